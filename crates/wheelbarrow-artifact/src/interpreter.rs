@@ -1,0 +1,92 @@
+//! What only a running interpreter knows of itself, as the embedded `interpreter.py` tells it in JSON.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+/// The facts of one interpreter. Every path of the virtualenv is relative to it, with `/`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interpreter {
+    /// The base interpreter, never one inside a virtualenv.
+    pub executable: PathBuf,
+    /// Major, minor, micro.
+    pub version: [u32; 3],
+    /// `sys.implementation.name`; only `cpython` is served.
+    pub implementation: String,
+    /// As in file names of bytecode: `cpython-312`.
+    pub cache_tag: String,
+    /// The magic number of its bytecode, hexadecimal.
+    pub magic: String,
+    /// The ABI tag: `cp312`, `cp37m`, `cp313t`.
+    pub abi: String,
+    /// `x86_64`, `aarch64`, `i686`: the interpreter's own, which may be narrower than the kernel's.
+    pub machine: String,
+    pub libc: Libc,
+    /// `lib/python3.12/site-packages`.
+    pub site_packages: String,
+    /// Where headers go: `include/site/python3.12`.
+    pub headers: String,
+    /// What `python -m venv` would make; absent when no destination was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtualenv: Option<Virtualenv>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Libc {
+    /// `glibc` or `musl`.
+    pub name: String,
+    pub version: [u32; 2],
+}
+
+/// The virtualenv without its packages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Virtualenv {
+    /// Its final absolute path, the one the texts below name.
+    pub path: PathBuf,
+    /// To be made, parents first.
+    pub directories: Vec<String>,
+    /// Link, then target.
+    pub links: Vec<(String, String)>,
+    pub files: Vec<VirtualenvFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VirtualenvFile {
+    pub path: String,
+    pub text: String,
+    pub executable: bool,
+}
+
+/// An interpreter that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("cannot run {}", path.display())]
+    Run { path: PathBuf, source: std::io::Error },
+    #[error("{} is not a Python that can tell about itself: {said}", path.display())]
+    Failed { path: PathBuf, said: String },
+    #[error("{} gave facts that cannot be read", path.display())]
+    Facts { path: PathBuf, source: serde_json::Error },
+}
+
+impl Interpreter {
+    /// `3.12`.
+    pub fn minor_version(&self) -> String {
+        format!("{}.{}", self.version[0], self.version[1])
+    }
+
+    /// Runs `python` isolated and reads what it says. With `virtualenv`, an absolute path, it also tells what a
+    /// virtualenv there would hold.
+    pub fn probe(python: &Path, virtualenv: Option<&Path>) -> Result<Self, ProbeError> {
+        let mut command = Command::new(python);
+        command.args(["-I", "-S", "-c", crate::python::INTERPRETER]).stdin(Stdio::null());
+        command.args(virtualenv);
+        let path = || python.to_path_buf();
+        let output = command.output().map_err(|source| ProbeError::Run { path: path(), source })?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().lines().last().unwrap_or("no reason").to_owned();
+            return Err(ProbeError::Failed { path: path(), said });
+        }
+        serde_json::from_slice(&output.stdout).map_err(|source| ProbeError::Facts { path: path(), source })
+    }
+}

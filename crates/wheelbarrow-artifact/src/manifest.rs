@@ -1,0 +1,202 @@
+//! The manifest: what the artifact holds, for whom, and how to know that it is whole.
+//!
+//! It is the member `.wheelbarrow/manifest.json`, UTF-8 JSON, written last. Every other member of the zip is listed in
+//! it with size, mode and SHA-256; a reader refuses an artifact whose members and manifest disagree. The page
+//! `docs/format.md` is the specification.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The format version that this code writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+
+/// Where the manifest stands in the zip.
+pub const MANIFEST_PATH: &str = ".wheelbarrow/manifest.json";
+
+/// A SHA-256, as 64 lower-case hexadecimal digits in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+/// The whole manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The site's name, normalised as a distribution name (PEP 503) and used in file names.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The program that wrote the artifact, such as `wheelbarrow 0.1.0`.
+    pub built_by: String,
+    pub project: Project,
+    /// At least one; the installer takes the first that the running interpreter fits.
+    pub targets: Vec<Target>,
+    pub environment: EnvironmentRules,
+    /// Every wheel of `wheels/` and `bootstrap_wheels/`, ordered by path.
+    pub wheels: Vec<Wheel>,
+    /// Every member of the zip but the manifest and its signature, ordered by path.
+    pub members: Vec<Member>,
+}
+
+/// The site's own code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Project {
+    /// The top directory of the code, in the zip and in DEST.
+    pub directory: String,
+    /// The directory that the `.pth` puts on `sys.path`, below DEST: `directory` itself or, for a src/ layout, one
+    /// inside it.
+    pub import_path: String,
+    /// What code and static files amount to: the SHA-256 over `path NUL kind NUL sha256-or-link-target LF` of each of
+    /// their members, in the order of the paths' bytes; kind is `file`, `executable` or `link`.
+    pub digest: Sha256,
+}
+
+/// A system that the artifact can be installed on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// CPython's minor version, as `3.12`.
+    pub python: String,
+    /// The ABI tag of that interpreter, as `cp312`; the installer wants the same.
+    pub abi: String,
+    /// The narrowest platform tag that the wheels need: `any`, `manylinux_2_28_x86_64`, `musllinux_1_2_aarch64`, ...
+    pub platform: String,
+    /// Paths of the wheels of this target, each in [`Manifest::wheels`], ordered.
+    pub wheels: Vec<String>,
+    /// Path of the pip that goes into the virtualenv.
+    pub pip: String,
+    /// What an install of this target writes, virtualenv aside.
+    pub unpacked: Unpacked,
+}
+
+/// Sizes for the preflight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unpacked {
+    pub bytes: u64,
+    /// Files, links and directories: what needs an inode each.
+    pub inodes: u64,
+}
+
+/// How `loadenv` treats `environment.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentRules {
+    #[serde(default)]
+    pub precedence: Precedence,
+    /// Keys that the file or, failing that, the inherited environment must have.
+    #[serde(default)]
+    pub required: Vec<String>,
+    /// Refuse a file that others may read (mode & 0o004).
+    #[serde(default)]
+    pub private: bool,
+}
+
+/// Which wins where both name a variable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precedence {
+    #[default]
+    File,
+    Process,
+}
+
+/// One wheel, shared by the targets that name it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wheel {
+    /// `wheels/NAME.whl` or `bootstrap_wheels/NAME.whl`.
+    pub path: String,
+    /// Normalised distribution name (PEP 503).
+    pub name: String,
+    pub version: String,
+    /// Where it came from, when not from an index: written to `direct_url.json` (PEP 610), credentials left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_url: Option<serde_json::Value>,
+    /// Made on the building machine from a source distribution, so its bytes are in no lock.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub built: bool,
+}
+
+/// One member of the zip.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    pub path: String,
+    /// Bytes, uncompressed. For a link, the length of its target.
+    pub size: u64,
+    /// Of the uncompressed bytes. For a link, of its target.
+    pub sha256: Sha256,
+    pub kind: MemberKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberKind {
+    /// Mode 0644, less the umask at install.
+    File,
+    /// Mode 0755, less the umask at install.
+    Executable,
+    /// A symbolic link; the member's content is the target, relative, and stays inside the project.
+    Link,
+}
+
+impl Manifest {
+    /// The wheels by their path.
+    pub fn wheels_by_path(&self) -> BTreeMap<&str, &Wheel> {
+        self.wheels.iter().map(|wheel| (wheel.path.as_str(), wheel)).collect()
+    }
+
+    /// The members by their path.
+    pub fn members_by_path(&self) -> BTreeMap<&str, &Member> {
+        self.members.iter().map(|member| (member.path.as_str(), member)).collect()
+    }
+}
+
+impl Sha256 {
+    /// Of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest;
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// From 64 hexadecimal digits of either case.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
+
+    /// As RECORD files write it: `sha256=` and unpadded URL-safe base64.
+    pub fn to_record(self) -> String {
+        format!("sha256={}", data_encoding::BASE64URL_NOPAD.encode(&self.0))
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Sha256({self})")
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("not a SHA-256 of 64 hexadecimal digits"))
+    }
+}

@@ -1,0 +1,29 @@
+//! How libraries report what takes long; the binary draws it.
+
+/// Told about one long task at a time. Called from several threads.
+pub trait Progress: Sync {
+    /// A task begins: what it does, as `installing`, and its size in `unit`s.
+    fn begin(&self, what: &str, total: u64, unit: Unit);
+    /// So many more units are done.
+    fn advance(&self, amount: u64);
+    /// The task is over.
+    fn end(&self);
+    /// Something that a person should know, in one line.
+    fn note(&self, message: &str);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    Items,
+}
+
+/// Says nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+    fn advance(&self, _amount: u64) {}
+    fn end(&self) {}
+    fn note(&self, _message: &str) {}
+}

@@ -1,0 +1,14 @@
+//! The Python that travels in an artifact: real files, tested by themselves on every interpreter found.
+
+/// `__main__.py`, the extractor's door.
+pub const MAIN: &str = include_str!("../python/__main__.py");
+/// Tells what an interpreter is; also run by itself, with `python -c`.
+pub const INTERPRETER: &str = include_str!("../python/interpreter.py");
+/// The second way to install, for where the native installer cannot run.
+pub const BOOTSTRAP: &str = include_str!("../python/bootstrap.py");
+/// Puts environment.json into `os.environ`.
+pub const LOADENV: &str = include_str!("../python/loadenv.py");
+/// Runs it at every start, before Python 3.15 and after.
+pub const LOADENV_PTH: &str = include_str!("../python/loadenv-init.pth");
+/// PEP 829.
+pub const LOADENV_START: &str = include_str!("../python/loadenv.start");
