@@ -6,3 +6,4 @@ pub mod interpreter;
 pub mod manifest;
 pub mod progress;
 pub mod python;
+pub mod zip;

@@ -1,0 +1,94 @@
+//! Members out of their compressed bytes, CRC checked.
+
+use super::{Entry, Method, ZipError};
+
+/// Members up to so many bytes are inflated in one go, by libdeflate into a buffer; larger ones stream through zlib-rs,
+/// which is slower and needs no more than a window. It bounds the memory of each thread.
+pub const BUFFERED_LIMIT: u64 = 16 << 20;
+
+const CHUNK: usize = 256 << 10;
+
+/// Reusable buffers of one thread.
+pub struct Inflater {
+    decompressor: libdeflater::Decompressor,
+    buffer: Vec<u8>,
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Inflater {
+    pub fn new() -> Self {
+        Self { decompressor: libdeflater::Decompressor::new(), buffer: Vec::new() }
+    }
+
+    /// Hands the contents of `entry`, whose compressed bytes are `raw`, to `sink`: all at once up to
+    /// [`BUFFERED_LIMIT`], else in pieces. When this fails, what the sink got must be thrown away.
+    pub fn read(&mut self, entry: &Entry, raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), ZipError> {
+        let crc32 = match entry.method {
+            Method::Stored => store(raw, sink),
+            Method::Deflated if entry.size <= BUFFERED_LIMIT => {
+                let contents = self.inflate(entry, raw)?;
+                sink(contents);
+                crc32fast::hash(contents)
+            }
+            Method::Deflated => stream(entry, raw, sink)?,
+        };
+        if crc32 == entry.crc32 {
+            return Ok(());
+        }
+        Err(ZipError::Crc { name: entry.name.clone(), expected: entry.crc32, found: crc32 })
+    }
+
+    fn inflate(&mut self, entry: &Entry, raw: &[u8]) -> Result<&[u8], ZipError> {
+        let wrong = || ZipError::Inflate { name: entry.name.clone(), size: entry.size };
+        let size = usize::try_from(entry.size).map_err(|_| wrong())?;
+        if self.buffer.len() < size {
+            self.buffer.resize(size, 0);
+        }
+        let buffer = &mut self.buffer[..size];
+        let written = self.decompressor.deflate_decompress(raw, buffer).map_err(|_| wrong())?;
+        if written == size { Ok(buffer) } else { Err(wrong()) }
+    }
+}
+
+fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for chunk in raw.chunks(BUFFERED_LIMIT as usize) {
+        hasher.update(chunk);
+        sink(chunk);
+    }
+    if raw.is_empty() {
+        sink(raw);
+    }
+    hasher.finalize()
+}
+
+fn stream(entry: &Entry, raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<u32, ZipError> {
+    let wrong = || ZipError::Inflate { name: entry.name.clone(), size: entry.size };
+    let mut inflate = flate2::Decompress::new(false);
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let (consumed, produced) = (inflate.total_in(), inflate.total_out());
+        let rest = &raw[usize::try_from(consumed).map_err(|_| wrong())?..];
+        let status =
+            inflate.decompress(rest, &mut buffer, flate2::FlushDecompress::None).map_err(|_| wrong())?;
+        let fresh = inflate.total_out() - produced;
+        let chunk = &buffer[..usize::try_from(fresh).map_err(|_| wrong())?];
+        if inflate.total_out() > entry.size {
+            return Err(wrong());
+        }
+        hasher.update(chunk);
+        sink(chunk);
+        match status {
+            flate2::Status::StreamEnd => break,
+            _ if fresh == 0 && inflate.total_in() == consumed => return Err(wrong()),
+            _ => {}
+        }
+    }
+    if inflate.total_out() == entry.size { Ok(hasher.finalize()) } else { Err(wrong()) }
+}

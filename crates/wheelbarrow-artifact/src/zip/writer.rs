@@ -1,0 +1,319 @@
+//! Writing a zip in one pass over its contents, so that the same contents give the same bytes.
+//!
+//! Members up to [`IN_MEMORY`] bytes are compressed in memory; of larger ones the local header is filled in once their
+//! size is known. No zip64: Python's zipimport reads it only from 3.13 on, and an artifact is imported from.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+
+use sha2::Digest;
+
+use super::Method;
+use crate::manifest::{Member, MemberKind, Sha256};
+
+/// Larger members stream.
+const IN_MEMORY: u64 = 8 << 20;
+const COMPRESSION_LEVEL: i32 = 6;
+const CHUNK: usize = 1 << 20;
+
+/// "Version needed" 2.0, and "made by" the same on Unix (APPNOTE 4.4.2, 4.4.3).
+const VERSION: u16 = 20;
+const MADE_BY: u16 = 3 << 8 | VERSION;
+const FLAG_UTF8: u16 = 1 << 11;
+
+/// A zip that is being written to a file, from its current end on.
+pub struct ZipWriter {
+    file: BufWriter<std::fs::File>,
+    position: u64,
+    time: DosTime,
+    directory: Vec<u8>,
+    members: Vec<Member>,
+    compressor: libdeflater::Compressor,
+}
+
+/// The time that every member gets, as zips store it: two-second steps from 1980 to 2107, no time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DosTime {
+    date: u16,
+    time: u16,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("cannot write the artifact")]
+    Write(#[source] io::Error),
+    #[error("cannot read the contents of {path}")]
+    Read { path: String, source: io::Error },
+    #[error(
+        "the artifact would need zip64 at {path}: more than 65,535 members or 4 GiB, which Python before 3.13 cannot \
+         import from"
+    )]
+    TooLarge { path: String },
+}
+
+struct Header<'a> {
+    path: &'a str,
+    method: Method,
+    crc32: u32,
+    compressed: u64,
+    size: u64,
+}
+
+impl ZipWriter {
+    /// Writes to `file` from its start: first `shebang`, without its line end, then the zip.
+    pub fn new(file: std::fs::File, shebang: &str, time: DosTime) -> Result<Self, WriteError> {
+        let mut writer = Self {
+            file: BufWriter::with_capacity(CHUNK, file),
+            position: 0,
+            time,
+            directory: Vec::new(),
+            members: Vec::new(),
+            compressor: libdeflater::Compressor::new(
+                libdeflater::CompressionLvl::new(COMPRESSION_LEVEL).unwrap_or_default(),
+            ),
+        };
+        writer.put(shebang.as_bytes())?;
+        writer.put(b"\n")?;
+        Ok(writer)
+    }
+
+    /// What was written so far.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Adds contents that are in memory, deflated where that makes them smaller.
+    pub fn add(&mut self, path: &str, kind: MemberKind, contents: &[u8]) -> Result<(), WriteError> {
+        let mut compressed = vec![0; self.compressor.deflate_compress_bound(contents.len())];
+        let length = self.compressor.deflate_compress(contents, &mut compressed).unwrap_or(usize::MAX);
+        let (method, raw) = if length < contents.len() && kind != MemberKind::Link {
+            (Method::Deflated, &compressed[..length])
+        } else {
+            (Method::Stored, contents)
+        };
+        let header = Header {
+            path,
+            method,
+            crc32: crc32fast::hash(contents),
+            compressed: raw.len() as u64,
+            size: contents.len() as u64,
+        };
+        self.begin(&header)?;
+        self.put(raw)?;
+        self.finish_member(&header, kind, Sha256::of(contents))
+    }
+
+    /// Adds what a file holds, compressed by `method`; gives its SHA-256.
+    pub fn add_file(
+        &mut self,
+        path: &str,
+        kind: MemberKind,
+        method: Method,
+        contents: &mut fs_err::File,
+    ) -> Result<Sha256, WriteError> {
+        let read_error = |source| WriteError::Read { path: path.to_owned(), source };
+        if method == Method::Deflated && contents.metadata().map_err(read_error)?.len() <= IN_MEMORY {
+            let mut bytes = Vec::new();
+            contents.read_to_end(&mut bytes).map_err(read_error)?;
+            self.add(path, kind, &bytes)?;
+            return Ok(Sha256::of(&bytes));
+        }
+        self.stream(path, kind, method, contents)
+    }
+
+    fn stream(
+        &mut self,
+        path: &str,
+        kind: MemberKind,
+        method: Method,
+        contents: &mut dyn Read,
+    ) -> Result<Sha256, WriteError> {
+        let header_at = self.position;
+        let mut header = Header { path, method, crc32: 0, compressed: 0, size: 0 };
+        self.begin(&header)?;
+        let data_at = self.position;
+        let mut sum = crc32fast::Hasher::new();
+        let mut hash = sha2::Sha256::new();
+        let mut deflate = flate2::Compress::new(flate2::Compression::new(COMPRESSION_LEVEL.unsigned_abs()), false);
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let length = contents
+                .read(&mut chunk)
+                .map_err(|source| WriteError::Read { path: path.to_owned(), source })?;
+            let fresh = &chunk[..length];
+            sum.update(fresh);
+            hash.update(fresh);
+            header.size += length as u64;
+            match method {
+                Method::Stored => self.put(fresh)?,
+                Method::Deflated => self.put_deflated(&mut deflate, fresh)?,
+            }
+            if length == 0 {
+                break;
+            }
+        }
+        header.crc32 = sum.finalize();
+        header.compressed = self.position - data_at;
+        let local = self.local(&header)?;
+        self.file.flush().map_err(WriteError::Write)?;
+        self.file.get_ref().write_all_at(&local, header_at).map_err(WriteError::Write)?;
+        let sha256 = Sha256(hash.finalize().into());
+        self.finish_member_at(&header, kind, sha256, header_at)?;
+        Ok(sha256)
+    }
+
+    /// An empty `fresh` ends the stream.
+    fn put_deflated(&mut self, deflate: &mut flate2::Compress, fresh: &[u8]) -> Result<(), WriteError> {
+        let flush = if fresh.is_empty() { flate2::FlushCompress::Finish } else { flate2::FlushCompress::None };
+        let begin = deflate.total_in();
+        let mut out = Vec::with_capacity(CHUNK);
+        loop {
+            out.clear();
+            let done = usize::try_from(deflate.total_in() - begin).unwrap_or(usize::MAX);
+            let status = deflate
+                .compress_vec(&fresh[done..], &mut out, flush)
+                .map_err(|error| WriteError::Write(io::Error::other(error)))?;
+            self.put(&out)?;
+            let consumed = deflate.total_in() - begin == fresh.len() as u64;
+            if status == flate2::Status::StreamEnd || (consumed && !fresh.is_empty()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds the central directory; gives the file, flushed and not yet synced, and its length.
+    pub fn finish(mut self) -> Result<(std::fs::File, u64), WriteError> {
+        let offset = self.position;
+        let directory = std::mem::take(&mut self.directory);
+        self.put(&directory)?;
+        let too_large = || WriteError::TooLarge { path: "the central directory".to_owned() };
+        let count = u16::try_from(self.members.len()).map_err(|_| too_large())?;
+        let mut end = Vec::with_capacity(22);
+        end.extend_from_slice(b"PK\x05\x06\0\0\0\0");
+        end.extend_from_slice(&count.to_le_bytes());
+        end.extend_from_slice(&count.to_le_bytes());
+        end.extend_from_slice(&u32::try_from(directory.len()).map_err(|_| too_large())?.to_le_bytes());
+        end.extend_from_slice(&u32::try_from(offset).map_err(|_| too_large())?.to_le_bytes());
+        end.extend_from_slice(&[0, 0]);
+        self.put(&end)?;
+        let file = self.file.into_inner().map_err(|error| WriteError::Write(error.into_error()))?;
+        Ok((file, self.position))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.file.write_all(bytes).map_err(WriteError::Write)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn begin(&mut self, header: &Header<'_>) -> Result<(), WriteError> {
+        let local = self.local(header)?;
+        self.put(&local)
+    }
+
+    fn local(&self, header: &Header<'_>) -> Result<Vec<u8>, WriteError> {
+        let mut local = b"PK\x03\x04".to_vec();
+        self.common(header, &mut local)?;
+        local.extend_from_slice(header.path.as_bytes());
+        Ok(local)
+    }
+
+    /// What local and central headers share: from the version needed to the length of the extra field.
+    fn common(&self, header: &Header<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
+        let too_large = || WriteError::TooLarge { path: header.path.to_owned() };
+        let flags = if header.path.is_ascii() { 0 } else { FLAG_UTF8 };
+        let method: u16 = match header.method {
+            Method::Stored => 0,
+            Method::Deflated => 8,
+        };
+        for value in [VERSION, flags, method, self.time.time, self.time.date] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend_from_slice(&header.crc32.to_le_bytes());
+        for value in [header.compressed, header.size] {
+            // u32::MAX itself announces zip64.
+            let value = u32::try_from(value).ok().filter(|&value| value != u32::MAX).ok_or_else(too_large)?;
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        let length = u16::try_from(header.path.len()).map_err(|_| too_large())?;
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&[0, 0]);
+        Ok(())
+    }
+
+    fn finish_member(&mut self, header: &Header<'_>, kind: MemberKind, sha256: Sha256) -> Result<(), WriteError> {
+        let length = 30 + header.path.len() as u64 + header.compressed;
+        self.finish_member_at(header, kind, sha256, self.position - length)
+    }
+
+    fn finish_member_at(
+        &mut self,
+        header: &Header<'_>,
+        kind: MemberKind,
+        sha256: Sha256,
+        header_at: u64,
+    ) -> Result<(), WriteError> {
+        let too_large = || WriteError::TooLarge { path: header.path.to_owned() };
+        if self.members.len() >= usize::from(u16::MAX) - 1 {
+            return Err(too_large());
+        }
+        let mode: u32 = match kind {
+            MemberKind::File => 0o100_644,
+            MemberKind::Executable => 0o100_755,
+            MemberKind::Link => 0o120_777,
+        };
+        let mut central = b"PK\x01\x02".to_vec();
+        central.extend_from_slice(&MADE_BY.to_le_bytes());
+        self.common(header, &mut central)?;
+        central.extend_from_slice(&[0; 6]);
+        central.extend_from_slice(&(mode << 16).to_le_bytes());
+        central.extend_from_slice(&u32::try_from(header_at).map_err(|_| too_large())?.to_le_bytes());
+        central.extend_from_slice(header.path.as_bytes());
+        self.directory.extend_from_slice(&central);
+        self.members.push(Member { path: header.path.to_owned(), size: header.size, sha256, kind });
+        Ok(())
+    }
+}
+
+impl DosTime {
+    /// 1980-01-01 00:00:00, the first there is.
+    pub const FIRST: Self = Self { date: 1 << 5 | 1, time: 0 };
+
+    /// From seconds since 1970, as `SOURCE_DATE_EPOCH` has them, in UTC; nothing outside 1980 to 2107.
+    pub fn from_epoch(seconds: i64) -> Option<Self> {
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let (year, month, day) = civil(days);
+        let year = u16::try_from(year - 1980).ok().filter(|&year| year < 128)?;
+        let date = year << 9 | u16::try_from(month).ok()? << 5 | u16::try_from(day).ok()?;
+        let time = (second / 3600) << 11 | (second / 60 % 60) << 5 | (second % 60 / 2);
+        Some(Self { date, time: u16::try_from(time).ok()? })
+    }
+}
+
+/// Year, month, day of a day counted from 1970-01-01, in the Gregorian calendar.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Counted from 0000-03-01, so that the leap day ends a year; 146,097 days are 400 years.
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_zips() {
+        assert_eq!(DosTime::from_epoch(315_532_800), Some(DosTime::FIRST));
+        assert_eq!(DosTime::from_epoch(315_532_799), None);
+        assert_eq!(DosTime::from_epoch(4_354_819_200), None);
+        let leap_day = DosTime::from_epoch(951_868_799).unwrap(); // 2000-02-29 23:59:59
+        assert_eq!(leap_day, DosTime { date: 20 << 9 | 2 << 5 | 29, time: 23 << 11 | 59 << 5 | 29 });
+    }
+}
