@@ -1,1 +1,41 @@
-//! Placeholder.
+//! What touches the file system with care: paths that stay inside, files and directories that appear whole or not at
+//! all, locks that die with their holder.
+
+mod atomic;
+mod lock;
+mod safe_path;
+mod staged;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use atomic::write_atomic;
+pub use lock::Lock;
+pub use safe_path::{SafePath, UnsafePath};
+pub use staged::{Commit, Staged};
+
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is not empty", path.display())]
+    Occupied { path: PathBuf },
+    #[error("{} is {what}, not a directory", path.display())]
+    NotDirectory { path: PathBuf, what: &'static str },
+    #[error("{} has no parent directory", path.display())]
+    NoParent { path: PathBuf },
+    #[error("the directory {} does not exist", path.display())]
+    MissingParent { path: PathBuf },
+}
+
+impl FsError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    fn errno(action: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Self {
+        let path = path.to_path_buf();
+        move |errno| Self::Io { action, path, source: errno.into() }
+    }
+}

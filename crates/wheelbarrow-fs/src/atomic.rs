@@ -1,0 +1,28 @@
+//! Files that appear whole.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use fs_err as fs;
+
+use crate::FsError;
+
+/// Writes `contents` beside `path`, syncs, and renames over it. `mode` is less the umask.
+pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> Result<(), FsError> {
+    let name = path.file_name().ok_or_else(|| FsError::NoParent { path: path.to_path_buf() })?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{:08x}", crate::staged::unique()));
+    let beside = path.with_file_name(beside);
+    let written = (|| {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    written.map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        FsError::io("write", path)(error)
+    })
+}

@@ -1,0 +1,47 @@
+//! Locks by flock(2): the kernel frees them when their holder dies, however it dies.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::FsError;
+
+/// An exclusive lock on a file or directory, held until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _descriptor: OwnedFd,
+}
+
+impl Lock {
+    /// Waits for the lock on a directory that exists.
+    pub fn directory(path: &Path) -> Result<Self, FsError> {
+        let descriptor = open_directory(path)?;
+        rustix::fs::flock(&descriptor, FlockOperation::LockExclusive).map_err(FsError::errno("lock", path))?;
+        Ok(Self { _descriptor: descriptor })
+    }
+
+    /// Takes the lock on a directory, unless somebody holds it.
+    pub fn try_directory(path: &Path) -> Result<Option<Self>, FsError> {
+        let descriptor = open_directory(path)?;
+        match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _descriptor: descriptor })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(FsError::errno("lock", path)(errno)),
+        }
+    }
+
+    /// Waits for the lock on a file, which is made when it is not there and never removed.
+    pub fn file(path: &Path) -> Result<Self, FsError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let descriptor =
+            rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)).map_err(FsError::errno("open", path))?;
+        rustix::fs::flock(&descriptor, FlockOperation::LockExclusive).map_err(FsError::errno("lock", path))?;
+        Ok(Self { _descriptor: descriptor })
+    }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, FsError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(FsError::errno("open the directory", path))
+}

@@ -1,0 +1,249 @@
+//! Directories that appear whole: made beside their destination, renamed into place.
+//!
+//! A staged directory is `.BASENAME.wheelbarrow-XXXXXXXX` beside the destination. Whoever makes it holds an flock on
+//! it, so one that can be locked is the leftover of a run that died, and [`Staged::begin`] removes it. Making and
+//! looking happen under a short lock on the parent directory, or a new one could be taken for a leftover in between.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use fs_err as fs;
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
+use crate::{FsError, Lock};
+
+/// A directory in the making. Dropped before [`Staged::commit`], it is removed.
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    destination: PathBuf,
+    parent: PathBuf,
+    _lock: Lock,
+    committed: bool,
+}
+
+/// What the destination may be when the staged directory takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Absent or an empty directory.
+    New,
+    /// Any directory: it is exchanged in one step, then removed.
+    Replace,
+}
+
+impl Staged {
+    /// Cleans up after runs that died, and makes an empty directory beside `destination`, an absolute path.
+    pub fn begin(destination: &Path) -> Result<Self, FsError> {
+        let no_parent = || FsError::NoParent { path: destination.to_path_buf() };
+        let parent = destination.parent().ok_or_else(no_parent)?.to_path_buf();
+        let prefix = prefix(destination.file_name().ok_or_else(no_parent)?);
+        if !parent.is_dir() {
+            return Err(FsError::MissingParent { path: parent });
+        }
+        let _parent_lock = Lock::directory(&parent)?;
+        recover(&parent, destination, &prefix)?;
+        loop {
+            let mut name = prefix.clone();
+            name.push(format!("{:08x}", unique()));
+            let path = parent.join(name);
+            match rustix::fs::mkdir(&path, rustix::fs::Mode::from_raw_mode(0o777)) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(errno) => return Err(FsError::errno("make the directory", &path)(errno)),
+            }
+            let lock = Lock::directory(&path)?;
+            let destination = destination.to_path_buf();
+            return Ok(Self { path, destination, parent, _lock: lock, committed: false });
+        }
+    }
+
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs what was written to disk and puts it in place by one rename.
+    pub fn commit(mut self, commit: Commit) -> Result<(), FsError> {
+        self.sync()?;
+        match (commit, fs::symlink_metadata(&self.destination)) {
+            (Commit::Replace, Ok(metadata)) if metadata.is_dir() => self.exchange()?,
+            _ => self.rename()?,
+        }
+        self.committed = true;
+        let parent = fs::File::open(&self.parent).map_err(FsError::io("open", &self.parent))?;
+        parent.sync_all().map_err(FsError::io("sync", &self.parent))?;
+        // After an exchange the old directory stands here. It is not needed for the new one to be whole: what cannot be
+        // removed now is removed by the next run.
+        let _ = fs::remove_dir_all(&self.path);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), FsError> {
+        let directory = fs::File::open(&self.path).map_err(FsError::io("open", &self.path))?;
+        rustix::fs::syncfs(&directory).map_err(FsError::errno("sync", &self.path))
+    }
+
+    /// rename(2) takes the place of an empty directory and of nothing else.
+    fn rename(&self) -> Result<(), FsError> {
+        match rustix::fs::rename(&self.path, &self.destination) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(FsError::Occupied { path: self.destination.clone() }),
+            Err(Errno::NOTDIR) => {
+                Err(FsError::NotDirectory { path: self.destination.clone(), what: "a file or a link" })
+            }
+            Err(errno) => Err(FsError::errno("rename a directory to", &self.destination)(errno)),
+        }
+    }
+
+    fn exchange(&self) -> Result<(), FsError> {
+        match rustix::fs::renameat_with(CWD, &self.path, CWD, &self.destination, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(()),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.exchange_in_two_steps(),
+            Err(errno) => Err(FsError::errno("exchange the directory", &self.destination)(errno)),
+        }
+    }
+
+    /// For file systems that cannot exchange. Between the steps there is no destination; a run that dies there is
+    /// mended by [`recover`].
+    fn exchange_in_two_steps(&self) -> Result<(), FsError> {
+        let old = self.parent.join(old_name(&self.destination));
+        rustix::fs::rename(&self.destination, &old).map_err(FsError::errno("rename", &self.destination))?;
+        if let Err(error) = self.rename() {
+            let _ = rustix::fs::rename(&old, &self.destination);
+            return Err(error);
+        }
+        let _ = fs::remove_dir_all(&old);
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.committed {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Puts right what runs that died have left beside `destination`.
+fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsError> {
+    let old = parent.join(old_name(destination));
+    if fs::symlink_metadata(&old).is_ok() && fs::symlink_metadata(destination).is_err() {
+        rustix::fs::rename(&old, destination).map_err(FsError::errno("rename back to", destination))?;
+    }
+    let entries = fs::read_dir(parent).map_err(FsError::io("list", parent))?;
+    for entry in entries {
+        let entry = entry.map_err(FsError::io("list", parent))?;
+        let name = entry.file_name();
+        if !name.as_bytes().starts_with(prefix.as_bytes()) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        if let Ok(Some(_lock)) = Lock::try_directory(&path) {
+            fs::remove_dir_all(&path).map_err(FsError::io("remove the leftover", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// `.BASENAME.wheelbarrow-`, cut so that what follows fits in a name of 255 bytes.
+fn prefix(basename: &OsStr) -> OsString {
+    let bytes = &basename.as_bytes()[..basename.len().min(220)];
+    let mut prefix = OsString::from(".");
+    prefix.push(OsStr::from_bytes(bytes));
+    prefix.push(".wheelbarrow-");
+    prefix
+}
+
+fn old_name(destination: &Path) -> OsString {
+    let mut name = prefix(destination.file_name().unwrap_or_default());
+    name.push("replaced");
+    name
+}
+
+/// Differs between the runs that may meet in one directory; [`Staged::begin`] tries again where it does not.
+pub(crate) fn unique() -> u32 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    now.subsec_nanos().rotate_left(2) ^ std::process::id().rotate_left(16) ^ call
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn appears_whole_and_leaves_nothing_beside() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        let staged = Staged::begin(&destination).unwrap();
+        fs::write(staged.path().join("file"), "new").unwrap();
+        assert!(!destination.exists());
+        staged.commit(Commit::New).unwrap();
+        assert_eq!(names(place.path()), ["site"]);
+        assert_eq!(names(&destination), ["file"]);
+    }
+
+    #[test]
+    fn new_takes_an_empty_directory_and_no_other() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        fs::create_dir(&destination).unwrap();
+        Staged::begin(&destination).unwrap().commit(Commit::New).unwrap();
+        fs::write(destination.join("file"), "old").unwrap();
+        let error = Staged::begin(&destination).unwrap().commit(Commit::New).unwrap_err();
+        assert!(matches!(error, FsError::Occupied { .. }));
+        assert_eq!(names(place.path()), ["site"]);
+        assert_eq!(names(&destination), ["file"]);
+    }
+
+    #[test]
+    fn replace_exchanges() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        fs::create_dir(&destination).unwrap();
+        fs::write(destination.join("old"), "").unwrap();
+        let staged = Staged::begin(&destination).unwrap();
+        fs::write(staged.path().join("new"), "").unwrap();
+        staged.commit(Commit::Replace).unwrap();
+        assert_eq!(names(place.path()), ["site"]);
+        assert_eq!(names(&destination), ["new"]);
+    }
+
+    #[test]
+    fn removes_leftovers_but_not_the_work_of_the_living() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        fs::create_dir_all(place.path().join(".site.wheelbarrow-00000001/venv")).unwrap();
+        fs::create_dir_all(place.path().join(".other.wheelbarrow-00000001")).unwrap();
+        let living = Staged::begin(&destination).unwrap();
+        let second = Staged::begin(&destination).unwrap();
+        assert!(living.path().exists() && second.path().exists());
+        drop((living, second));
+        assert_eq!(names(place.path()), [".other.wheelbarrow-00000001"]);
+    }
+
+    #[test]
+    fn mends_an_exchange_that_died_between_its_two_steps() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        fs::create_dir(place.path().join(".site.wheelbarrow-replaced")).unwrap();
+        fs::write(place.path().join(".site.wheelbarrow-replaced/file"), "").unwrap();
+        drop(Staged::begin(&destination).unwrap());
+        assert_eq!(names(&destination), ["file"]);
+        assert_eq!(names(place.path()), ["site"]);
+    }
+}
