@@ -1,0 +1,86 @@
+//! `entry_points.txt`: <https://packaging.python.org/en/latest/specifications/entry-points/>.
+//!
+//! Only the two groups that become scripts are read. Comments are whole lines that begin with `#` or `;`, and, since
+//! no object can hold one, what follows a space and `#` or `;` after an object.
+
+use crate::Error;
+
+/// The scripts of a wheel, each group in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryPoints {
+    pub console: Vec<EntryPoint>,
+    pub gui: Vec<EntryPoint>,
+}
+
+/// `NAME = MODULE:OBJECT [EXTRAS]`; the extras are dropped, as the specification asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// A file name, with its case.
+    pub name: String,
+    /// Identifiers with dots between.
+    pub module: String,
+    /// Identifiers with dots between; a script calls it.
+    pub object: String,
+}
+
+/// Reads the file. A name that a group has twice counts as it stands last, as in pip.
+pub fn parse(text: &str) -> Result<EntryPoints, Error> {
+    let mut found = EntryPoints::default();
+    let mut group = "";
+    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            group = name.trim();
+            continue;
+        }
+        let scripts = match group {
+            "console_scripts" => &mut found.console,
+            "gui_scripts" => &mut found.gui,
+            _ => continue,
+        };
+        let entry = parse_line(line).map_err(|reason| Error::EntryPoint { line: line.to_owned(), reason })?;
+        match scripts.iter_mut().find(|earlier| earlier.name == entry.name) {
+            Some(earlier) => *earlier = entry,
+            None => scripts.push(entry),
+        }
+    }
+    Ok(found)
+}
+
+fn parse_line(line: &str) -> Result<EntryPoint, &'static str> {
+    let (name, reference) = line.split_once('=').ok_or("it has no `=`")?;
+    let name = name.trim();
+    if name.is_empty() || name == "." || name == ".." || name.contains('/') || name.contains(char::is_control)
+    {
+        return Err("its name cannot be that of a script");
+    }
+    let comment = [" #", "\t#", " ;", "\t;"].iter().filter_map(|mark| reference.find(mark)).min();
+    let reference = &reference[..comment.unwrap_or(reference.len())];
+    let reference = reference.split('[').next().unwrap_or_default();
+    let (module, object) = reference.split_once(':').ok_or("a script needs MODULE:OBJECT")?;
+    let (module, object) = (module.trim(), object.trim());
+    if !is_dotted(module) {
+        return Err("what stands before the colon is not the name of a module");
+    }
+    if !is_dotted(object) {
+        return Err("what stands after the colon is not the name of an object");
+    }
+    Ok(EntryPoint { name: name.to_owned(), module: module.to_owned(), object: object.to_owned() })
+}
+
+/// Python identifiers with dots between, as far as their characters tell.
+fn is_dotted(text: &str) -> bool {
+    text.split('.').all(|part| {
+        part.starts_with(|first: char| first.is_alphabetic() || first == '_')
+            && part.chars().all(|character| character.is_alphanumeric() || character == '_')
+    })
+}
+
+impl EntryPoints {
+    /// Console scripts, then those of windows: on Linux both are written alike.
+    pub fn iter(&self) -> impl Iterator<Item = &EntryPoint> {
+        self.console.iter().chain(&self.gui)
+    }
+}

@@ -1,0 +1,200 @@
+//! Wheel file names:
+//! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention>.
+
+use std::fmt;
+use std::str::FromStr;
+
+use pep440_rs::Version;
+
+use crate::Error;
+use crate::name;
+use crate::tags::Tag;
+
+/// More than any wheel has; a name with more is an attack on whoever expands it.
+const MOST_TAGS: usize = 4096;
+
+/// `DISTRIBUTION-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl`, taken apart. [`fmt::Display`] gives back the name as it was
+/// written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WheelFilename {
+    /// As written in the name.
+    pub distribution: String,
+    /// Normalised (PEP 503).
+    pub name: String,
+    pub version: Version,
+    /// As written in the name.
+    pub version_text: String,
+    pub build: Option<BuildTag>,
+    /// The compressed tag sets expanded, in the order written, each tag once; never empty.
+    pub tags: Vec<Tag>,
+    text: String,
+}
+
+/// Settles which of two wheels of one version is taken: the higher. A wheel without one comes before all with one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BuildTag {
+    /// The leading digits.
+    pub number: u64,
+    /// The rest.
+    pub suffix: String,
+}
+
+impl WheelFilename {
+    /// Takes the last part of a path or URL; refuses what pip and uv refuse: another extension, a wrong number of
+    /// parts, a bad name, a version that is not PEP 440, a build tag without a digit in front.
+    pub fn parse(filename: &str) -> Result<Self, Error> {
+        Self::take_apart(filename).map_err(|reason| Error::Filename { filename: filename.to_owned(), reason })
+    }
+
+    fn take_apart(filename: &str) -> Result<Self, String> {
+        let stem = filename.strip_suffix(".whl").ok_or("it does not end in .whl")?;
+        let parts: Vec<&str> = stem.split('-').collect();
+        let (distribution, version_text, build, [python, abi, platform]) = match parts[..] {
+            [distribution, version, python, abi, platform] => {
+                (distribution, version, None, [python, abi, platform])
+            }
+            [distribution, version, build, python, abi, platform] => {
+                (distribution, version, Some(build), [python, abi, platform])
+            }
+            _ => return Err(format!("it has {} parts between dashes, not 5 or 6", parts.len())),
+        };
+        if !name::is_valid(distribution) {
+            return Err(format!("`{distribution}` is not the name of a distribution"));
+        }
+        let version = Version::from_str(version_text)
+            .map_err(|error| format!("`{version_text}` is not a version: {error}"))?;
+        Ok(Self {
+            distribution: distribution.to_owned(),
+            name: name::normalise(distribution),
+            version,
+            version_text: version_text.to_owned(),
+            build: build.map(BuildTag::take_apart).transpose()?,
+            tags: expand(python, abi, platform)?,
+            text: filename.to_owned(),
+        })
+    }
+}
+
+impl BuildTag {
+    fn take_apart(text: &str) -> Result<Self, String> {
+        let (digits, suffix) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+        let number =
+            digits.parse().map_err(|_| format!("the build tag `{text}` does not begin with a number"))?;
+        Ok(Self { number, suffix: suffix.to_owned() })
+    }
+}
+
+/// `py2.py3-none-any` is two tags (PEP 425, compressed tag sets).
+fn expand(python: &str, abi: &str, platform: &str) -> Result<Vec<Tag>, String> {
+    let sets = [python, abi, platform].map(|set| set.split('.').collect::<Vec<_>>());
+    for part in sets.iter().flatten() {
+        if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(format!("`{part}` is not a part of a tag"));
+        }
+    }
+    if sets.iter().map(Vec::len).try_fold(1, usize::checked_mul).is_none_or(|count| count > MOST_TAGS) {
+        return Err(format!("it has more than {MOST_TAGS} tags"));
+    }
+    let mut tags = Vec::new();
+    for python in &sets[0] {
+        for abi in &sets[1] {
+            for platform in &sets[2] {
+                tags.push(Tag::new(python, abi, platform));
+            }
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    tags.retain(|tag| seen.insert(tag.clone()));
+    Ok(tags)
+}
+
+impl fmt::Display for WheelFilename {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl FromStr for WheelFilename {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reason(filename: &str) -> String {
+        WheelFilename::parse(filename).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_is_taken_apart() {
+        let wheel = WheelFilename::parse("Zope.Interface-5.4.0-2b-py2.py3-none-any.whl").unwrap();
+        assert_eq!(wheel.distribution, "Zope.Interface");
+        assert_eq!(wheel.name, "zope-interface");
+        assert_eq!(wheel.version, Version::from_str("5.4").unwrap());
+        assert_eq!(wheel.version_text, "5.4.0");
+        assert_eq!(wheel.build, Some(BuildTag { number: 2, suffix: "b".to_owned() }));
+        assert_eq!(wheel.tags, [Tag::new("py2", "none", "any"), Tag::new("py3", "none", "any")]);
+    }
+
+    #[test]
+    fn local_versions_and_builds_are_ordered() {
+        let wheel = WheelFilename::parse("torch-2.0.0+cu118-cp311-cp311-linux_x86_64.whl").unwrap();
+        assert_eq!(wheel.version.to_string(), "2.0.0+cu118");
+        let build = |text| BuildTag::take_apart(text).unwrap();
+        assert!(build("2") < build("10") && build("2") < build("2a"));
+        assert!(None < Some(build("0")));
+    }
+
+    #[test]
+    fn what_pip_refuses_is_refused() {
+        insta::assert_snapshot!(reason("invalid.whl"), @"`invalid.whl` is not the name of a wheel: it has 1 parts between dashes, not 5 or 6");
+        insta::assert_snapshot!(reason("badname-1.0.whl"), @"`badname-1.0.whl` is not the name of a wheel: it has 2 parts between dashes, not 5 or 6");
+        for bad in [
+            "a-1.0-py3-none-any.zip",
+            "a-1.0-py3-none-any.whl.metadata",
+            "invalid_version-2010i-py3-none-any.whl",
+            "a-1.0-x1-py3-none-any.whl",
+            "a--py3-none-any.whl",
+            "-1.0-py3-none-any.whl",
+            "a/b-1.0-py3-none-any.whl",
+            "a-1.0-py3-none-.whl",
+            "a-1.0-py3..py2-none-any.whl",
+            "a-1.0-1-2-py3-none-any.whl",
+        ] {
+            reason(bad);
+        }
+    }
+
+    #[test]
+    fn a_product_of_tags_without_end_is_refused() {
+        let many = vec!["x"; 10_000].join(".");
+        assert!(reason(&format!("a-1-{many}-{many}-{many}.whl")).contains("more than 4096 tags"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "\\PC{0,40}(-\\PC{0,9}){0,6}(\\.whl)?") {
+            if let Ok(wheel) = WheelFilename::parse(&text) {
+                prop_assert_eq!(wheel.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn good_names_round_trip(
+            name in "[A-Za-z0-9]([A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", version in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}(rc[0-9])?",
+            build in "(-[0-9]{1,5}[a-z]{0,3})?", tags in "(py3|cp311\\.cp312)-(none|abi3)-(any|linux_x86_64)",
+        ) {
+            let text = format!("{name}-{version}{build}-{tags}.whl");
+            let wheel = WheelFilename::parse(&text).unwrap();
+            prop_assert_eq!(&wheel.distribution, &name);
+            prop_assert_eq!(wheel.to_string(), text);
+        }
+    }
+}

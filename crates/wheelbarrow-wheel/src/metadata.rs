@@ -1,0 +1,106 @@
+//! The two files of headers in `.dist-info`: WHEEL and METADATA.
+//!
+//! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-contents> and
+//! <https://packaging.python.org/en/latest/specifications/core-metadata/>. Both are headers of electronic mail, read as
+//! leniently as Python's `email` does: they end at the first line that is none.
+
+use crate::Error;
+
+/// WHEEL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WheelInfo {
+    /// Major and minor.
+    pub version: (u32, u32),
+    pub root_is_purelib: bool,
+    /// As written, compressed sets not expanded.
+    pub tags: Vec<String>,
+}
+
+/// METADATA, as far as an installer or a resolver needs it. Every value is text as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    pub metadata_version: Option<String>,
+    pub name: String,
+    pub version: String,
+    pub requires_python: Option<String>,
+    pub requires_dist: Vec<String>,
+    pub provides_extra: Vec<String>,
+}
+
+impl WheelInfo {
+    /// A newer major version than 1 is refused, as the specification asks; older ones (0.1) are read as pip does.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(bytes).map_err(|_| Error::Encoding { file: "WHEEL" })?;
+        let headers = Headers::parse(text);
+        let value =
+            headers.get("Wheel-Version").ok_or(Error::Missing { file: "WHEEL", field: "Wheel-Version" })?;
+        let version = wheel_version(value).ok_or_else(|| Error::WheelVersion { value: value.to_owned() })?;
+        if version.0 > 1 {
+            return Err(Error::NewerWheel { value: value.to_owned() });
+        }
+        Ok(Self {
+            version,
+            root_is_purelib: headers
+                .get("Root-Is-Purelib")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            tags: headers.all("Tag"),
+        })
+    }
+}
+
+/// Integers with dots between.
+fn wheel_version(text: &str) -> Option<(u32, u32)> {
+    let numbers: Vec<u32> = text.split('.').map(|part| part.trim().parse().ok()).collect::<Option<_>>()?;
+    Some((*numbers.first()?, numbers.get(1).copied().unwrap_or(0)))
+}
+
+impl Metadata {
+    /// Bytes that are not UTF-8 become replacement characters: old wheels have them in fields that nobody needs.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let text = String::from_utf8_lossy(bytes);
+        let headers = Headers::parse(&text);
+        let owned = |field| headers.get(field).map(str::to_owned);
+        let needed = |field| owned(field).ok_or(Error::Missing { file: "METADATA", field });
+        Ok(Self {
+            metadata_version: owned("Metadata-Version"),
+            name: needed("Name")?,
+            version: needed("Version")?,
+            requires_python: owned("Requires-Python"),
+            requires_dist: headers.all("Requires-Dist"),
+            provides_extra: headers.all("Provides-Extra"),
+        })
+    }
+}
+
+/// Names and values in order, folded lines joined with a space.
+struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    fn parse(text: &str) -> Self {
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for line in text.trim_start_matches('\u{feff}').lines() {
+            if line.starts_with([' ', '\t']) {
+                let Some((_, value)) = headers.last_mut() else { break };
+                value.push(' ');
+                value.push_str(line.trim());
+                continue;
+            }
+            let Some((name, value)) = line.split_once(':') else { break };
+            if name.is_empty() || name.contains(|character: char| character.is_whitespace()) {
+                break;
+            }
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        Self(headers)
+    }
+
+    /// The first of that name, in any case.
+    fn get(&self, wanted: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    }
+
+    fn all(&self, wanted: &str) -> Vec<String> {
+        let of_name = self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        of_name.map(|(_, value)| value.trim().to_owned()).collect()
+    }
+}

@@ -1,0 +1,170 @@
+//! Compatibility tags: <https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/>.
+//!
+//! The order is that of `packaging.tags.sys_tags()`, which pip and uv use alike; a test asks every interpreter found.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use crate::Error;
+use crate::filename::WheelFilename;
+pub use crate::platform::{Libc, Platform};
+
+/// One `PYTHON-ABI-PLATFORM`, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag {
+    pub python: String,
+    pub abi: String,
+    pub platform: String,
+}
+
+/// The tags that one interpreter takes, best first.
+#[derive(Clone, Debug)]
+pub struct CompatibleTags {
+    ordered: Vec<Tag>,
+    ranks: HashMap<Tag, usize>,
+    python: (u32, u32),
+    abi: String,
+    platform: Platform,
+}
+
+/// Why a wheel does not fit an interpreter, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("it is for Python {}, this is {have}", wanted.join(", "))]
+    Python { wanted: Vec<String>, have: String },
+    #[error("it is for the ABI {}, this is {have}", wanted.join(", "))]
+    Abi { wanted: Vec<String>, have: String },
+    #[error("it is for {}, this is {have}", wanted.join(", "))]
+    Platform { wanted: Vec<String>, have: String },
+}
+
+impl Tag {
+    pub fn new(python: &str, abi: &str, platform: &str) -> Self {
+        let [python, abi, platform] = [python, abi, platform].map(str::to_ascii_lowercase);
+        Self { python, abi, platform }
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}-{}", self.python, self.abi, self.platform)
+    }
+}
+
+impl CompatibleTags {
+    /// For a CPython of `python` (major, minor) with `abi`, as `cp312`, `cp37m`, `cp313t` or `cp312d`.
+    pub fn new(python: (u32, u32), abi: &str, platform: &Platform) -> Self {
+        let mut ordered = Vec::new();
+        let platforms = platform.tags();
+        cpython(python, abi, &platforms, &mut ordered);
+        pure(python, &platforms, &mut ordered);
+        let ranks = ordered.iter().enumerate().rev().map(|(rank, tag)| (tag.clone(), rank)).collect();
+        Self { ordered, ranks, python, abi: abi.to_owned(), platform: platform.clone() }
+    }
+
+    /// All of them, best first.
+    pub fn iter(&self) -> impl Iterator<Item = &Tag> {
+        self.ordered.iter()
+    }
+
+    /// The place of the wheel's best tag; lower is better. `None` where none fits.
+    pub fn rank(&self, wheel: &WheelFilename) -> Option<usize> {
+        wheel.tags.iter().filter_map(|tag| self.ranks.get(tag).copied()).min()
+    }
+
+    /// The first thing wrong, or `None` where the wheel fits.
+    pub fn explain(&self, wheel: &WheelFilename) -> Option<Unfit> {
+        if self.rank(wheel).is_some() {
+            return None;
+        }
+        let of_python: Vec<&Tag> =
+            wheel.tags.iter().filter(|tag| self.has(|have| have.python == tag.python)).collect();
+        let of_abi: Vec<&Tag> = of_python
+            .iter()
+            .copied()
+            .filter(|tag| self.has(|have| have.python == tag.python && have.abi == tag.abi))
+            .collect();
+        Some(if of_python.is_empty() {
+            let (major, minor) = self.python;
+            let have = format!("CPython {major}.{minor}");
+            Unfit::Python { wanted: each(wheel.tags.iter().map(|tag| &tag.python)), have }
+        } else if of_abi.is_empty() {
+            Unfit::Abi { wanted: each(of_python.iter().map(|tag| &tag.abi)), have: self.abi.clone() }
+        } else {
+            let wanted = each(of_abi.iter().map(|tag| &tag.platform));
+            Unfit::Platform { wanted, have: self.platform.to_string() }
+        })
+    }
+
+    fn has(&self, fits: impl Fn(&Tag) -> bool) -> bool {
+        self.ordered.iter().any(fits)
+    }
+}
+
+fn each<'a>(parts: impl Iterator<Item = &'a String>) -> Vec<String> {
+    parts.collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+/// `packaging.tags.cpython_tags`: own ABI, the stable ABI (PEP 384), no ABI, the stable ABI of each older version.
+fn cpython((major, minor): (u32, u32), abi: &str, platforms: &[String], tags: &mut Vec<Tag>) {
+    let interpreter = format!("cp{major}{minor}");
+    let flags = abi.strip_prefix(interpreter.as_str()).unwrap_or_default();
+    let mut add = |python: &str, abi: &str| {
+        tags.extend(platforms.iter().map(|platform| Tag::new(python, abi, platform)))
+    };
+    add(&interpreter, abi);
+    if flags.contains('d') && (major, minor) >= (3, 8) {
+        // From 3.8 on a debug build loads ordinary extension modules too.
+        add(&interpreter, &abi.replacen('d', "", 1));
+    }
+    let stable = (major, minor) >= (3, 2) && !flags.contains('t');
+    if stable {
+        add(&interpreter, "abi3");
+    }
+    add(&interpreter, "none");
+    if stable {
+        for older in (2..minor).rev() {
+            add(&format!("cp{major}{older}"), "abi3");
+        }
+    }
+}
+
+/// `packaging.tags.compatible_tags`: pure Python, for a platform and for any.
+fn pure((major, minor): (u32, u32), platforms: &[String], tags: &mut Vec<Tag>) {
+    let mut pythons = vec![format!("py{major}{minor}"), format!("py{major}")];
+    pythons.extend((0..minor).rev().map(|older| format!("py{major}{older}")));
+    for python in &pythons {
+        tags.extend(platforms.iter().map(|platform| Tag::new(python, "none", platform)));
+    }
+    tags.push(Tag::new(&format!("cp{major}{minor}"), "none", "any"));
+    tags.extend(pythons.iter().map(|python| Tag::new(python, "none", "any")));
+}
+
+/// The narrowest platform that all `wheels` need together, of those that `tags` takes: `any`, or the highest
+/// `manylinux_2_X_MACHINE` or `musllinux_1_X_MACHINE`. A wheel of `linux_MACHINE` says nothing of the C library; it
+/// was built on this machine, so it needs `built_on`.
+pub fn required_platform<'a>(
+    wheels: impl IntoIterator<Item = &'a WheelFilename>,
+    tags: &CompatibleTags,
+    built_on: Libc,
+) -> Result<String, Error> {
+    let mut highest: Option<Platform> = None;
+    for wheel in wheels {
+        let fitting = wheel.tags.iter().filter(|tag| tags.ranks.contains_key(*tag));
+        let needs = fitting.map(|tag| needed(&tag.platform, built_on));
+        let least = needs.min_by_key(|need| need.as_ref().map(Platform::libc));
+        let least = least.ok_or_else(|| Error::Unfit { filename: wheel.to_string() })?;
+        if least.as_ref().map(Platform::libc) > highest.as_ref().map(Platform::libc) {
+            highest = least;
+        }
+    }
+    Ok(highest.map_or_else(|| "any".to_owned(), |platform| platform.to_string()))
+}
+
+/// What one platform tag needs; `None` is nothing.
+fn needed(tag: &str, built_on: Libc) -> Option<Platform> {
+    match tag.strip_prefix("linux_") {
+        Some(machine) => Some(Platform::Linux { machine: machine.to_owned(), libc: built_on }),
+        None => Platform::parse(tag),
+    }
+}
