@@ -93,6 +93,11 @@ impl<B: AsRef<[u8]>> Archive<B> {
         self.bytes.as_ref()
     }
 
+    /// What the zip was parsed from.
+    pub fn map(&self) -> &B {
+        &self.bytes
+    }
+
     /// The member's bytes as they stand in the zip, compressed or not.
     pub fn raw(&self, entry: &Entry) -> &[u8] {
         &self.bytes.as_ref()[entry.data.clone()]

@@ -1,0 +1,278 @@
+//! Opening an artifact, and proving that it is whole.
+//!
+//! [`Artifact::open`] reads the directory and the manifest and refuses an artifact in which they disagree.
+//! [`Artifact::verify`] reads every byte once and gives the [`VerifiedArtifact`] that installing asks for.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use memmap2::{Mmap, UncheckedAdvice};
+use sha2::Digest;
+use wheelbarrow_fs::{SafePath, UnsafePath};
+
+use crate::manifest::{FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
+use crate::progress::{Progress, Unit};
+use crate::zip::{Archive, Entry, Inflater, Method, ZipError};
+
+/// Where the optional signature stands.
+pub const SIGNATURE_PATH: &str = ".wheelbarrow/manifest.json.sig";
+
+/// No manifest is larger: 65,535 members of a few hundred bytes.
+const LARGEST_MANIFEST: u64 = 64 << 20;
+
+/// How much is hashed between two looks at the clock.
+const CHUNK: usize = 1 << 20;
+
+/// An artifact whose directory and manifest agree. What its members hold is not known yet.
+pub struct Artifact {
+    path: PathBuf,
+    archive: Archive<Mmap>,
+    manifest: Manifest,
+    manifest_bytes: Vec<u8>,
+}
+
+/// An artifact of which every member was compared with the manifest.
+pub struct VerifiedArtifact(Artifact);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is not a whole artifact", path.display())]
+    Zip { path: PathBuf, source: ZipError },
+    #[error("{} is not a wheelbarrow artifact: it has no {MANIFEST_PATH}", path.display())]
+    NoManifest { path: PathBuf },
+    #[error("the manifest of {} cannot be read", path.display())]
+    Manifest { path: PathBuf, source: serde_json::Error },
+    #[error("{} has format {found}; this wheelbarrow reads format {FORMAT}", path.display())]
+    Format { path: PathBuf, found: u64 },
+    #[error("{} was refused", path.display())]
+    Unsafe { path: PathBuf, source: UnsafePath },
+    #[error("{} was altered: {what}", path.display())]
+    Altered { path: PathBuf, what: String },
+}
+
+impl ArtifactError {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Read { .. } => return None,
+            Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
+            Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
+            _ => "copy it again from where it was built, and compare the sizes",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct FormatOnly {
+    format: u64,
+}
+
+impl Artifact {
+    pub fn open(path: &Path) -> Result<Self, ArtifactError> {
+        let read_error = |source| ArtifactError::Read { path: path.to_path_buf(), source };
+        let file = fs_err::File::open(path).map_err(read_error)?;
+        // SAFETY: the map is read-only. Somebody who writes to the file meanwhile can make us read other bytes than
+        // were verified, as they could have replaced the file before; they cannot make the map invalid by less than
+        // truncating it, which ends the process.
+        let map = unsafe { Mmap::map(file.file()) }.map_err(read_error)?;
+        let zip_error = |source| ArtifactError::Zip { path: path.to_path_buf(), source };
+        let archive = Archive::parse(map).map_err(zip_error)?;
+        let entry = archive
+            .find(MANIFEST_PATH)
+            .ok_or_else(|| ArtifactError::NoManifest { path: path.to_path_buf() })?;
+        let manifest_bytes = archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?;
+        let manifest = parse_manifest(path, &manifest_bytes)?;
+        let artifact = Self { path: path.to_path_buf(), archive, manifest, manifest_bytes };
+        artifact.compare_directory()?;
+        artifact.check_manifest()?;
+        Ok(artifact)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// As it stands in the artifact, byte for byte.
+    pub fn manifest_bytes(&self) -> &[u8] {
+        &self.manifest_bytes
+    }
+
+    pub fn archive(&self) -> &Archive<Mmap> {
+        &self.archive
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.archive.bytes().len() as u64
+    }
+
+    /// Reads every member once, on all cores, and compares it with the manifest.
+    pub fn verify(self, progress: &dyn Progress) -> Result<VerifiedArtifact, ArtifactError> {
+        let members = self.manifest.members_by_path();
+        let mut pairs: Vec<(&Entry, &Member)> = self
+            .archive
+            .entries()
+            .iter()
+            .filter_map(|entry| Some((entry, *members.get(entry.name.as_str())?)))
+            .collect();
+        // The largest first, so that no core is left alone with one at the end.
+        pairs.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.size));
+        progress.begin("checking", pairs.iter().map(|(entry, _)| entry.data.len() as u64).sum(), Unit::Bytes);
+        let next = AtomicUsize::new(0);
+        let failure = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for _ in 0..crate::threads() {
+                scope.spawn(|| {
+                    let mut inflater = Inflater::new();
+                    while let Some((entry, member)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if let Err(error) = self.verify_member(entry, member, &mut inflater, progress) {
+                            failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+                            next.store(pairs.len(), Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        progress.end();
+        drop(pairs);
+        drop(members);
+        match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(VerifiedArtifact(self)),
+        }
+    }
+
+    fn verify_member(
+        &self,
+        entry: &Entry,
+        member: &Member,
+        inflater: &mut Inflater,
+        progress: &dyn Progress,
+    ) -> Result<(), ArtifactError> {
+        let mut hash = sha2::Sha256::new();
+        match entry.method {
+            Method::Stored => {
+                for chunk in self.archive.raw(entry).chunks(CHUNK) {
+                    hash.update(chunk);
+                    progress.advance(chunk.len() as u64);
+                }
+            }
+            Method::Deflated => {
+                inflater
+                    .read(entry, self.archive.raw(entry), &mut |bytes| hash.update(bytes))
+                    .map_err(|source| ArtifactError::Zip { path: self.path.clone(), source })?;
+                progress.advance(entry.data.len() as u64);
+            }
+        }
+        self.release(entry);
+        let found = Sha256(hash.finalize().into());
+        if found == member.sha256 {
+            return Ok(());
+        }
+        Err(self.altered(format!("{} has SHA-256 {found}, the manifest says {}", entry.name, member.sha256)))
+    }
+
+    /// Tells the kernel that the pages of a large member are not needed now, so that the whole artifact does not count
+    /// as this process's memory. They stay in the page cache.
+    pub fn release(&self, entry: &Entry) {
+        const WORTHWHILE: usize = 1 << 20;
+        const PAGE: usize = 4096;
+        let (start, end) = (entry.data.start.next_multiple_of(PAGE), entry.data.end / PAGE * PAGE);
+        if end.saturating_sub(start) >= WORTHWHILE {
+            // SAFETY: dropping pages of a read-only map of a file loses nothing; they are read again when touched.
+            let _ = unsafe {
+                self.archive.map().unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
+            };
+        }
+    }
+
+    /// The zip's directory and the manifest name the same members.
+    fn compare_directory(&self) -> Result<(), ArtifactError> {
+        let mut members = self.manifest.members_by_path();
+        if members.len() != self.manifest.members.len() {
+            return Err(self.altered("the manifest names a member twice".to_owned()));
+        }
+        for entry in self.archive.entries() {
+            if matches!(entry.name.as_str(), MANIFEST_PATH | SIGNATURE_PATH) {
+                continue;
+            }
+            SafePath::new(&entry.name)
+                .map_err(|source| ArtifactError::Unsafe { path: self.path.clone(), source })?;
+            let Some(member) = members.remove(entry.name.as_str()) else {
+                return Err(self.altered(format!("the manifest does not name {}", entry.name)));
+            };
+            let kind = match () {
+                () if entry.is_link() => MemberKind::Link,
+                () if entry.is_executable() => MemberKind::Executable,
+                () => MemberKind::File,
+            };
+            if (entry.size, kind) != (member.size, member.kind) {
+                return Err(self.altered(format!("{} has another size or mode than the manifest says", entry.name)));
+            }
+        }
+        match members.keys().next() {
+            Some(missing) => Err(self.altered(format!("{missing} is missing"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What later code takes for granted.
+    fn check_manifest(&self) -> Result<(), ArtifactError> {
+        let manifest = &self.manifest;
+        let members = manifest.members_by_path();
+        let wheels: BTreeMap<_, _> = manifest.wheels_by_path();
+        let wrong = |what: String| Err(self.altered(what));
+        for path in [&manifest.project.directory, &manifest.project.import_path] {
+            SafePath::new(path).map_err(|source| ArtifactError::Unsafe { path: self.path.clone(), source })?;
+        }
+        if manifest.targets.is_empty() {
+            return wrong("the manifest names no target".to_owned());
+        }
+        for path in wheels.keys() {
+            let known = members.get(path).is_some_and(|member| member.kind == MemberKind::File);
+            if !known || !(path.starts_with("wheels/") || path.starts_with("bootstrap_wheels/")) {
+                return wrong(format!("the manifest names the wheel {path}, which is no such member"));
+            }
+        }
+        for target in &manifest.targets {
+            for path in target.wheels.iter().chain([&target.pip]) {
+                if !wheels.contains_key(path.as_str()) {
+                    return wrong(format!("the target {} names {path}, which is no wheel of it", target.python));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn altered(&self, what: String) -> ArtifactError {
+        ArtifactError::Altered { path: self.path.clone(), what }
+    }
+}
+
+impl Deref for VerifiedArtifact {
+    type Target = Artifact;
+
+    fn deref(&self) -> &Artifact {
+        &self.0
+    }
+}
+
+fn parse_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, ArtifactError> {
+    let wrong = |source| ArtifactError::Manifest { path: path.to_path_buf(), source };
+    // Another format may have other keys, so its number is looked at first.
+    let FormatOnly { format } = serde_json::from_slice(bytes).map_err(wrong)?;
+    if format != u64::from(FORMAT) {
+        return Err(ArtifactError::Format { path: path.to_path_buf(), found: format });
+    }
+    serde_json::from_slice(bytes).map_err(wrong)
+}
