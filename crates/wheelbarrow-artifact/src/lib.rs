@@ -7,6 +7,7 @@ pub mod interpreter;
 pub mod manifest;
 pub mod progress;
 pub mod python;
+pub mod wheel;
 pub mod zip;
 
 pub use artifact::{Artifact, ArtifactError, SIGNATURE_PATH, VerifiedArtifact};

@@ -1,0 +1,222 @@
+//! A wheel in memory, ready to be checked or installed.
+//!
+//! The specification is
+//! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/>.
+
+use std::collections::HashMap;
+
+use sha2::Digest;
+use wheelbarrow_wheel::entry_points::{self, EntryPoints};
+use wheelbarrow_wheel::filename::WheelFilename;
+use wheelbarrow_wheel::layout::{self, Destination, Layout};
+use wheelbarrow_wheel::metadata::{Metadata, WheelInfo};
+use wheelbarrow_wheel::record::{self, RecordRow};
+use wheelbarrow_wheel::script;
+
+use crate::zip::{Archive, Entry, Inflater, ZipError};
+
+/// WHEEL, METADATA, RECORD and entry_points.txt are read whole; none comes near this.
+const LARGEST_METADATA: u64 = 64 << 20;
+
+/// A wheel of which the directory and the metadata were read and found in order.
+pub struct OpenWheel<'a> {
+    filename: WheelFilename,
+    archive: Archive<&'a [u8]>,
+    dist_info: String,
+    entry_points: EntryPoints,
+    files: Vec<WheelFile>,
+}
+
+/// A member that is installed as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WheelFile {
+    /// Its place in [`Archive::entries`].
+    pub entry: usize,
+    pub destination: Destination,
+    pub executable: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WheelError {
+    #[error("the wheel {wheel} is not a whole zip")]
+    Zip { wheel: String, source: ZipError },
+    #[error("the wheel {wheel} breaks the rules for wheels")]
+    Rules { wheel: String, source: wheelbarrow_wheel::Error },
+    #[error("the wheel {wheel} has no {member}")]
+    Missing { wheel: String, member: String },
+    #[error("{member} in the wheel {wheel} is not UTF-8")]
+    Encoding { wheel: String, member: String },
+    #[error("the wheel {wheel} holds a symbolic link, {member}, which wheels cannot have")]
+    Link { wheel: String, member: String },
+    #[error("the RECORD of the wheel {wheel} is not true: {what}")]
+    Record { wheel: String, what: String },
+}
+
+impl<'a> OpenWheel<'a> {
+    /// Reads the wheel called `filename` out of its bytes.
+    pub fn open(filename: &str, bytes: &'a [u8]) -> Result<Self, WheelError> {
+        let rules = |source| WheelError::Rules { wheel: filename.to_owned(), source };
+        let parsed = WheelFilename::parse(filename).map_err(rules)?;
+        let archive = Archive::parse(bytes)
+            .map_err(|source| WheelError::Zip { wheel: filename.to_owned(), source })?;
+        let members = archive.entries().iter().map(|entry| entry.name.as_str());
+        let dist_info = layout::find_dist_info(members, &parsed).map_err(rules)?;
+        let mut wheel =
+            Self { filename: parsed, archive, dist_info, entry_points: EntryPoints::default(), files: Vec::new() };
+        WheelInfo::parse(&wheel.required("WHEEL")?).map_err(rules)?;
+        if let Some(text) = wheel.metadata_text("entry_points.txt")? {
+            wheel.entry_points = entry_points::parse(&text).map_err(rules)?;
+        }
+        wheel.required("RECORD")?;
+        wheel.files = wheel.find_files()?;
+        Ok(wheel)
+    }
+
+    pub fn filename(&self) -> &WheelFilename {
+        &self.filename
+    }
+
+    pub fn archive(&self) -> &Archive<&'a [u8]> {
+        &self.archive
+    }
+
+    /// The name of the `.dist-info` directory.
+    pub fn dist_info(&self) -> &str {
+        &self.dist_info
+    }
+
+    pub fn entry_points(&self) -> &EntryPoints {
+        &self.entry_points
+    }
+
+    /// What gets installed as it is, or, in `scripts`, with another first line. RECORD is not among it.
+    pub fn files(&self) -> &[WheelFile] {
+        &self.files
+    }
+
+    pub fn entry(&self, file: &WheelFile) -> &Entry {
+        &self.archive.entries()[file.entry]
+    }
+
+    pub fn metadata(&self) -> Result<Metadata, WheelError> {
+        let bytes = self.required("METADATA")?;
+        Metadata::parse(&bytes).map_err(|source| WheelError::Rules { wheel: self.name(), source })
+    }
+
+    pub fn record(&self) -> Result<Vec<RecordRow>, WheelError> {
+        let bytes = self.required("RECORD")?;
+        record::parse(&bytes).map_err(|source| WheelError::Rules { wheel: self.name(), source })
+    }
+
+    /// Reads every member and compares it with RECORD, as the specification asks of installers: each file must be
+    /// listed with its true hash, and, where the size is given, its true size. Rows without a member are refused too,
+    /// unless they name a directory.
+    pub fn check_record(&self) -> Result<(), WheelError> {
+        let layout = Layout::new(&self.dist_info);
+        let false_because = |what: String| Err(WheelError::Record { wheel: self.name(), what });
+        let mut rows: HashMap<String, RecordRow> = HashMap::new();
+        for row in self.record()? {
+            if let Some(twice) = rows.insert(row.path.clone(), row) {
+                return false_because(format!("it lists {} twice", twice.path));
+            }
+        }
+        let mut inflater = Inflater::new();
+        for entry in self.archive.entries() {
+            let row = rows.remove(&entry.name);
+            if entry.is_directory() || layout.is_record(&entry.name) {
+                continue;
+            }
+            let Some(row) = row else {
+                return false_because(format!("it does not list {}", entry.name));
+            };
+            if row.size.is_some_and(|size| size != entry.size) {
+                return false_because(format!("{} has {} bytes", entry.name, entry.size));
+            }
+            self.check_hash(entry, &row, &mut inflater)?;
+        }
+        let directories: Vec<&str> = self.archive.entries().iter().map(|entry| entry.name.as_str()).collect();
+        let leftover = rows.keys().filter(|path| !layout.is_record(path)).find(|path| {
+            let inside = format!("{}/", path.trim_end_matches('/'));
+            !path.ends_with('/') && !directories.iter().any(|name| name.starts_with(&inside))
+        });
+        match leftover {
+            Some(path) => false_because(format!("it lists {path}, which is not there")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_hash(&self, entry: &Entry, row: &RecordRow, inflater: &mut Inflater) -> Result<(), WheelError> {
+        let Some((algorithm, expected)) = &row.hash else {
+            return Err(WheelError::Record { wheel: self.name(), what: format!("{} has no hash", entry.name) });
+        };
+        let found = match algorithm.as_str() {
+            "sha256" => self.hash::<sha2::Sha256>(entry, inflater)?,
+            "sha384" => self.hash::<sha2::Sha384>(entry, inflater)?,
+            "sha512" => self.hash::<sha2::Sha512>(entry, inflater)?,
+            weak => {
+                let what = format!("{} has a hash by {weak}; wheels need sha256 or better", entry.name);
+                return Err(WheelError::Record { wheel: self.name(), what });
+            }
+        };
+        if found == *expected {
+            return Ok(());
+        }
+        let what = format!("{} has {algorithm}={found}, it says {algorithm}={expected}", entry.name);
+        Err(WheelError::Record { wheel: self.name(), what })
+    }
+
+    fn hash<H: Digest>(&self, entry: &Entry, inflater: &mut Inflater) -> Result<String, WheelError> {
+        let mut hash = H::new();
+        inflater
+            .read(entry, self.archive.raw(entry), &mut |bytes| hash.update(bytes))
+            .map_err(|source| WheelError::Zip { wheel: self.name(), source })?;
+        Ok(data_encoding::BASE64URL_NOPAD.encode(&hash.finalize()))
+    }
+
+    fn find_files(&self) -> Result<Vec<WheelFile>, WheelError> {
+        let layout = Layout::new(&self.dist_info);
+        let mut files = Vec::with_capacity(self.archive.entries().len());
+        for (index, entry) in self.archive.entries().iter().enumerate() {
+            if entry.is_link() {
+                return Err(WheelError::Link { wheel: self.name(), member: entry.name.clone() });
+            }
+            if entry.is_directory() || layout.is_record(&entry.name) {
+                continue;
+            }
+            let destination = layout
+                .destination(&entry.name)
+                .map_err(|source| WheelError::Rules { wheel: self.name(), source })?;
+            let mut executable = entry.is_executable();
+            if let Destination::Scripts(name) = &destination {
+                if script::is_wrapper(name, &self.entry_points) {
+                    continue;
+                }
+                executable = true;
+            }
+            files.push(WheelFile { entry: index, destination, executable });
+        }
+        Ok(files)
+    }
+
+    fn required(&self, file: &str) -> Result<Vec<u8>, WheelError> {
+        let member = Layout::new(&self.dist_info).dist_info_member(file);
+        self.read(&member)?.ok_or_else(|| WheelError::Missing { wheel: self.name(), member })
+    }
+
+    fn metadata_text(&self, file: &str) -> Result<Option<String>, WheelError> {
+        let member = Layout::new(&self.dist_info).dist_info_member(file);
+        let Some(bytes) = self.read(&member)? else { return Ok(None) };
+        let text = String::from_utf8(bytes).map_err(|_| WheelError::Encoding { wheel: self.name(), member })?;
+        Ok(Some(text))
+    }
+
+    fn read(&self, member: &str) -> Result<Option<Vec<u8>>, WheelError> {
+        let Some(entry) = self.archive.find(member) else { return Ok(None) };
+        let contents = self.archive.read(entry, LARGEST_METADATA);
+        contents.map(Some).map_err(|source| WheelError::Zip { wheel: self.name(), source })
+    }
+
+    fn name(&self) -> String {
+        self.filename.to_string()
+    }
+}
