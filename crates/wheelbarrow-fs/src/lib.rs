@@ -29,12 +29,12 @@ pub enum FsError {
 }
 
 impl FsError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
 
-    fn errno(action: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Self {
+    fn errno(action: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Self + use<> {
         let path = path.to_path_buf();
         move |errno| Self::Io { action, path, source: errno.into() }
     }

@@ -1,1 +1,124 @@
-fn main() {}
+//! The native installer: the small static program that travels in every artifact.
+//!
+//! `__main__.py` starts it and writes one JSON document ([`wheelbarrow_install::request`]) to its standard input. It has
+//! no other interface: people use `./site.zip` or `wheelbarrow install`.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program, not a library")]
+
+use std::error::Error;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
+use wheelbarrow_install::request::Request;
+use wheelbarrow_install::{InstallError, Installed, install};
+
+fn main() -> ExitCode {
+    let request: Request = match serde_json::from_reader(std::io::stdin().lock()) {
+        Ok(request) => request,
+        Err(error) => {
+            eprintln!("error: the native installer got a request that it cannot read\n  Caused by: {error}");
+            eprintln!("hint: it is started by the artifact: ./site.zip -d DEST");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&request) {
+        Ok(installed) => {
+            report(&request, &installed);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            explain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(request: &Request) -> Result<Installed, InstallError> {
+    let line = Line::default();
+    let visible = !request.options.quiet && std::io::stderr().is_terminal();
+    let progress: &dyn Progress = if visible { &line } else { &Silent };
+    let artifact = Artifact::open(&request.artifact)?.verify(progress)?;
+    install(&artifact, &request.interpreter, &request.options.to_options(), progress)
+}
+
+fn report(request: &Request, installed: &Installed) {
+    let mut stdout = std::io::stdout().lock();
+    // A reader that has gone away is no reason to call a finished install failed.
+    let _ = match (request.options.json, request.options.quiet) {
+        (true, _) => writeln!(stdout, "{}", serde_json::json!(installed)),
+        (false, true) => Ok(()),
+        (false, false) => {
+            let Installed { destination, name, version, wheels, .. } = installed;
+            let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let plural = if *wheels == 1 { "" } else { "s" };
+            writeln!(stdout, "installed {name}{version} in {} ({wheels} wheel{plural})", destination.display())
+        }
+    };
+}
+
+fn explain(error: &InstallError) {
+    eprintln!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  Caused by: {cause}");
+        source = cause.source();
+    }
+    if let Some(hint) = error.hint() {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// One line on a terminal, for what takes over a second.
+#[derive(Default)]
+struct Line {
+    task: Mutex<Option<Task>>,
+    done: AtomicU64,
+}
+
+struct Task {
+    what: String,
+    total: u64,
+    begun: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Line {
+    const QUIET: Duration = Duration::from_secs(1);
+    const STEP: Duration = Duration::from_millis(100);
+}
+
+impl Progress for Line {
+    fn begin(&self, what: &str, total: u64, _unit: Unit) {
+        self.done.store(0, Ordering::Relaxed);
+        if let Ok(mut task) = self.task.lock() {
+            *task = Some(Task { what: what.to_owned(), total: total.max(1), begun: Instant::now(), drawn: None });
+        }
+    }
+
+    fn advance(&self, amount: u64) {
+        let done = self.done.fetch_add(amount, Ordering::Relaxed) + amount;
+        // Who cannot have the lock leaves the drawing to who has it.
+        let Ok(mut task) = self.task.try_lock() else { return };
+        let Some(task) = task.as_mut() else { return };
+        let due = task.drawn.is_none_or(|drawn| drawn.elapsed() >= Self::STEP);
+        if due && task.begun.elapsed() >= Self::QUIET {
+            task.drawn = Some(Instant::now());
+            eprint!("\r{} {:3} %", task.what, (done * 100 / task.total).min(100));
+        }
+    }
+
+    fn end(&self) {
+        let task = self.task.lock().ok().and_then(|mut task| task.take());
+        if task.is_some_and(|task| task.drawn.is_some()) {
+            eprint!("\r\x1b[K");
+        }
+    }
+
+    fn note(&self, message: &str) {
+        eprintln!("{message}");
+    }
+}

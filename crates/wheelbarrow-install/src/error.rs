@@ -1,0 +1,110 @@
+//! What can go wrong, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::interpreter::ProbeError;
+use wheelbarrow_artifact::wheel::WheelError;
+use wheelbarrow_artifact::zip::ZipError;
+use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_fs::{FsError, UnsafePath};
+
+use crate::target::NoTarget;
+
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Interpreter(#[from] ProbeError),
+    #[error("{} cannot be installed here", path.display())]
+    Target { path: PathBuf, source: NoTarget },
+    #[error("the artifact holds a wheel that cannot be installed")]
+    Wheel(#[from] WheelError),
+    #[error("the artifact holds a file that cannot be installed")]
+    Unsafe(#[from] UnsafePath),
+    #[error("two wheels write {path}: {first} and {second}")]
+    Collision { path: String, first: String, second: String },
+    #[error("the facts of the interpreter are for {}, not for {}", found.display(), expected.display())]
+    Facts { found: PathBuf, expected: PathBuf },
+    #[error("the path {} is not UTF-8, which the scripts in it would need", path.display())]
+    NotUtf8 { path: PathBuf },
+    #[error("the destination {} is not empty", path.display())]
+    Occupied { path: PathBuf },
+    #[error("the destination {} is {what}", path.display())]
+    NotDirectory { path: PathBuf, what: &'static str },
+    #[error("the directory of the destination, {}, does not exist", path.display())]
+    MissingParent { path: PathBuf },
+    #[error("no right to write in {}, where {} is made", parent.display(), destination.display())]
+    NoRight { parent: PathBuf, destination: PathBuf },
+    #[error("not enough space in {}: {needed} bytes are needed, {available} are free", path.display())]
+    NoSpace { path: PathBuf, needed: u64, available: u64 },
+    #[error("not enough inodes in {}: {needed} are needed, {available} are free", path.display())]
+    NoInodes { path: PathBuf, needed: u64, available: u64 },
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot unpack {}", path.display())]
+    Unpack { path: PathBuf, source: ZipError },
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl InstallError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// What the person can do.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Artifact(error) => return error.hint(),
+            Self::Target { source, .. } => {
+                return Some(format!(
+                    "run it with one of the Pythons that it is for, as `python{} site.zip -d DEST`, or build it for \
+                     this one",
+                    source.wanted.first().and_then(|text| text.split(' ').nth(1)).unwrap_or("3")
+                ));
+            }
+            Self::Occupied { .. } | Self::Fs(FsError::Occupied { .. }) => {
+                "`--replace` exchanges it for the new install in one step"
+            }
+            Self::NotDirectory { .. } => "name another destination, or remove it",
+            Self::MissingParent { path } => return Some(format!("mkdir -p {}", path.display())),
+            Self::NoRight { parent, .. } => {
+                return Some(format!(
+                    "an install is made beside its destination and renamed; run as a user who may write in {}",
+                    parent.display()
+                ));
+            }
+            Self::NoSpace { .. } | Self::NoInodes { .. } => "free some, or name a destination on another file system",
+            Self::Wheel(_) | Self::Collision { .. } => "`wheelbarrow build` refuses such wheels: build it again",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// As `docs/exit-codes.md` has them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Artifact(ArtifactError::Read { .. }) => 1,
+            Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
+            Self::Unpack { .. } => 3,
+            Self::Target { .. } => 4,
+            Self::Occupied { .. } | Self::NotDirectory { .. } | Self::MissingParent { .. } => 5,
+            Self::NoRight { .. } | Self::NotUtf8 { .. } => 5,
+            Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
+            Self::Fs(FsError::Io { source, .. }) | Self::Io { source, .. } => io_exit_code(source),
+            Self::Fs(_) => 5,
+            Self::Interpreter(_) | Self::Facts { .. } => 1,
+        }
+    }
+}
+
+fn io_exit_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 6,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => 5,
+        _ => 1,
+    }
+}

@@ -1,0 +1,378 @@
+//! What an install will write, as plain data: nothing here touches the file system.
+//!
+//! Paths are relative to the destination. The specification is `docs/format.md`, "What an install leaves"; the numbers
+//! in comments are its own.
+
+use std::collections::{BTreeSet, HashMap};
+
+use wheelbarrow_artifact::VerifiedArtifact;
+use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv};
+use wheelbarrow_artifact::manifest::{self, MANIFEST_PATH, MemberKind, Sha256, Target};
+use wheelbarrow_artifact::wheel::{OpenWheel, WheelError, WheelFile};
+use wheelbarrow_artifact::zip::{BUFFERED_LIMIT, Entry, Inflater};
+use wheelbarrow_fs::SafePath;
+use wheelbarrow_wheel::entry_points::EntryPoint;
+use wheelbarrow_wheel::layout::Destination;
+use wheelbarrow_wheel::record::{self, RecordRow};
+use wheelbarrow_wheel::script;
+
+use crate::receipt::{RECEIPT_PATH, receipt};
+use crate::{InstallError, Options, Pip};
+
+/// Everything that an install writes.
+#[derive(Default)]
+pub(crate) struct Plan<'a> {
+    /// Parents first.
+    pub directories: BTreeSet<String>,
+    /// Link, then target.
+    pub links: Vec<(String, String)>,
+    /// In the order in which they are written: those of a directory together.
+    pub files: Vec<PlannedFile<'a>>,
+}
+
+pub(crate) struct PlannedFile<'a> {
+    pub path: String,
+    pub executable: bool,
+    pub contents: Contents<'a>,
+}
+
+pub(crate) enum Contents<'a> {
+    Bytes(Vec<u8>),
+    /// A member of the artifact or of a wheel in it, with its compressed bytes.
+    Member { entry: &'a Entry, raw: &'a [u8] },
+}
+
+/// A wheel of the target.
+pub(crate) struct TargetWheel<'a> {
+    manifest: &'a manifest::Wheel,
+    wheel: OpenWheel<'a>,
+    is_pip: bool,
+}
+
+/// Reads the directories of the wheels that will be installed.
+pub(crate) fn open_wheels<'a>(
+    artifact: &'a VerifiedArtifact,
+    target: &'a Target,
+    pip: Pip,
+) -> Result<Vec<TargetWheel<'a>>, InstallError> {
+    let by_path = artifact.manifest().wheels_by_path();
+    let entries: HashMap<&str, &Entry> =
+        artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
+    let pip = (pip == Pip::With).then_some(&target.pip);
+    let mut wheels = Vec::with_capacity(target.wheels.len() + 1);
+    for path in target.wheels.iter().chain(pip) {
+        let filename = path.rsplit('/').next().unwrap_or(path);
+        // The reader of the manifest has seen that both are there.
+        let wheel = OpenWheel::open(filename, artifact.archive().raw(entries[path.as_str()]))?;
+        wheels.push(TargetWheel { manifest: by_path[path.as_str()], wheel, is_pip: *path == target.pip });
+    }
+    Ok(wheels)
+}
+
+/// Plans the whole install.
+pub(crate) fn plan<'a>(
+    artifact: &'a VerifiedArtifact,
+    target: &Target,
+    interpreter: &Interpreter,
+    options: &Options,
+    wheels: &'a [TargetWheel<'a>],
+) -> Result<Plan<'a>, InstallError> {
+    let expected = crate::virtualenv(&options.destination);
+    let virtualenv = interpreter.virtualenv.as_ref().filter(|virtualenv| virtualenv.path == expected);
+    let Some(virtualenv) = virtualenv else {
+        let found = interpreter.virtualenv.as_ref().map(|virtualenv| virtualenv.path.clone()).unwrap_or_default();
+        return Err(InstallError::Facts { found, expected });
+    };
+    let python = expected.join("bin/python").into_os_string().into_string();
+    let python = python.map_err(|path| InstallError::NotUtf8 { path: path.into() })?;
+    let mut planner = Planner { python, interpreter, plan: Plan::default(), owners: HashMap::new() };
+    planner.virtualenv(virtualenv)?;
+    for wheel in wheels {
+        planner.wheel(wheel)?;
+    }
+    planner.members(artifact)?;
+    let receipt = receipt(artifact, target, interpreter, options.pip).map_err(std::io::Error::from);
+    let receipt = receipt.map_err(InstallError::io("write", RECEIPT_PATH.as_ref()))?;
+    planner.bytes("the receipt", RECEIPT_PATH.to_owned(), receipt, false)?;
+    planner.bytes("the manifest", MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false)?;
+    Ok(planner.plan)
+}
+
+struct Planner<'p, 'a> {
+    /// The virtualenv's Python, absolute.
+    python: String,
+    interpreter: &'p Interpreter,
+    plan: Plan<'a>,
+    /// Who writes a path, and what, where that is known.
+    owners: HashMap<String, (String, Option<String>)>,
+}
+
+impl<'a> Planner<'_, 'a> {
+    fn virtualenv(&mut self, virtualenv: &Virtualenv) -> Result<(), InstallError> {
+        self.plan.directories.insert("venv".to_owned());
+        for directory in &virtualenv.directories {
+            let directory = SafePath::new(&format!("venv/{directory}"))?;
+            self.directories_of(directory.as_str());
+            self.plan.directories.insert(directory.as_str().to_owned());
+        }
+        for (link, target) in &virtualenv.links {
+            let link = SafePath::new(&format!("venv/{link}"))?;
+            self.plan.links.push((link.as_str().to_owned(), target.clone()));
+        }
+        for file in &virtualenv.files {
+            let path = SafePath::new(&format!("venv/{}", file.path))?.as_str().to_owned();
+            self.bytes("the virtualenv", path, file.text.clone().into_bytes(), file.executable)?;
+        }
+        Ok(())
+    }
+
+    /// 1 to 5.
+    fn wheel(&mut self, target_wheel: &'a TargetWheel<'a>) -> Result<(), InstallError> {
+        let wheel = &target_wheel.wheel;
+        let name = wheel.filename().to_string();
+        let recorded: HashMap<String, RecordRow> =
+            wheel.record()?.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let mut rows = Vec::with_capacity(wheel.files().len() + 4);
+        for file in wheel.files() {
+            let path = self.path_of(&file.destination, wheel);
+            let row = self.wheel_file(&name, wheel, file, path, &recorded)?;
+            rows.push(row);
+        }
+        let generated = self.scripts(target_wheel).into_iter().chain(self.metadata(target_wheel)?);
+        for (path, contents, executable) in generated.collect::<Vec<_>>() {
+            rows.push(self.row(&path, Sha256::of(&contents).to_record(), contents.len() as u64));
+            self.bytes(&name, path, contents, executable)?;
+        }
+        let record_path = format!("venv/{}/{}/RECORD", self.interpreter.site_packages, wheel.dist_info());
+        rows.push(RecordRow { path: self.relative_to_site_packages(&record_path), hash: None, size: None });
+        self.bytes(&name, record_path, record::write(rows).into_bytes(), false)
+    }
+
+    fn wheel_file(
+        &mut self,
+        name: &str,
+        wheel: &'a OpenWheel<'a>,
+        file: &WheelFile,
+        path: String,
+        recorded: &HashMap<String, RecordRow>,
+    ) -> Result<RecordRow, InstallError> {
+        let entry = wheel.entry(file);
+        let unpack = |source| WheelError::Zip { wheel: name.to_owned(), source };
+        if matches!(file.destination, Destination::Scripts(_)) && entry.size <= BUFFERED_LIMIT {
+            let contents = wheel.archive().read(entry, BUFFERED_LIMIT).map_err(unpack)?;
+            if let Some(rewritten) = script::rewrite_shebang(&contents, &self.python) {
+                let row = self.row(&path, Sha256::of(&rewritten).to_record(), rewritten.len() as u64);
+                self.bytes(name, path, rewritten, true)?;
+                return Ok(row);
+            }
+        }
+        // The builder has compared RECORD with the contents, and the contents with the manifest's hash of the wheel.
+        let known = recorded.get(&entry.name).and_then(|row| row.hash.as_ref());
+        let hash = match known {
+            Some((algorithm, digest)) if algorithm == "sha256" => format!("sha256={digest}"),
+            _ => {
+                use sha2::Digest;
+                let mut hash = sha2::Sha256::new();
+                let raw = wheel.archive().raw(entry);
+                Inflater::new().read(entry, raw, &mut |bytes| hash.update(bytes)).map_err(unpack)?;
+                Sha256(hash.finalize().into()).to_record()
+            }
+        };
+        let row = self.row(&path, hash.clone(), entry.size);
+        if self.claim(name, &path, Some(&hash))? {
+            let contents = Contents::Member { entry, raw: wheel.archive().raw(entry) };
+            self.plan.files.push(PlannedFile { path, executable: file.executable, contents });
+        }
+        Ok(row)
+    }
+
+    /// 4: the scripts of the entry points.
+    fn scripts(&self, target_wheel: &TargetWheel<'_>) -> Vec<(String, Vec<u8>, bool)> {
+        let entry_points = target_wheel.wheel.entry_points();
+        let mut entries: Vec<EntryPoint> = entry_points.iter().cloned().collect();
+        if let Some(first) = entries.first().filter(|_| target_wheel.is_pip).cloned() {
+            let names = script::console_names_for_pip(self.interpreter.version[1]);
+            entries = names.into_iter().map(|name| EntryPoint { name, ..first.clone() }).collect();
+        }
+        let script = |entry: &EntryPoint| {
+            let text = script::entry_point_script(&self.python, entry);
+            (format!("venv/bin/{}", entry.name), text.into_bytes(), true)
+        };
+        entries.iter().map(script).collect()
+    }
+
+    /// 5: what an installer adds to the `.dist-info` directory.
+    fn metadata(&self, target_wheel: &TargetWheel<'_>) -> Result<Vec<(String, Vec<u8>, bool)>, InstallError> {
+        let dist_info = format!("venv/{}/{}", self.interpreter.site_packages, target_wheel.wheel.dist_info());
+        let mut files = vec![(format!("{dist_info}/INSTALLER"), b"wheelbarrow\n".to_vec(), false)];
+        if !target_wheel.is_pip {
+            files.push((format!("{dist_info}/REQUESTED"), Vec::new(), false));
+        }
+        if let Some(direct_url) = &target_wheel.manifest.direct_url {
+            // Keys come out sorted: serde_json keeps its objects in a BTreeMap.
+            let text = serde_json::to_vec(direct_url).map_err(std::io::Error::from);
+            let text = text.map_err(InstallError::io("write", "direct_url.json".as_ref()))?;
+            files.push((format!("{dist_info}/direct_url.json"), text, false));
+        }
+        Ok(files)
+    }
+
+    /// The site's code, static files, and 6: what goes to site-packages from the top of the artifact.
+    fn members(&mut self, artifact: &'a VerifiedArtifact) -> Result<(), InstallError> {
+        let manifest = artifact.manifest();
+        let entries: HashMap<&str, &Entry> =
+            artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        let code = format!("{}/", manifest.project.directory);
+        for member in &manifest.members {
+            let path = SafePath::new(&member.path)?;
+            let entry = entries[member.path.as_str()];
+            let path = match path.parent() {
+                None if is_for_site_packages(path.name()) => {
+                    format!("venv/{}/{path}", self.interpreter.site_packages)
+                }
+                Some(_) if member.path.starts_with(&code) || member.path.starts_with("static.in/") => {
+                    path.as_str().to_owned()
+                }
+                _ => continue,
+            };
+            if member.kind == MemberKind::Link {
+                self.project_link(artifact, entry, path)?;
+                continue;
+            }
+            if self.claim("the artifact", &path, None)? {
+                let contents = Contents::Member { entry, raw: artifact.archive().raw(entry) };
+                let executable = member.kind == MemberKind::Executable;
+                self.plan.files.push(PlannedFile { path, executable, contents });
+            }
+        }
+        Ok(())
+    }
+
+    fn project_link(
+        &mut self,
+        artifact: &VerifiedArtifact,
+        entry: &Entry,
+        path: String,
+    ) -> Result<(), InstallError> {
+        const LONGEST_TARGET: u64 = 4096;
+        let unpack = |source| InstallError::Unpack { path: path.clone().into(), source };
+        let target = artifact.archive().read(entry, LONGEST_TARGET).map_err(unpack)?;
+        let target = String::from_utf8_lossy(&target).into_owned();
+        let unsafe_link = |reason| wheelbarrow_fs::UnsafePath { path: format!("{path} -> {target}"), reason };
+        if !stays_inside(&path, &target) {
+            return Err(unsafe_link("the link leads out of the project").into());
+        }
+        self.claim("the artifact", &path, None)?;
+        self.plan.links.push((path, target));
+        Ok(())
+    }
+
+    /// Where a file of a wheel goes.
+    fn path_of(&self, destination: &Destination, wheel: &OpenWheel<'_>) -> String {
+        match destination {
+            Destination::SitePackages(path) => format!("venv/{}/{path}", self.interpreter.site_packages),
+            Destination::Scripts(path) => format!("venv/bin/{path}"),
+            Destination::Data(path) => format!("venv/{path}"),
+            Destination::Headers(path) => {
+                format!("venv/{}/{}/{path}", self.interpreter.headers, wheel.filename().distribution)
+            }
+        }
+    }
+
+    fn row(&self, path: &str, hash: String, size: u64) -> RecordRow {
+        let (algorithm, digest) = hash.split_once('=').unwrap_or(("sha256", ""));
+        RecordRow {
+            path: self.relative_to_site_packages(path),
+            hash: Some((algorithm.to_owned(), digest.to_owned())),
+            size: Some(size),
+        }
+    }
+
+    fn relative_to_site_packages(&self, path: &str) -> String {
+        let site_packages = format!("venv/{}/", self.interpreter.site_packages);
+        if let Some(inside) = path.strip_prefix(&site_packages) {
+            return inside.to_owned();
+        }
+        // site-packages is lib/pythonX.Y/site-packages: three up from it is the virtualenv.
+        let up = "../".repeat(self.interpreter.site_packages.split('/').count());
+        format!("{up}{}", path.strip_prefix("venv/").unwrap_or(path))
+    }
+
+    fn bytes(
+        &mut self,
+        owner: &str,
+        path: String,
+        contents: Vec<u8>,
+        executable: bool,
+    ) -> Result<(), InstallError> {
+        let hash = Sha256::of(&contents).to_record();
+        if self.claim(owner, &path, Some(&hash))? {
+            self.plan.files.push(PlannedFile { path, executable, contents: Contents::Bytes(contents) });
+        }
+        Ok(())
+    }
+
+    /// Says who writes a path; false when somebody already writes the very same there.
+    fn claim(&mut self, owner: &str, path: &str, hash: Option<&str>) -> Result<bool, InstallError> {
+        if let Some((first, first_hash)) = self.owners.get(path) {
+            if hash.is_some() && first_hash.as_deref() == hash {
+                return Ok(false);
+            }
+            let (first, second) = (first.clone(), owner.to_owned());
+            return Err(InstallError::Collision { path: path.to_owned(), first, second });
+        }
+        self.owners.insert(path.to_owned(), (owner.to_owned(), hash.map(str::to_owned)));
+        self.directories_of(path);
+        Ok(true)
+    }
+
+    /// Every directory above a path.
+    fn directories_of(&mut self, path: &str) {
+        let mut rest = path;
+        while let Some((parent, _)) = rest.rsplit_once('/') {
+            if !self.plan.directories.insert(parent.to_owned()) {
+                break;
+            }
+            rest = parent;
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// What the file system will take, files rounded up to blocks of `block` bytes.
+    pub(crate) fn bytes_on_disk(&self, block: u64) -> u64 {
+        let files = self.files.iter().map(|file| file.contents.size().next_multiple_of(block)).sum::<u64>();
+        files + block * self.directories.len() as u64
+    }
+
+    pub(crate) fn inodes(&self) -> u64 {
+        (self.files.len() + self.directories.len() + self.links.len()) as u64 + 1
+    }
+}
+
+impl Contents<'_> {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Member { entry, .. } => entry.size,
+        }
+    }
+}
+
+fn is_for_site_packages(name: &str) -> bool {
+    name != "__main__.py" && [".py", ".pth", ".start"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// Whether a link at `path` to `target` leads to something below the first part of `path`.
+fn stays_inside(path: &str, target: &str) -> bool {
+    let mut depth = path.split('/').count() as i64 - 2;
+    !target.starts_with('/')
+        && target.split('/').all(|part| {
+            depth += match part {
+                "" | "." => 0,
+                ".." => -1,
+                _ => 1,
+            };
+            depth >= 0
+        })
+}

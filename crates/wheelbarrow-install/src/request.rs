@@ -1,0 +1,39 @@
+//! What `__main__.py` asks of the native installer, as JSON on its standard input.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use wheelbarrow_artifact::interpreter::Interpreter;
+
+use crate::{Existing, Options, Pip};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    /// Absolute path of the artifact.
+    pub artifact: PathBuf,
+    pub interpreter: Interpreter,
+    pub options: RequestOptions,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct RequestOptions {
+    /// Absolute.
+    pub destination: PathBuf,
+    #[serde(default)]
+    pub replace: bool,
+    pub pip: bool,
+    #[serde(default)]
+    pub quiet: bool,
+    #[serde(default)]
+    pub json: bool,
+}
+
+impl RequestOptions {
+    pub fn to_options(&self) -> Options {
+        Options {
+            destination: self.destination.clone(),
+            existing: if self.replace { Existing::Replace } else { Existing::Refuse },
+            pip: if self.pip { Pip::With } else { Pip::Without },
+        }
+    }
+}
