@@ -84,7 +84,7 @@ impl Platform {
     pub(crate) fn tags(&self) -> Vec<String> {
         let Self::Linux { machine, libc } = self;
         let machines = machines(machine);
-        let mut tags = Vec::new();
+        let mut tags: Vec<String> = machines.iter().map(|machine| format!("linux_{machine}")).collect();
         for machine in &machines {
             match *libc {
                 Libc::Glibc(major, minor) if MANYLINUX_MACHINES.contains(machine) => {
@@ -98,7 +98,6 @@ impl Platform {
                 }
             }
         }
-        tags.extend(machines.iter().map(|machine| format!("linux_{machine}")));
         tags
     }
 }

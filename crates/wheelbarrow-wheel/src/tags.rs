@@ -1,6 +1,7 @@
 //! Compatibility tags: <https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/>.
 //!
-//! The order is that of `packaging.tags.sys_tags()`, which pip and uv use alike; a test asks every interpreter found.
+//! The order is that of `packaging.tags.sys_tags()`, version 26.3, which pip 26.3 carries. Since then the machine's own
+//! `linux_MACHINE` comes before manylinux and musllinux. A test asks every interpreter found.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -117,14 +118,16 @@ fn cpython((major, minor): (u32, u32), abi: &str, platforms: &[String], tags: &m
         // From 3.8 on a debug build loads ordinary extension modules too.
         add(&interpreter, &abi.replacen('d', "", 1));
     }
-    let stable = (major, minor) >= (3, 2) && !flags.contains('t');
-    if stable {
-        add(&interpreter, "abi3");
+    // PEP 384; PEP 803 for builds without the lock.
+    let stable = if flags.contains('t') { "abi3t" } else { "abi3" };
+    let has_stable = (major, minor) >= (3, 2);
+    if has_stable {
+        add(&interpreter, stable);
     }
     add(&interpreter, "none");
-    if stable {
+    if has_stable {
         for older in (2..minor).rev() {
-            add(&format!("cp{major}{older}"), "abi3");
+            add(&format!("cp{major}{older}"), stable);
         }
     }
 }
