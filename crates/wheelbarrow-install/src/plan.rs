@@ -140,7 +140,7 @@ impl<'a> Planner<'_, 'a> {
         }
         let generated = self.scripts(target_wheel).into_iter().chain(self.metadata(target_wheel)?);
         for (path, contents, executable) in generated.collect::<Vec<_>>() {
-            rows.push(self.row(&path, Sha256::of(&contents).to_record(), contents.len() as u64));
+            rows.push(self.row(&path, &Sha256::of(&contents).to_record(), contents.len() as u64));
             self.bytes(&name, path, contents, executable)?;
         }
         let record_path = format!("venv/{}/{}/RECORD", self.interpreter.site_packages, wheel.dist_info());
@@ -161,7 +161,7 @@ impl<'a> Planner<'_, 'a> {
         if matches!(file.destination, Destination::Scripts(_)) && entry.size <= BUFFERED_LIMIT {
             let contents = wheel.archive().read(entry, BUFFERED_LIMIT).map_err(unpack)?;
             if let Some(rewritten) = script::rewrite_shebang(&contents, &self.python) {
-                let row = self.row(&path, Sha256::of(&rewritten).to_record(), rewritten.len() as u64);
+                let row = self.row(&path, &Sha256::of(&rewritten).to_record(), rewritten.len() as u64);
                 self.bytes(name, path, rewritten, true)?;
                 return Ok(row);
             }
@@ -178,7 +178,7 @@ impl<'a> Planner<'_, 'a> {
                 Sha256(hash.finalize().into()).to_record()
             }
         };
-        let row = self.row(&path, hash.clone(), entry.size);
+        let row = self.row(&path, &hash, entry.size);
         if self.claim(name, &path, Some(&hash))? {
             let contents = Contents::Member { entry, raw: wheel.archive().raw(entry) };
             self.plan.files.push(PlannedFile { path, executable: file.executable, contents });
@@ -279,7 +279,7 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    fn row(&self, path: &str, hash: String, size: u64) -> RecordRow {
+    fn row(&self, path: &str, hash: &str, size: u64) -> RecordRow {
         let (algorithm, digest) = hash.split_once('=').unwrap_or(("sha256", ""));
         RecordRow {
             path: self.relative_to_site_packages(path),
