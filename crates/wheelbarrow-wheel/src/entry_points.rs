@@ -84,3 +84,64 @@ impl EntryPoints {
         self.console.iter().chain(&self.gui)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(name: &str, module: &str, object: &str) -> EntryPoint {
+        EntryPoint { name: name.to_owned(), module: module.to_owned(), object: object.to_owned() }
+    }
+
+    fn reason(line: &str) -> String {
+        parse(&format!("[console_scripts]\n{line}\n")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn two_groups_are_read_and_all_else_passed_over() {
+        let text = "\u{feff}# a comment\r\n[ console_scripts ]\r\nCmdName = mod:main\r\n\r\n; another\r\n\
+            finder-tags=osx_tags.cmd : git.gud [click,other]\r\nlast = a:b # said\r\nlast = a:c\r\n\
+            [gui_scripts]\nwindow= win :run\n[pytest11]\nvenv = pytest_venv\n= nothing\n";
+        let found = parse(text).unwrap();
+        let console = [
+            entry("CmdName", "mod", "main"),
+            entry("finder-tags", "osx_tags.cmd", "git.gud"),
+            entry("last", "a", "c"),
+        ];
+        assert_eq!(found.console, console);
+        assert_eq!(found.gui, [entry("window", "win", "run")]);
+        assert_eq!(found.iter().count(), 4);
+    }
+
+    #[test]
+    fn what_would_not_be_a_script_is_refused() {
+        insta::assert_snapshot!(reason("run = module"), @"entry_points.txt: `run = module`: a script needs MODULE:OBJECT");
+        insta::assert_snapshot!(reason("../run = a:b"), @"entry_points.txt: `../run = a:b`: its name cannot be that of a script");
+        for line in ["= a:b", ".. = a:b", "a\0b = a:b", "a/b = a:b", "run"] {
+            reason(line);
+        }
+        for line in [
+            "run = a-b:c",
+            "run = a.:c",
+            "run = 1a:c",
+            "run = a:",
+            "run = a:b c",
+            "run = a:b()",
+            "run = a;b:c",
+        ] {
+            reason(line);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "(\\[(console|gui)_scripts\\]\n)?(\\PC{0,12}[=:\n]){0,8}") {
+            for entry in parse(&text).iter().flat_map(EntryPoints::iter) {
+                prop_assert!(!entry.name.contains('/') && !entry.name.is_empty());
+                prop_assert!(is_dotted(&entry.module) && is_dotted(&entry.object));
+            }
+        }
+    }
+}

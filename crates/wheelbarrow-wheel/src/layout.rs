@@ -111,3 +111,86 @@ fn check_path(member: &str) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dist_info(filename: &str, members: &[&str]) -> Result<String, String> {
+        let wheel = WheelFilename::parse(filename).unwrap();
+        find_dist_info(members.iter().copied(), &wheel).map_err(|error| error.to_string())
+    }
+
+    fn refusal(member: &str) -> String {
+        destination(member).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_dist_info_carries_the_name_of_the_file() {
+        let ours = "Zope_Interface-5.4.dist-info";
+        for filename in ["zope.interface-5.4-py3-none-any.whl", "zope_interface-6-py3-none-any.whl"] {
+            assert_eq!(
+                dist_info(filename, &["a.py", &format!("{ours}/WHEEL"), "b/c.dist-info/x"]).unwrap(),
+                ours
+            );
+        }
+        let old = "has-dash-1.0-1.dist-info";
+        assert_eq!(dist_info("has_dash-1.0-py3-none-any.whl", &[&format!("{old}/WHEEL")]).unwrap(), old);
+    }
+
+    #[test]
+    fn no_or_another_or_a_second_dist_info_is_refused() {
+        let refusal = |members: &[&str]| dist_info("a-1-py3-none-any.whl", members).unwrap_err();
+        insta::assert_snapshot!(refusal(&["a.py", "x/a-1.dist-info/WHEEL"]), @"`a-1-py3-none-any.whl` has no .dist-info directory");
+        insta::assert_snapshot!(refusal(&["b-1.dist-info/WHEEL", "a-1.dist-info/WHEEL"]), @"`a-1-py3-none-any.whl` has several .dist-info directories: a-1.dist-info, b-1.dist-info");
+        insta::assert_snapshot!(refusal(&["ab-1.dist-info/WHEEL"]), @"`a-1-py3-none-any.whl` has the .dist-info directory of another distribution: `ab-1.dist-info`");
+        refusal(&[".dist-info/WHEEL"]);
+    }
+
+    #[test]
+    fn schemes_lead_to_their_directories() {
+        let ok = |member: &str| destination(member).unwrap();
+        let text = str::to_owned;
+        assert_eq!(ok("a/b.py"), Destination::SitePackages(text("a/b.py")));
+        assert_eq!(ok("a-1.data/purelib/a.py"), Destination::SitePackages(text("a.py")));
+        assert_eq!(ok("a-1.data/platlib/a/b.so"), Destination::SitePackages(text("a/b.so")));
+        assert_eq!(ok("a-1.data/scripts/run"), Destination::Scripts(text("run")));
+        assert_eq!(ok("a-1.data/data/etc/a"), Destination::Data(text("etc/a")));
+        assert_eq!(ok("a-1.data/headers/a.h"), Destination::Headers(text("a.h")));
+        assert_eq!(ok("a/b.data/x"), Destination::SitePackages(text("a/b.data/x")));
+    }
+
+    #[test]
+    fn what_would_escape_is_refused() {
+        insta::assert_snapshot!(refusal("../a.py"), @"the member `../a.py` cannot be installed: its path has the part . or ..");
+        insta::assert_snapshot!(refusal("a-1.data/stdlib/a.py"), @"the member `a-1.data/stdlib/a.py` is of the unknown scheme `stdlib`");
+        insta::assert_snapshot!(refusal("a-1.data/a.py"), @"the member `a-1.data/a.py` cannot be installed: it belongs to no scheme");
+        for bad in
+            ["/etc/a", "a//b", "a/./b", "a/", "", "a\\b", "a\0b", "a-1.data/data/../../x", "a-1.data/data//x"]
+        {
+            refusal(bad);
+        }
+    }
+
+    #[test]
+    fn signatures_go_with_the_record_they_sign() {
+        let layout = Layout::new("a-1.dist-info");
+        assert!(
+            ["RECORD", "RECORD.jws", "RECORD.p7s"]
+                .iter()
+                .all(|file| layout.is_record(&layout.dist_info_member(file)))
+        );
+        assert!(!layout.is_record("a-1.dist-info/RECORDS") && !layout.is_record("RECORD"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_destination_leaves_its_directory(member in "([a.\\\\]{0,3}(\\.data)?/){0,4}(scripts|data|purelib)?/?[a./]{0,5}") {
+            if let Ok(Destination::SitePackages(path) | Destination::Scripts(path) | Destination::Data(path) | Destination::Headers(path)) = destination(&member) {
+                prop_assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")), "{}", path);
+            }
+        }
+    }
+}

@@ -104,3 +104,47 @@ impl Headers {
         of_name.map(|(_, value)| value.trim().to_owned()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn wheel_is_read() {
+        let info = WheelInfo::parse(b"Wheel-Version: 1.9\r\nGenerator: x\r\nroot-is-purelib: True\r\nTag: py2-none-any\r\nTag: py3-none-any\r\n\r\n");
+        let tags = vec!["py2-none-any".to_owned(), "py3-none-any".to_owned()];
+        assert_eq!(info, Ok(WheelInfo { version: (1, 9), root_is_purelib: true, tags }));
+        assert!(!WheelInfo::parse(b"Wheel-Version: 0.1\nRoot-Is-Purelib:\n").unwrap().root_is_purelib);
+    }
+
+    #[test]
+    fn wheels_of_the_future_and_of_no_version_are_refused() {
+        let refusal = |bytes| WheelInfo::parse(bytes).unwrap_err().to_string();
+        insta::assert_snapshot!(refusal(b"Wheel-Version: 2.0\n"), @"WHEEL: Wheel-Version 2.0 is newer than the one this program knows (1.0)");
+        insta::assert_snapshot!(refusal(b"Wheel-Version: new\n"), @"WHEEL: `new` is not a Wheel-Version");
+        insta::assert_snapshot!(refusal(b"Tag: py3-none-any\n"), @"WHEEL has no `Wheel-Version`");
+        insta::assert_snapshot!(refusal(b"\n\nWheel-Version: 1.0\n"), @"WHEEL has no `Wheel-Version`");
+        insta::assert_snapshot!(refusal(b"Wheel-Version: \xff\n"), @"WHEEL is not UTF-8");
+    }
+
+    #[test]
+    fn metadata_is_read_folded_and_ends_at_the_body() {
+        let text = b"Metadata-Version: 2.1\nName: a\nVersion:  1.0 \nRequires-Dist: b (>=1)\nrequires-dist: c;\n  python_version<'3'\nProvides-Extra: x\nRequires-Python: >=3.8\nAuthor: \xe9\n\nRequires-Dist: not-this\n";
+        let metadata = Metadata::parse(text).unwrap();
+        assert_eq!((metadata.name.as_str(), metadata.version.as_str()), ("a", "1.0"));
+        assert_eq!(metadata.requires_dist, ["b (>=1)", "c; python_version<'3'"]);
+        assert_eq!(metadata.provides_extra, ["x"]);
+        assert_eq!(metadata.requires_python.as_deref(), Some(">=3.8"));
+        assert_eq!(Metadata::parse(b"Name: a\n").unwrap_err().to_string(), "METADATA has no `Version`");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = WheelInfo::parse(&bytes);
+            let _ = Metadata::parse(&bytes);
+        }
+    }
+}

@@ -63,3 +63,73 @@ pub fn write(rows: impl IntoIterator<Item = RecordRow>) -> String {
     let bytes = writer.into_inner().expect("memory takes every row");
     String::from_utf8(bytes).expect("text in, text out")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(path: &str, hash: Option<(&str, &str)>, size: Option<u64>) -> RecordRow {
+        let hash = hash.map(|(algorithm, digest)| (algorithm.to_owned(), digest.to_owned()));
+        RecordRow { path: path.to_owned(), hash, size }
+    }
+
+    #[test]
+    fn rows_are_read_with_quotes_and_any_line_ends() {
+        let text =
+            b"\xef\xbb\xbfa.py,sha256=AbC_-,12\r\n\"b,\"\"c\"\".py\",SHA512=x==,\r\n\nd/RECORD,,\ne.py\n";
+        let expected = [
+            row("a.py", Some(("sha256", "AbC_-")), Some(12)),
+            row("b,\"c\".py", Some(("sha512", "x")), None),
+            row("d/RECORD", None, None),
+            row("e.py", None, None),
+        ];
+        assert_eq!(parse(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn paths_that_leave_and_broken_rows_are_refused() {
+        insta::assert_snapshot!(parse(b"a.py,,\n../../../bin/x,,\n").unwrap_err(), @"RECORD, line 2: the path `../../../bin/x` leaves the wheel");
+        insta::assert_snapshot!(parse(b"a.py,abc,\n").unwrap_err(), @"RECORD, line 1: `abc` is not a hash");
+        insta::assert_snapshot!(parse(b"a.py,sha256=x,-1\n").unwrap_err(), @"RECORD, line 1: `-1` is not a size");
+        for bad in ["/etc/passwd,,", "\\x,,", "a/../b,,", ",,", "\"\u{0}"] {
+            let _ = parse(bad.as_bytes());
+        }
+        parse(b"\xff,,\n").unwrap_err();
+    }
+
+    #[test]
+    fn rows_are_written_in_the_order_of_bytes() {
+        let rows = [
+            row("b.py", Some(("sha256", "x")), Some(3)),
+            row("B.py", None, None),
+            row("a,b.py", None, Some(0)),
+            row("../../../bin/x", Some(("sha256", "y")), Some(1)),
+        ];
+        assert_eq!(write(rows), "../../../bin/x,sha256=y,1\nB.py,,\n\"a,b.py\",,0\nb.py,sha256=x,3\n");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(
+            rows in proptest::collection::vec(("[^/\\\\\u{feff}]([^\\\\]{0,9}[^/\\\\])?", proptest::option::of("[A-Za-z0-9_-]{43}"), any::<Option<u64>>()), 0..9),
+        ) {
+            let mut rows: Vec<RecordRow> = rows
+                .into_iter()
+                .filter(|(path, ..)| !path.split('/').any(|part| part == ".."))
+                .map(|(path, digest, size)| {
+                    RecordRow { path, hash: digest.map(|digest| ("sha256".to_owned(), digest)), size }
+                })
+                .collect();
+            let text = write(rows.clone());
+            rows.sort_by(|one, other| one.path.cmp(&other.path));
+            prop_assert_eq!(parse(text.as_bytes()).unwrap(), rows);
+        }
+    }
+}

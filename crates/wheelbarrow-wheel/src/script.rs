@@ -57,3 +57,70 @@ fn strip_suffix_of_any_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> 
 pub fn console_names_for_pip(minor: u32) -> [String; 3] {
     ["pip".to_owned(), "pip3".to_owned(), format!("pip3.{minor}")]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PYTHON: &str = "/srv/site/venv/bin/python";
+
+    fn entry(name: &str, object: &str) -> EntryPoint {
+        EntryPoint { name: name.to_owned(), module: "pack.module".to_owned(), object: object.to_owned() }
+    }
+
+    #[test]
+    fn entry_points_import_the_first_part_and_call_the_whole() {
+        insta::assert_snapshot!(entry_point_script(PYTHON, &entry("git-gud", "git.gud")), @r#"
+        #!/srv/site/venv/bin/python
+        import sys
+        from pack.module import git
+        if __name__ == "__main__":
+            sys.exit(git.gud())
+        "#);
+    }
+
+    #[test]
+    fn a_shebang_that_no_kernel_reads_goes_through_the_shell() {
+        assert_eq!(shebang(PYTHON, ""), "#!/srv/site/venv/bin/python\n");
+        assert_eq!(shebang(PYTHON, "-u"), "#!/srv/site/venv/bin/python -u\n");
+        insta::assert_snapshot!(shebang("/srv/my site/bin/python", "-u"), @r#"
+        #!/bin/sh
+        '''exec' '/srv/my site/bin/python' -u "$0" "$@"
+        ' '''
+        "#);
+        let long = |length: usize| format!("/{}", "x".repeat(length - 1));
+        assert!(shebang(&long(125), "").starts_with("#!/x"));
+        assert!(shebang(&long(126), "").starts_with("#!/bin/sh\n"));
+    }
+
+    #[test]
+    fn only_scripts_for_python_get_another_first_line() {
+        let rewritten = |content: &[u8]| {
+            rewrite_shebang(content, PYTHON).map(|script| String::from_utf8(script).unwrap())
+        };
+        let expected = |rest: &str| Some(format!("#!{PYTHON}{rest}"));
+        assert_eq!(rewritten(b"#!python\nx\n"), expected("\nx\n"));
+        assert_eq!(rewritten(b"#!pythonw -u \r\nx\r\n"), expected(" -u\nx\r\n"));
+        assert_eq!(rewritten(b"#!python3 -E"), expected(" -E\n"));
+        for other in [&b"#!/usr/bin/env python\n"[..], b"#script\n", b"", b"#! python\n"] {
+            assert_eq!(rewritten(other), None);
+        }
+        assert!(rewrite_shebang(b"#!python\n\xff\xfe", PYTHON).unwrap().ends_with(b"\n\xff\xfe"));
+    }
+
+    #[test]
+    fn what_setuptools_wrote_for_an_entry_point_is_known() {
+        let points = EntryPoints { console: vec![entry("t1", "main")], gui: vec![entry("win", "main")] };
+        for wrapper in ["t1", "t1.exe", "t1.EXE", "t1-script.py", "win.pya"] {
+            assert!(is_wrapper(wrapper, &points), "{wrapper}");
+        }
+        for own in ["t1.bat", "t1-script.pyw", "other", "é.exe"] {
+            assert!(!is_wrapper(own, &points), "{own}");
+        }
+    }
+
+    #[test]
+    fn pip_has_three_names() {
+        assert_eq!(console_names_for_pip(12), ["pip", "pip3", "pip3.12"]);
+    }
+}

@@ -78,15 +78,18 @@ impl CompatibleTags {
         if self.rank(wheel).is_some() {
             return None;
         }
-        let of_python: Vec<&Tag> =
-            wheel.tags.iter().filter(|tag| self.has(|have| have.python == tag.python)).collect();
-        let of_abi: Vec<&Tag> = of_python
-            .iter()
-            .copied()
-            .filter(|tag| self.has(|have| have.python == tag.python && have.abi == tag.abi))
-            .collect();
+        let (major, minor) = self.python;
+        let own = format!("cp{major}{minor}");
+        let is_of_abi = |tag: &&Tag| self.has(|have| have.python == tag.python && have.abi == tag.abi);
+        let is_of_python = |tag: &&Tag| {
+            // An older CPython is only ours by its stable ABI.
+            is_of_abi(tag)
+                || tag.python == own
+                || tag.python.starts_with("py") && self.has(|have| have.python == tag.python)
+        };
+        let of_python: Vec<&Tag> = wheel.tags.iter().filter(is_of_python).collect();
+        let of_abi: Vec<&Tag> = of_python.iter().copied().filter(is_of_abi).collect();
         Some(if of_python.is_empty() {
-            let (major, minor) = self.python;
             let have = format!("CPython {major}.{minor}");
             Unfit::Python { wanted: each(wheel.tags.iter().map(|tag| &tag.python)), have }
         } else if of_abi.is_empty() {
@@ -169,5 +172,71 @@ fn needed(tag: &str, built_on: Libc) -> Option<Platform> {
     match tag.strip_prefix("linux_") {
         Some(machine) => Some(Platform::Linux { machine: machine.to_owned(), libc: built_on }),
         None => Platform::parse(tag),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wheel(filename: &str) -> WheelFilename {
+        WheelFilename::parse(filename).unwrap()
+    }
+
+    fn tags(python: (u32, u32), abi: &str, platform: &str) -> CompatibleTags {
+        CompatibleTags::new(python, abi, &Platform::parse(platform).unwrap())
+    }
+
+    #[test]
+    fn the_narrower_wheel_is_better() {
+        let server = tags((3, 12), "cp312", "manylinux_2_28_x86_64");
+        let rank = |filename| server.rank(&wheel(filename)).unwrap();
+        let ranks = [
+            "a-1-cp312-cp312-manylinux_2_28_x86_64.whl",
+            "a-1-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+            "a-1-cp312-abi3-manylinux1_x86_64.whl",
+            "a-1-cp37-abi3-manylinux1_x86_64.whl",
+            "a-1-py3-none-manylinux1_x86_64.whl",
+            "a-1-py2.py3-none-any.whl",
+        ]
+        .map(rank);
+        assert!(ranks.is_sorted(), "{ranks:?}");
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_wrong() {
+        let server = tags((3, 12), "cp312", "manylinux_2_28_x86_64");
+        let why = |filename| {
+            server.explain(&wheel(filename)).map_or_else(|| "it fits".to_owned(), |why| why.to_string())
+        };
+        assert_eq!(why("a-1-py3-none-any.whl"), "it fits");
+        insta::assert_snapshot!(why("bcrypt-3.1.7-cp38-cp38-win_amd64.whl"), @"it is for Python cp38, this is CPython 3.12");
+        insta::assert_snapshot!(why("a-1-py2.cp27-none-any.whl"), @"it is for Python cp27, py2, this is CPython 3.12");
+        insta::assert_snapshot!(why("a-1-cp312-cp312t-linux_x86_64.whl"), @"it is for the ABI cp312t, this is cp312");
+        insta::assert_snapshot!(why("a-1-py3-fakeabi-fakeplat.whl"), @"it is for the ABI fakeabi, this is cp312");
+        insta::assert_snapshot!(why("a-1-cp312-cp312-manylinux_2_34_x86_64.whl"), @"it is for manylinux_2_34_x86_64, this is manylinux_2_28_x86_64");
+    }
+
+    #[test]
+    fn the_platform_needed_is_the_highest_of_the_lowest() {
+        let server = tags((3, 11), "cp311", "manylinux_2_36_x86_64");
+        let need = |filenames: &[&str]| {
+            let wheels: Vec<WheelFilename> = filenames.iter().map(|filename| wheel(filename)).collect();
+            required_platform(&wheels, &server, Libc::Glibc(2, 31)).map_err(|error| error.to_string())
+        };
+        let pure = "a-1-py3-none-any.whl";
+        let old = "b-1-cp311-cp311-manylinux_2_5_x86_64.manylinux1_x86_64.manylinux_2_17_x86_64.whl";
+        let newer = "c-1-cp39-abi3-manylinux_2_28_x86_64.whl";
+        let built = "d-1-cp311-cp311-linux_x86_64.whl";
+        assert_eq!(need(&[pure]).unwrap(), "any");
+        assert_eq!(need(&[pure, old]).unwrap(), "manylinux_2_5_x86_64");
+        assert_eq!(need(&[newer, old, pure]).unwrap(), "manylinux_2_28_x86_64");
+        assert_eq!(need(&[newer, built]).unwrap(), "manylinux_2_31_x86_64");
+        assert_eq!(need(&["c-1-py3-none-any.manylinux_2_28_x86_64.whl"]).unwrap(), "any");
+        assert!(need(&["e-1-cp38-cp38-win_amd64.whl"]).unwrap_err().contains("does not fit"));
+
+        let alpine = tags((3, 12), "cp312", "musllinux_1_2_aarch64");
+        let wheels = [wheel("f-1-cp312-cp312-musllinux_1_1_aarch64.whl"), wheel(pure)];
+        assert_eq!(required_platform(&wheels, &alpine, Libc::Musl(1, 2)).unwrap(), "musllinux_1_1_aarch64");
     }
 }
