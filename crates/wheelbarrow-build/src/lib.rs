@@ -1,1 +1,3 @@
-//! Placeholder.
+//! From a project and its requirements to an artifact.
+
+pub mod project;

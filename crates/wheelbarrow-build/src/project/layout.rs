@@ -1,0 +1,84 @@
+//! The code's directory in the artifact, and the one in it that goes on `sys.path`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{ProjectError, ProjectFile};
+
+/// Names at the top of an artifact or an install that the code's directory cannot take.
+pub const RESERVED: [&str; 11] = [
+    "__main__.py",
+    "bootstrap_wheels",
+    "environment.json",
+    "loadenv",
+    "loadenv-init",
+    "loadenv-init.pth",
+    "loadenv.py",
+    "loadenv.start",
+    "static.in",
+    "venv",
+    "wheels",
+];
+
+/// The name of the project's directory, made safe: letters, digits, `_`, `.` and `-`, nothing hidden, nothing taken.
+/// It also names the `.pth` file.
+pub fn directory_name(root: &Path) -> String {
+    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    let safe = |character: char| {
+        if character.is_ascii_alphanumeric() || "_.-".contains(character) { character } else { '_' }
+    };
+    let name: String = name.chars().map(safe).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    if name.is_empty() || RESERVED.contains(&name) {
+        format!("{name}_project").trim_start_matches('_').to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// The directory that goes on `sys.path`, below the project; empty for the project itself.
+///
+/// The one with `manage.py`, at the top or one or two levels down; else `src`, where a pyproject.toml stands beside it
+/// and it is no package itself; else the top.
+pub fn find_import_path(
+    root: &Path,
+    files: &[ProjectFile],
+    setting: Option<&str>,
+) -> Result<String, ProjectError> {
+    if let Some(import_path) = setting {
+        return check(root, files, import_path);
+    }
+    let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    for depth in 0..=2 {
+        let found: Vec<&str> = paths
+            .iter()
+            .filter(|path| path.matches('/').count() == depth)
+            .filter_map(|path| if *path == "manage.py" { Some("") } else { path.strip_suffix("/manage.py") })
+            .collect();
+        match found[..] {
+            [] => {}
+            [only] => return Ok(only.to_owned()),
+            _ => {
+                let found = found.iter().map(|directory| format!("{directory}/manage.py")).collect();
+                return Err(ProjectError::SeveralManage { root: root.to_path_buf(), found });
+            }
+        }
+    }
+    let source_layout = paths.contains("pyproject.toml")
+        && !paths.contains("src/__init__.py")
+        && paths.iter().any(|path| path.starts_with("src/") && path.ends_with(".py"));
+    Ok(if source_layout { "src".to_owned() } else { String::new() })
+}
+
+/// A setting must name a directory of which something travels.
+fn check(root: &Path, files: &[ProjectFile], import_path: &str) -> Result<String, ProjectError> {
+    let relative = import_path.trim_end_matches('/');
+    if matches!(relative, "" | ".") && !import_path.starts_with('/') {
+        return Ok(String::new());
+    }
+    let inside = format!("{relative}/");
+    if files.iter().any(|file| file.path.starts_with(&inside)) {
+        return Ok(relative.to_owned());
+    }
+    Err(ProjectError::ImportPath { import_path: import_path.to_owned(), root: root.to_path_buf() })
+}

@@ -1,0 +1,91 @@
+//! The site's own code: which files of the project travel, and where Python finds them.
+//!
+//! Everything below the project directory travels unless a rule leaves it out: the project's own rules
+//! (`.gitignore`, `.wheelbarrowignore`, the setting `exclude`) or the fixed ones in [`walk`], for what must never reach
+//! a server. The walk sees names and the first bytes of files; contents are read when the artifact is written.
+
+mod layout;
+mod walk;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use layout::{RESERVED, directory_name, find_import_path};
+pub use walk::{Rules, Walk, walk};
+
+/// One file that travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectFile {
+    /// Below the directory that was walked, with `/`.
+    pub path: String,
+    pub source: PathBuf,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    File {
+        /// Bytes, when the walk saw it.
+        size: u64,
+        executable: bool,
+    },
+    /// The target as it stands in the link: relative, and inside.
+    Link { target: String },
+}
+
+/// Why a project cannot be packed as it stands.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    #[error("the directory {} cannot be used", path.display())]
+    Root { path: PathBuf, source: io::Error },
+    #[error("{} is not a directory", path.display())]
+    NotDirectory { path: PathBuf },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot walk the project")]
+    Walk(#[source] ignore::Error),
+    #[error("the name of {} is not UTF-8", path.display())]
+    Name { path: PathBuf },
+    #[error("the link {} leads out of the project: its target is {}", link.display(), target.display())]
+    LinkLeaves { link: PathBuf, target: PathBuf },
+    #[error("`{pattern}` in `exclude` is not a pattern")]
+    Exclude { pattern: String, source: ignore::Error },
+    #[error("{} has several manage.py: {}", root.display(), found.join(", "))]
+    SeveralManage { root: PathBuf, found: Vec<String> },
+    #[error("the import path `{import_path}` is not a directory of {}", root.display())]
+    ImportPath { import_path: String, root: PathBuf },
+    #[error("{} has no file to pack", root.display())]
+    Empty { root: PathBuf },
+}
+
+impl ProjectError {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::LinkLeaves { .. } => {
+                "copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or \
+                 `exclude`"
+            }
+            Self::Read { .. } => {
+                "make it readable, or leave it out: name it in .wheelbarrowignore or `exclude`"
+            }
+            Self::Name { .. } => "rename it, or leave it out: name it in .wheelbarrowignore or `exclude`",
+            Self::Exclude { .. } => {
+                "`exclude` takes patterns as .gitignore has them, such as `node_modules/`"
+            }
+            Self::SeveralManage { .. } | Self::ImportPath { .. } => {
+                "`import-path = \"DIRECTORY\"` (or --import-path) names the directory that goes on sys.path"
+            }
+            Self::Empty { .. } => "everything is left out by .gitignore, .wheelbarrowignore or `exclude`",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Read { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use fs_err as fs;
+
+use super::*;
+
+/// Makes files: their paths, and what is in them.
+fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for (path, contents) in files {
+        let path = place.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+    place
+}
+
+fn walk_project(root: &Path, exclude: &[&str]) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError> {
+    let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
+    let artifact = Some(root.join("site-2.zip"));
+    walk(&Walk {
+        root: root.to_path_buf(),
+        rules: Rules::Project { exclude },
+        artifact,
+        name: "site".to_owned(),
+    })
+}
+
+fn paths(root: &Path, exclude: &[&str]) -> Vec<String> {
+    let (files, _) = walk_project(root, exclude).unwrap();
+    files.into_iter().map(|file| file.path).collect()
+}
+
+#[test]
+fn rules_of_the_project_leave_files_out() {
+    let place = tree(&[
+        (".gitignore", "*.log\n/media/\n!kept.log\nbuilt/\n"),
+        ("a.log", ""),
+        ("kept.log", ""),
+        ("media/photo.jpg", ""),
+        ("app/.gitignore", "secret.txt\n"),
+        ("app/secret.txt", ""),
+        ("app/media/logo.png", ""),
+        ("built/site.css", ""),
+        (".wheelbarrowignore", "docs/\n!built/\n"),
+        ("docs/index.md", ""),
+        ("tests/test_a.py", ""),
+        (".hidden", ""),
+    ]);
+    let expected = [
+        ".gitignore",
+        ".hidden",
+        ".wheelbarrowignore",
+        "app/.gitignore",
+        "app/media/logo.png",
+        "built/site.css",
+        "kept.log",
+    ];
+    assert_eq!(paths(place.path(), &["tests/"]), expected);
+}
+
+#[test]
+fn rules_above_count_inside_a_checkout_only() {
+    let place = tree(&[(".gitignore", "*.log\n"), ("site/a.log", ""), ("site/b.py", "")]);
+    assert_eq!(paths(&place.path().join("site"), &[]), ["a.log", "b.py"]);
+    fs::create_dir(place.path().join(".git")).unwrap();
+    assert_eq!(paths(&place.path().join("site"), &[]), ["b.py"]);
+}
+
+#[test]
+fn some_files_never_travel() {
+    let place = tree(&[
+        (".git/config", ""),
+        ("__pycache__/a.cpython-312.pyc", ""),
+        ("b.pyc", ""),
+        ("virtual/pyvenv.cfg", ""),
+        ("virtual/bin/python", ""),
+        (".env", "KEY=1"),
+        (".env.local", "KEY=1"),
+        (".env.example", "KEY="),
+        ("environment.json", "{}"),
+        ("db.sqlite3", "SQLite format 3\0 and more"),
+        ("db.sqlite3-journal", ""),
+        ("site-2.zip", "whatever"),
+        ("site-1.zip", "#!/usr/bin/env python3\n"),
+        ("site-data.zip", "PK"),
+        ("node_modules/x/y.js", ""),
+        ("manage.py", ""),
+    ]);
+    let (files, notes) = walk_project(place.path(), &[]).unwrap();
+    let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, [".env.example", "manage.py", "site-data.zip"]);
+    assert_eq!(notes.len(), 2, "{notes:?}");
+}
+
+#[test]
+fn static_directories_have_no_gitignore() {
+    let place = tree(&[(".gitignore", "*"), ("site.css", ""), ("pages/environment.json", "")]);
+    let (files, _) = walk(&Walk { root: place.path().to_path_buf(), ..Walk::default() }).unwrap();
+    assert_eq!(files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), [".gitignore", "site.css"]);
+}
+
+#[test]
+fn kinds_are_told_apart() {
+    let place = tree(&[("a.py", "12"), ("run.sh", "")]);
+    fs::set_permissions(place.path().join("run.sh"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    symlink("a.py", place.path().join("link")).unwrap();
+    std::os::unix::net::UnixListener::bind(place.path().join("socket")).unwrap();
+    let (files, notes) = walk_project(place.path(), &[]).unwrap();
+    let contents: Vec<_> = files.into_iter().map(|file| file.content).collect();
+    let expected = [
+        Content::File { size: 2, executable: false },
+        Content::Link { target: "a.py".to_owned() },
+        Content::File { size: 0, executable: true },
+    ];
+    assert_eq!(contents, expected);
+    assert_eq!(notes, ["left out socket: neither a file nor a link"]);
+}
+
+#[test]
+fn links_that_leave_are_refused() {
+    for target in ["/etc/hostname", "../x", "a/../../x", "up/../../x"] {
+        let place = tree(&[("site/a/b.py", "")]);
+        let root = place.path().join("site");
+        symlink(".", root.join("up")).unwrap();
+        symlink(target, root.join("link")).unwrap();
+        let error = walk_project(&root, &[]).unwrap_err();
+        assert!(matches!(error, ProjectError::LinkLeaves { .. }), "{target}: {error}");
+        assert!(error.to_string().contains(target), "{error}");
+        assert!(walk_project(&root, &["/link"]).is_ok(), "{target}");
+    }
+    // By its text it stays, by the link that it goes through it does not.
+    let place = tree(&[("x", ""), ("site/a/b/c.py", "")]);
+    let root = place.path().join("site");
+    symlink(".", root.join("a/here")).unwrap();
+    symlink("a/here/../../x", root.join("link")).unwrap();
+    assert!(matches!(walk_project(&root, &[]), Err(ProjectError::LinkLeaves { .. })));
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = tree(&[]);
+    fs::write(place.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.py")), "").unwrap();
+    assert!(matches!(walk_project(place.path(), &[]), Err(ProjectError::Name { .. })));
+}
+
+#[test]
+fn manage_py_says_what_goes_on_the_path() {
+    let import_path = |files: &[&str], setting| {
+        let files: Vec<_> = files.iter().map(|path| (*path, "")).collect();
+        let place = tree(&files);
+        let (files, _) = walk_project(place.path(), &[]).unwrap();
+        find_import_path(place.path(), &files, setting)
+    };
+    assert_eq!(import_path(&["manage.py", "x/manage.py"], None).unwrap(), "");
+    assert_eq!(import_path(&["src/manage.py", "README"], None).unwrap(), "src");
+    assert_eq!(import_path(&["back/src/manage.py"], None).unwrap(), "back/src");
+    assert_eq!(import_path(&["pyproject.toml", "src/site/wsgi.py"], None).unwrap(), "src");
+    assert_eq!(import_path(&["wsgi.py"], None).unwrap(), "");
+    assert_eq!(import_path(&["a/manage.py", "b/manage.py"], Some("b/")).unwrap(), "b");
+    assert!(matches!(
+        import_path(&["a/manage.py", "b/manage.py"], None),
+        Err(ProjectError::SeveralManage { .. })
+    ));
+    assert!(matches!(import_path(&["a.py"], Some("nowhere")), Err(ProjectError::ImportPath { .. })));
+    assert!(matches!(import_path(&["a.py"], Some("/")), Err(ProjectError::ImportPath { .. })));
+}
+
+#[test]
+fn names_of_directories_are_made_safe() {
+    for (directory, name) in [
+        ("/x/mysite", "mysite"),
+        ("/x/My Site!", "My_Site_"),
+        ("/x/venv", "venv_project"),
+        ("/", "project"),
+        ("/x/.dot", "dot"),
+    ] {
+        assert_eq!(directory_name(Path::new(directory)), name);
+    }
+}

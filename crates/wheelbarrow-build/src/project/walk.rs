@@ -1,0 +1,227 @@
+//! The walk over a directory, and what it leaves out.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::{DirEntry, WalkBuilder};
+
+use super::{Content, ProjectError, ProjectFile};
+
+/// What never travels, whatever the rules of the project say.
+const NEVER: [&str; 13] = [
+    ".git",
+    ".hg",
+    ".svn",
+    "__pycache__",
+    "node_modules",
+    ".tox",
+    ".nox",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".env",
+    "environment.json",
+    ".DS_Store",
+];
+
+/// Ends of the names `.env.EXAMPLE` of files that are made to be shown.
+const EXAMPLES: [&str; 5] = ["example", "sample", "template", "dist", "defaults"];
+
+const IGNORE_FILE: &str = ".wheelbarrowignore";
+
+/// The first bytes of every SQLite 3 database (<https://www.sqlite.org/fileformat.html>).
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
+
+/// What SQLite keeps beside a database.
+const SQLITE_COMPANIONS: [&str; 3] = ["-journal", "-shm", "-wal"];
+
+/// Which rules of its own a directory has.
+#[derive(Clone, Debug, Default)]
+pub enum Rules {
+    /// `.gitignore`, `.wheelbarrowignore`, and patterns like theirs.
+    Project { exclude: Vec<String> },
+    /// `.wheelbarrowignore` only: what a front end's build made is in `.gitignore` and still meant to travel.
+    #[default]
+    Static,
+}
+
+/// What to walk and what to leave out.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    pub root: PathBuf,
+    pub rules: Rules,
+    /// The artifact that is going to be written; it and others of its name, with another version, are left out.
+    pub artifact: Option<PathBuf>,
+    /// Of the site; earlier artifacts begin with it.
+    pub name: String,
+}
+
+struct Walker<'a> {
+    walk: &'a Walk,
+    root: PathBuf,
+    artifact: Option<PathBuf>,
+    found: Vec<ProjectFile>,
+    notes: Vec<String>,
+}
+
+/// Everything that travels, ordered by the bytes of the paths, and notes about what a person may have expected to.
+pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError> {
+    let root_error = |source| ProjectError::Root { path: walk.root.clone(), source };
+    let root = fs::canonicalize(&walk.root).map_err(root_error)?;
+    if !root.is_dir() {
+        return Err(ProjectError::NotDirectory { path: walk.root.clone() });
+    }
+    let artifact = walk.artifact.as_deref().map(real_path);
+    let mut walker = Walker { walk, root, artifact, found: Vec::new(), notes: Vec::new() };
+    for entry in walker.builder()?.build() {
+        walker.take(&entry.map_err(ProjectError::Walk)?)?;
+    }
+    walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+    Ok((walker.found, walker.notes))
+}
+
+impl Walker<'_> {
+    fn builder(&self) -> Result<WalkBuilder, ProjectError> {
+        let (exclude, git) = match &self.walk.rules {
+            Rules::Project { exclude } => (exclude_matcher(&self.root, exclude)?, true),
+            Rules::Static => (Gitignore::empty(), false),
+        };
+        // Inside a checkout the rules of the directories above count too, as git has it; outside they are none of ours.
+        let checkout = git && self.root.ancestors().any(|directory| directory.join(".git").exists());
+        let mut builder = WalkBuilder::new(&self.root);
+        builder
+            .standard_filters(false)
+            .git_ignore(git)
+            .require_git(checkout)
+            .parents(checkout)
+            .add_custom_ignore_filename(IGNORE_FILE)
+            .filter_entry(move |entry| entry.depth() == 0 || is_wanted(entry, &exclude));
+        Ok(builder)
+    }
+
+    fn take(&mut self, entry: &DirEntry) -> Result<(), ProjectError> {
+        if let Some(error) = entry.error() {
+            self.notes.push(format!("a rule was passed over: {error}"));
+        }
+        let kind = match entry.file_type() {
+            Some(kind) if !kind.is_dir() => kind,
+            _ => return Ok(()),
+        };
+        let source = entry.path().to_path_buf();
+        let relative = source.strip_prefix(&self.root).unwrap_or(&source);
+        let path = relative.to_str().ok_or_else(|| ProjectError::Name { path: source.clone() })?.to_owned();
+        let content = if kind.is_symlink() {
+            Some(self.link(&source)?)
+        } else if kind.is_file() {
+            self.file(&source, &path)?
+        } else {
+            self.notes.push(format!("left out {path}: neither a file nor a link"));
+            None
+        };
+        self.found.extend(content.map(|content| ProjectFile { path, source, content }));
+        Ok(())
+    }
+
+    fn file(&mut self, source: &Path, path: &str) -> Result<Option<Content>, ProjectError> {
+        let mut file = fs::File::open(source).map_err(ProjectError::read(source))?;
+        let mut head = Vec::with_capacity(SQLITE.len());
+        file.by_ref().take(SQLITE.len() as u64).read_to_end(&mut head).map_err(ProjectError::read(source))?;
+        if head == SQLITE || is_beside_database(path, source) {
+            self.notes.push(format!("left out {path}: an SQLite database"));
+            return Ok(None);
+        }
+        if self.is_artifact(source, &head) {
+            return Ok(None);
+        }
+        let metadata = file.metadata().map_err(ProjectError::read(source))?;
+        let executable = metadata.permissions().mode() & 0o111 != 0;
+        Ok(Some(Content::File { size: metadata.len(), executable }))
+    }
+
+    /// The artifact to be written, one in the making, and earlier ones: a shebang, and the site's name in front.
+    fn is_artifact(&self, source: &Path, head: &[u8]) -> bool {
+        if self.artifact.as_deref() == Some(source) {
+            return true;
+        }
+        let name = source.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let own = |stem: &str| {
+            let rest = stem.strip_prefix(self.walk.name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '_']))
+        };
+        !self.walk.name.is_empty() && head.starts_with(b"#!") && name.strip_suffix(".zip").is_some_and(own)
+    }
+
+    fn link(&self, source: &Path) -> Result<Content, ProjectError> {
+        let target = fs::read_link(source).map_err(ProjectError::read(source))?;
+        let leaves = || ProjectError::LinkLeaves { link: source.to_path_buf(), target: target.clone() };
+        let text = target.to_str().ok_or_else(|| ProjectError::Name { path: source.to_path_buf() })?;
+        let parent = source.parent().unwrap_or(&self.root);
+        if target.is_absolute() || !stays_inside(parent.strip_prefix(&self.root).unwrap_or(parent), &target) {
+            return Err(leaves());
+        }
+        // What the text of the links cannot tell, since one may lead through another.
+        if source.canonicalize().is_ok_and(|real| !real.starts_with(&self.root)) {
+            return Err(leaves());
+        }
+        Ok(Content::Link { target: text.to_owned() })
+    }
+}
+
+fn exclude_matcher(root: &Path, patterns: &[String]) -> Result<Gitignore, ProjectError> {
+    let mut builder = GitignoreBuilder::new(root);
+    for pattern in patterns {
+        let wrong = |source| ProjectError::Exclude { pattern: pattern.clone(), source };
+        builder.add_line(None, pattern).map_err(wrong)?;
+    }
+    builder.build().map_err(|source| ProjectError::Exclude { pattern: patterns.join(", "), source })
+}
+
+fn is_wanted(entry: &DirEntry, exclude: &Gitignore) -> bool {
+    let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
+    let name = entry.file_name().to_str().unwrap_or_default();
+    let never = NEVER.contains(&name)
+        || is_env_file(name)
+        || name.ends_with(".pyc")
+        || (is_directory && entry.path().join("pyvenv.cfg").exists());
+    !never && !exclude.matched(entry.path(), is_directory).is_ignore()
+}
+
+/// `.env.local`, `.env.production`; not `.env.example`.
+fn is_env_file(name: &str) -> bool {
+    name.strip_prefix(".env.").is_some_and(|rest| !EXAMPLES.iter().any(|example| rest.ends_with(example)))
+}
+
+fn is_beside_database(path: &str, source: &Path) -> bool {
+    let database = SQLITE_COMPANIONS.iter().find_map(|suffix| path.strip_suffix(suffix));
+    let Some(name) = database.and_then(|path| path.rsplit('/').next()) else { return false };
+    let mut head = [0; SQLITE.len()];
+    fs::File::open(source.with_file_name(name)).is_ok_and(|mut file| file.read_exact(&mut head).is_ok())
+        && &head == SQLITE
+}
+
+/// Whether `target`, seen from the directory `from` (relative to the root), stays below the root, going by the text.
+fn stays_inside(from: &Path, target: &Path) -> bool {
+    let mut depth = from.components().count();
+    for part in target.components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The path without links, where the file itself need not exist.
+fn real_path(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    match (absolute.parent().map(Path::canonicalize), absolute.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => absolute,
+    }
+}
