@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -174,7 +174,7 @@ impl Artifact {
                 progress.advance(entry.data.len() as u64);
             }
         }
-        self.release(entry);
+        self.release(entry.data.clone());
         let found = Sha256(hash.finalize().into());
         if found == member.sha256 {
             return Ok(());
@@ -182,13 +182,20 @@ impl Artifact {
         Err(self.altered(format!("{} has SHA-256 {found}, the manifest says {}", entry.name, member.sha256)))
     }
 
-    /// Tells the kernel that the pages of a large member are not needed now, so that the whole artifact does not count
-    /// as this process's memory. They stay in the page cache.
-    pub fn release(&self, entry: &Entry) {
-        const WORTHWHILE: usize = 1 << 20;
-        const PAGE: usize = 4096;
-        let (start, end) = (entry.data.start.next_multiple_of(PAGE), entry.data.end / PAGE * PAGE);
-        if end.saturating_sub(start) >= WORTHWHILE {
+    /// Where in the file `raw` stands, which must be a part of it.
+    pub fn range(&self, raw: &[u8]) -> Range<usize> {
+        let start = (raw.as_ptr() as usize).saturating_sub(self.archive.bytes().as_ptr() as usize);
+        start..start + raw.len()
+    }
+
+    /// Tells the kernel that a range of the file is not needed for now, so that the whole artifact does not count as
+    /// memory of this process. The bytes stay in the page cache, and can be read again.
+    pub fn release(&self, range: Range<usize>) {
+        // The kernel maps up to sixteen pages around the one that is touched.
+        const AROUND: usize = 16 * 4096;
+        let start = range.start / AROUND * AROUND;
+        let end = range.end.next_multiple_of(AROUND).min(self.archive.bytes().len());
+        if start < end {
             // SAFETY: dropping pages of a read-only map of a file loses nothing; they are read again when touched.
             let _ = unsafe {
                 self.archive.map().unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)

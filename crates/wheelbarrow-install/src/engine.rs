@@ -13,6 +13,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
+use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::zip::Inflater;
 
@@ -22,9 +23,19 @@ use crate::plan::{Contents, Plan, PlannedFile};
 /// About how much one thread takes at once: small enough to share fairly, large enough to stay in a directory.
 const BATCH: u64 = 512 << 10;
 
-/// Writes the plan below `root`. Errors name the file as it will be below `destination`.
+/// What every thread needs.
+#[derive(Clone, Copy)]
+struct Job<'j> {
+    root: BorrowedFd<'j>,
+    destination: &'j Path,
+    artifact: &'j Artifact,
+    progress: &'j dyn Progress,
+}
+
+/// Writes the plan of `artifact` below `root`. Errors name the file as it will be below `destination`.
 pub(crate) fn execute(
     plan: &Plan<'_>,
+    artifact: &Artifact,
     root: &Path,
     destination: &Path,
     progress: &dyn Progress,
@@ -37,6 +48,7 @@ pub(crate) fn execute(
     }
     let batches = batches(plan);
     progress.begin("installing", plan.files.iter().map(|file| file.contents.size()).sum(), Unit::Bytes);
+    let job = Job { root: root_descriptor.as_fd(), destination, artifact, progress };
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
@@ -44,7 +56,7 @@ pub(crate) fn execute(
             scope.spawn(|| {
                 let mut inflater = Inflater::new();
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let written = write_batch(batch, root_descriptor.as_fd(), destination, &mut inflater, progress);
+                    let written = write_batch(batch, &job, &mut inflater);
                     if let Err(error) = written {
                         failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                         next.store(batches.len(), Ordering::Relaxed);
@@ -114,11 +126,10 @@ fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Vec<&'p PlannedFile<'a>>> {
 
 fn write_batch(
     batch: &[&PlannedFile<'_>],
-    root: BorrowedFd<'_>,
-    destination: &Path,
+    job: &Job<'_>,
     inflater: &mut Inflater,
-    progress: &dyn Progress,
 ) -> Result<(), InstallError> {
+    let Job { root, destination, artifact, progress } = *job;
     let Some(first) = batch.first() else { return Ok(()) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = match parent(&first.path) {
@@ -130,7 +141,29 @@ fn write_batch(
         write_file(file, directory.as_fd(), destination, inflater)?;
         progress.advance(file.contents.size());
     }
+    release(batch, artifact);
     Ok(())
+}
+
+/// Lets go of the artifact's pages that a batch was read from. Members of a directory mostly stand in a row, so one call
+/// does for many.
+fn release(batch: &[&PlannedFile<'_>], artifact: &Artifact) {
+    const NEAR: usize = 64 << 10;
+    let mut stretch: Option<std::ops::Range<usize>> = None;
+    for file in batch {
+        let Contents::Member { raw, .. } = &file.contents else { continue };
+        let next = artifact.range(raw);
+        stretch = match stretch.take() {
+            Some(before) if before.end <= next.start && next.start - before.end < NEAR => {
+                Some(before.start..next.end)
+            }
+            before => {
+                before.into_iter().for_each(|before| artifact.release(before));
+                Some(next)
+            }
+        };
+    }
+    stretch.into_iter().for_each(|stretch| artifact.release(stretch));
 }
 
 fn write_file(

@@ -74,7 +74,7 @@ pub fn install(
 
     let staged = Staged::begin(&options.destination)?;
     preflight::take_over(&found, &options.destination, staged.path())?;
-    engine::execute(&plan, staged.path(), &options.destination, progress)?;
+    engine::execute(&plan, artifact, staged.path(), &options.destination, progress)?;
     let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
     staged.commit(commit)?;
 
