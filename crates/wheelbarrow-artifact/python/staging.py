@@ -1,0 +1,254 @@
+"""A directory that is complete or not there.
+
+A tree is built in `.BASENAME.wheelbarrow-XXXXXXXX` beside its destination and renamed. Whoever builds it holds an
+flock on that directory, so a directory that nobody holds was left by a killed run and is removed by the next one. The
+kernel drops the lock of a dead process: no process id to compare, no age to guess.
+
+Every path in here is bytes: a Python 3.6 in the C locale has an ASCII file system encoding.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+
+# Exit codes, docs/exit-codes.md.
+FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE = 1, 2, 3, 4, 5, 6
+
+
+class Failure(Exception):
+    """An error for a person: what failed, why, and what to do about it."""
+
+    def __init__(self, code, message, cause=None, hint=None):
+        super().__init__(message)
+        self.code, self.message, self.cause, self.hint = code, message, cause, hint
+
+    def lines(self):
+        yield "error: " + self.message
+        if self.cause:
+            yield "Caused by: " + str(self.cause)
+        if self.hint:
+            yield "hint: " + self.hint
+
+
+def failure_of(error, message):
+    """The failure that an OSError amounts to."""
+    cause = error.strerror or str(error)
+    if error.filename:
+        cause = "%s: %s" % (shown(error.filename), cause)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure(NO_SPACE, message, cause, "make room on that file system and run it again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Failure(REFUSED, message, cause, "run it as a user who may write there")
+    if error.errno == errno.EBUSY:
+        return Failure(REFUSED, message, cause, "a mount point cannot be exchanged; choose a directory inside it")
+    return Failure(FAILED, message, cause)
+
+
+def shown(path):
+    """The path for a person to read."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Staging:
+    """A new directory beside `destination`, held until it is published or discarded."""
+
+    def __init__(self, destination):
+        self.destination = destination
+        self.parent, name = os.path.split(destination)
+        self.prefix = b"." + name + b".wheelbarrow-"
+        # Where the old tree waits for the moment that two renames need.
+        self.aside = os.path.join(self.parent, self.prefix + b"old")
+        self.path = None
+        self._held = None
+
+    def __enter__(self):
+        # Between mkdir and flock a directory looks abandoned, so both happen under a lock on the parent.
+        with _Locked(self.parent):
+            self._recover()
+            self._sweep()
+            path = os.path.join(self.parent, self.prefix + os.urandom(4).hex().encode())
+            os.mkdir(path)
+            self.path = path
+            self._held = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            _try_lock(self._held)
+        return self
+
+    def __exit__(self, *_):
+        self.discard()
+
+    def discard(self):
+        if self.path is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path = None
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def _recover(self):
+        """Undoes or finishes what a run without the exchanging rename left when it was killed."""
+        if os.path.lexists(self.aside):
+            if os.path.lexists(self.destination):
+                shutil.rmtree(self.aside, ignore_errors=True)
+            else:
+                os.rename(self.aside, self.destination)
+
+    def _sweep(self):
+        for name in os.listdir(self.parent):
+            if not (name.startswith(self.prefix) and len(name) == len(self.prefix) + 8):
+                continue
+            path = os.path.join(self.parent, name)
+            try:
+                held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            except OSError:
+                continue
+            try:
+                if _try_lock(held):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(held)
+
+    def publish(self):
+        """Puts the tree into place, whole, and then removes what was there."""
+        os.sync()  # what the rename makes visible must be on the disk before it
+        try:
+            os.lstat(self.destination)
+        except FileNotFoundError:
+            os.rename(self.path, self.destination)
+            self.path = None
+        else:
+            self._exchange()
+        _flush(self.parent)
+        self.discard()
+
+    def _exchange(self):
+        if _rename_exchange(self.path, self.destination):
+            return  # the old tree now has the staging name, and is discarded as such
+        os.rename(self.destination, self.aside)
+        try:
+            os.rename(self.path, self.destination)
+        except BaseException:
+            os.rename(self.aside, self.destination)
+            raise
+        self.path = self.aside
+
+
+class _Locked:
+    """A short flock on a directory; nothing where the file system has none (NFS wants a writable descriptor)."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        self.held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self.held, fcntl.LOCK_EX)
+        except OSError:
+            pass
+
+    def __exit__(self, *_):
+        os.close(self.held)
+
+
+def _try_lock(held):
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _flush(directory):
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(held)
+    except OSError:
+        pass  # some file systems cannot; the rename has happened
+    finally:
+        os.close(held)
+
+
+# renameat2(2) where the C library has no function for it: musl, and glibc before 2.28.
+_RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "i686": 353, "ppc64le": 357, "s390x": 347, "riscv64": 276}
+
+
+def _rename_exchange(first, second):
+    """Exchanges two directories in one step. False where that cannot be done here."""
+    try:
+        import ctypes
+    except ImportError:
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    at_cwd, exchange = ctypes.c_int(-100), ctypes.c_uint(2)
+    paths = (at_cwd, ctypes.c_char_p(first), at_cwd, ctypes.c_char_p(second), exchange)
+    if hasattr(library, "renameat2"):
+        result = library.renameat2(*paths)
+    else:
+        number = _RENAMEAT2.get(os.uname().machine)
+        if number is None:
+            return False
+        result = library.syscall(ctypes.c_long(number), *paths)
+    if result == 0:
+        return True
+    error = ctypes.get_errno()
+    if error in (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):  # old kernel, NFS, seccomp
+        return False
+    raise OSError(error, os.strerror(error), second)
+
+
+def check_destination(destination, replace):
+    """Refuses what an install must not touch. True if a directory is there to be exchanged."""
+    name = shown(destination)
+    parent, base = os.path.split(destination)
+    if not base:
+        raise Failure(REFUSED, "%s cannot be a destination" % name)
+    try:
+        kind = os.lstat(destination).st_mode
+    except FileNotFoundError:
+        if not os.path.isdir(parent):
+            raise Failure(
+                REFUSED, "%s does not exist" % shown(parent), hint="make it: mkdir -p %s" % quoted(parent)
+            ) from None
+        kind = None
+    except NotADirectoryError:
+        raise Failure(REFUSED, "%s is not a directory" % shown(parent)) from None
+    if kind is not None:
+        if stat.S_ISLNK(kind):
+            hint = "install to where it leads: %s" % shown(os.path.realpath(destination))
+            raise Failure(REFUSED, "%s is a symbolic link" % name, hint=hint)
+        if not stat.S_ISDIR(kind):
+            raise Failure(REFUSED, "%s is not a directory" % name)
+        if not replace and set(os.listdir(destination)) - {b"environment.json"}:
+            raise Failure(REFUSED, "%s is not empty" % name, hint="--replace exchanges it for the new install")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise Failure(
+            REFUSED, "no right to write in %s" % shown(parent), hint="run it as a user who may write there"
+        )
+    return kind is not None
+
+
+def check_space(parent, size, inodes):
+    system = os.statvfs(parent)
+    free = system.f_bavail * system.f_frsize
+    where = "on the file system of %s" % shown(parent)
+    if free < size:
+        raise Failure(
+            NO_SPACE,
+            "not enough space %s" % where,
+            "the install needs %.1f MB, %.1f MB are free" % (size / 1e6, free / 1e6),
+            "make room, or install to another file system",
+        )
+    if system.f_files and system.f_favail < inodes:  # btrfs and some others do not count inodes
+        raise Failure(
+            NO_SPACE,
+            "not enough inodes %s" % where,
+            "the install needs %d, %d are free" % (inodes, system.f_favail),
+            "remove files, or install to another file system",
+        )
+
+
+def quoted(path):
+    import shlex
+
+    return shlex.quote(shown(path))
