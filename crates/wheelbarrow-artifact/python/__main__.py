@@ -1,0 +1,277 @@
+# The door of an artifact: finds out what this Python is and hands over to an installer, native where that runs, else
+# in Python. Down to the version check this file must be read by every Python from 2.7 on, so that an old one can say
+# what is wrong with one line instead of a SyntaxError.
+import sys
+
+if sys.version_info < (3, 6):
+    sys.stderr.write(
+        "error: this needs Python 3.6 or newer, and %s is Python %d.%d; start it with a newer one: python3 %s -d DEST\n"
+        % ((sys.executable or "this",) + tuple(sys.version_info[:2]) + (sys.argv[0],))
+    )
+    sys.exit(2)
+
+import os  # noqa: E402
+
+PROLOGUE = "Installs this site: its code and a fresh virtualenv with every dependency, without network."
+EPILOGUE = """\
+The Python that runs this file is the one that the site will run on. DEST appears complete or not at all, and
+environment.json in it stays as it is.
+
+examples:
+  %(prog)s -d /srv/site                     install with the python3 on PATH
+  python3.12 %(prog)s -d /srv/site          install for another Python
+  %(prog)s -d /srv/site --replace           exchange what is there for this
+  /srv/site/venv/bin/python manage.py check      use what was installed
+
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
+5 the destination is refused, 6 no space
+"""
+# How a program dies that the kernel or a sandbox does not let work here.
+UNABLE = ("SIGSYS", "SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS")
+
+
+def main():
+    sys.dont_write_bytecode = True
+    open_standard_streams()
+    artifact = os.path.abspath(os.path.dirname(os.path.abspath(__file__)))
+    # The site's own packages lie at the top of the zip: one named like a module of the standard library must not win.
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != artifact]
+    options = parse(artifact)
+    sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
+    import interpreter
+
+    try:
+        destination = os.path.abspath(options.destination)
+        facts = interpreter.facts(os.path.join(destination, "venv"))
+        request = {
+            "artifact": interpreter.text(artifact),
+            "interpreter": facts,
+            "options": {
+                "destination": interpreter.text(destination),
+                "replace": options.replace,
+                "pip": options.pip,
+                "quiet": options.quiet,
+                "json": options.json,
+            },
+        }
+    except interpreter.Unusable as error:
+        say("error: %s" % error)
+        return 5
+    if not options.bootstrap:
+        code = install_natively(artifact, request)
+        if code is not None:
+            return code
+    import bootstrap
+
+    return bootstrap.install(request["artifact"], facts, request["options"])
+
+
+def open_standard_streams():
+    """A closed standard stream would give its number, and what is written to it, to the next file that is opened."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def say(line):
+    try:
+        sys.stderr.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
+
+
+def parse(artifact):
+    import argparse
+
+    name = os.path.basename(artifact)
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=PROLOGUE,
+        epilog=EPILOGUE % {"prog": name},
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+    def refuse(message):
+        say("error: %s\nhint: %s --help" % (message, name))
+        sys.exit(2)
+
+    parser.error = refuse
+    parser.add_argument("-d", "--destination", metavar="DEST", help="directory to install to; its parent must exist")
+    parser.add_argument("--replace", action="store_true", help="exchange a DEST that holds something, in one step")
+    parser.add_argument(
+        "--without-pip", dest="pip", action="store_false", help="leave pip out of the virtualenv; the site needs none"
+    )
+    parser.add_argument(
+        "--bootstrap", action="store_true", help="install with Python alone: slower, the same result"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--version", action="store_true", help="print what this file holds, and end")
+    options = parser.parse_args()
+    if options.version:
+        print_version(artifact)
+        sys.exit(0)
+    if not options.destination:
+        refuse("no destination: -d DEST says where to install")
+    return options
+
+
+def print_version(artifact):
+    import json
+
+    with open_zip(artifact) as archive:
+        manifest = json.loads(archive.read(".wheelbarrow/manifest.json").decode("utf-8"))
+    names = [manifest["name"], manifest.get("version"), "(%s)" % manifest["built_by"]]
+    sys.stdout.write(" ".join(filter(None, names)) + "\n")
+
+
+def open_zip(artifact):
+    import zipfile
+
+    try:
+        return zipfile.ZipFile(artifact)
+    except (OSError, zipfile.BadZipFile) as error:
+        say("error: cannot read %s\nCaused by: %s" % (artifact, error))
+        sys.exit(3 if isinstance(error, zipfile.BadZipFile) else 1)
+
+
+# The native installer
+
+
+class Unable(Exception):
+    """The native installer cannot run here."""
+
+
+def install_natively(artifact, request):
+    """Its exit code, or None where it cannot run; the reason is then on stderr."""
+    import json
+
+    machine = request["interpreter"]["machine"]
+    try:
+        program = native_program(artifact, "linux-" + machine)
+        return run(program, request["options"]["destination"], json.dumps(request).encode("ascii"))
+    except Unable as reason:
+        say("note: installing with Python alone, the native installer does not run here: %s" % reason)
+        return None
+
+
+def native_program(artifact, name):
+    import zlib
+    from zipfile import BadZipFile
+
+    with open_zip(artifact) as archive:
+        member = ".wheelbarrow/native/" + name
+        if member not in archive.NameToInfo:
+            raise Unable("this file has none for %s" % name)
+        try:
+            return archive.read(member)
+        except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            say("error: %s is broken\nCaused by: %s: %s" % (artifact, member, error))
+            sys.exit(3)
+
+
+def run(program, destination, request):
+    """Runs the program from memory, or from a private file beside the destination where that is not allowed."""
+    try:
+        memory = program_in_memory(program)
+    except (AttributeError, OSError):
+        memory = None
+    if memory is not None:
+        try:
+            return execute("/proc/self/fd/%d" % memory, request, (memory,))
+        except OSError:
+            pass  # no /proc, or memory must not be executed here
+        finally:
+            os.close(memory)
+
+    import staging
+
+    place = staging.Staging(os.fsencode(destination), mode=0o700)
+    try:
+        place.__enter__()
+    except OSError:
+        # The destination will be refused, and for a better reason than this.
+        raise Unable("it cannot be written beside the destination")
+    with place:
+        path = os.path.join(place.path, b"installer")
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
+                file.write(program)
+            return execute(path, request)
+        except OSError as error:
+            raise Unable(error.strerror or error)
+
+
+def program_in_memory(program):
+    # Linux 6.3 and later may demand to be told that it will be executed; those before do not know the flag.
+    executable = 0x10
+    try:
+        memory = os.memfd_create("wheelbarrow", os.MFD_CLOEXEC | executable)
+    except OSError:
+        memory = os.memfd_create("wheelbarrow", os.MFD_CLOEXEC)
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(program)
+    except BaseException:
+        os.close(memory)
+        raise
+    return memory
+
+
+def execute(path, request, descriptors=()):
+    """Its exit code. An OSError means that it did not start, Unable that it could not work."""
+    import signal
+    import subprocess
+
+    process = None
+    received = []
+
+    def pass_on(number, _frame):
+        received.append(number)
+        if process is not None and process.returncode is None:
+            process.send_signal(number)
+
+    # The installer cleans up when it is told to end; this one waits for it, whoever was told.
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+               if signal.getsignal(number) not in (signal.SIG_IGN, None)]  # fmt: skip
+    before = [(number, signal.signal(number, pass_on)) for number in numbers]
+    try:
+        process = subprocess.Popen([path], stdin=subprocess.PIPE, pass_fds=descriptors)
+        if received:
+            process.send_signal(received[-1])
+        try:
+            process.stdin.write(request)
+            process.stdin.close()
+        except OSError:
+            pass  # it ended without reading; its exit code says more
+        code = process.wait()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    if received and code != 0:
+        return 128 + received[-1]
+    if code < 0:
+        names = {int(getattr(signal, name)): name for name in UNABLE}
+        if -code in names:
+            raise Unable("it was ended by %s" % names[-code])
+        return 128 - code
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as ending:
+        code = ending.code or 0
+    try:
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
+    # What the reader of a pipe left unread is lost anyway; Python would complain about it when it ends.
+    os._exit(code)

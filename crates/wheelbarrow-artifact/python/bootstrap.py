@@ -1,0 +1,187 @@
+"""The second way to install: the tree of docs/format.md in plain Python, for where the native installer cannot run.
+
+Both ways follow the same page and use the same facts of the interpreter, neither runs pip or `venv`; so they leave the
+same tree. This one is slower, and needs nothing but the standard library of CPython 3.6 or later.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import stat
+import sys
+
+import wheels
+from artifact import MANIFEST, Artifact
+from staging import FAILED, Failure, Staging, check_destination, check_space, failure_of, shown
+from wheels import broken
+
+
+def install(artifact, facts, options):
+    """Installs, reports, and returns the exit code (docs/exit-codes.md)."""
+    signals = _Signals()
+    try:
+        with signals:
+            manifest, target = _install(artifact.encode("utf-8"), facts, options, signals)
+    except Failure as failure:
+        say(sys.stderr, "\n".join(failure.lines()))
+        return failure.code
+    except OSError as error:
+        failure = failure_of(error, "cannot install to %s" % options["destination"])
+        say(sys.stderr, "\n".join(failure.lines()))
+        return failure.code
+    except MemoryError:
+        say(sys.stderr, "error: not enough memory")
+        return FAILED
+    except Interrupted as interrupted:
+        return 128 + interrupted.number
+    _report(manifest, target, options)
+    return 0
+
+
+def say(stream, line):
+    """One line, in UTF-8 whatever the locale. A closed or full output is no reason to fail what is done."""
+    try:
+        stream.flush()
+        stream.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
+        stream.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
+
+
+def _report(manifest, target, options):
+    if options["quiet"]:
+        return
+    name, version, count = manifest["name"], manifest.get("version"), len(target["wheels"])
+    if options["json"]:
+        result = {
+            "destination": options["destination"],
+            "name": name,
+            "version": version,
+            "wheels": count,
+            "method": "bootstrap",
+        }
+        say(sys.stdout, json.dumps(result, sort_keys=True, ensure_ascii=False))
+    else:
+        release = " ".join(filter(None, (name, version)))
+        say(sys.stdout, "installed %s in %s (%d wheels)" % (release, options["destination"], count))
+
+
+class Interrupted(BaseException):
+    def __init__(self, number):
+        super().__init__(number)
+        self.number = number
+
+
+class _Signals:
+    """Turns a signal into an exception, once: what is half built is removed undisturbed, and then the run ends."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self):
+        self.before = {number: signal.signal(number, self.raise_it) for number in self.NUMBERS
+                       if signal.getsignal(number) not in (signal.SIG_IGN, None)}  # fmt: skip
+        return self
+
+    def raise_it(self, number, _frame):
+        self.ignore()
+        raise Interrupted(number)
+
+    def ignore(self):
+        for number in self.before:
+            signal.signal(number, signal.SIG_IGN)
+
+    def __exit__(self, *_):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def _install(artifact, facts, options, signals):
+    destination = options["destination"].encode("utf-8")
+    with open(artifact, "rb") as file:
+        archive = Artifact(file, shown(artifact))
+        target = archive.target(facts)
+        archive.verify()
+        exists = check_destination(destination, options["replace"])
+        parent = os.path.dirname(destination)
+        check_space(parent, target["unpacked"]["bytes"], target["unpacked"]["inodes"])
+        with Staging(destination) as staging:
+            _write(archive, target, facts, options, staging.path)
+            if exists:
+                _keep_environment(destination, staging.path)
+            staging.flush()
+            signals.ignore()  # two renames from here; whoever interrupts now must not wonder which of them happened
+            staging.publish()
+    return archive.manifest, target
+
+
+def _write(archive, target, facts, options, root):
+    tree = wheels.Tree(root)
+    virtualenv = facts["virtualenv"]
+    tree.directory("venv", "venv")
+    for path in virtualenv["directories"]:
+        tree.directory("venv/" + path, "venv")
+    for path, link_target in virtualenv["links"]:
+        tree.link("venv/" + path, link_target, "venv")
+    for file in virtualenv["files"]:
+        tree.file("venv/" + file["path"], [file["text"].encode("utf-8")], "venv", file["executable"])
+
+    layout = wheels.Layout(facts, options["destination"].encode("utf-8"))
+    for member in archive.manifest["members"]:
+        path = archive.place(member["path"], layout)
+        if path is None:
+            continue
+        content = archive.read(member["path"])
+        if member["kind"] == "link":
+            tree.link(path, b"".join(content).decode("utf-8"), "the project")
+        elif tree.file(path, content, "the project", member["kind"] == "executable")[0].hex() != member["sha256"].lower():
+            raise broken(archive.name, "%s changed while it was read" % member["path"])
+
+    with_pip = options["pip"]
+    by_path = {wheel["path"]: wheel for wheel in archive.manifest["wheels"]}
+    # A site that depends on pip brings its own.
+    bundled = with_pip and not any(by_path[path]["name"] == "pip" for path in target["wheels"])
+    for path in target["wheels"] + ([target["pip"]] if bundled else []):
+        wheels.install_wheel(archive.window(path), by_path[path], layout, tree, is_pip=path == target["pip"])
+
+    receipt = {
+        "format": 1,
+        "name": archive.manifest["name"],
+        "manifest_sha256": hashlib.sha256(archive.manifest_bytes).hexdigest(),
+        "target": {key: target[key] for key in ("python", "abi", "platform")},
+        "interpreter": {
+            "executable": facts["executable"],
+            "version": ".".join(str(number) for number in facts["version"]),
+        },
+        "method": "bootstrap",
+        "pip": with_pip,
+        "wheels": target["wheels"],
+    }
+    if "version" in archive.manifest:
+        receipt["version"] = archive.manifest["version"]
+    tree.file(MANIFEST, [archive.manifest_bytes], "the manifest")
+    text = json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    tree.file(".wheelbarrow/receipt.json", [text.encode("utf-8")], "the receipt")
+
+
+def _keep_environment(old, new):
+    """environment.json belongs to the host, not to the artifact: the new tree gets it as it is, mode and owner too."""
+    source, copy = old + b"/environment.json", new + b"/environment.json"
+    try:
+        status = os.lstat(source)
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(source), copy)
+    else:
+        # Nobody may read the secrets between the first byte and the final mode.
+        with open(source, "rb") as reader, open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
+            shutil.copyfileobj(reader, writer)
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    try:
+        os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)
+    except PermissionError:
+        pass  # only root may give files away
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(copy, stat.S_IMODE(status.st_mode))

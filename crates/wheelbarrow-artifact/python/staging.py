@@ -41,6 +41,8 @@ def failure_of(error, message):
         return Failure(NO_SPACE, message, cause, "make room on that file system and run it again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Failure(REFUSED, message, cause, "run it as a user who may write there")
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        return Failure(REFUSED, message, cause, "something else was put there meanwhile")
     if error.errno == errno.EBUSY:
         return Failure(REFUSED, message, cause, "a mount point cannot be exchanged; choose a directory inside it")
     return Failure(FAILED, message, cause)
@@ -54,8 +56,8 @@ def shown(path):
 class Staging:
     """A new directory beside `destination`, held until it is published or discarded."""
 
-    def __init__(self, destination):
-        self.destination = destination
+    def __init__(self, destination, mode=0o777):
+        self.destination, self.mode = destination, mode
         self.parent, name = os.path.split(destination)
         self.prefix = b"." + name + b".wheelbarrow-"
         # Where the old tree waits for the moment that two renames need.
@@ -68,11 +70,14 @@ class Staging:
         with _Locked(self.parent):
             self._recover()
             self._sweep()
-            path = os.path.join(self.parent, self.prefix + os.urandom(4).hex().encode())
-            os.mkdir(path)
-            self.path = path
-            self._held = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            _try_lock(self._held)
+            self.path = os.path.join(self.parent, self.prefix + os.urandom(4).hex().encode())
+            try:
+                os.mkdir(self.path, self.mode)
+                self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+                _try_lock(self._held)
+            except BaseException:
+                self.discard()
+                raise
         return self
 
     def __exit__(self, *_):
@@ -109,16 +114,18 @@ class Staging:
             finally:
                 os.close(held)
 
+    @staticmethod
+    def flush():
+        """What the rename makes visible must be on the disk before it."""
+        os.sync()
+
     def publish(self):
         """Puts the tree into place, whole, and then removes what was there."""
-        os.sync()  # what the rename makes visible must be on the disk before it
-        try:
-            os.lstat(self.destination)
-        except FileNotFoundError:
+        if os.path.lexists(self.destination):
+            self._exchange()
+        else:
             os.rename(self.path, self.destination)
             self.path = None
-        else:
-            self._exchange()
         _flush(self.parent)
         self.discard()
 

@@ -1,0 +1,263 @@
+"""Reading an artifact: docs/format.md, format 1. Nothing is installed from one whose members were not all compared."""
+
+import hashlib
+import json
+import os
+import zipfile
+
+import wheels
+from staging import UNFIT, Failure
+from wheels import broken
+
+MANIFEST = ".wheelbarrow/manifest.json"
+SIGNATURE = MANIFEST + ".sig"
+LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
+
+
+class Artifact:
+    """An artifact whose manifest is understood and names exactly the members that are there."""
+
+    def __init__(self, file, name):
+        self.file, self.name = file, name
+        self._check_end()
+        try:
+            self.zip = zipfile.ZipFile(file)
+        except wheels.ZIP_ERRORS as error:
+            raise broken(name, error) from None
+        self.infos = {info.filename: info for info in wheels.members_of(self.zip, name)}
+        if any(info.filename.endswith("/") for info in self.zip.infolist()):
+            raise broken(name, "it has an entry for a directory")
+        if MANIFEST not in self.infos:
+            raise broken(name, "it has no manifest")
+        self.manifest_bytes = b"".join(self.read(MANIFEST))
+        self.manifest = read_manifest(self.manifest_bytes, name)
+        self._compare()
+
+    def _check_end(self):
+        """Nothing may stand before, after or between what the zip's directory counts: a cut or patched file."""
+        size = self.file.seek(0, os.SEEK_END)
+        self.file.seek(max(0, size - 22))
+        end = self.file.read(22)
+        length, offset = int.from_bytes(end[12:16], "little"), int.from_bytes(end[16:20], "little")
+        if end[:4] != b"PK\x05\x06" or offset + length + 22 != size:
+            raise broken(self.name, "it does not end as an artifact does: truncated, or something was appended")
+
+    def _compare(self):
+        members = {member["path"]: member for member in self.manifest["members"]}
+        if len(members) != len(self.manifest["members"]):
+            raise broken(self.name, "the manifest names a member twice")
+        present = set(self.infos) - {MANIFEST, SIGNATURE}
+        for path in sorted(present.symmetric_difference(members)):
+            where = "the manifest does not name it" if path in present else "the zip does not have it"
+            raise broken(self.name, "%s: %s" % (path, where))
+        for path, member in members.items():
+            info = self.infos[path]
+            if info.file_size != member["size"]:
+                raise broken(self.name, "%s has %d bytes, not %d" % (path, info.file_size, member["size"]))
+            if member_kind(info) != member["kind"]:
+                raise broken(self.name, "%s is not of the kind that the manifest says" % path)
+            self._check_place(path, member["kind"])
+        for wheel in self.manifest["wheels"]:
+            if wheel["path"] not in members:
+                raise broken(self.name, "%s is not in it" % wheel["path"])
+        known = {wheel["path"] for wheel in self.manifest["wheels"]}
+        for target in self.manifest["targets"]:
+            for path in target["wheels"] + [target["pip"]]:
+                if path not in known:
+                    raise broken(self.name, "%s is not described" % path)
+
+    def _check_place(self, path, kind):
+        top = path.split("/")[0]
+        code = top in (self.manifest["project"]["directory"], "static.in") and "/" in path
+        if kind == "link" and not code:
+            raise broken(self.name, "%s is a link" % path)
+        at_top = "/" not in path and (path in LOADENV or path == "__main__.py" or path.endswith(".pth"))
+        if not (code or at_top or (top in (".wheelbarrow", "wheels", "bootstrap_wheels") and "/" in path)):
+            raise broken(self.name, "%s is in no place that format 1 knows" % path)
+
+    def place(self, path, layout):
+        """Where a member goes in DEST; None for what is not installed as it is."""
+        top, _, below = path.partition("/")
+        if not below:
+            return None if path == "__main__.py" else layout.site_packages + "/" + path
+        return None if top in (".wheelbarrow", "wheels", "bootstrap_wheels") else path
+
+    def read(self, path):
+        return wheels.chunks_of(self.zip, self.infos[path], self.name)
+
+    def verify(self):
+        """Reads every member once and compares it with the manifest, before anything is written."""
+        for member in self.manifest["members"]:
+            path, digest, content = member["path"], hashlib.sha256(), b""
+            for chunk in self.read(path):
+                digest.update(chunk)
+                if member["kind"] == "link":
+                    content += chunk
+            if digest.hexdigest() != member["sha256"].lower():
+                raise broken(self.name, "%s is not what the manifest says: its SHA-256 differs" % path)
+            if member["kind"] == "link" and not link_stays_inside(path, content):
+                raise broken(self.name, "the link %s leads out of the project" % path)
+
+    def window(self, path):
+        """A wheel as a file of its own."""
+        info = self.infos[path]
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise broken(self.name, "%s is not stored" % path)
+        self.file.seek(info.header_offset)
+        header = self.file.read(30)
+        start = info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        return wheels.Window(self.file, start, info.file_size)
+
+    def target(self, facts):
+        """The first target that this interpreter is."""
+        python = "%d.%d" % tuple(facts["version"][:2])
+        for target in self.manifest["targets"]:
+            here = facts["implementation"] == "cpython" and target["python"] == python and target["abi"] == facts["abi"]
+            if here and platform_fits(target["platform"], facts):
+                return target
+        has = ", ".join(
+            "CPython %s (%s) on %s" % (target["python"], target["abi"], target["platform"])
+            for target in self.manifest["targets"]
+        )
+        libc = "%s %s" % (facts["libc"]["name"], ".".join(str(number) for number in facts["libc"]["version"]))
+        this = "%s %s (%s) on %s with %s" % (facts["implementation"], python, facts["abi"], facts["machine"], libc)
+        pythons = sorted({target["python"] for target in self.manifest["targets"]} - {python})
+        hint = "build it with --python %s" % python
+        if pythons:
+            hint = "run it with python%s, or %s" % (pythons[0], hint)
+        raise Failure(
+            UNFIT,
+            "%s does not fit this Python" % self.name,
+            "it is for %s; this is %s, %s" % (has, this, facts["executable"]),
+            hint,
+        )
+
+
+def member_kind(info):
+    kind = {0o100644: "file", 0o100755: "executable", 0o120777: "link"}
+    return kind.get(info.external_attr >> 16) if info.create_system == 3 else None
+
+
+def link_stays_inside(path, target):
+    """Whether a link of the project, read as text, stays below the project's own top directory."""
+    try:
+        target = target.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    parts = path.split("/")[:-1]
+    if not target or target.startswith("/") or "\0" in target:
+        return False
+    for part in target.split("/"):
+        if part == "..":
+            parts.pop()
+            if not parts:
+                return False
+        elif part not in ("", "."):
+            parts.append(part)
+    return True
+
+
+# https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/
+_LEGACY = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
+
+
+def platform_fits(platform, facts):
+    if platform == "any":
+        return True
+    machine, libc = facts["machine"], facts["libc"]
+    for prefix, name in (("manylinux_", "glibc"), ("musllinux_", "musl")):
+        if platform.startswith(prefix):
+            major, minor, arch = (platform[len(prefix) :].split("_", 2) + ["", ""])[:3]
+            if not (major.isdigit() and minor.isdigit()):
+                return False
+            needs = (int(major), int(minor))
+            has = tuple(libc["version"])
+            return arch == machine and libc["name"] == name and has[0] == needs[0] and has >= needs
+    for prefix, needs in _LEGACY.items():
+        if platform.startswith(prefix):
+            return platform[len(prefix) :] == machine and libc["name"] == "glibc" and tuple(libc["version"]) >= needs
+    return platform == "linux_" + machine
+
+
+# The manifest: a dictionary is an object with just these keys (`?` marks those that may be missing), a list an array.
+
+_MANIFEST = {
+    "format": int,
+    "name": str,
+    "version?": str,
+    "built_by": str,
+    "project": {"directory": str, "import_path": str, "digest": "sha256"},
+    "targets": [
+        {
+            "python": str,
+            "abi": str,
+            "platform": str,
+            "wheels": [str],
+            "pip": str,
+            "unpacked": {"bytes": int, "inodes": int},
+        }
+    ],
+    "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},
+    "wheels": [{"path": str, "name": str, "version": str, "direct_url?": object, "built?": bool}],
+    "members": [{"path": str, "size": int, "sha256": "sha256", "kind": ("file", "executable", "link")}],
+}
+
+
+def read_manifest(data, name):
+    try:
+        manifest = json.loads(data.decode("utf-8"), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise broken(name, "its manifest is not JSON: %s" % error) from None
+    version = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(version) is int and version != 1:
+        hint = "install it with the program that built it, or a newer one"
+        raise Failure(broken(name, "").code, "%s has the unknown format %d" % (name, version), hint=hint)
+    problem = mismatch(manifest, _MANIFEST, "")
+    if not problem and not manifest["targets"]:
+        problem = "it has no target"
+    if not problem and not (wheels.is_safe(manifest["project"]["directory"]) and "/" not in manifest["project"]["directory"]):
+        problem = "project.directory is no name of a directory"
+    if problem:
+        raise broken(name, "its manifest: %s" % problem)
+    return manifest
+
+
+def _object(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return result
+
+
+def mismatch(value, schema, where):
+    """What is wrong with a value, or None."""
+    here = where or "it"
+    if isinstance(schema, dict):
+        if not isinstance(value, dict):
+            return "%s is not an object" % here
+        expected = {key.rstrip("?"): part for key, part in schema.items()}
+        for key in value:
+            if key not in expected:
+                return "%s has the unknown key %a" % (here, key)
+        for key in schema:
+            if not key.endswith("?") and key not in value:
+                return "%s lacks %s" % (here, key)
+        below = ((value[key], part, (where + "." + key).lstrip(".")) for key, part in expected.items() if key in value)
+    elif isinstance(schema, list):
+        if not isinstance(value, list):
+            return "%s is not an array" % here
+        below = ((item, schema[0], "%s[%d]" % (where, index)) for index, item in enumerate(value))
+    elif isinstance(schema, tuple):
+        return None if isinstance(value, str) and value in schema else "%s is none of %s" % (here, ", ".join(schema))
+    elif schema == "sha256":
+        right = isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdefABCDEF")
+        return None if right else "%s is no SHA-256" % here
+    elif schema is int:
+        return None if type(value) is int and value >= 0 else "%s is no number" % here
+    else:
+        return None if isinstance(value, schema) else "%s is not of its type" % here
+    for item, part, path in below:
+        problem = mismatch(item, part, path)
+        if problem:
+            return problem
+    return None

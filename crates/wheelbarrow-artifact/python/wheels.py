@@ -1,0 +1,386 @@
+"""Installing wheels into a tree: the binary distribution format, as docs/format.md ("What an install leaves") sets it.
+
+https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import stat
+import zipfile
+import zlib
+
+from staging import BROKEN, Failure
+
+CHUNK = 1 << 20
+# What a broken or hostile zip makes zipfile raise.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError)
+
+
+def broken(what, why):
+    return Failure(BROKEN, "%s is broken" % what, why, "get the file again from where it was built")
+
+
+# Zips
+
+
+class Window(io.RawIOBase):
+    """A part of a file as a file: a wheel is stored in the artifact as it is, and read where it lies."""
+
+    def __init__(self, file, start, size):
+        super().__init__()
+        self.file, self.start, self.size, self.position = file, start, size, 0
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def tell(self):
+        return self.position
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        if position < 0:
+            raise ValueError("a position before the start")
+        self.position = position
+        return position
+
+    def readinto(self, buffer):
+        self.file.seek(self.start + self.position)
+        data = self.file.read(max(0, min(len(buffer), self.size - self.position)))
+        buffer[: len(data)] = data
+        self.position += len(data)
+        return len(data)
+
+
+def is_safe(path):
+    """Relative, and no part of it leads elsewhere."""
+    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+
+
+def members_of(archive, what):
+    """The members that are no directories, each proven to be harmless by its name and its place in the zip."""
+    found, names, spans = [], set(), []
+    for info in archive.infolist():
+        name = info.orig_filename
+        if info.filename != name or not is_safe(name[:-1] if name.endswith("/") else name):
+            raise broken(what, "a member has the name %a" % name)
+        if name in names:
+            raise broken(what, "it has two members %a" % name)
+        names.add(name)
+        if info.flag_bits & 0x1:
+            raise broken(what, "%s is encrypted" % name)
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise broken(what, "%s has the unknown compression method %d" % (name, info.compress_type))
+        if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
+            raise broken(what, "%s is stored in another size than its own" % name)
+        length = len(name.encode("utf-8")) if info.flag_bits & 0x800 else len(name)
+        spans.append((info.header_offset, info.header_offset + 30 + length + info.compress_size, name))
+        if not name.endswith("/"):
+            found.append(info)
+    spans.sort()
+    starts = [span[0] for span in spans[1:]] + [archive.start_dir]
+    for (_, end, name), following in zip(spans, starts):
+        if end > following:
+            raise broken(what, "%s overlaps what follows it" % name)
+    return found
+
+
+def chunks_of(archive, info, what):
+    """The bytes of a member, as many as its header says and with the CRC that it says."""
+    count = 0
+    try:
+        with archive.open(info) as member:
+            while True:
+                chunk = member.read(CHUNK)
+                if not chunk:
+                    break
+                count += len(chunk)
+                yield chunk
+    except ZIP_ERRORS as error:
+        raise broken(what, "%s: %s" % (info.filename, error)) from None
+    if count != info.file_size:
+        raise broken(what, "%s is shorter than its header says" % info.filename)
+
+
+def read_text(archive, info, what):
+    try:
+        return b"".join(chunks_of(archive, info, what)).decode("utf-8")
+    except UnicodeDecodeError:
+        raise broken(what, "%s is not UTF-8" % info.filename) from None
+
+
+# The tree
+
+
+class Tree:
+    """Files, links and directories below a new directory; paths are relative to it, with `/`. Each is written once."""
+
+    def __init__(self, root):
+        self.root = root
+        self.owners = {}  # of files and links, by path
+        self.directories = {""}
+
+    def at(self, path):
+        return self.root + b"/" + path.encode("utf-8")
+
+    def directory(self, path, owner):
+        if path in self.directories:
+            return
+        if path in self.owners:
+            raise self.conflict(path, owner)
+        self.directory(path.rpartition("/")[0], owner)
+        os.mkdir(self.at(path))
+        self.directories.add(path)
+
+    def claim(self, path, owner):
+        if path in self.owners or path in self.directories:
+            raise self.conflict(path, owner)
+        self.directory(path.rpartition("/")[0], owner)
+        self.owners[path] = owner
+
+    def conflict(self, path, owner):
+        other = self.owners.get(path, "something else")
+        hint = "it cannot be installed as it is; build it anew"
+        return Failure(BROKEN, "the artifact is broken", "%s and %s both write %s" % (other, owner, path), hint)
+
+    def link(self, path, target, owner):
+        self.claim(path, owner)
+        os.symlink(target.encode("utf-8"), self.at(path))
+
+    def file(self, path, chunks, owner, executable=False):
+        """Writes a file; returns its SHA-256 and its size."""
+        self.claim(path, owner)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        digest, size = hashlib.sha256(), 0
+        with open(os.open(self.at(path), flags, 0o777 if executable else 0o666), "wb", buffering=0) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                rest = memoryview(chunk)
+                while rest:
+                    rest = rest[file.write(rest) :]
+        return digest.digest(), size
+
+
+# Wheels
+
+
+class Layout:
+    """Where the parts of a wheel go, below DEST, and what its scripts start with."""
+
+    def __init__(self, facts, destination):
+        self.site_packages = "venv/" + facts["site_packages"]
+        self.headers = "venv/" + facts["headers"]
+        self.minor = facts["version"][1]
+        self.python = destination + b"/venv/bin/python"
+        self.links = dict(facts["virtualenv"]["links"])
+
+    def shebang(self, rest=b""):
+        """The first line of a script or, where the kernel would not read that, three that `sh` and Python both read."""
+        line = b"#!" + self.python + rest
+        if len(line) <= 127 and b" " not in self.python and b"\t" not in self.python:
+            return line + b"\n"
+        python = b"'" + self.python.replace(b"'", b"'\"'\"'") + b"'"
+        return b"#!/bin/sh\n'''exec' " + python + rest + b' "$0" "$@"\n' + b"' '''\n"
+
+    def place(self, scheme, rest, name):
+        """Where a file of `NAME.data/SCHEME/` goes."""
+        if scheme in ("purelib", "platlib"):
+            return self.site_packages + "/" + rest
+        if scheme == "scripts":
+            return "venv/bin/" + rest
+        if scheme == "headers":
+            return "%s/%s/%s" % (self.headers, name, rest)
+        if scheme == "data":
+            # lib64 is a link to lib: a file has one path, or two wheels could write it unseen.
+            top, _, below = rest.partition("/")
+            return "venv/%s/%s" % (self.links[top], below) if below and self.links.get(top) == "lib" else "venv/" + rest
+        return None
+
+    def record_path(self, path):
+        """As RECORD writes it: relative to site-packages."""
+        if path.startswith(self.site_packages + "/"):
+            return path[len(self.site_packages) + 1 :]
+        return "../../../" + path[len("venv/") :]
+
+
+def normalised(name):
+    """PEP 503."""
+    result = ""
+    for character in name.lower():
+        character = "-" if character in "-_." else character
+        if character != "-" or not result.endswith("-"):
+            result += character
+    return result
+
+
+def install_wheel(file, wheel, layout, tree, is_pip=False):
+    """Installs one wheel of the manifest, given as an open file; `is_pip` for the one that nobody asked for by name."""
+    what = wheel["path"]
+    try:
+        archive = zipfile.ZipFile(file)
+    except ZIP_ERRORS as error:
+        raise broken(what, error) from None
+    with archive:
+        members = members_of(archive, what)
+        by_name = {info.filename: info for info in members}
+        dist_info = _dist_info(by_name, wheel, what)
+        _check_wheel_version(read_text(archive, by_name[dist_info + "/WHEEL"], what), what)
+        scripts = {}
+        if dist_info + "/entry_points.txt" in by_name:
+            scripts = entry_points(read_text(archive, by_name[dist_info + "/entry_points.txt"], what), what)
+        if is_pip:
+            entry = scripts.get("pip", ("pip._internal.cli.main", "main"))
+            scripts = {name: entry for name in ("pip", "pip3", "pip3.%d" % layout.minor)}
+
+        rows = []
+
+        def write(path, chunks, executable=False):
+            digest, size = tree.file(path, chunks, what, executable)
+            rows.append((layout.record_path(path), record_hash(digest), size))
+
+        own = {dist_info + "/" + name for name in ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER")}
+        generated = {dist_info + "/INSTALLER": b"wheelbarrow\n"}
+        if not is_pip:
+            generated[dist_info + "/REQUESTED"] = b""
+        if wheel.get("direct_url") is not None:
+            generated[dist_info + "/direct_url.json"] = compact_json(wheel["direct_url"])
+
+        data = dist_info[: -len(".dist-info")] + ".data/"
+        for info in members:
+            name, mode = info.filename, info.external_attr >> 16
+            if name in own or name in generated:
+                continue
+            if stat.S_ISLNK(mode):
+                raise broken(what, "%s is a link" % name)
+            executable = stat.S_ISREG(mode) and bool(mode & 0o111)
+            chunks = chunks_of(archive, info, what)
+            if name.startswith(data):
+                scheme, _, rest = name[len(data) :].partition("/")
+                path = layout.place(scheme, rest, dist_info.split("-")[0]) if rest else None
+                if path is None:
+                    raise broken(what, "%s is in no known scheme" % name)
+                if scheme == "scripts":
+                    if _is_wrapper(rest, scripts):
+                        continue
+                    executable, chunks = True, _with_shebang(chunks, layout)
+            else:
+                path = layout.site_packages + "/" + name
+            write(path, chunks, executable)
+
+        for name, (module, attribute) in sorted(scripts.items()):
+            write("venv/bin/" + name, [script(layout.shebang(), module, attribute)], executable=True)
+        for name, content in sorted(generated.items()):
+            write(layout.site_packages + "/" + name, [content])
+        record = dist_info + "/RECORD"
+        tree.file(layout.site_packages + "/" + record, [record_of(rows, record)], what)
+
+
+def _dist_info(names, wheel, what):
+    """The one directory NAME-VERSION.dist-info at the top."""
+    found = {name.split("/")[0] for name in names if "/" in name and name.split("/")[0].endswith(".dist-info")}
+    if len(found) != 1:
+        raise broken(what, "it has %s .dist-info directories" % (len(found) or "no"))
+    dist_info = found.pop()
+    if normalised(dist_info[: -len(".dist-info")].split("-")[0]) != wheel["name"]:
+        raise broken(what, "%s is not of %s" % (dist_info, wheel["name"]))
+    for needed in ("WHEEL", "RECORD"):
+        if dist_info + "/" + needed not in names:
+            raise broken(what, "it has no %s/%s" % (dist_info, needed))
+    return dist_info
+
+
+def _check_wheel_version(text, what):
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip().lower() == "wheel-version":
+            if value.strip().split(".")[0] in ("0", "1"):
+                return
+            raise broken(what, "Wheel-Version %s is not known" % value.strip())
+    raise broken(what, "it does not say its Wheel-Version")
+
+
+def entry_points(text, what):
+    """The console and gui scripts: name to (module, object).
+
+    https://packaging.python.org/en/latest/specifications/entry-points/
+    """
+    section, found = None, {}
+    for line in text.splitlines():
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1].strip()
+            continue
+        if section not in ("console_scripts", "gui_scripts"):
+            continue
+        name, _, value = line.partition("=")
+        module, _, attribute = value.partition("[")[0].partition(":")
+        name, module, attribute = name.strip(), module.strip(), attribute.strip()
+        if not is_safe(name) or "/" in name:
+            raise broken(what, "an entry point has the name %a" % name)
+        # These become Python source, so nothing but dotted names may pass.
+        for dotted in (module, attribute):
+            if not all(part.isidentifier() for part in dotted.split(".")):
+                raise broken(what, "the entry point %s names no object: %a" % (name, value.strip()))
+        found[name] = (module, attribute)
+    return found
+
+
+def script(shebang, module, attribute):
+    source = (
+        "import sys\n"
+        "from {module} import {first}\n"
+        'if __name__ == "__main__":\n'
+        "    sys.exit({attribute}())\n"
+    )
+    first = attribute.split(".")[0]
+    return shebang + source.format(module=module, first=first, attribute=attribute).encode("utf-8")
+
+
+def _is_wrapper(name, scripts):
+    """Old setuptools put its own wrappers of entry points among the scripts; the entry point replaces them."""
+    return any(name in (entry, entry + ".exe", entry + "-script.py") for entry in scripts)
+
+
+def _with_shebang(chunks, layout):
+    """The chunks of a script, with the interpreter's line in place of `#!python`."""
+    chunks = iter(chunks)
+    first = next(chunks, b"")
+    if first.startswith(b"#!python"):
+        line, end, below = first.partition(b"\n")
+        rest = line[len(b"#!python") :].rstrip()
+        if rest.startswith(b"w"):
+            rest = rest[1:]
+        first = layout.shebang(rest) + (below if end else b"")
+    yield first
+    for chunk in chunks:
+        yield chunk
+
+
+def record_hash(digest):
+    return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def record_of(rows, record):
+    """RECORD, by the paths' bytes, with itself in it but without its own hash."""
+    lines = [(path, "%s,%s,%d\n" % (_cell(path), digest, size)) for path, digest, size in rows]
+    lines.append((record, "%s,,\n" % _cell(record)))
+    return "".join(line for _, line in sorted(lines, key=lambda row: row[0].encode("utf-8"))).encode("utf-8")
+
+
+def _cell(text):
+    if any(character in text for character in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def compact_json(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+
