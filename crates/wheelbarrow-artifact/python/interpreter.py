@@ -185,8 +185,9 @@ def _two_numbers(version):
 def _virtualenv(path, executable):
     import venv
 
-    given = text(path)
-    if any(character in given for character in "\n\r\0"):
+    # Nothing of it touches the disk, so in here the path may be text that the file system encoding does not know.
+    path = text(path)
+    if any(character in path for character in "\n\r\0"):
         raise Unusable("a virtualenv cannot be in a path with a line break: %a" % path)
     recorder = _Recorder(path)
 
@@ -293,7 +294,7 @@ class _Recorder:
     def description(self):
         directories, links, files = [], [], []
         for path, (kind, value) in self.made.items():
-            name = text(os.path.relpath(path, self.root))
+            name = os.path.relpath(path, self.root)
             if kind == "directory" and path != self.root:
                 directories.append(name)
             elif kind == "link":
@@ -302,7 +303,7 @@ class _Recorder:
                 content = value.decode("utf-8")
                 files.append({"path": name, "text": content, "executable": path in self.executable})
         return {
-            "path": text(self.root),
+            "path": self.root,
             "directories": sorted(directories),
             "links": sorted(links),
             "files": sorted(files, key=lambda file: file["path"]),
@@ -327,7 +328,7 @@ class _RecordedFile:
         self.recorder, self.path, self.content = recorder, path, b""
 
     def write(self, data):
-        # Text is UTF-8 as venv asks for; escaped bytes of a path in a non-UTF-8 locale become themselves again.
+        # Text is UTF-8 as venv asks for; escaped bytes of the interpreter's path become themselves again.
         self.content += data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape")
 
     def __enter__(self):

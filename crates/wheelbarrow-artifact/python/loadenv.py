@@ -48,13 +48,15 @@ def init():
     path = os.path.join(destination, "environment.json")
     try:
         values = check(read(path), os.environ)
-    except Broken as broken:
-        _stop("loadenv: %s%s" % (path, broken))
-    else:
         for key, value in values.items():
             if PRECEDENCE == "file" or key not in os.environ:
                 # As bytes: in a locale that is not UTF-8 the text may have no other form.
                 os.environb[key.encode("utf-8")] = value.encode("utf-8")
+    except Broken as broken:
+        _stop("loadenv: %s%s" % (path, broken))
+    except Exception as error:
+        # Only the kind of it: its message may hold a value.
+        _stop("loadenv: %s: cannot be loaded (%s)" % (path, type(error).__name__))
 
 
 def _destination():

@@ -1,0 +1,81 @@
+"""Runs these tests under every Python of this machine: those of pyenv and the system's. A line for each.
+
+Where pyenv is, fewer than three minor versions are a failure: the promise is about versions.
+"""
+
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+from support import clean_environment, interpreters, run
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# Real wheels that every Python from 3.6 on can have; installed by pip and by us, and compared.
+WHEELS = ["Django==3.2.25", "asgiref==3.4.1", "sqlparse==0.4.4", "pytz==2024.1", "typing_extensions==4.1.1", "gunicorn==21.2.0"]
+
+
+def fetch(directory):
+    """Real wheels, if an index can be reached; the tests that want them are skipped without."""
+    environment = clean_environment()
+    environment.update({name: value for name, value in os.environ.items() if name in ("PIP_CERT", "PIP_INDEX_URL")})
+    environment["PIP_FIND_LINKS"] = ""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", directory]
+    command += ["--disable-pip-version-check", "--python-version=3.6", "--timeout=20", "--retries=1"]
+    try:
+        result = run(command + WHEELS, timeout=120, environment=environment)
+    except subprocess.TimeoutExpired:
+        return "no answer from the index"
+    return "" if result.code == 0 else (result.err.strip().splitlines() or ["pip failed"])[-1]
+
+
+def test(python, wheels, names):
+    command = [python, "-m", "unittest", "-v"] + names
+    environment = clean_environment(WHEELBARROW_TEST_WHEELS=wheels, PYTHONDONTWRITEBYTECODE="1")
+    environment.update({name: value for name, value in os.environ.items() if name == "WHEELBARROW_SHARED"})
+    return run(command, timeout=900, environment=environment, cwd=HERE)
+
+
+def main():
+    names = sys.argv[1:] or sorted(name[:-3] for name in os.listdir(HERE) if re.match(r"test_.*\.py$", name))
+    found, failed, minors = interpreters(), [], set()
+    with tempfile.TemporaryDirectory() as wheels:
+        problem = fetch(wheels)
+        if problem:
+            print("real wheels: skipped, %s" % problem)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            pythons = {}
+            for python in found:
+                version = run([python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"]).out.strip()
+                if tuple(map(int, version.split(".")[:2])) >= (3, 6):
+                    pythons[pool.submit(test, python, wheels, names)] = (python, version)
+            for future in concurrent.futures.as_completed(pythons):
+                python, version = pythons[future]
+                result = future.result()
+                minors.add(version.rsplit(".", 1)[0])
+                ran = re.search(r"Ran (\d+) tests? in (\S+)", result.err)
+                skipped = re.findall(r"^(\w+) .*skipped (['\"])(.*)\2$", result.err, re.MULTILINE)
+                print(
+                    "%-8s %s  %s tests in %s  %s" % (
+                        version, "ok    " if result.code == 0 else "FAILED", ran.group(1) if ran else "no",
+                        ran.group(2) if ran else "-", python,
+                    ),
+                    flush=True,
+                )  # fmt: skip
+                for name, _, reason in skipped:
+                    print("           skipped %s: %s" % (name, reason))
+                if result.code:
+                    failed.append(version)
+                    print(result.err)
+    if failed:
+        sys.exit("failed under %s" % ", ".join(sorted(failed)))
+    if not minors:
+        sys.exit("no Python 3.6 or later was found")
+    if os.path.isdir(os.path.expanduser("~/.pyenv/versions")) and len(minors) < 3:
+        sys.exit("only %s ran, though pyenv is here" % ", ".join(sorted(minors)))
+
+
+if __name__ == "__main__":
+    main()
