@@ -70,7 +70,16 @@ fn installs(setup: &Setup, name: &str, place: &Path, rounds: usize) -> Result<Ta
     let mut venv = setup.clean(&setup.python);
     venv.args(["-m", "venv"]).arg(&virtualenv);
     let mut pip = setup.clean(&virtualenv.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes", "--no-compile"]);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--require-hashes",
+        "--no-compile",
+    ]);
     pip.arg("--no-cache-dir").arg("--find-links").arg(wheels).arg("-r").arg(&setup.requirements);
     let contenders = vec![
         Contender::new("wheelbarrow: ./site.zip -d DEST", vec![ours]),
@@ -98,12 +107,20 @@ fn builds(setup: &Setup, rounds: usize) -> Result<Table> {
     pex.arg("--python").arg(&setup.python).arg("--pex-root").arg(setup.directory.join("pex-root"));
     pex.args(["--venv", "-o"]).arg(place.join("site.pex"));
     let mut shiv = setup.clean(&setup.tool("shiv"));
-    shiv.args(["--no-index", "--no-deps", "--find-links"]).arg(&setup.wheels).arg("-r").arg(&setup.requirements);
+    shiv.args(["--no-index", "--no-deps", "--find-links"])
+        .arg(&setup.wheels)
+        .arg("-r")
+        .arg(&setup.requirements);
     shiv.arg("-o").arg(place.join("site.pyz"));
     let contenders = vec![
         Contender::new("wheelbarrow build --offline", vec![setup.build(&place.join("site.zip"))]),
         Contender::new("pex --venv, warm PEX_ROOT", vec![pex]),
         Contender::new("shiv", vec![shiv]),
     ];
-    measure::interleave("Build of site106 from a warm cache, on disk, without network", contenders, rounds, fresh)
+    measure::interleave(
+        "Build of site106 from a warm cache, on disk, without network",
+        contenders,
+        rounds,
+        fresh,
+    )
 }

@@ -98,7 +98,8 @@ impl fmt::Display for Table {
         let ours = self.contenders.first().map_or(1.0, Contender::median);
         for contender in &self.contenders {
             let walls = contender.runs.iter().map(|run| run.wall.as_secs_f64());
-            let (least, most) = walls.fold((f64::MAX, 0.0f64), |(least, most), wall| (least.min(wall), most.max(wall)));
+            let (least, most) =
+                walls.fold((f64::MAX, 0.0f64), |(least, most), wall| (least.min(wall), most.max(wall)));
             let memory = contender.runs.iter().map(|run| run.memory).max().unwrap_or(0) / 1000;
             let median = contender.median();
             writeln!(

@@ -50,7 +50,13 @@ impl Setup {
     /// `wheelbarrow build` of the site, offline.
     pub(crate) fn build(&self, output: &Path) -> Command {
         let mut command = self.clean(&self.wheelbarrow);
-        command.arg("build").arg(&self.project).arg("-r").arg(&self.requirements).arg("--python").arg(&self.python);
+        command
+            .arg("build")
+            .arg(&self.project)
+            .arg("-r")
+            .arg(&self.requirements)
+            .arg("--python")
+            .arg(&self.python);
         command.arg("--cache-dir").arg(self.directory.join("cache")).arg("--lock").arg(self.lock());
         command.args(["--quiet", "-o"]).arg(output).env("UV", self.tool("uv"));
         command
@@ -69,7 +75,8 @@ impl Setup {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            let steers = ["PIP_", "UV_", "PYTHON", "PEX_", "SHIV_"].iter().any(|prefix| text.starts_with(prefix));
+            let steers =
+                ["PIP_", "UV_", "PYTHON", "PEX_", "SHIV_"].iter().any(|prefix| text.starts_with(prefix));
             if steers && !["PIP_CERT", "PIP_INDEX_URL", "UV_INDEX_URL"].contains(&text.as_ref()) {
                 command.env_remove(name);
             }
@@ -92,7 +99,8 @@ impl Setup {
         }
         eprintln!("fetching the wheels of site106 into target/bench/wheels");
         let mut pip = self.clean(&self.python);
-        pip.args(["-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-r"]).arg(&self.requirements);
+        pip.args(["-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-r"])
+            .arg(&self.requirements);
         succeed(pip.arg("-d").arg(&self.wheels))?;
         Ok(fs::write(self.directory.join("wheels.complete"), "")?)
     }

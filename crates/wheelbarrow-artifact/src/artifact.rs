@@ -136,7 +136,10 @@ impl Artifact {
                     let mut inflater = Inflater::new();
                     while let Some((entry, member)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
                         if let Err(error) = self.verify_member(entry, member, &mut inflater, progress) {
-                            failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+                            failure
+                                .lock()
+                                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                                .get_or_insert(error);
                             next.store(pairs.len(), Ordering::Relaxed);
                         }
                     }
@@ -224,7 +227,9 @@ impl Artifact {
                 () => MemberKind::File,
             };
             if (entry.size, kind) != (member.size, member.kind) {
-                return Err(self.altered(format!("{} has another size or mode than the manifest says", entry.name)));
+                return Err(
+                    self.altered(format!("{} has another size or mode than the manifest says", entry.name))
+                );
             }
         }
         match members.keys().next() {
@@ -240,7 +245,8 @@ impl Artifact {
         let wheels: BTreeMap<_, _> = manifest.wheels_by_path();
         let wrong = |what: String| Err(self.altered(what));
         for path in [&manifest.project.directory, &manifest.project.import_path] {
-            SafePath::new(path).map_err(|source| ArtifactError::Unsafe { path: self.path.clone(), source })?;
+            SafePath::new(path)
+                .map_err(|source| ArtifactError::Unsafe { path: self.path.clone(), source })?;
         }
         if manifest.targets.is_empty() {
             return wrong("the manifest names no target".to_owned());
@@ -254,7 +260,10 @@ impl Artifact {
         for target in &manifest.targets {
             for path in target.wheels.iter().chain([&target.pip]) {
                 if !wheels.contains_key(path.as_str()) {
-                    return wrong(format!("the target {} names {path}, which is no wheel of it", target.python));
+                    return wrong(format!(
+                        "the target {} names {path}, which is no wheel of it",
+                        target.python
+                    ));
                 }
             }
         }

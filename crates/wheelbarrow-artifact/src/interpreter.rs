@@ -84,7 +84,12 @@ impl Interpreter {
         let path = || python.to_path_buf();
         let output = command.output().map_err(|source| ProbeError::Run { path: path(), source })?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().lines().last().unwrap_or("no reason").to_owned();
+            let said = String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .lines()
+                .last()
+                .unwrap_or("no reason")
+                .to_owned();
             return Err(ProbeError::Failed { path: path(), said });
         }
         serde_json::from_slice(&output.stdout).map_err(|source| ProbeError::Facts { path: path(), source })

@@ -57,12 +57,17 @@ impl<'a> OpenWheel<'a> {
     pub fn open(filename: &str, bytes: &'a [u8]) -> Result<Self, WheelError> {
         let rules = |source| WheelError::Rules { wheel: filename.to_owned(), source };
         let parsed = WheelFilename::parse(filename).map_err(rules)?;
-        let archive = Archive::parse(bytes)
-            .map_err(|source| WheelError::Zip { wheel: filename.to_owned(), source })?;
+        let archive =
+            Archive::parse(bytes).map_err(|source| WheelError::Zip { wheel: filename.to_owned(), source })?;
         let members = archive.entries().iter().map(|entry| entry.name.as_str());
         let dist_info = layout::find_dist_info(members, &parsed).map_err(rules)?;
-        let mut wheel =
-            Self { filename: parsed, archive, dist_info, entry_points: EntryPoints::default(), files: Vec::new() };
+        let mut wheel = Self {
+            filename: parsed,
+            archive,
+            dist_info,
+            entry_points: EntryPoints::default(),
+            files: Vec::new(),
+        };
         WheelInfo::parse(&wheel.required("WHEEL")?).map_err(rules)?;
         if let Some(text) = wheel.metadata_text("entry_points.txt")? {
             wheel.entry_points = entry_points::parse(&text).map_err(rules)?;
@@ -147,7 +152,10 @@ impl<'a> OpenWheel<'a> {
 
     fn check_hash(&self, entry: &Entry, row: &RecordRow, inflater: &mut Inflater) -> Result<(), WheelError> {
         let Some((algorithm, expected)) = &row.hash else {
-            return Err(WheelError::Record { wheel: self.name(), what: format!("{} has no hash", entry.name) });
+            return Err(WheelError::Record {
+                wheel: self.name(),
+                what: format!("{} has no hash", entry.name),
+            });
         };
         let found = match algorithm.as_str() {
             "sha256" => self.hash::<sha2::Sha256>(entry, inflater)?,
@@ -206,7 +214,8 @@ impl<'a> OpenWheel<'a> {
     fn metadata_text(&self, file: &str) -> Result<Option<String>, WheelError> {
         let member = Layout::new(&self.dist_info).dist_info_member(file);
         let Some(bytes) = self.read(&member)? else { return Ok(None) };
-        let text = String::from_utf8(bytes).map_err(|_| WheelError::Encoding { wheel: self.name(), member })?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| WheelError::Encoding { wheel: self.name(), member })?;
         Ok(Some(text))
     }
 

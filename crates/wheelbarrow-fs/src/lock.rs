@@ -17,7 +17,8 @@ impl Lock {
     /// Waits for the lock on a directory that exists.
     pub fn directory(path: &Path) -> Result<Self, FsError> {
         let descriptor = open_directory(path)?;
-        rustix::fs::flock(&descriptor, FlockOperation::LockExclusive).map_err(FsError::errno("lock", path))?;
+        rustix::fs::flock(&descriptor, FlockOperation::LockExclusive)
+            .map_err(FsError::errno("lock", path))?;
         Ok(Self { _descriptor: descriptor })
     }
 
@@ -34,9 +35,10 @@ impl Lock {
     /// Waits for the lock on a file, which is made when it is not there and never removed.
     pub fn file(path: &Path) -> Result<Self, FsError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let descriptor =
-            rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)).map_err(FsError::errno("open", path))?;
-        rustix::fs::flock(&descriptor, FlockOperation::LockExclusive).map_err(FsError::errno("lock", path))?;
+        let descriptor = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))
+            .map_err(FsError::errno("open", path))?;
+        rustix::fs::flock(&descriptor, FlockOperation::LockExclusive)
+            .map_err(FsError::errno("lock", path))?;
         Ok(Self { _descriptor: descriptor })
     }
 }

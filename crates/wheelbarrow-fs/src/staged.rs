@@ -138,7 +138,9 @@ fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsEr
     for entry in entries {
         let entry = entry.map_err(FsError::io("list", parent))?;
         let name = entry.file_name();
-        if !name.as_bytes().starts_with(prefix.as_bytes()) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if !name.as_bytes().starts_with(prefix.as_bytes())
+            || !entry.file_type().is_ok_and(|kind| kind.is_dir())
+        {
             continue;
         }
         let path = entry.path();

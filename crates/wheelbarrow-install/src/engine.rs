@@ -136,7 +136,8 @@ fn write_batch(
         "" => root.try_clone_to_owned(),
         path => rustix::fs::openat(root, path, flags, Mode::empty()).map_err(io::Error::from),
     };
-    let directory = directory.map_err(InstallError::io("open the directory of", &destination.join(&first.path)))?;
+    let directory =
+        directory.map_err(InstallError::io("open the directory of", &destination.join(&first.path)))?;
     for file in batch {
         write_file(file, directory.as_fd(), destination, inflater)?;
         progress.advance(file.contents.size());

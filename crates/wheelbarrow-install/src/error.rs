@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
-use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_fs::{FsError, UnsafePath};
 
 use crate::target::NoTarget;
@@ -77,8 +77,12 @@ impl InstallError {
                     parent.display()
                 ));
             }
-            Self::NoSpace { .. } | Self::NoInodes { .. } => "free some, or name a destination on another file system",
-            Self::Wheel(_) | Self::Collision { .. } => "`wheelbarrow build` refuses such wheels: build it again",
+            Self::NoSpace { .. } | Self::NoInodes { .. } => {
+                "free some, or name a destination on another file system"
+            }
+            Self::Wheel(_) | Self::Collision { .. } => {
+                "`wheelbarrow build` refuses such wheels: build it again"
+            }
             _ => return None,
         };
         Some(hint.to_owned())

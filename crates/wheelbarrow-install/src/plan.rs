@@ -39,7 +39,10 @@ pub(crate) struct PlannedFile<'a> {
 pub(crate) enum Contents<'a> {
     Bytes(Vec<u8>),
     /// A member of the artifact or of a wheel in it, with its compressed bytes.
-    Member { entry: &'a Entry, raw: &'a [u8] },
+    Member {
+        entry: &'a Entry,
+        raw: &'a [u8],
+    },
 }
 
 /// A wheel of the target.
@@ -80,7 +83,8 @@ pub(crate) fn plan<'a>(
     let expected = crate::virtualenv(&options.destination);
     let virtualenv = interpreter.virtualenv.as_ref().filter(|virtualenv| virtualenv.path == expected);
     let Some(virtualenv) = virtualenv else {
-        let found = interpreter.virtualenv.as_ref().map(|virtualenv| virtualenv.path.clone()).unwrap_or_default();
+        let found =
+            interpreter.virtualenv.as_ref().map(|virtualenv| virtualenv.path.clone()).unwrap_or_default();
         return Err(InstallError::Facts { found, expected });
     };
     let python = expected.join("bin/python").into_os_string().into_string();

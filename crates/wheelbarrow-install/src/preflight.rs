@@ -69,7 +69,8 @@ pub(crate) fn check_space(destination: &Path, plan: &Plan<'_>) -> Result<(), Ins
     let parent = destination.parent().unwrap_or(Path::new("/"));
     let disk = rustix::fs::statvfs(parent)
         .map_err(|errno| InstallError::io("look at the file system of", parent)(errno.into()))?;
-    let (needed, available) = (plan.bytes_on_disk(disk.f_bsize.max(1)), disk.f_bavail.saturating_mul(disk.f_frsize));
+    let (needed, available) =
+        (plan.bytes_on_disk(disk.f_bsize.max(1)), disk.f_bavail.saturating_mul(disk.f_frsize));
     if needed > available {
         return Err(InstallError::NoSpace { path: parent.to_path_buf(), needed, available });
     }
@@ -88,7 +89,8 @@ pub(crate) fn take_over(found: &Found, destination: &Path, staged: &Path) -> Res
     }
     let metadata = fs::symlink_metadata(destination).map_err(InstallError::io("look at", destination))?;
     keep_owner(&metadata, staged)?;
-    fs::set_permissions(staged, metadata.permissions()).map_err(InstallError::io("set the mode of", staged))?;
+    fs::set_permissions(staged, metadata.permissions())
+        .map_err(InstallError::io("set the mode of", staged))?;
     let (from, to) = (destination.join(ENVIRONMENT), staged.join(ENVIRONMENT));
     let metadata = match fs::symlink_metadata(&from) {
         Ok(metadata) => metadata,

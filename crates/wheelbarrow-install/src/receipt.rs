@@ -22,10 +22,13 @@ pub(crate) fn receipt(
     let [major, minor, micro] = interpreter.version;
     let receipt: BTreeMap<&str, Value> = BTreeMap::from([
         ("format", json!(1)),
-        ("interpreter", json!({
-            "executable": interpreter.executable,
-            "version": format!("{major}.{minor}.{micro}"),
-        })),
+        (
+            "interpreter",
+            json!({
+                "executable": interpreter.executable,
+                "version": format!("{major}.{minor}.{micro}"),
+            }),
+        ),
         ("manifest_sha256", json!(Sha256::of(artifact.manifest_bytes()))),
         ("method", json!("native")),
         ("name", json!(manifest.name)),

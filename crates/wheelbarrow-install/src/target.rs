@@ -25,7 +25,9 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
         wanted: manifest
             .targets
             .iter()
-            .map(|target| format!("Python {} ({}) on {}", target.python, target.abi, any_system(&target.platform)))
+            .map(|target| {
+                format!("Python {} ({}) on {}", target.python, target.abi, any_system(&target.platform))
+            })
             .collect(),
         here: format!(
             "{} {} ({}) on {platform}",
@@ -42,6 +44,7 @@ fn any_system(platform: &str) -> &str {
 
 fn platform(interpreter: &Interpreter) -> Platform {
     let [major, minor] = interpreter.libc.version;
-    let libc = if interpreter.libc.name == "musl" { Libc::Musl(major, minor) } else { Libc::Glibc(major, minor) };
+    let libc =
+        if interpreter.libc.name == "musl" { Libc::Musl(major, minor) } else { Libc::Glibc(major, minor) };
     Platform::Linux { machine: interpreter.machine.clone(), libc }
 }

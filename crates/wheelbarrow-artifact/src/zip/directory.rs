@@ -180,7 +180,8 @@ impl<'a> Central<'a> {
             8 => Method::Deflated,
             method => return Err(ZipError::Method { name: self.name, method }),
         };
-        let header = self.header.checked_add(shift).and_then(|at| usize::try_from(at).ok()).ok_or_else(outside)?;
+        let header =
+            self.header.checked_add(shift).and_then(|at| usize::try_from(at).ok()).ok_or_else(outside)?;
         let local = bytes.get(header..).filter(|rest| rest.len() >= LOCAL_LENGTH).ok_or_else(outside)?;
         let disagree = |what| ZipError::Disagree { name: self.name.clone(), what };
         if u32_at(local, 0) != LOCAL {
@@ -253,17 +254,21 @@ fn decode_name(raw: &[u8], utf8: bool) -> Result<String, ZipError> {
         return String::from_utf8(raw.to_vec())
             .map_err(|_| damaged(format!("the name {:?} is not UTF-8", String::from_utf8_lossy(raw))));
     }
-    Ok(raw.iter().map(|&byte| if byte < 128 { char::from(byte) } else { CP437[usize::from(byte - 128)] }).collect())
+    Ok(raw
+        .iter()
+        .map(|&byte| if byte < 128 { char::from(byte) } else { CP437[usize::from(byte - 128)] })
+        .collect())
 }
 
 /// The upper half of code page 437.
 const CP437: [char; 128] = [
-    'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ', 'Æ', 'ô', 'ö', 'ò', 'û',
-    'ù', 'ÿ', 'Ö', 'Ü', '¢', '£', '¥', '₧', 'ƒ', 'á', 'í', 'ó', 'ú', 'ñ', 'Ñ', 'ª', 'º', '¿', '⌐', '¬', '½', '¼', '¡',
-    '«', '»', '░', '▒', '▓', '│', '┤', '╡', '╢', '╖', '╕', '╣', '║', '╗', '╝', '╜', '╛', '┐', '└', '┴', '┬', '├', '─',
-    '┼', '╞', '╟', '╚', '╔', '╩', '╦', '╠', '═', '╬', '╧', '╨', '╤', '╥', '╙', '╘', '╒', '╓', '╫', '╪', '┘', '┌', '█',
-    '▄', '▌', '▐', '▀', 'α', 'ß', 'Γ', 'π', 'Σ', 'σ', 'µ', 'τ', 'Φ', 'Θ', 'Ω', 'δ', '∞', 'φ', 'ε', '∩', '≡', '±', '≥',
-    '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²', '■', '\u{a0}',
+    'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ', 'Æ', 'ô', 'ö',
+    'ò', 'û', 'ù', 'ÿ', 'Ö', 'Ü', '¢', '£', '¥', '₧', 'ƒ', 'á', 'í', 'ó', 'ú', 'ñ', 'Ñ', 'ª', 'º', '¿', '⌐',
+    '¬', '½', '¼', '¡', '«', '»', '░', '▒', '▓', '│', '┤', '╡', '╢', '╖', '╕', '╣', '║', '╗', '╝', '╜', '╛',
+    '┐', '└', '┴', '┬', '├', '─', '┼', '╞', '╟', '╚', '╔', '╩', '╦', '╠', '═', '╬', '╧', '╨', '╤', '╥', '╙',
+    '╘', '╒', '╓', '╫', '╪', '┘', '┌', '█', '▄', '▌', '▐', '▀', 'α', 'ß', 'Γ', 'π', 'Σ', 'σ', 'µ', 'τ', 'Φ',
+    'Θ', 'Ω', 'δ', '∞', 'φ', 'ε', '∩', '≡', '±', '≥', '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²',
+    '■', '\u{a0}',
 ];
 
 fn damaged(what: String) -> ZipError {

@@ -55,7 +55,9 @@ pub enum ZipError {
     Damaged { what: String },
     #[error("member {name:?} is encrypted")]
     Encrypted { name: String },
-    #[error("member {name:?} is compressed by method {method}, which is not read (only stored and deflated are)")]
+    #[error(
+        "member {name:?} is compressed by method {method}, which is not read (only stored and deflated are)"
+    )]
     Method { name: String, method: u16 },
     #[error("member {name:?} appears twice")]
     Duplicate { name: String },

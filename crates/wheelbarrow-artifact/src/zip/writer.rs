@@ -134,7 +134,8 @@ impl ZipWriter {
         let data_at = self.position;
         let mut sum = crc32fast::Hasher::new();
         let mut hash = sha2::Sha256::new();
-        let mut deflate = flate2::Compress::new(flate2::Compression::new(COMPRESSION_LEVEL.unsigned_abs()), false);
+        let mut deflate =
+            flate2::Compress::new(flate2::Compression::new(COMPRESSION_LEVEL.unsigned_abs()), false);
         let mut chunk = vec![0; CHUNK];
         loop {
             let length = contents
@@ -164,7 +165,8 @@ impl ZipWriter {
 
     /// An empty `fresh` ends the stream.
     fn put_deflated(&mut self, deflate: &mut flate2::Compress, fresh: &[u8]) -> Result<(), WriteError> {
-        let flush = if fresh.is_empty() { flate2::FlushCompress::Finish } else { flate2::FlushCompress::None };
+        let flush =
+            if fresh.is_empty() { flate2::FlushCompress::Finish } else { flate2::FlushCompress::None };
         let begin = deflate.total_in();
         let mut out = Vec::with_capacity(CHUNK);
         loop {
@@ -241,7 +243,12 @@ impl ZipWriter {
         Ok(())
     }
 
-    fn finish_member(&mut self, header: &Header<'_>, kind: MemberKind, sha256: Sha256) -> Result<(), WriteError> {
+    fn finish_member(
+        &mut self,
+        header: &Header<'_>,
+        kind: MemberKind,
+        sha256: Sha256,
+    ) -> Result<(), WriteError> {
         let length = 30 + header.path.len() as u64 + header.compressed;
         self.finish_member_at(header, kind, sha256, self.position - length)
     }

@@ -55,7 +55,11 @@ fn report(request: &Request, installed: &Installed) {
             let Installed { destination, name, version, wheels, .. } = installed;
             let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             let plural = if *wheels == 1 { "" } else { "s" };
-            writeln!(stdout, "installed {name}{version} in {} ({wheels} wheel{plural})", destination.display())
+            writeln!(
+                stdout,
+                "installed {name}{version} in {} ({wheels} wheel{plural})",
+                destination.display()
+            )
         }
     };
 }
@@ -95,7 +99,8 @@ impl Progress for Line {
     fn begin(&self, what: &str, total: u64, _unit: Unit) {
         self.done.store(0, Ordering::Relaxed);
         if let Ok(mut task) = self.task.lock() {
-            *task = Some(Task { what: what.to_owned(), total: total.max(1), begun: Instant::now(), drawn: None });
+            *task =
+                Some(Task { what: what.to_owned(), total: total.max(1), begun: Instant::now(), drawn: None });
         }
     }
 
