@@ -1,0 +1,76 @@
+//! Which keys there are, and which one somebody meant.
+
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{SettingsError, syntax};
+
+pub(super) const TOP: [&str; 14] = [
+    "environment",
+    "exclude",
+    "extra-index-url",
+    "find-links",
+    "import-path",
+    "index-url",
+    "lock",
+    "name",
+    "output",
+    "python",
+    "requirements",
+    "shebang",
+    "static",
+    "version",
+];
+
+const ENVIRONMENT: [&str; 3] = ["precedence", "private", "required"];
+
+/// How alike a suggestion must be (0 to 1, Jaro-Winkler).
+const ALIKE: f64 = 0.8;
+
+/// Refuses unknown keys in the table at `place`, going by the text, since only there they have lines.
+pub(super) fn check(path: &Path, text: &str, place: &[&str]) -> Result<(), SettingsError> {
+    let document = DeTable::parse(text).map_err(|error| syntax(path, text, &error))?;
+    let mut table = document.get_ref();
+    for key in place {
+        match table.get(*key).and_then(|value| value.get_ref().as_table()) {
+            Some(inner) => table = inner,
+            None => return Ok(()),
+        }
+    }
+    check_table(path, text, table, &TOP, "")?;
+    match table.get("environment").map(|value| value.get_ref()) {
+        Some(DeValue::Table(inner)) => check_table(path, text, inner, &ENVIRONMENT, "environment."),
+        _ => Ok(()),
+    }
+}
+
+fn check_table(
+    path: &Path,
+    text: &str,
+    table: &DeTable<'_>,
+    known: &[&str],
+    prefix: &str,
+) -> Result<(), SettingsError> {
+    let unknown = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
+    let Some(first) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
+    let key = first.get_ref().as_ref();
+    Err(SettingsError::Unknown {
+        path: path.to_path_buf(),
+        line: line(text, first.span().start),
+        key: format!("{prefix}{key}"),
+        suggestion: suggestion(key, known).map(|name| format!("{prefix}{name}")),
+    })
+}
+
+fn suggestion<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let key = key.to_lowercase().replace('_', "-");
+    let scored = known.iter().map(|name| (strsim::jaro_winkler(&key, name), *name));
+    let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
+    (best.0 >= ALIKE).then_some(best.1)
+}
+
+/// Counted from 1.
+pub(super) fn line(text: &str, position: usize) -> usize {
+    text.as_bytes()[..position.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
+}

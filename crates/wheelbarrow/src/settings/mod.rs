@@ -1,0 +1,149 @@
+//! Settings: what `wheelbarrow.toml` or `[tool.wheelbarrow]` in pyproject.toml says about a project.
+//!
+//! Both have the same keys (`docs/settings.md`). Paths in them are relative to the file. What a flag says wins; that is
+//! for the commands to do. A key that nobody knows is an error, since it is a setting that would not be heeded.
+
+mod keys;
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Deserialize;
+use wheelbarrow_artifact::manifest::EnvironmentRules;
+
+/// The file of settings that stands by itself.
+pub(crate) const OWN_FILE: &str = "wheelbarrow.toml";
+pub(crate) const PYPROJECT: &str = "pyproject.toml";
+
+/// Everything that can be set, paths made absolute.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    #[serde(default)]
+    pub(crate) python: Vec<String>,
+    #[serde(default)]
+    pub(crate) requirements: Vec<PathBuf>,
+    pub(crate) lock: Option<PathBuf>,
+    #[serde(default, rename = "static")]
+    pub(crate) static_directories: Vec<PathBuf>,
+    #[serde(default)]
+    pub(crate) exclude: Vec<String>,
+    pub(crate) import_path: Option<String>,
+    pub(crate) shebang: Option<String>,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) index_url: Option<String>,
+    #[serde(default)]
+    pub(crate) extra_index_url: Vec<String>,
+    #[serde(default)]
+    pub(crate) find_links: Vec<String>,
+    #[serde(default)]
+    pub(crate) environment: EnvironmentRules,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("cannot read the settings")]
+    Read(#[from] std::io::Error),
+    #[error("{}, line {line}: {reason}", path.display())]
+    Syntax { path: PathBuf, line: usize, reason: String },
+    #[error("{}, line {line}: unknown setting `{key}`", path.display())]
+    Unknown { path: PathBuf, line: usize, key: String, suggestion: Option<String> },
+    #[error("both {} and [tool.wheelbarrow] in {} have settings", own.display(), pyproject.display())]
+    Both { own: PathBuf, pyproject: PathBuf },
+}
+
+impl SettingsError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { suggestion: Some(suggestion), .. } => Some(format!("did you mean `{suggestion}`?")),
+            Self::Unknown { .. } => Some(format!("the settings are: {}", keys::TOP.join(", "))),
+            Self::Both { .. } => Some("keep one of them".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Pyproject {
+    project: Option<ProjectTable>,
+    tool: Option<Tool>,
+}
+
+#[derive(Default, Deserialize)]
+struct ProjectTable {
+    name: Option<String>,
+    version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Tool {
+    wheelbarrow: Option<Settings>,
+}
+
+impl Settings {
+    /// What the files in the project directory say; nothing where there is none. The name and version of
+    /// `[project]` in pyproject.toml stand in for those not set.
+    pub(crate) fn load(project: &Path) -> Result<Self, SettingsError> {
+        let (own, pyproject) = (project.join(OWN_FILE), project.join(PYPROJECT));
+        let own_text = read(&own)?;
+        let pyproject_text = read(&pyproject)?;
+        let (table, tool) = match &pyproject_text {
+            Some(text) => parse_pyproject(&pyproject, text)?,
+            None => Default::default(),
+        };
+        let mut settings = match (own_text, tool) {
+            (Some(_), Some(_)) => return Err(SettingsError::Both { own, pyproject }),
+            (Some(text), None) => {
+                keys::check(&own, &text, &[])?;
+                toml::from_str(&text).map_err(|error| syntax(&own, &text, &error))?
+            }
+            (None, tool) => tool.unwrap_or_default(),
+        };
+        settings.name = settings.name.or(table.name);
+        settings.version = settings.version.or(table.version);
+        settings.resolve(project);
+        Ok(settings)
+    }
+
+    fn resolve(&mut self, directory: &Path) {
+        let paths = self.requirements.iter_mut().chain(&mut self.static_directories);
+        for path in paths.chain(&mut self.lock).chain(&mut self.output) {
+            *path = directory.join(&path);
+        }
+        for link in self.find_links.iter_mut().filter(|link| !link.contains("://")) {
+            *link = directory.join(&link).display().to_string();
+        }
+        // A path of an interpreter has a slash; `3.12` and `python3.12` are names.
+        for python in self.python.iter_mut().filter(|python| python.contains('/')) {
+            *python = directory.join(&python).display().to_string();
+        }
+    }
+}
+
+fn parse_pyproject(
+    path: &Path,
+    text: &str,
+) -> Result<(ProjectTable, Option<Settings>), SettingsError> {
+    keys::check(path, text, &["tool", "wheelbarrow"])?;
+    let parsed: Pyproject = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
+    Ok((parsed.project.unwrap_or_default(), parsed.tool.and_then(|tool| tool.wheelbarrow)))
+}
+
+fn read(path: &Path) -> Result<Option<String>, SettingsError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let line = error.span().map_or(1, |span| keys::line(text, span.start));
+    let reason = error.message().lines().collect::<Vec<_>>().join("; ");
+    SettingsError::Syntax { path: path.to_path_buf(), line, reason }
+}
+
+#[cfg(test)]
+mod tests;
