@@ -54,12 +54,14 @@ pub enum ArtifactError {
     Unsafe { path: PathBuf, source: UnsafePath },
     #[error("{} was altered: {what}", path.display())]
     Altered { path: PathBuf, what: String },
+    #[error("stopped, and nothing was changed")]
+    Cancelled,
 }
 
 impl ArtifactError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Read { .. } => return None,
+            Self::Read { .. } | Self::Cancelled => return None,
             Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
             Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
             _ => "copy it again from where it was built, and compare the sizes",
@@ -162,6 +164,9 @@ impl Artifact {
         inflater: &mut Inflater,
         progress: &dyn Progress,
     ) -> Result<(), ArtifactError> {
+        if progress.is_cancelled() {
+            return Err(ArtifactError::Cancelled);
+        }
         let mut hash = sha2::Sha256::new();
         match entry.method {
             Method::Stored => {

@@ -10,6 +10,10 @@ pub trait Progress: Sync {
     fn end(&self);
     /// Something that a person should know, in one line.
     fn note(&self, message: &str);
+    /// Whether the person wants it to stop. Long tasks ask now and then, and then fail with everything undone.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

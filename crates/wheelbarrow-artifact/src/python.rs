@@ -2,10 +2,16 @@
 
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
+/// The modules of `.wheelbarrow/python/`, ordered by name.
+pub const MODULES: [(&str, &str); 5] = [
+    ("artifact.py", include_str!("../python/artifact.py")),
+    ("bootstrap.py", include_str!("../python/bootstrap.py")),
+    ("interpreter.py", INTERPRETER),
+    ("staging.py", include_str!("../python/staging.py")),
+    ("wheels.py", include_str!("../python/wheels.py")),
+];
 /// Tells what an interpreter is; also run by itself, with `python -c`.
 pub const INTERPRETER: &str = include_str!("../python/interpreter.py");
-/// The second way to install, for where the native installer cannot run.
-pub const BOOTSTRAP: &str = include_str!("../python/bootstrap.py");
 /// Puts environment.json into `os.environ`.
 pub const LOADENV: &str = include_str!("../python/loadenv.py");
 /// Runs it at every start, before Python 3.15 and after.

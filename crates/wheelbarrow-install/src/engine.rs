@@ -131,6 +131,9 @@ fn write_batch(
 ) -> Result<(), InstallError> {
     let Job { root, destination, artifact, progress } = *job;
     let Some(first) = batch.first() else { return Ok(()) };
+    if progress.is_cancelled() {
+        return Err(InstallError::Cancelled);
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = match parent(&first.path) {
         "" => root.try_clone_to_owned(),

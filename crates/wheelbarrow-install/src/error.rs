@@ -45,6 +45,8 @@ pub enum InstallError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot unpack {}", path.display())]
     Unpack { path: PathBuf, source: ZipError },
+    #[error("stopped, and nothing was changed")]
+    Cancelled,
     #[error(transparent)]
     Fs(#[from] FsError),
 }
@@ -91,6 +93,7 @@ impl InstallError {
     /// As `docs/exit-codes.md` has them.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Cancelled | Self::Artifact(ArtifactError::Cancelled) => 130,
             Self::Artifact(ArtifactError::Read { .. }) => 1,
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } => 3,

@@ -7,12 +7,13 @@
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
+use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_install::request::Request;
 use wheelbarrow_install::{InstallError, Installed, install};
 
@@ -38,11 +39,23 @@ fn main() -> ExitCode {
 }
 
 fn run(request: &Request) -> Result<Installed, InstallError> {
-    let line = Line::default();
-    let visible = !request.options.quiet && std::io::stderr().is_terminal();
-    let progress: &dyn Progress = if visible { &line } else { &Silent };
-    let artifact = Artifact::open(&request.artifact)?.verify(progress)?;
-    install(&artifact, &request.interpreter, &request.options.to_options(), progress)
+    let line = Line {
+        visible: !request.options.quiet && std::io::stderr().is_terminal(),
+        cancelled: cancelled_by_signals(),
+        ..Line::default()
+    };
+    let artifact = Artifact::open(&request.artifact)?.verify(&line)?;
+    install(&artifact, &request.interpreter, &request.options.to_options(), &line)
+}
+
+/// Set when somebody asks the program to end, so that it can clean up first.
+fn cancelled_by_signals() -> Arc<AtomicBool> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        // Where a handler cannot be set, the signal ends the program, and the next run cleans up.
+        let _ = signal_hook::flag::register(signal, Arc::clone(&cancelled));
+    }
+    cancelled
 }
 
 fn report(request: &Request, installed: &Installed) {
@@ -79,6 +92,8 @@ fn explain(error: &InstallError) {
 /// One line on a terminal, for what takes over a second.
 #[derive(Default)]
 struct Line {
+    visible: bool,
+    cancelled: Arc<AtomicBool>,
     task: Mutex<Option<Task>>,
     done: AtomicU64,
 }
@@ -110,7 +125,7 @@ impl Progress for Line {
         let Ok(mut task) = self.task.try_lock() else { return };
         let Some(task) = task.as_mut() else { return };
         let due = task.drawn.is_none_or(|drawn| drawn.elapsed() >= Self::STEP);
-        if due && task.begun.elapsed() >= Self::QUIET {
+        if self.visible && due && task.begun.elapsed() >= Self::QUIET {
             task.drawn = Some(Instant::now());
             eprint!("\r{} {:3} %", task.what, (done * 100 / task.total).min(100));
         }
@@ -125,5 +140,9 @@ impl Progress for Line {
 
     fn note(&self, message: &str) {
         eprintln!("{message}");
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 }
