@@ -261,6 +261,10 @@ impl Artifact {
             if !known || !(path.starts_with("wheels/") || path.starts_with("bootstrap_wheels/")) {
                 return wrong(format!("the manifest names the wheel {path}, which is no such member"));
             }
+            // The installer reads members of wheels where they stand.
+            if self.archive.find(path).is_none_or(|entry| entry.method != Method::Stored) {
+                return wrong(format!("the wheel {path} is not stored as it is"));
+            }
         }
         for target in &manifest.targets {
             for path in target.wheels.iter().chain([&target.pip]) {

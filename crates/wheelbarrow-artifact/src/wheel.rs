@@ -94,7 +94,8 @@ impl<'a> OpenWheel<'a> {
         &self.entry_points
     }
 
-    /// What gets installed as it is, or, in `scripts`, with another first line. RECORD is not among it.
+    /// What gets installed as it is, or, in `scripts`, with another first line. RECORD and what else installers write
+    /// is not among it.
     pub fn files(&self) -> &[WheelFile] {
         &self.files
     }
@@ -188,7 +189,7 @@ impl<'a> OpenWheel<'a> {
             if entry.is_link() {
                 return Err(WheelError::Link { wheel: self.name(), member: entry.name.clone() });
             }
-            if entry.is_directory() || layout.is_record(&entry.name) {
+            if entry.is_directory() || layout.is_of_installer(&entry.name) {
                 continue;
             }
             let destination = layout

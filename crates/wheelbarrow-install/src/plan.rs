@@ -99,6 +99,7 @@ pub(crate) fn plan<'a>(
     let receipt = receipt.map_err(InstallError::io("write", RECEIPT_PATH.as_ref()))?;
     planner.bytes("the receipt", RECEIPT_PATH.to_owned(), receipt, false)?;
     planner.bytes("the manifest", MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false)?;
+    planner.refuse_files_as_directories()?;
     Ok(planner.plan)
 }
 
@@ -121,6 +122,7 @@ impl<'a> Planner<'_, 'a> {
         }
         for (link, target) in &virtualenv.links {
             let link = SafePath::new(&format!("venv/{link}"))?;
+            self.claim("the virtualenv", link.as_str(), None)?;
             self.plan.links.push((link.as_str().to_owned(), target.clone()));
         }
         for file in &virtualenv.files {
@@ -328,6 +330,20 @@ impl<'a> Planner<'_, 'a> {
         self.owners.insert(path.to_owned(), (owner.to_owned(), hash.map(str::to_owned)));
         self.directories_of(path);
         Ok(true)
+    }
+
+    /// What is a file or a link for one cannot be a directory for another.
+    fn refuse_files_as_directories(&self) -> Result<(), InstallError> {
+        let taken = self.owners.iter().filter(|(path, _)| self.plan.directories.contains(*path));
+        let Some((path, (first, _))) = taken.min_by_key(|(path, _)| *path) else { return Ok(()) };
+        let inside = format!("{path}/");
+        let below = self
+            .owners
+            .iter()
+            .filter(|(other, _)| other.starts_with(&inside))
+            .min_by_key(|(other, _)| *other);
+        let second = below.map_or_else(|| "the virtualenv".to_owned(), |(_, (owner, _))| owner.clone());
+        Err(InstallError::Collision { path: path.clone(), first: first.clone(), second })
     }
 
     /// Every directory above a path.

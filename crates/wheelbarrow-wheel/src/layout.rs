@@ -60,10 +60,21 @@ impl Layout {
         format!("{}/{file}", self.dist_info)
     }
 
-    /// RECORD is written anew, and its signatures would then be wrong.
+    /// RECORD, which does not list itself, and its signatures, which RECORD need not list.
     pub fn is_record(&self, member: &str) -> bool {
-        let file = member.strip_prefix(self.dist_info.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        file.is_some_and(|file| matches!(file, "RECORD" | "RECORD.jws" | "RECORD.p7s"))
+        matches!(self.file(member), Some("RECORD" | "RECORD.jws" | "RECORD.p7s"))
+    }
+
+    /// What an installer writes, not the wheel: RECORD is made anew and its signatures would then be wrong, and how this
+    /// install came about is not for the wheel to say.
+    pub fn is_of_installer(&self, member: &str) -> bool {
+        self.is_record(member)
+            || matches!(self.file(member), Some("INSTALLER" | "REQUESTED" | "direct_url.json"))
+    }
+
+    /// The path below the `.dist-info` directory.
+    fn file<'m>(&self, member: &'m str) -> Option<&'m str> {
+        member.strip_prefix(self.dist_info.as_str())?.strip_prefix('/')
     }
 
     /// Where a member goes. Directory entries (`a/b/`) are for the caller to pass over; here they are refused.
@@ -183,6 +194,10 @@ mod tests {
                 .all(|file| layout.is_record(&layout.dist_info_member(file)))
         );
         assert!(!layout.is_record("a-1.dist-info/RECORDS") && !layout.is_record("RECORD"));
+        assert!(
+            layout.is_of_installer("a-1.dist-info/INSTALLER")
+                && !layout.is_of_installer("a-1.dist-info/METADATA")
+        );
     }
 
     proptest! {
