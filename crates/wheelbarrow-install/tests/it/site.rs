@@ -1,0 +1,207 @@
+//! Sites for tests: wheels out of a few lines, artifacts out of wheels, and their install without any interpreter.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::interpreter::{Interpreter, Libc, Virtualenv, VirtualenvFile};
+use wheelbarrow_artifact::manifest::{self, Manifest, MemberKind, Project, Sha256, Target, Unpacked};
+use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
+use wheelbarrow_install::{Existing, InstallError, Options, Pip, install};
+use wheelbarrow_wheel::WheelFilename;
+
+use crate::zips::Member;
+
+pub(crate) const SITE_PACKAGES: &str = "lib/python3.12/site-packages";
+/// Never opened: the tests install without pip.
+const PIP: &str = "bootstrap_wheels/pip-1-py3-none-any.whl";
+
+/// What a path is: its mode and its contents, or the target of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    File { mode: u32, contents: Vec<u8> },
+    Link { target: String },
+}
+
+/// The members of a wheel: `files`, and the three that every wheel has, with a true RECORD.
+pub(crate) fn wheel_members(name: &str, files: &[Member]) -> Vec<Member> {
+    let mut members = files.to_vec();
+    members.push(Member::new(
+        &format!("{name}-1.dist-info/WHEEL"),
+        "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n",
+    ));
+    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1\n");
+    members.push(Member::new(&format!("{name}-1.dist-info/METADATA"), metadata));
+    let rows = members.iter().filter(|member| !member.name.ends_with('/')).map(|member| {
+        let hash = Sha256::of(&member.contents).to_record();
+        format!("\"{}\",{hash},{}\n", member.name, member.contents.len())
+    });
+    let record: String = rows.collect();
+    let record_name = format!("{name}-1.dist-info/RECORD");
+    members.push(Member::new(&record_name, format!("{record}{record_name},,\n")));
+    members
+}
+
+/// An artifact of these wheels, given by file name and bytes, for any CPython 3.12.
+pub(crate) fn artifact(path: &Path, wheels: &[(&str, &[u8])]) {
+    write_artifact(path, ("3.12", "cp312"), wheels);
+}
+
+pub(crate) fn write_artifact(path: &Path, (python, abi): (&str, &str), wheels: &[(&str, &[u8])]) {
+    let mut writer = ZipWriter::new(new_file(path), "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
+    let mut listed = vec![wheel_entry(PIP)];
+    add_stored(&mut writer, PIP, b"no pip");
+    for (filename, bytes) in wheels {
+        let path = format!("wheels/{filename}");
+        add_stored(&mut writer, &path, bytes);
+        listed.push(wheel_entry(&path));
+    }
+    let target = Target {
+        python: python.to_owned(),
+        abi: abi.to_owned(),
+        platform: "any".to_owned(),
+        wheels: listed[1..].iter().map(|wheel| wheel.path.clone()).collect(),
+        pip: PIP.to_owned(),
+        unpacked: Unpacked::default(),
+    };
+    let manifest = Manifest {
+        format: manifest::FORMAT,
+        name: "test-site".to_owned(),
+        version: None,
+        built_by: "a test".to_owned(),
+        project: Project {
+            directory: "code".to_owned(),
+            import_path: "code".to_owned(),
+            digest: Sha256::of(b""),
+        },
+        targets: vec![target],
+        environment: manifest::EnvironmentRules::default(),
+        wheels: listed,
+        members: writer.members().to_vec(),
+    };
+    writer.add(manifest::MANIFEST_PATH, MemberKind::File, &serde_json::to_vec(&manifest).unwrap()).unwrap();
+    writer.finish().unwrap();
+}
+
+fn add_stored(writer: &mut ZipWriter, path: &str, bytes: &[u8]) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), bytes).unwrap();
+    let mut contents = fs_err::File::open(file.path()).unwrap();
+    writer.add_file(path, MemberKind::File, Method::Stored, &mut contents).unwrap();
+}
+
+fn wheel_entry(path: &str) -> manifest::Wheel {
+    let filename = path.rsplit('/').next().unwrap();
+    let parsed = WheelFilename::parse(filename).ok();
+    let name = parsed.as_ref().map_or_else(|| filename.to_owned(), |wheel| wheel.name.clone());
+    let version = parsed.map_or_else(|| "0".to_owned(), |wheel| wheel.version_text);
+    manifest::Wheel { path: path.to_owned(), name, version, direct_url: None, built: false }
+}
+
+fn new_file(path: &Path) -> std::fs::File {
+    fs_err::File::create(path).unwrap().into_parts().0
+}
+
+/// A CPython 3.12 that does not exist, and a virtualenv of it that has next to nothing.
+pub(crate) fn interpreter(destination: &Path) -> Interpreter {
+    let configuration = VirtualenvFile {
+        path: "pyvenv.cfg".to_owned(),
+        text: "home = /usr/bin\n".to_owned(),
+        executable: false,
+    };
+    Interpreter {
+        executable: "/usr/bin/python3.12".into(),
+        version: [3, 12, 1],
+        implementation: "cpython".to_owned(),
+        cache_tag: "cpython-312".to_owned(),
+        magic: "cb0d0d0a".to_owned(),
+        abi: "cp312".to_owned(),
+        machine: "x86_64".to_owned(),
+        libc: Libc { name: "glibc".to_owned(), version: [2, 36] },
+        site_packages: SITE_PACKAGES.to_owned(),
+        headers: "include/site/python3.12".to_owned(),
+        virtualenv: Some(Virtualenv {
+            path: destination.join("venv"),
+            directories: vec!["bin".to_owned(), SITE_PACKAGES.to_owned()],
+            links: vec![
+                ("bin/python".to_owned(), "/usr/bin/python3.12".to_owned()),
+                ("lib64".to_owned(), "lib".to_owned()),
+            ],
+            files: vec![configuration],
+        }),
+    }
+}
+
+/// Opens, verifies and installs an artifact. Whatever goes wrong, `destination` must not be there.
+pub(crate) fn install_artifact(artifact: &Path, destination: &Path) -> Result<(), InstallError> {
+    let result = try_install(artifact, destination);
+    if result.is_err() {
+        assert!(!destination.exists(), "a failed install left {}", destination.display());
+    }
+    let parent = destination.parent().unwrap();
+    let left: Vec<PathBuf> = fs_err::read_dir(parent)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains(".wheelbarrow-"))
+        .collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    result
+}
+
+fn try_install(artifact: &Path, destination: &Path) -> Result<(), InstallError> {
+    let artifact = Artifact::open(artifact)?.verify(&Silent)?;
+    let options =
+        Options { destination: destination.to_path_buf(), existing: Existing::Refuse, pip: Pip::Without };
+    install(&artifact, &interpreter(destination), &options, &Silent)?;
+    Ok(())
+}
+
+/// Everything below a directory but directories, by path.
+pub(crate) fn tree(root: &Path) -> BTreeMap<String, Node> {
+    let mut nodes = BTreeMap::new();
+    let mut directories = vec![root.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs_err::read_dir(&directory).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let metadata = entry.metadata().unwrap();
+            if metadata.is_dir() {
+                directories.push(path);
+            } else if metadata.is_symlink() {
+                let target = fs_err::read_link(&path).unwrap().to_str().unwrap().to_owned();
+                nodes.insert(name, Node::Link { target });
+            } else {
+                let mode = metadata.permissions().mode() & 0o7777;
+                nodes.insert(name, Node::File { mode, contents: fs_err::read(&path).unwrap() });
+            }
+        }
+    }
+    nodes
+}
+
+/// An error with everything that caused it.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// `../shared` beside the workspace, or what `WHEELBARROW_SHARED` names. Nobody has it but developers and CI.
+pub(crate) fn shared() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let shared = std::env::var_os("WHEELBARROW_SHARED").map_or(beside, PathBuf::from);
+    if shared.join("conformance").is_dir() {
+        return Some(shared);
+    }
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{} is not there", shared.display());
+    println!("skipped: {} is not there", shared.display());
+    None
+}
