@@ -3,6 +3,7 @@
 //! `docs/format.md` is the specification; this crate is its only implementation in Rust, for writer and reader alike.
 
 mod artifact;
+pub mod bytecode;
 pub mod interpreter;
 pub mod manifest;
 pub mod progress;
