@@ -50,7 +50,7 @@ pub struct Project {
     /// The directory that the `.pth` puts on `sys.path`, below DEST: `directory` itself or, for a src/ layout, one
     /// inside it.
     pub import_path: String,
-    /// What code and static files amount to: the SHA-256 over `path NUL kind NUL sha256-or-link-target LF` of each of
+    /// What code and static files amount to: the SHA-256 over `path NUL kind NUL sha256 LF` of each of
     /// their members, in the order of the paths' bytes; kind is `file`, `executable` or `link`.
     pub digest: Sha256,
 }

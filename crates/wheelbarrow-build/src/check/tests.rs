@@ -1,0 +1,91 @@
+use wheelbarrow_artifact::progress::Silent;
+
+use super::testing::{target, wheel};
+use super::*;
+
+const PIP: &str = "pip-25.0-py3-none-any.whl";
+
+/// Checks wheels, each given by its name and files, for one target.
+fn check_wheels(wheels: &[(&str, &[(&str, &str)])]) -> Result<Checked, CheckError> {
+    let place = tempfile::tempdir().unwrap();
+    let made = wheels.iter().map(|(filename, files)| wheel(place.path(), filename, files)).collect();
+    let pip = wheel(place.path(), PIP, &[("pip/__init__.py", "")]);
+    let target = target("3.12", "cp312", made, pip);
+    check(&[target], "mysite.pth", None, &Silent).map(|mut checked| checked.remove(0))
+}
+
+fn refusal(wheels: &[(&str, &[(&str, &str)])]) -> String {
+    check_wheels(wheels).unwrap_err().to_string()
+}
+
+#[test]
+fn wheels_of_one_target_write_different_paths() {
+    let checked = check_wheels(&[
+        ("a-1-py3-none-any.whl", &[("ns/__init__.py", ""), ("ns/a.py", "1")]),
+        ("b-1-cp312-cp312-manylinux_2_17_x86_64.whl", &[("ns/__init__.py", ""), ("ns/b.py", "1")]),
+    ]);
+    assert_eq!(checked.unwrap().platform, "manylinux_2_17_x86_64");
+}
+
+#[test]
+fn two_wheels_that_write_one_path_are_refused() {
+    insta::assert_snapshot!(refusal(&[
+        ("a-1-py3-none-any.whl", &[("ns/__init__.py", "a")]),
+        ("b-1-py3-none-any.whl", &[("ns/__init__.py", "b")]),
+    ]), @"a-1-py3-none-any.whl and b-1-py3-none-any.whl both write lib/python3.12/site-packages/ns/__init__.py, and not the same");
+    insta::assert_snapshot!(refusal(&[
+        ("a-1-py3-none-any.whl", &[("a-1.data/scripts/run", "a")]),
+        ("b-1-py3-none-any.whl", &[("b-1.data/data/bin/run", "a")]),
+    ]), @"a-1-py3-none-any.whl and b-1-py3-none-any.whl both write bin/run, and not the same");
+    insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("pip/__init__.py", "mine")])]), @"a-1-py3-none-any.whl and pip-25.0-py3-none-any.whl both write lib/python3.12/site-packages/pip/__init__.py, and not the same");
+}
+
+#[test]
+fn what_an_install_writes_itself_is_taken() {
+    insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("loadenv.py", "")])]), @"wheelbarrow and a-1-py3-none-any.whl both write lib/python3.12/site-packages/loadenv.py, and not the same");
+    insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("mysite.pth", "")])]), @"wheelbarrow and a-1-py3-none-any.whl both write lib/python3.12/site-packages/mysite.pth, and not the same");
+    insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("a-1.data/scripts/python3.12", "")])]), @"the virtualenv and a-1-py3-none-any.whl both write bin/python3.12, and not the same");
+}
+
+#[test]
+fn names_that_differ_by_case_are_refused_between_wheels_only() {
+    insta::assert_snapshot!(refusal(&[
+        ("a-1-py3-none-any.whl", &[("ns/Mod.py", "")]),
+        ("b-1-py3-none-any.whl", &[("ns/mod.py", "")]),
+    ]), @"a-1-py3-none-any.whl writes lib/python3.12/site-packages/ns/Mod.py, and b-1-py3-none-any.whl writes lib/python3.12/site-packages/ns/mod.py: the names differ only by case");
+    assert!(check_wheels(&[("a-1-py3-none-any.whl", &[("A.py", ""), ("a.py", "")])]).is_ok());
+}
+
+#[test]
+fn a_file_and_a_directory_of_one_name_are_refused() {
+    insta::assert_snapshot!(refusal(&[
+        ("a-1-py3-none-any.whl", &[("ns", "")]),
+        ("b-1-py3-none-any.whl", &[("ns/b.py", "")]),
+    ]), @"a-1-py3-none-any.whl writes the file lib/python3.12/site-packages/ns, and b-1-py3-none-any.whl writes into a directory of that name");
+}
+
+#[test]
+fn a_wheel_for_another_python_is_refused() {
+    insta::assert_snapshot!(refusal(&[("a-1-cp311-cp311-linux_x86_64.whl", &[("a.py", "")])]), @"the wheel a-1-cp311-cp311-linux_x86_64.whl does not fit Python 3.12");
+}
+
+#[test]
+fn a_false_record_is_refused_and_a_true_one_remembered() {
+    let place = tempfile::tempdir().unwrap();
+    let cache = place.path().join("cache");
+    let pip = wheel(place.path(), PIP, &[]);
+    let good = wheel(place.path(), "a-1-py3-none-any.whl", &[("a.py", "")]);
+    let bad = testing::lying_wheel(place.path(), "b-1-py3-none-any.whl", &[("b.py", "")]);
+    let run = |wheels| check(&[target("3.12", "cp312", wheels, pip.clone())], "s.pth", Some(&cache), &Silent);
+    assert!(run(vec![good.clone()]).is_ok());
+    assert_eq!(
+        walkdir::WalkDir::new(&cache)
+            .into_iter()
+            .filter(|e| e.as_ref().unwrap().file_type().is_file())
+            .count(),
+        2
+    );
+    let error = run(vec![good, bad]).unwrap_err();
+    assert!(matches!(error, CheckError::Wheel(WheelError::Record { .. })), "{error}");
+    assert_eq!(error.exit_code(), 3);
+}

@@ -1,0 +1,119 @@
+//! The artifact, written in one pass: `docs/format.md` says what it holds and in which order.
+//!
+//! [`plan`] says as plain data which member gets which bytes; [`write`] writes them. The same inputs give the same
+//! bytes: times are fixed, modes are one of two, nothing of this machine is in it.
+
+mod environment;
+mod plan;
+mod write;
+
+use std::io;
+use std::path::PathBuf;
+
+use wheelbarrow_artifact::manifest::{EnvironmentRules, Sha256};
+use wheelbarrow_artifact::zip::{DosTime, WriteError};
+
+use crate::check::PackedTarget;
+use crate::project::ProjectFile;
+
+pub use plan::{Plan, PlannedMember, Source, plan};
+pub use write::write;
+
+/// What the first line is unless somebody wants another.
+pub const SHEBANG: &str = "#!/usr/bin/env python3";
+
+/// A program that installs an artifact on Linux, for one machine.
+#[derive(Clone, Debug)]
+pub struct Installer {
+    /// `x86_64`, `aarch64`.
+    pub machine: String,
+    pub program: Vec<u8>,
+}
+
+/// What goes into an artifact.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// Normalised (PEP 503).
+    pub name: String,
+    pub version: Option<String>,
+    /// Of the code, in the zip; it names the `.pth` too.
+    pub directory: String,
+    /// Below `directory`; empty for itself.
+    pub import_path: String,
+    pub code: Vec<ProjectFile>,
+    pub static_directories: Vec<Vec<ProjectFile>>,
+    pub targets: Vec<PackedTarget>,
+    pub environment: EnvironmentRules,
+    /// `#!/usr/bin/env python3`, without the line end.
+    pub shebang: String,
+    pub installers: Vec<Installer>,
+    pub time: DosTime,
+}
+
+/// An artifact that was written.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Packed {
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Sha256,
+    /// How many members it has.
+    pub members: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    #[error("the shebang {shebang:?} cannot be used: {reason}")]
+    Shebang { shebang: String, reason: &'static str },
+    #[error("SOURCE_DATE_EPOCH is {value:?}, which is no time between 1980 and 2107 in seconds since 1970")]
+    Epoch { value: String },
+    #[error("`{name}` in environment.required cannot be the name of a variable")]
+    Variable { name: String },
+    #[error("the path {path} cannot be in an artifact")]
+    Path { path: String, source: wheelbarrow_fs::UnsafePath },
+    #[error("{} changed while it was packed: it has SHA-256 {found}, not {expected}", path.display())]
+    Changed { path: PathBuf, expected: Sha256, found: Sha256 },
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: WriteError },
+}
+
+impl PackError {
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Shebang { .. } => "it is like `--shebang '#!/opt/python3.12/bin/python3'`".to_owned(),
+            Self::Epoch { .. } => {
+                "unset it, or give a time such as `git log -1 --format=%ct` prints".to_owned()
+            }
+            Self::Changed { .. } => "remove it from the cache and build again".to_owned(),
+            Self::Write { source: WriteError::TooLarge { .. }, .. } => {
+                "leave large files out of the project (`exclude`), or build one artifact for each Python"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// As docs/exit-codes.md says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } => 1,
+            Self::Changed { .. } => 3,
+            Self::Write { source: WriteError::TooLarge { .. }, .. } => 8,
+            Self::Write { .. } => 1,
+            _ => 8,
+        }
+    }
+}
+
+/// The time of every member: `SOURCE_DATE_EPOCH` where it is set, else the first that a zip can say.
+/// <https://reproducible-builds.org/specs/source-date-epoch/>
+pub fn source_date(value: Option<&str>) -> Result<DosTime, PackError> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(DosTime::FIRST) };
+    let epoch = value.parse().ok().and_then(DosTime::from_epoch);
+    epoch.ok_or_else(|| PackError::Epoch { value: value.to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Which member gets which bytes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use wheelbarrow_artifact::manifest::{
+    FORMAT, Manifest, MemberKind, Project, Sha256, Target, Unpacked, Wheel,
+};
+use wheelbarrow_artifact::python;
+use wheelbarrow_artifact::zip::DosTime;
+use wheelbarrow_fs::SafePath;
+
+use super::{Contents, PackError, environment};
+use crate::check::{Checked, PackedTarget, PackedWheel};
+use crate::project::{Content, ProjectFile};
+
+/// Longer ones the kernel cuts off (`BINPRM_BUF_SIZE`, before Linux 5.1).
+const LONGEST_SHEBANG: usize = 127;
+
+/// An artifact that is not written yet.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub shebang: String,
+    pub time: DosTime,
+    /// In the order of the zip; the manifest follows.
+    pub members: Vec<PlannedMember>,
+    /// Whole but for the members and the project's digest, which are known once they are written.
+    pub manifest: Manifest,
+}
+
+#[derive(Clone, Debug)]
+pub struct PlannedMember {
+    pub path: String,
+    pub kind: MemberKind,
+    pub source: Source,
+    /// Counts for the project's digest.
+    pub is_code: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Source {
+    Bytes(Vec<u8>),
+    /// A file to be deflated, of so many bytes when it was seen.
+    File(PathBuf, u64),
+    /// A wheel, stored as it is.
+    Wheel {
+        path: PathBuf,
+        size: u64,
+        sha256: Sha256,
+    },
+}
+
+impl Source {
+    /// Bytes, uncompressed.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(_, size) | Self::Wheel { size, .. } => *size,
+        }
+    }
+}
+
+/// Says what the artifact will hold. `checked` has what the check found, target by target.
+pub fn plan(contents: &Contents, checked: &[Checked]) -> Result<Plan, PackError> {
+    check_shebang(&contents.shebang)?;
+    let mut members = programs(contents)?;
+    let pips = by_name(contents.targets.iter().map(|target| &target.pip));
+    let wheels = by_name(contents.targets.iter().flat_map(|target| &target.wheels));
+    for (directory, wheels) in [("bootstrap_wheels", &pips), ("wheels", &wheels)] {
+        members.extend(wheels.values().map(|wheel| wheel_member(directory, wheel)));
+    }
+    members.extend(code(&contents.directory, &contents.code)?);
+    for (number, files) in contents.static_directories.iter().enumerate() {
+        members.extend(code(&format!("static.in/{number}"), files)?);
+    }
+    Ok(Plan {
+        shebang: contents.shebang.clone(),
+        time: contents.time,
+        manifest: manifest(contents, checked, &pips, &wheels),
+        members,
+    })
+}
+
+/// What does the installing, and what goes to site-packages.
+fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
+    let text = |path: &str, text: &str| PlannedMember {
+        path: path.to_owned(),
+        kind: MemberKind::File,
+        source: Source::Bytes(text.as_bytes().to_vec()),
+        is_code: false,
+    };
+    let mut members = vec![text("__main__.py", python::MAIN)];
+    members.extend(
+        python::MODULES.map(|(name, source)| text(&format!(".wheelbarrow/python/{name}"), source)),
+    );
+    let mut installers: Vec<_> = contents.installers.iter().collect();
+    installers.sort_by(|left, right| left.machine.cmp(&right.machine));
+    members.extend(installers.into_iter().map(|installer| PlannedMember {
+        path: format!(".wheelbarrow/native/linux-{}", installer.machine),
+        kind: MemberKind::Executable,
+        source: Source::Bytes(installer.program.clone()),
+        is_code: false,
+    }));
+    // site-packages is DEST/venv/lib/pythonX.Y/site-packages.
+    let pth = format!("../../../../{}\n", import_path(contents));
+    let mut for_site_packages = vec![
+        text("loadenv-init.pth", python::LOADENV_PTH),
+        text("loadenv.py", &environment::loadenv(&contents.environment)?),
+        text("loadenv.start", python::LOADENV_START),
+        text(&format!("{}.pth", contents.directory), &pth),
+    ];
+    for_site_packages.sort_by(|left, right| left.path.cmp(&right.path));
+    members.extend(for_site_packages);
+    Ok(members)
+}
+
+fn import_path(contents: &Contents) -> String {
+    match contents.import_path.as_str() {
+        "" => contents.directory.clone(),
+        below => format!("{}/{below}", contents.directory),
+    }
+}
+
+fn code(directory: &str, files: &[ProjectFile]) -> Result<Vec<PlannedMember>, PackError> {
+    let member = |file: &ProjectFile| {
+        let path = format!("{directory}/{}", file.path);
+        SafePath::new(&path).map_err(|source| PackError::Path { path: path.clone(), source })?;
+        let (kind, source) = match &file.content {
+            Content::File { size, executable: false } => {
+                (MemberKind::File, Source::File(file.source.clone(), *size))
+            }
+            Content::File { size, executable: true } => {
+                (MemberKind::Executable, Source::File(file.source.clone(), *size))
+            }
+            Content::Link { target } => (MemberKind::Link, Source::Bytes(target.clone().into_bytes())),
+        };
+        Ok(PlannedMember { path, kind, source, is_code: true })
+    };
+    files.iter().map(member).collect()
+}
+
+/// Each wheel once, ordered by name; the check made sure that one name is one wheel.
+fn by_name<'a>(wheels: impl Iterator<Item = &'a PackedWheel>) -> BTreeMap<&'a str, &'a PackedWheel> {
+    wheels.map(|wheel| (wheel.filename.as_str(), wheel)).collect()
+}
+
+fn wheel_member(directory: &str, wheel: &PackedWheel) -> PlannedMember {
+    PlannedMember {
+        path: format!("{directory}/{}", wheel.filename),
+        kind: MemberKind::File,
+        source: Source::Wheel { path: wheel.file.clone(), size: wheel.size, sha256: wheel.sha256 },
+        is_code: false,
+    }
+}
+
+fn manifest(
+    contents: &Contents,
+    checked: &[Checked],
+    pips: &BTreeMap<&str, &PackedWheel>,
+    wheels: &BTreeMap<&str, &PackedWheel>,
+) -> Manifest {
+    let listed = |directory: &str, wheel: &PackedWheel| Wheel {
+        path: format!("{directory}/{}", wheel.filename),
+        name: wheel.name.clone(),
+        version: wheel.version.clone(),
+        direct_url: wheel.direct_url.clone(),
+        built: wheel.built,
+    };
+    let pips = pips.values().map(|wheel| listed("bootstrap_wheels", wheel));
+    let wheels = wheels.values().map(|wheel| listed("wheels", wheel));
+    let code = size_of_code(contents);
+    Manifest {
+        format: FORMAT,
+        name: contents.name.clone(),
+        version: contents.version.clone(),
+        built_by: concat!("wheelbarrow ", env!("CARGO_PKG_VERSION")).to_owned(),
+        project: Project {
+            directory: contents.directory.clone(),
+            import_path: import_path(contents),
+            digest: Sha256::of(b""),
+        },
+        targets: contents
+            .targets
+            .iter()
+            .zip(checked)
+            .map(|(target, found)| describe(target, found, code))
+            .collect(),
+        environment: contents.environment.clone(),
+        wheels: pips.chain(wheels).collect(),
+        members: Vec::new(),
+    }
+}
+
+fn describe(target: &PackedTarget, found: &Checked, code: Unpacked) -> Target {
+    let mut wheels: Vec<_> = target.wheels.iter().map(|wheel| format!("wheels/{}", wheel.filename)).collect();
+    wheels.sort_unstable();
+    Target {
+        python: target.python.clone(),
+        abi: target.abi.clone(),
+        platform: found.platform.clone(),
+        wheels,
+        pip: format!("bootstrap_wheels/{}", target.pip.filename),
+        unpacked: Unpacked {
+            bytes: found.unpacked.bytes + code.bytes,
+            inodes: found.unpacked.inodes + code.inodes,
+        },
+    }
+}
+
+/// Code and static files, and the directories that they need.
+fn size_of_code(contents: &Contents) -> Unpacked {
+    let mut unpacked = Unpacked::default();
+    for files in std::iter::once(&contents.code).chain(&contents.static_directories) {
+        let mut directories = std::collections::HashSet::from([""]);
+        for file in files {
+            let mut rest = file.path.as_str();
+            while let Some((parent, _)) = rest.rsplit_once('/') {
+                directories.insert(parent);
+                rest = parent;
+            }
+            unpacked.bytes += match &file.content {
+                Content::File { size, .. } => *size,
+                Content::Link { target } => target.len() as u64,
+            };
+        }
+        unpacked.inodes += (files.len() + directories.len()) as u64;
+    }
+    unpacked
+}
+
+/// execve(2) wants a path after `#!`, and passes all that follows it as one argument.
+fn check_shebang(shebang: &str) -> Result<(), PackError> {
+    let refuse = |reason| Err(PackError::Shebang { shebang: shebang.to_owned(), reason });
+    let Some(interpreter) = shebang.strip_prefix("#!") else { return refuse("it does not begin with #!") };
+    if shebang.contains(['\n', '\r', '\0']) {
+        return refuse("it is more than one line");
+    }
+    if !interpreter.trim_start().starts_with('/') {
+        return refuse("no absolute path follows the #!");
+    }
+    if shebang.len() > LONGEST_SHEBANG {
+        return refuse("the kernel reads no more than 127 bytes of it");
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Writing the members of a plan.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use fs_err as fs;
+use sha2::Digest;
+use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Member, MemberKind, Sha256};
+use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_artifact::zip::{Method, WriteError, ZipWriter};
+
+use super::{PackError, Packed, Plan, PlannedMember, Source};
+
+/// Whatever the umask: an artifact is a program.
+const MODE: u32 = 0o755;
+
+/// Writes the artifact beside `output`, syncs, and renames it there.
+pub fn write(plan: &Plan, output: &Path, progress: &dyn Progress) -> Result<Packed, PackError> {
+    let io_error = |action| move |source| PackError::Io { action, path: output.to_path_buf(), source };
+    let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .tempfile_in(directory)
+        .map_err(io_error("make a file beside"))?;
+    let file = temporary.reopen().map_err(io_error("write"))?;
+    progress.begin("packing", plan.members.iter().map(|member| member.source.size()).sum(), Unit::Bytes);
+    let written = write_zip(plan, file, output, progress);
+    progress.end();
+    let (file, size, members) = written?;
+    file.set_permissions(PermissionsExt::from_mode(MODE)).map_err(io_error("set the mode of"))?;
+    file.sync_all().map_err(io_error("sync"))?;
+    let sha256 = hash(temporary.path()).map_err(io_error("read back"))?;
+    temporary.persist(output).map_err(|error| io_error("rename to")(error.error))?;
+    fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io_error("sync the directory of"))?;
+    Ok(Packed { path: output.to_path_buf(), size, sha256, members })
+}
+
+fn write_zip(
+    plan: &Plan,
+    file: std::fs::File,
+    output: &Path,
+    progress: &dyn Progress,
+) -> Result<(std::fs::File, u64, usize), PackError> {
+    let write_error = |source| PackError::Write { path: output.to_path_buf(), source };
+    let mut zip = ZipWriter::new(file, &plan.shebang, plan.time).map_err(write_error)?;
+    for member in &plan.members {
+        add(&mut zip, member, output)?;
+        progress.advance(member.source.size());
+    }
+    let mut manifest = plan.manifest.clone();
+    manifest.project.digest = digest(plan, zip.members());
+    manifest.members = zip.members().to_vec();
+    manifest.members.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+    let text = serde_json::to_vec(&manifest).map_err(|error| write_error(WriteError::Write(error.into())))?;
+    zip.add(MANIFEST_PATH, MemberKind::File, &text).map_err(write_error)?;
+    let members = zip.members().len();
+    let (file, size) = zip.finish().map_err(write_error)?;
+    Ok((file, size, members))
+}
+
+fn add(zip: &mut ZipWriter, member: &PlannedMember, output: &Path) -> Result<(), PackError> {
+    let write_error = |source| PackError::Write { path: output.to_path_buf(), source };
+    let open = |path: &Path| {
+        let read_error = |source| PackError::Io { action: "read", path: path.to_path_buf(), source };
+        fs::File::open(path).map_err(read_error)
+    };
+    match &member.source {
+        Source::Bytes(bytes) => zip.add(&member.path, member.kind, bytes).map_err(write_error),
+        Source::File(path, _) => {
+            let added = zip.add_file(&member.path, member.kind, Method::Deflated, &mut open(path)?);
+            added.map(|_| ()).map_err(write_error)
+        }
+        Source::Wheel { path, sha256, .. } => {
+            let added = zip.add_file(&member.path, member.kind, Method::Stored, &mut open(path)?);
+            let (found, expected) = (added.map_err(write_error)?, *sha256);
+            if found == expected {
+                return Ok(());
+            }
+            Err(PackError::Changed { path: path.clone(), expected, found })
+        }
+    }
+}
+
+/// `path NUL kind NUL sha256 LF` of each member of the site's own, in the order of the paths' bytes.
+fn digest(plan: &Plan, written: &[Member]) -> Sha256 {
+    let planned = plan.members.iter().zip(written);
+    let mut own: Vec<_> = planned.filter(|(planned, _)| planned.is_code).map(|(_, member)| member).collect();
+    own.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+    let mut hash = sha2::Sha256::new();
+    for member in own {
+        let kind = match member.kind {
+            MemberKind::File => "file",
+            MemberKind::Executable => "executable",
+            MemberKind::Link => "link",
+        };
+        hash.update(format!("{}\0{kind}\0{}\n", member.path, member.sha256));
+    }
+    Sha256(hash.finalize().into())
+}
+
+fn hash(path: &Path) -> std::io::Result<Sha256> {
+    let mut file = fs::File::open(path)?;
+    let mut hash = sha2::Sha256::new();
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(Sha256(hash.finalize().into())),
+            length => hash.update(&chunk[..length]),
+        }
+    }
+}
