@@ -69,8 +69,22 @@ pub struct Target {
     pub wheels: Vec<String>,
     /// Path of the pip that goes into the virtualenv.
     pub pip: String,
+    /// The bytecode that travels for this target, if it does: the members
+    /// `.wheelbarrow/bytecode/CACHE_TAG/*.pack`, see [`crate::bytecode`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytecode: Option<Bytecode>,
     /// What an install of this target writes, virtualenv aside.
     pub unpacked: Unpacked,
+}
+
+/// Which bytecode a target has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bytecode {
+    /// As in file names: `cpython-312`.
+    pub cache_tag: String,
+    /// Eight hexadecimal digits: an interpreter with another magic number cannot use it.
+    pub magic: String,
 }
 
 /// Sizes for the preflight.

@@ -5,7 +5,6 @@
 //! thread in a row, since two that make files in one directory wait for each other.
 
 use std::collections::HashMap;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,22 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::{Mode, OFlags};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_artifact::zip::Inflater;
 
 use crate::InstallError;
-use crate::plan::{Contents, Plan, PlannedFile};
+use crate::plan::{Plan, PlannedFile, PlannedFrame};
+use crate::writer::{Job, Writer, parent};
 
 /// About how much one thread takes at once: small enough to share fairly, large enough to stay in a directory.
 const BATCH: u64 = 512 << 10;
-
-/// What every thread needs.
-#[derive(Clone, Copy)]
-struct Job<'j> {
-    root: BorrowedFd<'j>,
-    destination: &'j Path,
-    artifact: &'j Artifact,
-    progress: &'j dyn Progress,
-}
 
 /// Writes the plan of `artifact` below `root`. Errors name the file as it will be below `destination`.
 pub(crate) fn execute(
@@ -47,17 +37,17 @@ pub(crate) fn execute(
             .map_err(|errno| InstallError::io("link", &destination.join(link))(errno.into()))?;
     }
     let batches = batches(plan);
-    progress.begin("installing", plan.files.iter().map(|file| file.contents.size()).sum(), Unit::Bytes);
-    let job = Job { root: root_descriptor.as_fd(), destination, artifact, progress };
+    progress.begin("installing", plan.size(), Unit::Bytes);
+    let time = plan.time;
+    let job = Job { root: root_descriptor.as_fd(), destination, artifact, time, progress };
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..wheelbarrow_artifact::threads() {
             scope.spawn(|| {
-                let mut inflater = Inflater::new();
+                let mut writer = Writer::new(job);
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let written = write_batch(batch, &job, &mut inflater);
-                    if let Err(error) = written {
+                    if let Err(error) = writer.write(batch) {
                         failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                         next.store(batches.len(), Ordering::Relaxed);
                     }
@@ -83,9 +73,16 @@ fn make_directories(plan: &Plan<'_>, root: BorrowedFd<'_>, destination: &Path) -
     Ok(())
 }
 
+/// What one thread takes at once.
+pub(crate) enum Batch<'p, 'a> {
+    /// Files of one directory.
+    Files(Vec<&'p PlannedFile<'a>>),
+    Frame(&'p PlannedFrame<'a>),
+}
+
 /// Files of one directory, cut where they get more than [`BATCH`]; the largest batches first, so that no core is left
 /// alone with one at the end.
-fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Vec<&'p PlannedFile<'a>>> {
+fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Batch<'p, 'a>> {
     let mut by_directory: HashMap<&str, Vec<&PlannedFile<'_>>> = HashMap::new();
     let mut order = Vec::new();
     for file in &plan.files {
@@ -119,100 +116,7 @@ fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Vec<&'p PlannedFile<'a>>> {
             small.push(batch);
         }
     }
-    large.sort_by_key(|batch| std::cmp::Reverse(batch[0].contents.size()));
-    large.append(&mut small);
-    large
-}
-
-fn write_batch(
-    batch: &[&PlannedFile<'_>],
-    job: &Job<'_>,
-    inflater: &mut Inflater,
-) -> Result<(), InstallError> {
-    let Job { root, destination, artifact, progress } = *job;
-    let Some(first) = batch.first() else { return Ok(()) };
-    if progress.is_cancelled() {
-        return Err(InstallError::Cancelled);
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = match parent(&first.path) {
-        "" => root.try_clone_to_owned(),
-        path => rustix::fs::openat(root, path, flags, Mode::empty()).map_err(io::Error::from),
-    };
-    let directory =
-        directory.map_err(InstallError::io("open the directory of", &destination.join(&first.path)))?;
-    for file in batch {
-        write_file(file, directory.as_fd(), destination, inflater)?;
-        progress.advance(file.contents.size());
-    }
-    release(batch, artifact);
-    Ok(())
-}
-
-/// Lets go of the artifact's pages that a batch was read from. Members of a directory mostly stand in a row, so one call
-/// does for many.
-fn release(batch: &[&PlannedFile<'_>], artifact: &Artifact) {
-    const NEAR: usize = 64 << 10;
-    let mut stretch: Option<std::ops::Range<usize>> = None;
-    for file in batch {
-        let Contents::Member { raw, .. } = &file.contents else { continue };
-        let next = artifact.range(raw);
-        stretch = match stretch.take() {
-            Some(before) if before.end <= next.start && next.start - before.end < NEAR => {
-                Some(before.start..next.end)
-            }
-            before => {
-                before.into_iter().for_each(|before| artifact.release(before));
-                Some(next)
-            }
-        };
-    }
-    stretch.into_iter().for_each(|stretch| artifact.release(stretch));
-}
-
-fn write_file(
-    file: &PlannedFile<'_>,
-    directory: BorrowedFd<'_>,
-    destination: &Path,
-    inflater: &mut Inflater,
-) -> Result<(), InstallError> {
-    let name = file.path.rsplit('/').next().unwrap_or(&file.path);
-    let mode = Mode::from_raw_mode(if file.executable { 0o777 } else { 0o666 });
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let write_error = |error| InstallError::io("write", &destination.join(&file.path))(error);
-    let open = match rustix::fs::openat(directory, name, flags, mode) {
-        Ok(open) => open,
-        Err(errno) => return Err(write_error(errno.into())),
-    };
-    let written = match &file.contents {
-        Contents::Bytes(bytes) => write_all(open.as_fd(), bytes),
-        Contents::Member { entry, raw } => {
-            let mut result = Ok(());
-            inflater
-                .read(entry, raw, &mut |bytes| {
-                    if result.is_ok() {
-                        result = write_all(open.as_fd(), bytes);
-                    }
-                })
-                .map_err(|source| InstallError::Unpack { path: destination.join(&file.path), source })?;
-            result
-        }
-    };
-    written.map_err(write_error)
-}
-
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+    large.sort_by_key(|batch: &Vec<&PlannedFile<'_>>| std::cmp::Reverse(batch[0].contents.size()));
+    let large = large.into_iter().map(Batch::Files);
+    large.chain(plan.frames.iter().map(Batch::Frame)).chain(small.into_iter().map(Batch::Files)).collect()
 }

@@ -45,6 +45,8 @@ pub enum InstallError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot unpack {}", path.display())]
     Unpack { path: PathBuf, source: ZipError },
+    #[error("the bytecode in {} cannot be used", path.display())]
+    Bytecode { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("stopped, and nothing was changed")]
     Cancelled,
     #[error(transparent)]
@@ -96,7 +98,7 @@ impl InstallError {
             Self::Cancelled | Self::Artifact(ArtifactError::Cancelled) => 130,
             Self::Artifact(ArtifactError::Read { .. }) => 1,
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
-            Self::Unpack { .. } => 3,
+            Self::Unpack { .. } | Self::Bytecode { .. } => 3,
             Self::Target { .. } => 4,
             Self::Occupied { .. } | Self::NotDirectory { .. } | Self::MissingParent { .. } => 5,
             Self::NoRight { .. } | Self::NotUtf8 { .. } => 5,

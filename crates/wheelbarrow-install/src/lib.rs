@@ -11,6 +11,7 @@ mod preflight;
 mod receipt;
 pub mod request;
 mod target;
+mod writer;
 
 use std::path::{Path, PathBuf};
 

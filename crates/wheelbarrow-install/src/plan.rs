@@ -3,9 +3,10 @@
 //! Paths are relative to the destination. The specification is `docs/format.md`, "What an install leaves"; the numbers
 //! in comments are its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use wheelbarrow_artifact::VerifiedArtifact;
+use wheelbarrow_artifact::bytecode::{PROJECT_PACK, PYC_HEADER, Pack, pack_path, pyc_path};
 use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv};
 use wheelbarrow_artifact::manifest::{self, MANIFEST_PATH, MemberKind, Sha256, Target};
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError, WheelFile};
@@ -28,12 +29,35 @@ pub(crate) struct Plan<'a> {
     pub links: Vec<(String, String)>,
     /// In the order in which they are written: those of a directory together.
     pub files: Vec<PlannedFile<'a>>,
+    pub frames: Vec<PlannedFrame<'a>>,
+    /// The modification time of every source that comes with bytecode, in seconds since 1970: `.pyc` files name it.
+    /// It is the time of the install and not a fixed one, or collectstatic would take a changed file for an old one.
+    pub time: u32,
 }
 
 pub(crate) struct PlannedFile<'a> {
     pub path: String,
     pub executable: bool,
+    /// Whether it gets [`Plan::time`].
+    pub timed: bool,
     pub contents: Contents<'a>,
+}
+
+/// A frame of a bytecode pack.
+pub(crate) struct PlannedFrame<'a> {
+    pub raw: &'a [u8],
+    /// Bytes, uncompressed.
+    pub size: usize,
+    pub magic: [u8; 4],
+    /// What is in it, in order.
+    pub parts: Vec<FramePart>,
+}
+
+pub(crate) struct FramePart {
+    /// Where it goes, and the size of its source; none where another file is there already.
+    pub place: Option<(String, u64)>,
+    /// Bytes of code.
+    pub length: usize,
 }
 
 pub(crate) enum Contents<'a> {
@@ -72,6 +96,50 @@ pub(crate) fn open_wheels<'a>(
     Ok(wheels)
 }
 
+/// The bytecode of the artifact that the interpreter can use.
+#[derive(Default)]
+struct Packs<'a> {
+    /// By the path of the member.
+    members: HashMap<&'a str, &'a [u8]>,
+    cache_tag: String,
+    magic: [u8; 4],
+}
+
+impl<'a> Packs<'a> {
+    fn find(artifact: &'a VerifiedArtifact, target: &Target, interpreter: &Interpreter) -> Self {
+        let usable = |bytecode: &&manifest::Bytecode| {
+            bytecode.magic == interpreter.magic && bytecode.cache_tag == interpreter.cache_tag
+        };
+        let magic = data_encoding::HEXLOWER.decode(interpreter.magic.as_bytes()).ok();
+        let magic = magic.and_then(|magic| <[u8; 4]>::try_from(magic).ok());
+        let (Some(bytecode), Some(magic)) = (target.bytecode.as_ref().filter(usable), magic) else {
+            return Self::default();
+        };
+        let prefix = pack_path(&bytecode.cache_tag, "").trim_end_matches(".pack").to_owned();
+        let entries = artifact.archive().entries().iter();
+        let members = entries
+            .filter(|entry| entry.name.starts_with(&prefix))
+            .map(|entry| (entry.name.as_str(), artifact.archive().raw(entry)))
+            .collect();
+        Self { members, cache_tag: bytecode.cache_tag.clone(), magic }
+    }
+
+    /// The pack of a wheel, by its file name, or of the project.
+    fn of(&self, name: &str) -> Result<Option<Pack<'a>>, InstallError> {
+        let path = pack_path(&self.cache_tag, name);
+        let Some(bytes) = self.members.get(path.as_str()) else { return Ok(None) };
+        let pack = Pack::open(bytes);
+        pack.map(Some)
+            .map_err(|source| InstallError::Bytecode { path: path.into(), source: Box::new(source) })
+    }
+}
+
+/// The modules in a pack.
+fn modules<'p>(pack: &'p Option<Pack<'_>>) -> HashSet<&'p str> {
+    let frames = pack.iter().flat_map(|pack| &pack.frames);
+    frames.flat_map(|frame| frame.files.iter().map(|(path, _)| path.as_str())).collect()
+}
+
 /// Plans the whole install.
 pub(crate) fn plan<'a>(
     artifact: &'a VerifiedArtifact,
@@ -89,7 +157,12 @@ pub(crate) fn plan<'a>(
     };
     let python = expected.join("bin/python").into_os_string().into_string();
     let python = python.map_err(|path| InstallError::NotUtf8 { path: path.into() })?;
-    let mut planner = Planner { python, interpreter, plan: Plan::default(), owners: HashMap::new() };
+    let time =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    #[allow(clippy::cast_possible_truncation, reason = "as Python keeps it in .pyc files")]
+    let plan = Plan { time: time as u32, ..Plan::default() };
+    let packs = Packs::find(artifact, target, interpreter);
+    let mut planner = Planner { python, interpreter, packs, plan, owners: HashMap::new() };
     planner.virtualenv(virtualenv)?;
     for wheel in wheels {
         planner.wheel(wheel)?;
@@ -103,10 +176,17 @@ pub(crate) fn plan<'a>(
     Ok(planner.plan)
 }
 
+/// Where a file of a wheel goes, and whether it needs [`Plan::time`].
+struct PlacedFile {
+    path: String,
+    timed: bool,
+}
+
 struct Planner<'p, 'a> {
     /// The virtualenv's Python, absolute.
     python: String,
     interpreter: &'p Interpreter,
+    packs: Packs<'a>,
     plan: Plan<'a>,
     /// Who writes a path, and what, where that is known.
     owners: HashMap<String, (String, Option<String>)>,
@@ -138,11 +218,22 @@ impl<'a> Planner<'_, 'a> {
         let name = wheel.filename().to_string();
         let recorded: HashMap<String, RecordRow> =
             wheel.record()?.into_iter().map(|row| (row.path.clone(), row)).collect();
-        let mut rows = Vec::with_capacity(wheel.files().len() + 4);
+        let pack = self.packs.of(&name)?;
+        let compiled = modules(&pack);
+        let mut sources = HashMap::with_capacity(compiled.len());
+        let mut rows = Vec::with_capacity(wheel.files().len() + compiled.len() + 4);
         for file in wheel.files() {
             let path = self.path_of(&file.destination, wheel);
-            let row = self.wheel_file(&name, wheel, file, path, &recorded)?;
+            let entry = wheel.entry(file);
+            let timed = compiled.contains(entry.name.as_str());
+            if timed {
+                sources.insert(entry.name.as_str(), (path.clone(), entry.size));
+            }
+            let row = self.wheel_file(&name, wheel, file, PlacedFile { path, timed }, &recorded)?;
             rows.push(row);
+        }
+        for path in self.bytecode(pack.as_ref(), &sources)? {
+            rows.push(RecordRow { path: self.relative_to_site_packages(&path), hash: None, size: None });
         }
         let generated = self.scripts(target_wheel).into_iter().chain(self.metadata(target_wheel)?);
         for (path, contents, executable) in generated.collect::<Vec<_>>() {
@@ -159,7 +250,7 @@ impl<'a> Planner<'_, 'a> {
         name: &str,
         wheel: &'a OpenWheel<'a>,
         file: &WheelFile,
-        path: String,
+        PlacedFile { path, timed }: PlacedFile,
         recorded: &HashMap<String, RecordRow>,
     ) -> Result<RecordRow, InstallError> {
         let entry = wheel.entry(file);
@@ -187,9 +278,37 @@ impl<'a> Planner<'_, 'a> {
         let row = self.row(&path, &hash, entry.size);
         if self.claim(name, &path, Some(&hash))? {
             let contents = Contents::Member { entry, raw: wheel.archive().raw(entry) };
-            self.plan.files.push(PlannedFile { path, executable: file.executable, contents });
+            self.plan.files.push(PlannedFile { path, executable: file.executable, timed, contents });
         }
         Ok(row)
+    }
+
+    /// Plans the frames of a pack; gives the files that they make. `sources` has the path and size of each module.
+    fn bytecode(
+        &mut self,
+        pack: Option<&Pack<'a>>,
+        sources: &HashMap<&str, (String, u64)>,
+    ) -> Result<Vec<String>, InstallError> {
+        let mut made = Vec::new();
+        let Some(pack) = pack else { return Ok(made) };
+        for frame in &pack.frames {
+            let mut parts = Vec::with_capacity(frame.files.len());
+            for (module, length) in &frame.files {
+                let place = sources
+                    .get(module.as_str())
+                    .map(|(path, size)| (pyc_path(path, &self.packs.cache_tag), *size));
+                // A wheel may bring a __pycache__ of its own.
+                let place = place.filter(|(path, _)| !self.owners.contains_key(path));
+                if let Some((path, _)) = &place {
+                    self.claim("its bytecode", path, None)?;
+                    made.push(path.clone());
+                }
+                parts.push(FramePart { place, length: *length });
+            }
+            let (raw, magic) = (pack.raw(frame), self.packs.magic);
+            self.plan.frames.push(PlannedFrame { raw, size: frame.size, magic, parts });
+        }
+        Ok(made)
     }
 
     /// 4: the scripts of the entry points.
@@ -229,6 +348,9 @@ impl<'a> Planner<'_, 'a> {
         let entries: HashMap<&str, &Entry> =
             artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
         let code = format!("{}/", manifest.project.directory);
+        let pack = self.packs.of(PROJECT_PACK)?;
+        let compiled = modules(&pack);
+        let mut sources = HashMap::with_capacity(compiled.len());
         for member in &manifest.members {
             let path = SafePath::new(&member.path)?;
             let entry = entries[member.path.as_str()];
@@ -248,9 +370,14 @@ impl<'a> Planner<'_, 'a> {
             if self.claim("the artifact", &path, None)? {
                 let contents = Contents::Member { entry, raw: artifact.archive().raw(entry) };
                 let executable = member.kind == MemberKind::Executable;
-                self.plan.files.push(PlannedFile { path, executable, contents });
+                let timed = compiled.contains(member.path.as_str());
+                if timed {
+                    sources.insert(member.path.as_str(), (path.clone(), member.size));
+                }
+                self.plan.files.push(PlannedFile { path, executable, timed, contents });
             }
         }
+        self.bytecode(pack.as_ref(), &sources)?;
         Ok(())
     }
 
@@ -313,7 +440,12 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<(), InstallError> {
         let hash = Sha256::of(&contents).to_record();
         if self.claim(owner, &path, Some(&hash))? {
-            self.plan.files.push(PlannedFile { path, executable, contents: Contents::Bytes(contents) });
+            self.plan.files.push(PlannedFile {
+                path,
+                executable,
+                timed: false,
+                contents: Contents::Bytes(contents),
+            });
         }
         Ok(())
     }
@@ -362,11 +494,22 @@ impl Plan<'_> {
     /// What the file system will take, files rounded up to blocks of `block` bytes.
     pub(crate) fn bytes_on_disk(&self, block: u64) -> u64 {
         let files = self.files.iter().map(|file| file.contents.size().next_multiple_of(block)).sum::<u64>();
-        files + block * self.directories.len() as u64
+        let parts = self.parts().map(|part| ((part.length + PYC_HEADER) as u64).next_multiple_of(block));
+        files + parts.sum::<u64>() + block * self.directories.len() as u64
     }
 
     pub(crate) fn inodes(&self) -> u64 {
-        (self.files.len() + self.directories.len() + self.links.len()) as u64 + 1
+        (self.files.len() + self.parts().count() + self.directories.len() + self.links.len()) as u64 + 1
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &FramePart> {
+        self.frames.iter().flat_map(|frame| &frame.parts).filter(|part| part.place.is_some())
+    }
+
+    /// Bytes to be written.
+    pub(crate) fn size(&self) -> u64 {
+        let frames = self.frames.iter().map(|frame| frame.size as u64).sum::<u64>();
+        frames + self.files.iter().map(|file| file.contents.size()).sum::<u64>()
     }
 }
 

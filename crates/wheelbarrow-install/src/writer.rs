@@ -1,0 +1,194 @@
+//! Writing files: what one thread of the engine does.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::bytecode::pyc_header;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::zip::Inflater;
+
+use crate::InstallError;
+use crate::engine::Batch;
+use crate::plan::{Contents, PlannedFile, PlannedFrame};
+
+/// What every thread needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'j> {
+    pub root: BorrowedFd<'j>,
+    pub destination: &'j Path,
+    pub artifact: &'j Artifact,
+    /// [`crate::plan::Plan::time`].
+    pub time: u32,
+    pub progress: &'j dyn Progress,
+}
+
+/// One thread with its buffers.
+pub(crate) struct Writer<'j> {
+    job: Job<'j>,
+    inflater: Inflater,
+    frame: Vec<u8>,
+}
+
+impl<'j> Writer<'j> {
+    pub(crate) fn new(job: Job<'j>) -> Self {
+        Self { job, inflater: Inflater::new(), frame: Vec::new() }
+    }
+
+    pub(crate) fn write(&mut self, batch: &Batch<'_, '_>) -> Result<(), InstallError> {
+        if self.job.progress.is_cancelled() {
+            return Err(InstallError::Cancelled);
+        }
+        match batch {
+            Batch::Files(files) => self.write_files(files),
+            Batch::Frame(frame) => self.write_frame(frame),
+        }
+    }
+
+    fn write_files(&mut self, files: &[&PlannedFile<'_>]) -> Result<(), InstallError> {
+        let Some(first) = files.first() else { return Ok(()) };
+        let directory = self.open_directory(parent(&first.path))?;
+        for file in files {
+            self.write_file(file, directory.as_fd())?;
+            self.job.progress.advance(file.contents.size());
+        }
+        release(files, self.job.artifact);
+        Ok(())
+    }
+
+    fn write_file(&mut self, file: &PlannedFile<'_>, directory: BorrowedFd<'_>) -> Result<(), InstallError> {
+        let open = self.create(directory, &file.path, if file.executable { 0o777 } else { 0o666 })?;
+        let mut written = Ok(());
+        match &file.contents {
+            Contents::Bytes(bytes) => written = write_all(open.as_fd(), bytes),
+            Contents::Member { entry, raw } => self
+                .inflater
+                .read(entry, raw, &mut |bytes| {
+                    if written.is_ok() {
+                        written = write_all(open.as_fd(), bytes);
+                    }
+                })
+                .map_err(|source| InstallError::Unpack {
+                    path: self.job.destination.join(&file.path),
+                    source,
+                })?,
+        }
+        if file.timed && written.is_ok() {
+            let time = Timespec { tv_sec: i64::from(self.job.time), tv_nsec: 0 };
+            let times = Timestamps { last_access: time, last_modification: time };
+            written = rustix::fs::futimens(&open, &times).map_err(io::Error::from);
+        }
+        written.map_err(|error| self.write_error(&file.path, error))
+    }
+
+    fn write_frame(&mut self, frame: &PlannedFrame<'_>) -> Result<(), InstallError> {
+        self.frame.resize(frame.size, 0);
+        let mut plain = std::mem::take(&mut self.frame);
+        let result = self.write_parts(frame, &mut plain);
+        self.frame = plain;
+        self.job.artifact.release(self.job.artifact.range(frame.raw));
+        self.job.progress.advance(frame.size as u64);
+        result
+    }
+
+    fn write_parts(&self, frame: &PlannedFrame<'_>, plain: &mut [u8]) -> Result<(), InstallError> {
+        let damaged = |source: Box<dyn std::error::Error + Send + Sync>| InstallError::Bytecode {
+            path: self.job.artifact.path().to_path_buf(),
+            source,
+        };
+        let size =
+            zstd::bulk::decompress_to_buffer(frame.raw, plain).map_err(|error| damaged(error.into()))?;
+        if size != frame.size {
+            return Err(damaged("a frame has another size than its index says".into()));
+        }
+        let mut rest: &[u8] = plain;
+        let mut directory: Option<(&str, OwnedFd)> = None;
+        for part in &frame.parts {
+            let (code, behind) = rest.split_at(part.length);
+            rest = behind;
+            let Some((path, source_size)) = &part.place else { continue };
+            if directory.as_ref().is_none_or(|(open, _)| *open != parent(path)) {
+                directory = Some((parent(path), self.open_directory(parent(path))?));
+            }
+            let Some((_, descriptor)) = &directory else { continue };
+            let open = self.create(descriptor.as_fd(), path, 0o666)?;
+            let header = pyc_header(frame.magic, self.job.time, *source_size);
+            write_both(open.as_fd(), &header, code).map_err(|error| self.write_error(path, error))?;
+        }
+        Ok(())
+    }
+
+    fn open_directory(&self, path: &str) -> Result<OwnedFd, InstallError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match path {
+            "" => self.job.root.try_clone_to_owned(),
+            path => rustix::fs::openat(self.job.root, path, flags, Mode::empty()).map_err(io::Error::from),
+        };
+        opened.map_err(InstallError::io("open the directory", &self.job.destination.join(path)))
+    }
+
+    /// The umask makes of `mode` what the file gets.
+    fn create(&self, directory: BorrowedFd<'_>, path: &str, mode: u32) -> Result<OwnedFd, InstallError> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(mode))
+            .map_err(|errno| self.write_error(path, errno.into()))
+    }
+
+    fn write_error(&self, path: &str, error: io::Error) -> InstallError {
+        InstallError::io("write", &self.job.destination.join(path))(error)
+    }
+}
+
+/// Lets go of the artifact's pages that files were read from. Members of a directory mostly stand in a row, so one call
+/// does for many.
+fn release(files: &[&PlannedFile<'_>], artifact: &Artifact) {
+    const NEAR: usize = 64 << 10;
+    let mut stretch: Option<std::ops::Range<usize>> = None;
+    for file in files {
+        let Contents::Member { raw, .. } = &file.contents else { continue };
+        let next = artifact.range(raw);
+        stretch = match stretch.take() {
+            Some(before) if before.end <= next.start && next.start - before.end < NEAR => {
+                Some(before.start..next.end)
+            }
+            before => {
+                before.into_iter().for_each(|before| artifact.release(before));
+                Some(next)
+            }
+        };
+    }
+    stretch.into_iter().for_each(|stretch| artifact.release(stretch));
+}
+
+fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// In one system call, as long as the kernel takes all of it.
+fn write_both(file: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<()> {
+    match rustix::io::writev(file, &[IoSlice::new(first), IoSlice::new(second)]) {
+        Ok(written) if written >= first.len() => write_all(file, &second[written - first.len()..]),
+        Ok(written) => {
+            write_all(file, &first[written..])?;
+            write_all(file, second)
+        }
+        Err(rustix::io::Errno::INTR) => write_both(file, first, second),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Everything before the last `/`.
+pub(crate) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
