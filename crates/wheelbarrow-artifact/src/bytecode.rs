@@ -18,6 +18,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+/// Changes with whatever shapes a pack.
+pub const VERSION: u32 = 1;
+
 const SIGNATURE: &[u8; 8] = b"WBCODE1\n";
 
 /// Frames hold about so many bytes, uncompressed: many enough to share between cores, large enough to compress well.

@@ -12,6 +12,8 @@ pub const MODULES: [(&str, &str); 5] = [
 ];
 /// Tells what an interpreter is; also run by itself, with `python -c`.
 pub const INTERPRETER: &str = include_str!("../python/interpreter.py");
+/// Compiles modules at build; does not travel.
+pub const COMPILE: &str = include_str!("../python/compile.py");
 /// Puts environment.json into `os.environ`.
 pub const LOADENV: &str = include_str!("../python/loadenv.py");
 /// Runs it at every start, before Python 3.15 and after.
