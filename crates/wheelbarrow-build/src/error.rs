@@ -1,0 +1,173 @@
+//! What can go wrong on the way from a project to its wheels.
+//!
+//! No variant holds a URL with credentials: whoever fills one in passes it through [`crate::credentials::redact`].
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::interpreter::ProbeError;
+use wheelbarrow_fs::FsError;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Every message is one line; [`Error::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Fs(#[from] FsError),
+
+    #[error("Python {wanted} was not found")]
+    NoPython { wanted: String, tried: Vec<String> },
+    #[error("the Python at {} cannot be used", path.display())]
+    BadPython { path: PathBuf, source: ProbeError },
+    #[error("{} is {what}; only CPython is served", path.display())]
+    NotCPython { path: PathBuf, what: String },
+    #[error("`{spec}` is neither a Python version such as 3.12 nor the path of an interpreter")]
+    PythonSpec { spec: String },
+
+    #[error("nothing in {} says what the project depends on", project.display())]
+    NoInputs { project: PathBuf },
+    #[error("{} has several files that could be meant: {}", project.display(), candidates.join(", "))]
+    AmbiguousInputs { project: PathBuf, candidates: Vec<String> },
+    #[error("{}:{line}: {reason}", path.display())]
+    Requirements { path: PathBuf, line: usize, reason: String },
+
+    #[error("uv was not found, and {} is not a lock", what)]
+    NoUv { what: String },
+    #[error("cannot run {}", program.display())]
+    Run { program: PathBuf, source: io::Error },
+    #[error("uv could not resolve the requirements:\n{said}")]
+    Resolve { said: String },
+
+    #[error("the lock {} cannot be read: {reason}", path.display())]
+    Lock { path: PathBuf, reason: String },
+    #[error("the lock {} does not cover Python {python}: {reason}", path.display())]
+    NotCovered { path: PathBuf, python: String, reason: String },
+    #[error("no distribution of {package} fits Python {python} on {platform}:{}", each_refused(refused))]
+    NothingFits {
+        /// Name and version.
+        package: String,
+        python: String,
+        platform: String,
+        /// File name, and why it was not taken.
+        refused: Vec<(String, String)>,
+    },
+    #[error("{file} has the wrong hash: expected {}, got {got}", expected.join(" or "))]
+    Hash { file: String, expected: Vec<String>, got: String },
+
+    #[error("cannot fetch {url}: {reason}")]
+    Fetch { url: String, reason: String },
+    #[error("{url} asks for a user name and password, or refuses those it got (HTTP {status})")]
+    Unauthorized { url: String, status: u16 },
+    #[error("offline, and the cache lacks: {}", missing.join(", "))]
+    Offline { missing: Vec<String> },
+    #[error("the certificates in {} cannot be read: {reason}", path.display())]
+    Certificates { path: PathBuf, reason: String },
+
+    #[error(
+        "{name} {version} has no wheel for Python {python}, and there is no such interpreter here to build it with"
+    )]
+    NoInterpreter { name: String, version: String, python: String },
+    #[error("could not build {package} with Python {python}:\n{last_lines}")]
+    Build { package: String, python: String, last_lines: String, log: PathBuf },
+    #[error("building {name} {version} gave {}", said)]
+    BadBuild { name: String, version: String, said: String },
+    #[error("cannot get the source of {name} from {url}: {reason}")]
+    Git { name: String, url: String, reason: String },
+}
+
+fn each_refused(refused: &[(String, String)]) -> String {
+    if refused.is_empty() {
+        return " the lock has none".to_owned();
+    }
+    refused.iter().map(|(file, why)| format!("\n  {file}: {why}")).collect()
+}
+
+impl Error {
+    /// For `map_err` on an I/O call; `action` completes "cannot ... PATH".
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// What the person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoPython { tried, .. } if !tried.is_empty() => {
+                format!("tried {}; give the path of an interpreter: --python /path/to/python", tried.join(", "))
+            }
+            Self::NoPython { .. } | Self::PythonSpec { .. } => {
+                "give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`".to_owned()
+            }
+            Self::NoInputs { .. } => {
+                "add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE".to_owned()
+            }
+            Self::AmbiguousInputs { candidates, .. } => {
+                format!("name one: -r {}", candidates.first().map_or("FILE", String::as_str))
+            }
+            Self::NoUv { .. } => "install uv (`pip install uv`, or https://docs.astral.sh/uv/), or set UV to its path; \
+                a pylock.toml given with --lock needs none"
+                .to_owned(),
+            Self::Lock { .. } | Self::NotCovered { .. } => {
+                "make the lock anew with `--upgrade`, or with the tool that wrote it".to_owned()
+            }
+            Self::NothingFits { .. } => {
+                "take another version of it, or another --python, for which there is a wheel or a source distribution"
+                    .to_owned()
+            }
+            Self::Hash { .. } => "the file is not the one that was locked; if the change is meant, lock again".to_owned(),
+            Self::Unauthorized { .. } => "put the user name and password into ~/.netrc, or into the index URL: \
+                --index-url https://USER:PASSWORD@HOST/simple, or PIP_INDEX_URL, or UV_INDEX_URL"
+                .to_owned(),
+            Self::Offline { .. } => "run once without --offline to fill the cache".to_owned(),
+            Self::Fetch { .. } => "check the network, the proxy variables and SSL_CERT_FILE, then run again: \
+                what was fetched is kept"
+                .to_owned(),
+            Self::NoInterpreter { python, .. } => {
+                format!("install Python {python} or give its path: --python /path/to/python{python}")
+            }
+            Self::Build { last_lines, log, .. } => build_hint(last_lines, log),
+            Self::Certificates { .. } => "SSL_CERT_FILE must name a PEM file".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// As docs/exit-codes.md says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::Fs(_) | Self::Run { .. } | Self::Certificates { .. } => 1,
+            Self::PythonSpec { .. } => 2,
+            Self::Lock { .. } | Self::Hash { .. } => 3,
+            Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } => 9,
+            _ => 8,
+        }
+    }
+}
+
+/// Reads the log's last lines for what people lack most often.
+fn build_hint(last_lines: &str, log: &Path) -> String {
+    let lacks = if last_lines.contains("Python.h") {
+        "the headers of this Python are missing (package python3-dev or python3-devel)"
+    } else if [
+        "gcc' failed: No such file",
+        "unable to execute",
+        "No such file or directory: 'gcc'",
+        "command 'cc'",
+    ]
+    .iter()
+    .any(|sign| last_lines.contains(sign))
+    {
+        "a C compiler is missing (package build-essential or gcc)"
+    } else if last_lines.contains("cargo") || last_lines.contains("rustc") {
+        "it may need Rust: https://rustup.rs"
+    } else if last_lines.contains("fatal error:") && last_lines.contains(".h") {
+        "a library's headers are missing (a -dev or -devel package)"
+    } else if last_lines.contains("_config") || last_lines.contains("pkg-config") {
+        "a library's headers and its config program are missing (a -dev or -devel package)"
+    } else {
+        "the package could not be built on this machine"
+    };
+    format!("{lacks}; the whole log is {}", log.display())
+}

@@ -1,0 +1,221 @@
+//! Finding uv and running it: with the index options, certificates and proxies that people set for uv or for pip.
+//!
+//! Index URLs may hold passwords, so they go to uv in its environment, never on its command line.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::credentials::redact;
+use crate::{Error, Result, python};
+
+/// Where distributions come from. What is given here wins over the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexOptions {
+    pub index_url: Option<String>,
+    pub extra_index_urls: Vec<String>,
+    /// Directories or pages with links.
+    pub find_links: Vec<String>,
+    /// Use what is in the caches, and no network.
+    pub offline: bool,
+}
+
+/// The index options after the environment was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Indexes {
+    pub default: Option<String>,
+    /// Each a URL, or `NAME=URL`.
+    pub extra: Vec<String>,
+    pub find_links: Vec<String>,
+    /// No index at all, only `find_links`.
+    pub none: bool,
+}
+
+impl IndexOptions {
+    /// These, and where they say nothing what `UV_*` says, and else what `PIP_*` says.
+    pub fn indexes(&self) -> Indexes {
+        let list = |given: &[String], names: &[&str], separators: &[char]| {
+            if given.is_empty() {
+                variable(names).map(|text| split(&text, separators)).unwrap_or_default()
+            } else {
+                given.to_vec()
+            }
+        };
+        let mut find_links = list(&self.find_links, &["UV_FIND_LINKS"], &[',']);
+        if find_links.is_empty() {
+            find_links = list(&[], &["PIP_FIND_LINKS"], &[' ', '\n']);
+        }
+        Indexes {
+            default: self
+                .index_url
+                .clone()
+                .or_else(|| variable(&["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"])),
+            extra: list(
+                &self.extra_index_urls,
+                &["UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"],
+                &[' ', '\n'],
+            ),
+            find_links: find_links.iter().map(|place| absolute(place)).collect(),
+            none: variable(&["UV_NO_INDEX", "PIP_NO_INDEX"]).is_some_and(|text| truthy(&text)),
+        }
+    }
+}
+
+impl Indexes {
+    /// All URLs, logins included.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        self.default.iter().chain(&self.extra).chain(&self.find_links).map(String::as_str)
+    }
+}
+
+/// A directory's absolute path, since uv runs in the project; anything else as it is.
+fn absolute(place: &str) -> String {
+    match Path::new(place).canonicalize() {
+        Ok(path) if !place.contains("://") => path.to_string_lossy().into_owned(),
+        _ => place.to_owned(),
+    }
+}
+
+/// The first of `names` that is set to something.
+pub(crate) fn variable(names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| env::var(name).ok().filter(|text| !text.trim().is_empty()))
+}
+
+fn split(text: &str, separators: &[char]) -> Vec<String> {
+    text.split(separators).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+pub(crate) fn truthy(text: &str) -> bool {
+    matches!(text.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "y" | "t")
+}
+
+/// A uv that runs.
+#[derive(Clone, Debug)]
+pub struct Uv {
+    program: PathBuf,
+    /// `-m uv` where the program is a Python.
+    before: Vec<OsString>,
+}
+
+impl Uv {
+    /// `$UV`, else `uv` on PATH, else `python3 -m uv`.
+    pub fn find() -> Option<Self> {
+        let plain = |program: PathBuf| Self { program, before: Vec::new() };
+        let named = env::var_os("UV").filter(|path| !path.is_empty()).map(|path| plain(path.into()));
+        let modules = ["python3", "python"]
+            .into_iter()
+            .flat_map(python::on_path)
+            .map(|program| Self { program, before: vec!["-m".into(), "uv".into()] });
+        named
+            .into_iter()
+            .chain(python::on_path("uv").into_iter().map(plain))
+            .chain(modules)
+            .find(Self::answers)
+    }
+
+    fn answers(&self) -> bool {
+        self.command().arg("--version").output().is_ok_and(|output| output.status.success())
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// A uv that reads nothing from standard input, draws nothing, and downloads no Python.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.before).stdin(Stdio::null());
+        command.env("UV_NO_PROGRESS", "1").env("UV_PYTHON_DOWNLOADS", "never").env("NO_COLOR", "1");
+        command
+    }
+
+    /// [`Uv::command`] with a subcommand, set up with the index options, and pip's variables told in uv's words.
+    pub fn with_indexes(&self, subcommand: &[&str], options: &IndexOptions) -> Command {
+        let mut command = self.command();
+        command.args(subcommand);
+        let indexes = options.indexes();
+        for name in ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"] {
+            command.env_remove(name);
+        }
+        if let Some(default) = &indexes.default {
+            command.env("UV_DEFAULT_INDEX", default);
+        }
+        if !indexes.extra.is_empty() {
+            command.env("UV_INDEX", indexes.extra.join(" "));
+        }
+        if !indexes.find_links.is_empty() {
+            command.env("UV_FIND_LINKS", indexes.find_links.join(","));
+        }
+        if indexes.none {
+            command.arg("--no-index");
+        }
+        if options.offline {
+            command.env("UV_OFFLINE", "1");
+        }
+        for (ours, theirs) in PIP_NAMES {
+            if env::var_os(ours).is_none()
+                && let Some(value) = variable(theirs)
+            {
+                command.env(ours, value);
+            }
+        }
+        command
+    }
+}
+
+/// uv's variable, and pip's that stand for it.
+const PIP_NAMES: [(&str, &[&str]); 6] = [
+    ("SSL_CERT_FILE", &["PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
+    ("UV_INSECURE_HOST", &["PIP_TRUSTED_HOST"]),
+    ("UV_KEYRING_PROVIDER", &["PIP_KEYRING_PROVIDER"]),
+    ("UV_HTTP_TIMEOUT", &["PIP_DEFAULT_TIMEOUT"]),
+    ("HTTPS_PROXY", &["https_proxy", "PIP_PROXY"]),
+    ("HTTP_PROXY", &["http_proxy", "PIP_PROXY"]),
+];
+
+/// Runs `command` to its end; its output is kept, its exit status left to the caller.
+pub(crate) fn run(command: &mut Command) -> Result<Output> {
+    let program = PathBuf::from(command.get_program());
+    command.output().map_err(|source| Error::Run { program, source })
+}
+
+/// What a program wrote to standard error, without logins and without blank lines at the ends.
+pub(crate) fn said(output: &Output) -> String {
+    redact(String::from_utf8_lossy(&output.stderr).trim())
+}
+
+/// Removes the variables of a virtualenv and of Python itself, which would leak into builds.
+pub(crate) fn clean_python(command: &mut Command) {
+    for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "VIRTUAL_ENV", "CONDA_PREFIX"]
+    {
+        command.env_remove(OsStr::new(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let options = IndexOptions {
+            index_url: Some("https://flag.example/simple".to_owned()),
+            extra_index_urls: vec!["https://extra.example/simple".to_owned()],
+            find_links: vec!["wheels".to_owned()],
+            offline: true,
+        };
+        let indexes = options.indexes();
+        assert_eq!(indexes.default.as_deref(), Some("https://flag.example/simple"));
+        assert_eq!(indexes.urls().count(), 3);
+        let uv = Uv { program: "uv".into(), before: Vec::new() };
+        let command = uv.with_indexes(&["pip", "compile"], &options);
+        let value =
+            |name: &str| command.get_envs().find(|(key, _)| *key == name).and_then(|(_, value)| value);
+        assert_eq!(value("UV_DEFAULT_INDEX"), Some(OsStr::new("https://flag.example/simple")));
+        assert_eq!(value("UV_INDEX_URL"), None);
+        assert_eq!(value("UV_FIND_LINKS"), Some(OsStr::new("wheels")));
+        assert_eq!(value("UV_OFFLINE"), Some(OsStr::new("1")));
+        assert_eq!(command.get_args().count(), 2);
+    }
+}
