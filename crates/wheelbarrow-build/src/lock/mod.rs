@@ -1,0 +1,60 @@
+//! Locks: PEP 751 files, <https://packaging.python.org/en/latest/specifications/pylock-toml/>.
+//!
+//! What is no lock yet is made one by uv ([`resolve`]) and kept beside the artifact; from then on the lock is what
+//! counts, until the inputs change.
+
+mod digest;
+mod marker;
+mod pylock;
+mod resolve;
+
+use std::path::{Path, PathBuf};
+
+use crate::credentials::Credentials;
+use crate::inputs::requirements::RequiredHashes;
+
+pub use digest::{Algorithm, Digest};
+pub use marker::Environment;
+pub(crate) use pylock::place;
+pub use pylock::{Archive, Directory, DistributionFile, Package, Place, Pylock, Vcs};
+pub use resolve::{LockRequest, resolve};
+
+/// A lock that was read, and what came with its inputs.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    pub path: PathBuf,
+    pub pylock: Pylock,
+    /// Hashes that the requirements files ask for, beside those of the lock.
+    pub required: RequiredHashes,
+    /// Of the project, to be installed.
+    pub extras: Vec<String>,
+    /// Dependency groups to be installed; the lock's default ones where none is named.
+    pub groups: Vec<String>,
+    /// Logins of URLs in the inputs; the lock holds none.
+    pub credentials: Credentials,
+    /// Whether it was made just now.
+    pub resolved: bool,
+}
+
+impl Lock {
+    /// Reads a lock that needs no inputs.
+    pub fn read(path: &Path) -> crate::Result<Self> {
+        Ok(Self {
+            path: path.to_path_buf(),
+            pylock: Pylock::read(path)?,
+            required: RequiredHashes::default(),
+            extras: Vec::new(),
+            groups: Vec::new(),
+            credentials: Credentials::default(),
+            resolved: false,
+        })
+    }
+
+    /// Where relative paths in it start.
+    pub fn directory(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The tables of a pylock.toml, as far as installing needs them. Unknown keys are passed over, as the specification
+//! lets a reader do.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Deserialize;
+use url::Url;
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_wheel::name;
+
+use crate::{Error, Result};
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pylock {
+    pub lock_version: String,
+    /// Markers; where there are some, one must hold.
+    #[serde(default)]
+    pub environments: Vec<String>,
+    pub requires_python: Option<String>,
+    #[serde(default)]
+    pub default_groups: Vec<String>,
+    #[serde(default)]
+    pub extras: Vec<String>,
+    #[serde(default)]
+    pub dependency_groups: Vec<String>,
+    #[serde(default)]
+    pub packages: Vec<Package>,
+    #[serde(default)]
+    pub tool: toml::Table,
+}
+
+/// One package, at one version, from one place.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Package {
+    /// Normalised when read.
+    pub name: String,
+    pub version: Option<String>,
+    pub marker: Option<String>,
+    pub requires_python: Option<String>,
+    pub vcs: Option<Vcs>,
+    pub directory: Option<Directory>,
+    pub archive: Option<Archive>,
+    pub sdist: Option<DistributionFile>,
+    #[serde(default)]
+    pub wheels: Vec<DistributionFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Vcs {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub url: Option<String>,
+    pub path: Option<String>,
+    pub requested_revision: Option<String>,
+    pub commit_id: String,
+    pub subdirectory: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Directory {
+    pub path: String,
+    pub subdirectory: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Archive {
+    pub url: Option<String>,
+    pub path: Option<String>,
+    pub size: Option<u64>,
+    #[serde(default)]
+    pub hashes: BTreeMap<String, String>,
+    pub subdirectory: Option<String>,
+}
+
+/// A wheel or a source distribution.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DistributionFile {
+    pub name: Option<String>,
+    pub url: Option<String>,
+    pub path: Option<String>,
+    /// Bytes.
+    pub size: Option<u64>,
+    #[serde(default)]
+    pub hashes: BTreeMap<String, String>,
+}
+
+impl Pylock {
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        Self::parse(&text).map_err(|reason| Error::Lock { path: path.to_path_buf(), reason })
+    }
+
+    /// Checks what the specification asks of a reader: the version, and each package's sources.
+    pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
+        let version: LockVersion = toml::from_str(text).map_err(|error| first_line(&error))?;
+        if version.lock_version.split('.').next() != Some("1") {
+            return Err(format!("it has lock-version {}, known is 1.0", version.lock_version));
+        }
+        let mut lock: Self = toml::from_str(text).map_err(|error| first_line(&error))?;
+        for package in &mut lock.packages {
+            if !name::is_valid(&package.name) {
+                return Err(format!("`{}` is no name of a package", package.name));
+            }
+            package.name = name::normalise(&package.name);
+            package.check()?;
+        }
+        Ok(lock)
+    }
+
+    /// The value of `[tool.wheelbarrow]`'s `key`, where we wrote the lock.
+    pub(super) fn ours(&self, key: &str) -> Option<&str> {
+        self.tool.get("wheelbarrow")?.get(key)?.as_str()
+    }
+}
+
+/// Read first, so that a lock of the future is told as such and not by its first new shape.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct LockVersion {
+    lock_version: String,
+}
+
+fn first_line(error: &toml::de::Error) -> String {
+    error.message().lines().next().unwrap_or("it is no TOML").to_owned()
+}
+
+impl Package {
+    /// One kind of source, as the specification's "mutually-exclusive with" says, and whatever a check needs.
+    fn check(&self) -> std::result::Result<(), String> {
+        let kinds = [
+            self.vcs.is_some(),
+            self.directory.is_some(),
+            self.archive.is_some(),
+            self.sdist.is_some() || !self.wheels.is_empty(),
+        ];
+        let name = &self.name;
+        match kinds.iter().filter(|kind| **kind).count() {
+            0 => return Err(format!("{name} has no file and no other source")),
+            1 => {}
+            _ => return Err(format!("{name} has more than one kind of source")),
+        }
+        let located = |url: &Option<String>, path: &Option<String>| url.is_some() || path.is_some();
+        for file in self.sdist.iter().chain(&self.wheels) {
+            if !located(&file.url, &file.path) {
+                return Err(format!("a file of {name} has neither url nor path"));
+            }
+            sha256(&file.hashes)
+                .ok_or_else(|| no_sha256(&file.filename().unwrap_or_else(|| name.clone())))?;
+        }
+        if let Some(archive) = &self.archive {
+            if !located(&archive.url, &archive.path) {
+                return Err(format!("the archive of {name} has neither url nor path"));
+            }
+            sha256(&archive.hashes).ok_or_else(|| no_sha256(&format!("the archive of {name}")))?;
+        }
+        if self.vcs.as_ref().is_some_and(|vcs| !located(&vcs.url, &vcs.path)) {
+            return Err(format!("the repository of {name} has neither url nor path"));
+        }
+        Ok(())
+    }
+
+    /// For messages; packages from directories and repositories may have no version.
+    pub fn version_text(&self) -> &str {
+        self.version.as_deref().unwrap_or("(no version)")
+    }
+}
+
+fn no_sha256(what: &str) -> String {
+    format!("{what} has no sha256, so it cannot be checked")
+}
+
+/// The SHA-256 among `hashes`, whatever other algorithms there are.
+fn sha256(hashes: &BTreeMap<String, String>) -> Option<Sha256> {
+    let (_, hex) = hashes.iter().find(|(algorithm, _)| algorithm.eq_ignore_ascii_case("sha256"))?;
+    Sha256::from_hex(hex)
+}
+
+impl DistributionFile {
+    /// `name`, or the last part of the URL or path.
+    pub fn filename(&self) -> Option<String> {
+        self.name.clone().or_else(|| last_part(self.url.as_deref(), self.path.as_deref()))
+    }
+
+    /// Always there in a lock that was read.
+    pub fn sha256(&self) -> Option<Sha256> {
+        sha256(&self.hashes)
+    }
+}
+
+impl Archive {
+    pub fn filename(&self) -> Option<String> {
+        last_part(self.url.as_deref(), self.path.as_deref())
+    }
+
+    /// Always there in a lock that was read.
+    pub fn sha256(&self) -> Option<Sha256> {
+        sha256(&self.hashes)
+    }
+}
+
+fn last_part(url: Option<&str>, path: Option<&str>) -> Option<String> {
+    if let Some(path) = path {
+        return path.rsplit(['/', '\\']).next().map(str::to_owned);
+    }
+    let url = Url::parse(url?).ok()?;
+    let last = url.path_segments()?.rfind(|part| !part.is_empty())?;
+    Some(crate::credentials::unescape(last))
+}
+
+/// Where a file of the lock is: `path`, relative to `directory`, else `url`.
+pub(crate) fn place(directory: &Path, path: Option<&str>, url: Option<&str>) -> Option<Place> {
+    match (path, url) {
+        (Some(path), _) => Some(Place::Local(directory.join(path))),
+        (None, Some(url)) => {
+            let parsed = Url::parse(url).ok()?;
+            match parsed.scheme() {
+                "file" => parsed.to_file_path().ok().map(Place::Local),
+                _ => Some(Place::Remote(parsed)),
+            }
+        }
+        (None, None) => None,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Local(PathBuf),
+    Remote(Url),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "sha256 = \"1111111111111111111111111111111111111111111111111111111111111111\"";
+
+    fn parse(packages: &str) -> std::result::Result<Pylock, String> {
+        Pylock::parse(&format!(
+            "lock-version = \"1.0\"\ncreated-by = \"x\"\n[[packages]]\nname = \"A_b\"\n{packages}"
+        ))
+    }
+
+    #[test]
+    fn what_uv_and_others_write_is_read() {
+        let lock = parse(&format!(
+            "version = \"1\"\nindex = \"https://h/simple\"\ndependencies = [{{name = \"c\"}}]\n\
+             wheels = [{{ url = \"https://h/x/a_b-1%2Bl-py3-none-any.whl?x#y\", upload-time = 2025-01-01T00:00:00Z, size = 3, hashes = {{ blake9 = \"00\", {HASH} }} }}]"
+        ))
+        .unwrap();
+        assert_eq!(lock.packages[0].name, "a-b");
+        let wheel = &lock.packages[0].wheels[0];
+        assert_eq!((wheel.filename().as_deref(), wheel.size), (Some("a_b-1+l-py3-none-any.whl"), Some(3)));
+        parse("vcs = { type = \"git\", url = \"https://h/x\", commit-id = \"abc\" }").unwrap();
+        parse("directory = { path = \"x\", editable = true }").unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_trusted_is_refused() {
+        for (packages, words) in [
+            ("", "no file and no other source"),
+            (
+                "wheels = [{ url = \"https://h/a-1-py3-none-any.whl\", hashes = { md5 = \"00\" } }]",
+                "no sha256",
+            ),
+            ("archive = { url = \"https://h/a.zip\" }", "no sha256"),
+            ("archive = { size = 3 }", "neither url nor path"),
+            (
+                "directory = { path = \"x\" }\nvcs = { type = \"git\", url = \"u\", commit-id = \"c\" }",
+                "more than one kind",
+            ),
+            ("directory = 7", "invalid type"),
+        ] {
+            let error = parse(packages).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(Pylock::parse("lock-version = \"2.0\"\npackages = 7").unwrap_err().contains("known is 1.0"));
+        assert!(Pylock::parse("").unwrap_err().contains("lock-version"));
+    }
+}

@@ -1,0 +1,254 @@
+//! From inputs to a lock: used as it is, used again, or made by uv.
+//!
+//! uv writes into a file beside the final lock, because it writes paths relative to its output; what is kept is that
+//! text with a comment in front, without logins, and with `[tool.wheelbarrow]` at the end, which says what the lock was
+//! made from.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use super::{Lock, Pylock};
+use crate::credentials::{redact, without_logins};
+use crate::inputs::requirements::{self, Requirements};
+use crate::inputs::{Inputs, digest_of_files};
+use crate::python::BuildTarget;
+use crate::uv::{self, IndexOptions, Uv};
+use crate::{Error, Result};
+
+/// Grows when the same inputs would be resolved in another way.
+const SCHEME: &str = "1";
+
+/// What uv's own output is called until it is the lock; never taken for a person's.
+const TEMPORARY: &str = "pylock.wheelbarrow-";
+
+/// What [`resolve`] needs.
+#[derive(Clone, Debug)]
+pub struct LockRequest {
+    /// The project's directory; relative entries of requirements files start here, as with pip run in it.
+    pub project: PathBuf,
+    pub inputs: Inputs,
+    /// Of the site, for people.
+    pub name: String,
+    /// At least one. The lowest version is resolved for, and every later one with it.
+    pub targets: Vec<BuildTarget>,
+    pub index: IndexOptions,
+    /// Optional dependencies of the project to take; for uv.lock, pyproject.toml and pylock.toml.
+    pub extras: Vec<String>,
+    /// Dependency groups to take.
+    pub groups: Vec<String>,
+    /// Resolve anew, to the newest versions.
+    pub upgrade: bool,
+    /// Where the lock goes: `pylock.NAME.toml` beside the artifact.
+    pub lock_out: PathBuf,
+}
+
+/// The lock for the request's inputs.
+pub fn resolve(request: &LockRequest, progress: &dyn Progress) -> Result<Lock> {
+    let mut lock = match &request.inputs {
+        Inputs::Pylock(path) => Lock::read(path)?,
+        inputs => {
+            let requirements = match inputs {
+                Inputs::Requirements(files) => requirements::read(files)?,
+                _ => Requirements { files: inputs.files(), ..Requirements::default() },
+            };
+            let (pylock, resolved) = pylock(request, &requirements, progress)?;
+            Lock {
+                path: request.lock_out.clone(),
+                pylock,
+                required: requirements.hashes,
+                extras: Vec::new(),
+                groups: Vec::new(),
+                credentials: requirements.credentials,
+                resolved,
+            }
+        }
+    };
+    lock.extras.clone_from(&request.extras);
+    lock.groups =
+        if request.groups.is_empty() { lock.pylock.default_groups.clone() } else { request.groups.clone() };
+    Ok(lock)
+}
+
+/// The kept lock where it is still good, else a new one; and whether it is new.
+fn pylock(
+    request: &LockRequest,
+    requirements: &Requirements,
+    progress: &dyn Progress,
+) -> Result<(Pylock, bool)> {
+    let input = input_digest(request, &requirements.files)?;
+    let kept = kept_lock(&request.lock_out)?;
+    if let Some(kept) = &kept
+        && !request.upgrade
+        && kept.ours("input") == Some(&input)
+        && kept.ours("directories") == Some(&directories_digest(kept, &request.lock_out))
+    {
+        return Ok((kept.clone(), false));
+    }
+    let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
+    progress.begin("resolving", 1, Unit::Items);
+    let text = run_uv(request, requirements, &uv, kept.is_some());
+    progress.end();
+    let text = without_logins(&text?);
+    let broken = |reason| Error::Lock { path: request.lock_out.clone(), reason };
+    let pylock = Pylock::parse(&text).map_err(broken)?;
+    let directories = directories_digest(&pylock, &request.lock_out);
+    let text = format!(
+        "# The dependencies of {}, locked by Wheelbarrow from {}.\n# Used until that changes; `wheelbarrow build --upgrade` \
+         takes the newest versions.\n\n{}\n\n[tool.wheelbarrow]\ninput = \"{input}\"\ndirectories = \"{directories}\"\n",
+        request.name,
+        relative_names(request),
+        text.trim()
+    );
+    wheelbarrow_fs::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
+    Ok((Pylock::parse(&text).map_err(broken)?, true))
+}
+
+/// For the comment on top: no path of this machine.
+fn relative_names(request: &LockRequest) -> String {
+    let name = |file: &PathBuf| {
+        let name =
+            file.strip_prefix(&request.project).unwrap_or(Path::new(file.file_name().unwrap_or_default()));
+        name.display().to_string()
+    };
+    request.inputs.files().iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// The lock at `path`, if there is one of ours. One that a person or another tool wrote is never overwritten; a broken
+/// one of ours is.
+fn kept_lock(path: &Path) -> Result<Option<Pylock>> {
+    let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
+    if !text.contains("[tool.wheelbarrow]") {
+        let reason = "it is in the place of the lock to be written, and was not written by Wheelbarrow; \
+                      use it with --lock, or move it away";
+        return Err(Error::Lock { path: path.to_path_buf(), reason: reason.to_owned() });
+    }
+    Ok(Pylock::parse(&text).ok())
+}
+
+/// What the resolution depends on, as `sha256:HEX`: the inputs' contents, the lowest Python, extras and groups, and the
+/// indexes that were asked for by name. The environment's indexes are left out: a mirror here and none there shall not
+/// change the lock back and forth.
+fn input_digest(request: &LockRequest, files: &[PathBuf]) -> Result<String> {
+    let mut text = format!(
+        "{SCHEME}\n{}\n{}\n",
+        digest_of_files(&request.project, files)?,
+        lowest(&request.targets).python
+    );
+    let index = &request.index;
+    let lists = [&request.extras, &request.groups, &index.extra_index_urls, &index.find_links];
+    for value in
+        index.index_url.iter().chain(lists.into_iter().flat_map(|list| [list.iter()].into_iter().flatten()))
+    {
+        text.push_str(&without_logins(value));
+        text.push('\n');
+    }
+    Ok(format!("sha256:{}", Sha256::of(text.as_bytes())))
+}
+
+/// Local directories say in their own files what they need: those files count as inputs.
+fn directories_digest(pylock: &Pylock, lock_out: &Path) -> String {
+    let base = lock_out.parent().unwrap_or(Path::new("."));
+    let mut text = String::new();
+    for directory in pylock.packages.iter().filter_map(|package| package.directory.as_ref()) {
+        let path = base.join(&directory.path).join(directory.subdirectory.as_deref().unwrap_or_default());
+        for file in ["pyproject.toml", "setup.py", "setup.cfg"] {
+            if let Ok(bytes) = fs::read(path.join(file)) {
+                text.push_str(&format!("{}\0{file}\0{}\n", directory.path, Sha256::of(&bytes)));
+            }
+        }
+    }
+    format!("sha256:{}", Sha256::of(text.as_bytes()))
+}
+
+fn lowest(targets: &[BuildTarget]) -> &BuildTarget {
+    targets.iter().min_by_key(|target| target.version()).expect("a request has a target")
+}
+
+/// Lets uv write the lock, and gives its text. With `prefer_kept`, versions stay as they are where they can.
+fn run_uv(request: &LockRequest, requirements: &Requirements, uv: &Uv, prefer_kept: bool) -> Result<String> {
+    let out = std::path::absolute(&request.lock_out).map_err(Error::io("find", &request.lock_out))?;
+    let directory = out.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
+    remove_leftovers(directory);
+    let temporary = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .suffix(".toml")
+        .tempfile_in(directory)
+        .map_err(Error::io("write in", directory))?
+        .into_temp_path();
+    if prefer_kept && !request.upgrade {
+        fs::copy(&request.lock_out, &temporary).map_err(Error::io("copy", &request.lock_out))?;
+    } else {
+        fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
+    }
+    let mut command = uv_command(request, requirements, uv)?;
+    command.arg("--output-file").arg(&temporary);
+    let output = uv::run(&mut command)?;
+    if !output.status.success() {
+        return Err(Error::Resolve { said: readable(&uv::said(&output), &temporary, &request.lock_out) });
+    }
+    fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))
+}
+
+/// Without uv's chatter, and with the lock's own name.
+fn readable(said: &str, temporary: &Path, lock_out: &Path) -> String {
+    let said = redact(said).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());
+    let chatter = |line: &&str| !(line.starts_with("Using CPython") || line.starts_with("Resolved "));
+    said.lines().filter(chatter).collect::<Vec<_>>().join("\n")
+}
+
+fn uv_command(request: &LockRequest, requirements: &Requirements, uv: &Uv) -> Result<Command> {
+    let target = lowest(&request.targets);
+    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
+    let mut command;
+    match &request.inputs {
+        Inputs::UvLock(file) => {
+            command =
+                uv.with_indexes(&["export", "--frozen", "--no-dev", "--no-emit-project"], &request.index);
+            command.arg("--project").arg(absolute(file.parent().unwrap_or(Path::new(".")))?);
+        }
+        inputs => {
+            command = uv.with_indexes(&["pip", "compile", "--universal"], &request.index);
+            command.arg("--python-version").arg(&target.python);
+            if requirements.complete {
+                command.arg("--no-deps");
+            }
+            if request.upgrade {
+                command.arg("--upgrade");
+            }
+            for file in inputs.files() {
+                command.arg(absolute(&file)?);
+            }
+        }
+    }
+    command.args(["--format", "pylock.toml", "--no-header"]).current_dir(&request.project);
+    for extra in &request.extras {
+        command.args(["--extra", extra]);
+    }
+    for group in &request.groups {
+        command.args(["--group", group]);
+    }
+    if let Some(interpreter) = &target.interpreter {
+        command.arg("--python").arg(&interpreter.executable);
+    }
+    uv::clean_python(&mut command);
+    Ok(command)
+}
+
+/// What a killed run left: older than an hour, so that no running uv loses its file.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY))
+    {
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
+        if age.is_some_and(|age| age > Duration::from_secs(3600)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
