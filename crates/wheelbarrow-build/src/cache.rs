@@ -1,0 +1,318 @@
+//! The cache: wheels and source distributions by their SHA-256, and which wheel a source gave.
+//!
+//! ```text
+//! ROOT/sha256/ab/abcdef...          a file whose bytes hash to its name
+//! ROOT/sha256/ab/abcdef....part     as much of it as came so far
+//! ROOT/built/ab/abcdef....json      by what was built and for what: name and hash of the wheel
+//! ROOT/logs/NAME-VERSION-PYTHON.log of builds
+//! ```
+//!
+//! A file appears by a rename after its hash was compared. Hashing again at every build would cost more than all
+//! the rest, so the modification time remembers the comparison: it is set to a moment that depends on the size. A file
+//! that was truncated or written to since has another, and is hashed again; if it is damaged, it is removed and fetched
+//! anew.
+
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+use wheelbarrow_artifact::manifest::Sha256;
+
+use crate::{Error, Result};
+
+/// 1980-01-01, in seconds since 1970.
+const EPOCH: u64 = 315_532_800;
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// A file of the cache, compared with its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub path: PathBuf,
+    pub sha256: Sha256,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The wheel that a source gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Built {
+    pub filename: String,
+    pub sha256: Sha256,
+}
+
+impl Cache {
+    /// At `directory`, else `$WHEELBARROW_CACHE_DIR`, `$XDG_CACHE_HOME/wheelbarrow`, `~/.cache/wheelbarrow`, or where
+    /// there is no home, below the directory for temporary files.
+    pub fn open(directory: Option<&Path>) -> Result<Self> {
+        let root = directory.map_or_else(default_root, Path::to_path_buf);
+        let root = std::path::absolute(&root).map_err(Error::io("find", &root))?;
+        fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
+        Ok(Self { root })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, sha256: Sha256) -> PathBuf {
+        let hex = sha256.to_string();
+        self.root.join("sha256").join(&hex[..2]).join(hex)
+    }
+
+    /// The file with that hash, if it is there and whole. A damaged one is removed.
+    pub fn get(&self, sha256: Sha256) -> Result<Option<Entry>> {
+        let path = self.path(sha256);
+        let Ok(metadata) = path.metadata() else { return Ok(None) };
+        let size = metadata.len();
+        if metadata.modified().ok() != Some(mark(size)) {
+            let (found, _) = hash_file(&path)?;
+            if found != sha256 {
+                fs::remove_file(&path).map_err(Error::io("remove the damaged", &path))?;
+                return Ok(None);
+            }
+            set_mark(&path, size)?;
+        }
+        Ok(Some(Entry { path, sha256, size }))
+    }
+
+    /// Copies a file into the cache, or hard-links it there.
+    pub fn put(&self, file: &Path) -> Result<Entry> {
+        let directory = self.root.join("sha256");
+        fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
+        let copy =
+            tempfile::Builder::new().tempfile_in(&directory).map_err(Error::io("write in", &directory))?;
+        fs::copy(file, copy.path()).map_err(Error::io("copy", file))?;
+        let (sha256, size) = hash_file(copy.path())?;
+        let path = self.path(sha256);
+        make_parent(&path)?;
+        set_mark(copy.path(), size)?;
+        copy.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
+        Ok(Entry { path, sha256, size })
+    }
+
+    /// Begins or resumes a download. Waits while another process fetches the same file.
+    pub fn partial(&self, sha256: Sha256) -> Result<Partial> {
+        let path = self.path(sha256).with_extension("part");
+        make_parent(&path)?;
+        loop {
+            let file = fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(Error::io("write", &path))?;
+            rustix::fs::flock(&file, FlockOperation::LockExclusive)
+                .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
+            // Whoever held the lock may have renamed the file; then the name is free, or another's.
+            let held = file.metadata().map_err(Error::io("read", &path))?.ino();
+            if path.metadata().is_ok_and(|metadata| metadata.ino() == held) {
+                return Ok(Partial { file, path, sha256 });
+            }
+        }
+    }
+
+    /// What was built under `key` before, if the wheel is still there.
+    pub fn built(&self, key: Sha256) -> Result<Option<(Built, Entry)>> {
+        let Ok(text) = fs::read(self.built_path(key)) else { return Ok(None) };
+        let Ok(built) = serde_json::from_slice::<Built>(&text) else { return Ok(None) };
+        Ok(self.get(built.sha256)?.map(|entry| (built, entry)))
+    }
+
+    pub fn set_built(&self, key: Sha256, built: &Built) -> Result<()> {
+        let path = self.built_path(key);
+        make_parent(&path)?;
+        let text = serde_json::to_vec(built).unwrap_or_default();
+        Ok(wheelbarrow_fs::write_atomic(&path, &text, 0o666)?)
+    }
+
+    fn built_path(&self, key: Sha256) -> PathBuf {
+        let hex = key.to_string();
+        self.root.join("built").join(&hex[..2]).join(format!("{hex}.json"))
+    }
+
+    /// A directory for building in, removed when dropped.
+    pub fn workspace(&self) -> Result<tempfile::TempDir> {
+        let directory = self.root.join("work");
+        fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
+        tempfile::Builder::new()
+            .prefix("build-")
+            .tempdir_in(&directory)
+            .map_err(Error::io("write in", &directory))
+    }
+
+    /// Keeps a build's log and gives its path.
+    pub fn keep_log(&self, name: &str, log: &[u8]) -> Result<PathBuf> {
+        let path = self.root.join("logs").join(format!("{name}.log"));
+        make_parent(&path)?;
+        fs::write(&path, log).map_err(Error::io("write", &path))?;
+        Ok(path)
+    }
+}
+
+/// A download on its way, locked against other processes.
+#[derive(Debug)]
+pub struct Partial {
+    pub file: fs::File,
+    path: PathBuf,
+    sha256: Sha256,
+}
+
+impl Partial {
+    /// Bytes that are there.
+    pub fn len(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(Error::io("read", &self.path))?.len())
+    }
+
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Throws away what is there.
+    pub fn restart(&self) -> Result<()> {
+        self.file.set_len(0).map_err(Error::io("write", &self.path))
+    }
+
+    /// Makes it an entry. `found` is the hash of its bytes, which the caller computed; a wrong one removes the file and
+    /// is given back as the error.
+    pub fn finish(self, found: Sha256) -> Result<std::result::Result<Entry, Sha256>> {
+        if found != self.sha256 {
+            fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))?;
+            return Ok(Err(found));
+        }
+        let size = self.len()?;
+        set_mark(&self.path, size)?;
+        let path = self.path.with_extension("");
+        fs::rename(&self.path, &path).map_err(Error::io("rename", &self.path))?;
+        Ok(Ok(Entry { path, sha256: self.sha256, size }))
+    }
+
+    /// Removes it; nothing was lacking after all.
+    pub fn discard(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn default_root() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    variable("WHEELBARROW_CACHE_DIR")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("wheelbarrow")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/wheelbarrow")))
+        .unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("wheelbarrow-{}", rustix::process::getuid().as_raw()))
+        })
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(Error::io("make", parent))
+}
+
+/// The modification time of a compared file of `size` bytes.
+fn mark(size: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH + size % (1 << 28))
+}
+
+fn set_mark(path: &Path, size: u64) -> Result<()> {
+    let file = fs::File::open(path).map_err(Error::io("read", path))?;
+    file.into_parts().0.set_modified(mark(size)).map_err(Error::io("set the time of", path))
+}
+
+/// Hash and size of a file, streamed.
+pub(crate) fn hash_file(path: &Path) -> Result<(Sha256, u64)> {
+    let mut file = fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        if read == 0 {
+            return Ok((Sha256(hasher.finalize().into()), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(directory.path())).unwrap();
+        (directory, cache)
+    }
+
+    #[test]
+    fn damage_is_found_and_forgotten() {
+        let (directory, cache) = cache();
+        let file = directory.path().join("x.whl");
+        fs::write(&file, b"wheel").unwrap();
+        let entry = cache.put(&file).unwrap();
+        assert_eq!(cache.get(entry.sha256).unwrap(), Some(entry.clone()));
+
+        let touched = fs::File::options().append(true).open(&entry.path).unwrap();
+        touched.into_parts().0.set_modified(SystemTime::now()).unwrap();
+        assert_eq!(cache.get(entry.sha256).unwrap(), Some(entry.clone()), "a new time alone is no damage");
+
+        fs::write(&entry.path, b"whee").unwrap();
+        set_mark(&entry.path, 5).unwrap();
+        assert_eq!(cache.get(entry.sha256).unwrap(), None, "truncated, whatever its time says");
+        assert!(!entry.path.exists());
+    }
+
+    #[test]
+    fn a_partial_file_is_waited_for_and_taken_over() {
+        let (_directory, cache) = cache();
+        let sha256 = Sha256::of(b"whole");
+        let mut first = cache.partial(sha256).unwrap();
+        first.file.write_all(b"whole").unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| cache.partial(sha256).unwrap().len().unwrap());
+            std::thread::sleep(Duration::from_millis(50));
+            first.finish(sha256).unwrap().unwrap();
+            assert_eq!(second.join().unwrap(), 0, "a new file, not the one that was renamed");
+        });
+        assert_eq!(cache.get(sha256).unwrap().unwrap().size, 5);
+    }
+
+    #[test]
+    fn the_wrong_bytes_never_become_an_entry() {
+        let (_directory, cache) = cache();
+        let partial = cache.partial(Sha256::of(b"right")).unwrap();
+        let wrong = Sha256::of(b"wrong");
+        assert_eq!(partial.finish(wrong).unwrap(), Err(wrong));
+        assert_eq!(cache.get(Sha256::of(b"right")).unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_built_is_known_while_the_wheel_is_there() {
+        let (directory, cache) = cache();
+        let file = directory.path().join("x.whl");
+        fs::write(&file, b"built").unwrap();
+        let entry = cache.put(&file).unwrap();
+        let key = Sha256::of(b"source");
+        let built = Built { filename: "x.whl".to_owned(), sha256: entry.sha256 };
+        cache.set_built(key, &built).unwrap();
+        assert_eq!(cache.built(key).unwrap(), Some((built, entry.clone())));
+        fs::remove_file(entry.path).unwrap();
+        assert_eq!(cache.built(key).unwrap(), None);
+    }
+}

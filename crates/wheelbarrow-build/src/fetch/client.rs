@@ -1,0 +1,177 @@
+//! HTTP as the machine is set up for it: certificates, proxies, timeouts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fs_err as fs;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Proxy};
+use url::Url;
+
+use crate::credentials::redact;
+use crate::uv::variable;
+use crate::{Error, Result};
+
+/// Agents for each way out; a connection is kept and used again by all threads.
+pub(super) struct Client {
+    direct: Agent,
+    http: Option<Agent>,
+    https: Option<Agent>,
+    /// Without checking certificates, for [`Client::trusted`].
+    unchecked: Agent,
+    /// Hosts that `UV_INSECURE_HOST` or `PIP_TRUSTED_HOST` name.
+    trusted: Vec<String>,
+    no_proxy: Vec<String>,
+}
+
+/// Where Linux systems keep their certificates.
+const SYSTEM_CERTIFICATES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+impl Client {
+    /// `stall` is how long a connection may stay silent.
+    pub(super) fn new(stall: Duration) -> Result<Self> {
+        let tls = TlsConfig::builder().root_certs(roots()?).build();
+        let unchecked = TlsConfig::builder().disable_verification(true).build();
+        let all = &["ALL_PROXY", "all_proxy"][..];
+        let proxy = |names: &[&str]| proxy(&[names, &["PIP_PROXY"], all].concat());
+        let through = |proxy: Option<Proxy>| proxy.map(|proxy| agent(Some(proxy), &tls, stall));
+        let hosts = |names: &[&str]| {
+            let text = variable(names).unwrap_or_default();
+            text.split([',', ' '])
+                .map(|host| host.trim().to_ascii_lowercase())
+                .filter(|host| !host.is_empty())
+                .collect()
+        };
+        Ok(Self {
+            direct: agent(None, &tls, stall),
+            http: through(proxy(&["HTTP_PROXY", "http_proxy"])?),
+            https: through(proxy(&["HTTPS_PROXY", "https_proxy"])?),
+            unchecked: agent(proxy(&["HTTPS_PROXY", "https_proxy"])?, &unchecked, stall),
+            trusted: hosts(&["UV_INSECURE_HOST", "PIP_TRUSTED_HOST"]),
+            no_proxy: hosts(&["NO_PROXY", "no_proxy"]),
+        })
+    }
+
+    /// The agent to ask for `url`.
+    pub(super) fn agent(&self, url: &Url) -> &Agent {
+        let host = url.host_str().unwrap_or_default();
+        let with_port = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
+        if url.scheme() == "https"
+            && self.trusted.iter().any(|trusted| *trusted == host || *trusted == with_port)
+        {
+            return &self.unchecked;
+        }
+        if bypasses(&self.no_proxy, host, &with_port) {
+            return &self.direct;
+        }
+        let through = if url.scheme() == "https" { &self.https } else { &self.http };
+        through.as_ref().unwrap_or(&self.direct)
+    }
+}
+
+/// `*`, a host, or a domain with or without a dot in front; each may have a port.
+fn bypasses(no_proxy: &[String], host: &str, with_port: &str) -> bool {
+    no_proxy.iter().any(|entry| {
+        let domain = entry.trim_start_matches('.');
+        let within = |host: &str| host == domain || host.ends_with(&format!(".{domain}"));
+        entry == "*" || within(host) || within(with_port)
+    })
+}
+
+fn proxy(names: &[&str]) -> Result<Option<Proxy>> {
+    let Some(text) = variable(names) else { return Ok(None) };
+    let wrong = |_| Error::Fetch { url: redact(&text), reason: "it is no URL of a proxy".to_owned() };
+    // No exceptions in here: `Client::agent` knows them, and asks another agent then.
+    Proxy::new(&text).map(Some).map_err(wrong)
+}
+
+fn agent(proxy: Option<Proxy>, tls: &TlsConfig, stall: Duration) -> Agent {
+    Agent::config_builder()
+        .proxy(proxy)
+        .tls_config(tls.clone())
+        .http_status_as_error(false)
+        .user_agent(concat!("wheelbarrow/", env!("CARGO_PKG_VERSION")))
+        // A wheel is compressed already, and what is hashed are the file's own bytes.
+        .accept_encoding("identity")
+        .max_idle_connections(64)
+        .max_idle_connections_per_host(32)
+        .timeout_connect(Some(stall))
+        .timeout_recv_response(Some(stall))
+        .timeout_per_read(Some(stall))
+        .build()
+        .into()
+}
+
+/// Certificates that are trusted: those that the variables name, else the system's, else Mozilla's.
+fn roots() -> Result<RootCerts> {
+    let file = variable(&["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]);
+    let mut certificates = Vec::new();
+    if let Some(file) = file.as_deref().map(Path::new) {
+        if file.is_dir() {
+            certificates.extend(in_directory(file));
+        } else {
+            let found = in_file(file)?;
+            if found.is_empty() {
+                return Err(Error::Certificates {
+                    path: file.to_path_buf(),
+                    reason: "there is none".to_owned(),
+                });
+            }
+            certificates.extend(found);
+        }
+    }
+    if let Some(directory) = variable(&["SSL_CERT_DIR"]) {
+        std::env::split_paths(&directory).for_each(|directory| certificates.extend(in_directory(&directory)));
+    }
+    if certificates.is_empty()
+        && let Some(file) = SYSTEM_CERTIFICATES.iter().map(Path::new).find(|file| file.is_file())
+    {
+        certificates = in_file(file)?;
+    }
+    Ok(if certificates.is_empty() { RootCerts::WebPki } else { RootCerts::Specific(Arc::new(certificates)) })
+}
+
+/// What does not parse is passed over, as OpenSSL does.
+fn in_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
+    let unreadable =
+        |error: std::io::Error| Error::Certificates { path: path.to_path_buf(), reason: error.to_string() };
+    let pem = fs::read(path).map_err(unreadable)?;
+    Ok(parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect())
+}
+
+/// Each file once, although the directories that c_rehash makes name each several times.
+fn in_directory(directory: &Path) -> Vec<Certificate<'static>> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let files: std::collections::BTreeSet<PathBuf> = entries
+        .filter_map(|entry| entry.ok()?.path().canonicalize().ok())
+        .filter(|path| path.is_file())
+        .collect();
+    files.iter().filter_map(|file| in_file(file).ok()).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_need_no_proxy() {
+        let entries = ["localhost", ".corp.example", "10.0.0.1:8080"].map(str::to_owned);
+        let bypassed = |host: &str, port: u16| bypasses(&entries, host, &format!("{host}:{port}"));
+        assert!(bypassed("localhost", 80) && bypassed("a.corp.example", 443) && bypassed("10.0.0.1", 8080));
+        assert!(bypassed("corp.example", 443));
+        assert!(!bypassed("10.0.0.1", 80) && !bypassed("notcorp.example", 443));
+        assert!(bypasses(&["*".to_owned()], "h", "h:1"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Fetching files whose hashes are known into the cache: in parallel, resumed, retried, compared.
+
+mod client;
+mod download;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use crate::cache::{Cache, Entry, hash_file};
+use crate::credentials::Credentials;
+pub use crate::lock::Place;
+use crate::uv::variable;
+use crate::{Error, Result};
+use client::Client;
+use download::Job;
+
+/// One file that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// For messages.
+    pub filename: String,
+    pub place: Place,
+    pub sha256: Sha256,
+    /// Bytes, where the lock says so.
+    pub size: Option<u64>,
+}
+
+/// How to fetch.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// How many files at once.
+    pub connections: usize,
+    /// Take only what is in the cache, and local files.
+    pub offline: bool,
+    pub credentials: Credentials,
+    /// How long a connection may stay silent.
+    pub stall: Duration,
+    /// The wait before the second attempt; it doubles with each.
+    pub backoff: Duration,
+    /// Attempts in a row that brought nothing, before the file is given up.
+    pub attempts: u32,
+}
+
+impl Default for FetchOptions {
+    /// The timeout may be set by `UV_HTTP_TIMEOUT` or `PIP_DEFAULT_TIMEOUT`, in seconds, and the number of files at once by
+    /// `UV_CONCURRENT_DOWNLOADS`.
+    fn default() -> Self {
+        let number = |names: &[&str]| variable(names).and_then(|text| text.trim().parse::<u64>().ok());
+        let stall = number(&["UV_HTTP_TIMEOUT", "UV_REQUEST_TIMEOUT", "PIP_DEFAULT_TIMEOUT"]).unwrap_or(30);
+        let connections = number(&["UV_CONCURRENT_DOWNLOADS"]).unwrap_or(16);
+        Self {
+            connections: usize::try_from(connections).unwrap_or(16).clamp(1, 64),
+            offline: false,
+            credentials: Credentials::default(),
+            stall: Duration::from_secs(stall.max(1)),
+            backoff: Duration::from_millis(500),
+            attempts: 5,
+        }
+    }
+}
+
+/// Gets every file into the cache. The entries come in the order of `downloads`; a hash named twice is fetched once.
+pub fn fetch(
+    cache: &Cache,
+    downloads: &[Download],
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<Entry>> {
+    let lacking = lacking(cache, downloads)?;
+    let (local, remote): (Vec<_>, Vec<_>) =
+        lacking.into_iter().partition(|download| matches!(download.place, Place::Local(_)));
+    if options.offline && !remote.is_empty() {
+        return Err(Error::Offline {
+            missing: remote.iter().map(|download| download.filename.clone()).collect(),
+        });
+    }
+    local.iter().try_for_each(|download| copy(cache, download))?;
+    if !remote.is_empty() {
+        fetch_remote(cache, remote, options, progress)?;
+    }
+    downloads
+        .iter()
+        .map(|download| {
+            let gone = || Error::Offline { missing: vec![download.filename.clone()] };
+            cache.get(download.sha256)?.ok_or_else(gone)
+        })
+        .collect()
+}
+
+/// What the cache has not, each hash once.
+fn lacking<'a>(cache: &Cache, downloads: &'a [Download]) -> Result<Vec<&'a Download>> {
+    let mut lacking: Vec<&Download> = Vec::new();
+    for download in downloads {
+        let known = lacking.iter().any(|other| other.sha256 == download.sha256);
+        if !known && cache.get(download.sha256)?.is_none() {
+            lacking.push(download);
+        }
+    }
+    Ok(lacking)
+}
+
+fn copy(cache: &Cache, download: &Download) -> Result<()> {
+    let Place::Local(path) = &download.place else { return Ok(()) };
+    let (found, _) = hash_file(path)?;
+    if found != download.sha256 {
+        return Err(wrong_hash(download, found));
+    }
+    cache.put(path).map(drop)
+}
+
+fn wrong_hash(download: &Download, found: Sha256) -> Error {
+    Error::Hash {
+        file: download.filename.clone(),
+        expected: vec![format!("sha256:{}", download.sha256)],
+        got: format!("sha256:{found}"),
+    }
+}
+
+/// The largest first, so that none of them is left to run alone at the end.
+fn fetch_remote(
+    cache: &Cache,
+    mut remote: Vec<&Download>,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<()> {
+    remote.sort_by_key(|download| std::cmp::Reverse(download.size.unwrap_or(0)));
+    let client = Client::new(options.stall)?;
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<Option<Error>> = Mutex::new(None);
+    let has_failed = || failed.lock().is_ok_and(|failed| failed.is_some());
+    progress.begin("fetching", remote.iter().filter_map(|download| download.size).sum(), Unit::Bytes);
+    std::thread::scope(|scope| {
+        for _ in 0..options.connections.min(remote.len()) {
+            scope.spawn(|| {
+                while let Some(download) = remote.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let job = Job { cache, client: &client, download, options, progress, stop: &has_failed };
+                    if let Err(error) = job.run()
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        failed.get_or_insert(error);
+                    }
+                    if has_failed() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    progress.end();
+    match failed.into_inner() {
+        Ok(Some(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
