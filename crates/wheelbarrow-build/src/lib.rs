@@ -1,5 +1,21 @@
-//! From a project and its requirements to an artifact.
+//! From a project to an artifact: find the inputs, lock, gather wheels, build what has none, pack.
+//!
+//! Nothing here prints; what takes long is told through [`wheelbarrow_artifact::progress::Progress`].
 
+pub mod bootstrap;
+pub mod cache;
 pub mod check;
+pub mod credentials;
+mod error;
+pub mod fetch;
+pub mod gather;
+pub mod inputs;
+pub mod lock;
 pub mod pack;
 pub mod project;
+pub mod python;
+pub mod select;
+pub mod source;
+pub mod uv;
+
+pub use error::{Error, Result};

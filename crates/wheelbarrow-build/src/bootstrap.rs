@@ -1,0 +1,153 @@
+//! The pip that goes into an artifact: for each Python minor version the last one that serves it, pinned by hash here.
+//!
+//! No index is named: uv finds the file where the person's other packages come from, and the hash says whether it is the
+//! right one.
+
+use std::collections::BTreeMap;
+
+use fs_err as fs;
+use wheelbarrow_artifact::manifest::Sha256;
+
+use crate::cache::Cache;
+use crate::fetch::Download;
+use crate::lock::{Place, Pylock, place};
+use crate::python::BuildTarget;
+use crate::uv::{self, IndexOptions, Uv};
+use crate::{Error, Result};
+
+/// A release of pip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pip {
+    pub version: &'static str,
+    sha256: &'static str,
+    /// The last Python 3 minor version that takes this one, where a later pip serves the next.
+    until: Option<u32>,
+}
+
+/// In the order of the Pythons that they serve.
+const PIPS: [Pip; 5] = [
+    Pip {
+        version: "21.3.1",
+        sha256: "deaf32dcd9ab821e359cd8330786bcd077604b5c5730c0b096eda46f95c24a2d",
+        until: Some(6),
+    },
+    Pip {
+        version: "24.0",
+        sha256: "ba0d021a166865d2265246961bec0152ff124de910c5cc39f1156ce3fa7c69dc",
+        until: Some(7),
+    },
+    Pip {
+        version: "25.0.1",
+        sha256: "c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f",
+        until: Some(8),
+    },
+    Pip {
+        version: "26.0.1",
+        sha256: "bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b",
+        until: Some(9),
+    },
+    Pip {
+        version: "26.3",
+        sha256: "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13",
+        until: None,
+    },
+];
+
+/// pip for a Python.
+pub fn pip_for((_, minor): (u32, u32)) -> Pip {
+    PIPS.into_iter().find(|pip| pip.until.is_none_or(|until| minor <= until)).unwrap_or(PIPS[PIPS.len() - 1])
+}
+
+impl Pip {
+    pub fn filename(&self) -> String {
+        format!("pip-{}-py3-none-any.whl", self.version)
+    }
+
+    fn sha256(&self) -> Sha256 {
+        Sha256::from_hex(self.sha256).expect("the table holds hashes")
+    }
+}
+
+/// One for each target, in their order.
+pub(crate) fn downloads(
+    targets: &[BuildTarget],
+    cache: &Cache,
+    index: &IndexOptions,
+) -> Result<Vec<Download>> {
+    let mut known: BTreeMap<&str, Download> = BTreeMap::new();
+    let mut downloads = Vec::new();
+    for target in targets {
+        let pip = pip_for(target.version());
+        if !known.contains_key(pip.version) {
+            known.insert(pip.version, download(pip, target, cache, index)?);
+        }
+        downloads.extend(known.get(pip.version).cloned());
+    }
+    Ok(downloads)
+}
+
+/// Where the file is: nowhere that matters if the cache has it, else where uv finds it.
+fn download(pip: Pip, target: &BuildTarget, cache: &Cache, index: &IndexOptions) -> Result<Download> {
+    let cached = cache.get(pip.sha256())?.map(|entry| (Place::Local(entry.path), Some(entry.size)));
+    let (place, size) = match cached {
+        Some(found) => found,
+        None => locate(pip, target, cache, index)?,
+    };
+    Ok(Download { filename: pip.filename(), place, sha256: pip.sha256(), size })
+}
+
+fn locate(
+    pip: Pip,
+    target: &BuildTarget,
+    cache: &Cache,
+    index: &IndexOptions,
+) -> Result<(Place, Option<u64>)> {
+    let uv = Uv::find()
+        .ok_or_else(|| Error::NoUv { what: format!("pip {}, which the artifact needs,", pip.version) })?;
+    let workspace = cache.workspace()?;
+    let requirement = workspace.path().join("pip.txt");
+    let text = format!("pip=={} --hash=sha256:{}\n", pip.version, pip.sha256);
+    fs::write(&requirement, text).map_err(Error::io("write", &requirement))?;
+    let out = workspace.path().join("pylock.pip.toml");
+    let mut command = uv.with_indexes(&["pip", "compile", "--no-deps", "--no-header", "--universal"], index);
+    command.args(["--format", "pylock.toml", "--python-version", &target.python, "--output-file"]).arg(&out);
+    if let Some(interpreter) = &target.interpreter {
+        command.arg("--python").arg(&interpreter.executable);
+    }
+    uv::clean_python(&mut command);
+    let output = uv::run(command.arg(&requirement))?;
+    if !output.status.success() {
+        if index.offline {
+            return Err(Error::Offline { missing: vec![pip.filename()] });
+        }
+        return Err(Error::Resolve { said: uv::said(&output) });
+    }
+    let pylock = Pylock::read(&out)?;
+    let wheels = pylock.packages.iter().flat_map(|package| &package.wheels);
+    let wheel = wheels.into_iter().find(|wheel| wheel.sha256() == Some(pip.sha256()));
+    let place = wheel.and_then(|wheel| {
+        // uv's relative paths start at its output, which is about to go.
+        Some((place(workspace.path(), wheel.path.as_deref(), wheel.url.as_deref())?, wheel.size))
+    });
+    let lacks =
+        || Error::Resolve { said: format!("no index has {} with sha256 {}", pip.filename(), pip.sha256) };
+    let (place, size) = place.ok_or_else(lacks)?;
+    if let Place::Local(path) = &place {
+        return Ok((Place::Local(path.canonicalize().map_err(Error::io("find", path))?), size));
+    }
+    Ok((place, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_python_has_its_pip() {
+        for (minor, version) in [(6, "21.3.1"), (7, "24.0"), (8, "25.0.1")] {
+            assert_eq!(pip_for((3, minor)).version, version);
+        }
+        assert_eq!(pip_for((3, 99)), PIPS[PIPS.len() - 1]);
+        assert!(PIPS.iter().all(|pip| Sha256::from_hex(pip.sha256).is_some()));
+    }
+}

@@ -1,0 +1,188 @@
+//! From a lock to the wheels of every target, each in the cache and compared with its hash.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_wheel::WheelFilename;
+
+use crate::bootstrap;
+use crate::cache::{Cache, Entry};
+use crate::credentials::Credentials;
+use crate::fetch::{Download, FetchOptions, fetch};
+use crate::lock::{Digest, Lock};
+use crate::python::BuildTarget;
+use crate::select::{Chosen, Source, select};
+use crate::source::Builder;
+use crate::uv::IndexOptions;
+use crate::{Error, Result};
+
+/// What [`gather`] needs beside the lock.
+#[derive(Clone, Debug)]
+pub struct GatherRequest {
+    /// The project's directory, whose uv settings count.
+    pub project: PathBuf,
+    pub targets: Vec<BuildTarget>,
+    pub index: IndexOptions,
+    /// The cache's directory, where it is not the usual one.
+    pub cache_dir: Option<PathBuf>,
+    /// How to fetch; `offline` and logins are taken from `index` and the lock.
+    pub fetch: FetchOptions,
+}
+
+/// Wheels for each target, in the order of the request's targets.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    pub targets: Vec<TargetWheels>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TargetWheels {
+    pub target: BuildTarget,
+    /// Ordered by file name.
+    pub wheels: Vec<GatheredWheel>,
+    /// Goes into the virtualenv beside them; from no lock.
+    pub pip: GatheredWheel,
+}
+
+/// A wheel in the cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatheredWheel {
+    pub filename: String,
+    pub path: PathBuf,
+    pub sha256: Sha256,
+    /// Bytes.
+    pub size: u64,
+    /// Normalised (PEP 503).
+    pub name: String,
+    /// As in the file name.
+    pub version: String,
+    /// PEP 610, for what did not come from an index or a local path.
+    pub direct_url: Option<Value>,
+    /// Made from a source, so that its hash is in no lock.
+    pub built: bool,
+}
+
+impl GatheredWheel {
+    pub(crate) fn new(filename: &WheelFilename, entry: Entry) -> Self {
+        Self {
+            filename: filename.to_string(),
+            path: entry.path,
+            sha256: entry.sha256,
+            size: entry.size,
+            name: filename.name.clone(),
+            version: filename.version_text.clone(),
+            direct_url: None,
+            built: false,
+        }
+    }
+}
+
+/// Selects for every target, fetches everything at once, then builds what has no wheel.
+pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> Result<Gathered> {
+    let cache = Cache::open(request.cache_dir.as_deref())?;
+    let credentials = credentials(lock, request);
+    let options = FetchOptions {
+        offline: request.index.offline,
+        credentials: credentials.clone(),
+        ..request.fetch.clone()
+    };
+    let chosen =
+        request.targets.iter().map(|target| select(lock, target)).collect::<Result<Vec<Vec<Chosen>>>>()?;
+    let pips = bootstrap::downloads(&request.targets, &cache, &request.index)?;
+    let downloads: Vec<Download> =
+        chosen.iter().flatten().filter_map(Chosen::download).chain(&pips).cloned().collect();
+    let entries: BTreeMap<Sha256, Entry> = fetch(&cache, &downloads, &options, progress)?
+        .into_iter()
+        .map(|entry| (entry.sha256, entry))
+        .collect();
+    let builder = Builder {
+        cache: &cache,
+        project: &request.project,
+        index: &request.index,
+        credentials: &credentials,
+        progress,
+    };
+    let gatherer = Gatherer { entries, builder };
+    let targets = request.targets.iter().zip(chosen).zip(pips);
+    let targets = targets
+        .map(|((target, chosen), pip)| gatherer.target(target, &chosen, &pip))
+        .collect::<Result<_>>()?;
+    Ok(Gathered { targets })
+}
+
+fn credentials(lock: &Lock, request: &GatherRequest) -> Credentials {
+    let indexes = request.index.indexes();
+    let mut credentials = Credentials::collect(indexes.urls());
+    credentials.extend(&lock.credentials);
+    credentials
+}
+
+struct Gatherer<'a> {
+    entries: BTreeMap<Sha256, Entry>,
+    builder: Builder<'a>,
+}
+
+impl Gatherer<'_> {
+    fn target(&self, target: &BuildTarget, chosen: &[Chosen], pip: &Download) -> Result<TargetWheels> {
+        let mut wheels =
+            chosen.iter().map(|chosen| self.wheel(target, chosen)).collect::<Result<Vec<_>>>()?;
+        wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
+        let pip = fetched_wheel(pip, self.entry(pip)?)?;
+        Ok(TargetWheels { target: target.clone(), wheels, pip })
+    }
+
+    fn wheel(&self, target: &BuildTarget, chosen: &Chosen) -> Result<GatheredWheel> {
+        let archive = match chosen.download() {
+            Some(download) => {
+                let entry = self.entry(download)?;
+                check_required(chosen, download, &entry)?;
+                Some(entry)
+            }
+            None => None,
+        };
+        let mut wheel = match (&chosen.source, archive) {
+            (Source::Wheel(download), Some(entry)) => fetched_wheel(download, entry)?,
+            (_, archive) => {
+                let built = self.builder.wheel(chosen, archive.as_ref(), target)?;
+                let wheel = GatheredWheel::new(&built.filename, built.entry);
+                GatheredWheel { built: true, ..wheel }
+            }
+        };
+        wheel.direct_url.clone_from(&chosen.direct_url);
+        Ok(wheel)
+    }
+
+    fn entry(&self, download: &Download) -> Result<Entry> {
+        let gone = || Error::Offline { missing: vec![download.filename.clone()] };
+        self.entries.get(&download.sha256).cloned().ok_or_else(gone)
+    }
+}
+
+fn fetched_wheel(download: &Download, entry: Entry) -> Result<GatheredWheel> {
+    let broken = |error: wheelbarrow_wheel::Error| Error::Lock {
+        path: PathBuf::from(&download.filename),
+        reason: error.to_string(),
+    };
+    Ok(GatheredWheel::new(&WheelFilename::parse(&download.filename).map_err(broken)?, entry))
+}
+
+/// The requirements files' own hashes. SHA-256 was compared when selecting; others are computed now.
+fn check_required(chosen: &Chosen, download: &Download, entry: &Entry) -> Result<()> {
+    if chosen.required.is_empty() || chosen.required.contains(&Digest::from(entry.sha256)) {
+        return Ok(());
+    }
+    let mut got = Vec::new();
+    for digest in &chosen.required {
+        let found = Digest::of_file(digest.algorithm, &entry.path).map_err(Error::io("read", &entry.path))?;
+        if found == *digest {
+            return Ok(());
+        }
+        got.push(found.to_string());
+    }
+    got.dedup();
+    let expected = chosen.required.iter().map(Digest::to_string).collect();
+    Err(Error::Hash { file: download.filename.clone(), expected, got: got.join(", ") })
+}

@@ -1,0 +1,318 @@
+//! For one target, one distribution of each package of the lock: the wheel with the best tag, else a source.
+//! <https://packaging.python.org/en/latest/specifications/pylock-toml/#installation>
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_wheel::WheelFilename;
+use wheelbarrow_wheel::tags::CompatibleTags;
+
+use crate::fetch::Download;
+use crate::lock::{Archive, Digest, DistributionFile, Environment, Lock, Package, Place, Vcs, place};
+use crate::python::BuildTarget;
+use crate::{Error, Result};
+
+/// What is taken of one package.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    /// Normalised.
+    pub name: String,
+    /// As the lock says; sources need not have one.
+    pub version: Option<String>,
+    pub source: Source,
+    /// What the requirements files ask of the file's hash, beside the lock.
+    pub required: BTreeSet<Digest>,
+    /// PEP 610, where it does not come from an index.
+    pub direct_url: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    Wheel(Download),
+    /// A source distribution, or any other archive of a source tree.
+    Archive {
+        download: Download,
+        subdirectory: Option<String>,
+    },
+    Git {
+        url: String,
+        commit: String,
+        subdirectory: Option<String>,
+    },
+    Directory {
+        path: PathBuf,
+        subdirectory: Option<String>,
+    },
+}
+
+impl Chosen {
+    /// The file to fetch, if it is one.
+    pub fn download(&self) -> Option<&Download> {
+        match &self.source {
+            Source::Wheel(download) | Source::Archive { download, .. } => Some(download),
+            Source::Git { .. } | Source::Directory { .. } => None,
+        }
+    }
+}
+
+/// One for each package whose marker holds, in the lock's order.
+pub fn select(lock: &Lock, target: &BuildTarget) -> Result<Vec<Chosen>> {
+    let environment = Environment::new(target, &lock.extras, &lock.groups);
+    covers(lock, target, &environment)?;
+    let selector = Selector { lock, target, environment, tags: target.tags() };
+    let mut taken: BTreeMap<&str, &Package> = BTreeMap::new();
+    let mut chosen = Vec::new();
+    for package in &lock.pylock.packages {
+        if !selector.applies(package)? {
+            continue;
+        }
+        if let Some(other) = taken.insert(&package.name, package) {
+            let (name, one, two) = (&package.name, other.version_text(), package.version_text());
+            return Err(selector
+                .broken(format!("{name} {one} and {name} {two} are both for Python {}", target.python)));
+        }
+        chosen.push(selector.choose(package)?);
+    }
+    Ok(chosen)
+}
+
+/// The lock's own word on what it is for.
+fn covers(lock: &Lock, target: &BuildTarget, environment: &Environment<'_>) -> Result<()> {
+    let broken = |reason| Error::Lock { path: lock.path.clone(), reason };
+    let lacks = |reason| Error::NotCovered { path: lock.path.clone(), python: target.python.clone(), reason };
+    if let Some(wanted) = &lock.pylock.requires_python
+        && !environment.python_is_in(wanted).map_err(broken)?
+    {
+        return Err(lacks(format!("it requires Python {wanted}")));
+    }
+    let environments = &lock.pylock.environments;
+    let mut fits = environments.is_empty();
+    for marker in environments {
+        fits |= environment.holds(marker).map_err(broken)?;
+    }
+    if !fits {
+        return Err(lacks(format!("it is for {}", environments.join("; "))));
+    }
+    for (given, known, what) in [
+        (&lock.extras, &lock.pylock.extras, "extra"),
+        (&lock.groups, &lock.pylock.dependency_groups, "dependency group"),
+    ] {
+        if let Some(unknown) = given.iter().find(|name| !known.is_empty() && !known.contains(name)) {
+            return Err(lacks(format!("it has no {what} {unknown}, but {}", known.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+struct Selector<'a> {
+    lock: &'a Lock,
+    target: &'a BuildTarget,
+    environment: Environment<'a>,
+    tags: CompatibleTags,
+}
+
+/// A file of the package, and the hash that decides about it.
+struct Candidate<'a> {
+    file: &'a DistributionFile,
+    filename: String,
+    sha256: Sha256,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(file: &'a DistributionFile) -> Option<Self> {
+        Some(Self { file, filename: file.filename()?, sha256: file.sha256()? })
+    }
+}
+
+impl Selector<'_> {
+    fn broken(&self, reason: String) -> Error {
+        Error::Lock { path: self.lock.path.clone(), reason }
+    }
+
+    fn applies(&self, package: &Package) -> Result<bool> {
+        let holds = package.marker.as_ref().map_or(Ok(true), |marker| self.environment.holds(marker));
+        let name = &package.name;
+        if !holds.map_err(|reason| self.broken(format!("the marker of {name}: {reason}")))? {
+            return Ok(false);
+        }
+        if let Some(wanted) = &package.requires_python
+            && !self.environment.python_is_in(wanted).map_err(|reason| self.broken(reason))?
+        {
+            let reason = format!("{name} {} requires Python {wanted}", package.version_text());
+            return Err(Error::NotCovered {
+                path: self.lock.path.clone(),
+                python: self.target.python.clone(),
+                reason,
+            });
+        }
+        Ok(true)
+    }
+
+    fn choose(&self, package: &Package) -> Result<Chosen> {
+        let required =
+            self.lock.required.of(&package.name, package.version.as_deref()).cloned().unwrap_or_default();
+        let (source, direct_url) = if let Some(archive) = &package.archive {
+            self.archive(package, archive, &required)?
+        } else if let Some(vcs) = &package.vcs {
+            self.repository(package, vcs)?
+        } else if let Some(directory) = &package.directory {
+            let path = self.lock.directory().join(&directory.path);
+            (Source::Directory { path, subdirectory: directory.subdirectory.clone() }, None)
+        } else {
+            (self.file(package, &required)?, None)
+        };
+        Ok(Chosen {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            source,
+            required,
+            direct_url,
+        })
+    }
+
+    /// The best wheel whose hash may be, else the source distribution.
+    fn file(&self, package: &Package, required: &BTreeSet<Digest>) -> Result<Source> {
+        let mut refused = Vec::new();
+        let mut fitting = Vec::new();
+        for candidate in package.wheels.iter().filter_map(Candidate::new) {
+            match self.rank(package, &candidate.filename) {
+                Ok(rank) => fitting.push((rank, candidate)),
+                Err(why) => refused.push((candidate.filename, why)),
+            }
+        }
+        fitting.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let sdist = package.sdist.as_ref().and_then(Candidate::new);
+        let wanted = |candidate: &Candidate<'_>| may_be(candidate.sha256, required);
+        if let Some((_, wheel)) = fitting.iter().find(|(_, candidate)| wanted(candidate)) {
+            return Ok(Source::Wheel(self.download(wheel)?));
+        }
+        match (&sdist, fitting.first()) {
+            (Some(sdist), _) if wanted(sdist) => {
+                Ok(Source::Archive { download: self.download(sdist)?, subdirectory: None })
+            }
+            (_, Some((_, other))) | (Some(other), None) => {
+                Err(wrong_hash(&other.filename, other.sha256, required))
+            }
+            (None, None) => Err(Error::NothingFits {
+                package: format!("{} {}", package.name, package.version_text()),
+                python: self.target.python.clone(),
+                platform: self.target.platform().to_string(),
+                refused,
+            }),
+        }
+    }
+
+    /// By tag, then by build tag, the higher first; or why the wheel is not for this target.
+    fn rank(
+        &self,
+        package: &Package,
+        filename: &str,
+    ) -> std::result::Result<(usize, Reverse<Option<wheelbarrow_wheel::filename::BuildTag>>), String> {
+        let wheel = WheelFilename::parse(filename).map_err(|error| error.to_string())?;
+        if wheel.name != package.name {
+            return Err(format!("it is a wheel of {}", wheel.name));
+        }
+        match self.tags.rank(&wheel) {
+            Some(rank) => Ok((rank, Reverse(wheel.build))),
+            None => Err(self.tags.explain(&wheel).map_or_else(String::new, |unfit| unfit.to_string())),
+        }
+    }
+
+    fn download(&self, candidate: &Candidate<'_>) -> Result<Download> {
+        let file = candidate.file;
+        let place = place(self.lock.directory(), file.path.as_deref(), file.url.as_deref())
+            .ok_or_else(|| self.broken(format!("the URL of {} is none", candidate.filename)))?;
+        Ok(Download {
+            filename: candidate.filename.clone(),
+            place,
+            sha256: candidate.sha256,
+            size: file.size,
+        })
+    }
+
+    fn archive(
+        &self,
+        package: &Package,
+        archive: &Archive,
+        required: &BTreeSet<Digest>,
+    ) -> Result<(Source, Option<Value>)> {
+        let unnamed = || self.broken(format!("the archive of {} has no file name", package.name));
+        let filename = archive.filename().ok_or_else(unnamed)?;
+        let sha256 = archive.sha256().ok_or_else(unnamed)?;
+        if !may_be(sha256, required) {
+            return Err(wrong_hash(&filename, sha256, required));
+        }
+        let place = place(self.lock.directory(), archive.path.as_deref(), archive.url.as_deref())
+            .ok_or_else(unnamed)?;
+        let direct_url = match &place {
+            Place::Remote(url) => {
+                let hash = sha256.to_string();
+                let info = json!({"hash": format!("sha256={hash}"), "hashes": {"sha256": hash}});
+                Some(direct_url(url.as_str(), ("archive_info", info), archive.subdirectory.as_deref()))
+            }
+            Place::Local(_) => None,
+        };
+        let download = Download { filename, place, sha256, size: archive.size };
+        if !download.filename.ends_with(".whl") {
+            return Ok((
+                Source::Archive { download, subdirectory: archive.subdirectory.clone() },
+                direct_url,
+            ));
+        }
+        match self.rank(package, &download.filename) {
+            Ok(_) => Ok((Source::Wheel(download), direct_url)),
+            Err(why) => Err(Error::NothingFits {
+                package: format!("{} {}", package.name, package.version_text()),
+                python: self.target.python.clone(),
+                platform: self.target.platform().to_string(),
+                refused: vec![(download.filename, why)],
+            }),
+        }
+    }
+
+    fn repository(&self, package: &Package, vcs: &Vcs) -> Result<(Source, Option<Value>)> {
+        if vcs.kind != "git" {
+            return Err(
+                self.broken(format!("{} is in a {} repository; only git is known", package.name, vcs.kind))
+            );
+        }
+        let local = vcs.path.as_ref().map(|path| self.lock.directory().join(path).display().to_string());
+        let url = vcs.url.clone().or_else(|| local.clone()).unwrap_or_default();
+        let mut info = json!({"vcs": "git", "commit_id": vcs.commit_id});
+        if let Some(revision) = &vcs.requested_revision {
+            info["requested_revision"] = json!(revision);
+        }
+        let remote = vcs.url.as_ref().filter(|url| !url.starts_with("file:"));
+        let direct = remote.map(|url| direct_url(url, ("vcs_info", info), vcs.subdirectory.as_deref()));
+        let source =
+            Source::Git { url, commit: vcs.commit_id.clone(), subdirectory: vcs.subdirectory.clone() };
+        Ok((source, direct))
+    }
+}
+
+/// Whether a file of that hash is allowed. Hashes of other algorithms are compared when the file is there.
+fn may_be(sha256: Sha256, required: &BTreeSet<Digest>) -> bool {
+    required.is_empty()
+        || required.contains(&Digest::from(sha256))
+        || required.iter().any(|digest| digest.sha256().is_none())
+}
+
+fn wrong_hash(filename: &str, sha256: Sha256, required: &BTreeSet<Digest>) -> Error {
+    Error::Hash {
+        file: filename.to_owned(),
+        expected: required.iter().map(Digest::to_string).collect(),
+        got: Digest::from(sha256).to_string(),
+    }
+}
+
+/// <https://packaging.python.org/en/latest/specifications/direct-url/>, without logins.
+fn direct_url(url: &str, (key, info): (&str, Value), subdirectory: Option<&str>) -> Value {
+    let mut value = json!({"url": crate::credentials::without_logins(url), key: info});
+    if let Some(subdirectory) = subdirectory {
+        value["subdirectory"] = json!(subdirectory);
+    }
+    value
+}

@@ -1,0 +1,7 @@
+//! From inputs to wheels, with a real uv, the real index and a server that misbehaves.
+
+#![allow(clippy::print_stdout, reason = "tests say what they skip")]
+
+mod fetching;
+mod gathering;
+mod support;
