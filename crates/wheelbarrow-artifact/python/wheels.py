@@ -15,6 +15,8 @@ import zlib
 from staging import BROKEN, Failure
 
 CHUNK = 1 << 20
+# What a wheel's .dist-info has is not the wheel's to say.
+OF_INSTALLERS = ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json")
 # What a broken or hostile zip makes zipfile raise.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError)
 
@@ -123,6 +125,7 @@ class Tree:
     def __init__(self, root):
         self.root = root
         self.owners = {}  # of files and links, by path
+        self.digests = {}  # of what wheels wrote, by path
         self.directories = {""}
 
     def at(self, path):
@@ -151,6 +154,19 @@ class Tree:
     def link(self, path, target, owner):
         self.claim(path, owner)
         os.symlink(target.encode("utf-8"), self.at(path))
+
+    def shared_file(self, path, chunks, owner, executable=False):
+        """A file that another wheel may have written already, if the two are the same."""
+        if path not in self.digests:
+            self.digests[path] = self.file(path, chunks, owner, executable)
+            return self.digests[path]
+        digest, size = hashlib.sha256(), 0
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+        if self.digests[path] != (digest.digest(), size):
+            raise self.conflict(path, owner)
+        return digest.digest(), size
 
     def file(self, path, chunks, owner, executable=False):
         """Writes a file; returns its SHA-256 and its size."""
@@ -241,28 +257,32 @@ def install_wheel(file, wheel, layout, tree, is_pip=False):
         rows = []
 
         def write(path, chunks, executable=False):
-            digest, size = tree.file(path, chunks, what, executable)
+            digest, size = tree.shared_file(path, chunks, what, executable)
             rows.append((layout.record_path(path), record_hash(digest), size))
 
-        own = {dist_info + "/" + name for name in ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER")}
+        own = {dist_info + "/" + name for name in OF_INSTALLERS}
         generated = {dist_info + "/INSTALLER": b"wheelbarrow\n"}
         if not is_pip:
             generated[dist_info + "/REQUESTED"] = b""
         if wheel.get("direct_url") is not None:
             generated[dist_info + "/direct_url.json"] = compact_json(wheel["direct_url"])
 
-        data = dist_info[: -len(".dist-info")] + ".data/"
+        # As in the file's name, where pip too has it from.
+        distribution = what.rpartition("/")[2].partition("-")[0]
         for info in members:
             name, mode = info.filename, info.external_attr >> 16
-            if name in own or name in generated:
+            if name in own:
                 continue
+            if "\\" in name:
+                raise broken(what, "a member has the name %a" % name)
             if stat.S_ISLNK(mode):
                 raise broken(what, "%s is a link" % name)
             executable = stat.S_ISREG(mode) and bool(mode & 0o111)
             chunks = chunks_of(archive, info, what)
-            if name.startswith(data):
-                scheme, _, rest = name[len(data) :].partition("/")
-                path = layout.place(scheme, rest, dist_info.split("-")[0]) if rest else None
+            top, _, below = name.partition("/")
+            if below and top.endswith(".data"):
+                scheme, _, rest = below.partition("/")
+                path = layout.place(scheme, rest, distribution) if rest else None
                 if path is None:
                     raise broken(what, "%s is in no known scheme" % name)
                 if scheme == "scripts":
@@ -287,7 +307,8 @@ def _dist_info(names, wheel, what):
     if len(found) != 1:
         raise broken(what, "it has %s .dist-info directories" % (len(found) or "no"))
     dist_info = found.pop()
-    if normalised(dist_info[: -len(".dist-info")].split("-")[0]) != wheel["name"]:
+    # Old wheels have dashes in the name, and some in the version: any of the splits may be the right one.
+    if wheel["name"] not in [normalised(dist_info[:at]) for at, character in enumerate(dist_info) if character == "-"]:
         raise broken(what, "%s is not of %s" % (dist_info, wheel["name"]))
     for needed in ("WHEEL", "RECORD"):
         if dist_info + "/" + needed not in names:
@@ -311,7 +332,7 @@ def entry_points(text, what):
     https://packaging.python.org/en/latest/specifications/entry-points/
     """
     section, found = None, {}
-    for line in text.splitlines():
+    for line in text.lstrip("\ufeff").splitlines():
         line = line.strip()
         if not line or line[0] in "#;":
             continue
@@ -321,6 +342,8 @@ def entry_points(text, what):
         if section not in ("console_scripts", "gui_scripts"):
             continue
         name, _, value = line.partition("=")
+        for mark in (" #", "\t#", " ;", "\t;"):
+            value = value.partition(mark)[0]
         module, _, attribute = value.partition("[")[0].partition(":")
         name, module, attribute = name.strip(), module.strip(), attribute.strip()
         if not is_safe(name) or "/" in name:
@@ -346,7 +369,11 @@ def script(shebang, module, attribute):
 
 def _is_wrapper(name, scripts):
     """Old setuptools put its own wrappers of entry points among the scripts; the entry point replaces them."""
-    return any(name in (entry, entry + ".exe", entry + "-script.py") for entry in scripts)
+    for end in ("-script.py", ".exe", ".pya"):
+        if name.lower().endswith(end):
+            name = name[: -len(end)]
+            break
+    return name in scripts
 
 
 def _with_shebang(chunks, layout):

@@ -405,11 +405,19 @@ impl<'a> Planner<'_, 'a> {
         match destination {
             Destination::SitePackages(path) => format!("venv/{}/{path}", self.interpreter.site_packages),
             Destination::Scripts(path) => format!("venv/bin/{path}"),
-            Destination::Data(path) => format!("venv/{path}"),
+            // lib64 is a link to lib: a file has one path, or two wheels could write it unseen.
+            Destination::Data(path) => match path.strip_prefix("lib64/").filter(|_| self.has_lib64_link()) {
+                Some(below) => format!("venv/lib/{below}"),
+                None => format!("venv/{path}"),
+            },
             Destination::Headers(path) => {
                 format!("venv/{}/{}/{path}", self.interpreter.headers, wheel.filename().distribution)
             }
         }
+    }
+
+    fn has_lib64_link(&self) -> bool {
+        self.plan.links.iter().any(|(link, target)| link == "venv/lib64" && target == "lib")
     }
 
     fn row(&self, path: &str, hash: &str, size: u64) -> RecordRow {

@@ -20,7 +20,7 @@ pub(crate) fn receipt(
 ) -> serde_json::Result<Vec<u8>> {
     let manifest = artifact.manifest();
     let [major, minor, micro] = interpreter.version;
-    let receipt: BTreeMap<&str, Value> = BTreeMap::from([
+    let mut receipt: BTreeMap<&str, Value> = BTreeMap::from([
         ("format", json!(1)),
         (
             "interpreter",
@@ -34,9 +34,11 @@ pub(crate) fn receipt(
         ("name", json!(manifest.name)),
         ("pip", json!(pip == Pip::With)),
         ("target", json!({ "abi": target.abi, "platform": target.platform, "python": target.python })),
-        ("version", json!(manifest.version)),
         ("wheels", json!(target.wheels)),
     ]);
+    if let Some(version) = &manifest.version {
+        receipt.insert("version", json!(version));
+    }
     let mut text = serde_json::to_vec_pretty(&receipt)?;
     text.push(b'\n');
     Ok(text)

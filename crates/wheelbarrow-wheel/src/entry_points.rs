@@ -79,9 +79,11 @@ fn is_dotted(text: &str) -> bool {
 }
 
 impl EntryPoints {
-    /// Console scripts, then those of windows: on Linux both are written alike.
+    /// Console scripts, then those of windows: on Linux both are written alike. Of two with one name the latter counts, as
+    /// in pip, which writes it over the other.
     pub fn iter(&self) -> impl Iterator<Item = &EntryPoint> {
-        self.console.iter().chain(&self.gui)
+        let is_only = |entry: &&EntryPoint| self.gui.iter().all(|gui| gui.name != entry.name);
+        self.console.iter().filter(is_only).chain(&self.gui)
     }
 }
 
@@ -113,6 +115,8 @@ mod tests {
         assert_eq!(found.console, console);
         assert_eq!(found.gui, [entry("window", "win", "run")]);
         assert_eq!(found.iter().count(), 4);
+        let both = parse("[gui_scripts]\nx = gui:run\n[console_scripts]\nx = console:run\n").unwrap();
+        assert_eq!(both.iter().collect::<Vec<_>>(), [&entry("x", "gui", "run")]);
     }
 
     #[test]

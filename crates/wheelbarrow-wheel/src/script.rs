@@ -6,15 +6,15 @@ use crate::entry_points::{EntryPoint, EntryPoints};
 const LONGEST_SHEBANG: usize = 127;
 
 /// The line, or lines, with which the kernel finds `python` (an absolute path), with a line end. Where one line cannot
-/// hold it, `/bin/sh` does: to Python the two lines after it are one string.
-pub fn shebang(python: &str, arguments: &str) -> String {
-    let before = if arguments.is_empty() { "" } else { " " };
-    let line = format!("#!{python}{before}{arguments}");
+/// hold it, `/bin/sh` does: to Python the two lines after it are one string. `rest` is what follows in the line: nothing,
+/// or a space and arguments, or the `3` of a `#!python3`.
+pub fn shebang(python: &str, rest: &str) -> String {
+    let line = format!("#!{python}{rest}");
     if line.len() <= LONGEST_SHEBANG && !python.contains([' ', '\t']) {
         return line + "\n";
     }
     let quoted = python.replace('\'', "'\"'\"'");
-    format!("#!/bin/sh\n'''exec' '{quoted}'{before}{arguments} \"$0\" \"$@\"\n' '''\n")
+    format!("#!/bin/sh\n'''exec' '{quoted}'{rest} \"$0\" \"$@\"\n' '''\n")
 }
 
 /// The script of an entry point.
@@ -32,10 +32,8 @@ pub fn rewrite_shebang(content: &[u8], python: &str) -> Option<Vec<u8>> {
     let after = content.strip_prefix(b"#!python")?;
     let end = after.iter().position(|byte| *byte == b'\n');
     let (line, rest) = end.map_or((after, &b""[..]), |end| (&after[..end], &after[end + 1..]));
-    // `w`, or the `3` of a `#!python3`, belongs to the name that is replaced.
-    let name = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
-    let arguments = String::from_utf8_lossy(line[name..].trim_ascii());
-    let mut script = shebang(python, &arguments).into_bytes();
+    let rest_of_line = line.strip_prefix(b"w").unwrap_or(line).trim_ascii_end();
+    let mut script = shebang(python, &String::from_utf8_lossy(rest_of_line)).into_bytes();
     script.extend_from_slice(rest);
     Some(script)
 }
@@ -82,8 +80,8 @@ mod tests {
     #[test]
     fn a_shebang_that_no_kernel_reads_goes_through_the_shell() {
         assert_eq!(shebang(PYTHON, ""), "#!/srv/site/venv/bin/python\n");
-        assert_eq!(shebang(PYTHON, "-u"), "#!/srv/site/venv/bin/python -u\n");
-        insta::assert_snapshot!(shebang("/srv/my site/bin/python", "-u"), @r#"
+        assert_eq!(shebang(PYTHON, " -u"), "#!/srv/site/venv/bin/python -u\n");
+        insta::assert_snapshot!(shebang("/srv/my site/bin/python", " -u"), @r#"
         #!/bin/sh
         '''exec' '/srv/my site/bin/python' -u "$0" "$@"
         ' '''
@@ -101,7 +99,7 @@ mod tests {
         let expected = |rest: &str| Some(format!("#!{PYTHON}{rest}"));
         assert_eq!(rewritten(b"#!python\nx\n"), expected("\nx\n"));
         assert_eq!(rewritten(b"#!pythonw -u \r\nx\r\n"), expected(" -u\nx\r\n"));
-        assert_eq!(rewritten(b"#!python3 -E"), expected(" -E\n"));
+        assert_eq!(rewritten(b"#!python3 -E"), expected("3 -E\n"));
         for other in [&b"#!/usr/bin/env python\n"[..], b"#script\n", b"", b"#! python\n"] {
             assert_eq!(rewritten(other), None);
         }

@@ -12,7 +12,8 @@ use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::Archive;
 use wheelbarrow_wheel::tags::{CompatibleTags, Platform};
 
-use crate::site::{self, Node, SITE_PACKAGES, told};
+use crate::both_ways;
+use crate::site::{self, Node, told};
 
 /// What pip installs and we refuse: the wheel, what we say, and why that is right.
 const REFUSED: [(&str, &str, &str); 9] = [
@@ -110,18 +111,23 @@ fn compare(path: &Path, wheel: &str, pip: &Value) -> Vec<Difference> {
     let installed = check_and_install(path, &directory.path().join("site.zip"), &destination);
     match (installed, pip["ok"].as_bool()) {
         (Err(said), Some(true)) => whole(format!("pip installs it; we say: {said}")),
-        (Ok(()), Some(true)) => {
-            let mut differences = compare_trees(wheel, &destination.join("venv"), &pip["tree"]);
-            differences.extend(compare_records(wheel, &destination.join("venv"), &pip["record"]));
+        (Ok(tree), Some(true)) => {
+            let virtualenv = destination.join("venv");
+            let mut differences = compare_records(wheel, &tree, &pip["record"]);
+            differences.extend(compare_trees(wheel, &virtualenv, tree, &pip["tree"]));
             differences
         }
-        (Ok(()), _) => whole("pip refuses it, we do not".to_owned()),
+        (Ok(_), _) => whole("pip refuses it, we do not".to_owned()),
         (Err(_), _) => Vec::new(),
     }
 }
 
 /// What the builder does with a wheel, then what the installer does with the artifact.
-fn check_and_install(path: &Path, artifact: &Path, destination: &Path) -> Result<(), String> {
+fn check_and_install(
+    path: &Path,
+    artifact: &Path,
+    destination: &Path,
+) -> Result<BTreeMap<String, Node>, String> {
     let filename = path.file_name().unwrap().to_str().unwrap();
     let bytes = fs_err::read(path).unwrap();
     let wheel = OpenWheel::open(filename, &bytes).map_err(|error| told(&error))?;
@@ -132,11 +138,17 @@ fn check_and_install(path: &Path, artifact: &Path, destination: &Path) -> Result
     wheel.check_record().map_err(|error| told(&error))?;
     wheel.metadata().map_err(|error| told(&error))?;
     site::artifact(artifact, &[(filename, &bytes)]);
-    site::install_artifact(artifact, destination).map_err(|error| told(&error))
+    both_ways::install(artifact, destination)
 }
 
-fn compare_trees(wheel: &str, virtualenv: &Path, pip: &Value) -> Vec<Difference> {
-    let mut ours = site::tree(virtualenv);
+fn compare_trees(
+    wheel: &str,
+    virtualenv: &Path,
+    tree: BTreeMap<String, Node>,
+    pip: &Value,
+) -> Vec<Difference> {
+    let in_virtualenv = |(path, node): (String, Node)| Some((path.strip_prefix("venv/")?.to_owned(), node));
+    let mut ours: BTreeMap<String, Node> = tree.into_iter().filter_map(in_virtualenv).collect();
     for own in ["bin/python", "lib64", "pyvenv.cfg"] {
         ours.remove(own).unwrap();
     }
@@ -176,10 +188,9 @@ fn same_script(virtualenv: &Path, contents: &[u8], head: &str) -> bool {
 }
 
 /// Paths, hashes and sizes; hashes of files that have other contents on purpose are not looked at.
-fn compare_records(wheel: &str, virtualenv: &Path, pip: &Value) -> Vec<Difference> {
-    let tree = site::tree(&virtualenv.join(SITE_PACKAGES));
-    let text = tree.iter().find(|(path, _)| path.ends_with(".dist-info/RECORD")).map(|(_, node)| node);
-    let Some(Node::File { contents, .. }) = text else { panic!("{wheel}: no RECORD") };
+fn compare_records(wheel: &str, tree: &BTreeMap<String, Node>, pip: &Value) -> Vec<Difference> {
+    let record = tree.iter().find(|(path, _)| path.ends_with(".dist-info/RECORD")).map(|(_, node)| node);
+    let Some(Node::File { contents, .. }) = record else { panic!("{wheel}: no RECORD") };
     let text = String::from_utf8(contents.clone()).unwrap();
     let rows = |path: &str, hash: &str, size: &str| {
         let own = path.ends_with("/INSTALLER") || path.starts_with("../../../bin/");

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::Inflater;
 
+use crate::both_ways;
 use crate::site::{self, Node, SITE_PACKAGES, told, wheel_members};
 use crate::zips::{Member, directory_of, zip};
 
@@ -23,9 +24,12 @@ fn install(wheels: &[(&str, &[u8])]) -> Result<BTreeMap<String, Node>, String> {
     let directory = tempfile::tempdir().unwrap();
     let (artifact, destination) = (directory.path().join("site.zip"), directory.path().join("site"));
     site::artifact(&artifact, wheels);
-    let told = |error| told(&error).replace(directory.path().to_str().unwrap(), "[TEMP]");
-    site::install_artifact(&artifact, &destination).map_err(told)?;
-    Ok(site::tree(&destination.join("venv")))
+    let tree = both_ways::install(&artifact, &destination)
+        .map_err(|said| said.replace(directory.path().to_str().unwrap(), "[TEMP]"))?;
+    Ok(tree
+        .into_iter()
+        .filter_map(|(path, node)| Some((path.strip_prefix("venv/")?.to_owned(), node)))
+        .collect())
 }
 
 /// A wheel of these files must be refused by builder and installer; says how the builder does.
@@ -128,7 +132,9 @@ fn nothing_of_the_virtualenv_is_overwritten() {
     refused_at_install(&[entry_point]);
     // A file where another has a directory, and a file below a link.
     refused_at_install(&[member("pack"), member("pack/a.py")]);
-    refused_at_install(&[member("pack-1.data/data/lib64/a.py")]);
+    refused_at_install(&[member("pack-1.data/data/lib64")]);
+    let through_lib64 = format!("pack-1.data/data/{}/pack.py", SITE_PACKAGES.replace("lib/", "lib64/"));
+    refused_at_install(&[member("pack.py"), Member::new(&through_lib64, "b = 2\n")]);
     refused_at_install(&[member("pack-1.data/data/bin/python/a.py")]);
 }
 

@@ -1,6 +1,7 @@
 //! Installs, through real artifacts: of the wheels that other tools are tested with, of hostile ones, of a large site.
 
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
+mod both_ways;
 mod conformance;
 mod hostile_artifacts;
 mod hostile_wheels;

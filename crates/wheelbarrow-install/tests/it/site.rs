@@ -64,6 +64,7 @@ pub(crate) fn write_artifact(path: &Path, (python, abi): (&str, &str), wheels: &
         platform: "any".to_owned(),
         wheels: listed[1..].iter().map(|wheel| wheel.path.clone()).collect(),
         pip: PIP.to_owned(),
+        bytecode: None,
         unpacked: Unpacked::default(),
     };
     let manifest = Manifest {
@@ -204,4 +205,16 @@ pub(crate) fn shared() -> Option<PathBuf> {
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{} is not there", shared.display());
     println!("skipped: {} is not there", shared.display());
     None
+}
+
+/// Whether the machine has a `python3`, for the second way to install.
+pub(crate) fn has_python() -> bool {
+    static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let found = std::process::Command::new("python3").arg("--version").output().is_ok();
+        if !found {
+            println!("skipped: there is no python3 for the second way to install");
+        }
+        found
+    })
 }
