@@ -190,20 +190,21 @@ def run(program, destination, request):
 
     import staging
 
-    place = staging.Staging(os.fsencode(destination), mode=0o700)
+    place = staging.Staging(destination.encode("utf-8"), mode=0o700)
     try:
-        place.__enter__()
+        place.open()
     except OSError:
         # The destination will be refused, and for a better reason than this.
         raise Unable("it cannot be written beside the destination")
-    with place:
+    try:
         path = os.path.join(place.path, b"installer")
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
-                file.write(program)
-            return execute(path, request)
-        except OSError as error:
-            raise Unable(error.strerror or error)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
+            file.write(program)
+        return execute(path, request)
+    except OSError as error:
+        raise Unable(error.strerror or error)
+    finally:
+        place.discard()
 
 
 def program_in_memory(program):

@@ -65,7 +65,7 @@ class Staging:
         self.path = None
         self._held = None
 
-    def __enter__(self):
+    def open(self):
         # Between mkdir and flock a directory looks abandoned, so both happen under a lock on the parent.
         with _Locked(self.parent):
             self._recover()
@@ -78,6 +78,9 @@ class Staging:
             except BaseException:
                 self.discard()
                 raise
+
+    def __enter__(self):
+        self.open()
         return self
 
     def __exit__(self, *_):

@@ -1,0 +1,198 @@
+"""The door: what it tells the native installer, where that cannot run, and how it ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from support import SOURCES, clean_environment, interpreters, run
+from test_bootstrap import Case
+
+# A native installer for these tests; the kernel runs a script from a memfd as it does a program.
+NATIVE = b"""#!/bin/sh
+cat > "$REQUEST"
+ls -l /proc/self/fd > "$REQUEST.open" 2>&1
+readlink "$0" > "$REQUEST.path"
+echo result; echo note >&2
+exit ${CODE:-0}
+"""
+
+
+class Door(Case):
+    def start(self, *arguments, **environment):
+        environment.setdefault("REQUEST", os.path.join(self.root, "request"))
+        return run([sys.executable, self.zip] + list(arguments), **environment)
+
+    def request(self):
+        with open(os.path.join(self.root, "request"), "rb") as file:
+            return json.loads(file.read().decode("ascii"))
+
+    def test_the_request(self):
+        self.make(native=NATIVE)
+        for arguments, wanted in [
+            ([], {"replace": False, "pip": True, "quiet": False, "json": False}),
+            (["--replace", "--without-pip", "--quiet", "--json"], {"replace": True, "pip": False, "quiet": True, "json": True}),
+        ]:
+            result = self.start("-d", self.dest, *arguments)
+            self.assertEqual(result, (0, "result\n", "note\n"))
+            request = self.request()
+            self.assertEqual(set(request), {"artifact", "interpreter", "options"})
+            self.assertEqual(request["artifact"], self.zip)
+            self.assertEqual(request["options"], dict(wanted, destination=self.dest))
+            self.assertEqual(request["interpreter"]["virtualenv"]["path"], self.dest + "/venv")
+
+    def test_paths_are_absolute_and_of_the_file_that_was_started(self):
+        self.make(native=NATIVE)
+        os.symlink("site.zip", self.root + "/link.zip")
+        environment = clean_environment(REQUEST=self.root + "/request")
+        for name in ("site.zip", "./site.zip", "link.zip"):
+            result = run([sys.executable, name, "-d", "x/../dest/"], environment=environment, cwd=self.root)
+            self.assertEqual(result.code, 0, result)
+            request = self.request()
+            self.assertEqual(request["artifact"], os.path.join(self.root, os.path.basename(name)))
+            self.assertEqual(request["options"]["destination"], self.dest)
+        os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+        if run(["sh", "-c", "python3 -V"]).code == 0:
+            self.assertEqual(run(["./site.zip", "-d", "dest"], environment=environment, cwd=self.root).code, 0)
+
+    def test_exit_codes_pass(self):
+        self.make(native=NATIVE)
+        for code in (0, 1, 3, 5, 77, 130):
+            self.assertEqual(self.start("-d", self.dest, CODE=str(code)).code, code)
+
+    def test_runs_from_memory_and_leaves_nothing(self):
+        self.make(native=NATIVE)
+        self.assertEqual(self.start("-d", self.dest).code, 0)
+        with open(self.root + "/request.path") as file:
+            path = file.read()
+        self.assertEqual("memfd:" in path, hasattr(os, "memfd_create"), path)
+        self.assertEqual(self.leftovers(), [])
+
+    def test_from_a_private_file(self):
+        self.make(native=NATIVE)
+        code = "import os, runpy, sys\nif hasattr(os, 'memfd_create'):\n    def refuse(*_):\n        raise OSError(1, 'no')\n"
+        code += "    os.memfd_create = refuse\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+        result = run([sys.executable, "-c", code, self.zip, "-d", self.dest], REQUEST=self.root + "/request")
+        self.assertEqual(result, (0, "result\n", "note\n"))
+        self.assertEqual(self.leftovers(), [])
+
+    def test_what_cannot_run_here(self):
+        dying = b"#!/bin/sh\nkill -%s $$\n"
+        broken_elf = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\2\0\xff\xff" + b"\0" * 100
+        for native in (None, b"not a program", broken_elf, dying % b"SYS", dying % b"ILL"):
+            with self.subTest(native=native):
+                self.make(native=native)
+                result = self.start("-d", self.dest, "--replace")
+                self.assertEqual((result.code, result.err.count("\n")), (0, 1), result)
+                self.assertTrue(result.err.startswith("note: "), result.err)
+                self.assertEqual(result.out, "installed mysite 1.0 in %s (1 wheels)\n" % self.dest)
+                self.assertEqual(self.leftovers(), [])
+        self.make(native=dying % b"KILL")
+        self.assertEqual(self.start("-d", self.dest).code, 137)
+
+    def test_forced(self):
+        self.make(native=NATIVE)
+        result = self.start("-d", self.dest, "--bootstrap")
+        self.assertEqual((result.code, result.err), (0, ""))
+        self.assertFalse(os.path.exists(self.root + "/request"))
+
+    def test_usage(self):
+        self.make()
+        for arguments in ([], ["--nonsense", "-d", "x"], ["-d"], ["--dest", "x"]):
+            result = self.start(*arguments)
+            self.assertEqual((result.code, result.out), (2, ""), result)
+            self.assertTrue(result.err.startswith("error: "), result.err)
+            self.assertEqual(result.err.count("\n"), 2)
+        result = self.start("--help")
+        self.assertEqual((result.code, result.err), (0, ""))
+        self.assertIn("site.zip -d /srv/site", result.out)
+        self.assertEqual(self.start("--version"), (0, "mysite 1.0 (tests 0)\n", ""))
+        self.assertEqual(run(["sh", "-c", '"$0" "$1" --help | head -1 >/dev/null', sys.executable, self.zip]).err, "")
+
+    def test_hostile_surroundings(self):
+        """A read-only directory, no HOME, no standard streams, a site named like a module of Python."""
+        shutil.copytree(self.project, self.root + "/other")
+        members = {"mysite.pth": (b"", "file"), "json.pth": (b"../../../../json\n", "file")}
+        for shadow in ("json", "zipfile", "argparse", "venv"):
+            self.project = self.root + "/other"
+            recipe = self.recipe(members=members)
+            recipe.members = {path.replace("mysite/", shadow + "/"): value for path, value in recipe.members.items()}
+            recipe.members[shadow + "/__init__.py"] = (b"raise SystemExit('shadowed')\n", "file")
+            recipe.manifest["project"].update(directory=shadow, import_path=shadow)
+            recipe.write(self.zip)
+            self.assertEqual(self.start("-d", self.dest, "--bootstrap", "--replace").err, "")
+        self.make(native=NATIVE)
+        os.chmod(self.zip, 0o444)
+        os.chmod(self.root, 0o755)
+        environment = {"PATH": os.environ["PATH"], "REQUEST": self.root + "/request"}
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            os.path.exists(self.root + "/request") and os.remove(self.root + "/request")
+            result = run(["sh", "-c", '"$0" "$1" -d "$2" ' + closed, sys.executable, self.zip, self.dest], environment=environment)
+            self.assertEqual(result.code, 0, (closed, result))
+            self.request()
+        result = run(["sh", "-c", '"$0" "$1" -d "$2" --bootstrap --replace <&- >&- 2>&-', sys.executable, self.zip, self.dest])
+        self.assertEqual(result.code, 0)
+        self.assertTrue(os.path.exists(self.dest + "/venv/bin/demo"))
+
+    def test_no_bytecode_is_written(self):
+        self.make()
+        environment = {name: value for name, value in clean_environment().items()}
+        self.assertNotIn("PYTHONDONTWRITEBYTECODE", environment)
+        run([sys.executable, self.zip, "-d", self.dest, "--bootstrap"], environment=environment)
+        for directory, directories, _ in os.walk(self.root):
+            self.assertNotIn("__pycache__", directories, directory)
+
+    def test_not_utf8(self):
+        self.make()
+        result = run([os.fsencode(sys.executable), os.fsencode(self.zip), b"-d", os.fsencode(self.root) + b"/\xff"])
+        self.assertEqual((result.code, result.err.count("\n")), (5, 1), result)
+
+    def test_not_a_zip(self):
+        result = run([sys.executable, os.path.join(SOURCES, "__main__.py"), "-d", self.dest])
+        self.assertNotEqual(result.code, 0)
+
+    def test_signals_reach_the_installer_and_are_waited_for(self):
+        waiting = b"#!/bin/sh\ntrap 'echo cleaned; exit 9' INT TERM HUP\necho started\nwhile :; do sleep 0.05; done\n"
+        self.make(native=waiting)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            process = subprocess.Popen([sys.executable, self.zip, "-d", self.dest], env=clean_environment(),
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+            self.assertEqual(process.stdout.readline(), b"started\n")
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+            self.assertEqual((process.returncode, out, err), (128 + number, b"cleaned\n", b""))
+
+    def test_interrupt_at_any_time_has_no_traceback(self):
+        self.make(native=b"#!/bin/sh\nexec sleep 5\n")
+        for delay in range(0, 30, 3):
+            process = subprocess.Popen([sys.executable, self.zip, "-d", self.dest], env=clean_environment(), stderr=subprocess.PIPE)
+            time.sleep(0.05 + delay / 100)
+            process.send_signal(signal.SIGINT)
+            err = process.communicate(timeout=30)[1]
+            self.assertEqual(process.returncode, 130, err)
+            self.assertEqual(err, b"")
+
+
+class OldPython(Case):
+    def test_python_2(self):
+        old = [path for path in sorted(os.listdir(os.path.expanduser("~/.pyenv/versions"))) if path.startswith("2.")] if os.path.isdir(
+            os.path.expanduser("~/.pyenv/versions")) else []  # fmt: skip
+        if not old:
+            self.skipTest("no Python 2")
+        self.make()
+        python = os.path.expanduser("~/.pyenv/versions/%s/bin/python" % old[-1])
+        result = run([python, self.zip, "-d", self.dest])
+        self.assertEqual((result.code, result.out, result.err.count("\n")), (2, "", 1), result)
+        self.assertIn("needs Python 3.6 or newer", result.err)
+        self.assertFalse(os.path.exists(self.dest))
+
+    def test_finds_interpreters(self):
+        self.assertTrue(interpreters())
+
+
+if __name__ == "__main__":
+    unittest.main()
