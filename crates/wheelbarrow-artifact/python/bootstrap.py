@@ -103,16 +103,15 @@ def _install(artifact, facts, options, signals):
         archive = Artifact(file, shown(artifact))
         target = archive.target(facts)
         archive.verify()
-        exists = check_destination(destination, options["replace"])
+        check_destination(destination, options["replace"])
         parent = os.path.dirname(destination)
         check_space(parent, target["unpacked"]["bytes"], target["unpacked"]["inodes"])
         with Staging(destination) as staging:
             _write(archive, target, facts, options, staging.path)
-            if exists:
-                _keep_environment(destination, staging.path)
             staging.flush()
-            signals.ignore()  # two renames from here; whoever interrupts now must not wonder which of them happened
-            staging.publish()
+            _keep_environment(destination, staging.path)
+            signals.ignore()  # from here it is done or not; whoever interrupts now must not have to wonder which
+            staging.publish(options["replace"])
     return archive.manifest, target
 
 
@@ -170,7 +169,7 @@ def _keep_environment(old, new):
     source, copy = old + b"/environment.json", new + b"/environment.json"
     try:
         status = os.lstat(source)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(source), copy)
@@ -178,6 +177,8 @@ def _keep_environment(old, new):
         # Nobody may read the secrets between the first byte and the final mode.
         with open(source, "rb") as reader, open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
             shutil.copyfileobj(reader, writer)
+            writer.flush()
+            os.fsync(writer.fileno())
         os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
     try:
         os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)

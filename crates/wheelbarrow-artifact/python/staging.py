@@ -117,18 +117,21 @@ class Staging:
             finally:
                 os.close(held)
 
-    @staticmethod
-    def flush():
-        """What the rename makes visible must be on the disk before it."""
-        os.sync()
+    def flush(self):
+        """What the rename makes visible must be on the disk before it. syncfs(2) spares the other file systems."""
+        library = _library()
+        if not hasattr(library, "syncfs") or library.syncfs(self._held) != 0:
+            os.sync()
 
-    def publish(self):
+    def publish(self, replace):
         """Puts the tree into place, whole, and then removes what was there."""
-        if os.path.lexists(self.destination):
-            self._exchange()
-        else:
-            os.rename(self.path, self.destination)
-            self.path = None
+        with _Locked(self.parent):
+            # Another run may have published since the first look, and its install is not ours to remove.
+            if check_destination(self.destination, replace):
+                self._exchange()
+            else:
+                os.rename(self.path, self.destination)
+                self.path = None
         _flush(self.parent)
         self.discard()
 
@@ -183,13 +186,23 @@ def _flush(directory):
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "i686": 353, "ppc64le": 357, "s390x": 347, "riscv64": 276}
 
 
-def _rename_exchange(first, second):
-    """Exchanges two directories in one step. False where that cannot be done here."""
+def _library():
+    """The C library, or None in a Python without ctypes."""
     try:
         import ctypes
-    except ImportError:
+
+        return ctypes.CDLL(None, use_errno=True)
+    except (ImportError, OSError):
+        return None
+
+
+def _rename_exchange(first, second):
+    """Exchanges two directories in one step. False where that cannot be done here."""
+    library = _library()
+    if library is None:
         return False
-    library = ctypes.CDLL(None, use_errno=True)
+    import ctypes
+
     at_cwd, exchange = ctypes.c_int(-100), ctypes.c_uint(2)
     paths = (at_cwd, ctypes.c_char_p(first), at_cwd, ctypes.c_char_p(second), exchange)
     if hasattr(library, "renameat2"):

@@ -34,7 +34,6 @@ def fetch(directory):
 def test(python, wheels, names):
     command = [python, "-m", "unittest", "-v"] + names
     environment = clean_environment(WHEELBARROW_TEST_WHEELS=wheels, PYTHONDONTWRITEBYTECODE="1")
-    environment.update({name: value for name, value in os.environ.items() if name == "WHEELBARROW_SHARED"})
     return run(command, timeout=900, environment=environment, cwd=HERE)
 
 

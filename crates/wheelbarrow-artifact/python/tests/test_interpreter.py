@@ -82,7 +82,7 @@ class Virtualenv(InDirectory):
         self.compare(os.path.join(self.root, "ünïcode"), LC_ALL="C", PYTHONCOERCECLOCALE="0")
 
     def test_from_inside_virtualenvs(self):
-        """The base interpreter, not the one of the virtualenv, which will not be there for ever."""
+        # The base interpreter, not the one of the virtualenv, which will not be there for ever.
         first, second = os.path.join(self.root, "first"), os.path.join(self.root, "second")
         subprocess.check_call([sys.executable, "-m", "venv", "--without-pip", first], env=clean_environment())
         subprocess.check_call([first + "/bin/python", "-m", "venv", "--without-pip", second], env=clean_environment())

@@ -257,9 +257,10 @@ class Start(unittest.TestCase):
         show = "import sys; print(' '.join(sorted(sys.modules)))"
         modules = set(self.start(show).out.split())
         os.remove(self.file)
-        os.remove(os.path.join(self.site, "loadenv-init.pth"))
-        # Python 3.8 needs its locale to read any .pth at all.
-        self.assertLessEqual(modules - set(self.start(show).out.split()), {"loadenv", "_bootlocale", "_locale"})
+        # Reading a .pth at all has its own imports, which differ between versions.
+        self.put("loadenv-init.pth", "import sys\n")
+        os.remove(os.path.join(self.site, "loadenv.start"))
+        self.assertEqual(modules - set(self.start(show).out.split()), {"loadenv"})
 
     def test_fast(self):
         values = {"VARIABLE_%d" % number: "value of the variable %d" % number for number in range(50)}
