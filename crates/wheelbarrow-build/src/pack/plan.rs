@@ -200,6 +200,7 @@ fn describe(target: &PackedTarget, found: &Checked, code: Unpacked) -> Target {
         platform: found.platform.clone(),
         wheels,
         pip: format!("bootstrap_wheels/{}", target.pip.filename),
+        bytecode: None,
         unpacked: Unpacked {
             bytes: found.unpacked.bytes + code.bytes,
             inodes: found.unpacked.inodes + code.inodes,
