@@ -90,9 +90,8 @@ fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
         is_code: false,
     };
     let mut members = vec![text("__main__.py", python::MAIN)];
-    members.extend(
-        python::MODULES.map(|(name, source)| text(&format!(".wheelbarrow/python/{name}"), source)),
-    );
+    members
+        .extend(python::MODULES.map(|(name, source)| text(&format!(".wheelbarrow/python/{name}"), source)));
     let mut installers: Vec<_> = contents.installers.iter().collect();
     installers.sort_by(|left, right| left.machine.cmp(&right.machine));
     members.extend(installers.into_iter().map(|installer| PlannedMember {

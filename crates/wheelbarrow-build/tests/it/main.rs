@@ -4,4 +4,5 @@
 
 mod fetching;
 mod gathering;
+mod server;
 mod support;
