@@ -1,10 +1,13 @@
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "this is how build scripts talk to cargo")]
-
 //! Builds the native installer, so that `cargo build` alone gives a wheelbarrow that carries one.
 //!
 //! It is a static program: for musl where that target is installed, else for glibc linked statically. It is built by a
 //! cargo of its own, in a target directory of its own, because it wants another profile and often another target.
 //! `WHEELBARROW_NATIVE_INSTALLER=PATH` takes a ready one instead.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "this is how build scripts talk to cargo"
+)]
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -40,7 +43,8 @@ fn main() {
         println!("cargo::rerun-if-changed={}", program.display());
         check(&program);
         let copy = out.join("installer");
-        std::fs::copy(&program, &copy).unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
+        std::fs::copy(&program, &copy)
+            .unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
         format!("({machine:?}, include_bytes!({:?}))", copy.display().to_string())
     });
     let code = format!("&[{}]", list.unwrap_or_default());
@@ -61,7 +65,16 @@ fn build(out: &Path, machine: &str) -> PathBuf {
             cargo.env_remove(name);
         }
     }
-    cargo.args(["build", "--quiet", "--profile", "installer", "--bin", "wheelbarrow-installer", "--target", &target]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--profile",
+        "installer",
+        "--bin",
+        "wheelbarrow-installer",
+        "--target",
+        &target,
+    ]);
     cargo.arg("--manifest-path").arg(workspace.join("crates/wheelbarrow-install/Cargo.toml"));
     cargo.arg("--target-dir").arg(&directory);
     if target.ends_with("musl") {
@@ -80,7 +93,8 @@ fn build(out: &Path, machine: &str) -> PathBuf {
 /// They are compiled into the crate of the format. Their tests are not, and write bytecode beside themselves.
 fn python_sources(workspace: &Path) -> Vec<PathBuf> {
     let directory = workspace.join("crates/wheelbarrow-artifact/python");
-    let entries = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let entries =
+        std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect()
 }
 
@@ -92,9 +106,11 @@ fn target_directory(out: &Path) -> PathBuf {
 
 fn static_target(machine: &str) -> String {
     let musl = format!("{machine}-unknown-linux-musl");
-    let query = Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", &musl]).output();
+    let query =
+        Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", &musl]).output();
     let directory = query.ok().and_then(|output| String::from_utf8(output.stdout).ok());
-    let installed = directory.is_some_and(|directory| !directory.trim().is_empty() && Path::new(directory.trim()).is_dir());
+    let installed = directory
+        .is_some_and(|directory| !directory.trim().is_empty() && Path::new(directory.trim()).is_dir());
     if installed { musl } else { format!("{machine}-unknown-linux-gnu") }
 }
 
@@ -102,10 +118,21 @@ fn static_target(machine: &str) -> String {
 fn is_kept(name: &str) -> bool {
     const CARGO_KEPT: [&str; 4] = ["CARGO", "CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_TERM_COLOR"];
     const RUST_KEPT: [&str; 2] = ["RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
-    const OF_SCRIPTS: [&str; 9] =
-        ["CLIPPY_ARGS", "DEBUG", "HOST", "NUM_JOBS", "OPT_LEVEL", "OUT_DIR", "PROFILE", "RUSTC_LINKER", "TARGET"];
+    const OF_SCRIPTS: [&str; 9] = [
+        "CLIPPY_ARGS",
+        "DEBUG",
+        "HOST",
+        "NUM_JOBS",
+        "OPT_LEVEL",
+        "OUT_DIR",
+        "PROFILE",
+        "RUSTC_LINKER",
+        "TARGET",
+    ];
     if name.starts_with("CARGO") {
-        return CARGO_KEPT.contains(&name) || name.starts_with("CARGO_HTTP_") || name.starts_with("CARGO_NET_");
+        return CARGO_KEPT.contains(&name)
+            || name.starts_with("CARGO_HTTP_")
+            || name.starts_with("CARGO_NET_");
     }
     if name.starts_with("RUST") {
         return RUST_KEPT.contains(&name) || name.starts_with("RUSTUP_");
@@ -114,12 +141,14 @@ fn is_kept(name: &str) -> bool {
 }
 
 fn check(program: &Path) {
-    let size = std::fs::metadata(program).unwrap_or_else(|error| panic!("{}: {error}", program.display())).len();
+    let size =
+        std::fs::metadata(program).unwrap_or_else(|error| panic!("{}: {error}", program.display())).len();
     assert!(size <= LARGEST, "the native installer has {size} bytes; it should stay below {LARGEST}");
 }
 
 fn is_on_path(program: &str) -> bool {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join(program).is_file())
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .any(|directory| directory.join(program).is_file())
 }
 
 fn variable(name: &str) -> String {

@@ -156,7 +156,8 @@ pub fn pyc_header(magic: [u8; 4], source_time: u32, source_size: u64) -> [u8; PY
 
 /// Where the bytecode of a module goes: `pkg/module.py` to `pkg/__pycache__/module.cpython-312.pyc` (PEP 3147).
 pub fn pyc_path(source: &str, cache_tag: &str) -> String {
-    let (directory, name) = source.rsplit_once('/').map_or(("", source), |(directory, name)| (directory, name));
+    let (directory, name) =
+        source.rsplit_once('/').map_or(("", source), |(directory, name)| (directory, name));
     let stem = name.strip_suffix(".py").unwrap_or(name);
     let slash = if directory.is_empty() { "" } else { "/" };
     format!("{directory}{slash}__pycache__/{stem}.{cache_tag}.pyc")

@@ -24,21 +24,7 @@ use wheelbarrow_wheel::tags::{CompatibleTags, Platform, required_platform};
 use collisions::Claims;
 
 /// A wheel that goes into the artifact.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PackedWheel {
-    /// Where its bytes are on this machine.
-    pub file: PathBuf,
-    pub filename: String,
-    pub sha256: Sha256,
-    /// Bytes.
-    pub size: u64,
-    /// Normalised (PEP 503).
-    pub name: String,
-    pub version: String,
-    /// PEP 610.
-    pub direct_url: Option<serde_json::Value>,
-    pub built: bool,
-}
+pub use crate::gather::GatheredWheel as PackedWheel;
 
 /// What the artifact is for, and which wheels that takes.
 #[derive(Clone, Debug)]
@@ -146,8 +132,8 @@ fn map_wheels(targets: &[PackedTarget]) -> Result<BTreeMap<&str, Mapped<'_>>, Ch
             }
             continue;
         }
-        let read_error = |source| CheckError::Read { path: wheel.file.clone(), source };
-        let file = fs::File::open(&wheel.file).map_err(read_error)?;
+        let read_error = |source| CheckError::Read { path: wheel.path.clone(), source };
+        let file = fs::File::open(&wheel.path).map_err(read_error)?;
         // SAFETY: the map is read-only, and files of the cache are replaced by renaming, never written to in place.
         let map = unsafe { Mmap::map(file.file()) }.map_err(read_error)?;
         mapped.insert(&wheel.filename, Mapped { wheel, map });

@@ -3,6 +3,7 @@
 //! Nothing here prints; what takes long is told through [`wheelbarrow_artifact::progress::Progress`].
 
 pub mod bootstrap;
+mod build;
 pub mod cache;
 pub mod check;
 pub mod credentials;
@@ -18,4 +19,5 @@ pub mod select;
 pub mod source;
 pub mod uv;
 
+pub use build::{BuildError, BuildOptions, Prepared, build, prepare};
 pub use error::{Error, Result};

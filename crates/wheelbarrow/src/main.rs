@@ -1,4 +1,54 @@
+//! `wheelbarrow`: parse, settings, printing, progress. The work is done by the crates below.
+
+mod commands;
+mod environment;
+mod failure;
+mod printer;
+mod progress;
 mod settings;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, ColorChoice, Parser};
+
+use crate::printer::Printer;
+
 /// Native installers by machine, as the build script made them.
 pub(crate) const INSTALLERS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/installers.rs"));
-fn main() { let _ = INSTALLERS[0].1.len(); }
+
+/// Packs a Python site and its dependencies into one executable zip, and turns it into a running release.
+#[derive(Parser)]
+#[command(name = "wheelbarrow", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
+    match commands::run(cli.command, &printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.failure(&error);
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}

@@ -49,7 +49,7 @@ fn make(
     let (_, size) = zip.finish().unwrap();
     PackedWheel {
         sha256: Sha256::of(&fs_err::read(&path).unwrap()),
-        file: path,
+        path,
         filename: filename.to_owned(),
         size,
         name: parsed.name.clone(),

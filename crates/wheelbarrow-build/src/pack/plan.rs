@@ -147,7 +147,7 @@ fn wheel_member(directory: &str, wheel: &PackedWheel) -> PlannedMember {
     PlannedMember {
         path: format!("{directory}/{}", wheel.filename),
         kind: MemberKind::File,
-        source: Source::Wheel { path: wheel.file.clone(), size: wheel.size, sha256: wheel.sha256 },
+        source: Source::Wheel { path: wheel.path.clone(), size: wheel.size, sha256: wheel.sha256 },
         is_code: false,
     }
 }

@@ -4,6 +4,7 @@
 //! for the commands to do. A key that nobody knows is an error, since it is a setting that would not be heeded.
 
 mod keys;
+pub(crate) mod suggest;
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +58,9 @@ pub(crate) enum SettingsError {
 impl SettingsError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { suggestion: Some(suggestion), .. } => Some(format!("did you mean `{suggestion}`?")),
+            Self::Unknown { suggestion: Some(suggestion), .. } => {
+                Some(format!("did you mean `{suggestion}`?"))
+            }
             Self::Unknown { .. } => Some(format!("the settings are: {}", keys::TOP.join(", "))),
             Self::Both { .. } => Some("keep one of them".to_owned()),
             _ => None,
@@ -122,10 +125,7 @@ impl Settings {
     }
 }
 
-fn parse_pyproject(
-    path: &Path,
-    text: &str,
-) -> Result<(ProjectTable, Option<Settings>), SettingsError> {
+fn parse_pyproject(path: &Path, text: &str) -> Result<(ProjectTable, Option<Settings>), SettingsError> {
     keys::check(path, text, &["tool", "wheelbarrow"])?;
     let parsed: Pyproject = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
     Ok((parsed.project.unwrap_or_default(), parsed.tool.and_then(|tool| tool.wheelbarrow)))

@@ -1,0 +1,238 @@
+//! The whole build: lock, gather, walk the project, check, pack.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::manifest::EnvironmentRules;
+use wheelbarrow_artifact::progress::Progress;
+
+use crate::cache::Cache;
+use crate::check::{CheckError, PackedTarget, PackedWheel, check};
+use crate::fetch::FetchOptions;
+use crate::gather::{GatherRequest, Gathered, gather};
+use crate::inputs::Inputs;
+use crate::lock::{self, LockRequest};
+use crate::pack::{self, Contents, Installer, PackError, Packed, Plan};
+use crate::project::{self, ProjectError, ProjectFile, Rules, Walk};
+use crate::python::{self, BuildTarget};
+use crate::uv::IndexOptions;
+
+/// Everything that a build depends on but the environment's say on indexes, caches and the network.
+#[derive(Clone, Debug)]
+pub struct BuildOptions {
+    pub project: PathBuf,
+    /// Normalised (PEP 503).
+    pub name: String,
+    pub version: Option<String>,
+    /// The artifact; the lock goes beside it.
+    pub output: PathBuf,
+    /// Requirements files or a lock; looked for in the project where there are none.
+    pub inputs: Vec<PathBuf>,
+    /// Versions or paths; the `python3` on PATH where there are none.
+    pub pythons: Vec<String>,
+    pub static_directories: Vec<PathBuf>,
+    /// Patterns as in `.gitignore`.
+    pub exclude: Vec<String>,
+    /// What goes on `sys.path`, below the project, where it is not to be found by looking.
+    pub import_path: Option<String>,
+    pub environment: EnvironmentRules,
+    pub shebang: String,
+    /// `SOURCE_DATE_EPOCH`.
+    pub source_date_epoch: Option<String>,
+    pub installers: Vec<Installer>,
+    pub index: IndexOptions,
+    /// Where it is not the usual one.
+    pub cache_dir: Option<PathBuf>,
+    /// Lock anew, to the newest versions.
+    pub upgrade: bool,
+}
+
+/// A build that only has to be written.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub plan: Plan,
+    /// Whence the wheels are.
+    pub lock: PathBuf,
+    /// Whether the lock was made just now.
+    pub resolved: bool,
+}
+
+/// Whatever can go wrong in a build.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Wheels(#[from] crate::Error),
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
+    Pack(#[from] PackError),
+}
+
+impl BuildError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Wheels(error) => error.hint(),
+            Self::Project(error) => error.hint(),
+            Self::Check(error) => error.hint(),
+            Self::Pack(error) => error.hint(),
+        }
+    }
+
+    /// As docs/exit-codes.md says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Wheels(error) => error.exit_code(),
+            Self::Project(_) => 8,
+            Self::Check(error) => error.exit_code(),
+            Self::Pack(error) => error.exit_code(),
+        }
+    }
+}
+
+/// Does all but writing the artifact. The lock and the cache are written.
+pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepared, BuildError> {
+    let time = pack::source_date(options.source_date_epoch.as_deref())?;
+    // Looked at before anything slow, since this is where most people's mistakes are.
+    read_project(options)?;
+    let targets = find_targets(&options.pythons)?;
+    let lock = lock::resolve(&lock_request(options, &targets)?, progress)?;
+    let request = GatherRequest {
+        project: options.project.clone(),
+        targets,
+        index: options.index.clone(),
+        cache_dir: options.cache_dir.clone(),
+        fetch: FetchOptions::default(),
+    };
+    let gathered = gather(&lock, &request, progress)?;
+    // And again, since the lock may be among the files.
+    let code = read_project(options)?;
+    code.notes.iter().for_each(|note| progress.note(note));
+
+    let contents = Contents {
+        name: options.name.clone(),
+        version: options.version.clone(),
+        directory: code.directory,
+        import_path: code.import_path,
+        code: code.files,
+        static_directories: code.static_directories,
+        targets: packed_targets(gathered, progress),
+        environment: options.environment.clone(),
+        shebang: options.shebang.clone(),
+        installers: options.installers.clone(),
+        time,
+    };
+    let cache = Cache::open(options.cache_dir.as_deref())?;
+    let pth = format!("{}.pth", contents.directory);
+    let checked = check(&contents.targets, &pth, Some(cache.root()), progress)?;
+    let plan = pack::plan(&contents, &checked)?;
+    Ok(Prepared { plan, lock: lock.path, resolved: lock.resolved })
+}
+
+/// Builds the artifact.
+pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<(Prepared, Packed), BuildError> {
+    let prepared = prepare(options, progress)?;
+    let packed = pack::write(&prepared.plan, &options.output, progress)?;
+    Ok((prepared, packed))
+}
+
+fn lock_request(options: &BuildOptions, targets: &[BuildTarget]) -> Result<LockRequest, BuildError> {
+    let inputs = match options.inputs.as_slice() {
+        [] => Inputs::discover(&options.project, &options.name)?,
+        named => Inputs::named(named)?,
+    };
+    Ok(LockRequest {
+        project: options.project.clone(),
+        inputs,
+        name: options.name.clone(),
+        targets: targets.to_vec(),
+        index: options.index.clone(),
+        extras: Vec::new(),
+        groups: Vec::new(),
+        upgrade: options.upgrade,
+        lock_out: options.output.with_file_name(format!("pylock.{}.toml", options.name)),
+    })
+}
+
+/// Each interpreter once, in the order asked for.
+fn find_targets(pythons: &[String]) -> Result<Vec<BuildTarget>, BuildError> {
+    if pythons.is_empty() {
+        return Ok(vec![python::find_default()?]);
+    }
+    let mut targets: Vec<BuildTarget> = Vec::new();
+    for python in pythons {
+        let target = python::find(python)?;
+        if !targets.iter().any(|other| (&other.python, &other.abi) == (&target.python, &target.abi)) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+/// The site's own files.
+struct Code {
+    directory: String,
+    import_path: String,
+    files: Vec<ProjectFile>,
+    static_directories: Vec<Vec<ProjectFile>>,
+    notes: Vec<String>,
+}
+
+fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
+    let walk = |root: &Path, rules| {
+        let artifact = Some(options.output.clone());
+        project::walk(&Walk { root: root.to_path_buf(), rules, artifact, name: options.name.clone() })
+    };
+    let (files, mut notes) = walk(&options.project, Rules::Project { exclude: options.exclude.clone() })?;
+    if files.is_empty() {
+        return Err(ProjectError::Empty { root: options.project.clone() }.into());
+    }
+    let mut static_directories = Vec::new();
+    for directory in &options.static_directories {
+        let (files, more) = walk(directory, Rules::Static)?;
+        static_directories.push(files);
+        notes.extend(more);
+    }
+    let root_error = |source| ProjectError::Root { path: options.project.clone(), source };
+    let root = fs_err::canonicalize(&options.project).map_err(root_error)?;
+    Ok(Code {
+        directory: project::directory_name(&root),
+        import_path: project::find_import_path(&options.project, &files, options.import_path.as_deref())?,
+        files,
+        static_directories,
+        notes,
+    })
+}
+
+/// A pure wheel that was built with one Python serves the others too, as its tags say; built again with another, it may
+/// have other bytes under the same name. The first is taken for all.
+fn packed_targets(gathered: Gathered, progress: &dyn Progress) -> Vec<PackedTarget> {
+    let mut built: BTreeMap<String, PackedWheel> = BTreeMap::new();
+    let mut targets = Vec::new();
+    for target in gathered.targets {
+        let mut wheels = Vec::new();
+        for wheel in target.wheels {
+            let wheel = if wheel.built && wheel.filename.ends_with("-none-any.whl") {
+                let first = built.entry(wheel.filename.clone()).or_insert_with(|| wheel.clone());
+                if first.sha256 != wheel.sha256 {
+                    progress
+                        .note(&format!("{} was built for one Python and is used for all", wheel.filename));
+                }
+                first.clone()
+            } else {
+                wheel
+            };
+            wheels.push(wheel);
+        }
+        let BuildTarget { python, abi, .. } = &target.target;
+        targets.push(PackedTarget {
+            python: python.clone(),
+            abi: abi.clone(),
+            platform: target.target.platform(),
+            wheels,
+            pip: target.pip,
+        });
+    }
+    targets
+}

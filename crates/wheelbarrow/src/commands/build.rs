@@ -1,0 +1,237 @@
+//! `wheelbarrow build`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
+use wheelbarrow_build::project::directory_name;
+use wheelbarrow_build::uv::IndexOptions;
+use wheelbarrow_build::{BuildOptions, Prepared};
+use wheelbarrow_wheel::name;
+
+use crate::failure::Refusal;
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::settings::Settings;
+use crate::text;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The project's directory
+    #[arg(default_value = ".")]
+    project: PathBuf,
+    /// A requirements file, as -r names it
+    #[arg(value_name = "REQUIREMENTS", requires = "basename", conflicts_with_all = ["requirements", "lock"])]
+    requirements_file: Option<PathBuf>,
+    /// The artifact's path without its .zip
+    #[arg(value_name = "BASENAME", conflicts_with = "output")]
+    basename: Option<PathBuf>,
+    /// A requirements file; may be repeated
+    #[arg(short, long = "requirements", value_name = "FILE")]
+    requirements: Vec<PathBuf>,
+    /// A pylock.toml or uv.lock, used as it stands
+    #[arg(long, value_name = "FILE", conflicts_with = "requirements")]
+    lock: Option<PathBuf>,
+    /// The artifact to write [default: NAME-VERSION.zip]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// A Python to pack for, as 3.12 or as the path of one; may be repeated [default: python3]
+    #[arg(long, visible_alias = "extra-python", value_name = "X.Y|PATH")]
+    python: Vec<String>,
+    /// Another directory of static files, for static.in/; may be repeated
+    #[arg(long = "static", visible_alias = "extra-static", value_name = "DIR")]
+    static_directories: Vec<PathBuf>,
+    /// Leave out what matches, as in .gitignore; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// The directory of the project that goes on sys.path
+    #[arg(long, value_name = "DIR")]
+    import_path: Option<String>,
+    /// The site's name
+    #[arg(long)]
+    name: Option<String>,
+    /// The site's version
+    #[arg(long = "version", value_name = "V")]
+    site_version: Option<String>,
+    /// The artifact's first line
+    #[arg(long, value_name = "LINE")]
+    shebang: Option<String>,
+    /// Lock anew, to the newest versions
+    #[arg(long)]
+    upgrade: bool,
+    /// Say what would be written, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    index: IndexArguments,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Indexes and the cache")]
+struct IndexArguments {
+    /// Use the cache and local files, and no network
+    #[arg(long)]
+    offline: bool,
+    /// The index of packages, instead of PyPI
+    #[arg(long, value_name = "URL")]
+    index_url: Option<String>,
+    /// Another index; may be repeated
+    #[arg(long, value_name = "URL")]
+    extra_index_url: Vec<String>,
+    /// A directory or page with wheels; may be repeated
+    #[arg(long, value_name = "DIR|URL")]
+    find_links: Vec<String>,
+    /// Where to keep what was fetched and built
+    #[arg(long, value_name = "DIR", env = "WHEELBARROW_CACHE_DIR", hide_env_values = true)]
+    cache_dir: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let (dry_run, json) = (arguments.dry_run, arguments.json);
+    let project = arguments.project.clone();
+    let settings = Settings::load(&project)?;
+    let options = options(arguments, settings)?;
+    let progress = Bar::new(printer);
+    if dry_run {
+        let prepared = wheelbarrow_build::prepare(&options, &progress)?;
+        return report_plan(&options, &prepared, json, printer);
+    }
+    let (prepared, packed) = wheelbarrow_build::build(&options, &progress)?;
+    report(&prepared, &packed, json, printer)
+}
+
+/// Flags win over settings; lists of flags replace lists of settings.
+fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOptions> {
+    let name = site_name(&arguments, &settings)?;
+    let version = arguments.site_version.or(settings.version);
+    let basename = arguments.basename.map(|path| with_zip(&path));
+    let output = arguments.output.or(basename).or(settings.output).unwrap_or_else(|| {
+        let version = version.as_ref().map(|version| format!("-{version}")).unwrap_or_default();
+        PathBuf::from(format!("{name}{version}.zip"))
+    });
+    let named: Vec<PathBuf> =
+        arguments.requirements.into_iter().chain(arguments.requirements_file).chain(arguments.lock).collect();
+    let set = settings.lock.map_or(settings.requirements, |lock| vec![lock]);
+    let index = arguments.index;
+    Ok(BuildOptions {
+        project: arguments.project,
+        name,
+        version,
+        output: std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?,
+        inputs: either(named, set),
+        pythons: either(arguments.python, settings.python),
+        static_directories: either(arguments.static_directories, settings.static_directories),
+        exclude: settings.exclude.into_iter().chain(arguments.exclude).collect(),
+        import_path: arguments.import_path.or(settings.import_path),
+        environment: settings.environment,
+        shebang: arguments.shebang.or(settings.shebang).unwrap_or_else(|| SHEBANG.to_owned()),
+        source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
+        installers: crate::INSTALLERS
+            .iter()
+            .map(|(machine, program)| Installer { machine: (*machine).to_owned(), program: program.to_vec() })
+            .collect(),
+        index: IndexOptions {
+            index_url: index.index_url.or(settings.index_url),
+            extra_index_urls: either(index.extra_index_url, settings.extra_index_url),
+            find_links: either(index.find_links, settings.find_links),
+            offline: index.offline,
+        },
+        cache_dir: index.cache_dir,
+        upgrade: arguments.upgrade,
+    })
+}
+
+fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { settings } else { flags }
+}
+
+/// Normalised. From the flag, the settings, the ancestor's BASENAME, or the directory's name.
+fn site_name(arguments: &Arguments, settings: &Settings) -> anyhow::Result<String> {
+    let basename = arguments.basename.as_ref().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    let given = arguments.name.clone().or_else(|| settings.name.clone()).or(basename);
+    let name = match given {
+        Some(name) => name,
+        None => directory_name(&arguments.project.canonicalize().unwrap_or_default())
+            .trim_matches(|character: char| !character.is_ascii_alphanumeric())
+            .to_owned(),
+    };
+    if !name::is_valid(&name) {
+        let message = format!("{name:?} cannot be the name of a site");
+        return Err(
+            Refusal::project(message, "`--name NAME` gives another: letters, digits, -, _ and .").into()
+        );
+    }
+    Ok(name::normalise(&name))
+}
+
+fn with_zip(basename: &Path) -> PathBuf {
+    let mut path = basename.as_os_str().to_owned();
+    path.push(".zip");
+    PathBuf::from(path)
+}
+
+fn report(prepared: &Prepared, packed: &Packed, json: bool, printer: &Printer) -> anyhow::Result<()> {
+    let manifest = &prepared.plan.manifest;
+    if json {
+        return printer.json(&json!({
+            "path": packed.path,
+            "size": packed.size,
+            "sha256": packed.sha256,
+            "name": manifest.name,
+            "version": manifest.version,
+            "lock": prepared.lock,
+            "targets": manifest.targets,
+        }));
+    }
+    if prepared.resolved {
+        printer.note(&format!("locked in {}", prepared.lock.display()));
+    }
+    printer.detail(&format!("SHA-256 {}", packed.sha256));
+    printer.done(&format!(
+        "built {} ({}; {})",
+        packed.path.display(),
+        text::bytes(packed.size),
+        purpose(&prepared.plan)
+    ));
+    Ok(())
+}
+
+fn report_plan(
+    options: &BuildOptions,
+    prepared: &Prepared,
+    json: bool,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let plan = &prepared.plan;
+    if json {
+        let members: Vec<_> = plan
+            .members
+            .iter()
+            .map(|member| json!({ "path": member.path, "kind": member.kind, "size": member.source.size() }))
+            .collect();
+        let lock = &prepared.lock;
+        return printer.json(&json!({
+            "path": options.output, "lock": lock, "targets": plan.manifest.targets, "members": members,
+        }));
+    }
+    for member in &plan.members {
+        let size = text::bytes(member.source.size());
+        let built = if matches!(member.source, Source::Wheel { .. }) { " (as it is)" } else { "" };
+        printer.result(&format!("{size:>10}  {}{built}", member.path));
+    }
+    printer.done(&format!("would write {} ({})", options.output.display(), purpose(plan)));
+    Ok(())
+}
+
+/// `12 wheels; Python 3.11, 3.12`
+fn purpose(plan: &Plan) -> String {
+    let targets = &plan.manifest.targets;
+    let pythons: Vec<_> = targets.iter().map(|target| target.python.as_str()).collect();
+    let wheels = plan.manifest.wheels.iter().filter(|wheel| wheel.path.starts_with("wheels/")).count();
+    format!("{}; Python {}", text::count(wheels, "wheel"), pythons.join(", "))
+}

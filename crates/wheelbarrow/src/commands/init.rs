@@ -1,0 +1,45 @@
+//! `wheelbarrow init [PROJECT]`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fs_err as fs;
+
+use crate::failure::Refusal;
+use crate::printer::Printer;
+use crate::settings::{OWN_FILE, PYPROJECT, Settings, suggest};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The project's directory
+    #[arg(default_value = ".")]
+    project: PathBuf,
+    /// Print what would be written, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let project = &arguments.project;
+    // What is there must at least be readable, and pyproject.toml must have no such table yet.
+    Settings::load(project)?;
+    let (own, pyproject) = (project.join(OWN_FILE), project.join(PYPROJECT));
+    if own.exists() || (pyproject.exists() && suggest::has_table(&fs::read_to_string(&pyproject)?)) {
+        let message = format!("{} has settings already", project.display());
+        return Err(Refusal::project(message, "edit them; docs/settings.md says what there is").into());
+    }
+    let (path, text) = if pyproject.exists() {
+        let before = fs::read_to_string(&pyproject)?;
+        let gap = if before.ends_with('\n') { "\n" } else { "\n\n" };
+        (pyproject, format!("{before}{gap}{}", suggest::text(project, "tool.wheelbarrow")?))
+    } else {
+        (own, suggest::text(project, "")?)
+    };
+    if arguments.dry_run {
+        printer.result(text.trim_end());
+        return Ok(());
+    }
+    wheelbarrow_fs::write_atomic(&path, text.as_bytes(), 0o666)?;
+    printer.done(&format!("wrote {}", path.display()));
+    Ok(())
+}

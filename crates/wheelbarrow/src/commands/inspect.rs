@@ -1,0 +1,125 @@
+//! `wheelbarrow inspect ARTIFACT`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::manifest::{EnvironmentRules, Manifest, Precedence};
+
+use crate::printer::Printer;
+use crate::text::{Align, bytes, count, table};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// What `wheelbarrow build` wrote
+    artifact: PathBuf,
+    /// Print the manifest, and the file's path and size, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let artifact = Artifact::open(&arguments.artifact)?;
+    if arguments.json {
+        let path = arguments.artifact.display().to_string();
+        return printer
+            .json(&json!({ "path": path, "size": artifact.size(), "manifest": artifact.manifest() }));
+    }
+    printer.result(&overview(&artifact));
+    printer.result("");
+    printer.result(&wheels(artifact.manifest()));
+    Ok(())
+}
+
+/// The artifact, what it is for and what is in it, by groups.
+fn overview(artifact: &Artifact) -> String {
+    let manifest = artifact.manifest();
+    let version = manifest.version.as_deref().unwrap_or("without a version");
+    let mut rows = vec![
+        row("site", format!("{} {version}", manifest.name)),
+        row("file", format!("{}, {}", artifact.path().display(), bytes(artifact.size()))),
+        row("built by", manifest.built_by.clone()),
+    ];
+    for target in &manifest.targets {
+        let system = if target.platform == "any" { "any system" } else { &target.platform };
+        let needs = bytes(target.unpacked.bytes);
+        let wheels = count(target.wheels.len(), "wheel");
+        let text =
+            format!("Python {} ({}) on {system}: {wheels}, {needs} installed", target.python, target.abi);
+        rows.push(row("for", text));
+    }
+    let code = &manifest.project.directory;
+    let below = format!("{code}/");
+    rows.push(row(
+        "code",
+        format!("{code}: {}; {} is on sys.path", group(artifact, &below), manifest.project.import_path),
+    ));
+    for number in 0.. {
+        let below = format!("static.in/{number}/");
+        if !manifest.members.iter().any(|member| member.path.starts_with(&below)) {
+            break;
+        }
+        rows.push(row("static", format!("static.in/{number}: {}", group(artifact, &below))));
+    }
+    for member in manifest.members.iter().filter(|member| member.path.starts_with(".wheelbarrow/native/")) {
+        let machine = member.path.rsplit('/').next().unwrap_or_default();
+        rows.push(row("installer", format!("{machine}, {}", bytes(member.size))));
+    }
+    rows.push(row("environment", environment(&manifest.environment)));
+    table(&[Align::Left, Align::Left], &rows)
+}
+
+fn row(what: &str, text: String) -> Vec<String> {
+    vec![what.to_owned(), text]
+}
+
+/// Files below a directory: how many, and their size unpacked.
+fn group(artifact: &Artifact, below: &str) -> String {
+    let members: Vec<_> =
+        artifact.manifest().members.iter().filter(|member| member.path.starts_with(below)).collect();
+    let size = members.iter().map(|member| member.size).sum();
+    format!("{}, {}", count(members.len(), "file"), bytes(size))
+}
+
+fn environment(rules: &EnvironmentRules) -> String {
+    let wins = match rules.precedence {
+        Precedence::File => "environment.json wins over the process",
+        Precedence::Process => "the process wins over environment.json",
+    };
+    let private = if rules.private { ", which others may not read" } else { "" };
+    match rules.required.as_slice() {
+        [] => format!("{wins}{private}"),
+        required => format!("{wins}{private}; required: {}", required.join(", ")),
+    }
+}
+
+/// The largest first.
+fn wheels(manifest: &Manifest) -> String {
+    let members = manifest.members_by_path();
+    let size = |path: &str| members.get(path).map_or(0, |member| member.size);
+    let mut wheels: Vec<_> = manifest.wheels.iter().collect();
+    wheels.sort_by_key(|wheel| (std::cmp::Reverse(size(&wheel.path)), &wheel.path));
+    let several = manifest.targets.len() > 1;
+    let mut rows = vec![["SIZE", "NAME", "VERSION", "PYTHON", ""].map(str::to_owned).to_vec()];
+    for wheel in wheels {
+        let pythons = manifest
+            .targets
+            .iter()
+            .filter(|target| target.wheels.contains(&wheel.path) || target.pip == wheel.path);
+        let pythons: Vec<_> = pythons.map(|target| target.python.as_str()).collect();
+        let all = pythons.len() == manifest.targets.len();
+        let notes = [
+            wheel.built.then_some("built from source"),
+            wheel.path.starts_with("bootstrap_wheels/").then_some("for the virtualenv"),
+        ];
+        rows.push(vec![
+            bytes(size(&wheel.path)),
+            wheel.name.clone(),
+            wheel.version.clone(),
+            if all && several { "all".to_owned() } else { pythons.join(", ") },
+            notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    table(&[Align::Right, Align::Left, Align::Left, Align::Left, Align::Left], &rows)
+}

@@ -1,0 +1,78 @@
+//! The one place that prints: results on stdout, everything else on stderr.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "this is where it is done")]
+
+use std::io::{IsTerminal, Write};
+
+use anstream::ColorChoice as StreamChoice;
+use clap::ColorChoice;
+use owo_colors::OwoColorize;
+
+use crate::failure;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printer {
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Printer {
+    /// `color` counts for the whole process; `auto` heeds `NO_COLOR`, `CLICOLOR_FORCE` and pipes.
+    pub(crate) fn new(quiet: bool, verbose: bool, color: ColorChoice) -> Self {
+        match color {
+            ColorChoice::Auto => StreamChoice::Auto,
+            ColorChoice::Always => StreamChoice::Always,
+            ColorChoice::Never => StreamChoice::Never,
+        }
+        .write_global();
+        Self { quiet, verbose }
+    }
+
+    /// What the command was asked for.
+    pub(crate) fn result(&self, text: &str) {
+        // A reader that has gone away (`| head`) is no failure of ours.
+        let _ = writeln!(anstream::stdout(), "{text}");
+    }
+
+    /// What the command was asked for with `--json`.
+    pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        self.result(&serde_json::to_string_pretty(value)?);
+        Ok(())
+    }
+
+    /// That something was done, for people; not with `--quiet`.
+    pub(crate) fn done(&self, text: &str) {
+        if !self.quiet {
+            self.result(text);
+        }
+    }
+
+    /// What a person should know beside the result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            anstream::eprintln!("{} {text}", "note:".cyan());
+        }
+    }
+
+    /// Only with `--verbose`.
+    pub(crate) fn detail(&self, text: &str) {
+        if self.verbose {
+            anstream::eprintln!("{text}");
+        }
+    }
+
+    /// Why it failed, the causes behind that, and what to do.
+    pub(crate) fn failure(&self, error: &anyhow::Error) {
+        anstream::eprintln!("{} {error}", "error:".red().bold());
+        for cause in failure::causes(error) {
+            anstream::eprintln!("  Caused by: {cause}");
+        }
+        if let Some(hint) = failure::hint(error) {
+            anstream::eprintln!("{} {hint}", "hint:".green().bold());
+        }
+    }
+
+    /// Whether progress is worth drawing: on a terminal, and wanted.
+    pub(crate) fn draws_progress(&self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal()
+    }
+}

@@ -1,0 +1,85 @@
+//! Progress on a terminal, for what takes over a second; notes anywhere.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use crate::printer::Printer;
+
+/// Shorter tasks are not worth a look.
+const QUIET: Duration = Duration::from_secs(1);
+
+pub(crate) struct Bar {
+    printer: Printer,
+    task: Mutex<Option<Task>>,
+    done: AtomicU64,
+}
+
+struct Task {
+    what: String,
+    total: u64,
+    unit: Unit,
+    begun: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    pub(crate) fn new(printer: &Printer) -> Self {
+        Self { printer: *printer, task: Mutex::new(None), done: AtomicU64::new(0) }
+    }
+}
+
+impl Task {
+    fn bar(&mut self) -> &ProgressBar {
+        self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(self.total), ProgressDrawTarget::stderr());
+            let template = match self.unit {
+                Unit::Bytes => "{msg:>16} {wide_bar} {decimal_bytes}/{decimal_total_bytes}",
+                Unit::Items => "{msg:>16} {wide_bar} {pos}/{len}",
+            };
+            bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar.set_message(self.what.clone());
+            bar
+        })
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, what: &str, total: u64, unit: Unit) {
+        self.end();
+        self.done.store(0, Ordering::Relaxed);
+        if !self.printer.draws_progress() {
+            return;
+        }
+        if let Ok(mut task) = self.task.lock() {
+            *task = Some(Task { what: what.to_owned(), total, unit, begun: Instant::now(), bar: None });
+        }
+    }
+
+    fn advance(&self, amount: u64) {
+        let done = self.done.fetch_add(amount, Ordering::Relaxed) + amount;
+        // Who cannot have the lock leaves the drawing to who has it.
+        let Ok(mut task) = self.task.try_lock() else { return };
+        if let Some(task) = task.as_mut().filter(|task| task.begun.elapsed() >= QUIET) {
+            task.bar().set_position(done);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.task.lock().ok().and_then(|mut task| task.take()?.bar) {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn note(&self, message: &str) {
+        match self.task.lock().ok().as_deref() {
+            Some(Some(Task { bar: Some(bar), .. })) => bar.suspend(|| self.printer.note(message)),
+            _ => self.printer.note(message),
+        }
+    }
+}
