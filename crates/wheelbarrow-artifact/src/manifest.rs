@@ -184,6 +184,12 @@ impl Sha256 {
         Some(Self(bytes.try_into().ok()?))
     }
 
+    /// From the unpadded URL-safe base64 of RECORD files, without the `sha256=`.
+    pub fn from_record(digest: &str) -> Option<Self> {
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(digest.as_bytes()).ok()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
+
     /// As RECORD files write it: `sha256=` and unpadded URL-safe base64.
     pub fn to_record(self) -> String {
         format!("sha256={}", data_encoding::BASE64URL_NOPAD.encode(&self.0))

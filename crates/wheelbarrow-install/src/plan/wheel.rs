@@ -1,0 +1,193 @@
+//! What a wheel becomes: `docs/format.md`, "What an install leaves", 1 to 5.
+
+use std::collections::HashMap;
+
+use sha2::Digest;
+use wheelbarrow_artifact::VerifiedArtifact;
+use wheelbarrow_artifact::manifest::{self, Sha256, Target};
+use wheelbarrow_artifact::wheel::{OpenWheel, WheelError, WheelFile};
+use wheelbarrow_artifact::zip::{BUFFERED_LIMIT, Entry, Inflater};
+use wheelbarrow_wheel::entry_points::EntryPoint;
+use wheelbarrow_wheel::layout::Destination;
+use wheelbarrow_wheel::record::{self, RecordRow};
+use wheelbarrow_wheel::script;
+
+use super::bytecode::modules;
+use super::{Contents, PlannedFile, Planner};
+use crate::{InstallError, Pip};
+
+/// A wheel of the target.
+pub(crate) struct TargetWheel<'a> {
+    manifest: &'a manifest::Wheel,
+    wheel: OpenWheel<'a>,
+    is_pip: bool,
+}
+
+/// Reads the directories of the wheels that will be installed.
+pub(crate) fn open_wheels<'a>(
+    artifact: &'a VerifiedArtifact,
+    target: &'a Target,
+    pip: Pip,
+) -> Result<Vec<TargetWheel<'a>>, InstallError> {
+    let by_path = artifact.manifest().wheels_by_path();
+    let entries: HashMap<&str, &Entry> =
+        artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
+    let pip = (pip == Pip::With).then_some(&target.pip);
+    let mut wheels = Vec::with_capacity(target.wheels.len() + 1);
+    for path in target.wheels.iter().chain(pip) {
+        let filename = path.rsplit('/').next().unwrap_or(path);
+        // The reader of the manifest has seen that both are there.
+        let wheel = OpenWheel::open(filename, artifact.archive().raw(entries[path.as_str()]))?;
+        wheels.push(TargetWheel { manifest: by_path[path.as_str()], wheel, is_pip: *path == target.pip });
+    }
+    Ok(wheels)
+}
+
+/// Where a file of a wheel goes, and whether it needs [`Plan::time`].
+struct PlacedFile {
+    path: String,
+    timed: bool,
+}
+
+impl<'a> Planner<'_, 'a> {
+    /// 1 to 5.
+    pub(super) fn wheel(&mut self, target_wheel: &'a TargetWheel<'a>) -> Result<(), InstallError> {
+        let wheel = &target_wheel.wheel;
+        let name = wheel.filename().to_string();
+        let recorded: HashMap<String, RecordRow> =
+            wheel.record()?.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let pack = self.packs.of(&name)?;
+        let compiled = modules(&pack);
+        let mut sources = HashMap::with_capacity(compiled.len());
+        let mut rows = Vec::with_capacity(wheel.files().len() + compiled.len() + 4);
+        for file in wheel.files() {
+            let path = self.path_of(&file.destination, wheel);
+            let entry = wheel.entry(file);
+            let timed = compiled.contains(entry.name.as_str());
+            if timed {
+                sources.insert(entry.name.as_str(), (path.clone(), entry.size));
+            }
+            let row = self.wheel_file(&name, wheel, file, PlacedFile { path, timed }, &recorded)?;
+            rows.push(row);
+        }
+        for path in self.bytecode(pack.as_ref(), &sources)? {
+            rows.push(RecordRow { path: self.relative_to_site_packages(&path), hash: None, size: None });
+        }
+        let generated = self.scripts(target_wheel).into_iter().chain(self.metadata(target_wheel)?);
+        for (path, contents, executable) in generated.collect::<Vec<_>>() {
+            rows.push(self.row(&path, Sha256::of(&contents), contents.len() as u64));
+            self.bytes(&name, path, contents, executable)?;
+        }
+        let record_path = format!("venv/{}/{}/RECORD", self.interpreter.site_packages, wheel.dist_info());
+        rows.push(RecordRow { path: self.relative_to_site_packages(&record_path), hash: None, size: None });
+        self.bytes(&name, record_path, record::write(rows).into_bytes(), false)
+    }
+
+    fn wheel_file(
+        &mut self,
+        name: &str,
+        wheel: &'a OpenWheel<'a>,
+        file: &WheelFile,
+        PlacedFile { path, timed }: PlacedFile,
+        recorded: &HashMap<String, RecordRow>,
+    ) -> Result<RecordRow, InstallError> {
+        let entry = wheel.entry(file);
+        let unpack = |source| WheelError::Zip { wheel: name.to_owned(), source };
+        if matches!(file.destination, Destination::Scripts(_)) && entry.size <= BUFFERED_LIMIT {
+            let contents = wheel.archive().read(entry, BUFFERED_LIMIT).map_err(unpack)?;
+            if let Some(rewritten) = script::rewrite_shebang(&contents, &self.python) {
+                let row = self.row(&path, Sha256::of(&rewritten), rewritten.len() as u64);
+                self.bytes(name, path, rewritten, true)?;
+                return Ok(row);
+            }
+        }
+        // The builder has compared RECORD with the contents, and the contents with the manifest's hash of the wheel.
+        let known = recorded.get(&entry.name).and_then(|row| row.hash.as_ref());
+        let known = known.filter(|(algorithm, _)| algorithm == "sha256");
+        let known = known.and_then(|(_, digest)| Sha256::from_record(digest));
+        let sha256 = match known {
+            Some(sha256) => sha256,
+            None => {
+                let mut hash = sha2::Sha256::new();
+                let raw = wheel.archive().raw(entry);
+                Inflater::new().read(entry, raw, &mut |bytes| hash.update(bytes)).map_err(unpack)?;
+                Sha256(hash.finalize().into())
+            }
+        };
+        let row = self.row(&path, sha256, entry.size);
+        let contents = Contents::Member { entry, raw: wheel.archive().raw(entry) };
+        self.push(name, PlannedFile { path, executable: file.executable, timed, sha256, contents })?;
+        Ok(row)
+    }
+
+    /// 4: the scripts of the entry points.
+    fn scripts(&self, target_wheel: &TargetWheel<'_>) -> Vec<(String, Vec<u8>, bool)> {
+        let entry_points = target_wheel.wheel.entry_points();
+        let mut entries: Vec<EntryPoint> = entry_points.iter().cloned().collect();
+        if let Some(first) = entries.first().filter(|_| target_wheel.is_pip).cloned() {
+            let names = script::console_names_for_pip(self.interpreter.version[1]);
+            entries = names.into_iter().map(|name| EntryPoint { name, ..first.clone() }).collect();
+        }
+        let script = |entry: &EntryPoint| {
+            let text = script::entry_point_script(&self.python, entry);
+            (format!("venv/bin/{}", entry.name), text.into_bytes(), true)
+        };
+        entries.iter().map(script).collect()
+    }
+
+    /// 5: what an installer adds to the `.dist-info` directory.
+    fn metadata(&self, target_wheel: &TargetWheel<'_>) -> Result<Vec<(String, Vec<u8>, bool)>, InstallError> {
+        let dist_info = format!("venv/{}/{}", self.interpreter.site_packages, target_wheel.wheel.dist_info());
+        let mut files = vec![(format!("{dist_info}/INSTALLER"), b"wheelbarrow\n".to_vec(), false)];
+        if !target_wheel.is_pip {
+            files.push((format!("{dist_info}/REQUESTED"), Vec::new(), false));
+        }
+        if let Some(direct_url) = &target_wheel.manifest.direct_url {
+            // Keys come out sorted: serde_json keeps its objects in a BTreeMap.
+            let text = serde_json::to_vec(direct_url).map_err(std::io::Error::from);
+            let text = text.map_err(InstallError::io("write", "direct_url.json".as_ref()))?;
+            files.push((format!("{dist_info}/direct_url.json"), text, false));
+        }
+        Ok(files)
+    }
+
+    /// Where a file of a wheel goes.
+    fn path_of(&self, destination: &Destination, wheel: &OpenWheel<'_>) -> String {
+        match destination {
+            Destination::SitePackages(path) => format!("venv/{}/{path}", self.interpreter.site_packages),
+            Destination::Scripts(path) => format!("venv/bin/{path}"),
+            // lib64 is a link to lib: a file has one path, or two wheels could write it unseen.
+            Destination::Data(path) => match path.strip_prefix("lib64/").filter(|_| self.has_lib64_link()) {
+                Some(below) => format!("venv/lib/{below}"),
+                None => format!("venv/{path}"),
+            },
+            Destination::Headers(path) => {
+                format!("venv/{}/{}/{path}", self.interpreter.headers, wheel.filename().distribution)
+            }
+        }
+    }
+
+    fn has_lib64_link(&self) -> bool {
+        self.plan.links.iter().any(|(link, target)| link == "venv/lib64" && target == "lib")
+    }
+
+    fn row(&self, path: &str, sha256: Sha256, size: u64) -> RecordRow {
+        let digest = sha256.to_record();
+        let (algorithm, digest) = digest.split_once('=').unwrap_or(("sha256", ""));
+        RecordRow {
+            path: self.relative_to_site_packages(path),
+            hash: Some((algorithm.to_owned(), digest.to_owned())),
+            size: Some(size),
+        }
+    }
+
+    fn relative_to_site_packages(&self, path: &str) -> String {
+        let site_packages = format!("venv/{}/", self.interpreter.site_packages);
+        if let Some(inside) = path.strip_prefix(&site_packages) {
+            return inside.to_owned();
+        }
+        // site-packages is lib/pythonX.Y/site-packages: three up from it is the virtualenv.
+        let up = "../".repeat(self.interpreter.site_packages.split('/').count());
+        format!("{up}{}", path.strip_prefix("venv/").unwrap_or(path))
+    }
+}
