@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::Sha256;
 
+use crate::both_ways;
 use crate::site::{self, Node, told, wheel_members};
-use crate::zips::{Member, zip};
+use crate::zips::{Member, directory_of, zip};
 
 const WHEEL: &str = "pack-1-py3-none-any.whl";
 
@@ -23,17 +24,19 @@ fn ordinary() -> Vec<u8> {
 
 fn install(bytes: &[u8]) -> Result<BTreeMap<String, Node>, String> {
     let directory = tempfile::tempdir().unwrap();
-    install_in(directory.path(), bytes)
+    let artifact = directory.path().join("site.zip");
+    fs_err::write(&artifact, bytes).unwrap();
+    both_ways::install(&artifact, &directory.path().join("site"))
+        .map_err(|said| said.replace(directory.path().to_str().unwrap(), "[TEMP]"))
 }
 
+/// The native way only, for what is done a thousand times.
 fn install_in(directory: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Node>, String> {
     let (artifact, destination) = (directory.join("site.zip"), directory.join("site"));
     fs_err::write(&artifact, bytes).unwrap();
     let told = |error| told(&error).replace(directory.to_str().unwrap(), "[TEMP]");
     site::install_artifact(&artifact, &destination).map_err(told)?;
-    let tree = site::tree(&destination);
-    fs_err::remove_dir_all(&destination).unwrap();
-    Ok(tree)
+    Ok(both_ways::take_tree(&destination))
 }
 
 /// An artifact of these members and nothing else but a wheel that is called pip, with a manifest that is true but for
@@ -156,10 +159,15 @@ fn a_wheel_that_is_not_stored_is_refused() {
 fn an_artifact_cut_off_anywhere_is_refused() {
     let whole = ordinary();
     let directory = tempfile::tempdir().unwrap();
+    let expected = install_in(directory.path(), &whole).unwrap();
+    let mut cut = Vec::new();
     for part in 0..50 {
         let length = whole.len() * part / 50;
         assert!(install_in(directory.path(), &whole[..length]).is_err(), "cut off at {length}");
+        cut.push(directory.path().join(format!("{length}.zip")));
+        fs_err::write(&cut[part], &whole[..length]).unwrap();
     }
+    assert_eq!(both_ways::refused_or_the_same(&cut, &directory.path().join("site"), &expected), 0);
     let mut longer = whole.clone();
     longer.extend(b"more");
     install_in(directory.path(), &longer).unwrap_err();
@@ -171,14 +179,21 @@ fn an_artifact_with_any_byte_changed_is_refused_or_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let expected = install_in(directory.path(), &whole).unwrap();
     let mut equal = 0;
+    let mut for_second = Vec::new();
     for place in 0..whole.len() {
         // One bit in turn: every field is longer than a byte or has several of its bits tried this way.
         let mut changed = whole.clone();
         changed[place] ^= 1 << (place % 8);
+        if place >= directory_of(&whole) {
+            for_second.push(directory.path().join(format!("{place}.zip")));
+            fs_err::write(for_second.last().unwrap(), &changed).unwrap();
+        }
         if let Ok(found) = install_in(directory.path(), &changed) {
             assert_eq!(found, expected, "byte {place} of {}", whole.len());
             equal += 1;
         }
     }
+    let second = both_ways::refused_or_the_same(&for_second, &directory.path().join("site"), &expected);
     println!("{} bytes, {equal} changes made no difference", whole.len());
+    println!("{} of the directory, {second} of them made no difference to bootstrap.py", for_second.len());
 }

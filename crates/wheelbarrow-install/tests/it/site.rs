@@ -46,10 +46,16 @@ pub(crate) fn wheel_members(name: &str, files: &[Member]) -> Vec<Member> {
 
 /// An artifact of these wheels, given by file name and bytes, for any CPython 3.12.
 pub(crate) fn artifact(path: &Path, wheels: &[(&str, &[u8])]) {
-    write_artifact(path, ("3.12", "cp312"), wheels);
+    write_site(path, ("3.12", "cp312"), &[], wheels);
 }
 
-pub(crate) fn write_artifact(path: &Path, (python, abi): (&str, &str), wheels: &[(&str, &[u8])]) {
+/// An artifact of this code, given by path, kind and text, and these wheels.
+pub(crate) fn write_site(
+    path: &Path,
+    (python, abi): (&str, &str),
+    code: &[(&str, MemberKind, &str)],
+    wheels: &[(&str, &[u8])],
+) {
     let mut writer = ZipWriter::new(new_file(path), "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
     let mut listed = vec![wheel_entry(PIP)];
     add_stored(&mut writer, PIP, b"no pip");
@@ -57,6 +63,9 @@ pub(crate) fn write_artifact(path: &Path, (python, abi): (&str, &str), wheels: &
         let path = format!("wheels/{filename}");
         add_stored(&mut writer, &path, bytes);
         listed.push(wheel_entry(&path));
+    }
+    for (path, kind, text) in code {
+        writer.add(path, *kind, text.as_bytes()).unwrap();
     }
     let target = Target {
         python: python.to_owned(),

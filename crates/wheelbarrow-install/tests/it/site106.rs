@@ -140,7 +140,7 @@ fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTree
     println!("needs {}", required_platform(&names, &tags, libc).unwrap());
     let borrowed: Vec<(&str, &[u8])> =
         contents.iter().map(|(filename, bytes)| (filename.as_str(), bytes.as_slice())).collect();
-    site::write_artifact(&artifact, ("3.11", &interpreter.abi), &borrowed);
+    site::write_site(&artifact, ("3.11", &interpreter.abi), &[], &borrowed);
     let artifact = Artifact::open(&artifact).unwrap().verify(&Silent).unwrap();
     let options = Options { destination, existing: Existing::Refuse, pip: Pip::Without };
     let begun = std::time::Instant::now();

@@ -37,6 +37,11 @@ impl Member {
         }
     }
 
+    /// With the flag that its name is UTF-8.
+    pub(crate) fn utf8(self) -> Self {
+        Self { flags: self.flags | 1 << 11, ..self }
+    }
+
     /// The local header and what follows it.
     pub(crate) fn local(&self) -> Vec<u8> {
         let compressed = self.compressed();

@@ -1,3 +1,4 @@
-//! The crate against what other tools say: the tags of each interpreter found on this machine.
+//! The crate against what other programs say: interpreters, and the kernel that starts scripts.
 
 mod packaging;
+mod scripts;
