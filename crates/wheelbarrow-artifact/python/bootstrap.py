@@ -144,10 +144,13 @@ def _write(archive, target, facts, options, root):
     for path in target["wheels"] + ([target["pip"]] if bundled else []):
         wheels.install_wheel(archive.window(path), by_path[path], layout, tree, is_pip=path == target["pip"])
 
+    tree.file(MANIFEST, [archive.manifest_bytes], "the manifest")
+    sums = tree.sums()
     receipt = {
         "format": 1,
         "name": archive.manifest["name"],
         "manifest_sha256": hashlib.sha256(archive.manifest_bytes).hexdigest(),
+        "sums_sha256": hashlib.sha256(sums).hexdigest(),
         "target": {key: target[key] for key in ("python", "abi", "platform")},
         "interpreter": {
             "executable": facts["executable"],
@@ -159,7 +162,7 @@ def _write(archive, target, facts, options, root):
     }
     if "version" in archive.manifest:
         receipt["version"] = archive.manifest["version"]
-    tree.file(MANIFEST, [archive.manifest_bytes], "the manifest")
+    tree.file(".wheelbarrow/SHA256SUMS", [sums], "the sums")
     text = json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     tree.file(".wheelbarrow/receipt.json", [text.encode("utf-8")], "the receipt")
 

@@ -125,7 +125,8 @@ class Tree:
     def __init__(self, root):
         self.root = root
         self.owners = {}  # of files and links, by path
-        self.digests = {}  # of what wheels wrote, by path
+        self.digests = {}  # and size of every file, by path
+        self.shared = set()  # paths of files of wheels, which another wheel may have too
         self.directories = {""}
 
     def at(self, path):
@@ -157,9 +158,10 @@ class Tree:
 
     def shared_file(self, path, chunks, owner, executable=False):
         """A file that another wheel may have written already, if the two are the same."""
-        if path not in self.digests:
-            self.digests[path] = self.file(path, chunks, owner, executable)
-            return self.digests[path]
+        if path not in self.shared:
+            written = self.file(path, chunks, owner, executable)
+            self.shared.add(path)
+            return written
         digest, size = hashlib.sha256(), 0
         for chunk in chunks:
             digest.update(chunk)
@@ -180,7 +182,17 @@ class Tree:
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[file.write(rest) :]
-        return digest.digest(), size
+        self.digests[path] = digest.digest(), size
+        return self.digests[path]
+
+    def sums(self):
+        """Every file so far, as sha256sum writes and checks them."""
+        lines = []
+        for path in sorted(self.digests, key=lambda path: path.encode("utf-8")):
+            escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+            mark = "" if escaped == path else "\\"
+            lines.append("%s%s  %s\n" % (mark, self.digests[path][0].hex(), escaped))
+        return "".join(lines).encode("utf-8")
 
 
 # Wheels
