@@ -28,9 +28,9 @@ def install(artifact, facts, options):
         say(sys.stderr, "\n".join(failure.lines()))
         return failure.code
     except OSError as error:
-        failure = failure_of(error, "cannot install to %s" % options["destination"])
-        say(sys.stderr, "\n".join(failure.lines()))
-        return failure.code
+        told = failure_of(error, "cannot install to %s" % options["destination"])
+        say(sys.stderr, "\n".join(told.lines()))
+        return told.code
     except MemoryError:
         say(sys.stderr, "error: not enough memory")
         return FAILED

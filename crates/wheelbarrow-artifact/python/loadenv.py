@@ -101,7 +101,7 @@ def parse(data):
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Broken("not UTF-8", data.count(b"\n", 0, error.start) + 1)
-    values = {}
+    values: dict = {}
     position = _skip(text, 0)
     if text[position : position + 1] != "{":
         raise _broken(text, position, "not a JSON object" if position < len(text) else "empty, not a JSON object")

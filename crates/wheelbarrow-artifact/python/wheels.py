@@ -264,7 +264,7 @@ def install_wheel(file, wheel, layout, tree, is_pip=False):
             scripts = entry_points(read_text(archive, by_name[dist_info + "/entry_points.txt"], what), what)
         if is_pip:
             entry = scripts.get("pip", ("pip._internal.cli.main", "main"))
-            scripts = {name: entry for name in ("pip", "pip3", "pip3.%d" % layout.minor)}
+            scripts = dict.fromkeys(("pip", "pip3", "pip3.%d" % layout.minor), entry)
 
         rows = []
 

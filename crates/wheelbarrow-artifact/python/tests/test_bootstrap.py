@@ -156,7 +156,8 @@ class Install(Case):
 
     def test_scripts_run(self):
         self.make()
-        for self.dest in (self.dest, os.path.join(self.root, "x" * 120), os.path.join(self.root, "qu'ote")):
+        for name in ("dest", "x" * 120, "qu'ote"):
+            self.dest = os.path.join(self.root, name)
             self.assertInstalled(self.install())
             binaries = self.dest + "/venv/bin/"
             self.assertEqual(run([binaries + "demo"]).out, "demo runs\n")
@@ -529,6 +530,7 @@ class Broken(Case):
             "through a link": {"evil-1.data/scripts/python3/x": b""},
             "file and directory": {"a": b"", "a/b": b""},
             "loadenv": {"loadenv.py": b""},
+            "backslash": {"..\\x": b""},
             "two infos": {"other-1.dist-info/METADATA": b""},
         }
         for reason, files in bad.items():
@@ -559,11 +561,18 @@ class Broken(Case):
         self.refuse(self.recipe([(name, data[:-30])]), name)
 
     def test_two_wheels_write_one_path(self):
-        one, two = make_wheel("one", "1", {"same.py": b""}), make_wheel("two", "1", {"same.py": b""})
+        one, two = make_wheel("one", "1", {"same.py": b"1"}), make_wheel("two", "1", {"same.py": b"2"})
         self.refuse(self.recipe([one, two]), "wheels/one", "wheels/two", "same.py")
-        console = "[console_scripts]\nsame = a:b\n"
-        one, two = make_wheel("one", "1", {}, entry_points=console), make_wheel("two", "1", {}, entry_points=console)
+        entry = "[console_scripts]\nsame = %s:main\n"
+        one = make_wheel("one", "1", {}, entry_points=entry % "one")
+        two = make_wheel("two", "1", {}, entry_points=entry % "two")
         self.refuse(self.recipe([one, two]), "venv/bin/same")
+        # The same bytes are no quarrel; both list them.
+        one, two = make_wheel("one", "1", {"same.py": b"1"}), make_wheel("two", "1", {"same.py": b"1"})
+        self.recipe([one, two]).write(self.zip)
+        self.assertInstalled(self.install())
+        for name in ("one", "two"):
+            self.assertIn("same.py,sha256=", self.read(SITE + "/%s-1.dist-info/RECORD" % name))
 
 
 class Target(Case):

@@ -25,7 +25,7 @@ def ask(python, *arguments, **environment):
 
 def build(description):
     """The tree that a description says, as `tree_of` gives it."""
-    found = {name: ("directory",) for name in description["directories"]}
+    found = dict.fromkeys(description["directories"], ("directory",))
     found.update({name: ("link", target) for name, target in description["links"]})
     for file in description["files"]:
         found[file["path"]] = ("file", file["executable"], file["text"])
