@@ -171,6 +171,7 @@ fn a_site_with_all_that_a_site_can_have() {
         })
         .collect();
     insta::assert_snapshot!(listing.join("\n"), @r#"
+    644 .wheelbarrow/SHA256SUMS
     644 .wheelbarrow/manifest.json
     644 .wheelbarrow/receipt.json
     755 code/manage.py
