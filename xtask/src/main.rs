@@ -1,1 +1,40 @@
-fn main() {}
+//! `cargo xtask`: what people and CI run, in Rust instead of shell.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for terminals and logs")]
+
+mod children;
+mod demo;
+mod pythons;
+mod server;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test                      format, lints, tests, the Python suite, the licences of dependencies
+  demo [--python PATH]... [--all-pythons] [--release] [--keep-serving]
+                            a site made by `wagtail start`: built, installed, served, asked
+  bench [ARGUMENT]...       speed against the peers and the floor";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((command, [])) if command == "test" => test::run(),
+        Some((command, rest)) if command == "demo" => {
+            demo::Options::parse(rest).and_then(|options| demo::run(&options))
+        }
+        Some((command, rest)) if command == "bench" => children::bench(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -87,7 +87,7 @@ fn environment(rules: &EnvironmentRules) -> String {
         Precedence::File => "environment.json wins over the process",
         Precedence::Process => "the process wins over environment.json",
     };
-    let private = if rules.private { ", which others may not read" } else { "" };
+    let private = if rules.private { "; others may not read the file" } else { "" };
     match rules.required.as_slice() {
         [] => format!("{wins}{private}"),
         required => format!("{wins}{private}; required: {}", required.join(", ")),

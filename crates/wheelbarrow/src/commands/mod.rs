@@ -13,7 +13,7 @@ use crate::printer::Printer;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Pack a project and its dependencies into one executable zip
-    Build(build::Arguments),
+    Build(Box<build::Arguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
     Install(install::Arguments),
     /// Show what an artifact holds, and for whom
@@ -26,7 +26,7 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
     match command {
-        Command::Build(arguments) => build::run(arguments, printer),
+        Command::Build(arguments) => build::run(*arguments, printer),
         Command::Install(arguments) => install::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),

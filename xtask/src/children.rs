@@ -1,0 +1,69 @@
+//! Starting other programs.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// What a private network needs, of the variables that are dropped otherwise.
+const KEPT: [&str; 3] = ["PIP_CERT", "PIP_INDEX_URL", "UV_INDEX_URL"];
+
+/// A command that does not heed what this machine happens to have set for Python and its tools.
+pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let drops = ["PIP_", "UV_", "PYTHON", "WHEELBARROW_", "DJANGO_", "VIRTUAL_ENV"];
+        if !KEPT.contains(&text.as_ref()) && drops.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    // uv has its own name for the index that pip was given.
+    if let (Some(index), None) = (std::env::var_os("PIP_INDEX_URL"), std::env::var_os("UV_INDEX_URL")) {
+        command.env("UV_INDEX_URL", index);
+    }
+    command
+}
+
+pub(crate) fn cargo() -> Command {
+    clean(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Says what it runs, and runs it; an error if it fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    println!("$ {}", show(command));
+    let status = command.status().with_context(|| format!("cannot run {}", show(command)))?;
+    if !status.success() {
+        bail!("{} failed: {status}", show(command));
+    }
+    Ok(())
+}
+
+/// Whether it runs and succeeds, silently.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// `target/`, wherever it is.
+pub(crate) fn target_directory() -> PathBuf {
+    let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    set.map_or_else(|| workspace().join("target"), |path| workspace().join(path))
+}
+
+/// The benchmarks are a program of their own.
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "wheelbarrow-benches", "--bin", "bench", "--"]);
+    run(command.args(arguments).current_dir(workspace()))
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let here = format!("{}/", workspace().display());
+    words.map(|word| word.to_string_lossy().replace(&here, "")).collect::<Vec<_>>().join(" ")
+}

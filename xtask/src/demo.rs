@@ -1,0 +1,207 @@
+//! `cargo xtask demo`: the main job, end to end, on a real site.
+//!
+//! It needs Rust and a Python with pip. uv and Wagtail are put into `target/demo`, `wagtail start` makes a site there,
+//! `wheelbarrow build` packs it, the artifact installs itself with each Python, and gunicorn serves it with the
+//! settings of environment.json.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use fs_err as fs;
+use serde_json::json;
+
+use crate::children::{cargo, clean, run as run_child, target_directory, workspace};
+use crate::pythons::{self, Python};
+use crate::server::{Server, free_port};
+
+const MOST_PYTHONS: usize = 3;
+
+/// Long-term support; the requirements of its template serve Python 3.10 to 3.13. Later ones want a Django for 3.12 up.
+const WAGTAIL: &str = "wagtail>=7.0,<7.1";
+
+const PAGES: [&str; 2] = ["/", "/admin/login/"];
+
+/// The settings that a server has; what differs between servers is in environment.json.
+const SETTINGS: &str = r#"import os
+
+from .production import *
+
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
+DATABASES["default"]["NAME"] = os.environ["DATABASE"]
+STATIC_ROOT = os.environ["STATIC_ROOT"]
+MEDIA_ROOT = os.environ["MEDIA_ROOT"]
+"#;
+
+const WHEELBARROW_TOML: &str = r#"name = "demo"
+version = "1.0"
+
+[environment]
+required = ["ALLOWED_HOSTS", "DATABASE", "DJANGO_SETTINGS_MODULE", "MEDIA_ROOT", "SECRET_KEY", "STATIC_ROOT"]
+private = true
+"#;
+
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pythons: Vec<PathBuf>,
+    all_pythons: bool,
+    release: bool,
+    keep_serving: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--python" => options.pythons.push(arguments.next().context("--python wants a path")?.into()),
+                "--all-pythons" => options.all_pythons = true,
+                "--release" => options.release = true,
+                "--keep-serving" => options.keep_serving = true,
+                other => bail!("cargo xtask demo knows no {other}"),
+            }
+        }
+        Ok(options)
+    }
+
+    fn find_pythons(&self) -> Result<Vec<Python>> {
+        if self.pythons.is_empty() {
+            return pythons::for_demo(if self.all_pythons { MOST_PYTHONS } else { 1 });
+        }
+        let ask =
+            |path: &PathBuf| Python::ask(path).with_context(|| format!("{} is no Python 3", path.display()));
+        self.pythons.iter().map(ask).collect()
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let pythons = options.find_pythons()?;
+    let versions: Vec<_> = pythons.iter().map(Python::version).collect();
+    println!("demo: Python {}", versions.join(", "));
+    let place = target_directory().join("demo");
+    fs::create_dir_all(&place)?;
+
+    let wheelbarrow = build_wheelbarrow(options)?;
+    let uv = install_uv(&place, &pythons)?;
+    make_site(&place, &uv, &pythons[0])?;
+    let artifact = place.join("demo-1.0.zip");
+    let mut build = clean(&wheelbarrow);
+    build.arg("build").arg(place.join("mysite")).arg("--output").arg(&artifact).env("UV", &uv);
+    build.arg("--cache-dir").arg(place.join("cache"));
+    for python in &pythons {
+        build.arg("--python").arg(&python.path);
+    }
+    run_child(&mut build)?;
+    run_child(clean(&wheelbarrow).arg("inspect").arg(&artifact))?;
+
+    for (number, python) in pythons.iter().enumerate() {
+        let destination = place.join(format!("site-{}", python.version()));
+        install(&artifact, &destination, python)?;
+        let server = serve(&destination)?;
+        println!("Python {}: http://127.0.0.1:{}/", python.version(), server.port);
+        for page in PAGES {
+            let status = server.get(page)?;
+            println!("  {status} {page}");
+            if status != 200 {
+                bail!("{page} has status {status} on Python {}", python.version());
+            }
+        }
+        if options.keep_serving && number + 1 == pythons.len() {
+            println!("serving until you press Ctrl-C");
+            return server.wait();
+        }
+    }
+    println!("demo: built once, installed and served on Python {}", versions.join(", "));
+    Ok(())
+}
+
+fn build_wheelbarrow(options: &Options) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", "wheelbarrow"]).current_dir(workspace());
+    if options.release {
+        command.arg("--release");
+    }
+    run_child(&mut command)?;
+    Ok(target_directory().join(if options.release { "release" } else { "debug" }).join("wheelbarrow"))
+}
+
+/// By the pip of whichever Python has one; everything after that is uv's work.
+fn install_uv(place: &Path, pythons: &[Python]) -> Result<PathBuf> {
+    let directory = place.join("uv");
+    let uv = directory.join("bin/uv");
+    if !uv.exists() {
+        let found = pythons::find_all();
+        let python = pythons.iter().chain(&found).find(|python| python.has_pip());
+        let python = python.context("no Python here has pip; on Debian: apt-get install python3-pip")?;
+        let mut pip = clean(&python.path);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
+        run_child(pip.arg(&directory).arg("uv"))?;
+    }
+    Ok(uv)
+}
+
+/// With the oldest of the Pythons, so that the versions it pins serve all of them.
+fn make_site(place: &Path, uv: &Path, python: &Python) -> Result<()> {
+    let tools = place.join(format!("tools-{}", python.version()));
+    if !tools.join("bin/wagtail").exists() {
+        run_child(clean(uv).args(["venv", "--quiet", "--clear", "--python"]).arg(&python.path).arg(&tools))?;
+        run_child(clean(uv).args(["pip", "install", "--quiet", "--python"]).arg(&tools).arg(WAGTAIL))?;
+    }
+    let site = place.join("mysite");
+    remove(&site)?;
+    fs::create_dir(&site)?;
+    run_child(clean(tools.join("bin/wagtail")).args(["start", "mysite"]).arg(&site))?;
+    fs::write(site.join("mysite/settings/deployed.py"), SETTINGS)?;
+    fs::write(site.join("wheelbarrow.toml"), WHEELBARROW_TOML)?;
+    let requirements = fs::read_to_string(site.join("requirements.txt"))?;
+    fs::write(site.join("requirements.txt"), format!("{}\ngunicorn\n", requirements.trim_end()))?;
+    Ok(())
+}
+
+fn install(artifact: &Path, destination: &Path, python: &Python) -> Result<()> {
+    remove(destination)?;
+    run_child(clean(&python.path).arg(artifact).arg("-d").arg(destination))?;
+    let environment = json!({
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "DATABASE": destination.join("db.sqlite3"),
+        "DJANGO_SETTINGS_MODULE": "mysite.settings.deployed",
+        "MEDIA_ROOT": destination.join("media"),
+        "SECRET_KEY": "only for a demonstration on the loopback interface",
+        "STATIC_ROOT": destination.join("static"),
+    });
+    let path = destination.join("environment.json");
+    fs::write(&path, serde_json::to_string_pretty(&environment)?)?;
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+    for arguments in
+        [&["check"][..], &["migrate", "--no-input", "--verbosity=0"], &["collectstatic", "--no-input"]]
+    {
+        run_child(
+            in_virtualenv(destination, "python").arg(destination.join("mysite/manage.py")).args(arguments),
+        )?;
+    }
+    Ok(())
+}
+
+fn serve(destination: &Path) -> Result<Server> {
+    let port = free_port()?;
+    let mut gunicorn = in_virtualenv(destination, "gunicorn");
+    gunicorn.args(["mysite.wsgi", "--log-level", "warning", "--bind", &format!("127.0.0.1:{port}")]);
+    Server::start(&mut gunicorn, port)
+}
+
+/// Away from the code, so that only the `.pth` can find it.
+fn in_virtualenv(destination: &Path, program: &str) -> Command {
+    let mut command = clean(destination.join("venv/bin").join(program));
+    command.current_dir("/");
+    command
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

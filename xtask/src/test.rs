@@ -1,0 +1,47 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+
+use anyhow::Result;
+
+use crate::children::{self, cargo, clean, succeeds, workspace};
+
+fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
+    let cargo_in = |arguments: &[&str]| {
+        let mut command = cargo();
+        command.args(arguments).current_dir(workspace());
+        command
+    };
+    children::run(&mut cargo_in(&["fmt", "--all", "--check"]))?;
+    children::run(&mut cargo_in(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    if succeeds(&mut cargo_in(&["nextest", "--version"])) {
+        children::run(&mut cargo_in(&["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+    } else {
+        skipped.push("cargo-nextest is not installed: the tests ran by `cargo test`");
+        children::run(&mut cargo_in(&["test", "--workspace", "--no-fail-fast"]))?;
+    }
+    children::run(
+        clean("python3").arg("crates/wheelbarrow-artifact/python/tests/run.py").current_dir(workspace()),
+    )?;
+    if succeeds(&mut cargo_in(&["deny", "--version"])) {
+        children::run(&mut cargo_in(&["deny", "check", "bans", "licenses", "sources"]))?;
+    } else {
+        skipped.push("cargo-deny is not installed: licences and sources of dependencies were not looked at");
+    }
+    Ok(())
+}
+
+pub(crate) fn run() -> Result<()> {
+    let mut skipped = Vec::new();
+    let result = steps(&mut skipped);
+    for reason in skipped {
+        println!("skipped: {reason}");
+    }
+    result
+}
