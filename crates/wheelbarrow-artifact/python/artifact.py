@@ -195,6 +195,8 @@ _MANIFEST = {
             "wheels": [str],
             "pip": str,
             "unpacked": {"bytes": int, "inodes": int},
+            # Only the native installer writes it; without it Python compiles when it first imports.
+            "bytecode?": {"cache_tag": str, "magic": str},
         }
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},

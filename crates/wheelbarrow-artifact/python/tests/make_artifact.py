@@ -123,8 +123,7 @@ class Recipe:
         digest = hashlib.sha256()
         for path, (data, kind) in sorted(self.members.items(), key=lambda item: item[0].encode("utf-8")):
             if path.split("/")[0] in (name, "static.in") and "/" in path:
-                value = data.decode("utf-8") if kind == "link" else hashlib.sha256(data).hexdigest()
-                digest.update(("%s\0%s\0%s\n" % (path, kind, value)).encode("utf-8"))
+                digest.update(("%s\0%s\0%s\n" % (path, kind, hashlib.sha256(data).hexdigest())).encode("utf-8"))
         return digest.hexdigest()
 
     def describe_members(self):

@@ -201,11 +201,19 @@ class Install(Case):
         text = self.read(".wheelbarrow/receipt.json")
         receipt = json.loads(text)
         self.assertEqual(text, json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-        self.assertEqual(set(receipt), set("format name version manifest_sha256 target interpreter method pip wheels".split()))
+        self.assertEqual(set(receipt), set("format name version manifest_sha256 sums_sha256 target interpreter method pip wheels".split()))
         self.assertEqual((receipt["method"], receipt["pip"], receipt["wheels"]), ("bootstrap", False, ["wheels/" + DEMO[0]]))
         self.assertEqual(receipt["interpreter"]["version"], "%d.%d.%d" % sys.version_info[:3])
         with zipfile.ZipFile(self.zip) as archive:
             self.assertEqual(archive.read(".wheelbarrow/manifest.json").decode(), self.read(".wheelbarrow/manifest.json"))
+        sums = self.read(".wheelbarrow/SHA256SUMS")
+        self.assertEqual(receipt["sums_sha256"], hashlib.sha256(sums.encode("utf-8")).hexdigest())
+        if shutil.which("sha256sum"):
+            checked = run(["sha256sum", "--strict", "--quiet", "-c", ".wheelbarrow/SHA256SUMS"], cwd=self.dest)
+            self.assertEqual(checked, (0, "", ""))
+        files = {path for path, entry in tree(self.dest).items() if entry[0] == "file"}
+        self.assertEqual({line[66:] for line in sums.splitlines()},
+                         files - {".wheelbarrow/SHA256SUMS", ".wheelbarrow/receipt.json"})  # fmt: skip
         self.assertFalse(os.path.exists(self.dest + "/venv/bin/pip"))
         self.assertFalse(os.path.exists(self.dest + "/" + SITE + "/pip"))
 
@@ -589,6 +597,12 @@ class Target(Case):
         self.assertTrue(platform_fits("musllinux_1_1_aarch64", musl))
         self.assertFalse(platform_fits("musllinux_1_3_aarch64", musl))
         self.assertFalse(platform_fits("manylinux_2_5_aarch64", musl))
+
+    def test_bytecode_that_travels_is_passed_over(self):
+        recipe = self.recipe(members={".wheelbarrow/bytecode/cpython-312/x.pack": (b"x", "file")})
+        recipe.manifest["targets"][0]["bytecode"] = {"cache_tag": "cpython-312", "magic": "cb0d0d0a"}
+        recipe.write(self.zip)
+        self.assertInstalled(self.install())
 
     def test_what_does_not_fit_is_named(self):
         for key, value in (("python", "3.5"), ("abi", "cp35m"), ("platform", "manylinux_9_99_riscv64")):
