@@ -1,7 +1,9 @@
 //! From a lock to the wheels of every target, each in the cache and compared with its hash.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
@@ -18,6 +20,9 @@ use crate::select::{Chosen, Source, select};
 use crate::source::Builder;
 use crate::uv::IndexOptions;
 use crate::{Error, Result};
+
+/// Wheels that are built at the same time; each may take a gigabyte of memory.
+const MOST_BUILDS: usize = 4;
 
 /// What [`gather`] needs beside the lock.
 #[derive(Clone, Debug)]
@@ -127,11 +132,34 @@ struct Gatherer<'a> {
 
 impl Gatherer<'_> {
     fn target(&self, target: &BuildTarget, chosen: &[Chosen], pip: &Download) -> Result<TargetWheels> {
-        let mut wheels =
-            chosen.iter().map(|chosen| self.wheel(target, chosen)).collect::<Result<Vec<_>>>()?;
+        let mut wheels = self.wheels(target, chosen)?;
         wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
         let pip = fetched_wheel(pip, self.entry(pip)?)?;
         Ok(TargetWheels { target: target.clone(), wheels, pip })
+    }
+
+    /// Builds several at once: a compiler seldom uses more than one core.
+    fn wheels(&self, target: &BuildTarget, chosen: &[Chosen]) -> Result<Vec<GatheredWheel>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_BUILDS);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some(chosen) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let wheel = self.wheel(target, chosen);
+                if wheel.is_err() {
+                    next.store(usize::MAX / 2, Ordering::Relaxed);
+                }
+                done.push(wheel);
+            }
+            done
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let done = workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            done.collect()
+        })
     }
 
     fn wheel(&self, target: &BuildTarget, chosen: &Chosen) -> Result<GatheredWheel> {

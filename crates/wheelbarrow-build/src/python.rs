@@ -98,8 +98,7 @@ pub fn find(spec: &str) -> Result<BuildTarget> {
         let path = paths.first().ok_or_else(|| Error::PythonSpec { spec: spec.to_owned() })?;
         return probe(path).map(BuildTarget::of);
     };
-    let interpreter =
-        candidates(&wanted).into_iter().find_map(|path| probe(&path).ok().filter(|it| wanted.is(it)));
+    let interpreter = candidates(&wanted).find_map(|path| probe(&path).ok().filter(|it| wanted.is(it)));
     if let Some(interpreter) = interpreter {
         return Ok(BuildTarget::of(interpreter));
     }
@@ -164,15 +163,19 @@ impl Wanted {
     }
 }
 
-/// Programs that may be the wanted interpreter. Each must be asked: pyenv's shims are there for versions that are not.
-fn candidates(wanted: &Wanted) -> Vec<PathBuf> {
+/// Programs that may be the wanted interpreter. Each must be asked: pyenv's shims are there for versions that are not,
+/// and take their time, so they come behind what they lead to. uv is asked when all others failed.
+fn candidates(wanted: &Wanted) -> impl Iterator<Item = PathBuf> {
     let python = wanted.python();
     let suffix = if wanted.free_threaded { "t" } else { "" };
-    let mut found = on_path(&format!("python{python}{suffix}"));
-    found.extend(pyenv(&python));
-    found.extend(["python3", "python"].into_iter().flat_map(on_path));
-    found.extend(by_uv(&format!("{python}{suffix}")));
-    found
+    let is_shim = |path: &PathBuf| path.parent().is_some_and(|parent| parent.ends_with(".pyenv/shims"));
+    let exact = on_path(&format!("python{python}{suffix}"));
+    let (shims, others): (Vec<_>, Vec<_>) =
+        ["python3", "python"].into_iter().flat_map(on_path).partition(is_shim);
+    let (exact_shims, exact): (Vec<_>, Vec<_>) = exact.into_iter().partition(is_shim);
+    let found = [exact, pyenv(&python), others, exact_shims, shims].concat();
+    let version = format!("{python}{suffix}");
+    found.into_iter().chain(std::iter::once_with(move || by_uv(&version)).flatten())
 }
 
 /// The executable files called `name` on PATH, in its order.

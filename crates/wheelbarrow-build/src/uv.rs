@@ -17,6 +17,8 @@ pub struct IndexOptions {
     pub extra_index_urls: Vec<String>,
     /// Directories or pages with links.
     pub find_links: Vec<String>,
+    /// No index at all, only `find_links`.
+    pub no_index: bool,
     /// Use what is in the caches, and no network.
     pub offline: bool,
 }
@@ -57,7 +59,8 @@ impl IndexOptions {
                 &[' ', '\n'],
             ),
             find_links: find_links.iter().map(|place| absolute(place)).collect(),
-            none: variable(&["UV_NO_INDEX", "PIP_NO_INDEX"]).is_some_and(|text| truthy(&text)),
+            none: self.no_index
+                || variable(&["UV_NO_INDEX", "PIP_NO_INDEX"]).is_some_and(|text| truthy(&text)),
         }
     }
 }
@@ -203,6 +206,7 @@ mod tests {
             index_url: Some("https://flag.example/simple".to_owned()),
             extra_index_urls: vec!["https://extra.example/simple".to_owned()],
             find_links: vec!["wheels".to_owned()],
+            no_index: false,
             offline: true,
         };
         let indexes = options.indexes();

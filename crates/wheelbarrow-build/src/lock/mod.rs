@@ -39,12 +39,13 @@ pub struct Lock {
 impl Lock {
     /// Reads a lock that needs no inputs.
     pub fn read(path: &Path) -> crate::Result<Self> {
+        let pylock = Pylock::read(path)?;
         Ok(Self {
             path: path.to_path_buf(),
-            pylock: Pylock::read(path)?,
             required: RequiredHashes::default(),
             extras: Vec::new(),
-            groups: Vec::new(),
+            groups: pylock.default_groups.clone(),
+            pylock,
             credentials: Credentials::default(),
             resolved: false,
         })

@@ -4,11 +4,12 @@
 //! text with a comment in front, without logins, and with `[tool.wheelbarrow]` at the end, which says what the lock was
 //! made from.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
+use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
@@ -93,7 +94,7 @@ fn pylock(
     progress.begin("resolving", 1, Unit::Items);
     let text = run_uv(request, requirements, &uv, kept.is_some());
     progress.end();
-    let text = without_logins(&text?);
+    let text = relative_files(&without_logins(&text?), &absolute_parent(&request.lock_out)?);
     let broken = |reason| Error::Lock { path: request.lock_out.clone(), reason };
     let pylock = Pylock::parse(&text).map_err(broken)?;
     let directories = directories_digest(&pylock, &request.lock_out);
@@ -147,6 +148,9 @@ fn input_digest(request: &LockRequest, files: &[PathBuf]) -> Result<String> {
         text.push_str(&without_logins(value));
         text.push('\n');
     }
+    if index.no_index {
+        text.push_str("no index\n");
+    }
     Ok(format!("sha256:{}", Sha256::of(text.as_bytes())))
 }
 
@@ -171,15 +175,14 @@ fn lowest(targets: &[BuildTarget]) -> &BuildTarget {
 
 /// Lets uv write the lock, and gives its text. With `prefer_kept`, versions stay as they are where they can.
 fn run_uv(request: &LockRequest, requirements: &Requirements, uv: &Uv, prefer_kept: bool) -> Result<String> {
-    let out = std::path::absolute(&request.lock_out).map_err(Error::io("find", &request.lock_out))?;
-    let directory = out.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
-    remove_leftovers(directory);
+    let directory = absolute_parent(&request.lock_out)?;
+    fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
+    remove_leftovers(&directory);
     let temporary = tempfile::Builder::new()
         .prefix(TEMPORARY)
         .suffix(".toml")
-        .tempfile_in(directory)
-        .map_err(Error::io("write in", directory))?
+        .tempfile_in(&directory)
+        .map_err(Error::io("write in", &directory))?
         .into_temp_path();
     if prefer_kept && !request.upgrade {
         fs::copy(&request.lock_out, &temporary).map_err(Error::io("copy", &request.lock_out))?;
@@ -195,11 +198,52 @@ fn run_uv(request: &LockRequest, requirements: &Requirements, uv: &Uv, prefer_ke
     fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))
 }
 
+fn absolute_parent(lock_out: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(lock_out).map_err(Error::io("find", lock_out))?;
+    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
+}
+
+/// Files of `--find-links` directories, which uv names by absolute URLs, by `path` below `directory`, so that the lock
+/// holds in another checkout too.
+fn relative_files(text: &str, directory: &Path) -> String {
+    const START: &str = "{ url = \"file://";
+    let mut relative = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(START) {
+        let after = &rest[at + START.len()..];
+        let end = after.find('"').unwrap_or(after.len());
+        let file =
+            Url::parse(&format!("file://{}", &after[..end])).ok().and_then(|url| url.to_file_path().ok());
+        relative.push_str(&rest[..at]);
+        match file {
+            Some(file) => {
+                let path = toml::Value::String(path_between(directory, &file).to_string_lossy().into_owned());
+                relative.push_str(&format!("{{ path = {path}"));
+                rest = after.get(end + 1..).unwrap_or_default();
+            }
+            None => {
+                relative.push_str(START);
+                rest = after;
+            }
+        }
+    }
+    relative + rest
+}
+
+/// From one absolute directory to an absolute file.
+fn path_between(directory: &Path, file: &Path) -> PathBuf {
+    let shared =
+        directory.components().zip(file.components()).take_while(|(one, other)| one == other).count();
+    let up = directory.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(file.components().skip(shared)).collect()
+}
+
 /// Without uv's chatter, and with the lock's own name.
 fn readable(said: &str, temporary: &Path, lock_out: &Path) -> String {
     let said = redact(said).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());
     let chatter = |line: &&str| !(line.starts_with("Using CPython") || line.starts_with("Resolved "));
-    said.lines().filter(chatter).collect::<Vec<_>>().join("\n")
+    let lines = said.lines().filter(chatter).map(|line| line.strip_prefix("error: ").unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn uv_command(request: &LockRequest, requirements: &Requirements, uv: &Uv) -> Result<Command> {
@@ -250,5 +294,20 @@ fn remove_leftovers(directory: &Path) {
         if age.is_some_and(|age| age > Duration::from_secs(3600)) {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_files_are_named_from_the_lock() {
+        let text =
+            "wheels = [{ url = \"file:///work/links/a%20b.whl\", size = 3 }, { url = \"https://h/c.whl\" }]";
+        let expected = "wheels = [{ path = \"../links/a b.whl\", size = 3 }, { url = \"https://h/c.whl\" }]";
+        assert_eq!(relative_files(text, Path::new("/work/out")), expected);
+        assert_eq!(relative_files("{ url = \"file://", Path::new("/")), "{ url = \"file://");
+        assert_eq!(path_between(Path::new("/a/b"), Path::new("/a/b/c/d")), Path::new("c/d"));
     }
 }

@@ -1,7 +1,9 @@
 //! From requirements as people write them to wheels, through uv and the index.
 
 use fs_err as fs;
-use wheelbarrow_build::Error;
+use wheelbarrow_build::lock::Place;
+use wheelbarrow_build::select::select;
+use wheelbarrow_build::{Error, python};
 
 use crate::support::{Site, filenames, has_uv, told};
 
@@ -117,4 +119,127 @@ fn a_failed_build_shows_its_last_lines() {
     assert!(last_lines.contains("no_such_header.h"), "{last_lines}");
     assert!(log.is_file() && error.exit_code() == 8);
     assert!(error.hint().unwrap().contains("headers are missing"), "{}", told(&error, &site.project()));
+}
+
+#[test]
+fn links_in_a_directory_make_a_lock_that_can_be_moved() {
+    if !has_uv() {
+        return;
+    }
+    let source = Site::new(&[("requirements.txt", "six==1.16.0\n")]);
+    let six = source.gather().unwrap().targets[0].wheels[0].clone();
+    let mut site = Site::new(&[("requirements.txt", "six"), ("links/.keep", "")]);
+    let links = site.project().join("links");
+    fs::copy(&six.path, links.join(&six.filename)).unwrap();
+    site.index.find_links = vec![links.to_string_lossy().into_owned()];
+    site.index.no_index = true;
+    let lock = site.lock().unwrap();
+    let taken = select(&lock, &site.targets[0]).unwrap();
+    let Place::Local(path) = &taken[0].download().unwrap().place else { panic!() };
+    assert!(path.is_file());
+    let text = fs::read_to_string(site.lock_file()).unwrap();
+    assert!(!text.contains("file://"), "{text}");
+}
+
+#[test]
+fn repositories_and_archives_keep_their_address_and_lose_their_login() {
+    if !has_uv() {
+        return;
+    }
+    let site = Site::new(&[
+        (
+            "repository/pyproject.toml",
+            "[project]\nname = \"inner\"\nversion = \"1.0\"\n[build-system]\nrequires = [\"setuptools\"]\n",
+        ),
+        ("repository/inner.py", ""),
+    ]);
+    let repository = site.project().join("repository");
+    for arguments in [
+        &["init", "-q"][..],
+        &["add", "."],
+        &["-c", "user.name=x", "-c", "user.email=x@h", "commit", "-qm", "x"],
+    ] {
+        let git =
+            std::process::Command::new("git").arg("-C").arg(&repository).args(arguments).status().unwrap();
+        assert!(git.success());
+    }
+    let six = "files.pythonhosted.org/packages/b7/ce/149a00dd41f10bc29e5921b496af8b574d8413afcd5e30dfa0ed46c2cc5e/six-1.17.0-py2.py3-none-any.whl";
+    let text = format!("inner @ git+file://{}\nsix @ https://joe:secret@{six}\n", repository.display());
+    site.write("requirements.txt", &text);
+    let gathered = site.gather().unwrap();
+    let [inner, six_wheel] = gathered.targets[0].wheels.as_slice() else { panic!() };
+    assert_eq!((inner.filename.as_str(), inner.built), ("inner-1.0-py3-none-any.whl", true));
+    let address = six_wheel.direct_url.as_ref().unwrap();
+    assert_eq!(address["url"], format!("https://{six}"));
+    assert_eq!(address["archive_info"]["hashes"]["sha256"], six_wheel.sha256.to_string());
+    assert!(!fs::read_to_string(site.lock_file()).unwrap().contains("secret"));
+}
+
+#[test]
+fn uv_lock_is_taken_as_it_stands_for_each_python() {
+    if !has_uv() {
+        return;
+    }
+    let mut site = Site::new(&[(
+        "pyproject.toml",
+        "[project]\nname = \"site\"\nversion = \"1\"\nrequires-python = \">=3.8\"\ndependencies = [\"asgiref>=3.7\"]\n\
+         [project.optional-dependencies]\nserver = [\"idna\"]\n[dependency-groups]\ndev = [\"iniconfig\"]\n",
+    )]);
+    let uv = wheelbarrow_build::uv::Uv::find().unwrap();
+    let output = uv.command().args(["lock", "--quiet"]).current_dir(site.project()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    site.targets = ["3.8", "3.12"].map(|version| python::find(version).unwrap()).to_vec();
+    site.extras = vec!["server".to_owned()];
+    let gathered = site.gather().unwrap();
+    let names = |index: usize| -> Vec<&str> {
+        gathered.targets[index].wheels.iter().map(|wheel| wheel.name.as_str()).collect()
+    };
+    assert_eq!(names(0), ["asgiref", "idna", "typing-extensions"]);
+    assert_eq!(names(1), ["asgiref", "idna"]);
+    assert_eq!(gathered.targets[0].pip.version, "25.0.1");
+    let version = |index: usize| &gathered.targets[index].wheels[0].version;
+    assert_ne!(version(0), version(1), "each Python has its own");
+    site.extras = vec!["nobody".to_owned()];
+    assert_eq!(site.gather().unwrap_err().exit_code(), 8);
+}
+
+#[test]
+fn complete_hashes_are_a_lock_already() {
+    if !has_uv() {
+        return;
+    }
+    // asgiref wants typing-extensions on old Pythons; nobody adds it here.
+    let hash = "89b2ef2247e3b562a16eef663bc0e2e703ec6468e2fa8a5cd61cd449786d4f6e";
+    let mut site = Site::new(&[("requirements.txt", &format!("asgiref==3.7.2 --hash=sha256:{hash}\n"))]);
+    site.targets = vec![python::find("3.8").unwrap()];
+    assert_eq!(filenames(&site.gather().unwrap()), ["asgiref-3.7.2-py3-none-any.whl"]);
+}
+
+#[test]
+fn a_lock_of_somebody_else_is_never_overwritten() {
+    let site = Site::new(&[("requirements.txt", "six\n")]);
+    fs::create_dir_all(site.lock_file().parent().unwrap()).unwrap();
+    fs::write(site.lock_file(), "lock-version = \"1.0\"\ncreated-by = \"me\"\npackages = []\n").unwrap();
+    let error = site.lock().unwrap_err();
+    assert!(error.to_string().contains("not written by Wheelbarrow"), "{error}");
+    assert!(fs::read_to_string(site.lock_file()).unwrap().contains("me"));
+}
+
+#[test]
+fn what_cannot_be_resolved_is_told_in_uvs_words() {
+    if !has_uv() {
+        return;
+    }
+    let site = Site::new(&[("requirements.txt", "six<1\nsix>2\n")]);
+    let error = site.lock().unwrap_err();
+    assert!(
+        error.to_string().starts_with("uv could not resolve the requirements:\nNo solution found"),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), 8);
+    assert_eq!(
+        fs::read_dir(site.lock_file().parent().unwrap()).unwrap().count(),
+        0,
+        "nothing is left behind"
+    );
 }

@@ -4,5 +4,6 @@
 
 mod fetching;
 mod gathering;
+mod selecting;
 mod server;
 mod support;

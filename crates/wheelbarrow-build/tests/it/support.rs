@@ -18,6 +18,7 @@ pub(crate) struct Site {
     directory: tempfile::TempDir,
     pub(crate) index: IndexOptions,
     pub(crate) targets: Vec<BuildTarget>,
+    pub(crate) extras: Vec<String>,
     pub(crate) upgrade: bool,
     pub(crate) notes: Notes,
 }
@@ -31,6 +32,7 @@ impl Site {
             directory,
             index: IndexOptions::default(),
             targets: vec![python::find_default().unwrap()],
+            extras: Vec::new(),
             upgrade: false,
             notes: Notes::default(),
         };
@@ -63,7 +65,7 @@ impl Site {
             name: "site".to_owned(),
             targets: self.targets.clone(),
             index: self.index.clone(),
-            extras: Vec::new(),
+            extras: self.extras.clone(),
             groups: Vec::new(),
             upgrade: self.upgrade,
             lock_out: self.lock_file(),
