@@ -218,7 +218,10 @@ fn check_target(
     for wheel in &wheels {
         claims.wheel(wheel)?;
     }
-    claims.pip(&opened[target.pip.filename.as_str()])?;
+    // A site that depends on pip brings its own.
+    if wheels.iter().all(|wheel| wheel.filename().name != "pip") {
+        claims.pip(&opened[target.pip.filename.as_str()])?;
+    }
     let unpacked = claims.finish()?;
     Ok(Checked { platform, unpacked })
 }

@@ -157,7 +157,11 @@ impl<'a> Claims<'a> {
         match destination {
             Destination::SitePackages(path) => format!("{}/{path}", self.site_packages),
             Destination::Scripts(path) => format!("bin/{path}"),
-            Destination::Data(path) => path.clone(),
+            // lib64 is a link to lib.
+            Destination::Data(path) => match path.strip_prefix("lib64/") {
+                Some(below) => format!("lib/{below}"),
+                None => path.clone(),
+            },
             Destination::Headers(path) => {
                 format!("{}/{}/{path}", self.headers, wheel.filename().distribution)
             }

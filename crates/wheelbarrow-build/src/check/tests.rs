@@ -41,6 +41,23 @@ fn two_wheels_that_write_one_path_are_refused() {
 }
 
 #[test]
+fn a_site_may_depend_on_another_pip_than_the_one_that_is_bundled() {
+    let own = [
+        ("pip/__init__.py", "newer"),
+        ("pip-26.0.dist-info/entry_points.txt", "[console_scripts]\npip = pip:main\n"),
+    ];
+    assert!(check_wheels(&[("pip-26.0-py3-none-any.whl", &own)]).is_ok());
+}
+
+#[test]
+fn a_file_of_lib64_is_one_of_lib() {
+    insta::assert_snapshot!(refusal(&[
+        ("a-1-py3-none-any.whl", &[("a.py", "a")]),
+        ("b-1-py3-none-any.whl", &[("b-1.data/data/lib64/python3.12/site-packages/a.py", "b")]),
+    ]), @"a-1-py3-none-any.whl and b-1-py3-none-any.whl both write lib/python3.12/site-packages/a.py, and not the same");
+}
+
+#[test]
 fn what_an_install_writes_itself_is_taken() {
     insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("loadenv.py", "")])]), @"wheelbarrow and a-1-py3-none-any.whl both write lib/python3.12/site-packages/loadenv.py, and not the same");
     insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("mysite.pth", "")])]), @"wheelbarrow and a-1-py3-none-any.whl both write lib/python3.12/site-packages/mysite.pth, and not the same");

@@ -32,7 +32,9 @@ pub(crate) fn open_wheels<'a>(
     let by_path = artifact.manifest().wheels_by_path();
     let entries: HashMap<&str, &Entry> =
         artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
-    let pip = (pip == Pip::With).then_some(&target.pip);
+    // A site that depends on pip brings its own.
+    let has_own = target.wheels.iter().any(|path| by_path[path.as_str()].name == "pip");
+    let pip = (pip == Pip::With && !has_own).then_some(&target.pip);
     let mut wheels = Vec::with_capacity(target.wheels.len() + 1);
     for path in target.wheels.iter().chain(pip) {
         let filename = path.rsplit('/').next().unwrap_or(path);

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::MemberKind;
+use wheelbarrow_install::Pip;
 
 use crate::site::{self, Node, told};
 use crate::zips::{Member, zip};
@@ -34,10 +35,13 @@ print(json.dumps(codes))
 
 /// Installs each artifact to `destination` with `bootstrap.py`, on the machine's own Python: the facts it gets are those
 /// of the tests' interpreter. Gives the trees, and all that was said.
-fn install_with_bootstrap(artifacts: &[PathBuf], destination: &Path) -> (Vec<Option<Tree>>, String) {
+fn install_with_bootstrap(
+    artifacts: &[PathBuf],
+    destination: &Path,
+    pip: Pip,
+) -> (Vec<Option<Tree>>, String) {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wheelbarrow-artifact/python");
-    let options =
-        json!({"destination": destination, "replace": false, "pip": false, "quiet": true, "json": false});
+    let options = json!({"destination": destination, "replace": false, "pip": pip == Pip::With, "quiet": true, "json": false});
     let facts = json!(site::interpreter(destination));
     let request = |artifact| json!({"artifact": artifact, "facts": facts, "options": options});
     let requests: Value = artifacts.iter().map(request).collect();
@@ -67,19 +71,23 @@ pub(crate) fn refused_or_the_same(artifacts: &[PathBuf], destination: &Path, exp
     if !site::has_python() {
         return 0;
     }
-    let (trees, _) = install_with_bootstrap(artifacts, destination);
+    let (trees, _) = install_with_bootstrap(artifacts, destination, Pip::Without);
     trees.iter().flatten().map(|tree| assert_same(expected, tree)).count()
 }
 
 /// Installs `artifact` both ways to the same destination, one after the other. Gives the tree, or what the native way
 /// says; panics where the ways differ.
 pub(crate) fn install(artifact: &Path, destination: &Path) -> Result<Tree, String> {
-    let native = site::install_artifact(artifact, destination).map_err(|error| told(&error));
+    install_with(artifact, destination, Pip::Without)
+}
+
+fn install_with(artifact: &Path, destination: &Path, pip: Pip) -> Result<Tree, String> {
+    let native = site::install_artifact(artifact, destination, pip).map_err(|error| told(&error));
     let native = native.map(|()| take_tree(destination));
     if !site::has_python() {
         return native;
     }
-    let (mut trees, said) = install_with_bootstrap(&[artifact.to_path_buf()], destination);
+    let (mut trees, said) = install_with_bootstrap(&[artifact.to_path_buf()], destination, pip);
     let second = trees.remove(0).ok_or(said);
     match (&native, &second) {
         (Err(_), Err(_)) => {}
@@ -254,4 +262,18 @@ fn a_site_with_all_that_a_site_can_have() {
     shared.py,sha256=CWcRXygTo1Qervd96dnVdz8cDAQxSwu_5P87OxxVtdU,4
     ünicode/é.py,sha256=LXEWQrcmsEQBYnyp-6wy9chTD7GQPMTbAiWHF5IaSIE,1
     "#);
+}
+
+#[test]
+fn a_site_that_depends_on_pip_gets_the_pip_that_it_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let (artifact, destination) = (directory.path().join("site.zip"), directory.path().join("site"));
+    let points = "[console_scripts]\npip = pip.main:main\n";
+    let points = Member::new("pip-1.dist-info/entry_points.txt", points);
+    let pip = zip(&site::wheel_members("pip", &[Member::new("pip/main.py", "def main(): pass\n"), points]));
+    // The one that the artifact bundles is not even a zip.
+    site::artifact(&artifact, &[("pip-1-py3-none-any.whl", &pip)]);
+    let tree = install_with(&artifact, &destination, Pip::With).unwrap();
+    assert!(tree.contains_key(&format!("venv/{}/pip-1.dist-info/REQUESTED", site::SITE_PACKAGES)));
+    assert!(tree.contains_key("venv/bin/pip") && !tree.contains_key("venv/bin/pip3"));
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::Sha256;
 
+use wheelbarrow_install::Pip;
+
 use crate::both_ways;
 use crate::site::{self, Node, told, wheel_members};
 use crate::zips::{Member, directory_of, zip};
@@ -35,7 +37,7 @@ fn install_in(directory: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Node>, 
     let (artifact, destination) = (directory.join("site.zip"), directory.join("site"));
     fs_err::write(&artifact, bytes).unwrap();
     let told = |error| told(&error).replace(directory.to_str().unwrap(), "[TEMP]");
-    site::install_artifact(&artifact, &destination).map_err(told)?;
+    site::install_artifact(&artifact, &destination, Pip::Without).map_err(told)?;
     Ok(both_ways::take_tree(&destination))
 }
 

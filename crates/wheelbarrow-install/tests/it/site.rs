@@ -145,8 +145,8 @@ pub(crate) fn interpreter(destination: &Path) -> Interpreter {
 }
 
 /// Opens, verifies and installs an artifact. Whatever goes wrong, `destination` must not be there.
-pub(crate) fn install_artifact(artifact: &Path, destination: &Path) -> Result<(), InstallError> {
-    let result = try_install(artifact, destination);
+pub(crate) fn install_artifact(artifact: &Path, destination: &Path, pip: Pip) -> Result<(), InstallError> {
+    let result = try_install(artifact, destination, pip);
     if result.is_err() {
         assert!(!destination.exists(), "a failed install left {}", destination.display());
     }
@@ -160,10 +160,9 @@ pub(crate) fn install_artifact(artifact: &Path, destination: &Path) -> Result<()
     result
 }
 
-fn try_install(artifact: &Path, destination: &Path) -> Result<(), InstallError> {
+fn try_install(artifact: &Path, destination: &Path, pip: Pip) -> Result<(), InstallError> {
     let artifact = Artifact::open(artifact)?.verify(&Silent)?;
-    let options =
-        Options { destination: destination.to_path_buf(), existing: Existing::Refuse, pip: Pip::Without };
+    let options = Options { destination: destination.to_path_buf(), existing: Existing::Refuse, pip };
     install(&artifact, &interpreter(destination), &options, &Silent)?;
     Ok(())
 }
