@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::children::{cargo, clean, run as run_child, target_directory, workspace};
 use crate::pythons::{self, Python};
 use crate::server::{Server, free_port};
+use crate::tools;
 
 const MOST_PYTHONS: usize = 3;
 
@@ -85,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&place)?;
 
     let wheelbarrow = build_wheelbarrow(options)?;
-    let uv = install_uv(&place, &pythons)?;
+    let uv = tools::uv(&pythons)?;
     make_site(&place, &uv, &pythons[0])?;
     let artifact = place.join("demo-1.0.zip");
     let mut build = clean(&wheelbarrow);
@@ -126,21 +127,6 @@ fn build_wheelbarrow(options: &Options) -> Result<PathBuf> {
     }
     run_child(&mut command)?;
     Ok(target_directory().join(if options.release { "release" } else { "debug" }).join("wheelbarrow"))
-}
-
-/// By the pip of whichever Python has one; everything after that is uv's work.
-fn install_uv(place: &Path, pythons: &[Python]) -> Result<PathBuf> {
-    let directory = place.join("uv");
-    let uv = directory.join("bin/uv");
-    if !uv.exists() {
-        let found = pythons::find_all();
-        let python = pythons.iter().chain(&found).find(|python| python.has_pip());
-        let python = python.context("no Python here has pip; on Debian: apt-get install python3-pip")?;
-        let mut pip = clean(&python.path);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
-        run_child(pip.arg(&directory).arg("uv"))?;
-    }
-    Ok(uv)
 }
 
 /// With the oldest of the Pythons, so that the versions it pins serve all of them.

@@ -6,6 +6,7 @@ mod demo;
 mod pythons;
 mod server;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::children::{self, cargo, clean, succeeds, workspace};
+use crate::tools;
 
 fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
     let cargo_in = |arguments: &[&str]| {
@@ -20,12 +21,15 @@ fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
         "-D",
         "warnings",
     ]))?;
-    if succeeds(&mut cargo_in(&["nextest", "--version"])) {
-        children::run(&mut cargo_in(&["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+    let tests: &[&str] = if succeeds(&mut cargo_in(&["nextest", "--version"])) {
+        &["nextest", "run", "--workspace", "--no-fail-fast"]
     } else {
         skipped.push("cargo-nextest is not installed: the tests ran by `cargo test`");
-        children::run(&mut cargo_in(&["test", "--workspace", "--no-fail-fast"]))?;
-    }
+        &["test", "--workspace", "--no-fail-fast"]
+    };
+    // The tests that resolve say that they were skipped where there is no uv.
+    let uv = tools::uv(&[]).inspect_err(|error| println!("no uv for the tests: {error:#}"));
+    children::run(cargo_in(tests).envs(uv.ok().map(|uv| ("WHEELBARROW_UV", uv))))?;
     children::run(
         clean("python3").arg("crates/wheelbarrow-artifact/python/tests/run.py").current_dir(workspace()),
     )?;

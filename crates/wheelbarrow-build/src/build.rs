@@ -95,6 +95,7 @@ impl BuildError {
 pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepared, BuildError> {
     let time = pack::source_date(options.source_date_epoch.as_deref())?;
     // Looked at before anything slow, since this is where most people's mistakes are.
+    pack::check_shebang(&options.shebang)?;
     read_project(options)?;
     let targets = find_targets(&options.pythons)?;
     let lock = lock::resolve(&lock_request(options, &targets)?, progress)?;

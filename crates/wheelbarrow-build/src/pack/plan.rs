@@ -229,7 +229,7 @@ fn size_of_code(contents: &Contents) -> Unpacked {
 }
 
 /// execve(2) wants a path after `#!`, and passes all that follows it as one argument.
-fn check_shebang(shebang: &str) -> Result<(), PackError> {
+pub fn check_shebang(shebang: &str) -> Result<(), PackError> {
     let refuse = |reason| Err(PackError::Shebang { shebang: shebang.to_owned(), reason });
     let Some(interpreter) = shebang.strip_prefix("#!") else { return refuse("it does not begin with #!") };
     if shebang.contains(['\n', '\r', '\0']) {

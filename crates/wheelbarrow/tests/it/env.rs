@@ -1,0 +1,30 @@
+//! `wheelbarrow env check`
+
+use crate::support::Place;
+
+#[test]
+fn a_good_file_is_counted() {
+    let place = Place::with(&[("environment.json", "{\"SECRET_KEY\": \"hunter2\", \"DEBUG\": \"\"}")]);
+    insta::assert_snapshot!(place.run(&["env", "check", "environment.json"]).all(), @"
+    exit code: 0
+    environment.json: 2 variables
+    ");
+    insta::assert_snapshot!(place.run(&["--quiet", "env", "check", "environment.json"]).all(), @"exit code: 0");
+}
+
+#[test]
+fn a_broken_file_is_refused_without_its_values() {
+    let place = Place::with(&[("environment.json", "{\n  \"A\": \"hunter2\",\n  \"PORT\": 8000\n}")]);
+    insta::assert_snapshot!(place.run(&["env", "check", "environment.json"]).all(), @r#"
+    exit code: 7
+    error: environment.json, line 3: key "PORT": the value is a number; it must be a string in double quotes
+    "#);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error_of_its_own() {
+    insta::assert_snapshot!(Place::with(&[]).run(&["env", "check", "environment.json"]).all(), @"
+    exit code: 1
+    error: failed to open file `environment.json`: No such file or directory (os error 2)
+    ");
+}

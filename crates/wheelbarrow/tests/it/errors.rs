@@ -1,0 +1,124 @@
+//! What failed, why, and what to do: the words, and the exit codes of docs/exit-codes.md.
+
+use crate::support::Place;
+
+#[test]
+fn wrong_usage() {
+    let place = Place::with(&[]);
+    assert_eq!(place.run(&[]).code, 2);
+    assert_eq!(place.run(&["biuld"]).code, 2);
+    assert_eq!(place.run(&["build", ".", "requirements.txt"]).code, 2);
+    insta::assert_snapshot!(place.run(&["build", "--lock", "a", "-r", "b"]).all(), @"
+    exit code: 2
+    error: the argument '--lock <FILE>' cannot be used with '--requirements <FILE>'
+
+    Usage: wheelbarrow build --lock <FILE> [PROJECT] [REQUIREMENTS] [BASENAME]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_project_without_requirements() {
+    insta::assert_snapshot!(Place::with(&[("manage.py", "")]).run(&["build"]).all(), @"
+    exit code: 8
+    error: nothing in . says what the project depends on
+    hint: add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE
+    ");
+}
+
+#[test]
+fn a_project_that_is_not_there() {
+    insta::assert_snapshot!(Place::with(&[]).run(&["build", "nowhere"]).all(), @"
+    exit code: 8
+    error: the directory nowhere cannot be used
+      Caused by: failed to canonicalize path `nowhere`: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn a_setting_that_nobody_knows() {
+    let place = Place::with(&[("wheelbarrow.toml", "name = 'x'\nextra-static = ['a']\nstatics = []\n")]);
+    insta::assert_snapshot!(place.run(&["build"]).all(), @"
+    exit code: 8
+    error: ./wheelbarrow.toml, line 2: unknown setting `extra-static`
+    hint: the settings are: environment, exclude, extra-index-url, find-links, import-path, index-url, lock, name, output, python, requirements, shebang, static, version
+    ");
+}
+
+#[test]
+fn a_link_that_leaves() {
+    let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
+    std::os::unix::fs::symlink("/etc/passwd", place.path().join("users")).unwrap();
+    insta::assert_snapshot!(place.run(&["build"]).all(), @"
+    exit code: 8
+    error: the link [PLACE]/users leads out of the project: its target is /etc/passwd
+    hint: copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or `exclude`
+    ");
+}
+
+#[test]
+fn a_python_that_is_not_there() {
+    let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
+    let said = place.run(&["build", "--python", "./no-python"]);
+    assert_eq!(said.code, 8, "{}", said.all());
+    insta::assert_snapshot!(place.run(&["build", "--python", "three"]).all(), @"
+    exit code: 2
+    error: `three` is neither a Python version such as 3.12 nor the path of an interpreter
+    hint: give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`
+    ");
+}
+
+#[test]
+fn a_shebang_that_starts_nothing() {
+    let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
+    insta::assert_snapshot!(place.run(&["build", "--shebang", "#!python3"]).all(), @r#"
+    exit code: 8
+    error: the shebang "#!python3" cannot be used: no absolute path follows the #!
+    hint: it is like `--shebang '#!/opt/python3.12/bin/python3'`
+    "#);
+}
+
+#[test]
+fn a_name_that_is_none() {
+    let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
+    insta::assert_snapshot!(place.run(&["build", "--name=my site"]).all(), @r#"
+    exit code: 8
+    error: "my site" cannot be the name of a site
+    hint: `--name NAME` gives another: letters, digits, -, _ and .
+    "#);
+}
+
+#[test]
+fn what_is_no_artifact() {
+    let place = Place::with(&[("site.zip", "PK"), ("empty.zip", "")]);
+    insta::assert_snapshot!(place.run(&["inspect", "site.zip"]).all(), @"
+    exit code: 3
+    error: site.zip is not a whole artifact
+      Caused by: not a zip file, or cut off: no end of central directory
+    hint: copy it again from where it was built, and compare the sizes
+    ");
+    insta::assert_snapshot!(place.run(&["inspect", "missing.zip"]).all(), @"
+    exit code: 1
+    error: cannot read missing.zip
+      Caused by: failed to open file `missing.zip`: No such file or directory (os error 2)
+    ");
+    assert_eq!(place.run(&["inspect", "empty.zip"]).code, 3);
+    let said = place.run(&["install", "site.zip", "-d", "dest", "--python", "no-such-python"]);
+    insta::assert_snapshot!(said.all(), @"
+    exit code: 1
+    error: cannot run no-such-python
+      Caused by: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn a_date_that_no_zip_has() {
+    let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
+    let mut command = crate::support::wheelbarrow(&place.path());
+    insta::assert_snapshot!(place.finish(command.arg("build").env("SOURCE_DATE_EPOCH", "0")).all(), @r#"
+    exit code: 8
+    error: SOURCE_DATE_EPOCH is "0", which is no time between 1980 and 2107 in seconds since 1970
+    hint: unset it, or give a time such as `git log -1 --format=%ct` prints
+    "#);
+}

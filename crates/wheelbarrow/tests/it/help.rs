@@ -1,0 +1,24 @@
+//! What people read first.
+
+use crate::support::Place;
+
+#[test]
+fn the_commands() {
+    insta::assert_snapshot!(Place::with(&[]).run(&["--help"]).all());
+}
+
+#[test]
+fn each_command() {
+    let place = Place::with(&[]);
+    for command in ["build", "install", "inspect", "init"] {
+        insta::assert_snapshot!(format!("help_{command}"), place.run(&[command, "--help"]).all());
+    }
+    insta::assert_snapshot!("help_env_check", place.run(&["env", "check", "--help"]).all());
+}
+
+#[test]
+fn colours_are_for_terminals_and_those_who_ask() {
+    let place = Place::with(&[]);
+    assert!(!place.run(&["inspect", "nothing.zip"]).err.contains('\x1b'));
+    assert!(place.run(&["--color", "always", "inspect", "nothing.zip"]).err.contains('\x1b'));
+}

@@ -1,0 +1,8 @@
+//! Stories told through the binary.
+
+mod env;
+mod errors;
+mod help;
+mod init;
+mod site;
+mod support;

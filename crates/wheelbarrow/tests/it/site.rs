@@ -1,0 +1,154 @@
+//! A site built, looked into, installed and run. It needs uv and an index, or a cache that was filled by an earlier
+//! run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fs_err as fs;
+
+use crate::support::{Place, Said, wheelbarrow};
+
+const FILES: [(&str, &str); 5] = [
+    ("project/requirements.txt", "asgiref==3.8.1\ntyping-extensions==4.12.2; python_version < '3.11'"),
+    ("project/src/manage.py", "import asgiref, app\nprint(app.WHO, asgiref.__version__)\n"),
+    ("project/src/app.py", "import os\nWHO = os.environ['WHO']\n"),
+    ("project/wheelbarrow.toml", "name = 'My.Site'\nversion = '1.4'\n[environment]\nrequired = ['WHO']\n"),
+    ("assets/site.css", "body {}"),
+];
+
+/// Shared by the tests, so that files are fetched once.
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+fn build(place: &Place, arguments: &[&str]) -> Said {
+    let mut command = wheelbarrow(&place.path());
+    place.finish(command.arg("build").args(arguments).arg("--cache-dir").arg(cache()))
+}
+
+/// Builds, or says why not: no uv, or no index.
+fn built(place: &Place, arguments: &[&str]) -> bool {
+    let said = build(place, arguments);
+    let unavailable =
+        said.err.contains("uv was not found") || said.code == 9 || said.err.contains("Failed to fetch");
+    if unavailable {
+        assert!(std::env::var_os("CI").is_none(), "CI must have uv and an index: {}", said.err);
+        println!("skipped: {}", said.err.lines().next().unwrap_or_default());
+        return false;
+    }
+    assert_eq!(said.code, 0, "{}", said.all());
+    true
+}
+
+fn sha256(path: &Path) -> String {
+    wheelbarrow_artifact::manifest::Sha256::of(&fs::read(path).unwrap()).to_string()
+}
+
+#[test]
+fn a_site_is_built_installed_and_run() {
+    let place = Place::with(&FILES);
+    if !built(&place, &["project", "--static", "assets"]) {
+        return;
+    }
+    let artifact = place.path().join("my-site-1.4.zip");
+    assert!(place.path().join("pylock.my-site.toml").exists());
+
+    let inspected: serde_json::Value =
+        serde_json::from_str(&place.run(&["inspect", "--json", "my-site-1.4.zip"]).out).unwrap();
+    assert_eq!(inspected["manifest"]["project"]["import_path"], "project/src");
+    assert_eq!(inspected["size"], fs::metadata(&artifact).unwrap().len());
+    let table = place.run(&["inspect", "my-site-1.4.zip"]).out;
+    assert!(table.contains("static       static.in/0: 1 file, 7 B") && table.contains("asgiref"), "{table}");
+
+    let said = place.finish(Command::new(&artifact).args(["-d", "by itself"]).current_dir(place.path()));
+    assert_eq!(said.code, 0, "{}", said.all());
+    let said = place.run(&["install", "my-site-1.4.zip", "-d", "dest"]);
+    assert!(
+        said.all().starts_with("exit code: 0\ninstalled my-site 1.4 in [PLACE]/dest (1 wheel)"),
+        "{}",
+        said.all()
+    );
+    let again = place.run(&["install", "my-site-1.4.zip", "-d", "dest"]);
+    insta::assert_snapshot!(again.all(), @"
+    exit code: 5
+    error: the destination [PLACE]/dest is not empty
+    hint: `--replace` exchanges it for the new install in one step
+    ");
+
+    for destination in ["by itself", "dest"] {
+        let python = place.path().join(destination).join("venv/bin/python");
+        let manage = place.path().join(destination).join("project/src/manage.py");
+        let run = || place.finish(Command::new(&python).arg(&manage).current_dir("/").env_remove("WHO"));
+        insta::allow_duplicates!(insta::assert_snapshot!(run().all().replace("by itself", "dest"), @r#"
+        exit code: 7
+        loadenv: [PLACE]/dest/environment.json: key "WHO": is required; the file does not exist, and the process has not inherited it
+        "#));
+        place.write(&format!("{destination}/environment.json"), "{\"WHO\": \"me\"}");
+        insta::allow_duplicates!(insta::assert_snapshot!(run().all(), @"
+        exit code: 0
+        me 3.8.1
+        "));
+    }
+    place.write("broken.json", "{}");
+    insta::assert_snapshot!(place.run(&["env", "check", "broken.json", "--artifact", "my-site-1.4.zip"]).all(), @r#"
+    exit code: 7
+    error: broken.json: key "WHO": is required; not in the file, and the process has not inherited it
+    "#);
+}
+
+#[test]
+fn the_same_project_gives_the_same_bytes() {
+    let places = [
+        Place::with(&FILES),
+        Place::with(&{
+            let mut reversed = FILES;
+            reversed.reverse();
+            reversed
+        }),
+    ];
+    let mut hashes = Vec::new();
+    for (place, umask) in places.iter().zip(["077", "002"]) {
+        if !built(place, &["project", "--dry-run"]) {
+            return;
+        }
+        for _ in 0..2 {
+            let command = "umask \"$1\"; shift; exec \"$@\"";
+            let ours = wheelbarrow(&place.path());
+            let mut shell = Command::new("sh");
+            shell.args(["-c", command, "sh", umask]).arg(ours.get_program()).args([
+                "build",
+                "project",
+                "--offline",
+            ]);
+            shell.arg("--cache-dir").arg(cache()).current_dir(place.path());
+            for (name, value) in ours.get_envs() {
+                match value {
+                    Some(value) => shell.env(name, value),
+                    None => shell.env_remove(name),
+                };
+            }
+            let said = place.finish(&mut shell);
+            assert_eq!(said.code, 0, "{}", said.all());
+            hashes.push(sha256(&place.path().join("my-site-1.4.zip")));
+        }
+    }
+    assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "{hashes:?}");
+}
+
+#[test]
+fn the_ancestors_call_works() {
+    let place = Place::with(&FILES);
+    fs::remove_file(place.path().join("project/wheelbarrow.toml")).unwrap();
+    let arguments = [
+        "project",
+        "project/requirements.txt",
+        "out",
+        "--extra-static",
+        "assets",
+        "--extra-python",
+        "python3",
+    ];
+    if built(&place, &arguments[..5]) {
+        assert!(place.path().join("out.zip").exists());
+    }
+}
