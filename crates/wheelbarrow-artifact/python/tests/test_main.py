@@ -140,7 +140,7 @@ class Door(Case):
 
     def test_no_bytecode_is_written(self):
         self.make()
-        environment = {name: value for name, value in clean_environment().items()}
+        environment = clean_environment()
         self.assertNotIn("PYTHONDONTWRITEBYTECODE", environment)
         run([sys.executable, self.zip, "-d", self.dest, "--bootstrap"], environment=environment)
         for directory, directories, _ in os.walk(self.root):
