@@ -1,7 +1,7 @@
 //! Who may fetch from where: user names and passwords out of index URLs and netrc, and keeping them out of sight.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use fs_err as fs;
@@ -43,6 +43,30 @@ impl Credentials {
             && let Some(login) = login_of(&url)
         {
             self.origins.entry(origin(&url)).or_insert(login);
+        }
+    }
+
+    /// Takes the logins of the indexes that the project's uv settings name: in their URLs, or in uv's variables
+    /// `UV_INDEX_NAME_USERNAME` and `UV_INDEX_NAME_PASSWORD`.
+    pub fn add_uv_indexes(&mut self, project: &Path) {
+        let read = |name: &str| fs::read_to_string(project.join(name)).ok()?.parse::<toml::Table>().ok();
+        let of_pyproject =
+            read("pyproject.toml").and_then(|table| table.get("tool")?.get("uv")?.get("index").cloned());
+        let of_uv = read("uv.toml").and_then(|table| table.get("index").cloned());
+        let indexes = of_uv.or(of_pyproject);
+        for index in indexes.as_ref().and_then(toml::Value::as_array).into_iter().flatten() {
+            let Some(url) = index.get("url").and_then(toml::Value::as_str) else { continue };
+            self.add(url);
+            let name = index.get("name").and_then(toml::Value::as_str).unwrap_or_default();
+            let name: String = name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+                .collect();
+            let variable = |what: &str| std::env::var(format!("UV_INDEX_{name}_{what}")).ok();
+            if let (Ok(url), Some(password)) = (Url::parse(url), variable("PASSWORD")) {
+                let user = variable("USERNAME").unwrap_or_default();
+                self.origins.entry(origin(&url)).or_insert(Login { user, password });
+            }
         }
     }
 

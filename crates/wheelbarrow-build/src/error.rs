@@ -43,6 +43,8 @@ pub enum Error {
 
     #[error("the lock {} cannot be read: {reason}", path.display())]
     Lock { path: PathBuf, reason: String },
+    #[error("{} is in the place of the lock to be written, but was not written by Wheelbarrow", path.display())]
+    ForeignLock { path: PathBuf },
     #[error("the lock {} does not cover Python {python}: {reason}", path.display())]
     NotCovered { path: PathBuf, python: String, reason: String },
     #[error("no distribution of {package} fits Python {python} on {platform}:{}", each_refused(refused))]
@@ -110,6 +112,7 @@ impl Error {
             Self::NoUv { .. } => "install uv (`pip install uv`, or https://docs.astral.sh/uv/), or set UV to its path; \
                 a pylock.toml given with --lock needs none"
                 .to_owned(),
+            Self::ForeignLock { path } => format!("use it with `--lock {}`, or move it away", path.display()),
             Self::Lock { .. } | Self::NotCovered { .. } => {
                 "make the lock anew with `--upgrade`, or with the tool that wrote it".to_owned()
             }

@@ -122,6 +122,7 @@ fn credentials(lock: &Lock, request: &GatherRequest) -> Credentials {
     let indexes = request.index.indexes();
     let mut credentials = Credentials::collect(indexes.urls());
     credentials.extend(&lock.credentials);
+    credentials.add_uv_indexes(&request.project);
     credentials
 }
 

@@ -124,9 +124,7 @@ fn relative_names(request: &LockRequest) -> String {
 fn kept_lock(path: &Path) -> Result<Option<Pylock>> {
     let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
     if !text.contains("[tool.wheelbarrow]") {
-        let reason = "it is in the place of the lock to be written, and was not written by Wheelbarrow; \
-                      use it with --lock, or move it away";
-        return Err(Error::Lock { path: path.to_path_buf(), reason: reason.to_owned() });
+        return Err(Error::ForeignLock { path: path.to_path_buf() });
     }
     Ok(Pylock::parse(&text).ok())
 }
@@ -307,7 +305,8 @@ mod tests {
             "wheels = [{ url = \"file:///work/links/a%20b.whl\", size = 3 }, { url = \"https://h/c.whl\" }]";
         let expected = "wheels = [{ path = \"../links/a b.whl\", size = 3 }, { url = \"https://h/c.whl\" }]";
         assert_eq!(relative_files(text, Path::new("/work/out")), expected);
-        assert_eq!(relative_files("{ url = \"file://", Path::new("/")), "{ url = \"file://");
+        let elsewhere = "{ url = \"file://host/share/a.whl\" }";
+        assert_eq!(relative_files(elsewhere, Path::new("/work")), elsewhere);
         assert_eq!(path_between(Path::new("/a/b"), Path::new("/a/b/c/d")), Path::new("c/d"));
     }
 }

@@ -341,6 +341,9 @@ fn fetch_in_child() {
     let url = Url::parse(&std::env::var("TEST_URL").unwrap()).unwrap();
     let mut story = Story::new();
     story.options.credentials = Credentials::collect([]);
+    if let Some(project) = std::env::var_os("TEST_PROJECT") {
+        story.options.credentials.add_uv_indexes(project.as_ref());
+    }
     match story.fetch_one(&Story::download(url, &body())) {
         Ok(bytes) => println!("fetched {}", bytes.len()),
         Err(error) => println!("failed: {error}"),
@@ -371,6 +374,17 @@ fn proxies_and_netrc_are_used_as_the_variables_say() {
         Some(value) if value == "Basic am9lOnNlY3JldA==" => well(request, stream, &body()),
         _ => respond(stream, "403 Forbidden\r\nContent-Length: 0", b""),
     });
+    fs::write(
+        directory.path().join("pyproject.toml"),
+        format!("[[tool.uv.index]]\nname = \"in-house\"\nurl = \"{}\"\n", server.url("simple")),
+    )
+    .unwrap();
+    let project = directory.path().to_string_lossy();
+    let login = [("UV_INDEX_IN_HOUSE_USERNAME", "joe"), ("UV_INDEX_IN_HOUSE_PASSWORD", "secret")];
+    let output = child(&server.url("a.whl"), &[&login[..], &[("TEST_PROJECT", &*project)]].concat());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("fetched"), "{output:?}");
+    let output = child(&server.url("a.whl"), &[]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("asks for a user name"), "{output:?}");
     let output =
         child(&server.url("a.whl"), &[("NETRC", &netrc.to_string_lossy()), ("NO_PROXY", "127.0.0.1")]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("fetched"), "{output:?}");

@@ -243,3 +243,22 @@ fn what_cannot_be_resolved_is_told_in_uvs_words() {
         "nothing is left behind"
     );
 }
+
+#[test]
+fn two_builds_at_once_share_one_cache() {
+    if !has_uv() {
+        return;
+    }
+    let site = Site::new(&[("requirements.txt", "docopt==0.6.2\nasgiref==3.7.2\nsqlparse==0.5.0\n")]);
+    let lock = site.lock().unwrap();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let builds: Vec<_> = (0..3).map(|_| scope.spawn(|| site.gather_lock(&lock).unwrap())).collect();
+        builds.into_iter().map(|build| build.join().unwrap()).collect()
+    });
+    for gathered in &results {
+        assert_eq!(gathered.targets[0].wheels.len(), 3);
+        for wheel in &gathered.targets[0].wheels {
+            assert_eq!(wheel.size, fs::metadata(&wheel.path).unwrap().len());
+        }
+    }
+}
