@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::progress::Progress;
 
+use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};
 use crate::cache::Cache;
 use crate::check::{CheckError, PackedTarget, PackedWheel, check};
 use crate::fetch::FetchOptions;
@@ -40,6 +42,7 @@ pub struct BuildOptions {
     /// `SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<String>,
     pub installers: Vec<Installer>,
+    pub bytecode: BytecodeMode,
     pub index: IndexOptions,
     /// Where it is not the usual one.
     pub cache_dir: Option<PathBuf>,
@@ -98,6 +101,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     pack::check_shebang(&options.shebang)?;
     read_project(options)?;
     let targets = find_targets(&options.pythons)?;
+    let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     let lock = lock::resolve(&lock_request(options, &targets)?, progress)?;
     let request = GatherRequest {
         project: options.project.clone(),
@@ -127,8 +131,31 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let cache = Cache::open(options.cache_dir.as_deref())?;
     let pth = format!("{}.pth", contents.directory);
     let checked = check(&contents.targets, &pth, Some(cache.root()), progress)?;
-    let plan = pack::plan(&contents, &checked)?;
+    let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
+    let plan = pack::plan(&contents, &checked, &compiled)?;
     Ok(Prepared { plan, lock: lock.path, resolved: lock.resolved })
+}
+
+/// Compiles what every target will import.
+fn compile(
+    mode: BytecodeMode,
+    cache: &Cache,
+    interpreters: &[Option<Interpreter>],
+    contents: &Contents,
+    progress: &dyn Progress,
+) -> Result<Compiled, BuildError> {
+    let targets: Vec<Compilee<'_>> = contents
+        .targets
+        .iter()
+        .zip(interpreters)
+        .map(|(target, interpreter)| Compilee {
+            python: &target.python,
+            interpreter: interpreter.as_ref(),
+            wheels: target.wheels.iter().chain([&target.pip]).collect(),
+        })
+        .collect();
+    let modules = if mode == BytecodeMode::Never { Vec::new() } else { pack::modules(contents)? };
+    Ok(bytecode::compile_all(mode, cache, &targets, &modules, progress)?)
 }
 
 /// Builds the artifact.

@@ -34,6 +34,11 @@ pub enum Error {
     #[error("{}:{line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
 
+    #[error("cannot compile {of}")]
+    Compile { of: String, source: io::Error },
+    #[error("no Python {python} on this machine to compile with")]
+    NoCompiler { python: String },
+
     #[error("uv was not found, and {} is not a lock", what)]
     NoUv { what: String },
     #[error("cannot run {}", program.display())]
@@ -140,7 +145,11 @@ impl Error {
     /// As docs/exit-codes.md says.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Io { .. } | Self::Fs(_) | Self::Run { .. } | Self::Certificates { .. } => 1,
+            Self::Io { .. }
+            | Self::Fs(_)
+            | Self::Run { .. }
+            | Self::Compile { .. }
+            | Self::Certificates { .. } => 1,
             Self::PythonSpec { .. } => 2,
             Self::Lock { .. } | Self::Hash { .. } => 3,
             Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } => 9,

@@ -4,6 +4,7 @@
 
 pub mod bootstrap;
 mod build;
+pub mod bytecode;
 pub mod cache;
 pub mod check;
 pub mod credentials;

@@ -16,7 +16,7 @@ use wheelbarrow_artifact::zip::{DosTime, WriteError};
 use crate::check::PackedTarget;
 use crate::project::ProjectFile;
 
-pub use plan::{Plan, PlannedMember, Source, check_shebang, plan};
+pub use plan::{Plan, PlannedMember, Source, check_shebang, modules, plan};
 pub use write::write;
 
 /// What the first line is unless somebody wants another.

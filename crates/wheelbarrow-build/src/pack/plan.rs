@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wheelbarrow_artifact::manifest::{
-    FORMAT, Manifest, MemberKind, Project, Sha256, Target, Unpacked, Wheel,
+    Bytecode, FORMAT, Manifest, MemberKind, Project, Sha256, Target, Unpacked, Wheel,
 };
 use wheelbarrow_artifact::python;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_fs::SafePath;
 
 use super::{Contents, PackError, environment};
+use crate::bytecode::Compiled;
 use crate::check::{Checked, PackedTarget, PackedWheel};
 use crate::project::{Content, ProjectFile};
 
@@ -48,6 +49,8 @@ pub enum Source {
         size: u64,
         sha256: Sha256,
     },
+    /// Bytecode of so many bytes, stored as it is: it is compressed already.
+    Pack(PathBuf, u64),
 }
 
 impl Source {
@@ -55,13 +58,13 @@ impl Source {
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File(_, size) | Self::Wheel { size, .. } => *size,
+            Self::File(_, size) | Self::Pack(_, size) | Self::Wheel { size, .. } => *size,
         }
     }
 }
 
-/// Says what the artifact will hold. `checked` has what the check found, target by target.
-pub fn plan(contents: &Contents, checked: &[Checked]) -> Result<Plan, PackError> {
+/// Says what the artifact will hold. `checked` and `compiled` have what was found and made, target by target.
+pub fn plan(contents: &Contents, checked: &[Checked], compiled: &Compiled) -> Result<Plan, PackError> {
     check_shebang(&contents.shebang)?;
     let mut members = programs(contents)?;
     let pips = by_name(contents.targets.iter().map(|target| &target.pip));
@@ -69,6 +72,12 @@ pub fn plan(contents: &Contents, checked: &[Checked]) -> Result<Plan, PackError>
     for (directory, wheels) in [("bootstrap_wheels", &pips), ("wheels", &wheels)] {
         members.extend(wheels.values().map(|wheel| wheel_member(directory, wheel)));
     }
+    members.extend(compiled.packs.iter().map(|(path, (file, size))| PlannedMember {
+        path: path.clone(),
+        kind: MemberKind::File,
+        source: Source::Pack(file.clone(), *size),
+        is_code: false,
+    }));
     members.extend(code(&contents.directory, &contents.code)?);
     for (number, files) in contents.static_directories.iter().enumerate() {
         members.extend(code(&format!("static.in/{number}"), files)?);
@@ -76,7 +85,10 @@ pub fn plan(contents: &Contents, checked: &[Checked]) -> Result<Plan, PackError>
     Ok(Plan {
         shebang: contents.shebang.clone(),
         time: contents.time,
-        manifest: manifest(contents, checked, &pips, &wheels),
+        manifest: Manifest {
+            targets: describe_all(contents, checked, compiled),
+            ..manifest(contents, &pips, &wheels)
+        },
         members,
     })
 }
@@ -111,6 +123,24 @@ fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
     for_site_packages.sort_by(|left, right| left.path.cmp(&right.path));
     members.extend(for_site_packages);
     Ok(members)
+}
+
+/// The modules that are no wheel's, with their sources: the project's, and `loadenv.py`, which every process imports.
+pub fn modules(contents: &Contents) -> Result<Vec<(String, Vec<u8>)>, PackError> {
+    let mut modules =
+        vec![("loadenv.py".to_owned(), environment::loadenv(&contents.environment)?.into_bytes())];
+    for file in contents.code.iter().filter(|file| file.path.ends_with(".py")) {
+        if matches!(file.content, Content::File { .. }) {
+            let source = fs_err::read(&file.source);
+            let source = source.map_err(|source| PackError::Io {
+                action: "read",
+                path: file.source.clone(),
+                source,
+            })?;
+            modules.push((format!("{}/{}", contents.directory, file.path), source));
+        }
+    }
+    Ok(modules)
 }
 
 fn import_path(contents: &Contents) -> String {
@@ -154,7 +184,6 @@ fn wheel_member(directory: &str, wheel: &PackedWheel) -> PlannedMember {
 
 fn manifest(
     contents: &Contents,
-    checked: &[Checked],
     pips: &BTreeMap<&str, &PackedWheel>,
     wheels: &BTreeMap<&str, &PackedWheel>,
 ) -> Manifest {
@@ -167,7 +196,6 @@ fn manifest(
     };
     let pips = pips.values().map(|wheel| listed("bootstrap_wheels", wheel));
     let wheels = wheels.values().map(|wheel| listed("wheels", wheel));
-    let code = size_of_code(contents);
     Manifest {
         format: FORMAT,
         name: contents.name.clone(),
@@ -178,19 +206,21 @@ fn manifest(
             import_path: import_path(contents),
             digest: Sha256::of(b""),
         },
-        targets: contents
-            .targets
-            .iter()
-            .zip(checked)
-            .map(|(target, found)| describe(target, found, code))
-            .collect(),
+        targets: Vec::new(),
         environment: contents.environment.clone(),
         wheels: pips.chain(wheels).collect(),
         members: Vec::new(),
     }
 }
 
-fn describe(target: &PackedTarget, found: &Checked, code: Unpacked) -> Target {
+fn describe_all(contents: &Contents, checked: &[Checked], compiled: &Compiled) -> Vec<Target> {
+    let code = size_of_code(contents);
+    let bytecode = compiled.targets.iter().cloned().chain(std::iter::repeat(None));
+    let targets = contents.targets.iter().zip(checked).zip(bytecode);
+    targets.map(|((target, found), bytecode)| describe(target, found, code, bytecode)).collect()
+}
+
+fn describe(target: &PackedTarget, found: &Checked, code: Unpacked, bytecode: Option<Bytecode>) -> Target {
     let mut wheels: Vec<_> = target.wheels.iter().map(|wheel| format!("wheels/{}", wheel.filename)).collect();
     wheels.sort_unstable();
     Target {
@@ -199,7 +229,7 @@ fn describe(target: &PackedTarget, found: &Checked, code: Unpacked) -> Target {
         platform: found.platform.clone(),
         wheels,
         pip: format!("bootstrap_wheels/{}", target.pip.filename),
-        bytecode: None,
+        bytecode,
         unpacked: Unpacked {
             bytes: found.unpacked.bytes + code.bytes,
             inodes: found.unpacked.inodes + code.inodes,

@@ -47,7 +47,7 @@ fn contents(root: &Path, wheels: &Path) -> Contents {
 
 fn pack(contents: &Contents, output: &Path) -> Packed {
     let checked = check(&contents.targets, "mysite.pth", None, &Silent).unwrap();
-    write(&plan(contents, &checked).unwrap(), output, &Silent).unwrap()
+    write(&plan(contents, &checked, &Default::default()).unwrap(), output, &Silent).unwrap()
 }
 
 const FILES: [(&str, &str); 3] = [("app/a.py", "import b\n"), ("app/b.py", ""), ("Ünïcode.txt", "é")];
@@ -124,8 +124,12 @@ fn a_wheel_that_changed_meanwhile_is_refused_and_leaves_nothing() {
     let checked = check(&contents.targets, "mysite.pth", None, &Silent).unwrap();
     contents.targets[0].wheels[0].sha256 = Sha256::of(b"another");
     contents.targets[1].wheels[0].sha256 = Sha256::of(b"another");
-    let error =
-        write(&plan(&contents, &checked).unwrap(), &out.path().join("site.zip"), &Silent).unwrap_err();
+    let error = write(
+        &plan(&contents, &checked, &Default::default()).unwrap(),
+        &out.path().join("site.zip"),
+        &Silent,
+    )
+    .unwrap_err();
     assert!(matches!(error, PackError::Changed { .. }), "{error}");
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
 }
@@ -136,7 +140,10 @@ fn shebangs_are_looked_at() {
     let long = format!("#!/{}", "x".repeat(127));
     for shebang in ["/usr/bin/python3", "#!/usr/bin/python3\n", "#!python3", &long] {
         let contents = Contents { shebang: shebang.to_owned(), ..contents(place.path(), wheels.path()) };
-        assert!(matches!(plan(&contents, &[]), Err(PackError::Shebang { .. })), "{shebang}");
+        assert!(
+            matches!(plan(&contents, &[], &Default::default()), Err(PackError::Shebang { .. })),
+            "{shebang}"
+        );
     }
 }
 

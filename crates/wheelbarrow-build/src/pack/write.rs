@@ -74,6 +74,10 @@ fn add(zip: &mut ZipWriter, member: &PlannedMember, output: &Path) -> Result<(),
             let added = zip.add_file(&member.path, member.kind, Method::Deflated, &mut open(path)?);
             added.map(|_| ()).map_err(write_error)
         }
+        Source::Pack(path, _) => {
+            let added = zip.add_file(&member.path, member.kind, Method::Stored, &mut open(path)?);
+            added.map(|_| ()).map_err(write_error)
+        }
         Source::Wheel { path, sha256, .. } => {
             let added = zip.add_file(&member.path, member.kind, Method::Stored, &mut open(path)?);
             let (found, expected) = (added.map_err(write_error)?, *sha256);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use wheelbarrow_build::bytecode::BytecodeMode;
 use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
 use wheelbarrow_build::project::directory_name;
 use wheelbarrow_build::uv::IndexOptions;
@@ -58,6 +59,9 @@ pub(crate) struct Arguments {
     /// The artifact's first line
     #[arg(long, value_name = "LINE")]
     shebang: Option<String>,
+    /// Whether compiled modules travel: where this machine has the Python for it, always, or never [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    bytecode: Option<Bytecode>,
     /// Lock anew, to the newest versions
     #[arg(long)]
     upgrade: bool,
@@ -69,6 +73,23 @@ pub(crate) struct Arguments {
     json: bool,
     #[command(flatten)]
     index: IndexArguments,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Bytecode {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<Bytecode> for BytecodeMode {
+    fn from(bytecode: Bytecode) -> Self {
+        match bytecode {
+            Bytecode::Auto => Self::Auto,
+            Bytecode::Always => Self::Always,
+            Bytecode::Never => Self::Never,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -140,8 +161,10 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
             extra_index_urls: either(index.extra_index_url, settings.extra_index_url),
             find_links: either(index.find_links, settings.find_links),
             offline: index.offline,
+            no_index: false,
         },
         cache_dir: index.cache_dir,
+        bytecode: arguments.bytecode.map(BytecodeMode::from).or(settings.bytecode).unwrap_or_default(),
         upgrade: arguments.upgrade,
     })
 }

@@ -1,5 +1,6 @@
 //! `wheelbarrow inspect ARTIFACT`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -61,6 +62,16 @@ fn overview(artifact: &Artifact) -> String {
             break;
         }
         rows.push(row("static", format!("static.in/{number}: {}", group(artifact, &below))));
+    }
+    let tags: BTreeSet<&str> = manifest
+        .targets
+        .iter()
+        .filter_map(|target| target.bytecode.as_ref())
+        .map(|bytecode| bytecode.cache_tag.as_str())
+        .collect();
+    for tag in tags {
+        let packs = group(artifact, &format!(".wheelbarrow/bytecode/{tag}/"));
+        rows.push(row("bytecode", format!("{tag}: {packs}")));
     }
     for member in manifest.members.iter().filter(|member| member.path.starts_with(".wheelbarrow/native/")) {
         let machine = member.path.rsplit('/').next().unwrap_or_default();

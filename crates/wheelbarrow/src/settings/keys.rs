@@ -6,7 +6,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, syntax};
 
-pub(super) const TOP: [&str; 14] = [
+pub(super) const TOP: [&str; 15] = [
+    "bytecode",
     "environment",
     "exclude",
     "extra-index-url",

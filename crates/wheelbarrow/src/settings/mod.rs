@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) import_path: Option<String>,
     pub(crate) shebang: Option<String>,
     pub(crate) output: Option<PathBuf>,
+    pub(crate) bytecode: Option<wheelbarrow_build::bytecode::BytecodeMode>,
     pub(crate) index_url: Option<String>,
     #[serde(default)]
     pub(crate) extra_index_url: Vec<String>,

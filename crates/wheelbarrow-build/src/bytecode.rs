@@ -1,0 +1,269 @@
+//! Compiling modules at build, so that no server has to.
+//!
+//! A wheel is compiled once for each magic number and kept in the cache, `bytecode/MAGIC/KEY.pack`; the key is made of
+//! the wheel's hash and of all else that shapes the pack. One fresh process compiles one wheel, with a fixed hash seed:
+//! the same wheel gives the same bytes on every machine.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use fs_err as fs;
+use memmap2::Mmap;
+use wheelbarrow_artifact::bytecode;
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::manifest::{Bytecode, Sha256};
+use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_artifact::wheel::OpenWheel;
+use wheelbarrow_wheel::layout::Destination;
+
+use crate::cache::Cache;
+use crate::gather::GatheredWheel;
+use crate::{Error, Result};
+
+/// Whether bytecode travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BytecodeMode {
+    /// For each target whose Python minor version is on this machine.
+    #[default]
+    Auto,
+    /// For every target, or the build fails.
+    Always,
+    Never,
+}
+
+/// What one target is compiled from.
+pub struct Compilee<'a> {
+    /// `3.12`.
+    pub python: &'a str,
+    pub interpreter: Option<&'a Interpreter>,
+    pub wheels: Vec<&'a GatheredWheel>,
+}
+
+/// The bytecode of an artifact.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// For each target, in their order.
+    pub targets: Vec<Option<Bytecode>>,
+    /// The packs in the cache with their sizes in bytes, by the path of the member.
+    pub packs: BTreeMap<String, (PathBuf, u64)>,
+}
+
+/// Larger sources than this are nobody's modules.
+const LARGEST_MODULE: u64 = 64 << 20;
+
+/// Compiles the wheels of every target, and `project`, the modules that are no wheel's: their paths in the artifact and
+/// their sources. What the cache has is not compiled again.
+pub fn compile_all(
+    mode: BytecodeMode,
+    cache: &Cache,
+    targets: &[Compilee<'_>],
+    project: &[(String, Vec<u8>)],
+    progress: &dyn Progress,
+) -> Result<Compiled> {
+    let mut compiled = Compiled::default();
+    let mut magics: BTreeMap<&str, &str> = BTreeMap::new();
+    for target in targets {
+        let interpreter = match (mode, target.interpreter) {
+            (BytecodeMode::Never, _) => None,
+            (BytecodeMode::Auto, None) => {
+                progress.note(&format!("no Python {0} on this machine: no bytecode for {0}", target.python));
+                None
+            }
+            (BytecodeMode::Always, None) => {
+                return Err(Error::NoCompiler { python: target.python.to_owned() });
+            }
+            (_, Some(interpreter)) => Some(interpreter),
+        };
+        // Two releases of one minor version may differ before it is final; file names cannot tell them apart.
+        let interpreter = interpreter.filter(|interpreter| {
+            *magics.entry(&interpreter.cache_tag).or_insert(&interpreter.magic) == interpreter.magic
+        });
+        let Some(interpreter) = interpreter else {
+            compiled.targets.push(None);
+            continue;
+        };
+        compile_target(cache, interpreter, target, project, &mut compiled.packs, progress)?;
+        let Interpreter { cache_tag, magic, .. } = interpreter;
+        compiled.targets.push(Some(Bytecode { cache_tag: cache_tag.clone(), magic: magic.clone() }));
+    }
+    Ok(compiled)
+}
+
+fn compile_target(
+    cache: &Cache,
+    interpreter: &Interpreter,
+    target: &Compilee<'_>,
+    project: &[(String, Vec<u8>)],
+    packs: &mut BTreeMap<String, (PathBuf, u64)>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut places = Vec::with_capacity(target.wheels.len() + 1);
+    for wheel in &target.wheels {
+        let path = place(cache, interpreter, wheel.sha256);
+        if !path.exists() {
+            missing.push((*wheel, path.clone()));
+        }
+        places.push((wheel.filename.as_str(), path));
+    }
+    missing.sort_by_key(|(wheel, _)| std::cmp::Reverse(wheel.size));
+    compile_missing(interpreter, &missing, progress)?;
+    let path = place(cache, interpreter, digest(project));
+    if !path.exists() {
+        keep(&path, "the project", &compile(interpreter, "the project", project)?)?;
+    }
+    places.push((bytecode::PROJECT_PACK, path));
+    for (name, path) in places {
+        let failed = |source| Error::Compile { of: name.to_owned(), source };
+        let size = fs::metadata(&path).map_err(failed)?.len();
+        // A wheel without modules has an empty file, so that it is not looked at again.
+        if size > 0 {
+            packs.insert(bytecode::pack_path(&interpreter.cache_tag, name), (path, size));
+        }
+    }
+    Ok(())
+}
+
+/// Of paths and sources.
+fn digest(modules: &[(String, Vec<u8>)]) -> Sha256 {
+    let mut text = String::new();
+    for (path, source) in modules {
+        text.push_str(&format!("{path}\0{}\n", Sha256::of(source)));
+    }
+    Sha256::of(text.as_bytes())
+}
+
+fn keep(path: &Path, of: &str, pack: &[u8]) -> Result<()> {
+    let failed = |source| Error::Compile { of: of.to_owned(), source };
+    fs::create_dir_all(path.parent().unwrap_or(path)).map_err(failed)?;
+    wheelbarrow_fs::write_atomic(path, pack, 0o666).map_err(|error| failed(io::Error::other(error)))
+}
+
+/// A pack of modules that are in memory.
+fn compile(interpreter: &Interpreter, of: &str, sources: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+    let failed = |source| Error::Compile { of: of.to_owned(), source };
+    let compiled = run(interpreter, sources).map_err(failed)?;
+    if compiled.is_empty() {
+        return Ok(Vec::new());
+    }
+    bytecode::pack(&interpreter.magic, &compiled).map_err(failed)
+}
+
+fn compile_missing(
+    interpreter: &Interpreter,
+    missing: &[(&GatheredWheel, PathBuf)],
+    progress: &dyn Progress,
+) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    progress.begin("compiling", missing.iter().map(|(wheel, _)| wheel.size).sum(), Unit::Bytes);
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..wheelbarrow_artifact::threads() {
+            scope.spawn(|| {
+                while let Some((wheel, path)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = compile_wheel(interpreter, wheel, path) {
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        next.store(missing.len(), Ordering::Relaxed);
+                    }
+                    progress.advance(wheel.size);
+                }
+            });
+        }
+    });
+    progress.end();
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+fn compile_wheel(interpreter: &Interpreter, wheel: &GatheredWheel, path: &Path) -> Result<()> {
+    let failed = |source| Error::Compile { of: wheel.filename.clone(), source };
+    let file = fs::File::open(&wheel.path).map_err(failed)?;
+    // SAFETY: files of the cache are never written again once they are there.
+    let map = unsafe { Mmap::map(file.file()) }.map_err(failed)?;
+    let open = OpenWheel::open(&wheel.filename, &map).map_err(|error| failed(io::Error::other(error)))?;
+    let mut sources = Vec::new();
+    for file in open.files() {
+        let entry = open.entry(file);
+        let module = matches!(&file.destination, Destination::SitePackages(path) if path.ends_with(".py"));
+        if module && entry.size <= LARGEST_MODULE {
+            let contents = open.archive().read(entry, LARGEST_MODULE);
+            let contents = contents.map_err(|error| failed(io::Error::other(error)))?;
+            sources.push((entry.name.clone(), contents));
+        }
+    }
+    sources.sort();
+    keep(path, &wheel.filename, &compile(interpreter, &wheel.filename, &sources)?)
+}
+
+fn place(cache: &Cache, interpreter: &Interpreter, wheel: Sha256) -> PathBuf {
+    let key = format!("{wheel} {} {}", wheelbarrow_artifact::python::COMPILE, bytecode::VERSION);
+    cache
+        .root()
+        .join("bytecode")
+        .join(&interpreter.magic)
+        .join(format!("{}.pack", Sha256::of(key.as_bytes())))
+}
+
+/// Runs `compile.py` over the modules; gives those that compile.
+fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<Vec<(String, Vec<u8>)>> {
+    if sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut command = Command::new(&interpreter.executable);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PYTHON") {
+            command.env_remove(name);
+        }
+    }
+    command.args(["-s", "-S", "-B", "-c", wheelbarrow_artifact::python::COMPILE]);
+    command.env("PYTHONHASHSEED", "0").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut stdin = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        // Written beside the reading, or two full pipes would wait for each other.
+        scope.spawn(move || {
+            let mut message = Vec::new();
+            for (name, source) in sources {
+                put(&mut message, name.as_bytes());
+                put(&mut message, source);
+            }
+            // When the process dies, its exit code says more than the broken pipe.
+            let _ = stdin.as_mut().map(|stdin| stdin.write_all(&message));
+            drop(stdin);
+        });
+        child.wait_with_output()
+    })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.trim().lines().last().unwrap_or("it said nothing").to_owned();
+        return Err(io::Error::other(format!("{}: {last}", interpreter.executable.display())));
+    }
+    let mut rest = output.stdout.as_slice();
+    let mut compiled = Vec::with_capacity(sources.len());
+    while !rest.is_empty() {
+        let parts = take(&mut rest).zip(take(&mut rest));
+        let (name, code) = parts.ok_or_else(|| io::Error::other("the compiler's answer is cut off"))?;
+        compiled.push((String::from_utf8_lossy(name).into_owned(), code.to_vec()));
+    }
+    Ok(compiled)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "modules are bounded by LARGEST_MODULE")]
+fn put(message: &mut Vec<u8>, part: &[u8]) {
+    message.extend_from_slice(&(part.len() as u32).to_le_bytes());
+    message.extend_from_slice(part);
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, behind) = rest.split_first_chunk::<4>()?;
+    let (part, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = behind;
+    Some(part)
+}
