@@ -109,6 +109,7 @@ def _install(artifact, facts, options, signals):
         with Staging(destination) as staging:
             _write(archive, target, facts, options, staging.path)
             staging.flush()
+            _keep_directory(destination, staging.path)
             _keep_environment(destination, staging.path)
             signals.ignore()  # from here it is done or not; whoever interrupts now must not have to wonder which
             staging.publish(options["replace"])
@@ -165,6 +166,18 @@ def _write(archive, target, facts, options, root):
     tree.file(".wheelbarrow/SHA256SUMS", [sums], "the sums")
     text = json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     tree.file(".wheelbarrow/receipt.json", [text.encode("utf-8")], "the receipt")
+
+
+def _keep_directory(old, new):
+    """A destination that was prepared with an owner and a mode keeps them."""
+    try:
+        status = os.lstat(old)
+    except FileNotFoundError:
+        return
+    now = os.lstat(new)
+    if (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
+        os.chown(new, status.st_uid, status.st_gid)
+    os.chmod(new, stat.S_IMODE(status.st_mode))
 
 
 def _keep_environment(old, new):

@@ -162,7 +162,7 @@ fn prefix(basename: &OsStr) -> OsString {
 
 fn old_name(destination: &Path) -> OsString {
     let mut name = prefix(destination.file_name().unwrap_or_default());
-    name.push("replaced");
+    name.push("old");
     name
 }
 
@@ -242,8 +242,8 @@ mod tests {
     fn mends_an_exchange_that_died_between_its_two_steps() {
         let place = tempfile::tempdir().unwrap();
         let destination = place.path().join("site");
-        fs::create_dir(place.path().join(".site.wheelbarrow-replaced")).unwrap();
-        fs::write(place.path().join(".site.wheelbarrow-replaced/file"), "").unwrap();
+        fs::create_dir(place.path().join(".site.wheelbarrow-old")).unwrap();
+        fs::write(place.path().join(".site.wheelbarrow-old/file"), "").unwrap();
         drop(Staged::begin(&destination).unwrap());
         assert_eq!(names(&destination), ["file"]);
         assert_eq!(names(place.path()), ["site"]);

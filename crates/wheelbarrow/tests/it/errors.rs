@@ -72,11 +72,11 @@ fn a_python_that_is_not_there() {
 #[test]
 fn a_shebang_that_starts_nothing() {
     let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
-    insta::assert_snapshot!(place.run(&["build", "--shebang", "#!python3"]).all(), @r#"
+    insta::assert_snapshot!(place.run(&["build", "--shebang", "#!python3"]).all(), @r##"
     exit code: 8
     error: the shebang "#!python3" cannot be used: no absolute path follows the #!
     hint: it is like `--shebang '#!/opt/python3.12/bin/python3'`
-    "#);
+    "##);
 }
 
 #[test]
