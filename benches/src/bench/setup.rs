@@ -15,6 +15,7 @@ pub(crate) struct Setup {
     pub wheels: PathBuf,
     pub requirements: PathBuf,
     pub artifact: PathBuf,
+    pub artifact_without_bytecode: PathBuf,
     pub floor: PathBuf,
     wheelbarrow: PathBuf,
     project: PathBuf,
@@ -31,6 +32,7 @@ impl Setup {
             wheels: directory.join("wheels"),
             requirements: root.join("benches/site106.txt"),
             artifact: directory.join("site106.zip"),
+            artifact_without_bytecode: directory.join("site106-without-bytecode.zip"),
             floor: binaries.join("floor"),
             wheelbarrow: binaries.join("wheelbarrow"),
             project: directory.join("project"),
@@ -40,10 +42,10 @@ impl Setup {
         setup.download()?;
         fs::create_dir_all(&setup.project)?;
         fs::write(setup.project.join("manage.py"), "print('a site')\n")?;
-        // Twice: the first fills the cache and writes the lock.
-        let mut online = setup.build(&setup.artifact);
-        online.arg("--find-links").arg(&setup.wheels);
-        succeed(&mut online)?;
+        // Fills the cache, compiles the bytecode and writes the lock.
+        eprintln!("building the artifact of site106");
+        succeed(setup.build(&setup.artifact).args(["--bytecode", "always"]))?;
+        succeed(setup.build(&setup.artifact_without_bytecode).args(["--bytecode", "never"]))?;
         Ok(setup)
     }
 
@@ -57,13 +59,9 @@ impl Setup {
             .arg(&self.requirements)
             .arg("--python")
             .arg(&self.python);
-        command.arg("--cache-dir").arg(self.directory.join("cache")).arg("--lock").arg(self.lock());
+        command.arg("--cache-dir").arg(self.directory.join("cache"));
         command.args(["--quiet", "-o"]).arg(output).env("UV", self.tool("uv"));
         command
-    }
-
-    fn lock(&self) -> PathBuf {
-        self.directory.join("pylock.site106.toml")
     }
 
     pub(crate) fn tool(&self, name: &str) -> PathBuf {
