@@ -104,6 +104,9 @@ struct IndexArguments {
     /// Another index; may be repeated
     #[arg(long, value_name = "URL")]
     extra_index_url: Vec<String>,
+    /// No index at all, only what --find-links names
+    #[arg(long, conflicts_with_all = ["index_url", "extra_index_url"])]
+    no_index: bool,
     /// A directory or page with wheels; may be repeated
     #[arg(long, value_name = "DIR|URL")]
     find_links: Vec<String>,
@@ -160,6 +163,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
             index_url: index.index_url.or(settings.index_url),
             extra_index_urls: either(index.extra_index_url, settings.extra_index_url),
             find_links: either(index.find_links, settings.find_links),
+            no_index: index.no_index,
             offline: index.offline,
             no_index: false,
         },

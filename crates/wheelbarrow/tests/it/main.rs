@@ -1,4 +1,5 @@
 //! Stories told through the binary.
+#![allow(clippy::print_stdout, reason = "tests say what they skipped")]
 
 mod env;
 mod errors;
