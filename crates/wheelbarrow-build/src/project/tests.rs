@@ -95,6 +95,22 @@ fn some_files_never_travel() {
 }
 
 #[test]
+fn a_database_travels_where_a_rule_says_so() {
+    let database = "SQLite format 3\0 and more";
+    let files = [("search.db", database), ("search.db-wal", ""), ("data.db", database), ("a.py", "")];
+    let place = tree(&files);
+    assert_eq!(paths(place.path(), &["!/search.db"]), ["a.py", "search.db"]);
+    let (_, notes) = walk_project(place.path(), &["!/data.db"]).unwrap();
+    let expected = [
+        "left out search.db-wal: it belongs to an SQLite database",
+        "left out search.db: an SQLite database (if it belongs to the code, `!/search.db` in .wheelbarrowignore keeps it)",
+    ];
+    assert_eq!(notes, expected);
+    fs::write(place.path().join(".wheelbarrowignore"), "!/search.db\n").unwrap();
+    assert_eq!(paths(place.path(), &[]), [".wheelbarrowignore", "a.py", "search.db"]);
+}
+
+#[test]
 fn static_directories_have_no_gitignore() {
     let place = tree(&[(".gitignore", "*"), ("site.css", ""), ("pages/environment.json", "")]);
     let (files, _) = walk(&Walk { root: place.path().to_path_buf(), ..Walk::default() }).unwrap();

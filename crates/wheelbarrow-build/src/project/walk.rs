@@ -64,6 +64,8 @@ struct Walker<'a> {
     walk: &'a Walk,
     root: PathBuf,
     artifact: Option<PathBuf>,
+    /// Rules that may bring an SQLite database back, which some sites have among their code.
+    kept: Gitignore,
     found: Vec<ProjectFile>,
     notes: Vec<String>,
 }
@@ -76,11 +78,13 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError
         return Err(ProjectError::NotDirectory { path: walk.root.clone() });
     }
     let artifact = walk.artifact.as_deref().map(real_path);
-    let mut walker = Walker { walk, root, artifact, found: Vec::new(), notes: Vec::new() };
+    let kept = kept_matcher(&root, &walk.rules)?;
+    let mut walker = Walker { walk, root, artifact, kept, found: Vec::new(), notes: Vec::new() };
     for entry in walker.builder()?.build() {
         walker.take(&entry.map_err(ProjectError::Walk)?)?;
     }
     walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+    walker.notes.sort_unstable();
     Ok((walker.found, walker.notes))
 }
 
@@ -130,8 +134,14 @@ impl Walker<'_> {
         let mut file = fs::File::open(source).map_err(ProjectError::read(source))?;
         let mut head = Vec::with_capacity(SQLITE.len());
         file.by_ref().take(SQLITE.len() as u64).read_to_end(&mut head).map_err(ProjectError::read(source))?;
-        if head == SQLITE || is_beside_database(path, source) {
-            self.notes.push(format!("left out {path}: an SQLite database"));
+        if head == SQLITE && !self.kept.matched(path, false).is_whitelist() {
+            self.notes.push(format!(
+                "left out {path}: an SQLite database (if it belongs to the code, `!/{path}` in {IGNORE_FILE} keeps it)"
+            ));
+            return Ok(None);
+        }
+        if is_beside_database(path, source) {
+            self.notes.push(format!("left out {path}: it belongs to an SQLite database"));
             return Ok(None);
         }
         if self.is_artifact(source, &head) {
@@ -173,11 +183,27 @@ impl Walker<'_> {
 
 fn exclude_matcher(root: &Path, patterns: &[String]) -> Result<Gitignore, ProjectError> {
     let mut builder = GitignoreBuilder::new(root);
+    add_patterns(&mut builder, patterns)?;
+    builder.build().map_err(|source| ProjectError::Exclude { pattern: patterns.join(", "), source })
+}
+
+fn add_patterns(builder: &mut GitignoreBuilder, patterns: &[String]) -> Result<(), ProjectError> {
     for pattern in patterns {
         let wrong = |source| ProjectError::Exclude { pattern: pattern.clone(), source };
         builder.add_line(None, pattern).map_err(wrong)?;
     }
-    builder.build().map_err(|source| ProjectError::Exclude { pattern: patterns.join(", "), source })
+    Ok(())
+}
+
+/// The rules that a person wrote for Wheelbarrow: at the top of the directory, and the setting `exclude`.
+fn kept_matcher(root: &Path, rules: &Rules) -> Result<Gitignore, ProjectError> {
+    let mut builder = GitignoreBuilder::new(root);
+    // What is wrong in the file was noted by the walk.
+    builder.add(root.join(IGNORE_FILE));
+    if let Rules::Project { exclude } = rules {
+        add_patterns(&mut builder, exclude)?;
+    }
+    builder.build().map_err(ProjectError::Walk)
 }
 
 fn is_wanted(entry: &DirEntry, exclude: &Gitignore) -> bool {
