@@ -165,7 +165,6 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
             find_links: either(index.find_links, settings.find_links),
             no_index: index.no_index,
             offline: index.offline,
-            no_index: false,
         },
         cache_dir: index.cache_dir,
         bytecode: arguments.bytecode.map(BytecodeMode::from).or(settings.bytecode).unwrap_or_default(),
