@@ -33,7 +33,9 @@ fn main() -> Result<()> {
     if only.as_deref().is_none_or(|only| only == "install") {
         for (name, place) in [("tmpfs", PathBuf::from("/dev/shm")), ("disk", setup.directory.clone())] {
             let place = place.join("wheelbarrow-bench");
-            println!("{}", installs(&setup, name, &place, rounds)?);
+            for bytecode in [Bytecode::Without, Bytecode::With] {
+                println!("{}", installs(&setup, name, &place, bytecode, rounds)?);
+            }
             let _ = fs::remove_dir_all(&place);
         }
     }
@@ -43,8 +45,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Installs of the 106 wheels, no bytecode, caches cold, from files on this machine.
-fn installs(setup: &Setup, name: &str, place: &Path, rounds: usize) -> Result<Table> {
+/// Installs of the 106 wheels from files on this machine, every cache cold.
+fn installs(setup: &Setup, name: &str, place: &Path, bytecode: Bytecode, rounds: usize) -> Result<Table> {
     let (destination, cache) = (place.join("site"), place.join("cache"));
     let virtualenv = destination.join("venv");
     let fresh = {
@@ -54,42 +56,57 @@ fn installs(setup: &Setup, name: &str, place: &Path, rounds: usize) -> Result<Ta
             fs::create_dir_all(&place)
         }
     };
+    let (with, artifact) = match bytecode {
+        Bytecode::With => (true, &setup.artifact),
+        Bytecode::Without => (false, &setup.artifact_without_bytecode),
+    };
     let wheels = setup.wheels.as_os_str();
-    let mut bootstrap = Command::new(&setup.python);
-    bootstrap.arg(&setup.artifact).arg("-d").arg(&destination).args(["--quiet", "--bootstrap"]);
     let mut ours = Command::new(&setup.python);
-    ours.arg(&setup.artifact).arg("-d").arg(&destination).arg("--quiet");
+    ours.arg(artifact).arg("-d").arg(&destination).arg("--quiet");
     let mut floor = Command::new(&setup.floor);
-    floor.arg(wheels).arg(&destination);
-    let mut uv_venv = setup.clean(&setup.tool("uv"));
-    uv_venv.args(["venv", "--quiet", "--offline", "--python"]).arg(&setup.python).arg(&virtualenv);
-    let mut uv = setup.clean(&setup.tool("uv"));
-    uv.args(["pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--require-hashes"]);
-    uv.arg("--find-links").arg(wheels).arg("--cache-dir").arg(&cache);
-    uv.arg("--python").arg(virtualenv.join("bin/python")).arg("-r").arg(&setup.requirements);
+    floor.arg(artifact).arg(&destination);
+    let uv = |compile: bool| {
+        let mut venv = setup.clean(&setup.tool("uv"));
+        venv.args(["venv", "--quiet", "--offline", "--python"]).arg(&setup.python).arg(&virtualenv);
+        let mut uv = setup.clean(&setup.tool("uv"));
+        uv.args(["pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--require-hashes"]);
+        uv.arg("--find-links").arg(wheels).arg("--cache-dir").arg(&cache);
+        uv.arg("--python").arg(virtualenv.join("bin/python")).arg("-r").arg(&setup.requirements);
+        uv.args(compile.then_some("--compile-bytecode"));
+        vec![venv, uv]
+    };
     let mut venv = setup.clean(&setup.python);
     venv.args(["-m", "venv"]).arg(&virtualenv);
     let mut pip = setup.clean(&virtualenv.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--require-hashes",
-        "--no-compile",
-    ]);
+    pip.args(["-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]);
+    pip.args((!with).then_some("--no-compile"));
     pip.arg("--no-cache-dir").arg("--find-links").arg(wheels).arg("-r").arg(&setup.requirements);
-    let contenders = vec![
+    let mut contenders = vec![
         Contender::new("wheelbarrow: ./site.zip -d DEST", vec![ours]),
         Contender::new("the floor: inflate and write", vec![floor]),
-        Contender::new("uv venv, uv pip install, cold cache", vec![uv_venv, uv]),
-        Contender::new("wheelbarrow: ./site.zip -d DEST --bootstrap", vec![bootstrap]).at_most(2),
-        Contender::new("python -m venv, pip install --no-compile", vec![venv, pip]).at_most(2),
+        Contender::new("uv venv, uv pip install, cold cache, no bytecode", uv(false)),
     ];
-    let title = format!("Install of site106 on {name}, without bytecode, virtualenv included");
+    if with {
+        let name = "uv venv, uv pip install --compile-bytecode, cold cache";
+        contenders.push(Contender::new(name, uv(true)).at_most(2));
+        contenders.push(Contender::new("python -m venv, pip install", vec![venv, pip]).at_most(2));
+    } else {
+        let mut bootstrap = Command::new(&setup.python);
+        bootstrap.arg(artifact).arg("-d").arg(&destination).args(["--quiet", "--bootstrap"]);
+        contenders
+            .push(Contender::new("wheelbarrow: ./site.zip -d DEST --bootstrap", vec![bootstrap]).at_most(2));
+        contenders
+            .push(Contender::new("python -m venv, pip install --no-compile", vec![venv, pip]).at_most(2));
+    }
+    let without = if with { "with" } else { "without" };
+    let title = format!("Install of site106 on {name}, {without} bytecode, virtualenv included");
     measure::interleave(&title, contenders, rounds, fresh)
+}
+
+#[derive(Clone, Copy)]
+enum Bytecode {
+    With,
+    Without,
 }
 
 /// Builds from the same wheels on disk, without network, whatever a tool caches warm.
@@ -102,6 +119,10 @@ fn builds(setup: &Setup, rounds: usize) -> Result<Table> {
             fs::create_dir_all(&place)
         }
     };
+    let mut build = setup.build(&place.join("site.zip"));
+    build.args(["--offline", "--bytecode", "never"]);
+    let mut with_bytecode = setup.build(&place.join("site.zip"));
+    with_bytecode.args(["--offline", "--bytecode", "always"]);
     let mut pex = setup.clean(&setup.tool("pex"));
     pex.args(["--no-pypi", "--intransitive", "-f"]).arg(&setup.wheels).arg("-r").arg(&setup.requirements);
     pex.arg("--python").arg(&setup.python).arg("--pex-root").arg(setup.directory.join("pex-root"));
@@ -113,7 +134,8 @@ fn builds(setup: &Setup, rounds: usize) -> Result<Table> {
         .arg(&setup.requirements);
     shiv.arg("-o").arg(place.join("site.pyz"));
     let contenders = vec![
-        Contender::new("wheelbarrow build --offline", vec![setup.build(&place.join("site.zip"))]),
+        Contender::new("wheelbarrow build --offline, without bytecode", vec![build]),
+        Contender::new("wheelbarrow build --offline, bytecode included", vec![with_bytecode]),
         Contender::new("pex --venv, warm PEX_ROOT", vec![pex]),
         Contender::new("shiv", vec![shiv]),
     ];
