@@ -242,8 +242,16 @@ def check_destination(destination, replace):
             raise Failure(REFUSED, "%s is a symbolic link" % name, hint=hint)
         if not stat.S_ISDIR(kind):
             raise Failure(REFUSED, "%s is not a directory" % name)
-        if not replace and set(os.listdir(destination)) - {b"environment.json"}:
-            raise Failure(REFUSED, "%s is not empty" % name, hint="--replace exchanges it for the new install")
+        if set(os.listdir(destination)) - {b"environment.json"}:
+            if not replace:
+                raise Failure(REFUSED, "%s is not empty" % name, hint="--replace exchanges it for the new install")
+            if not os.path.lexists(destination + b"/.wheelbarrow/receipt.json"):
+                raise Failure(
+                    REFUSED,
+                    "%s holds something that is not an install" % name,
+                    hint="--replace only exchanges what an artifact has installed, which has a"
+                    " .wheelbarrow/receipt.json; move the rest away yourself",
+                )
     if not os.access(parent, os.W_OK | os.X_OK):
         raise Failure(
             REFUSED, "no right to write in %s" % shown(parent), hint="run it as a user who may write there"

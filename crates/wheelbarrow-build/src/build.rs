@@ -222,10 +222,9 @@ fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
         static_directories.push(files);
         notes.extend(more);
     }
-    let root_error = |source| ProjectError::Root { path: options.project.clone(), source };
-    let root = fs_err::canonicalize(&options.project).map_err(root_error)?;
     Ok(Code {
-        directory: project::directory_name(&root),
+        // Not the directory's own name: a checkout may be called anything, and must give the same artifact.
+        directory: project::directory_name(Path::new(&options.name)),
         import_path: project::find_import_path(&options.project, &files, options.import_path.as_deref())?,
         files,
         static_directories,

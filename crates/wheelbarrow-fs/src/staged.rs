@@ -15,6 +15,9 @@ use rustix::io::Errno;
 
 use crate::{FsError, Lock};
 
+/// What the name of a directory ends in that waits while another takes its place in two steps.
+const OLD: &str = "old";
+
 /// A directory in the making. Dropped before [`Staged::commit`], it is removed.
 #[derive(Debug)]
 pub struct Staged {
@@ -128,6 +131,11 @@ impl Drop for Staged {
     }
 }
 
+/// Whether a name ends as [`Staged::begin`] and [`old_name`] end it: nobody else's files are swept.
+fn is_made_here(suffix: &[u8]) -> bool {
+    suffix == OLD.as_bytes() || (suffix.len() == 8 && suffix.iter().all(u8::is_ascii_alphanumeric))
+}
+
 /// Puts right what runs that died have left beside `destination`.
 fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsError> {
     let old = parent.join(old_name(destination));
@@ -162,7 +170,7 @@ fn prefix(basename: &OsStr) -> OsString {
 
 fn old_name(destination: &Path) -> OsString {
     let mut name = prefix(destination.file_name().unwrap_or_default());
-    name.push("old");
+    name.push(OLD);
     name
 }
 

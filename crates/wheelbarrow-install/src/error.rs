@@ -31,6 +31,8 @@ pub enum InstallError {
     NotUtf8 { path: PathBuf },
     #[error("the destination {} is not empty", path.display())]
     Occupied { path: PathBuf },
+    #[error("the destination {} holds something that is not an install", path.display())]
+    Foreign { path: PathBuf },
     #[error("the destination {} is {what}", path.display())]
     NotDirectory { path: PathBuf, what: &'static str },
     #[error("the directory of the destination, {}, does not exist", path.display())]
@@ -73,6 +75,10 @@ impl InstallError {
             Self::Occupied { .. } | Self::Fs(FsError::Occupied { .. }) => {
                 "`--replace` exchanges it for the new install in one step"
             }
+            Self::Foreign { .. } => {
+                "--replace only exchanges what an artifact has installed, which has a .wheelbarrow/receipt.json; move \
+                 the rest away yourself"
+            }
             Self::NotDirectory { .. } => "name another destination, or remove it",
             Self::MissingParent { path } => return Some(format!("mkdir -p {}", path.display())),
             Self::NoRight { parent, .. } => {
@@ -100,7 +106,10 @@ impl InstallError {
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } | Self::Bytecode { .. } => 3,
             Self::Target { .. } => 4,
-            Self::Occupied { .. } | Self::NotDirectory { .. } | Self::MissingParent { .. } => 5,
+            Self::Occupied { .. }
+            | Self::Foreign { .. }
+            | Self::NotDirectory { .. }
+            | Self::MissingParent { .. } => 5,
             Self::NoRight { .. } | Self::NotUtf8 { .. } => 5,
             Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
             Self::Fs(FsError::Io { source, .. }) | Self::Io { source, .. } => io_exit_code(source),

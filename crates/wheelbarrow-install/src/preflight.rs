@@ -8,6 +8,7 @@ use fs_err as fs;
 use rustix::fs::Access;
 
 use crate::plan::Plan;
+use crate::receipt::RECEIPT_PATH;
 use crate::{Existing, InstallError};
 
 /// The one file in a destination that is not of the artifact.
@@ -51,6 +52,7 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
     }
     let mut empty = true;
     let mut only_environment = true;
+    let is_install = fs::symlink_metadata(destination.join(RECEIPT_PATH)).is_ok();
     for entry in fs::read_dir(destination).map_err(InstallError::io("list", destination))? {
         let entry = entry.map_err(InstallError::io("list", destination))?;
         empty = false;
@@ -58,8 +60,9 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
     }
     match (empty, existing) {
         (true, _) => Ok(Found::EmptyDirectory),
-        (false, Existing::Replace) => Ok(Found::Directory),
-        (false, Existing::Refuse) if only_environment => Ok(Found::Directory),
+        (false, _) if only_environment => Ok(Found::Directory),
+        (false, Existing::Replace) if is_install => Ok(Found::Directory),
+        (false, Existing::Replace) => Err(InstallError::Foreign { path: path() }),
         (false, Existing::Refuse) => Err(InstallError::Occupied { path: path() }),
     }
 }

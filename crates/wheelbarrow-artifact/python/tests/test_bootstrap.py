@@ -319,7 +319,13 @@ class Destination(Case):
         with open(self.dest + "/x", "w"):
             pass
         self.assertRefused(self.install(), 5, "not empty", "hint: --replace")
+        self.assertRefused(self.install("--replace"), 5, "not an install", "move the rest away")
         self.assertEqual(os.listdir(self.dest), ["x"])
+
+    def test_replace_an_install(self):
+        self.assertInstalled(self.install())
+        with open(self.dest + "/x", "w"):
+            pass
         self.assertInstalled(self.install("--replace"))
         self.assertFalse(os.path.exists(self.dest + "/x"))
 
@@ -694,25 +700,29 @@ class Stopped(Case):
         staging._rename_exchange = lambda first, second: False
         try:
             dest = os.fsencode(self.dest)
-            os.mkdir(dest)
-            with open(dest + b"/old", "w"):
-                pass
+
+            def fill(directory, name):
+                os.makedirs(directory + b"/.wheelbarrow")
+                for path in (b"/.wheelbarrow/receipt.json", b"/" + name):
+                    with open(directory + path, "w"):
+                        pass
+
+            fill(dest, b"old")
             with Staging(dest) as work:
-                with open(work.path + b"/new", "w"):
-                    pass
+                fill(work.path, b"new")
                 work.publish(replace=True)
-            self.assertEqual((os.listdir(self.dest), self.leftovers()), (["new"], []))
+            self.assertEqual((sorted(os.listdir(self.dest)), self.leftovers()), ([".wheelbarrow", "new"], []))
             # Killed between the two renames: the old tree comes back.
             os.rename(dest, os.fsencode(self.root) + b"/.dest.wheelbarrow-old")
             with Staging(dest):
-                self.assertEqual(os.listdir(self.dest), ["new"])
+                self.assertEqual(sorted(os.listdir(self.dest)), [".wheelbarrow", "new"])
             self.assertEqual(self.leftovers(), [])
             # The second rename fails.
             with self.assertRaises(OSError):
                 with Staging(dest) as work:
                     shutil.rmtree(work.path)
                     work.publish(replace=True)
-            self.assertEqual((os.listdir(self.dest), self.leftovers()), (["new"], []))
+            self.assertEqual((sorted(os.listdir(self.dest)), self.leftovers()), ([".wheelbarrow", "new"], []))
         finally:
             staging._rename_exchange = original
 
