@@ -43,6 +43,10 @@ pub enum InstallError {
     NoSpace { path: PathBuf, needed: u64, available: u64 },
     #[error("not enough inodes in {}: {needed} are needed, {available} are free", path.display())]
     NoInodes { path: PathBuf, needed: u64, available: u64 },
+    #[error("{} holds no install", path.display())]
+    NoInstall { path: PathBuf },
+    #[error("{} was altered: {what}", path.display())]
+    BrokenReceipt { path: PathBuf, what: String },
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot unpack {}", path.display())]
@@ -90,6 +94,12 @@ impl InstallError {
             Self::NoSpace { .. } | Self::NoInodes { .. } => {
                 "free some, or name a destination on another file system"
             }
+            Self::NoInstall { .. } => {
+                "name the DEST that an artifact was installed to, the directory that has `venv` in it"
+            }
+            Self::BrokenReceipt { .. } => {
+                "nothing in it can be compared any more: install it again, with `--replace`"
+            }
             Self::Wheel(_) | Self::Collision { .. } => {
                 "`wheelbarrow build` refuses such wheels: build it again"
             }
@@ -104,13 +114,13 @@ impl InstallError {
             Self::Cancelled | Self::Artifact(ArtifactError::Cancelled) => 130,
             Self::Artifact(ArtifactError::Read { .. }) => 1,
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
-            Self::Unpack { .. } | Self::Bytecode { .. } => 3,
+            Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
             Self::Target { .. } => 4,
             Self::Occupied { .. }
             | Self::Foreign { .. }
             | Self::NotDirectory { .. }
             | Self::MissingParent { .. } => 5,
-            Self::NoRight { .. } | Self::NotUtf8 { .. } => 5,
+            Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoInstall { .. } => 5,
             Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
             Self::Fs(FsError::Io { source, .. }) | Self::Io { source, .. } => io_exit_code(source),
             Self::Fs(_) => 5,

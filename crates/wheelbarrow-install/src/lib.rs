@@ -11,6 +11,7 @@ mod preflight;
 mod receipt;
 pub mod request;
 mod target;
+mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use wheelbarrow_fs::{Commit, Staged};
 
 pub use error::InstallError;
 pub use target::choose_target;
+pub use verify::{Verification, verify};
 
 /// What an install is asked for.
 #[derive(Clone, Debug)]

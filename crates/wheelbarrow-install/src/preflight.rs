@@ -12,7 +12,7 @@ use crate::receipt::RECEIPT_PATH;
 use crate::{Existing, InstallError};
 
 /// The one file in a destination that is not of the artifact.
-const ENVIRONMENT: &str = "environment.json";
+pub(crate) const ENVIRONMENT: &str = "environment.json";
 
 /// What is at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! What an install says of itself, in `DEST/.wheelbarrow/receipt.json`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::{Sha256, Target};
+use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
 
 use crate::Pip;
 use crate::plan::PlannedFile;
@@ -65,4 +67,78 @@ pub(crate) fn receipt(
     let mut text = serde_json::to_vec_pretty(&receipt)?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// What is read of a receipt.
+#[derive(Deserialize)]
+pub(crate) struct Receipt {
+    pub format: u32,
+    pub name: String,
+    pub version: Option<String>,
+    pub manifest_sha256: Sha256,
+    pub sums_sha256: Sha256,
+    pub target: ReceiptTarget,
+    pub interpreter: ReceiptInterpreter,
+    pub wheels: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ReceiptTarget {
+    pub abi: String,
+    pub platform: String,
+    pub python: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ReceiptInterpreter {
+    pub executable: PathBuf,
+    pub version: String,
+}
+
+impl Receipt {
+    /// Whether an install of this manifest could have such a receipt.
+    pub(crate) fn is_of(&self, manifest: &Manifest) -> bool {
+        let ReceiptTarget { abi, platform, python } = &self.target;
+        let same = |target: &&Target| {
+            (&target.abi, &target.platform, &target.python, &target.wheels)
+                == (abi, platform, python, &self.wheels)
+        };
+        let minor = self.interpreter.version.rsplit_once('.').map(|(minor, _)| minor);
+        (&self.name, &self.version) == (&manifest.name, &manifest.version)
+            && minor == Some(python)
+            && manifest.targets.iter().any(|target| same(&target))
+    }
+}
+
+/// The files that a text of [`sums`] names; none where it is no such text.
+pub(crate) fn read_sums(text: &[u8]) -> Option<BTreeMap<String, Sha256>> {
+    let mut files = BTreeMap::new();
+    let text = std::str::from_utf8(text).ok()?;
+    // Not `lines`, which would take a `\r` off the end of a name.
+    for line in text.split_terminator('\n') {
+        let (line, escaped) = line.strip_prefix('\\').map_or((line, false), |line| (line, true));
+        let (sha256, path) = line.split_once("  ")?;
+        let path = if escaped { unescape(path)? } else { path.to_owned() };
+        if files.insert(path, Sha256::from_hex(sha256)?).is_some() {
+            return None;
+        }
+    }
+    Some(files)
+}
+
+fn unescape(path: &str) -> Option<String> {
+    let mut plain = String::with_capacity(path.len());
+    let mut characters = path.chars();
+    while let Some(character) = characters.next() {
+        plain.push(match character {
+            '\\' => match characters.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(plain)
 }

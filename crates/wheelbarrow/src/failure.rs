@@ -22,6 +22,13 @@ impl Refusal {
     }
 }
 
+/// A result that is no error, was printed, and has an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("told already")]
+pub(crate) struct Told {
+    pub(crate) code: u8,
+}
+
 /// What stands behind the error, from the nearest cause to the first; not what says the same again.
 pub(crate) fn causes(error: &anyhow::Error) -> Vec<String> {
     let mut said = vec![error.to_string()];
@@ -60,7 +67,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             })
         };
         let environment = || cause.downcast_ref::<EnvironmentError>().map(|_| 7);
-        let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code);
+        let told = || cause.downcast_ref().map(|told: &Told| told.code);
+        let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code).or_else(told);
         artifact.or_else(install).or_else(build).or_else(settings).or_else(environment).or_else(refusal)
     });
     known.unwrap_or(1)

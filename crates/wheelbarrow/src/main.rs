@@ -47,7 +47,9 @@ fn main() -> ExitCode {
     match commands::run(cli.command, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            printer.failure(&error);
+            if !error.is::<failure::Told>() {
+                printer.failure(&error);
+            }
             ExitCode::from(failure::exit_code(&error))
         }
     }

@@ -7,4 +7,5 @@ mod hostile_artifacts;
 mod hostile_wheels;
 mod site;
 mod site106;
+mod verifying;
 mod zips;

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
 
 /// Absolute and without `..`, going by the text alone, as `os.path.abspath` in `__main__.py` does it: a link in the path
 /// stays, so that the scripts of the virtualenv name what was asked for.
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     let absolute = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
     let mut normal = PathBuf::new();
     for part in absolute.components() {

@@ -5,6 +5,7 @@ mod env;
 mod init;
 mod inspect;
 mod install;
+mod verify;
 
 use clap::Subcommand;
 
@@ -16,6 +17,8 @@ pub(crate) enum Command {
     Build(Box<build::Arguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
     Install(install::Arguments),
+    /// Compare an install with what was installed
+    Verify(verify::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
     /// Write settings by looking at a project
@@ -28,6 +31,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Build(arguments) => build::run(*arguments, printer),
         Command::Install(arguments) => install::run(&arguments, printer),
+        Command::Verify(arguments) => verify::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),

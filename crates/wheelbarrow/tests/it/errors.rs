@@ -113,6 +113,15 @@ fn what_is_no_artifact() {
 }
 
 #[test]
+fn what_is_no_install() {
+    insta::assert_snapshot!(Place::with(&[("dest/file", "")]).run(&["verify", "dest"]).all(), @"
+    exit code: 5
+    error: [PLACE]/dest holds no install
+    hint: name the DEST that an artifact was installed to, the directory that has `venv` in it
+    ");
+}
+
+#[test]
 fn a_date_that_no_zip_has() {
     let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
     let mut command = crate::support::wheelbarrow(&place.path());

@@ -89,6 +89,21 @@ fn a_site_is_built_installed_and_run() {
         me 3.8.1
         "));
     }
+    assert_eq!(place.run(&["verify", "dest"]).code, 0);
+    place.write("dest/project/src/app.py", "");
+    place.write("dest/project/a\nb", "");
+    let said = place.run(&["verify", "--quiet", "dest"]);
+    insta::assert_snapshot!(said.all(), @r"
+    exit code: 10
+    changed project/src/app.py
+    extra   project/a\nb
+    ");
+    let said: serde_json::Value =
+        serde_json::from_str(&place.run(&["verify", "--json", "dest"]).out).unwrap();
+    assert_eq!(
+        (&said["changed"][0], &said["extra"][0]),
+        (&"project/src/app.py".into(), &"project/a\nb".into())
+    );
     place.write("broken.json", "{}");
     insta::assert_snapshot!(place.run(&["env", "check", "broken.json", "--artifact", "my-site-1.4.zip"]).all(), @r#"
     exit code: 7

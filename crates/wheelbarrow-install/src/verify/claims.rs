@@ -1,0 +1,128 @@
+//! What an install says of itself, as far as its receipt, its sums and its manifest agree.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, MemberKind, Sha256};
+use wheelbarrow_fs::SafePath;
+
+use crate::InstallError;
+use crate::receipt::{RECEIPT_PATH, Receipt, SUMS_PATH, read_sums};
+
+/// The one link that every virtualenv has.
+pub(super) const PYTHON: &str = "venv/bin/python";
+
+/// What should be there.
+pub(super) struct Claims {
+    /// Every file that is in the sums.
+    pub files: BTreeMap<String, Sha256>,
+    /// The project's links, and the SHA-256 of their targets.
+    pub links: Vec<(String, Sha256)>,
+    /// The interpreter of the virtualenv.
+    executable: PathBuf,
+    /// Whether the manifest is the one that was installed: if not, nobody knows the project's links.
+    knows_links: bool,
+}
+
+/// What a link is that neither the sums nor the manifest name.
+pub(super) enum Judgement {
+    Known,
+    Changed,
+    Unknown,
+}
+
+impl Claims {
+    pub(super) fn read(destination: &Path) -> Result<Self, InstallError> {
+        let broken = |path: &str, what: &str| InstallError::BrokenReceipt {
+            path: destination.join(path),
+            what: what.to_owned(),
+        };
+        let own = destination.join(RECEIPT_PATH);
+        let own = own.parent().unwrap_or(destination);
+        match fs::symlink_metadata(own) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(InstallError::io("look at", own)(error));
+            }
+            _ => return Err(InstallError::NoInstall { path: destination.to_path_buf() }),
+        }
+        let receipt = read_own(destination, RECEIPT_PATH)?;
+        let receipt: Receipt = serde_json::from_slice(&receipt)
+            .map_err(|error| broken(RECEIPT_PATH, &format!("it is no receipt: {error}")))?;
+        if receipt.format != 1 {
+            return Err(broken(RECEIPT_PATH, &format!("its format is {}, not 1", receipt.format)));
+        }
+        let sums = read_own(destination, SUMS_PATH)?;
+        if Sha256::of(&sums) != receipt.sums_sha256 {
+            return Err(broken(SUMS_PATH, "its SHA-256 is not the one in the receipt"));
+        }
+        let files = read_sums(&sums).ok_or_else(|| broken(SUMS_PATH, "it is no list of sums"))?;
+        if files.keys().any(|path| SafePath::new(path).is_err()) {
+            return Err(broken(SUMS_PATH, "it names a path that leads out"));
+        }
+        if files.get(MANIFEST_PATH) != Some(&receipt.manifest_sha256) {
+            return Err(broken(RECEIPT_PATH, "its manifest is not the one in the sums"));
+        }
+        let mut claims = Self {
+            files,
+            links: Vec::new(),
+            executable: receipt.interpreter.executable.clone(),
+            knows_links: false,
+        };
+        // A manifest that was changed is told as the file that it is.
+        let manifest = fs::read(destination.join(MANIFEST_PATH)).unwrap_or_default();
+        if Sha256::of(&manifest) == receipt.manifest_sha256 {
+            let manifest: Manifest = serde_json::from_slice(&manifest)
+                .map_err(|error| broken(MANIFEST_PATH, &format!("it is no manifest: {error}")))?;
+            if !receipt.is_of(&manifest) {
+                return Err(broken(RECEIPT_PATH, "it says something else than the manifest"));
+            }
+            claims.links = project_links(&manifest);
+            claims.knows_links = true;
+        }
+        Ok(claims)
+    }
+
+    /// The links of the virtualenv, and those of a project whose manifest was changed.
+    pub(super) fn judge_link(&self, path: &[u8], target: &[u8]) -> Judgement {
+        if path == b"venv/lib64" {
+            return if target == b"lib" { Judgement::Known } else { Judgement::Changed };
+        }
+        if self.is_python(path) {
+            let beside = !target.contains(&b'/') && self.is_python(&[b"venv/bin/", target].concat());
+            let known = beside || target == self.executable.as_os_str().as_bytes();
+            return if known { Judgement::Known } else { Judgement::Changed };
+        }
+        if !self.knows_links && !path.starts_with(b"venv/") { Judgement::Known } else { Judgement::Unknown }
+    }
+
+    /// Whether `venv` makes such a link to the interpreter: `python`, `python3`, and as the interpreter itself is called.
+    pub(super) fn is_python(&self, path: &[u8]) -> bool {
+        let Some(name) = path.strip_prefix(b"venv/bin/") else { return false };
+        // 3.14 has a name of its own.
+        let rest = name.strip_prefix(b"python").or_else(|| name.strip_prefix("𝜋thon".as_bytes()));
+        let flags = |byte: &u8| byte.is_ascii_digit() || b".tdm".contains(byte);
+        rest.is_some_and(|rest| rest.iter().all(flags))
+            || self.executable.file_name().is_some_and(|executable| executable.as_bytes() == name)
+    }
+}
+
+fn project_links(manifest: &Manifest) -> Vec<(String, Sha256)> {
+    let links = manifest.members.iter().filter(|member| member.kind == MemberKind::Link);
+    links.map(|member| (member.path.clone(), member.sha256)).collect()
+}
+
+/// A file that must be one, and no link.
+fn read_own(destination: &Path, name: &str) -> Result<Vec<u8>, InstallError> {
+    let path = destination.join(name);
+    let broken = |what: &str| InstallError::BrokenReceipt { path: path.clone(), what: what.to_owned() };
+    match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() => fs::read(&path).map_err(InstallError::io("read", &path)),
+        Ok(_) => Err(broken("it is no file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(broken("it is missing")),
+        Err(error) => Err(InstallError::io("look at", &path)(error)),
+    }
+}

@@ -1,0 +1,203 @@
+//! Comparing an install with what it says of itself: which files are changed, missing or of nobody.
+//!
+//! The receipt names the sums, the sums name every file, and the manifest among them names the links of the project. The
+//! links of the virtualenv follow from the interpreter in the receipt. Nothing signs the receipt: this finds what
+//! happened to an install by accident or by a careless hand, not what somebody did who also rewrote the receipt.
+
+mod claims;
+mod walk;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use sha2::Digest;
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use self::claims::{Claims, Judgement, PYTHON};
+use self::walk::{Found, walk};
+use crate::InstallError;
+
+/// How much is read at once: it fits into the cache of a core.
+const CHUNK: usize = 256 << 10;
+
+/// Files from this size on are hashed first, so that no core is left alone with one at the end.
+const LARGE: u64 = 1 << 20;
+
+/// How an install differs from what was installed. Paths are below the destination, ordered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Verification {
+    pub destination: PathBuf,
+    /// How many files and links were compared.
+    pub files: usize,
+    /// Other bytes, another target of a link, or not even the same kind of thing.
+    pub changed: Vec<String>,
+    pub missing: Vec<String>,
+    /// In the destination, and of nobody. Directories, environment.json and bytecode in `__pycache__` do not count.
+    pub extra: Vec<String>,
+}
+
+impl Verification {
+    pub fn is_clean(&self) -> bool {
+        self.changed.is_empty() && self.missing.is_empty() && self.extra.is_empty()
+    }
+}
+
+/// Reads every file of the install at `destination` once, on all cores.
+pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verification, InstallError> {
+    let claims = Claims::read(destination)?;
+    let mut found = walk(destination, &claims)?;
+    let mut verification = Verification {
+        destination: destination.to_path_buf(),
+        files: claims.files.len(),
+        ..Default::default()
+    };
+
+    let mut files = Vec::with_capacity(claims.files.len());
+    for (path, sha256) in &claims.files {
+        match found.remove(path.as_bytes()) {
+            Some(Found::File { size }) => files.push(Job { path, sha256: *sha256, size }),
+            Some(_) => verification.changed.push(path.clone()),
+            None => verification.missing.push(path.clone()),
+        }
+    }
+    compare(destination, files, &mut verification, progress)?;
+    compare_links(&claims, &mut found, &mut verification);
+    verification.extra = found.into_keys().map(|path| String::from_utf8_lossy(&path).into_owned()).collect();
+    for paths in [&mut verification.changed, &mut verification.missing, &mut verification.extra] {
+        paths.sort_unstable();
+    }
+    Ok(verification)
+}
+
+/// A file to be hashed.
+struct Job<'c> {
+    path: &'c str,
+    sha256: Sha256,
+    /// Bytes, when it was looked at.
+    size: u64,
+}
+
+/// What a file was found to be.
+enum Outcome {
+    Same,
+    Changed,
+    Missing,
+}
+
+/// Hashes the files, by one thread a core.
+fn compare(
+    destination: &Path,
+    mut jobs: Vec<Job<'_>>,
+    verification: &mut Verification,
+    progress: &dyn Progress,
+) -> Result<(), InstallError> {
+    let root =
+        rustix::fs::open(destination, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| InstallError::io("open", destination)(errno.into()))?;
+    // The others stay in the order of their paths, those of a directory together.
+    jobs.sort_by_key(|job| std::cmp::Reverse(if job.size >= LARGE { job.size } else { 0 }));
+    progress.begin("comparing", jobs.iter().map(|job| job.size).sum(), Unit::Bytes);
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    let different = Mutex::new(verification);
+    std::thread::scope(|scope| {
+        for _ in 0..wheelbarrow_artifact::threads() {
+            scope.spawn(|| {
+                let mut buffer = vec![0; CHUNK];
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match compare_file(root.as_fd(), job, &mut buffer, progress) {
+                        Ok(Outcome::Same) => {}
+                        Ok(outcome) => {
+                            let mut different = different.lock().unwrap_or_else(PoisonError::into_inner);
+                            let list = match outcome {
+                                Outcome::Missing => &mut different.missing,
+                                _ => &mut different.changed,
+                            };
+                            list.push(job.path.to_owned());
+                        }
+                        Err(error) => {
+                            let error = match error.kind() {
+                                io::ErrorKind::Interrupted => InstallError::Cancelled,
+                                _ => InstallError::io("read", &destination.join(job.path))(error),
+                            };
+                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            next.store(jobs.len(), Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    progress.end();
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// An error of kind `Interrupted` means that somebody asked to stop.
+fn compare_file(
+    root: BorrowedFd<'_>,
+    job: &Job<'_>,
+    buffer: &mut [u8],
+    progress: &dyn Progress,
+) -> io::Result<Outcome> {
+    // Something else may have been put there since the walk: NONBLOCK, not to wait for the writer of a pipe.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(root, job.path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Outcome::Missing),
+        Err(Errno::LOOP) => return Ok(Outcome::Changed),
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut hash = sha2::Sha256::new();
+    loop {
+        if progress.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match rustix::io::read(&file, &mut *buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                progress.advance(read as u64);
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::ISDIR) => return Ok(Outcome::Changed),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let same = Sha256(hash.finalize().into()) == job.sha256;
+    Ok(if same { Outcome::Same } else { Outcome::Changed })
+}
+
+/// Takes the links that belong to the install out of what was found.
+fn compare_links(claims: &Claims, found: &mut HashMap<Vec<u8>, Found>, verification: &mut Verification) {
+    for (path, sha256) in &claims.links {
+        verification.files += 1;
+        match found.remove(path.as_bytes()) {
+            Some(Found::Link { target }) if Sha256::of(&target) == *sha256 => {}
+            Some(_) => verification.changed.push(path.clone()),
+            None => verification.missing.push(path.clone()),
+        }
+    }
+    if !found.contains_key(PYTHON.as_bytes()) {
+        verification.missing.push(PYTHON.to_owned());
+    }
+    found.retain(|path, found| {
+        let judgement = match found {
+            Found::Link { target } => claims.judge_link(path, target),
+            _ if claims.is_python(path) => Judgement::Changed,
+            _ => Judgement::Unknown,
+        };
+        match judgement {
+            Judgement::Known => verification.files += 1,
+            Judgement::Changed => verification.changed.push(String::from_utf8_lossy(path).into_owned()),
+            Judgement::Unknown => return true,
+        }
+        false
+    });
+}
