@@ -146,9 +146,8 @@ fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsEr
     for entry in entries {
         let entry = entry.map_err(FsError::io("list", parent))?;
         let name = entry.file_name();
-        if !name.as_bytes().starts_with(prefix.as_bytes())
-            || !entry.file_type().is_ok_and(|kind| kind.is_dir())
-        {
+        let ours = name.as_bytes().strip_prefix(prefix.as_bytes()).is_some_and(is_made_here);
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         let path = entry.path();

@@ -4,7 +4,7 @@ use super::{Entry, Method, ZipError};
 
 /// Members up to so many bytes are inflated in one go, by libdeflate into a buffer; larger ones stream through zlib-rs,
 /// which is slower and needs no more than a window. It bounds the memory of each thread.
-pub const BUFFERED_LIMIT: u64 = 16 << 20;
+pub const BUFFERED_LIMIT: u64 = 8 << 20;
 
 const CHUNK: usize = 256 << 10;
 

@@ -39,8 +39,11 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// A Python to pack for, as 3.12 or as the path of one; may be repeated [default: python3]
-    #[arg(long, visible_alias = "extra-python", value_name = "X.Y|PATH")]
+    #[arg(long, value_name = "X.Y|PATH")]
     python: Vec<String>,
+    /// A Python to pack for beside the others; may be repeated
+    #[arg(long, value_name = "X.Y|PATH")]
+    extra_python: Vec<String>,
     /// Another directory of static files, for static.in/; may be repeated
     #[arg(long = "static", visible_alias = "extra-static", value_name = "DIR")]
     static_directories: Vec<PathBuf>,
@@ -148,7 +151,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         version,
         output: std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?,
         inputs: either(named, set),
-        pythons: either(arguments.python, settings.python),
+        pythons: pythons(either(arguments.python, settings.python), arguments.extra_python),
         static_directories: either(arguments.static_directories, settings.static_directories),
         exclude: settings.exclude.into_iter().chain(arguments.exclude).collect(),
         import_path: arguments.import_path.or(settings.import_path),
@@ -170,6 +173,15 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         bytecode: arguments.bytecode.map(BytecodeMode::from).or(settings.bytecode).unwrap_or_default(),
         upgrade: arguments.upgrade,
     })
+}
+
+/// An extra Python comes beside the one that is packed for when none is named.
+fn pythons(mut named: Vec<String>, extra: Vec<String>) -> Vec<String> {
+    if named.is_empty() && !extra.is_empty() {
+        named.push("python3".to_owned());
+    }
+    named.extend(extra);
+    named
 }
 
 fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {
