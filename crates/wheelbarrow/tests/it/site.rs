@@ -90,19 +90,19 @@ fn a_site_is_built_installed_and_run() {
         "));
     }
     assert_eq!(place.run(&["verify", "dest"]).code, 0);
-    place.write("dest/project/src/app.py", "");
-    place.write("dest/project/a\nb", "");
+    place.write("dest/my-site/src/app.py", "");
+    place.write("dest/my-site/a\nb", "");
     let said = place.run(&["verify", "--quiet", "dest"]);
     insta::assert_snapshot!(said.all(), @r"
     exit code: 10
-    changed project/src/app.py
-    extra   project/a\nb
+    changed my-site/src/app.py
+    extra   my-site/a\nb
     ");
     let said: serde_json::Value =
         serde_json::from_str(&place.run(&["verify", "--json", "dest"]).out).unwrap();
     assert_eq!(
         (&said["changed"][0], &said["extra"][0]),
-        (&"project/src/app.py".into(), &"project/a\nb".into())
+        (&"my-site/src/app.py".into(), &"my-site/a\nb".into())
     );
     place.write("broken.json", "{}");
     insta::assert_snapshot!(place.run(&["env", "check", "broken.json", "--artifact", "my-site-1.4.zip"]).all(), @r#"
