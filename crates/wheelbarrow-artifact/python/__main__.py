@@ -21,6 +21,7 @@ examples:
   %(prog)s -d /srv/site                     install with the python3 on PATH
   python3.12 %(prog)s -d /srv/site          install for another Python
   %(prog)s -d /srv/site --replace           exchange what is there for this
+  %(prog)s -d /srv/site --check             only say whether it would work
   /srv/site/venv/bin/python manage.py check      use what was installed
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
@@ -50,17 +51,27 @@ def main():
                 "destination": interpreter.text(destination),
                 "replace": options.replace,
                 "pip": options.pip,
+                "check": options.check,
                 "quiet": options.quiet,
                 "json": options.json,
             },
         }
     except interpreter.Unusable as error:
+        if options.check:
+            import preflight
+
+            finding = {"what": str(error), "why": None, "fix": "name another destination, or use another Python", "exit_code": 5}
+            return preflight.tell([finding], {"json": options.json, "quiet": options.quiet})
         say("error: %s" % error)
         return 5
     if not options.bootstrap:
         code = install_natively(artifact, request)
         if code is not None:
             return code
+    if options.check:
+        import preflight
+
+        return preflight.check(request["artifact"], facts, request["options"])
     import bootstrap
 
     return bootstrap.install(request["artifact"], facts, request["options"])
@@ -108,6 +119,9 @@ def parse(artifact):
     parser.add_argument(
         "--bootstrap", action="store_true", help="install with Python alone: slower, the same result"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="say everything that would refuse the install, and write nothing"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--version", action="store_true", help="print what this file holds, and end")
@@ -152,14 +166,16 @@ def install_natively(artifact, request):
 
     machine = request["interpreter"]["machine"]
     try:
-        program = native_program(artifact, "linux-" + machine)
-        return run(program, request["options"]["destination"], json.dumps(request).encode("ascii"))
+        check = request["options"]["check"]
+        program = native_program(artifact, "linux-" + machine, check)
+        destination = None if check else request["options"]["destination"]
+        return run(program, destination, json.dumps(request).encode("ascii"))
     except Unable as reason:
-        say("note: installing with Python alone, the native installer does not run here: %s" % reason)
+        say("note: working with Python alone, the native installer does not run here: %s" % reason)
         return None
 
 
-def native_program(artifact, name):
+def native_program(artifact, name, check):
     import zlib
     from zipfile import BadZipFile
 
@@ -170,12 +186,16 @@ def native_program(artifact, name):
         try:
             return archive.read(member)
         except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            if check:
+                raise Unable("it is broken")  # which is one of the findings
             say("error: %s is broken\nCaused by: %s: %s" % (artifact, member, error))
             sys.exit(3)
 
 
 def run(program, destination, request):
-    """Runs the program from memory, or from a private file beside the destination where that is not allowed."""
+    """Runs the program from memory, or from a private file beside the destination where that is not allowed.
+
+    Without a destination nothing may be written."""
     try:
         memory = program_in_memory(program)
     except (AttributeError, OSError):
@@ -188,6 +208,8 @@ def run(program, destination, request):
         finally:
             os.close(memory)
 
+    if destination is None:
+        raise Unable("it cannot be run from memory")
     import staging
 
     place = staging.Staging(destination.encode("utf-8"), mode=0o700)

@@ -31,6 +31,11 @@ class Failure(Exception):
         if self.hint:
             yield "hint: " + self.hint
 
+    def finding(self):
+        """As `--check --json` tells it."""
+        cause = None if self.cause is None else str(self.cause)
+        return {"what": self.message, "why": cause, "fix": self.hint, "exit_code": self.code}
+
 
 def failure_of(error, message):
     """The failure that an OSError amounts to."""
@@ -222,6 +227,13 @@ def _rename_exchange(first, second):
 
 def check_destination(destination, replace):
     """Refuses what an install must not touch. True if a directory is there to be exchanged."""
+    found = check_place(destination, replace)
+    check_right(os.path.dirname(destination))
+    return found
+
+
+def check_place(destination, replace):
+    """What is at the destination already, as `check_destination` has it."""
     name = shown(destination)
     parent, base = os.path.split(destination)
     if not base:
@@ -252,28 +264,50 @@ def check_destination(destination, replace):
                     hint="--replace only exchanges what an artifact has installed, which has a"
                     " .wheelbarrow/receipt.json; move the rest away yourself",
                 )
+    return kind is not None
+
+
+def check_right(parent):
     if not os.access(parent, os.W_OK | os.X_OK):
         raise Failure(
             REFUSED, "no right to write in %s" % shown(parent), hint="run it as a user who may write there"
         )
-    return kind is not None
+
+
+def check_programs(parent):
+    """A file system that lets no program run is no place for a virtualenv; nothing tells when it is made."""
+    if os.statvfs(parent).f_flag & os.ST_NOEXEC:
+        raise Failure(
+            REFUSED,
+            "nothing could be run on the file system of %s: it is mounted noexec" % shown(parent),
+            hint="name a destination on another file system, or mount it without noexec: the scripts of the"
+            " virtualenv and extension modules need it",
+        )
 
 
 def check_space(parent, size, inodes):
+    check_bytes(parent, size)
+    check_inodes(parent, inodes)
+
+
+def check_bytes(parent, size):
     system = os.statvfs(parent)
     free = system.f_bavail * system.f_frsize
-    where = "on the file system of %s" % shown(parent)
     if free < size:
         raise Failure(
             NO_SPACE,
-            "not enough space %s" % where,
+            "not enough space on the file system of %s" % shown(parent),
             "the install needs %.1f MB, %.1f MB are free" % (size / 1e6, free / 1e6),
             "make room, or install to another file system",
         )
+
+
+def check_inodes(parent, inodes):
+    system = os.statvfs(parent)
     if system.f_files and system.f_favail < inodes:  # btrfs and some others do not count inodes
         raise Failure(
             NO_SPACE,
-            "not enough inodes %s" % where,
+            "not enough inodes on the file system of %s" % shown(parent),
             "the install needs %d, %d are free" % (inodes, system.f_favail),
             "remove files, or install to another file system",
         )

@@ -3,10 +3,11 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 5] = [
+pub const MODULES: [(&str, &str); 6] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("interpreter.py", INTERPRETER),
+    ("preflight.py", include_str!("../python/preflight.py")),
     ("staging.py", include_str!("../python/staging.py")),
     ("wheels.py", include_str!("../python/wheels.py")),
 ];

@@ -4,6 +4,7 @@
 //! destination and the disk are looked at, then the plan is executed in a staged directory by one thread a core, and
 //! the directory is renamed into place. `docs/format.md`, "What an install leaves", is the specification.
 
+mod check;
 mod engine;
 mod error;
 mod plan;
@@ -21,6 +22,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_fs::{Commit, Staged};
 
+pub use check::{Checked, Finding, check};
 pub use error::InstallError;
 pub use target::choose_target;
 pub use verify::{Verification, verify};

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use fs_err as fs;
-use rustix::fs::Access;
+use rustix::fs::{Access, StatVfsMountFlags};
 
 use crate::plan::Plan;
 use crate::receipt::RECEIPT_PATH;
@@ -25,16 +25,50 @@ pub(crate) enum Found {
 
 /// Refuses a destination that may not be written.
 pub(crate) fn look_at(destination: &Path, existing: Existing) -> Result<Found, InstallError> {
-    let parent = destination.parent().unwrap_or(Path::new("/"));
+    let parent = parent(destination);
     if !parent.is_dir() {
         return Err(InstallError::MissingParent { path: parent.to_path_buf() });
     }
     let found = look_inside(destination, existing)?;
+    may_write(parent, destination)?;
+    Ok(found)
+}
+
+/// All that [`look_at`] would refuse, and a file system that lets no program run.
+pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<InstallError> {
+    let mut errors = Vec::new();
+    let parent = parent(destination);
+    let standing = standing(parent);
+    if standing == parent {
+        errors.extend(look_inside(destination, existing).err());
+    } else {
+        errors.push(InstallError::MissingParent { path: parent.to_path_buf() });
+    }
+    errors.extend(may_write(standing, destination).err());
+    match rustix::fs::statvfs(standing) {
+        Ok(disk) if disk.f_flag.contains(StatVfsMountFlags::NOEXEC) => {
+            errors.push(InstallError::NoExec { path: destination.to_path_buf() });
+        }
+        Ok(_) => {}
+        Err(errno) => errors.push(InstallError::io("look at the file system of", standing)(errno.into())),
+    }
+    errors
+}
+
+fn parent(destination: &Path) -> &Path {
+    destination.parent().unwrap_or(Path::new("/"))
+}
+
+/// The nearest directory that is there.
+fn standing(directory: &Path) -> &Path {
+    directory.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"))
+}
+
+fn may_write(parent: &Path, destination: &Path) -> Result<(), InstallError> {
     rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|_| InstallError::NoRight {
         parent: parent.to_path_buf(),
         destination: destination.to_path_buf(),
-    })?;
-    Ok(found)
+    })
 }
 
 fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallError> {
@@ -69,20 +103,29 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
 
 /// Compares what the plan writes with what the file system has left.
 pub(crate) fn check_space(destination: &Path, plan: &Plan<'_>) -> Result<(), InstallError> {
-    let parent = destination.parent().unwrap_or(Path::new("/"));
-    let disk = rustix::fs::statvfs(parent)
-        .map_err(|errno| InstallError::io("look at the file system of", parent)(errno.into()))?;
+    space_errors(destination, plan).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Both that may be too few: bytes and inodes.
+pub(crate) fn space_errors(destination: &Path, plan: &Plan<'_>) -> Vec<InstallError> {
+    let parent = standing(parent(destination));
+    let disk = match rustix::fs::statvfs(parent) {
+        Ok(disk) => disk,
+        Err(errno) => return vec![InstallError::io("look at the file system of", parent)(errno.into())],
+    };
+    let path = || parent.to_path_buf();
+    let mut errors = Vec::new();
     let (needed, available) =
         (plan.bytes_on_disk(disk.f_bsize.max(1)), disk.f_bavail.saturating_mul(disk.f_frsize));
     if needed > available {
-        return Err(InstallError::NoSpace { path: parent.to_path_buf(), needed, available });
+        errors.push(InstallError::NoSpace { path: path(), needed, available });
     }
     // Some file systems (btrfs) make inodes as they go, and say that they have none.
     let (needed, available) = (plan.inodes(), disk.f_favail);
     if disk.f_files > 0 && needed > available {
-        return Err(InstallError::NoInodes { path: parent.to_path_buf(), needed, available });
+        errors.push(InstallError::NoInodes { path: path(), needed, available });
     }
-    Ok(())
+    errors
 }
 
 /// Gives the staged directory what an existing destination has and keeps: its owner, its mode and its environment.json.

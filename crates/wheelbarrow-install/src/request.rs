@@ -22,6 +22,9 @@ pub struct RequestOptions {
     #[serde(default)]
     pub replace: bool,
     pub pip: bool,
+    /// Look at everything, write nothing, and tell what would refuse the install.
+    #[serde(default)]
+    pub check: bool,
     #[serde(default)]
     pub quiet: bool,
     #[serde(default)]

@@ -34,8 +34,9 @@ class Door(Case):
     def test_the_request(self):
         self.make(native=NATIVE)
         for arguments, wanted in [
-            ([], {"replace": False, "pip": True, "quiet": False, "json": False}),
-            (["--replace", "--without-pip", "--quiet", "--json"], {"replace": True, "pip": False, "quiet": True, "json": True}),
+            ([], {"replace": False, "pip": True, "check": False, "quiet": False, "json": False}),
+            (["--replace", "--without-pip", "--quiet", "--json"], {"replace": True, "pip": False, "check": False, "quiet": True, "json": True}),
+            (["--check"], {"replace": False, "pip": True, "check": True, "quiet": False, "json": False}),
         ]:
             result = self.start("-d", self.dest, *arguments)
             self.assertEqual(result, (0, "result\n", "note\n"))

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_install::request::Request;
-use wheelbarrow_install::{InstallError, Installed, install};
+use wheelbarrow_install::{Checked, InstallError, Installed, check, install};
 
 fn main() -> ExitCode {
     let request: Request = match serde_json::from_reader(std::io::stdin().lock()) {
@@ -27,9 +27,13 @@ fn main() -> ExitCode {
         }
     };
     match run(&request) {
-        Ok(installed) => {
+        Ok(Outcome::Installed(installed)) => {
             report(&request, &installed);
             ExitCode::SUCCESS
+        }
+        Ok(Outcome::Checked(checked)) => {
+            report_check(&request, &checked);
+            ExitCode::from(checked.exit_code())
         }
         Err(error) => {
             explain(&error);
@@ -38,14 +42,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(request: &Request) -> Result<Installed, InstallError> {
+enum Outcome {
+    Installed(Installed),
+    Checked(Checked),
+}
+
+fn run(request: &Request) -> Result<Outcome, InstallError> {
     let line = Line {
         visible: !request.options.quiet && std::io::stderr().is_terminal(),
         cancelled: cancelled_by_signals(),
         ..Line::default()
     };
+    let options = request.options.to_options();
+    if request.options.check {
+        return check(&request.artifact, &request.interpreter, &options, &line).map(Outcome::Checked);
+    }
     let artifact = Artifact::open(&request.artifact)?.verify(&line)?;
-    install(&artifact, &request.interpreter, &request.options.to_options(), &line)
+    install(&artifact, &request.interpreter, &options, &line).map(Outcome::Installed)
 }
 
 /// Set when somebody asks the program to end, so that it can clean up first.
@@ -75,6 +88,24 @@ fn report(request: &Request, installed: &Installed) {
             )
         }
     };
+}
+
+/// The findings are what was asked for, so they are printed even when nothing else is.
+fn report_check(request: &Request, checked: &Checked) {
+    let mut stdout = std::io::stdout().lock();
+    let Checked { site, wheels, findings } = checked;
+    if request.options.json {
+        let _ = writeln!(stdout, "{}", checked.to_json());
+    } else if checked.is_ok() && !request.options.quiet {
+        let destination = request.options.destination.display();
+        let plural = if *wheels == 1 { "" } else { "s" };
+        let _ = writeln!(stdout, "ok: {site} can be installed in {destination} ({wheels} wheel{plural})");
+    }
+    if !request.options.json {
+        for finding in findings {
+            let _ = writeln!(stdout, "{finding}");
+        }
+    }
 }
 
 fn explain(error: &InstallError) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 mod both_ways;
+mod checking;
 mod conformance;
 mod hostile_artifacts;
 mod hostile_wheels;

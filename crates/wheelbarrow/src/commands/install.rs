@@ -6,8 +6,9 @@ use anyhow::Context;
 use clap::Args;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_install::{Existing, Options, Pip, install, virtualenv};
+use wheelbarrow_install::{Checked, Existing, Options, Pip, check, install, virtualenv};
 
+use crate::failure::Told;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
@@ -28,6 +29,9 @@ pub(crate) struct Arguments {
     /// Leave pip out of the virtualenv
     #[arg(long)]
     without_pip: bool,
+    /// Say everything that would refuse the install, and write nothing
+    #[arg(long)]
+    check: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -41,6 +45,10 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
     };
     let interpreter = Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?;
+    if arguments.check {
+        let checked = check(&arguments.artifact, &interpreter, &options, &progress)?;
+        return report_check(&checked, arguments, &options, printer);
+    }
     let artifact = Artifact::open(&arguments.artifact)?.verify(&progress)?;
     let installed = install(&artifact, &interpreter, &options, &progress)?;
     if arguments.json {
@@ -50,6 +58,27 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let destination = installed.destination.display();
     let wheels = text::count(installed.wheels, "wheel");
     printer.done(&format!("installed {}{version} in {destination} ({wheels})", installed.name));
+    Ok(())
+}
+
+fn report_check(
+    checked: &Checked,
+    arguments: &Arguments,
+    options: &Options,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    if arguments.json {
+        printer.json(&checked.to_json())?;
+    } else {
+        checked.findings.iter().for_each(|finding| printer.result(&finding.to_string()));
+    }
+    if !checked.is_ok() {
+        return Err(Told { code: checked.exit_code() }.into());
+    }
+    if !arguments.json {
+        let (destination, wheels) = (options.destination.display(), text::count(checked.wheels, "wheel"));
+        printer.done(&format!("ok: {} can be installed in {destination} ({wheels})", checked.site));
+    }
     Ok(())
 }
 

@@ -1,0 +1,76 @@
+"""`--check` in plain Python: everything that would refuse an install, found without writing anything."""
+
+import json
+import os
+import sys
+
+import staging
+from artifact import Artifact
+from staging import Failure, failure_of, shown
+
+
+def check(artifact, facts, options):
+    """Prints the findings; the exit code is 0 or that of the first."""
+    findings, site, count = find(artifact.encode("utf-8"), facts, options)
+    ready = "ok: %s can be installed in %s (%d wheel%s)" % (site, options["destination"], count, "" if count == 1 else "s")
+    return tell(findings, options, ready)
+
+
+def tell(findings, options, ready=""):
+    """The same lines and the same JSON as from the native installer."""
+    from bootstrap import say
+
+    findings = sorted(findings, key=lambda finding: finding["exit_code"])
+    if options["json"]:
+        say(sys.stdout, json.dumps({"ok": not findings, "findings": findings}, sort_keys=True, ensure_ascii=False))
+    else:
+        for finding in findings:
+            say(sys.stdout, line(finding))
+        if not findings and not options["quiet"]:
+            say(sys.stdout, ready)
+    return findings[0]["exit_code"] if findings else 0
+
+
+def line(finding):
+    parts = [finding["what"]]
+    parts += [mark + finding[key] for mark, key in ((": ", "why"), ("; fix: ", "fix")) if finding[key]]
+    return "".join(parts).replace("\n", " ").replace("\r", " ")
+
+
+def find(artifact, facts, options):
+    """The findings; the site and the number of its wheels, as far as they are known."""
+    findings, site, target, archive = [], "", None, None
+
+    def attempt(what, *arguments):
+        try:
+            return what(*arguments)
+        except Failure as failure:
+            findings.append(failure.finding())
+        except OSError as error:
+            findings.append(failure_of(error, "cannot install to %s" % options["destination"]).finding())
+        return None
+
+    destination = options["destination"].encode("utf-8")
+    parent = os.path.dirname(destination)
+    standing = parent
+    while not os.path.isdir(standing):
+        standing = os.path.dirname(standing)
+    try:
+        file = open(artifact, "rb")
+    except OSError as error:
+        findings.append(failure_of(error, "cannot read %s" % shown(artifact)).finding())
+        file = None
+    if file is not None:
+        with file:
+            archive = attempt(Artifact, file, shown(artifact))
+            if archive is not None:
+                site = " ".join(filter(None, (archive.manifest["name"], archive.manifest.get("version"))))
+                target = attempt(archive.target, facts)
+                attempt(archive.verify)
+    attempt(staging.check_place, destination, options["replace"])
+    attempt(staging.check_right, standing)
+    attempt(staging.check_programs, standing)
+    if target is not None:
+        attempt(staging.check_bytes, standing, target["unpacked"]["bytes"])
+        attempt(staging.check_inodes, standing, target["unpacked"]["inodes"])
+    return findings, site, len(target["wheels"]) if target else 0

@@ -1,0 +1,80 @@
+"""`--check`: every finding, and not a byte written."""
+
+import json
+import os
+import sys
+import unittest
+
+from support import run, tree
+from test_bootstrap import DEMO, Case
+
+
+class Check(Case):
+    def check(self, *arguments):
+        before = tree(self.root)
+        result = run([sys.executable, self.zip, "-d", self.dest, "--check"] + list(arguments))
+        self.assertEqual(tree(self.root), before)
+        self.assertNotIn("Traceback", result.err)
+        return result
+
+    def findings(self, *arguments):
+        result = self.check("--bootstrap", "--json", *arguments)
+        told = json.loads(result.out)
+        self.assertEqual(told["ok"], not told["findings"])
+        self.assertEqual(result.code, told["findings"][0]["exit_code"] if told["findings"] else 0)
+        for finding in told["findings"]:
+            self.assertEqual(sorted(finding), ["exit_code", "fix", "what", "why"])
+            self.assertTrue(finding["fix"], finding)
+        return [(finding["exit_code"], finding["what"].replace(self.root, "ROOT")) for finding in told["findings"]]
+
+    def test_ready(self):
+        self.make()
+        result = self.check("--bootstrap")
+        self.assertEqual(result, (0, "ok: mysite 1.0 can be installed in %s (1 wheel)\n" % self.dest, ""))
+        self.assertEqual(self.check("--bootstrap", "--quiet"), (0, "", ""))
+        self.assertEqual(self.findings(), [])
+
+    def test_the_native_installer_is_never_written(self):
+        self.make(native=b"not a program")
+        result = self.check()
+        self.assertEqual((result.code, result.err.count("\n")), (0, 1), result)
+        self.assertTrue(result.err.startswith("note: "), result.err)
+        self.assertTrue(result.out.startswith("ok: "), result.out)
+
+    def test_all_at_once(self):
+        recipe = self.recipe()
+        recipe.manifest["targets"][0]["abi"] = "cp20"
+        recipe.write(self.zip)
+        os.mkdir(self.dest)
+        open(self.dest + "/x", "w").close()
+        with open(self.zip, "r+b") as file:
+            data = file.read()
+            file.seek(data.index(DEMO[1]) + 50)
+            file.write(b"????")
+        codes = [code for code, _ in self.findings()]
+        self.assertEqual(codes, [3, 4, 5])
+        result = self.check("--bootstrap")
+        self.assertEqual((result.code, result.out.count("\n"), result.err), (3, 3, ""))
+        self.assertEqual(result.out.count("; fix: "), 3)
+
+    def test_space(self):
+        recipe = self.recipe()
+        recipe.manifest["targets"][0]["unpacked"].update(bytes=1 << 60, inodes=1 << 60)
+        recipe.write(self.zip)
+        counted = bool(os.statvfs(self.root).f_files)
+        self.assertEqual([code for code, _ in self.findings()], [6, 6] if counted else [6])
+
+    def test_no_parent(self):
+        self.make()
+        self.dest += "/a/b"
+        self.assertEqual(self.findings(), [(5, "ROOT/dest/a does not exist")])
+
+    def test_a_path_that_no_virtualenv_can_have(self):
+        self.make()
+        self.dest += "\nx"
+        result = self.check("--json")
+        self.assertEqual((result.code, json.loads(result.out)["ok"]), (5, False), result)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,143 @@
+//! Everything that would refuse an install, found without writing anything.
+
+use std::error::Error;
+use std::fmt;
+use std::path::Path;
+
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
+
+use crate::{InstallError, Options, choose_target, plan, preflight};
+
+/// Why an install would be refused.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    pub what: String,
+    pub why: Option<String>,
+    pub fix: Option<String>,
+    /// With which the install would end, `docs/exit-codes.md`.
+    pub exit_code: u8,
+}
+
+/// What an install would say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// The site and its version, where the artifact could be opened.
+    pub site: String,
+    /// How many would be installed, pip not counted.
+    pub wheels: usize,
+    /// By exit code, the lowest first.
+    pub findings: Vec<Finding>,
+}
+
+impl Checked {
+    pub fn is_ok(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// 0, or that of the first finding.
+    pub fn exit_code(&self) -> u8 {
+        self.findings.first().map_or(0, |finding| finding.exit_code)
+    }
+
+    /// For `--json`.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "ok": self.is_ok(), "findings": self.findings })
+    }
+}
+
+impl From<&InstallError> for Finding {
+    fn from(error: &InstallError) -> Self {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        Self {
+            what: error.to_string(),
+            why: (!causes.is_empty()).then(|| causes.join(": ")),
+            fix: error.hint(),
+            exit_code: error.exit_code(),
+        }
+    }
+}
+
+/// One line.
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [(": ", &self.why), ("; fix: ", &self.fix)];
+        let parts: String =
+            parts.iter().filter_map(|(mark, part)| Some(format!("{mark}{}", part.as_ref()?))).collect();
+        formatter.write_str(&format!("{}{parts}", self.what).replace(['\n', '\r'], " "))
+    }
+}
+
+/// Goes through all that [`crate::install`] checks, to the end. Errors are those that say nothing of an install: that
+/// somebody asked to stop.
+pub fn check(
+    artifact: &Path,
+    interpreter: &Interpreter,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Checked, InstallError> {
+    let mut checked = Checked::default();
+    let mut errors = Vec::new();
+    let verified = open(artifact, interpreter, &mut checked, &mut errors, progress)?;
+    errors.extend(preflight::destination_errors(&options.destination, options.existing));
+    if let Some(artifact) = verified {
+        errors.extend(plan_errors(&artifact, interpreter, options));
+    }
+    checked.findings = errors.iter().map(Finding::from).collect();
+    checked.findings.sort_by_key(|finding| finding.exit_code);
+    Ok(checked)
+}
+
+/// The artifact, if it is whole and fits.
+fn open(
+    path: &Path,
+    interpreter: &Interpreter,
+    checked: &mut Checked,
+    errors: &mut Vec<InstallError>,
+    progress: &dyn Progress,
+) -> Result<Option<VerifiedArtifact>, InstallError> {
+    let artifact = match Artifact::open(path) {
+        Ok(artifact) => artifact,
+        Err(error) => {
+            errors.push(error.into());
+            return Ok(None);
+        }
+    };
+    let manifest = artifact.manifest();
+    let version = manifest.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    checked.site = format!("{}{version}", manifest.name);
+    match choose_target(manifest, interpreter) {
+        Ok(target) => checked.wheels = target.wheels.len(),
+        Err(source) => errors.push(InstallError::Target { path: path.to_path_buf(), source }),
+    }
+    let fits = errors.is_empty();
+    match artifact.verify(progress).map_err(InstallError::from) {
+        Ok(artifact) => Ok(fits.then_some(artifact)),
+        Err(InstallError::Artifact(wheelbarrow_artifact::ArtifactError::Cancelled)) => {
+            Err(InstallError::Cancelled)
+        }
+        Err(error) => {
+            errors.push(error);
+            Ok(None)
+        }
+    }
+}
+
+/// What a plan for an artifact that fits shows: wheels that cannot be installed, too little space.
+fn plan_errors(
+    artifact: &VerifiedArtifact,
+    interpreter: &Interpreter,
+    options: &Options,
+) -> Vec<InstallError> {
+    let Ok(target) = choose_target(artifact.manifest(), interpreter) else { return Vec::new() };
+    let wheels = match plan::open_wheels(artifact, target, options.pip) {
+        Ok(wheels) => wheels,
+        Err(error) => return vec![error],
+    };
+    match plan::plan(artifact, target, interpreter, options, &wheels) {
+        Ok(plan) => preflight::space_errors(&options.destination, &plan),
+        Err(error) => vec![error],
+    }
+}

@@ -1,0 +1,103 @@
+//! `--check`: all that would refuse an install at once, and not a byte written.
+
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_install::{Checked, Existing, Options, Pip, check};
+
+use crate::site::{self, wheel_members};
+use crate::zips::{Member, zip};
+
+const WHEEL: &str = "pack-1-py3-none-any.whl";
+
+fn artifact(directory: &Path, abi: &str) -> PathBuf {
+    let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
+    let path = directory.join("site.zip");
+    site::write_site(&path, ("3.12", abi), &[], &[(WHEEL, &wheel)]);
+    path
+}
+
+/// Checks, and sees that nothing was written.
+fn checked(artifact: &Path, destination: &Path, existing: Existing) -> Checked {
+    let root = artifact.parent().unwrap();
+    let before = site::tree(root);
+    let options = Options { destination: destination.to_path_buf(), existing, pip: Pip::Without };
+    let checked = check(artifact, &site::interpreter(destination), &options, &Silent).unwrap();
+    assert_eq!(site::tree(root), before);
+    assert_eq!(checked.is_ok(), checked.exit_code() == 0);
+    checked
+}
+
+/// A line a finding.
+fn told(checked: &Checked, root: &Path) -> String {
+    let lines: Vec<_> =
+        checked.findings.iter().map(|finding| format!("{} {finding}", finding.exit_code)).collect();
+    lines.join("\n").replace(root.to_str().unwrap(), "[TEMP]")
+}
+
+#[test]
+fn what_can_be_installed() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), "cp312");
+    let destination = place.path().join("site");
+    let result = checked(&artifact, &destination, Existing::Refuse);
+    assert_eq!((told(&result, place.path()), result.wheels), (String::new(), 1));
+    assert_eq!(result.to_json().to_string(), r#"{"findings":[],"ok":true}"#);
+    site::install_artifact(&artifact, &destination, Pip::Without).unwrap();
+    assert_eq!(checked(&artifact, &destination, Existing::Replace).exit_code(), 0);
+}
+
+#[test]
+fn everything_is_told_at_once() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), "cp313");
+    let mut bytes = fs_err::read(&artifact).unwrap();
+    let wheel = bytes.windows(7).position(|window| window == b"pack.py").unwrap();
+    bytes[wheel] ^= 1;
+    fs_err::write(&artifact, bytes).unwrap();
+    let destination = place.path().join("site");
+    fs_err::create_dir(&destination).unwrap();
+    fs_err::write(destination.join("file"), "").unwrap();
+    let result = checked(&artifact, &destination, Existing::Refuse);
+    let codes: Vec<_> = result.findings.iter().map(|finding| finding.exit_code).collect();
+    assert_eq!((codes, result.exit_code()), (vec![3, 4, 5], 3), "{}", told(&result, place.path()));
+    assert!(result.findings.iter().all(|finding| finding.fix.is_some()));
+}
+
+#[test]
+fn no_artifact_and_no_directory_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = place.path().join("site.zip");
+    fs_err::write(&artifact, "PK").unwrap();
+    let result = checked(&artifact, &place.path().join("a/b"), Existing::Refuse);
+    insta::assert_snapshot!(told(&result, place.path()), @r"
+    3 [TEMP]/site.zip is not a whole artifact: not a zip file, or cut off: no end of central directory; fix: copy it again from where it was built, and compare the sizes
+    5 the directory of the destination, [TEMP]/a, does not exist; fix: mkdir -p [TEMP]/a
+    ");
+}
+
+#[test]
+fn wheels_that_cannot_be_installed() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("site.zip");
+    let wheel = |name: &str, text: &str| zip(&wheel_members(name, &[Member::new("same.py", text)]));
+    let (one, two) = (wheel("one", "1"), wheel("two", "2"));
+    let wheels = [("one-1-py3-none-any.whl", &one[..]), ("two-1-py3-none-any.whl", &two[..])];
+    site::artifact(&path, &wheels);
+    let result = checked(&path, &place.path().join("site"), Existing::Refuse);
+    assert_eq!((result.findings.len(), result.exit_code()), (1, 3), "{}", told(&result, place.path()));
+}
+
+/// Where a file system is mounted noexec: `/proc` always is, and refuses writers too.
+#[test]
+fn where_no_program_may_run() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), "cp312");
+    let result = checked(&artifact, Path::new("/proc/site"), Existing::Refuse);
+    let told = told(&result, place.path());
+    if !told.contains("noexec") {
+        println!("skipped: /proc is not mounted noexec");
+        return;
+    }
+    assert_eq!(result.exit_code(), 5, "{told}");
+}
