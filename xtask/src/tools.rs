@@ -13,7 +13,8 @@ pub(crate) fn uv(preferred: &[Python]) -> Result<PathBuf> {
     let uv = directory.join("bin/uv");
     if !uv.exists() {
         let found = pythons::find_all();
-        let python = preferred.iter().chain(&found).find(|python| python.has_pip());
+        // The newest first: there is no uv for the oldest.
+        let python = preferred.iter().chain(found.iter().rev()).find(|python| python.has_pip());
         let python = python.context("no Python here has pip; on Debian: apt-get install python3-pip")?;
         let mut pip = clean(&python.path);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
