@@ -108,9 +108,9 @@ def _install(artifact, facts, options, signals):
         check_space(parent, target["unpacked"]["bytes"], target["unpacked"]["inodes"])
         with Staging(destination) as staging:
             _write(archive, target, facts, options, staging.path)
-            staging.flush()
             _keep_directory(destination, staging.path)
             _keep_environment(destination, staging.path)
+            staging.flush()
             signals.ignore()  # from here it is done or not; whoever interrupts now must not have to wonder which
             staging.publish(options["replace"])
     return archive.manifest, target
@@ -193,12 +193,9 @@ def _keep_environment(old, new):
         # Nobody may read the secrets between the first byte and the final mode.
         with open(source, "rb") as reader, open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
             shutil.copyfileobj(reader, writer)
-            writer.flush()
-            os.fsync(writer.fileno())
         os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-    try:
+    now = os.lstat(copy)
+    if (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
         os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)
-    except PermissionError:
-        pass  # only root may give files away
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(copy, stat.S_IMODE(status.st_mode))

@@ -96,7 +96,7 @@ class Staging:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path = None
         if self._held is not None:
-            os.close(self._held)
+            _close(self._held)
             self._held = None
 
     def _recover(self):
@@ -120,24 +120,36 @@ class Staging:
                 if _try_lock(held):
                     shutil.rmtree(path, ignore_errors=True)
             finally:
-                os.close(held)
+                _close(held)
 
     def flush(self):
         """What the rename makes visible must be on the disk before it. syncfs(2) spares the other file systems."""
         library = _library()
-        if not hasattr(library, "syncfs") or library.syncfs(self._held) != 0:
+        if not hasattr(library, "syncfs"):
             os.sync()
+        elif library.syncfs(self._held) != 0:
+            import ctypes
+
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), self.destination)
 
     def publish(self, replace):
         """Puts the tree into place, whole, and then removes what was there."""
-        with _Locked(self.parent):
+        with _Locked(self.parent) as parent:
             # Another run may have published since the first look, and its install is not ours to remove.
             if check_destination(self.destination, replace):
                 self._exchange()
             else:
                 os.rename(self.path, self.destination)
                 self.path = None
-        _flush(self.parent)
+            try:
+                os.fsync(parent.held)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems cannot sync a directory
+                    # The old tree stays until the next run: after a power cut it may be the destination again.
+                    self.path = None
+                    told = "%s is in place and whole, but may be as before after a power cut"
+                    raise failure_of(error, told % shown(self.destination)) from None
         self.discard()
 
     def _exchange(self):
@@ -147,7 +159,10 @@ class Staging:
         try:
             os.rename(self.path, self.destination)
         except BaseException:
-            os.rename(self.aside, self.destination)
+            try:
+                os.rename(self.aside, self.destination)
+            except OSError:
+                pass  # the next run does it
             raise
         self.path = self.aside
 
@@ -164,9 +179,14 @@ class _Locked:
             fcntl.flock(self.held, fcntl.LOCK_EX)
         except OSError:
             pass
+        return self
 
     def __exit__(self, *_):
-        os.close(self.held)
+        try:
+            fcntl.flock(self.held, fcntl.LOCK_UN)
+        except OSError:
+            pass
+        _close(self.held)
 
 
 def _try_lock(held):
@@ -177,14 +197,12 @@ def _try_lock(held):
     return True
 
 
-def _flush(directory):
-    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _close(held):
+    """Of a directory: nothing was written by it, so nothing is lost where that fails."""
     try:
-        os.fsync(held)
-    except OSError:
-        pass  # some file systems cannot; the rename has happened
-    finally:
         os.close(held)
+    except OSError:
+        pass
 
 
 # renameat2(2) where the C library has no function for it: musl, and glibc before 2.28.

@@ -175,13 +175,18 @@ class Tree:
         self.claim(path, owner)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         digest, size = hashlib.sha256(), 0
-        with open(os.open(self.at(path), flags, 0o777 if executable else 0o666), "wb", buffering=0) as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                size += len(chunk)
-                rest = memoryview(chunk)
-                while rest:
-                    rest = rest[file.write(rest) :]
+        try:
+            with open(os.open(self.at(path), flags, 0o777 if executable else 0o666), "wb", buffering=0) as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    rest = memoryview(chunk)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+        except OSError as error:
+            # Those of writing and closing do not say in which file.
+            error.filename = error.filename or self.at(path)
+            raise
         self.digests[path] = digest.digest(), size
         return self.digests[path]
 

@@ -26,6 +26,8 @@ pub enum FsError {
     NoParent { path: PathBuf },
     #[error("the directory {} does not exist", path.display())]
     MissingParent { path: PathBuf },
+    #[error("{} is in place and whole, but may be as before after a power cut", path.display())]
+    Unsynced { path: PathBuf, source: io::Error },
 }
 
 impl FsError {

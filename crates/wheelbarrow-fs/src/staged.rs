@@ -24,6 +24,8 @@ pub struct Staged {
     path: PathBuf,
     destination: PathBuf,
     parent: PathBuf,
+    /// Not held while the directory is written.
+    parent_lock: Lock,
     _lock: Lock,
     committed: bool,
 }
@@ -46,7 +48,7 @@ impl Staged {
         if !parent.is_dir() {
             return Err(FsError::MissingParent { path: parent });
         }
-        let _parent_lock = Lock::directory(&parent)?;
+        let parent_lock = Lock::directory(&parent)?;
         recover(&parent, destination, &prefix)?;
         loop {
             let mut name = prefix.clone();
@@ -57,9 +59,10 @@ impl Staged {
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(FsError::errno("make the directory", &path)(errno)),
             }
-            let lock = Lock::directory(&path)?;
+            let lock = Lock::directory(&path).inspect_err(|_| _ = fs::remove_dir(&path))?;
+            parent_lock.release();
             let destination = destination.to_path_buf();
-            return Ok(Self { path, destination, parent, _lock: lock, committed: false });
+            return Ok(Self { path, destination, parent, parent_lock, _lock: lock, committed: false });
         }
     }
 
@@ -71,13 +74,22 @@ impl Staged {
     /// Syncs what was written to disk and puts it in place by one rename.
     pub fn commit(mut self, commit: Commit) -> Result<(), FsError> {
         self.sync()?;
+        // Held over both steps of an exchange: what stands between them looks like the leftover of a run that died.
+        self.parent_lock.take(&self.parent)?;
         match (commit, fs::symlink_metadata(&self.destination)) {
             (Commit::Replace, Ok(metadata)) if metadata.is_dir() => self.exchange()?,
             _ => self.rename()?,
         }
         self.committed = true;
-        let parent = fs::File::open(&self.parent).map_err(FsError::io("open", &self.parent))?;
-        parent.sync_all().map_err(FsError::io("sync", &self.parent))?;
+        match rustix::fs::fsync(&self.parent_lock) {
+            // Some file systems cannot sync a directory.
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
+            // The old directory stays until the next run: after a power cut it may be the destination again.
+            Err(errno) => {
+                return Err(FsError::Unsynced { path: self.destination.clone(), source: errno.into() });
+            }
+        }
+        self.parent_lock.release();
         // After an exchange the old directory stands here. It is not needed for the new one to be whole: what cannot be
         // removed now is removed by the next run.
         let _ = fs::remove_dir_all(&self.path);
@@ -101,24 +113,25 @@ impl Staged {
         }
     }
 
-    fn exchange(&self) -> Result<(), FsError> {
+    fn exchange(&mut self) -> Result<(), FsError> {
         match rustix::fs::renameat_with(CWD, &self.path, CWD, &self.destination, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.exchange_in_two_steps(),
+            // The last where a seccomp filter does not know the call.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => self.exchange_in_two_steps(),
             Err(errno) => Err(FsError::errno("exchange the directory", &self.destination)(errno)),
         }
     }
 
     /// For file systems that cannot exchange. Between the steps there is no destination; a run that dies there is
     /// mended by [`recover`].
-    fn exchange_in_two_steps(&self) -> Result<(), FsError> {
+    fn exchange_in_two_steps(&mut self) -> Result<(), FsError> {
         let old = self.parent.join(old_name(&self.destination));
         rustix::fs::rename(&self.destination, &old).map_err(FsError::errno("rename", &self.destination))?;
         if let Err(error) = self.rename() {
             let _ = rustix::fs::rename(&old, &self.destination);
             return Err(error);
         }
-        let _ = fs::remove_dir_all(&old);
+        self.path = old;
         Ok(())
     }
 }
@@ -152,7 +165,8 @@ fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsEr
         }
         let path = entry.path();
         if let Ok(Some(_lock)) = Lock::try_directory(&path) {
-            fs::remove_dir_all(&path).map_err(FsError::io("remove the leftover", &path))?;
+            // What cannot be removed, another user's say, does not keep anybody from installing.
+            let _ = fs::remove_dir_all(&path);
         }
     }
     Ok(())
@@ -237,12 +251,15 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let destination = place.path().join("site");
         fs::create_dir_all(place.path().join(".site.wheelbarrow-00000001/venv")).unwrap();
-        fs::create_dir_all(place.path().join(".other.wheelbarrow-00000001")).unwrap();
+        let others = [".other.wheelbarrow-00000001", ".site.wheelbarrow-a.wheelbarrow-00000001"];
+        for other in others {
+            fs::create_dir(place.path().join(other)).unwrap();
+        }
         let living = Staged::begin(&destination).unwrap();
         let second = Staged::begin(&destination).unwrap();
         assert!(living.path().exists() && second.path().exists());
         drop((living, second));
-        assert_eq!(names(place.path()), [".other.wheelbarrow-00000001"]);
+        assert_eq!(names(place.path()), others);
     }
 
     #[test]

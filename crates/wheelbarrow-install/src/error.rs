@@ -129,7 +129,8 @@ impl InstallError {
             | Self::MissingParent { .. } => 5,
             Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoExec { .. } | Self::NoInstall { .. } => 5,
             Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
-            Self::Fs(FsError::Io { source, .. }) | Self::Io { source, .. } => io_exit_code(source),
+            Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
+            | Self::Io { source, .. } => io_exit_code(source),
             Self::Fs(_) => 5,
             Self::Interpreter(_) | Self::Facts { .. } => 1,
         }

@@ -72,12 +72,14 @@ pub fn install(
 ) -> Result<Installed, InstallError> {
     let target = choose_target(artifact.manifest(), interpreter)
         .map_err(|source| InstallError::Target { path: artifact.path().to_path_buf(), source })?;
-    let found = preflight::look_at(&options.destination, options.existing)?;
+    preflight::look_at(&options.destination, options.existing)?;
     let wheels = plan::open_wheels(artifact, target, options.pip)?;
     let plan = plan::plan(artifact, target, interpreter, options, &wheels)?;
     preflight::check_space(&options.destination, &plan)?;
 
     let staged = Staged::begin(&options.destination)?;
+    // Again: it may have put back what a run that was killed had moved aside.
+    let found = preflight::look_at(&options.destination, options.existing)?;
     preflight::take_over(&found, &options.destination, staged.path())?;
     engine::execute(&plan, artifact, staged.path(), &options.destination, progress)?;
     let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };

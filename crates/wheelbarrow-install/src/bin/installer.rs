@@ -2,7 +2,6 @@
 //!
 //! `__main__.py` starts it and writes one JSON document ([`wheelbarrow_install::request`]) to its standard input. It has
 //! no other interface: people use `./site.zip` or `wheelbarrow install`.
-#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program, not a library")]
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -21,8 +20,10 @@ fn main() -> ExitCode {
     let request: Request = match serde_json::from_reader(std::io::stdin().lock()) {
         Ok(request) => request,
         Err(error) => {
-            eprintln!("error: the native installer got a request that it cannot read\n  Caused by: {error}");
-            eprintln!("hint: it is started by the artifact: ./site.zip -d DEST");
+            tell(&format!(
+                "error: the native installer got a request that it cannot read\n  Caused by: {error}\n\
+                 hint: it is started by the artifact: ./site.zip -d DEST\n"
+            ));
             return ExitCode::from(2);
         }
     };
@@ -109,15 +110,21 @@ fn report_check(request: &Request, checked: &Checked) {
 }
 
 fn explain(error: &InstallError) {
-    eprintln!("error: {error}");
+    let mut text = format!("error: {error}\n");
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  Caused by: {cause}");
+        text.push_str(&format!("  Caused by: {cause}\n"));
         source = cause.source();
     }
     if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
+        text.push_str(&format!("hint: {hint}\n"));
     }
+    tell(&text);
+}
+
+/// In one piece, and without the panic of `eprint!` where stderr cannot be written: the exit code says it too.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// One line on a terminal, for what takes over a second.
@@ -158,19 +165,19 @@ impl Progress for Line {
         let due = task.drawn.is_none_or(|drawn| drawn.elapsed() >= Self::STEP);
         if self.visible && due && task.begun.elapsed() >= Self::QUIET {
             task.drawn = Some(Instant::now());
-            eprint!("\r{} {:3} %", task.what, (done * 100 / task.total).min(100));
+            tell(&format!("\r{} {:3} %", task.what, (done * 100 / task.total).min(100)));
         }
     }
 
     fn end(&self) {
         let task = self.task.lock().ok().and_then(|mut task| task.take());
         if task.is_some_and(|task| task.drawn.is_some()) {
-            eprint!("\r\x1b[K");
+            tell("\r\x1b[K");
         }
     }
 
     fn note(&self, message: &str) {
-        eprintln!("{message}");
+        tell(&format!("{message}\n"));
     }
 
     fn is_cancelled(&self) -> bool {

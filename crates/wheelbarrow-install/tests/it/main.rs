@@ -4,9 +4,11 @@
 mod both_ways;
 mod checking;
 mod conformance;
+mod faults;
 mod hostile_artifacts;
 mod hostile_wheels;
 mod site;
 mod site106;
+mod strace;
 mod verifying;
 mod zips;

@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc, Virtualenv, VirtualenvFile};
-use wheelbarrow_artifact::manifest::{self, Manifest, MemberKind, Project, Sha256, Target, Unpacked};
+use wheelbarrow_artifact::manifest::{
+    self, Bytecode, Manifest, MemberKind, Project, Sha256, Target, Unpacked,
+};
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
 use wheelbarrow_install::{Existing, InstallError, Options, Pip, install};
@@ -52,10 +55,22 @@ pub(crate) fn artifact(path: &Path, wheels: &[(&str, &[u8])]) {
 /// An artifact of this code, given by path, kind and text, and these wheels.
 pub(crate) fn write_site(
     path: &Path,
-    (python, abi): (&str, &str),
+    target: (&str, &str),
     code: &[(&str, MemberKind, &str)],
     wheels: &[(&str, &[u8])],
 ) {
+    write_site_with_bytecode(path, target, code, wheels, &[]);
+}
+
+/// The same, with packs of bytecode for [`interpreter`], given by what they are of.
+pub(crate) fn write_site_with_bytecode(
+    path: &Path,
+    (python, abi): (&str, &str),
+    code: &[(&str, MemberKind, &str)],
+    wheels: &[(&str, &[u8])],
+    packs: &[(&str, &[u8])],
+) {
+    let facts = interpreter(path);
     let mut writer = ZipWriter::new(new_file(path), "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
     let mut listed = vec![wheel_entry(PIP)];
     add_stored(&mut writer, PIP, b"no pip");
@@ -67,13 +82,17 @@ pub(crate) fn write_site(
     for (path, kind, text) in code {
         writer.add(path, *kind, text.as_bytes()).unwrap();
     }
+    for (of, pack) in packs {
+        add_stored(&mut writer, &pack_path(&facts.cache_tag, of), pack);
+    }
+    let bytecode = Bytecode { cache_tag: facts.cache_tag, magic: facts.magic };
     let target = Target {
         python: python.to_owned(),
         abi: abi.to_owned(),
         platform: "any".to_owned(),
         wheels: listed[1..].iter().map(|wheel| wheel.path.clone()).collect(),
         pip: PIP.to_owned(),
-        bytecode: None,
+        bytecode: (!packs.is_empty()).then_some(bytecode),
         unpacked: Unpacked::default(),
     };
     let manifest = Manifest {

@@ -1,0 +1,369 @@
+//! `-d DEST` is a transaction: each system call of an install that changes something is made to fail, or kills it. DEST
+//! must then be whole or as before, the error must say what failed and why, and the next run must leave nothing beside.
+//!
+//! By default a sample that takes a minute or so; `cargo xtask torture` (`WHEELBARROW_TORTURE=1`) leaves nothing out.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wheelbarrow_artifact::bytecode;
+use wheelbarrow_artifact::manifest::MemberKind;
+
+use crate::site;
+use crate::strace::{FAULTS, Fault, Injection, Run, Runner, Way, has_strace};
+use crate::zips::{Member, zip};
+
+const ENVIRONMENT: &str = r#"{"SECRET_KEY": "kept"}"#;
+
+/// Where the old tree waits where directories cannot be exchanged.
+const ASIDE: &str = ".site.wheelbarrow-old";
+const LEFTOVER: &str = ".site.wheelbarrow-0000abcd";
+
+/// What is there before the install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scene {
+    New,
+    Replace,
+    /// `--replace` where the file system cannot exchange two directories.
+    ReplaceInTwoSteps,
+    /// `--replace` after a run that was killed between those two steps, and another that was killed while it wrote.
+    Recover,
+}
+
+const SCENES: [Scene; 4] = [Scene::New, Scene::Replace, Scene::ReplaceInTwoSteps, Scene::Recover];
+
+/// Everything below a directory, and itself: kind, mode, owner, contents.
+type Snapshot = BTreeMap<String, (u32, u32, u32, Vec<u8>)>;
+
+/// A place to install in, of one thread.
+struct Place {
+    way: Way,
+    directory: tempfile::TempDir,
+    /// The tree of an install to a new DEST, and of one that replaced the old tree.
+    whole: [Snapshot; 2],
+    /// The same as the native way leaves it, which is the next run after every fault: it is faster, and cleans up after
+    /// both ways.
+    next: [Snapshot; 2],
+    old: Snapshot,
+}
+
+struct Case {
+    scene: Scene,
+    injection: Injection,
+}
+
+impl Place {
+    fn new(way: Way) -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        write_artifact(&directory.path().join("site.zip"));
+        let mut place = Self {
+            way: Way::Native,
+            directory,
+            whole: Default::default(),
+            next: Default::default(),
+            old: Snapshot::new(),
+        };
+        place.next = place.install_untouched();
+        place.way = way;
+        place.whole = if way == Way::Native { place.next.clone() } else { place.install_untouched() };
+        place.set(Scene::Replace);
+        place.old = snapshot(&place.destination());
+        place
+    }
+
+    fn install_untouched(&self) -> [Snapshot; 2] {
+        [Scene::New, Scene::Replace].map(|scene| {
+            self.set(scene);
+            let output = self.runner(scene).plain();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(self.beside(), ["site"], "left by a clean run");
+            let sums = std::process::Command::new("sha256sum")
+                .args(["--check", "--quiet", ".wheelbarrow/SHA256SUMS"])
+                .current_dir(self.destination())
+                .status();
+            assert!(sums.unwrap().success());
+            snapshot(&self.destination())
+        })
+    }
+
+    fn work(&self) -> PathBuf {
+        self.directory.path().join("work")
+    }
+
+    fn destination(&self) -> PathBuf {
+        self.work().join("site")
+    }
+
+    fn runner(&self, scene: Scene) -> Runner {
+        Runner {
+            way: self.way,
+            artifact: self.directory.path().join("site.zip"),
+            destination: self.destination(),
+            replace: scene != Scene::New,
+            no_exchange: scene == Scene::ReplaceInTwoSteps,
+            log: self.directory.path().join("log"),
+        }
+    }
+
+    /// Makes what is there before.
+    fn set(&self, scene: Scene) {
+        let work = self.work();
+        if work.exists() {
+            fs_err::remove_dir_all(&work).unwrap();
+        }
+        fs_err::create_dir(&work).unwrap();
+        let old = match scene {
+            Scene::New => return,
+            Scene::Replace | Scene::ReplaceInTwoSteps => self.destination(),
+            Scene::Recover => work.join(ASIDE),
+        };
+        fs_err::create_dir_all(old.join("venv/bin")).unwrap();
+        fs_err::write(old.join("venv/bin/python"), "old").unwrap();
+        fs_err::create_dir(old.join(".wheelbarrow")).unwrap();
+        fs_err::write(old.join(".wheelbarrow/receipt.json"), "{}").unwrap();
+        let environment = old.join("environment.json");
+        fs_err::write(&environment, ENVIRONMENT).unwrap();
+        fs_err::set_permissions(&environment, PermissionsExt::from_mode(0o640)).unwrap();
+        fs_err::set_permissions(&old, PermissionsExt::from_mode(0o750)).unwrap();
+        // Only root may give files away, and then the install has to.
+        for path in [&old, &environment] {
+            let _ = std::os::unix::fs::chown(path, Some(4321), Some(4321));
+        }
+        if scene == Scene::Recover {
+            fs_err::create_dir_all(work.join(LEFTOVER).join("venv")).unwrap();
+            fs_err::write(work.join(LEFTOVER).join("venv/file"), "").unwrap();
+        }
+    }
+
+    /// Names beside DEST, and its own.
+    fn beside(&self) -> Vec<String> {
+        let entries = fs_err::read_dir(self.work()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Does one injection; whether it hit, or what is wrong.
+    fn try_case(&self, case: &Case) -> Result<bool, String> {
+        self.set(case.scene);
+        let run = self.runner(case.scene).inject(&case.injection);
+        self.check(case, &run).map_err(|problem| {
+            format!("{problem}\n  code {:?}, hit {:?}\n  said: {}", run.code, run.hit, run.said.trim_end())
+        })?;
+        // `--replace`, since DEST may be there; and what it replaces may have the old environment.json.
+        let had_environment = self.destination().join("environment.json").exists()
+            || self.work().join(ASIDE).join("environment.json").exists();
+        let output = Runner { way: Way::Native, ..self.runner(Scene::Replace) }.plain();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            return Err(format!("the next run failed: {said}\n  after: {}", run.said));
+        }
+        if self.beside() != ["site"] {
+            return Err(format!("the next run left {:?}", self.beside()));
+        }
+        let expected = &self.next[usize::from(had_environment)];
+        compare(&snapshot(&self.destination()), expected).map_err(|what| format!("the next run: {what}"))?;
+        Ok(!run.hit.is_empty())
+    }
+
+    fn check(&self, case: &Case, run: &Run) -> Result<(), String> {
+        let whole = &self.whole[usize::from(case.scene != Scene::New)];
+        let now = self.destination().exists().then(|| snapshot(&self.destination()));
+        let aside = self.work().join(ASIDE);
+        let aside = aside.exists().then(|| snapshot(&aside));
+        let killed = run.code.is_none();
+        let is_whole = now.as_ref().map_or(Err("absent".to_owned()), |now| compare(now, whole));
+        let is_before = match (&now, case.scene) {
+            (None, Scene::New) => true,
+            (None, Scene::Recover) => aside.as_ref() == Some(&self.old),
+            (None, Scene::ReplaceInTwoSteps) => killed && aside.as_ref() == Some(&self.old),
+            (None, _) => false,
+            (Some(_), Scene::New) => false,
+            (Some(now), _) => *now == self.old,
+        };
+        let left: Vec<String> = self.beside().into_iter().filter(|name| name != "site").collect();
+        if let (Err(what), false) = (&is_whole, is_before) {
+            return Err(format!("DEST is neither whole nor as before: {what}; beside it {left:?}"));
+        }
+        let (Fault::Error { text, .. }, Some(code)) = (case.injection.fault, run.code) else {
+            return if killed == (case.injection.fault == Fault::Kill) || run.hit.is_empty() {
+                Ok(())
+            } else {
+                Err("it died".to_owned())
+            };
+        };
+        if code == 0 {
+            return is_whole.map_err(|what| format!("it claims to be done: {what}"));
+        }
+        if run.hit.is_empty() {
+            return Err("it fails untouched".to_owned());
+        }
+        // A program of Rust ends where a directory cannot be closed. No file system refuses that; its tests show that
+        // DEST is as it should be, no more.
+        if run.said.contains("unexpected error during closedir") {
+            return Ok(());
+        }
+        let loader = code == 127 && run.said.contains("shared libraries");
+        if !loader && !(1..=7).contains(&code) {
+            return Err("it ends with a code that the page has not".to_owned());
+        }
+        // Unless the error itself could not be written.
+        if !loader && !run.hit.iter().any(|line| line.contains("write(2,")) {
+            if !run.said.contains(text) {
+                return Err("the error does not name the cause".to_owned());
+            }
+            if !run.said.contains(self.work().to_str().unwrap()) && !run.said.contains("site.zip") {
+                return Err("the error does not name the file".to_owned());
+            }
+        }
+        // The fault may also have hit the cleaning up, of another thread's.
+        let uncleaned =
+            left.iter().any(|name| case.scene != Scene::Recover || name != ASIDE && name != LEFTOVER);
+        if uncleaned && run.hit.len() < 2 && case.injection.call != "fsync" {
+            return Err(format!("it left {left:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// A project, a wheel and its bytecode, as small as they can be with one of each kind of file.
+fn write_artifact(path: &Path) {
+    let module = "tiny/__init__.py";
+    let files = [
+        Member::new(module, "x = 1\n"),
+        Member::new("tiny/data.bin", vec![7; 300_000]),
+        Member::new("tiny-1.data/scripts/run", "#!python\nprint()\n"),
+        Member::new("tiny-1.dist-info/entry_points.txt", "[console_scripts]\ntiny = tiny:main\n"),
+    ];
+    let tiny = zip(&site::wheel_members("tiny", &files));
+    let pack = bytecode::pack(&site::interpreter(path).magic, &[(module.to_owned(), vec![0; 50])]).unwrap();
+    let code = [
+        ("code/manage.py", MemberKind::Executable, "#!/usr/bin/env python\n"),
+        ("code/up", MemberKind::Link, "manage.py"),
+        ("static.in/0/a.css", MemberKind::File, "a {}\n"),
+        ("loadenv.py", MemberKind::File, "x = 1\n"),
+    ];
+    let name = "tiny-1-py3-none-any.whl";
+    let (wheels, packs) = ([(name, &tiny[..])], [(name, &pack[..])]);
+    site::write_site_with_bytecode(path, ("3.12", "cp312"), &code, &wheels, &packs);
+}
+
+fn snapshot(root: &Path) -> Snapshot {
+    let mut found = Snapshot::new();
+    let mut paths = vec![root.to_path_buf()];
+    while let Some(path) = paths.pop() {
+        let metadata = fs_err::symlink_metadata(&path).unwrap();
+        let mut contents = Vec::new();
+        if metadata.is_dir() {
+            paths.extend(fs_err::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if metadata.is_symlink() {
+            contents = fs_err::read_link(&path).unwrap().into_os_string().into_encoded_bytes();
+        } else {
+            contents = fs_err::read(&path).unwrap();
+            if path.extension().is_some_and(|extension| extension == "pyc") && contents.len() > 12 {
+                contents[8..12].fill(0); // the time of the install
+            }
+        }
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        found.insert(name, (metadata.mode(), metadata.uid(), metadata.gid(), contents));
+    }
+    found
+}
+
+/// What the first difference is.
+fn compare(now: &Snapshot, expected: &Snapshot) -> Result<(), String> {
+    let paths: std::collections::BTreeSet<&String> = now.keys().chain(expected.keys()).collect();
+    let different = paths.into_iter().find(|path| now.get(*path) != expected.get(*path));
+    let Some(path) = different else { return Ok(()) };
+    let show = |snapshot: &Snapshot| {
+        snapshot.get(path).map_or("absent".to_owned(), |(mode, uid, gid, contents)| {
+            format!("{mode:o} {uid}:{gid} {} bytes", contents.len())
+        })
+    };
+    Err(format!("{path:?} is {}, not {}", show(now), show(expected)))
+}
+
+/// Those of which there are too many for a sample: every one is of the same kind as its neighbours.
+fn is_bulk(call: &str) -> bool {
+    ["openat", "write", "close", "flock", "unlinkat", "unlink"].contains(&call)
+}
+
+/// Every injection; with `most`, so many of the bulk at most.
+fn cases(place: &Place, most: Option<usize>) -> (Vec<Case>, usize) {
+    let (mut few, mut bulk) = (Vec::new(), Vec::new());
+    for scene in SCENES {
+        place.set(scene);
+        let counts = place.runner(scene).count();
+        let shown: Vec<_> =
+            counts.iter().map(|(call, (before, most))| format!("{call} {}", most - before)).collect();
+        println!("{:?} {scene:?}: {}", place.way, shown.join(", "));
+        for (call, (before, largest)) in counts {
+            // One more, since another run may give a thread one more; that the last ones do not hit is to be seen.
+            for number in before + 1..=largest + 1 {
+                for fault in FAULTS {
+                    let injection = Injection { call: call.clone(), fault, number };
+                    let case = Case { scene, injection };
+                    if is_bulk(&call) { bulk.push(case) } else { few.push(case) }
+                }
+            }
+        }
+    }
+    let stride = most.map_or(1, |most| bulk.len().div_ceil(most.max(1)).max(1));
+    // Odd, and so prime to the number of faults, so that each of them has its turn.
+    let stride = stride | 1;
+    let total = bulk.len();
+    few.extend(bulk.into_iter().step_by(stride));
+    let left_out = total - total.div_ceil(stride);
+    (few, left_out)
+}
+
+fn sweep(way: Way, most: usize) {
+    if !has_strace() || (way == Way::Bootstrap && !site::has_python()) {
+        return;
+    }
+    let torture = std::env::var_os("WHEELBARROW_TORTURE").is_some();
+    let (cases, left_out) = cases(&Place::new(way), (!torture).then_some(most));
+    let next = AtomicUsize::new(0);
+    let hits = AtomicUsize::new(0);
+    let problems = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..wheelbarrow_artifact::threads() {
+            scope.spawn(|| {
+                let place = Place::new(way);
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match place.try_case(case) {
+                        Ok(hit) => _ = hits.fetch_add(usize::from(hit), Ordering::Relaxed),
+                        Err(problem) => {
+                            let title = format!("{way:?} {:?} {:?}", case.scene, case.injection);
+                            problems.lock().unwrap().push(format!("{title}: {problem}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let problems = problems.into_inner().unwrap();
+    println!(
+        "{way:?}: {} injections, {} of them hit; {left_out} left out, of those in the many calls that are alike \
+         (openat, write, close, flock, unlinkat); cargo xtask torture leaves out none",
+        cases.len(),
+        hits.into_inner() + problems.len(),
+    );
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn the_native_installer_is_a_transaction() {
+    sweep(Way::Native, 250);
+}
+
+#[test]
+fn the_second_way_is_a_transaction() {
+    sweep(Way::Bootstrap, 100);
+}
