@@ -14,6 +14,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test                      format, lints, tests, the Python suite, the licences of dependencies
+  torture                   installs that fail or are killed at each system call that changes something: all of them,
+                            where `test` takes a sample; minutes
   demo [--python PATH]... [--all-pythons] [--release] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
   bench [ARGUMENT]...       speed against the peers and the floor";
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((command, [])) if command == "test" => test::run(),
+        Some((command, [])) if command == "torture" => test::torture(),
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }

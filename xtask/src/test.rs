@@ -49,3 +49,10 @@ pub(crate) fn run() -> Result<()> {
     }
     result
 }
+
+/// Every fault that the tests take a sample of: each changing system call of an install, failed and killed at.
+pub(crate) fn torture() -> Result<()> {
+    let mut tests = cargo();
+    tests.args(["test", "--package", "wheelbarrow-install", "--test", "it", "--", "--nocapture", "faults::"]);
+    children::run(tests.env("WHEELBARROW_TORTURE", "1").current_dir(workspace()))
+}
