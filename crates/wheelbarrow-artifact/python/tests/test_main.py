@@ -39,6 +39,10 @@ class Door(Case):
             (["--check"], {"replace": False, "pip": True, "check": True, "quiet": False, "json": False}),
         ]:
             result = self.start("-d", self.dest, *arguments)
+            if wanted["check"] and not hasattr(os, "memfd_create"):
+                # A check writes no program; without a memfd (Python 3.6 and 3.7) it is Python that checks.
+                self.assertIn("with Python alone", result.err)
+                continue
             self.assertEqual(result, (0, "result\n", "note\n"))
             request = self.request()
             self.assertEqual(set(request), {"artifact", "interpreter", "options"})
