@@ -165,7 +165,7 @@ fn install(artifact: &Path, destination: &Path, python: &Python) -> Result<()> {
         [&["check"][..], &["migrate", "--no-input", "--verbosity=0"], &["collectstatic", "--no-input"]]
     {
         run_child(
-            in_virtualenv(destination, "python").arg(destination.join("mysite/manage.py")).args(arguments),
+            in_virtualenv(destination, "python").arg(destination.join("demo/manage.py")).args(arguments),
         )?;
     }
     Ok(())
