@@ -1,4 +1,5 @@
-//! What a wheel says of itself: file name, tags, metadata, RECORD, entry points, and where its members go.
+//! What a wheel says of itself: file name, tags, metadata, RECORD, entry points, and where its members go; and the systems
+//! that wheels are for.
 //!
 //! Everything here is pure: text in, values out, nothing is read or written. The rules are those of the pages of
 //! packaging.python.org named beside the code; where tools differ from the page, what pip does is followed, because
@@ -11,6 +12,7 @@ pub mod layout;
 pub mod metadata;
 pub mod name;
 mod platform;
+pub mod profile;
 pub mod record;
 pub mod script;
 pub mod tags;

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use wheelbarrow_wheel::profile::{MACHINES, System, TargetSpec};
 use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
 
 /// The interpreter's own facts in the first line, its tags in the others.
@@ -19,25 +20,29 @@ for tag in tags.sys_tags():
     print(tag)
 "#;
 
-/// What `packaging` would say elsewhere: arguments are major, minor, ABIs, machine, libc, its major and minor.
+/// What `packaging` would say elsewhere: seven arguments for each place, major, minor, ABIs, machine, libc, its major and
+/// minor. An empty line ends the tags of each.
 const ELSEWHERE: &str = r#"
 import sys, sysconfig
 from pip._vendor.packaging import tags, _manylinux, _musllinux
-major, minor, abis, machine, libc, libc_major, libc_minor = sys.argv[1:]
-python, libc_version = (int(major), int(minor)), (int(libc_major), int(libc_minor))
-sysconfig.get_platform = lambda: "linux-" + machine
-if libc == "musl":
-    _manylinux._get_glibc_version = lambda: (-1, -1)
-    _musllinux._get_musl_version = lambda *_: _musllinux._MuslVersion(*libc_version)
-else:
-    _manylinux._get_glibc_version = lambda: libc_version
-    _musllinux._get_musl_version = lambda *_: None
-_manylinux._is_linux_armhf = _manylinux._is_linux_i686 = lambda *_: True
-platforms = list(tags._linux_platforms(is_32bit=machine == "i686"))
-for tag in tags.cpython_tags(python, abis.split(","), platforms):
-    print(tag)
-for tag in tags.compatible_tags(python, "cp" + major + minor, platforms):
-    print(tag)
+def tell(major, minor, abis, machine, libc, libc_major, libc_minor):
+    python, libc_version = (int(major), int(minor)), (int(libc_major), int(libc_minor))
+    sysconfig.get_platform = lambda: "linux-" + machine
+    if libc == "musl":
+        _manylinux._get_glibc_version = lambda: (-1, -1)
+        _musllinux._get_musl_version = lambda *_: _musllinux._MuslVersion(*libc_version)
+    else:
+        _manylinux._get_glibc_version = lambda: libc_version
+        _musllinux._get_musl_version = lambda *_: None
+    _manylinux._is_linux_armhf = _manylinux._is_linux_i686 = lambda *_: True
+    platforms = list(tags._linux_platforms(is_32bit=machine == "i686"))
+    for tag in tags.cpython_tags(python, abis.split(","), platforms):
+        print(tag)
+    for tag in tags.compatible_tags(python, "cp" + major + minor, platforms):
+        print(tag)
+    print()
+for place in range(1, len(sys.argv), 7):
+    tell(*sys.argv[place:place + 7])
 "#;
 
 /// pyenv's interpreters, oldest first, and the system's.
@@ -110,40 +115,90 @@ fn every_interpreter_found_gives_the_tags_that_we_do() {
     }
 }
 
-#[test]
-fn elsewhere_the_tags_are_those_of_packaging_too() {
+/// Where a wheel may have to run.
+struct Place {
+    python: (u32, u32),
+    abi: String,
+    /// As `packaging` is asked: a debug build takes two.
+    abis: String,
+    machine: String,
+    libc: Libc,
+}
+
+impl Place {
+    fn new(python: (u32, u32), abis: &str, machine: &str, libc: Libc) -> Self {
+        let abi = abis.split(',').next().unwrap_or_default().to_owned();
+        Self { python, abi, abis: abis.to_owned(), machine: machine.to_owned(), libc }
+    }
+
+    fn arguments(&self) -> [String; 7] {
+        let (libc, major, minor) = match self.libc {
+            Libc::Glibc(major, minor) => ("glibc", major, minor),
+            Libc::Musl(major, minor) => ("musl", major, minor),
+        };
+        let [python_major, python_minor] = [self.python.0, self.python.1].map(|number| number.to_string());
+        let [major, minor] = [major, minor].map(|number| number.to_string());
+        [python_major, python_minor, self.abis.clone(), self.machine.clone(), libc.to_owned(), major, minor]
+    }
+}
+
+/// Asks the newest `packaging` here about all of them.
+#[allow(clippy::print_stdout, reason = "says what a test skipped")]
+fn assert_same_in(places: &[Place]) {
     let pips = interpreters().into_iter().filter_map(|python| Some((pip_version(&python)?, python)));
     let Some((_, python)) = pips.max().filter(|(version, _)| version[0] >= 22) else {
         println!("skipped: no interpreter has a pip with packaging.tags");
         return;
     };
-    let glibc = |machine, minor| ("glibc", machine, 2, minor);
-    for (major, minor, abi, abis, (libc, machine, libc_major, libc_minor)) in [
-        (3, 13, "cp313t", "cp313t", glibc("x86_64", 28)),
-        (3, 13, "cp313td", "cp313td,cp313t", glibc("aarch64", 34)),
-        (3, 12, "cp312d", "cp312d,cp312", glibc("x86_64", 17)),
-        (3, 7, "cp37dm", "cp37dm", glibc("i686", 12)),
-        (3, 6, "cp36m", "cp36m", glibc("x86_64", 5)),
-        (2, 7, "cp27mu", "cp27mu", glibc("x86_64", 4)),
-        (3, 11, "cp311", "cp311", glibc("armv8l", 31)),
-        (3, 11, "cp311", "cp311", glibc("armv6l", 31)),
-        (3, 11, "cp311", "cp311", glibc("ppc64le", 41)),
-        (3, 12, "cp312", "cp312", ("musl", "x86_64", 1, 2)),
-        (3, 9, "cp39", "cp39", ("musl", "aarch64", 1, 1)),
-    ] {
-        let text = [major, minor, libc_major, libc_minor].map(|number: u32| number.to_string());
-        let [major_text, minor_text, libc_major_text, libc_minor_text] = &text;
-        let arguments = [major_text, minor_text, abis, machine, libc, libc_major_text, libc_minor_text];
-        let said = ask(&python, ELSEWHERE, &arguments).unwrap();
+    let arguments: Vec<String> = places.iter().flat_map(Place::arguments).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let said = ask(&python, ELSEWHERE, &arguments).unwrap();
+    let answers: Vec<&str> = said.trim_end().split("\n\n").collect();
+    assert_eq!(answers.len(), places.len());
+    for (place, said) in places.iter().zip(answers) {
+        let abi = &place.abi;
         if abi.contains('t') && !said.contains("-abi3t-") {
             println!("skipped {abi}: the packaging of {} does not know abi3t", python.display());
             continue;
         }
-        let libc = if libc == "musl" { Libc::Musl } else { Libc::Glibc }(libc_major, libc_minor);
-        let platform = Platform::Linux { machine: machine.to_owned(), libc };
+        let platform = Platform::Linux { machine: place.machine.clone(), libc: place.libc };
         let theirs: Vec<&str> = said.lines().collect();
-        assert_same((major, minor), abi, &platform, &theirs);
+        assert_same(place.python, abi, &platform, &theirs);
     }
+}
+
+#[test]
+fn elsewhere_the_tags_are_those_of_packaging_too() {
+    let glibc = |minor| Libc::Glibc(2, minor);
+    assert_same_in(&[
+        Place::new((3, 13), "cp313t", "x86_64", glibc(28)),
+        Place::new((3, 13), "cp313td,cp313t", "aarch64", glibc(34)),
+        Place::new((3, 12), "cp312d,cp312", "x86_64", glibc(17)),
+        Place::new((3, 7), "cp37dm", "i686", glibc(12)),
+        Place::new((3, 6), "cp36m", "x86_64", glibc(5)),
+        Place::new((2, 7), "cp27mu", "x86_64", glibc(4)),
+        Place::new((3, 11), "cp311", "armv8l", glibc(31)),
+        Place::new((3, 11), "cp311", "armv6l", glibc(31)),
+        Place::new((3, 11), "cp311", "ppc64le", glibc(41)),
+        Place::new((3, 12), "cp312", "x86_64", Libc::Musl(1, 2)),
+        Place::new((3, 9), "cp39", "aarch64", Libc::Musl(1, 1)),
+    ]);
+}
+
+#[test]
+fn every_named_system_takes_what_packaging_says() {
+    let mut places = Vec::new();
+    for system in System::all() {
+        for minor in system.pythons {
+            for machine in MACHINES {
+                let target = format!("{}/{machine}:3.{minor}", system.name);
+                let spec: TargetSpec = target.parse().unwrap();
+                places.push(Place::new((3, *minor), &spec.python.abi(), machine, spec.platform.libc()));
+            }
+        }
+    }
+    assert!(places.len() > 50, "{}", places.len());
+    assert_same_in(&places);
 }
 
 /// The newest pip knows the newest rules.
