@@ -59,6 +59,12 @@ impl AsRef<Path> for SafePath {
     }
 }
 
+impl From<SafePath> for String {
+    fn from(path: SafePath) -> Self {
+        path.0
+    }
+}
+
 impl fmt::Display for SafePath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)

@@ -10,26 +10,29 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
 
 use crate::Pip;
-use crate::plan::PlannedFile;
 
 pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
 
 /// Every file of the install but its bytecode, itself and the receipt, as `sha256sum` writes and checks them.
 pub(crate) const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
 
-/// A line a file, ordered by path: 64 digits, two spaces, the path. Where the path has a line end or a backslash, they
-/// are escaped, and a backslash in front of the line says so.
-pub(crate) fn sums(files: &[PlannedFile<'_>]) -> Vec<u8> {
-    let mut files: Vec<&PlannedFile<'_>> = files.iter().collect();
-    files.sort_by(|one, other| one.path.cmp(&other.path));
+/// A line a file, in the order given, which is that of the paths: 64 digits, two spaces, the path. Where the path has a
+/// line end or a backslash, they are escaped, and a backslash in front of the line says so.
+pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8> {
     let mut text = String::new();
-    for PlannedFile { path, sha256, .. } in files {
-        if path.contains(['\\', '\n', '\r']) {
-            let escaped = path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-            text.push_str(&format!("\\{sha256}  {escaped}\n"));
-        } else {
-            text.push_str(&format!("{sha256}  {path}\n"));
+    for (path, sha256) in files {
+        let escaped = path.contains(['\\', '\n', '\r']);
+        if escaped {
+            text.push('\\');
         }
+        text.push_str(&sha256.to_string());
+        text.push_str("  ");
+        if escaped {
+            text.push_str(&path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r"));
+        } else {
+            text.push_str(path);
+        }
+        text.push('\n');
     }
     text.into_bytes()
 }

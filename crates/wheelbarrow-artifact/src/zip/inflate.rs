@@ -1,10 +1,21 @@
 //! Members out of their compressed bytes, CRC checked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::{Entry, Method, ZipError};
 
-/// Members up to so many bytes are inflated in one go, by libdeflate into a buffer; larger ones stream through zlib-rs,
-/// which is slower and needs no more than a window. It bounds the memory of each thread.
+/// Members up to so many bytes are inflated in one go, by libdeflate into a buffer that each thread keeps. It bounds the
+/// memory of each thread.
 pub const BUFFERED_LIMIT: u64 = 8 << 20;
+
+/// Members up to so many bytes still are, into a buffer of their own, while there are [`LARGE_BUFFERS`]. All others
+/// stream through zlib-rs, which is slower and needs no more than a window.
+const LARGE_LIMIT: u64 = 32 << 20;
+
+/// How many members over [`BUFFERED_LIMIT`] are in memory at once, whatever the number of threads.
+const LARGE_BUFFERS: usize = 2;
+
+static LARGE_BUFFERS_LEFT: AtomicUsize = AtomicUsize::new(LARGE_BUFFERS);
 
 const CHUNK: usize = 256 << 10;
 
@@ -26,14 +37,20 @@ impl Inflater {
     }
 
     /// Hands the contents of `entry`, whose compressed bytes are `raw`, to `sink`: all at once up to
-    /// [`BUFFERED_LIMIT`], else in pieces. When this fails, what the sink got must be thrown away.
+    /// [`BUFFERED_LIMIT`], else perhaps in pieces. When this fails, what the sink got must be thrown away.
     pub fn read(&mut self, entry: &Entry, raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), ZipError> {
         let crc32 = match entry.method {
             Method::Stored => store(raw, sink),
             Method::Deflated if entry.size <= BUFFERED_LIMIT => {
-                let contents = self.inflate(entry, raw)?;
-                sink(contents);
-                crc32fast::hash(contents)
+                let mut buffer = std::mem::take(&mut self.buffer);
+                let crc32 = self.inflate(entry, raw, &mut buffer, sink);
+                self.buffer = buffer;
+                crc32?
+            }
+            Method::Deflated if entry.size <= LARGE_LIMIT && take_large_buffer() => {
+                let crc32 = self.inflate(entry, raw, &mut Vec::new(), sink);
+                LARGE_BUFFERS_LEFT.fetch_add(1, Ordering::Relaxed);
+                crc32?
             }
             Method::Deflated => stream(entry, raw, sink)?,
         };
@@ -43,16 +60,29 @@ impl Inflater {
         Err(ZipError::Crc { name: entry.name.clone(), expected: entry.crc32, found: crc32 })
     }
 
-    fn inflate(&mut self, entry: &Entry, raw: &[u8]) -> Result<&[u8], ZipError> {
+    fn inflate(
+        &mut self,
+        entry: &Entry,
+        raw: &[u8],
+        buffer: &mut Vec<u8>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<u32, ZipError> {
         let wrong = || ZipError::Inflate { name: entry.name.clone(), size: entry.size };
         let size = usize::try_from(entry.size).map_err(|_| wrong())?;
-        if self.buffer.len() < size {
-            self.buffer.resize(size, 0);
+        if buffer.len() < size {
+            buffer.resize(size, 0);
         }
-        let buffer = &mut self.buffer[..size];
-        let written = self.decompressor.deflate_decompress(raw, buffer).map_err(|_| wrong())?;
-        if written == size { Ok(buffer) } else { Err(wrong()) }
+        let contents = &mut buffer[..size];
+        if self.decompressor.deflate_decompress(raw, contents).map_err(|_| wrong())? != size {
+            return Err(wrong());
+        }
+        sink(contents);
+        Ok(crc32fast::hash(contents))
     }
+}
+
+fn take_large_buffer() -> bool {
+    LARGE_BUFFERS_LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> u32 {

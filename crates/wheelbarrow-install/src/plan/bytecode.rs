@@ -7,7 +7,7 @@ use wheelbarrow_artifact::bytecode::{Pack, pack_path, pyc_path};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, Target};
 
-use super::{FramePart, PlannedFrame, Planner};
+use super::{FramePart, Part, PlannedFrame, Planner};
 use crate::InstallError;
 
 /// The bytecode of the artifact that the interpreter can use.
@@ -57,29 +57,28 @@ pub(super) fn modules<'p>(pack: &'p Option<Pack<'_>>) -> HashSet<&'p str> {
 impl<'a> Planner<'_, 'a> {
     /// Plans the frames of a pack; gives the files that they make. `sources` has the path and size of each module.
     pub(super) fn bytecode(
-        &mut self,
+        &self,
+        part: &mut Part<'a>,
         pack: Option<&Pack<'a>>,
-        sources: &HashMap<&str, (String, u64)>,
-    ) -> Result<Vec<String>, InstallError> {
+        mut sources: HashMap<&str, (String, u64)>,
+    ) -> Vec<String> {
         let mut made = Vec::new();
-        let Some(pack) = pack else { return Ok(made) };
+        let Some(pack) = pack else { return made };
+        // A wheel may bring a __pycache__ of its own.
+        let own = part.files.iter().map(|file| file.path.as_str()).filter(|path| path.ends_with(".pyc"));
+        let own: HashSet<&str> = own.collect();
         for frame in &pack.frames {
             let mut parts = Vec::with_capacity(frame.files.len());
             for (module, length) in &frame.files {
-                let place = sources
-                    .get(module.as_str())
-                    .map(|(path, size)| (pyc_path(path, &self.packs.cache_tag), *size));
-                // A wheel may bring a __pycache__ of its own.
-                let place = place.filter(|(path, _)| !self.owners.contains_key(path));
-                if let Some((path, _)) = &place {
-                    self.claim("its bytecode", path, None)?;
-                    made.push(path.clone());
-                }
+                let source = sources.remove(module.as_str());
+                let place = source.map(|(path, size)| (pyc_path(&path, &self.packs.cache_tag), size));
+                let place = place.filter(|(path, _)| !own.contains(path.as_str()));
+                made.extend(place.iter().map(|(path, _)| path.clone()));
                 parts.push(FramePart { place, length: *length });
             }
             let (raw, magic) = (pack.raw(frame), self.packs.magic);
-            self.plan.frames.push(PlannedFrame { raw, size: frame.size, magic, parts });
+            part.frames.push(PlannedFrame { raw, size: frame.size, magic, parts });
         }
-        Ok(made)
+        made
     }
 }

@@ -4,27 +4,26 @@
 //! in comments are its own.
 
 mod bytecode;
+mod merge;
+mod project;
 mod wheel;
 
-use std::collections::{BTreeSet, HashMap};
-
-use wheelbarrow_artifact::VerifiedArtifact;
-use wheelbarrow_artifact::bytecode::{PROJECT_PACK, PYC_HEADER};
+use wheelbarrow_artifact::bytecode::PYC_HEADER;
 use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv};
-use wheelbarrow_artifact::manifest::{MANIFEST_PATH, MemberKind, Sha256, Target};
+use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Target};
 use wheelbarrow_artifact::zip::Entry;
+use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
 use wheelbarrow_fs::SafePath;
 
-use self::bytecode::{Packs, modules};
+use self::bytecode::Packs;
 pub(crate) use self::wheel::{TargetWheel, open_wheels};
-use crate::receipt::{RECEIPT_PATH, SUMS_PATH, receipt, sums};
+use crate::receipt::{RECEIPT_PATH, SUMS_PATH, receipt};
 use crate::{InstallError, Options};
 
 /// Everything that an install writes.
-#[derive(Default)]
 pub(crate) struct Plan<'a> {
     /// Parents first.
-    pub directories: BTreeSet<String>,
+    pub directories: Vec<String>,
     /// Link, then target.
     pub links: Vec<(String, String)>,
     /// In the order in which they are written: those of a directory together.
@@ -43,6 +42,17 @@ pub(crate) struct PlannedFile<'a> {
     /// Of what is written.
     pub sha256: Sha256,
     pub contents: Contents<'a>,
+}
+
+/// What one owner (a wheel, the virtualenv, the project) adds to a plan. Parts are made side by side, and know nothing of
+/// each other until [`merge::merge`] finds what two of them want to write.
+struct Part<'a> {
+    /// As errors name it.
+    owner: String,
+    directories: Vec<String>,
+    links: Vec<(String, String)>,
+    files: Vec<PlannedFile<'a>>,
+    frames: Vec<PlannedFrame<'a>>,
 }
 
 /// A frame of a bytecode pack.
@@ -88,173 +98,76 @@ pub(crate) fn plan<'a>(
     };
     let python = expected.join("bin/python").into_os_string().into_string();
     let python = python.map_err(|path| InstallError::NotUtf8 { path: path.into() })?;
-    let time =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    #[allow(clippy::cast_possible_truncation, reason = "as Python keeps it in .pyc files")]
-    let plan = Plan { time: time as u32, ..Plan::default() };
+    let has_lib64_link = virtualenv.links.iter().any(|(link, target)| link == "lib64" && target == "lib");
     let packs = Packs::find(artifact, target, interpreter);
-    let mut planner = Planner { python, interpreter, packs, plan, owners: HashMap::new() };
-    planner.virtualenv(virtualenv)?;
-    for wheel in wheels {
-        planner.wheel(wheel)?;
+    let planner = Planner { artifact, python, interpreter, has_lib64_link, packs };
+    let mut parts = vec![planner.virtualenv(virtualenv)?];
+    for part in in_parallel(wheels, |wheel| planner.wheel(wheel)) {
+        parts.push(part?);
     }
-    planner.members(artifact)?;
-    planner.bytes("the manifest", MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false)?;
-    let sums = sums(&planner.plan.files);
+    parts.push(planner.project()?);
+    let mut own = Part::new("wheelbarrow");
+    own.bytes(MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false);
+    parts.push(own);
+
+    let (mut plan, sums) = merge::merge(parts, &[SUMS_PATH, RECEIPT_PATH])?;
     let receipt = receipt(artifact, target, interpreter, options.pip, Sha256::of(&sums));
     let receipt = receipt.map_err(|error| InstallError::io("write", RECEIPT_PATH.as_ref())(error.into()))?;
-    planner.bytes("the sums", SUMS_PATH.to_owned(), sums, false)?;
-    planner.bytes("the receipt", RECEIPT_PATH.to_owned(), receipt, false)?;
-    planner.refuse_files_as_directories()?;
-    Ok(planner.plan)
+    plan.files.push(PlannedFile::of_bytes(SUMS_PATH.to_owned(), sums, false));
+    plan.files.push(PlannedFile::of_bytes(RECEIPT_PATH.to_owned(), receipt, false));
+    Ok(plan)
 }
 
+/// What every part is made from.
 struct Planner<'p, 'a> {
+    artifact: &'a VerifiedArtifact,
     /// The virtualenv's Python, absolute.
     python: String,
     interpreter: &'p Interpreter,
+    has_lib64_link: bool,
     packs: Packs<'a>,
-    plan: Plan<'a>,
-    /// Who writes a path, and what, where that is known.
-    owners: HashMap<String, (String, Option<Sha256>)>,
 }
 
 impl<'a> Planner<'_, 'a> {
-    fn virtualenv(&mut self, virtualenv: &Virtualenv) -> Result<(), InstallError> {
-        self.plan.directories.insert("venv".to_owned());
+    fn virtualenv(&self, virtualenv: &Virtualenv) -> Result<Part<'a>, InstallError> {
+        let mut part = Part::new("the virtualenv");
+        part.directories.push("venv".to_owned());
         for directory in &virtualenv.directories {
-            let directory = SafePath::new(&format!("venv/{directory}"))?;
-            self.directories_of(directory.as_str());
-            self.plan.directories.insert(directory.as_str().to_owned());
+            part.directories.push(SafePath::new(&format!("venv/{directory}"))?.into());
         }
         for (link, target) in &virtualenv.links {
-            let link = SafePath::new(&format!("venv/{link}"))?;
-            self.claim("the virtualenv", link.as_str(), None)?;
-            self.plan.links.push((link.as_str().to_owned(), target.clone()));
+            part.links.push((SafePath::new(&format!("venv/{link}"))?.into(), target.clone()));
         }
         for file in &virtualenv.files {
-            let path = SafePath::new(&format!("venv/{}", file.path))?.as_str().to_owned();
-            self.bytes("the virtualenv", path, file.text.clone().into_bytes(), file.executable)?;
+            let path = SafePath::new(&format!("venv/{}", file.path))?;
+            part.bytes(path.into(), file.text.clone().into_bytes(), file.executable);
         }
-        Ok(())
+        Ok(part)
+    }
+}
+
+impl<'a> Part<'a> {
+    fn new(owner: impl Into<String>) -> Self {
+        let owner = owner.into();
+        Self { owner, directories: Vec::new(), links: Vec::new(), files: Vec::new(), frames: Vec::new() }
     }
 
-    /// The site's code, static files, and 6: what goes to site-packages from the top of the artifact.
-    fn members(&mut self, artifact: &'a VerifiedArtifact) -> Result<(), InstallError> {
-        let manifest = artifact.manifest();
-        let entries: HashMap<&str, &Entry> =
-            artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
-        let code = format!("{}/", manifest.project.directory);
-        let pack = self.packs.of(PROJECT_PACK)?;
-        let compiled = modules(&pack);
-        let mut sources = HashMap::with_capacity(compiled.len());
-        for member in &manifest.members {
-            let path = SafePath::new(&member.path)?;
-            let entry = entries[member.path.as_str()];
-            let path = match path.parent() {
-                None if is_for_site_packages(path.name()) => {
-                    format!("venv/{}/{path}", self.interpreter.site_packages)
-                }
-                Some(_) if member.path.starts_with(&code) || member.path.starts_with("static.in/") => {
-                    path.as_str().to_owned()
-                }
-                _ => continue,
-            };
-            if member.kind == MemberKind::Link {
-                self.project_link(artifact, entry, path)?;
-                continue;
-            }
-            let contents = Contents::Member { entry, raw: artifact.archive().raw(entry) };
-            let executable = member.kind == MemberKind::Executable;
-            let timed = compiled.contains(member.path.as_str());
-            if timed {
-                sources.insert(member.path.as_str(), (path.clone(), member.size));
-            }
-            let sha256 = member.sha256;
-            self.push("the artifact", PlannedFile { path, executable, timed, sha256, contents })?;
-        }
-        self.bytecode(pack.as_ref(), &sources)?;
-        Ok(())
+    fn bytes(&mut self, path: String, contents: Vec<u8>, executable: bool) {
+        self.files.push(PlannedFile::of_bytes(path, contents, executable));
     }
+}
 
-    fn project_link(
-        &mut self,
-        artifact: &VerifiedArtifact,
-        entry: &Entry,
-        path: String,
-    ) -> Result<(), InstallError> {
-        const LONGEST_TARGET: u64 = 4096;
-        let unpack = |source| InstallError::Unpack { path: path.clone().into(), source };
-        let target = artifact.archive().read(entry, LONGEST_TARGET).map_err(unpack)?;
-        let target = String::from_utf8_lossy(&target).into_owned();
-        let unsafe_link = |reason| wheelbarrow_fs::UnsafePath { path: format!("{path} -> {target}"), reason };
-        if !stays_inside(&path, &target) {
-            return Err(unsafe_link("the link leads out of the project").into());
-        }
-        self.claim("the artifact", &path, None)?;
-        self.plan.links.push((path, target));
-        Ok(())
+impl PlannedFrame<'_> {
+    /// The files that it makes.
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| Some(part.place.as_ref()?.0.as_str()))
     }
+}
 
-    fn bytes(
-        &mut self,
-        owner: &str,
-        path: String,
-        contents: Vec<u8>,
-        executable: bool,
-    ) -> Result<(), InstallError> {
+impl PlannedFile<'_> {
+    fn of_bytes(path: String, contents: Vec<u8>, executable: bool) -> Self {
         let sha256 = Sha256::of(&contents);
-        self.push(
-            owner,
-            PlannedFile { path, executable, timed: false, sha256, contents: Contents::Bytes(contents) },
-        )
-    }
-
-    /// Adds a file, unless the very same is there already.
-    fn push(&mut self, owner: &str, file: PlannedFile<'a>) -> Result<(), InstallError> {
-        if self.claim(owner, &file.path, Some(file.sha256))? {
-            self.plan.files.push(file);
-        }
-        Ok(())
-    }
-
-    /// Says who writes a path; false when somebody already writes the very same there.
-    fn claim(&mut self, owner: &str, path: &str, sha256: Option<Sha256>) -> Result<bool, InstallError> {
-        if let Some((first, first_sha256)) = self.owners.get(path) {
-            if sha256.is_some() && *first_sha256 == sha256 {
-                return Ok(false);
-            }
-            let (first, second) = (first.clone(), owner.to_owned());
-            return Err(InstallError::Collision { path: path.to_owned(), first, second });
-        }
-        self.owners.insert(path.to_owned(), (owner.to_owned(), sha256));
-        self.directories_of(path);
-        Ok(true)
-    }
-
-    /// What is a file or a link for one cannot be a directory for another.
-    fn refuse_files_as_directories(&self) -> Result<(), InstallError> {
-        let taken = self.owners.iter().filter(|(path, _)| self.plan.directories.contains(*path));
-        let Some((path, (first, _))) = taken.min_by_key(|(path, _)| *path) else { return Ok(()) };
-        let inside = format!("{path}/");
-        let below = self
-            .owners
-            .iter()
-            .filter(|(other, _)| other.starts_with(&inside))
-            .min_by_key(|(other, _)| *other);
-        let second = below.map_or_else(|| "the virtualenv".to_owned(), |(_, (owner, _))| owner.clone());
-        Err(InstallError::Collision { path: path.clone(), first: first.clone(), second })
-    }
-
-    /// Every directory above a path.
-    fn directories_of(&mut self, path: &str) {
-        let mut rest = path;
-        while let Some((parent, _)) = rest.rsplit_once('/') {
-            if !self.plan.directories.insert(parent.to_owned()) {
-                break;
-            }
-            rest = parent;
-        }
+        Self { path, executable, timed: false, sha256, contents: Contents::Bytes(contents) }
     }
 }
 
@@ -288,22 +201,4 @@ impl Contents<'_> {
             Self::Member { entry, .. } => entry.size,
         }
     }
-}
-
-fn is_for_site_packages(name: &str) -> bool {
-    name != "__main__.py" && [".py", ".pth", ".start"].iter().any(|suffix| name.ends_with(suffix))
-}
-
-/// Whether a link at `path` to `target` leads to something below the first part of `path`.
-fn stays_inside(path: &str, target: &str) -> bool {
-    let mut depth = path.split('/').count() as i64 - 2;
-    !target.starts_with('/')
-        && target.split('/').all(|part| {
-            depth += match part {
-                "" | "." => 0,
-                ".." => -1,
-                _ => 1,
-            };
-            depth >= 0
-        })
 }

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 
 use sha2::Digest;
-use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::manifest::{self, Sha256, Target};
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError, WheelFile};
 use wheelbarrow_artifact::zip::{BUFFERED_LIMIT, Entry, Inflater};
+use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
 use wheelbarrow_wheel::entry_points::EntryPoint;
 use wheelbarrow_wheel::layout::Destination;
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
 use super::bytecode::modules;
-use super::{Contents, PlannedFile, Planner};
+use super::{Contents, Part, PlannedFile, Planner};
 use crate::{InstallError, Pip};
 
 /// A wheel of the target.
@@ -35,14 +35,14 @@ pub(crate) fn open_wheels<'a>(
     // A site that depends on pip brings its own.
     let has_own = target.wheels.iter().any(|path| by_path[path.as_str()].name == "pip");
     let pip = (pip == Pip::With && !has_own).then_some(&target.pip);
-    let mut wheels = Vec::with_capacity(target.wheels.len() + 1);
-    for path in target.wheels.iter().chain(pip) {
+    let paths: Vec<&String> = target.wheels.iter().chain(pip).collect();
+    let open = |path: &&'a String| {
         let filename = path.rsplit('/').next().unwrap_or(path);
         // The reader of the manifest has seen that both are there.
         let wheel = OpenWheel::open(filename, artifact.archive().raw(entries[path.as_str()]))?;
-        wheels.push(TargetWheel { manifest: by_path[path.as_str()], wheel, is_pip: *path == target.pip });
-    }
-    Ok(wheels)
+        Ok(TargetWheel { manifest: by_path[path.as_str()], wheel, is_pip: **path == target.pip })
+    };
+    in_parallel(&paths, open).into_iter().collect()
 }
 
 /// Where a file of a wheel goes, and whether it needs [`Plan::time`].
@@ -53,15 +53,16 @@ struct PlacedFile {
 
 impl<'a> Planner<'_, 'a> {
     /// 1 to 5.
-    pub(super) fn wheel(&mut self, target_wheel: &'a TargetWheel<'a>) -> Result<(), InstallError> {
+    pub(super) fn wheel(&self, target_wheel: &'a TargetWheel<'a>) -> Result<Part<'a>, InstallError> {
         let wheel = &target_wheel.wheel;
-        let name = wheel.filename().to_string();
+        let mut part = Part::new(wheel.filename().to_string());
         let recorded: HashMap<String, RecordRow> =
             wheel.record()?.into_iter().map(|row| (row.path.clone(), row)).collect();
-        let pack = self.packs.of(&name)?;
+        let pack = self.packs.of(&part.owner)?;
         let compiled = modules(&pack);
         let mut sources = HashMap::with_capacity(compiled.len());
         let mut rows = Vec::with_capacity(wheel.files().len() + compiled.len() + 4);
+        part.files.reserve(wheel.files().len() + 4);
         for file in wheel.files() {
             let path = self.path_of(&file.destination, wheel);
             let entry = wheel.entry(file);
@@ -69,38 +70,39 @@ impl<'a> Planner<'_, 'a> {
             if timed {
                 sources.insert(entry.name.as_str(), (path.clone(), entry.size));
             }
-            let row = self.wheel_file(&name, wheel, file, PlacedFile { path, timed }, &recorded)?;
-            rows.push(row);
+            let planned = self.wheel_file(wheel, file, PlacedFile { path, timed }, &recorded)?;
+            rows.push(self.row(&planned.path, planned.sha256, planned.contents.size()));
+            part.files.push(planned);
         }
-        for path in self.bytecode(pack.as_ref(), &sources)? {
+        for path in self.bytecode(&mut part, pack.as_ref(), sources) {
             rows.push(RecordRow { path: self.relative_to_site_packages(&path), hash: None, size: None });
         }
-        let generated = self.scripts(target_wheel).into_iter().chain(self.metadata(target_wheel)?);
-        for (path, contents, executable) in generated.collect::<Vec<_>>() {
+        for (path, contents, executable) in
+            self.scripts(target_wheel).into_iter().chain(self.metadata(target_wheel)?)
+        {
             rows.push(self.row(&path, Sha256::of(&contents), contents.len() as u64));
-            self.bytes(&name, path, contents, executable)?;
+            part.bytes(path, contents, executable);
         }
         let record_path = format!("venv/{}/{}/RECORD", self.interpreter.site_packages, wheel.dist_info());
         rows.push(RecordRow { path: self.relative_to_site_packages(&record_path), hash: None, size: None });
-        self.bytes(&name, record_path, record::write(rows).into_bytes(), false)
+        part.bytes(record_path, record::write(rows).into_bytes(), false);
+        self.artifact.release(self.artifact.range(wheel.archive().bytes()));
+        Ok(part)
     }
 
     fn wheel_file(
-        &mut self,
-        name: &str,
+        &self,
         wheel: &'a OpenWheel<'a>,
         file: &WheelFile,
         PlacedFile { path, timed }: PlacedFile,
         recorded: &HashMap<String, RecordRow>,
-    ) -> Result<RecordRow, InstallError> {
+    ) -> Result<PlannedFile<'a>, InstallError> {
         let entry = wheel.entry(file);
-        let unpack = |source| WheelError::Zip { wheel: name.to_owned(), source };
+        let unpack = |source| WheelError::Zip { wheel: wheel.filename().to_string(), source };
         if matches!(file.destination, Destination::Scripts(_)) && entry.size <= BUFFERED_LIMIT {
             let contents = wheel.archive().read(entry, BUFFERED_LIMIT).map_err(unpack)?;
             if let Some(rewritten) = script::rewrite_shebang(&contents, &self.python) {
-                let row = self.row(&path, Sha256::of(&rewritten), rewritten.len() as u64);
-                self.bytes(name, path, rewritten, true)?;
-                return Ok(row);
+                return Ok(PlannedFile::of_bytes(path, rewritten, true));
             }
         }
         // The builder has compared RECORD with the contents, and the contents with the manifest's hash of the wheel.
@@ -116,10 +118,8 @@ impl<'a> Planner<'_, 'a> {
                 Sha256(hash.finalize().into())
             }
         };
-        let row = self.row(&path, sha256, entry.size);
         let contents = Contents::Member { entry, raw: wheel.archive().raw(entry) };
-        self.push(name, PlannedFile { path, executable: file.executable, timed, sha256, contents })?;
-        Ok(row)
+        Ok(PlannedFile { path, executable: file.executable, timed, sha256, contents })
     }
 
     /// 4: the scripts of the entry points.
@@ -159,7 +159,7 @@ impl<'a> Planner<'_, 'a> {
             Destination::SitePackages(path) => format!("venv/{}/{path}", self.interpreter.site_packages),
             Destination::Scripts(path) => format!("venv/bin/{path}"),
             // lib64 is a link to lib: a file has one path, or two wheels could write it unseen.
-            Destination::Data(path) => match path.strip_prefix("lib64/").filter(|_| self.has_lib64_link()) {
+            Destination::Data(path) => match path.strip_prefix("lib64/").filter(|_| self.has_lib64_link) {
                 Some(below) => format!("venv/lib/{below}"),
                 None => format!("venv/{path}"),
             },
@@ -167,10 +167,6 @@ impl<'a> Planner<'_, 'a> {
                 format!("venv/{}/{}/{path}", self.interpreter.headers, wheel.filename().distribution)
             }
         }
-    }
-
-    fn has_lib64_link(&self) -> bool {
-        self.plan.links.iter().any(|(link, target)| link == "venv/lib64" && target == "lib")
     }
 
     fn row(&self, path: &str, sha256: Sha256, size: u64) -> RecordRow {

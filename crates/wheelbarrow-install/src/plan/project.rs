@@ -1,0 +1,85 @@
+//! What the site's own code and static files become, and what else goes from the top of the artifact to site-packages:
+//! `docs/format.md`, "What an install leaves", 6.
+
+use std::collections::HashMap;
+
+use wheelbarrow_artifact::bytecode::PROJECT_PACK;
+use wheelbarrow_artifact::manifest::MemberKind;
+use wheelbarrow_artifact::zip::Entry;
+use wheelbarrow_fs::SafePath;
+
+use super::bytecode::modules;
+use super::{Contents, Part, PlannedFile, Planner};
+use crate::InstallError;
+
+impl<'a> Planner<'_, 'a> {
+    pub(super) fn project(&self) -> Result<Part<'a>, InstallError> {
+        let mut part = Part::new("the artifact");
+        let manifest = self.artifact.manifest();
+        let entries: HashMap<&str, &Entry> =
+            self.artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        let code = format!("{}/", manifest.project.directory);
+        let pack = self.packs.of(PROJECT_PACK)?;
+        let compiled = modules(&pack);
+        let mut sources = HashMap::with_capacity(compiled.len());
+        for member in &manifest.members {
+            let path = SafePath::new(&member.path)?;
+            let entry = entries[member.path.as_str()];
+            let path = match path.parent() {
+                None if is_for_site_packages(path.name()) => {
+                    format!("venv/{}/{path}", self.interpreter.site_packages)
+                }
+                Some(_) if member.path.starts_with(&code) || member.path.starts_with("static.in/") => {
+                    path.into()
+                }
+                _ => continue,
+            };
+            if member.kind == MemberKind::Link {
+                let target = self.project_link(entry, &path)?;
+                part.links.push((path, target));
+                continue;
+            }
+            let contents = Contents::Member { entry, raw: self.artifact.archive().raw(entry) };
+            let executable = member.kind == MemberKind::Executable;
+            let timed = compiled.contains(member.path.as_str());
+            if timed {
+                sources.insert(member.path.as_str(), (path.clone(), member.size));
+            }
+            let sha256 = member.sha256;
+            part.files.push(PlannedFile { path, executable, timed, sha256, contents });
+        }
+        self.bytecode(&mut part, pack.as_ref(), sources);
+        Ok(part)
+    }
+
+    /// Where the link at `path` leads to.
+    fn project_link(&self, entry: &Entry, path: &str) -> Result<String, InstallError> {
+        const LONGEST_TARGET: u64 = 4096;
+        let unpack = |source| InstallError::Unpack { path: path.into(), source };
+        let target = self.artifact.archive().read(entry, LONGEST_TARGET).map_err(unpack)?;
+        let target = String::from_utf8_lossy(&target).into_owned();
+        if stays_inside(path, &target) {
+            return Ok(target);
+        }
+        let reason = "the link leads out of the project";
+        Err(wheelbarrow_fs::UnsafePath { path: format!("{path} -> {target}"), reason }.into())
+    }
+}
+
+fn is_for_site_packages(name: &str) -> bool {
+    name != "__main__.py" && [".py", ".pth", ".start"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// Whether a link at `path` to `target` leads to something below the first part of `path`.
+fn stays_inside(path: &str, target: &str) -> bool {
+    let mut depth = path.split('/').count() as i64 - 2;
+    !target.starts_with('/')
+        && target.split('/').all(|part| {
+            depth += match part {
+                "" | "." => 0,
+                ".." => -1,
+                _ => 1,
+            };
+            depth >= 0
+        })
+}
