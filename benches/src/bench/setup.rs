@@ -11,57 +11,23 @@ pub(crate) struct Setup {
     pub directory: PathBuf,
     /// A CPython 3.11, which the lists of wheels are made for.
     pub python: PathBuf,
-    /// Every wheel of the site, and nothing else.
-    pub wheels: PathBuf,
-    pub requirements: PathBuf,
-    pub artifact: PathBuf,
-    pub artifact_without_bytecode: PathBuf,
     pub floor: PathBuf,
-    wheelbarrow: PathBuf,
-    project: PathBuf,
+    pub wheelbarrow: PathBuf,
 }
 
 impl Setup {
     pub(crate) fn prepare() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?.to_path_buf();
         let binaries = std::env::current_exe()?.parent().context("no directory of programs")?.to_path_buf();
-        let directory = root.join("target/bench");
+        let directory = workspace()?.join("target/bench");
         fs::create_dir_all(&directory)?;
         let setup = Self {
             python: find_python()?,
-            wheels: directory.join("wheels"),
-            requirements: root.join("benches/site106.txt"),
-            artifact: directory.join("site106.zip"),
-            artifact_without_bytecode: directory.join("site106-without-bytecode.zip"),
             floor: binaries.join("floor"),
             wheelbarrow: binaries.join("wheelbarrow"),
-            project: directory.join("project"),
             directory,
         };
         setup.tools()?;
-        setup.download()?;
-        fs::create_dir_all(&setup.project)?;
-        fs::write(setup.project.join("manage.py"), "print('a site')\n")?;
-        // Fills the cache, compiles the bytecode and writes the lock.
-        eprintln!("building the artifact of site106");
-        succeed(setup.build(&setup.artifact).args(["--bytecode", "always"]))?;
-        succeed(setup.build(&setup.artifact_without_bytecode).args(["--bytecode", "never"]))?;
         Ok(setup)
-    }
-
-    /// `wheelbarrow build` of the site, offline.
-    pub(crate) fn build(&self, output: &Path) -> Command {
-        let mut command = self.clean(&self.wheelbarrow);
-        command
-            .arg("build")
-            .arg(&self.project)
-            .arg("-r")
-            .arg(&self.requirements)
-            .arg("--python")
-            .arg(&self.python);
-        command.arg("--cache-dir").arg(self.directory.join("cache"));
-        command.args(["--quiet", "-o"]).arg(output).env("UV", self.tool("uv"));
-        command
     }
 
     pub(crate) fn tool(&self, name: &str) -> PathBuf {
@@ -90,18 +56,15 @@ impl Setup {
         succeed(self.clean(&self.python).args(["-m", "venv"]).arg(self.directory.join("tools")))?;
         succeed(self.clean(&self.tool("python")).args(["-m", "pip", "install", "-q", "uv", "pex", "shiv"]))
     }
+}
 
-    fn download(&self) -> Result<()> {
-        if self.directory.join("wheels.complete").exists() {
-            return Ok(());
-        }
-        eprintln!("fetching the wheels of site106 into target/bench/wheels");
-        let mut pip = self.clean(&self.python);
-        pip.args(["-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-r"])
-            .arg(&self.requirements);
-        succeed(pip.arg("-d").arg(&self.wheels))?;
-        Ok(fs::write(self.directory.join("wheels.complete"), "")?)
-    }
+pub(crate) fn workspace() -> Result<PathBuf> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?.to_path_buf())
+}
+
+pub(crate) fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 fn find_python() -> Result<PathBuf> {
@@ -123,7 +86,7 @@ fn find_python() -> Result<PathBuf> {
     bail!("the lists of wheels are made for CPython 3.11, and this machine has none")
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     if status.success() { Ok(()) } else { bail!("{command:?} failed: {status}") }
 }
