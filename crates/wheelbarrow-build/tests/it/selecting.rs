@@ -2,8 +2,8 @@
 
 use wheelbarrow_artifact::interpreter::Libc;
 use wheelbarrow_build::lock::Lock;
-use wheelbarrow_build::python::BuildTarget;
 use wheelbarrow_build::select::{Chosen, Source, select};
+use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::{Error, Result};
 
 use crate::support::told;
@@ -15,6 +15,9 @@ fn target(python: &str, machine: &str, libc: (&str, [u32; 2])) -> BuildTarget {
         interpreter: None,
         machine: machine.to_owned(),
         libc: Libc { name: libc.0.to_owned(), version: libc.1 },
+        spec: None,
+        libraries: Vec::new(),
+        container: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod env;
 mod init;
 mod inspect;
 mod install;
+mod targets;
 mod verify;
 
 use clap::Subcommand;
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
+    /// List the systems that --target knows, or say what this machine is
+    Targets(targets::Arguments),
     /// Write settings by looking at a project
     Init(init::Arguments),
     /// Judge an environment.json beforehand
@@ -33,6 +36,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Install(arguments) => install::run(&arguments, printer),
         Command::Verify(arguments) => verify::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
+        Command::Targets(arguments) => targets::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),
     }
