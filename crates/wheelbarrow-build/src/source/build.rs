@@ -236,10 +236,7 @@ impl Builder<'_> {
             return Err(Error::NotHere {
                 package: package(chosen),
                 target: target.describe(),
-                reason: format!(
-                    "this machine ({here}) is no such system ({}) to build it on",
-                    target.platform()
-                ),
+                reason: format!("this machine ({here}) is no such system to build it on"),
                 python: target.python.clone(),
                 foreign: true,
             });

@@ -95,7 +95,7 @@ impl Contained<'_> {
             let answer = self.work.join("answer.json");
             let text = fs::read(&answer).map_err(Error::io("read", &answer))?;
             let answer: Answer =
-                serde_json::from_slice(&text).map_err(|error| self.bad(error.to_string()))?;
+                serde_json::from_slice(&text).map_err(|error| self.bad(&error.to_string()))?;
             if answer.requires.is_empty() {
                 break;
             }
@@ -121,7 +121,7 @@ impl Contained<'_> {
         let path = source.join("pyproject.toml");
         let pyproject: Pyproject = match fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text)
-                .map_err(|error| self.bad(format!("its pyproject.toml: {}", error.message())))?,
+                .map_err(|error| self.bad(&format!("its pyproject.toml: {}", error.message())))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Pyproject::default(),
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
@@ -203,7 +203,7 @@ impl Contained<'_> {
         Err(self.builder.failed(self.chosen, self.target, &[output.stdout, output.stderr].concat()))
     }
 
-    fn bad(&self, reason: String) -> Error {
+    fn bad(&self, reason: &str) -> Error {
         Error::BadBuild {
             name: package(self.chosen),
             version: String::new(),

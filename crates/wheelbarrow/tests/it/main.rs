@@ -7,3 +7,4 @@ mod help;
 mod init;
 mod site;
 mod support;
+mod targets;

@@ -1,6 +1,7 @@
 //! `wheelbarrow build --in-container IMAGE`: the whole build, by this program, in a container of the target's system.
 //!
-//! Everything the command names is mounted under its own path, so that the same words mean the same there.
+//! Everything the command names is mounted under its own path, so that the same words mean the same there. A dynamically
+//! linked wheelbarrow takes its loader and its libraries along, since the image may have an older C library, or another.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -16,6 +17,7 @@ use wheelbarrow_build::uv::Uv;
 use crate::failure::{Refusal, Told};
 
 const PROGRAM: &str = "/wheelbarrow/bin/wheelbarrow";
+const LIBRARIES: &str = "/wheelbarrow/lib";
 const UV: &str = "/wheelbarrow/bin/uv";
 const NETRC: &str = "/wheelbarrow/netrc";
 
@@ -37,6 +39,7 @@ pub(super) struct ContainedBuild<'a> {
     image: &'a str,
     engine: Option<&'a str>,
     cache_dir: Option<&'a Path>,
+    offline: bool,
     /// The project and all other files and directories that the command names.
     paths: Vec<PathBuf>,
 }
@@ -49,19 +52,21 @@ impl<'a> ContainedBuild<'a> {
         paths.extend(links.filter(|path| path.is_dir()));
         paths.extend(options.output.parent().map(Path::to_path_buf));
         let engine = options.container_engine.as_deref();
-        Self { image, engine, cache_dir: options.cache_dir.as_deref(), paths }
+        let offline = options.index.offline;
+        Self { image, engine, cache_dir: options.cache_dir.as_deref(), offline, paths }
     }
 }
 
 pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
     let engine = Engine::find(build.engine).map_err(wheelbarrow_build::BuildError::from)?;
-    let own = env::current_exe().context("cannot find this program")?;
-    starts(&engine, build.image, &own)?;
+    let own = Program::find()?;
+    own.starts(&engine, build.image)?;
     let here = env::current_dir().context("cannot find the current directory")?;
     let cache = Cache::open(build.cache_dir).map_err(wheelbarrow_build::BuildError::from)?;
-    let mut run = Run { image: build.image, directory: Some(&here), network: true, ..Run::default() };
+    let mut run =
+        Run { image: build.image, directory: Some(&here), network: !build.offline, ..Run::default() };
     run.mounts = mounts(build, &here, cache.root())?;
-    run.mounts.push((own, format!("{PROGRAM}:ro")));
+    run.mounts.extend(own.mounts.clone());
     run.environment =
         vec![("HOME", "/tmp".to_owned()), ("WHEELBARROW_CACHE_DIR", cache.root().display().to_string())];
     if let Some(uv) = Uv::find().and_then(|uv| uv.single_program()) {
@@ -77,7 +82,7 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
         run.mounts.push((certificates.clone(), format!("{}:ro", certificates.display())));
     }
     run.inherited = inherited();
-    run.command = std::iter::once(PROGRAM.into()).chain(without_flag(env::args_os().skip(1))).collect();
+    run.command = own.command.iter().cloned().chain(without_flag(env::args_os().skip(1))).collect();
     let status = engine.run(&run).status().context("cannot run the container engine")?;
     match status.code() {
         Some(0) => Ok(()),
@@ -85,23 +90,61 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
     }
 }
 
-/// A dynamically linked wheelbarrow needs a C library that is not older than the one it was linked with.
-fn starts(engine: &Engine, image: &str, own: &Path) -> anyhow::Result<()> {
-    let command = vec![PROGRAM.into(), "--version".into()];
-    let mounts = vec![(own.to_path_buf(), format!("{PROGRAM}:ro"))];
-    let output = engine.run(&Run { image, mounts, command, ..Run::default() }).output();
-    let output = output.context("cannot run the container engine")?;
-    if output.status.success() {
-        return Ok(());
+/// This program, for other systems of the same CPU.
+struct Program {
+    mounts: Vec<(PathBuf, String)>,
+    /// What starts it there.
+    command: Vec<OsString>,
+}
+
+impl Program {
+    fn find() -> anyhow::Result<Self> {
+        let own = env::current_exe().context("cannot find this program")?;
+        // What ldd(1) does: the loader lists what it would load, and the program does not run. A static one has no loader,
+        // and runs; then it says its version.
+        let output = std::process::Command::new(&own)
+            .arg("--version")
+            .env("LD_TRACE_LOADED_OBJECTS", "1")
+            .output()
+            .context("cannot start this program again")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let libraries: Vec<PathBuf> = text.lines().filter_map(library).collect();
+        let loader = libraries.iter().find(|path| name(path).starts_with("ld-")).map(|path| name(path));
+        let mut mounts = vec![(own, format!("{PROGRAM}:ro"))];
+        let command = match loader {
+            None => vec![PROGRAM.into()],
+            Some(loader) => {
+                let loader = format!("{LIBRARIES}/{loader}");
+                [&loader, "--library-path", LIBRARIES, PROGRAM].map(OsString::from).to_vec()
+            }
+        };
+        mounts.extend(libraries.iter().map(|path| (path.clone(), format!("{LIBRARIES}/{}:ro", name(path)))));
+        Ok(Self { mounts, command })
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let message = format!(
-        "this wheelbarrow does not start in {image}: {}",
-        said.trim().lines().last().unwrap_or("no reason")
-    );
-    let hint = "a statically linked one starts in every image; or build out here, for that system: \
-        --target SYSTEM --container IMAGE";
-    Err(Refusal::project(message, hint).into())
+
+    fn starts(&self, engine: &Engine, image: &str) -> anyhow::Result<()> {
+        let command = self.command.iter().cloned().chain(["--version".into()]).collect();
+        let run = Run { image, mounts: self.mounts.clone(), command, ..Run::default() };
+        let output = engine.run(&run).output().context("cannot run the container engine")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim().lines().last().unwrap_or("no reason");
+        let hint = "name an image of this CPU; or build out here, for that system: --target SYSTEM --container IMAGE";
+        Err(Refusal::project(format!("this wheelbarrow does not start in {image}: {said}"), hint).into())
+    }
+}
+
+/// The file in a line of ldd(1): `NAME => FILE (ADDRESS)`, or `FILE (ADDRESS)`.
+fn library(line: &str) -> Option<PathBuf> {
+    let line = line.rsplit_once(" (0x")?.0;
+    let file = line.rsplit_once(" => ").map_or(line, |(_, file)| file).trim();
+    file.starts_with('/').then(|| PathBuf::from(file))
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 /// Each directory that is named, under its own path; of two where one is in the other, the outer.
@@ -154,6 +197,15 @@ fn without_flag(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_are_read_as_ldd_lists_them() {
+        let file = |line| library(line).map(|path| path.display().to_string());
+        assert_eq!(file("\tlinux-vdso.so.1 (0x00007ffd)"), None);
+        assert_eq!(file("\tlibc.so.6 => /lib/x/libc.so.6 (0x00007f)").as_deref(), Some("/lib/x/libc.so.6"));
+        assert_eq!(file("\t/lib64/ld-linux.so.2 (0x00007f)").as_deref(), Some("/lib64/ld-linux.so.2"));
+        assert_eq!(file("wheelbarrow 0.1.0"), None);
+    }
 
     #[test]
     fn the_same_command_without_the_flag() {

@@ -18,7 +18,7 @@ pub(super) struct TargetArguments {
     #[arg(long, value_name = "[TARGET=]IMAGE")]
     container: Vec<String>,
     /// Which podman or docker to use [default: whichever answers]
-    #[arg(long, value_name = "NAME|PATH", env = "WHEELBARROW_CONTAINER_ENGINE")]
+    #[arg(long, value_name = "NAME|PATH", env = "WHEELBARROW_CONTAINER_ENGINE", hide_env_values = true)]
     container_engine: Option<String>,
     /// Run the whole build in a container of this image
     #[arg(long, value_name = "IMAGE")]
