@@ -55,6 +55,8 @@ def main():
             "options": {
                 "destination": interpreter.text(destination),
                 "replace": options.replace,
+                "store": options.store and interpreter.text(os.path.abspath(options.store)),
+                "link_mode": options.link_mode,
                 "pip": options.pip,
                 "check": options.check,
                 "quiet": options.quiet,
@@ -77,6 +79,8 @@ def main():
         import preflight
 
         return preflight.check(request["artifact"], facts, request["options"])
+    if options.store:
+        say("note: Python alone has no use for a store: %s is left as it is" % options.store)
     import bootstrap
 
     return bootstrap.install(request["artifact"], facts, request["options"])
@@ -120,6 +124,13 @@ def parse(artifact):
     parser.add_argument("--replace", action="store_true", help="exchange a DEST that holds something, in one step")
     parser.add_argument(
         "--without-pip", dest="pip", action="store_false", help="leave pip out of the virtualenv; the site needs none"
+    )
+    parser.add_argument("--store", metavar="DIR", help="unpack wheels once into DIR, and link them into DEST")
+    parser.add_argument(
+        "--link-mode",
+        choices=["hardlink", "reflink", "copy"],
+        default="hardlink",
+        help="how files come out of the store; where that cannot be, they are copied",
     )
     parser.add_argument(
         "--bootstrap", action="store_true", help="install with Python alone: slower, the same result"

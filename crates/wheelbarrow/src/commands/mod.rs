@@ -5,6 +5,7 @@ mod env;
 mod init;
 mod inspect;
 mod install;
+mod store;
 mod targets;
 mod verify;
 
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Install(install::Arguments),
     /// Compare an install with what was installed
     Verify(verify::Arguments),
+    /// Look after the wheels that installs share
+    Store(store::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
     /// List the systems that --target knows, or say what this machine is
@@ -35,6 +38,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Build(arguments) => build::run(*arguments, printer),
         Command::Install(arguments) => install::run(&arguments, printer),
         Command::Verify(arguments) => verify::run(&arguments, printer),
+        Command::Store(arguments) => store::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Targets(arguments) => targets::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
