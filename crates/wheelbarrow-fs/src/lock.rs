@@ -66,7 +66,9 @@ impl Lock {
     fn of_file(path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
         let open = |flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666));
         let descriptor = match open(OFlags::RDWR | OFlags::CREATE) {
-            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => open(OFlags::RDONLY).map_err(|_| errno),
+            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+                open(OFlags::RDONLY).map_err(|_| errno)
+            }
             opened => opened,
         };
         let descriptor = descriptor.map_err(FsError::errno("open", path))?;

@@ -219,11 +219,15 @@ impl Store {
         entries: &[(String, String)],
         progress: &dyn Progress,
     ) -> Result<(), InstallError> {
-        for (entry, what) in entries {
-            progress.note(&format!("note: {} is unpacked anew: {what}", self.path.join(entry).display()));
-            self.drop_entry(entry)?;
+        if let Some((entry, what)) = entries.first() {
+            let path = self.path.join(entry);
+            let others = match entries.len() - 1 {
+                0 => String::new(),
+                others => format!(", and so are {others} other entries"),
+            };
+            progress.note(&format!("note: {} is unpacked anew: {what}{others}", path.display()));
         }
-        Ok(())
+        entries.iter().try_for_each(|(entry, _)| self.drop_entry(entry))
     }
 
     /// Takes an entry out of use, then removes it. Another process may have been faster.

@@ -13,6 +13,10 @@ fn each_command() {
     for command in ["build", "install", "verify", "inspect", "targets", "init"] {
         insta::assert_snapshot!(format!("help_{command}"), place.run(&[command, "--help"]).all());
     }
+    insta::assert_snapshot!(
+        "help_store",
+        place.run(&["store", "verify", "--help"]).all() + &place.run(&["store", "gc", "--help"]).all()
+    );
     insta::assert_snapshot!("help_env_check", place.run(&["env", "check", "--help"]).all());
 }
 
