@@ -1,6 +1,7 @@
 //! What an error means to a person and to a script: causes, hint, exit code.
 
 use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_audit::AuditError;
 use wheelbarrow_install::InstallError;
 
 use crate::environment::EnvironmentError;
@@ -45,9 +46,10 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         let artifact = cause.downcast_ref::<ArtifactError>().and_then(ArtifactError::hint);
         let install = || cause.downcast_ref::<InstallError>().and_then(InstallError::hint);
         let build = || cause.downcast_ref::<wheelbarrow_build::BuildError>().and_then(|error| error.hint());
+        let audit = || cause.downcast_ref::<AuditError>().and_then(AuditError::hint);
         let settings = || cause.downcast_ref::<SettingsError>().and_then(SettingsError::hint);
         let refusal = || cause.downcast_ref::<Refusal>().and_then(|refusal| refusal.hint.clone());
-        artifact.or_else(install).or_else(build).or_else(settings).or_else(refusal)
+        artifact.or_else(install).or_else(build).or_else(audit).or_else(settings).or_else(refusal)
     })
 }
 
@@ -60,6 +62,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         });
         let install = || cause.downcast_ref().map(InstallError::exit_code);
         let build = || cause.downcast_ref().map(wheelbarrow_build::BuildError::exit_code);
+        let audit = || cause.downcast_ref().map(AuditError::exit_code);
         let settings = || {
             cause.downcast_ref().map(|error| match error {
                 SettingsError::Read(_) => 1,
@@ -69,7 +72,13 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         let environment = || cause.downcast_ref::<EnvironmentError>().map(|_| 7);
         let told = || cause.downcast_ref().map(|told: &Told| told.code);
         let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code).or_else(told);
-        artifact.or_else(install).or_else(build).or_else(settings).or_else(environment).or_else(refusal)
+        artifact
+            .or_else(install)
+            .or_else(build)
+            .or_else(audit)
+            .or_else(settings)
+            .or_else(environment)
+            .or_else(refusal)
     });
     known.unwrap_or(1)
 }

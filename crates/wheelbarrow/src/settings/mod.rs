@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) environment: EnvironmentRules,
     #[serde(default)]
+    pub(crate) audit: Audit,
+    #[serde(default)]
     pub(crate) target: Vec<TargetSettings>,
     #[serde(default)]
     pub(crate) build: BuildSettings,
@@ -71,6 +73,14 @@ pub(crate) struct BuildSettings {
     pub(crate) container_engine: Option<String>,
     #[serde(default)]
     pub(crate) packages: Vec<String>,
+}
+
+/// What the audit lets pass.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Audit {
+    /// `RULE:NAME=REASON`.
+    #[serde(default)]
+    pub(crate) allow: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
