@@ -27,12 +27,12 @@ pub(crate) enum Command {
     Store(store::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
-    /// List the systems that --target knows, or say what this machine is
-    Targets(targets::Arguments),
     /// Say whether wheels will run there: what an artifact or wheels need, and what is wrong with them
     Audit(audit::Arguments),
     /// Print what an artifact is made of, as CycloneDX
     Sbom(sbom::Arguments),
+    /// List the systems that --target knows, or say what this machine is
+    Targets(targets::Arguments),
     /// Write settings by looking at a project
     Init(init::Arguments),
     /// Judge an environment.json beforehand
