@@ -117,8 +117,10 @@ impl Test {
     /// Any Python that the artifact is not for, and one that it is for on too old a system.
     fn refused_elsewhere(&self, artifact: &Path) -> Result<()> {
         let is_other = |minor: u32| SYSTEMS.iter().all(|(_, _, of)| *of != minor);
-        let found = pythons::find_all();
-        let Some(python) = found.iter().find(|python| is_other(python.minor) && python.minor >= 6) else {
+        let mut found = pythons::find_all();
+        found.retain(|python| is_other(python.minor));
+        // One between those that it is for, if there is one.
+        let Some(python) = found.iter().max_by_key(|python| python.minor == 10) else {
             println!("skipped: every Python here is one that the artifact is for");
             return Ok(());
         };
@@ -137,7 +139,8 @@ impl Test {
         Ok(())
     }
 
-    /// The same lock and code in containers of the oldest and the newest system, and out here, give the same file.
+    /// The same lock and code in containers of the oldest and the newest system, and out here, give the same file; and with
+    /// the same Python, the same bytecode in it.
     fn same_bytes_everywhere(&self) -> Result<()> {
         let site = self.place.join("wheels-only");
         site::write(&site, site::WHEELS_ONLY, "name = \"demo\"\nversion = \"1.0\"\n")?;
@@ -151,11 +154,32 @@ impl Test {
             let mut build = self.wheelbarrow(&site);
             build.args(&targets).args(["--offline", "--in-container", &Images::builder(suite)]);
             run_child(build.arg("--lock").arg(&lock).arg("--output").arg(&there))?;
-            if fs::read(&here)? != fs::read(&there)? {
-                bail!("{} and {} differ", here.display(), there.display());
-            }
+            same(&here, &there)?;
         }
-        Ok(())
+        self.same_bytecode(&site, &lock)
+    }
+
+    /// A Python of this machine that is not the system's can be lent to a container of a newer system.
+    fn same_bytecode(&self, site: &Path, lock: &Path) -> Result<()> {
+        let found = pythons::find_all();
+        // Of a version whose wheels were fetched for the targets above.
+        let is_fetched = |minor: u32| SYSTEMS.iter().any(|(_, _, of)| *of == minor);
+        let mut lent = found.iter().rev().filter(|python| !python.path.starts_with("/usr"));
+        let lent = lent.find(|python| is_fetched(python.minor));
+        let Some(python) = lent else {
+            println!("skipped: every Python here is the system's own, and cannot be lent to a container");
+            return Ok(());
+        };
+        let (here, there) = (self.place.join("bytecode.zip"), self.place.join("bytecode-there.zip"));
+        for (file, image) in [(&here, None), (&there, Some(Images::builder("trixie")))] {
+            let mut build = self.wheelbarrow(site);
+            build.arg("--python").arg(&python.path).args(["--offline", "--bytecode", "always"]);
+            build.args(image.iter().flat_map(|image| ["--in-container", image]));
+            // The cache of bytecode would only be compared with itself.
+            site::remove(&self.place.join("cache/bytecode"))?;
+            run_child(build.arg("--lock").arg(lock).arg("--output").arg(file))?;
+        }
+        same(&here, &there)
     }
 
     /// An artifact for aarch64, installed by its own installer under emulation.
@@ -183,6 +207,13 @@ impl Test {
         print!("{said}");
         run_child(clean(&self.wheelbarrow).arg("verify").arg(&destination))
     }
+}
+
+fn same(one: &Path, other: &Path) -> Result<()> {
+    if fs::read(one)? != fs::read(other)? {
+        bail!("{} and {} differ", one.display(), other.display());
+    }
+    Ok(())
 }
 
 /// What containers leave behind belongs to who started them.

@@ -117,10 +117,13 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
         progress,
     };
     let gatherer = Gatherer { entries, builder };
-    let targets = request.targets.iter().zip(chosen).zip(pips);
-    let targets = targets
-        .map(|((target, chosen), pip)| gatherer.target(target, &chosen, &pip))
-        .collect::<Result<_>>()?;
+    let chosen: Vec<_> = request.targets.iter().zip(chosen.iter().map(Vec::as_slice)).collect();
+    let wheels = gatherer.wheels(&chosen)?;
+    let targets = request.targets.iter().zip(wheels).zip(&pips).map(|((target, wheels), pip)| {
+        let pip = fetched_wheel(pip, gatherer.entry(pip)?)?;
+        Ok(TargetWheels { target: target.clone(), wheels, pip })
+    });
+    let targets = targets.collect::<Result<_>>()?;
     Ok(Gathered { targets })
 }
 
@@ -138,35 +141,41 @@ struct Gatherer<'a> {
 }
 
 impl Gatherer<'_> {
-    fn target(&self, target: &BuildTarget, chosen: &[Chosen], pip: &Download) -> Result<TargetWheels> {
-        let mut wheels = self.wheels(target, chosen)?;
-        wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
-        let pip = fetched_wheel(pip, self.entry(pip)?)?;
-        Ok(TargetWheels { target: target.clone(), wheels, pip })
-    }
-
-    /// Builds several at once: a compiler seldom uses more than one core.
-    fn wheels(&self, target: &BuildTarget, chosen: &[Chosen]) -> Result<Vec<GatheredWheel>> {
+    /// The wheels of each target, in their order. Several are built at once: a compiler seldom uses more than one core.
+    fn wheels(&self, chosen: &[(&BuildTarget, &[Chosen])]) -> Result<Vec<Vec<GatheredWheel>>> {
+        let jobs: Vec<(usize, &BuildTarget, &Chosen)> = chosen
+            .iter()
+            .enumerate()
+            .flat_map(|(number, (target, chosen))| chosen.iter().map(move |one| (number, *target, one)))
+            .collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_BUILDS);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
-            while let Some(chosen) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some((number, target, chosen)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let wheel = self.wheel(target, chosen);
                 if wheel.is_err() {
                     next.store(usize::MAX / 2, Ordering::Relaxed);
                 }
-                done.push(wheel);
+                done.push(wheel.map(|wheel| (*number, wheel)));
             }
             done
         };
-        std::thread::scope(|scope| {
+        let done: Result<Vec<_>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let done = workers
                 .into_iter()
                 .flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
             done.collect()
-        })
+        });
+        let mut targets = vec![Vec::new(); chosen.len()];
+        for (number, wheel) in done? {
+            targets[number].push(wheel);
+        }
+        for wheels in &mut targets {
+            wheels.sort_by(|one: &GatheredWheel, other| one.filename.cmp(&other.filename));
+        }
+        Ok(targets)
     }
 
     fn wheel(&self, target: &BuildTarget, chosen: &Chosen) -> Result<GatheredWheel> {

@@ -51,6 +51,7 @@ impl<'a> ContainedBuild<'a> {
         let links = options.index.find_links.iter().map(PathBuf::from);
         paths.extend(links.filter(|path| path.is_dir()));
         paths.extend(options.output.parent().map(Path::to_path_buf));
+        paths.extend(options.pythons.iter().filter_map(|python| installation(python)));
         let engine = options.container_engine.as_deref();
         let offline = options.index.offline;
         Self { image, engine, cache_dir: options.cache_dir.as_deref(), offline, paths }
@@ -88,6 +89,12 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
         Some(0) => Ok(()),
         code => Err(Told { code: code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1) }.into()),
     }
+}
+
+/// Where an interpreter that is named by its path lies; those of the system are the image's own.
+fn installation(python: &str) -> Option<PathBuf> {
+    let path = Path::new(python).parent()?.parent().filter(|path| path.is_absolute())?;
+    (path != Path::new("/") && path != Path::new("/usr")).then(|| path.to_path_buf())
 }
 
 /// This program, for other systems of the same CPU.
@@ -170,7 +177,7 @@ fn inherited() -> Vec<String> {
     let is_wanted = |name: &String| {
         NETWORK.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     };
-    let set_anew = ["WHEELBARROW_CACHE_DIR", "WHEELBARROW_CONTAINER_ENGINE"];
+    let set_anew = ["UV", "UV_CACHE_DIR", "WHEELBARROW_CACHE_DIR", "WHEELBARROW_CONTAINER_ENGINE"];
     env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| is_wanted(name) && !set_anew.contains(&name.as_str()))
@@ -205,6 +212,14 @@ mod tests {
         assert_eq!(file("\tlibc.so.6 => /lib/x/libc.so.6 (0x00007f)").as_deref(), Some("/lib/x/libc.so.6"));
         assert_eq!(file("\t/lib64/ld-linux.so.2 (0x00007f)").as_deref(), Some("/lib64/ld-linux.so.2"));
         assert_eq!(file("wheelbarrow 0.1.0"), None);
+    }
+
+    #[test]
+    fn interpreters_of_the_system_are_the_images_own() {
+        assert_eq!(installation("/opt/python3.12/bin/python3"), Some("/opt/python3.12".into()));
+        for python in ["/usr/bin/python3", "/bin/python3", "3.12", "python3.12"] {
+            assert_eq!(installation(python), None, "{python}");
+        }
     }
 
     #[test]
