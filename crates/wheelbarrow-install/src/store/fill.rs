@@ -170,9 +170,10 @@ impl<'a> Filler<'a> {
         }
         refuse_files_as_directories(wheel, &files)?;
         if having.wheel.is_none() {
-            self.directories.insert(format!("{place}/{BYTECODE}"));
-            let planned = self.plan.files[first..].iter().map(|file| file.path.as_str());
-            self.directories.extend(planned.flat_map(parents));
+            insert_directory(&mut self.directories, &format!("{place}/{BYTECODE}"));
+            for file in &self.plan.files[first..] {
+                insert_parents(&mut self.directories, &file.path);
+            }
         }
         if let Some(entry) = &having.wheel {
             let known = entry.index.paths();
@@ -193,6 +194,7 @@ impl<'a> Filler<'a> {
             let (entry, record) = (wheel_entry(wanted.sha256), record::write(rows));
             self.drafts.push(Draft { place, entry, kind, files, record });
         }
+        self.artifact.release(self.artifact.range(wheel.archive().bytes()));
         Ok(())
     }
 
@@ -221,8 +223,7 @@ impl<'a> Filler<'a> {
         let magic = <[u8; 4]>::try_from(magic).map_err(|_| damaged("its magic number is none".into()))?;
         let cache_tag = cache_tag(path);
         let own: HashSet<&str> = sources.values().map(|(path, _)| path.as_str()).collect();
-        self.directories.insert(place.clone());
-        self.directories.insert(format!("{place}/{FILES}"));
+        insert_directory(&mut self.directories, &format!("{place}/{FILES}"));
         let mut files = NewFiles::new();
         for frame in &pack.frames {
             let mut parts = Vec::with_capacity(frame.files.len());
@@ -235,7 +236,9 @@ impl<'a> Filler<'a> {
                     files.insert(path.clone(), (FileKind::Plain, 0, Sha256([0; 32]))).is_none()
                 });
                 let place = fresh.map(|(path, size)| (format!("{place}/{FILES}/{path}"), size));
-                self.directories.extend(place.iter().flat_map(|(path, _)| parents(path)));
+                if let Some((path, _)) = &place {
+                    insert_parents(&mut self.directories, path);
+                }
                 parts.push(FramePart { place, length: *length });
             }
             self.plan.frames.push(PlannedFrame { raw: pack.raw(frame), size: frame.size, magic, parts });
@@ -348,20 +351,27 @@ fn entry_points(wheel: &OpenWheel<'_>) -> Result<Option<String>, WheelError> {
 }
 
 fn refuse_files_as_directories(wheel: &OpenWheel<'_>, files: &NewFiles) -> Result<(), InstallError> {
-    let taken = files.keys().flat_map(|path| parents(path)).find(|parent| files.contains_key(parent));
+    let mut directories = BTreeSet::new();
+    files.keys().for_each(|path| insert_parents(&mut directories, path));
+    let taken = directories.into_iter().find(|directory| files.contains_key(directory));
     taken.map_or(Ok(()), |path| {
         let name = wheel.filename().to_string();
         Err(InstallError::Collision { path, first: name.clone(), second: name })
     })
 }
 
-/// Every directory above a path.
-fn parents(path: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = path;
-    while let Some((parent, _)) = rest.rsplit_once('/') {
-        found.push(parent.to_owned());
-        rest = parent;
+/// Adds a directory and all above it to a set that has no directory without those above it.
+fn insert_directory(directories: &mut BTreeSet<String>, directory: &str) {
+    let mut next = Some(directory);
+    while let Some(directory) = next.filter(|directory| !directories.contains(*directory)) {
+        directories.insert(directory.to_owned());
+        next = directory.rsplit_once('/').map(|(parent, _)| parent);
     }
-    found
+}
+
+/// The same for the directory of a file.
+fn insert_parents(directories: &mut BTreeSet<String>, path: &str) {
+    if let Some((directory, _)) = path.rsplit_once('/') {
+        insert_directory(directories, directory);
+    }
 }
