@@ -58,6 +58,7 @@ def main():
                 "store": options.store and interpreter.text(os.path.abspath(options.store)),
                 "link_mode": options.link_mode,
                 "pip": options.pip,
+                "compile": options.compile,
                 "check": options.check,
                 "quiet": options.quiet,
                 "json": options.json,
@@ -131,6 +132,13 @@ def parse(artifact):
         choices=["hardlink", "reflink", "copy"],
         default="hardlink",
         help="how files come out of the store; where that cannot be, they are copied",
+    )
+    parser.add_argument(
+        "--compile",
+        metavar="WHEN",
+        choices=("auto", "never"),
+        default="auto",
+        help="whether modules are compiled where this file carries no bytecode for the Python: auto (the default), never",
     )
     parser.add_argument(
         "--bootstrap", action="store_true", help="install with Python alone: slower, the same result"

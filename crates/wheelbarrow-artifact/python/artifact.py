@@ -214,7 +214,7 @@ _MANIFEST = {
             "wheels": [str],
             "pip": str,
             "unpacked": {"bytes": int, "inodes": int},
-            # Only the native installer writes it; without it Python compiles when it first imports.
+            # Only the native installer can read it: it is compressed by zstd.
             "bytecode?": {"cache_tag": str, "magic": str},
             "needs?": _NEEDS,
         }

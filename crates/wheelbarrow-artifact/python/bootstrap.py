@@ -12,6 +12,7 @@ import signal
 import stat
 import sys
 
+import bytecode
 import needs
 import wheels
 from artifact import MANIFEST, Artifact
@@ -24,7 +25,7 @@ def install(artifact, facts, options):
     signals = _Signals()
     try:
         with signals:
-            manifest, target = _install(artifact.encode("utf-8"), facts, options, signals)
+            manifest, target, origin = _install(artifact.encode("utf-8"), facts, options, signals)
     except Failure as failure:
         say(sys.stderr, "\n".join(failure.lines()))
         return failure.code
@@ -37,7 +38,7 @@ def install(artifact, facts, options):
         return FAILED
     except Interrupted as interrupted:
         return 128 + interrupted.number
-    _report(manifest, target, options)
+    _report(manifest, target, origin, options)
     return 0
 
 
@@ -51,7 +52,7 @@ def say(stream, line):
         pass
 
 
-def _report(manifest, target, options):
+def _report(manifest, target, origin, options):
     if options["quiet"]:
         return
     name, version, count = manifest["name"], manifest.get("version"), len(target["wheels"])
@@ -61,6 +62,7 @@ def _report(manifest, target, options):
             "name": name,
             "version": version,
             "wheels": count,
+            "bytecode": origin,
             "method": "bootstrap",
         }
         say(sys.stdout, json.dumps(result, sort_keys=True, ensure_ascii=False))
@@ -109,16 +111,17 @@ def _install(artifact, facts, options, signals):
         parent = os.path.dirname(destination)
         check_space(parent, target["unpacked"]["bytes"], target["unpacked"]["inodes"])
         with Staging(destination) as staging:
-            _write(archive, target, facts, options, staging.path)
+            origin = _write(archive, target, facts, options, staging.path)
             _keep_directory(destination, staging.path)
             _keep_environment(destination, staging.path)
             staging.flush()
             signals.ignore()  # from here it is done or not; whoever interrupts now must not have to wonder which
             staging.publish(options["replace"])
-    return archive.manifest, target
+    return archive.manifest, target, origin
 
 
 def _write(archive, target, facts, options, root):
+    """Writes everything below `root`; says where the bytecode is from."""
     tree = wheels.Tree(root)
     virtualenv = facts["virtualenv"]
     tree.directory("venv", "venv")
@@ -129,7 +132,9 @@ def _write(archive, target, facts, options, root):
     for file in virtualenv["files"]:
         tree.file("venv/" + file["path"], [file["text"].encode("utf-8")], "venv", file["executable"])
 
-    layout = wheels.Layout(facts, options["destination"].encode("utf-8"))
+    destination = options["destination"].encode("utf-8")
+    layout = wheels.Layout(facts, destination)
+    modules, sources, records = bytecode.Modules(facts), [], []
     for member in archive.manifest["members"]:
         path = archive.place(member["path"], layout)
         if path is None:
@@ -139,17 +144,29 @@ def _write(archive, target, facts, options, root):
             tree.link(path, b"".join(content).decode("utf-8"), "the project")
         elif tree.file(path, content, "the project", member["kind"] == "executable")[0].hex() != member["sha256"].lower():
             raise broken(archive.name, "%s changed while it was read" % member["path"])
+        elif path.endswith(".py") and not path.startswith("static.in/"):
+            sources.append((path, member["size"]))
 
     with_pip = options["pip"]
     by_path = {wheel["path"]: wheel for wheel in archive.manifest["wheels"]}
     # A site that depends on pip brings its own.
     bundled = with_pip and not any(by_path[path]["name"] == "pip" for path in target["wheels"])
     for path in target["wheels"] + ([target["pip"]] if bundled else []):
-        wheels.install_wheel(archive.window(path), by_path[path], layout, tree, is_pip=path == target["pip"])
+        record = wheels.install_wheel(archive.window(path), by_path[path], layout, tree, is_pip=path == target["pip"])
+        records.append(record)
+        if options["compile"] == "auto":
+            record.brought = modules.add(tree, record.sources, record.owner)
+    if options["compile"] == "auto":
+        modules.add(tree, sources, "the project")
+    _say_of_bytecode(target, facts, modules.count, options)
+    compiled = {path: modules.path(path) for path in modules.compile(root, destination)}
+    for record in records:
+        record.write(tree, layout, compiled)
 
     tree.file(MANIFEST, [archive.manifest_bytes], "the manifest")
     sums = tree.sums()
     receipt = {
+        "bytecode": "compiled" if modules.count else "none",
         "format": 1,
         "name": archive.manifest["name"],
         "manifest_sha256": hashlib.sha256(archive.manifest_bytes).hexdigest(),
@@ -168,6 +185,28 @@ def _write(archive, target, facts, options, root):
     tree.file(".wheelbarrow/SHA256SUMS", [sums], "the sums")
     text = json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     tree.file(".wheelbarrow/receipt.json", [text.encode("utf-8")], "the receipt")
+    return receipt["bytecode"]
+
+
+def _say_of_bytecode(target, facts, count, options):
+    carried, python = target.get("bytecode"), target["python"]
+    if carried is None:
+        reason = "the artifact carries no bytecode for Python %s" % python
+    elif carried["magic"] != facts["magic"]:
+        reason = "the artifact's bytecode for Python %s has the magic number %s, this Python's has %s" % (
+            python, carried["magic"], facts["magic"],
+        )  # fmt: skip
+    else:
+        reason = "the bytecode that the artifact carries for Python %s can be read by the native installer only" % python
+    if options["compile"] == "never":
+        what = "each start compiles what it imports, until a user starts it who may write in DEST"
+        reason = "%s; %s" % (reason, what)
+    elif count:
+        reason = "%s; compiling %d modules here" % (reason, count)
+    else:
+        return
+    if not options["quiet"]:
+        say(sys.stderr, "note: " + reason)
 
 
 def _keep_directory(old, new):

@@ -252,8 +252,25 @@ def normalised(name):
     return result
 
 
+class Record:
+    """What is left to write when all wheels are there: RECORD, with the bytecode that could be made."""
+
+    def __init__(self, path, owner, rows, sources):
+        self.path, self.owner, self.rows = path, owner, rows
+        self.sources = sources  # the modules, by path and size
+        self.brought = []  # bytecode of them that another wheel has
+
+    def write(self, tree, layout, bytecode):
+        """`bytecode` gives the path of that of a module, for those that have one."""
+        paths = self.brought + [bytecode[path] for path, _ in self.sources if path in bytecode]
+        rows = self.rows + [(layout.record_path(path), "", "") for path in paths]
+        tree.file(self.path, [record_of(rows, layout.record_path(self.path))], self.owner)
+
+
 def install_wheel(file, wheel, layout, tree, is_pip=False):
-    """Installs one wheel of the manifest, given as an open file; `is_pip` for the one that nobody asked for by name."""
+    """Installs one wheel of the manifest, given as an open file; `is_pip` for the one that nobody asked for by name.
+
+    Gives its Record, which is not written yet."""
     what = wheel["path"]
     try:
         archive = zipfile.ZipFile(file)
@@ -271,11 +288,12 @@ def install_wheel(file, wheel, layout, tree, is_pip=False):
             entry = scripts.get("pip", ("pip._internal.cli.main", "main"))
             scripts = dict.fromkeys(("pip", "pip3", "pip3.%d" % layout.minor), entry)
 
-        rows = []
+        rows, sources = [], []
 
         def write(path, chunks, executable=False):
             digest, size = tree.shared_file(path, chunks, what, executable)
-            rows.append((layout.record_path(path), record_hash(digest), size))
+            rows.append((layout.record_path(path), record_hash(digest), str(size)))
+            return size
 
         own = {dist_info + "/" + name for name in OF_INSTALLERS}
         generated = {dist_info + "/INSTALLER": b"wheelbarrow\n"}
@@ -297,8 +315,10 @@ def install_wheel(file, wheel, layout, tree, is_pip=False):
             executable = stat.S_ISREG(mode) and bool(mode & 0o111)
             chunks = chunks_of(archive, info, what)
             top, _, below = name.partition("/")
+            is_module = name.endswith(".py")
             if below and top.endswith(".data"):
                 scheme, _, rest = below.partition("/")
+                is_module = is_module and scheme in ("purelib", "platlib")
                 path = layout.place(scheme, rest, distribution) if rest else None
                 if path is None:
                     raise broken(what, "%s is in no known scheme" % name)
@@ -308,14 +328,15 @@ def install_wheel(file, wheel, layout, tree, is_pip=False):
                     executable, chunks = True, _with_shebang(chunks, layout)
             else:
                 path = layout.site_packages + "/" + name
-            write(path, chunks, executable)
+            size = write(path, chunks, executable)
+            if is_module:
+                sources.append((path, size))
 
         for name, (module, attribute) in sorted(scripts.items()):
             write("venv/bin/" + name, [script(layout.shebang(), module, attribute)], executable=True)
         for name, content in sorted(generated.items()):
             write(layout.site_packages + "/" + name, [content])
-        record = dist_info + "/RECORD"
-        tree.file(layout.site_packages + "/" + record, [record_of(rows, record)], what)
+        return Record("%s/%s/RECORD" % (layout.site_packages, dist_info), what, rows, sources)
 
 
 def _dist_info(names, wheel, what):
@@ -414,7 +435,7 @@ def record_hash(digest):
 
 def record_of(rows, record):
     """RECORD, by the paths' bytes, with itself in it but without its own hash."""
-    lines = [(path, "%s,%s,%d\n" % (_cell(path), digest, size)) for path, digest, size in rows]
+    lines = [(path, "%s,%s,%s\n" % (_cell(path), digest, size)) for path, digest, size in rows]
     lines.append((record, "%s,,\n" % _cell(record)))
     return "".join(line for _, line in sorted(lines, key=lambda row: row[0].encode("utf-8"))).encode("utf-8")
 

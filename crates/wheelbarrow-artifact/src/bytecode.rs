@@ -32,7 +32,7 @@ const LARGEST_FRAME: u64 = 256 << 20;
 /// Measured on site106: 44 MB, against 43 MB for twice the time at 12 and 51 MB at 3.
 const LEVEL: i32 = 9;
 
-/// The bytes between the magic number and the code in a timestamp `.pyc`.
+/// The most bytes before the code in a timestamp `.pyc`.
 pub const PYC_HEADER: usize = 16;
 
 /// Where the packs of a version stand.
@@ -143,14 +143,19 @@ impl<'a> Pack<'a> {
     }
 }
 
-/// The first bytes of a `.pyc` that is checked by the source's time and size (PEP 552): the magic number, flags of 0, the
-/// time in seconds since 1970 and the size in bytes, both modulo 2^32.
-pub fn pyc_header(magic: [u8; 4], source_time: u32, source_size: u64) -> [u8; PYC_HEADER] {
-    let mut header = [0; PYC_HEADER];
-    header[..4].copy_from_slice(&magic);
-    header[8..12].copy_from_slice(&source_time.to_le_bytes());
+/// The first magic number with [PEP 552](https://peps.python.org/pep-0552/), of Python 3.7.
+const FIRST_WITH_FLAGS: u16 = 3392;
+
+/// The first bytes of a `.pyc` that is checked by the source's time and size: the magic number, flags of 0 (from Python 3.7
+/// on), the time in seconds since 1970 and the size in bytes, both modulo 2^32.
+pub fn pyc_header(magic: [u8; 4], source_time: u32, source_size: u64) -> Vec<u8> {
+    let mut header = magic.to_vec();
+    if u16::from_le_bytes([magic[0], magic[1]]) >= FIRST_WITH_FLAGS {
+        header.extend_from_slice(&[0; 4]);
+    }
+    header.extend_from_slice(&source_time.to_le_bytes());
     #[allow(clippy::cast_possible_truncation, reason = "as Python does")]
-    header[12..].copy_from_slice(&(source_size as u32).to_le_bytes());
+    header.extend_from_slice(&(source_size as u32).to_le_bytes());
     header
 }
 
@@ -195,6 +200,15 @@ mod tests {
         for length in 0..packed.len() {
             assert!(Pack::open(&packed[..length]).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn headers_as_python_has_them() {
+        assert_eq!(
+            pyc_header([0x33, 0x0d, 0x0d, 0x0a], 1, 2),
+            [0x33, 0x0d, 0x0d, 0x0a, 1, 0, 0, 0, 2, 0, 0, 0]
+        );
+        assert_eq!(pyc_header([0x42, 0x0d, 0x0d, 0x0a], 1, 2)[4..], [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
     }
 
     #[test]

@@ -75,6 +75,21 @@ impl Interpreter {
         format!("{}.{}", self.version[0], self.version[1])
     }
 
+    /// The interpreter with `compile.py`, which says what to write to it and what it answers. The same modules get the
+    /// same answers: nothing of this process's environment makes a difference.
+    pub fn compiler(&self) -> Command {
+        let mut command = Command::new(&self.executable);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PYTHON") {
+                command.env_remove(name);
+            }
+        }
+        command.args(["-s", "-S", "-B", "-c", crate::python::COMPILE]);
+        command.env("PYTHONHASHSEED", "0").env("PYTHONUTF8", "1");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Runs `python` isolated and reads what it says. With `virtualenv`, an absolute path, it also tells what a
     /// virtualenv there would hold.
     pub fn probe(python: &Path, virtualenv: Option<&Path>) -> Result<Self, ProbeError> {

@@ -3,9 +3,11 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 8] = [
+pub const MODULES: [(&str, &str); 10] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
+    ("bytecode.py", include_str!("../python/bytecode.py")),
+    ("compile.py", COMPILE),
     ("interpreter.py", INTERPRETER),
     ("needs.py", include_str!("../python/needs.py")),
     ("preflight.py", include_str!("../python/preflight.py")),
@@ -19,7 +21,7 @@ pub const INTERPRETER: &str = include_str!("../python/interpreter.py");
 pub const PROBE: &str = include_str!("../python/probe.py");
 /// Builds a wheel inside a container; does not travel.
 pub const BACKEND: &str = include_str!("../python/backend.py");
-/// Compiles modules at build; does not travel.
+/// Compiles modules: [`crate::interpreter::Interpreter::compiler`] runs it.
 pub const COMPILE: &str = include_str!("../python/compile.py");
 /// Puts environment.json into `os.environ`.
 pub const LOADENV: &str = include_str!("../python/loadenv.py");

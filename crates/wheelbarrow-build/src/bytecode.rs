@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -216,15 +215,7 @@ fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<V
     if sources.is_empty() {
         return Ok(Vec::new());
     }
-    let mut command = Command::new(&interpreter.executable);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PYTHON") {
-            command.env_remove(name);
-        }
-    }
-    command.args(["-s", "-S", "-B", "-c", wheelbarrow_artifact::python::COMPILE]);
-    command.env("PYTHONHASHSEED", "0").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
+    let mut child = interpreter.compiler().spawn()?;
     let mut stdin = child.stdin.take();
     let output = std::thread::scope(|scope| {
         // Written beside the reading, or two full pipes would wait for each other.
@@ -247,10 +238,11 @@ fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<V
     }
     let mut rest = output.stdout.as_slice();
     let mut compiled = Vec::with_capacity(sources.len());
-    while !rest.is_empty() {
-        let parts = take(&mut rest).zip(take(&mut rest));
-        let (name, code) = parts.ok_or_else(|| io::Error::other("the compiler's answer is cut off"))?;
-        compiled.push((String::from_utf8_lossy(name).into_owned(), code.to_vec()));
+    for (name, _) in sources {
+        let code = take(&mut rest).ok_or_else(|| io::Error::other("the compiler's answer is cut off"))?;
+        if !code.is_empty() {
+            compiled.push((name.clone(), code.to_vec()));
+        }
     }
     Ok(compiled)
 }

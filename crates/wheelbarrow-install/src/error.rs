@@ -71,6 +71,8 @@ pub enum InstallError {
     Unpack { path: PathBuf, source: ZipError },
     #[error("the bytecode in {} cannot be used", path.display())]
     Bytecode { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{} cannot compile {}", python.display(), module.display())]
+    Compile { python: PathBuf, module: PathBuf, source: io::Error },
     #[error("stopped, and nothing was changed")]
     Cancelled,
     #[error(transparent)]
@@ -133,6 +135,7 @@ impl InstallError {
             Self::RestlessStore { .. } | Self::AlteredStore { .. } => {
                 "something else removes or changes files in it; `wheelbarrow store verify` says which"
             }
+            Self::Compile { .. } => "`--compile never` installs without bytecode",
             Self::Wheel(_) | Self::Collision { .. } => {
                 "`wheelbarrow build` refuses such wheels: build it again"
             }
@@ -160,7 +163,8 @@ impl InstallError {
             Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
             | Self::Io { source, .. } => io_exit_code(source),
             Self::Fs(_) => 5,
-            Self::Interpreter(_) | Self::Facts { .. } | Self::RestlessStore { .. } => 1,
+            Self::Interpreter(_) | Self::Facts { .. } => 1,
+            Self::RestlessStore { .. } | Self::Compile { .. } => 1,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the directory is renamed into place. `docs/format.md`, "What an install leaves", is the specification.
 
 mod check;
+mod compile;
 mod engine;
 mod error;
 mod loader;
@@ -27,7 +28,7 @@ use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
 use wheelbarrow_fs::{Commit, Staged};
 
 use crate::engine::Manner;
-use crate::plan::Wheels;
+use crate::plan::{Plan, Wheels};
 use crate::store::{Store, StoreOptions};
 
 pub use check::{Checked, Finding, check};
@@ -44,6 +45,7 @@ pub struct Options {
     pub pip: Pip,
     /// Where wheels are unpacked to and linked from; without it they are unpacked into the destination.
     pub store: Option<StoreOptions>,
+    pub compile: Compile,
 }
 
 /// What to do with a destination that holds something.
@@ -60,6 +62,26 @@ pub enum Pip {
     Without,
 }
 
+/// Whether modules are compiled where the artifact carries no bytecode for the interpreter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compile {
+    #[default]
+    Auto,
+    Never,
+}
+
+/// Where the bytecode of an install is from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bytecode {
+    /// It travelled in the artifact.
+    Carried,
+    Compiled,
+    #[default]
+    None,
+}
+
 /// What was installed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Installed {
@@ -68,6 +90,7 @@ pub struct Installed {
     pub version: Option<String>,
     /// How many, pip not counted.
     pub wheels: usize,
+    pub bytecode: Bytecode,
     /// `native`.
     pub method: &'static str,
 }
@@ -89,13 +112,13 @@ pub fn install(
     }
     preflight::look_at(&options.destination, options.existing)?;
     let job = Job { target: &target, interpreter, options, progress };
-    let artifact = match &options.store {
+    let (artifact, bytecode) = match &options.store {
         None => {
             let artifact = artifact.verify(progress)?;
             let wheels = plan::open_wheels(&artifact, &target, options.pip)?;
-            job.write(&artifact, &Wheels::Artifact(&wheels))?;
+            let bytecode = job.write(&artifact, &Wheels::Artifact(&wheels))?;
             drop(wheels);
-            artifact
+            (artifact, bytecode)
         }
         Some(asked) => job.write_from_store(artifact, asked)?,
     };
@@ -105,6 +128,7 @@ pub fn install(
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         wheels: target.wheels.len(),
+        bytecode,
         method: "native",
     })
 }
@@ -122,7 +146,7 @@ impl Job<'_> {
         &self,
         artifact: Artifact,
         asked: &StoreOptions,
-    ) -> Result<VerifiedArtifact, InstallError> {
+    ) -> Result<(VerifiedArtifact, Bytecode), InstallError> {
         let store = Store::open_or_make(&asked.path)?;
         let wanted = store::wanted(&artifact, self.target, self.interpreter, self.options.pip);
         let having = store::Having::look(&store, &wanted)?;
@@ -136,23 +160,28 @@ impl Job<'_> {
                     drop(stored);
                     store.drop_altered(&entries, self.progress)?;
                 }
-                result => return result.map(|()| artifact),
+                result => return result.map(|bytecode| (artifact, bytecode)),
             }
         }
         Err(InstallError::RestlessStore { path: asked.path.clone() })
     }
 
     /// Plans, and carries it out beside the destination.
-    fn write(&self, artifact: &VerifiedArtifact, wheels: &Wheels<'_>) -> Result<(), InstallError> {
+    fn write(&self, artifact: &VerifiedArtifact, wheels: &Wheels<'_>) -> Result<Bytecode, InstallError> {
         let Self { target, interpreter, options, progress } = *self;
-        let plan = plan::plan(artifact, target, interpreter, options, wheels)?;
+        let mut plan = plan::plan(artifact, target, interpreter, options, wheels)?;
         preflight::check_space(&options.destination, &plan)?;
 
         let staged = Staged::begin(&options.destination)?;
         // Again: it may have put back what a run that was killed had moved aside.
         let found = preflight::look_at(&options.destination, options.existing)?;
         preflight::take_over(&found, &options.destination, staged.path())?;
-        engine::execute(&plan, artifact, staged.path(), &options.destination, &Manner::INSTALL, progress)?;
+        compile::say(&plan, target, interpreter, progress);
+        let last = (!plan.batches.is_empty()).then(|| plan.split_last());
+        let execute = |plan: &Plan<'_>| {
+            engine::execute(plan, artifact, staged.path(), &options.destination, &Manner::INSTALL, progress)
+        };
+        execute(&plan)?;
         if let (Wheels::Store(store, _), Some(asked)) = (wheels, &options.store) {
             store::link(
                 store,
@@ -162,8 +191,16 @@ impl Job<'_> {
                 progress,
             )?;
         }
+        if let Some(last) = last {
+            let (root, destination) = (staged.path(), &options.destination);
+            let failed = compile::Job { interpreter, root, destination, progress }.run(&plan)?;
+            let about =
+                receipt::About { artifact, target, interpreter, options, wheels, bytecode: plan.bytecode };
+            execute(&last.plan(&plan, &failed, about)?)?;
+        }
         let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
-        Ok(staged.commit(commit)?)
+        staged.commit(commit)?;
+        Ok(plan.bytecode)
     }
 }
 

@@ -11,7 +11,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
 
 use crate::plan::Wheels;
-use crate::{InstallError, Options, Pip};
+use crate::{Bytecode, InstallError, Options, Pip};
 
 pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
 
@@ -42,18 +42,24 @@ pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8
     text.into_bytes()
 }
 
+/// What a receipt tells of.
+#[derive(Clone, Copy)]
+pub(crate) struct About<'r> {
+    pub artifact: &'r VerifiedArtifact,
+    pub target: &'r Target,
+    pub interpreter: &'r Interpreter,
+    pub options: &'r Options,
+    pub wheels: &'r Wheels<'r>,
+    pub bytecode: Bytecode,
+}
+
 /// Keys sorted, two spaces of indentation, a line end: as `docs/format.md` wants it from both ways of installing.
-pub(crate) fn receipt(
-    artifact: &VerifiedArtifact,
-    target: &Target,
-    interpreter: &Interpreter,
-    options: &Options,
-    wheels: &Wheels<'_>,
-    sums: Sha256,
-) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn receipt(about: About<'_>, sums: Sha256) -> serde_json::Result<Vec<u8>> {
+    let About { artifact, target, interpreter, options, wheels, bytecode } = about;
     let manifest = artifact.manifest();
     let [major, minor, micro] = interpreter.version;
     let mut receipt: BTreeMap<&str, Value> = BTreeMap::from([
+        ("bytecode", json!(bytecode)),
         ("format", json!(1)),
         (
             "interpreter",

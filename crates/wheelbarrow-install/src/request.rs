@@ -6,7 +6,7 @@ use serde::Deserialize;
 use wheelbarrow_artifact::interpreter::Interpreter;
 
 use crate::store::{LinkMode, StoreOptions};
-use crate::{Existing, Options, Pip};
+use crate::{Compile, Existing, Options, Pip};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -23,6 +23,8 @@ pub struct RequestOptions {
     #[serde(default)]
     pub replace: bool,
     pub pip: bool,
+    #[serde(default)]
+    pub compile: Compile,
     /// Look at everything, write nothing, and tell what would refuse the install.
     #[serde(default)]
     pub check: bool,
@@ -44,6 +46,7 @@ impl RequestOptions {
             existing: if self.replace { Existing::Replace } else { Existing::Refuse },
             pip: if self.pip { Pip::With } else { Pip::Without },
             store: self.store.clone().map(|path| StoreOptions { path, link_mode: self.link_mode }),
+            compile: self.compile,
         }
     }
 }

@@ -127,7 +127,7 @@ impl<'j> Writer<'j> {
             write_both(open.as_fd(), &header, code).map_err(|error| self.write_error(path, error))?;
             if let Some(compiled) = self.job.manner.compiled {
                 self.set_time(open.as_fd()).map_err(|error| self.write_error(path, error))?;
-                let hash = sha2::Sha256::new().chain_update(header).chain_update(code);
+                let hash = sha2::Sha256::new().chain_update(&header).chain_update(code);
                 compiled(path, (header.len() + code.len()) as u64, Sha256(hash.finalize().into()));
             }
         }

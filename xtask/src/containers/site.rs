@@ -127,7 +127,7 @@ pub(super) fn request(artifact: &Path, destination: &Path) -> Result<Value> {
         "artifact": artifact,
         "interpreter": facts,
         "options": {
-            "destination": destination, "replace": false, "pip": true, "check": false, "quiet": false, "json": false,
+            "destination": destination, "replace": false, "pip": true, "compile": "auto", "check": false, "quiet": false, "json": false,
         },
     }))
 }

@@ -10,7 +10,7 @@ import time
 import unittest
 
 from support import SOURCES, clean_environment, interpreters, run
-from test_bootstrap import Case
+from test_bootstrap import Case, without_note
 
 # A native installer for these tests; the kernel runs a script from a memfd as it does a program.
 NATIVE = b"""#!/bin/sh
@@ -36,9 +36,10 @@ class Door(Case):
         for arguments, wanted in [
             ([], {"replace": False, "pip": True, "check": False, "quiet": False, "json": False}),
             (["--replace", "--without-pip", "--quiet", "--json"], {"replace": True, "pip": False, "check": False, "quiet": True, "json": True}),
-            (["--check"], {"replace": False, "pip": True, "check": True, "quiet": False, "json": False}),
+            (["--check", "--compile=never"], {"replace": False, "pip": True, "compile": "never", "check": True, "quiet": False, "json": False}),
             (["--store", self.root + "/x/../store", "--link-mode=copy"], {"replace": False, "pip": True, "check": False, "quiet": False, "json": False, "store": self.root + "/store", "link_mode": "copy"}),
         ]:
+            wanted.setdefault("compile", "auto")
             wanted.setdefault("store", None)
             wanted.setdefault("link_mode", "hardlink")
             result = self.start("-d", self.dest, *arguments)
@@ -94,7 +95,7 @@ class Door(Case):
         for native in (None, b"not a program", broken_elf, dying % b"SYS", dying % b"ILL"):
             with self.subTest(native=native):
                 self.make(native=native)
-                result = self.start("-d", self.dest, "--replace")
+                result = without_note(self.start("-d", self.dest, "--replace", "--compile", "never"))
                 self.assertEqual((result.code, result.err.count("\n")), (0, 1), result)
                 self.assertTrue(result.err.startswith("note: "), result.err)
                 self.assertEqual(result.out, "installed mysite 1.0 in %s (1 wheels)\n" % self.dest)
@@ -104,10 +105,10 @@ class Door(Case):
 
     def test_forced(self):
         self.make(native=NATIVE)
-        result = self.start("-d", self.dest, "--bootstrap")
+        result = without_note(self.start("-d", self.dest, "--bootstrap"))
         self.assertEqual((result.code, result.err), (0, ""))
         self.assertFalse(os.path.exists(self.root + "/request"))
-        result = self.start("-d", self.dest, "--bootstrap", "--replace", "--store", "store")
+        result = without_note(self.start("-d", self.dest, "--bootstrap", "--replace", "--store", "store"))
         self.assertEqual((result.code, result.err), (0, "note: Python alone has no use for a store: store is left as it is\n"))
 
     def test_usage(self):
@@ -134,7 +135,7 @@ class Door(Case):
             recipe.members[shadow + "/__init__.py"] = (b"raise SystemExit('shadowed')\n", "file")
             recipe.manifest["project"].update(directory=shadow, import_path=shadow)
             recipe.write(self.zip)
-            self.assertEqual(self.start("-d", self.dest, "--bootstrap", "--replace").err, "")
+            self.assertEqual(self.start("-d", self.dest, "--bootstrap", "--replace", "--quiet").err, "")
         self.make(native=NATIVE)
         os.chmod(self.zip, 0o444)
         os.chmod(self.root, 0o755)
@@ -152,7 +153,7 @@ class Door(Case):
         self.make()
         environment = clean_environment()
         self.assertNotIn("PYTHONDONTWRITEBYTECODE", environment)
-        run([sys.executable, self.zip, "-d", self.dest, "--bootstrap"], environment=environment)
+        run([sys.executable, self.zip, "-d", self.dest, "--bootstrap", "--compile", "never"], environment=environment)
         for directory, directories, _ in os.walk(self.root):
             self.assertNotIn("__pycache__", directories, directory)
 

@@ -50,6 +50,7 @@ enum Outcome {
 
 fn run(request: &Request) -> Result<Outcome, InstallError> {
     let line = Line {
+        quiet: request.options.quiet,
         visible: !request.options.quiet && std::io::stderr().is_terminal(),
         cancelled: cancelled_by_signals(),
         ..Line::default()
@@ -130,6 +131,7 @@ fn tell(text: &str) {
 /// One line on a terminal, for what takes over a second.
 #[derive(Default)]
 struct Line {
+    quiet: bool,
     visible: bool,
     cancelled: Arc<AtomicBool>,
     task: Mutex<Option<Task>>,
@@ -177,7 +179,9 @@ impl Progress for Line {
     }
 
     fn note(&self, message: &str) {
-        tell(&format!("{message}\n"));
+        if !self.quiet {
+            tell(&format!("note: {message}\n"));
+        }
     }
 
     fn is_cancelled(&self) -> bool {

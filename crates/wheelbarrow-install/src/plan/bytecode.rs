@@ -7,8 +7,14 @@ use wheelbarrow_artifact::bytecode::{Pack, pack_path, pyc_path};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, Target};
 
-use super::{FramePart, Part, PlannedFrame, Planner};
-use crate::InstallError;
+use super::{Batch, FramePart, LinkedDirectory, Module, Part, PlannedFile, PlannedFrame, Planner};
+use crate::{Compile, InstallError};
+
+/// Larger sources are nobody's modules; the builder leaves them out too.
+const LARGEST_MODULE: u64 = 64 << 20;
+
+/// Bytes of source. Large enough that starting a process costs little, small enough to share them between cores.
+const BATCH: u64 = 1 << 20;
 
 /// What bytecode of a target the interpreter can use.
 pub(crate) fn usable_bytecode<'m>(
@@ -28,6 +34,7 @@ pub(super) struct Packs<'a> {
     members: HashMap<&'a str, &'a [u8]>,
     cache_tag: String,
     magic: [u8; 4],
+    pub usable: bool,
 }
 
 impl<'a> Packs<'a> {
@@ -43,7 +50,7 @@ impl<'a> Packs<'a> {
             .filter(|entry| entry.name.starts_with(&prefix))
             .map(|entry| (entry.name.as_str(), artifact.archive().raw(entry)))
             .collect();
-        Self { members, cache_tag: bytecode.cache_tag.clone(), magic }
+        Self { members, cache_tag: bytecode.cache_tag.clone(), magic, usable: true }
     }
 
     /// The pack of a wheel, by its file name, or of the project.
@@ -63,6 +70,41 @@ pub(super) fn modules<'p>(pack: &'p Option<Pack<'_>>) -> HashSet<&'p str> {
 }
 
 impl<'a> Planner<'_, 'a> {
+    /// Whether `path`, with a source of `size` bytes, is to be compiled at the install.
+    pub(super) fn compiles(&self, path: &str, size: u64) -> bool {
+        !self.packs.usable && self.compile == Compile::Auto && path.ends_with(".py") && size <= LARGEST_MODULE
+    }
+
+    /// Plans to compile modules, given by path and size; gives the files that this makes if all of them compile.
+    pub(super) fn modules(&self, part: &mut Part<'a>, mut sources: Vec<(String, u64)>) -> Vec<String> {
+        let mut own = own_bytecode(&part.files);
+        let linked: Vec<String> =
+            part.linked.iter().flat_map(LinkedDirectory::paths).map(|(path, _)| path).collect();
+        own.extend(linked.iter().map(String::as_str));
+        sources.sort_unstable();
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut size_of_last = 0;
+        let mut made = Vec::with_capacity(sources.len());
+        for (source, size) in sources {
+            let bytecode = pyc_path(&source, &self.interpreter.cache_tag);
+            if own.contains(bytecode.as_str()) {
+                continue;
+            }
+            made.push(bytecode.clone());
+            let module = Module { source, bytecode, size };
+            size_of_last += size;
+            match batches.last_mut().filter(|_| size_of_last <= BATCH) {
+                Some(batch) => batch.push(module),
+                None => {
+                    batches.push(vec![module]);
+                    size_of_last = size;
+                }
+            }
+        }
+        part.batches = batches;
+        made
+    }
+
     /// Plans the frames of a pack; gives the files that they make. `sources` has the path and size of each module.
     pub(super) fn bytecode(
         &self,
@@ -72,9 +114,7 @@ impl<'a> Planner<'_, 'a> {
     ) -> Vec<String> {
         let mut made = Vec::new();
         let Some(pack) = pack else { return made };
-        // A wheel may bring a __pycache__ of its own.
-        let own = part.files.iter().map(|file| file.path.as_str()).filter(|path| path.ends_with(".pyc"));
-        let own: HashSet<&str> = own.collect();
+        let own = own_bytecode(&part.files);
         for frame in &pack.frames {
             let mut parts = Vec::with_capacity(frame.files.len());
             for (module, length) in &frame.files {
@@ -89,4 +129,9 @@ impl<'a> Planner<'_, 'a> {
         }
         made
     }
+}
+
+/// A wheel may bring a `__pycache__` of its own.
+fn own_bytecode<'p>(files: &'p [PlannedFile<'_>]) -> HashSet<&'p str> {
+    files.iter().map(|file| file.path.as_str()).filter(|path| path.ends_with(".pyc")).collect()
 }

@@ -46,10 +46,11 @@ pub(super) fn merge<'a>(
         plan.files.append(&mut part.files);
         plan.frames.append(&mut part.frames);
         plan.linked.append(&mut part.linked);
+        plan.batches.append(&mut part.batches);
     }
     stored::take_linked(&mut plan);
     if !(repeated.is_empty() && bytecode.is_empty()) {
-        leave_out(&mut plan.frames, bytecode);
+        leave_out(&mut plan, bytecode);
     }
     Ok((plan, sums))
 }
@@ -124,8 +125,12 @@ fn directories(claims: &[Claim<'_>], parts: &[Part<'_>]) -> Result<Vec<String>, 
 }
 
 /// Leaves out the bytecode that is in `taken`, or comes twice, with a source that two wheels have alike.
-fn leave_out(frames: &mut [PlannedFrame<'_>], mut taken: HashSet<String>) {
-    for part in frames.iter_mut().flat_map(|frame| &mut frame.parts) {
+fn leave_out(plan: &mut Plan<'_>, mut taken: HashSet<String>) {
+    for batch in &mut plan.batches {
+        batch.retain(|module| taken.insert(module.bytecode.clone()));
+    }
+    plan.batches.retain(|batch| !batch.is_empty());
+    for part in plan.frames.iter_mut().flat_map(|frame| &mut frame.parts) {
         part.place.take_if(|(path, _)| !taken.insert(path.clone()));
     }
 }

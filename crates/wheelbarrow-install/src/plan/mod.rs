@@ -4,10 +4,13 @@
 //! in comments are its own.
 
 mod bytecode;
+mod last;
 mod merge;
 mod project;
 mod stored;
 mod wheel;
+
+use std::collections::HashSet;
 
 use wheelbarrow_artifact::bytecode::PYC_HEADER;
 use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv};
@@ -21,9 +24,10 @@ pub(crate) use self::bytecode::usable_bytecode;
 pub(crate) use self::merge::now;
 pub(crate) use self::stored::{LinkedDirectory, LinkedFile};
 pub(crate) use self::wheel::{TargetWheel, member_sha256, open_wheels, wheel_paths};
-use crate::receipt::{RECEIPT_PATH, SUMS_PATH, receipt};
+use crate::receipt::{About, RECEIPT_PATH, SUMS_PATH, receipt};
 use crate::store::{Store, StoredWheel};
-use crate::{InstallError, Options};
+use crate::writer::parent;
+use crate::{Bytecode, Compile, InstallError, Options};
 
 /// Everything that an install writes.
 #[derive(Default)]
@@ -40,6 +44,21 @@ pub(crate) struct Plan<'a> {
     /// The modification time of every source that comes with bytecode, in seconds since 1970: `.pyc` files name it.
     /// It is the time of the install and not a fixed one, or collectstatic would take a changed file for an old one.
     pub time: u32,
+    /// What is to be compiled when all files but those of [`Plan::split_last`] are there.
+    pub batches: Vec<Batch>,
+    pub bytecode: Bytecode,
+}
+
+/// Modules of one owner that a fresh process of the interpreter compiles in their order. How they are shared out depends on
+/// nothing but the artifact, so that the bytecode does not.
+pub(crate) type Batch = Vec<Module>;
+
+/// A module that the interpreter is to compile.
+pub(crate) struct Module {
+    pub source: String,
+    pub bytecode: String,
+    /// Bytes of the source.
+    pub size: u64,
 }
 
 pub(crate) struct PlannedFile<'a> {
@@ -62,9 +81,11 @@ struct Part<'a> {
     files: Vec<PlannedFile<'a>>,
     frames: Vec<PlannedFrame<'a>>,
     linked: Vec<LinkedDirectory<'a>>,
+    batches: Vec<Batch>,
 }
 
 /// Where the wheels are.
+#[derive(Clone, Copy)]
 pub(crate) enum Wheels<'a> {
     Artifact(&'a [TargetWheel<'a>]),
     Store(&'a Store, &'a [StoredWheel<'a>]),
@@ -117,7 +138,9 @@ pub(crate) fn plan<'a>(
     let python = python.map_err(|path| InstallError::NotUtf8 { path: path.into() })?;
     let has_lib64_link = virtualenv.links.iter().any(|(link, target)| link == "lib64" && target == "lib");
     let packs = Packs::find(artifact, target, interpreter);
-    let planner = Planner { artifact, python, interpreter, has_lib64_link, packs };
+    let carried = packs.usable;
+    let compile = options.compile;
+    let planner = Planner { artifact, python, interpreter, has_lib64_link, packs, compile };
     let mut parts = vec![planner.virtualenv(virtualenv)?];
     let made = match wheels {
         Wheels::Artifact(wheels) => in_parallel(wheels, |wheel| planner.wheel(wheel)),
@@ -133,11 +156,21 @@ pub(crate) fn plan<'a>(
 
     stored::share(&mut parts);
     let (mut plan, sums) = merge::merge(parts, &[SUMS_PATH, RECEIPT_PATH])?;
-    let receipt = receipt(artifact, target, interpreter, options, wheels, Sha256::of(&sums));
-    let receipt = receipt.map_err(|error| InstallError::io("write", RECEIPT_PATH.as_ref())(error.into()))?;
-    plan.files.push(PlannedFile::of_bytes(SUMS_PATH.to_owned(), sums, false));
-    plan.files.push(PlannedFile::of_bytes(RECEIPT_PATH.to_owned(), receipt, false));
+    plan.bytecode = match () {
+        () if carried => Bytecode::Carried,
+        () if plan.batches.is_empty() => Bytecode::None,
+        () => Bytecode::Compiled,
+    };
+    let about = About { artifact, target, interpreter, options, wheels, bytecode: plan.bytecode };
+    plan.files.extend(sums_and_receipt(about, sums)?);
     Ok(plan)
+}
+
+fn sums_and_receipt<'a>(about: About<'_>, sums: Vec<u8>) -> Result<[PlannedFile<'a>; 2], InstallError> {
+    let receipt = receipt(about, Sha256::of(&sums));
+    let receipt = receipt.map_err(|error| InstallError::io("write", RECEIPT_PATH.as_ref())(error.into()))?;
+    Ok([(SUMS_PATH, sums), (RECEIPT_PATH, receipt)]
+        .map(|(path, contents)| PlannedFile::of_bytes(path.to_owned(), contents, false)))
 }
 
 /// What every part is made from.
@@ -148,6 +181,7 @@ struct Planner<'p, 'a> {
     interpreter: &'p Interpreter,
     has_lib64_link: bool,
     packs: Packs<'a>,
+    compile: Compile,
 }
 
 impl<'a> Planner<'_, 'a> {
@@ -178,6 +212,7 @@ impl<'a> Part<'a> {
             files: Vec::new(),
             frames: Vec::new(),
             linked: Vec::new(),
+            batches: Vec::new(),
         }
     }
 
@@ -205,11 +240,24 @@ impl Plan<'_> {
     pub(crate) fn bytes_on_disk(&self, block: u64) -> u64 {
         let files = self.files.iter().map(|file| file.contents.size().next_multiple_of(block)).sum::<u64>();
         let parts = self.parts().map(|part| ((part.length + PYC_HEADER) as u64).next_multiple_of(block));
-        files + parts.sum::<u64>() + block * self.directories.len() as u64
+        // As large as its source is what a module compiles to, by and large.
+        let modules = self.modules().map(|module| (module.size + PYC_HEADER as u64).next_multiple_of(block));
+        let directories = (self.directories.len() + self.caches()) as u64;
+        files + parts.sum::<u64>() + modules.sum::<u64>() + block * directories
     }
 
     pub(crate) fn inodes(&self) -> u64 {
-        (self.files.len() + self.parts().count() + self.directories.len() + self.links.len()) as u64 + 1
+        let files = self.files.len() + self.parts().count() + self.modules().count();
+        (files + self.directories.len() + self.caches() + self.links.len()) as u64 + 1
+    }
+
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &Module> {
+        self.batches.iter().flatten()
+    }
+
+    /// How many directories compiling makes.
+    fn caches(&self) -> usize {
+        self.modules().map(|module| parent(&module.bytecode)).collect::<HashSet<_>>().len()
     }
 
     fn parts(&self) -> impl Iterator<Item = &FramePart> {

@@ -22,6 +22,7 @@ impl<'a> Planner<'_, 'a> {
         let pack = self.packs.of(PROJECT_PACK)?;
         let compiled = modules(&pack);
         let mut sources = HashMap::with_capacity(compiled.len());
+        let mut to_compile = Vec::new();
         for member in &manifest.members {
             let path = SafePath::new(&member.path)?;
             let entry = entries[member.path.as_str()];
@@ -41,7 +42,11 @@ impl<'a> Planner<'_, 'a> {
             }
             let contents = Contents::Member { entry, raw: self.artifact.archive().raw(entry) };
             let executable = member.kind == MemberKind::Executable;
-            let timed = compiled.contains(member.path.as_str());
+            let compiles = !path.starts_with("static.in/") && self.compiles(&path, member.size);
+            if compiles {
+                to_compile.push((path.clone(), member.size));
+            }
+            let timed = compiles || compiled.contains(member.path.as_str());
             if timed {
                 sources.insert(member.path.as_str(), (path.clone(), member.size));
             }
@@ -49,6 +54,7 @@ impl<'a> Planner<'_, 'a> {
             part.files.push(PlannedFile { path, executable, timed, sha256, contents });
         }
         self.bytecode(&mut part, pack.as_ref(), sources);
+        self.modules(&mut part, to_compile);
         Ok(part)
     }
 

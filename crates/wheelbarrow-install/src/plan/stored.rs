@@ -48,6 +48,12 @@ impl<'a> Planner<'_, 'a> {
         let mut part = Part::new(wheel.to_string());
         part.linked = self.directories(&stored.wheel, &wheel.distribution);
         let mut rows = Vec::new();
+        let modules = part.linked.iter().filter(|directory| is_in_site_packages(directory));
+        let modules = modules.flat_map(LinkedDirectory::paths).map(|(path, file)| (path, file.size));
+        let modules = modules.filter(|(path, size)| self.compiles(path, *size)).collect();
+        let compiled = self.modules(&mut part, modules);
+        let compiled = compiled.iter().map(|path| self.relative_to_site_packages(path));
+        rows.extend(compiled.map(|path| RecordRow { path, hash: None, size: None }));
         self.outside_site_packages(store, &mut part, &mut rows)?;
         let mut recorded = stored.wheel.index.record();
         if let Some(bytecode) = &stored.bytecode {
@@ -141,7 +147,7 @@ impl<'a> Planner<'_, 'a> {
 }
 
 impl LinkedDirectory<'_> {
-    fn paths(&self) -> impl Iterator<Item = (String, &IndexFile)> {
+    pub(super) fn paths(&self) -> impl Iterator<Item = (String, &IndexFile)> {
         let index = &self.entry.index;
         self.files.iter().map(|file| ([&self.target, "/", index.name(file)].concat(), file))
     }

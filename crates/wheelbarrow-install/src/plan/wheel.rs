@@ -93,12 +93,18 @@ impl<'a> Planner<'_, 'a> {
         let pack = self.packs.of(&part.owner)?;
         let compiled = modules(&pack);
         let mut sources = HashMap::with_capacity(compiled.len());
+        let mut to_compile = Vec::new();
         let mut rows = Vec::with_capacity(wheel.files().len() + compiled.len() + 4);
         part.files.reserve(wheel.files().len() + 4);
         for file in wheel.files() {
             let path = self.path_of(&file.destination, wheel);
             let entry = wheel.entry(file);
-            let timed = compiled.contains(entry.name.as_str());
+            let is_module = matches!(file.destination, Destination::SitePackages(_));
+            let compiles = is_module && self.compiles(&path, entry.size);
+            if compiles {
+                to_compile.push((path.clone(), entry.size));
+            }
+            let timed = compiles || compiled.contains(entry.name.as_str());
             if timed {
                 sources.insert(entry.name.as_str(), (path.clone(), entry.size));
             }
@@ -106,7 +112,9 @@ impl<'a> Planner<'_, 'a> {
             rows.push(self.row(&planned.path, planned.sha256, planned.contents.size()));
             part.files.push(planned);
         }
-        for path in self.bytecode(&mut part, pack.as_ref(), sources) {
+        let mut bytecode = self.bytecode(&mut part, pack.as_ref(), sources);
+        bytecode.extend(self.modules(&mut part, to_compile));
+        for path in bytecode {
             rows.push(RecordRow { path: self.relative_to_site_packages(&path), hash: None, size: None });
         }
         let distribution = Distribution {

@@ -41,7 +41,7 @@ fn install_with_bootstrap(
     pip: Pip,
 ) -> (Vec<Option<Tree>>, String) {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wheelbarrow-artifact/python");
-    let options = json!({"destination": destination, "replace": false, "pip": pip == Pip::With, "quiet": true, "json": false});
+    let options = json!({"destination": destination, "replace": false, "pip": pip == Pip::With, "compile": "never", "quiet": true, "json": false});
     let facts = json!(site::interpreter(destination));
     let request = |artifact| json!({"artifact": artifact, "facts": facts, "options": options});
     let requests: Value = artifacts.iter().map(request).collect();

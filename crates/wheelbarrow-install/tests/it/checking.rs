@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::manifest::Needs;
 use wheelbarrow_artifact::progress::Silent;
-use wheelbarrow_install::{Checked, Existing, Options, Pip, check};
+use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check};
 
 use crate::site::{self, wheel_members};
 use crate::zips::{Member, zip};
@@ -22,8 +22,13 @@ fn artifact(directory: &Path, abi: &str) -> PathBuf {
 fn checked(artifact: &Path, destination: &Path, existing: Existing) -> Checked {
     let root = artifact.parent().unwrap();
     let before = site::tree(root);
-    let options =
-        Options { destination: destination.to_path_buf(), existing, pip: Pip::Without, store: None };
+    let options = Options {
+        destination: destination.to_path_buf(),
+        existing,
+        pip: Pip::Without,
+        store: None,
+        compile: Compile::Never,
+    };
     let checked = check(artifact, &site::interpreter(destination), &options, &Silent).unwrap();
     assert_eq!(site::tree(root), before);
     assert_eq!(checked.is_ok(), checked.exit_code() == 0);

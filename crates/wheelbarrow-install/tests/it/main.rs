@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 mod both_ways;
 mod checking;
+mod compiling;
 mod conformance;
 mod faults;
 mod hostile_artifacts;

@@ -14,7 +14,7 @@ use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
 use wheelbarrow_install::store::StoreOptions;
-use wheelbarrow_install::{Existing, InstallError, Options, Pip, install};
+use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install};
 use wheelbarrow_wheel::WheelFilename;
 
 use crate::zips::Member;
@@ -216,18 +216,21 @@ pub(crate) fn install_artifact(artifact: &Path, destination: &Path, pip: Pip) ->
     result
 }
 
-/// Installs an artifact out of a store; gives what was noted.
+/// Installs an artifact out of a store; gives what was noted, but for the bytecode that does not travel.
 pub(crate) fn install_stored(artifact: &Path, destination: &Path, store: &StoreOptions) -> Vec<String> {
     let options = Options {
         destination: destination.to_path_buf(),
         existing: Existing::Refuse,
         pip: Pip::Without,
         store: Some(store.clone()),
+        compile: Compile::Never,
     };
     let notes = Notes::default();
     let artifact = Artifact::open(artifact).unwrap();
     install(artifact, &interpreter(destination), &options, &notes).unwrap();
-    notes.0.into_inner().unwrap()
+    let mut notes = notes.0.into_inner().unwrap();
+    notes.retain(|note| !note.contains("no bytecode"));
+    notes
 }
 
 /// Keeps what it is told.
@@ -245,8 +248,13 @@ impl Progress for Notes {
 
 fn try_install(artifact: &Path, destination: &Path, pip: Pip) -> Result<(), InstallError> {
     let artifact = Artifact::open(artifact)?;
-    let options =
-        Options { destination: destination.to_path_buf(), existing: Existing::Refuse, pip, store: None };
+    let options = Options {
+        destination: destination.to_path_buf(),
+        existing: Existing::Refuse,
+        pip,
+        store: None,
+        compile: Compile::Never,
+    };
     install(artifact, &interpreter(destination), &options, &Silent)?;
     Ok(())
 }

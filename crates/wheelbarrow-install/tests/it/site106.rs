@@ -12,7 +12,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::wheel::OpenWheel;
-use wheelbarrow_install::{Existing, Options, Pip, install};
+use wheelbarrow_install::{Compile, Existing, Options, Pip, install};
 use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform, required_platform};
 
 use crate::site;
@@ -142,7 +142,8 @@ fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTree
         contents.iter().map(|(filename, bytes)| (filename.as_str(), bytes.as_slice())).collect();
     site::write_site(&artifact, ("3.11", &interpreter.abi), &[], &borrowed);
     let artifact = Artifact::open(&artifact).unwrap();
-    let options = Options { destination, existing: Existing::Refuse, pip: Pip::Without, store: None };
+    let (existing, pip, compile) = (Existing::Refuse, Pip::Without, Compile::Never);
+    let options = Options { destination, existing, pip, store: None, compile };
     let begun = std::time::Instant::now();
     install(artifact, &interpreter, &options, &Silent).unwrap();
     println!("installed in {:?}", begun.elapsed());

@@ -175,7 +175,7 @@ impl Runner {
             }
         }
         let options = json!({
-            "store": self.store, "destination": self.destination, "replace": self.replace, "pip": false, "quiet": true, "json": false,
+            "store": self.store, "destination": self.destination, "replace": self.replace, "pip": false, "compile": "never", "quiet": true, "json": false,
         });
         let facts = site::interpreter(&self.destination);
         let request = json!({"artifact": self.artifact, "interpreter": facts, "options": options});

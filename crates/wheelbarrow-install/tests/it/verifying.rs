@@ -9,7 +9,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::progress::Silent;
-use wheelbarrow_install::{Existing, InstallError, Options, Pip, install, verify, virtualenv};
+use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install, verify, virtualenv};
 
 use crate::site::{self, SITE_PACKAGES, told, wheel_members};
 use crate::zips::{Member, zip};
@@ -317,6 +317,7 @@ fn what_python_writes_when_it_runs_is_no_difference() {
         existing: Existing::Refuse,
         pip: Pip::Without,
         store: None,
+        compile: Compile::Never,
     };
     install(artifact, &interpreter, &options, &Silent).unwrap();
     assert_eq!(differences(&destination), "");

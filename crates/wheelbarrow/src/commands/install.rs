@@ -3,11 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
-use wheelbarrow_install::{Checked, Existing, Options, Pip, check, install, virtualenv};
+use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check, install, virtualenv};
 
 use crate::failure::Told;
 use crate::printer::Printer;
@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// Leave pip out of the virtualenv
     #[arg(long)]
     without_pip: bool,
+    /// Whether modules are compiled where the artifact carries no bytecode for the Python
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
+    compile: When,
     /// Say everything that would refuse the install, and write nothing
     #[arg(long)]
     check: bool,
@@ -52,6 +55,13 @@ enum Link {
     Copy,
 }
 
+/// When to compile.
+#[derive(Clone, Copy, ValueEnum)]
+enum When {
+    Auto,
+    Never,
+}
+
 pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::new(printer);
     let options = Options {
@@ -59,6 +69,10 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         existing: if arguments.replace { Existing::Replace } else { Existing::Refuse },
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
         store: store_options(arguments)?,
+        compile: match arguments.compile {
+            When::Auto => Compile::Auto,
+            When::Never => Compile::Never,
+        },
     };
     let interpreter = Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?;
     if arguments.check {

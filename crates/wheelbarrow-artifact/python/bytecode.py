@@ -1,0 +1,197 @@
+"""Compiling modules where they are installed: starts processes with compile.py and talks to them.
+
+As many run as there are cores. A fresh one compiles each batch, in the order of the paths: so the bytes are the same
+whatever the number of cores. Files are read and written here, so that what fails is told as for every other file.
+"""
+
+import collections
+import importlib.util
+import os
+import struct
+import subprocess
+import threading
+import time
+
+from staging import FAILED, Failure, shown
+
+# Larger sources are nobody's modules; the builder leaves them out too.
+LARGEST_MODULE = 64 << 20
+# Bytes of source. Large enough that starting a process costs little, small enough to share them between cores.
+BATCH = 1 << 20
+# The owner of the bytecode that is made here.
+OURS = "its bytecode"
+
+
+class Modules:
+    """The modules of an install that need bytecode."""
+
+    def __init__(self, facts):
+        self.facts = facts
+        self.batches = []  # of paths, with the size of them all
+        self.count = 0
+
+    def add(self, tree, sources, owner):
+        """`sources` is of one owner, all of whose files are there: paths and sizes.
+
+        Gives the bytecode of them that another wheel, which has the same source, has brought."""
+        batch, total, brought = [], 0, []
+        for path, size in sorted(sources, key=lambda source: source[0].encode("utf-8")):
+            bytecode = self.path(path)
+            # A wheel may bring a __pycache__ of its own.
+            if size > LARGEST_MODULE or bytecode in tree.owners:
+                if tree.owners.get(bytecode) not in (None, OURS, owner):
+                    brought.append(bytecode)
+                continue
+            tree.owners[bytecode] = OURS
+            if batch and total + size > BATCH:
+                self.batches.append((total, batch))
+                batch, total = [], 0
+            batch.append(path)
+            total += size
+            self.count += 1
+        if batch:
+            self.batches.append((total, batch))
+        return brought
+
+    def path(self, source):
+        """Where the bytecode of a module goes (PEP 3147)."""
+        directory, slash, name = source.rpartition("/")
+        return "%s%s__pycache__/%s.%s.pyc" % (directory, slash, name[: -len(".py")], self.facts["cache_tag"])
+
+    def compile(self, root, destination):
+        """Compiles all of them below `root`, which will be `destination`; gives the paths of those that compile."""
+        job = _Job(self, root, destination)
+        try:
+            job.run()
+        finally:
+            job.end()
+        return job.compiled
+
+
+class _Job:
+    def __init__(self, modules, root, destination):
+        self.modules, self.root, self.destination = modules, root, destination
+        self.time = int(time.time())
+        self.magic = bytes.fromhex(modules.facts["magic"])
+        self.work = collections.deque(batch for _, batch in sorted(modules.batches, key=lambda batch: -batch[0]))
+        self.source = importlib.util.find_spec("compile").loader.get_source("compile")
+        self.compiled, self.failures, self.processes, self.threads = set(), [], set(), []
+        self.lock, self.ended = threading.Lock(), False
+
+    def run(self):
+        for _ in range(min(len(os.sched_getaffinity(0)), len(self.work))):
+            thread = threading.Thread(target=self.serve)
+            self.threads.append(thread)
+            thread.start()
+        for thread in self.threads:
+            thread.join()
+        if self.failures:
+            raise self.failures[0]
+
+    def end(self):
+        """Of the processes, which have nothing to lose, whatever has happened."""
+        with self.lock:
+            self.ended = True
+            for process in self.processes:
+                process.kill()
+        for thread in self.threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def serve(self):
+        try:
+            while not self.failures:
+                try:
+                    batch = self.work.popleft()
+                except IndexError:
+                    return
+                self.compile_batch(batch)
+        except BaseException as error:
+            self.failures.append(error)
+
+    def compile_batch(self, batch):
+        process = self.start(batch[0])
+        try:
+            for module in batch:
+                self.compile(process, module)
+        finally:
+            with self.lock:
+                self.processes.discard(process)
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                try:
+                    pipe.close()
+                except OSError:
+                    pass  # a question that nobody will read
+
+    def start(self, module):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1")
+        command = [os.fsencode(self.modules.facts["executable"]), "-s", "-S", "-B", "-c", self.source]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.lock:
+            if self.ended:
+                raise self.failure(module, "it was stopped")
+            try:
+                process = subprocess.Popen(command, env=environment, **pipes)
+            except OSError as error:
+                raise self.failure(module, error.strerror or error)
+            self.processes.add(process)
+            return process
+
+    def failure(self, module, cause):
+        what = "%s cannot compile %s" % (self.modules.facts["executable"], shown(self.destination + b"/" + module.encode("utf-8")))
+        return Failure(FAILED, what, cause, "--compile never installs without bytecode")
+
+    def compile(self, process, module):
+        path = self.root + b"/" + module.encode("utf-8")
+        with open(path, "rb") as file:
+            source = file.read()
+        os.utime(path, (self.time, self.time))
+        name = self.destination + b"/" + module.encode("utf-8")
+        code = self.ask(process, module, b"".join(struct.pack("<I", len(part)) + part for part in (name, source)))
+        if code:
+            # Before PEP 552, which came with this magic number of Python 3.7, there were no flags.
+            flags = b"" if int.from_bytes(self.magic[:2], "little") < 3392 else bytes(4)
+            header = self.magic + flags + struct.pack("<II", self.time & 0xFFFFFFFF, len(source) & 0xFFFFFFFF)
+            self.write(self.root + b"/" + self.modules.path(module).encode("utf-8"), header + code)
+            self.compiled.add(module)
+
+    def ask(self, process, module, question):
+        try:
+            process.stdin.write(question)
+            process.stdin.flush()
+            length = process.stdout.read(4)
+            if len(length) == 4:
+                length = struct.unpack("<I", length)[0]
+                code = process.stdout.read(length)
+                if len(code) == length:
+                    return code
+        except OSError:
+            pass  # what the process says of its end tells more than a broken pipe
+        process.kill()
+        status = process.wait()
+        said = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        ended = "signal: %d" % -status if status < 0 else "exit status: %d" % status
+        raise self.failure(module, ": ".join(["it ended (%s)" % ended] + said[-1:]))
+
+    def write(self, path, data):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            try:
+                descriptor = os.open(path, flags, 0o666)
+            except FileNotFoundError:
+                try:
+                    os.mkdir(os.path.dirname(path))
+                except FileExistsError:
+                    pass  # by another thread
+                descriptor = os.open(path, flags, 0o666)
+            with open(descriptor, "wb", buffering=0) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+        except OSError as error:
+            # Those of writing and closing do not say in which file.
+            error.filename = error.filename or path
+            raise
