@@ -198,7 +198,7 @@ fn import(destination: &Path, code: &str) -> (String, Vec<String>) {
     command.args(["-v", "-c", code]).current_dir("/").env_clear();
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let last = said.lines().filter(|line| !line.starts_with('#') && !line.starts_with("import ")).last();
+    let last = said.lines().rfind(|line| !line.starts_with('#') && !line.starts_with("import "));
     assert!(output.status.success(), "{last:?}");
     let lines = said.lines().filter(|line| line.contains(destination.to_str().unwrap())).map(str::to_owned);
     (String::from_utf8(output.stdout).unwrap(), lines.collect())
