@@ -48,10 +48,9 @@ def main():
 
     try:
         destination = os.path.abspath(options.destination)
-        facts = interpreter.facts(os.path.join(destination, "venv"))
+        facts = Later(lambda: interpreter.facts(os.path.join(destination, "venv")))
         request = {
             "artifact": interpreter.text(artifact),
-            "interpreter": facts,
             "options": {
                 "destination": interpreter.text(destination),
                 "replace": options.replace,
@@ -64,6 +63,11 @@ def main():
                 "json": options.json,
             },
         }
+        if not options.bootstrap:
+            code = install_natively(artifact, interpreter.machine(), request, facts)
+            if code is not None:
+                return code
+        facts = facts()
     except interpreter.Unusable as error:
         if options.check:
             import preflight
@@ -72,10 +76,6 @@ def main():
             return preflight.tell([finding], {"json": options.json, "quiet": options.quiet})
         say("error: %s" % error)
         return 5
-    if not options.bootstrap:
-        code = install_natively(artifact, request)
-        if code is not None:
-            return code
     if options.check:
         import preflight
 
@@ -85,6 +85,18 @@ def main():
     import bootstrap
 
     return bootstrap.install(request["artifact"], facts, request["options"])
+
+
+class Later:
+    """A function's result, asked for when it is needed and not twice."""
+
+    def __init__(self, function):
+        self.function, self.result = function, None
+
+    def __call__(self):
+        if self.result is None:
+            self.result = self.function()
+        return self.result
 
 
 def open_standard_streams():
@@ -187,16 +199,13 @@ class Unable(Exception):
     """The native installer cannot run here."""
 
 
-def install_natively(artifact, request):
+def install_natively(artifact, machine, request, facts):
     """Its exit code, or None where it cannot run; the reason is then on stderr."""
-    import json
-
-    machine = request["interpreter"]["machine"]
     try:
         check = request["options"]["check"]
         program = native_program(artifact, "linux-" + machine, check)
         destination = None if check else request["options"]["destination"]
-        return run(program, destination, json.dumps(request).encode("ascii"))
+        return run(program, destination, (request, facts))
     except Unable as reason:
         say("note: working with Python alone, the native installer does not run here: %s" % reason)
         return None
@@ -293,12 +302,7 @@ def execute(path, request, descriptors=()):
         process = subprocess.Popen([path], stdin=subprocess.PIPE, pass_fds=descriptors)
         if received:
             process.send_signal(received[-1])
-        try:
-            process.stdin.write(request)
-            process.stdin.close()
-        except OSError:
-            pass  # it ended without reading; its exit code says more
-        code = process.wait()
+        code = converse(process, *request)
     finally:
         for number, handler in before:
             signal.signal(number, handler)
@@ -309,6 +313,22 @@ def execute(path, request, descriptors=()):
         if -code in names:
             raise Unable("it was ended by %s" % names[-code])
         return 128 - code
+    return code
+
+
+def converse(process, request, facts):
+    """Its exit code. It reads the artifact while this finds out what the interpreter is."""
+    import json
+
+    try:
+        with process.stdin as stream:
+            for part in (lambda: request, facts):
+                stream.write(json.dumps(part()).encode("ascii") + b"\n")
+                stream.flush()
+    except OSError:
+        pass  # it ended without reading; its exit code says more
+    finally:
+        code = process.wait()
     return code
 
 

@@ -37,6 +37,11 @@ def facts(virtualenv=None):
     return result
 
 
+def machine():
+    """`machine` of the facts, alone."""
+    return _program_header()[0] or os.uname().machine
+
+
 def text(path):
     """The path as UTF-8 says it: the file system encoding may be ASCII."""
     try:

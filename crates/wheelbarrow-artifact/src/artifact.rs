@@ -326,6 +326,13 @@ impl VerifiedArtifact {
     }
 }
 
+/// Forgets that it was verified.
+impl From<VerifiedArtifact> for Artifact {
+    fn from(artifact: VerifiedArtifact) -> Self {
+        artifact.artifact
+    }
+}
+
 impl Deref for VerifiedArtifact {
     type Target = Artifact;
 

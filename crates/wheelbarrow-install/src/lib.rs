@@ -95,15 +95,39 @@ pub struct Installed {
     pub method: &'static str,
 }
 
-/// Verifies `artifact` and installs it for `interpreter`, whose facts must be those for `DEST/venv`. Nothing is written
+/// What to install.
+pub enum Source {
+    /// It is verified before anything is written; with a store, as far as the store does not have it.
+    Opened(Artifact),
+    Verified(VerifiedArtifact),
+}
+
+impl From<Artifact> for Source {
+    fn from(artifact: Artifact) -> Self {
+        Self::Opened(artifact)
+    }
+}
+
+impl Source {
+    fn artifact(&self) -> &Artifact {
+        match self {
+            Self::Opened(artifact) => artifact,
+            Self::Verified(artifact) => artifact,
+        }
+    }
+}
+
+/// Verifies the artifact and installs it for `interpreter`, whose facts must be those for `DEST/venv`. Nothing is written
 /// before all that can be known beforehand was checked, but for what a store takes; whatever fails later, the
 /// destination stays as it was.
 pub fn install(
-    artifact: Artifact,
+    source: impl Into<Source>,
     interpreter: &Interpreter,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Installed, InstallError> {
+    let source = source.into();
+    let artifact = source.artifact();
     let target = choose_target(artifact.manifest(), interpreter)
         .map_err(|source| InstallError::Target { path: artifact.path().to_path_buf(), source })?
         .clone();
@@ -112,15 +136,11 @@ pub fn install(
     }
     preflight::look_at(&options.destination, options.existing)?;
     let job = Job { target: &target, interpreter, options, progress };
-    let (artifact, bytecode) = match &options.store {
-        None => {
-            let artifact = artifact.verify(progress)?;
-            let wheels = plan::open_wheels(&artifact, &target, options.pip)?;
-            let bytecode = job.write(&artifact, &Wheels::Artifact(&wheels))?;
-            drop(wheels);
-            (artifact, bytecode)
-        }
-        Some(asked) => job.write_from_store(artifact, asked)?,
+    let (artifact, bytecode) = match (source, &options.store) {
+        (Source::Opened(artifact), Some(asked)) => job.write_from_store(artifact, asked)?,
+        (Source::Verified(artifact), Some(asked)) => job.write_from_store(artifact.into(), asked)?,
+        (Source::Opened(artifact), None) => job.write_from_artifact(artifact.verify(progress)?)?,
+        (Source::Verified(artifact), None) => job.write_from_artifact(artifact)?,
     };
     let manifest = artifact.manifest();
     Ok(Installed {
@@ -141,6 +161,16 @@ struct Job<'j> {
 }
 
 impl Job<'_> {
+    fn write_from_artifact(
+        &self,
+        artifact: VerifiedArtifact,
+    ) -> Result<(VerifiedArtifact, Bytecode), InstallError> {
+        let wheels = plan::open_wheels(&artifact, self.target, self.options.pip)?;
+        let bytecode = self.write(&artifact, &Wheels::Artifact(&wheels))?;
+        drop(wheels);
+        Ok((artifact, bytecode))
+    }
+
     /// Has the store unpack what it lacks, and links. What is found altered on the way is unpacked anew.
     fn write_from_store(
         &self,

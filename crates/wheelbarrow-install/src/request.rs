@@ -1,5 +1,8 @@
-//! What `__main__.py` asks of the native installer, as JSON on its standard input.
+//! What `__main__.py` asks of the native installer, as JSON on its standard input: a request, and, where it says nothing
+//! of the interpreter, the facts of that as a second value. What they are takes Python a while; meanwhile the artifact
+//! is read.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -12,8 +15,36 @@ use crate::{Compile, Existing, Options, Pip};
 pub struct Request {
     /// Absolute path of the artifact.
     pub artifact: PathBuf,
-    pub interpreter: Interpreter,
+    #[serde(default)]
+    interpreter: Option<Interpreter>,
     pub options: RequestOptions,
+}
+
+/// The values on a stream.
+pub struct Requests<R: Read> {
+    values: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<R>, serde_json::Value>,
+}
+
+impl<R: Read> Requests<R> {
+    pub fn new(stream: R) -> Self {
+        Self { values: serde_json::Deserializer::from_reader(stream).into_iter() }
+    }
+
+    /// The first value.
+    pub fn request(&mut self) -> serde_json::Result<Request> {
+        match self.values.next() {
+            Some(value) => serde_json::from_value(value?),
+            None => Err(serde::de::Error::custom("it is empty")),
+        }
+    }
+
+    /// The facts; none where whoever asked has thought better of it.
+    pub fn interpreter(&mut self, request: &mut Request) -> serde_json::Result<Option<Interpreter>> {
+        if let Some(interpreter) = request.interpreter.take() {
+            return Ok(Some(interpreter));
+        }
+        self.values.next().map(|value| serde_json::from_value(value?)).transpose()
+    }
 }
 
 #[derive(Debug, Deserialize)]

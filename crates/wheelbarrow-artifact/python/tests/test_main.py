@@ -29,7 +29,8 @@ class Door(Case):
 
     def request(self):
         with open(os.path.join(self.root, "request"), "rb") as file:
-            return json.loads(file.read().decode("ascii"))
+            request, facts = (json.loads(line) for line in file.read().decode("ascii").splitlines())
+        return dict(request, interpreter=facts)
 
     def test_the_request(self):
         self.make(native=NATIVE)

@@ -1,10 +1,11 @@
 //! The native installer: the small static program that travels in every artifact.
 //!
-//! `__main__.py` starts it and writes one JSON document ([`wheelbarrow_install::request`]) to its standard input. It has
+//! `__main__.py` starts it and writes JSON ([`wheelbarrow_install::request`]) to its standard input. It has
 //! no other interface: people use `./site.zip` or `wheelbarrow install`.
 
 use std::error::Error;
-use std::io::{IsTerminal, Write};
+use std::io::{BufReader, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,22 +13,40 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_install::request::Request;
-use wheelbarrow_install::{Checked, InstallError, Installed, check, install};
+use wheelbarrow_install::request::{Request, Requests};
+use wheelbarrow_install::{Checked, InstallError, Installed, Source, check, install};
 
 fn main() -> ExitCode {
-    let request: Request = match serde_json::from_reader(std::io::stdin().lock()) {
+    let mut requests = Requests::new(BufReader::new(std::io::stdin()));
+    let mut request = match requests.request() {
         Ok(request) => request,
-        Err(error) => {
-            tell(&format!(
-                "error: the native installer got a request that it cannot read\n  Caused by: {error}\n\
-                 hint: it is started by the artifact: ./site.zip -d DEST\n"
-            ));
-            return ExitCode::from(2);
-        }
+        Err(error) => return misunderstand(&error),
     };
-    match run(&request) {
+    let line = Line {
+        quiet: request.options.quiet,
+        visible: !request.options.quiet && std::io::stderr().is_terminal(),
+        cancelled: cancelled_by_signals(),
+        ..Line::default()
+    };
+    let ahead = Ahead::of(&request);
+    let outcome = std::thread::scope(|scope| {
+        let source = scope.spawn(|| ahead.read(&line));
+        let interpreter = match requests.interpreter(&mut request) {
+            Ok(Some(interpreter)) => interpreter,
+            // Nothing was written yet, and whoever asked has said why.
+            Ok(None) => std::process::exit(2),
+            Err(error) => return Err(misunderstand(&error)),
+        };
+        let source = source.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(run(&request, &interpreter, source, &line))
+    });
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(code) => return code,
+    };
+    match outcome {
         Ok(Outcome::Installed(installed)) => {
             report(&request, &installed);
             ExitCode::SUCCESS
@@ -48,19 +67,60 @@ enum Outcome {
     Checked(Checked),
 }
 
-fn run(request: &Request) -> Result<Outcome, InstallError> {
-    let line = Line {
-        quiet: request.options.quiet,
-        visible: !request.options.quiet && std::io::stderr().is_terminal(),
-        cancelled: cancelled_by_signals(),
-        ..Line::default()
-    };
-    let options = request.options.to_options();
-    if request.options.check {
-        return check(&request.artifact, &request.interpreter, &options, &line).map(Outcome::Checked);
+/// What can be done before the interpreter is known.
+struct Ahead {
+    artifact: PathBuf,
+    what: Reading,
+}
+
+enum Reading {
+    /// A check tells of everything that is wrong, and so begins itself.
+    Nothing,
+    /// A store may have most of it.
+    Directory,
+    All,
+}
+
+impl Ahead {
+    fn of(request: &Request) -> Self {
+        let what = match &request.options {
+            options if options.check => Reading::Nothing,
+            options if options.store.is_some() => Reading::Directory,
+            _ => Reading::All,
+        };
+        Self { artifact: request.artifact.clone(), what }
     }
-    let artifact = Artifact::open(&request.artifact)?;
-    install(artifact, &request.interpreter, &options, &line).map(Outcome::Installed)
+
+    fn read(&self, line: &Line) -> Option<Result<Source, InstallError>> {
+        let open = || Artifact::open(&self.artifact);
+        let source = match self.what {
+            Reading::Nothing => return None,
+            Reading::Directory => open().map(Source::Opened),
+            Reading::All => open().and_then(|artifact| artifact.verify(line)).map(Source::Verified),
+        };
+        Some(source.map_err(InstallError::from))
+    }
+}
+
+fn run(
+    request: &Request,
+    interpreter: &Interpreter,
+    source: Option<Result<Source, InstallError>>,
+    line: &Line,
+) -> Result<Outcome, InstallError> {
+    let options = request.options.to_options();
+    match source {
+        None => check(&request.artifact, interpreter, &options, line).map(Outcome::Checked),
+        Some(source) => install(source?, interpreter, &options, line).map(Outcome::Installed),
+    }
+}
+
+fn misunderstand(error: &serde_json::Error) -> ExitCode {
+    tell(&format!(
+        "error: the native installer got a request that it cannot read\n  Caused by: {error}\n\
+         hint: it is started by the artifact: ./site.zip -d DEST\n"
+    ));
+    ExitCode::from(2)
 }
 
 /// Set when somebody asks the program to end, so that it can clean up first.
