@@ -4,9 +4,9 @@
 //! JSON; it is passed over, and the next entry starts a new line. The order of the lines is the only order there is:
 //! times are for people.
 
+use std::fmt;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -35,15 +35,42 @@ pub enum Event {
         live: Option<ReleaseId>,
     },
     /// A phase ended well.
-    Phase { phase: Phase, milliseconds: u64 },
+    Phase {
+        phase: Phase,
+        milliseconds: u64,
+    },
     /// `current` leads to the release now.
-    Switched { id: ReleaseId, from: Option<ReleaseId> },
+    Switched {
+        id: ReleaseId,
+        from: Option<ReleaseId>,
+    },
     /// The operation ended well: the release is live and proved.
-    Done { milliseconds: u64 },
+    Done {
+        milliseconds: u64,
+    },
     /// The operation ended here, and left things as `outcome` says.
-    Failed { phase: Phase, error: String, outcome: Outcome, milliseconds: u64 },
+    Failed {
+        phase: Phase,
+        error: String,
+        outcome: Outcome,
+        milliseconds: u64,
+    },
+    /// The commands that prepare the release are about to change the database by these migrations, as `app.name`.
+    Migrating {
+        migrations: Vec<String>,
+        /// Those of them that Django cannot take back.
+        irreversible: Vec<String>,
+    },
     /// A release is about to be removed.
-    Removed { id: ReleaseId },
+    Removed {
+        id: ReleaseId,
+    },
+    Pinned {
+        id: ReleaseId,
+    },
+    Unpinned {
+        id: ReleaseId,
+    },
     /// Of a version of Wheelbarrow that knows more.
     #[serde(other)]
     Other,
@@ -72,6 +99,34 @@ pub enum Phase {
     Switch,
     Reload,
     Probe,
+    Commit,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Deploy => "deploy",
+            Self::Activate => "activate",
+            Self::Rollback => "rollback",
+            Self::Environment => "environment",
+        })
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Preflight => "preflight",
+            Self::Stage => "stage",
+            Self::Configure => "configure",
+            Self::Check => "check",
+            Self::Prepare => "prepare",
+            Self::Switch => "switch",
+            Self::Reload => "reload",
+            Self::Probe => "probe",
+            Self::Commit => "commit",
+        })
+    }
 }
 
 /// What a failed operation left.
@@ -109,10 +164,8 @@ impl Journal {
     }
 
     /// Appends an entry, and returns when it is on disk.
-    pub(crate) fn append(&self, by: &str, event: Event) -> Result<(), ReleaseError> {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let entry = Entry { at, by: by.to_owned(), event };
-        append(&self.path, &entry).map_err(ReleaseError::io("write", &self.path))
+    pub(crate) fn append(&self, entry: &Entry) -> Result<(), ReleaseError> {
+        append(&self.path, entry).map_err(ReleaseError::io("write", &self.path))
     }
 }
 
@@ -155,6 +208,10 @@ mod tests {
         ]
     }
 
+    fn append_event(journal: &Journal, event: Event) {
+        journal.append(&Entry { at: 1_700_000_000, by: "deployer".to_owned(), event }).unwrap();
+    }
+
     fn events(journal: &Journal) -> Vec<Event> {
         journal.read().unwrap().into_iter().map(|entry| entry.event).collect()
     }
@@ -164,7 +221,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let journal = Journal::at(place.path().join("journal.jsonl"));
         assert_eq!(journal.read().unwrap(), []);
-        story().into_iter().for_each(|event| journal.append("deployer", event).unwrap());
+        story().into_iter().for_each(|event| append_event(&journal, event));
         let text = fs::read_to_string(&journal.path).unwrap();
         let lines: Vec<&str> =
             text.lines().map(|line| line.split_once(',').map_or(line, |(_, rest)| rest)).collect();
@@ -176,7 +233,7 @@ mod tests {
     fn a_tail_cut_off_at_any_byte_costs_the_last_entry_at_most() {
         let place = tempfile::tempdir().unwrap();
         let whole = Journal::at(place.path().join("whole.jsonl"));
-        story().into_iter().for_each(|event| whole.append("deployer", event).unwrap());
+        story().into_iter().for_each(|event| append_event(&whole, event));
         let bytes = fs::read(&whole.path).unwrap();
         let cut = Journal::at(place.path().join("cut.jsonl"));
         let ends: Vec<usize> =
@@ -187,7 +244,7 @@ mod tests {
             // An entry is whole with its last brace, even without the line end.
             let whole = ends.iter().filter(|&&end| end <= length).count();
             assert_eq!(before, story()[..whole], "{length}");
-            cut.append("deployer", Event::Done { milliseconds: 5 }).unwrap();
+            append_event(&cut, Event::Done { milliseconds: 5 });
             let mut after = before;
             after.push(Event::Done { milliseconds: 5 });
             assert_eq!(events(&cut), after, "{length}");

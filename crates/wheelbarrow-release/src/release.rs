@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::manifest::{EnvironmentRules, MANIFEST_PATH, Project, Sha256};
+use wheelbarrow_artifact::release::ReleaseSettings;
 
-use crate::ReleaseId;
+use crate::{ReleaseError, ReleaseId};
 
 pub(crate) const RELEASE_PATH: &str = ".wheelbarrow/release.json";
+pub(crate) const LOGS: &str = ".wheelbarrow/logs";
+/// The format of the record that this code writes, and the only one that it reads.
+pub(crate) const FORMAT: u32 = 1;
 
 /// The record, format 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +30,9 @@ pub struct ReleaseRecord {
     pub environment_sha256: Option<Sha256>,
     /// Seconds since 1970, for people.
     pub made_at: u64,
+    /// What flags said when it was made: a rollback to it, and a recovery, do it the same way.
+    #[serde(default)]
+    pub settings: ReleaseSettings,
 }
 
 /// A release of which the record was read: everything it needs is in place.
@@ -32,6 +40,14 @@ pub struct ReleaseRecord {
 pub struct CompleteRelease {
     pub(crate) path: PathBuf,
     pub(crate) record: ReleaseRecord,
+}
+
+/// What a release must know of its manifest.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Site {
+    pub project: Project,
+    pub environment: EnvironmentRules,
+    pub release: Option<ReleaseSettings>,
 }
 
 impl CompleteRelease {
@@ -46,5 +62,23 @@ impl CompleteRelease {
 
     pub fn record(&self) -> &ReleaseRecord {
         &self.record
+    }
+
+    /// What commands leave that run in it or for it.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join(LOGS)
+    }
+
+    /// The virtualenv.
+    pub fn virtualenv(&self) -> PathBuf {
+        wheelbarrow_install::virtualenv(&self.path)
+    }
+
+    /// What its manifest says of the site.
+    pub fn site(&self) -> Result<Site, ReleaseError> {
+        let path = self.path.join(MANIFEST_PATH);
+        let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))
     }
 }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::journal::Journal;
-use crate::release::{CompleteRelease, RELEASE_PATH, ReleaseRecord};
+use crate::journal::{Event, Journal};
+use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
 use crate::{ReleaseError, ReleaseId};
 
 const STATE: &str = ".wheelbarrow";
@@ -38,9 +38,14 @@ pub struct Found {
 }
 
 impl Root {
+    /// Wherever `path`, absolute, leads, if anywhere.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_path_buf() }
+    }
+
     /// Makes `path`, absolute, a site root, with everything in it that is not there yet.
     pub fn create(path: &Path) -> Result<Self, ReleaseError> {
-        let root = Self { path: path.to_path_buf() };
+        let root = Self::at(path);
         for directory in [
             root.releases(),
             root.shared(),
@@ -56,7 +61,7 @@ impl Root {
 
     /// The root at `path`, absolute, which [`Root::create`] has made.
     pub fn open(path: &Path) -> Result<Self, ReleaseError> {
-        let root = Self { path: path.to_path_buf() };
+        let root = Self::at(path);
         if root.releases().is_dir() && root.state().is_dir() {
             return Ok(root);
         }
@@ -152,10 +157,34 @@ impl Root {
         }
         let record = fs::read(path.join(RELEASE_PATH)).ok();
         let record = record.and_then(|text| serde_json::from_slice::<ReleaseRecord>(&text).ok());
-        match record.filter(|record| record.id == *id) {
+        match record.filter(|record| record.id == *id && record.format == FORMAT) {
             Some(record) => Ok(CompleteRelease { path, record }),
             None => Err(ReleaseError::Incomplete { id: id.clone() }),
         }
+    }
+
+    /// One more than any number that was ever given away here: by the journal, in `releases/` and in the trash.
+    pub(crate) fn next_number(&self) -> Result<u64, ReleaseError> {
+        let mut last = 0;
+        for entry in self.journal().read()? {
+            if let Event::Begun { id, .. } | Event::Removed { id } = entry.event {
+                last = last.max(id.number());
+            }
+        }
+        for directory in [self.releases(), self.trash()] {
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(ReleaseError::io("list", &directory)(error)),
+            };
+            for entry in entries {
+                let name = entry.map_err(ReleaseError::io("list", &directory))?.file_name();
+                let name = name.to_str().unwrap_or_default().trim_start_matches('.');
+                let id = name.split('.').next().and_then(|name| name.parse::<ReleaseId>().ok());
+                last = last.max(id.map_or(0, |id| id.number()));
+            }
+        }
+        Ok(last + 1)
     }
 
     pub(crate) fn is_marked(&self, id: &ReleaseId, mark: Mark) -> bool {

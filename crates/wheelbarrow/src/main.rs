@@ -1,18 +1,15 @@
 //! `wheelbarrow`: parse, settings, printing, progress. The work is done by the crates below.
 
 mod commands;
-mod environment;
 mod failure;
-mod printer;
-mod progress;
 mod settings;
-mod text;
 
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, Parser};
 
-use crate::printer::Printer;
+use wheelbarrow_commands::failure::Told;
+use wheelbarrow_commands::printer::Printer;
 
 /// Native installers by machine, as the build script made them.
 pub(crate) const INSTALLERS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/installers.rs"));
@@ -47,8 +44,8 @@ fn main() -> ExitCode {
     match commands::run(cli.command, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !error.is::<failure::Told>() {
-                printer.failure(&error);
+            if !error.is::<Told>() {
+                printer.failure(&error, failure::hint(&error).as_deref());
             }
             ExitCode::from(failure::exit_code(&error))
         }

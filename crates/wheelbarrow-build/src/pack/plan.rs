@@ -208,6 +208,7 @@ fn manifest(
         },
         targets: Vec::new(),
         environment: contents.environment.clone(),
+        release: contents.release.clone(),
         wheels: pips.chain(wheels).collect(),
         members: Vec::new(),
     }

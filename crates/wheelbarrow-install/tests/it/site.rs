@@ -107,6 +107,7 @@ pub(crate) fn write_site_with_bytecode(
         },
         targets: vec![target],
         environment: manifest::EnvironmentRules::default(),
+        release: None,
         wheels: listed,
         members: writer.members().to_vec(),
     };

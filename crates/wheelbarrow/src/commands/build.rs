@@ -12,11 +12,11 @@ use wheelbarrow_build::uv::IndexOptions;
 use wheelbarrow_build::{BuildOptions, Prepared};
 use wheelbarrow_wheel::name;
 
-use crate::failure::Refusal;
-use crate::printer::Printer;
-use crate::progress::Bar;
 use crate::settings::Settings;
-use crate::text;
+use wheelbarrow_commands::failure::Refusal;
+use wheelbarrow_commands::printer::Printer;
+use wheelbarrow_commands::progress::Bar;
+use wheelbarrow_commands::text;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -156,6 +156,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         exclude: settings.exclude.into_iter().chain(arguments.exclude).collect(),
         import_path: arguments.import_path.or(settings.import_path),
         environment: settings.environment,
+        release: settings.release,
         shebang: arguments.shebang.or(settings.shebang).unwrap_or_else(|| SHEBANG.to_owned()),
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
         installers: crate::INSTALLERS

@@ -1,17 +1,17 @@
 //! `wheelbarrow install ARTIFACT -d DEST --python PATH`
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_install::{Checked, Existing, Options, Pip, check, install, virtualenv};
 
-use crate::failure::Told;
-use crate::printer::Printer;
-use crate::progress::Bar;
-use crate::text;
+use wheelbarrow_commands::absolute;
+use wheelbarrow_commands::failure::Told;
+use wheelbarrow_commands::printer::Printer;
+use wheelbarrow_commands::progress::Bar;
+use wheelbarrow_commands::text;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -80,18 +80,4 @@ fn report_check(
         printer.done(&format!("ok: {} can be installed in {destination} ({wheels})", checked.site));
     }
     Ok(())
-}
-
-/// Absolute and without `..`, going by the text alone, as `os.path.abspath` in `__main__.py` does it: a link in the path
-/// stays, so that the scripts of the virtualenv name what was asked for.
-pub(super) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    let absolute = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
-    let mut normal = PathBuf::new();
-    for part in absolute.components() {
-        match part {
-            Component::ParentDir => drop(normal.pop()),
-            part => normal.push(part),
-        }
-    }
-    Ok(normal)
 }

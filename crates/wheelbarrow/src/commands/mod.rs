@@ -5,11 +5,11 @@ mod env;
 mod init;
 mod inspect;
 mod install;
-mod verify;
 
 use clap::Subcommand;
+use wheelbarrow_commands::commands::Context;
 
-use crate::printer::Printer;
+use wheelbarrow_commands::printer::Printer;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -17,23 +17,25 @@ pub(crate) enum Command {
     Build(Box<build::Arguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
     Install(install::Arguments),
-    /// Compare an install with what was installed
-    Verify(verify::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
     /// Write settings by looking at a project
     Init(init::Arguments),
     /// Judge an environment.json beforehand
     Env(env::Arguments),
+    #[command(flatten)]
+    Release(wheelbarrow_commands::commands::Command),
 }
 
 pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Build(arguments) => build::run(*arguments, printer),
         Command::Install(arguments) => install::run(&arguments, printer),
-        Command::Verify(arguments) => verify::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),
+        Command::Release(command) => {
+            wheelbarrow_commands::commands::run(command, &Context::default(), printer)
+        }
     }
 }

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, syntax};
 
-pub(super) const TOP: [&str; 15] = [
+pub(super) const TOP: [&str; 16] = [
     "bytecode",
     "environment",
     "exclude",
@@ -18,6 +18,7 @@ pub(super) const TOP: [&str; 15] = [
     "name",
     "output",
     "python",
+    "release",
     "requirements",
     "shebang",
     "static",

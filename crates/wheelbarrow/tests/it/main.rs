@@ -5,5 +5,6 @@ mod env;
 mod errors;
 mod help;
 mod init;
+mod releases;
 mod site;
 mod support;
