@@ -7,6 +7,7 @@ use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_fs::FsError;
 use wheelbarrow_install::InstallError;
 
+use crate::check::CheckError;
 use crate::lock::Holder;
 use crate::{NotAnId, ReleaseId};
 
@@ -32,6 +33,8 @@ pub enum ReleaseError {
     Unknown { root: PathBuf, id: ReleaseId },
     #[error("the release {id} is not complete")]
     Incomplete { id: ReleaseId },
+    #[error(transparent)]
+    Check(#[from] CheckError),
     #[error("stopped")]
     Cancelled,
 }
@@ -46,6 +49,7 @@ impl ReleaseError {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
             Self::Install(error) => return error.hint(),
+            Self::Check(error) => error.hint(),
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
             Self::ForeignCurrent { .. } => "move it away; deploy makes the link `current` itself",
             Self::Locked { .. } => "`--wait` waits for it to end",
@@ -65,6 +69,7 @@ impl ReleaseError {
             Self::Id(_) => 2,
             Self::NotARoot { .. } | Self::ForeignCurrent { .. } => 5,
             Self::Unknown { .. } | Self::Incomplete { .. } => 5,
+            Self::Check(_) => 11,
             Self::Locked { .. } => 15,
             Self::Cancelled => 130,
         }

@@ -4,12 +4,15 @@
 //! be is what the journal says; a release is complete when its own record is there. Nothing else is believed: no clock,
 //! no modification time, no order of names.
 
+pub mod check;
+mod child;
 mod error;
 mod id;
 mod journal;
 mod lock;
 mod release;
 mod root;
+mod secrets;
 mod switch;
 
 pub use error::ReleaseError;
