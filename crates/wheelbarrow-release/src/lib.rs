@@ -10,6 +10,7 @@ mod error;
 mod id;
 mod journal;
 mod lock;
+pub mod proof;
 mod release;
 mod root;
 mod secrets;
