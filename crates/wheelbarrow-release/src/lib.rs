@@ -15,6 +15,7 @@ mod release;
 mod root;
 mod secrets;
 mod switch;
+pub mod unit;
 
 pub use error::ReleaseError;
 pub use id::{NotAnId, ReleaseId};
