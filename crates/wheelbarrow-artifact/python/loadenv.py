@@ -45,6 +45,7 @@ def init():
     destination = _destination()
     if destination is None:
         return
+    _hold(destination)
     path = os.path.join(destination, "environment.json")
     try:
         values = check(read(path), os.environ)
@@ -57,6 +58,16 @@ def init():
     except Exception as error:
         # Only the kind of it: its message may hold a value.
         _stop("loadenv: %s: cannot be loaded (%s)" % (path, type(error).__name__))
+
+
+def _hold(destination):
+    """Keeps the record of a release open as long as the process lives: so /proc tells which release it was started from."""
+    try:
+        descriptor = os.open(os.path.join(destination, ".wheelbarrow", "release.json"), os.O_RDONLY | os.O_CLOEXEC)
+        if descriptor <= 2:
+            os.close(descriptor)  # the process was started without them, and must not find this in their place
+    except OSError:
+        pass  # an install that is no release
 
 
 def _destination():

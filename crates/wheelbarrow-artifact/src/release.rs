@@ -86,9 +86,12 @@ pub struct CheckSettings {
     /// The `Host` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// What it may answer; any of 200 to 399 where it is missing.
+    /// `https` where it is missing, as a proxy in front says of most requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Vec<u16>>,
+    pub scheme: Option<String>,
+    /// What it may answer; 200, 204 or a redirect where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Vec<u16>>,
 }
 
 /// A request that the server answers.
@@ -105,7 +108,7 @@ pub struct ProbeSettings {
     pub host: Option<String>,
     /// What it may answer; any of 200 to 399 where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Vec<u16>>,
+    pub expected: Option<Vec<u16>>,
     /// How many good answers in a row prove it; 3 where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successes: Option<u32>,

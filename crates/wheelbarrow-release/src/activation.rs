@@ -126,7 +126,7 @@ fn prove(
     if let Some(settings) = &settings.probe {
         probe::probe(settings, progress)?;
     }
-    seam::prove(work, release, settings)
+    seam::prove(work, release, settings, progress)
 }
 
 /// Writes down that an operation failed; the error that says so to people.

@@ -8,23 +8,21 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use fs_err as fs;
-use rustix::process::{Pid, Signal, getuid, kill_process_group};
+use rustix::process::getuid;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
+use crate::child::{self, Ended};
 use crate::lock::RootLock;
 use crate::release::CompleteRelease;
+use crate::secrets::Secrets;
 use crate::settings::{Settings, bin};
 
-/// How often a running command is looked at.
-const LOOK: Duration = Duration::from_millis(20);
-/// What a command has for cleaning up once it was told to end.
-const GRACE: Duration = Duration::from_secs(5);
 /// How many lines and bytes of a log stand in an error.
 const TAIL: (usize, u64) = (20, 16 << 10);
 
@@ -35,6 +33,8 @@ pub(crate) struct Run<'a> {
     pub(crate) words: String,
     pub(crate) log: PathBuf,
     pub(crate) timeout: Duration,
+    /// What must not stand in an error.
+    pub(crate) secrets: Secrets,
     /// Kept by the command for as long as it runs.
     pub(crate) lock: Option<&'a RootLock>,
 }
@@ -87,56 +87,19 @@ impl Run<'_> {
             let program = program.to_string_lossy().into_owned();
             ReleaseError::NoProgram { command: self.words.clone(), program, source }
         })?;
-        let ended = wait(&mut child, self.timeout, progress);
+        let ended = child::wait(&mut child, self.timeout, progress);
         if let Some(lock) = self.lock {
             lock.spawned_ended();
         }
         let problem = match ended.map_err(ReleaseError::io("wait for the command that writes", &self.log))? {
             Ended::By(status) if status.success() => return Ok(()),
             Ended::By(status) => describe(status),
-            Ended::TimedOut => format!("was stopped after {} s, its timeout", self.timeout.as_secs()),
+            Ended::Late => format!("was stopped after {} s, its timeout", self.timeout.as_secs()),
             Ended::Cancelled => return Err(ReleaseError::Cancelled),
         };
-        let tail = tail(&self.log, begin).unwrap_or_default();
+        let tail = self.secrets.hide(&tail(&self.log, begin).unwrap_or_default());
         Err(ReleaseError::Command { command: self.words, problem, tail, log: Some(self.log) })
     }
-}
-
-enum Ended {
-    By(ExitStatus),
-    TimedOut,
-    Cancelled,
-}
-
-fn wait(child: &mut Child, timeout: Duration, progress: &dyn Progress) -> std::io::Result<Ended> {
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Ended::By(status));
-        }
-        if begun.elapsed() >= timeout {
-            stop(child)?;
-            return Ok(Ended::TimedOut);
-        }
-        if progress.is_cancelled() {
-            stop(child)?;
-            return Ok(Ended::Cancelled);
-        }
-        std::thread::sleep(LOOK);
-    }
-}
-
-/// Tells the whole group to end, and ends it when it has had its time.
-fn stop(child: &mut Child) -> std::io::Result<()> {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let tell = |signal| group.map(|group| kill_process_group(group, signal));
-    let _ = tell(Signal::TERM);
-    let begun = Instant::now();
-    while child.try_wait()?.is_none() && begun.elapsed() < GRACE {
-        std::thread::sleep(LOOK);
-    }
-    let _ = tell(Signal::KILL);
-    child.wait().map(drop)
 }
 
 fn describe(status: ExitStatus) -> String {

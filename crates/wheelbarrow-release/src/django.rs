@@ -1,4 +1,7 @@
-//! What Django wants to know and nobody should have to say: where its settings are, and which migrations are due.
+//! What Django wants to know and nobody should have to say: where its settings and its application are, and which
+//! migrations are due.
+
+use std::path::Path;
 
 use fs_err as fs;
 use wheelbarrow_artifact::release::Words;
@@ -6,6 +9,7 @@ use wheelbarrow_artifact::release::Words;
 use crate::ReleaseError;
 use crate::command::{Run, in_release};
 use crate::release::{CompleteRelease, Site};
+use crate::secrets::Secrets;
 use crate::settings::{Settings, bin};
 use crate::work::Work;
 
@@ -52,6 +56,23 @@ pub(crate) fn settings_module(
     Ok(named.into_iter().next())
 }
 
+/// `mysite.wsgi:application`: what the settings name, else what is found in a package of the code.
+pub(crate) fn application(code: &Path, settings: &Settings) -> Option<String> {
+    if let Some(application) = &settings.said.application {
+        return Some(application.clone());
+    }
+    let mut packages: Vec<_> =
+        fs::read_dir(code).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    packages.sort();
+    ["wsgi", "asgi"].into_iter().find_map(|module| {
+        let package = packages.iter().find(|package| {
+            let text = fs::read_to_string(package.join(format!("{module}.py"))).unwrap_or_default();
+            text.lines().any(|line| line.starts_with("application ") || line.starts_with("application="))
+        })?;
+        Some(format!("{}.{module}:application", package.file_name()?.to_str()?))
+    })
+}
+
 /// Whether the release's own environment.json, which wins over what a command inherits, has the variable.
 fn sets_variable(release: &CompleteRelease) -> bool {
     let text = fs::read(release.path().join(crate::configure::ENVIRONMENT)).unwrap_or_default();
@@ -90,6 +111,7 @@ pub(crate) fn migration_plan(
         words: "the plan of migrations".to_owned(),
         log: log.clone(),
         timeout: settings.prepare_timeout,
+        secrets: Secrets::of(release.path()),
         lock: Some(&work.lock),
     };
     match run.run(work.operator.progress) {

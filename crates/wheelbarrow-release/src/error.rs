@@ -8,6 +8,7 @@ use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_fs::FsError;
 use wheelbarrow_install::InstallError;
 
+use crate::check::CheckError;
 use crate::environment::EnvironmentError;
 use crate::journal::{Outcome, Phase};
 use crate::lock::Holder;
@@ -56,6 +57,10 @@ pub enum ReleaseError {
     Command { command: String, problem: String, tail: String, log: Option<PathBuf> },
     #[error("no program {program} for `{command}`")]
     NoProgram { command: String, program: String, source: io::Error },
+    #[error("{unit} does not run {id} after {deadline} s: {found}")]
+    Unproved { unit: String, id: ReleaseId, deadline: u64, found: String },
+    #[error("{error}{}", indented(error.said().unwrap_or_default()))]
+    Check { error: CheckError },
     #[error("{url} was not proved within {deadline} s: {last}")]
     Probe { url: String, deadline: u64, last: String },
     #[error("{}", failed(*phase, id, *outcome))]
@@ -88,6 +93,11 @@ impl ReleaseError {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
             Self::Install(error) => return error.hint(),
+            Self::Check { error } => error.hint(),
+            Self::Unproved { .. } => {
+                "is its WorkingDirectory ROOT/current, and does it start venv/bin/python? `wheelbarrow unit` prints units \
+                 that do"
+            }
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
             Self::ForeignCurrent { .. } => "move it away; deploy makes the link `current` itself",
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
@@ -130,7 +140,12 @@ impl ReleaseError {
             Self::NoAncestor { .. } => 5,
             Self::Locked { .. } => 15,
             Self::Irreversible { .. } => 16,
-            Self::Interrupted | Self::Command { .. } | Self::NoProgram { .. } | Self::Probe { .. } => 1,
+            Self::Interrupted
+            | Self::Check { .. }
+            | Self::Unproved { .. }
+            | Self::Command { .. }
+            | Self::NoProgram { .. }
+            | Self::Probe { .. } => 1,
             Self::Failed { outcome: Outcome::RevertFailed, .. } => 14,
             Self::Failed { source, .. } if source.is_cancelled() => 130,
             Self::Failed { outcome: Outcome::Reverted, .. } => 13,
@@ -150,6 +165,12 @@ impl ReleaseError {
             Self::Failed { source, .. } => source.exit_code_without_failed(),
             other => Some(other.exit_code()),
         }
+    }
+}
+
+impl From<CheckError> for ReleaseError {
+    fn from(error: CheckError) -> Self {
+        Self::Check { error }
     }
 }
 

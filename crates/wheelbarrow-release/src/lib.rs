@@ -6,6 +6,8 @@
 
 mod activate;
 mod activation;
+pub mod check;
+mod child;
 mod command;
 mod configure;
 mod deploy;
@@ -21,17 +23,19 @@ mod lock;
 mod marks;
 mod prepare;
 mod probe;
-mod processes;
+pub mod proof;
 mod prune;
 mod recovery;
 mod release;
 mod root;
 mod seam;
+mod secrets;
 mod server;
 mod settings;
 mod status;
 mod switch;
 mod trash;
+pub mod unit;
 mod work;
 
 pub use activate::{Activated, RollbackOptions, activate, plan_rollback, rollback};

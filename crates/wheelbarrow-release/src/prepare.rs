@@ -3,6 +3,7 @@
 use crate::command::{Run, in_release};
 use crate::journal::{Event, Phase};
 use crate::release::CompleteRelease;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::work::{Fault, Work};
 use crate::{ReleaseError, django, seam};
@@ -42,6 +43,7 @@ fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> R
             words: words.to_string(),
             log: release.logs().join(format!("prepare-{}.log", number + 1)),
             timeout: settings.prepare_timeout,
+            secrets: Secrets::of(release.path()),
             lock: Some(&work.lock),
         };
         run.run(work.operator.progress)?;

@@ -136,7 +136,7 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
 }
 
 fn is_expected(settings: &ProbeSettings, status: u16) -> bool {
-    match &settings.status {
+    match &settings.expected {
         Some(expected) => expected.contains(&status),
         None => (200..400).contains(&status),
     }

@@ -9,7 +9,7 @@ use crate::journal::{Entry, Event};
 use crate::root::{Found, Mark};
 use crate::settings::Settings;
 use crate::work::{Operator, Work};
-use crate::{ReleaseError, ReleaseId, Root, marks, processes, recovery, trash};
+use crate::{ReleaseError, ReleaseId, Root, marks, proof, recovery, trash};
 
 /// What goes, and what stays for which reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -100,7 +100,7 @@ fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
         predecessors(root, &found, live)?.iter().for_each(|id| keep_for(id, Kept::Predecessor));
     }
     found.iter().filter(|found| found.is_pinned).for_each(|found| keep_for(&found.id, Kept::Pinned));
-    processes::using(root)?.keys().for_each(|id| keep_for(id, Kept::Used));
+    proof::in_use(root)?.iter().for_each(|id| keep_for(id, Kept::Used));
     let good = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);
     good.take(keep).for_each(|found| keep_for(&found.id, Kept::Recent));
     if let Some(bad) = found.iter().rev().find(|found| found.is_bad) {

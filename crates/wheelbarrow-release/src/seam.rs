@@ -1,24 +1,88 @@
 //! Where an operation asks what a release is worth: before the switch its application, after it what really serves.
 
-use crate::ReleaseError;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::Server;
+
+use crate::check::{self, Request};
+use crate::proof::{self, Scope, Verdict};
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
 use crate::work::Work;
+use crate::{ReleaseError, django};
+
+/// What an application may answer where nobody says otherwise: most first pages are one, or lead to one.
+const EXPECTED: [u16; 7] = [200, 204, 301, 302, 303, 307, 308];
+const DEADLINE: u64 = 30;
+/// Between two looks at what serves.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether the release's application can be imported and answers a request, in process.
 pub(crate) fn check(
-    _work: &Work<'_>,
-    _release: &CompleteRelease,
-    _settings: &Settings,
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
 ) -> Result<(), ReleaseError> {
-    Ok(())
+    let asked = settings.said.check.clone().unwrap_or_default();
+    if asked.enabled == Some(false) {
+        return Ok(());
+    }
+    let site = release.site()?;
+    let code = release.path().join(&site.project.import_path);
+    let Some(application) = django::application(&code, settings) else {
+        work.operator.progress.note("no application was found, so none was checked; `application` names one");
+        return Ok(());
+    };
+    let request = Request {
+        application,
+        interface: None,
+        path: asked.path.unwrap_or_else(|| "/".to_owned()),
+        host: asked.host,
+        scheme: asked.scheme.unwrap_or_else(|| "https".to_owned()),
+        expected: asked.expected.unwrap_or_else(|| EXPECTED.to_vec()),
+        limit: settings.check_timeout,
+    };
+    check::check(release.path(), &code, &request, work.operator.progress).map(drop)
 }
 
-/// Whether it is this release that serves.
+/// Whether it is this release that serves: every process of the unit, as the kernel tells it. Of servers that are no
+/// units nobody knows which processes are theirs.
 pub(crate) fn prove(
-    _work: &Work<'_>,
-    _release: &CompleteRelease,
-    _settings: &Settings,
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
-    Ok(())
+    let Server::Systemd { unit, .. } = &settings.server else { return Ok(()) };
+    let Some(group) = control_group(unit) else { return Ok(()) };
+    let scope = Scope::ControlGroup(group);
+    let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
+    let begun = Instant::now();
+    loop {
+        let verdict = proof::judge(&proof::processes(work.root, &scope)?);
+        if matches!(&verdict, Verdict::One { id } if id == release.id()) {
+            return Ok(());
+        }
+        if progress.is_cancelled() {
+            return Err(ReleaseError::Cancelled);
+        }
+        if begun.elapsed() >= Duration::from_secs(deadline) {
+            let (unit, id) = (unit.clone(), release.id().clone());
+            return Err(ReleaseError::Unproved { unit, id, deadline, found: verdict.to_string() });
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// None where systemd does not say.
+fn control_group(unit: &str) -> Option<PathBuf> {
+    let mut command = Command::new("systemctl");
+    command.args(["show", "--property=ControlGroup", "--value", "--", unit]).stdin(Stdio::null());
+    let output = command.output().ok()?;
+    let group = String::from_utf8(output.stdout).ok()?;
+    let group = group.trim();
+    (!group.is_empty()).then(|| PathBuf::from(group))
 }

@@ -10,6 +10,7 @@ use wheelbarrow_artifact::release::{Action, Server, Words};
 use crate::ReleaseError;
 use crate::command::{Run, in_release};
 use crate::release::CompleteRelease;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 
 /// Reloads the server for `release`, which is `current` already. The command does not get the lock: what it starts
@@ -32,7 +33,8 @@ pub(crate) fn reload(
     };
     let words = settings.server.to_string();
     let log = release.logs().join("reload.log");
-    Run { command, words, log, timeout: settings.reload_timeout, lock: None }.run(progress)
+    let secrets = Secrets::of(release.path());
+    Run { command, words, log, timeout: settings.reload_timeout, secrets, lock: None }.run(progress)
 }
 
 /// A server is told by who deploys, not by who serves.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::history::{Story, stories, unfinished};
 use crate::lock::{Holder, holder};
+use crate::proof::{self, Scope, Verdict};
 use crate::root::Found;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -46,6 +47,8 @@ pub struct Status {
     pub root: PathBuf,
     pub live: Option<Listed>,
     pub releases: usize,
+    /// What the processes that run from the root's releases run, taken together.
+    pub serving: Verdict,
     /// How the last operation ended.
     pub last: Option<Story>,
     /// Whether the last operation was killed, and nobody has recovered it yet.
@@ -70,9 +73,11 @@ pub fn status(root: &Root) -> Result<Status, ReleaseError> {
     let releases = list(root)?;
     let stories = history(root)?;
     let holder = holder(root);
+    let serving = proof::judge(&proof::processes(root, &Scope::All)?);
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
+        serving,
         live: releases.into_iter().find(|listed| listed.state == State::Live),
         interrupted: holder.is_none() && unfinished(&stories).is_some(),
         last: stories.into_iter().next_back(),

@@ -211,6 +211,26 @@ class Start(unittest.TestCase):
             result = run(["sh", "-c", '"$0" -c "print(1)" ' + closed, self.python])
             self.assertEqual((result.code, result.out), (7, ""), closed)
 
+    def test_holds_the_record_of_a_release(self):
+        record = os.path.join(os.path.dirname(self.file), ".wheelbarrow", "release.json")
+        show = (
+            "import os; names = [os.readlink('/proc/self/fd/' + fd) for fd in os.listdir('/proc/self/fd')"
+            " if os.path.exists('/proc/self/fd/' + fd)]; print([name for name in names if name.endswith('release.json')])"
+        )
+        self.assertEqual(self.start(show).out, "[]\n")
+        os.mkdir(os.path.dirname(record))
+        with open(record, "w") as file:
+            file.write("{}")
+        self.assertEqual(self.start(show).out, "['%s']\n" % os.path.realpath(record))
+        forked = "import os\nif os.fork() == 0:\n    " + show.replace("; ", "\n    ") + "\nelse:\n    os.wait()"
+        self.assertEqual(self.start(forked).out, "['%s']\n" % os.path.realpath(record))
+        other = "import os, sys; os.execv(%r, [%r, '-I', '-S', '-c', sys.argv[1]])" % (sys.executable, sys.executable)
+        result = run([self.python, "-c", other, show])
+        self.assertEqual(result.out, "[]\n")
+        # A daemon that was started without streams must not find the record in their place.
+        first = "import os; print('release' in (os.path.exists('/proc/self/fd/0') and os.readlink('/proc/self/fd/0') or ''))"
+        self.assertEqual(run(["sh", "-c", '"$0" -c "$1" <&-', self.python, first]).out, "False\n")
+
     @unittest.skipUnless(os.getuid() == 0, "needs root")
     def test_other_users(self):
         os.chmod(self.keep.name, 0o755)

@@ -31,7 +31,11 @@ fn show(status: &Status) -> String {
         }
         None => "nothing".to_owned(),
     };
-    let mut rows = vec![("live", live), ("releases", count(status.releases, "release"))];
+    let mut rows = vec![
+        ("live", live),
+        ("serving", status.serving.to_string()),
+        ("releases", count(status.releases, "release")),
+    ];
     if let Some(story) = &status.last {
         let end = how_it_ended(story);
         let (at, by) = (time(story.at), &story.by);
