@@ -3,6 +3,10 @@
 //! It is a static program: for musl where that target is installed, else for glibc linked statically. It is built by a
 //! cargo of its own, in a target directory of its own, because it wants another profile and often another target.
 //! `WHEELBARROW_NATIVE_INSTALLER=PATH` takes a ready one instead.
+//!
+//! A release carries one for the other CPU too, where rustc has that target and there is a C compiler for it; else the build
+//! says so, and such servers install with Python alone. Other builds leave it out, to be quick, but for
+//! `WHEELBARROW_OTHER_INSTALLERS=1`.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -30,35 +34,69 @@ const INPUTS: [&str; 10] = [
     "crates/wheelbarrow-wheel/src",
 ];
 
+/// The CPUs of servers, and what compiles C for them elsewhere.
+const OTHERS: [(&str, &str); 2] = [("x86_64", "x86_64-linux-gnu-gcc"), ("aarch64", "aarch64-linux-gnu-gcc")];
+
 fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     println!("cargo::rerun-if-env-changed=WHEELBARROW_NATIVE_INSTALLER");
+    println!("cargo::rerun-if-env-changed=WHEELBARROW_OTHER_INSTALLERS");
     let machine = variable("CARGO_CFG_TARGET_ARCH");
-    let program = match env::var_os("WHEELBARROW_NATIVE_INSTALLER").filter(|path| !path.is_empty()) {
-        Some(ready) => Some(PathBuf::from(ready)),
-        None if variable("CARGO_CFG_TARGET_OS") != "linux" => None,
-        None => Some(build(&out, &machine)),
-    };
-    let list = program.map(|program| {
-        println!("cargo::rerun-if-changed={}", program.display());
-        check(&program);
-        let copy = out.join("installer");
-        std::fs::copy(&program, &copy)
-            .unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
-        format!("({machine:?}, include_bytes!({:?}))", copy.display().to_string())
-    });
-    let code = format!("&[{}]", list.unwrap_or_default());
+    let mut programs = Vec::new();
+    match env::var_os("WHEELBARROW_NATIVE_INSTALLER").filter(|path| !path.is_empty()) {
+        Some(ready) => programs.push((machine, PathBuf::from(ready))),
+        None if variable("CARGO_CFG_TARGET_OS") != "linux" => {}
+        None => {
+            let target = static_target(&machine);
+            programs.push((machine.clone(), build(&out, &target, None)));
+            programs.extend(other_installers(&out, &machine));
+        }
+    }
+    let list: Vec<String> = programs.iter().map(|(machine, program)| embed(&out, machine, program)).collect();
+    let code = format!("&[{}]", list.join(", "));
     std::fs::write(out.join("installers.rs"), code).expect("OUT_DIR can be written");
 }
 
-fn build(out: &Path, machine: &str) -> PathBuf {
+/// A copy in the output directory, and the code that includes it.
+fn embed(out: &Path, machine: &str, program: &Path) -> String {
+    println!("cargo::rerun-if-changed={}", program.display());
+    check(program);
+    let copy = out.join(format!("installer-{machine}"));
+    std::fs::copy(program, &copy)
+        .unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
+    format!("({machine:?}, include_bytes!({:?}))", copy.display().to_string())
+}
+
+fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
+    let wanted =
+        env::var("WHEELBARROW_OTHER_INSTALLERS").map_or(variable("PROFILE") == "release", |set| set == "1");
+    let others = OTHERS.iter().filter(|(machine, _)| wanted && *machine != own);
+    let mut programs = Vec::new();
+    for (machine, compiler) in others {
+        let target = format!("{machine}-unknown-linux-musl");
+        let lacks = if !is_installed(&target) {
+            format!("rustup target add {target}")
+        } else if !is_on_path(compiler) {
+            format!("{compiler} on PATH")
+        } else {
+            programs.push(((*machine).to_owned(), build(out, &target, Some(compiler))));
+            continue;
+        };
+        println!(
+            "cargo::warning=no native installer for {machine}, which needs: {lacks}; its servers use Python alone"
+        );
+    }
+    programs
+}
+
+/// Builds it for `target`; for another CPU with that C compiler, and linked by rustc's own linker.
+fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
     let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../..");
     let inputs = INPUTS.iter().map(|input| workspace.join(input));
     for input in inputs.chain(python_sources(&workspace)) {
         println!("cargo::rerun-if-changed={}", input.display());
     }
     let directory = target_directory(out).join("installer");
-    let target = static_target(machine);
     let mut cargo = Command::new(variable("CARGO"));
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| !is_kept(name)) {
@@ -73,11 +111,15 @@ fn build(out: &Path, machine: &str) -> PathBuf {
         "--bin",
         "wheelbarrow-installer",
         "--target",
-        &target,
+        target,
     ]);
     cargo.arg("--manifest-path").arg(workspace.join("crates/wheelbarrow-install/Cargo.toml"));
     cargo.arg("--target-dir").arg(&directory);
-    if target.ends_with("musl") {
+    if let Some(compiler) = cross_compiler {
+        let name = target.replace('-', "_");
+        cargo.env(format!("CC_{name}"), compiler);
+        cargo.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
+    } else if target.ends_with("musl") {
         // What C there is needs nothing of the C library, so that an ordinary compiler will do.
         if !is_on_path("musl-gcc") {
             cargo.env(format!("CC_{}", target.replace('-', "_")), "cc");
@@ -106,12 +148,15 @@ fn target_directory(out: &Path) -> PathBuf {
 
 fn static_target(machine: &str) -> String {
     let musl = format!("{machine}-unknown-linux-musl");
+    if is_installed(&musl) { musl } else { format!("{machine}-unknown-linux-gnu") }
+}
+
+/// Whether rustc has the standard library of that target.
+fn is_installed(target: &str) -> bool {
     let query =
-        Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", &musl]).output();
+        Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", target]).output();
     let directory = query.ok().and_then(|output| String::from_utf8(output.stdout).ok());
-    let installed = directory
-        .is_some_and(|directory| !directory.trim().is_empty() && Path::new(directory.trim()).is_dir());
-    if installed { musl } else { format!("{machine}-unknown-linux-gnu") }
+    directory.is_some_and(|directory| !directory.trim().is_empty() && Path::new(directory.trim()).is_dir())
 }
 
 /// The outer cargo tells this script, and clippy its wrapper, by variables that the inner cargo must not heed.

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for terminals and logs")]
 
 mod children;
+mod containers;
 mod demo;
 mod pythons;
 mod server;
@@ -18,6 +19,8 @@ usage: cargo xtask COMMAND
                             where `test` takes a sample; minutes
   demo [--python PATH]... [--all-pythons] [--release] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
+  containers                one artifact for three systems: sources built in containers of them, installed and served in
+                            each; minutes
   bench [ARGUMENT]...       speed against the peers and the floor";
 
 fn main() -> ExitCode {
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((command, [])) if command == "test" => test::run(),
         Some((command, [])) if command == "torture" => test::torture(),
+        Some((command, [])) if command == "containers" => containers::run(),
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }

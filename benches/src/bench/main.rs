@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::cases::{build, install, verify};
+use crate::cases::{build, install, store, verify};
 use crate::setup::Setup;
 use crate::site::Site;
 
 const USAGE: &str =
-    "usage: cargo xtask bench [--rounds N] [--only install|verify|build] [--site site106|wagtail]
+    "usage: cargo xtask bench [--rounds N] [--only install|store|verify|build] [--site site106|wagtail]
                     [--on tmpfs|disk]";
 
 fn main() -> Result<()> {
@@ -50,6 +50,10 @@ fn main() -> Result<()> {
             if is_wanted(&only, "install") {
                 println!("{}", install::with_bytecode(&setup, &site, disk, &place, rounds)?);
                 println!("{}", install::without_bytecode(&setup, &site, disk, &place, rounds)?);
+            }
+            if is_wanted(&only, "store") {
+                println!("{}", store::cold(&setup, &site, disk, &place, rounds)?);
+                println!("{}", store::warm(&setup, &site, disk, &place, rounds)?);
             }
             if is_wanted(&only, "verify") {
                 println!("{}", verify::verify(&setup, &site, disk, &place, rounds)?);

@@ -12,6 +12,8 @@ pub(crate) struct Setup {
     /// A CPython 3.11, which the lists of wheels are made for.
     pub python: PathBuf,
     pub floor: PathBuf,
+    /// The floor of a build.
+    pub copy: PathBuf,
     pub wheelbarrow: PathBuf,
 }
 
@@ -23,6 +25,7 @@ impl Setup {
         let setup = Self {
             python: find_python()?,
             floor: binaries.join("floor"),
+            copy: binaries.join("copy"),
             wheelbarrow: binaries.join("wheelbarrow"),
             directory,
         };

@@ -22,6 +22,7 @@ examples:
   python3.12 %(prog)s -d /srv/site          install for another Python
   %(prog)s -d /srv/site --replace           exchange what is there for this
   %(prog)s -d /srv/site --check             only say whether it would work
+  %(prog)s --probe                          what to build for, for this machine
   /srv/site/venv/bin/python manage.py check      use what was installed
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
@@ -39,6 +40,10 @@ def main():
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != artifact]
     options = parse(artifact)
     sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
+    if options.probe:
+        import probe
+
+        return probe.tell(options.json)
     import interpreter
 
     try:
@@ -50,6 +55,8 @@ def main():
             "options": {
                 "destination": interpreter.text(destination),
                 "replace": options.replace,
+                "store": options.store and interpreter.text(os.path.abspath(options.store)),
+                "link_mode": options.link_mode,
                 "pip": options.pip,
                 "check": options.check,
                 "quiet": options.quiet,
@@ -72,6 +79,8 @@ def main():
         import preflight
 
         return preflight.check(request["artifact"], facts, request["options"])
+    if options.store:
+        say("note: Python alone has no use for a store: %s is left as it is" % options.store)
     import bootstrap
 
     return bootstrap.install(request["artifact"], facts, request["options"])
@@ -116,11 +125,21 @@ def parse(artifact):
     parser.add_argument(
         "--without-pip", dest="pip", action="store_false", help="leave pip out of the virtualenv; the site needs none"
     )
+    parser.add_argument("--store", metavar="DIR", help="unpack wheels once into DIR, and link them into DEST")
+    parser.add_argument(
+        "--link-mode",
+        choices=["hardlink", "reflink", "copy"],
+        default="hardlink",
+        help="how files come out of the store; where that cannot be, they are copied",
+    )
     parser.add_argument(
         "--bootstrap", action="store_true", help="install with Python alone: slower, the same result"
     )
     parser.add_argument(
         "--check", action="store_true", help="say everything that would refuse the install, and write nothing"
+    )
+    parser.add_argument(
+        "--probe", action="store_true", help="say what this machine is, for `wheelbarrow build --target`, and end"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -129,7 +148,7 @@ def parse(artifact):
     if options.version:
         print_version(artifact)
         sys.exit(0)
-    if not options.destination:
+    if not options.destination and not options.probe:
         refuse("no destination: -d DEST says where to install")
     return options
 

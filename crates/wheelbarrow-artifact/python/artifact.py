@@ -109,12 +109,17 @@ class Artifact:
         return wheels.Window(self.file, start, info.file_size)
 
     def target(self, facts):
-        """The first target that this interpreter is."""
+        """Of the targets that this interpreter is, the one whose platform is the best tag that it takes."""
         python = "%d.%d" % tuple(facts["version"][:2])
-        for target in self.manifest["targets"]:
-            here = facts["implementation"] == "cpython" and target["python"] == python and target["abi"] == facts["abi"]
-            if here and platform_fits(target["platform"], facts):
-                return target
+        fitting = [
+            target
+            for target in self.manifest["targets"]
+            if facts["implementation"] == "cpython" and target["python"] == python and target["abi"] == facts["abi"]
+            and platform_fits(target["platform"], facts)
+        ]  # fmt: skip
+        if fitting:
+            # They all have the libc of this interpreter: a newer one is the better tag. Among equals the first counts.
+            return max(fitting, key=lambda target: libc_version(target["platform"]))
         has = ", ".join(
             "CPython %s (%s) on %s" % (target["python"], target["abi"], target["platform"])
             for target in self.manifest["targets"]
@@ -162,21 +167,34 @@ _LEGACY = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (
 
 
 def platform_fits(platform, facts):
+    """Whether what needs this platform tag runs here."""
     if platform == "any":
         return True
-    machine, libc = facts["machine"], facts["libc"]
+    needs, libc = parse_platform(platform), facts["libc"]
+    if needs is None:
+        return False
+    name, version, machine = needs
+    has = tuple(libc["version"])
+    return machine == facts["machine"] and libc["name"] == name and has[0] == version[0] and has >= version
+
+
+def libc_version(platform):
+    """What the tag asks of the C library, for comparing; nothing asks the least."""
+    needs = parse_platform(platform)
+    return needs[1] if needs else (0, 0)
+
+
+def parse_platform(platform):
+    """The C library, its version and the machine of a tag."""
+    for prefix, version in _LEGACY.items():
+        if platform.startswith(prefix):
+            return "glibc", version, platform[len(prefix) :]
     for prefix, name in (("manylinux_", "glibc"), ("musllinux_", "musl")):
         if platform.startswith(prefix):
-            major, minor, arch = (platform[len(prefix) :].split("_", 2) + ["", ""])[:3]
-            if not (major.isdigit() and minor.isdigit()):
-                return False
-            needs = (int(major), int(minor))
-            has = tuple(libc["version"])
-            return arch == machine and libc["name"] == name and has[0] == needs[0] and has >= needs
-    for prefix, needs in _LEGACY.items():
-        if platform.startswith(prefix):
-            return platform[len(prefix) :] == machine and libc["name"] == "glibc" and tuple(libc["version"]) >= needs
-    return platform == "linux_" + machine
+            major, minor, machine = (platform[len(prefix) :].split("_", 2) + ["", ""])[:3]
+            if major.isdigit() and minor.isdigit():
+                return name, (int(major), int(minor)), machine
+    return None
 
 
 # The manifest: a dictionary is an object with just these keys (`?` marks those that may be missing), a list an array.

@@ -3,7 +3,7 @@
 //! [`Artifact::open`] reads the directory and the manifest and refuses an artifact in which they disagree.
 //! [`Artifact::verify`] reads every byte once and gives the [`VerifiedArtifact`] that installing asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
@@ -35,8 +35,12 @@ pub struct Artifact {
     manifest_bytes: Vec<u8>,
 }
 
-/// An artifact of which every member was compared with the manifest.
-pub struct VerifiedArtifact(Artifact);
+/// An artifact of which every member was compared with the manifest, but for those that somebody has by their SHA-256
+/// and will not read here: see [`Artifact::verify_but`].
+pub struct VerifiedArtifact {
+    artifact: Artifact,
+    unread: BTreeSet<String>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
@@ -120,11 +124,22 @@ impl Artifact {
 
     /// Reads every member once, on all cores, and compares it with the manifest.
     pub fn verify(self, progress: &dyn Progress) -> Result<VerifiedArtifact, ArtifactError> {
+        self.verify_but(BTreeSet::new(), progress)
+    }
+
+    /// The same, without the members in `known`, which a store has by the SHA-256 in the manifest.
+    /// [`VerifiedArtifact::verify_member`] must come before any of them is read after all.
+    pub fn verify_but(
+        self,
+        known: BTreeSet<String>,
+        progress: &dyn Progress,
+    ) -> Result<VerifiedArtifact, ArtifactError> {
         let members = self.manifest.members_by_path();
         let mut pairs: Vec<(&Entry, &Member)> = self
             .archive
             .entries()
             .iter()
+            .filter(|entry| !known.contains(&entry.name))
             .filter_map(|entry| Some((entry, *members.get(entry.name.as_str())?)))
             .collect();
         // The largest first, so that no core is left alone with one at the end.
@@ -153,7 +168,7 @@ impl Artifact {
         drop(members);
         match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Some(error) => Err(error),
-            None => Ok(VerifiedArtifact(self)),
+            None => Ok(VerifiedArtifact { artifact: self, unread: known }),
         }
     }
 
@@ -284,11 +299,25 @@ impl Artifact {
     }
 }
 
+impl VerifiedArtifact {
+    /// Compares a member with the manifest, if that was not done yet.
+    pub fn verify_member(&mut self, path: &str, progress: &dyn Progress) -> Result<(), ArtifactError> {
+        if self.unread.contains(path) {
+            let members = self.artifact.manifest.members_by_path();
+            if let (Some(entry), Some(member)) = (self.artifact.archive.find(path), members.get(path)) {
+                self.artifact.verify_member(entry, member, &mut Inflater::new(), progress)?;
+            }
+            self.unread.remove(path);
+        }
+        Ok(())
+    }
+}
+
 impl Deref for VerifiedArtifact {
     type Target = Artifact;
 
     fn deref(&self) -> &Artifact {
-        &self.0
+        &self.artifact
     }
 }
 

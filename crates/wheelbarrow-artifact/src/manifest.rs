@@ -34,7 +34,7 @@ pub struct Manifest {
     /// The program that wrote the artifact, such as `wheelbarrow 0.1.0`.
     pub built_by: String,
     pub project: Project,
-    /// At least one; the installer takes the first that the running interpreter fits.
+    /// At least one; the installer takes the best that the running interpreter fits.
     pub targets: Vec<Target>,
     pub environment: EnvironmentRules,
     /// How it becomes a release, where the site's settings say something about it.

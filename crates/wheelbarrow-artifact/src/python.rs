@@ -3,16 +3,21 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 6] = [
+pub const MODULES: [(&str, &str); 7] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("interpreter.py", INTERPRETER),
     ("preflight.py", include_str!("../python/preflight.py")),
+    ("probe.py", PROBE),
     ("staging.py", include_str!("../python/staging.py")),
     ("wheels.py", include_str!("../python/wheels.py")),
 ];
 /// Tells what an interpreter is; also run by itself, with `python -c`.
 pub const INTERPRETER: &str = include_str!("../python/interpreter.py");
+/// Says what a machine is as a target.
+pub const PROBE: &str = include_str!("../python/probe.py");
+/// Builds a wheel inside a container; does not travel.
+pub const BACKEND: &str = include_str!("../python/backend.py");
 /// Compiles modules at build; does not travel.
 pub const COMPILE: &str = include_str!("../python/compile.py");
 /// Puts environment.json into `os.environ`.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Entry};
 use crate::fetch::Download;
 use crate::lock::{Place, Pylock, place};
-use crate::python::BuildTarget;
+use crate::target::BuildTarget;
 use crate::uv::{self, IndexOptions, Uv};
 use crate::{Error, Result};
 
@@ -86,6 +86,18 @@ pub(crate) fn downloads(
     Ok(downloads)
 }
 
+/// The file name of a target's pip, and the file, which [`downloads`] brought into the cache.
+pub(crate) fn pip_in_cache(
+    target: &BuildTarget,
+    cache: &Cache,
+    index: &IndexOptions,
+) -> Result<(String, Entry)> {
+    let pip = pip_for(target.version());
+    let download = download(pip, target, cache, index)?;
+    let lacks = || Error::Offline { missing: vec![pip.filename()] };
+    Ok((pip.filename(), cache.get(download.sha256)?.ok_or_else(lacks)?))
+}
+
 /// Where the file is: nowhere that matters if the cache has it, else where uv finds it.
 fn download(pip: Pip, target: &BuildTarget, cache: &Cache, index: &IndexOptions) -> Result<Download> {
     let cached = cache.get(pip.sha256())?.map(|entry| (Place::Local(entry.path), Some(entry.size)));
@@ -111,7 +123,7 @@ fn locate(
     let out = workspace.path().join("pylock.pip.toml");
     let mut command = uv.with_indexes(&["pip", "compile", "--no-deps", "--no-header", "--universal"], index);
     command.args(["--format", "pylock.toml", "--python-version", &target.python, "--output-file"]).arg(&out);
-    if let Some(interpreter) = &target.interpreter {
+    if let Some(interpreter) = target.own_interpreter() {
         command.arg("--python").arg(&interpreter.executable);
     }
     uv::clean_python(&mut command);

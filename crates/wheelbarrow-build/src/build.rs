@@ -17,7 +17,8 @@ use crate::inputs::Inputs;
 use crate::lock::{self, LockRequest};
 use crate::pack::{self, Contents, Installer, PackError, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Rules, Walk};
-use crate::python::{self, BuildTarget};
+use crate::python;
+use crate::target::{BuildTarget, ContainerRequest, TargetRequest};
 use crate::uv::IndexOptions;
 
 /// Everything that a build depends on but the environment's say on indexes, caches and the network.
@@ -31,8 +32,14 @@ pub struct BuildOptions {
     pub output: PathBuf,
     /// Requirements files or a lock; looked for in the project where there are none.
     pub inputs: Vec<PathBuf>,
-    /// Versions or paths; the `python3` on PATH where there are none.
+    /// Versions or paths; the `python3` on PATH where there are neither these nor `targets`.
     pub pythons: Vec<String>,
+    /// Systems asked for by name.
+    pub targets: Vec<TargetRequest>,
+    /// Where sources are built for `pythons`, if not here.
+    pub container: Option<ContainerRequest>,
+    /// podman or docker: a name or a path; looked for where there is none.
+    pub container_engine: Option<String>,
     pub static_directories: Vec<PathBuf>,
     /// Patterns as in `.gitignore`.
     pub exclude: Vec<String>,
@@ -102,7 +109,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
     read_project(options)?;
-    let targets = find_targets(&options.pythons)?;
+    let targets = find_targets(options)?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     let lock = lock::resolve(&lock_request(options, &targets)?, progress)?;
     let request = GatherRequest {
@@ -110,6 +117,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         targets,
         index: options.index.clone(),
         cache_dir: options.cache_dir.clone(),
+        container_engine: options.container_engine.clone(),
         fetch: FetchOptions::default(),
     };
     let gathered = gather(&lock, &request, progress)?;
@@ -186,15 +194,21 @@ fn lock_request(options: &BuildOptions, targets: &[BuildTarget]) -> Result<LockR
     })
 }
 
-/// Each interpreter once, in the order asked for.
-fn find_targets(pythons: &[String]) -> Result<Vec<BuildTarget>, BuildError> {
-    if pythons.is_empty() {
-        return Ok(vec![python::find_default()?]);
+/// Each once, in the order asked for.
+fn find_targets(options: &BuildOptions) -> Result<Vec<BuildTarget>, BuildError> {
+    let mut found = Vec::new();
+    if options.pythons.is_empty() && options.targets.is_empty() {
+        found.push(python::find_default()?);
     }
+    for python in &options.pythons {
+        found.push(python::find(python)?);
+    }
+    found.iter_mut().for_each(|target| target.container.clone_from(&options.container));
+    found.extend(options.targets.iter().map(python::find_named));
     let mut targets: Vec<BuildTarget> = Vec::new();
-    for python in pythons {
-        let target = python::find(python)?;
-        if !targets.iter().any(|other| (&other.python, &other.abi) == (&target.python, &target.abi)) {
+    for target in found {
+        let same = |other: &BuildTarget| other.abi == target.abi && other.platform() == target.platform();
+        if !targets.iter().any(same) {
             targets.push(target);
         }
     }

@@ -79,7 +79,7 @@ impl CheckError {
             Self::Wheel(WheelError::Record { .. }) => {
                 "the wheel was altered after it was made, or made by a broken tool: take another version of it".to_owned()
             }
-            Self::TwoOfOneName { .. } => "they were built for different Pythons: build one artifact for each".to_owned(),
+            Self::TwoOfOneName { .. } => "they were built for different systems: build one artifact for each".to_owned(),
             _ => return None,
         })
     }

@@ -27,6 +27,9 @@ pub enum Error {
     #[error("`{spec}` is neither a Python version such as 3.12 nor the path of an interpreter")]
     PythonSpec { spec: String },
 
+    #[error(transparent)]
+    Target(#[from] wheelbarrow_wheel::profile::SpecError),
+
     #[error("nothing in {} says what the project depends on", project.display())]
     NoInputs { project: PathBuf },
     #[error("{} has several files that could be meant: {}", project.display(), candidates.join(", "))]
@@ -52,12 +55,11 @@ pub enum Error {
     ForeignLock { path: PathBuf },
     #[error("the lock {} does not cover Python {python}: {reason}", path.display())]
     NotCovered { path: PathBuf, python: String, reason: String },
-    #[error("no distribution of {package} fits Python {python} on {platform}:{}", each_refused(refused))]
+    #[error("no distribution of {package} fits {target}:{}", each_refused(refused))]
     NothingFits {
         /// Name and version.
         package: String,
-        python: String,
-        platform: String,
+        target: String,
         /// File name, and why it was not taken.
         refused: Vec<(String, String)>,
     },
@@ -73,12 +75,31 @@ pub enum Error {
     #[error("the certificates in {} cannot be read: {reason}", path.display())]
     Certificates { path: PathBuf, reason: String },
 
-    #[error(
-        "{name} {version} has no wheel for Python {python}, and there is no such interpreter here to build it with"
-    )]
-    NoInterpreter { name: String, version: String, python: String },
-    #[error("could not build {package} with Python {python}:\n{last_lines}")]
-    Build { package: String, python: String, last_lines: String, log: PathBuf },
+    #[error("{package} has no wheel for {target}, and {reason}")]
+    NotHere {
+        /// Name and version.
+        package: String,
+        target: String,
+        /// Why it is not built on this machine.
+        reason: String,
+        python: String,
+        /// Whether the target is another system than this machine.
+        foreign: bool,
+    },
+    #[error("no container engine answers{}", each_said(said))]
+    NoEngine { named: Option<String>, said: Vec<String> },
+    #[error("cannot get the image {image}: {said}")]
+    Pull { image: String, said: String },
+    #[error("the image {image} cannot build for {target}: {reason}")]
+    Image { image: String, target: String, reason: String },
+    #[error("`{name}` is not the name of a package")]
+    PackageName { name: String },
+    #[error("cannot install {packages} into a copy of {image}:\n{said}")]
+    Packages { image: String, packages: String, said: String },
+    #[error("the build of {package} needs itself: {}", chain.join(" -> "))]
+    BuildCycle { package: String, chain: Vec<String> },
+    #[error("could not build {package} for {target}:\n{last_lines}")]
+    Build { package: String, target: String, last_lines: String, log: PathBuf },
     #[error("building {name} {version} gave {}", said)]
     BadBuild { name: String, version: String, said: String },
     #[error("cannot get the source of {name} from {url}: {reason}")]
@@ -90,6 +111,10 @@ fn each_refused(refused: &[(String, String)]) -> String {
         return " the lock has none".to_owned();
     }
     refused.iter().map(|(file, why)| format!("\n  {file}: {why}")).collect()
+}
+
+fn each_said(said: &[String]) -> String {
+    said.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 impl Error {
@@ -108,6 +133,7 @@ impl Error {
             Self::NoPython { .. } | Self::PythonSpec { .. } => {
                 "give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`".to_owned()
             }
+            Self::Target(error) => error.hint(),
             Self::NoInputs { .. } => {
                 "add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE".to_owned()
             }
@@ -122,7 +148,8 @@ impl Error {
                 "make the lock anew with `--upgrade`, or with the tool that wrote it".to_owned()
             }
             Self::NothingFits { .. } => {
-                "take another version of it, or another --python, for which there is a wheel or a source distribution"
+                "take another version of it, another Python or a newer system, for which there is a wheel; or name a \
+                 directory with one that you built: --find-links DIR"
                     .to_owned()
             }
             Self::Hash { .. } => "the file is not the one that was locked; if the change is meant, lock again".to_owned(),
@@ -133,8 +160,23 @@ impl Error {
             Self::Fetch { .. } => "check the network, the proxy variables and SSL_CERT_FILE, then run again: \
                 what was fetched is kept"
                 .to_owned(),
-            Self::NoInterpreter { python, .. } => {
+            Self::NotHere { foreign: true, .. } => "build it in a container of that system, \
+                `--container IMAGE`; or take a version of it that has a wheel, or name a directory with one: \
+                --find-links DIR"
+                .to_owned(),
+            Self::NotHere { python, .. } => {
                 format!("install Python {python} or give its path: --python /path/to/python{python}")
+            }
+            Self::NoEngine { .. } => {
+                "install podman or docker, or name one that works: --container-engine PATH".to_owned()
+            }
+            Self::Pull { .. } => "an image is named as `podman pull` takes it; what is only here begins with \
+                localhost/"
+                .to_owned(),
+            Self::Image { .. } => "name an image of the target's system, with its Python in it".to_owned(),
+            Self::Packages { .. } | Self::PackageName { .. } => {
+                "`packages` are for the image's own package manager: libpq-dev on Debian, libpq-devel on RHEL"
+                    .to_owned()
             }
             Self::Build { last_lines, log, .. } => build_hint(last_lines, log),
             Self::Certificates { .. } => "SSL_CERT_FILE must name a PEM file".to_owned(),
@@ -149,10 +191,11 @@ impl Error {
             | Self::Fs(_)
             | Self::Run { .. }
             | Self::Compile { .. }
-            | Self::Certificates { .. } => 1,
-            Self::PythonSpec { .. } => 2,
+            | Self::Certificates { .. }
+            | Self::NoEngine { .. } => 1,
+            Self::PythonSpec { .. } | Self::Target(_) | Self::PackageName { .. } => 2,
             Self::Lock { .. } | Self::Hash { .. } => 3,
-            Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } => 9,
+            Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } | Self::Pull { .. } => 9,
             _ => 8,
         }
     }
@@ -179,7 +222,7 @@ fn build_hint(last_lines: &str, log: &Path) -> String {
     } else if last_lines.contains("_config") || last_lines.contains("pkg-config") {
         "a library's headers and its config program are missing (a -dev or -devel package)"
     } else {
-        "the package could not be built on this machine"
+        "the package could not be built"
     };
     format!("{lacks}; the whole log is {}", log.display())
 }

@@ -12,12 +12,13 @@ use wheelbarrow_wheel::WheelFilename;
 
 use crate::bootstrap;
 use crate::cache::{Cache, Entry};
+use crate::container::Rooms;
 use crate::credentials::Credentials;
 use crate::fetch::{Download, FetchOptions, fetch};
 use crate::lock::{Digest, Lock};
-use crate::python::BuildTarget;
 use crate::select::{Chosen, Source, select};
 use crate::source::Builder;
+use crate::target::BuildTarget;
 use crate::uv::IndexOptions;
 use crate::{Error, Result};
 
@@ -33,6 +34,8 @@ pub struct GatherRequest {
     pub index: IndexOptions,
     /// The cache's directory, where it is not the usual one.
     pub cache_dir: Option<PathBuf>,
+    /// podman or docker, where the person named one.
+    pub container_engine: Option<String>,
     /// How to fetch; `offline` and logins are taken from `index` and the lock.
     pub fetch: FetchOptions,
 }
@@ -107,7 +110,10 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
         cache: &cache,
         project: &request.project,
         index: &request.index,
+        fetch: &request.fetch,
         credentials: &credentials,
+        engine: request.container_engine.as_deref(),
+        rooms: Rooms::default(),
         progress,
     };
     let gatherer = Gatherer { entries, builder };

@@ -7,6 +7,7 @@ mod build;
 pub mod bytecode;
 pub mod cache;
 pub mod check;
+pub mod container;
 pub mod credentials;
 mod error;
 pub mod fetch;
@@ -18,6 +19,7 @@ pub mod project;
 pub mod python;
 pub mod select;
 pub mod source;
+pub mod target;
 pub mod uv;
 
 pub use build::{BuildError, BuildOptions, Prepared, build, prepare};

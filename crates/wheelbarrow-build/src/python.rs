@@ -1,89 +1,15 @@
-//! Targets: which Python, on which machine, with which C library; and the interpreter that stands for it here.
+//! The interpreters of this machine: by version, by name, by path.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
-use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc, ProbeError};
-use wheelbarrow_wheel::tags::{self, CompatibleTags, Platform};
+use wheelbarrow_wheel::profile::PythonVersion;
 
+use crate::target::{BuildTarget, TargetRequest};
 use crate::{Error, Result};
-
-/// One system that the artifact is for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BuildTarget {
-    /// CPython's minor version: `3.12`.
-    pub python: String,
-    /// `cp312`, `cp37m`, `cp313t`.
-    pub abi: String,
-    /// On this machine and for this target; absent where only wheels can be taken.
-    pub interpreter: Option<Interpreter>,
-    /// `x86_64`, `aarch64`.
-    pub machine: String,
-    pub libc: Libc,
-}
-
-impl BuildTarget {
-    fn of(interpreter: Interpreter) -> Self {
-        Self {
-            python: interpreter.minor_version(),
-            abi: interpreter.abi.clone(),
-            machine: interpreter.machine.clone(),
-            libc: interpreter.libc.clone(),
-            interpreter: Some(interpreter),
-        }
-    }
-
-    /// Major and minor.
-    pub fn version(&self) -> (u32, u32) {
-        let (major, minor) = self.python.split_once('.').unwrap_or((&self.python, "0"));
-        (major.parse().unwrap_or(3), minor.parse().unwrap_or(0))
-    }
-
-    /// `3.12.1`; `.0` where there is no interpreter to ask.
-    pub fn full_version(&self) -> String {
-        match &self.interpreter {
-            Some(interpreter) => interpreter.version.map(|part| part.to_string()).join("."),
-            None => format!("{}.0", self.python),
-        }
-    }
-
-    pub fn platform(&self) -> Platform {
-        let [major, minor] = self.libc.version;
-        let libc = match self.libc.name.as_str() {
-            "musl" => tags::Libc::Musl(major, minor),
-            _ => tags::Libc::Glibc(major, minor),
-        };
-        Platform::Linux { machine: self.machine.clone(), libc }
-    }
-
-    /// What wheels it takes, best first.
-    pub fn tags(&self) -> CompatibleTags {
-        CompatibleTags::new(self.version(), &self.abi, &self.platform())
-    }
-
-    /// The environment that markers are evaluated in (PEP 508). `platform_release` and `platform_version` are of a
-    /// kernel that is not known yet, and empty.
-    pub fn markers(&self) -> MarkerEnvironment {
-        let full = self.full_version();
-        MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
-            implementation_name: "cpython",
-            implementation_version: &full,
-            os_name: "posix",
-            platform_machine: &self.machine,
-            platform_python_implementation: "CPython",
-            platform_release: "",
-            platform_system: "Linux",
-            platform_version: "",
-            python_full_version: &full,
-            python_version: &self.python,
-            sys_platform: "linux",
-        })
-        .expect("versions made of numbers are versions")
-    }
-}
 
 /// The target that `spec` names: a version such as `3.12`, a command on PATH such as `python3.12`, or a path.
 ///
@@ -93,17 +19,38 @@ pub fn find(spec: &str) -> Result<BuildTarget> {
     if spec.contains('/') {
         return probe(Path::new(spec)).map(BuildTarget::of);
     }
-    let Some(wanted) = Wanted::parse(spec) else {
+    let Some(wanted) = PythonVersion::parse(spec) else {
         let paths = on_path(spec);
         let path = paths.first().ok_or_else(|| Error::PythonSpec { spec: spec.to_owned() })?;
         return probe(path).map(BuildTarget::of);
     };
-    let interpreter = candidates(&wanted).find_map(|path| probe(&path).ok().filter(|it| wanted.is(it)));
-    if let Some(interpreter) = interpreter {
+    if let Some(interpreter) = interpreter(wanted) {
         return Ok(BuildTarget::of(interpreter));
     }
     let (machine, libc) = this_machine();
-    Ok(BuildTarget { python: wanted.python(), abi: wanted.abi(), interpreter: None, machine, libc })
+    Ok(BuildTarget {
+        python: wanted.version(),
+        abi: wanted.abi(),
+        interpreter: None,
+        machine,
+        libc,
+        spec: None,
+        libraries: Vec::new(),
+        container: None,
+    })
+}
+
+/// The target that was asked for, with an interpreter of its version if this machine has one.
+pub fn find_named(request: &TargetRequest) -> BuildTarget {
+    BuildTarget::named(request, interpreter(request.spec.python))
+}
+
+fn interpreter(wanted: PythonVersion) -> Option<Interpreter> {
+    let is = |interpreter: &Interpreter| {
+        interpreter.version[..2] == [3, wanted.minor]
+            && interpreter.abi.ends_with('t') == wanted.free_threaded
+    };
+    candidates(wanted).find_map(|path| probe(&path).ok().filter(is))
 }
 
 /// The target of the `python3` (or else `python`) on PATH, for when none is named.
@@ -118,7 +65,8 @@ pub fn find_default() -> Result<BuildTarget> {
     Err(Error::NoPython { wanted: "3".to_owned(), tried })
 }
 
-fn probe(path: &Path) -> Result<Interpreter> {
+/// What the interpreter at `path` is.
+pub fn probe(path: &Path) -> Result<Interpreter> {
     let bad = |source: ProbeError| Error::BadPython { path: path.to_path_buf(), source };
     let interpreter = Interpreter::probe(path, None).map_err(bad)?;
     if interpreter.implementation == "cpython" {
@@ -127,54 +75,16 @@ fn probe(path: &Path) -> Result<Interpreter> {
     Err(Error::NotCPython { path: path.to_path_buf(), what: interpreter.implementation })
 }
 
-/// A version as people write it.
-struct Wanted {
-    minor: u32,
-    /// As in 3.13t (PEP 703).
-    free_threaded: bool,
-}
-
-impl Wanted {
-    fn parse(spec: &str) -> Option<Self> {
-        let (digits, free_threaded) = match spec.strip_suffix('t') {
-            Some(digits) => (digits, true),
-            None => (spec, false),
-        };
-        let minor = digits.strip_prefix("3.")?;
-        let minor = minor.bytes().all(|byte| byte.is_ascii_digit()).then(|| minor.parse().ok())??;
-        Some(Self { minor, free_threaded })
-    }
-
-    fn python(&self) -> String {
-        format!("3.{}", self.minor)
-    }
-
-    fn abi(&self) -> String {
-        let suffix = match self.minor {
-            _ if self.free_threaded => "t",
-            ..8 => "m",
-            _ => "",
-        };
-        format!("cp3{}{suffix}", self.minor)
-    }
-
-    fn is(&self, interpreter: &Interpreter) -> bool {
-        interpreter.version[..2] == [3, self.minor] && interpreter.abi.ends_with('t') == self.free_threaded
-    }
-}
-
 /// Programs that may be the wanted interpreter. Each must be asked: pyenv's shims are there for versions that are not,
 /// and take their time, so they come behind what they lead to. uv is asked when all others failed.
-fn candidates(wanted: &Wanted) -> impl Iterator<Item = PathBuf> {
-    let python = wanted.python();
-    let suffix = if wanted.free_threaded { "t" } else { "" };
+fn candidates(wanted: PythonVersion) -> impl Iterator<Item = PathBuf> {
+    let (python, version) = (wanted.version(), wanted.to_string());
     let is_shim = |path: &PathBuf| path.parent().is_some_and(|parent| parent.ends_with(".pyenv/shims"));
-    let exact = on_path(&format!("python{python}{suffix}"));
+    let exact = on_path(&format!("python{version}"));
     let (shims, others): (Vec<_>, Vec<_>) =
         ["python3", "python"].into_iter().flat_map(on_path).partition(is_shim);
     let (exact_shims, exact): (Vec<_>, Vec<_>) = exact.into_iter().partition(is_shim);
     let found = [exact, pyenv(&python), others, exact_shims, shims].concat();
-    let version = format!("{python}{suffix}");
     found.into_iter().chain(std::iter::once_with(move || by_uv(&version)).flatten())
 }
 
@@ -245,16 +155,6 @@ fn glibc_version() -> Option<[u32; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_name_their_abi() {
-        for (spec, abi) in [("3.6", "cp36m"), ("3.8", "cp38"), ("3.12", "cp312"), ("3.13t", "cp313t")] {
-            assert_eq!(Wanted::parse(spec).unwrap().abi(), abi);
-        }
-        for bad in ["2.7", "3", "3.x", "3.", "312", "python3.12", "3.+1"] {
-            assert!(Wanted::parse(bad).is_none(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_version_that_is_nowhere_is_a_target_for_wheels() {

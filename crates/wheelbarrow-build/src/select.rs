@@ -12,7 +12,7 @@ use wheelbarrow_wheel::tags::CompatibleTags;
 
 use crate::fetch::Download;
 use crate::lock::{Archive, Digest, DistributionFile, Environment, Lock, Package, Place, Vcs, place};
-use crate::python::BuildTarget;
+use crate::target::BuildTarget;
 use crate::{Error, Result};
 
 /// What is taken of one package.
@@ -132,6 +132,11 @@ impl Selector<'_> {
         Error::Lock { path: self.lock.path.clone(), reason }
     }
 
+    /// `debian-12:3.11 (manylinux_2_36_x86_64)`.
+    fn target_text(&self) -> String {
+        format!("{} ({})", self.target.describe(), self.target.platform())
+    }
+
     fn applies(&self, package: &Package) -> Result<bool> {
         let holds = package.marker.as_ref().map_or(Ok(true), |marker| self.environment.holds(marker));
         let name = &package.name;
@@ -198,8 +203,7 @@ impl Selector<'_> {
             }
             (None, None) => Err(Error::NothingFits {
                 package: format!("{} {}", package.name, package.version_text()),
-                python: self.target.python.clone(),
-                platform: self.target.platform().to_string(),
+                target: self.target_text(),
                 refused,
             }),
         }
@@ -266,8 +270,7 @@ impl Selector<'_> {
             Ok(_) => Ok((Source::Wheel(download), direct_url)),
             Err(why) => Err(Error::NothingFits {
                 package: format!("{} {}", package.name, package.version_text()),
-                python: self.target.python.clone(),
-                platform: self.target.platform().to_string(),
+                target: self.target_text(),
                 refused: vec![(download.filename, why)],
             }),
         }

@@ -125,6 +125,13 @@ impl Uv {
         &self.program
     }
 
+    /// The file that is all of it, where it is no module of a Python.
+    pub fn single_program(&self) -> Option<PathBuf> {
+        let found = python::on_path(self.program.to_str()?).into_iter().next();
+        let path = if self.program.is_file() { Some(self.program.clone()) } else { found };
+        path.filter(|_| self.before.is_empty())?.canonicalize().ok()
+    }
+
     /// A uv that reads nothing from standard input, draws nothing, and downloads no Python.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);

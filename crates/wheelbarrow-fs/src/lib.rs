@@ -4,6 +4,7 @@
 mod atomic;
 mod lock;
 mod safe_path;
+mod scratch;
 mod staged;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub use atomic::write_atomic;
 pub use lock::Lock;
 pub use safe_path::{SafePath, UnsafePath};
+pub use scratch::Scratch;
 pub use staged::{Commit, Staged};
 
 #[derive(Debug, thiserror::Error)]

@@ -4,10 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::FsError;
 
-/// An exclusive lock on a file or directory, held until dropped.
+/// A lock on a file or directory, held until dropped; exclusive where nothing else is said.
 #[derive(Debug)]
 pub struct Lock {
     descriptor: OwnedFd,
@@ -38,18 +39,40 @@ impl Lock {
         let descriptor = open_directory(path)?;
         match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { descriptor })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(FsError::errno("lock", path)(errno)),
         }
     }
 
     /// Waits for the lock on a file, which is made when it is not there and never removed.
     pub fn file(path: &Path) -> Result<Self, FsError> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))
-            .map_err(FsError::errno("open", path))?;
-        rustix::fs::flock(&descriptor, FlockOperation::LockExclusive)
-            .map_err(FsError::errno("lock", path))?;
+        Self::of_file(path, FlockOperation::LockExclusive)
+    }
+
+    /// The same, together with others who want it shared. Who may only read the file can have it too.
+    pub fn shared_file(path: &Path) -> Result<Self, FsError> {
+        Self::of_file(path, FlockOperation::LockShared)
+    }
+
+    /// Takes the exclusive lock on a file, unless somebody holds it.
+    pub fn try_file(path: &Path) -> Result<Option<Self>, FsError> {
+        match Self::of_file(path, FlockOperation::NonBlockingLockExclusive) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(FsError::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of_file(path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
+        let open = |flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666));
+        let descriptor = match open(OFlags::RDWR | OFlags::CREATE) {
+            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+                open(OFlags::RDONLY).map_err(|_| errno)
+            }
+            opened => opened,
+        };
+        let descriptor = descriptor.map_err(FsError::errno("open", path))?;
+        rustix::fs::flock(&descriptor, operation).map_err(FsError::errno("lock", path))?;
         Ok(Self { descriptor })
     }
 }

@@ -136,7 +136,7 @@ fn plan_errors(
         Ok(wheels) => wheels,
         Err(error) => return vec![error],
     };
-    match plan::plan(artifact, target, interpreter, options, &wheels) {
+    match plan::plan(artifact, target, interpreter, options, &plan::Wheels::Artifact(&wheels)) {
         Ok(plan) => preflight::space_errors(&options.destination, &plan),
         Err(error) => vec![error],
     }

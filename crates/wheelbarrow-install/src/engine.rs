@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
 use crate::InstallError;
@@ -22,12 +23,31 @@ use crate::writer::{Job, Writer, parent};
 /// About how much one thread takes at once: small enough to share fairly, large enough to stay in a directory.
 const BATCH: u64 = 512 << 10;
 
+/// Takes a path, a size in bytes, and a SHA-256.
+pub(crate) type Notice<'n> = dyn Fn(&str, u64, Sha256) + Sync + 'n;
+
+/// How files are written.
+pub(crate) struct Manner<'m> {
+    /// Of a file, and of an executable one; less the umask.
+    pub modes: [u32; 2],
+    /// Told of each `.pyc` file: its path, its size in bytes, and its SHA-256.
+    pub compiled: Option<&'m Notice<'m>>,
+    /// For the progress bar.
+    pub task: &'static str,
+}
+
+impl Manner<'_> {
+    /// As an install wants it.
+    pub(crate) const INSTALL: Self = Self { modes: [0o666, 0o777], compiled: None, task: "installing" };
+}
+
 /// Writes the plan of `artifact` below `root`. Errors name the file as it will be below `destination`.
 pub(crate) fn execute(
     plan: &Plan<'_>,
     artifact: &Artifact,
     root: &Path,
     destination: &Path,
+    manner: &Manner<'_>,
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
     let root_descriptor = open_root(root)?;
@@ -37,9 +57,9 @@ pub(crate) fn execute(
             .map_err(|errno| InstallError::io("link", &destination.join(link))(errno.into()))?;
     }
     let batches = batches(plan);
-    progress.begin("installing", plan.size(), Unit::Bytes);
+    progress.begin(manner.task, plan.size(), Unit::Bytes);
     let time = plan.time;
-    let job = Job { root: root_descriptor.as_fd(), destination, artifact, time, progress };
+    let job = Job { root: root_descriptor.as_fd(), destination, artifact, time, manner, progress };
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {

@@ -49,6 +49,17 @@ pub enum InstallError {
     NoInstall { path: PathBuf },
     #[error("{} was altered: {what}", path.display())]
     BrokenReceipt { path: PathBuf, what: String },
+    #[error("{} holds something that is not a store", path.display())]
+    ForeignStore { path: PathBuf },
+    #[error("{} holds no store", path.display())]
+    NoStore { path: PathBuf },
+    #[error("the store {} has format {found}; this wheelbarrow reads format {}", path.display(), crate::store::FORMAT)]
+    StoreFormat { path: PathBuf, found: u32 },
+    #[error("the store {} does not keep what is put into it", path.display())]
+    RestlessStore { path: PathBuf },
+    /// Entries of the store, by their path in it, each with what is wrong.
+    #[error("the store was altered: {}", entries.iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>().join("; "))]
+    AlteredStore { entries: Vec<(String, String)> },
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot unpack {}", path.display())]
@@ -107,6 +118,12 @@ impl InstallError {
             Self::BrokenReceipt { .. } => {
                 "nothing in it can be compared any more: install it again, with `--replace`"
             }
+            Self::ForeignStore { .. } => "name another directory, absent or empty",
+            Self::NoStore { .. } => "name the STORE that `--store STORE` was given at an install",
+            Self::StoreFormat { .. } => "use the wheelbarrow that made it, or name another directory",
+            Self::RestlessStore { .. } | Self::AlteredStore { .. } => {
+                "something else removes or changes files in it; `wheelbarrow store verify` says which"
+            }
             Self::Wheel(_) | Self::Collision { .. } => {
                 "`wheelbarrow build` refuses such wheels: build it again"
             }
@@ -122,17 +139,19 @@ impl InstallError {
             Self::Artifact(ArtifactError::Read { .. }) => 1,
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
+            Self::StoreFormat { .. } | Self::AlteredStore { .. } => 3,
             Self::Target { .. } => 4,
             Self::Occupied { .. }
             | Self::Foreign { .. }
             | Self::NotDirectory { .. }
             | Self::MissingParent { .. } => 5,
             Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoExec { .. } | Self::NoInstall { .. } => 5,
+            Self::ForeignStore { .. } | Self::NoStore { .. } => 5,
             Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
             Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
             | Self::Io { source, .. } => io_exit_code(source),
             Self::Fs(_) => 5,
-            Self::Interpreter(_) | Self::Facts { .. } => 1,
+            Self::Interpreter(_) | Self::Facts { .. } | Self::RestlessStore { .. } => 1,
         }
     }
 }

@@ -11,16 +11,22 @@ mod plan;
 mod preflight;
 mod receipt;
 pub mod request;
+pub mod store;
 mod target;
 mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
 use wheelbarrow_fs::{Commit, Staged};
+
+use crate::engine::Manner;
+use crate::plan::Wheels;
+use crate::store::{Store, StoreOptions};
 
 pub use check::{Checked, Finding, check};
 pub use error::InstallError;
@@ -34,6 +40,8 @@ pub struct Options {
     pub destination: PathBuf,
     pub existing: Existing,
     pub pip: Pip,
+    /// Where wheels are unpacked to and linked from; without it they are unpacked into the destination.
+    pub store: Option<StoreOptions>,
 }
 
 /// What to do with a destination that holds something.
@@ -62,29 +70,30 @@ pub struct Installed {
     pub method: &'static str,
 }
 
-/// Installs `artifact` for `interpreter`, whose facts must be those for `DEST/venv`. Nothing is written before all that
-/// can be known beforehand was checked; whatever fails later, the destination stays as it was.
+/// Verifies `artifact` and installs it for `interpreter`, whose facts must be those for `DEST/venv`. Nothing is written
+/// before all that can be known beforehand was checked, but for what a store takes; whatever fails later, the
+/// destination stays as it was.
 pub fn install(
-    artifact: &VerifiedArtifact,
+    artifact: Artifact,
     interpreter: &Interpreter,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Installed, InstallError> {
     let target = choose_target(artifact.manifest(), interpreter)
-        .map_err(|source| InstallError::Target { path: artifact.path().to_path_buf(), source })?;
+        .map_err(|source| InstallError::Target { path: artifact.path().to_path_buf(), source })?
+        .clone();
     preflight::look_at(&options.destination, options.existing)?;
-    let wheels = plan::open_wheels(artifact, target, options.pip)?;
-    let plan = plan::plan(artifact, target, interpreter, options, &wheels)?;
-    preflight::check_space(&options.destination, &plan)?;
-
-    let staged = Staged::begin(&options.destination)?;
-    // Again: it may have put back what a run that was killed had moved aside.
-    let found = preflight::look_at(&options.destination, options.existing)?;
-    preflight::take_over(&found, &options.destination, staged.path())?;
-    engine::execute(&plan, artifact, staged.path(), &options.destination, progress)?;
-    let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
-    staged.commit(commit)?;
-
+    let job = Job { target: &target, interpreter, options, progress };
+    let artifact = match &options.store {
+        None => {
+            let artifact = artifact.verify(progress)?;
+            let wheels = plan::open_wheels(&artifact, &target, options.pip)?;
+            job.write(&artifact, &Wheels::Artifact(&wheels))?;
+            drop(wheels);
+            artifact
+        }
+        Some(asked) => job.write_from_store(artifact, asked)?,
+    };
     let manifest = artifact.manifest();
     Ok(Installed {
         destination: options.destination.clone(),
@@ -93,6 +102,64 @@ pub fn install(
         wheels: target.wheels.len(),
         method: "native",
     })
+}
+
+struct Job<'j> {
+    target: &'j Target,
+    interpreter: &'j Interpreter,
+    options: &'j Options,
+    progress: &'j dyn Progress,
+}
+
+impl Job<'_> {
+    /// Has the store unpack what it lacks, and links. What is found altered on the way is unpacked anew.
+    fn write_from_store(
+        &self,
+        artifact: Artifact,
+        asked: &StoreOptions,
+    ) -> Result<VerifiedArtifact, InstallError> {
+        let store = Store::open_or_make(&asked.path)?;
+        let wanted = store::wanted(&artifact, self.target, self.interpreter, self.options.pip);
+        let having = store::Having::look(&store, &wanted)?;
+        let mut artifact = artifact.verify_but(store::known_members(&having, &wanted), self.progress)?;
+        let mut having = Some(having);
+        // Each time the entries that were altered are dropped: that ends, unless somebody alters them all the time.
+        for _ in 0..wanted.len() {
+            let stored = store::ensure(&store, &mut artifact, &wanted, having.take(), self.progress)?;
+            match self.write(&artifact, &Wheels::Store(&store, &stored)) {
+                Err(InstallError::AlteredStore { entries }) => {
+                    drop(stored);
+                    store.drop_altered(&entries, self.progress)?;
+                }
+                result => return result.map(|()| artifact),
+            }
+        }
+        Err(InstallError::RestlessStore { path: asked.path.clone() })
+    }
+
+    /// Plans, and carries it out beside the destination.
+    fn write(&self, artifact: &VerifiedArtifact, wheels: &Wheels<'_>) -> Result<(), InstallError> {
+        let Self { target, interpreter, options, progress } = *self;
+        let plan = plan::plan(artifact, target, interpreter, options, wheels)?;
+        preflight::check_space(&options.destination, &plan)?;
+
+        let staged = Staged::begin(&options.destination)?;
+        // Again: it may have put back what a run that was killed had moved aside.
+        let found = preflight::look_at(&options.destination, options.existing)?;
+        preflight::take_over(&found, &options.destination, staged.path())?;
+        engine::execute(&plan, artifact, staged.path(), &options.destination, &Manner::INSTALL, progress)?;
+        if let (Wheels::Store(store, _), Some(asked)) = (wheels, &options.store) {
+            store::link(
+                store,
+                &plan.linked,
+                asked.link_mode,
+                (staged.path(), &options.destination),
+                progress,
+            )?;
+        }
+        let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
+        Ok(staged.commit(commit)?)
+    }
 }
 
 /// Where the virtualenv of an install is.

@@ -1,7 +1,8 @@
 //! What an install says of itself, in `DEST/.wheelbarrow/receipt.json`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,23 +10,27 @@ use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
 
-use crate::Pip;
+use crate::plan::Wheels;
+use crate::{InstallError, Options, Pip};
 
 pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
 
 /// Every file of the install but its bytecode, itself and the receipt, as `sha256sum` writes and checks them.
 pub(crate) const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
 
-/// A line a file, in the order given, which is that of the paths: 64 digits, two spaces, the path. Where the path has a
+/// A line a file, ordered by path: 64 digits, two spaces, the path. Where the path has a
 /// line end or a backslash, they are escaped, and a backslash in front of the line says so.
 pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8> {
-    let mut text = String::new();
+    // They come in a few runs that are in order, which a stable sort makes use of.
+    let mut files: Vec<(&str, Sha256)> = files.collect();
+    files.sort_by_key(|(path, _)| *path);
+    let mut text = String::with_capacity(files.iter().map(|(path, _)| path.len() + 67).sum());
     for (path, sha256) in files {
         let escaped = path.contains(['\\', '\n', '\r']);
         if escaped {
             text.push('\\');
         }
-        text.push_str(&sha256.to_string());
+        data_encoding::HEXLOWER.encode_append(&sha256.0, &mut text);
         text.push_str("  ");
         if escaped {
             text.push_str(&path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r"));
@@ -42,7 +47,8 @@ pub(crate) fn receipt(
     artifact: &VerifiedArtifact,
     target: &Target,
     interpreter: &Interpreter,
-    pip: Pip,
+    options: &Options,
+    wheels: &Wheels<'_>,
     sums: Sha256,
 ) -> serde_json::Result<Vec<u8>> {
     let manifest = artifact.manifest();
@@ -59,13 +65,27 @@ pub(crate) fn receipt(
         ("manifest_sha256", json!(Sha256::of(artifact.manifest_bytes()))),
         ("method", json!("native")),
         ("name", json!(manifest.name)),
-        ("pip", json!(pip == Pip::With)),
+        ("pip", json!(options.pip == Pip::With)),
         ("sums_sha256", json!(sums)),
         ("target", json!({ "abi": target.abi, "platform": target.platform, "python": target.python })),
         ("wheels", json!(target.wheels)),
     ]);
     if let Some(version) = &manifest.version {
         receipt.insert("version", json!(version));
+    }
+    if let (Wheels::Store(store, wheels), Some(asked)) = (wheels, &options.store) {
+        let bytecode = wheels.iter().filter_map(|stored| stored.bytecode.as_ref());
+        let bytecode: BTreeSet<Sha256> = bytecode.map(|entry| entry.sha256).collect();
+        let wheels: BTreeSet<Sha256> = wheels.iter().map(|stored| stored.wheel.sha256).collect();
+        receipt.insert(
+            "store",
+            json!({
+                "bytecode": bytecode,
+                "link_mode": asked.link_mode,
+                "path": store.path(),
+                "wheels": wheels,
+            }),
+        );
     }
     let mut text = serde_json::to_vec_pretty(&receipt)?;
     text.push(b'\n');
@@ -83,6 +103,16 @@ pub(crate) struct Receipt {
     pub target: ReceiptTarget,
     pub interpreter: ReceiptInterpreter,
     pub wheels: Vec<String>,
+    /// What is linked, where something is.
+    #[serde(default)]
+    pub store: Option<ReceiptStore>,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct ReceiptStore {
+    pub wheels: BTreeSet<Sha256>,
+    /// Of the packs.
+    pub bytecode: BTreeSet<Sha256>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +141,21 @@ impl Receipt {
             && minor == Some(python)
             && manifest.targets.iter().any(|target| same(&target))
     }
+}
+
+/// What the install at `destination` takes from a store; nothing where it was installed without one.
+pub(crate) fn read_store(destination: &Path) -> Result<ReceiptStore, InstallError> {
+    let path = destination.join(RECEIPT_PATH);
+    let text = match fs_err::read(&path) {
+        Ok(text) => text,
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Err(InstallError::NoInstall { path: destination.to_path_buf() });
+        }
+        Err(error) => return Err(InstallError::io("read", &path)(error)),
+    };
+    let receipt: Receipt = serde_json::from_slice(&text)
+        .map_err(|error| InstallError::BrokenReceipt { path, what: format!("it is no receipt: {error}") })?;
+    Ok(receipt.store.unwrap_or_default())
 }
 
 /// The files that a text of [`sums`] names; none where it is no such text.

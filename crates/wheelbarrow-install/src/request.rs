@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use wheelbarrow_artifact::interpreter::Interpreter;
 
+use crate::store::{LinkMode, StoreOptions};
 use crate::{Existing, Options, Pip};
 
 #[derive(Debug, Deserialize)]
@@ -25,6 +26,11 @@ pub struct RequestOptions {
     /// Look at everything, write nothing, and tell what would refuse the install.
     #[serde(default)]
     pub check: bool,
+    /// Absolute.
+    #[serde(default)]
+    pub store: Option<PathBuf>,
+    #[serde(default)]
+    pub link_mode: LinkMode,
     #[serde(default)]
     pub quiet: bool,
     #[serde(default)]
@@ -37,6 +43,7 @@ impl RequestOptions {
             destination: self.destination.clone(),
             existing: if self.replace { Existing::Replace } else { Existing::Refuse },
             pip: if self.pip { Pip::With } else { Pip::Without },
+            store: self.store.clone().map(|path| StoreOptions { path, link_mode: self.link_mode }),
         }
     }
 }

@@ -12,7 +12,8 @@ pub struct NoTarget {
     pub here: String,
 }
 
-/// The first target of the manifest that the interpreter fits.
+/// Of the targets that the interpreter fits, the one whose platform is the best tag that it takes: wheels for a newer C
+/// library come before those for an older one, and these before what runs anywhere. Among equals the first.
 pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> Result<&'m Target, NoTarget> {
     let platform = platform(interpreter);
     let fits = |target: &&Target| {
@@ -21,7 +22,10 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
             && target.abi == interpreter.abi
             && platform.fits(&target.platform)
     };
-    manifest.targets.iter().find(fits).ok_or_else(|| NoTarget {
+    let libc = |target: &&Target| Platform::parse(&target.platform).map(|platform| platform.libc());
+    // Of several with the highest, max_by_key takes the last.
+    let best = manifest.targets.iter().rev().filter(fits).max_by_key(libc);
+    best.ok_or_else(|| NoTarget {
         wanted: manifest
             .targets
             .iter()
@@ -47,4 +51,77 @@ fn platform(interpreter: &Interpreter) -> Platform {
     let libc =
         if interpreter.libc.name == "musl" { Libc::Musl(major, minor) } else { Libc::Glibc(major, minor) };
     Platform::Linux { machine: interpreter.machine.clone(), libc }
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_artifact::interpreter::Libc as LibcFacts;
+    use wheelbarrow_artifact::manifest::{EnvironmentRules, FORMAT, Project, Sha256, Unpacked};
+
+    use super::*;
+
+    fn manifest(targets: &[(&str, &str)]) -> Manifest {
+        let target = |(number, (python, platform)): (usize, &(&str, &str))| Target {
+            python: (*python).to_owned(),
+            abi: format!("cp{}", python.replace('.', "")),
+            platform: (*platform).to_owned(),
+            wheels: Vec::new(),
+            pip: number.to_string(),
+            bytecode: None,
+            unpacked: Unpacked::default(),
+        };
+        Manifest {
+            format: FORMAT,
+            name: "site".to_owned(),
+            version: None,
+            built_by: "a test".to_owned(),
+            project: Project {
+                directory: "site".to_owned(),
+                import_path: "site".to_owned(),
+                digest: Sha256::of(b""),
+            },
+            targets: targets.iter().enumerate().map(target).collect(),
+            environment: EnvironmentRules::default(),
+            wheels: Vec::new(),
+            members: Vec::new(),
+        }
+    }
+
+    fn interpreter(libc: &str, version: [u32; 2]) -> Interpreter {
+        Interpreter {
+            executable: "/usr/bin/python3".into(),
+            version: [3, 11, 2],
+            implementation: "cpython".to_owned(),
+            cache_tag: "cpython-311".to_owned(),
+            magic: String::new(),
+            abi: "cp311".to_owned(),
+            machine: "x86_64".to_owned(),
+            libc: LibcFacts { name: libc.to_owned(), version },
+            site_packages: String::new(),
+            headers: String::new(),
+            virtualenv: None,
+        }
+    }
+
+    #[test]
+    fn the_best_tag_comes_first_whatever_the_order() {
+        let manifest = manifest(&[
+            ("3.11", "any"),
+            ("3.11", "manylinux_2_17_x86_64"),
+            ("3.12", "manylinux_2_17_x86_64"),
+            ("3.11", "manylinux_2_36_x86_64"),
+            ("3.11", "manylinux_2_36_x86_64"),
+            ("3.11", "manylinux_2_5_x86_64"),
+            ("3.11", "musllinux_1_2_x86_64"),
+            ("3.11", "manylinux_2_17_aarch64"),
+        ]);
+        let chosen = |libc, version| {
+            choose_target(&manifest, &interpreter(libc, version)).map(|target| target.pip.clone()).unwrap()
+        };
+        assert_eq!(chosen("glibc", [2, 41]), "3", "of two equals the first");
+        assert_eq!(chosen("glibc", [2, 28]), "1");
+        assert_eq!(chosen("glibc", [2, 4]), "0");
+        assert_eq!(chosen("musl", [1, 2]), "6");
+        assert_eq!(chosen("musl", [1, 1]), "0");
+    }
 }

@@ -5,13 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
+use sha2::Digest;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pyc_header;
+use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::zip::Inflater;
 
 use crate::InstallError;
-use crate::engine::Batch;
+use crate::engine::{Batch, Manner};
 use crate::plan::{Contents, PlannedFile, PlannedFrame};
 
 /// What every thread needs.
@@ -22,6 +24,7 @@ pub(crate) struct Job<'j> {
     pub artifact: &'j Artifact,
     /// [`crate::plan::Plan::time`].
     pub time: u32,
+    pub manner: &'j Manner<'j>,
     pub progress: &'j dyn Progress,
 }
 
@@ -59,10 +62,12 @@ impl<'j> Writer<'j> {
     }
 
     fn write_file(&mut self, file: &PlannedFile<'_>, directory: BorrowedFd<'_>) -> Result<(), InstallError> {
-        let open = self.create(directory, &file.path, if file.executable { 0o777 } else { 0o666 })?;
+        let mode = self.job.manner.modes[usize::from(file.executable)];
+        let open = self.create(directory, &file.path, mode)?;
         let mut written = Ok(());
         match &file.contents {
             Contents::Bytes(bytes) => written = write_all(open.as_fd(), bytes),
+            Contents::Stored(_) => unreachable!("the plan has what is linked by directories"),
             Contents::Member { entry, raw } => self
                 .inflater
                 .read(entry, raw, &mut |bytes| {
@@ -76,11 +81,15 @@ impl<'j> Writer<'j> {
                 })?,
         }
         if file.timed && written.is_ok() {
-            let time = Timespec { tv_sec: i64::from(self.job.time), tv_nsec: 0 };
-            let times = Timestamps { last_access: time, last_modification: time };
-            written = rustix::fs::futimens(&open, &times).map_err(io::Error::from);
+            written = self.set_time(open.as_fd());
         }
         written.map_err(|error| self.write_error(&file.path, error))
+    }
+
+    fn set_time(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let time = Timespec { tv_sec: i64::from(self.job.time), tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::futimens(file, &times).map_err(io::Error::from)
     }
 
     fn write_frame(&mut self, frame: &PlannedFrame<'_>) -> Result<(), InstallError> {
@@ -113,9 +122,14 @@ impl<'j> Writer<'j> {
                 directory = Some((parent(path), self.open_directory(parent(path))?));
             }
             let Some((_, descriptor)) = &directory else { continue };
-            let open = self.create(descriptor.as_fd(), path, 0o666)?;
+            let open = self.create(descriptor.as_fd(), path, self.job.manner.modes[0])?;
             let header = pyc_header(frame.magic, self.job.time, *source_size);
             write_both(open.as_fd(), &header, code).map_err(|error| self.write_error(path, error))?;
+            if let Some(compiled) = self.job.manner.compiled {
+                self.set_time(open.as_fd()).map_err(|error| self.write_error(path, error))?;
+                let hash = sha2::Sha256::new().chain_update(header).chain_update(code);
+                compiled(path, (header.len() + code.len()) as u64, Sha256(hash.finalize().into()));
+            }
         }
         Ok(())
     }

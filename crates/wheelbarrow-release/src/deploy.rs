@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
+use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::manifest::{Manifest, Sha256};
 use wheelbarrow_artifact::release::ReleaseSettings;
-use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
+use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Existing, Options, Pip, choose_target, install, virtualenv};
 
 use crate::activation::{Activation, fail};
@@ -73,20 +74,16 @@ pub struct Deployed {
 
 /// An artifact that can become a release of this root, as far as that can be known beforehand.
 struct Ready {
-    artifact: VerifiedArtifact,
+    artifact: Artifact,
     settings: Settings,
     /// Of the manifest.
     digest: Sha256,
 }
 
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
-pub fn plan(
-    root: &Path,
-    options: &DeployOptions,
-    operator: &Operator<'_>,
-) -> Result<DeployPlan, ReleaseError> {
+pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::at(root);
-    let Ready { artifact, settings, digest } = look_at(&root, options, operator)?;
+    let Ready { artifact, settings, digest } = look_at(&root, options)?;
     let manifest = artifact.manifest();
     Ok(DeployPlan {
         root: root.path().to_path_buf(),
@@ -109,7 +106,7 @@ pub fn deploy(
     operator: &Operator<'_>,
 ) -> Result<Deployed, ReleaseError> {
     let begun = Instant::now();
-    let ready = look_at(&Root::at(root), options, operator)?;
+    let ready = look_at(&Root::at(root), options)?;
     let looked = milliseconds(begun.elapsed());
     let root = Root::create(root)?;
     let work = recovery::begin(&root, "deploy", operator)?;
@@ -118,19 +115,21 @@ pub fn deploy(
     work.record(Event::Begun { operation: Operation::Deploy, id: id.clone(), live: previous.clone() })?;
     work.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
 
-    let release = match stage(&work, &ready, options, &id) {
+    let Ready { artifact, settings, digest } = ready;
+    let manifest = artifact.manifest().clone();
+    let new = New { id: &id, manifest: &manifest, digest, settings: &settings };
+    let release = match stage(&work, artifact, &new, options) {
         Ok(release) => release,
         Err(fault) => {
             discard(&work, &id);
             return Err(fail(&work, &id, begun, fault, Outcome::Unchanged, None));
         }
     };
-    let manifest = ready.artifact.manifest();
     let mut deployed = Deployed {
         root: root.path().to_path_buf(),
         path: release.path().to_path_buf(),
-        name: manifest.name.clone(),
-        version: manifest.version.clone(),
+        name: manifest.name,
+        version: manifest.version,
         previous: previous.clone(),
         is_live: false,
         pruned: Pruned::default(),
@@ -138,15 +137,16 @@ pub fn deploy(
         id,
     };
     if options.until == Until::Live {
-        let settings = ready.settings.clone();
+        let keep = settings.keep;
         let activation =
             Activation { work: &work, operation: Operation::Deploy, release, settings, previous, begun };
-        if let Err(fault) = check_and_prepare(&work, &activation.release, &ready.settings, options.prepare) {
+        let Activation { release, settings, .. } = &activation;
+        if let Err(fault) = check_and_prepare(&work, release, settings, options.prepare) {
             return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
         }
         activation.run()?;
         deployed.is_live = true;
-        deployed.pruned = prune::after_deploy(&work, ready.settings.keep);
+        deployed.pruned = prune::after_deploy(&work, keep);
     } else {
         work.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })?;
     }
@@ -155,7 +155,7 @@ pub fn deploy(
 }
 
 /// All that can be known before anything is written.
-fn look_at(root: &Root, options: &DeployOptions, operator: &Operator<'_>) -> Result<Ready, ReleaseError> {
+fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> {
     root.live()?;
     let artifact = Artifact::open(&options.artifact)?;
     let settings = Settings::of_manifest(root, artifact.manifest().release.as_ref(), &options.settings)?;
@@ -165,38 +165,47 @@ fn look_at(root: &Root, options: &DeployOptions, operator: &Operator<'_>) -> Res
         wheelbarrow_install::InstallError::Target { path: options.artifact.clone(), source }
     })?;
     let digest = Sha256::of(artifact.manifest_bytes());
-    Ok(Ready { artifact: artifact.verify(operator.progress)?, settings, digest })
+    Ok(Ready { artifact, settings, digest })
+}
+
+/// A release that is to be made.
+struct New<'n> {
+    id: &'n ReleaseId,
+    manifest: &'n Manifest,
+    /// Of the manifest.
+    digest: Sha256,
+    settings: &'n Settings,
 }
 
 /// Installs at the final path, and makes a release of it.
 fn stage(
     work: &Work<'_>,
-    ready: &Ready,
+    artifact: Artifact,
+    new: &New<'_>,
     options: &DeployOptions,
-    id: &ReleaseId,
 ) -> Result<CompleteRelease, Fault> {
     let root = work.root;
-    let destination = root.release(id);
     work.phase(Phase::Stage, || {
+        let destination = root.release(new.id);
         let interpreter = Interpreter::probe(&options.python, Some(&virtualenv(&destination)))?;
+        let store = StoreOptions { path: root.store(), link_mode: LinkMode::default() };
         let options =
-            Options { destination: destination.clone(), existing: Existing::Refuse, pip: options.pip };
-        Ok(install(&ready.artifact, &interpreter, &options, work.operator.progress)?)
+            Options { destination, existing: Existing::Refuse, pip: options.pip, store: Some(store) };
+        Ok(install(artifact, &interpreter, &options, work.operator.progress)?)
     })?;
     work.phase(Phase::Configure, || {
-        let manifest = ready.artifact.manifest();
         let record = ReleaseRecord {
             format: FORMAT,
-            id: id.clone(),
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            manifest_sha256: ready.digest,
+            id: new.id.clone(),
+            name: new.manifest.name.clone(),
+            version: new.manifest.version.clone(),
+            manifest_sha256: new.digest,
             parent: root.live()?,
             environment_sha256: None,
             made_at: work.operator.now(),
             settings: options.settings.clone(),
         };
-        configure(root, &manifest.project.directory, &ready.settings, record)
+        configure(root, &new.manifest.project.directory, new.settings, record)
     })
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use wheelbarrow_install::InstallError;
+use wheelbarrow_install::store::{Access, Removal, Store, collect};
 
 use crate::history::stories;
 use crate::journal::{Entry, Event};
@@ -87,7 +89,21 @@ fn remove(work: &Work<'_>, keep: usize) -> Result<Pruned, ReleaseError> {
         trash::throw(work, id)?;
     }
     trash::empty(work)?;
+    collect_store(work.root)?;
     Ok(pruned)
+}
+
+/// Removes the wheels that no release takes from the store any more.
+fn collect_store(root: &Root) -> Result<(), ReleaseError> {
+    let store = match Store::open(&root.store(), Access::Exclusive) {
+        Ok(store) => store,
+        // Nothing was ever unpacked into it.
+        Err(InstallError::NoStore { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let installs: Vec<_> = root.found()?.iter().map(|found| root.release(&found.id)).collect();
+    collect(&store, &installs, Removal::Now)?;
+    Ok(())
 }
 
 fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {

@@ -64,6 +64,47 @@ pub fn write(rows: impl IntoIterator<Item = RecordRow>) -> String {
     String::from_utf8(bytes).expect("text in, text out")
 }
 
+/// Puts rows into a text that [`write()`] made. Paths that the text has already must not be among them.
+pub fn insert(text: &str, mut rows: Vec<RecordRow>) -> Result<String, Error> {
+    // A quoted path may have a line end in it.
+    if text.contains('"') {
+        rows.extend(parse(text.as_bytes())?);
+        return Ok(write(rows));
+    }
+    rows.sort_by(|one, other| one.path.cmp(&other.path));
+    let mut whole =
+        String::with_capacity(text.len() + rows.iter().map(|row| row.path.len() + 80).sum::<usize>());
+    let mut rest = text;
+    for row in rows {
+        let (before, behind) = rest.split_at(place(rest, &row.path));
+        whole.push_str(before);
+        whole.push_str(&write([row]));
+        rest = behind;
+    }
+    whole.push_str(rest);
+    Ok(whole)
+}
+
+/// Where the first line begins whose path is not before `path`, found by halving.
+fn place(text: &str, path: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (mut low, mut high) = (0, bytes.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let start =
+            bytes[low..middle].iter().rposition(|byte| *byte == b'\n').map_or(low, |end| low + end + 1);
+        let line = &bytes[start..];
+        let end = line.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| start + end + 1);
+        let comma = line.iter().position(|byte| *byte == b',').unwrap_or(line.len());
+        if &line[..comma] < path.as_bytes() {
+            low = end;
+        } else {
+            high = start;
+        }
+    }
+    low
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -111,6 +152,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn rows_put_in_stand_as_if_they_had_been_there(
+            paths in prop::collection::btree_set("[a./\",]{1,4}", 0..12),
+            chosen in prop::collection::vec(any::<bool>(), 12),
+        ) {
+            let rows: Vec<_> = paths.iter().map(|path| row(path, Some(("sha256", "x")), Some(1))).collect();
+            let (later, now): (Vec<_>, Vec<_>) = rows.iter().cloned().zip(chosen).partition(|(_, later)| *later);
+            let [later, now] = [later, now].map(|rows| rows.into_iter().map(|(row, _)| row).collect::<Vec<_>>());
+            prop_assume!(now.iter().all(|row| parse(write([row.clone()]).as_bytes()).is_ok()));
+            prop_assert_eq!(insert(&write(now), later).unwrap(), write(rows));
+        }
+
         #[test]
         fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);

@@ -37,6 +37,10 @@ pub enum Unfit {
     Abi { wanted: Vec<String>, have: String },
     #[error("it is for {}, this is {have}", wanted.join(", "))]
     Platform { wanted: Vec<String>, have: String },
+    #[error("it is for the CPU {}, this is {have}", wanted.join(", "))]
+    Machine { wanted: Vec<String>, have: String },
+    #[error("it needs {wanted}, this has {have}")]
+    Libc { wanted: Libc, have: Libc },
 }
 
 impl Tag {
@@ -95,9 +99,29 @@ impl CompatibleTags {
         } else if of_abi.is_empty() {
             Unfit::Abi { wanted: each(of_python.iter().map(|tag| &tag.abi)), have: self.abi.clone() }
         } else {
-            let wanted = each(of_abi.iter().map(|tag| &tag.platform));
-            Unfit::Platform { wanted, have: self.platform.to_string() }
+            self.explain_platform(&of_abi)
         })
+    }
+
+    /// Of several platforms, the one that comes nearest is explained: the C library of the same CPU, then the CPU.
+    fn explain_platform(&self, tags: &[&Tag]) -> Unfit {
+        let have = &self.platform;
+        let platforms: Vec<Platform> = tags.iter().filter_map(|tag| Platform::parse(&tag.platform)).collect();
+        let of_libc = |platform: &&Platform| {
+            std::mem::discriminant(&platform.libc()) == std::mem::discriminant(&have.libc())
+        };
+        let of_machine = platforms.iter().filter(|platform| platform.machine() == have.machine());
+        // Any with the same C library before one with another.
+        if let Some(nearest) = of_machine.min_by_key(|platform| (!of_libc(platform), platform.libc())) {
+            return Unfit::Libc { wanted: nearest.libc(), have: have.libc() };
+        }
+        let machines: Vec<String> =
+            platforms.iter().filter(of_libc).map(|platform| platform.machine().to_owned()).collect();
+        if machines.is_empty() {
+            let wanted = each(tags.iter().map(|tag| &tag.platform));
+            return Unfit::Platform { wanted, have: have.to_string() };
+        }
+        Unfit::Machine { wanted: each(machines.iter()), have: have.machine().to_owned() }
     }
 
     fn has(&self, fits: impl Fn(&Tag) -> bool) -> bool {
@@ -214,7 +238,10 @@ mod tests {
         insta::assert_snapshot!(why("a-1-py2.cp27-none-any.whl"), @"it is for Python cp27, py2, this is CPython 3.12");
         insta::assert_snapshot!(why("a-1-cp312-cp312t-linux_x86_64.whl"), @"it is for the ABI cp312t, this is cp312");
         insta::assert_snapshot!(why("a-1-py3-fakeabi-fakeplat.whl"), @"it is for the ABI fakeabi, this is cp312");
-        insta::assert_snapshot!(why("a-1-cp312-cp312-manylinux_2_34_x86_64.whl"), @"it is for manylinux_2_34_x86_64, this is manylinux_2_28_x86_64");
+        insta::assert_snapshot!(why("a-1-cp312-cp312-manylinux_2_34_x86_64.whl"), @"it needs glibc 2.34, this has glibc 2.28");
+        insta::assert_snapshot!(why("a-1-cp312-cp312-musllinux_1_1_x86_64.musllinux_1_2_x86_64.whl"), @"it needs musl 1.1, this has glibc 2.28");
+        insta::assert_snapshot!(why("a-1-cp312-cp312-manylinux_2_17_aarch64.manylinux2014_aarch64.whl"), @"it is for the CPU aarch64, this is x86_64");
+        insta::assert_snapshot!(why("a-1-cp312-cp312-macosx_11_0_arm64.whl"), @"it is for macosx_11_0_arm64, this is manylinux_2_28_x86_64");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use wheelbarrow_build::BuildError;
 use wheelbarrow_commands::failure;
+pub(crate) use wheelbarrow_commands::failure::{Refusal, Told};
 
 use crate::settings::SettingsError;
 

@@ -7,9 +7,10 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, Parser};
+use wheelbarrow_commands::{printer, progress, text};
 
-use wheelbarrow_commands::failure::Told;
-use wheelbarrow_commands::printer::Printer;
+use crate::failure::Told;
+use crate::printer::Printer;
 
 /// Native installers by machine, as the build script made them.
 pub(crate) const INSTALLERS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/installers.rs"));

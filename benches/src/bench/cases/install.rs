@@ -11,7 +11,7 @@ use crate::setup::Setup;
 use crate::site::Site;
 
 /// Where an install goes, and by whom.
-struct Install<'s> {
+pub(super) struct Install<'s> {
     setup: &'s Setup,
     site: &'s Site,
     destination: PathBuf,
@@ -69,13 +69,13 @@ pub(crate) fn without_bytecode(
 }
 
 impl<'s> Install<'s> {
-    fn new(setup: &'s Setup, site: &'s Site, place: &Path) -> Self {
+    pub(super) fn new(setup: &'s Setup, site: &'s Site, place: &Path) -> Self {
         let destination = place.join("site");
         let virtualenv = destination.join("venv");
         Self { setup, site, destination, cache: place.join("cache"), virtualenv }
     }
 
-    fn ours(&self, artifact: &Path) -> Command {
+    pub(super) fn ours(&self, artifact: &Path) -> Command {
         let mut ours = Command::new(&self.setup.python);
         ours.arg(artifact).arg("-d").arg(&self.destination).arg("--quiet");
         ours
@@ -87,14 +87,14 @@ impl<'s> Install<'s> {
         floor
     }
 
-    fn uv(&self, compile: Option<&str>) -> Vec<Command> {
+    pub(super) fn uv(&self, argument: Option<&str>) -> Vec<Command> {
         let mut venv = self.setup.clean(&self.setup.tool("uv"));
         venv.args(["venv", "--quiet", "--offline", "--python"]).arg(&self.setup.python).arg(&self.virtualenv);
         let mut uv = self.setup.clean(&self.setup.tool("uv"));
         uv.args(["pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--require-hashes"]);
         uv.arg("--find-links").arg(&self.site.wheels).arg("--cache-dir").arg(&self.cache);
         uv.arg("--python").arg(self.virtualenv.join("bin/python")).arg("-r").arg(&self.site.requirements);
-        uv.args(compile);
+        uv.args(argument);
         vec![venv, uv]
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod install;
+pub(crate) mod store;
 pub(crate) mod verify;
 
 use std::io;

@@ -37,7 +37,10 @@ class Door(Case):
             ([], {"replace": False, "pip": True, "check": False, "quiet": False, "json": False}),
             (["--replace", "--without-pip", "--quiet", "--json"], {"replace": True, "pip": False, "check": False, "quiet": True, "json": True}),
             (["--check"], {"replace": False, "pip": True, "check": True, "quiet": False, "json": False}),
+            (["--store", self.root + "/x/../store", "--link-mode=copy"], {"replace": False, "pip": True, "check": False, "quiet": False, "json": False, "store": self.root + "/store", "link_mode": "copy"}),
         ]:
+            wanted.setdefault("store", None)
+            wanted.setdefault("link_mode", "hardlink")
             result = self.start("-d", self.dest, *arguments)
             if wanted["check"] and not hasattr(os, "memfd_create"):
                 # A check writes no program; without a memfd (Python 3.6 and 3.7) it is Python that checks.
@@ -104,6 +107,8 @@ class Door(Case):
         result = self.start("-d", self.dest, "--bootstrap")
         self.assertEqual((result.code, result.err), (0, ""))
         self.assertFalse(os.path.exists(self.root + "/request"))
+        result = self.start("-d", self.dest, "--bootstrap", "--replace", "--store", "store")
+        self.assertEqual((result.code, result.err), (0, "note: Python alone has no use for a store: store is left as it is\n"))
 
     def test_usage(self):
         self.make()

@@ -9,7 +9,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use pep508_rs::{MarkerEnvironment, MarkerTree};
 use wheelbarrow_wheel::name;
 
-use crate::python::BuildTarget;
+use crate::target::BuildTarget;
 
 /// What markers are asked about.
 pub struct Environment<'a> {
@@ -21,8 +21,9 @@ pub struct Environment<'a> {
 
 impl<'a> Environment<'a> {
     pub fn new(target: &BuildTarget, extras: &'a [String], groups: &'a [String]) -> Self {
-        // Without an interpreter, any micro version will do for Requires-Python.
-        let last = if target.interpreter.is_none() { Some(format!("{}.99", target.python)) } else { None };
+        // Where only the minor version is known, any micro version will do for Requires-Python.
+        let last =
+            if target.own_interpreter().is_none() { Some(format!("{}.99", target.python)) } else { None };
         let versions = [Some(target.full_version()), last]
             .into_iter()
             .flatten()
@@ -105,6 +106,9 @@ mod tests {
             interpreter: None,
             machine: "aarch64".to_owned(),
             libc: wheelbarrow_artifact::interpreter::Libc { name: "glibc".to_owned(), version: [2, 28] },
+            spec: None,
+            libraries: Vec::new(),
+            container: None,
         };
         let (extras, groups) = (["Prod_One".to_owned()], ["web".to_owned()]);
         let environment = Environment::new(&target, &extras, &groups);

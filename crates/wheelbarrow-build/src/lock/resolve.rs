@@ -17,7 +17,7 @@ use super::{Lock, Pylock};
 use crate::credentials::{redact, without_logins};
 use crate::inputs::requirements::{self, Requirements};
 use crate::inputs::{Inputs, digest_of_files};
-use crate::python::BuildTarget;
+use crate::target::BuildTarget;
 use crate::uv::{self, IndexOptions, Uv};
 use crate::{Error, Result};
 
@@ -275,7 +275,7 @@ fn uv_command(request: &LockRequest, requirements: &Requirements, uv: &Uv) -> Re
     for group in &request.groups {
         command.args(["--group", group]);
     }
-    if let Some(interpreter) = &target.interpreter {
+    if let Some(interpreter) = target.own_interpreter() {
         command.arg("--python").arg(&interpreter.executable);
     }
     uv::clean_python(&mut command);

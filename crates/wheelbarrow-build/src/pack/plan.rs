@@ -104,7 +104,10 @@ fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
     let mut members = vec![text("__main__.py", python::MAIN)];
     members
         .extend(python::MODULES.map(|(name, source)| text(&format!(".wheelbarrow/python/{name}"), source)));
-    let mut installers: Vec<_> = contents.installers.iter().collect();
+    let is_needed =
+        |machine: &str| contents.targets.iter().any(|target| target.platform.machine() == machine);
+    let mut installers: Vec<_> =
+        contents.installers.iter().filter(|installer| is_needed(&installer.machine)).collect();
     installers.sort_by(|left, right| left.machine.cmp(&right.machine));
     members.extend(installers.into_iter().map(|installer| PlannedMember {
         path: format!(".wheelbarrow/native/linux-{}", installer.machine),
@@ -218,7 +221,18 @@ fn describe_all(contents: &Contents, checked: &[Checked], compiled: &Compiled) -
     let code = size_of_code(contents);
     let bytecode = compiled.targets.iter().cloned().chain(std::iter::repeat(None));
     let targets = contents.targets.iter().zip(checked).zip(bytecode);
-    targets.map(|((target, found), bytecode)| describe(target, found, code, bytecode)).collect()
+    let mut described: Vec<Target> = Vec::new();
+    for ((target, found), bytecode) in targets {
+        let target = describe(target, found, code, bytecode);
+        // Two systems may come to need the same; then one target serves both.
+        let same = |other: &Target| {
+            (&other.abi, &other.platform, &other.wheels) == (&target.abi, &target.platform, &target.wheels)
+        };
+        if !described.iter().any(same) {
+            described.push(target);
+        }
+    }
+    described
 }
 
 fn describe(target: &PackedTarget, found: &Checked, code: Unpacked, bytecode: Option<Bytecode>) -> Target {

@@ -1,9 +1,10 @@
-//! Running the build, judging what it gave, remembering it.
+//! Where a source is built, judging what that gave, remembering it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::Arc;
 
 use fs_err as fs;
+use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_wheel::WheelFilename;
@@ -11,17 +12,19 @@ use wheelbarrow_wheel::WheelFilename;
 use super::git::Checkout;
 use super::tree;
 use crate::cache::{Built, Cache, Entry};
+use crate::container::{Room, Rooms};
 use crate::credentials::Credentials;
-use crate::python::BuildTarget;
+use crate::fetch::FetchOptions;
 use crate::select::{Chosen, Source};
-use crate::uv::{self, IndexOptions, Uv};
+use crate::target::BuildTarget;
+use crate::uv::IndexOptions;
 use crate::{Error, Result};
-
-/// 1980-01-01, the first moment that a zip can tell, in seconds since 1970.
-const SOURCE_DATE_EPOCH: &str = "315532800";
 
 /// Lines of a failed build's log that are shown.
 const LAST_LINES: usize = 25;
+
+/// Grows when the same source would be built in another way.
+const SCHEME: &str = "2";
 
 /// Builds, and remembers in the cache.
 pub struct Builder<'a> {
@@ -29,7 +32,11 @@ pub struct Builder<'a> {
     /// Whose uv settings count, for the index of the build's requirements.
     pub project: &'a Path,
     pub index: &'a IndexOptions,
+    pub fetch: &'a FetchOptions,
     pub credentials: &'a Credentials,
+    /// podman or docker, where the person named one.
+    pub engine: Option<&'a str>,
+    pub(crate) rooms: Rooms,
     pub progress: &'a dyn Progress,
 }
 
@@ -40,6 +47,32 @@ pub struct BuiltWheel {
     pub entry: Entry,
 }
 
+/// Where a source is built.
+pub(super) enum Place<'t> {
+    /// With an interpreter of this machine.
+    Here(&'t Interpreter),
+    /// The same, though this machine is not the target: good for what turns out to be pure Python.
+    Elsewhere(&'t Interpreter),
+    Container(Arc<Room>),
+}
+
+impl Place<'_> {
+    /// For the cache: what is built in one place must not serve another.
+    fn key(&self) -> String {
+        match self {
+            Self::Container(room) => room.key.clone(),
+            Self::Here(interpreter) | Self::Elsewhere(interpreter) => {
+                let [major, minor] = interpreter.libc.version;
+                let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+                let lines =
+                    release.lines().filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_ID="));
+                let system = lines.collect::<Vec<_>>().join(" ");
+                format!("here {} {major}.{minor} {system}", interpreter.libc.name)
+            }
+        }
+    }
+}
+
 impl Builder<'_> {
     /// The wheel of `chosen` for `target`: remembered, or built now. `archive` is the fetched file, where the source is one.
     pub fn wheel(
@@ -48,24 +81,72 @@ impl Builder<'_> {
         archive: Option<&Entry>,
         target: &BuildTarget,
     ) -> Result<BuiltWheel> {
+        self.wheel_within(chosen, archive, target, &[])
+    }
+
+    /// `within` are the packages whose building this one is needed for.
+    pub(super) fn wheel_within(
+        &self,
+        chosen: &Chosen,
+        archive: Option<&Entry>,
+        target: &BuildTarget,
+        within: &[&str],
+    ) -> Result<BuiltWheel> {
+        if within.contains(&chosen.name.as_str()) {
+            let chain = within.iter().copied().chain([chosen.name.as_str()]).map(str::to_owned).collect();
+            return Err(Error::BuildCycle { package: chosen.name.clone(), chain });
+        }
         let source = self.source_key(chosen, archive)?;
-        let own = Sha256::of(format!("{source}\n{}\n{}", target.abi, target.platform()).as_bytes());
         let pure = Sha256::of(format!("{source}\nany").as_bytes());
-        for key in [own, pure] {
-            if let Some((built, entry)) = self.cache.built(key)?
-                && let Ok(filename) = WheelFilename::parse(&built.filename)
-                && target.tags().rank(&filename).is_some()
-            {
-                return Ok(BuiltWheel { filename, entry });
+        if let Some(wheel) = self.remembered(pure, target)? {
+            return Ok(wheel);
+        }
+        let place = self.place(chosen, target)?;
+        let own = format!("{SCHEME}\n{source}\n{}\n{}\n{}", target.abi, target.platform(), place.key());
+        let own = Sha256::of(own.as_bytes());
+        if let Some(wheel) = self.remembered(own, target)? {
+            return Ok(wheel);
+        }
+        self.progress.note(&format!("building {} from source for {}", package(chosen), target.describe()));
+        let workspace = self.cache.workspace()?;
+        let out = match &place {
+            Place::Here(interpreter) | Place::Elsewhere(interpreter) => {
+                self.build_here(chosen, archive, target, interpreter, workspace.path())?
             }
-        }
-        let wheel = self.build(chosen, archive, target)?;
+            Place::Container(room) => {
+                self.build_contained(chosen, archive, target, room, workspace.path(), within)?
+            }
+        };
+        let wheel = self.judge(chosen, target, &out, &place)?;
         let built = Built { filename: wheel.filename.to_string(), sha256: wheel.entry.sha256 };
-        self.cache.set_built(own, &built)?;
-        if wheel.filename.tags.iter().all(|tag| tag.abi == "none" && tag.platform == "any") {
-            self.cache.set_built(pure, &built)?;
-        }
+        self.cache.set_built(if is_pure(&wheel.filename) { pure } else { own }, &built)?;
         Ok(wheel)
+    }
+
+    fn remembered(&self, key: Sha256, target: &BuildTarget) -> Result<Option<BuiltWheel>> {
+        let Some((built, entry)) = self.cache.built(key)? else { return Ok(None) };
+        let filename = WheelFilename::parse(&built.filename).ok();
+        let filename = filename.filter(|filename| target.tags().rank(filename).is_some());
+        Ok(filename.map(|filename| BuiltWheel { filename, entry }))
+    }
+
+    /// In the container that is asked for; else here, if there is such a Python.
+    fn place<'t>(&self, chosen: &Chosen, target: &'t BuildTarget) -> Result<Place<'t>> {
+        if let Some(container) = &target.container {
+            let room = self.rooms.room(container, target, self.engine, self.index.offline, self.progress)?;
+            return Ok(Place::Container(room));
+        }
+        match &target.interpreter {
+            Some(interpreter) if target.takes_builds_of(interpreter) => Ok(Place::Here(interpreter)),
+            Some(interpreter) if interpreter.abi == target.abi => Ok(Place::Elsewhere(interpreter)),
+            _ => Err(Error::NotHere {
+                package: package(chosen),
+                target: target.describe(),
+                reason: format!("there is no Python {} here to build it with", target.python),
+                python: target.python.clone(),
+                foreign: target.spec.is_some(),
+            }),
+        }
     }
 
     /// What the source is, whatever it is built for.
@@ -85,81 +166,29 @@ impl Builder<'_> {
         })
     }
 
-    fn build(&self, chosen: &Chosen, archive: Option<&Entry>, target: &BuildTarget) -> Result<BuiltWheel> {
-        let version = chosen.version.clone().unwrap_or_default();
-        let interpreter = target.interpreter.as_ref().ok_or_else(|| Error::NoInterpreter {
-            name: chosen.name.clone(),
-            version: version.clone(),
-            python: target.python.clone(),
-        })?;
-        let uv = Uv::find().ok_or_else(|| Error::NoUv { what: format!("the source of {}", chosen.name) })?;
-        let separator = if version.is_empty() { "" } else { " " };
-        self.progress.note(&format!(
-            "building {}{separator}{version} from source for Python {}",
-            chosen.name, target.python
-        ));
-        let workspace = self.cache.workspace()?;
-        let source = self.prepare(chosen, archive, &interpreter.executable, workspace.path())?;
-        let out = workspace.path().join("out");
-        let mut command = uv.with_indexes(&["build", "--wheel"], self.index);
-        command.arg("--python").arg(&interpreter.executable).arg("--out-dir").arg(&out).arg(&source);
-        command
-            .env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH)
-            .env("PYTHONHASHSEED", "0")
-            .current_dir(self.project);
-        uv::clean_python(&mut command);
-        let output = uv::run(&mut command)?;
-        if !output.status.success() {
-            return Err(self.failed(chosen, target, &[output.stdout, output.stderr].concat()));
-        }
-        self.judge(chosen, target, &out)
-    }
-
-    /// Where uv is to build: the archive itself, or a directory.
-    fn prepare(
-        &self,
-        chosen: &Chosen,
-        archive: Option<&Entry>,
-        python: &Path,
-        workspace: &Path,
-    ) -> Result<PathBuf> {
-        let below = |directory: PathBuf, subdirectory: &Option<String>| match subdirectory {
-            Some(subdirectory) => directory.join(subdirectory),
-            None => directory,
-        };
-        match (&chosen.source, archive) {
-            (Source::Git { url, commit, subdirectory }, _) => {
+    /// A checkout or a copy of what is no archive, in `workspace`.
+    pub(super) fn directory(&self, chosen: &Chosen, workspace: &Path) -> Result<PathBuf> {
+        let directory = workspace.join("source");
+        match &chosen.source {
+            Source::Git { url, commit, .. } => {
                 if self.index.offline && !url.starts_with("file:") {
                     return Err(Error::Offline {
                         missing: vec![format!("{} at commit {commit}", chosen.name)],
                     });
                 }
                 let checkout = Checkout { name: &chosen.name, url, commit, credentials: self.credentials };
-                let directory = workspace.join("source");
                 checkout.run(&directory)?;
-                Ok(below(directory, subdirectory))
             }
             // Built from a copy: backends leave build/ and *.egg-info behind, and take up what they find there.
-            (Source::Directory { path, subdirectory }, _) => {
-                let directory = workspace.join("source");
-                tree::copy(path, &directory)?;
-                Ok(below(directory, subdirectory))
-            }
-            (Source::Archive { download, subdirectory }, Some(entry)) => {
-                let file = workspace.join(download.filename.replace('/', "_"));
-                fs::copy(&entry.path, &file).map_err(Error::io("copy", &entry.path))?;
-                match subdirectory {
-                    None => Ok(file),
-                    Some(subdirectory) => Ok(unpack(python, &file, workspace)?.join(subdirectory)),
-                }
-            }
-            (Source::Archive { download, .. } | Source::Wheel(download), _) => {
-                Err(Error::Offline { missing: vec![download.filename.clone()] })
+            Source::Directory { path, .. } => tree::copy(path, &directory)?,
+            Source::Archive { download, .. } | Source::Wheel(download) => {
+                return Err(Error::Offline { missing: vec![download.filename.clone()] });
             }
         }
+        Ok(directory)
     }
 
-    fn failed(&self, chosen: &Chosen, target: &BuildTarget, log: &[u8]) -> Error {
+    pub(super) fn failed(&self, chosen: &Chosen, target: &BuildTarget, log: &[u8]) -> Error {
         let version = chosen.version.clone().unwrap_or_default();
         let name = format!("{}-{version}-{}", chosen.name, target.abi);
         let log = crate::credentials::redact(&String::from_utf8_lossy(log));
@@ -169,12 +198,17 @@ impl Builder<'_> {
         };
         let lines: Vec<&str> = log.trim_end().lines().collect();
         let last_lines = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-        let package = format!("{} {version}", chosen.name).trim_end().to_owned();
-        Error::Build { package, python: target.python.clone(), last_lines, log: path }
+        Error::Build { package: package(chosen), target: target.describe(), last_lines, log: path }
     }
 
-    /// Exactly one wheel, of that package and version, that fits the target.
-    fn judge(&self, chosen: &Chosen, target: &BuildTarget, out: &Path) -> Result<BuiltWheel> {
+    /// Exactly one wheel, of that package and version, that fits the target and was built where it may be.
+    fn judge(
+        &self,
+        chosen: &Chosen,
+        target: &BuildTarget,
+        out: &Path,
+        place: &Place<'_>,
+    ) -> Result<BuiltWheel> {
         let version = chosen.version.clone().unwrap_or_default();
         let bad =
             |said: String| Error::BadBuild { name: chosen.name.clone(), version: version.clone(), said };
@@ -195,6 +229,18 @@ impl Builder<'_> {
         if wanted.is_some_and(|wanted: pep440_rs::Version| wanted != filename.version) {
             return Err(bad(format!("{name}, which is another version")));
         }
+        if let Place::Elsewhere(interpreter) = place
+            && !is_pure(&filename)
+        {
+            let here = BuildTarget::of((*interpreter).clone()).platform();
+            return Err(Error::NotHere {
+                package: package(chosen),
+                target: target.describe(),
+                reason: format!("this machine ({here}) is no such system to build it on"),
+                python: target.python.clone(),
+                foreign: true,
+            });
+        }
         if let Some(unfit) = target.tags().explain(&filename) {
             return Err(bad(format!("{name}, which does not fit: {unfit}")));
         }
@@ -202,26 +248,34 @@ impl Builder<'_> {
     }
 }
 
-/// Unpacks any archive that Python can, and gives the one directory in it, or where it was unpacked.
-fn unpack(python: &Path, file: &Path, workspace: &Path) -> Result<PathBuf> {
-    let directory = workspace.join("source");
-    let mut command = Command::new(python);
-    command
-        .args(["-I", "-c", "import shutil, sys; shutil.unpack_archive(*sys.argv[1:])"])
-        .arg(file)
-        .arg(&directory);
-    let output = uv::run(&mut command)?;
-    if !output.status.success() {
-        let said = uv::said(&output).lines().last().unwrap_or_default().to_owned();
-        let error = std::io::Error::other(said);
-        return Err(Error::io("unpack", file)(error));
+/// Whether it is for every ABI and platform.
+fn is_pure(filename: &WheelFilename) -> bool {
+    filename.tags.iter().all(|tag| tag.abi == "none" && tag.platform == "any")
+}
+
+/// Name, and version where it is known.
+pub(super) fn package(chosen: &Chosen) -> String {
+    format!("{} {}", chosen.name, chosen.version.as_deref().unwrap_or_default()).trim_end().to_owned()
+}
+
+/// The part of a source that is built.
+pub(super) fn subdirectory(chosen: &Chosen) -> Option<&str> {
+    match &chosen.source {
+        Source::Archive { subdirectory, .. }
+        | Source::Git { subdirectory, .. }
+        | Source::Directory { subdirectory, .. } => subdirectory.as_deref(),
+        Source::Wheel(_) => None,
     }
-    let entries: Vec<PathBuf> = fs::read_dir(&directory)
-        .map_err(Error::io("read", &directory))?
+}
+
+/// The one directory in `directory`, as source distributions have it, or itself.
+pub(super) fn only_directory(directory: &Path) -> Result<PathBuf> {
+    let entries: Vec<PathBuf> = fs::read_dir(directory)
+        .map_err(Error::io("read", directory))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     Ok(match entries.as_slice() {
         [only] if only.is_dir() => only.clone(),
-        _ => directory,
+        _ => directory.to_path_buf(),
     })
 }

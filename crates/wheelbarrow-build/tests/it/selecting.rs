@@ -2,8 +2,8 @@
 
 use wheelbarrow_artifact::interpreter::Libc;
 use wheelbarrow_build::lock::Lock;
-use wheelbarrow_build::python::BuildTarget;
 use wheelbarrow_build::select::{Chosen, Source, select};
+use wheelbarrow_build::target::{BuildTarget, TargetRequest};
 use wheelbarrow_build::{Error, Result};
 
 use crate::support::told;
@@ -15,6 +15,9 @@ fn target(python: &str, machine: &str, libc: (&str, [u32; 2])) -> BuildTarget {
         interpreter: None,
         machine: machine.to_owned(),
         libc: Libc { name: libc.0.to_owned(), version: libc.1 },
+        spec: None,
+        libraries: Vec::new(),
+        container: None,
     }
 }
 
@@ -47,6 +50,11 @@ fn refusal(text: &str, target: &BuildTarget) -> String {
     told(&error, directory.path())
 }
 
+fn named(text: &str) -> BuildTarget {
+    let request = TargetRequest { spec: text.parse().unwrap(), libraries: Vec::new(), container: None };
+    BuildTarget::named(&request, None)
+}
+
 const LXML: &str = r#"
 [[packages]]
 name = "lxml"
@@ -73,13 +81,13 @@ fn the_best_tag_wins_then_the_highest_build() {
 #[test]
 fn where_nothing_fits_each_candidate_has_its_reason() {
     insta::assert_snapshot!(refusal(LXML, &target("3.11", "aarch64", ("glibc", [2, 36]))), @r"
-    no distribution of lxml 5.1.0 fits Python 3.11 on manylinux_2_36_aarch64:
-      lxml-5.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl: it is for manylinux2014_x86_64, manylinux_2_17_x86_64, this is manylinux_2_36_aarch64
-      lxml-5.1.0-cp311-cp311-manylinux_2_28_x86_64.whl: it is for manylinux_2_28_x86_64, this is manylinux_2_36_aarch64
-      lxml-5.1.0-2-cp311-cp311-manylinux_2_28_x86_64.whl: it is for manylinux_2_28_x86_64, this is manylinux_2_36_aarch64
-      lxml-5.1.0-cp311-cp311-musllinux_1_2_aarch64.whl: it is for musllinux_1_2_aarch64, this is manylinux_2_36_aarch64
+    no distribution of lxml 5.1.0 fits Python 3.11 (manylinux_2_36_aarch64):
+      lxml-5.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl: it is for the CPU x86_64, this is aarch64
+      lxml-5.1.0-cp311-cp311-manylinux_2_28_x86_64.whl: it is for the CPU x86_64, this is aarch64
+      lxml-5.1.0-2-cp311-cp311-manylinux_2_28_x86_64.whl: it is for the CPU x86_64, this is aarch64
+      lxml-5.1.0-cp311-cp311-musllinux_1_2_aarch64.whl: it needs musl 1.2, this has glibc 2.36
       lxml-5.1.0-cp39-abi3-macosx_11_0_arm64.whl: it is for macosx_11_0_arm64, this is manylinux_2_36_aarch64
-    hint: take another version of it, or another --python, for which there is a wheel or a source distribution
+    hint: take another version of it, another Python or a newer system, for which there is a wheel; or name a directory with one that you built: --find-links DIR
     ");
     let sdist = LXML.replace("version =", "sdist = { url = \"https://h/lxml-5.1.0.tar.gz\", @ }\nversion =");
     let taken = chosen(&sdist, &target("3.13", "x86_64", ("glibc", [2, 36]))).unwrap();
@@ -149,4 +157,35 @@ fn a_lock_says_what_it_does_not_cover() {
     ] {
         assert_eq!(first_line(&text), format!("the lock [DIR]/pylock.toml {reason}"));
     }
+}
+
+const NO_SOURCE: &str = r#"
+[[packages]]
+name = "torch"
+version = "2.5.1"
+wheels = [
+  { url = "https://h/torch-2.5.1-cp312-cp312-manylinux_2_28_x86_64.whl", @ },
+  { url = "https://h/torch-2.5.1-cp311-cp311-manylinux_2_34_x86_64.whl", @ },
+  { url = "https://h/torch-2.5.1-cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64.whl", @ },
+  { url = "https://h/torch-2.5.1-cp311-cp311d-manylinux_2_17_x86_64.whl", @ },
+  { url = "https://h/torch-2.5.1-cp311-none-macosx_11_0_arm64.whl", @ },
+]
+"#;
+
+#[test]
+fn a_named_system_refuses_each_wheel_with_its_own_reason() {
+    insta::assert_snapshot!(refusal(NO_SOURCE, &named("el8:3.11")), @r"
+    no distribution of torch 2.5.1 fits el8:3.11 (manylinux_2_28_x86_64):
+      torch-2.5.1-cp312-cp312-manylinux_2_28_x86_64.whl: it is for Python cp312, this is CPython 3.11
+      torch-2.5.1-cp311-cp311-manylinux_2_34_x86_64.whl: it needs glibc 2.34, this has glibc 2.28
+      torch-2.5.1-cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64.whl: it is for the CPU aarch64, this is x86_64
+      torch-2.5.1-cp311-cp311d-manylinux_2_17_x86_64.whl: it is for the ABI cp311d, this is cp311
+      torch-2.5.1-cp311-none-macosx_11_0_arm64.whl: it is for macosx_11_0_arm64, this is manylinux_2_28_x86_64
+    hint: take another version of it, another Python or a newer system, for which there is a wheel; or name a directory with one that you built: --find-links DIR
+    ");
+    assert_eq!(
+        file(&chosen(NO_SOURCE, &named("el9:3.11")).unwrap()[0]),
+        "torch-2.5.1-cp311-cp311-manylinux_2_34_x86_64.whl"
+    );
+    assert!(file(&chosen(NO_SOURCE, &named("el8/aarch64:3.11")).unwrap()[0]).contains("aarch64"));
 }

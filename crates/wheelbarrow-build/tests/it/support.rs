@@ -9,7 +9,8 @@ use wheelbarrow_build::fetch::FetchOptions;
 use wheelbarrow_build::gather::{GatherRequest, Gathered, gather};
 use wheelbarrow_build::inputs::Inputs;
 use wheelbarrow_build::lock::{Lock, LockRequest, resolve};
-use wheelbarrow_build::python::{self, BuildTarget};
+use wheelbarrow_build::python;
+use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::uv::{IndexOptions, Uv};
 use wheelbarrow_build::{Error, Result};
 
@@ -83,6 +84,7 @@ impl Site {
             targets: self.targets.clone(),
             index: self.index.clone(),
             cache_dir: Some(self.cache()),
+            container_engine: None,
             fetch: FetchOptions::default(),
         };
         gather(lock, &request, &self.notes)

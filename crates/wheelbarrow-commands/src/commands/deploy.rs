@@ -58,7 +58,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
         prepare: if arguments.no_prepare { Prepare::Skip } else { Prepare::Run },
     };
     if arguments.dry_run {
-        let plan = plan_deploy(&root, &options, &operator)?;
+        let plan = plan_deploy(&root, &options)?;
         if arguments.root.json {
             return printer.json(&plan);
         }

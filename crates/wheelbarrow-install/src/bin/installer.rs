@@ -58,8 +58,8 @@ fn run(request: &Request) -> Result<Outcome, InstallError> {
     if request.options.check {
         return check(&request.artifact, &request.interpreter, &options, &line).map(Outcome::Checked);
     }
-    let artifact = Artifact::open(&request.artifact)?.verify(&line)?;
-    install(&artifact, &request.interpreter, &options, &line).map(Outcome::Installed)
+    let artifact = Artifact::open(&request.artifact)?;
+    install(artifact, &request.interpreter, &options, &line).map(Outcome::Installed)
 }
 
 /// Set when somebody asks the program to end, so that it can clean up first.

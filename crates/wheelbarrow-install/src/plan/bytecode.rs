@@ -10,6 +10,17 @@ use wheelbarrow_artifact::manifest::{self, Target};
 use super::{FramePart, Part, PlannedFrame, Planner};
 use crate::InstallError;
 
+/// What bytecode of a target the interpreter can use.
+pub(crate) fn usable_bytecode<'m>(
+    target: &'m Target,
+    interpreter: &Interpreter,
+) -> Option<&'m manifest::Bytecode> {
+    target
+        .bytecode
+        .as_ref()
+        .filter(|bytecode| bytecode.magic == interpreter.magic && bytecode.cache_tag == interpreter.cache_tag)
+}
+
 /// The bytecode of the artifact that the interpreter can use.
 #[derive(Default)]
 pub(super) struct Packs<'a> {
@@ -21,12 +32,9 @@ pub(super) struct Packs<'a> {
 
 impl<'a> Packs<'a> {
     pub(super) fn find(artifact: &'a VerifiedArtifact, target: &Target, interpreter: &Interpreter) -> Self {
-        let usable = |bytecode: &&manifest::Bytecode| {
-            bytecode.magic == interpreter.magic && bytecode.cache_tag == interpreter.cache_tag
-        };
         let magic = data_encoding::HEXLOWER.decode(interpreter.magic.as_bytes()).ok();
         let magic = magic.and_then(|magic| <[u8; 4]>::try_from(magic).ok());
-        let (Some(bytecode), Some(magic)) = (target.bytecode.as_ref().filter(usable), magic) else {
+        let (Some(bytecode), Some(magic)) = (usable_bytecode(target, interpreter), magic) else {
             return Self::default();
         };
         let prefix = pack_path(&bytecode.cache_tag, "").trim_end_matches(".pack").to_owned();

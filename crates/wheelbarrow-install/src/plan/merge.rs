@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Part, Plan, PlannedFrame};
+use wheelbarrow_artifact::in_parallel;
+
+use super::{Part, Plan, PlannedFrame, stored};
 use crate::InstallError;
 use crate::receipt::sums;
 
@@ -29,21 +31,23 @@ pub(super) fn merge<'a>(
     let is_bytecode = |claim: &&Claim<'_>| claim.path.ends_with(".pyc");
     let bytecode: HashSet<String> =
         claims.iter().filter(is_bytecode).map(|claim| claim.path.to_owned()).collect();
-    let sums = sums(
-        claims.iter().filter_map(|claim| Some((claim.path, parts[claim.part].files[claim.file?].sha256))),
-    );
+    let linked = in_parallel(&parts, |part| stored::sums(&part.linked));
+    let claimed =
+        claims.iter().filter_map(|claim| Some((claim.path, parts[claim.part].files[claim.file?].sha256)));
+    let sums = sums(linked.iter().flatten().map(|(path, sha256)| (path.as_str(), *sha256)).chain(claimed));
 
     for (part, files) in parts.iter_mut().enumerate().filter(|_| !repeated.is_empty()) {
         let mut places = 0..;
         files.files.retain(|_| places.next().is_none_or(|file| !repeated.contains(&(part, file))));
     }
-    let mut plan =
-        Plan { directories, links: Vec::new(), files: Vec::new(), frames: Vec::new(), time: now() };
+    let mut plan = Plan { directories, time: now(), ..Plan::default() };
     for mut part in parts {
         plan.links.append(&mut part.links);
         plan.files.append(&mut part.files);
         plan.frames.append(&mut part.frames);
+        plan.linked.append(&mut part.linked);
     }
+    stored::take_linked(&mut plan);
     if !(repeated.is_empty() && bytecode.is_empty()) {
         leave_out(&mut plan.frames, bytecode);
     }
@@ -135,7 +139,8 @@ fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(parent, _)| parent)
 }
 
-fn now() -> u32 {
+/// The second that it is, since 1970.
+pub(crate) fn now() -> u32 {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     #[allow(clippy::cast_possible_truncation, reason = "as Python keeps it in .pyc files")]
     let time = time as u32;

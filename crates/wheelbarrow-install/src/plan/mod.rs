@@ -6,6 +6,7 @@
 mod bytecode;
 mod merge;
 mod project;
+mod stored;
 mod wheel;
 
 use wheelbarrow_artifact::bytecode::PYC_HEADER;
@@ -16,11 +17,16 @@ use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
 use wheelbarrow_fs::SafePath;
 
 use self::bytecode::Packs;
-pub(crate) use self::wheel::{TargetWheel, open_wheels};
+pub(crate) use self::bytecode::usable_bytecode;
+pub(crate) use self::merge::now;
+pub(crate) use self::stored::{LinkedDirectory, LinkedFile};
+pub(crate) use self::wheel::{TargetWheel, member_sha256, open_wheels, wheel_paths};
 use crate::receipt::{RECEIPT_PATH, SUMS_PATH, receipt};
+use crate::store::{Store, StoredWheel};
 use crate::{InstallError, Options};
 
 /// Everything that an install writes.
+#[derive(Default)]
 pub(crate) struct Plan<'a> {
     /// Parents first.
     pub directories: Vec<String>,
@@ -29,6 +35,8 @@ pub(crate) struct Plan<'a> {
     /// In the order in which they are written: those of a directory together.
     pub files: Vec<PlannedFile<'a>>,
     pub frames: Vec<PlannedFrame<'a>>,
+    /// What comes out of the store.
+    pub linked: Vec<LinkedDirectory<'a>>,
     /// The modification time of every source that comes with bytecode, in seconds since 1970: `.pyc` files name it.
     /// It is the time of the install and not a fixed one, or collectstatic would take a changed file for an old one.
     pub time: u32,
@@ -53,6 +61,13 @@ struct Part<'a> {
     links: Vec<(String, String)>,
     files: Vec<PlannedFile<'a>>,
     frames: Vec<PlannedFrame<'a>>,
+    linked: Vec<LinkedDirectory<'a>>,
+}
+
+/// Where the wheels are.
+pub(crate) enum Wheels<'a> {
+    Artifact(&'a [TargetWheel<'a>]),
+    Store(&'a Store, &'a [StoredWheel<'a>]),
 }
 
 /// A frame of a bytecode pack.
@@ -79,6 +94,8 @@ pub(crate) enum Contents<'a> {
         entry: &'a Entry,
         raw: &'a [u8],
     },
+    /// A file in the store.
+    Stored(LinkedFile<'a>),
 }
 
 /// Plans the whole install.
@@ -87,7 +104,7 @@ pub(crate) fn plan<'a>(
     target: &Target,
     interpreter: &Interpreter,
     options: &Options,
-    wheels: &'a [TargetWheel<'a>],
+    wheels: &Wheels<'a>,
 ) -> Result<Plan<'a>, InstallError> {
     let expected = crate::virtualenv(&options.destination);
     let virtualenv = interpreter.virtualenv.as_ref().filter(|virtualenv| virtualenv.path == expected);
@@ -102,7 +119,11 @@ pub(crate) fn plan<'a>(
     let packs = Packs::find(artifact, target, interpreter);
     let planner = Planner { artifact, python, interpreter, has_lib64_link, packs };
     let mut parts = vec![planner.virtualenv(virtualenv)?];
-    for part in in_parallel(wheels, |wheel| planner.wheel(wheel)) {
+    let made = match wheels {
+        Wheels::Artifact(wheels) => in_parallel(wheels, |wheel| planner.wheel(wheel)),
+        Wheels::Store(store, wheels) => in_parallel(wheels, |wheel| planner.stored(store, wheel)),
+    };
+    for part in made {
         parts.push(part?);
     }
     parts.push(planner.project()?);
@@ -110,8 +131,9 @@ pub(crate) fn plan<'a>(
     own.bytes(MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false);
     parts.push(own);
 
+    stored::share(&mut parts);
     let (mut plan, sums) = merge::merge(parts, &[SUMS_PATH, RECEIPT_PATH])?;
-    let receipt = receipt(artifact, target, interpreter, options.pip, Sha256::of(&sums));
+    let receipt = receipt(artifact, target, interpreter, options, wheels, Sha256::of(&sums));
     let receipt = receipt.map_err(|error| InstallError::io("write", RECEIPT_PATH.as_ref())(error.into()))?;
     plan.files.push(PlannedFile::of_bytes(SUMS_PATH.to_owned(), sums, false));
     plan.files.push(PlannedFile::of_bytes(RECEIPT_PATH.to_owned(), receipt, false));
@@ -149,7 +171,14 @@ impl<'a> Planner<'_, 'a> {
 impl<'a> Part<'a> {
     fn new(owner: impl Into<String>) -> Self {
         let owner = owner.into();
-        Self { owner, directories: Vec::new(), links: Vec::new(), files: Vec::new(), frames: Vec::new() }
+        Self {
+            owner,
+            directories: Vec::new(),
+            links: Vec::new(),
+            files: Vec::new(),
+            frames: Vec::new(),
+            linked: Vec::new(),
+        }
     }
 
     fn bytes(&mut self, path: String, contents: Vec<u8>, executable: bool) {
@@ -199,6 +228,7 @@ impl Contents<'_> {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Member { entry, .. } => entry.size,
+            Self::Stored(file) => file.file.size,
         }
     }
 }

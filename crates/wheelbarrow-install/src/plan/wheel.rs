@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use sha2::Digest;
-use wheelbarrow_artifact::manifest::{self, Sha256, Target};
+use wheelbarrow_artifact::manifest::{self, Manifest, Sha256, Target};
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError, WheelFile};
 use wheelbarrow_artifact::zip::{BUFFERED_LIMIT, Entry, Inflater};
 use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
-use wheelbarrow_wheel::entry_points::EntryPoint;
+use wheelbarrow_wheel::entry_points::{EntryPoint, EntryPoints};
 use wheelbarrow_wheel::layout::Destination;
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
@@ -32,17 +32,49 @@ pub(crate) fn open_wheels<'a>(
     let by_path = artifact.manifest().wheels_by_path();
     let entries: HashMap<&str, &Entry> =
         artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
-    // A site that depends on pip brings its own.
-    let has_own = target.wheels.iter().any(|path| by_path[path.as_str()].name == "pip");
-    let pip = (pip == Pip::With && !has_own).then_some(&target.pip);
-    let paths: Vec<&String> = target.wheels.iter().chain(pip).collect();
-    let open = |path: &&'a String| {
+    let open = |path: &&'a str| {
         let filename = path.rsplit('/').next().unwrap_or(path);
         // The reader of the manifest has seen that both are there.
-        let wheel = OpenWheel::open(filename, artifact.archive().raw(entries[path.as_str()]))?;
-        Ok(TargetWheel { manifest: by_path[path.as_str()], wheel, is_pip: **path == target.pip })
+        let wheel = OpenWheel::open(filename, artifact.archive().raw(entries[path]))?;
+        Ok(TargetWheel { manifest: by_path[path], wheel, is_pip: *path == target.pip })
     };
-    in_parallel(&paths, open).into_iter().collect()
+    in_parallel(&wheel_paths(artifact.manifest(), target, pip), open).into_iter().collect()
+}
+
+/// The wheels that are installed for a target, in order. A site that depends on pip brings its own.
+pub(crate) fn wheel_paths<'m>(manifest: &Manifest, target: &'m Target, pip: Pip) -> Vec<&'m str> {
+    let by_path = manifest.wheels_by_path();
+    let has_own = target.wheels.iter().any(|path| by_path[path.as_str()].name == "pip");
+    let pip = (pip == Pip::With && !has_own).then_some(&target.pip);
+    target.wheels.iter().chain(pip).map(String::as_str).collect()
+}
+
+/// What a file of a wheel holds. The builder has compared RECORD with the contents, and the contents with the manifest's
+/// hash of the wheel, so what RECORD says is true.
+pub(crate) fn member_sha256(
+    wheel: &OpenWheel<'_>,
+    entry: &Entry,
+    recorded: &HashMap<String, RecordRow>,
+) -> Result<Sha256, WheelError> {
+    let known = recorded.get(&entry.name).and_then(|row| row.hash.as_ref());
+    let known = known.filter(|(algorithm, _)| algorithm == "sha256");
+    if let Some(sha256) = known.and_then(|(_, digest)| Sha256::from_record(digest)) {
+        return Ok(sha256);
+    }
+    let mut hash = sha2::Sha256::new();
+    let raw = wheel.archive().raw(entry);
+    Inflater::new()
+        .read(entry, raw, &mut |bytes| hash.update(bytes))
+        .map_err(|source| WheelError::Zip { wheel: wheel.filename().to_string(), source })?;
+    Ok(Sha256(hash.finalize().into()))
+}
+
+/// What of a wheel decides on the files that an installer writes for it.
+pub(super) struct Distribution<'d> {
+    pub manifest: &'d manifest::Wheel,
+    pub dist_info: &'d str,
+    pub entry_points: &'d EntryPoints,
+    pub is_pip: bool,
 }
 
 /// Where a file of a wheel goes, and whether it needs [`Plan::time`].
@@ -77,9 +109,13 @@ impl<'a> Planner<'_, 'a> {
         for path in self.bytecode(&mut part, pack.as_ref(), sources) {
             rows.push(RecordRow { path: self.relative_to_site_packages(&path), hash: None, size: None });
         }
-        for (path, contents, executable) in
-            self.scripts(target_wheel).into_iter().chain(self.metadata(target_wheel)?)
-        {
+        let distribution = Distribution {
+            manifest: target_wheel.manifest,
+            dist_info: wheel.dist_info(),
+            entry_points: wheel.entry_points(),
+            is_pip: target_wheel.is_pip,
+        };
+        for (path, contents, executable) in self.generated(&distribution)? {
             rows.push(self.row(&path, Sha256::of(&contents), contents.len() as u64));
             part.bytes(path, contents, executable);
         }
@@ -105,28 +141,25 @@ impl<'a> Planner<'_, 'a> {
                 return Ok(PlannedFile::of_bytes(path, rewritten, true));
             }
         }
-        // The builder has compared RECORD with the contents, and the contents with the manifest's hash of the wheel.
-        let known = recorded.get(&entry.name).and_then(|row| row.hash.as_ref());
-        let known = known.filter(|(algorithm, _)| algorithm == "sha256");
-        let known = known.and_then(|(_, digest)| Sha256::from_record(digest));
-        let sha256 = match known {
-            Some(sha256) => sha256,
-            None => {
-                let mut hash = sha2::Sha256::new();
-                let raw = wheel.archive().raw(entry);
-                Inflater::new().read(entry, raw, &mut |bytes| hash.update(bytes)).map_err(unpack)?;
-                Sha256(hash.finalize().into())
-            }
-        };
+        let sha256 = member_sha256(wheel, entry, recorded)?;
         let contents = Contents::Member { entry, raw: wheel.archive().raw(entry) };
         Ok(PlannedFile { path, executable: file.executable, timed, sha256, contents })
     }
 
+    /// What an installer writes of its own: path, contents, and whether it is executable.
+    pub(super) fn generated(
+        &self,
+        of: &Distribution<'_>,
+    ) -> Result<Vec<(String, Vec<u8>, bool)>, InstallError> {
+        let mut files = self.scripts(of);
+        files.append(&mut self.metadata(of)?);
+        Ok(files)
+    }
+
     /// 4: the scripts of the entry points.
-    fn scripts(&self, target_wheel: &TargetWheel<'_>) -> Vec<(String, Vec<u8>, bool)> {
-        let entry_points = target_wheel.wheel.entry_points();
-        let mut entries: Vec<EntryPoint> = entry_points.iter().cloned().collect();
-        if let Some(first) = entries.first().filter(|_| target_wheel.is_pip).cloned() {
+    fn scripts(&self, of: &Distribution<'_>) -> Vec<(String, Vec<u8>, bool)> {
+        let mut entries: Vec<EntryPoint> = of.entry_points.iter().cloned().collect();
+        if let Some(first) = entries.first().filter(|_| of.is_pip).cloned() {
             let names = script::console_names_for_pip(self.interpreter.version[1]);
             entries = names.into_iter().map(|name| EntryPoint { name, ..first.clone() }).collect();
         }
@@ -138,13 +171,13 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// 5: what an installer adds to the `.dist-info` directory.
-    fn metadata(&self, target_wheel: &TargetWheel<'_>) -> Result<Vec<(String, Vec<u8>, bool)>, InstallError> {
-        let dist_info = format!("venv/{}/{}", self.interpreter.site_packages, target_wheel.wheel.dist_info());
+    fn metadata(&self, of: &Distribution<'_>) -> Result<Vec<(String, Vec<u8>, bool)>, InstallError> {
+        let dist_info = format!("venv/{}/{}", self.interpreter.site_packages, of.dist_info);
         let mut files = vec![(format!("{dist_info}/INSTALLER"), b"wheelbarrow\n".to_vec(), false)];
-        if !target_wheel.is_pip {
+        if !of.is_pip {
             files.push((format!("{dist_info}/REQUESTED"), Vec::new(), false));
         }
-        if let Some(direct_url) = &target_wheel.manifest.direct_url {
+        if let Some(direct_url) = &of.manifest.direct_url {
             // Keys come out sorted: serde_json keeps its objects in a BTreeMap.
             let text = serde_json::to_vec(direct_url).map_err(std::io::Error::from);
             let text = text.map_err(InstallError::io("write", "direct_url.json".as_ref()))?;
@@ -169,7 +202,7 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    fn row(&self, path: &str, sha256: Sha256, size: u64) -> RecordRow {
+    pub(super) fn row(&self, path: &str, sha256: Sha256, size: u64) -> RecordRow {
         let digest = sha256.to_record();
         let (algorithm, digest) = digest.split_once('=').unwrap_or(("sha256", ""));
         RecordRow {
@@ -179,7 +212,7 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    fn relative_to_site_packages(&self, path: &str) -> String {
+    pub(super) fn relative_to_site_packages(&self, path: &str) -> String {
         let site_packages = format!("venv/{}/", self.interpreter.site_packages);
         if let Some(inside) = path.strip_prefix(&site_packages) {
             return inside.to_owned();

@@ -21,7 +21,8 @@ fn artifact(directory: &Path, abi: &str) -> PathBuf {
 fn checked(artifact: &Path, destination: &Path, existing: Existing) -> Checked {
     let root = artifact.parent().unwrap();
     let before = site::tree(root);
-    let options = Options { destination: destination.to_path_buf(), existing, pip: Pip::Without };
+    let options =
+        Options { destination: destination.to_path_buf(), existing, pip: Pip::Without, store: None };
     let checked = check(artifact, &site::interpreter(destination), &options, &Silent).unwrap();
     assert_eq!(site::tree(root), before);
     assert_eq!(checked.is_ok(), checked.exit_code() == 0);

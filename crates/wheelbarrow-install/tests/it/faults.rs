@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheelbarrow_artifact::bytecode;
 use wheelbarrow_artifact::manifest::MemberKind;
+use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_install::store::{self, Access, Store};
 
 use crate::site;
 use crate::strace::{FAULTS, Fault, Injection, Run, Runner, Way, has_strace};
@@ -31,9 +33,30 @@ enum Scene {
     ReplaceInTwoSteps,
     /// `--replace` after a run that was killed between those two steps, and another that was killed while it wrote.
     Recover,
+    /// Into a store that is not there yet, and out of it.
+    ColdStore,
+    /// Out of a store that has everything.
+    WarmStore,
 }
 
-const SCENES: [Scene; 4] = [Scene::New, Scene::Replace, Scene::ReplaceInTwoSteps, Scene::Recover];
+const SCENES: [Scene; 6] = [
+    Scene::New,
+    Scene::Replace,
+    Scene::ReplaceInTwoSteps,
+    Scene::Recover,
+    Scene::ColdStore,
+    Scene::WarmStore,
+];
+
+impl Scene {
+    fn is_new(self) -> bool {
+        matches!(self, Self::New) || self.is_stored()
+    }
+
+    fn is_stored(self) -> bool {
+        matches!(self, Self::ColdStore | Self::WarmStore)
+    }
+}
 
 /// Everything below a directory, and itself: kind, mode, owner, contents.
 type Snapshot = BTreeMap<String, (u32, u32, u32, Vec<u8>)>;
@@ -44,6 +67,8 @@ struct Place {
     directory: tempfile::TempDir,
     /// The tree of an install to a new DEST, and of one that replaced the old tree.
     whole: [Snapshot; 2],
+    /// The first of these, out of a store.
+    linked: Snapshot,
     /// The same as the native way leaves it, which is the next run after every fault: it is faster, and cleans up after
     /// both ways.
     next: [Snapshot; 2],
@@ -65,30 +90,47 @@ impl Place {
             way: Way::Native,
             directory,
             whole: Default::default(),
+            linked: Snapshot::new(),
             next: Default::default(),
             old: Snapshot::new(),
         };
         place.next = place.install_untouched();
         place.way = way;
         place.whole = if way == Way::Native { place.next.clone() } else { place.install_untouched() };
+        if way == Way::Native {
+            place.linked = place.install_scene(Scene::ColdStore);
+            assert!(place.install_scene(Scene::WarmStore) == place.linked);
+            fs_err::rename(place.store(), place.warm_store()).unwrap();
+        }
         place.set(Scene::Replace);
         place.old = snapshot(&place.destination());
         place
     }
 
     fn install_untouched(&self) -> [Snapshot; 2] {
-        [Scene::New, Scene::Replace].map(|scene| {
-            self.set(scene);
-            let output = self.runner(scene).plain();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            assert_eq!(self.beside(), ["site"], "left by a clean run");
-            let sums = std::process::Command::new("sha256sum")
-                .args(["--check", "--quiet", ".wheelbarrow/SHA256SUMS"])
-                .current_dir(self.destination())
-                .status();
-            assert!(sums.unwrap().success());
-            snapshot(&self.destination())
-        })
+        [Scene::New, Scene::Replace].map(|scene| self.install_scene(scene))
+    }
+
+    fn install_scene(&self, scene: Scene) -> Snapshot {
+        self.set(scene);
+        let output = self.runner(scene).plain();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(self.beside(), ["site"], "left by a clean run");
+        let sums = std::process::Command::new("sha256sum")
+            .args(["--check", "--quiet", ".wheelbarrow/SHA256SUMS"])
+            .current_dir(self.destination())
+            .status();
+        assert!(sums.unwrap().success());
+        snapshot(&self.destination())
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    /// What [`Scene::WarmStore`] begins with.
+    fn warm_store(&self) -> PathBuf {
+        self.directory.path().join("warm")
     }
 
     fn work(&self) -> PathBuf {
@@ -104,7 +146,8 @@ impl Place {
             way: self.way,
             artifact: self.directory.path().join("site.zip"),
             destination: self.destination(),
-            replace: scene != Scene::New,
+            replace: !scene.is_new(),
+            store: scene.is_stored().then(|| self.store()),
             no_exchange: scene == Scene::ReplaceInTwoSteps,
             log: self.directory.path().join("log"),
         }
@@ -117,8 +160,16 @@ impl Place {
             fs_err::remove_dir_all(&work).unwrap();
         }
         fs_err::create_dir(&work).unwrap();
+        if scene == Scene::ColdStore && self.store().exists() {
+            fs_err::remove_dir_all(self.store()).unwrap();
+        }
+        if scene == Scene::WarmStore && self.warm_store().exists() {
+            let _ = fs_err::remove_dir_all(self.store());
+            let mut copy = std::process::Command::new("cp");
+            assert!(copy.arg("-a").args([self.warm_store(), self.store()]).status().unwrap().success());
+        }
         let old = match scene {
-            Scene::New => return,
+            Scene::New | Scene::ColdStore | Scene::WarmStore => return,
             Scene::Replace | Scene::ReplaceInTwoSteps => self.destination(),
             Scene::Recover => work.join(ASIDE),
         };
@@ -159,7 +210,8 @@ impl Place {
         // `--replace`, since DEST may be there; and what it replaces may have the old environment.json.
         let had_environment = self.destination().join("environment.json").exists()
             || self.work().join(ASIDE).join("environment.json").exists();
-        let output = Runner { way: Way::Native, ..self.runner(Scene::Replace) }.plain();
+        let store = case.scene.is_stored().then(|| self.store());
+        let output = Runner { way: Way::Native, store, ..self.runner(Scene::Replace) }.plain();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if !output.status.success() {
             return Err(format!("the next run failed: {said}\n  after: {}", run.said));
@@ -167,24 +219,45 @@ impl Place {
         if self.beside() != ["site"] {
             return Err(format!("the next run left {:?}", self.beside()));
         }
-        let expected = &self.next[usize::from(had_environment)];
+        let mut expected = &self.next[usize::from(had_environment)];
+        if case.scene.is_stored() {
+            self.check_store()?;
+            expected = &self.linked;
+        }
         compare(&snapshot(&self.destination()), expected).map_err(|what| format!("the next run: {what}"))?;
         Ok(!run.hit.is_empty())
     }
 
+    /// Nobody works in it, and every entry is whole.
+    fn check_store(&self) -> Result<(), String> {
+        let work: Vec<_> = fs_err::read_dir(self.store().join("tmp")).unwrap().collect();
+        if !work.is_empty() {
+            return Err(format!("the next run left {work:?} in the store"));
+        }
+        let store = Store::open(&self.store(), Access::Shared).map_err(|error| site::told(&error))?;
+        let verification = store::verify(&store, &Silent).map_err(|error| site::told(&error))?;
+        if verification.entries != 2 || !verification.broken.is_empty() {
+            return Err(format!("the store is not whole: {verification:?}"));
+        }
+        Ok(())
+    }
+
     fn check(&self, case: &Case, run: &Run) -> Result<(), String> {
-        let whole = &self.whole[usize::from(case.scene != Scene::New)];
+        let whole = match case.scene {
+            scene if scene.is_stored() => &self.linked,
+            scene => &self.whole[usize::from(!scene.is_new())],
+        };
         let now = self.destination().exists().then(|| snapshot(&self.destination()));
         let aside = self.work().join(ASIDE);
         let aside = aside.exists().then(|| snapshot(&aside));
         let killed = run.code.is_none();
         let is_whole = now.as_ref().map_or(Err("absent".to_owned()), |now| compare(now, whole));
         let is_before = match (&now, case.scene) {
-            (None, Scene::New) => true,
+            (None, scene) if scene.is_new() => true,
             (None, Scene::Recover) => aside.as_ref() == Some(&self.old),
             (None, Scene::ReplaceInTwoSteps) => killed && aside.as_ref() == Some(&self.old),
             (None, _) => false,
-            (Some(_), Scene::New) => false,
+            (Some(_), scene) if scene.is_new() => false,
             (Some(now), _) => *now == self.old,
         };
         let left: Vec<String> = self.beside().into_iter().filter(|name| name != "site").collect();
@@ -218,7 +291,8 @@ impl Place {
             if !run.said.contains(text) {
                 return Err("the error does not name the cause".to_owned());
             }
-            if !run.said.contains(self.work().to_str().unwrap()) && !run.said.contains("site.zip") {
+            let named = [self.work(), self.store()].map(|path| path.to_str().unwrap().to_owned());
+            if !named.iter().any(|path| run.said.contains(path)) && !run.said.contains("site.zip") {
                 return Err("the error does not name the file".to_owned());
             }
         }
@@ -291,13 +365,13 @@ fn compare(now: &Snapshot, expected: &Snapshot) -> Result<(), String> {
 
 /// Those of which there are too many for a sample: every one is of the same kind as its neighbours.
 fn is_bulk(call: &str) -> bool {
-    ["openat", "write", "close", "flock", "unlinkat", "unlink"].contains(&call)
+    ["openat", "write", "close", "flock", "unlinkat", "unlink", "utimensat", "linkat"].contains(&call)
 }
 
 /// Every injection; with `most`, so many of the bulk at most.
 fn cases(place: &Place, most: Option<usize>) -> (Vec<Case>, usize) {
     let (mut few, mut bulk) = (Vec::new(), Vec::new());
-    for scene in SCENES {
+    for scene in SCENES.into_iter().filter(|scene| place.way == Way::Native || !scene.is_stored()) {
         place.set(scene);
         let counts = place.runner(scene).count();
         let shown: Vec<_> =

@@ -9,6 +9,7 @@ mod hostile_artifacts;
 mod hostile_wheels;
 mod site;
 mod site106;
+mod store;
 mod strace;
 mod verifying;
 mod zips;

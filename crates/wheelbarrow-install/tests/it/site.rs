@@ -10,8 +10,9 @@ use wheelbarrow_artifact::interpreter::{Interpreter, Libc, Virtualenv, Virtualen
 use wheelbarrow_artifact::manifest::{
     self, Bytecode, Manifest, MemberKind, Project, Sha256, Target, Unpacked,
 };
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
 use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
+use wheelbarrow_install::store::StoreOptions;
 use wheelbarrow_install::{Existing, InstallError, Options, Pip, install};
 use wheelbarrow_wheel::WheelFilename;
 
@@ -180,10 +181,38 @@ pub(crate) fn install_artifact(artifact: &Path, destination: &Path, pip: Pip) ->
     result
 }
 
+/// Installs an artifact out of a store; gives what was noted.
+pub(crate) fn install_stored(artifact: &Path, destination: &Path, store: &StoreOptions) -> Vec<String> {
+    let options = Options {
+        destination: destination.to_path_buf(),
+        existing: Existing::Refuse,
+        pip: Pip::Without,
+        store: Some(store.clone()),
+    };
+    let notes = Notes::default();
+    let artifact = Artifact::open(artifact).unwrap();
+    install(artifact, &interpreter(destination), &options, &notes).unwrap();
+    notes.0.into_inner().unwrap()
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+pub(crate) struct Notes(pub std::sync::Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+    fn advance(&self, _amount: u64) {}
+    fn end(&self) {}
+    fn note(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+}
+
 fn try_install(artifact: &Path, destination: &Path, pip: Pip) -> Result<(), InstallError> {
-    let artifact = Artifact::open(artifact)?.verify(&Silent)?;
-    let options = Options { destination: destination.to_path_buf(), existing: Existing::Refuse, pip };
-    install(&artifact, &interpreter(destination), &options, &Silent)?;
+    let artifact = Artifact::open(artifact)?;
+    let options =
+        Options { destination: destination.to_path_buf(), existing: Existing::Refuse, pip, store: None };
+    install(artifact, &interpreter(destination), &options, &Silent)?;
     Ok(())
 }
 

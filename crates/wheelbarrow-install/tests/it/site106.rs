@@ -141,10 +141,10 @@ fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTree
     let borrowed: Vec<(&str, &[u8])> =
         contents.iter().map(|(filename, bytes)| (filename.as_str(), bytes.as_slice())).collect();
     site::write_site(&artifact, ("3.11", &interpreter.abi), &[], &borrowed);
-    let artifact = Artifact::open(&artifact).unwrap().verify(&Silent).unwrap();
-    let options = Options { destination, existing: Existing::Refuse, pip: Pip::Without };
+    let artifact = Artifact::open(&artifact).unwrap();
+    let options = Options { destination, existing: Existing::Refuse, pip: Pip::Without, store: None };
     let begun = std::time::Instant::now();
-    install(&artifact, &interpreter, &options, &Silent).unwrap();
+    install(artifact, &interpreter, &options, &Silent).unwrap();
     println!("installed in {:?}", begun.elapsed());
     scripts
 }

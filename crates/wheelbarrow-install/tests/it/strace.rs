@@ -73,12 +73,27 @@ pub(crate) struct Runner {
     pub artifact: PathBuf,
     pub destination: PathBuf,
     pub replace: bool,
+    /// Only for the native installer.
+    pub store: Option<PathBuf>,
     /// Whether the kernel is to say that it cannot exchange two directories.
     pub no_exchange: bool,
     pub log: PathBuf,
 }
 
 impl Runner {
+    /// An install to a new destination, the native way.
+    pub(crate) fn native(artifact: &Path, destination: &Path, store: Option<&Path>) -> Self {
+        Self {
+            way: Way::Native,
+            artifact: artifact.to_path_buf(),
+            destination: destination.to_path_buf(),
+            replace: false,
+            store: store.map(Path::to_path_buf),
+            no_exchange: false,
+            log: PathBuf::new(),
+        }
+    }
+
     /// Runs it untouched and without strace.
     pub(crate) fn plain(&self) -> Output {
         self.start(&[])
@@ -160,7 +175,7 @@ impl Runner {
             }
         }
         let options = json!({
-            "destination": self.destination, "replace": self.replace, "pip": false, "quiet": true, "json": false,
+            "store": self.store, "destination": self.destination, "replace": self.replace, "pip": false, "quiet": true, "json": false,
         });
         let facts = site::interpreter(&self.destination);
         let request = json!({"artifact": self.artifact, "interpreter": facts, "options": options});

@@ -311,9 +311,14 @@ fn what_python_writes_when_it_runs_is_no_difference() {
     let interpreter = Interpreter::probe("python3".as_ref(), Some(&virtualenv(&destination))).unwrap();
     let target = (interpreter.minor_version(), interpreter.abi.clone());
     site::write_site(&artifact, (&target.0, &target.1), &CODE, &[("pack-1-py3-none-any.whl", &wheel())]);
-    let artifact = Artifact::open(&artifact).unwrap().verify(&Silent).unwrap();
-    let options = Options { destination: destination.clone(), existing: Existing::Refuse, pip: Pip::Without };
-    install(&artifact, &interpreter, &options, &Silent).unwrap();
+    let artifact = Artifact::open(&artifact).unwrap();
+    let options = Options {
+        destination: destination.clone(),
+        existing: Existing::Refuse,
+        pip: Pip::Without,
+        store: None,
+    };
+    install(artifact, &interpreter, &options, &Silent).unwrap();
     assert_eq!(differences(&destination), "");
     let mut python = Command::new(destination.join("venv/bin/python"));
     let ran = python.args(["-c", "import pack"]).env_remove("PYTHONDONTWRITEBYTECODE").status().unwrap();

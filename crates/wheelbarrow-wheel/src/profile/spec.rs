@@ -154,6 +154,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn versions_name_their_abi() {
+        for (text, abi) in [("3.6", "cp36m"), ("3.8", "cp38"), ("3.12", "cp312"), ("3.13t", "cp313t")] {
+            assert_eq!(PythonVersion::parse(text).unwrap().abi(), abi);
+        }
+        for bad in ["2.7", "3", "3.x", "3.", "312", "python3.12", "3.+1"] {
+            assert!(PythonVersion::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
     fn targets_are_read_and_written() {
         for (text, full) in [
             ("debian-12", "debian-12:3.11"),

@@ -1,5 +1,8 @@
 //! `wheelbarrow build`
 
+mod contained;
+mod targets;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,11 +15,11 @@ use wheelbarrow_build::uv::IndexOptions;
 use wheelbarrow_build::{BuildOptions, Prepared};
 use wheelbarrow_wheel::name;
 
+use crate::failure::Refusal;
+use crate::printer::Printer;
+use crate::progress::Bar;
 use crate::settings::Settings;
-use wheelbarrow_commands::failure::Refusal;
-use wheelbarrow_commands::printer::Printer;
-use wheelbarrow_commands::progress::Bar;
-use wheelbarrow_commands::text;
+use crate::text;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -75,6 +78,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    targets: targets::TargetArguments,
+    #[command(flatten)]
     index: IndexArguments,
 }
 
@@ -122,7 +127,11 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
     let (dry_run, json) = (arguments.dry_run, arguments.json);
     let project = arguments.project.clone();
     let settings = Settings::load(&project)?;
+    let image = arguments.targets.in_container.clone();
     let options = options(arguments, settings)?;
+    if let Some(image) = image {
+        return contained::run(&contained::ContainedBuild::new(&image, &options));
+    }
     let progress = Bar::new(printer);
     if dry_run {
         let prepared = wheelbarrow_build::prepare(&options, &progress)?;
@@ -145,13 +154,19 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         arguments.requirements.into_iter().chain(arguments.requirements_file).chain(arguments.lock).collect();
     let set = settings.lock.map_or(settings.requirements, |lock| vec![lock]);
     let index = arguments.index;
+    let pythons_are_named = !arguments.python.is_empty() || !arguments.extra_python.is_empty();
+    let targets = arguments.targets.resolve(&settings.target, &settings.build, pythons_are_named)?;
+    let set_pythons = if targets.targets.is_empty() { settings.python } else { Vec::new() };
     Ok(BuildOptions {
         project: arguments.project,
         name,
         version,
         output: std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?,
         inputs: either(named, set),
-        pythons: pythons(either(arguments.python, settings.python), arguments.extra_python),
+        pythons: pythons(either(arguments.python, set_pythons), arguments.extra_python),
+        targets: targets.targets,
+        container: targets.container,
+        container_engine: targets.engine,
         static_directories: either(arguments.static_directories, settings.static_directories),
         exclude: settings.exclude.into_iter().chain(arguments.exclude).collect(),
         import_path: arguments.import_path.or(settings.import_path),
@@ -269,8 +284,8 @@ fn report_plan(
 
 /// `12 wheels; Python 3.11, 3.12`
 fn purpose(plan: &Plan) -> String {
-    let targets = &plan.manifest.targets;
-    let pythons: Vec<_> = targets.iter().map(|target| target.python.as_str()).collect();
+    let mut pythons: Vec<_> = plan.manifest.targets.iter().map(|target| target.python.as_str()).collect();
+    pythons.dedup();
     let wheels = plan.manifest.wheels.iter().filter(|wheel| wheel.path.starts_with("wheels/")).count();
     format!("{}; Python {}", text::count(wheels, "wheel"), pythons.join(", "))
 }

@@ -8,8 +8,8 @@ use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 
-use wheelbarrow_commands::printer::Printer;
-use wheelbarrow_commands::text;
+use crate::printer::Printer;
+use crate::text;
 use wheelbarrow_release::environment;
 
 #[derive(Args)]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use fs_err as fs;
 
+use crate::failure::Refusal;
+use crate::printer::Printer;
 use crate::settings::{OWN_FILE, PYPROJECT, Settings, suggest};
-use wheelbarrow_commands::failure::Refusal;
-use wheelbarrow_commands::printer::Printer;
 
 #[derive(Args)]
 pub(crate) struct Arguments {

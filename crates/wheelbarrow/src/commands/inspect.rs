@@ -8,8 +8,8 @@ use serde_json::json;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Manifest, Precedence};
 
-use wheelbarrow_commands::printer::Printer;
-use wheelbarrow_commands::text::{Align, bytes, count, table};
+use crate::printer::Printer;
+use crate::text::{Align, bytes, count, table};
 
 #[derive(Args)]
 pub(crate) struct Arguments {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
+pub(super) use wheelbarrow_commands::absolute;
+use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Checked, Existing, Options, Pip, check, install, virtualenv};
 
-use wheelbarrow_commands::absolute;
-use wheelbarrow_commands::failure::Told;
-use wheelbarrow_commands::printer::Printer;
-use wheelbarrow_commands::progress::Bar;
-use wheelbarrow_commands::text;
+use crate::failure::Told;
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::text;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -26,6 +27,12 @@ pub(crate) struct Arguments {
     /// Exchange what is in DEST for the new install in one step
     #[arg(long)]
     replace: bool,
+    /// Unpack wheels once into this directory, and link them into DEST
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// How files come out of the store
+    #[arg(long, value_name = "MODE", default_value = "hardlink", requires = "store")]
+    link_mode: Link,
     /// Leave pip out of the virtualenv
     #[arg(long)]
     without_pip: bool,
@@ -37,20 +44,29 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Where hard links or clones cannot be made, files are copied.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Link {
+    Hardlink,
+    Reflink,
+    Copy,
+}
+
 pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::new(printer);
     let options = Options {
         destination: absolute(&arguments.destination)?,
         existing: if arguments.replace { Existing::Replace } else { Existing::Refuse },
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
+        store: store_options(arguments)?,
     };
     let interpreter = Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?;
     if arguments.check {
         let checked = check(&arguments.artifact, &interpreter, &options, &progress)?;
         return report_check(&checked, arguments, &options, printer);
     }
-    let artifact = Artifact::open(&arguments.artifact)?.verify(&progress)?;
-    let installed = install(&artifact, &interpreter, &options, &progress)?;
+    let artifact = Artifact::open(&arguments.artifact)?;
+    let installed = install(artifact, &interpreter, &options, &progress)?;
     if arguments.json {
         return printer.json(&installed);
     }
@@ -59,6 +75,16 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let wheels = text::count(installed.wheels, "wheel");
     printer.done(&format!("installed {}{version} in {destination} ({wheels})", installed.name));
     Ok(())
+}
+
+fn store_options(arguments: &Arguments) -> anyhow::Result<Option<StoreOptions>> {
+    let link_mode = match arguments.link_mode {
+        Link::Hardlink => LinkMode::Hardlink,
+        Link::Reflink => LinkMode::Reflink,
+        Link::Copy => LinkMode::Copy,
+    };
+    let path = arguments.store.as_deref().map(absolute).transpose()?;
+    Ok(path.map(|path| StoreOptions { path, link_mode }))
 }
 
 fn report_check(

@@ -5,11 +5,13 @@ mod env;
 mod init;
 mod inspect;
 mod install;
+mod store;
+mod targets;
 
 use clap::Subcommand;
 use wheelbarrow_commands::commands::Context;
 
-use wheelbarrow_commands::printer::Printer;
+use crate::printer::Printer;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -17,8 +19,12 @@ pub(crate) enum Command {
     Build(Box<build::Arguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
     Install(install::Arguments),
+    /// Look after the wheels that installs share
+    Store(store::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
+    /// List the systems that --target knows, or say what this machine is
+    Targets(targets::Arguments),
     /// Write settings by looking at a project
     Init(init::Arguments),
     /// Judge an environment.json beforehand
@@ -31,7 +37,9 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Build(arguments) => build::run(*arguments, printer),
         Command::Install(arguments) => install::run(&arguments, printer),
+        Command::Store(arguments) => store::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
+        Command::Targets(arguments) => targets::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),
         Command::Release(command) => {

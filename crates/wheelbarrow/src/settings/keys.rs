@@ -6,7 +6,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, syntax};
 
-pub(super) const TOP: [&str; 16] = [
+pub(super) const TOP: [&str; 18] = [
+    "build",
     "bytecode",
     "environment",
     "exclude",
@@ -22,9 +23,12 @@ pub(super) const TOP: [&str; 16] = [
     "requirements",
     "shebang",
     "static",
+    "target",
     "version",
 ];
 
+const BUILD: [&str; 3] = ["container", "container-engine", "packages"];
+const TARGET: [&str; 4] = ["container", "libraries", "packages", "target"];
 const ENVIRONMENT: [&str; 3] = ["precedence", "private", "required"];
 
 /// How alike a suggestion must be (0 to 1, Jaro-Winkler).
@@ -41,10 +45,19 @@ pub(super) fn check(path: &Path, text: &str, place: &[&str]) -> Result<(), Setti
         }
     }
     check_table(path, text, table, &TOP, "")?;
-    match table.get("environment").map(|value| value.get_ref()) {
-        Some(DeValue::Table(inner)) => check_table(path, text, inner, &ENVIRONMENT, "environment."),
-        _ => Ok(()),
+    for (name, known) in [("environment", &ENVIRONMENT[..]), ("build", &BUILD), ("target", &TARGET)] {
+        let inner = match table.get(name).map(|value| value.get_ref()) {
+            Some(DeValue::Table(inner)) => vec![inner],
+            Some(DeValue::Array(list)) => {
+                list.iter().filter_map(|value| value.get_ref().as_table()).collect()
+            }
+            _ => Vec::new(),
+        };
+        for inner in inner {
+            check_table(path, text, inner, known, &format!("{name}."))?;
+        }
     }
+    Ok(())
 }
 
 fn check_table(

@@ -44,6 +44,35 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) environment: EnvironmentRules,
     pub(crate) release: Option<ReleaseSettings>,
+    #[serde(default)]
+    pub(crate) target: Vec<TargetSettings>,
+    #[serde(default)]
+    pub(crate) build: BuildSettings,
+}
+
+/// `[[target]]`: what is packed for.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct TargetSettings {
+    /// As `--target` takes it.
+    pub(crate) target: String,
+    /// The image to build its sources in.
+    pub(crate) container: Option<String>,
+    /// Instead of those of `[build]`.
+    pub(crate) packages: Option<Vec<String>>,
+    /// Shared libraries that its servers have beside those of the system.
+    #[serde(default)]
+    pub(crate) libraries: Vec<String>,
+}
+
+/// `[build]`: where sources are built.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct BuildSettings {
+    pub(crate) container: Option<String>,
+    pub(crate) container_engine: Option<String>,
+    #[serde(default)]
+    pub(crate) packages: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]

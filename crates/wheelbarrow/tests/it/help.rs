@@ -10,9 +10,13 @@ fn the_commands() {
 #[test]
 fn each_command() {
     let place = Place::with(&[]);
-    for command in ["build", "install", "verify", "inspect", "init"] {
+    for command in ["build", "install", "verify", "inspect", "targets", "init"] {
         insta::assert_snapshot!(format!("help_{command}"), place.run(&[command, "--help"]).all());
     }
+    insta::assert_snapshot!(
+        "help_store",
+        place.run(&["store", "verify", "--help"]).all() + &place.run(&["store", "gc", "--help"]).all()
+    );
     insta::assert_snapshot!("help_env_check", place.run(&["env", "check", "--help"]).all());
 }
 

@@ -8,3 +8,4 @@ mod init;
 mod releases;
 mod site;
 mod support;
+mod targets;

@@ -1,0 +1,98 @@
+"""Says what this machine is as a target, in the words of `wheelbarrow build --target`: `python site.zip --probe`."""
+
+import json
+import sys
+
+import interpreter
+
+# The systems that have a name, with their C library; the builder's table, and a test compares the two.
+SYSTEMS = {
+    "el7": ("glibc", 2, 17),
+    "el8": ("glibc", 2, 28),
+    "el9": ("glibc", 2, 34),
+    "el10": ("glibc", 2, 39),
+    "amazon-2023": ("glibc", 2, 34),
+    "debian-11": ("glibc", 2, 31),
+    "debian-12": ("glibc", 2, 36),
+    "debian-13": ("glibc", 2, 41),
+    "ubuntu-20.04": ("glibc", 2, 31),
+    "ubuntu-22.04": ("glibc", 2, 35),
+    "ubuntu-24.04": ("glibc", 2, 39),
+    "alpine-3.18": ("musl", 1, 2),
+    "alpine-3.19": ("musl", 1, 2),
+    "alpine-3.20": ("musl", 1, 2),
+    "alpine-3.21": ("musl", 1, 2),
+    "alpine-3.22": ("musl", 1, 2),
+    "alpine-3.23": ("musl", 1, 2),
+}
+FAMILIES = {"rhel": "el", "almalinux": "el", "rocky": "el", "ol": "el", "centos": "el", "amzn": "amazon-",
+            "debian": "debian-", "ubuntu": "ubuntu-", "alpine": "alpine-"}  # fmt: skip
+MACHINES = ("x86_64", "aarch64")
+
+
+def tell(as_json):
+    """Prints it; returns the exit code."""
+    try:
+        facts = interpreter.facts()
+    except interpreter.Unusable as error:
+        return refuse(error)
+    python = "%d.%d" % tuple(facts["version"][:2])
+    flags = facts["abi"][len("cp" + python.replace(".", "")) :]
+    usual = "m" if facts["version"][1] < 8 else ""
+    if facts["implementation"] != "cpython" or flags not in (usual, "t"):
+        return refuse("%s (%s) is no CPython that wheels are made for" % (facts["executable"], facts["abi"]))
+    python += "t" if flags == "t" else ""
+    libc = facts["libc"]
+    many = {"glibc": "manylinux", "musl": "musllinux"}.get(libc["name"])
+    if many is None:
+        return refuse("the C library of %s is not known" % facts["executable"])
+    platform = "%s_%d_%d_%s" % (many, libc["version"][0], libc["version"][1], facts["machine"])
+    release = os_release()
+    system = name_of(release, facts)
+    if system is None:
+        target = "%s@%s" % (python, platform)
+    else:
+        target = "%s%s:%s" % (system, "" if facts["machine"] == MACHINES[0] else "/" + facts["machine"], python)
+    told = {
+        "target": target,
+        "system": system,
+        "os": release.get("PRETTY_NAME"),
+        "platform": platform,
+        "machine": facts["machine"],
+        "libc": libc,
+        "python": ".".join(str(number) for number in facts["version"]),
+        "abi": facts["abi"],
+        "executable": facts["executable"],
+    }
+    sys.stdout.write((json.dumps(told, indent=2, sort_keys=True) if as_json else target) + "\n")
+    return 0
+
+
+def refuse(reason):
+    sys.stderr.write("error: this Python cannot be a target\nCaused by: %s\n" % reason)
+    return 4
+
+
+def os_release(paths=("/etc/os-release", "/usr/lib/os-release")):
+    """os-release(5), as far as it is plain."""
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        pairs = [line.partition("=") for line in lines if not line.startswith("#")]
+        return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    return {}
+
+
+def name_of(release, facts):
+    """The system's name, if it has one and this Python runs with its C library."""
+    family, version = FAMILIES.get(release.get("ID", "")), release.get("VERSION_ID", "")
+    libc = (facts["libc"]["name"],) + tuple(facts["libc"]["version"])
+    parts = version.split(".")
+    for count in range(len(parts), 0, -1):
+        name = "%s%s" % (family, ".".join(parts[:count]))
+        if SYSTEMS.get(name) == libc and facts["machine"] in MACHINES:
+            return name
+    return None

@@ -1,0 +1,43 @@
+"""Which target of several the interpreter gets."""
+
+import sys
+import unittest
+
+import support
+
+sys.path.insert(0, support.SOURCES)
+import artifact  # noqa: E402
+
+
+class Targets(unittest.TestCase):
+    def chosen(self, libc, version):
+        platforms = [
+            "any", "manylinux_2_17_x86_64", "manylinux_2_36_x86_64", "manylinux_2_36_x86_64", "manylinux1_x86_64",
+            "musllinux_1_2_x86_64", "manylinux_2_17_aarch64",
+        ]  # fmt: skip
+        targets = [
+            {"python": "3.11", "abi": "cp311", "platform": platform, "pip": str(number)}
+            for number, platform in enumerate(platforms)
+        ]
+        facts = {
+            "implementation": "cpython",
+            "version": [3, 11, 2],
+            "abi": "cp311",
+            "machine": "x86_64",
+            "libc": {"name": libc, "version": version},
+        }
+        opened = artifact.Artifact.__new__(artifact.Artifact)
+        opened.manifest = {"targets": targets}
+        return opened.target(facts)["pip"]
+
+    def test_the_best_tag_comes_first_whatever_the_order(self):
+        self.assertEqual(self.chosen("glibc", [2, 41]), "2", "of two equals the first")
+        self.assertEqual(self.chosen("glibc", [2, 28]), "1")
+        self.assertEqual(self.chosen("glibc", [2, 5]), "4")
+        self.assertEqual(self.chosen("glibc", [2, 4]), "0")
+        self.assertEqual(self.chosen("musl", [1, 2]), "5")
+        self.assertEqual(self.chosen("musl", [1, 1]), "0")
+
+
+if __name__ == "__main__":
+    unittest.main()

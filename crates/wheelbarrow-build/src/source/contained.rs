@@ -1,0 +1,218 @@
+//! Building in a container: unpack, ask the backend what it needs, build, each a run of its own.
+//!
+//! The container has no network. What the build requires is resolved and fetched out here, by the same uv, indexes and
+//! logins as all else, and compared with its hashes; the container gets the wheels as files.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use super::build::{Builder, only_directory, package, subdirectory};
+use crate::bootstrap;
+use crate::cache::Entry;
+use crate::container::{Room, WORK};
+use crate::select::{Chosen, Source};
+use crate::target::{BuildTarget, ContainerRequest};
+use crate::{Error, Result};
+
+/// `[build-system]` of pyproject.toml (PEP 518), or what stands for it where there is none.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct BuildSystem {
+    #[serde(default)]
+    requires: Vec<String>,
+    build_backend: Option<String>,
+    #[serde(default)]
+    backend_path: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Pyproject {
+    build_system: Option<BuildSystem>,
+}
+
+/// As `backend.py` reads it.
+#[derive(Serialize)]
+struct Request {
+    source: String,
+    virtualenv: String,
+    out: String,
+    pip: String,
+    wheels: Vec<String>,
+    backend: String,
+    backend_path: Vec<String>,
+    platform: Option<String>,
+    settled: bool,
+    answer: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    requires: Vec<String>,
+}
+
+/// One build in its directory.
+struct Contained<'b> {
+    builder: &'b Builder<'b>,
+    chosen: &'b Chosen,
+    target: &'b BuildTarget,
+    room: &'b Room,
+    work: &'b Path,
+    within: &'b [&'b str],
+}
+
+impl Builder<'_> {
+    /// The directory with the wheel that it gave.
+    pub(super) fn build_contained(
+        &self,
+        chosen: &Chosen,
+        archive: Option<&Entry>,
+        target: &BuildTarget,
+        room: &Room,
+        work: &Path,
+        within: &[&str],
+    ) -> Result<PathBuf> {
+        let build = Contained { builder: self, chosen, target, room, work, within };
+        build.run(archive)
+    }
+}
+
+impl Contained<'_> {
+    fn run(&self, archive: Option<&Entry>) -> Result<PathBuf> {
+        self.write("backend.py", wheelbarrow_artifact::python::BACKEND.as_bytes())?;
+        fs::create_dir_all(self.work.join("home")).map_err(Error::io("make", self.work))?;
+        let source = self.source(archive)?.join(subdirectory(self.chosen).unwrap_or_default());
+        let system = self.build_system(&source)?;
+        let mut requires = system.requires.clone();
+        // Some need more than pyproject.toml says, which only the backend knows; it is asked once.
+        for settled in [false, true] {
+            let request = self.request(&source, &system, &requires, settled)?;
+            self.write("request.json", &serde_json::to_vec(&request).unwrap_or_default())?;
+            self.python(&["build", &there("request.json")])?;
+            let answer = self.work.join("answer.json");
+            let text = fs::read(&answer).map_err(Error::io("read", &answer))?;
+            let answer: Answer =
+                serde_json::from_slice(&text).map_err(|error| self.bad(&error.to_string()))?;
+            if answer.requires.is_empty() {
+                break;
+            }
+            requires.extend(answer.requires);
+        }
+        Ok(self.work.join("out"))
+    }
+
+    /// The source as a directory below the work directory.
+    fn source(&self, archive: Option<&Entry>) -> Result<PathBuf> {
+        let (Source::Archive { download, .. }, Some(entry)) = (&self.chosen.source, archive) else {
+            return self.builder.directory(self.chosen, self.work);
+        };
+        let name = download.filename.replace('/', "_");
+        let file = self.work.join(&name);
+        fs::copy(&entry.path, &file).map_err(Error::io("copy", &entry.path))?;
+        self.python(&["unpack", &there(&name), &there("source")])?;
+        only_directory(&self.work.join("source"))
+    }
+
+    /// <https://packaging.python.org/en/latest/specifications/pyproject-toml/#declaring-build-system-dependencies-the-build-system-table>
+    fn build_system(&self, source: &Path) -> Result<BuildSystem> {
+        let path = source.join("pyproject.toml");
+        let pyproject: Pyproject = match fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text)
+                .map_err(|error| self.bad(&format!("its pyproject.toml: {}", error.message())))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Pyproject::default(),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let legacy = || "setuptools.build_meta:__legacy__".to_owned();
+        let mut system = pyproject.build_system.unwrap_or_else(|| BuildSystem {
+            requires: vec!["setuptools".to_owned()],
+            build_backend: None,
+            backend_path: Vec::new(),
+        });
+        system.build_backend.get_or_insert_with(legacy);
+        Ok(system)
+    }
+
+    fn request(
+        &self,
+        source: &Path,
+        system: &BuildSystem,
+        requires: &[String],
+        settled: bool,
+    ) -> Result<Request> {
+        let nothing = ContainerRequest { image: String::new(), packages: Vec::new() };
+        let container = self.target.container.as_ref().unwrap_or(&nothing);
+        let host = self.room.system(container);
+        let wheels = self.builder.build_requirements(requires, &host, self.work, &self.inside())?;
+        let pip = bootstrap::pip_in_cache(&host, self.builder.cache, self.builder.index)?;
+        let mut names = Vec::new();
+        for (name, entry) in wheels.iter().map(|(name, entry)| (name.as_str(), entry)) {
+            names.push(self.bring(name, entry)?);
+        }
+        let platform = host.platform().to_string();
+        let has_tag = host.tags().iter().any(|tag| tag.platform == platform);
+        let below = source.strip_prefix(self.work).unwrap_or(source);
+        Ok(Request {
+            source: there(&below.to_string_lossy()),
+            virtualenv: there("virtualenv"),
+            out: there("out"),
+            pip: self.bring(&pip.0, &pip.1)?,
+            wheels: names,
+            backend: system.build_backend.clone().unwrap_or_default(),
+            backend_path: system.backend_path.clone(),
+            platform: has_tag.then_some(platform),
+            settled,
+            answer: there("answer.json"),
+        })
+    }
+
+    /// The packages that are being built, this one the last.
+    fn inside(&self) -> Vec<&str> {
+        self.within.iter().copied().chain([self.chosen.name.as_str()]).collect()
+    }
+
+    /// A wheel of the cache where the container sees it; gives its path there.
+    fn bring(&self, name: &str, entry: &Entry) -> Result<String> {
+        let directory = self.work.join("wheels");
+        fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
+        let file = directory.join(name);
+        if !file.exists() {
+            // Not a link: what runs in there may write to it.
+            fs::copy(&entry.path, &file).map_err(Error::io("copy", &entry.path))?;
+        }
+        Ok(there(&format!("wheels/{name}")))
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.work.join(name);
+        fs::write(&path, content).map_err(Error::io("write", &path))
+    }
+
+    /// Runs `backend.py`; a failure is one of the build.
+    fn python(&self, arguments: &[&str]) -> Result<()> {
+        let repository = self.work.join("source/.git");
+        let repository = repository.is_symlink().then(|| fs::read_link(&repository).ok()).flatten();
+        let script = there("backend.py");
+        let arguments: Vec<&str> = ["-I", script.as_str()].iter().chain(arguments).copied().collect();
+        let output = self.room.python(self.work, repository.as_deref(), &arguments)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(self.builder.failed(self.chosen, self.target, &[output.stdout, output.stderr].concat()))
+    }
+
+    fn bad(&self, reason: &str) -> Error {
+        Error::BadBuild {
+            name: package(self.chosen),
+            version: String::new(),
+            said: format!("what cannot be read: {reason}"),
+        }
+    }
+}
+
+/// A path of the work directory, as the container has it.
+fn there(name: &str) -> String {
+    format!("{WORK}/{name}")
+}

@@ -1,0 +1,75 @@
+//! What a build requires: resolved by uv for the system that builds, and fetched by us.
+
+use std::path::Path;
+
+use fs_err as fs;
+use wheelbarrow_artifact::progress::Silent;
+
+use super::build::Builder;
+use crate::cache::Entry;
+use crate::fetch::{Download, FetchOptions, fetch};
+use crate::lock::Lock;
+use crate::select::{Chosen, Source, select};
+use crate::target::BuildTarget;
+use crate::uv::{self, Uv};
+use crate::{Error, Result};
+
+impl Builder<'_> {
+    /// The wheels of `requirements` and of all that these require, for `host`: names and files. `within` are the packages
+    /// that are being built.
+    pub(super) fn build_requirements(
+        &self,
+        requirements: &[String],
+        host: &BuildTarget,
+        work: &Path,
+        within: &[&str],
+    ) -> Result<Vec<(String, Entry)>> {
+        if requirements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lock = self.lock_requirements(requirements, host, work)?;
+        let chosen = select(&lock, host)?;
+        let downloads: Vec<Download> = chosen.iter().filter_map(Chosen::download).cloned().collect();
+        let options = FetchOptions {
+            offline: self.index.offline,
+            credentials: self.credentials.clone(),
+            ..self.fetch.clone()
+        };
+        // Several builds fetch at a time, and one bar cannot tell of all of them.
+        let entries = fetch(self.cache, &downloads, &options, &Silent)?;
+        let entry_of = |chosen: &Chosen| {
+            let sha256 = chosen.download()?.sha256;
+            entries.iter().find(|entry| entry.sha256 == sha256).cloned()
+        };
+        let mut wheels = Vec::new();
+        for chosen in &chosen {
+            let entry = entry_of(chosen);
+            wheels.push(match (&chosen.source, entry) {
+                (Source::Wheel(download), Some(entry)) => (download.filename.clone(), entry),
+                (_, entry) => {
+                    let built = self.wheel_within(chosen, entry.as_ref(), host, within)?;
+                    (built.filename.to_string(), built.entry)
+                }
+            });
+        }
+        Ok(wheels)
+    }
+
+    fn lock_requirements(&self, requirements: &[String], host: &BuildTarget, work: &Path) -> Result<Lock> {
+        let what = || "what the build requires".to_owned();
+        let uv = Uv::find().ok_or_else(|| Error::NoUv { what: what() })?;
+        let (input, output) = (work.join("requires.in"), work.join("pylock.requires.toml"));
+        fs::write(&input, requirements.join("\n") + "\n").map_err(Error::io("write", &input))?;
+        // One of an earlier round would be preferred.
+        let _ = fs::remove_file(&output);
+        let mut command = uv.with_indexes(&["pip", "compile", "--universal", "--no-header"], self.index);
+        command.args(["--format", "pylock.toml", "--python-version", &host.python]);
+        command.arg("--output-file").arg(&output).arg(&input).current_dir(self.project);
+        uv::clean_python(&mut command);
+        let ran = uv::run(&mut command)?;
+        if !ran.status.success() {
+            return Err(Error::Resolve { said: uv::said(&ran) });
+        }
+        Lock::read(&output)
+    }
+}

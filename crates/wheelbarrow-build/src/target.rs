@@ -1,0 +1,153 @@
+//! Targets: which Python, on which machine, with which C library; and what stands for it here.
+
+use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
+use wheelbarrow_artifact::interpreter::{Interpreter, Libc};
+use wheelbarrow_wheel::profile::TargetSpec;
+use wheelbarrow_wheel::tags::{self, CompatibleTags, Platform};
+
+/// A target that was asked for by name, with what the settings say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetRequest {
+    pub spec: TargetSpec,
+    /// Shared libraries that its servers have beside those of the system, as in `DT_NEEDED`.
+    pub libraries: Vec<String>,
+    /// Where sources are built for it.
+    pub container: Option<ContainerRequest>,
+}
+
+/// A container to build in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerRequest {
+    pub image: String,
+    /// Of the image's own package manager; installed before building.
+    pub packages: Vec<String>,
+}
+
+/// One system that the artifact is for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildTarget {
+    /// CPython's minor version: `3.12`.
+    pub python: String,
+    /// `cp312`, `cp37m`, `cp313t`.
+    pub abi: String,
+    /// Of this version, on this machine; absent where there is none. It compiles bytecode whatever the system.
+    pub interpreter: Option<Interpreter>,
+    /// `x86_64`, `aarch64`.
+    pub machine: String,
+    pub libc: Libc,
+    /// Where the target was asked for by name; else it is this machine.
+    pub spec: Option<TargetSpec>,
+    pub libraries: Vec<String>,
+    pub container: Option<ContainerRequest>,
+}
+
+impl BuildTarget {
+    /// This machine, with that interpreter.
+    pub fn of(interpreter: Interpreter) -> Self {
+        Self {
+            python: interpreter.minor_version(),
+            abi: interpreter.abi.clone(),
+            machine: interpreter.machine.clone(),
+            libc: interpreter.libc.clone(),
+            interpreter: Some(interpreter),
+            spec: None,
+            libraries: Vec::new(),
+            container: None,
+        }
+    }
+
+    /// A named system; `interpreter` has its version and is on this machine.
+    pub fn named(request: &TargetRequest, interpreter: Option<Interpreter>) -> Self {
+        let spec = &request.spec;
+        Self {
+            python: spec.python.version(),
+            abi: spec.python.abi(),
+            interpreter,
+            machine: spec.platform.machine().to_owned(),
+            libc: libc(&spec.platform),
+            spec: Some(spec.clone()),
+            libraries: request.libraries.clone(),
+            container: request.container.clone(),
+        }
+    }
+
+    /// Major and minor.
+    pub fn version(&self) -> (u32, u32) {
+        let (major, minor) = self.python.split_once('.').unwrap_or((&self.python, "0"));
+        (major.parse().unwrap_or(3), minor.parse().unwrap_or(0))
+    }
+
+    /// The interpreter whose very version the site will run on: not one that merely has the same minor version as a named
+    /// target, or what is built would depend on the building machine.
+    pub fn own_interpreter(&self) -> Option<&Interpreter> {
+        self.interpreter.as_ref().filter(|_| self.spec.is_none())
+    }
+
+    /// `3.12.1`; `.0` where only the minor version is known.
+    pub fn full_version(&self) -> String {
+        match self.own_interpreter() {
+            Some(interpreter) => interpreter.version.map(|part| part.to_string()).join("."),
+            None => format!("{}.0", self.python),
+        }
+    }
+
+    pub fn platform(&self) -> Platform {
+        let [major, minor] = self.libc.version;
+        let libc = match self.libc.name.as_str() {
+            "musl" => tags::Libc::Musl(major, minor),
+            _ => tags::Libc::Glibc(major, minor),
+        };
+        Platform::Linux { machine: self.machine.clone(), libc }
+    }
+
+    /// What wheels it takes, best first.
+    pub fn tags(&self) -> CompatibleTags {
+        CompatibleTags::new(self.version(), &self.abi, &self.platform())
+    }
+
+    /// `debian-12:3.11`, or `Python 3.11` where it is this machine.
+    pub fn describe(&self) -> String {
+        match &self.spec {
+            Some(spec) => spec.to_string(),
+            None => format!("Python {}", self.python),
+        }
+    }
+
+    /// Whether what is compiled on a machine with `interpreter` runs on this target: the same CPU, and the same C library
+    /// in this version or an older one.
+    pub fn takes_builds_of(&self, interpreter: &Interpreter) -> bool {
+        interpreter.abi == self.abi
+            && interpreter.machine == self.machine
+            && interpreter.libc.name == self.libc.name
+            && interpreter.libc.version <= self.libc.version
+    }
+
+    /// The environment that markers are evaluated in (PEP 508). `platform_release` and `platform_version` are of a
+    /// kernel that is not known yet, and empty.
+    pub fn markers(&self) -> MarkerEnvironment {
+        let full = self.full_version();
+        MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
+            implementation_name: "cpython",
+            implementation_version: &full,
+            os_name: "posix",
+            platform_machine: &self.machine,
+            platform_python_implementation: "CPython",
+            platform_release: "",
+            platform_system: "Linux",
+            platform_version: "",
+            python_full_version: &full,
+            python_version: &self.python,
+            sys_platform: "linux",
+        })
+        .expect("versions made of numbers are versions")
+    }
+}
+
+/// As interpreters tell it.
+pub(crate) fn libc(platform: &Platform) -> Libc {
+    let (name, version) = match platform.libc() {
+        tags::Libc::Glibc(major, minor) => ("glibc", [major, minor]),
+        tags::Libc::Musl(major, minor) => ("musl", [major, minor]),
+    };
+    Libc { name: name.to_owned(), version }
+}

@@ -1,0 +1,112 @@
+//! Removing what no install refers to.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use wheelbarrow_artifact::manifest::Sha256;
+
+use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
+use crate::InstallError;
+use crate::receipt::{self, ReceiptStore};
+
+/// What was removed, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Collection {
+    pub store: PathBuf,
+    /// How many entries stay, each bytecode counted as one.
+    pub kept: usize,
+    pub removed: Vec<Removed>,
+    /// Bytes that get free: of files that no install links to.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    /// Of the wheel.
+    pub sha256: Sha256,
+    /// Its file name; none where its index cannot be read.
+    pub wheel: Option<String>,
+    /// Of the pack, where only its bytecode is removed.
+    pub bytecode: Option<Sha256>,
+}
+
+/// Whether entries are removed, or only named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    Now,
+    DryRun,
+}
+
+/// Removes every wheel and every bytecode that no receipt of `installs` names. The store must be open for nobody else.
+pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<Collection, InstallError> {
+    let keep = kept_by(installs)?;
+    let mut collection =
+        Collection { store: store.path().to_path_buf(), kept: 0, removed: Vec::new(), bytes: 0 };
+    for sha256 in store.wheels()? {
+        let entry = wheel_entry(sha256);
+        let wheel = match store.index(&entry)? {
+            Some(Ok(Index { header, .. })) => match header.kind {
+                Kind::Wheel { wheel, .. } => Some(wheel),
+                Kind::Bytecode { .. } => None,
+            },
+            _ => None,
+        };
+        if !keep.wheels.contains(&sha256) {
+            collection.remove(store, &entry, removal)?;
+            collection.removed.push(Removed { sha256, wheel, bytecode: None });
+            continue;
+        }
+        collection.kept += 1;
+        for pack in store.packs(sha256)? {
+            if keep.bytecode.contains(&pack) {
+                collection.kept += 1;
+                continue;
+            }
+            collection.remove(store, &bytecode_entry(sha256, pack), removal)?;
+            collection.removed.push(Removed { sha256, wheel: wheel.clone(), bytecode: Some(pack) });
+        }
+    }
+    Ok(collection)
+}
+
+/// What the receipts name.
+fn kept_by(installs: &[PathBuf]) -> Result<ReceiptStore, InstallError> {
+    let mut keep = ReceiptStore { wheels: BTreeSet::new(), bytecode: BTreeSet::new() };
+    for install in installs {
+        let ReceiptStore { wheels, bytecode } = receipt::read_store(install)?;
+        keep.wheels.extend(wheels);
+        keep.bytecode.extend(bytecode);
+    }
+    Ok(keep)
+}
+
+impl Collection {
+    fn remove(&mut self, store: &Store, entry: &str, removal: Removal) -> Result<(), InstallError> {
+        let path = store.path().join(entry);
+        self.bytes += freed(&path).map_err(InstallError::io("look through", &path))?;
+        match removal {
+            Removal::Now => store.drop_entry(entry),
+            Removal::DryRun => Ok(()),
+        }
+    }
+}
+
+/// Bytes below a directory that have no other name.
+fn freed(directory: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    let mut directories = vec![directory.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                directories.push(entry.path());
+            } else if metadata.nlink() == 1 {
+                bytes += metadata.len();
+            }
+        }
+    }
+    Ok(bytes)
+}

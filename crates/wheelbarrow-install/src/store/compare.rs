@@ -1,0 +1,245 @@
+//! Comparing a store with its indexes, byte for byte, and mending it.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use fs_err as fs;
+use sha2::Digest;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::bytecode::pack_path;
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use super::index::{FileKind, INDEX, Index, Kind};
+use super::{BYTECODE, FILES, IndexFile, Store, Wanted, bytecode_entry, ensure, wheel_entry};
+use crate::InstallError;
+
+/// How much is read at once: it fits into the cache of a core.
+const CHUNK: usize = 256 << 10;
+
+/// How a store differs from what was put into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct StoreVerification {
+    pub store: PathBuf,
+    /// How many entries were compared, each bytecode counted as one.
+    pub entries: usize,
+    pub files: usize,
+    /// Taken out of use.
+    pub broken: Vec<BrokenEntry>,
+}
+
+/// An entry that is not as it was made. Paths are below it, ordered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct BrokenEntry {
+    /// Of the wheel.
+    pub sha256: Option<Sha256>,
+    /// The file name of the wheel; none where its index cannot be read.
+    pub wheel: Option<String>,
+    /// Of the pack, where only its bytecode is broken.
+    pub bytecode: Option<Sha256>,
+    /// Of the index, where that is what is wrong.
+    pub index: Option<String>,
+    pub changed: Vec<String>,
+    pub missing: Vec<String>,
+    pub extra: Vec<String>,
+    /// Whether it was unpacked anew.
+    pub repaired: bool,
+}
+
+impl StoreVerification {
+    /// Whether nothing is broken, or nothing any more.
+    pub fn is_clean(&self) -> bool {
+        self.broken.iter().all(|entry| entry.repaired)
+    }
+}
+
+impl BrokenEntry {
+    fn is_clean(&self) -> bool {
+        self.index.is_none() && self.changed.is_empty() && self.missing.is_empty() && self.extra.is_empty()
+    }
+}
+
+/// Reads every file of the store once, on all cores, and takes broken entries out of use.
+pub fn verify(store: &Store, progress: &dyn Progress) -> Result<StoreVerification, InstallError> {
+    let mut entries = Vec::new();
+    for wheel in store.wheels()? {
+        entries.push((wheel_entry(wheel), BrokenEntry { sha256: Some(wheel), ..BrokenEntry::default() }));
+        for pack in store.packs(wheel)? {
+            let report = BrokenEntry { sha256: Some(wheel), bytecode: Some(pack), ..BrokenEntry::default() };
+            entries.push((bytecode_entry(wheel, pack), report));
+        }
+    }
+    let mut verification = StoreVerification {
+        store: store.path().to_path_buf(),
+        entries: entries.len(),
+        ..StoreVerification::default()
+    };
+    progress.begin("comparing", entries.len() as u64, Unit::Items);
+    let next = AtomicUsize::new(0);
+    let entries: Vec<_> = entries.into_iter().map(Mutex::new).collect();
+    let failure = Mutex::new(None);
+    let files = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..wheelbarrow_artifact::threads() {
+            scope.spawn(|| {
+                while let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (path, report) = &mut *entry;
+                    match compare(store, path, report, progress) {
+                        Ok(compared) => _ = files.fetch_add(compared, Ordering::Relaxed),
+                        Err(error) => {
+                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            next.store(entries.len(), Ordering::Relaxed);
+                        }
+                    }
+                    progress.advance(1);
+                }
+            });
+        }
+    });
+    progress.end();
+    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    verification.files = files.into_inner();
+    for entry in entries {
+        let (path, report) = entry.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !report.is_clean() {
+            store.drop_entry(&path)?;
+            verification.broken.push(report);
+        }
+    }
+    Ok(verification)
+}
+
+/// Compares one entry; gives how many files it should have.
+fn compare(
+    store: &Store,
+    entry: &str,
+    report: &mut BrokenEntry,
+    progress: &dyn Progress,
+) -> Result<usize, InstallError> {
+    let index = match store.index(entry)? {
+        Some(Ok(index)) => index,
+        Some(Err(what)) => {
+            report.index = Some(what);
+            return Ok(0);
+        }
+        // Another run has just taken it out.
+        None => return Ok(0),
+    };
+    if let Kind::Wheel { wheel, .. } = &index.header.kind {
+        report.wheel = Some(wheel.clone());
+    }
+    let place = store.path().join(entry);
+    let mut expected: HashMap<PathBuf, _> = index.paths().collect();
+    for path in walk(&place)? {
+        let Ok(inside) = path.strip_prefix(FILES) else {
+            if path != Path::new(INDEX) {
+                report.extra.push(path.to_string_lossy().into_owned());
+            }
+            continue;
+        };
+        let Some(file) = expected.remove(inside) else {
+            report.extra.push(path.to_string_lossy().into_owned());
+            continue;
+        };
+        if progress.is_cancelled() {
+            return Err(InstallError::Cancelled);
+        }
+        if !is_as_indexed(&place.join(&path), &index, file)? {
+            report.changed.push(path.to_string_lossy().into_owned());
+        }
+    }
+    report.missing =
+        expected.into_keys().map(|path| Path::new(FILES).join(path).display().to_string()).collect();
+    for paths in [&mut report.changed, &mut report.missing, &mut report.extra] {
+        paths.sort_unstable();
+    }
+    Ok(index.count())
+}
+
+/// Everything below an entry but directories and its bytecode, which is compared for itself.
+fn walk(entry: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let mut found = Vec::new();
+    let mut directories = vec![PathBuf::new()];
+    while let Some(directory) = directories.pop() {
+        let absolute = entry.join(&directory);
+        for item in fs::read_dir(&absolute).map_err(InstallError::io("list", &absolute))? {
+            let item = item.map_err(InstallError::io("list", &absolute))?;
+            let path = directory.join(item.file_name());
+            let is_directory = item.file_type().map_err(InstallError::io("look at", &absolute))?.is_dir();
+            match (is_directory, path == Path::new(BYTECODE)) {
+                (true, true) => {}
+                (true, false) => directories.push(path),
+                (false, _) => found.push(path),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_as_indexed(path: &Path, index: &Index, file: &IndexFile) -> Result<bool, InstallError> {
+    let metadata = fs::symlink_metadata(path).map_err(InstallError::io("look at", path))?;
+    let executable = metadata.mode() & 0o111 != 0;
+    if !metadata.is_file()
+        || metadata.len() != file.size
+        || metadata.mtime() != i64::from(index.header.time)
+        || executable != (file.kind != FileKind::Plain)
+    {
+        return Ok(false);
+    }
+    let mut contents = fs::File::open(path).map_err(InstallError::io("open", path))?;
+    let mut hash = sha2::Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match contents.read(&mut buffer).map_err(InstallError::io("read", path))? {
+            0 => return Ok(Sha256(hash.finalize().into()) == file.sha256),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Unpacks anew what [`verify`] has taken out of use, as far as `artifact` holds it.
+pub fn repair(
+    store: &Store,
+    verification: &mut StoreVerification,
+    artifact: Artifact,
+    progress: &dyn Progress,
+) -> Result<(), InstallError> {
+    let manifest = artifact.manifest().clone();
+    let members = manifest.members_by_path();
+    let archives = members.keys().filter(|path| path.ends_with(".whl") || path.ends_with(".pack"));
+    let mut artifact = artifact.verify_but(archives.map(|path| (*path).to_owned()).collect(), progress)?;
+    for broken in &mut verification.broken {
+        let path = manifest.wheels.iter().find(|wheel| {
+            let member = members.get(wheel.path.as_str());
+            member.is_some_and(|member| Some(member.sha256) == broken.sha256)
+        });
+        let (Some(wheel), Some(sha256)) = (path, broken.sha256) else { continue };
+        let filename = wheel.path.rsplit('/').next().unwrap_or_default();
+        let mut packs: Vec<Option<(String, Sha256)>> = manifest
+            .targets
+            .iter()
+            .filter_map(|target| target.bytecode.as_ref())
+            .map(|bytecode| pack_path(&bytecode.cache_tag, filename))
+            .filter_map(|path| members.get(path.as_str()).map(|member| Some((path, member.sha256))))
+            .collect();
+        match broken.bytecode {
+            Some(pack) => packs.retain(|path| path.as_ref().is_some_and(|(_, sha256)| *sha256 == pack)),
+            None if packs.is_empty() => packs.push(None),
+            None => {}
+        }
+        for pack in packs {
+            let wanted =
+                Wanted { path: wheel.path.clone(), sha256, pack, manifest: wheel.clone(), is_pip: false };
+            ensure(store, &mut artifact, std::slice::from_ref(&wanted), None, progress)?;
+            broken.repaired = true;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! Making entries: wheels and packs of bytecode of a verified artifact, unpacked into the store.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use fs_err as fs;
+use rustix::io::Errno;
+use wheelbarrow_artifact::VerifiedArtifact;
+use wheelbarrow_artifact::bytecode::{Pack, pyc_path};
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
+use wheelbarrow_artifact::zip::BUFFERED_LIMIT;
+use wheelbarrow_fs::SafePath;
+use wheelbarrow_wheel::layout::Destination;
+use wheelbarrow_wheel::record::{self, RecordRow};
+use wheelbarrow_wheel::script;
+
+use super::index::{self, FileKind, Header, INDEX, Kind, NewFiles};
+use super::wanted::Having;
+use super::{BYTECODE, FILES, Store, StoredWheel, Wanted, bytecode_entry, wheel_entry};
+use crate::InstallError;
+use crate::engine::{self, Manner};
+use crate::plan::{Contents, FramePart, Plan, PlannedFile, PlannedFrame, member_sha256, now};
+use crate::preflight;
+
+/// Another run may take out what this one has just made, but not forever.
+const MOST_ROUNDS: usize = 8;
+
+/// Unpacks what the store lacks of `wanted`, and gives all of it. `known` is what was just found there, if somebody
+/// has looked.
+pub(crate) fn ensure<'w>(
+    store: &Store,
+    artifact: &mut VerifiedArtifact,
+    wanted: &'w [Wanted],
+    mut known: Option<Vec<Having>>,
+    progress: &dyn Progress,
+) -> Result<Vec<StoredWheel<'w>>, InstallError> {
+    for _ in 0..MOST_ROUNDS {
+        let having = match known.take() {
+            Some(known) => known,
+            None => Having::look(store, wanted)?,
+        };
+        let broken: Vec<_> = having.iter().filter_map(|having| having.broken.clone()).collect();
+        store.drop_altered(&broken, progress)?;
+        let missing: Vec<_> =
+            having.iter().zip(wanted).filter(|(having, wanted)| !having.is_whole(wanted)).collect();
+        if missing.is_empty() {
+            let stored = having.into_iter().zip(wanted).filter_map(|(having, wanted)| {
+                Some(StoredWheel { wanted, wheel: having.wheel?, bytecode: having.bytecode })
+            });
+            return Ok(stored.collect());
+        }
+        for (having, wanted) in &missing {
+            if having.wheel.is_none() {
+                artifact.verify_member(&wanted.path, progress)?;
+            }
+            if let Some((pack, _)) = &wanted.pack {
+                artifact.verify_member(pack, progress)?;
+            }
+        }
+        unpack(store, artifact, &missing, progress)?;
+    }
+    Err(InstallError::RestlessStore { path: store.path().to_path_buf() })
+}
+
+/// An entry in the making.
+struct Draft {
+    /// In the work directory.
+    place: String,
+    /// In the store.
+    entry: String,
+    kind: Kind,
+    files: NewFiles,
+    /// Rows of the files in site-packages.
+    record: String,
+}
+
+/// Unpacks what is missing by one plan for each time that entries have: bytecode names the time of its sources.
+fn unpack(
+    store: &Store,
+    artifact: &VerifiedArtifact,
+    missing: &[(&Having, &Wanted)],
+    progress: &dyn Progress,
+) -> Result<(), InstallError> {
+    let mut by_time: BTreeMap<u32, Vec<&(&Having, &Wanted)>> = BTreeMap::new();
+    let now = now();
+    let mut seen = HashSet::new();
+    for pair in missing.iter().filter(|(_, wanted)| seen.insert(wanted.sha256)) {
+        let time = pair.0.wheel.as_ref().map_or(now, |entry| entry.index.header.time);
+        by_time.entry(time).or_default().push(pair);
+    }
+    for (time, missing) in by_time {
+        let mut wheels = Vec::with_capacity(missing.len());
+        for (having, wanted) in &missing {
+            let (filename, raw) = member(artifact, &wanted.path);
+            // The names of the sources in a pack are those in the wheel.
+            let wheel = having.wheel.is_none() || wanted.pack.is_some();
+            wheels.push(if wheel { Some(OpenWheel::open(filename, raw)?) } else { None });
+        }
+        let mut filler = Filler {
+            artifact,
+            plan: Plan { time, ..Plan::default() },
+            directories: BTreeSet::new(),
+            drafts: Vec::new(),
+        };
+        for ((having, wanted), wheel) in missing.iter().zip(&wheels) {
+            let Some(wheel) = wheel else { continue };
+            filler.wheel(wheel, having, wanted)?;
+        }
+        filler.write(store, progress)?;
+    }
+    Ok(())
+}
+
+/// The file name of a member of the artifact, and its bytes, stored as they are.
+fn member<'a>(artifact: &'a VerifiedArtifact, path: &'a str) -> (&'a str, &'a [u8]) {
+    let raw = artifact.archive().find(path).map(|entry| artifact.archive().raw(entry));
+    (path.rsplit('/').next().unwrap_or(path), raw.unwrap_or_default())
+}
+
+struct Filler<'a> {
+    artifact: &'a VerifiedArtifact,
+    plan: Plan<'a>,
+    directories: BTreeSet<String>,
+    drafts: Vec<Draft>,
+}
+
+impl<'a> Filler<'a> {
+    fn wheel(
+        &mut self,
+        wheel: &'a OpenWheel<'a>,
+        having: &Having,
+        wanted: &Wanted,
+    ) -> Result<(), InstallError> {
+        let place = wanted.sha256.to_string();
+        let mut files = NewFiles::new();
+        let mut sources = HashMap::new();
+        let recorded = wheel.record()?.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let first = self.plan.files.len();
+        for file in wheel.files() {
+            let entry = wheel.entry(file);
+            let path = path_in_entry(&file.destination);
+            SafePath::new(&path)?;
+            sources.insert(entry.name.as_str(), (path.clone(), entry.size));
+            if having.wheel.is_some() {
+                continue;
+            }
+            let sha256 = member_sha256(wheel, entry, &recorded)?;
+            let kind = match () {
+                () if is_script(wheel, file)? => FileKind::Script,
+                () if file.executable => FileKind::Executable,
+                () => FileKind::Plain,
+            };
+            if let Some((_, _, other)) = files.insert(path.clone(), (kind, entry.size, sha256)) {
+                if other == sha256 {
+                    continue;
+                }
+                let name = wheel.filename().to_string();
+                return Err(InstallError::Collision { path, first: name.clone(), second: name });
+            }
+            self.plan.files.push(PlannedFile {
+                path: format!("{place}/{FILES}/{path}"),
+                executable: file.executable,
+                timed: true,
+                sha256,
+                contents: Contents::Member { entry, raw: wheel.archive().raw(entry) },
+            });
+        }
+        refuse_files_as_directories(wheel, &files)?;
+        if having.wheel.is_none() {
+            self.directories.insert(format!("{place}/{BYTECODE}"));
+            let planned = self.plan.files[first..].iter().map(|file| file.path.as_str());
+            self.directories.extend(planned.flat_map(parents));
+        }
+        if let Some(entry) = &having.wheel {
+            let known = entry.index.paths();
+            files = known
+                .map(|(path, file)| {
+                    (path.to_string_lossy().into_owned(), (file.kind, file.size, file.sha256))
+                })
+                .collect();
+        }
+        let rows: Vec<RecordRow> = files.iter().filter_map(|(path, file)| row(path, Some(file))).collect();
+        self.bytecode(wanted, &sources, having, &rows)?;
+        if having.wheel.is_none() {
+            let kind = Kind::Wheel {
+                wheel: wheel.filename().to_string(),
+                dist_info: wheel.dist_info().to_owned(),
+                entry_points: entry_points(wheel)?,
+            };
+            let (entry, record) = (wheel_entry(wanted.sha256), record::write(rows));
+            self.drafts.push(Draft { place, entry, kind, files, record });
+        }
+        Ok(())
+    }
+
+    /// A pack: into the new entry, or beside, to be moved into the one that is there.
+    fn bytecode(
+        &mut self,
+        wanted: &Wanted,
+        sources: &HashMap<&str, (String, u64)>,
+        having: &Having,
+        rows: &[RecordRow],
+    ) -> Result<(), InstallError> {
+        let Some((path, sha256)) = &wanted.pack else { return Ok(()) };
+        let entry = bytecode_entry(wanted.sha256, *sha256);
+        let place = if having.wheel.is_some() {
+            format!("{BYTECODE}-{}-{sha256}", wanted.sha256)
+        } else {
+            format!("{}/{BYTECODE}/{sha256}", wanted.sha256)
+        };
+        let (_, raw) = find(self.artifact, path);
+        let damaged = |source: Box<dyn std::error::Error + Send + Sync>| InstallError::Bytecode {
+            path: path.into(),
+            source,
+        };
+        let pack = Pack::open(raw).map_err(|error| damaged(error.into()))?;
+        let magic = data_encoding::HEXLOWER.decode(pack.magic.as_bytes()).unwrap_or_default();
+        let magic = <[u8; 4]>::try_from(magic).map_err(|_| damaged("its magic number is none".into()))?;
+        let cache_tag = cache_tag(path);
+        let own: HashSet<&str> = sources.values().map(|(path, _)| path.as_str()).collect();
+        self.directories.insert(place.clone());
+        self.directories.insert(format!("{place}/{FILES}"));
+        let mut files = NewFiles::new();
+        for frame in &pack.frames {
+            let mut parts = Vec::with_capacity(frame.files.len());
+            for (module, length) in &frame.files {
+                let compiled = sources.get(module.as_str());
+                let compiled = compiled.map(|(source, size)| (pyc_path(source, cache_tag), *size));
+                // A wheel may bring a __pycache__ of its own.
+                let compiled = compiled.filter(|(path, _)| !own.contains(path.as_str()));
+                let fresh = compiled.filter(|(path, _)| {
+                    files.insert(path.clone(), (FileKind::Plain, 0, Sha256([0; 32]))).is_none()
+                });
+                let place = fresh.map(|(path, size)| (format!("{place}/{FILES}/{path}"), size));
+                self.directories.extend(place.iter().flat_map(|(path, _)| parents(path)));
+                parts.push(FramePart { place, length: *length });
+            }
+            self.plan.frames.push(PlannedFrame { raw: pack.raw(frame), size: frame.size, magic, parts });
+        }
+        let kind = Kind::Bytecode { cache_tag: cache_tag.to_owned(), magic: pack.magic };
+        let compiled = files.keys().filter_map(|path| row(path, None));
+        let record = record::write(rows.iter().cloned().chain(compiled));
+        self.drafts.push(Draft { place, entry, kind, files, record });
+        Ok(())
+    }
+
+    /// Writes everything, then the indexes, and puts the entries in place.
+    fn write(mut self, store: &Store, progress: &dyn Progress) -> Result<(), InstallError> {
+        let work = store.work()?;
+        self.plan.directories = std::mem::take(&mut self.directories).into_iter().collect();
+        preflight::check_space(work.path(), &self.plan)?;
+        let compiled = Mutex::new(HashMap::new());
+        let notice = |path: &str, size: u64, sha256: Sha256| {
+            let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
+            compiled.insert(path.to_owned(), (FileKind::Plain, size, sha256));
+        };
+        let manner = Manner { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
+        engine::execute(&self.plan, self.artifact, work.path(), work.path(), &manner, progress)?;
+        let compiled = compiled.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for draft in &mut self.drafts {
+            if matches!(draft.kind, Kind::Bytecode { .. }) {
+                for (path, file) in &mut draft.files {
+                    let written = compiled.get(&format!("{}/{FILES}/{path}", draft.place));
+                    *file = written.copied().unwrap_or(*file);
+                }
+            }
+            let header =
+                Header { time: self.plan.time, kind: draft.kind.clone(), record: draft.record.len() };
+            let path = work.path().join(&draft.place).join(INDEX);
+            let text = index::write(&header, &draft.files, &draft.record).map_err(std::io::Error::from);
+            let text = text.map_err(InstallError::io("write", &path))?;
+            fs::write(&path, text).map_err(InstallError::io("write", &path))?;
+        }
+        let directory = fs::File::open(work.path()).map_err(InstallError::io("open", work.path()))?;
+        rustix::fs::syncfs(&directory)
+            .map_err(|errno| InstallError::io("sync", store.path())(errno.into()))?;
+        // What is inside another draft comes with it.
+        for draft in self.drafts.iter().filter(|draft| !draft.place.contains('/')) {
+            put(&work.path().join(&draft.place), &store.path().join(&draft.entry))?;
+        }
+        Ok(())
+    }
+}
+
+/// The first that comes wins: the others' work goes with their work directory.
+fn put(draft: &Path, entry: &Path) -> Result<(), InstallError> {
+    match rustix::fs::rename(draft, entry) {
+        // NOENT where the wheel was taken out of use meanwhile: the next look shows it.
+        Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+        Err(errno) => Err(InstallError::io("rename to", entry)(errno.into())),
+    }
+}
+
+fn find<'a>(artifact: &'a VerifiedArtifact, path: &str) -> (&'a str, &'a [u8]) {
+    let entry = artifact.archive().find(path);
+    entry.map_or(("", &[]), |entry| (entry.name.as_str(), artifact.archive().raw(entry)))
+}
+
+/// The directory that a pack stands in.
+fn cache_tag(pack: &str) -> &str {
+    pack.rsplit('/').nth(1).unwrap_or_default()
+}
+
+/// The row of a file in site-packages; bytecode is without hash and size.
+fn row(path: &str, file: Option<&(FileKind, u64, Sha256)>) -> Option<RecordRow> {
+    let path = path.strip_prefix("site-packages/")?.to_owned();
+    let hash =
+        file.map(|(_, _, sha256)| ("sha256".to_owned(), data_encoding::BASE64URL_NOPAD.encode(&sha256.0)));
+    Some(RecordRow { path, hash, size: file.map(|(_, size, _)| *size) })
+}
+
+fn path_in_entry(destination: &Destination) -> String {
+    let (scheme, path) = match destination {
+        Destination::SitePackages(path) => ("site-packages", path),
+        Destination::Scripts(path) => ("scripts", path),
+        Destination::Data(path) => ("data", path),
+        Destination::Headers(path) => ("headers", path),
+    };
+    format!("{scheme}/{path}")
+}
+
+/// Whether an install gives it another first line.
+fn is_script(
+    wheel: &OpenWheel<'_>,
+    file: &wheelbarrow_artifact::wheel::WheelFile,
+) -> Result<bool, WheelError> {
+    let entry = wheel.entry(file);
+    if !matches!(file.destination, Destination::Scripts(_)) || entry.size > BUFFERED_LIMIT {
+        return Ok(false);
+    }
+    let contents = wheel.archive().read(entry, BUFFERED_LIMIT);
+    let contents =
+        contents.map_err(|source| WheelError::Zip { wheel: wheel.filename().to_string(), source })?;
+    Ok(script::rewrite_shebang(&contents, "python").is_some())
+}
+
+fn entry_points(wheel: &OpenWheel<'_>) -> Result<Option<String>, WheelError> {
+    const LARGEST: u64 = 64 << 20;
+    let name = || wheel.filename().to_string();
+    let member = format!("{}/entry_points.txt", wheel.dist_info());
+    let Some(entry) = wheel.archive().find(&member) else { return Ok(None) };
+    let text = wheel.archive().read(entry, LARGEST);
+    let text = text.map_err(|source| WheelError::Zip { wheel: name(), source })?;
+    String::from_utf8(text).map(Some).map_err(|_| WheelError::Encoding { wheel: name(), member })
+}
+
+fn refuse_files_as_directories(wheel: &OpenWheel<'_>, files: &NewFiles) -> Result<(), InstallError> {
+    let taken = files.keys().flat_map(|path| parents(path)).find(|parent| files.contains_key(parent));
+    taken.map_or(Ok(()), |path| {
+        let name = wheel.filename().to_string();
+        Err(InstallError::Collision { path, first: name.clone(), second: name })
+    })
+}
+
+/// Every directory above a path.
+fn parents(path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = path;
+    while let Some((parent, _)) = rest.rsplit_once('/') {
+        found.push(parent.to_owned());
+        rest = parent;
+    }
+    found
+}

@@ -1,0 +1,287 @@
+//! The store: wheels unpacked once, by their SHA-256, with their bytecode, and linked into every install that wants them.
+//!
+//! ```text
+//! STORE/store.json                  {"format":1}
+//! STORE/lock                        flock: shared by installs, exclusive for the collector
+//! STORE/tmp/XXXXXXXX/               work in progress, under an flock
+//! STORE/wheels/SHA256/              an entry: whole, or not there
+//!     index                         what is in files/
+//!     files/SCHEME/...              site-packages, scripts, data or headers; read-only
+//!     bytecode/SHA256/              of the pack that it was unpacked from: index and files/, likewise
+//! ```
+//!
+//! An entry is made in `tmp`, synced, and renamed. One that was altered is renamed away before it is removed. So whoever
+//! finds an entry finds it whole, and needs no lock but the one that keeps the collector out.
+
+mod collect;
+mod compare;
+mod fill;
+mod index;
+mod inventory;
+mod link;
+mod transfer;
+mod wanted;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_fs::{Lock, Scratch};
+
+use crate::InstallError;
+pub use collect::{Collection, Removal, Removed, collect};
+pub use compare::{BrokenEntry, StoreVerification, repair, verify};
+pub(crate) use fill::ensure;
+pub(crate) use index::{FileKind, Index, IndexFile, Kind};
+pub use inventory::{Inventory, Stored, StoredBytecode, inventory};
+pub(crate) use link::link;
+pub(crate) use wanted::{Entry, Having, StoredWheel, Wanted, known_members, wanted};
+
+/// The layout that this code writes, and the only one that it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+const FORMAT_FILE: &str = "store.json";
+const LOCK: &str = "lock";
+const WORK: &str = "tmp";
+const WHEELS: &str = "wheels";
+
+/// The tree of an entry's files.
+const FILES: &str = "files";
+const BYTECODE: &str = "bytecode";
+
+/// How files come from the store into an install.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkMode {
+    /// One file under two names: no space, read-only.
+    #[default]
+    Hardlink,
+    /// Files of their own that share their blocks until one is written to.
+    Reflink,
+    /// Files of their own.
+    Copy,
+}
+
+/// The store that an install takes its wheels from.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Absolute.
+    pub path: PathBuf,
+    pub link_mode: LinkMode,
+}
+
+/// A store under a lock.
+pub struct Store {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+/// Who else may use the store meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Others that only add, and take out what was altered.
+    Shared,
+    /// Nobody.
+    Exclusive,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    format: u32,
+}
+
+impl Store {
+    /// Opens the store at `path` for an install, or makes one in an absent or empty directory.
+    pub(crate) fn open_or_make(path: &Path) -> Result<Self, InstallError> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(InstallError::MissingParent {
+                    path: path.parent().unwrap_or(path).to_path_buf(),
+                });
+            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(InstallError::io("make the store", path)(error));
+            }
+            _ => {}
+        }
+        if read_format(path)? {
+            return Self::open(path, Access::Shared);
+        }
+        let own = [LOCK, WORK, WHEELS];
+        for entry in fs::read_dir(path).map_err(InstallError::io("list", path))? {
+            let name = entry.map_err(InstallError::io("list", path))?.file_name();
+            // Somebody may be making it at this moment.
+            if !own.iter().any(|own| name == *own) && name != FORMAT_FILE {
+                return Err(InstallError::ForeignStore { path: path.to_path_buf() });
+            }
+        }
+        let store = Self { path: path.to_path_buf(), _lock: Lock::shared_file(&path.join(LOCK))? };
+        for directory in [WORK, WHEELS] {
+            let directory = path.join(directory);
+            match fs::create_dir(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(InstallError::io("make the directory", &directory)(error));
+                }
+                _ => {}
+            }
+        }
+        store.clean()?;
+        let work = store.work()?;
+        let (draft, format) = (work.path().join(FORMAT_FILE), path.join(FORMAT_FILE));
+        let text = format!("{{\"format\":{FORMAT}}}\n");
+        fs::write(&draft, text).map_err(InstallError::io("write", &format))?;
+        fs::rename(&draft, &format).map_err(InstallError::io("write", &format))?;
+        Ok(store)
+    }
+
+    /// Opens a store that must be there.
+    pub fn open(path: &Path, access: Access) -> Result<Self, InstallError> {
+        if !read_format(path)? {
+            return Err(InstallError::NoStore { path: path.to_path_buf() });
+        }
+        let lock = path.join(LOCK);
+        let lock = match access {
+            Access::Shared => Lock::shared_file(&lock)?,
+            Access::Exclusive => Lock::file(&lock)?,
+        };
+        let store = Self { path: path.to_path_buf(), _lock: lock };
+        store.clean()?;
+        Ok(store)
+    }
+
+    /// Removes what runs that died have left.
+    fn clean(&self) -> Result<(), InstallError> {
+        Ok(Scratch::clean(&self.path.join(WORK))?)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A directory on the store's file system, to make entries in.
+    fn work(&self) -> Result<Scratch, InstallError> {
+        Ok(Scratch::begin(&self.path.join(WORK))?)
+    }
+
+    /// The SHA-256 of every wheel that has an entry, ordered.
+    fn wheels(&self) -> Result<Vec<Sha256>, InstallError> {
+        names(&self.path.join(WHEELS))
+    }
+
+    /// The SHA-256 of every pack that is unpacked beside a wheel.
+    fn packs(&self, wheel: Sha256) -> Result<Vec<Sha256>, InstallError> {
+        names(&self.path.join(wheel_entry(wheel)).join(BYTECODE))
+    }
+
+    /// Reads the index of an entry; `Ok(Err)` says what is wrong with it, `None` that there is no such entry.
+    fn index(&self, entry: &str) -> Result<Option<Result<Index, String>>, InstallError> {
+        let path = self.path.join(entry).join(index::INDEX);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(Index::parse(bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // An entry without an index was altered.
+                let stands = fs::symlink_metadata(self.path.join(entry)).is_ok();
+                Ok(stands.then(|| Err("its index is missing".to_owned())))
+            }
+            Err(error) => Err(InstallError::io("read", &path)(error)),
+        }
+    }
+
+    /// What a file of an entry holds, compared with the index.
+    pub(crate) fn read(
+        &self,
+        entry: &Entry,
+        directory: &str,
+        file: &IndexFile,
+    ) -> Result<Vec<u8>, InstallError> {
+        let inside = format!("{directory}/{}", entry.index.name(file));
+        let path = self.path.join(&entry.path).join(FILES).join(&inside);
+        match fs::read(&path) {
+            Ok(contents) if Sha256::of(&contents) == file.sha256 => Ok(contents),
+            Ok(_) => Err(self.altered(entry, &format!("{inside} was changed"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(self.altered(entry, &format!("{inside} is missing")))
+            }
+            Err(error) => Err(InstallError::io("read", &path)(error)),
+        }
+    }
+
+    pub(crate) fn altered(&self, entry: &Entry, what: &str) -> InstallError {
+        InstallError::AlteredStore { entries: vec![(entry.path.clone(), what.to_owned())] }
+    }
+
+    /// Takes entries out of use that cannot be trusted any more, and says so.
+    pub(crate) fn drop_altered(
+        &self,
+        entries: &[(String, String)],
+        progress: &dyn Progress,
+    ) -> Result<(), InstallError> {
+        if let Some((entry, what)) = entries.first() {
+            let path = self.path.join(entry);
+            let others = match entries.len() - 1 {
+                0 => String::new(),
+                others => format!(", and so are {others} other entries"),
+            };
+            progress.note(&format!("note: {} is unpacked anew: {what}{others}", path.display()));
+        }
+        entries.iter().try_for_each(|(entry, _)| self.drop_entry(entry))
+    }
+
+    /// Takes an entry out of use, then removes it. Another process may have been faster.
+    fn drop_entry(&self, entry: &str) -> Result<(), InstallError> {
+        let work = self.work()?;
+        let path = self.path.join(entry);
+        match fs::rename(&path, work.path().join("dropped")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(InstallError::io("take out of use", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the entry of a wheel is in the store.
+fn wheel_entry(wheel: Sha256) -> String {
+    format!("{WHEELS}/{wheel}")
+}
+
+fn bytecode_entry(wheel: Sha256, pack: Sha256) -> String {
+    format!("{WHEELS}/{wheel}/{BYTECODE}/{pack}")
+}
+
+/// Whether there is a store; its format must be known.
+fn read_format(path: &Path) -> Result<bool, InstallError> {
+    let file = path.join(FORMAT_FILE);
+    let text = match fs::read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(InstallError::NotDirectory { path: path.to_path_buf(), what: "a file" });
+        }
+        Err(error) => return Err(InstallError::io("read", &file)(error)),
+    };
+    match serde_json::from_slice(&text) {
+        Ok(Format { format: FORMAT }) => Ok(true),
+        Ok(Format { format }) => Err(InstallError::StoreFormat { path: path.to_path_buf(), found: format }),
+        Err(error) => Err(InstallError::io("read", &file)(error.into())),
+    }
+}
+
+/// The names in a directory that are SHA-256s; none where it is missing.
+fn names(directory: &Path) -> Result<Vec<Sha256>, InstallError> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(InstallError::io("list", directory)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(InstallError::io("list", directory))?;
+        found.extend(entry.file_name().to_str().and_then(Sha256::from_hex));
+    }
+    found.sort_unstable();
+    Ok(found)
+}

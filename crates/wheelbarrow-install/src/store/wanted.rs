@@ -1,0 +1,120 @@
+//! What an install wants of a store, and what the store has of it.
+
+use std::collections::BTreeSet;
+
+use wheelbarrow_artifact::bytecode::pack_path;
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::manifest::{self, Sha256, Target};
+use wheelbarrow_artifact::{Artifact, in_parallel};
+
+use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
+use crate::plan::{usable_bytecode, wheel_paths};
+use crate::{InstallError, Pip};
+
+/// A wheel of the target.
+pub(crate) struct Wanted {
+    /// In the artifact.
+    pub path: String,
+    pub sha256: Sha256,
+    /// The member with its bytecode, where the interpreter can use it.
+    pub pack: Option<(String, Sha256)>,
+    pub manifest: manifest::Wheel,
+    pub is_pip: bool,
+}
+
+/// An entry with what it holds.
+pub(crate) struct Entry {
+    pub sha256: Sha256,
+    /// Below the store.
+    pub path: String,
+    pub index: Index,
+}
+
+/// A wheel that is in the store, with all that an install wants of it.
+pub(crate) struct StoredWheel<'w> {
+    pub wanted: &'w Wanted,
+    pub wheel: Entry,
+    pub bytecode: Option<Entry>,
+}
+
+/// As much of a wheel as the store has.
+pub(crate) struct Having {
+    pub wheel: Option<Entry>,
+    pub bytecode: Option<Entry>,
+    /// An entry that cannot be used, and why.
+    pub broken: Option<(String, String)>,
+}
+
+/// The wheels that an install for `target` wants.
+pub(crate) fn wanted(
+    artifact: &Artifact,
+    target: &Target,
+    interpreter: &Interpreter,
+    pip: Pip,
+) -> Vec<Wanted> {
+    let (members, wheels) = (artifact.manifest().members_by_path(), artifact.manifest().wheels_by_path());
+    let bytecode = usable_bytecode(target, interpreter);
+    let mut wanted = Vec::new();
+    for path in wheel_paths(artifact.manifest(), target, pip) {
+        let filename = path.rsplit('/').next().unwrap_or(path);
+        let pack = bytecode.map(|bytecode| pack_path(&bytecode.cache_tag, filename));
+        let pack = pack.and_then(|pack| members.get(pack.as_str()).map(|member| (pack, member.sha256)));
+        // The reader of the manifest has seen that both are there.
+        let (Some(member), Some(wheel)) = (members.get(path), wheels.get(path)) else { continue };
+        wanted.push(Wanted {
+            path: path.to_owned(),
+            sha256: member.sha256,
+            pack,
+            manifest: (*wheel).clone(),
+            is_pip: path == target.pip,
+        });
+    }
+    wanted
+}
+
+impl Having {
+    /// Looks for every wheel, on all cores.
+    pub(crate) fn look(store: &Store, wanted: &[Wanted]) -> Result<Vec<Self>, InstallError> {
+        in_parallel(wanted, |wanted| Self::of(store, wanted)).into_iter().collect()
+    }
+
+    fn of(store: &Store, wanted: &Wanted) -> Result<Self, InstallError> {
+        let mut having = Self { wheel: None, bytecode: None, broken: None };
+        let path = wheel_entry(wanted.sha256);
+        match store.index(&path)? {
+            None => return Ok(having),
+            Some(Ok(index)) if matches!(index.header.kind, Kind::Wheel { .. }) => {
+                having.wheel = Some(Entry { sha256: wanted.sha256, path, index });
+            }
+            Some(Ok(_)) => having.broken = Some((path, "its index is not that of a wheel".to_owned())),
+            Some(Err(what)) => having.broken = Some((path, what)),
+        }
+        let (Some(wheel), Some((_, sha256))) = (&having.wheel, &wanted.pack) else { return Ok(having) };
+        let time = wheel.index.header.time;
+        let path = bytecode_entry(wanted.sha256, *sha256);
+        match store.index(&path)? {
+            None => {}
+            Some(Ok(index)) if index.header.time != time => {
+                having.broken = Some((path, "it is of another unpacking of the wheel".to_owned()));
+            }
+            Some(Ok(index)) => having.bytecode = Some(Entry { sha256: *sha256, path, index }),
+            Some(Err(what)) => having.broken = Some((path, what)),
+        }
+        Ok(having)
+    }
+
+    /// Whether nothing of it has to come out of the artifact.
+    pub(super) fn is_whole(&self, wanted: &Wanted) -> bool {
+        self.wheel.is_some() && (self.bytecode.is_some() || wanted.pack.is_none())
+    }
+}
+
+/// The members of the artifact that the store makes unnecessary.
+pub(crate) fn known_members(having: &[Having], wanted: &[Wanted]) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for (having, wanted) in having.iter().zip(wanted) {
+        known.extend(having.wheel.as_ref().map(|_| wanted.path.clone()));
+        known.extend(having.bytecode.as_ref().and(wanted.pack.as_ref()).map(|(path, _)| path.clone()));
+    }
+    known
+}

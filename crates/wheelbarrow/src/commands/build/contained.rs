@@ -1,0 +1,217 @@
+//! `wheelbarrow build --in-container IMAGE`: the whole build, by this program, in a container of the target's system.
+//!
+//! Everything the command names is mounted under its own path, so that the same words mean the same there. A dynamically
+//! linked wheelbarrow takes its loader and its libraries along, since the image may have an older C library, or another.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use wheelbarrow_build::BuildOptions;
+use wheelbarrow_build::cache::Cache;
+use wheelbarrow_build::container::{Engine, Run};
+use wheelbarrow_build::uv::Uv;
+
+use crate::failure::{Refusal, Told};
+
+const PROGRAM: &str = "/wheelbarrow/bin/wheelbarrow";
+const LIBRARIES: &str = "/wheelbarrow/lib";
+const UV: &str = "/wheelbarrow/bin/uv";
+const NETRC: &str = "/wheelbarrow/netrc";
+
+/// Variables that say where distributions come from, and how to get there.
+const PREFIXES: [&str; 4] = ["PIP_", "UV_", "WHEELBARROW_", "SOURCE_DATE_EPOCH"];
+const NETWORK: [&str; 8] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+];
+
+/// What the whole build needs to see of this machine.
+pub(super) struct ContainedBuild<'a> {
+    image: &'a str,
+    engine: Option<&'a str>,
+    cache_dir: Option<&'a Path>,
+    offline: bool,
+    /// The project and all other files and directories that the command names.
+    paths: Vec<PathBuf>,
+}
+
+impl<'a> ContainedBuild<'a> {
+    pub(super) fn new(image: &'a str, options: &'a BuildOptions) -> Self {
+        let mut paths = vec![options.project.clone()];
+        paths.extend(options.inputs.iter().chain(&options.static_directories).cloned());
+        let links = options.index.find_links.iter().map(PathBuf::from);
+        paths.extend(links.filter(|path| path.is_dir()));
+        paths.extend(options.output.parent().map(Path::to_path_buf));
+        let engine = options.container_engine.as_deref();
+        let offline = options.index.offline;
+        Self { image, engine, cache_dir: options.cache_dir.as_deref(), offline, paths }
+    }
+}
+
+pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
+    let engine = Engine::find(build.engine).map_err(wheelbarrow_build::BuildError::from)?;
+    let own = Program::find()?;
+    own.starts(&engine, build.image)?;
+    let here = env::current_dir().context("cannot find the current directory")?;
+    let cache = Cache::open(build.cache_dir).map_err(wheelbarrow_build::BuildError::from)?;
+    let mut run =
+        Run { image: build.image, directory: Some(&here), network: !build.offline, ..Run::default() };
+    run.mounts = mounts(build, &here, cache.root())?;
+    run.mounts.extend(own.mounts.clone());
+    run.environment =
+        vec![("HOME", "/tmp".to_owned()), ("WHEELBARROW_CACHE_DIR", cache.root().display().to_string())];
+    if let Some(uv) = Uv::find().and_then(|uv| uv.single_program()) {
+        run.mounts.push((uv, format!("{UV}:ro")));
+        run.environment.push(("UV", UV.to_owned()));
+    }
+    if let Some(netrc) = netrc() {
+        run.mounts.push((netrc, format!("{NETRC}:ro")));
+        run.environment.push(("NETRC", NETRC.to_owned()));
+    }
+    if let Some(certificates) = env::var_os("SSL_CERT_FILE").map(PathBuf::from).filter(|file| file.is_file())
+    {
+        run.mounts.push((certificates.clone(), format!("{}:ro", certificates.display())));
+    }
+    run.inherited = inherited();
+    run.command = own.command.iter().cloned().chain(without_flag(env::args_os().skip(1))).collect();
+    let status = engine.run(&run).status().context("cannot run the container engine")?;
+    match status.code() {
+        Some(0) => Ok(()),
+        code => Err(Told { code: code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1) }.into()),
+    }
+}
+
+/// This program, for other systems of the same CPU.
+struct Program {
+    mounts: Vec<(PathBuf, String)>,
+    /// What starts it there.
+    command: Vec<OsString>,
+}
+
+impl Program {
+    fn find() -> anyhow::Result<Self> {
+        let own = env::current_exe().context("cannot find this program")?;
+        // What ldd(1) does: the loader lists what it would load, and the program does not run. A static one has no loader,
+        // and runs; then it says its version.
+        let output = std::process::Command::new(&own)
+            .arg("--version")
+            .env("LD_TRACE_LOADED_OBJECTS", "1")
+            .output()
+            .context("cannot start this program again")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let libraries: Vec<PathBuf> = text.lines().filter_map(library).collect();
+        let loader = libraries.iter().find(|path| name(path).starts_with("ld-")).map(|path| name(path));
+        let mut mounts = vec![(own, format!("{PROGRAM}:ro"))];
+        let command = match loader {
+            None => vec![PROGRAM.into()],
+            Some(loader) => {
+                let loader = format!("{LIBRARIES}/{loader}");
+                [&loader, "--library-path", LIBRARIES, PROGRAM].map(OsString::from).to_vec()
+            }
+        };
+        mounts.extend(libraries.iter().map(|path| (path.clone(), format!("{LIBRARIES}/{}:ro", name(path)))));
+        Ok(Self { mounts, command })
+    }
+
+    fn starts(&self, engine: &Engine, image: &str) -> anyhow::Result<()> {
+        let command = self.command.iter().cloned().chain(["--version".into()]).collect();
+        let run = Run { image, mounts: self.mounts.clone(), command, ..Run::default() };
+        let output = engine.run(&run).output().context("cannot run the container engine")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim().lines().last().unwrap_or("no reason");
+        let hint = "name an image of this CPU; or build out here, for that system: --target SYSTEM --container IMAGE";
+        Err(Refusal::project(format!("this wheelbarrow does not start in {image}: {said}"), hint).into())
+    }
+}
+
+/// The file in a line of ldd(1): `NAME => FILE (ADDRESS)`, or `FILE (ADDRESS)`.
+fn library(line: &str) -> Option<PathBuf> {
+    let line = line.rsplit_once(" (0x")?.0;
+    let file = line.rsplit_once(" => ").map_or(line, |(_, file)| file).trim();
+    file.starts_with('/').then(|| PathBuf::from(file))
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// Each directory that is named, under its own path; of two where one is in the other, the outer.
+fn mounts(build: &ContainedBuild<'_>, here: &Path, cache: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut directories = BTreeSet::from([here.to_path_buf(), cache.to_path_buf()]);
+    for path in &build.paths {
+        let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
+        let parent = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
+        directories.extend(parent.map(Path::to_path_buf));
+    }
+    let outer = |path: &&PathBuf| !directories.iter().any(|other| other != *path && path.starts_with(other));
+    Ok(directories.iter().filter(outer).map(|path| (path.clone(), path.display().to_string())).collect())
+}
+
+fn netrc() -> Option<PathBuf> {
+    let named = env::var_os("NETRC").map(PathBuf::from);
+    let usual = || Some(PathBuf::from(env::var_os("HOME")?).join(".netrc"));
+    named.or_else(usual).filter(|path| path.is_file())
+}
+
+/// By name only: values with passwords must be in no command line.
+fn inherited() -> Vec<String> {
+    let is_wanted = |name: &String| {
+        NETWORK.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let set_anew = ["WHEELBARROW_CACHE_DIR", "WHEELBARROW_CONTAINER_ENGINE"];
+    env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| is_wanted(name) && !set_anew.contains(&name.as_str()))
+        .collect()
+}
+
+fn without_flag(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut rest = Vec::new();
+    let mut skips = false;
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        if std::mem::take(&mut skips) || text.starts_with("--in-container=") {
+            continue;
+        }
+        if text == "--in-container" {
+            skips = true;
+            continue;
+        }
+        rest.push(argument);
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_read_as_ldd_lists_them() {
+        let file = |line| library(line).map(|path| path.display().to_string());
+        assert_eq!(file("\tlinux-vdso.so.1 (0x00007ffd)"), None);
+        assert_eq!(file("\tlibc.so.6 => /lib/x/libc.so.6 (0x00007f)").as_deref(), Some("/lib/x/libc.so.6"));
+        assert_eq!(file("\t/lib64/ld-linux.so.2 (0x00007f)").as_deref(), Some("/lib64/ld-linux.so.2"));
+        assert_eq!(file("wheelbarrow 0.1.0"), None);
+    }
+
+    #[test]
+    fn the_same_command_without_the_flag() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for text in ["build --in-container a:1 p -o x.zip", "build --in-container=a:1 p -o x.zip"] {
+            assert_eq!(without_flag(words(text).into_iter()), words("build p -o x.zip"));
+        }
+    }
+}

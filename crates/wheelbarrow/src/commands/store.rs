@@ -1,0 +1,157 @@
+//! `wheelbarrow store verify | gc | list`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_install::store::{
+    Access, BrokenEntry, Collection, Inventory, Removal, Store, StoreVerification, collect, inventory,
+    repair, verify,
+};
+
+use crate::commands::install::absolute;
+use crate::failure::Told;
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::text::{self, Align};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare a store with what was put into it, and take out of use what was altered
+    Verify(Verify),
+    /// Remove the wheels and bytecode that no install takes from it
+    Gc(Gc),
+    /// Show the wheels in a store
+    List(List),
+}
+
+#[derive(Args)]
+struct Verify {
+    /// What `--store` names
+    store: PathBuf,
+    /// Unpack what was altered anew, out of this artifact
+    #[arg(long, value_name = "ARTIFACT")]
+    repair_from: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Gc {
+    /// What `--store` names
+    store: PathBuf,
+    /// Installs that use the store: what they take from it stays
+    #[arg(long, value_name = "DEST", required = true, num_args = 1..)]
+    keep_for: Vec<PathBuf>,
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct List {
+    /// What `--store` names
+    store: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    match &arguments.command {
+        Command::Verify(arguments) => run_verify(arguments, printer),
+        Command::Gc(arguments) => run_gc(arguments, printer),
+        Command::List(arguments) => run_list(arguments, printer),
+    }
+}
+
+fn run_verify(arguments: &Verify, printer: &Printer) -> anyhow::Result<()> {
+    let progress = Bar::new(printer);
+    let store = Store::open(&absolute(&arguments.store)?, Access::Shared)?;
+    let artifact = arguments.repair_from.as_deref().map(Artifact::open).transpose()?;
+    let mut verification = verify(&store, &progress)?;
+    if let Some(artifact) = artifact.filter(|_| !verification.broken.is_empty()) {
+        repair(&store, &mut verification, artifact, &progress)?;
+    }
+    if arguments.json {
+        printer.json(&verification)?;
+    } else {
+        report_verification(&verification, printer);
+    }
+    if verification.is_clean() { Ok(()) } else { Err(Told { code: 10 }.into()) }
+}
+
+fn report_verification(verification: &StoreVerification, printer: &Printer) {
+    let StoreVerification { store, entries, files, broken } = verification;
+    for entry in broken {
+        let BrokenEntry { index, changed, missing, extra, repaired, .. } = entry;
+        let name = name(entry.wheel.as_deref(), entry.sha256.map(|sha256| sha256.to_string()));
+        let part = if entry.bytecode.is_some() { "bytecode of " } else { "" };
+        let state = if *repaired { "unpacked anew" } else { "taken out of use" };
+        printer.result(&format!("{part}{name}: {state}"));
+        if let Some(what) = index {
+            printer.result(&format!("  {what}"));
+        }
+        for (word, paths) in [("changed", changed), ("missing", missing), ("extra", extra)] {
+            for path in paths {
+                printer.result(&format!("  {word:<7} {}", path.escape_debug()));
+            }
+        }
+    }
+    let result =
+        if broken.is_empty() { "all as unpacked".to_owned() } else { format!("{} broken", broken.len()) };
+    let files = text::count(*files, "file");
+    printer.done(&format!("{}: {entries} wheels and bytecodes, {files}, {result}", store.display()));
+}
+
+fn run_gc(arguments: &Gc, printer: &Printer) -> anyhow::Result<()> {
+    let installs: Vec<PathBuf> =
+        arguments.keep_for.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+    let store = Store::open(&absolute(&arguments.store)?, Access::Exclusive)?;
+    let removal = if arguments.dry_run { Removal::DryRun } else { Removal::Now };
+    let collection = collect(&store, &installs, removal)?;
+    if arguments.json {
+        return printer.json(&collection);
+    }
+    let Collection { kept, removed, bytes, .. } = &collection;
+    for entry in removed {
+        let part = if entry.bytecode.is_some() { "bytecode of " } else { "" };
+        printer.result(&format!("{part}{}", name(entry.wheel.as_deref(), Some(entry.sha256.to_string()))));
+    }
+    let would = if arguments.dry_run { "would be " } else { "" };
+    let (removed, bytes) = (removed.len(), text::bytes(*bytes));
+    printer
+        .done(&format!("{}: {removed} {would}removed, {bytes} freed; {kept} kept", store.path().display()));
+    Ok(())
+}
+
+fn run_list(arguments: &List, printer: &Printer) -> anyhow::Result<()> {
+    let store = Store::open(&absolute(&arguments.store)?, Access::Shared)?;
+    let inventory = inventory(&store)?;
+    if arguments.json {
+        return printer.json(&inventory);
+    }
+    let Inventory { wheels, .. } = &inventory;
+    let mut rows = vec![["SIZE", "WHEEL", "BYTECODE"].map(str::to_owned).to_vec()];
+    for stored in wheels {
+        let tags: Vec<_> = stored.bytecode.iter().map(|bytecode| bytecode.cache_tag.as_str()).collect();
+        rows.push(vec![text::bytes(stored.bytes), stored.wheel.clone(), tags.join(", ")]);
+    }
+    rows[1..].sort_by(|one, other| one[1].cmp(&other[1]));
+    printer.result(&text::table(&[Align::Right, Align::Left, Align::Left], &rows));
+    Ok(())
+}
+
+fn name(wheel: Option<&str>, sha256: Option<String>) -> String {
+    wheel.map(str::to_owned).or(sha256).unwrap_or_default()
+}

@@ -1,0 +1,109 @@
+//! `wheelbarrow targets`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use fs_err as fs;
+use serde_json::json;
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_build::target::BuildTarget;
+use wheelbarrow_wheel::profile::{MACHINES, PythonVersion, System, TargetSpec};
+
+use crate::failure::Refusal;
+use crate::printer::Printer;
+use crate::text::{Align, table};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Say what this machine is, as --target takes it
+    #[arg(long)]
+    probe: bool,
+    /// The Python to ask
+    #[arg(long, value_name = "PATH", default_value = "python3", requires = "probe")]
+    python: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    match (arguments.probe, arguments.json) {
+        (true, json) => probe(&arguments.python, json, printer),
+        (false, true) => printer.json(&System::all().iter().map(describe).collect::<Vec<_>>()),
+        (false, false) => {
+            printer.result(&overview());
+            Ok(())
+        }
+    }
+}
+
+fn overview() -> String {
+    let mut rows = vec![["TARGET", "SYSTEM", "C LIBRARY", "PYTHON"].map(str::to_owned).to_vec()];
+    rows.extend(System::all().iter().map(|system| {
+        let pythons: Vec<_> = system.pythons.iter().map(|minor| format!("3.{minor}")).collect();
+        vec![system.name.to_owned(), system.title.to_owned(), system.libc.to_string(), pythons.join(", ")]
+    }));
+    table(&[Align::Left; 4], &rows)
+}
+
+fn describe(system: &System) -> serde_json::Value {
+    let pythons: Vec<_> = system.pythons.iter().map(|minor| format!("3.{minor}")).collect();
+    let platforms: Vec<_> = MACHINES.iter().map(|machine| system.platform(machine).to_string()).collect();
+    let libraries = wheelbarrow_wheel::profile::base_libraries(&system.platform(MACHINES[0]), Some(system));
+    json!({
+        "target": system.name,
+        "system": system.title,
+        "libc": system.libc.to_string(),
+        "pythons": pythons,
+        "platforms": platforms,
+        "libraries": libraries,
+    })
+}
+
+/// The same as `python ARTIFACT --probe`, whose `probe.py` says which keys there are.
+fn probe(python: &Path, as_json: bool, printer: &Printer) -> anyhow::Result<()> {
+    let interpreter = Interpreter::probe(python, None)?;
+    let unfit = |reason: String| Refusal {
+        message: format!("this Python cannot be a target: {reason}"),
+        hint: Some("give the CPython that the site will run on: --python PATH".to_owned()),
+        code: 4,
+    };
+    let version = interpreter.minor_version();
+    let version = if interpreter.abi.ends_with('t') { version + "t" } else { version };
+    let usual = PythonVersion::parse(&version).filter(|version| version.abi() == interpreter.abi);
+    let Some(version) = usual.filter(|_| interpreter.implementation == "cpython") else {
+        let Interpreter { executable, abi, .. } = &interpreter;
+        let reason = format!("{} ({abi}) is no CPython that wheels are made for", executable.display());
+        return Err(unfit(reason).into());
+    };
+    let release = os_release();
+    let value = |key: &str| release.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let system = System::of_os_release(value("ID").unwrap_or(""), value("VERSION_ID").unwrap_or(""));
+    let platform = BuildTarget::of(interpreter.clone()).platform();
+    let spec = TargetSpec::describe(version, platform, system);
+    if !as_json {
+        printer.result(&spec.to_string());
+        return Ok(());
+    }
+    printer.json(&json!({
+        "target": spec.to_string(),
+        "system": spec.system.map(|system| system.name),
+        "os": value("PRETTY_NAME"),
+        "platform": spec.platform.to_string(),
+        "machine": interpreter.machine,
+        "libc": interpreter.libc,
+        "python": interpreter.version.map(|part| part.to_string()).join("."),
+        "abi": interpreter.abi,
+        "executable": interpreter.executable,
+    }))
+}
+
+/// os-release(5), as far as it is plain.
+fn os_release() -> Vec<(String, String)> {
+    let text = fs::read_to_string("/etc/os-release").or_else(|_| fs::read_to_string("/usr/lib/os-release"));
+    let text = text.unwrap_or_default();
+    let pairs = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned()))
+        .collect()
+}
