@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod plan;
 mod preflight;
+pub mod program;
 mod receipt;
 pub mod request;
 pub mod store;
