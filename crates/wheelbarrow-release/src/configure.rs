@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use fs_err as fs;
+use rustix::process::getuid;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256};
 use wheelbarrow_fs::{SafePath, write_atomic};
 
@@ -81,7 +82,8 @@ fn copy_environment(
     let (user, group) = match identity {
         // Root keeps it, the site's group reads it.
         Some(identity) => (None, identity.group),
-        None => (Some(metadata.uid()), Some(metadata.gid())),
+        // Only root may give files away; who else deploys owns what they make.
+        None => (getuid().is_root().then(|| metadata.uid()), Some(metadata.gid())),
     };
     give(&to, user, group)?;
     let mode = if identity.is_some() { PRIVATE } else { metadata.mode() & 0o777 };

@@ -84,7 +84,10 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
     let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
     let live = work.root.live()?;
     if live.as_ref() == Some(&story.id) {
-        let release = work.root.complete(&story.id)?;
+        let Ok(release) = work.root.complete(&story.id) else {
+            // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
+            return Err(fail(work, &story.id, begun, fault(), Outcome::RevertFailed, None));
+        };
         let settings = Settings::of(work.root, &release, &Default::default())?;
         let previous = story.live.clone();
         if !story.switched && previous != live {
