@@ -1,32 +1,38 @@
 //! The proof after the reload: which release every process of a service really runs.
 //!
-//! The kernel knows, whatever configuration files say. Of a process under a root it tells
+//! The kernel knows, whatever configuration files say. loadenv keeps files of releases open in every Python of a release,
+//! so of a process under a root the kernel tells
 //!
-//! * where its interpreter was started: loadenv keeps the release's own record open in every Python of a release,
+//! * where its interpreter was started,
+//! * where this very process, and not the one it was forked from, first imported a dependency from, and where the code
+//!   of the site: a worker that imported nothing itself has what its master had,
 //! * from which releases it has mapped compiled modules,
 //! * which directory it works in.
 //!
-//! Forked workers inherit the first from their master; what they import themselves shows in the second.
+//! That tells apart what a reload in place leaves: all old, new code with old dependencies, all new.
+
+mod kernel;
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use fs_err as fs;
 use serde::Serialize;
 
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// A process that has to do with releases of a root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Process {
     pub pid: u32,
     /// Its name, as the kernel has it: at most fifteen bytes.
     pub name: String,
     /// The release of the virtualenv that its interpreter was started from.
     pub started_in: Option<ReleaseId>,
+    /// The release that it imported the site's code from; none where loadenv has not seen that.
+    pub code: Option<ReleaseId>,
+    /// The release that it imported its first dependency from; none where loadenv has not seen that.
+    pub dependencies: Option<ReleaseId>,
     /// The releases that it has mapped files of.
     pub mapped: BTreeSet<ReleaseId>,
     /// The release that its working directory is in.
@@ -52,18 +58,43 @@ pub enum Verdict {
     One { id: ReleaseId },
     /// Some processes run one release, some another.
     Several { ids: BTreeSet<ReleaseId> },
-    /// A process has its code from one release and its dependencies from another.
+    /// A process has its code from one release and dependencies from another.
     Torn { pid: u32, code: ReleaseId, dependencies: BTreeSet<ReleaseId> },
 }
 
+/// What was found of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// The systemd unit that the processes belong to; none where every process under the root was looked at.
+    pub unit: Option<String>,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    pub processes: Vec<Process>,
+}
+
 impl Process {
-    /// Where its dependencies come from: what it has mapped counts more than where its master was started.
+    /// The releases that its dependencies come from. A master of an earlier release that was told to reload leaves what
+    /// it has mapped itself in its workers; what they import anew counts.
     pub fn dependencies(&self) -> BTreeSet<ReleaseId> {
-        if self.mapped.is_empty() { self.started_in.iter().cloned().collect() } else { self.mapped.clone() }
+        let mapped = self.mapped.iter().cloned();
+        match &self.dependencies {
+            Some(imported) => {
+                mapped.filter(|id| Some(id) != self.started_in.as_ref()).chain([imported.clone()]).collect()
+            }
+            None if self.mapped.is_empty() => self.started_in.iter().cloned().collect(),
+            None => mapped.collect(),
+        }
+    }
+
+    /// The release of the site's code, where it has any.
+    fn code(&self) -> Option<&ReleaseId> {
+        // One that imported dependencies and no code is a master that waits, wherever it does so.
+        self.code.as_ref().or_else(|| self.directory.as_ref().filter(|_| self.dependencies.is_none()))
     }
 
     fn uses(&self) -> BTreeSet<&ReleaseId> {
-        self.mapped.iter().chain(&self.started_in).chain(&self.directory).collect()
+        let one_each = [&self.started_in, &self.code, &self.dependencies, &self.directory];
+        one_each.into_iter().flatten().chain(&self.mapped).collect()
     }
 }
 
@@ -89,22 +120,29 @@ impl fmt::Display for Verdict {
 /// The processes in `scope` that have to do with releases of `root`, by number. Processes that end meanwhile, and those
 /// that this user may not look at, are left out.
 pub fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseError> {
-    let releases = root.releases();
-    let releases = fs::canonicalize(&releases).map_err(ReleaseError::io("find", &releases))?;
-    let pids = match scope {
-        Scope::All => numbers(Path::new("/proc"))?,
-        Scope::ControlGroup(group) => members(group)?,
-    };
-    Ok(pids.into_iter().filter_map(|pid| look_at(pid, &releases)).collect())
+    kernel::processes(root, scope)
 }
 
-/// What `processes` run together.
+/// What the processes of a systemd unit run; of all processes under the root where no unit is named, or where systemd
+/// knows of no such unit that runs.
+pub fn service(root: &Root, unit: Option<&str>) -> Result<Service, ReleaseError> {
+    let group = unit.and_then(|unit| Some((unit.to_owned(), kernel::control_group(unit)?)));
+    let (unit, scope) = match group {
+        Some((unit, group)) => (Some(unit), Scope::ControlGroup(group)),
+        None => (None, Scope::All),
+    };
+    let processes = processes(root, &scope)?;
+    Ok(Service { unit, verdict: judge(&processes), processes })
+}
+
+/// What `processes` run together: those that have imported the site's code, where that is known of any.
 pub fn judge(processes: &[Process]) -> Verdict {
+    let knows = processes.iter().any(|process| process.code.is_some());
     let mut ids = BTreeSet::new();
-    for process in processes {
+    for process in processes.iter().filter(|process| !knows || process.code.is_some()) {
         let dependencies = process.dependencies();
-        let code = process.directory.clone();
-        if let Some(code) = code.filter(|code| !dependencies.is_empty() && !dependencies.contains(code)) {
+        let agree = |code: &ReleaseId| dependencies.iter().all(|id| id == code);
+        if let Some(code) = process.code().filter(|code| !agree(code)).cloned() {
             return Verdict::Torn { pid: process.pid, code, dependencies };
         }
         ids.extend(dependencies);
@@ -122,65 +160,11 @@ pub fn in_use(root: &Root) -> Result<BTreeSet<ReleaseId>, ReleaseError> {
     Ok(processes.iter().flat_map(Process::uses).cloned().collect())
 }
 
-fn look_at(pid: u32, releases: &Path) -> Option<Process> {
-    let proc = Path::new("/proc").join(pid.to_string());
-    let release = |path: &Path| release_of(path, releases);
-    let descriptors = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
-    let started_in = descriptors
-        .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-        .filter(|path| path.ends_with(crate::release::RELEASE_PATH))
-        .find_map(|path| release(&path));
-    // Fields: addresses, permissions, offset, device, inode, path.
-    let maps = fs::read(proc.join("maps")).unwrap_or_default();
-    let mapped = maps
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|start| &line[start..]))
-        .filter_map(|path| release(Path::new(OsStr::from_bytes(path))))
-        .collect();
-    let links = ["cwd", "root", "exe"].map(|link| fs::read_link(proc.join(link)).ok());
-    let directory = links.iter().flatten().find_map(|path| release(path));
-    let name = fs::read_to_string(proc.join("comm")).unwrap_or_default().trim_end().to_owned();
-    let process = Process { pid, name, started_in, mapped, directory };
-    (!process.uses().is_empty()).then_some(process)
-}
-
-/// The release that a path is in. The kernel writes ` (deleted)` behind the path of what was removed.
-fn release_of(path: &Path, releases: &Path) -> Option<ReleaseId> {
-    let inside = path.strip_prefix(releases).ok()?;
-    let first = inside.components().next()?.as_os_str().to_str()?;
-    first.strip_suffix(" (deleted)").unwrap_or(first).parse().ok()
-}
-
-fn numbers(directory: &Path) -> Result<Vec<u32>, ReleaseError> {
-    let entries = fs::read_dir(directory).map_err(ReleaseError::io("list", directory))?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut numbers: Vec<u32> = names.collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// The processes of a control group, in the unified hierarchy or in systemd's own of version 1.
-fn members(group: &Path) -> Result<Vec<u32>, ReleaseError> {
-    let inside = group.strip_prefix("/").unwrap_or(group);
-    let places = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
-    let place = places.iter().map(|place| Path::new(place).join(inside)).find(|place| place.is_dir());
-    let mut pids = Vec::new();
-    let mut directories: Vec<PathBuf> = place.into_iter().collect();
-    while let Some(directory) = directories.pop() {
-        let list = directory.join("cgroup.procs");
-        let text = fs::read_to_string(&list).map_err(ReleaseError::io("read", &list))?;
-        pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        directories.extend(below.map(|entry| entry.path()));
-    }
-    pids.sort_unstable();
-    Ok(pids)
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
+
+    use fs_err as fs;
 
     use super::*;
 
@@ -264,5 +248,36 @@ mod tests {
         let root = Root::create(place.path()).unwrap();
         let _worker = run(&root, &id(2), &id(1), Some(&id(2)));
         assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::One { id: id(2) });
+    }
+
+    /// One that was started in a release, with what loadenv saw of it.
+    fn seen(pid: u32, started: u64, code: Option<u64>, dependencies: u64, mapped: &[u64]) -> Process {
+        Process {
+            pid,
+            started_in: Some(id(started)),
+            code: code.map(id),
+            dependencies: Some(id(dependencies)),
+            mapped: mapped.iter().copied().map(id).collect(),
+            ..Process::default()
+        }
+    }
+
+    #[test]
+    fn what_a_reload_in_place_leaves_is_told_apart() {
+        // The master was started in release 1 and has never imported the site; it works in 2 by now.
+        let master = Process { directory: Some(id(2)), ..seen(1, 1, None, 1, &[1]) };
+        let of = |worker: Process| judge(&[master.clone(), worker]);
+        assert_eq!(of(seen(2, 1, Some(1), 1, &[1])), Verdict::One { id: id(1) });
+        assert_eq!(of(seen(2, 1, Some(2), 2, &[1, 2])), Verdict::One { id: id(2) });
+        let torn = |code, dependencies: &[u64]| {
+            let dependencies = dependencies.iter().copied().map(id).collect();
+            Verdict::Torn { pid: 2, code: id(code), dependencies }
+        };
+        assert_eq!(of(seen(2, 1, Some(2), 1, &[1])), torn(2, &[1]));
+        // The site was imported before the fork, and something more after it.
+        assert_eq!(of(seen(2, 1, Some(1), 2, &[1])), torn(1, &[2]));
+        assert_eq!(of(seen(2, 1, Some(1), 1, &[1, 2])), torn(1, &[1, 2]));
+        let both = [seen(2, 1, Some(1), 1, &[]), seen(3, 1, Some(2), 2, &[])];
+        assert_eq!(judge(&both), Verdict::Several { ids: [id(1), id(2)].into() });
     }
 }

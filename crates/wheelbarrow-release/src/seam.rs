@@ -1,14 +1,12 @@
 //! Where an operation asks what a release is worth: before the switch its application, after it what really serves.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
 
 use crate::check::{self, Request};
-use crate::proof::{self, Scope, Verdict};
+use crate::proof::{self, Verdict};
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
 use crate::work::Work;
@@ -57,13 +55,12 @@ pub(crate) fn prove(
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
     let Server::Systemd { unit, .. } = &settings.server else { return Ok(()) };
-    let Some(group) = control_group(unit) else { return Ok(()) };
-    let scope = Scope::ControlGroup(group);
     let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
     let begun = Instant::now();
     loop {
-        let verdict = proof::judge(&proof::processes(work.root, &scope)?);
-        if matches!(&verdict, Verdict::One { id } if id == release.id()) {
+        let service = proof::service(work.root, Some(unit))?;
+        // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
+        if service.unit.is_some() && matches!(&service.verdict, Verdict::One { id } if id == release.id()) {
             return Ok(());
         }
         if progress.is_cancelled() {
@@ -71,18 +68,8 @@ pub(crate) fn prove(
         }
         if begun.elapsed() >= Duration::from_secs(deadline) {
             let (unit, id) = (unit.clone(), release.id().clone());
-            return Err(ReleaseError::Unproved { unit, id, deadline, found: verdict.to_string() });
+            return Err(ReleaseError::Unproved { unit, id, deadline, found: service.verdict.to_string() });
         }
         std::thread::sleep(PAUSE);
     }
-}
-
-/// None where systemd does not say.
-fn control_group(unit: &str) -> Option<PathBuf> {
-    let mut command = Command::new("systemctl");
-    command.args(["show", "--property=ControlGroup", "--value", "--", unit]).stdin(Stdio::null());
-    let output = command.output().ok()?;
-    let group = String::from_utf8(output.stdout).ok()?;
-    let group = group.trim();
-    (!group.is_empty()).then(|| PathBuf::from(group))
 }

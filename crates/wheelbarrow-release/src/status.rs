@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use wheelbarrow_artifact::release::Server;
 
 use crate::history::{Story, stories, unfinished};
 use crate::lock::{Holder, holder};
-use crate::proof::{self, Scope, Verdict};
+use crate::proof::{self, Service};
 use crate::root::Found;
+use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// A release as `list` shows it.
@@ -47,8 +49,8 @@ pub struct Status {
     pub root: PathBuf,
     pub live: Option<Listed>,
     pub releases: usize,
-    /// What the processes that run from the root's releases run, taken together.
-    pub serving: Verdict,
+    /// What the processes of the unit run, or all that run from the root's releases where there is no unit.
+    pub serving: Service,
     /// How the last operation ended.
     pub last: Option<Story>,
     /// Whether the last operation was killed, and nobody has recovered it yet.
@@ -73,7 +75,7 @@ pub fn status(root: &Root) -> Result<Status, ReleaseError> {
     let releases = list(root)?;
     let stories = history(root)?;
     let holder = holder(root);
-    let serving = proof::judge(&proof::processes(root, &Scope::All)?);
+    let serving = proof::service(root, unit(root).as_deref())?;
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
@@ -83,6 +85,15 @@ pub fn status(root: &Root) -> Result<Status, ReleaseError> {
         last: stories.into_iter().next_back(),
         holder,
     })
+}
+
+/// Of the live release, where its server is one.
+fn unit(root: &Root) -> Option<String> {
+    let live = root.complete(&root.live().ok()??).ok()?;
+    match Settings::of(root, &live, &Default::default()).ok()?.server {
+        Server::Systemd { unit, .. } => Some(unit),
+        _ => None,
+    }
 }
 
 fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {

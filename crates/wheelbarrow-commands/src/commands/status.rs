@@ -33,7 +33,7 @@ fn show(status: &Status) -> String {
     };
     let mut rows = vec![
         ("live", live),
-        ("serving", status.serving.to_string()),
+        ("serving", status.serving.verdict.to_string()),
         ("releases", count(status.releases, "release")),
     ];
     if let Some(story) = &status.last {
