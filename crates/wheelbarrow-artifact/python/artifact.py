@@ -199,6 +199,7 @@ def parse_platform(platform):
 
 # The manifest: a dictionary is an object with just these keys (`?` marks those that may be missing), a list an array.
 
+_NEEDS = {"glibc?": str, "libraries?": [str]}
 _MANIFEST = {
     "format": int,
     "name": str,
@@ -215,12 +216,14 @@ _MANIFEST = {
             "unpacked": {"bytes": int, "inodes": int},
             # Only the native installer writes it; without it Python compiles when it first imports.
             "bytecode?": {"cache_tag": str, "magic": str},
+            "needs?": _NEEDS,
         }
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},
     # Read by the native program, which has the releases.
     "release?": dict,
-    "wheels": [{"path": str, "name": str, "version": str, "direct_url?": object, "built?": bool}],
+    "wheels": [{"path": str, "name": str, "version": str, "direct_url?": object, "built?": bool, "needs?": _NEEDS}],
+    "allowed?": [{"rule": str, "name": str, "reason?": str}],
     "members": [{"path": str, "size": int, "sha256": "sha256", "kind": ("file", "executable", "link")}],
 }
 

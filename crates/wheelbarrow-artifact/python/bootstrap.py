@@ -12,6 +12,7 @@ import signal
 import stat
 import sys
 
+import needs
 import wheels
 from artifact import MANIFEST, Artifact
 from staging import FAILED, Failure, Staging, check_destination, check_space, failure_of, shown
@@ -102,6 +103,7 @@ def _install(artifact, facts, options, signals):
     with open(artifact, "rb") as file:
         archive = Artifact(file, shown(artifact))
         target = archive.target(facts)
+        needs.check(archive.manifest, target, facts)
         archive.verify()
         check_destination(destination, options["replace"])
         parent = os.path.dirname(destination)

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import needs
 import staging
 from artifact import Artifact
 from staging import Failure, failure_of, shown
@@ -66,6 +67,8 @@ def find(artifact, facts, options):
             if archive is not None:
                 site = " ".join(filter(None, (archive.manifest["name"], archive.manifest.get("version"))))
                 target = attempt(archive.target, facts)
+                if target is not None:
+                    findings += [failure.finding() for failure in needs.failures(archive.manifest, target, facts)]
                 attempt(archive.verify)
     attempt(staging.check_place, destination, options["replace"])
     attempt(staging.check_right, standing)

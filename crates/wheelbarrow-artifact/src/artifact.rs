@@ -205,6 +205,19 @@ impl Artifact {
         Err(self.altered(format!("{} has SHA-256 {found}, the manifest says {}", entry.name, member.sha256)))
     }
 
+    /// The contents of a small member, compared with the manifest.
+    pub fn read_member(&self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArtifactError> {
+        let contents = self
+            .archive
+            .read(entry, limit)
+            .map_err(|source| ArtifactError::Zip { path: self.path.clone(), source })?;
+        let expected = self.manifest.members.iter().find(|member| member.path == entry.name);
+        if expected.is_some_and(|member| member.sha256 == Sha256::of(&contents)) {
+            return Ok(contents);
+        }
+        Err(self.altered(format!("{} is not what the manifest says", entry.name)))
+    }
+
     /// Where in the file `raw` stands, which must be a part of it.
     pub fn range(&self, raw: &[u8]) -> Range<usize> {
         let start = (raw.as_ptr() as usize).saturating_sub(self.archive.bytes().as_ptr() as usize);

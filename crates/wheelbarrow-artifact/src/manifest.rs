@@ -42,6 +42,9 @@ pub struct Manifest {
     pub release: Option<ReleaseSettings>,
     /// Every wheel of `wheels/` and `bootstrap_wheels/`, ordered by path.
     pub wheels: Vec<Wheel>,
+    /// What the audit found and somebody let pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<Allowed>,
     /// Every member of the zip but the manifest and its signature, ordered by path.
     pub members: Vec<Member>,
 }
@@ -80,6 +83,54 @@ pub struct Target {
     pub bytecode: Option<Bytecode>,
     /// What an install of this target writes, virtualenv aside.
     pub unpacked: Unpacked,
+    /// What the ELF files of its wheels need of the system; missing where there are none.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+}
+
+/// What ELF files need that the artifact does not bring.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Needs {
+    /// The lowest glibc that has every symbol: `2.28`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glibc: Option<String>,
+    /// Names of shared libraries, ordered; those of the C library itself are not among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<String>,
+}
+
+impl Needs {
+    pub fn is_empty(&self) -> bool {
+        self.glibc.is_none() && self.libraries.is_empty()
+    }
+
+    /// What both need.
+    pub fn add(&mut self, other: &Self) {
+        if other.glibc_version() > self.glibc_version() {
+            self.glibc.clone_from(&other.glibc);
+        }
+        self.libraries.extend(other.libraries.iter().cloned());
+        self.libraries.sort_unstable();
+        self.libraries.dedup();
+    }
+
+    /// Its numbers; an unreadable one has none.
+    pub fn glibc_version(&self) -> Option<Vec<u32>> {
+        self.glibc.as_ref()?.split('.').map(|number| number.parse().ok()).collect()
+    }
+}
+
+/// A finding of the audit that was let pass when the artifact was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    /// As in `docs/audit.md`: `elf-glibc`.
+    pub rule: String,
+    /// A distribution, or a library.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Which bytecode a target has.
@@ -139,6 +190,9 @@ pub struct Wheel {
     /// Made on the building machine from a source distribution, so its bytes are in no lock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub built: bool,
+    /// What its ELF files need of the system, its part of [`Target::needs`].
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
 }
 
 /// One member of the zip.

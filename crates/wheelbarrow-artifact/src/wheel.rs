@@ -3,9 +3,6 @@
 //! The specification is
 //! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/>.
 
-use std::collections::HashMap;
-
-use sha2::Digest;
 use wheelbarrow_wheel::entry_points::{self, EntryPoints};
 use wheelbarrow_wheel::filename::WheelFilename;
 use wheelbarrow_wheel::layout::{self, Destination, Layout};
@@ -13,7 +10,7 @@ use wheelbarrow_wheel::metadata::{Metadata, WheelInfo};
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
-use crate::zip::{Archive, Entry, Inflater, ZipError};
+use crate::zip::{Archive, Entry, ZipError};
 
 /// WHEEL, METADATA, RECORD and entry_points.txt are read whole; none comes near this.
 const LARGEST_METADATA: u64 = 64 << 20;
@@ -48,8 +45,6 @@ pub enum WheelError {
     Encoding { wheel: String, member: String },
     #[error("the wheel {wheel} holds a symbolic link, {member}, which wheels cannot have")]
     Link { wheel: String, member: String },
-    #[error("the RECORD of the wheel {wheel} is not true: {what}")]
-    Record { wheel: String, what: String },
 }
 
 impl<'a> OpenWheel<'a> {
@@ -112,74 +107,6 @@ impl<'a> OpenWheel<'a> {
     pub fn record(&self) -> Result<Vec<RecordRow>, WheelError> {
         let bytes = self.required("RECORD")?;
         record::parse(&bytes).map_err(|source| WheelError::Rules { wheel: self.name(), source })
-    }
-
-    /// Reads every member and compares it with RECORD, as the specification asks of installers: each file must be
-    /// listed with its true hash, and, where the size is given, its true size. Rows without a member are refused too,
-    /// unless they name a directory.
-    pub fn check_record(&self) -> Result<(), WheelError> {
-        let layout = Layout::new(&self.dist_info);
-        let false_because = |what: String| Err(WheelError::Record { wheel: self.name(), what });
-        let mut rows: HashMap<String, RecordRow> = HashMap::new();
-        for row in self.record()? {
-            if let Some(twice) = rows.insert(row.path.clone(), row) {
-                return false_because(format!("it lists {} twice", twice.path));
-            }
-        }
-        let mut inflater = Inflater::new();
-        for entry in self.archive.entries() {
-            let row = rows.remove(&entry.name);
-            if entry.is_directory() || layout.is_record(&entry.name) {
-                continue;
-            }
-            let Some(row) = row else {
-                return false_because(format!("it does not list {}", entry.name));
-            };
-            if row.size.is_some_and(|size| size != entry.size) {
-                return false_because(format!("{} has {} bytes", entry.name, entry.size));
-            }
-            self.check_hash(entry, &row, &mut inflater)?;
-        }
-        let directories: Vec<&str> = self.archive.entries().iter().map(|entry| entry.name.as_str()).collect();
-        let leftover = rows.keys().filter(|path| !layout.is_record(path)).find(|path| {
-            let inside = format!("{}/", path.trim_end_matches('/'));
-            !path.ends_with('/') && !directories.iter().any(|name| name.starts_with(&inside))
-        });
-        match leftover {
-            Some(path) => false_because(format!("it lists {path}, which is not there")),
-            None => Ok(()),
-        }
-    }
-
-    fn check_hash(&self, entry: &Entry, row: &RecordRow, inflater: &mut Inflater) -> Result<(), WheelError> {
-        let Some((algorithm, expected)) = &row.hash else {
-            return Err(WheelError::Record {
-                wheel: self.name(),
-                what: format!("{} has no hash", entry.name),
-            });
-        };
-        let found = match algorithm.as_str() {
-            "sha256" => self.hash::<sha2::Sha256>(entry, inflater)?,
-            "sha384" => self.hash::<sha2::Sha384>(entry, inflater)?,
-            "sha512" => self.hash::<sha2::Sha512>(entry, inflater)?,
-            weak => {
-                let what = format!("{} has a hash by {weak}; wheels need sha256 or better", entry.name);
-                return Err(WheelError::Record { wheel: self.name(), what });
-            }
-        };
-        if found == *expected {
-            return Ok(());
-        }
-        let what = format!("{} has {algorithm}={found}, it says {algorithm}={expected}", entry.name);
-        Err(WheelError::Record { wheel: self.name(), what })
-    }
-
-    fn hash<H: Digest>(&self, entry: &Entry, inflater: &mut Inflater) -> Result<String, WheelError> {
-        let mut hash = H::new();
-        inflater
-            .read(entry, self.archive.raw(entry), &mut |bytes| hash.update(bytes))
-            .map_err(|source| WheelError::Zip { wheel: self.name(), source })?;
-        Ok(data_encoding::BASE64URL_NOPAD.encode(&hash.finalize()))
     }
 
     fn find_files(&self) -> Result<Vec<WheelFile>, WheelError> {

@@ -7,10 +7,11 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_audit::Allowance;
 
 use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};
 use crate::cache::Cache;
-use crate::check::{CheckError, PackedTarget, PackedWheel, check};
+use crate::check::{CheckError, CheckRequest, PackedTarget, PackedWheel, check};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
 use crate::inputs::Inputs;
@@ -57,6 +58,8 @@ pub struct BuildOptions {
     pub cache_dir: Option<PathBuf>,
     /// Lock anew, to the newest versions.
     pub upgrade: bool,
+    /// Findings of the audit to let pass.
+    pub allow: Vec<Allowance>,
 }
 
 /// A build that only has to be written.
@@ -141,7 +144,19 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     };
     let cache = Cache::open(options.cache_dir.as_deref())?;
     let pth = format!("{}.pth", contents.directory);
-    let checked = check(&contents.targets, &pth, Some(cache.root()), progress)?;
+    let checked = check(
+        &CheckRequest {
+            targets: &contents.targets,
+            name: &contents.name,
+            version: contents.version.as_deref(),
+            pth: &pth,
+            cache: Some(cache.root()),
+            allowances: &options.allow,
+            yanked: &lock.pylock.yanked(),
+            time,
+        },
+        progress,
+    )?;
     let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
     let plan = pack::plan(&contents, &checked, &compiled)?;
     Ok(Prepared { plan, lock: lock.path, resolved: lock.resolved })
@@ -273,7 +288,7 @@ fn packed_targets(gathered: Gathered, progress: &dyn Progress) -> Vec<PackedTarg
         targets.push(PackedTarget {
             python: python.clone(),
             abi: abi.clone(),
-            platform: target.target.platform(),
+            floor: target.target.floor(),
             wheels,
             pip: target.pip,
         });

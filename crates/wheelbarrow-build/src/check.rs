@@ -1,30 +1,30 @@
-//! What must hold of the wheels before an artifact is written: each is true to its RECORD, and those of one target can
-//! be installed together.
+//! What must hold of the wheels before an artifact is written: the audit of every target, and what it knows by then.
 //!
-//! pip lets the later of two wheels overwrite the earlier one's files, and a release then depends on an order that
-//! nobody chose. Here two wheels that write one path are refused, unless they write the same bytes, as the
-//! `__init__.py` of old namespace packages are.
-
-mod collisions;
+//! [`wheelbarrow_audit`] has the rules; here the wheels of the cache are mapped and read, what the audit refuses becomes
+//! an error, and what it found out goes on to the manifest and the SBOM.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fs_err as fs;
 use memmap2::Mmap;
-use wheelbarrow_artifact::manifest::{Sha256, Unpacked};
-use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
-use wheelbarrow_artifact::zip::ZipError;
-use wheelbarrow_wheel::tags::{CompatibleTags, Platform, required_platform};
-
-use collisions::Claims;
+use wheelbarrow_artifact::manifest::{Allowed, Needs, Unpacked};
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::wheel::WheelError;
+use wheelbarrow_artifact::zip::DosTime;
+use wheelbarrow_audit::{
+    Allowance, Audited, AuditedWheel, Floor, ReadError, Report, Rule, Site, Source, Subject, audit, needs,
+    sbom,
+};
+use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
 
 /// A wheel that goes into the artifact.
 pub use crate::gather::GatheredWheel as PackedWheel;
+
+/// Warnings of one build that are told one by one.
+const MOST_WARNINGS: usize = 10;
 
 /// What the artifact is for, and which wheels that takes.
 #[derive(Clone, Debug)]
@@ -34,18 +34,48 @@ pub struct PackedTarget {
     /// `cp312`.
     pub abi: String,
     /// The system that the wheels were chosen for.
-    pub platform: Platform,
+    pub floor: Floor,
     pub wheels: Vec<PackedWheel>,
     pub pip: PackedWheel,
 }
 
-/// What the check found out about one target.
+/// What [`check`] needs to know of the site.
+pub struct CheckRequest<'a> {
+    pub targets: &'a [PackedTarget],
+    /// Of the site, normalised.
+    pub name: &'a str,
+    pub version: Option<&'a str>,
+    /// The file that puts the code on `sys.path`.
+    pub pth: &'a str,
+    /// Remembers what need not be looked at twice.
+    pub cache: Option<&'a Path>,
+    pub allowances: &'a [Allowance],
+    /// Why a version was taken back, by distribution and version.
+    pub yanked: &'a BTreeMap<(String, String), String>,
+    /// Of the artifact.
+    pub time: DosTime,
+}
+
+/// What the check found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
+    /// In the order of the request.
+    pub targets: Vec<CheckedTarget>,
+    /// By the file names of wheels.
+    pub needs: BTreeMap<String, Needs>,
+    /// What was let pass.
+    pub allowed: Vec<Allowed>,
+    /// CycloneDX.
+    pub sbom: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedTarget {
     /// The narrowest tag that its wheels need.
     pub platform: String,
     /// The wheels alone.
     pub unpacked: Unpacked,
+    pub needs: Needs,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,33 +83,41 @@ pub enum CheckError {
     #[error("cannot read the wheel {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Wheel(#[from] WheelError),
-    #[error("{first} and {second} both write {path}, and not the same")]
-    Collision { first: String, second: String, path: String },
-    #[error("{first} writes {first_path}, and {second} writes {second_path}: the names differ only by case")]
-    Case { first: String, second: String, first_path: String, second_path: String },
-    #[error("{first} writes the file {path}, and {second} writes into a directory of that name")]
-    FileAndDirectory { first: String, second: String, path: String },
-    #[error("the wheel {wheel} does not fit Python {python}")]
-    Unfit { wheel: String, python: String, source: wheelbarrow_wheel::Error },
+    Wheel(#[from] ReadError),
+    #[error("the audit refuses what would be packed:{}", each_refused(reports))]
+    Refused { reports: Vec<Report> },
     #[error("two different wheels are called {filename}")]
     TwoOfOneName { filename: String },
-    #[error("cannot unpack {path} of {wheel}")]
-    Unpack { wheel: String, path: String, source: ZipError },
+}
+
+fn each_refused(reports: &[Report]) -> String {
+    let mut text = String::new();
+    for report in reports.iter().filter(|report| !report.is_ok()) {
+        let _ = write!(text, "\n  for {}", report.target);
+        for finding in report.findings.iter().filter(|finding| finding.refuses()) {
+            let _ = write!(text, "\n    {}:{}  {}", finding.rule, finding.name, finding.what);
+            if let Some(fix) = &finding.fix {
+                let _ = write!(text, "\n      {fix}");
+            }
+        }
+    }
+    text
 }
 
 impl CheckError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Collision { .. } | Self::Case { .. } | Self::FileAndDirectory { .. } => {
-                "only one of them can be installed: leave the other out of the requirements, or take versions of them \
-                 that agree"
-                    .to_owned()
+            Self::Refused { reports } => {
+                let mut refused = reports.iter().flat_map(|report| &report.findings);
+                let finding = refused.find(|finding| finding.refuses() && finding.rule != Rule::Collision)?;
+                format!(
+                    "what must go in all the same: `--allow {}:{}=REASON`; docs/audit.md has the rules",
+                    finding.rule, finding.name
+                )
             }
-            Self::Wheel(WheelError::Record { .. }) => {
-                "the wheel was altered after it was made, or made by a broken tool: take another version of it".to_owned()
+            Self::TwoOfOneName { .. } => {
+                "they were built for different systems: build one artifact for each".to_owned()
             }
-            Self::TwoOfOneName { .. } => "they were built for different systems: build one artifact for each".to_owned(),
             _ => return None,
         })
     }
@@ -87,10 +125,23 @@ impl CheckError {
     /// As docs/exit-codes.md says.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { .. } => 1,
-            Self::Wheel(_) | Self::Unpack { .. } => 3,
+            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => 1,
+            Self::Wheel(ReadError::Cancelled) => 130,
+            Self::Wheel(ReadError::Wheel(_)) => 3,
+            Self::Refused { reports } if reports.iter().any(is_broken) => 3,
             _ => 8,
         }
+    }
+}
+
+/// Whether a wheel is not what it says.
+fn is_broken(report: &Report) -> bool {
+    report.findings.iter().any(|finding| finding.refuses() && finding.rule == Rule::Record)
+}
+
+impl From<WheelError> for CheckError {
+    fn from(error: WheelError) -> Self {
+        Self::Wheel(error.into())
     }
 }
 
@@ -100,26 +151,30 @@ struct Mapped<'a> {
     map: Mmap,
 }
 
-/// Where a file system remembers which wheels were compared with their RECORD; each costs as much as unpacking it.
-struct Remembered<'a> {
-    cache: Option<&'a Path>,
-}
-
-/// Looks at every wheel of every target. `pth` is the name of the file that puts the code on `sys.path`; `cache`
-/// remembers what need not be looked at twice.
-pub fn check(
-    targets: &[PackedTarget],
-    pth: &str,
-    cache: Option<&Path>,
-    progress: &dyn Progress,
-) -> Result<Vec<Checked>, CheckError> {
-    let mapped = map_wheels(targets)?;
-    let mut opened = BTreeMap::new();
-    for (filename, mapped) in &mapped {
-        opened.insert(*filename, OpenWheel::open(filename, &mapped.map)?);
+/// Audits every target.
+pub fn check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, CheckError> {
+    let mapped = map_wheels(request.targets)?;
+    let sources: Vec<_> = mapped.values().map(source).collect();
+    let read = wheelbarrow_audit::read(&sources, request.cache, progress)?;
+    let subjects: Vec<_> = request.targets.iter().map(|target| subject(target, &read, request)).collect();
+    let audited: Vec<_> = subjects.iter().map(|subject| audit(subject, request.allowances)).collect();
+    if !audited.iter().all(Audited::is_ok) {
+        let reports = audited.into_iter().zip(request.targets);
+        let reports = reports.map(|(audited, target)| audited.into_report(&target.floor.name)).collect();
+        return Err(CheckError::Refused { reports });
     }
-    check_records(&mapped, &opened, &Remembered { cache }, progress)?;
-    targets.iter().map(|target| check_target(target, &opened, pth)).collect()
+    tell_warnings(&audited, progress);
+    let targets = subjects.iter().zip(&audited).map(|(subject, audited)| CheckedTarget {
+        platform: platform(subject, &audited.needs),
+        unpacked: audited.unpacked,
+        needs: audited.needs.clone(),
+    });
+    Ok(Checked {
+        targets: targets.collect(),
+        needs: each_needs(&subjects, request.allowances),
+        allowed: used(&audited, request.allowances, progress),
+        sbom: sbom::write(&bill(request, &mapped, &subjects)),
+    })
 }
 
 /// Each wheel once, by its name in the artifact.
@@ -141,105 +196,107 @@ fn map_wheels(targets: &[PackedTarget]) -> Result<BTreeMap<&str, Mapped<'_>>, Ch
     Ok(mapped)
 }
 
-/// On all cores, those that were not looked at before.
-fn check_records(
-    mapped: &BTreeMap<&str, Mapped<'_>>,
-    opened: &BTreeMap<&str, OpenWheel<'_>>,
-    remembered: &Remembered<'_>,
-    progress: &dyn Progress,
-) -> Result<(), CheckError> {
-    let mut fresh: Vec<_> =
-        mapped.values().map(|mapped| mapped.wheel).filter(|wheel| !remembered.has(wheel.sha256)).collect();
-    fresh.sort_by_key(|wheel| std::cmp::Reverse(wheel.size));
-    progress.begin("checking wheels", fresh.iter().map(|wheel| wheel.size).sum(), Unit::Bytes);
-    let next = AtomicUsize::new(0);
-    let failure = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..wheelbarrow_artifact::threads() {
-            scope.spawn(|| {
-                while let Some(wheel) = fresh.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match opened[wheel.filename.as_str()].check_record() {
-                        Ok(()) => remembered.keep(wheel.sha256),
-                        Err(error) => {
-                            failure
-                                .lock()
-                                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                                .get_or_insert(error);
-                            next.store(fresh.len(), Ordering::Relaxed);
-                        }
-                    }
-                    progress.advance(wheel.size);
-                }
-            });
-        }
+fn source<'m>(mapped: &'m Mapped<'_>) -> Source<'m> {
+    Source {
+        filename: mapped.wheel.filename.clone(),
+        map: &mapped.map,
+        range: 0..mapped.map.len(),
+        sha256: Some(mapped.wheel.sha256),
+    }
+}
+
+fn subject<'a>(
+    target: &'a PackedTarget,
+    read: &'a BTreeMap<String, AuditedWheel<'a>>,
+    request: &CheckRequest<'a>,
+) -> Subject<'a> {
+    Subject {
+        floor: &target.floor,
+        wheels: target.wheels.iter().map(|wheel| &read[&wheel.filename]).collect(),
+        site: Some(Site { pip: Some(&read[&target.pip.filename]), pth: Some(request.pth.to_owned()) }),
+        yanked: request.yanked,
+    }
+}
+
+/// The narrowest that the names of the wheels promise, or what their files really need where that is more.
+fn platform(subject: &Subject<'_>, needs: &Needs) -> String {
+    let named = subject.floor.tags().zip(subject.floor.libc()).and_then(|(tags, libc)| {
+        let filenames = subject.wheels.iter().map(|wheel| wheel.open.filename());
+        required_platform(filenames.filter(|filename| tags.rank(filename).is_some()), &tags, libc).ok()
     });
-    progress.end();
-    match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
+    let named = named.unwrap_or_else(|| "any".to_owned());
+    let least = Platform::parse(&named).map(|platform| platform.libc());
+    let Some(Libc::Glibc(..)) = least else { return named };
+    let (Some(&[major, minor]), Some(floor)) = (needs.glibc_version().as_deref(), &subject.floor.platform)
+    else {
+        return named;
+    };
+    // More than the target has was let in by hand; the server then says which wheel that is.
+    let needed = Some(Libc::Glibc(major, minor));
+    if needed > least && needed <= Some(floor.libc()) {
+        return format!("manylinux_{major}_{minor}_{}", floor.machine());
     }
+    named
 }
 
-impl Remembered<'_> {
-    fn path(&self, sha256: Sha256) -> Option<PathBuf> {
-        let hex = sha256.to_string();
-        Some(self.cache?.join("checked").join(&hex[..2]).join(hex))
-    }
-
-    fn has(&self, sha256: Sha256) -> bool {
-        self.path(sha256).is_some_and(|path| path.exists())
-    }
-
-    /// Not being able to only means to look again next time.
-    fn keep(&self, sha256: Sha256) {
-        if let Some((path, parent)) = self.path(sha256).as_ref().and_then(|path| Some((path, path.parent()?)))
-        {
-            let _ = fs::create_dir_all(parent).and_then(|()| fs::write(path, ""));
+fn each_needs(subjects: &[Subject<'_>], allowances: &[Allowance]) -> BTreeMap<String, Needs> {
+    let mut each: BTreeMap<String, Needs> = BTreeMap::new();
+    for subject in subjects {
+        for wheel in &subject.wheels {
+            let filename = wheel.open.filename().to_string();
+            each.entry(filename).or_default().add(&needs(wheel, subject, allowances));
         }
     }
+    each
 }
 
-fn check_target(
-    target: &PackedTarget,
-    opened: &BTreeMap<&str, OpenWheel<'_>>,
-    pth: &str,
-) -> Result<Checked, CheckError> {
-    let (major, minor) = target.version();
-    let tags = CompatibleTags::new((major, minor), &target.abi, &target.platform);
-    let wheels: Vec<_> = target.wheels.iter().map(|wheel| &opened[wheel.filename.as_str()]).collect();
-    for wheel in &wheels {
-        fits(wheel, &tags, target)?;
+/// The allowances without which something would have been refused or told.
+fn used(audited: &[Audited], allowances: &[Allowance], progress: &dyn Progress) -> Vec<Allowed> {
+    let found = |allowance: &&Allowance| {
+        let findings = audited.iter().flat_map(|audited| &audited.findings);
+        findings.into_iter().any(|finding| allowance.allows(finding))
+    };
+    // A library that is promised needs no allowance to go in, but one not to be looked for on the server.
+    let (used, unused): (Vec<_>, Vec<_>) =
+        allowances.iter().partition(|allowance| found(allowance) || allowance.rule == Rule::ElfLibrary);
+    for allowance in unused {
+        progress
+            .note(&format!("the audit has nothing that {}:{} would allow", allowance.rule, allowance.name));
     }
-    let filenames = wheels.iter().map(|wheel| wheel.filename());
-    let platform = required_platform(filenames, &tags, target.platform.libc()).map_err(|source| {
-        CheckError::Unfit { wheel: "of this target".to_owned(), python: target.python.clone(), source }
-    })?;
-    let mut claims = Claims::new(target, pth);
-    for wheel in &wheels {
-        claims.wheel(wheel)?;
-    }
-    // A site that depends on pip brings its own.
-    if wheels.iter().all(|wheel| wheel.filename().name != "pip") {
-        claims.pip(&opened[target.pip.filename.as_str()])?;
-    }
-    let unpacked = claims.finish()?;
-    Ok(Checked { platform, unpacked })
+    used.into_iter().map(Allowance::to_manifest).collect()
 }
 
-fn fits(wheel: &OpenWheel<'_>, tags: &CompatibleTags, target: &PackedTarget) -> Result<(), CheckError> {
-    if tags.rank(wheel.filename()).is_some() {
-        return Ok(());
+fn tell_warnings(audited: &[Audited], progress: &dyn Progress) {
+    let mut told = std::collections::BTreeSet::new();
+    let warnings = audited.iter().flat_map(Audited::warnings);
+    let warnings: Vec<_> = warnings
+        .map(|finding| format!("{}:{}: {}", finding.rule, finding.name, finding.what))
+        .filter(|text| told.insert(text.clone()))
+        .collect();
+    warnings.iter().take(MOST_WARNINGS).for_each(|warning| progress.note(warning));
+    if warnings.len() > MOST_WARNINGS {
+        let more = warnings.len() - MOST_WARNINGS;
+        progress.note(&format!("{more} more warnings; `wheelbarrow audit ARTIFACT` tells all"));
     }
-    let filename = wheel.filename().to_string();
-    let source = wheelbarrow_wheel::Error::Unfit { filename: filename.clone() };
-    Err(CheckError::Unfit { wheel: filename, python: target.python.clone(), source })
 }
 
-impl PackedTarget {
-    /// Major and minor.
-    pub fn version(&self) -> (u32, u32) {
-        let (major, minor) = self.python.split_once('.').unwrap_or((&self.python, "0"));
-        (major.parse().unwrap_or(3), minor.parse().unwrap_or(0))
+fn bill<'a>(
+    request: &CheckRequest<'a>,
+    mapped: &'a BTreeMap<&str, Mapped<'_>>,
+    subjects: &'a [Subject<'a>],
+) -> sbom::Bill<'a> {
+    let files = mapped.iter().map(|(filename, mapped)| {
+        let wheel = mapped.wheel;
+        let origin =
+            sbom::Origin { sha256: wheel.sha256, direct_url: wheel.direct_url.as_ref(), built: wheel.built };
+        (*filename, origin)
+    });
+    sbom::Bill {
+        name: request.name,
+        version: request.version,
+        timestamp: (request.time != DosTime::FIRST).then(|| request.time.to_string()),
+        subjects,
+        origins: files.collect(),
     }
 }
 

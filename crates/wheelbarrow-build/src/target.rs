@@ -2,6 +2,7 @@
 
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc};
+use wheelbarrow_audit::Floor;
 use wheelbarrow_wheel::profile::TargetSpec;
 use wheelbarrow_wheel::tags::{self, CompatibleTags, Platform};
 
@@ -98,6 +99,16 @@ impl BuildTarget {
             _ => tags::Libc::Glibc(major, minor),
         };
         Platform::Linux { machine: self.machine.clone(), libc }
+    }
+
+    /// What its wheels are judged by.
+    pub fn floor(&self) -> Floor {
+        let mut floor = match &self.spec {
+            Some(spec) => Floor::from(spec),
+            None => Floor::new(self.version(), &self.abi, Some(self.platform())),
+        };
+        floor.libraries.extend(self.libraries.iter().cloned());
+        floor
     }
 
     /// What wheels it takes, best first.

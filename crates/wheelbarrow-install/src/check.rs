@@ -8,6 +8,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
 
+use crate::needs::needs_errors;
 use crate::{InstallError, Options, choose_target, plan, preflight};
 
 /// Why an install would be refused.
@@ -109,7 +110,10 @@ fn open(
     let version = manifest.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     checked.site = format!("{}{version}", manifest.name);
     match choose_target(manifest, interpreter) {
-        Ok(target) => checked.wheels = target.wheels.len(),
+        Ok(target) => {
+            checked.wheels = target.wheels.len();
+            errors.extend(needs_errors(manifest, target, interpreter));
+        }
         Err(source) => errors.push(InstallError::Target { path: path.to_path_buf(), source }),
     }
     let fits = errors.is_empty();

@@ -9,6 +9,7 @@ use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
 use wheelbarrow_fs::{FsError, UnsafePath};
 
+use crate::needs::package_hint;
 use crate::target::NoTarget;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,10 @@ pub enum InstallError {
     Interpreter(#[from] ProbeError),
     #[error("{} cannot be installed here", path.display())]
     Target { path: PathBuf, source: NoTarget },
+    #[error("{} needs glibc {needed}; this machine has {here}", wheels.join(" and "))]
+    Glibc { needed: String, here: String, wheels: Vec<String> },
+    #[error("{} needs {library}, which the loader of this machine does not find", wheels.join(" and "))]
+    Library { library: String, wheels: Vec<String> },
     #[error("the artifact holds a wheel that cannot be installed")]
     Wheel(#[from] WheelError),
     #[error("the artifact holds a file that cannot be installed")]
@@ -89,6 +94,10 @@ impl InstallError {
                     source.wanted.first().and_then(|text| text.split(' ').nth(1)).unwrap_or("3")
                 ));
             }
+            Self::Library { library, .. } => return Some(package_hint(library)),
+            Self::Glibc { .. } => {
+                "install it on a newer system, or build it with versions of these wheels that run on this one"
+            }
             Self::Occupied { .. } | Self::Fs(FsError::Occupied { .. }) => {
                 "`--replace` exchanges it for the new install in one step"
             }
@@ -140,7 +149,7 @@ impl InstallError {
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
             Self::StoreFormat { .. } | Self::AlteredStore { .. } => 3,
-            Self::Target { .. } => 4,
+            Self::Target { .. } | Self::Glibc { .. } | Self::Library { .. } => 4,
             Self::Occupied { .. }
             | Self::Foreign { .. }
             | Self::NotDirectory { .. }

@@ -7,6 +7,8 @@
 mod check;
 mod engine;
 mod error;
+mod loader;
+mod needs;
 mod plan;
 mod preflight;
 pub mod program;
@@ -83,6 +85,9 @@ pub fn install(
     let target = choose_target(artifact.manifest(), interpreter)
         .map_err(|source| InstallError::Target { path: artifact.path().to_path_buf(), source })?
         .clone();
+    if let Some(error) = needs::needs_errors(artifact.manifest(), &target, interpreter).into_iter().next() {
+        return Err(error);
+    }
     preflight::look_at(&options.destination, options.existing)?;
     let job = Job { target: &target, interpreter, options, progress };
     let artifact = match &options.store {

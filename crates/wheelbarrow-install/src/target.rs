@@ -69,6 +69,7 @@ mod tests {
             pip: number.to_string(),
             bytecode: None,
             unpacked: Unpacked::default(),
+            needs: Default::default(),
         };
         Manifest {
             format: FORMAT,
@@ -83,6 +84,7 @@ mod tests {
             targets: targets.iter().enumerate().map(target).collect(),
             environment: EnvironmentRules::default(),
             wheels: Vec::new(),
+            allowed: Vec::new(),
             members: Vec::new(),
         }
     }

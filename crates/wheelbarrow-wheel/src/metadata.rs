@@ -25,6 +25,12 @@ pub struct Metadata {
     pub requires_python: Option<String>,
     pub requires_dist: Vec<String>,
     pub provides_extra: Vec<String>,
+    /// An SPDX expression (PEP 639).
+    pub license_expression: Option<String>,
+    /// Whatever people wrote there: a name, or the whole text.
+    pub license: Option<String>,
+    /// `License :: ...` among others.
+    pub classifiers: Vec<String>,
 }
 
 impl WheelInfo {
@@ -68,6 +74,9 @@ impl Metadata {
             requires_python: owned("Requires-Python"),
             requires_dist: headers.all("Requires-Dist"),
             provides_extra: headers.all("Provides-Extra"),
+            license_expression: owned("License-Expression"),
+            license: owned("License"),
+            classifiers: headers.all("Classifier"),
         })
     }
 }

@@ -17,7 +17,7 @@ import sys
 import zipfile
 
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PYTHON_MEMBERS = ("artifact.py", "bootstrap.py", "interpreter.py", "preflight.py", "probe.py", "staging.py", "wheels.py")
+PYTHON_MEMBERS = ("artifact.py", "bootstrap.py", "interpreter.py", "needs.py", "preflight.py", "probe.py", "staging.py", "wheels.py")
 MANIFEST = ".wheelbarrow/manifest.json"
 MODES = {"file": 0o100644, "executable": 0o100755, "link": 0o120777}
 

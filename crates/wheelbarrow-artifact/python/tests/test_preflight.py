@@ -8,6 +8,8 @@ import unittest
 from support import run, tree
 from test_bootstrap import DEMO, Case
 
+LIBC = "glibc" if "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION") else "musl"
+
 
 class Check(Case):
     def check(self, *arguments):
@@ -63,6 +65,23 @@ class Check(Case):
         recipe.write(self.zip)
         counted = bool(os.statvfs(self.root).f_files)
         self.assertEqual([code for code, _ in self.findings()], [6, 6] if counted else [6])
+
+    def test_what_the_machine_lacks(self):
+        recipe = self.recipe()
+        libraries = ["libc.so.6", "libnobody-has-this.so.7"] if LIBC == "glibc" else ["libnobody-has-this.so.7"]
+        recipe.manifest["targets"][0]["needs"] = {"glibc": "2.99", "libraries": libraries}
+        wheel = [wheel for wheel in recipe.manifest["wheels"] if wheel["path"].startswith("wheels/")][0]
+        wheel["needs"] = {"glibc": "2.99", "libraries": libraries}
+        recipe.write(self.zip)
+        name = wheel["path"].split("/")[1]
+        codes, told = zip(*self.findings())
+        self.assertEqual(codes, (4, 4))
+        self.assertTrue(told[0].startswith(name + " needs glibc 2.99; this machine has "), told)
+        missing = name + " needs libnobody-has-this.so.7, which the loader of this machine does not find"
+        self.assertEqual(told[1], missing)
+        result = run([sys.executable, self.zip, "-d", self.dest, "--bootstrap"])
+        self.assertEqual((result.code, os.path.exists(self.dest)), (4, False), result)
+        self.assertIn("needs glibc 2.99", result.err)
 
     def test_no_parent(self):
         self.make()

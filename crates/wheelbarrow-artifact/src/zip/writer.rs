@@ -297,6 +297,16 @@ impl DosTime {
     }
 }
 
+/// `2026-02-28T12:00:00Z`.
+impl std::fmt::Display for DosTime {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { date, time } = self;
+        let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
+        let (hour, minute, second) = (time >> 11, time >> 5 & 63, (time & 31) * 2);
+        write!(formatter, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
 /// Year, month, day of a day counted from 1970-01-01, in the Gregorian calendar.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Counted from 0000-03-01, so that the leap day ends a year; 146,097 days are 400 years.
@@ -322,5 +332,6 @@ mod tests {
         assert_eq!(DosTime::from_epoch(4_354_819_200), None);
         let leap_day = DosTime::from_epoch(951_868_799).unwrap(); // 2000-02-29 23:59:59
         assert_eq!(leap_day, DosTime { date: 20 << 9 | 2 << 5 | 29, time: 23 << 11 | 59 << 5 | 29 });
+        assert_eq!(leap_day.to_string(), "2000-02-29T23:59:58Z");
     }
 }

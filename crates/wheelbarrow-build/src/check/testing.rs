@@ -1,13 +1,30 @@
 //! Wheels for tests.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
+use wheelbarrow_audit::Floor;
 use wheelbarrow_wheel::filename::WheelFilename;
 use wheelbarrow_wheel::tags::Platform;
 
-use super::{PackedTarget, PackedWheel};
+use super::{CheckRequest, PackedTarget, PackedWheel};
+
+/// For these targets, and nothing else.
+pub(crate) fn request<'a>(targets: &'a [PackedTarget], pth: &'a str) -> CheckRequest<'a> {
+    static NOTHING: BTreeMap<(String, String), String> = BTreeMap::new();
+    CheckRequest {
+        targets,
+        name: "site",
+        version: None,
+        pth,
+        cache: None,
+        allowances: &[],
+        yanked: &NOTHING,
+        time: DosTime::FIRST,
+    }
+}
 
 /// A wheel with these files, in `place`.
 pub(crate) fn wheel(place: &Path, filename: &str, files: &[(&str, &str)]) -> PackedWheel {
@@ -60,6 +77,7 @@ fn make(
 }
 
 pub(crate) fn target(python: &str, abi: &str, wheels: Vec<PackedWheel>, pip: PackedWheel) -> PackedTarget {
-    let platform = Platform::parse("manylinux_2_28_x86_64").unwrap();
-    PackedTarget { python: python.to_owned(), abi: abi.to_owned(), platform, wheels, pip }
+    let minor = python.split_once('.').and_then(|(_, minor)| minor.parse().ok()).unwrap();
+    let floor = Floor::new((3, minor), abi, Platform::parse("manylinux_2_28_x86_64"));
+    PackedTarget { python: python.to_owned(), abi: abi.to_owned(), floor, wheels, pip }
 }

@@ -1,21 +1,25 @@
 use wheelbarrow_artifact::progress::Silent;
 
-use super::testing::{target, wheel};
+use super::testing::{request, target, wheel};
 use super::*;
 
 const PIP: &str = "pip-25.0-py3-none-any.whl";
 
 /// Checks wheels, each given by its name and files, for one target.
-fn check_wheels(wheels: &[(&str, &[(&str, &str)])]) -> Result<Checked, CheckError> {
+fn check_wheels(wheels: &[(&str, &[(&str, &str)])]) -> Result<CheckedTarget, CheckError> {
     let place = tempfile::tempdir().unwrap();
     let made = wheels.iter().map(|(filename, files)| wheel(place.path(), filename, files)).collect();
     let pip = wheel(place.path(), PIP, &[("pip/__init__.py", "")]);
     let target = target("3.12", "cp312", made, pip);
-    check(&[target], "mysite.pth", None, &Silent).map(|mut checked| checked.remove(0))
+    check(&request(&[target], "mysite.pth"), &Silent).map(|mut checked| checked.targets.remove(0))
 }
 
 fn refusal(wheels: &[(&str, &[(&str, &str)])]) -> String {
-    check_wheels(wheels).unwrap_err().to_string()
+    let CheckError::Refused { reports } = check_wheels(wheels).unwrap_err() else {
+        panic!("not by the audit")
+    };
+    let findings = reports.into_iter().flat_map(|report| report.findings);
+    findings.map(|finding| finding.what).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn names_that_differ_by_case_are_refused_between_wheels_only() {
     insta::assert_snapshot!(refusal(&[
         ("a-1-py3-none-any.whl", &[("ns/Mod.py", "")]),
         ("b-1-py3-none-any.whl", &[("ns/mod.py", "")]),
-    ]), @"a-1-py3-none-any.whl writes lib/python3.12/site-packages/ns/Mod.py, and b-1-py3-none-any.whl writes lib/python3.12/site-packages/ns/mod.py: the names differ only by case");
+    ]), @"a-1-py3-none-any.whl and b-1-py3-none-any.whl write lib/python3.12/site-packages/ns/Mod.py and lib/python3.12/site-packages/ns/mod.py: the names differ only by case");
     assert!(check_wheels(&[("a-1-py3-none-any.whl", &[("A.py", ""), ("a.py", "")])]).is_ok());
 }
 
@@ -83,7 +87,7 @@ fn a_file_and_a_directory_of_one_name_are_refused() {
 
 #[test]
 fn a_wheel_for_another_python_is_refused() {
-    insta::assert_snapshot!(refusal(&[("a-1-cp311-cp311-linux_x86_64.whl", &[("a.py", "")])]), @"the wheel a-1-cp311-cp311-linux_x86_64.whl does not fit Python 3.12");
+    insta::assert_snapshot!(refusal(&[("a-1-cp311-cp311-linux_x86_64.whl", &[("a.py", "")])]), @"it is for Python cp311, this is CPython 3.12");
 }
 
 #[test]
@@ -93,7 +97,10 @@ fn a_false_record_is_refused_and_a_true_one_remembered() {
     let pip = wheel(place.path(), PIP, &[]);
     let good = wheel(place.path(), "a-1-py3-none-any.whl", &[("a.py", "")]);
     let bad = testing::lying_wheel(place.path(), "b-1-py3-none-any.whl", &[("b.py", "")]);
-    let run = |wheels| check(&[target("3.12", "cp312", wheels, pip.clone())], "s.pth", Some(&cache), &Silent);
+    let run = |wheels| {
+        let targets = [target("3.12", "cp312", wheels, pip.clone())];
+        check(&CheckRequest { cache: Some(&cache), ..request(&targets, "s.pth") }, &Silent)
+    };
     assert!(run(vec![good.clone()]).is_ok());
     assert_eq!(
         walkdir::WalkDir::new(&cache)
@@ -103,6 +110,6 @@ fn a_false_record_is_refused_and_a_true_one_remembered() {
         2
     );
     let error = run(vec![good, bad]).unwrap_err();
-    assert!(matches!(error, CheckError::Wheel(WheelError::Record { .. })), "{error}");
+    assert!(error.to_string().contains("its RECORD is not true"), "{error}");
     assert_eq!(error.exit_code(), 3);
 }

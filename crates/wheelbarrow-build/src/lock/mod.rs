@@ -7,6 +7,7 @@ mod digest;
 mod marker;
 mod pylock;
 mod resolve;
+mod yanked;
 
 use std::path::{Path, PathBuf};
 

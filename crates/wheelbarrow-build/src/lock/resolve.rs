@@ -4,6 +4,7 @@
 //! text with a comment in front, without logins, and with `[tool.wheelbarrow]` at the end, which says what the lock was
 //! made from.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,7 @@ use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
-use super::{Lock, Pylock};
+use super::{Lock, Pylock, yanked};
 use crate::credentials::{redact, without_logins};
 use crate::inputs::requirements::{self, Requirements};
 use crate::inputs::{Inputs, digest_of_files};
@@ -92,18 +93,20 @@ fn pylock(
     }
     let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
     progress.begin("resolving", 1, Unit::Items);
-    let text = run_uv(request, requirements, &uv, kept.is_some());
+    let resolved = run_uv(request, requirements, &uv, kept.is_some());
     progress.end();
-    let text = relative_files(&without_logins(&text?), &absolute_parent(&request.lock_out)?);
+    let (text, yanked) = resolved?;
+    let text = relative_files(&without_logins(&text), &absolute_parent(&request.lock_out)?);
     let broken = |reason| Error::Lock { path: request.lock_out.clone(), reason };
     let pylock = Pylock::parse(&text).map_err(broken)?;
     let directories = directories_digest(&pylock, &request.lock_out);
     let text = format!(
         "# The dependencies of {}, locked by Wheelbarrow from {}.\n# Used until that changes; `wheelbarrow build --upgrade` \
-         takes the newest versions.\n\n{}\n\n[tool.wheelbarrow]\ninput = \"{input}\"\ndirectories = \"{directories}\"\n",
+         takes the newest versions.\n\n{}\n\n[tool.wheelbarrow]\ninput = \"{input}\"\ndirectories = \"{directories}\"\n{}",
         request.name,
         relative_names(request),
-        text.trim()
+        text.trim(),
+        yanked::table(&yanked)
     );
     wheelbarrow_fs::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
     Ok((Pylock::parse(&text).map_err(broken)?, true))
@@ -171,8 +174,13 @@ fn lowest(targets: &[BuildTarget]) -> &BuildTarget {
     targets.iter().min_by_key(|target| target.version()).expect("a request has a target")
 }
 
-/// Lets uv write the lock, and gives its text. With `prefer_kept`, versions stay as they are where they can.
-fn run_uv(request: &LockRequest, requirements: &Requirements, uv: &Uv, prefer_kept: bool) -> Result<String> {
+/// Lets uv write the lock, and gives its text and what uv says is yanked. With `prefer_kept`, versions stay as they are where they can.
+fn run_uv(
+    request: &LockRequest,
+    requirements: &Requirements,
+    uv: &Uv,
+    prefer_kept: bool,
+) -> Result<(String, BTreeMap<String, String>)> {
     let directory = absolute_parent(&request.lock_out)?;
     fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
     remove_leftovers(&directory);
@@ -193,7 +201,8 @@ fn run_uv(request: &LockRequest, requirements: &Requirements, uv: &Uv, prefer_ke
     if !output.status.success() {
         return Err(Error::Resolve { said: readable(&uv::said(&output), &temporary, &request.lock_out) });
     }
-    fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))
+    let text = fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))?;
+    Ok((text, yanked::read(&uv::said(&output))))
 }
 
 fn absolute_parent(lock_out: &Path) -> Result<PathBuf> {

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wheelbarrow_artifact::manifest::{
-    Bytecode, FORMAT, Manifest, MemberKind, Project, Sha256, Target, Unpacked, Wheel,
+    Bytecode, FORMAT, Manifest, MemberKind, Needs, Project, Sha256, Target, Unpacked, Wheel,
 };
 use wheelbarrow_artifact::python;
 use wheelbarrow_artifact::zip::DosTime;
+use wheelbarrow_audit::sbom;
 use wheelbarrow_fs::SafePath;
 
 use super::{Contents, PackError, environment};
 use crate::bytecode::Compiled;
-use crate::check::{Checked, PackedTarget, PackedWheel};
+use crate::check::{Checked, CheckedTarget, PackedTarget, PackedWheel};
 use crate::project::{Content, ProjectFile};
 
 /// Longer ones the kernel cuts off (`BINPRM_BUF_SIZE`, before Linux 5.1).
@@ -63,8 +64,8 @@ impl Source {
     }
 }
 
-/// Says what the artifact will hold. `checked` and `compiled` have what was found and made, target by target.
-pub fn plan(contents: &Contents, checked: &[Checked], compiled: &Compiled) -> Result<Plan, PackError> {
+/// Says what the artifact will hold. `checked` and `compiled` have what was found and made.
+pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Result<Plan, PackError> {
     check_shebang(&contents.shebang)?;
     let mut members = programs(contents)?;
     let pips = by_name(contents.targets.iter().map(|target| &target.pip));
@@ -82,12 +83,19 @@ pub fn plan(contents: &Contents, checked: &[Checked], compiled: &Compiled) -> Re
     for (number, files) in contents.static_directories.iter().enumerate() {
         members.extend(code(&format!("static.in/{number}"), files)?);
     }
+    members.push(PlannedMember {
+        path: sbom::PATH.to_owned(),
+        kind: MemberKind::File,
+        source: Source::Bytes(checked.sbom.clone()),
+        is_code: false,
+    });
     Ok(Plan {
         shebang: contents.shebang.clone(),
         time: contents.time,
         manifest: Manifest {
             targets: describe_all(contents, checked, compiled),
-            ..manifest(contents, &pips, &wheels)
+            allowed: checked.allowed.clone(),
+            ..manifest(contents, &pips, &wheels, &checked.needs)
         },
         members,
     })
@@ -105,7 +113,7 @@ fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
     members
         .extend(python::MODULES.map(|(name, source)| text(&format!(".wheelbarrow/python/{name}"), source)));
     let is_needed =
-        |machine: &str| contents.targets.iter().any(|target| target.platform.machine() == machine);
+        |machine: &str| contents.targets.iter().any(|target| target.floor.machine() == Some(machine));
     let mut installers: Vec<_> =
         contents.installers.iter().filter(|installer| is_needed(&installer.machine)).collect();
     installers.sort_by(|left, right| left.machine.cmp(&right.machine));
@@ -189,6 +197,7 @@ fn manifest(
     contents: &Contents,
     pips: &BTreeMap<&str, &PackedWheel>,
     wheels: &BTreeMap<&str, &PackedWheel>,
+    needs: &BTreeMap<String, Needs>,
 ) -> Manifest {
     let listed = |directory: &str, wheel: &PackedWheel| Wheel {
         path: format!("{directory}/{}", wheel.filename),
@@ -196,6 +205,7 @@ fn manifest(
         version: wheel.version.clone(),
         direct_url: wheel.direct_url.clone(),
         built: wheel.built,
+        needs: needs.get(&wheel.filename).cloned().unwrap_or_default(),
     };
     let pips = pips.values().map(|wheel| listed("bootstrap_wheels", wheel));
     let wheels = wheels.values().map(|wheel| listed("wheels", wheel));
@@ -213,14 +223,15 @@ fn manifest(
         environment: contents.environment.clone(),
         release: contents.release.clone(),
         wheels: pips.chain(wheels).collect(),
+        allowed: Vec::new(),
         members: Vec::new(),
     }
 }
 
-fn describe_all(contents: &Contents, checked: &[Checked], compiled: &Compiled) -> Vec<Target> {
+fn describe_all(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Vec<Target> {
     let code = size_of_code(contents);
     let bytecode = compiled.targets.iter().cloned().chain(std::iter::repeat(None));
-    let targets = contents.targets.iter().zip(checked).zip(bytecode);
+    let targets = contents.targets.iter().zip(&checked.targets).zip(bytecode);
     let mut described: Vec<Target> = Vec::new();
     for ((target, found), bytecode) in targets {
         let target = describe(target, found, code, bytecode);
@@ -235,7 +246,12 @@ fn describe_all(contents: &Contents, checked: &[Checked], compiled: &Compiled) -
     described
 }
 
-fn describe(target: &PackedTarget, found: &Checked, code: Unpacked, bytecode: Option<Bytecode>) -> Target {
+fn describe(
+    target: &PackedTarget,
+    found: &CheckedTarget,
+    code: Unpacked,
+    bytecode: Option<Bytecode>,
+) -> Target {
     let mut wheels: Vec<_> = target.wheels.iter().map(|wheel| format!("wheels/{}", wheel.filename)).collect();
     wheels.sort_unstable();
     Target {
@@ -249,6 +265,7 @@ fn describe(target: &PackedTarget, found: &Checked, code: Unpacked, bytecode: Op
             bytes: found.unpacked.bytes + code.bytes,
             inodes: found.unpacked.inodes + code.inodes,
         },
+        needs: found.needs.clone(),
     }
 }
 

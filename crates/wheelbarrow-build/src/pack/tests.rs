@@ -7,7 +7,7 @@ use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_artifact::progress::Silent;
 
 use super::*;
-use crate::check::{check, testing};
+use crate::check::{Checked, check, testing};
 use crate::project::{self, Rules, Walk};
 
 /// Makes the same project, in the order given.
@@ -46,8 +46,12 @@ fn contents(root: &Path, wheels: &Path) -> Contents {
     }
 }
 
+fn checked(contents: &Contents) -> Checked {
+    check(&testing::request(&contents.targets, "mysite.pth"), &Silent).unwrap()
+}
+
 fn pack(contents: &Contents, output: &Path) -> Packed {
-    let checked = check(&contents.targets, "mysite.pth", None, &Silent).unwrap();
+    let checked = checked(contents);
     write(&plan(contents, &checked, &Default::default()).unwrap(), output, &Silent).unwrap()
 }
 
@@ -67,6 +71,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/artifact.py
     .wheelbarrow/python/bootstrap.py
     .wheelbarrow/python/interpreter.py
+    .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py
     .wheelbarrow/python/probe.py
     .wheelbarrow/python/staging.py
@@ -86,6 +91,7 @@ fn the_artifact_is_what_the_format_says() {
     static.in/0/app/b.py
     static.in/0/link
     static.in/0/Ünïcode.txt
+    .wheelbarrow/sbom.cdx.json
     .wheelbarrow/manifest.json
     ");
     let manifest = artifact.manifest();
@@ -124,7 +130,7 @@ fn the_same_inputs_give_the_same_bytes() {
 fn a_wheel_that_changed_meanwhile_is_refused_and_leaves_nothing() {
     let (place, wheels, out) = (project(&FILES), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut contents = contents(place.path(), wheels.path());
-    let checked = check(&contents.targets, "mysite.pth", None, &Silent).unwrap();
+    let checked = checked(&contents);
     contents.targets[0].wheels[0].sha256 = Sha256::of(b"another");
     contents.targets[1].wheels[0].sha256 = Sha256::of(b"another");
     let error = write(
@@ -140,11 +146,12 @@ fn a_wheel_that_changed_meanwhile_is_refused_and_leaves_nothing() {
 #[test]
 fn shebangs_are_looked_at() {
     let (place, wheels) = (project(&FILES), tempfile::tempdir().unwrap());
+    let checked = checked(&contents(place.path(), wheels.path()));
     let long = format!("#!/{}", "x".repeat(127));
     for shebang in ["/usr/bin/python3", "#!/usr/bin/python3\n", "#!python3", &long] {
         let contents = Contents { shebang: shebang.to_owned(), ..contents(place.path(), wheels.path()) };
         assert!(
-            matches!(plan(&contents, &[], &Default::default()), Err(PackError::Shebang { .. })),
+            matches!(plan(&contents, &checked, &Default::default()), Err(PackError::Shebang { .. })),
             "{shebang}"
         );
     }

@@ -4,7 +4,7 @@
 //! way. Their files are claimed one by one, like all others; the rest is linked by directories.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::wheel::WheelError;
@@ -160,15 +160,12 @@ pub(super) fn share(parts: &mut [Part<'_>]) {
     let shared = shared_directories(parts);
     let mut compiled: HashSet<String> = HashSet::new();
     for part in parts.iter_mut() {
-        for directory in &mut part.linked {
-            // Somebody else may have a file there.
-            let above = directory.target.rsplit_once('/').map_or("", |(parent, _)| parent);
-            if directory.source.contains('/') && !shared.contains(above) {
-                continue;
-            }
-            part.directories.push(directory.target.clone());
-        }
-        for directory in part.linked.iter_mut().filter(|directory| shared.contains(&directory.target)) {
+        let Border { inside, at } = Border::of(&part.linked, &shared);
+        // Somebody else may have a file there.
+        let known = inside.iter().chain(&at).map(|&place| part.linked[place].target.clone());
+        part.directories.extend(known);
+        for place in inside {
+            let directory = &mut part.linked[place];
             if directory.is_bytecode() {
                 continue;
             }
@@ -186,35 +183,89 @@ pub(super) fn share(parts: &mut [Part<'_>]) {
         }
     }
     // Bytecode that is in a wheel, or comes with a source that two wheels have alike, is there already.
-    let linked = parts.iter_mut().flat_map(|part| &mut part.linked);
-    for directory in linked.filter(|directory| directory.is_bytecode() && shared.contains(&directory.target))
-    {
-        let index = &directory.entry.index;
-        let place = |file: &IndexFile| format!("{}/{}", directory.target, index.name(file));
-        let fresh = directory.files.iter().filter(|file| compiled.insert(place(file)));
-        directory.files = Cow::Owned(fresh.cloned().collect());
+    for part in parts.iter_mut() {
+        for place in Border::of(&part.linked, &shared).inside {
+            let directory = &mut part.linked[place];
+            if directory.is_bytecode() {
+                let index = &directory.entry.index;
+                let place = |file: &IndexFile| format!("{}/{}", directory.target, index.name(file));
+                let fresh = directory.files.iter().filter(|file| compiled.insert(place(file)));
+                directory.files = Cow::Owned(fresh.cloned().collect());
+            }
+        }
     }
 }
 
-/// Those that more than one entry has, or that something else is in.
+/// The directories of a part that are shared, and the outermost that are not: below those, none is. By their places.
+struct Border {
+    inside: Vec<usize>,
+    at: Vec<usize>,
+}
+
+impl Border {
+    /// Parents stand before what is in them.
+    fn of(linked: &[LinkedDirectory<'_>], shared: &HashSet<String>) -> Self {
+        let mut border = Self { inside: Vec::new(), at: Vec::new() };
+        let mut outermost: Option<&str> = None;
+        for (place, LinkedDirectory { target, .. }) in linked.iter().enumerate() {
+            let below = outermost.and_then(|outermost| target.strip_prefix(outermost));
+            if below.is_some_and(|below| below.starts_with('/')) {
+                continue;
+            }
+            if shared.contains(target) {
+                border.inside.push(place);
+            } else {
+                border.at.push(place);
+                outermost = Some(target);
+            }
+        }
+        border
+    }
+}
+
+/// Those that more than one part has, or that something else is in.
 fn shared_directories(parts: &[Part<'_>]) -> HashSet<String> {
-    let mut taken: HashSet<&str> = HashSet::new();
+    let mut shared = HashSet::new();
+    let planned = planned_directories(parts);
+    loop {
+        let mut owners: HashMap<&str, usize> = HashMap::new();
+        let mut found = Vec::new();
+        for (owner, part) in parts.iter().enumerate() {
+            for place in Border::of(&part.linked, &shared).at {
+                let target = part.linked[place].target.as_str();
+                if planned.contains(target) || *owners.entry(target).or_insert(owner) != owner {
+                    found.push(target.to_owned());
+                }
+            }
+        }
+        if found.is_empty() {
+            return shared;
+        }
+        shared.extend(found);
+    }
+}
+
+/// Every directory that something other than a store's file is in.
+fn planned_directories<'p>(parts: &'p [Part<'_>]) -> HashSet<&'p str> {
+    let mut planned: HashSet<&str> = HashSet::new();
     if parts.iter().all(|part| part.linked.is_empty()) {
-        return HashSet::new();
+        return planned;
     }
     for part in parts {
         let paths = part.files.iter().map(|file| file.path.as_str());
         let paths = paths.chain(part.links.iter().map(|(link, _)| link.as_str()));
+        // Headers have directories above them that no index names.
+        let tops = part.linked.iter().filter(|directory| !directory.source.contains('/'));
+        let paths = paths.chain(tops.map(|directory| directory.target.as_str()));
         let directories = paths.filter_map(|path| Some(path.rsplit_once('/')?.0));
         for directory in directories.chain(part.directories.iter().map(String::as_str)) {
             let mut above = Some(directory);
-            while let Some(directory) = above.filter(|directory| taken.insert(directory)) {
+            while let Some(directory) = above.filter(|directory| planned.insert(directory)) {
                 above = directory.rsplit_once('/').map(|(parent, _)| parent);
             }
         }
     }
-    let linked = parts.iter().flat_map(|part| &part.linked).map(|directory| directory.target.as_str());
-    linked.filter(|target| !taken.insert(target)).map(str::to_owned).collect()
+    planned
 }
 
 /// The sums of the files that are linked by directories, ordered by path.

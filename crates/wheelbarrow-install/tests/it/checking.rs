@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_artifact::manifest::Needs;
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_install::{Checked, Existing, Options, Pip, check};
 
@@ -75,6 +76,30 @@ fn no_artifact_and_no_directory_for_it() {
     3 [TEMP]/site.zip is not a whole artifact: not a zip file, or cut off: no end of central directory; fix: copy it again from where it was built, and compare the sizes
     5 the directory of the destination, [TEMP]/a, does not exist; fix: mkdir -p [TEMP]/a
     ");
+}
+
+/// An artifact whose wheel needs more than a target may promise, as one that was let pass by hand.
+#[test]
+fn what_this_machine_lacks() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("site.zip");
+    let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
+    let libraries = ["libc.so.6", "libnobody-has-this.so.7"].map(str::to_owned).to_vec();
+    let needs = Needs { glibc: Some("2.38".to_owned()), libraries };
+    site::write_needy_site(&path, &[(WHEEL, &wheel)], &needs);
+    let destination = place.path().join("site");
+    let result = checked(&path, &destination, Existing::Refuse);
+    insta::assert_snapshot!(told(&result, place.path()), @r"
+    4 pack-1-py3-none-any.whl needs glibc 2.38; this machine has glibc 2.36; fix: install it on a newer system, or build it with versions of these wheels that run on this one
+    4 pack-1-py3-none-any.whl needs libnobody-has-this.so.7, which the loader of this machine does not find; fix: `apt-file search libnobody-has-this.so.7` on Debian and Ubuntu names its package, `dnf install 'libnobody-has-this.so.7()(64bit)'` on Red Hat's systems
+    ");
+    let error = site::install_artifact(&path, &destination, Pip::Without).unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert!(error.to_string().contains("needs glibc 2.38"), "{error}");
+
+    let enough = Needs { glibc: Some("2.36".to_owned()), libraries: vec!["libc.so.6".to_owned()] };
+    site::write_needy_site(&path, &[(WHEEL, &wheel)], &enough);
+    site::install_artifact(&path, &destination, Pip::Without).unwrap();
 }
 
 #[test]

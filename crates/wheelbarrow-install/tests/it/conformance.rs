@@ -135,7 +135,7 @@ fn check_and_install(
     if let Some(unfit) = CompatibleTags::new((3, 12), "cp312", &platform).explain(wheel.filename()) {
         return Err(unfit.to_string());
     }
-    wheel.check_record().map_err(|error| told(&error))?;
+    site::check_record(&wheel)?;
     wheel.metadata().map_err(|error| told(&error))?;
     site::artifact(artifact, &[(filename, &bytes)]);
     both_ways::install(artifact, destination)

@@ -15,7 +15,7 @@ const WHEEL: &str = "pack-1-py3-none-any.whl";
 /// What the builder says of a wheel.
 fn check(bytes: &[u8]) -> Result<OpenWheel<'_>, String> {
     let wheel = OpenWheel::open(WHEEL, bytes).map_err(|error| told(&error))?;
-    wheel.check_record().map_err(|error| told(&error))?;
+    site::check_record(&wheel)?;
     Ok(wheel)
 }
 

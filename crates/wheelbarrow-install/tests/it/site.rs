@@ -8,9 +8,10 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc, Virtualenv, VirtualenvFile};
 use wheelbarrow_artifact::manifest::{
-    self, Bytecode, Manifest, MemberKind, Project, Sha256, Target, Unpacked,
+    self, Bytecode, Manifest, MemberKind, Needs, Project, Sha256, Target, Unpacked,
 };
 use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
+use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
 use wheelbarrow_install::store::StoreOptions;
 use wheelbarrow_install::{Existing, InstallError, Options, Pip, install};
@@ -66,10 +67,26 @@ pub(crate) fn write_site(
 /// The same, with packs of bytecode for [`interpreter`], given by what they are of.
 pub(crate) fn write_site_with_bytecode(
     path: &Path,
+    target: (&str, &str),
+    code: &[(&str, MemberKind, &str)],
+    wheels: &[(&str, &[u8])],
+    packs: &[(&str, &[u8])],
+) {
+    write(path, target, code, wheels, packs, &Needs::default());
+}
+
+/// With wheels that each need something of the system.
+pub(crate) fn write_needy_site(path: &Path, wheels: &[(&str, &[u8])], needs: &Needs) {
+    write(path, ("3.12", "cp312"), &[], wheels, &[], needs);
+}
+
+fn write(
+    path: &Path,
     (python, abi): (&str, &str),
     code: &[(&str, MemberKind, &str)],
     wheels: &[(&str, &[u8])],
     packs: &[(&str, &[u8])],
+    needs: &Needs,
 ) {
     let facts = interpreter(path);
     let mut writer = ZipWriter::new(new_file(path), "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
@@ -78,7 +95,7 @@ pub(crate) fn write_site_with_bytecode(
     for (filename, bytes) in wheels {
         let path = format!("wheels/{filename}");
         add_stored(&mut writer, &path, bytes);
-        listed.push(wheel_entry(&path));
+        listed.push(manifest::Wheel { needs: needs.clone(), ..wheel_entry(&path) });
     }
     for (path, kind, text) in code {
         writer.add(path, *kind, text.as_bytes()).unwrap();
@@ -95,6 +112,7 @@ pub(crate) fn write_site_with_bytecode(
         pip: PIP.to_owned(),
         bytecode: (!packs.is_empty()).then_some(bytecode),
         unpacked: Unpacked::default(),
+        needs: needs.clone(),
     };
     let manifest = Manifest {
         format: manifest::FORMAT,
@@ -110,6 +128,7 @@ pub(crate) fn write_site_with_bytecode(
         environment: manifest::EnvironmentRules::default(),
         release: None,
         wheels: listed,
+        allowed: Vec::new(),
         members: writer.members().to_vec(),
     };
     writer.add(manifest::MANIFEST_PATH, MemberKind::File, &serde_json::to_vec(&manifest).unwrap()).unwrap();
@@ -128,7 +147,14 @@ fn wheel_entry(path: &str) -> manifest::Wheel {
     let parsed = WheelFilename::parse(filename).ok();
     let name = parsed.as_ref().map_or_else(|| filename.to_owned(), |wheel| wheel.name.clone());
     let version = parsed.map_or_else(|| "0".to_owned(), |wheel| wheel.version_text);
-    manifest::Wheel { path: path.to_owned(), name, version, direct_url: None, built: false }
+    manifest::Wheel {
+        path: path.to_owned(),
+        name,
+        version,
+        direct_url: None,
+        built: false,
+        needs: Needs::default(),
+    }
 }
 
 fn new_file(path: &Path) -> std::fs::File {
@@ -162,6 +188,16 @@ pub(crate) fn interpreter(destination: &Path) -> Interpreter {
             ],
             files: vec![configuration],
         }),
+    }
+}
+
+/// Compares a wheel with its RECORD, as the builder does.
+pub(crate) fn check_record(wheel: &OpenWheel<'_>) -> Result<(), String> {
+    let facts = wheelbarrow_audit::facts_of(wheel).map_err(|error| told(&error))?;
+    let filename = wheel.filename();
+    match facts.record.first() {
+        Some(lie) => Err(format!("the RECORD of the wheel {filename} is not true: {lie}")),
+        None => Ok(()),
     }
 }
 

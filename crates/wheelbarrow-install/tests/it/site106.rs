@@ -129,7 +129,7 @@ fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTree
     let mut names = Vec::new();
     for (filename, bytes) in &contents {
         let wheel = OpenWheel::open(filename, bytes).unwrap();
-        wheel.check_record().unwrap();
+        site::check_record(&wheel).unwrap();
         scripts.extend(wheel.entry_points().iter().map(|entry| format!("bin/{}", entry.name)));
         names.push(wheel.filename().clone());
     }

@@ -41,6 +41,7 @@ impl Site<'_> {
             version: "1".to_owned(),
             direct_url: None,
             built: false,
+            needs: Default::default(),
         };
         let facts = interpreter();
         let manifest = Manifest {
@@ -61,10 +62,12 @@ impl Site<'_> {
                 pip: PIP.to_owned(),
                 bytecode: None,
                 unpacked: Unpacked::default(),
+                needs: Default::default(),
             }],
             environment: manifest::EnvironmentRules::default(),
             release: Some(self.release.clone()),
             wheels: vec![pip],
+            allowed: Vec::new(),
             members: writer.members().to_vec(),
         };
         let text = serde_json::to_vec(&manifest).unwrap();

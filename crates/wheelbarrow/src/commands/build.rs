@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_build::bytecode::BytecodeMode;
 use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
 use wheelbarrow_build::project::directory_name;
@@ -71,6 +72,9 @@ pub(crate) struct Arguments {
     /// Lock anew, to the newest versions
     #[arg(long)]
     upgrade: bool,
+    /// Let a finding of the audit pass, and keep the reason; may be repeated
+    #[arg(long, value_name = "RULE:NAME[=REASON]")]
+    allow: Vec<String>,
     /// Say what would be written, and stop
     #[arg(long)]
     dry_run: bool,
@@ -188,7 +192,18 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         cache_dir: index.cache_dir,
         bytecode: arguments.bytecode.map(BytecodeMode::from).or(settings.bytecode).unwrap_or_default(),
         upgrade: arguments.upgrade,
+        allow: allowances(settings.audit.allow.iter().chain(&arguments.allow))?,
     })
+}
+
+/// Of the settings and of the flags.
+pub(super) fn allowances<'a>(texts: impl Iterator<Item = &'a String>) -> anyhow::Result<Vec<Allowance>> {
+    let parse = |text: &String| {
+        let refuse =
+            |error: AllowanceError| Refusal { message: error.to_string(), hint: Some(error.hint()), code: 2 };
+        text.parse().map_err(|error| refuse(error).into())
+    };
+    texts.map(parse).collect()
 }
 
 /// An extra Python comes beside the one that is packed for when none is named.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::manifest::{EnvironmentRules, Manifest, Precedence};
+use wheelbarrow_artifact::manifest::{Allowed, EnvironmentRules, Manifest, Needs, Precedence};
 
 use crate::printer::Printer;
 use crate::text::{Align, bytes, count, table};
@@ -44,11 +44,12 @@ fn overview(artifact: &Artifact) -> String {
     ];
     for target in &manifest.targets {
         let system = if target.platform == "any" { "any system" } else { &target.platform };
-        let needs = bytes(target.unpacked.bytes);
+        let size = bytes(target.unpacked.bytes);
         let wheels = count(target.wheels.len(), "wheel");
         let text =
-            format!("Python {} ({}) on {system}: {wheels}, {needs} installed", target.python, target.abi);
+            format!("Python {} ({}) on {system}: {wheels}, {size} installed", target.python, target.abi);
         rows.push(row("for", text));
+        rows.extend(needs(&target.needs).map(|text| row("needs", text)));
     }
     let code = &manifest.project.directory;
     let below = format!("{code}/");
@@ -78,11 +79,23 @@ fn overview(artifact: &Artifact) -> String {
         rows.push(row("installer", format!("{machine}, {}", bytes(member.size))));
     }
     rows.push(row("environment", environment(&manifest.environment)));
+    for Allowed { rule, name, reason } in &manifest.allowed {
+        let reason = reason.as_deref().unwrap_or("no reason given");
+        rows.push(row("allowed", format!("{rule}:{name}, {reason}")));
+    }
     table(&[Align::Left, Align::Left], &rows)
 }
 
 fn row(what: &str, text: String) -> Vec<String> {
     vec![what.to_owned(), text]
+}
+
+/// `glibc 2.28; libz.so.1`
+fn needs(needs: &Needs) -> Option<String> {
+    let glibc = needs.glibc.as_ref().map(|version| format!("glibc {version}"));
+    let libraries = (!needs.libraries.is_empty()).then(|| needs.libraries.join(", "));
+    let parts: Vec<_> = glibc.into_iter().chain(libraries).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Files below a directory: how many, and their size unpacked.

@@ -1,10 +1,12 @@
 //! One short file a command: flags, one call into a library, a report.
 
+mod audit;
 mod build;
 mod env;
 mod init;
 mod inspect;
 mod install;
+mod sbom;
 mod store;
 mod targets;
 
@@ -23,6 +25,10 @@ pub(crate) enum Command {
     Store(store::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
+    /// Say whether wheels will run there: what an artifact or wheels need, and what is wrong with them
+    Audit(audit::Arguments),
+    /// Print what an artifact is made of, as CycloneDX
+    Sbom(sbom::Arguments),
     /// List the systems that --target knows, or say what this machine is
     Targets(targets::Arguments),
     /// Write settings by looking at a project
@@ -40,6 +46,8 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Store(arguments) => store::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Targets(arguments) => targets::run(&arguments, printer),
+        Command::Audit(arguments) => audit::run(&arguments, printer),
+        Command::Sbom(arguments) => sbom::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),
         Command::Release(command) => {

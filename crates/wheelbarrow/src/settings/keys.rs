@@ -6,7 +6,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, syntax};
 
-pub(super) const TOP: [&str; 18] = [
+pub(super) const TOP: [&str; 19] = [
+    "audit",
     "build",
     "bytecode",
     "environment",
@@ -27,6 +28,7 @@ pub(super) const TOP: [&str; 18] = [
     "version",
 ];
 
+const AUDIT: [&str; 1] = ["allow"];
 const BUILD: [&str; 3] = ["container", "container-engine", "packages"];
 const TARGET: [&str; 4] = ["container", "libraries", "packages", "target"];
 const ENVIRONMENT: [&str; 3] = ["precedence", "private", "required"];
@@ -45,7 +47,9 @@ pub(super) fn check(path: &Path, text: &str, place: &[&str]) -> Result<(), Setti
         }
     }
     check_table(path, text, table, &TOP, "")?;
-    for (name, known) in [("environment", &ENVIRONMENT[..]), ("build", &BUILD), ("target", &TARGET)] {
+    for (name, known) in
+        [("audit", &AUDIT[..]), ("environment", &ENVIRONMENT), ("build", &BUILD), ("target", &TARGET)]
+    {
         let inner = match table.get(name).map(|value| value.get_ref()) {
             Some(DeValue::Table(inner)) => vec![inner],
             Some(DeValue::Array(list)) => {

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) environment: EnvironmentRules,
     pub(crate) release: Option<ReleaseSettings>,
     #[serde(default)]
+    pub(crate) audit: Audit,
+    #[serde(default)]
     pub(crate) target: Vec<TargetSettings>,
     #[serde(default)]
     pub(crate) build: BuildSettings,
@@ -73,6 +75,14 @@ pub(crate) struct BuildSettings {
     pub(crate) container_engine: Option<String>,
     #[serde(default)]
     pub(crate) packages: Vec<String>,
+}
+
+/// What the audit lets pass.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Audit {
+    /// `RULE:NAME=REASON`.
+    #[serde(default)]
+    pub(crate) allow: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,80 @@
+"""Whether this machine has what the wheels' ELF files need: the C library, and libraries that the loader finds."""
+
+from staging import UNFIT, Failure
+
+# Debian's packages of libraries that wheels ask for and small servers lack; Ubuntu has the same.
+PACKAGES = {
+    "libGL.so.1": "libgl1",
+    "libICE.so.6": "libice6",
+    "libSM.so.6": "libsm6",
+    "libX11.so.6": "libx11-6",
+    "libXext.so.6": "libxext6",
+    "libXrender.so.1": "libxrender1",
+    "libatomic.so.1": "libatomic1",
+    "libexpat.so.1": "libexpat1",
+    "libgcc_s.so.1": "libgcc-s1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgobject-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libpq.so.5": "libpq5",
+    "libssl.so.3": "libssl3",
+    "libstdc++.so.6": "libstdc++6",
+    "libz.so.1": "zlib1g",
+}
+
+
+def failures(manifest, target, facts):
+    """What the machine lacks, the C library first."""
+    needs, wheels = target.get("needs", {}), manifest["wheels"]
+    found = []
+    glibc = needs.get("glibc")
+    if glibc and _too_old(glibc, facts["libc"]):
+        names = _names(wheels, target, lambda wheel: "glibc" in wheel and _too_old(wheel["glibc"], facts["libc"]))
+        here = "%s %s" % (facts["libc"]["name"], ".".join(str(number) for number in facts["libc"]["version"]))
+        what = "%s needs glibc %s; this machine has %s" % (names, glibc, here)
+        fix = "install it on a newer system, or build it with versions of these wheels that run on this one"
+        found.append(Failure(UNFIT, what, hint=fix))
+    for library in needs.get("libraries", []):
+        if not _loads(library):
+            names = _names(wheels, target, lambda wheel: library in wheel.get("libraries", []))
+            what = "%s needs %s, which the loader of this machine does not find" % (names, library)
+            found.append(Failure(UNFIT, what, hint=_package(library)))
+    return found
+
+
+def check(manifest, target, facts):
+    for failure in failures(manifest, target, facts):
+        raise failure
+
+
+def _too_old(needed, libc):
+    try:
+        numbers = [int(number) for number in needed.split(".")]
+    except ValueError:
+        return False
+    return libc["name"] != "glibc" or numbers > list(libc["version"])
+
+
+def _names(wheels, target, wanted):
+    paths = [wheel["path"] for wheel in wheels if wheel["path"] in target["wheels"] and wanted(wheel.get("needs", {}))]
+    return " and ".join(path.split("/")[-1] for path in paths)
+
+
+def _loads(library):
+    """The loader itself is asked. A Python without ctypes cannot, and nothing is known."""
+    try:
+        import ctypes
+    except ImportError:
+        return True
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _package(library):
+    red_hat = "`dnf install '%s()(64bit)'` on Red Hat's systems" % library
+    if library in PACKAGES:
+        return "`apt install %s` on Debian and Ubuntu, %s" % (PACKAGES[library], red_hat)
+    return "`apt-file search %s` on Debian and Ubuntu names its package, %s" % (library, red_hat)

@@ -1,0 +1,31 @@
+//! What there is to know of one wheel, whatever it is judged against.
+
+use serde::{Deserialize, Serialize};
+
+use crate::elf::ElfFile;
+
+/// Grows when the same wheel would give other facts: what was kept before is then not looked at.
+pub(crate) const VERSION: u32 = 1;
+
+/// Made of the wheel's bytes alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WheelFacts {
+    /// What RECORD says and is not so.
+    pub record: Vec<String>,
+    /// Ordered by path.
+    pub elf: Vec<ElfFile>,
+    /// Members that begin as ELF does, and why they cannot be read.
+    pub broken_elf: Vec<(String, String)>,
+    /// Scripts that would fail when they are started.
+    pub entry_points: Vec<DeadEntryPoint>,
+}
+
+/// A script whose object is not to be found in the wheel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadEntryPoint {
+    /// Of the script.
+    pub name: String,
+    pub module: String,
+    /// Set where the module is there and has no such attribute.
+    pub attribute: Option<String>,
+}

@@ -1,0 +1,161 @@
+//! Auditing what is in files: an artifact, or wheels.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::manifest::Target;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_wheel::profile::TargetSpec;
+use wheelbarrow_wheel::tags::Platform;
+
+use crate::allow::Allowance;
+use crate::audit::{Report, Site, Subject, audit};
+use crate::floor::{Floor, NoFloor};
+use crate::read::{AuditedWheel, ReadError, Source, read};
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Wheel(#[from] ReadError),
+    #[error(transparent)]
+    NoFloor(#[from] NoFloor),
+    #[error("{} is not for {wanted}, but for {}", path.display(), has.join(", "))]
+    NotFor { path: PathBuf, wanted: String, has: Vec<String> },
+}
+
+impl AuditError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoFloor(_) => Some(
+                "name the target: `--target debian-12`, `--target 3.11@manylinux_2_28_x86_64`".to_owned(),
+            ),
+            Self::NotFor { .. } => Some(
+                "an artifact can be judged for other systems, but not for other Pythons than it has"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// As docs/exit-codes.md says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => 1,
+            Self::NoFloor(_) => 2,
+            Self::Wheel(ReadError::Wheel(_)) => 3,
+            Self::NotFor { .. } => 4,
+            Self::Wheel(ReadError::Cancelled) => 130,
+        }
+    }
+}
+
+/// Judges each target of an artifact by what it says itself, or by `targets` where there are some. What was let pass when
+/// it was built passes again.
+pub fn audit_artifact(
+    artifact: &Artifact,
+    targets: &[TargetSpec],
+    allowances: &[Allowance],
+    progress: &dyn Progress,
+) -> Result<Vec<Report>, AuditError> {
+    let manifest = artifact.manifest();
+    let mut sources = Vec::new();
+    for wheel in &manifest.wheels {
+        if let Some(entry) = artifact.archive().find(&wheel.path) {
+            let filename = filename(&wheel.path).to_owned();
+            let (map, range) = (artifact.archive().map(), entry.data.clone());
+            sources.push(Source { filename, map, range, sha256: None });
+        }
+    }
+    let read = read(&sources, None, progress)?;
+    let allowed = manifest.allowed.iter().filter_map(Allowance::from_manifest);
+    let allowances: Vec<_> = allowances.iter().cloned().chain(allowed).collect();
+    let pth = format!("{}.pth", manifest.project.directory);
+    let mut reports = Vec::new();
+    for (target, floor) in floors(artifact, targets)? {
+        let subject = Subject {
+            floor: &floor,
+            wheels: target.wheels.iter().filter_map(|path| read.get(filename(path))).collect(),
+            site: Some(Site { pip: read.get(filename(&target.pip)), pth: Some(pth.clone()) }),
+            yanked: &BTreeMap::new(),
+        };
+        reports.push(audit(&subject, &allowances).into_report(&floor.name));
+    }
+    Ok(reports)
+}
+
+fn filename(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The artifact's targets, and what each is judged by.
+fn floors<'a>(artifact: &'a Artifact, specs: &[TargetSpec]) -> Result<Vec<(&'a Target, Floor)>, AuditError> {
+    let targets = &artifact.manifest().targets;
+    if specs.is_empty() {
+        let floor = |target: &'a Target| {
+            let platform = Platform::parse(&target.platform);
+            (target, Floor::new(version(&target.python), &target.abi, platform))
+        };
+        return Ok(targets.iter().map(floor).collect());
+    }
+    let mut floors = Vec::new();
+    for spec in specs {
+        let target = targets.iter().find(|target| target.abi == spec.python.abi()).ok_or_else(|| {
+            AuditError::NotFor {
+                path: artifact.path().to_path_buf(),
+                wanted: format!("Python {}", spec.python),
+                has: targets.iter().map(|target| format!("Python {}", target.python)).collect(),
+            }
+        })?;
+        floors.push((target, Floor::from(spec)));
+    }
+    Ok(floors)
+}
+
+fn version(python: &str) -> (u32, u32) {
+    let (major, minor) = python.split_once('.').unwrap_or((python, "0"));
+    (major.parse().unwrap_or(3), minor.parse().unwrap_or(0))
+}
+
+/// Judges wheels by what their names promise, or by `targets`. Several are judged as one set.
+pub fn audit_wheels(
+    paths: &[PathBuf],
+    targets: &[TargetSpec],
+    allowances: &[Allowance],
+    progress: &dyn Progress,
+) -> Result<Vec<Report>, AuditError> {
+    let maps: Vec<_> = paths.iter().map(|path| map(path)).collect::<Result<_, _>>()?;
+    let source = |(path, map)| -> Source<'_> {
+        let (path, map): (&PathBuf, &Mmap) = (path, map);
+        let filename = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let range = 0..map.len();
+        Source { filename, map, range, sha256: None }
+    };
+    let sources: Vec<_> = paths.iter().zip(&maps).map(source).collect();
+    let read = read(&sources, None, progress)?;
+    let wheels: Vec<&AuditedWheel<'_>> = read.values().collect();
+    let floors = if targets.is_empty() {
+        let names: Vec<_> = wheels.iter().map(|wheel| wheel.open.filename()).collect();
+        vec![Floor::promised(&names)?]
+    } else {
+        targets.iter().map(Floor::from).collect()
+    };
+    let judge = |floor: &Floor| {
+        let site = (wheels.len() > 1).then_some(Site { pip: None, pth: None });
+        let subject = Subject { floor, wheels: wheels.clone(), site, yanked: &BTreeMap::new() };
+        audit(&subject, allowances).into_report(&floor.name)
+    };
+    Ok(floors.iter().map(judge).collect())
+}
+
+fn map(path: &Path) -> Result<Mmap, AuditError> {
+    let read_error = |source| AuditError::Read { path: path.to_path_buf(), source };
+    let file = fs_err::File::open(path).map_err(read_error)?;
+    // SAFETY: the map is read-only, and nobody writes into a wheel that is being looked at; truncating it meanwhile ends
+    // the process, as it ends whatever else reads the file.
+    unsafe { Mmap::map(file.file()) }.map_err(read_error)
+}

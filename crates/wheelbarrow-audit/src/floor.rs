@@ -1,0 +1,156 @@
+//! The least that a target has: what wheels are judged against.
+
+use std::collections::BTreeSet;
+
+use pep440_rs::Version;
+use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
+use wheelbarrow_wheel::WheelFilename;
+use wheelbarrow_wheel::profile::{PythonVersion, TargetSpec, base_libraries};
+use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
+
+/// One system that wheels are to run on.
+#[derive(Clone, Debug)]
+pub struct Floor {
+    /// For people: `Python 3.12 on manylinux_2_28_x86_64`, or the name of a profile.
+    pub name: String,
+    /// Major and minor.
+    pub python: (u32, u32),
+    /// `cp312`.
+    pub abi: String,
+    /// Nothing where it may be any: then nothing that depends on it is judged.
+    pub platform: Option<Platform>,
+    /// Names of the shared libraries that its base system has.
+    pub libraries: BTreeSet<String>,
+}
+
+/// Wheels that no system takes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no Python and no system takes all of these wheels")]
+pub struct NoFloor;
+
+impl Floor {
+    /// With the libraries that the platform's tag promises.
+    pub fn new(python: (u32, u32), abi: &str, platform: Option<Platform>) -> Self {
+        let libraries = platform.as_ref().map(|platform| base_libraries(platform, None)).unwrap_or_default();
+        let system = platform.as_ref().map_or_else(|| "any system".to_owned(), ToString::to_string);
+        let name = format!("Python {}.{} on {system}", python.0, python.1);
+        Self { name, python, abi: abi.to_owned(), platform, libraries }
+    }
+
+    /// The narrowest system that the names of all `wheels` promise to run on: the highest Python that one of them asks
+    /// for, and the oldest system that fits them all.
+    pub fn promised(wheels: &[&WheelFilename]) -> Result<Self, NoFloor> {
+        let minor = wheels.iter().map(|wheel| least_python(wheel)).max().flatten().unwrap_or(NEWEST_PYTHON);
+        let tags = || wheels.iter().flat_map(|wheel| &wheel.tags);
+        let free_threaded = tags().all(|tag| tag.abi.ends_with('t'));
+        let abi = PythonVersion { minor, free_threaded }.abi();
+        let machine = tags().find_map(|tag| Some(Platform::parse(&tag.platform)?.machine().to_owned()));
+        let Some(machine) = machine else { return Ok(Self::new((3, minor), &abi, None)) };
+        for libc in [Libc::Glibc(2, 99), Libc::Musl(1, 9)] {
+            let system = Platform::Linux { machine: machine.clone(), libc };
+            let tags = CompatibleTags::new((3, minor), &abi, &system);
+            let needed = wheelbarrow_wheel::tags::required_platform(wheels.iter().copied(), &tags, libc);
+            if let Ok(platform) = needed {
+                return Ok(Self::new((3, minor), &abi, Platform::parse(&platform)));
+            }
+        }
+        Err(NoFloor)
+    }
+
+    pub fn tags(&self) -> Option<CompatibleTags> {
+        Some(CompatibleTags::new(self.python, &self.abi, self.platform.as_ref()?))
+    }
+
+    pub fn machine(&self) -> Option<&str> {
+        self.platform.as_ref().map(Platform::machine)
+    }
+
+    pub fn libc(&self) -> Option<Libc> {
+        self.platform.as_ref().map(Platform::libc)
+    }
+
+    /// The first and the last version of this Python that may be there; markers and specifiers may differ between them.
+    pub(crate) fn versions(&self) -> [Version; 2] {
+        let (major, minor) = self.python;
+        [0, 99].map(|micro| Version::new([u64::from(major), u64::from(minor), micro]))
+    }
+
+    /// For the markers of both [`Floor::versions`].
+    pub(crate) fn markers(&self) -> [MarkerEnvironment; 2] {
+        let machine = self.platform.as_ref().map_or("x86_64", |platform| platform.machine());
+        let python = format!("{}.{}", self.python.0, self.python.1);
+        self.versions().map(|version| {
+            let full = version.to_string();
+            MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
+                implementation_name: "cpython",
+                implementation_version: &full,
+                os_name: "posix",
+                platform_machine: machine,
+                platform_python_implementation: "CPython",
+                platform_release: "",
+                platform_system: "Linux",
+                platform_version: "",
+                python_full_version: &full,
+                python_version: &python,
+                sys_platform: "linux",
+            })
+            .expect("versions made of numbers are versions")
+        })
+    }
+}
+
+impl From<&TargetSpec> for Floor {
+    fn from(spec: &TargetSpec) -> Self {
+        let TargetSpec { python, platform, .. } = spec;
+        let floor = Self::new((3, python.minor), &python.abi(), Some(platform.clone()));
+        Self { name: spec.to_string(), libraries: spec.libraries(), ..floor }
+    }
+}
+
+/// Taken where wheels say nothing of Python.
+const NEWEST_PYTHON: u32 = 13;
+
+/// The lowest minor version of Python 3 that one of the wheel's tags takes; nothing where any will do.
+fn least_python(wheel: &WheelFilename) -> Option<u32> {
+    let minor = |tag: &wheelbarrow_wheel::tags::Tag| {
+        let digits = tag.python.strip_prefix("cp3").or_else(|| tag.python.strip_prefix("py3"))?;
+        digits.parse::<u32>().ok()
+    };
+    wheel.tags.iter().filter_map(minor).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promised(filenames: &[&str]) -> String {
+        let wheels: Vec<_> =
+            filenames.iter().map(|filename| WheelFilename::parse(filename).unwrap()).collect();
+        Floor::promised(&wheels.iter().collect::<Vec<_>>())
+            .map_or_else(|error| error.to_string(), |floor| floor.name)
+    }
+
+    #[test]
+    fn names_of_wheels_promise_a_system() {
+        let pure = "a-1-py3-none-any.whl";
+        assert_eq!(promised(&[pure]), "Python 3.13 on any system");
+        let compiled = "b-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl";
+        assert_eq!(promised(&[pure, compiled]), "Python 3.11 on manylinux_2_17_x86_64");
+        let stable = "c-1-cp37-abi3-manylinux_2_34_x86_64.whl";
+        assert_eq!(promised(&[compiled, stable]), "Python 3.11 on manylinux_2_34_x86_64");
+        assert_eq!(promised(&[stable]), "Python 3.7 on manylinux_2_34_x86_64");
+        assert_eq!(
+            promised(&["d-1-cp313-cp313t-musllinux_1_2_aarch64.whl"]),
+            "Python 3.13 on musllinux_1_2_aarch64"
+        );
+        let other = "e-1-cp312-cp312-manylinux_2_17_x86_64.whl";
+        assert_eq!(promised(&[compiled, other]), "no Python and no system takes all of these wheels");
+    }
+
+    #[test]
+    fn a_named_system_has_its_own_libraries() {
+        let floor = Floor::from(&"debian-12:3.11".parse().unwrap());
+        assert!(floor.libraries.contains("libssl.so.3") && !floor.libraries.contains("libGL.so.1"));
+        assert_eq!((floor.name.as_str(), floor.libc()), ("debian-12:3.11", Some(Libc::Glibc(2, 36))));
+    }
+}

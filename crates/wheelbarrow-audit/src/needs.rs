@@ -1,0 +1,48 @@
+//! What ELF files need outside the artifact, for the manifest and for the server to compare.
+
+use wheelbarrow_artifact::manifest::Needs;
+
+use crate::allow::Allowance;
+use crate::audit::Subject;
+use crate::elf::{ElfFile, Kind};
+use crate::policy;
+use crate::read::AuditedWheel;
+use crate::rules::Carried;
+
+/// Of one wheel. A library that is allowed is one that the servers do without, so it is not looked for there.
+pub fn needs(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, allowances: &[Allowance]) -> Needs {
+    let carried = Carried::of(subject);
+    let mut needs = Needs::default();
+    for file in of_target(wheel, subject) {
+        let Some(highest) = file.facts.versions_of("GLIBC").pop() else { continue };
+        needs.add(&Needs { glibc: Some(text(&highest)), libraries: Vec::new() });
+    }
+    let distribution = &wheel.open.filename().name;
+    let libraries = of_target(wheel, subject).flat_map(|file| &file.facts.needed).filter(|library| {
+        !policy::is_of_libc(library)
+            && !carried.has(library)
+            && !library.starts_with("libpython")
+            && !allowances.iter().any(|allowance| allowance.allows_library(distribution, library))
+    });
+    needs.libraries.extend(libraries.cloned());
+    needs.libraries.sort_unstable();
+    needs.libraries.dedup();
+    needs
+}
+
+/// The files that the target's loader would take.
+pub(crate) fn of_target<'w>(
+    wheel: &'w AuditedWheel<'_>,
+    subject: &Subject<'_>,
+) -> impl Iterator<Item = &'w ElfFile> {
+    let machine = subject.floor.platform.as_ref().map(|platform| platform.machine().to_owned());
+    wheel.facts.elf.iter().filter(move |file| {
+        file.facts.kind != Kind::Other
+            && machine.as_ref().is_none_or(|machine| *machine == file.facts.machine)
+    })
+}
+
+/// `2.28`.
+pub(crate) fn text(version: &[u32]) -> String {
+    version.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
+}

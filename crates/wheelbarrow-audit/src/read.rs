@@ -1,0 +1,215 @@
+//! Taking wheels apart, on all cores.
+//!
+//! Every member is inflated once: hashed for RECORD and, where it is ELF, read as such. Large members are work of their
+//! own, the small ones of a wheel are one piece of work together, and the largest come first. Pages of the mapped wheels
+//! are given back as they are done with, so that memory does not grow with the wheels.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use fs_err as fs;
+use memmap2::{Mmap, UncheckedAdvice};
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
+use wheelbarrow_artifact::zip::Inflater;
+use wheelbarrow_wheel::metadata::Metadata;
+
+use crate::facts::{self, WheelFacts};
+use member::{Found, Members};
+
+pub(crate) use entry_points::modules;
+
+mod entry_points;
+mod member;
+
+/// Members of so many bytes are work of their own.
+const LARGE: u64 = 512 << 10;
+
+/// Where a wheel is.
+pub struct Source<'a> {
+    pub filename: String,
+    /// A file, mapped; the wheel is a part of it.
+    pub map: &'a Mmap,
+    pub range: Range<usize>,
+    /// Where it was compared with the bytes: what is found out may then be kept.
+    pub sha256: Option<Sha256>,
+}
+
+/// A wheel that was taken apart.
+pub struct AuditedWheel<'a> {
+    pub open: OpenWheel<'a>,
+    pub facts: WheelFacts,
+    /// What is wrong with METADATA, where it cannot be read.
+    pub metadata: Result<Metadata, String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Wheel(#[from] WheelError),
+    #[error("cannot keep a large member of {wheel} for looking at it")]
+    Spool { wheel: String, source: std::io::Error },
+    #[error("stopped, and nothing was changed")]
+    Cancelled,
+}
+
+/// Takes the wheels apart; those that `cache` knows by their hash are not read again.
+pub fn read<'a>(
+    sources: &[Source<'a>],
+    cache: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<BTreeMap<String, AuditedWheel<'a>>, ReadError> {
+    let mut opened = Vec::with_capacity(sources.len());
+    for source in sources {
+        let wheel = OpenWheel::open(&source.filename, &source.map[source.range.clone()])?;
+        let kept = source.sha256.and_then(|sha256| kept(cache?, sha256));
+        opened.push((source, wheel, kept));
+    }
+    let mut fresh = Vec::new();
+    for (index, (source, wheel, kept)) in opened.iter().enumerate() {
+        if kept.is_none() {
+            fresh.push(Reading { index, source, members: Members::new(wheel)?, found: Mutex::default() });
+        }
+    }
+    take_apart(&fresh, progress)?;
+    let mut facts = BTreeMap::new();
+    for reading in fresh {
+        let found = reading.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let done = reading.members.finish(found)?;
+        if let Some((cache, sha256)) = cache.zip(reading.source.sha256) {
+            keep(cache, sha256, &done);
+        }
+        facts.insert(reading.index, done);
+    }
+    let audited = opened.into_iter().enumerate().map(|(index, (source, open, kept))| {
+        let facts = facts.remove(&index).or(kept).unwrap_or_default();
+        let metadata = open.metadata().map_err(|error| match error {
+            WheelError::Rules { source, .. } => source.to_string(),
+            other => other.to_string(),
+        });
+        (source.filename.clone(), AuditedWheel { open, facts, metadata })
+    });
+    Ok(audited.collect())
+}
+
+/// The facts of a wheel that is in memory, without other threads and without a cache.
+pub fn facts_of(wheel: &OpenWheel<'_>) -> Result<WheelFacts, ReadError> {
+    let members = Members::new(wheel)?;
+    let (mut inflater, mut found) = (Inflater::new(), Found::default());
+    for index in 0..members.entries().len() {
+        members.look_at(index, &mut inflater, &mut found)?;
+    }
+    members.finish(found)
+}
+
+/// One wheel on its way.
+struct Reading<'w, 'a> {
+    index: usize,
+    source: &'w Source<'a>,
+    members: Members<'w, 'a>,
+    found: Mutex<Found>,
+}
+
+/// Members of one wheel, by their place in its directory.
+struct Task<'r, 'w, 'a> {
+    reading: &'r Reading<'w, 'a>,
+    members: Vec<usize>,
+    /// Bytes, uncompressed.
+    size: u64,
+}
+
+fn tasks<'r, 'w, 'a>(readings: &'r [Reading<'w, 'a>]) -> Vec<Task<'r, 'w, 'a>> {
+    let mut tasks = Vec::new();
+    for reading in readings {
+        let mut small = Task { reading, members: Vec::new(), size: 0 };
+        for (index, entry) in reading.members.entries().iter().enumerate() {
+            if entry.size >= LARGE {
+                tasks.push(Task { reading, members: vec![index], size: entry.size });
+            } else {
+                small.members.push(index);
+                small.size += entry.size;
+            }
+        }
+        tasks.push(small);
+    }
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.size));
+    tasks
+}
+
+fn take_apart(readings: &[Reading<'_, '_>], progress: &dyn Progress) -> Result<(), ReadError> {
+    let tasks = tasks(readings);
+    progress.begin("checking wheels", tasks.iter().map(|task| task.size).sum(), Unit::Bytes);
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..wheelbarrow_artifact::threads().min(tasks.len()) {
+            scope.spawn(|| {
+                let mut inflater = Inflater::new();
+                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let done = if progress.is_cancelled() {
+                        Err(ReadError::Cancelled)
+                    } else {
+                        task.run(&mut inflater)
+                    };
+                    if let Err(error) = done {
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        next.store(tasks.len(), Ordering::Relaxed);
+                    }
+                    progress.advance(task.size);
+                }
+            });
+        }
+    });
+    progress.end();
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+impl Task<'_, '_, '_> {
+    fn run(&self, inflater: &mut Inflater) -> Result<(), ReadError> {
+        let mut found = Found::default();
+        for &index in &self.members {
+            self.reading.members.look_at(index, inflater, &mut found)?;
+        }
+        self.reading.found.lock().unwrap_or_else(PoisonError::into_inner).add(found);
+        let touched = || self.members.iter().map(|&index| &self.reading.members.entries()[index].data);
+        let start = touched().map(|data| data.start).min().unwrap_or(0);
+        let end = touched().map(|data| data.end).max().unwrap_or(0);
+        self.reading.source.release(start..end);
+        Ok(())
+    }
+}
+
+impl Source<'_> {
+    /// Tells the kernel that a part of the wheel is not needed for now.
+    fn release(&self, part: Range<usize>) {
+        const PAGE: usize = 4096;
+        let start = (self.range.start + part.start.min(self.range.len())).next_multiple_of(PAGE);
+        let end = (self.range.start + part.end) / PAGE * PAGE;
+        if start < end {
+            // SAFETY: dropping pages of a read-only map of a file loses nothing; they are read again when touched.
+            let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+        }
+    }
+}
+
+fn place(cache: &Path, sha256: Sha256) -> PathBuf {
+    let hex = sha256.to_string();
+    cache.join("audited").join(facts::VERSION.to_string()).join(&hex[..2]).join(format!("{hex}.json"))
+}
+
+fn kept(cache: &Path, sha256: Sha256) -> Option<WheelFacts> {
+    serde_json::from_slice(&fs::read(place(cache, sha256)).ok()?).ok()
+}
+
+/// Not being able to only means to look again next time.
+fn keep(cache: &Path, sha256: Sha256, facts: &WheelFacts) {
+    let path = place(cache, sha256);
+    let Some(parent) = path.parent() else { return };
+    let _ = fs::create_dir_all(parent)
+        .and_then(|()| serde_json::to_vec(facts).map_err(Into::into))
+        .map(|text| wheelbarrow_fs::write_atomic(&path, &text, 0o666));
+}

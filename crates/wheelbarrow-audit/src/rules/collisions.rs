@@ -1,0 +1,263 @@
+//! Who writes which path of a virtualenv.
+//!
+//! pip lets the later of two wheels overwrite the earlier one's files, and a release then depends on an order that
+//! nobody chose. Here two wheels that write one path are refused, unless they write the same bytes, as the
+//! `__init__.py` of old namespace packages are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use wheelbarrow_artifact::manifest::Unpacked;
+use wheelbarrow_artifact::wheel::WheelFile;
+use wheelbarrow_wheel::layout::Destination;
+
+use crate::audit::{Site, Subject};
+use crate::finding::{Finding, Rule};
+use crate::floor::Floor;
+use crate::read::AuditedWheel;
+
+/// What `python -m venv` writes into `bin` and beside it.
+const VIRTUALENV: [&str; 8] = [
+    "bin/Activate.ps1",
+    "bin/activate",
+    "bin/activate.csh",
+    "bin/activate.fish",
+    "bin/python",
+    "bin/python3",
+    "lib64",
+    "pyvenv.cfg",
+];
+
+/// Two files that are larger are not the same by chance, and comparing them is not worth their memory.
+const LARGEST_COMPARED: u64 = 16 << 20;
+
+/// A script that starts an entry point, and a row of RECORD: about that many bytes.
+const SCRIPT_BYTES: u64 = 300;
+const RECORD_ROW_BYTES: u64 = 110;
+
+/// What installers write in the wheel's `.dist-info`, whatever it has itself under these names.
+const OF_INSTALLER: [&str; 4] = ["INSTALLER", "RECORD", "REQUESTED", "direct_url.json"];
+
+/// Adds what cannot be installed together; gives what an install writes.
+pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<Finding>) -> Unpacked {
+    // A site that depends on pip brings its own.
+    let pip = site.pip.filter(|_| subject.wheels.iter().all(|wheel| wheel.open.filename().name != "pip"));
+    let wheels: Vec<_> = subject.wheels.iter().copied().chain(pip).collect();
+    let mut claims = Claims::new(subject.floor, site.pth.as_deref(), &wheels);
+    for (place, wheel) in wheels.iter().enumerate() {
+        if pip.is_some_and(|pip| std::ptr::eq(pip, *wheel)) {
+            let versioned = format!("pip3.{}", subject.floor.python.1);
+            claims.add(place, &["pip", "pip3", &versioned]);
+        } else {
+            let points = wheel.open.entry_points();
+            claims.add(place, &points.iter().map(|point| point.name.as_str()).collect::<Vec<_>>());
+        }
+    }
+    let unpacked = claims.finish();
+    findings.extend(claims.clashes.iter().map(|(clash, paths)| clash.finding(paths, &wheels)));
+    unpacked
+}
+
+/// Who writes a path: a wheel by its place, or the install itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Install(&'static str),
+    Wheel(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// One path, different bytes.
+    Same,
+    /// A file of the first is a directory of the second.
+    FileAndDirectory,
+    /// The other way round.
+    DirectoryAndFile,
+    /// Two paths that differ by case.
+    Case,
+}
+
+/// Two that cannot be installed together, once for all their paths.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Clash {
+    kind: Kind,
+    first: Owner,
+    /// A wheel: what the install itself writes is claimed first.
+    second: usize,
+}
+
+struct Claim<'a> {
+    owner: Owner,
+    /// The member that is written, where it is one.
+    member: Option<&'a WheelFile>,
+}
+
+/// Every path below the virtualenv with its writer, of one target.
+struct Claims<'a> {
+    wheels: &'a [&'a AuditedWheel<'a>],
+    site_packages: String,
+    headers: String,
+    paths: HashMap<String, Claim<'a>>,
+    /// The paths in lower case, to the paths.
+    folded: HashMap<String, String>,
+    clashes: BTreeMap<Clash, BTreeSet<String>>,
+    bytes: u64,
+}
+
+impl<'a> Claims<'a> {
+    /// With what an install writes by itself.
+    fn new(floor: &Floor, pth: Option<&str>, wheels: &'a [&'a AuditedWheel<'a>]) -> Self {
+        let free_threaded = if floor.abi.ends_with('t') { "t" } else { "" };
+        let version = format!("python{}.{}", floor.python.0, floor.python.1);
+        let python = format!("{version}{free_threaded}");
+        let site_packages = format!("lib/{python}/site-packages");
+        let mut paths = HashMap::new();
+        let mut claim = |path: String, who| {
+            paths.insert(path, Claim { owner: Owner::Install(who), member: None });
+        };
+        for name in ["loadenv.py", "loadenv-init.pth", "loadenv.start"].into_iter().chain(pth) {
+            claim(format!("{site_packages}/{name}"), "wheelbarrow");
+        }
+        for path in VIRTUALENV {
+            claim(path.to_owned(), "the virtualenv");
+        }
+        claim(format!("bin/{version}"), "the virtualenv");
+        let folded = paths.keys().map(|path| (path.to_lowercase(), path.clone())).collect();
+        let headers = format!("include/site/{python}");
+        Self { wheels, site_packages, headers, paths, folded, clashes: BTreeMap::new(), bytes: 0 }
+    }
+
+    fn add(&mut self, place: usize, scripts: &[&str]) {
+        let wheel = self.wheels[place];
+        let owner = Owner::Wheel(place);
+        // An entry point named twice, as console and as gui script, is one file.
+        for name in scripts.iter().collect::<BTreeSet<_>>() {
+            self.claim(format!("bin/{name}"), place, None);
+            self.bytes += SCRIPT_BYTES;
+        }
+        let of_installer = OF_INSTALLER.map(|name| format!("{}/{name}", wheel.open.dist_info()));
+        for path in &of_installer {
+            let path = format!("{}/{path}", self.site_packages);
+            self.paths.entry(path).or_insert(Claim { owner, member: None });
+        }
+        for file in wheel.open.files() {
+            if matches!(&file.destination, Destination::SitePackages(path) if of_installer.contains(path)) {
+                continue;
+            }
+            self.claim(self.path_of(&file.destination, wheel), place, Some(file));
+            self.bytes += wheel.open.entry(file).size + RECORD_ROW_BYTES;
+        }
+    }
+
+    fn claim(&mut self, path: String, place: usize, member: Option<&'a WheelFile>) {
+        let claim = Claim { owner: Owner::Wheel(place), member };
+        if let Some(first) = self.paths.get(&path) {
+            if !self.same_contents(first, &claim) {
+                self.clash(Kind::Same, first.owner, place, path);
+            }
+            return;
+        }
+        if let Some(other) = self.folded.insert(path.to_lowercase(), path.clone()) {
+            let first = self.paths[&other].owner;
+            // Within one wheel it is what its author meant, and servers tell the names apart.
+            if first != claim.owner {
+                self.clash(Kind::Case, first, place, format!("{other} and {path}"));
+            }
+        }
+        self.paths.insert(path, claim);
+    }
+
+    fn clash(&mut self, kind: Kind, first: Owner, second: usize, path: String) {
+        self.clashes.entry(Clash { kind, first, second }).or_default().insert(path);
+    }
+
+    /// What all of it takes; last, whether a path is a file of one and a directory of another.
+    fn finish(&mut self) -> Unpacked {
+        let mut directories: HashMap<&str, Owner> = HashMap::new();
+        for (path, claim) in &self.paths {
+            let mut rest = path.as_str();
+            while let Some((parent, _)) = rest.rsplit_once('/') {
+                let owner = directories.entry(parent).or_insert(claim.owner);
+                *owner = claim.owner.min(*owner);
+                rest = parent;
+            }
+        }
+        let both = directories.iter().filter_map(|(path, owner)| {
+            let file = self.paths.get(*path)?.owner;
+            let kind = if file <= *owner { Kind::FileAndDirectory } else { Kind::DirectoryAndFile };
+            Some((kind, file.min(*owner), file.max(*owner), (*path).to_owned()))
+        });
+        let both: Vec<_> = both.collect();
+        let inodes = (self.paths.len() + directories.len()) as u64;
+        for (kind, first, second, path) in both {
+            if let Owner::Wheel(second) = second {
+                self.clash(kind, first, second, path);
+            }
+        }
+        Unpacked { bytes: self.bytes, inodes }
+    }
+
+    fn path_of(&self, destination: &Destination, wheel: &AuditedWheel<'_>) -> String {
+        match destination {
+            Destination::SitePackages(path) => format!("{}/{path}", self.site_packages),
+            Destination::Scripts(path) => format!("bin/{path}"),
+            // lib64 is a link to lib.
+            Destination::Data(path) => match path.strip_prefix("lib64/") {
+                Some(below) => format!("lib/{below}"),
+                None => path.clone(),
+            },
+            Destination::Headers(path) => {
+                format!("{}/{}/{path}", self.headers, wheel.open.filename().distribution)
+            }
+        }
+    }
+
+    /// What cannot be read is not the same.
+    fn same_contents(&self, first: &Claim<'a>, second: &Claim<'a>) -> bool {
+        let [Some((one, left)), Some((other, right))] = [first, second].map(|claim| self.member(claim))
+        else {
+            return false;
+        };
+        let (entry, others) = (one.open.entry(left), other.open.entry(right));
+        let read = |wheel: &AuditedWheel<'_>, entry| wheel.open.archive().read(entry, LARGEST_COMPARED).ok();
+        (entry.size, entry.crc32, left.executable) == (others.size, others.crc32, right.executable)
+            && read(one, entry).is_some_and(|contents| read(other, others) == Some(contents))
+    }
+
+    fn member(&self, claim: &Claim<'a>) -> Option<(&'a AuditedWheel<'a>, &'a WheelFile)> {
+        let Owner::Wheel(place) = claim.owner else { return None };
+        Some((self.wheels[place], claim.member?))
+    }
+}
+
+impl Clash {
+    fn finding(&self, paths: &BTreeSet<String>, wheels: &[&AuditedWheel<'_>]) -> Finding {
+        let first = match self.first {
+            Owner::Install(who) => who.to_owned(),
+            Owner::Wheel(place) => wheels[place].open.filename().to_string(),
+        };
+        let path = paths.first().map_or("", String::as_str);
+        let more = match paths.len() {
+            0 | 1 => String::new(),
+            count => format!(", and {} more", count - 1),
+        };
+        let second = wheels[self.second].open.filename();
+        let into = |file: &str, other: &str| {
+            format!("{file} writes the file {path}{more}, and {other} writes into a directory of that name")
+        };
+        let second_name = second.to_string();
+        let (rule, what) = match self.kind {
+            Kind::Same => {
+                (Rule::Collision, format!("{first} and {second} both write {path}{more}, and not the same"))
+            }
+            Kind::FileAndDirectory => (Rule::Collision, into(&first, &second_name)),
+            Kind::DirectoryAndFile => (Rule::Collision, into(&second_name, &first)),
+            Kind::Case => (
+                Rule::CaseClash,
+                format!("{first} and {second} write {path}{more}: the names differ only by case"),
+            ),
+        };
+        let fix = "only one of them can be installed: leave the other out of the requirements, or take versions of \
+                   them that agree";
+        Finding::error(rule, wheels[self.second], what).fix(fix)
+    }
+}

@@ -1,0 +1,148 @@
+//! What the ELF files of a wheel ask of Python.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::and_more;
+use crate::audit::Subject;
+use crate::elf::{ElfFile, Kind};
+use crate::finding::{Finding, Rule};
+use crate::needs::of_target;
+use crate::python_symbols::{self, NEWEST, OLDEST};
+use crate::read::AuditedWheel;
+
+pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let files = subject.wheels.iter().flat_map(|wheel| &wheel.facts.elf);
+    let defined: HashSet<&str> =
+        files.flat_map(|file| &file.facts.python_defined).map(String::as_str).collect();
+    for wheel in &subject.wheels {
+        let mut used: BTreeMap<&str, Vec<&ElfFile>> = BTreeMap::new();
+        for file in of_target(wheel, subject).filter(|file| file.facts.kind != Kind::Program) {
+            for symbol in file.facts.python_used.iter().filter(|symbol| !defined.contains(symbol.as_str())) {
+                used.entry(symbol).or_default().push(file);
+            }
+        }
+        symbols(wheel, subject, &used, findings);
+        library(wheel, subject, findings);
+    }
+}
+
+/// Symbols, each with a file that uses it.
+type Used<'a> = Vec<(&'a str, &'a ElfFile)>;
+
+/// How one symbol fits.
+enum Fit {
+    Good,
+    /// It appeared in this minor version.
+    Newer(u32),
+    /// It is gone since this minor version.
+    Gone(u32),
+    /// Newer than the stable ABI of the wheel's name, and there all the same.
+    BeyondStable {
+        appeared: u32,
+        promised: u32,
+    },
+    Unknown,
+}
+
+fn symbols(
+    wheel: &AuditedWheel<'_>,
+    subject: &Subject<'_>,
+    used: &BTreeMap<&str, Vec<&ElfFile>>,
+    findings: &mut Vec<Finding>,
+) {
+    let (_, minor) = subject.floor.python;
+    let stable = stable_abi(wheel);
+    // Builds without the lock, and those for debugging, have symbols of their own.
+    let ordinary = subject.floor.abi.trim_end_matches('m').ends_with(|last: char| last.is_ascii_digit());
+    let mut told: BTreeMap<String, (bool, Used<'_>)> = BTreeMap::new();
+    for (symbol, files) in used {
+        let (error, what) = match fit(symbol, minor, stable) {
+            Fit::Good => continue,
+            Fit::Newer(appeared) => {
+                (true, format!("which appeared in Python 3.{appeared}; the target is Python 3.{minor}"))
+            }
+            Fit::Gone(gone) => {
+                (true, format!("which Python has no more since 3.{gone}; the target is Python 3.{minor}"))
+            }
+            Fit::BeyondStable { appeared, promised } => (
+                false,
+                format!(
+                    "which appeared in Python 3.{appeared}, while its name promises the stable ABI of 3.{promised}"
+                ),
+            ),
+            Fit::Unknown if ordinary => (false, format!("which no Python from 3.{OLDEST} to 3.{NEWEST} has")),
+            Fit::Unknown => continue,
+        };
+        told.entry(what).or_insert((error, Vec::new())).1.push((symbol, files[0]));
+    }
+    for (what, (error, symbols)) in told {
+        let (symbol, file) = symbols[0];
+        let more = match symbols.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let what = format!("{name} uses {symbol}{more}, {what}");
+        findings.push(if error {
+            let fix = format!("take a wheel that was built for Python 3.{minor}, or another version of it");
+            Finding::error(Rule::ElfPythonSymbol, wheel, what).file(&file.path).fix(fix)
+        } else {
+            Finding::warning(Rule::ElfPythonSymbol, wheel, what).file(&file.path)
+        });
+    }
+}
+
+fn fit(symbol: &str, minor: u32, stable: Option<u32>) -> Fit {
+    let Some(minors) = python_symbols::minors(symbol) else {
+        return if minor > NEWEST { Fit::Good } else { Fit::Unknown };
+    };
+    if minor <= NEWEST && !minors.has(minor) {
+        return match minors.first() {
+            first if first > minor => Fit::Newer(first),
+            _ => Fit::Gone(
+                (OLDEST..=minor).rev().take_while(|minor| !minors.has(*minor)).last().unwrap_or(minor),
+            ),
+        };
+    }
+    match stable {
+        // The table does not know what came before its oldest.
+        Some(promised) if minors.first() > promised.max(OLDEST) => {
+            Fit::BeyondStable { appeared: minors.first(), promised }
+        }
+        _ => Fit::Good,
+    }
+}
+
+/// The minor version of `cp37-abi3`.
+fn stable_abi(wheel: &AuditedWheel<'_>) -> Option<u32> {
+    let tags = wheel.open.filename().tags.iter().filter(|tag| tag.abi == "abi3");
+    tags.filter_map(|tag| tag.python.strip_prefix("cp3")?.parse().ok()).min()
+}
+
+/// The interpreter that runs has its functions already; a second copy of them is another Python, or not there at all.
+fn library(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let (major, minor) = subject.floor.python;
+    let own = format!("libpython{major}.{minor}");
+    let mut needed: BTreeMap<&str, Vec<&ElfFile>> = BTreeMap::new();
+    for file in of_target(wheel, subject) {
+        for library in file.facts.needed.iter().filter(|library| library.starts_with("libpython")) {
+            needed.entry(library).or_default().push(file);
+        }
+    }
+    for (library, files) in needed {
+        let name = files[0].path.rsplit('/').next().unwrap_or_default();
+        let names = and_more(name, files.len());
+        let verb = if files.len() == 1 { "needs" } else { "need" };
+        let is_own = library
+            .strip_prefix(&own)
+            .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()));
+        let finding = if is_own {
+            let what = format!("{names} {verb} {library}, which many Pythons do not have as a library");
+            Finding::warning(Rule::ElfLibpython, wheel, what)
+        } else {
+            let what = format!("{names} {verb} {library}; the target is Python {major}.{minor}");
+            Finding::error(Rule::ElfLibpython, wheel, what).fix("build it with the target's Python")
+        };
+        findings.push(finding.file(&files[0].path));
+    }
+}

@@ -1,0 +1,121 @@
+//! What a wheel says of itself.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use pep440_rs::{Version, VersionSpecifiers};
+use wheelbarrow_wheel::name;
+
+use crate::audit::Subject;
+use crate::finding::{Finding, Rule};
+use crate::read::{AuditedWheel, modules};
+
+/// More are not worth the lines.
+const MOST_LIES: usize = 3;
+
+pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let tags = subject.floor.tags();
+    for wheel in &subject.wheels {
+        if let Some(why) = tags.as_ref().and_then(|tags| tags.explain(wheel.open.filename())) {
+            let fix = "take another version of it, or build it from its source for the target";
+            findings.push(Finding::error(Rule::Tag, wheel, why.to_string()).fix(fix));
+        }
+        pure(wheel, findings);
+        record(wheel, findings);
+        metadata(wheel, subject, findings);
+        yanked(wheel, subject, findings);
+    }
+    entry_points(subject, findings);
+}
+
+/// A wheel for any system that holds programs for one.
+fn pure(wheel: &AuditedWheel<'_>, findings: &mut Vec<Finding>) {
+    let all_any = wheel.open.filename().tags.iter().all(|tag| tag.platform == "any");
+    if let (true, Some(first)) = (all_any, wheel.facts.elf.first()) {
+        let what = format!(
+            "its name says that it is for any system, and it holds a program for {}",
+            first.facts.machine
+        );
+        findings.push(Finding::warning(Rule::Tag, wheel, what).file(&first.path));
+    }
+}
+
+fn record(wheel: &AuditedWheel<'_>, findings: &mut Vec<Finding>) {
+    let lies = &wheel.facts.record;
+    if lies.is_empty() {
+        return;
+    }
+    let more = match lies.len() {
+        count if count > MOST_LIES => format!("; and {} more", count - MOST_LIES),
+        _ => String::new(),
+    };
+    let shown: Vec<_> = lies.iter().take(MOST_LIES).map(String::as_str).collect();
+    let what = format!("its RECORD is not true: {}{more}", shown.join("; "));
+    let fix = "it was altered after it was made, or made by a broken tool: take another version of it";
+    findings.push(Finding::error(Rule::Record, wheel, what).fix(fix));
+}
+
+fn metadata(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let filename = wheel.open.filename();
+    let mut wrong = |what: String| {
+        let fix = "take another version of it, or build it from its source";
+        findings.push(Finding::error(Rule::Metadata, wheel, what).fix(fix));
+    };
+    let metadata = match &wheel.metadata {
+        Ok(metadata) => metadata,
+        Err(why) => return wrong(why.clone()),
+    };
+    if name::normalise(&metadata.name) != filename.name {
+        wrong(format!("METADATA says that it is {}", metadata.name));
+    }
+    match Version::from_str(&metadata.version) {
+        Ok(version) if version == filename.version => {}
+        Ok(_) => wrong(format!("METADATA says that it is version {}", metadata.version)),
+        Err(_) => wrong(format!("METADATA has `{}`, which is no version", metadata.version)),
+    }
+    let Some(wanted) = &metadata.requires_python else { return };
+    match VersionSpecifiers::from_str(wanted) {
+        Err(_) => {
+            let what = format!("METADATA has `Requires-Python: {wanted}`, which cannot be read");
+            findings.push(Finding::warning(Rule::Metadata, wheel, what));
+        }
+        Ok(specifiers) => {
+            if !subject.floor.versions().iter().any(|version| specifiers.contains(version)) {
+                let (major, minor) = subject.floor.python;
+                let what = format!("it requires Python {wanted}; the target is Python {major}.{minor}");
+                let fix = "take a version of it that was made for this Python";
+                findings.push(Finding::error(Rule::RequiresPython, wheel, what).fix(fix));
+            }
+        }
+    }
+}
+
+fn yanked(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let filename = wheel.open.filename();
+    let key = (filename.name.clone(), filename.version.to_string());
+    let Some(reason) = subject.yanked.get(&key) else { return };
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    findings.push(Finding::warning(Rule::Yanked, wheel, format!("its authors took this version back{why}")));
+}
+
+/// A script may start another distribution's module.
+fn entry_points(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let dead = subject.wheels.iter().any(|wheel| !wheel.facts.entry_points.is_empty());
+    if !dead {
+        return;
+    }
+    let modules: HashSet<String> = subject.wheels.iter().flat_map(|wheel| modules(&wheel.open)).collect();
+    for wheel in &subject.wheels {
+        for point in &wheel.facts.entry_points {
+            let (script, module) = (&point.name, &point.module);
+            let what = match &point.attribute {
+                Some(attribute) => {
+                    format!("the script {script} calls {module}:{attribute}, which is not in that module")
+                }
+                None if subject.site.is_none() || modules.contains(module) => continue,
+                None => format!("the script {script} calls {module}, a module that no wheel has"),
+            };
+            findings.push(Finding::warning(Rule::EntryPoint, wheel, what));
+        }
+    }
+}

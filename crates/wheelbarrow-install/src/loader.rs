@@ -1,0 +1,149 @@
+//! Which shared libraries the dynamic loader would find for an interpreter: ld.so(8), and musl's own rules.
+//!
+//! The native installer is a static program, often of another C library, so it cannot ask the loader; it looks where the
+//! loader looks.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use wheelbarrow_artifact::interpreter::Interpreter;
+
+/// What ldconfig(8) writes.
+const CACHE: &str = "/etc/ld.so.cache";
+
+/// Where the part of the cache begins that every glibc since 2.2 reads.
+const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
+
+/// Bytes: of its header, and of each entry.
+const HEADER: usize = 48;
+const ENTRY: usize = 24;
+
+pub(crate) struct Loader {
+    /// As ELF headers have it (`e_machine`), where it is a machine that we know.
+    machine: Option<u16>,
+    directories: Vec<PathBuf>,
+    cache: HashMap<String, Vec<PathBuf>>,
+}
+
+impl Loader {
+    pub(crate) fn of(interpreter: &Interpreter) -> Self {
+        let machine = interpreter.machine.as_str();
+        let variable = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        let mut directories: Vec<_> =
+            std::env::split_paths(&variable).filter(|path| path.is_absolute()).collect();
+        // Where an interpreter that brings its own libraries has them, by its RPATH.
+        if let Some(prefix) = interpreter.executable.parent().and_then(Path::parent) {
+            directories.push(prefix.join("lib"));
+        }
+        if interpreter.libc.name == "musl" {
+            directories.extend(musl_directories(machine));
+            return Self { machine: machine_number(machine), directories, cache: HashMap::new() };
+        }
+        let triplet = format!("{machine}-linux-gnu");
+        for top in ["/lib", "/usr/lib"] {
+            directories.extend([Path::new(top).join(&triplet), format!("{top}64").into(), top.into()]);
+        }
+        let cache = fs::read(CACHE).map(|bytes| read_cache(&bytes)).unwrap_or_default();
+        Self { machine: machine_number(machine), directories, cache }
+    }
+
+    pub(crate) fn finds(&self, library: &str) -> bool {
+        let cached = self.cache.get(library).into_iter().flatten().cloned();
+        let default = self.directories.iter().map(|directory| directory.join(library));
+        cached.chain(default).any(|path| self.loads(&path))
+    }
+
+    /// Whether it is an ELF file of this machine.
+    fn loads(&self, path: &Path) -> bool {
+        let mut start = [0; 20];
+        let read = fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
+        // e_machine stands at 18, in the byte order that the sixth byte says.
+        let number = [start[18], start[19]];
+        let found = if start[5] == 2 { u16::from_be_bytes(number) } else { u16::from_le_bytes(number) };
+        read.is_ok() && start.starts_with(b"\x7fELF") && self.machine.is_none_or(|machine| machine == found)
+    }
+}
+
+/// `EM_...` of the System V ABI.
+fn machine_number(machine: &str) -> Option<u16> {
+    Some(match machine {
+        "x86_64" => 62,
+        "i686" => 3,
+        "aarch64" => 183,
+        "armv7l" | "armv8l" => 40,
+        "ppc64le" | "ppc64" => 21,
+        "s390x" => 22,
+        "riscv64" => 243,
+        "loongarch64" => 258,
+        _ => return None,
+    })
+}
+
+fn musl_directories(machine: &str) -> Vec<PathBuf> {
+    let own = fs::read_to_string(format!("/etc/ld-musl-{machine}.path"));
+    let text = own.unwrap_or_else(|_| "/lib:/usr/local/lib:/usr/lib".to_owned());
+    text.split([':', '\n']).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
+/// Names and paths of the cache: after the header, entries of flags, offset of the name, offset of the path (four bytes
+/// each, in the machine's order) and twelve more bytes. Offsets count from the magic. A damaged cache has less in it.
+fn read_cache(bytes: &[u8]) -> HashMap<String, Vec<PathBuf>> {
+    let mut found: HashMap<String, Vec<PathBuf>> = HashMap::new();
+    let Some(start) = bytes.windows(MAGIC.len()).position(|window| window == MAGIC) else { return found };
+    let bytes = &bytes[start..];
+    let number = |at: usize| -> Option<usize> {
+        Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize)
+    };
+    let text = |at: usize| -> Option<&str> {
+        let rest = bytes.get(at..)?;
+        std::str::from_utf8(&rest[..rest.iter().position(|&byte| byte == 0)?]).ok()
+    };
+    for index in 0..number(MAGIC.len()).unwrap_or(0) {
+        let entry = HEADER + index * ENTRY;
+        let Some((name, path)) = number(entry + 4).zip(number(entry + 8)) else { break };
+        if let Some((name, path)) = text(name).zip(text(path)) {
+            found.entry(name.to_owned()).or_default().push(PathBuf::from(path));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ldconfig says of its own file.
+    #[test]
+    fn the_cache_is_read_as_ldconfig_reads_it() {
+        let printed = ["/sbin/ldconfig", "ldconfig"]
+            .iter()
+            .find_map(|program| std::process::Command::new(program).arg("-p").output().ok());
+        let (Some(printed), Ok(bytes)) = (printed, fs::read(CACHE)) else {
+            println!("skipped: this machine has no ldconfig");
+            return;
+        };
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        let lines = printed.lines().filter_map(|line| line.split_once(" => "));
+        let mut theirs: Vec<_> = lines
+            .map(|(name, path)| {
+                (name.trim().split(' ').next().unwrap_or_default().to_owned(), PathBuf::from(path))
+            })
+            .collect();
+        let mut ours: Vec<_> = read_cache(&bytes)
+            .into_iter()
+            .flat_map(|(name, paths)| paths.into_iter().map(move |path| (name.clone(), path)))
+            .collect();
+        theirs.sort();
+        ours.sort();
+        assert!(!ours.is_empty());
+        assert_eq!(ours, theirs);
+    }
+
+    #[test]
+    fn a_damaged_cache_is_no_cache() {
+        assert!(read_cache(b"").is_empty());
+        assert!(read_cache(MAGIC).is_empty());
+        assert!(read_cache(&[MAGIC, &[0xff; 100]].concat()).is_empty());
+    }
+}

@@ -1,0 +1,91 @@
+//! `wheelbarrow audit ARTIFACT|WHEEL...`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_audit::{Finding, Report, audit_artifact, audit_wheels};
+use wheelbarrow_wheel::profile::TargetSpec;
+
+use super::build::allowances;
+use crate::failure::{Refusal, Told};
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::text::{Align, count, table};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// An artifact, or wheels, which are judged as one set
+    #[arg(required = true, value_name = "ARTIFACT|WHEEL")]
+    files: Vec<PathBuf>,
+    /// What to judge them by, as debian-12 or 3.11@manylinux_2_28_x86_64; may be repeated [default: what they
+    /// say themselves]
+    #[arg(long, value_name = "TARGET")]
+    target: Vec<String>,
+    /// Let a finding pass; may be repeated
+    #[arg(long, value_name = "RULE:NAME[=REASON]")]
+    allow: Vec<String>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let targets = targets(&arguments.target)?;
+    let allowances = allowances(arguments.allow.iter())?;
+    let progress = Bar::new(printer);
+    let is_wheel = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "whl");
+    let reports = match arguments.files.as_slice() {
+        files if files.iter().all(is_wheel) => audit_wheels(files, &targets, &allowances, &progress)?,
+        [artifact] => audit_artifact(&Artifact::open(artifact)?, &targets, &allowances, &progress)?,
+        _ => {
+            let message = "one artifact, or wheels, can be audited at a time";
+            let hint = Some("wheels end in .whl".to_owned());
+            return Err(Refusal { message: message.to_owned(), hint, code: 2 }.into());
+        }
+    };
+    let ok = reports.iter().all(Report::is_ok);
+    if arguments.json {
+        printer.json(&json!({ "ok": ok, "targets": reports }))?;
+    } else {
+        reports.iter().for_each(|report| tell(report, printer));
+    }
+    if ok { Ok(()) } else { Err(Told { code: 11 }.into()) }
+}
+
+fn targets(texts: &[String]) -> anyhow::Result<Vec<TargetSpec>> {
+    let parse = |text: &String| {
+        text.parse::<TargetSpec>()
+            .map_err(|error| Refusal { message: error.to_string(), hint: Some(error.hint()), code: 2 }.into())
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn tell(report: &Report, printer: &Printer) {
+    if !report.findings.is_empty() {
+        let rows: Vec<_> = report.findings.iter().map(row).collect();
+        printer.result(&table(&[Align::Left, Align::Left, Align::Left, Align::Left], &rows));
+    }
+    let counted = |refuses: fn(&Finding) -> bool, what| {
+        let number = report.findings.iter().filter(|finding| refuses(finding)).count();
+        (number > 0).then(|| count(number, what))
+    };
+    let told = [
+        counted(Finding::refuses, "error"),
+        counted(|finding| finding.allowed.is_none() && !finding.refuses(), "warning"),
+        counted(|finding| finding.allowed.is_some(), "allowance").map(|text| format!("{text} used")),
+    ];
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    let result = if told.is_empty() { "nothing is wrong".to_owned() } else { told.join(", ") };
+    let (wheels, files) = (count(report.wheels, "wheel"), count(report.elf_files, "ELF file"));
+    printer.done(&format!("{}: {wheels}, {files}: {result}", report.target));
+}
+
+fn row(finding: &Finding) -> Vec<String> {
+    let (severity, why) = match &finding.allowed {
+        Some(reason) => ("allowed".to_owned(), format!(" ({reason})")),
+        None => (finding.severity.to_string(), String::new()),
+    };
+    vec![severity, finding.rule.to_string(), finding.name.clone(), format!("{}{why}", finding.what)]
+}

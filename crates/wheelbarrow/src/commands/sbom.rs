@@ -1,0 +1,39 @@
+//! `wheelbarrow sbom ARTIFACT`
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_audit::sbom;
+
+use crate::failure::Refusal;
+use crate::printer::Printer;
+
+/// No document of wheels comes near this.
+const LARGEST: u64 = 64 << 20;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// What `wheelbarrow build` wrote
+    artifact: PathBuf,
+    /// Where to write it, instead of printing it
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let artifact = Artifact::open(&arguments.artifact)?;
+    let Some(entry) = artifact.archive().find(sbom::PATH) else {
+        let message = format!("{} has no SBOM", arguments.artifact.display());
+        let hint = Some("it was built by an older wheelbarrow: build it again".to_owned());
+        return Err(Refusal { message, hint, code: 3 }.into());
+    };
+    let text = artifact.read_member(entry, LARGEST)?;
+    match &arguments.output {
+        Some(output) => wheelbarrow_fs::write_atomic(output, &text, 0o666)
+            .with_context(|| format!("cannot write {}", output.display()))?,
+        None => printer.result(String::from_utf8_lossy(&text).trim_end()),
+    }
+    Ok(())
+}
