@@ -27,19 +27,19 @@ fn masked(text: &str) -> String {
 fn a_site_is_deployed_fails_is_taken_back_and_rolled_back() {
     let place = Place::new();
     let _server = place.serve();
-    insta::assert_snapshot!(masked(&place.deploy(&Version::good("1.0")).all()), @"");
-    insta::assert_snapshot!(masked(&place.deploy(&Version::good("1.1")).all()), @"");
-    insta::assert_snapshot!(masked(&place.deploy(&Version::broken("1.2")).all()), @"");
+    insta::assert_snapshot!("first", masked(&place.deploy(&Version::good("1.0")).all()));
+    insta::assert_snapshot!("second", masked(&place.deploy(&Version::good("1.1")).all()));
+    insta::assert_snapshot!("broken", masked(&place.deploy(&Version::broken("1.2")).all()));
     assert_eq!(place.live(), Some(2));
     let failing = "prepare = [['python', '-c', 'import sys; sys.exit(\"no such table\")']]";
-    insta::assert_snapshot!(masked(&place.deploy(&Version::with("1.3", failing)).all()), @"");
-    insta::assert_snapshot!(masked(&place.run(&["rollback", "--dry-run"]).all()), @"");
-    insta::assert_snapshot!(masked(&place.run(&["rollback"]).all()), @"");
-    insta::assert_snapshot!(masked(&place.run(&["rollback"]).all()), @"");
+    insta::assert_snapshot!("failing", masked(&place.deploy(&Version::with("1.3", failing)).all()));
+    insta::assert_snapshot!("rollback_plan", masked(&place.run(&["rollback", "--dry-run"]).all()));
+    insta::assert_snapshot!("rollback", masked(&place.run(&["rollback"]).all()));
+    insta::assert_snapshot!("no_ancestor", masked(&place.run(&["rollback"]).all()));
     let states = place.list().into_iter().map(|(number, state)| format!("{number} {state}"));
     assert_eq!(states.collect::<Vec<_>>(), ["1 live", "2 bad", "3 bad", "4 bad"]);
-    insta::assert_snapshot!(masked(&place.run(&["prune", "--keep", "1"]).all()), @"");
-    insta::assert_snapshot!(masked(&place.run(&["pin", "9"]).all()), @"");
+    insta::assert_snapshot!("prune", masked(&place.run(&["prune", "--keep", "1"]).all()));
+    insta::assert_snapshot!("unknown", masked(&place.run(&["pin", "9"]).all()));
     let history: serde_json::Value = serde_json::from_str(&place.run(&["history", "--json"]).out).unwrap();
     let told: Vec<_> = history
         .as_array()
@@ -71,7 +71,7 @@ fn a_dry_run_makes_nothing() {
     let mut words = deploy_words(&artifact);
     words.push("--dry-run".to_owned());
     let said = place.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    insta::assert_snapshot!(masked(&said.all()), @"");
+    insta::assert_snapshot!("dry_run", masked(&said.all()));
     assert!(!place.root().exists());
     assert_eq!(place.run(&["list"]).code, 5);
 }
@@ -92,6 +92,6 @@ fn a_read_only_root_is_refused_in_one_line() {
         println!("skipped: {}", said.err);
         return;
     }
-    insta::assert_snapshot!(said.all(), @"");
+    insta::assert_snapshot!("read_only", said.all());
     assert_eq!(place.live(), Some(1));
 }
