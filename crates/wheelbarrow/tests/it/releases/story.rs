@@ -11,7 +11,7 @@ fn masked(text: &str) -> String {
         masked.push_str(before);
         let end = from.find(|character: char| !(character.is_ascii_hexdigit() || "-:. ".contains(character)));
         let word = &from[..end.unwrap_or(from.len())];
-        let first = word.split(' ').next().unwrap();
+        let first = word.split([' ', ':']).next().unwrap();
         match first.split_once('-') {
             Some((number, digits)) if digits.len() == 8 => masked.push_str(&format!("{number}-[DIGITS]")),
             _ if from[first.len()..].starts_with(" s") && first.contains('.') => masked.push_str("[TIME]"),
