@@ -163,7 +163,7 @@ fn cases(most: Option<usize>) -> Vec<(Scene, Injection)> {
     let stride = most.map_or(1, |most| bulk.len().div_ceil(most.max(1)).max(1)) | 1;
     println!("{} cases of few, {} of bulk, of which each {stride}th is taken", few.len(), bulk.len());
     if most.is_some() {
-        few = few.into_iter().step_by(3).collect();
+        few = few.into_iter().step_by(5).collect();
     }
     few.extend(bulk.into_iter().step_by(stride));
     few
@@ -175,7 +175,7 @@ fn deploy_rollback_and_prune_are_transactions() {
         return;
     }
     let torture = std::env::var_os("WHEELBARROW_TORTURE").is_some();
-    let cases = cases((!torture).then_some(60));
+    let cases = cases((!torture).then_some(40));
     let next = AtomicUsize::new(0);
     let problems = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
