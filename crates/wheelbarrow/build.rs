@@ -19,21 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What every artifact carries should stay small.
-const LARGEST: u64 = 3 << 20;
+const LARGEST: u64 = 4 << 20;
 
-/// What the installer is made of, below the workspace.
-const INPUTS: [&str; 10] = [
-    "Cargo.toml",
-    "Cargo.lock",
-    "crates/wheelbarrow-artifact/Cargo.toml",
-    "crates/wheelbarrow-artifact/src",
-    "crates/wheelbarrow-fs/Cargo.toml",
-    "crates/wheelbarrow-fs/src",
-    "crates/wheelbarrow-install/Cargo.toml",
-    "crates/wheelbarrow-install/src",
-    "crates/wheelbarrow-wheel/Cargo.toml",
-    "crates/wheelbarrow-wheel/src",
-];
+/// What it is made of, below the workspace.
+const CRATES: [&str; 7] = ["artifact", "commands", "fs", "install", "native", "release", "wheel"];
 
 /// The CPUs of servers, and what compiles C for them elsewhere.
 const OTHERS: [(&str, &str); 2] = [("x86_64", "x86_64-linux-gnu-gcc"), ("aarch64", "aarch64-linux-gnu-gcc")];
@@ -93,7 +82,15 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
 /// Builds it for `target`; for another CPU with that C compiler, and linked by rustc's own linker.
 fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
     let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../..");
-    let inputs = INPUTS.iter().map(|input| workspace.join(input));
+    let of_crate = |name: &&str| {
+        ["Cargo.toml", "src", "python"]
+            .map(|part| workspace.join(format!("crates/wheelbarrow-{name}/{part}")))
+    };
+    let inputs = ["Cargo.toml", "Cargo.lock"].map(|name| workspace.join(name)).into_iter();
+    // The Python of the format is listed file by file.
+    let inputs = inputs
+        .chain(CRATES.iter().flat_map(of_crate))
+        .filter(|path| path.exists() && !path.ends_with("wheelbarrow-artifact/python"));
     for input in inputs.chain(python_sources(&workspace)) {
         println!("cargo::rerun-if-changed={}", input.display());
     }
@@ -105,17 +102,8 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
         }
     }
     let profile = profile();
-    cargo.args([
-        "build",
-        "--quiet",
-        "--profile",
-        profile,
-        "--bin",
-        "wheelbarrow-installer",
-        "--target",
-        target,
-    ]);
-    cargo.arg("--manifest-path").arg(workspace.join("crates/wheelbarrow-install/Cargo.toml"));
+    cargo.args(["build", "--quiet", "--profile", profile, "--bin", "wheelbarrow-native", "--target", target]);
+    cargo.arg("--manifest-path").arg(workspace.join("crates/wheelbarrow-native/Cargo.toml"));
     cargo.arg("--target-dir").arg(&directory);
     if let Some(compiler) = cross_compiler {
         let name = target.replace('-', "_");
@@ -131,7 +119,7 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
     }
     let status = cargo.status().unwrap_or_else(|error| panic!("cannot run {cargo:?}: {error}"));
     assert!(status.success(), "the native installer could not be built for {target}");
-    directory.join(target).join(profile).join("wheelbarrow-installer")
+    directory.join(target).join(profile).join("wheelbarrow-native")
 }
 
 /// Of the workspace.

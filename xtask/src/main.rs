@@ -15,7 +15,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test                      format, lints, tests, the Python suite, the licences of dependencies
-  torture                   installs that fail or are killed at each system call that changes something: all of them,
+  torture                   installs and releases that fail or are killed at each system call that changes something: all of them,
                             where `test` takes a sample; minutes
   demo [--python PATH]... [--all-pythons] [--release] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked

@@ -50,9 +50,16 @@ pub(crate) fn run() -> Result<()> {
     result
 }
 
-/// Every fault that the tests take a sample of: each changing system call of an install, failed and killed at.
+/// Every fault that the tests take a sample of: each changing system call of an install, a deploy, a rollback and a
+/// prune, failed and killed at; and more random sequences of all that can be done to a root.
 pub(crate) fn torture() -> Result<()> {
-    let mut tests = cargo();
-    tests.args(["test", "--package", "wheelbarrow-install", "--test", "it", "--", "--nocapture", "faults::"]);
-    children::run(tests.env("WHEELBARROW_TORTURE", "1").current_dir(workspace()))
+    for (package, tests) in [
+        ("wheelbarrow-install", &["faults::"][..]),
+        ("wheelbarrow", &["releases::faults::", "releases::model::"]),
+    ] {
+        let mut command = cargo();
+        command.args(["test", "--package", package, "--test", "it", "--", "--nocapture"]).args(tests);
+        children::run(command.env("WHEELBARROW_TORTURE", "1").current_dir(workspace()))?;
+    }
+    Ok(())
 }

@@ -24,10 +24,16 @@ examples:
   %(prog)s -d /srv/site --check             only say whether it would work
   %(prog)s --probe                          what to build for, for this machine
   /srv/site/venv/bin/python manage.py check      use what was installed
+  %(prog)s deploy --root /srv/site          make a release: checked, switched, proved, or taken back
+  %(prog)s deploy --help                    so with rollback, status, list, prune, ...
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
 5 the destination is refused, 6 no space
 """
+# What is done by the native program: releases under a site root.
+COMMANDS = (
+    "deploy activate rollback list status history prune pin unpin recover exec verify".split()
+)
 # How a program dies that the kernel or a sandbox does not let work here.
 UNABLE = ("SIGSYS", "SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS")
 
@@ -38,6 +44,8 @@ def main():
     artifact = os.path.abspath(os.path.dirname(os.path.abspath(__file__)))
     # The site's own packages lie at the top of the zip: one named like a module of the standard library must not win.
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != artifact]
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        return command(artifact, sys.argv[1:])
     options = parse(artifact)
     sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
     if options.probe:
@@ -263,6 +271,59 @@ def run(program, destination, request):
         raise Unable(error.strerror or error)
     finally:
         place.discard()
+
+
+def command(artifact, words):
+    """Becomes the native program, which does the command; comes back with an exit code where that cannot be."""
+    sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
+    import interpreter
+
+    facts = interpreter.facts()
+    try:
+        program = native_program(artifact, "linux-" + facts["machine"], False)
+        words = [os.path.basename(artifact), artifact, facts["executable"]] + words
+        try:
+            memory = program_in_memory(program)
+            os.execve(memory, words, os.environ)
+        except (AttributeError, OSError):
+            return command_from_file(program, words)
+    except Unable as reason:
+        say(
+            "error: releases are made by the native program, which does not run here: %s\n"
+            "hint: -d DEST installs with Python alone" % reason
+        )
+        return 4
+
+
+def command_from_file(program, words):
+    """Where programs may not run from memory: from a private directory that is removed in the end."""
+    import shutil
+    import subprocess
+    import tempfile
+
+    place = None
+    try:
+        place = tempfile.mkdtemp(prefix="wheelbarrow-")
+        path = os.path.join(place, "wheelbarrow")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
+            file.write(program)
+        process = subprocess.Popen(words, executable=path)
+        return wait(process)
+    except OSError as error:
+        raise Unable("%s (TMPDIR names another directory)" % (error.strerror or error))
+    finally:
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def wait(process):
+    """The exit code of a process that hears of Ctrl-C and of signals as this one does."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: process.send_signal(number))
+    code = process.wait()
+    return 128 - code if code < 0 else code
 
 
 def program_in_memory(program):

@@ -220,6 +220,8 @@ _MANIFEST = {
         }
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},
+    # Read by the native program, which has the releases.
+    "release?": dict,
     "wheels": [{"path": str, "name": str, "version": str, "direct_url?": object, "built?": bool, "needs?": _NEEDS}],
     "allowed?": [{"rule": str, "name": str, "reason?": str}],
     "members": [{"path": str, "size": int, "sha256": "sha256", "kind": ("file", "executable", "link")}],

@@ -45,6 +45,7 @@ def init():
     destination = _destination()
     if destination is None:
         return
+    _hold(destination)
     path = os.path.join(destination, "environment.json")
     try:
         values = check(read(path), os.environ)
@@ -57,6 +58,92 @@ def init():
     except Exception as error:
         # Only the kind of it: its message may hold a value.
         _stop("loadenv: %s: cannot be loaded (%s)" % (path, type(error).__name__))
+
+
+def _hold(destination):
+    """Of a release, keeps open as long as the process lives what tells /proc where the process has its modules from:
+
+    its .wheelbarrow/release.json: the release that the interpreter was started from;
+    a venv/pyvenv.cfg: the release that this very process, not the one it was forked from, first imported a dependency from;
+    a .wheelbarrow/manifest.json: the same for the code of the site.
+    """
+    if _open(os.path.join(destination, ".wheelbarrow", "release.json")) is None:
+        return  # an install that is no release
+    for place, finder in enumerate(sys.meta_path):
+        if getattr(finder, "__name__", None) == "PathFinder":
+            sys.meta_path.insert(place, _Witness(finder, destination))
+            return
+
+
+def _open(path):
+    """A descriptor of the file, which no program that is started inherits; None where there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if descriptor <= 2:
+        os.close(descriptor)  # the process was started without them, and must not find this in their place
+        return None
+    return descriptor
+
+
+class _Witness:
+    """Finds top-level modules as PathFinder does, and remembers where the first of each kind was.
+
+    `current` may lead elsewhere by the time that a worker is forked, and reading it again tells nothing of what was
+    imported before. So what a process inherited is what its parent imported, until it imports for itself.
+    """
+
+    def __init__(self, finder, destination):
+        self._finder = finder
+        self._releases = os.path.dirname(os.path.realpath(destination)) + os.sep
+        self._virtualenv = os.path.join(destination, "venv") + os.sep
+        self._library = os.path.dirname(os.__file__) + os.sep
+        self._process = None
+        self._awaited = set()
+        self._held = {}
+
+    def find_spec(self, name, path=None, target=None):
+        if path is not None:
+            return None
+        process = os.getpid()
+        if process != self._process:
+            self._process, self._awaited = process, {"code", "dependencies"}
+        if not self._awaited:
+            return None
+        spec = self._finder.find_spec(name, None, target)
+        if spec is not None:
+            try:
+                self._see(spec)
+            except Exception:
+                pass  # the site is worth more than what is known of it
+        return spec
+
+    def _see(self, spec):
+        places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
+        if not places or not places[0] or places[0].startswith(self._library):
+            return
+        if places[0].startswith(self._virtualenv):
+            self._keep("dependencies", os.path.join(self._virtualenv, "pyvenv.cfg"))
+            return
+        path = os.path.realpath(places[0])
+        if path.startswith(self._releases):
+            release = path[len(self._releases) :].split(os.sep)[0]
+            self._keep("code", os.path.join(self._releases, release, ".wheelbarrow", "manifest.json"))
+
+    def _keep(self, kind, path):
+        if kind not in self._awaited:
+            return
+        self._awaited.discard(kind)
+        before = self._held.pop(kind, None)
+        descriptor = _open(path)
+        if descriptor is not None:
+            status = os.fstat(descriptor)
+            self._held[kind] = descriptor, status.st_dev, status.st_ino
+        if before is not None:
+            status = os.fstat(before[0])
+            if (status.st_dev, status.st_ino) == before[1:]:  # a program that became a daemon may have closed it
+                os.close(before[0])
 
 
 def _destination():

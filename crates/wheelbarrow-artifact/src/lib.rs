@@ -8,6 +8,7 @@ pub mod interpreter;
 pub mod manifest;
 pub mod progress;
 pub mod python;
+pub mod release;
 pub mod wheel;
 pub mod zip;
 

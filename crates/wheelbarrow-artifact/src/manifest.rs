@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::release::ReleaseSettings;
+
 /// The format version that this code writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
 
@@ -35,6 +37,9 @@ pub struct Manifest {
     /// At least one; the installer takes the best that the running interpreter fits.
     pub targets: Vec<Target>,
     pub environment: EnvironmentRules,
+    /// How it becomes a release, where the site's settings say something about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseSettings>,
     /// Every wheel of `wheels/` and `bootstrap_wheels/`, ordered by path.
     pub wheels: Vec<Wheel>,
     /// What the audit found and somebody let pass.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_audit::Allowance;
 
 use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};
@@ -46,6 +47,7 @@ pub struct BuildOptions {
     /// What goes on `sys.path`, below the project, where it is not to be found by looking.
     pub import_path: Option<String>,
     pub environment: EnvironmentRules,
+    pub release: Option<ReleaseSettings>,
     pub shebang: String,
     /// `SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<String>,
@@ -135,6 +137,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         static_directories: code.static_directories,
         targets: packed_targets(gathered, progress),
         environment: options.environment.clone(),
+        release: options.release.clone(),
         shebang: options.shebang.clone(),
         installers: options.installers.clone(),
         time,

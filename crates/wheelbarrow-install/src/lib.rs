@@ -12,6 +12,7 @@ mod loader;
 mod needs;
 mod plan;
 mod preflight;
+pub mod program;
 mod receipt;
 pub mod request;
 pub mod store;
@@ -183,7 +184,7 @@ impl Job<'_> {
         let mut artifact = artifact.verify_but(store::known_members(&having, &wanted), self.progress)?;
         let mut having = Some(having);
         // Each time the entries that were altered are dropped: that ends, unless somebody alters them all the time.
-        for _ in 0..wanted.len() {
+        for _ in 0..=wanted.len() {
             let stored = store::ensure(&store, &mut artifact, &wanted, having.take(), self.progress)?;
             match self.write(&artifact, &Wheels::Store(&store, &stored)) {
                 Err(InstallError::AlteredStore { entries }) => {

@@ -83,6 +83,7 @@ mod tests {
             },
             targets: targets.iter().enumerate().map(target).collect(),
             environment: EnvironmentRules::default(),
+            release: None,
             wheels: Vec::new(),
             allowed: Vec::new(),
             members: Vec::new(),

@@ -1,17 +1,15 @@
 //! `wheelbarrow`: parse, settings, printing, progress. The work is done by the crates below.
 
 mod commands;
-mod environment;
 mod failure;
-mod printer;
-mod progress;
 mod settings;
-mod text;
 
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, Parser};
+use wheelbarrow_commands::{printer, progress, text};
 
+use crate::failure::Told;
 use crate::printer::Printer;
 
 /// Native installers by machine, as the build script made them.
@@ -47,8 +45,8 @@ fn main() -> ExitCode {
     match commands::run(cli.command, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !error.is::<failure::Told>() {
-                printer.failure(&error);
+            if !error.is::<Told>() {
+                printer.failure(&error, failure::hint(&error).as_deref());
             }
             ExitCode::from(failure::exit_code(&error))
         }

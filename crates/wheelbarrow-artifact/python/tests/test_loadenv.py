@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,41 @@ def expected(data):
     except ValueError:
         return None
     return values
+
+
+# Imports the server, then the code where it is told to; forks after `current` has changed.
+MASTER = """
+import os, sys
+
+def show():
+    found = {}
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            path = os.readlink("/proc/self/fd/" + descriptor)
+        except OSError:
+            continue
+        if "/releases/" in path:
+            found[os.path.basename(path)] = path.split("/releases/")[1].split("/")[0]
+    print(*[found.get(name, "-") for name in ("release.json", "manifest.json", "pyvenv.cfg")])
+    sys.stdout.flush()
+
+current, code, preload = sys.argv[1:]
+sys.path.insert(0, code)
+import server
+if preload:
+    import view
+show()
+os.remove(current)
+os.symlink("releases/2", current)
+if os.fork() == 0:
+    show()
+    import view
+    show()
+    import lazy
+    show()
+else:
+    os.wait()
+"""
 
 
 def found(data):
@@ -210,6 +246,56 @@ class Start(unittest.TestCase):
         for closed in ("2>&-", ">&- 2>&-", "2>/dev/full"):
             result = run(["sh", "-c", '"$0" -c "print(1)" ' + closed, self.python])
             self.assertEqual((result.code, result.out), (7, ""), closed)
+
+    def test_holds_the_record_of_a_release(self):
+        record = os.path.join(os.path.dirname(self.file), ".wheelbarrow", "release.json")
+        show = (
+            "import os; names = [os.readlink('/proc/self/fd/' + fd) for fd in os.listdir('/proc/self/fd')"
+            " if os.path.exists('/proc/self/fd/' + fd)]; print([name for name in names if name.endswith('release.json')])"
+        )
+        self.assertEqual(self.start(show).out, "[]\n")
+        os.mkdir(os.path.dirname(record))
+        with open(record, "w") as file:
+            file.write("{}")
+        self.assertEqual(self.start(show).out, "['%s']\n" % os.path.realpath(record))
+        forked = "import os\nif os.fork() == 0:\n    " + show.replace("; ", "\n    ") + "\nelse:\n    os.wait()"
+        self.assertEqual(self.start(forked).out, "['%s']\n" % os.path.realpath(record))
+        other = "import os, sys; os.execv(%r, [%r, '-I', '-S', '-c', sys.argv[1]])" % (sys.executable, sys.executable)
+        result = run([self.python, "-c", other, show])
+        self.assertEqual(result.out, "[]\n")
+        # A daemon that was started without streams must not find the record in their place.
+        first = "import os; print('release' in (os.path.exists('/proc/self/fd/0') and os.readlink('/proc/self/fd/0') or ''))"
+        self.assertEqual(run(["sh", "-c", '"$0" -c "$1" <&-', self.python, first]).out, "False\n")
+
+    def test_tells_where_a_process_has_its_modules_from(self):
+        root = os.path.join(self.keep.name, "root")
+        for release in ("1", "2"):
+            destination = os.path.join(root, "releases", release)
+            shutil.copytree(os.path.join(self.root, "venv"), os.path.join(destination, "venv"), symlinks=True)
+            packages = os.path.join(destination, os.path.relpath(self.site, self.root))
+            modules = [os.path.join(packages, name) for name in ("server.py", "dependency.py", "lazy.py")]
+            for path in modules + [".wheelbarrow/release.json", ".wheelbarrow/manifest.json", "code/nothing"]:
+                path = os.path.join(destination, path)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                open(path, "w").close()
+            with open(os.path.join(destination, "code", "view.py"), "w") as file:
+                file.write("import dependency")
+        current = os.path.join(root, "current")
+        # Of the master, of a worker when it is forked, when it has imported the code, and when it imports one thing more:
+        # where the interpreter was started, and where code and dependencies are from.
+        for start, code, preload, expected in [
+            ("releases/1", "releases/1", "", ["1 - 1", "1 - 1", "1 1 1", "1 1 1"]),
+            ("releases/1", "current", "", ["1 - 1", "1 - 1", "1 2 1", "1 2 1"]),
+            ("current", "current", "", ["1 - 1", "1 - 1", "1 2 2", "1 2 2"]),
+            ("current", "current", "preload", ["1 1 1", "1 1 1", "1 1 1", "1 1 2"]),
+        ]:
+            with self.subTest(start=start, code=code, preload=preload):
+                if os.path.lexists(current):
+                    os.remove(current)
+                os.symlink("releases/1", current)
+                python = os.path.join(root, start, "venv", "bin", "python")
+                result = run([python, "-c", MASTER, current, os.path.join(root, code, "code"), preload])
+                self.assertEqual(result.out.splitlines(), expected, result.err)
 
     @unittest.skipUnless(os.getuid() == 0, "needs root")
     def test_other_users(self):

@@ -112,6 +112,19 @@ class Door(Case):
         result = without_note(self.start("-d", self.dest, "--bootstrap", "--replace", "--store", "store"))
         self.assertEqual((result.code, result.err), (0, "note: Python alone has no use for a store: store is left as it is\n"))
 
+    def test_commands_are_done_by_the_native_program(self):
+        self.make(native=b"#!/bin/sh\nprintf '%s\\n' \"$@\"; exit 6\n")
+        result = self.start("deploy", "--root", "a b")
+        self.assertEqual((result.code, result.err), (6, ""), result)
+        lines = result.out.splitlines()
+        self.assertEqual((lines[0], lines[2:]), (self.zip, ["deploy", "--root", "a b"]))
+        self.assertTrue(os.access(lines[1], os.X_OK), lines)
+        self.assertEqual(self.leftovers(), [])
+        self.make(native=None)
+        result = self.start("status", "--root", "x")
+        self.assertEqual((result.code, result.err.count("\n")), (4, 2), result)
+        self.assertIn("-d DEST installs", result.err)
+
     def test_usage(self):
         self.make()
         for arguments in ([], ["--nonsense", "-d", "x"], ["-d"], ["--dest", "x"]):

@@ -11,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Sha256};
+use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::{DosTime, WriteError};
 
 use crate::check::PackedTarget;
@@ -44,6 +45,7 @@ pub struct Contents {
     pub static_directories: Vec<Vec<ProjectFile>>,
     pub targets: Vec<PackedTarget>,
     pub environment: EnvironmentRules,
+    pub release: Option<ReleaseSettings>,
     /// `#!/usr/bin/env python3`, without the line end.
     pub shebang: String,
     pub installers: Vec<Installer>,

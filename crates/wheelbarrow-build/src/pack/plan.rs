@@ -221,6 +221,7 @@ fn manifest(
         },
         targets: Vec::new(),
         environment: contents.environment.clone(),
+        release: contents.release.clone(),
         wheels: pips.chain(wheels).collect(),
         allowed: Vec::new(),
         members: Vec::new(),

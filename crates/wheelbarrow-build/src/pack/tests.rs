@@ -39,6 +39,7 @@ fn contents(root: &Path, wheels: &Path) -> Contents {
         code,
         targets: vec![target("3.11", "cp311"), target("3.12", "cp312")],
         environment: EnvironmentRules::default(),
+        release: None,
         shebang: SHEBANG.to_owned(),
         installers: vec![Installer { machine: "x86_64".to_owned(), program: b"\x7fELF".to_vec() }],
         time: DosTime::FIRST,

@@ -126,6 +126,7 @@ fn write(
         },
         targets: vec![target],
         environment: manifest::EnvironmentRules::default(),
+        release: None,
         wheels: listed,
         allowed: Vec::new(),
         members: writer.members().to_vec(),

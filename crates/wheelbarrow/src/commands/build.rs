@@ -175,6 +175,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         exclude: settings.exclude.into_iter().chain(arguments.exclude).collect(),
         import_path: arguments.import_path.or(settings.import_path),
         environment: settings.environment,
+        release: settings.release,
         shebang: arguments.shebang.or(settings.shebang).unwrap_or_else(|| SHEBANG.to_owned()),
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
         installers: crate::INSTALLERS

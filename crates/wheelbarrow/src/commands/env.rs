@@ -8,9 +8,9 @@ use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 
-use crate::environment;
 use crate::printer::Printer;
 use crate::text;
+use wheelbarrow_release::environment;
 
 #[derive(Args)]
 pub(crate) struct Arguments {

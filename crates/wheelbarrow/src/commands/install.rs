@@ -1,11 +1,11 @@
 //! `wheelbarrow install ARTIFACT -d DEST --python PATH`
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
+pub(super) use wheelbarrow_commands::absolute;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check, install, virtualenv};
 
@@ -120,18 +120,4 @@ fn report_check(
         printer.done(&format!("ok: {} can be installed in {destination} ({wheels})", checked.site));
     }
     Ok(())
-}
-
-/// Absolute and without `..`, going by the text alone, as `os.path.abspath` in `__main__.py` does it: a link in the path
-/// stays, so that the scripts of the virtualenv name what was asked for.
-pub(super) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    let absolute = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
-    let mut normal = PathBuf::new();
-    for part in absolute.components() {
-        match part {
-            Component::ParentDir => drop(normal.pop()),
-            part => normal.push(part),
-        }
-    }
-    Ok(normal)
 }

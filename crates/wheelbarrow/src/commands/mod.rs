@@ -9,9 +9,9 @@ mod install;
 mod sbom;
 mod store;
 mod targets;
-mod verify;
 
 use clap::Subcommand;
+use wheelbarrow_commands::commands::Context;
 
 use crate::printer::Printer;
 
@@ -21,8 +21,6 @@ pub(crate) enum Command {
     Build(Box<build::Arguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
     Install(install::Arguments),
-    /// Compare an install with what was installed
-    Verify(verify::Arguments),
     /// Look after the wheels that installs share
     Store(store::Arguments),
     /// Show what an artifact holds, and for whom
@@ -37,13 +35,14 @@ pub(crate) enum Command {
     Init(init::Arguments),
     /// Judge an environment.json beforehand
     Env(env::Arguments),
+    #[command(flatten)]
+    Release(wheelbarrow_commands::commands::Command),
 }
 
 pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Build(arguments) => build::run(*arguments, printer),
         Command::Install(arguments) => install::run(&arguments, printer),
-        Command::Verify(arguments) => verify::run(&arguments, printer),
         Command::Store(arguments) => store::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Targets(arguments) => targets::run(&arguments, printer),
@@ -51,5 +50,8 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Sbom(arguments) => sbom::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),
+        Command::Release(command) => {
+            wheelbarrow_commands::commands::run(command, &Context::default(), printer)
+        }
     }
 }

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, syntax};
 
-pub(super) const TOP: [&str; 18] = [
+pub(super) const TOP: [&str; 19] = [
     "audit",
     "build",
     "bytecode",
@@ -20,6 +20,7 @@ pub(super) const TOP: [&str; 18] = [
     "name",
     "output",
     "python",
+    "release",
     "requirements",
     "shebang",
     "static",

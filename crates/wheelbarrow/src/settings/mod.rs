@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::Deserialize;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
+use wheelbarrow_artifact::release::ReleaseSettings;
 
 /// The file of settings that stands by itself.
 pub(crate) const OWN_FILE: &str = "wheelbarrow.toml";
@@ -42,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) find_links: Vec<String>,
     #[serde(default)]
     pub(crate) environment: EnvironmentRules,
+    pub(crate) release: Option<ReleaseSettings>,
     #[serde(default)]
     pub(crate) audit: Audit,
     #[serde(default)]

@@ -60,6 +60,21 @@ fn a_site_is_built_installed_and_run() {
     let table = place.run(&["inspect", "my-site-1.4.zip"]).out;
     assert!(table.contains("static       static.in/0: 1 file, 7 B") && table.contains("asgiref"), "{table}");
 
+    place.write("root/shared/environment.json", "{\"WHO\": \"you\"}");
+    let by_itself = |words: &[&str]| {
+        place.finish(Command::new(&artifact).args(words).args(["--root", "root"]).current_dir(place.path()))
+    };
+    let said = by_itself(&["deploy"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert!(said.out.contains(" is live: my-site 1.4 ("), "{}", said.all());
+    let said = by_itself(&["rollback"]);
+    assert!(said.code == 5 && said.err.contains("it is the first"), "{}", said.all());
+    let said = place.finish(
+        Command::new("root/current/venv/bin/python").args(["-m", "manage"]).current_dir(place.path()),
+    );
+    assert_eq!(said.out, "you 3.8.1\n", "{}", said.all());
+    assert_eq!(place.run(&["verify", "--root", "root"]).code, 0);
+
     let said = place.finish(Command::new(&artifact).args(["-d", "by itself"]).current_dir(place.path()));
     assert_eq!(said.code, 0, "{}", said.all());
     let said = place.run(&["install", "my-site-1.4.zip", "-d", "dest"]);

@@ -1,27 +1,44 @@
-//! `wheelbarrow verify DEST`
+//! `wheelbarrow verify DEST`, `wheelbarrow verify --root ROOT`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wheelbarrow_install::{Verification, verify};
+use wheelbarrow_release::{Root, live};
 
-use crate::commands::install::absolute;
+use super::root::find;
+use crate::absolute;
 use crate::failure::Told;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Where an artifact was installed
-    destination: PathBuf,
+    #[arg(value_name = "DEST", required_unless_present = "root", conflicts_with_all = ["root", "release"])]
+    destination: Option<PathBuf>,
+    /// A site root, of which the live release is compared
+    #[arg(long, value_name = "ROOT")]
+    root: Option<PathBuf>,
+    /// Another release than the live one, by its id or its number
+    #[arg(long, value_name = "ID", requires = "root")]
+    release: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
-    let verification = verify(&absolute(&arguments.destination)?, &Bar::new(printer))?;
+pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let progress = Bar::new(printer);
+    let verification = match (&arguments.destination, &arguments.root) {
+        (Some(destination), _) => verify(&absolute(destination)?, &progress)?,
+        (None, root) => {
+            let root = Root::open(&absolute(root.as_deref().unwrap_or(Path::new(".")))?)?;
+            let id = arguments.release.as_ref().map(|id| find(&root, id)).transpose()?;
+            live::verify(&root, &live::release(&root, id.as_ref())?, &progress)?
+        }
+    };
     if arguments.json {
         printer.json(&verification)?;
     } else {

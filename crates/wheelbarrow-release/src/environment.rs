@@ -10,15 +10,15 @@ use wheelbarrow_artifact::manifest::EnvironmentRules;
 /// What is wrong: a reason, and the line (from 1) and the key where there are such.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{} {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default(), key.as_deref().map(show_key).unwrap_or_default())]
-pub(crate) struct EnvironmentError {
-    pub(crate) reason: String,
-    pub(crate) line: Option<usize>,
-    pub(crate) key: Option<String>,
+pub struct EnvironmentError {
+    pub reason: String,
+    pub line: Option<usize>,
+    pub key: Option<String>,
 }
 
 /// Names what the bytes of the file set, in their order. `mode` is the file's; `inherited` has what the process would
 /// have already.
-pub(crate) fn check(
+pub fn check(
     data: &[u8],
     mode: u32,
     rules: &EnvironmentRules,

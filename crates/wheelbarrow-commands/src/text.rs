@@ -1,7 +1,7 @@
 //! Numbers and tables for people.
 
 /// `1.2 MB`: powers of a thousand, as `ls` and disks have them.
-pub(crate) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if count < 1000 {
         return format!("{count} B");
@@ -15,18 +15,39 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// `1 wheel`, `3 wheels`.
-pub(crate) fn count(number: usize, what: &str) -> String {
+pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// `0.8 s`.
+pub fn seconds(milliseconds: u64) -> String {
+    format!("{:.1} s", milliseconds as f64 / 1000.0)
+}
+
+/// `2026-11-23 04:05:06Z` of seconds since 1970, by the proleptic Gregorian calendar.
+pub fn time(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days are counted from 1 March of the year 0, so that the leap day is the last of its year.
+    let day = days + 719_468;
+    let (era, of_era) = (day / 146_097, day % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[derive(Clone, Copy)]
-pub(crate) enum Align {
+pub enum Align {
     Left,
     Right,
 }
 
 /// Columns two spaces apart, as wide as they need to be.
-pub(crate) fn table(align: &[Align], rows: &[Vec<String>]) -> String {
+pub fn table(align: &[Align], rows: &[Vec<String>]) -> String {
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<_> = (0..align.len()).map(|column| width(column).unwrap_or(0)).collect();
@@ -48,6 +69,14 @@ mod tests {
     fn sizes_have_a_fitting_unit() {
         let sizes = [0, 999, 1000, 1_250_000, 999_960, 5_000_000_000].map(bytes);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.2 MB", "1.0 MB", "5.0 GB"]);
+    }
+
+    #[test]
+    fn times_are_utc() {
+        let times = [0, 951_827_696, 1_763_867_106, 4_102_444_800].map(time);
+        let right =
+            ["1970-01-01 00:00:00Z", "2000-02-29 12:34:56Z", "2025-11-23 03:05:06Z", "2100-01-01 00:00:00Z"];
+        assert_eq!(times, right);
     }
 
     #[test]

@@ -10,14 +10,14 @@ use owo_colors::OwoColorize;
 use crate::failure;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Printer {
+pub struct Printer {
     quiet: bool,
     verbose: bool,
 }
 
 impl Printer {
     /// `color` counts for the whole process; `auto` heeds `NO_COLOR`, `CLICOLOR_FORCE` and pipes.
-    pub(crate) fn new(quiet: bool, verbose: bool, color: ColorChoice) -> Self {
+    pub fn new(quiet: bool, verbose: bool, color: ColorChoice) -> Self {
         match color {
             ColorChoice::Auto => StreamChoice::Auto,
             ColorChoice::Always => StreamChoice::Always,
@@ -28,51 +28,51 @@ impl Printer {
     }
 
     /// What the command was asked for.
-    pub(crate) fn result(&self, text: &str) {
+    pub fn result(&self, text: &str) {
         // A reader that has gone away (`| head`) is no failure of ours.
         let _ = writeln!(anstream::stdout(), "{text}");
     }
 
     /// What the command was asked for with `--json`.
-    pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    pub fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         self.result(&serde_json::to_string_pretty(value)?);
         Ok(())
     }
 
     /// That something was done, for people; not with `--quiet`.
-    pub(crate) fn done(&self, text: &str) {
+    pub fn done(&self, text: &str) {
         if !self.quiet {
             self.result(text);
         }
     }
 
     /// What a person should know beside the result.
-    pub(crate) fn note(&self, text: &str) {
+    pub fn note(&self, text: &str) {
         if !self.quiet {
             anstream::eprintln!("{} {text}", "note:".cyan());
         }
     }
 
     /// Only with `--verbose`.
-    pub(crate) fn detail(&self, text: &str) {
+    pub fn detail(&self, text: &str) {
         if self.verbose {
             anstream::eprintln!("{text}");
         }
     }
 
     /// Why it failed, the causes behind that, and what to do.
-    pub(crate) fn failure(&self, error: &anyhow::Error) {
+    pub fn failure(&self, error: &anyhow::Error, hint: Option<&str>) {
         anstream::eprintln!("{} {error}", "error:".red().bold());
         for cause in failure::causes(error) {
             anstream::eprintln!("  Caused by: {cause}");
         }
-        if let Some(hint) = failure::hint(error) {
+        if let Some(hint) = hint {
             anstream::eprintln!("{} {hint}", "hint:".green().bold());
         }
     }
 
     /// Whether progress is worth drawing: on a terminal, and wanted.
-    pub(crate) fn draws_progress(&self) -> bool {
+    pub fn draws_progress(&self) -> bool {
         !self.quiet && std::io::stderr().is_terminal()
     }
 }

@@ -1,10 +1,11 @@
 //! Progress on a terminal, for what takes over a second; notes anywhere.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
 use crate::printer::Printer;
@@ -12,10 +13,11 @@ use crate::printer::Printer;
 /// Shorter tasks are not worth a look.
 const QUIET: Duration = Duration::from_secs(1);
 
-pub(crate) struct Bar {
+pub struct Bar {
     printer: Printer,
     task: Mutex<Option<Task>>,
     done: AtomicU64,
+    cancelled: Arc<AtomicBool>,
 }
 
 struct Task {
@@ -27,8 +29,19 @@ struct Task {
 }
 
 impl Bar {
-    pub(crate) fn new(printer: &Printer) -> Self {
-        Self { printer: *printer, task: Mutex::new(None), done: AtomicU64::new(0) }
+    pub fn new(printer: &Printer) -> Self {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        Self { printer: *printer, task: Mutex::new(None), done: AtomicU64::new(0), cancelled }
+    }
+
+    /// For what undoes things when somebody asks for it to stop, by Ctrl-C or a signal.
+    pub fn interruptible(printer: &Printer) -> Self {
+        let bar = Self::new(printer);
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            // Where a handler cannot be set, the signal ends the process, and the next command recovers.
+            let _ = signal_hook::flag::register(signal, Arc::clone(&bar.cancelled));
+        }
+        bar
     }
 }
 
@@ -81,5 +94,9 @@ impl Progress for Bar {
             Some(Some(Task { bar: Some(bar), .. })) => bar.suspend(|| self.printer.note(message)),
             _ => self.printer.note(message),
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 }

@@ -1,0 +1,338 @@
+//! How a site becomes a release: `[release]` of the settings, which travels in the manifest.
+//!
+//! Every key may be missing, so that a later source adds to an earlier one: the manifest, then
+//! `ROOT/shared/wheelbarrow.toml`, then flags. `docs/settings.md` explains the keys.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The keys of `[release]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseSettings {
+    /// The value of `DJANGO_SETTINGS_MODULE` where the environment has none; else found in `manage.py` or `wsgi.py`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
+    /// `package.wsgi:application`; else found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// Commands that run in the new release before the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Vec<Words>>,
+    /// Paths below the code that are links to the same below `ROOT/shared`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Vec<String>>,
+    /// Who the site runs as: a name or a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Whose group may read environment.json; else the owner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How many good releases stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+    /// What is asked in process before the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckSettings>,
+    /// What is asked of the server after the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeSettings>,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// What serves the site, and how it is told that the release is another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Server {
+    /// Nothing is told.
+    None,
+    /// Any command.
+    Command { command: Words },
+    /// A file gets a fresh modification time: uWSGI's touch-reload, mod_wsgi's script.
+    Touch { path: PathBuf },
+    Systemd {
+        unit: String,
+        #[serde(default)]
+        action: Action,
+    },
+}
+
+/// What `systemctl` is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    #[default]
+    Restart,
+    Reload,
+}
+
+/// A request that the application answers in process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckSettings {
+    /// False where the application cannot be imported without being served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// `/` where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The `Host` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// `https` where it is missing, as a proxy in front says of most requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// What it may answer; 200, 204 or a redirect where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Vec<u16>>,
+}
+
+/// A request that the server answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSettings {
+    /// `http://127.0.0.1:8000/health/`; with `socket`, its host is only a header.
+    pub url: String,
+    /// A Unix socket to connect to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// The `Host` header, where it is not that of the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What it may answer; any of 200 to 399 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Vec<u16>>,
+    /// How many good answers in a row prove it; 3 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successes: Option<u32>,
+    /// Seconds until it must be proved; 30 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+}
+
+/// Seconds that a step may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// The check of the application; 60 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<u64>,
+    /// One command of `prepare`; 3600 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<u64>,
+    /// The command that restarts the server; 120 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<u64>,
+}
+
+/// A command: the program and its arguments. In settings a list of strings, or one string whose words are parted by
+/// spaces and held together by quotes; no shell is asked. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Words(Vec<String>);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotWords {
+    #[error("a command has no words")]
+    Empty,
+    #[error("a quote in `{0}` is not closed")]
+    Quote(String),
+    #[error("`{0}` has a NUL character")]
+    Nul(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no server: it is `none`, `systemd:UNIT`, `touch:PATH` or `command:WORDS`")]
+pub struct NotAServer(String);
+
+impl ReleaseSettings {
+    /// What `later` says, and this where that says nothing.
+    #[must_use]
+    pub fn overridden_by(self, later: Self) -> Self {
+        Self {
+            settings: later.settings.or(self.settings),
+            application: later.application.or(self.application),
+            prepare: later.prepare.or(self.prepare),
+            shared: later.shared.or(self.shared),
+            owner: later.owner.or(self.owner),
+            group: later.group.or(self.group),
+            keep: later.keep.or(self.keep),
+            server: later.server.or(self.server),
+            check: later.check.or(self.check),
+            probe: later.probe.or(self.probe),
+            timeouts: Timeouts {
+                check: later.timeouts.check.or(self.timeouts.check),
+                prepare: later.timeouts.prepare.or(self.timeouts.prepare),
+                reload: later.timeouts.reload.or(self.timeouts.reload),
+            },
+        }
+    }
+}
+
+impl Words {
+    pub fn new(words: Vec<String>) -> Result<Self, NotWords> {
+        if words.first().is_none_or(String::is_empty) {
+            return Err(NotWords::Empty);
+        }
+        match words.iter().find(|word| word.contains('\0')) {
+            Some(word) => Err(NotWords::Nul(word.clone())),
+            None => Ok(Self(words)),
+        }
+    }
+
+    pub fn program(&self) -> &str {
+        &self.0[0]
+    }
+
+    pub fn arguments(&self) -> &[String] {
+        &self.0[1..]
+    }
+
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl FromStr for Words {
+    type Err = NotWords;
+
+    fn from_str(text: &str) -> Result<Self, NotWords> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for character in text.chars() {
+            match quote {
+                Some(open) if open == character => quote = None,
+                Some(_) => word.get_or_insert_default().push(character),
+                None if matches!(character, '"' | '\'') => {
+                    quote = Some(character);
+                    word.get_or_insert_default();
+                }
+                None if character.is_whitespace() => words.extend(word.take()),
+                None => word.get_or_insert_default().push(character),
+            }
+        }
+        if quote.is_some() {
+            return Err(NotWords::Quote(text.to_owned()));
+        }
+        words.extend(word);
+        Self::new(words)
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, word) in self.0.iter().enumerate() {
+            let space = if number == 0 { "" } else { " " };
+            let quote = match word {
+                word if word.contains('\'') => "\"",
+                word if word.is_empty() || word.contains([' ', '"', '\n', '\t']) => "'",
+                _ => "",
+            };
+            write!(formatter, "{space}{quote}{word}{quote}")?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Words;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a command: a string, or a list of strings")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Words, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                Words::new(words).map_err(serde::de::Error::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl FromStr for Server {
+    type Err = NotAServer;
+
+    fn from_str(text: &str) -> Result<Self, NotAServer> {
+        let wrong = || NotAServer(text.to_owned());
+        match text.split_once(':') {
+            None if text == "none" => Ok(Self::None),
+            Some(("systemd", unit)) if !unit.is_empty() => {
+                Ok(Self::Systemd { unit: unit.to_owned(), action: Action::default() })
+            }
+            Some(("touch", path)) if path.starts_with('/') => Ok(Self::Touch { path: path.into() }),
+            Some(("command", words)) => Ok(Self::Command { command: words.parse().map_err(|_| wrong())? }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("none"),
+            Self::Command { command } => command.fmt(formatter),
+            Self::Touch { path } => write!(formatter, "touch {}", path.display()),
+            Self::Systemd { unit, action: Action::Restart } => write!(formatter, "systemctl restart {unit}"),
+            Self::Systemd { unit, action: Action::Reload } => write!(formatter, "systemctl reload {unit}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_parted_by_spaces_and_held_by_quotes() {
+        let words = |text: &str| text.parse::<Words>().map(|words| words.0);
+        assert_eq!(words(" a  'b c' d\"e 'f\" '' ").unwrap(), ["a", "b c", "de 'f", ""]);
+        assert_eq!(words("django-admin migrate").unwrap(), ["django-admin", "migrate"]);
+        assert_eq!(words(" "), Err(NotWords::Empty));
+        assert_eq!(words("'' x"), Err(NotWords::Empty));
+        assert!(matches!(words("a 'b"), Err(NotWords::Quote(_))));
+    }
+
+    #[test]
+    fn a_command_is_read_from_a_string_and_from_a_list() {
+        let text = r#"{"prepare": ["a 'b c'", ["a", "b c"]], "server": {"kind": "systemd", "unit": "x"}}"#;
+        let settings: ReleaseSettings = serde_json::from_str(text).unwrap();
+        let prepare = settings.prepare.clone().unwrap();
+        assert_eq!(prepare[0], prepare[1]);
+        assert_eq!(prepare[0].to_string(), "a 'b c'");
+        let again = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<ReleaseSettings>(&again).unwrap(), settings);
+        for wrong in
+            [r#"{"prepare": [[]]}"#, r#"{"server": {"kind": "systemd", "units": "x"}}"#, r#"{"x": 1}"#]
+        {
+            assert!(serde_json::from_str::<ReleaseSettings>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn servers_are_named_in_a_word() {
+        let server = |text: &str| text.parse::<Server>().map(|server| server.to_string());
+        assert_eq!(server("systemd:site.service").unwrap(), "systemctl restart site.service");
+        assert_eq!(server("command:kill -HUP 7").unwrap(), "kill -HUP 7");
+        assert_eq!(server("touch:/run/site").unwrap(), "touch /run/site");
+        assert!(server("touch:here").is_err() && server("apache").is_err());
+    }
+}

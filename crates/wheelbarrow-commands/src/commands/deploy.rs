@@ -1,0 +1,102 @@
+//! `wheelbarrow deploy ARTIFACT --root ROOT`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use wheelbarrow_install::Pip;
+use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Prepare, Until, deploy, plan_deploy};
+
+use super::Context;
+use super::root::{RootArguments, SettingsArguments, WaitArguments, or_dash};
+use crate::failure::Refusal;
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::text::{Align, table};
+use crate::{absolute, text};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// What `wheelbarrow build` wrote
+    artifact: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootArguments,
+    /// The Python that the site will run on [default: python3]
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Leave pip out of the virtualenv
+    #[arg(long)]
+    without_pip: bool,
+    /// Make the release complete, and stop before it is checked; `activate` goes on
+    #[arg(long)]
+    stage: bool,
+    /// Leave out the commands that prepare a release
+    #[arg(long)]
+    no_prepare: bool,
+    /// Say what would be done, and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArguments,
+    #[command(flatten)]
+    settings: SettingsArguments,
+}
+
+pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+    let progress = Bar::interruptible(printer);
+    let operator = arguments.wait.operator(&progress);
+    let root = absolute(&arguments.root.root)?;
+    let artifact = arguments
+        .artifact
+        .or_else(|| context.artifact.clone())
+        .ok_or_else(|| Refusal::usage("no artifact to deploy", "wheelbarrow deploy ARTIFACT --root ROOT"))?;
+    let options = DeployOptions {
+        artifact,
+        python: arguments.python.or_else(|| context.python.clone()).unwrap_or_else(|| "python3".into()),
+        settings: arguments.settings.settings(),
+        pip: if arguments.without_pip { Pip::Without } else { Pip::With },
+        until: if arguments.stage { Until::Staged } else { Until::Live },
+        prepare: if arguments.no_prepare { Prepare::Skip } else { Prepare::Run },
+    };
+    if arguments.dry_run {
+        let plan = plan_deploy(&root, &options)?;
+        if arguments.root.json {
+            return printer.json(&plan);
+        }
+        printer.result(&show(&plan));
+        return Ok(());
+    }
+    let deployed = deploy(&root, &options, &operator)?;
+    if let Some(problem) = &deployed.pruned.problem {
+        printer.note(&format!("old releases could not be removed: {problem}"));
+    }
+    if arguments.root.json {
+        return printer.json(&deployed);
+    }
+    printer.done(&report(&deployed));
+    Ok(())
+}
+
+fn show(plan: &DeployPlan) -> String {
+    let version = plan.version.as_deref().unwrap_or("without a version");
+    let mut rows = vec![
+        ("would make", format!("{} of {} {version}", plan.id, plan.name)),
+        ("live now", or_dash(plan.live.as_ref())),
+    ];
+    rows.extend(plan.shared.iter().map(|path| ("shared", path.clone())));
+    rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));
+    rows.push(("server", plan.server.clone()));
+    rows.extend(plan.probe.iter().map(|url| ("would ask", url.clone())));
+    let rows: Vec<_> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
+    table(&[Align::Left, Align::Left], &rows)
+}
+
+fn report(deployed: &Deployed) -> String {
+    let Deployed { id, name, version, is_live, pruned, milliseconds, .. } = deployed;
+    let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let state = if *is_live { "live" } else { "staged" };
+    let removed = match pruned.removed.len() {
+        0 => String::new(),
+        number => format!(", {} removed", text::count(number, "old release")),
+    };
+    format!("{id} is {state}: {name}{version} ({}{removed})", text::seconds(*milliseconds))
+}

@@ -1,0 +1,47 @@
+//! `wheelbarrow list --root ROOT`
+
+use clap::Args;
+use wheelbarrow_release::{Listed, State, list};
+
+use super::root::{RootArguments, or_dash};
+use crate::printer::Printer;
+use crate::text::{Align, table, time};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    root: RootArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let listed = list(&arguments.root.open()?)?;
+    if arguments.root.json {
+        return printer.json(&listed);
+    }
+    let mut rows = vec![["RELEASE", "STATE", "VERSION", "MADE", "BY", "PARENT"].map(str::to_owned).to_vec()];
+    rows.extend(listed.iter().map(row));
+    printer.result(&table(&[Align::Left; 6], &rows));
+    Ok(())
+}
+
+fn row(listed: &Listed) -> Vec<String> {
+    let pinned = if listed.is_pinned { ", pinned" } else { "" };
+    vec![
+        listed.id.to_string(),
+        format!("{}{pinned}", state(listed.state)),
+        listed.version.clone().unwrap_or_else(|| "-".to_owned()),
+        listed.made_at.map_or_else(|| "-".to_owned(), time),
+        listed.by.clone().unwrap_or_else(|| "-".to_owned()),
+        or_dash(listed.parent.as_ref()),
+    ]
+}
+
+pub(super) fn state(state: State) -> &'static str {
+    match state {
+        State::Live => "live",
+        State::Good => "good",
+        State::Staged => "staged",
+        State::Bad => "bad",
+        State::Incomplete => "incomplete",
+    }
+}

@@ -1,0 +1,72 @@
+//! One short file a command: flags, one call into a library, a report.
+
+mod activate;
+mod deploy;
+mod exec;
+mod history;
+mod list;
+mod pin;
+mod prune;
+mod recover;
+mod rollback;
+mod root;
+mod status;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::printer::Printer;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a release of an artifact: checked, switched, proved, or taken back
+    Deploy(Box<deploy::Arguments>),
+    /// Make a release live that is there already
+    Activate(activate::Arguments),
+    /// Go back to the release before, and mark what is left as bad
+    Rollback(rollback::Arguments),
+    /// Show the releases of a root
+    List(list::Arguments),
+    /// Say what is live, and whether all is well
+    Status(status::Arguments),
+    /// Show what was done under a root: who, when, how long, and how it ended
+    History(history::Arguments),
+    /// Remove releases that nobody needs
+    Prune(prune::Arguments),
+    /// Keep a release, whatever is pruned
+    Pin(pin::Arguments),
+    /// Let a release be pruned again
+    Unpin(pin::Arguments),
+    /// Put right what a command left that was killed
+    Recover(recover::Arguments),
+    /// Run a command in the environment of the live release
+    Exec(exec::Arguments),
+    /// Compare an install or a release with what was installed
+    Verify(verify::Arguments),
+}
+
+/// What the program knows by itself: an artifact that brings its own installer knows which it is, and which Python ran it.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    pub artifact: Option<PathBuf>,
+    pub python: Option<PathBuf>,
+}
+
+pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+    match command {
+        Command::Deploy(arguments) => deploy::run(*arguments, context, printer),
+        Command::Activate(arguments) => activate::run(&arguments, printer),
+        Command::Rollback(arguments) => rollback::run(arguments, printer),
+        Command::List(arguments) => list::run(&arguments, printer),
+        Command::Status(arguments) => status::run(&arguments, printer),
+        Command::History(arguments) => history::run(&arguments, printer),
+        Command::Prune(arguments) => prune::run(&arguments, printer),
+        Command::Pin(arguments) => pin::run(&arguments, pin::Pin::Set, printer),
+        Command::Unpin(arguments) => pin::run(&arguments, pin::Pin::Unset, printer),
+        Command::Recover(arguments) => recover::run(&arguments, printer),
+        Command::Exec(arguments) => exec::run(arguments),
+        Command::Verify(arguments) => verify::run(&arguments, printer),
+    }
+}

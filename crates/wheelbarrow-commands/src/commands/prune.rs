@@ -1,0 +1,39 @@
+//! `wheelbarrow prune --root ROOT`
+
+use clap::Args;
+use wheelbarrow_release::{plan_prune, prune};
+
+use super::root::{RootArguments, WaitArguments};
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::text::count;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    root: RootArguments,
+    /// How many good releases stay [default: as the settings say, else 5]
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Say what would be removed, and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let root = arguments.root.open()?;
+    let pruned = if arguments.dry_run {
+        plan_prune(&root, arguments.keep)?
+    } else {
+        prune(&root, arguments.keep, &arguments.wait.operator(&Bar::interruptible(printer)))?
+    };
+    if arguments.root.json {
+        return printer.json(&pruned);
+    }
+    pruned.removed.iter().for_each(|id| printer.result(&id.to_string()));
+    let what = if arguments.dry_run { "would be removed" } else { "removed" };
+    printer.done(&format!("{} {what}, {} kept", count(pruned.removed.len(), "release"), pruned.kept.len()));
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! `wheelbarrow recover --root ROOT`
+
+use clap::Args;
+use wheelbarrow_release::recover;
+
+use super::root::{RootArguments, WaitArguments};
+use crate::printer::Printer;
+use crate::progress::Bar;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    root: RootArguments,
+    #[command(flatten)]
+    wait: WaitArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let root = arguments.root.open()?;
+    let progress = Bar::interruptible(printer);
+    let recovered = recover(&root, &arguments.wait.operator(&progress))?;
+    if arguments.root.json {
+        printer.json(&recovered)?;
+    } else if recovered.is_nothing() {
+        printer.done("nothing to recover");
+    } else {
+        recovered.removed.iter().for_each(|id| printer.done(&format!("{id} removed: it never was complete")));
+        if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
+            let now = if recovered.committed { "live and proved" } else { "not live" };
+            printer.done(&format!("{operation} of {id} had been interrupted: it is {now}"));
+        }
+    }
+    recovered.failure.map_or(Ok(()), |failure| Err(failure.into()))
+}

@@ -1,0 +1,38 @@
+//! `wheelbarrow rollback --root ROOT`
+
+use clap::Args;
+use wheelbarrow_release::{RollbackOptions, plan_rollback, rollback};
+
+use super::activate::report;
+use super::root::{RootArguments, WaitArguments, find};
+use crate::printer::Printer;
+use crate::progress::Bar;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The release to go to, by its id or its number [default: the nearest ancestor that is not bad]
+    #[arg(long, value_name = "ID")]
+    to: Option<String>,
+    #[command(flatten)]
+    root: RootArguments,
+    /// Go back over migrations that cannot be taken back
+    #[arg(long)]
+    force: bool,
+    /// Say what would be done, and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArguments,
+}
+
+pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let root = arguments.root.open()?;
+    let to = arguments.to.map(|to| find(&root, &to)).transpose()?;
+    let options = RollbackOptions { to, force: arguments.force, settings: Default::default() };
+    if arguments.dry_run {
+        return report(&plan_rollback(&root, &options)?, "would be live", arguments.root.json, printer);
+    }
+    let progress = Bar::interruptible(printer);
+    let activated = rollback(&root, &options, &arguments.wait.operator(&progress))?;
+    report(&activated, "is live", arguments.root.json, printer)
+}

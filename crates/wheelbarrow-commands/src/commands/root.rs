@@ -1,0 +1,103 @@
+//! Flags that the commands on releases have in common.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words};
+use wheelbarrow_release::{Operator, ReleaseId, Root, Wait, operator};
+
+use crate::absolute;
+use crate::progress::Bar;
+
+#[derive(Args)]
+pub(super) struct RootArguments {
+    /// The site root
+    #[arg(long, value_name = "ROOT", env = "WHEELBARROW_ROOT")]
+    pub(super) root: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct WaitArguments {
+    /// Wait so long for another command on the root to end [default: fail at once]
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+/// Settings that win over those of the artifact and of ROOT/shared/wheelbarrow.toml.
+#[derive(Args)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct SettingsArguments {
+    /// A command to run in the new release before the switch; may be repeated
+    #[arg(long, value_name = "COMMAND")]
+    prepare: Vec<Words>,
+    /// A path below the code that is shared by all releases; may be repeated
+    #[arg(long = "shared", value_name = "PATH")]
+    shared: Vec<String>,
+    /// The user that the site runs as
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// The group that may read environment.json
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// How many good releases stay
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// What is told about the switch: none, systemd:UNIT, touch:PATH or command:WORDS
+    #[arg(long, value_name = "SERVER")]
+    server: Option<Server>,
+    /// What must answer after the switch, as http://127.0.0.1:8000/health/
+    #[arg(long, value_name = "URL")]
+    probe: Option<String>,
+    /// A Unix socket to ask on
+    #[arg(long, value_name = "PATH", requires = "probe")]
+    probe_socket: Option<PathBuf>,
+}
+
+impl RootArguments {
+    pub(super) fn open(&self) -> anyhow::Result<Root> {
+        Ok(Root::open(&absolute(&self.root)?)?)
+    }
+}
+
+impl WaitArguments {
+    pub(super) fn operator<'a>(&self, progress: &'a Bar) -> Operator<'a> {
+        let wait = self.wait.map_or(Wait::No, |seconds| Wait::For(Duration::from_secs(seconds)));
+        Operator { by: operator(), wait, clock: &SystemTime::now, progress }
+    }
+}
+
+impl SettingsArguments {
+    pub(super) fn settings(self) -> ReleaseSettings {
+        let some = |list: Vec<_>| (!list.is_empty()).then_some(list);
+        let socket = self.probe_socket;
+        ReleaseSettings {
+            prepare: (!self.prepare.is_empty()).then_some(self.prepare),
+            shared: some(self.shared),
+            owner: self.owner,
+            group: self.group,
+            keep: self.keep,
+            server: self.server,
+            probe: self.probe.map(|url| ProbeSettings { url, socket, ..ProbeSettings::default() }),
+            ..ReleaseSettings::default()
+        }
+    }
+}
+
+/// An id, or only its number, of a release that is there.
+pub(super) fn find(root: &Root, text: &str) -> anyhow::Result<ReleaseId> {
+    if let Ok(number) = text.parse::<u64>()
+        && let Some(found) = root.found()?.into_iter().find(|found| found.id.number() == number)
+    {
+        return Ok(found.id);
+    }
+    Ok(text.parse()?)
+}
+
+/// `3-1a2b3c4d`, or a dash.
+pub(super) fn or_dash(id: Option<&ReleaseId>) -> String {
+    id.map_or_else(|| "-".to_owned(), ToString::to_string)
+}

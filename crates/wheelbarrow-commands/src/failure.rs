@@ -1,0 +1,83 @@
+//! What an error means to a person and to a script: causes, hint, exit code.
+
+use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_install::InstallError;
+use wheelbarrow_release::environment::EnvironmentError;
+use wheelbarrow_release::{NotAnId, ReleaseError};
+
+/// An error of the command line's own.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub message: String,
+    pub hint: Option<String>,
+    pub code: u8,
+}
+
+/// A result that is no error, was printed, and has an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("told already")]
+pub struct Told {
+    pub code: u8,
+}
+
+impl Refusal {
+    /// The project cannot be built as it stands.
+    pub fn project(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), code: 8 }
+    }
+
+    /// Asked for in a way that means nothing.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), code: 2 }
+    }
+}
+
+/// What stands behind the error, from the nearest cause to the first; not what says the same again.
+pub fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut said = vec![error.to_string()];
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.iter().any(|before| before.contains(&cause)) {
+            said.push(cause);
+        }
+    }
+    if let Some(ReleaseError::Failed { revert: Some(revert), .. }) = error.downcast_ref() {
+        said.push(format!("taking it back: {revert}"));
+    }
+    said.split_off(1)
+}
+
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let release = cause.downcast_ref::<ReleaseError>().and_then(ReleaseError::hint);
+        let artifact = || cause.downcast_ref::<ArtifactError>().and_then(ArtifactError::hint);
+        let install = || cause.downcast_ref::<InstallError>().and_then(InstallError::hint);
+        let refusal = || cause.downcast_ref::<Refusal>().and_then(|refusal| refusal.hint.clone());
+        release.or_else(artifact).or_else(install).or_else(refusal)
+    })
+}
+
+/// As docs/exit-codes.md says; none for an error that is not known here.
+pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
+    error.chain().find_map(|cause| {
+        let release = cause.downcast_ref().map(ReleaseError::exit_code);
+        let artifact = || {
+            cause.downcast_ref().map(|error| match error {
+                ArtifactError::Read { .. } => 1,
+                _ => 3,
+            })
+        };
+        let install = || cause.downcast_ref().map(InstallError::exit_code);
+        let environment = || cause.downcast_ref::<EnvironmentError>().map(|_| 7);
+        let id = || cause.downcast_ref::<NotAnId>().map(|_| 2);
+        let told = || cause.downcast_ref().map(|told: &Told| told.code);
+        let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code);
+        release
+            .or_else(artifact)
+            .or_else(install)
+            .or_else(environment)
+            .or_else(id)
+            .or_else(told)
+            .or_else(refusal)
+    })
+}

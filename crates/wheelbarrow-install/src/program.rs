@@ -1,0 +1,252 @@
+//! The native installer: what the small static program does that travels in every artifact.
+//!
+//! `__main__.py` starts it and writes JSON ([`crate::request`]) to its standard input. It has
+//! no other interface: people use `./site.zip` or `wheelbarrow install`.
+
+use std::error::Error;
+use std::io::{BufReader, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use crate::request::{Request, Requests};
+use crate::{Checked, InstallError, Installed, Source, check, install};
+
+/// Reads the request, does it, and says how it went: on standard output what was asked for, on standard error all else.
+pub fn run() -> ExitCode {
+    let mut requests = Requests::new(BufReader::new(std::io::stdin()));
+    let mut request = match requests.request() {
+        Ok(request) => request,
+        Err(error) => return misunderstand(&error),
+    };
+    let line = Line {
+        quiet: request.options.quiet,
+        visible: !request.options.quiet && std::io::stderr().is_terminal(),
+        cancelled: cancelled_by_signals(),
+        ..Line::default()
+    };
+    let ahead = Ahead::of(&request);
+    let outcome = std::thread::scope(|scope| {
+        let source = scope.spawn(|| ahead.read(&line));
+        let interpreter = match requests.interpreter(&mut request) {
+            Ok(Some(interpreter)) => interpreter,
+            // Nothing was written yet, and whoever asked has said why.
+            Ok(None) => std::process::exit(2),
+            Err(error) => return Err(misunderstand(&error)),
+        };
+        let source = source.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(carry_out(&request, &interpreter, source, &line))
+    });
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(code) => return code,
+    };
+    match outcome {
+        Ok(Outcome::Installed(installed)) => {
+            report(&request, &installed);
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Checked(checked)) => {
+            report_check(&request, &checked);
+            ExitCode::from(checked.exit_code())
+        }
+        Err(error) => {
+            explain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+enum Outcome {
+    Installed(Installed),
+    Checked(Checked),
+}
+
+/// What can be done before the interpreter is known.
+struct Ahead {
+    artifact: PathBuf,
+    what: Reading,
+}
+
+enum Reading {
+    /// A check tells of everything that is wrong, and so begins itself.
+    Nothing,
+    /// A store may have most of it.
+    Directory,
+    All,
+}
+
+impl Ahead {
+    fn of(request: &Request) -> Self {
+        let what = match &request.options {
+            options if options.check => Reading::Nothing,
+            options if options.store.is_some() => Reading::Directory,
+            _ => Reading::All,
+        };
+        Self { artifact: request.artifact.clone(), what }
+    }
+
+    fn read(&self, line: &Line) -> Option<Result<Source, InstallError>> {
+        let open = || Artifact::open(&self.artifact);
+        let source = match self.what {
+            Reading::Nothing => return None,
+            Reading::Directory => open().map(Source::Opened),
+            Reading::All => open().and_then(|artifact| artifact.verify(line)).map(Source::Verified),
+        };
+        Some(source.map_err(InstallError::from))
+    }
+}
+
+fn carry_out(
+    request: &Request,
+    interpreter: &Interpreter,
+    source: Option<Result<Source, InstallError>>,
+    line: &Line,
+) -> Result<Outcome, InstallError> {
+    let options = request.options.to_options();
+    match source {
+        None => check(&request.artifact, interpreter, &options, line).map(Outcome::Checked),
+        Some(source) => install(source?, interpreter, &options, line).map(Outcome::Installed),
+    }
+}
+
+fn misunderstand(error: &serde_json::Error) -> ExitCode {
+    tell(&format!(
+        "error: the native installer got a request that it cannot read\n  Caused by: {error}\n\
+         hint: it is started by the artifact: ./site.zip -d DEST\n"
+    ));
+    ExitCode::from(2)
+}
+
+/// Set when somebody asks the program to end, so that it can clean up first.
+fn cancelled_by_signals() -> Arc<AtomicBool> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        // Where a handler cannot be set, the signal ends the program, and the next run cleans up.
+        let _ = signal_hook::flag::register(signal, Arc::clone(&cancelled));
+    }
+    cancelled
+}
+
+fn report(request: &Request, installed: &Installed) {
+    let mut stdout = std::io::stdout().lock();
+    // A reader that has gone away is no reason to call a finished install failed.
+    let _ = match (request.options.json, request.options.quiet) {
+        (true, _) => writeln!(stdout, "{}", serde_json::json!(installed)),
+        (false, true) => Ok(()),
+        (false, false) => {
+            let Installed { destination, name, version, wheels, .. } = installed;
+            let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let plural = if *wheels == 1 { "" } else { "s" };
+            writeln!(
+                stdout,
+                "installed {name}{version} in {} ({wheels} wheel{plural})",
+                destination.display()
+            )
+        }
+    };
+}
+
+/// The findings are what was asked for, so they are printed even when nothing else is.
+fn report_check(request: &Request, checked: &Checked) {
+    let mut stdout = std::io::stdout().lock();
+    let Checked { site, wheels, findings } = checked;
+    if request.options.json {
+        let _ = writeln!(stdout, "{}", checked.to_json());
+    } else if checked.is_ok() && !request.options.quiet {
+        let destination = request.options.destination.display();
+        let plural = if *wheels == 1 { "" } else { "s" };
+        let _ = writeln!(stdout, "ok: {site} can be installed in {destination} ({wheels} wheel{plural})");
+    }
+    if !request.options.json {
+        for finding in findings {
+            let _ = writeln!(stdout, "{finding}");
+        }
+    }
+}
+
+fn explain(error: &InstallError) {
+    let mut text = format!("error: {error}\n");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("  Caused by: {cause}\n"));
+        source = cause.source();
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    tell(&text);
+}
+
+/// In one piece, and without the panic of `eprint!` where stderr cannot be written: the exit code says it too.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// One line on a terminal, for what takes over a second.
+#[derive(Default)]
+struct Line {
+    quiet: bool,
+    visible: bool,
+    cancelled: Arc<AtomicBool>,
+    task: Mutex<Option<Task>>,
+    done: AtomicU64,
+}
+
+struct Task {
+    what: String,
+    total: u64,
+    begun: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Line {
+    const QUIET: Duration = Duration::from_secs(1);
+    const STEP: Duration = Duration::from_millis(100);
+}
+
+impl Progress for Line {
+    fn begin(&self, what: &str, total: u64, _unit: Unit) {
+        self.done.store(0, Ordering::Relaxed);
+        if let Ok(mut task) = self.task.lock() {
+            *task =
+                Some(Task { what: what.to_owned(), total: total.max(1), begun: Instant::now(), drawn: None });
+        }
+    }
+
+    fn advance(&self, amount: u64) {
+        let done = self.done.fetch_add(amount, Ordering::Relaxed) + amount;
+        // Who cannot have the lock leaves the drawing to who has it.
+        let Ok(mut task) = self.task.try_lock() else { return };
+        let Some(task) = task.as_mut() else { return };
+        let due = task.drawn.is_none_or(|drawn| drawn.elapsed() >= Self::STEP);
+        if self.visible && due && task.begun.elapsed() >= Self::QUIET {
+            task.drawn = Some(Instant::now());
+            tell(&format!("\r{} {:3} %", task.what, (done * 100 / task.total).min(100)));
+        }
+    }
+
+    fn end(&self) {
+        let task = self.task.lock().ok().and_then(|mut task| task.take());
+        if task.is_some_and(|task| task.drawn.is_some()) {
+            tell("\r\x1b[K");
+        }
+    }
+
+    fn note(&self, message: &str) {
+        if !self.quiet {
+            tell(&format!("note: {message}\n"));
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,65 @@
+//! The program that travels in every artifact, as a small static binary.
+//!
+//! `__main__.py` starts it, in one of two ways. Without arguments it is the native installer, which reads a request from
+//! its standard input. With arguments these are the path of the artifact, that of the Python which ran it, and the words
+//! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
+use wheelbarrow_commands::commands::{Command, Context, run};
+use wheelbarrow_commands::failure::{self, Told};
+use wheelbarrow_commands::printer::Printer;
+
+/// Makes releases of this site under a site root, and looks after them.
+#[derive(Parser)]
+#[command(name = "wheelbarrow", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+}
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    let (Some(artifact), Some(python)) = (words.next(), words.next()) else {
+        return wheelbarrow_install::program::run();
+    };
+    let name = Path::new(&artifact).file_name().unwrap_or(&artifact).to_string_lossy().into_owned();
+    let cli = parse(&name, words.collect());
+    let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
+    let context = Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)) };
+    match run(cli.command, &context, &printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is::<Told>() {
+                printer.failure(&error, failure::hint(&error).as_deref());
+            }
+            ExitCode::from(failure::exit_code(&error).unwrap_or(1))
+        }
+    }
+}
+
+/// Help and usage name the artifact, which is what people have started.
+fn parse(name: &str, words: Vec<OsString>) -> Cli {
+    let command = Cli::command().bin_name(name.to_owned());
+    let words = std::iter::once(OsString::from(name)).chain(words);
+    Cli::from_arg_matches(&command.get_matches_from(words)).unwrap_or_else(|error| error.exit())
+}

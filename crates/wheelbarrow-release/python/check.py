@@ -1,0 +1,227 @@
+"""Asks a site's application for one page, in process: nothing listens, nothing is served.
+
+Run by the Python of a release, in the directory of its code. Reads a request as JSON from stdin and writes one line of JSON
+to stdout; whatever the application prints goes to stderr. Parses and runs on Python 3.6 and later.
+
+The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`, `host`
+(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`. The answer: `interface`, `host`, `status`,
+`location`, or `stage` ("import" or "request") and `error`.
+
+WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
+"""
+
+import importlib
+import inspect
+import io
+import json
+import os
+import sys
+import traceback
+
+
+class Failed(Exception):
+    """The application could not be asked, or did not answer."""
+
+    def __init__(self, stage, error):
+        Exception.__init__(self, error)
+        self.stage, self.error = stage, error
+
+
+def main():
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.load(sys.stdin)
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        answer = ask(request)
+    except Failed as failed:
+        answer = {"stage": failed.stage, "error": failed.error}
+    out.write(json.dumps(answer) + "\n")
+    out.close()
+    sys.stderr.flush()
+    # Threads that the application has started must not keep it.
+    os._exit(0)
+
+
+def ask(request):
+    application = load(request["application"])
+    interface = request["interface"] or ("asgi" if is_asgi(application) else "wsgi")
+    host = request["host"] or allowed_host()
+    get = get_asgi if interface == "asgi" else get_wsgi
+    try:
+        status, location = get(application, request["path"], host, request["scheme"])
+    except Failed:
+        raise
+    except BaseException as error:
+        traceback.print_exc()
+        raise Failed("request", describe(error))
+    return {"interface": interface, "host": host, "status": status, "location": location}
+
+
+def load(name):
+    """The object that `module:object` names; `module:make()` calls it, as gunicorn does."""
+    module, _, expression = name.partition(":")
+    expression = expression or "application"
+    try:
+        found = importlib.import_module(module)
+        for part in expression.replace("()", "").split("."):
+            found = getattr(found, part)
+        return found() if expression.endswith("()") else found
+    except BaseException as error:
+        traceback.print_exc()
+        raise Failed("import", describe(error))
+
+
+def is_asgi(application):
+    return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(
+        getattr(application, "__call__", None)
+    )
+
+
+def allowed_host():
+    """A host that Django will not refuse, where the site is Django's."""
+    settings = getattr(sys.modules.get("django.conf"), "settings", None)
+    try:
+        hosts = settings.ALLOWED_HOSTS if settings is not None and settings.configured else []
+    except Exception:
+        hosts = []
+    for host in hosts:
+        if host != "*":
+            return host.lstrip(".")
+    return "localhost"
+
+
+def get_wsgi(application, path, host, scheme):
+    answer = []
+
+    def start_response(status, headers, exc_info=None):
+        answer[:] = [status, headers]
+        return lambda data: None
+
+    path, _, query = path.partition("?")
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "SERVER_NAME": host,
+        "SERVER_PORT": "443" if scheme == "https" else "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": host,
+        "HTTP_USER_AGENT": "wheelbarrow-check",
+        "HTTP_X_FORWARDED_PROTO": scheme,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": True,
+    }
+    body = application(environ, start_response)
+    try:
+        for _ in body:
+            pass
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+    if not answer:
+        raise Failed("request", "the application has not called start_response")
+    return int(answer[0].split(" ", 1)[0]), find_location(answer[1])
+
+
+def get_asgi(application, path, host, scheme):
+    import asyncio
+
+    path, _, query = path.partition("?")
+    headers = [("host", host), ("user-agent", "wheelbarrow-check"), ("x-forwarded-proto", scheme)]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": scheme,
+        "path": path,
+        "raw_path": path.encode("ascii", "ignore"),
+        "query_string": query.encode("ascii", "ignore"),
+        "root_path": "",
+        "headers": [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers],
+        "client": ("127.0.0.1", 0),
+        "server": (host, 443 if scheme == "https" else 80),
+    }
+    answer = {}
+
+    async def converse():
+        ended = asyncio.Event()
+        asked = []
+
+        async def receive():
+            if not asked:
+                asked.append(True)
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                answer.update(message)
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                ended.set()
+
+        await live(application, lambda: application(scope, receive, send))
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(converse())
+    if "status" not in answer:
+        raise Failed("request", "the application has sent no response")
+    return answer["status"], find_location(answer.get("headers", ()))
+
+
+async def live(application, request):
+    """Runs a request between the application's startup and shutdown, if it knows of such (the lifespan protocol)."""
+    import asyncio
+
+    heard, said = asyncio.Queue(), asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
+    task = asyncio.ensure_future(application(scope, heard.get, said.put))
+    await heard.put({"type": "lifespan.startup"})
+    first = asyncio.ensure_future(said.get())
+    await asyncio.wait([task, first], return_when=asyncio.FIRST_COMPLETED)
+    if not first.done():
+        # It ended without a word: it does not know the protocol, which is allowed.
+        first.cancel()
+        if not task.cancelled():
+            task.exception()
+        await request()
+        return
+    message = first.result()
+    if message["type"] == "lifespan.startup.failed":
+        raise Failed("request", "the application failed to start: " + message.get("message", "it gave no reason"))
+    await request()
+    await heard.put({"type": "lifespan.shutdown"})
+    await asyncio.wait([task], timeout=5)
+
+
+def find_location(headers):
+    for name, value in headers:
+        name = name.decode("latin-1") if isinstance(name, bytes) else name
+        if name.lower() == "location":
+            return value.decode("latin-1") if isinstance(value, bytes) else value
+    return None
+
+
+def describe(error):
+    """`ImproperlyConfigured: The SECRET_KEY setting must not be empty (mysite/settings.py, line 12)`"""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame[0].startswith("<")]
+    own = [frame for frame in frames if os.path.abspath(frame[0]).startswith(os.getcwd() + os.sep)]
+    place = " (%s, line %d)" % (os.path.relpath(own[-1][0]), own[-1][1]) if own else ""
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    return text + place
+
+
+if __name__ == "__main__":
+    main()

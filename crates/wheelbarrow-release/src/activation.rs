@@ -1,0 +1,168 @@
+//! From a complete release to a live and proved one, or back to where it was: switch, reload, probe, commit.
+
+use std::time::Instant;
+
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use crate::journal::{Event, Operation, Outcome, Phase};
+use crate::release::CompleteRelease;
+use crate::root::Mark;
+use crate::settings::Settings;
+use crate::work::{Fault, Work, milliseconds};
+use crate::{ReleaseError, ReleaseId, marks, probe, seam, server, switch};
+
+/// A release on its way to be live.
+pub(crate) struct Activation<'w, 'a> {
+    pub(crate) work: &'w Work<'a>,
+    pub(crate) operation: Operation,
+    pub(crate) release: CompleteRelease,
+    pub(crate) settings: Settings,
+    /// What was live before; the release itself where it is live already.
+    pub(crate) previous: Option<ReleaseId>,
+    pub(crate) begun: Instant,
+}
+
+impl Activation<'_, '_> {
+    /// Makes it live and proves it, or takes it back.
+    pub(crate) fn run(&self) -> Result<(), ReleaseError> {
+        let switched = if self.is_live_already() { Ok(()) } else { self.switch() };
+        switched.and_then(|()| self.prove()).or_else(|fault| self.take_back(fault))
+    }
+
+    /// The same from after the switch on, for an operation that was interrupted there.
+    pub(crate) fn resume(&self) -> Result<(), ReleaseError> {
+        self.prove().or_else(|fault| self.take_back(fault))
+    }
+
+    fn is_live_already(&self) -> bool {
+        self.previous.as_ref() == Some(self.release.id())
+    }
+
+    fn switch(&self) -> Result<(), Fault> {
+        self.work.phase(Phase::Switch, || {
+            switch::switch(self.work.root, &self.release)?;
+            self.work.record(Event::Switched { id: self.release.id().clone(), from: self.previous.clone() })
+        })
+    }
+
+    fn prove(&self) -> Result<(), Fault> {
+        let progress = self.work.operator.progress;
+        self.work.phase(Phase::Reload, || server::reload(&self.release, &self.settings, progress))?;
+        self.work.phase(Phase::Probe, || prove(self.work, &self.release, &self.settings, progress))?;
+        self.commit().map_err(|cause| Fault { phase: Phase::Commit, cause })
+    }
+
+    /// From here on it is good.
+    fn commit(&self) -> Result<(), ReleaseError> {
+        let root = self.work.root;
+        marks::unset(root, self.release.id(), Mark::Bad)?;
+        if let Some(left) = self.previous.as_ref().filter(|_| self.operation == Operation::Rollback)
+            && !self.is_live_already()
+        {
+            marks::set(root, left, Mark::Bad)?;
+        }
+        self.work.record(Event::Done { milliseconds: milliseconds(self.begun.elapsed()) })
+    }
+
+    /// Puts back what was live, the server included, says how that went, and fails.
+    pub(crate) fn take_back(&self, fault: Fault) -> Result<(), ReleaseError> {
+        let (outcome, revert) = self.revert(fault.phase);
+        if self.operation == Operation::Deploy && !fault.cause.is_cancelled() {
+            // What keeps the mark from being set keeps nothing from being live; the journal says it too.
+            let _ = marks::set(self.work.root, self.release.id(), Mark::Bad);
+        }
+        Err(fail(self.work, self.release.id(), self.begun, fault, outcome, revert))
+    }
+
+    fn revert(&self, phase: Phase) -> (Outcome, Option<Box<ReleaseError>>) {
+        let live = match self.work.root.live() {
+            Ok(live) => live,
+            Err(error) => return (Outcome::RevertFailed, Some(Box::new(error))),
+        };
+        if live.as_ref() != Some(self.release.id()) {
+            return (Outcome::Unchanged, None);
+        }
+        if self.is_live_already() {
+            // The release before is this one: there is nothing to go back to.
+            let outcome = if phase < Phase::Reload { Outcome::Unchanged } else { Outcome::RevertFailed };
+            return (outcome, None);
+        }
+        match self.put_back() {
+            Ok(()) => (Outcome::Reverted, None),
+            Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
+        }
+    }
+
+    fn put_back(&self) -> Result<(), ReleaseError> {
+        let root = self.work.root;
+        let Some(previous) = &self.previous else {
+            // Nothing was live, and no server can be told to serve nothing.
+            return switch::unlink(root);
+        };
+        let previous = root.complete(previous)?;
+        switch::switch(root, &previous)?;
+        if self.operation == Operation::Rollback {
+            // It may have been marked as the one that was left.
+            marks::unset(root, previous.id(), Mark::Bad)?;
+        }
+        serve_again(self.work, &previous)
+    }
+}
+
+/// Reloads and proves what is live, whoever wants to stop meanwhile.
+pub(crate) fn serve_again(work: &Work<'_>, live: &CompleteRelease) -> Result<(), ReleaseError> {
+    let settings = Settings::of(work.root, live, &Default::default())?;
+    let progress = Deaf(work.operator.progress);
+    server::reload(live, &settings, &progress)?;
+    prove(work, live, &settings, &progress)
+}
+
+fn prove(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    if let Some(settings) = &settings.probe {
+        probe::probe(settings, progress)?;
+    }
+    seam::prove(work, release, settings, progress)
+}
+
+/// Writes down that an operation failed; the error that says so to people.
+pub(crate) fn fail(
+    work: &Work<'_>,
+    id: &ReleaseId,
+    begun: Instant,
+    fault: Fault,
+    outcome: Outcome,
+    revert: Option<Box<ReleaseError>>,
+) -> ReleaseError {
+    let Fault { phase, cause } = fault;
+    let error = cause.to_string().lines().next().unwrap_or_default().to_owned();
+    let milliseconds = milliseconds(begun.elapsed());
+    // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
+    let _ = work.record(Event::Failed { phase, error, outcome, milliseconds });
+    ReleaseError::Failed { id: id.clone(), phase, outcome, source: Box::new(cause), revert }
+}
+
+/// Shows progress, and does not listen to who wants it to stop.
+struct Deaf<'a>(&'a dyn Progress);
+
+impl Progress for Deaf<'_> {
+    fn begin(&self, what: &str, total: u64, unit: Unit) {
+        self.0.begin(what, total, unit);
+    }
+
+    fn advance(&self, amount: u64) {
+        self.0.advance(amount);
+    }
+
+    fn end(&self) {
+        self.0.end();
+    }
+
+    fn note(&self, message: &str) {
+        self.0.note(message);
+    }
+}

@@ -1,0 +1,271 @@
+//! The check before the switch: the new release's application answers one request, in process.
+//!
+//! It is imported by the release's own Python with its real environment, which loadenv sees to, in the directory of its
+//! code. Nothing listens, and nothing was switched yet.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::progress::Progress;
+
+use crate::ReleaseError;
+use crate::child::{self, Ended};
+use crate::secrets::Secrets;
+
+const CHECK: &str = include_str!("../python/check.py");
+
+/// How much of what the application said stands in an error.
+const LINES: usize = 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interface {
+    /// PEP 3333.
+    Wsgi,
+    /// <https://asgi.readthedocs.io/en/latest/specs/www.html>
+    Asgi,
+}
+
+/// What to ask.
+#[derive(Clone, Debug, Serialize)]
+pub struct Request {
+    /// `mysite.wsgi:application`, or `mysite:make()` for what a call gives.
+    pub application: String,
+    /// None to find out.
+    pub interface: Option<Interface>,
+    /// With the query, if there is one.
+    pub path: String,
+    /// None for the first of Django's ALLOWED_HOSTS, else `localhost`.
+    pub host: Option<String>,
+    /// `https` where a proxy in front speaks it, as most do; X-Forwarded-Proto says so.
+    pub scheme: String,
+    #[serde(skip)]
+    pub expected: Vec<u16>,
+    #[serde(skip)]
+    pub limit: Duration,
+}
+
+/// What the application answered, as it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    pub interface: Interface,
+    pub host: String,
+    pub status: u16,
+    /// Where it sent the client to.
+    pub location: Option<String>,
+}
+
+/// The check that did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error("{application} cannot be imported: {error}")]
+    Import { application: String, error: String, said: String },
+    #[error("{application} failed over a request for {path}: {error}")]
+    Request { application: String, path: String, error: String, said: String },
+    #[error("{application} answered {path} with {status}{}, not {}", leading_to(location.as_ref()), list(expected))]
+    Status { application: String, path: String, status: u16, location: Option<String>, expected: Vec<u16> },
+    #[error("{application} had no answer for {path} after {} s", limit.as_secs())]
+    Late { application: String, path: String, limit: Duration },
+    #[error("the Python of the release ended over {application} without an answer ({status})")]
+    Ended { application: String, status: String, said: String },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reply {
+    Answer(Answer),
+    Failed { stage: String, error: String },
+}
+
+/// Asks the application of the install at `install`, whose code is in `code`.
+pub fn check(
+    install: &Path,
+    code: &Path,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Answer, ReleaseError> {
+    let python = install.join("venv/bin/python");
+    let (mut stdin, stdout, stderr) = (scratch()?, scratch()?, scratch()?);
+    let question = serde_json::to_vec(request).map_err(std::io::Error::from);
+    question
+        .and_then(|question| stdin.write_all(&question))
+        .and_then(|()| stdin.seek(SeekFrom::Start(0)).map(drop))
+        .map_err(ReleaseError::io("ask", &python))?;
+    let share = |file: &std::fs::File| file.try_clone().map_err(ReleaseError::io("run", &python));
+    let mut command = Command::new(&python);
+    command.args(["-c", CHECK]).current_dir(code);
+    command.stdin(stdin).stdout(share(&stdout)?).stderr(share(&stderr)?);
+    let ended =
+        child::run(&mut command, request.limit, progress).map_err(ReleaseError::io("run", &python))?;
+    let secrets = Secrets::of(install);
+    let said = || last_lines(&secrets.hide(&read(stderr)));
+    let application = request.application.clone();
+    let path = request.path.clone();
+    let status = match ended {
+        Ended::Cancelled => return Err(ReleaseError::Cancelled),
+        Ended::Late => return Err(CheckError::Late { application, path, limit: request.limit }.into()),
+        Ended::By(status) => status,
+    };
+    match serde_json::from_str(&read(stdout)) {
+        Ok(Reply::Answer(answer)) if request.expected.contains(&answer.status) => Ok(answer),
+        Ok(Reply::Answer(Answer { status, location, .. })) => {
+            let expected = request.expected.clone();
+            Err(CheckError::Status { application, path, status, location, expected }.into())
+        }
+        Ok(Reply::Failed { stage, error }) => {
+            let error = secrets.hide(&error);
+            Err(match stage.as_str() {
+                "import" => CheckError::Import { application, error, said: said() },
+                _ => CheckError::Request { application, path, error, said: said() },
+            }
+            .into())
+        }
+        Err(_) => Err(CheckError::Ended { application, status: status.to_string(), said: said() }.into()),
+    }
+}
+
+impl CheckError {
+    /// What the application said on stderr, its last lines; without secrets.
+    pub fn said(&self) -> Option<&str> {
+        match self {
+            Self::Import { said, .. } | Self::Request { said, .. } | Self::Ended { said, .. } => Some(said),
+            Self::Status { .. } | Self::Late { .. } => None,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Import { .. } | Self::Ended { .. } => {
+                "nothing was switched; is a setting missing in ROOT/shared/environment.json?"
+            }
+            Self::Request { .. } | Self::Late { .. } => {
+                "nothing was switched; `[tool.wheelbarrow.release.check]` says which path is asked, and how long"
+            }
+            Self::Status { status: 400, .. } => {
+                "nothing was switched; Django answers so to a host that ALLOWED_HOSTS does not name: \
+                 `[tool.wheelbarrow.release.check] host` says which is asked"
+            }
+            Self::Status { .. } => {
+                "nothing was switched; `[tool.wheelbarrow.release.check] expected` says which statuses are right"
+            }
+        }
+    }
+}
+
+fn leading_to(location: Option<&String>) -> String {
+    location.map(|location| format!(" to {location}")).unwrap_or_default()
+}
+
+fn list(statuses: &[u16]) -> String {
+    statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+/// A file without a name, in memory.
+fn scratch() -> Result<std::fs::File, ReleaseError> {
+    let file = rustix::fs::memfd_create("wheelbarrow-check", rustix::fs::MemfdFlags::CLOEXEC);
+    file.map(Into::into)
+        .map_err(|errno| ReleaseError::io("make a file in", Path::new("memory"))(errno.into()))
+}
+
+fn read(mut file: std::fs::File) -> String {
+    let mut bytes = Vec::new();
+    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+    use wheelbarrow_artifact::progress::Silent;
+
+    use super::*;
+
+    const APPLICATIONS: &str = r#"
+import os, sys, time
+
+def fine(environ, start_response):
+    print("not for stdout")
+    start_response("200 OK", [])
+    return [environ["HTTP_HOST"].encode()]
+
+def elsewhere(environ, start_response):
+    start_response("301 Moved Permanently", [("Location", "/login/")])
+    return []
+
+def telling(environ, start_response):
+    raise ValueError("cannot reach postgres://site:correct-horse@db")
+
+def slow(environ, start_response):
+    time.sleep(60)
+
+def leaving(environ, start_response):
+    os._exit(4)
+
+def make():
+    return fine
+
+async def asgi(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+"#;
+
+    /// Asks one of the applications above, with a second of time.
+    fn ask(name: &str) -> Result<Answer, String> {
+        let place = tempfile::tempdir().unwrap();
+        let (bin, code) = (place.path().join("venv/bin"), place.path().join("site"));
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir(&code).unwrap();
+        let python = std::process::Command::new("python3")
+            .args(["-c", "import sys; print(sys.executable)"])
+            .output()
+            .unwrap();
+        let python = String::from_utf8(python.stdout).unwrap();
+        std::os::unix::fs::symlink(python.trim(), bin.join("python")).unwrap();
+        fs::write(code.join("applications.py"), APPLICATIONS).unwrap();
+        fs::write(code.join("broken.py"), "import no_such_module\n").unwrap();
+        fs::write(place.path().join("environment.json"), r#"{"DB_PASSWORD": "correct-horse"}"#).unwrap();
+        let request = Request {
+            application: name.to_owned(),
+            interface: None,
+            path: "/".to_owned(),
+            host: None,
+            scheme: "https".to_owned(),
+            expected: vec![200, 204],
+            limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
+        };
+        check(place.path(), &code, &request, &Silent).map_err(|error| {
+            let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
+            let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
+            format!("{check}\n{said}\nhint: {}", error.hint().unwrap_or_default())
+        })
+    }
+
+    #[test]
+    fn applications_are_asked_in_their_own_way() {
+        let answer =
+            |interface, status| Answer { interface, host: "localhost".to_owned(), status, location: None };
+        assert_eq!(ask("applications:fine").unwrap(), answer(Interface::Wsgi, 200));
+        assert_eq!(ask("applications:make()").unwrap(), answer(Interface::Wsgi, 200));
+        assert_eq!(ask("applications:asgi").unwrap(), answer(Interface::Asgi, 204));
+    }
+
+    #[test]
+    fn what_does_not_answer_as_it_should_is_told_without_secrets() {
+        let names = ["broken", "missing", "telling", "elsewhere", "slow", "leaving"];
+        let told = names.map(|name| match name {
+            "broken" => ask(name).unwrap_err(),
+            name => ask(&format!("applications:{name}")).unwrap_err(),
+        });
+        insta::assert_snapshot!(told.join("\n\n"));
+    }
+}

@@ -1,0 +1,222 @@
+//! `deploy`: from an artifact to a live release.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::manifest::{Manifest, Sha256};
+use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_install::store::{LinkMode, StoreOptions};
+use wheelbarrow_install::{Existing, Options, Pip, choose_target, install, virtualenv};
+
+use crate::activation::{Activation, fail};
+use crate::configure::{self, configure};
+use crate::journal::{Event, Operation, Outcome, Phase};
+use crate::prepare::{Prepare, check_and_prepare};
+use crate::prune::{self, Pruned};
+use crate::release::{CompleteRelease, FORMAT, ReleaseRecord};
+use crate::settings::Settings;
+use crate::work::{Fault, Operator, Work, milliseconds};
+use crate::{ReleaseError, ReleaseId, Root, recovery, trash};
+
+/// What a deploy is asked for.
+#[derive(Clone, Debug)]
+pub struct DeployOptions {
+    pub artifact: PathBuf,
+    /// The Python that the site will run on.
+    pub python: PathBuf,
+    /// What flags say.
+    pub settings: ReleaseSettings,
+    pub pip: Pip,
+    pub until: Until,
+    pub prepare: Prepare,
+}
+
+/// How far a deploy goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The release is there, complete, and nothing else happens.
+    Staged,
+    Live,
+}
+
+/// What a deploy would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeployPlan {
+    pub root: PathBuf,
+    pub id: ReleaseId,
+    pub name: String,
+    pub version: Option<String>,
+    pub live: Option<ReleaseId>,
+    pub shared: Vec<String>,
+    pub prepare: Vec<String>,
+    pub server: String,
+    pub probe: Option<String>,
+    pub keep: usize,
+}
+
+/// What a deploy did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Deployed {
+    pub root: PathBuf,
+    pub id: ReleaseId,
+    pub path: PathBuf,
+    pub name: String,
+    pub version: Option<String>,
+    /// What was live before.
+    pub previous: Option<ReleaseId>,
+    pub is_live: bool,
+    pub pruned: Pruned,
+    pub milliseconds: u64,
+}
+
+/// An artifact that can become a release of this root, as far as that can be known beforehand.
+struct Ready {
+    artifact: Artifact,
+    settings: Settings,
+    /// Of the manifest.
+    digest: Sha256,
+}
+
+/// Says what [`deploy`] would do; nothing is written. The root need not exist.
+pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
+    let root = Root::at(root);
+    let Ready { artifact, settings, digest } = look_at(&root, options)?;
+    let manifest = artifact.manifest();
+    Ok(DeployPlan {
+        root: root.path().to_path_buf(),
+        id: ReleaseId::new(root.next_number()?, &digest),
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        live: root.live()?,
+        shared: settings.shared.iter().map(ToString::to_string).collect(),
+        prepare: settings.prepare.iter().map(ToString::to_string).collect(),
+        server: settings.server.to_string(),
+        probe: settings.probe.map(|probe| probe.url),
+        keep: settings.keep,
+    })
+}
+
+/// Makes a release of the artifact and makes it live, or leaves what was live before. `root` becomes a site root.
+pub fn deploy(
+    root: &Path,
+    options: &DeployOptions,
+    operator: &Operator<'_>,
+) -> Result<Deployed, ReleaseError> {
+    let begun = Instant::now();
+    let ready = look_at(&Root::at(root), options)?;
+    let looked = milliseconds(begun.elapsed());
+    let root = Root::create(root)?;
+    let work = recovery::begin(&root, "deploy", operator)?;
+    let previous = root.live()?;
+    let id = ReleaseId::new(root.next_number()?, &ready.digest);
+    work.record(Event::Begun { operation: Operation::Deploy, id: id.clone(), live: previous.clone() })?;
+    work.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
+
+    let Ready { artifact, settings, digest } = ready;
+    let manifest = artifact.manifest().clone();
+    let new = New { id: &id, manifest: &manifest, digest, settings: &settings };
+    let release = match stage(&work, artifact, &new, options) {
+        Ok(release) => release,
+        Err(fault) => {
+            discard(&work, &id);
+            return Err(fail(&work, &id, begun, fault, Outcome::Unchanged, None));
+        }
+    };
+    let mut deployed = Deployed {
+        root: root.path().to_path_buf(),
+        path: release.path().to_path_buf(),
+        name: manifest.name,
+        version: manifest.version,
+        previous: previous.clone(),
+        is_live: false,
+        pruned: Pruned::default(),
+        milliseconds: 0,
+        id,
+    };
+    if options.until == Until::Live {
+        let keep = settings.keep;
+        let activation =
+            Activation { work: &work, operation: Operation::Deploy, release, settings, previous, begun };
+        let Activation { release, settings, .. } = &activation;
+        if let Err(fault) = check_and_prepare(&work, release, settings, options.prepare) {
+            return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
+        }
+        activation.run()?;
+        deployed.is_live = true;
+        deployed.pruned = prune::after_deploy(&work, keep);
+    } else {
+        work.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })?;
+    }
+    deployed.milliseconds = milliseconds(begun.elapsed());
+    Ok(deployed)
+}
+
+/// All that can be known before anything is written.
+fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> {
+    root.live()?;
+    let artifact = Artifact::open(&options.artifact)?;
+    let settings = Settings::of_manifest(root, artifact.manifest().release.as_ref(), &options.settings)?;
+    configure::look_at(root, artifact.manifest(), &settings)?;
+    let interpreter = Interpreter::probe(&options.python, None)?;
+    choose_target(artifact.manifest(), &interpreter).map_err(|source| {
+        wheelbarrow_install::InstallError::Target { path: options.artifact.clone(), source }
+    })?;
+    let digest = Sha256::of(artifact.manifest_bytes());
+    Ok(Ready { artifact, settings, digest })
+}
+
+/// A release that is to be made.
+struct New<'n> {
+    id: &'n ReleaseId,
+    manifest: &'n Manifest,
+    /// Of the manifest.
+    digest: Sha256,
+    settings: &'n Settings,
+}
+
+/// Installs at the final path, and makes a release of it.
+fn stage(
+    work: &Work<'_>,
+    artifact: Artifact,
+    new: &New<'_>,
+    options: &DeployOptions,
+) -> Result<CompleteRelease, Fault> {
+    let root = work.root;
+    work.phase(Phase::Stage, || {
+        let destination = root.release(new.id);
+        let interpreter = Interpreter::probe(&options.python, Some(&virtualenv(&destination)))?;
+        let store = StoreOptions { path: root.store(), link_mode: LinkMode::default() };
+        let options = Options {
+            destination,
+            existing: Existing::Refuse,
+            pip: options.pip,
+            store: Some(store),
+            compile: wheelbarrow_install::Compile::Auto,
+        };
+        Ok(install(artifact, &interpreter, &options, work.operator.progress)?)
+    })?;
+    work.phase(Phase::Configure, || {
+        let record = ReleaseRecord {
+            format: FORMAT,
+            id: new.id.clone(),
+            name: new.manifest.name.clone(),
+            version: new.manifest.version.clone(),
+            manifest_sha256: new.digest,
+            parent: root.live()?,
+            environment_sha256: None,
+            made_at: work.operator.now(),
+            settings: options.settings.clone(),
+        };
+        configure(root, &new.manifest.project.directory, new.settings, record)
+    })
+}
+
+/// Removes what a failed staging has left. What cannot be removed now, the next command removes.
+fn discard(work: &Work<'_>, id: &ReleaseId) {
+    if trash::throw(work, id).is_ok() {
+        let _ = trash::empty(work);
+    }
+}

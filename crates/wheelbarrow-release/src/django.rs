@@ -1,0 +1,141 @@
+//! What Django wants to know and nobody should have to say: where its settings and its application are, and which
+//! migrations are due.
+
+use std::path::Path;
+
+use fs_err as fs;
+use wheelbarrow_artifact::release::Words;
+
+use crate::ReleaseError;
+use crate::command::{Run, in_release};
+use crate::release::{CompleteRelease, Site};
+use crate::secrets::Secrets;
+use crate::settings::{Settings, bin};
+use crate::work::Work;
+
+const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
+/// Tells which migrations `migrate` would apply, as JSON.
+const MIGRATIONS: &str = include_str!("../python/migrations.py");
+
+/// What [`MIGRATIONS`] says.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct MigrationPlan {
+    /// `app.name`, in the order in which they are applied.
+    pub(crate) migrations: Vec<String>,
+    /// Those with an operation that cannot be taken back.
+    pub(crate) irreversible: Vec<String>,
+}
+
+/// The value of `DJANGO_SETTINGS_MODULE` that a command of this release should get: none where its environment.json has
+/// one, or where no file of the site names one.
+pub(crate) fn settings_module(
+    release: &CompleteRelease,
+    site: &Site,
+    settings: &Settings,
+) -> Result<Option<String>, ReleaseError> {
+    if sets_variable(release) {
+        return Ok(None);
+    }
+    if let Some(module) = &settings.said.settings {
+        return Ok(Some(module.clone()));
+    }
+    if std::env::var_os(VARIABLE).is_some() {
+        return Ok(None);
+    }
+    let code = release.path().join(&site.project.import_path);
+    let mut candidates = vec![code.join("manage.py")];
+    let mut packages: Vec<_> = fs::read_dir(&code)
+        .map_err(ReleaseError::io("list", &code))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    packages.sort();
+    for package in packages {
+        candidates.extend(["wsgi.py", "asgi.py"].map(|name| package.join(name)));
+    }
+    let named = candidates.iter().filter_map(|path| named_in(&fs::read_to_string(path).ok()?));
+    Ok(named.into_iter().next())
+}
+
+/// `mysite.wsgi:application`: what the settings name, else what is found in a package of the code.
+pub(crate) fn application(code: &Path, settings: &Settings) -> Option<String> {
+    if let Some(application) = &settings.said.application {
+        return Some(application.clone());
+    }
+    let mut packages: Vec<_> =
+        fs::read_dir(code).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    packages.sort();
+    ["wsgi", "asgi"].into_iter().find_map(|module| {
+        let package = packages.iter().find(|package| {
+            let text = fs::read_to_string(package.join(format!("{module}.py"))).unwrap_or_default();
+            text.lines().any(|line| line.starts_with("application ") || line.starts_with("application="))
+        })?;
+        Some(format!("{}.{module}:application", package.file_name()?.to_str()?))
+    })
+}
+
+/// Whether the release's own environment.json, which wins over what a command inherits, has the variable.
+fn sets_variable(release: &CompleteRelease) -> bool {
+    let text = fs::read(release.path().join(crate::configure::ENVIRONMENT)).unwrap_or_default();
+    let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text);
+    values.is_ok_and(|values| values.contains_key(VARIABLE))
+}
+
+/// `mysite.settings` of `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")`, as `startproject` writes it.
+fn named_in(text: &str) -> Option<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let code: String = code.collect::<Vec<_>>().join("\n");
+    let rest = code.split_once(VARIABLE)?.1;
+    let rest = rest.get(1..)?.trim_start_matches([']', ' ', '\n', ',', '=']);
+    let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let name = rest[1..].split(quote).next()?;
+    let is_module = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '.');
+    (!name.is_empty() && name.chars().all(is_module)).then(|| name.to_owned())
+}
+
+/// Whether one of the commands migrates a database.
+pub(crate) fn migrates(commands: &[Words]) -> bool {
+    commands.iter().any(|words| words.as_slice().iter().any(|word| word == "migrate"))
+}
+
+/// The migrations that are due; none where Django cannot say, which `migrate` itself will explain.
+pub(crate) fn migration_plan(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+) -> Result<Option<MigrationPlan>, ReleaseError> {
+    let python = bin(release).join("python").display().to_string();
+    let Ok(words) = Words::new(vec![python, "-c".to_owned(), MIGRATIONS.to_owned()]) else { return Ok(None) };
+    let log = release.logs().join("migrations.log");
+    let run = Run {
+        command: in_release(release, settings, &words)?,
+        words: "the plan of migrations".to_owned(),
+        log: log.clone(),
+        timeout: settings.prepare_timeout,
+        secrets: Secrets::of(release.path()),
+        lock: Some(&work.lock),
+    };
+    match run.run(work.operator.progress) {
+        Ok(()) => {}
+        Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let text = fs::read(&log).map_err(ReleaseError::io("read", &log))?;
+    let last = text.trim_ascii_end().split(|&byte| byte == b'\n').next_back();
+    Ok(last.and_then(|line| serde_json::from_slice(line).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named_in;
+
+    #[test]
+    fn the_settings_module_is_found() {
+        let found = |text| named_in(text).unwrap_or_default();
+        let lines = "# DJANGO_SETTINGS_MODULE, 'no'\nos.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"a.settings\")";
+        assert_eq!(found(lines), "a.settings");
+        assert_eq!(found("os.environ['DJANGO_SETTINGS_MODULE'] = 'b'"), "b");
+        assert_eq!(found("setdefault(\n    'DJANGO_SETTINGS_MODULE',\n    'c.d')"), "c.d");
+        assert_eq!(found("setdefault('DJANGO_SETTINGS_MODULE', NAME)"), "");
+        assert_eq!(found(""), "");
+    }
+}

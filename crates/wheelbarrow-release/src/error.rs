@@ -1,0 +1,201 @@
+//! What can go wrong with releases.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_artifact::interpreter::ProbeError;
+use wheelbarrow_fs::FsError;
+use wheelbarrow_install::InstallError;
+
+use crate::check::CheckError;
+use crate::environment::EnvironmentError;
+use crate::journal::{Outcome, Phase};
+use crate::lock::Holder;
+use crate::{NotAnId, ReleaseId};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
+    Interpreter(#[from] ProbeError),
+    #[error(transparent)]
+    Id(#[from] NotAnId),
+    #[error("{}{source}", path.display())]
+    Environment { path: PathBuf, source: EnvironmentError },
+    #[error("{}: {reason}", path.display())]
+    Settings { path: PathBuf, reason: String },
+    #[error("the setting `{key}`: {reason}")]
+    Setting { key: &'static str, reason: String },
+    #[error("{} is not a site root", path.display())]
+    NotARoot { path: PathBuf },
+    #[error("{} is {found}, not a link of Wheelbarrow's to one of its releases", path.display())]
+    ForeignCurrent { path: PathBuf, found: String },
+    #[error("another wheelbarrow works on {}{}", root.display(), describe(holder.as_ref()))]
+    Locked { root: PathBuf, holder: Option<Holder> },
+    #[error("{} has no release {id}", root.display())]
+    Unknown { root: PathBuf, id: ReleaseId },
+    #[error("the release {id} is not complete")]
+    Incomplete { id: ReleaseId },
+    #[error("{} has no live release", root.display())]
+    NothingLive { root: PathBuf },
+    #[error("there is no release to go back to from {from}: {reason}")]
+    NoAncestor { from: ReleaseId, reason: &'static str },
+    #[error(
+        "since {target} was live, migrations were applied that Django cannot take back: {}",
+        migrations.join(", ")
+    )]
+    Irreversible { target: ReleaseId, migrations: Vec<String> },
+    #[error("`{command}` {problem}{}", indented(tail))]
+    Command { command: String, problem: String, tail: String, log: Option<PathBuf> },
+    #[error("no program {program} for `{command}`")]
+    NoProgram { command: String, program: String, source: io::Error },
+    #[error("{unit} does not run {id} after {deadline} s: {found}")]
+    Unproved { unit: String, id: ReleaseId, deadline: u64, found: String },
+    #[error("{error}{}", indented(error.said().unwrap_or_default()))]
+    Check { error: CheckError },
+    #[error("{url} was not proved within {deadline} s: {last}")]
+    Probe { url: String, deadline: u64, last: String },
+    #[error("{}", failed(*phase, id, *outcome))]
+    Failed {
+        id: ReleaseId,
+        phase: Phase,
+        outcome: Outcome,
+        source: Box<ReleaseError>,
+        /// Why it could not be taken back.
+        revert: Option<Box<ReleaseError>>,
+    },
+    #[error("it was interrupted")]
+    Interrupted,
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl ReleaseError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn errno(action: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |errno| Self::Io { action, path, source: errno.into() }
+    }
+
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Artifact(error) => return error.hint(),
+            Self::Install(error) => return error.hint(),
+            Self::Check { error } => error.hint(),
+            Self::Unproved { .. } => {
+                "is its WorkingDirectory ROOT/current, and does it start venv/bin/python? `wheelbarrow unit` prints units \
+                 that do"
+            }
+            Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
+            Self::ForeignCurrent { .. } => "move it away; deploy makes the link `current` itself",
+            Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
+            Self::Unknown { .. } => "`wheelbarrow list --root ROOT` shows the releases that are there",
+            Self::Incomplete { .. } => "deploy it again",
+            Self::NothingLive { .. } => "`wheelbarrow deploy` or `wheelbarrow activate` makes one live",
+            Self::NoAncestor { .. } => "`--to ID` names one; `wheelbarrow list --root ROOT` shows them",
+            Self::Irreversible { .. } => {
+                "the older code may not work with the database as it is now; `--force` rolls back all the same"
+            }
+            Self::Command { log: Some(log), .. } => {
+                return Some(format!("all it said is in {}", log.display()));
+            }
+            Self::NoProgram { .. } => {
+                "programs are looked for in the release's virtualenv, then on PATH; is it among the requirements?"
+            }
+            Self::Failed { outcome: Outcome::RevertFailed, .. } => {
+                "look at the server; `wheelbarrow status --root ROOT` says what is live, `wheelbarrow activate ID` \
+                 tries again"
+            }
+            Self::Failed { source, .. } => return source.hint(),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// As `docs/exit-codes.md` says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source),
+            Self::Artifact(ArtifactError::Cancelled) | Self::Cancelled => 130,
+            Self::Artifact(ArtifactError::Read { .. }) | Self::Fs(_) | Self::Interpreter(_) => 1,
+            Self::Artifact(_) => 3,
+            Self::Install(error) => error.exit_code(),
+            Self::Id(_) => 2,
+            Self::Environment { .. } => 7,
+            Self::Settings { .. } | Self::Setting { .. } => 8,
+            Self::NotARoot { .. } | Self::ForeignCurrent { .. } => 5,
+            Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
+            Self::NoAncestor { .. } => 5,
+            Self::Locked { .. } => 15,
+            Self::Irreversible { .. } => 16,
+            Self::Interrupted
+            | Self::Check { .. }
+            | Self::Unproved { .. }
+            | Self::Command { .. }
+            | Self::NoProgram { .. }
+            | Self::Probe { .. } => 1,
+            Self::Failed { outcome: Outcome::RevertFailed, .. } => 14,
+            Self::Failed { source, .. } if source.is_cancelled() => 130,
+            Self::Failed { outcome: Outcome::Reverted, .. } => 13,
+            Self::Failed { phase: Phase::Check, source, .. } if source.exit_code() == 1 => 11,
+            Self::Failed { phase: Phase::Prepare, source, .. } if source.exit_code() == 1 => 12,
+            Self::Failed { source, .. } => source.exit_code(),
+        }
+    }
+
+    /// Whether somebody asked for it to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.exit_code_without_failed() == Some(130)
+    }
+
+    fn exit_code_without_failed(&self) -> Option<u8> {
+        match self {
+            Self::Failed { source, .. } => source.exit_code_without_failed(),
+            other => Some(other.exit_code()),
+        }
+    }
+}
+
+impl From<CheckError> for ReleaseError {
+    fn from(error: CheckError) -> Self {
+        Self::Check { error }
+    }
+}
+
+fn io_exit_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 6,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => 5,
+        _ => 1,
+    }
+}
+
+fn describe(holder: Option<&Holder>) -> String {
+    holder.map(|holder| format!(": {holder}")).unwrap_or_default()
+}
+
+fn failed(phase: Phase, id: &ReleaseId, outcome: Outcome) -> String {
+    let left = match outcome {
+        Outcome::Unchanged => "nothing was switched",
+        Outcome::Reverted => "what was live before is live again",
+        Outcome::RevertFailed => "and could not be taken back",
+    };
+    format!("the release {id} failed at the {phase}; {left}")
+}
+
+/// Lines of a command below the line that names it.
+fn indented(tail: &str) -> String {
+    tail.lines().map(|line| format!("\n    {line}")).collect()
+}

@@ -1,0 +1,100 @@
+//! The journal told as stories: an operation, its phases, its end.
+
+use serde::Serialize;
+
+use crate::ReleaseId;
+use crate::journal::{Entry, Event, Operation, Outcome, Phase};
+
+/// One operation on a release.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Story {
+    pub operation: Operation,
+    pub id: ReleaseId,
+    /// What was live before.
+    pub live: Option<ReleaseId>,
+    pub by: String,
+    /// Seconds since 1970, as the clock had it.
+    pub at: u64,
+    /// What ended well, and how long it took, in milliseconds.
+    pub phases: Vec<(Phase, u64)>,
+    /// Whether `current` led to the release, were it for a moment.
+    pub switched: bool,
+    /// Of the database: those that cannot be taken back.
+    pub irreversible: Vec<String>,
+    /// None for one that was interrupted and that nobody has recovered yet.
+    pub end: Option<End>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum End {
+    Done { milliseconds: u64 },
+    Failed { phase: Phase, error: String, outcome: Outcome, milliseconds: u64 },
+}
+
+impl Story {
+    /// The phase in which it is, or was when it was interrupted.
+    pub(crate) fn next_phase(&self) -> Phase {
+        let order = [
+            Phase::Preflight,
+            Phase::Stage,
+            Phase::Configure,
+            Phase::Check,
+            Phase::Prepare,
+            Phase::Switch,
+            Phase::Reload,
+            Phase::Probe,
+            Phase::Commit,
+        ];
+        let last = self.phases.last().map(|(phase, _)| *phase);
+        order.into_iter().find(|phase| last.is_none_or(|last| *phase > last)).unwrap_or(Phase::Commit)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.end, Some(End::Done { .. }))
+    }
+}
+
+/// First to last.
+pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
+    let mut stories: Vec<Story> = Vec::new();
+    for Entry { at, by, event } in entries {
+        if let Event::Begun { operation, id, live } = event {
+            stories.push(Story {
+                operation: *operation,
+                id: id.clone(),
+                live: live.clone(),
+                by: by.clone(),
+                at: *at,
+                phases: Vec::new(),
+                switched: false,
+                irreversible: Vec::new(),
+                end: None,
+            });
+            continue;
+        }
+        let Some(story) = stories.last_mut().filter(|story| story.end.is_none()) else { continue };
+        match event {
+            Event::Phase { phase, milliseconds } => story.phases.push((*phase, *milliseconds)),
+            Event::Switched { .. } => story.switched = true,
+            Event::Migrating { irreversible, .. } => story.irreversible.extend_from_slice(irreversible),
+            Event::Done { milliseconds } => story.end = Some(End::Done { milliseconds: *milliseconds }),
+            Event::Failed { phase, error, outcome, milliseconds } => {
+                story.end = Some(End::Failed {
+                    phase: *phase,
+                    error: error.clone(),
+                    outcome: *outcome,
+                    milliseconds: *milliseconds,
+                });
+            }
+            _ => {}
+        }
+    }
+    stories
+}
+
+/// The operation that was interrupted, if the last one was.
+pub(crate) fn unfinished(stories: &[Story]) -> Option<&Story> {
+    stories.last().filter(|story| story.end.is_none())
+}

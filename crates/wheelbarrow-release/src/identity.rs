@@ -1,0 +1,68 @@
+//! Users and groups by name, from `/etc/passwd` and `/etc/group`: a static program has no other way to look them up.
+//! A number is taken as it stands.
+
+use fs_err as fs;
+
+use crate::ReleaseError;
+
+/// Who owns what a site writes, and runs its commands.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Identity {
+    /// None to keep the user who deploys.
+    pub user: Option<u32>,
+    pub group: Option<u32>,
+    /// The owner's; `/` where there is none.
+    #[serde(skip)]
+    pub home: String,
+}
+
+/// None where neither an owner nor a group is named.
+pub(crate) fn find(owner: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, ReleaseError> {
+    if owner.is_none() && group.is_none() {
+        return Ok(None);
+    }
+    let mut identity = Identity { user: None, group: None, home: "/".to_owned() };
+    if let Some(owner) = owner {
+        match (user(owner), owner.parse()) {
+            (Some(fields), _) => {
+                identity.user = fields[2].parse().ok();
+                identity.group = fields[3].parse().ok();
+                identity.home = fields[5].clone();
+            }
+            (None, Ok(number)) => (identity.user, identity.group) = (Some(number), Some(number)),
+            (None, Err(_)) => return Err(unknown("owner", owner, "user")),
+        }
+    }
+    if let Some(group) = group {
+        let found = lines("/etc/group", 3).into_iter().find(|fields| fields[0] == group);
+        let number = found.map_or_else(|| group.parse().ok(), |fields| fields[2].parse().ok());
+        identity.group = Some(number.ok_or_else(|| unknown("group", group, "group"))?);
+    }
+    Ok(Some(identity))
+}
+
+/// Who works here, for the journal: who called sudo, or the user of this process, by name where there is one.
+pub fn operator() -> String {
+    if let Some(name) = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty()) {
+        return name;
+    }
+    let number = rustix::process::getuid().as_raw().to_string();
+    let user = lines("/etc/passwd", 6).into_iter().find(|fields| fields[2] == number);
+    user.map_or(number, |fields| fields[0].clone())
+}
+
+fn user(name: &str) -> Option<Vec<String>> {
+    lines("/etc/passwd", 6).into_iter().find(|fields| fields[0] == name)
+}
+
+/// Lines of at least so many fields; none where the file cannot be read.
+fn lines(path: &str, fields: usize) -> Vec<Vec<String>> {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let split = text.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+    split.filter(|line| line.len() >= fields).collect()
+}
+
+fn unknown(key: &'static str, name: &str, what: &str) -> ReleaseError {
+    ReleaseError::Setting { key, reason: format!("there is no {what} `{name}` on this machine") }
+}

@@ -1,0 +1,262 @@
+//! What happened under a site root, in the order in which it happened: `ROOT/.wheelbarrow/journal.jsonl`.
+//!
+//! One JSON object a line, appended by one write and synced. A write that a crash cut short leaves a line that is no
+//! JSON; it is passed over, and the next entry starts a new line. The order of the lines is the only order there is:
+//! times are for people.
+
+use std::fmt;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::{ReleaseError, ReleaseId};
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Seconds since 1970, as the clock had it.
+    pub at: u64,
+    /// Who asked for it: a user's name, or a number where the user has none.
+    pub by: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Event {
+    /// An operation on a release starts. What follows is its story, until `done` or `failed`.
+    Begun {
+        operation: Operation,
+        id: ReleaseId,
+        /// What was live then.
+        live: Option<ReleaseId>,
+    },
+    /// A phase ended well.
+    Phase {
+        phase: Phase,
+        milliseconds: u64,
+    },
+    /// `current` leads to the release now.
+    Switched {
+        id: ReleaseId,
+        from: Option<ReleaseId>,
+    },
+    /// The operation ended well: the release is live and proved.
+    Done {
+        milliseconds: u64,
+    },
+    /// The operation ended here, and left things as `outcome` says.
+    Failed {
+        phase: Phase,
+        error: String,
+        outcome: Outcome,
+        milliseconds: u64,
+    },
+    /// The commands that prepare the release are about to change the database by these migrations, as `app.name`.
+    Migrating {
+        migrations: Vec<String>,
+        /// Those of them that Django cannot take back.
+        irreversible: Vec<String>,
+    },
+    /// A release is about to be removed.
+    Removed {
+        id: ReleaseId,
+    },
+    Pinned {
+        id: ReleaseId,
+    },
+    Unpinned {
+        id: ReleaseId,
+    },
+    /// Of a version of Wheelbarrow that knows more.
+    #[serde(other)]
+    Other,
+}
+
+/// What somebody asked for that can change what is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    Deploy,
+    Activate,
+    Rollback,
+    /// A new environment for the same release.
+    Environment,
+}
+
+/// The steps of an operation, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Preflight,
+    Stage,
+    Configure,
+    Check,
+    Prepare,
+    Switch,
+    Reload,
+    Probe,
+    Commit,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Deploy => "deploy",
+            Self::Activate => "activate",
+            Self::Rollback => "rollback",
+            Self::Environment => "environment",
+        })
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Preflight => "preflight",
+            Self::Stage => "stage",
+            Self::Configure => "configure",
+            Self::Check => "check",
+            Self::Prepare => "prepare",
+            Self::Switch => "switch",
+            Self::Reload => "reload",
+            Self::Probe => "probe",
+            Self::Commit => "commit",
+        })
+    }
+}
+
+/// What a failed operation left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing was switched.
+    Unchanged,
+    /// The release that was live before is live again, the server included.
+    Reverted,
+    /// It could not be taken back: people must look.
+    RevertFailed,
+}
+
+/// The journal of a root. Writers hold the root's lock.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Every entry that was written whole, first to last; none where there is no journal yet.
+    pub fn read(&self) -> Result<Vec<Entry>, ReleaseError> {
+        let mut bytes = Vec::new();
+        match fs::File::open(&self.path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(ReleaseError::io("read", &self.path)(source)),
+        }
+        Ok(bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    }
+
+    /// Appends an entry, and returns when it is on disk.
+    pub(crate) fn append(&self, entry: &Entry) -> Result<(), ReleaseError> {
+        append(&self.path, entry).map_err(ReleaseError::io("write", &self.path))
+    }
+}
+
+fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut line = Vec::new();
+    if file.seek(SeekFrom::End(0))? > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            line.push(b'\n');
+        }
+    }
+    serde_json::to_writer(&mut line, entry)?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> ReleaseId {
+        format!("{number}-1a2b3c4d").parse().unwrap()
+    }
+
+    fn story() -> Vec<Event> {
+        vec![
+            Event::Begun { operation: Operation::Deploy, id: id(2), live: Some(id(1)) },
+            Event::Phase { phase: Phase::Stage, milliseconds: 812 },
+            Event::Switched { id: id(2), from: Some(id(1)) },
+            Event::Failed {
+                phase: Phase::Probe,
+                error: "503 \"Service\nUnavailable\"".to_owned(),
+                outcome: Outcome::Reverted,
+                milliseconds: 1,
+            },
+        ]
+    }
+
+    fn append_event(journal: &Journal, event: Event) {
+        journal.append(&Entry { at: 1_700_000_000, by: "deployer".to_owned(), event }).unwrap();
+    }
+
+    fn events(journal: &Journal) -> Vec<Event> {
+        journal.read().unwrap().into_iter().map(|entry| entry.event).collect()
+    }
+
+    #[test]
+    fn a_line_says_what_happened() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        assert_eq!(journal.read().unwrap(), []);
+        story().into_iter().for_each(|event| append_event(&journal, event));
+        let text = fs::read_to_string(&journal.path).unwrap();
+        let lines: Vec<&str> =
+            text.lines().map(|line| line.split_once(',').map_or(line, |(_, rest)| rest)).collect();
+        insta::assert_snapshot!(lines.join("\n"));
+        assert_eq!(events(&journal), story());
+    }
+
+    #[test]
+    fn a_tail_cut_off_at_any_byte_costs_the_last_entry_at_most() {
+        let place = tempfile::tempdir().unwrap();
+        let whole = Journal::at(place.path().join("whole.jsonl"));
+        story().into_iter().for_each(|event| append_event(&whole, event));
+        let bytes = fs::read(&whole.path).unwrap();
+        let cut = Journal::at(place.path().join("cut.jsonl"));
+        let ends: Vec<usize> =
+            bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end).collect();
+        for length in 0..=bytes.len() {
+            fs::write(&cut.path, &bytes[..length]).unwrap();
+            let before = events(&cut);
+            // An entry is whole with its last brace, even without the line end.
+            let whole = ends.iter().filter(|&&end| end <= length).count();
+            assert_eq!(before, story()[..whole], "{length}");
+            append_event(&cut, Event::Done { milliseconds: 5 });
+            let mut after = before;
+            after.push(Event::Done { milliseconds: 5 });
+            assert_eq!(events(&cut), after, "{length}");
+        }
+    }
+
+    #[test]
+    fn entries_of_later_versions_are_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        fs::write(&journal.path, "{\"at\":1,\"by\":\"x\",\"event\":\"moved\",\"to\":\"the moon\"}\n")
+            .unwrap();
+        assert_eq!(events(&journal), [Event::Other]);
+    }
+}

@@ -1,0 +1,56 @@
+//! Releases under a site root: staged, switched, taken back, pruned.
+//!
+//! `docs/releases.md` is the specification. What is live is what the link `current` says; in what order things came to
+//! be is what the journal says; a release is complete when its own record is there. Nothing else is believed: no clock,
+//! no modification time, no order of names.
+
+mod activate;
+mod activation;
+pub mod check;
+mod child;
+mod command;
+mod configure;
+mod deploy;
+mod django;
+pub mod environment;
+mod error;
+mod history;
+mod id;
+mod identity;
+mod journal;
+pub mod live;
+mod lock;
+mod marks;
+mod prepare;
+mod probe;
+pub mod proof;
+mod prune;
+mod recovery;
+mod release;
+mod root;
+mod seam;
+mod secrets;
+mod server;
+mod settings;
+mod status;
+mod switch;
+mod trash;
+pub mod unit;
+mod work;
+
+pub use activate::{Activated, RollbackOptions, activate, plan_rollback, rollback};
+pub use deploy::{DeployOptions, DeployPlan, Deployed, Until, deploy, plan as plan_deploy};
+pub use error::ReleaseError;
+pub use history::{End, Story};
+pub use id::{NotAnId, ReleaseId};
+pub use identity::{Identity, operator};
+pub use journal::{Entry, Event, Journal, Operation, Outcome, Phase};
+pub use lock::{Holder, RootLock, Wait};
+pub use prepare::Prepare;
+pub use prune::{Kept, Pruned, pin, plan_prune, prune, unpin};
+pub use recovery::{Recovered, recover};
+pub use release::{CompleteRelease, ReleaseRecord, Site};
+pub use root::{Found, Root};
+pub use settings::Settings;
+pub use status::{Listed, State, Status, history, list, status};
+pub use work::Operator;

@@ -1,0 +1,45 @@
+//! Working with what is live: a command in its environment, and its files compared.
+
+use std::process::Command;
+
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::Words;
+use wheelbarrow_install::Verification;
+
+use crate::command::in_release;
+use crate::release::{CompleteRelease, LOGS, RELEASE_PATH};
+use crate::settings::Settings;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// The release `id`, else the live one.
+pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
+    match id {
+        Some(id) => root.complete(id),
+        None => {
+            let nothing = || ReleaseError::NothingLive { root: root.path().to_path_buf() };
+            root.complete(&root.live()?.ok_or_else(nothing)?)
+        }
+    }
+}
+
+/// A command as `prepare` would run it, ready to be executed: in the release itself, so that a switch does not mix two.
+pub fn command(root: &Root, release: &CompleteRelease, words: &Words) -> Result<Command, ReleaseError> {
+    let settings = Settings::of(root, release, &Default::default())?;
+    in_release(release, &settings, words)
+}
+
+/// Compares a release with what was installed. What makes it a release is not of the install, and nothing extra.
+pub fn verify(
+    root: &Root,
+    release: &CompleteRelease,
+    progress: &dyn Progress,
+) -> Result<Verification, ReleaseError> {
+    let mut verification = wheelbarrow_install::verify(release.path(), progress)?;
+    let settings = Settings::of(root, release, &Default::default())?;
+    let code = release.site()?.project.directory;
+    let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{shared}")).collect();
+    verification.extra.retain(|path| {
+        path != RELEASE_PATH && !path.starts_with(&format!("{LOGS}/")) && !links.contains(path)
+    });
+    Ok(verification)
+}

@@ -1,0 +1,167 @@
+//! Asking the server over HTTP whether it serves: so many good answers in a row, before a deadline.
+//!
+//! Plain HTTP/1.1 over TCP or a Unix socket, since it is the server behind the proxy that is asked. Only the status
+//! counts (RFC 9112, section 4).
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::ProbeSettings;
+
+use crate::ReleaseError;
+
+const SUCCESSES: u32 = 3;
+const DEADLINE: u64 = 30;
+/// Between two requests.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What one request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// No status line is longer.
+const LONGEST: u64 = 1024;
+
+/// Where and what to ask.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// `host:port`.
+    authority: String,
+    socket: Option<PathBuf>,
+    host: String,
+    path: String,
+}
+
+impl Address {
+    /// Refuses what cannot be asked for.
+    pub(crate) fn of(settings: &ProbeSettings) -> Result<Self, ReleaseError> {
+        let wrong = |reason: &str| ReleaseError::Setting {
+            key: "probe.url",
+            reason: format!("`{}` {reason}", settings.url),
+        };
+        let Some(rest) = settings.url.strip_prefix("http://") else {
+            return Err(wrong("does not begin with http://; the server behind the proxy is asked"));
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = settings.host.clone().unwrap_or_else(|| authority.to_owned());
+        let is_clean = |text: &str| !text.contains(|character: char| character <= ' ' || character == '\x7f');
+        if authority.is_empty()
+            || authority.contains('@')
+            || ![authority, path, &host].into_iter().all(is_clean)
+        {
+            return Err(wrong("is not like http://127.0.0.1:8000/health/"));
+        }
+        // The port is what follows the last colon, unless that is in an IPv6 address.
+        let has_port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        Ok(Self {
+            authority: if has_port { authority.to_owned() } else { format!("{authority}:80") },
+            socket: settings.socket.clone(),
+            host,
+            path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+        })
+    }
+
+    /// Asks once; the status.
+    fn ask(&self, patience: Duration) -> std::io::Result<u16> {
+        if let Some(socket) = &self.socket {
+            let stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.set_write_timeout(Some(patience))?;
+            return self.ask_on(stream);
+        }
+        let mut last = std::io::Error::other("the host has no address");
+        for address in self.authority.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, patience) {
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(patience))?;
+                    stream.set_write_timeout(Some(patience))?;
+                    return self.ask_on(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn ask_on(&self, mut stream: impl Read + Write) -> std::io::Result<u16> {
+        let Self { path, host, .. } = self;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: wheelbarrow\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut line = Vec::new();
+        BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line)?;
+        let line = String::from_utf8_lossy(&line);
+        let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
+        status.ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
+    }
+}
+
+/// Asks until enough answers in a row were good.
+pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result<(), ReleaseError> {
+    let address = Address::of(settings)?;
+    let wanted = settings.successes.unwrap_or(SUCCESSES).max(1);
+    let deadline = settings.deadline.unwrap_or(DEADLINE);
+    let (begun, limit) = (Instant::now(), Duration::from_secs(deadline));
+    let mut successes = 0;
+    loop {
+        let left = limit.saturating_sub(begun.elapsed());
+        let answer = address.ask(left.clamp(Duration::from_millis(1), PATIENCE));
+        let last = match answer {
+            Ok(status) if is_expected(settings, status) => {
+                successes += 1;
+                if successes >= wanted {
+                    return Ok(());
+                }
+                format!("only {successes} of {wanted} good answers in a row")
+            }
+            Ok(status) => {
+                successes = 0;
+                format!("it answers {status}")
+            }
+            Err(error) => {
+                successes = 0;
+                error.to_string()
+            }
+        };
+        if progress.is_cancelled() {
+            return Err(ReleaseError::Cancelled);
+        }
+        if begun.elapsed() + PAUSE >= limit {
+            return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last });
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn is_expected(settings: &ProbeSettings, status: u16) -> bool {
+    match &settings.expected {
+        Some(expected) => expected.contains(&status),
+        None => (200..400).contains(&status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> ProbeSettings {
+        ProbeSettings { url: url.to_owned(), ..ProbeSettings::default() }
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        let parts = |url: &str| {
+            let address = Address::of(&settings(url)).unwrap();
+            (address.authority, address.host, address.path)
+        };
+        let strings = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(parts("http://a:8/x?y"), strings("a:8", "a:8", "/x?y"));
+        assert_eq!(parts("http://a"), strings("a:80", "a", "/"));
+        assert_eq!(parts("http://[::1]/"), strings("[::1]:80", "[::1]", "/"));
+        for wrong in ["https://a/", "http://", "http://a/ b", "http://u@a/", "a"] {
+            assert!(Address::of(&settings(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

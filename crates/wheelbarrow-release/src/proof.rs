@@ -1,0 +1,283 @@
+//! The proof after the reload: which release every process of a service really runs.
+//!
+//! The kernel knows, whatever configuration files say. loadenv keeps files of releases open in every Python of a release,
+//! so of a process under a root the kernel tells
+//!
+//! * where its interpreter was started,
+//! * where this very process, and not the one it was forked from, first imported a dependency from, and where the code
+//!   of the site: a worker that imported nothing itself has what its master had,
+//! * from which releases it has mapped compiled modules,
+//! * which directory it works in.
+//!
+//! That tells apart what a reload in place leaves: all old, new code with old dependencies, all new.
+
+mod kernel;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// A process that has to do with releases of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Process {
+    pub pid: u32,
+    /// Its name, as the kernel has it: at most fifteen bytes.
+    pub name: String,
+    /// The release of the virtualenv that its interpreter was started from.
+    pub started_in: Option<ReleaseId>,
+    /// The release that it imported the site's code from; none where loadenv has not seen that.
+    pub code: Option<ReleaseId>,
+    /// The release that it imported its first dependency from; none where loadenv has not seen that.
+    pub dependencies: Option<ReleaseId>,
+    /// The releases that it has mapped files of.
+    pub mapped: BTreeSet<ReleaseId>,
+    /// The release that its working directory is in.
+    pub directory: Option<ReleaseId>,
+}
+
+/// Which processes to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every process of this machine that may be looked at.
+    All,
+    /// Those of a control group and the groups below it, as `systemctl show -p ControlGroup` names it.
+    ControlGroup(PathBuf),
+}
+
+/// What the processes of a service run, taken together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum Verdict {
+    /// Nothing of the root runs.
+    Nothing,
+    /// All of it is of one release.
+    One { id: ReleaseId },
+    /// Some processes run one release, some another.
+    Several { ids: BTreeSet<ReleaseId> },
+    /// A process has its code from one release and dependencies from another.
+    Torn { pid: u32, code: ReleaseId, dependencies: BTreeSet<ReleaseId> },
+}
+
+/// What was found of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// The systemd unit that the processes belong to; none where every process under the root was looked at.
+    pub unit: Option<String>,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    pub processes: Vec<Process>,
+}
+
+impl Process {
+    /// The releases that its dependencies come from. A master of an earlier release that was told to reload leaves what
+    /// it has mapped itself in its workers; what they import anew counts.
+    pub fn dependencies(&self) -> BTreeSet<ReleaseId> {
+        let mapped = self.mapped.iter().cloned();
+        match &self.dependencies {
+            Some(imported) => {
+                mapped.filter(|id| Some(id) != self.started_in.as_ref()).chain([imported.clone()]).collect()
+            }
+            None if self.mapped.is_empty() => self.started_in.iter().cloned().collect(),
+            None => mapped.collect(),
+        }
+    }
+
+    /// The release of the site's code, where it has any.
+    fn code(&self) -> Option<&ReleaseId> {
+        // One that imported dependencies and no code is a master that waits, wherever it does so.
+        self.code.as_ref().or_else(|| self.directory.as_ref().filter(|_| self.dependencies.is_none()))
+    }
+
+    fn uses(&self) -> BTreeSet<&ReleaseId> {
+        let one_each = [&self.started_in, &self.code, &self.dependencies, &self.directory];
+        one_each.into_iter().flatten().chain(&self.mapped).collect()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list =
+            |ids: &BTreeSet<ReleaseId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Nothing => formatter.write_str("no process runs from a release"),
+            Self::One { id } => write!(formatter, "every process runs {id}"),
+            Self::Several { ids } => write!(formatter, "the processes run {}", list(ids)),
+            Self::Torn { pid, code, dependencies } => {
+                write!(
+                    formatter,
+                    "process {pid} has its code from {code}, its dependencies from {}",
+                    list(dependencies)
+                )
+            }
+        }
+    }
+}
+
+/// The processes in `scope` that have to do with releases of `root`, by number. Processes that end meanwhile, and those
+/// that this user may not look at, are left out.
+pub fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseError> {
+    kernel::processes(root, scope)
+}
+
+/// What the processes of a systemd unit run; of all processes under the root where no unit is named, or where systemd
+/// knows of no such unit that runs.
+pub fn service(root: &Root, unit: Option<&str>) -> Result<Service, ReleaseError> {
+    let group = unit.and_then(|unit| Some((unit.to_owned(), kernel::control_group(unit)?)));
+    let (unit, scope) = match group {
+        Some((unit, group)) => (Some(unit), Scope::ControlGroup(group)),
+        None => (None, Scope::All),
+    };
+    let processes = processes(root, &scope)?;
+    Ok(Service { unit, verdict: judge(&processes), processes })
+}
+
+/// What `processes` run together: those that have imported the site's code, where that is known of any.
+pub fn judge(processes: &[Process]) -> Verdict {
+    let knows = processes.iter().any(|process| process.code.is_some());
+    let mut ids = BTreeSet::new();
+    for process in processes.iter().filter(|process| !knows || process.code.is_some()) {
+        let dependencies = process.dependencies();
+        let agree = |code: &ReleaseId| dependencies.iter().all(|id| id == code);
+        if let Some(code) = process.code().filter(|code| !agree(code)).cloned() {
+            return Verdict::Torn { pid: process.pid, code, dependencies };
+        }
+        ids.extend(dependencies);
+    }
+    match ids.len() {
+        0 => Verdict::Nothing,
+        1 => ids.into_iter().next().map_or(Verdict::Nothing, |id| Verdict::One { id }),
+        _ => Verdict::Several { ids },
+    }
+}
+
+/// The releases that some process uses in any way, which must not be removed.
+pub fn in_use(root: &Root) -> Result<BTreeSet<ReleaseId>, ReleaseError> {
+    let processes = processes(root, &Scope::All)?;
+    Ok(processes.iter().flat_map(Process::uses).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use fs_err as fs;
+
+    use super::*;
+
+    struct Running(Child);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn id(number: u64) -> ReleaseId {
+        format!("{number}-1a2b3c4d").parse().unwrap()
+    }
+
+    /// A root with two releases, and a process that works in the first, has the record of the second open, and has
+    /// mapped a file of `mapped`.
+    fn run(root: &Root, directory: &ReleaseId, record: &ReleaseId, mapped: Option<&ReleaseId>) -> Running {
+        for id in [directory, record].into_iter().chain(mapped) {
+            fs::create_dir_all(root.release(id).join(".wheelbarrow")).unwrap();
+            fs::write(root.release(id).join(crate::release::RELEASE_PATH), "{}").unwrap();
+            fs::write(root.release(id).join("module.so"), [0; 4096]).unwrap();
+        }
+        let script = "import mmap, sys\n\
+                      record = open(sys.argv[1])\n\
+                      modules = [open(path, 'rb') for path in sys.argv[2:]]\n\
+                      maps = [mmap.mmap(module.fileno(), 0, access=mmap.ACCESS_READ) for module in modules]\n\
+                      print('ready', flush=True)\n\
+                      sys.stdin.read()";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).current_dir(root.release(directory));
+        command.arg(root.release(record).join(crate::release::RELEASE_PATH));
+        command.args(mapped.map(|id| root.release(id).join("module.so")));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        Running(child)
+    }
+
+    #[test]
+    fn the_kernel_tells_which_release_runs() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::Nothing);
+
+        let first = run(&root, &id(1), &id(1), None);
+        let found = processes(&root, &Scope::All).unwrap();
+        let [process] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(process.pid, first.0.id());
+        assert!(process.name.starts_with("python"), "{}", process.name);
+        assert_eq!(judge(&found), Verdict::One { id: id(1) });
+
+        let _second = run(&root, &id(2), &id(2), Some(&id(2)));
+        let found = processes(&root, &Scope::All).unwrap();
+        assert_eq!(judge(&found), Verdict::Several { ids: [id(1), id(2)].into() });
+        assert_eq!(in_use(&root).unwrap(), [id(1), id(2)].into());
+
+        drop(first);
+        assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::One { id: id(2) });
+        // Removed under its feet, it is still told.
+        fs::rename(root.release(&id(2)), root.release(&id(3))).unwrap();
+        assert_eq!(in_use(&root).unwrap(), [id(3)].into());
+        fs::remove_dir_all(root.release(&id(3))).unwrap();
+        assert_eq!(in_use(&root).unwrap(), [id(3)].into());
+    }
+
+    #[test]
+    fn code_and_dependencies_that_disagree_are_told() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let torn = run(&root, &id(2), &id(1), Some(&id(1)));
+        let verdict = judge(&processes(&root, &Scope::All).unwrap());
+        let expected = Verdict::Torn { pid: torn.0.id(), code: id(2), dependencies: [id(1)].into() };
+        assert_eq!(verdict, expected);
+    }
+
+    #[test]
+    fn a_process_that_was_forked_from_an_old_master_and_imports_anew_is_new() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let _worker = run(&root, &id(2), &id(1), Some(&id(2)));
+        assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::One { id: id(2) });
+    }
+
+    /// One that was started in a release, with what loadenv saw of it.
+    fn seen(pid: u32, started: u64, code: Option<u64>, dependencies: u64, mapped: &[u64]) -> Process {
+        Process {
+            pid,
+            started_in: Some(id(started)),
+            code: code.map(id),
+            dependencies: Some(id(dependencies)),
+            mapped: mapped.iter().copied().map(id).collect(),
+            ..Process::default()
+        }
+    }
+
+    #[test]
+    fn what_a_reload_in_place_leaves_is_told_apart() {
+        // The master was started in release 1 and has never imported the site; it works in 2 by now.
+        let master = Process { directory: Some(id(2)), ..seen(1, 1, None, 1, &[1]) };
+        let of = |worker: Process| judge(&[master.clone(), worker]);
+        assert_eq!(of(seen(2, 1, Some(1), 1, &[1])), Verdict::One { id: id(1) });
+        assert_eq!(of(seen(2, 1, Some(2), 2, &[1, 2])), Verdict::One { id: id(2) });
+        let torn = |code, dependencies: &[u64]| {
+            let dependencies = dependencies.iter().copied().map(id).collect();
+            Verdict::Torn { pid: 2, code: id(code), dependencies }
+        };
+        assert_eq!(of(seen(2, 1, Some(2), 1, &[1])), torn(2, &[1]));
+        // The site was imported before the fork, and something more after it.
+        assert_eq!(of(seen(2, 1, Some(1), 2, &[1])), torn(1, &[2]));
+        assert_eq!(of(seen(2, 1, Some(1), 1, &[1, 2])), torn(1, &[1, 2]));
+        let both = [seen(2, 1, Some(1), 1, &[]), seen(3, 1, Some(2), 2, &[])];
+        assert_eq!(judge(&both), Verdict::Several { ids: [id(1), id(2)].into() });
+    }
+}

@@ -1,0 +1,104 @@
+//! What the kernel tells of processes: descriptors, mapped files, directories, control groups.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fs_err as fs;
+
+use super::{Process, Scope};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What loadenv keeps open: of the release that the interpreter was started in, of that which the code was imported
+/// from, and of that which the first dependency was.
+const HELD: [&str; 3] = [crate::release::RELEASE_PATH, ".wheelbarrow/manifest.json", "venv/pyvenv.cfg"];
+
+/// What the kernel writes behind the path of a file that was removed.
+const DELETED: &str = " (deleted)";
+
+pub(super) fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseError> {
+    let releases = root.releases();
+    let releases = fs::canonicalize(&releases).map_err(ReleaseError::io("find", &releases))?;
+    let pids = match scope {
+        Scope::All => numbers(Path::new("/proc"))?,
+        Scope::ControlGroup(group) => members(group)?,
+    };
+    Ok(pids.into_iter().filter_map(|pid| look_at(pid, &releases)).collect())
+}
+
+fn look_at(pid: u32, releases: &Path) -> Option<Process> {
+    let proc = Path::new("/proc").join(pid.to_string());
+    let release = |path: &Path| release_of(path, releases);
+    let descriptors = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
+    let open: Vec<PathBuf> =
+        descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).collect();
+    let held = |file: &str| open.iter().find(|path| is_file(path, file)).and_then(|path| release(path));
+    let [started_in, code, dependencies] = HELD.map(held);
+    // Fields: addresses, permissions, offset, device, inode, path.
+    let maps = fs::read(proc.join("maps")).unwrap_or_default();
+    let mapped = maps
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|start| &line[start..]))
+        .filter_map(|path| release(Path::new(OsStr::from_bytes(path))))
+        .collect();
+    let links = ["cwd", "root", "exe"].map(|link| fs::read_link(proc.join(link)).ok());
+    let directory = links.iter().flatten().find_map(|path| release(path));
+    let name = fs::read_to_string(proc.join("comm")).unwrap_or_default().trim_end().to_owned();
+    let process = Process { pid, name, started_in, code, dependencies, mapped, directory };
+    (!process.uses().is_empty()).then_some(process)
+}
+
+/// Whether it is this file of a release, there or removed.
+fn is_file(path: &Path, file: &str) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    Path::new(OsStr::from_bytes(bytes.strip_suffix(DELETED.as_bytes()).unwrap_or(bytes))).ends_with(file)
+}
+
+/// The release that a path is in.
+fn release_of(path: &Path, releases: &Path) -> Option<ReleaseId> {
+    let inside = path.strip_prefix(releases).ok()?;
+    let first = inside.components().next()?.as_os_str().to_str()?;
+    first.strip_suffix(DELETED).unwrap_or(first).parse().ok()
+}
+
+fn numbers(directory: &Path) -> Result<Vec<u32>, ReleaseError> {
+    let entries = fs::read_dir(directory).map_err(ReleaseError::io("list", directory))?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut numbers: Vec<u32> = names.collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The processes of a control group, in the unified hierarchy or in systemd's own of version 1.
+fn members(group: &Path) -> Result<Vec<u32>, ReleaseError> {
+    let mut pids = Vec::new();
+    let mut directories: Vec<PathBuf> = place(group).into_iter().collect();
+    while let Some(directory) = directories.pop() {
+        let list = directory.join("cgroup.procs");
+        let text = fs::read_to_string(&list).map_err(ReleaseError::io("read", &list))?;
+        pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        directories.extend(below.map(|entry| entry.path()));
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+fn place(group: &Path) -> Option<PathBuf> {
+    let inside = group.strip_prefix("/").unwrap_or(group);
+    let places = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+    places.iter().map(|place| Path::new(place).join(inside)).find(|place| place.is_dir())
+}
+
+/// The control group of a systemd unit that runs.
+pub(super) fn control_group(unit: &str) -> Option<PathBuf> {
+    let mut systemctl = Command::new("systemctl");
+    let output =
+        systemctl.args(["show", "--property=ControlGroup", "--", unit]).stdin(Stdio::null()).output();
+    let text = String::from_utf8(output.ok()?.stdout).ok()?;
+    let group = text.trim().strip_prefix("ControlGroup=").filter(|group| !group.is_empty())?;
+    // A group that is not seen from here, in a container, is as good as none.
+    place(Path::new(group)).map(|_| PathBuf::from(group))
+}

@@ -1,0 +1,142 @@
+//! `prune`: which releases may go, and their going.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use wheelbarrow_install::InstallError;
+use wheelbarrow_install::store::{Access, Removal, Store, collect};
+
+use crate::history::stories;
+use crate::journal::{Entry, Event};
+use crate::root::{Found, Mark};
+use crate::settings::Settings;
+use crate::work::{Operator, Work};
+use crate::{ReleaseError, ReleaseId, Root, marks, proof, recovery, trash};
+
+/// What goes, and what stays for which reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    pub removed: Vec<ReleaseId>,
+    pub kept: BTreeMap<ReleaseId, Kept>,
+    /// Why it could not be done, after a deploy that went well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Why a release stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    Live,
+    /// What was live before, or what the live one was made from: where a rollback goes.
+    Predecessor,
+    Pinned,
+    /// A process runs from it.
+    Used,
+    /// One of the newest good ones.
+    Recent,
+    /// The newest bad one, for people to look at.
+    LastBad,
+}
+
+/// Removes the releases that may go. `keep` is the number of good ones that stay, else what the settings say.
+pub fn prune(root: &Root, keep: Option<usize>, operator: &Operator<'_>) -> Result<Pruned, ReleaseError> {
+    let work = recovery::begin(root, "prune", operator)?;
+    let keep = settled(root, keep)?;
+    remove(&work, keep)
+}
+
+/// Says what [`prune`] would do.
+pub fn plan_prune(root: &Root, keep: Option<usize>) -> Result<Pruned, ReleaseError> {
+    plan(root, settled(root, keep)?)
+}
+
+/// After a deploy that went well, which what goes wrong here does not change.
+pub(crate) fn after_deploy(work: &Work<'_>, keep: usize) -> Pruned {
+    remove(work, keep)
+        .unwrap_or_else(|error| Pruned { problem: Some(error.to_string()), ..Pruned::default() })
+}
+
+/// Never removed, whatever is asked for, until it is unpinned.
+pub fn pin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
+    let work = recovery::begin(root, "pin", operator)?;
+    root.complete(id)?;
+    marks::set(root, id, Mark::Pinned)?;
+    work.record(Event::Pinned { id: id.clone() })
+}
+
+pub fn unpin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
+    let work = recovery::begin(root, "unpin", operator)?;
+    root.complete(id)?;
+    marks::unset(root, id, Mark::Pinned)?;
+    work.record(Event::Unpinned { id: id.clone() })
+}
+
+fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
+    if let Some(keep) = keep {
+        return Ok(keep.max(1));
+    }
+    let live = root.live()?.and_then(|live| root.complete(&live).ok());
+    match live {
+        Some(live) => Ok(Settings::of(root, &live, &Default::default())?.keep),
+        None => Ok(Settings::of_manifest(root, None, &Default::default())?.keep),
+    }
+}
+
+fn remove(work: &Work<'_>, keep: usize) -> Result<Pruned, ReleaseError> {
+    let pruned = plan(work.root, keep)?;
+    for id in &pruned.removed {
+        trash::throw(work, id)?;
+    }
+    trash::empty(work)?;
+    collect_store(work.root)?;
+    Ok(pruned)
+}
+
+/// Removes the wheels that no release takes from the store any more.
+fn collect_store(root: &Root) -> Result<(), ReleaseError> {
+    let store = match Store::open(&root.store(), Access::Exclusive) {
+        Ok(store) => store,
+        // Nothing was ever unpacked into it.
+        Err(InstallError::NoStore { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let installs: Vec<_> = root.found()?.iter().map(|found| root.release(&found.id)).collect();
+    collect(&store, &installs, Removal::Now)?;
+    Ok(())
+}
+
+fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
+    let found = root.found()?;
+    let mut kept: BTreeMap<ReleaseId, Kept> = BTreeMap::new();
+    let mut keep_for = |id: &ReleaseId, why| _ = kept.entry(id.clone()).or_insert(why);
+    let live = root.live()?;
+    if let Some(live) = &live {
+        keep_for(live, Kept::Live);
+        predecessors(root, &found, live)?.iter().for_each(|id| keep_for(id, Kept::Predecessor));
+    }
+    found.iter().filter(|found| found.is_pinned).for_each(|found| keep_for(&found.id, Kept::Pinned));
+    proof::in_use(root)?.iter().for_each(|id| keep_for(id, Kept::Used));
+    let good = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);
+    good.take(keep).for_each(|found| keep_for(&found.id, Kept::Recent));
+    if let Some(bad) = found.iter().rev().find(|found| found.is_bad) {
+        keep_for(&bad.id, Kept::LastBad);
+    }
+    kept.retain(|id, _| found.iter().any(|found| found.id == *id));
+    let removed = found.into_iter().map(|found| found.id).filter(|id| !kept.contains_key(id)).collect();
+    Ok(Pruned { removed, kept, problem: None })
+}
+
+/// The parent of what is live, and what was live before it by the journal.
+fn predecessors(root: &Root, found: &[Found], live: &ReleaseId) -> Result<BTreeSet<ReleaseId>, ReleaseError> {
+    let entries: Vec<Entry> = root.journal().read()?;
+    let stories = stories(&entries);
+    let last = stories
+        .iter()
+        .rev()
+        .find(|story| story.id == *live && story.live.as_ref() != Some(live) && story.is_done());
+    let before = last.and_then(|story| story.live.clone());
+    let record = found.iter().find(|found| found.id == *live).and_then(|found| found.complete.as_ref());
+    let parent = record.and_then(|release| release.record.parent.clone());
+    Ok(before.into_iter().chain(parent).collect())
+}

@@ -1,0 +1,143 @@
+//! Putting right what a command left that was killed. Each command that changes something begins with it.
+//!
+//! What is found decides, not what was meant: `current` says whether the switch was done, a release's record whether it
+//! is complete. An operation that had switched is ended: reload, probe, commit, else taken back. One that had not is
+//! over: its release stays if it is complete, else it goes.
+
+use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
+
+use fs_err as fs;
+use serde::Serialize;
+
+use crate::activation::{Activation, fail, serve_again};
+use crate::history::{Story, stories, unfinished};
+use crate::journal::{Event, Operation, Outcome};
+use crate::settings::Settings;
+use crate::work::{Fault, Operator, Work};
+use crate::{ReleaseError, ReleaseId, Root, switch, trash};
+
+/// What was put right.
+#[derive(Debug, Default, Serialize)]
+pub struct Recovered {
+    /// The operation that had been interrupted.
+    pub interrupted: Option<Operation>,
+    pub id: Option<ReleaseId>,
+    /// Its release is live now, and proved.
+    pub committed: bool,
+    /// Releases that never became complete.
+    pub removed: Vec<ReleaseId>,
+    /// Why the release was taken back.
+    #[serde(skip)]
+    pub failure: Option<ReleaseError>,
+}
+
+impl Recovered {
+    /// Whether there was anything to do.
+    pub fn is_nothing(&self) -> bool {
+        self.interrupted.is_none() && self.removed.is_empty()
+    }
+}
+
+/// Recovers, and does nothing else.
+pub fn recover(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
+    put_right(&Work::take(root, "recover", operator)?)
+}
+
+/// Takes the lock for `what`, and recovers.
+pub(crate) fn begin<'a>(
+    root: &'a Root,
+    what: &str,
+    operator: &'a Operator<'a>,
+) -> Result<Work<'a>, ReleaseError> {
+    let work = Work::take(root, what, operator)?;
+    let recovered = put_right(&work)?;
+    if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
+        let now = match &recovered.failure {
+            None if recovered.committed => "its release is live and proved".to_owned(),
+            None => "nothing had been switched".to_owned(),
+            Some(error) => error.to_string(),
+        };
+        operator.progress.note(&format!("{operation} of {id} had been interrupted: {now}"));
+    }
+    Ok(work)
+}
+
+fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
+    switch::forget_new(work.root)?;
+    let mut recovered = Recovered { removed: sweep(work)?, ..Recovered::default() };
+    let stories = stories(&work.root.journal().read()?);
+    let Some(story) = unfinished(&stories) else { return Ok(recovered) };
+    recovered.interrupted = Some(story.operation);
+    recovered.id = Some(story.id.clone());
+    match end(work, story) {
+        Ok(committed) => recovered.committed = committed,
+        Err(error @ ReleaseError::Failed { .. }) => recovered.failure = Some(error),
+        Err(error) => return Err(error),
+    }
+    Ok(recovered)
+}
+
+/// Ends an operation that was interrupted; whether its release is live now.
+fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
+    let begun = Instant::now();
+    let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
+    let live = work.root.live()?;
+    if live.as_ref() == Some(&story.id) {
+        let Ok(release) = work.root.complete(&story.id) else {
+            // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
+            return Err(fail(work, &story.id, begun, fault(), Outcome::RevertFailed, None));
+        };
+        let settings = Settings::of(work.root, &release, &Default::default())?;
+        let previous = story.live.clone();
+        if !story.switched && previous != live {
+            // It was killed between the rename and the entry that tells of it.
+            work.record(Event::Switched { id: story.id.clone(), from: previous.clone() })?;
+        }
+        let activation = Activation { work, operation: story.operation, release, settings, previous, begun };
+        return activation.resume().map(|()| true);
+    }
+    if !story.switched {
+        _ = fail(work, &story.id, begun, fault(), Outcome::Unchanged, None);
+        return Ok(false);
+    }
+    // It was being taken back: the link leads to the old release again, the server may not know.
+    let served = match &live {
+        Some(live) => work.root.complete(live).and_then(|live| serve_again(work, &live)),
+        None => Ok(()),
+    };
+    let (outcome, revert) = match served {
+        Ok(()) => (Outcome::Reverted, None),
+        Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
+    };
+    Err(fail(work, &story.id, begun, fault(), outcome, revert))
+}
+
+/// Removes what was being made or removed; the releases that never became complete.
+fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
+    let root = work.root;
+    let live = root.live()?;
+    let mut incomplete = Vec::new();
+    for found in root.found()? {
+        if found.complete.is_none() && live.as_ref() != Some(&found.id) {
+            trash::throw(work, &found.id)?;
+            incomplete.push(found.id);
+        }
+    }
+    let releases = root.releases();
+    for entry in fs::read_dir(&releases).map_err(ReleaseError::io("list", &releases))? {
+        let path = entry.map_err(ReleaseError::io("list", &releases))?.path();
+        if path.file_name().is_some_and(|name| is_staging(name.as_bytes())) {
+            fs::remove_dir_all(&path).map_err(ReleaseError::io("remove", &path))?;
+        }
+    }
+    trash::empty(work)?;
+    Ok(incomplete)
+}
+
+/// `.ID.wheelbarrow-XXXXXXXX`, in which an install was made. Who holds the root's lock is the only one to make any.
+fn is_staging(name: &[u8]) -> bool {
+    let id =
+        std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix('.')?.split_once(".wheelbarrow-"));
+    id.is_some_and(|(id, _)| id.parse::<ReleaseId>().is_ok())
+}

@@ -1,0 +1,84 @@
+//! A release's own record, `.wheelbarrow/release.json`: written last, so that its presence means complete.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::manifest::{EnvironmentRules, MANIFEST_PATH, Project, Sha256};
+use wheelbarrow_artifact::release::ReleaseSettings;
+
+use crate::{ReleaseError, ReleaseId};
+
+pub(crate) const RELEASE_PATH: &str = ".wheelbarrow/release.json";
+pub(crate) const LOGS: &str = ".wheelbarrow/logs";
+/// The format of the record that this code writes, and the only one that it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The record, format 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    pub format: u32,
+    pub id: ReleaseId,
+    /// Of the site.
+    pub name: String,
+    pub version: Option<String>,
+    /// Of the artifact.
+    pub manifest_sha256: Sha256,
+    /// What was live when it was made: where a rollback goes.
+    pub parent: Option<ReleaseId>,
+    /// Of the environment.json that was taken into it; none where there was none.
+    pub environment_sha256: Option<Sha256>,
+    /// Seconds since 1970, for people.
+    pub made_at: u64,
+    /// What flags said when it was made: a rollback to it, and a recovery, do it the same way.
+    #[serde(default)]
+    pub settings: ReleaseSettings,
+}
+
+/// A release of which the record was read: everything it needs is in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompleteRelease {
+    pub(crate) path: PathBuf,
+    pub(crate) record: ReleaseRecord,
+}
+
+/// What a release must know of its manifest.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Site {
+    pub project: Project,
+    pub environment: EnvironmentRules,
+    pub release: Option<ReleaseSettings>,
+}
+
+impl CompleteRelease {
+    /// Its directory, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn id(&self) -> &ReleaseId {
+        &self.record.id
+    }
+
+    pub fn record(&self) -> &ReleaseRecord {
+        &self.record
+    }
+
+    /// What commands leave that run in it or for it.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join(LOGS)
+    }
+
+    /// The virtualenv.
+    pub fn virtualenv(&self) -> PathBuf {
+        wheelbarrow_install::virtualenv(&self.path)
+    }
+
+    /// What its manifest says of the site.
+    pub fn site(&self) -> Result<Site, ReleaseError> {
+        let path = self.path.join(MANIFEST_PATH);
+        let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))
+    }
+}

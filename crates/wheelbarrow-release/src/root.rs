@@ -1,0 +1,209 @@
+//! A site root and what stands in it.
+//!
+//! ```text
+//! ROOT/
+//!   current -> releases/ID     changed by one rename(2), after a sync
+//!   releases/ID/               an install at its final path; .wheelbarrow/release.json is written last
+//!   shared/                    environment.json, media, whatever outlives a release
+//!   store/                     unpacked wheels, hard-linked into releases
+//!   .wheelbarrow/              lock, journal.jsonl, trash/, pins/, bad/
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::journal::{Event, Journal};
+use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
+use crate::{ReleaseError, ReleaseId};
+
+const STATE: &str = ".wheelbarrow";
+const RELEASES: &str = "releases";
+
+/// A directory that was made a site root.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Absolute.
+    path: PathBuf,
+}
+
+/// A directory in `releases/`.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub id: ReleaseId,
+    /// None where it never became complete.
+    pub complete: Option<CompleteRelease>,
+    pub is_pinned: bool,
+    pub is_bad: bool,
+}
+
+impl Root {
+    /// Wherever `path`, absolute, leads, if anywhere.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_path_buf() }
+    }
+
+    /// Makes `path`, absolute, a site root, with everything in it that is not there yet.
+    pub fn create(path: &Path) -> Result<Self, ReleaseError> {
+        let root = Self::at(path);
+        for directory in [
+            root.releases(),
+            root.shared(),
+            root.store(),
+            root.trash(),
+            root.marks(Mark::Pinned),
+            root.marks(Mark::Bad),
+        ] {
+            fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
+        }
+        Ok(root)
+    }
+
+    /// The root at `path`, absolute, which [`Root::create`] has made.
+    pub fn open(path: &Path) -> Result<Self, ReleaseError> {
+        let root = Self::at(path);
+        if root.releases().is_dir() && root.state().is_dir() {
+            return Ok(root);
+        }
+        Err(ReleaseError::NotARoot { path: path.to_path_buf() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the servers are pointed at.
+    pub fn current(&self) -> PathBuf {
+        self.path.join("current")
+    }
+
+    pub fn releases(&self) -> PathBuf {
+        self.path.join(RELEASES)
+    }
+
+    pub fn release(&self, id: &ReleaseId) -> PathBuf {
+        self.releases().join(id.to_string())
+    }
+
+    pub fn shared(&self) -> PathBuf {
+        self.path.join("shared")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    pub fn journal(&self) -> Journal {
+        Journal::at(self.state().join("journal.jsonl"))
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.state().join("trash")
+    }
+
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        self.state().join("lock")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path.join(STATE)
+    }
+
+    /// Where `current` leads to, as it stands on disk.
+    pub fn live(&self) -> Result<Option<ReleaseId>, ReleaseError> {
+        let path = self.current();
+        let foreign = |found: String| ReleaseError::ForeignCurrent { path: path.clone(), found };
+        let target = match fs::read_link(&path) {
+            Ok(target) => target,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                return Err(foreign("no link".to_owned()));
+            }
+            Err(source) => return Err(ReleaseError::io("read the link", &path)(source)),
+        };
+        let id = target.strip_prefix(RELEASES).ok().and_then(Path::to_str).and_then(|id| id.parse().ok());
+        id.map(Some).ok_or_else(|| foreign(format!("a link to {}", target.display())))
+    }
+
+    /// What `current` contains for a release.
+    pub(crate) fn target_of(id: &ReleaseId) -> PathBuf {
+        Path::new(RELEASES).join(id.to_string())
+    }
+
+    /// Every release that is there, by number. What else lies in `releases/` is nobody's business here.
+    pub fn found(&self) -> Result<Vec<Found>, ReleaseError> {
+        let directory = self.releases();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(ReleaseError::io("list", &directory))? {
+            let entry = entry.map_err(ReleaseError::io("list", &directory))?;
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<ReleaseId>().ok());
+            let Some(id) = id.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) else { continue };
+            found.push(Found {
+                complete: self.complete(&id).ok(),
+                is_pinned: self.is_marked(&id, Mark::Pinned),
+                is_bad: self.is_marked(&id, Mark::Bad),
+                id,
+            });
+        }
+        found.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(found)
+    }
+
+    /// The release `id`, if it is there and complete.
+    pub fn complete(&self, id: &ReleaseId) -> Result<CompleteRelease, ReleaseError> {
+        let path = self.release(id);
+        if !path.is_dir() {
+            return Err(ReleaseError::Unknown { root: self.path.clone(), id: id.clone() });
+        }
+        let record = fs::read(path.join(RELEASE_PATH)).ok();
+        let record = record.and_then(|text| serde_json::from_slice::<ReleaseRecord>(&text).ok());
+        match record.filter(|record| record.id == *id && record.format == FORMAT) {
+            Some(record) => Ok(CompleteRelease { path, record }),
+            None => Err(ReleaseError::Incomplete { id: id.clone() }),
+        }
+    }
+
+    /// One more than any number that was ever given away here: by the journal, in `releases/` and in the trash.
+    pub(crate) fn next_number(&self) -> Result<u64, ReleaseError> {
+        let mut last = 0;
+        for entry in self.journal().read()? {
+            if let Event::Begun { id, .. } | Event::Removed { id } = entry.event {
+                last = last.max(id.number());
+            }
+        }
+        for directory in [self.releases(), self.trash()] {
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(ReleaseError::io("list", &directory)(error)),
+            };
+            for entry in entries {
+                let name = entry.map_err(ReleaseError::io("list", &directory))?.file_name();
+                let name = name.to_str().unwrap_or_default().trim_start_matches('.');
+                let id = name.split('.').next().and_then(|name| name.parse::<ReleaseId>().ok());
+                last = last.max(id.map_or(0, |id| id.number()));
+            }
+        }
+        Ok(last + 1)
+    }
+
+    pub(crate) fn is_marked(&self, id: &ReleaseId, mark: Mark) -> bool {
+        self.marks(mark).join(id.to_string()).exists()
+    }
+
+    pub(crate) fn marks(&self, mark: Mark) -> PathBuf {
+        self.state().join(match mark {
+            Mark::Pinned => "pins",
+            Mark::Bad => "bad",
+        })
+    }
+}
+
+/// What can be said of a release from outside: an empty file named after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Never pruned.
+    Pinned,
+    /// Never chosen unless it is named.
+    Bad,
+}

@@ -1,0 +1,54 @@
+//! Keeping the values of an environment.json out of what other programs say.
+
+use std::path::Path;
+
+use fs_err as fs;
+
+/// Shorter values are not looked for: `1` and `true` are no secrets, and stand everywhere.
+const SHORTEST: usize = 6;
+
+/// The values that must not be seen.
+#[derive(Default)]
+pub(crate) struct Secrets {
+    /// The longest first, so that one that contains another goes whole.
+    values: Vec<String>,
+}
+
+impl Secrets {
+    /// Of an install; none where it has no environment.json or one that cannot be read.
+    pub(crate) fn of(install: &Path) -> Self {
+        let text = fs::read(install.join("environment.json")).unwrap_or_default();
+        let values: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&text).unwrap_or_default();
+        let mut values: Vec<String> = values
+            .into_values()
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .filter(|value| value.len() >= SHORTEST)
+            .collect();
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Self { values }
+    }
+
+    /// The text with `***` in place of each value.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        self.values.iter().fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_hidden_whole() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(
+            place.path().join("environment.json"),
+            r#"{"A": "secret", "B": "secret-and-more", "DEBUG": "1", "N": 5}"#,
+        )
+        .unwrap();
+        let secrets = Secrets::of(place.path());
+        assert_eq!(secrets.hide("secret-and-more, secret, 1, 5"), "***, ***, 1, 5");
+        assert_eq!(Secrets::of(Path::new("/nowhere")).hide("secret"), "secret");
+    }
+}

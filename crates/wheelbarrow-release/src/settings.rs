@@ -1,0 +1,122 @@
+//! What counts for a release: its manifest's settings, overridden by `ROOT/shared/wheelbarrow.toml`, overridden by the
+//! flags with which it was made, overridden by the flags of the command that runs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fs_err as fs;
+use serde::Deserialize;
+use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words};
+use wheelbarrow_fs::SafePath;
+
+use crate::identity::{self, Identity};
+use crate::release::CompleteRelease;
+use crate::{ReleaseError, Root};
+
+const FILE: &str = "wheelbarrow.toml";
+
+const KEEP: usize = 5;
+const CHECK_SECONDS: u64 = 60;
+const PREPARE_SECONDS: u64 = 3600;
+const RELOAD_SECONDS: u64 = 120;
+
+/// What a release is made and made live with: nothing is missing, and everything was looked at.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// As the sources said, for what is only theirs to say.
+    pub said: ReleaseSettings,
+    pub prepare: Vec<Words>,
+    pub shared: Vec<SafePath>,
+    /// None to leave everything to the user who deploys.
+    pub identity: Option<Identity>,
+    pub keep: usize,
+    pub server: Server,
+    pub probe: Option<ProbeSettings>,
+    pub check_timeout: Duration,
+    pub prepare_timeout: Duration,
+    pub reload_timeout: Duration,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharedFile {
+    #[serde(default)]
+    release: ReleaseSettings,
+}
+
+impl Settings {
+    /// Of a release that is to be made.
+    pub(crate) fn of_manifest(
+        root: &Root,
+        manifest: Option<&ReleaseSettings>,
+        flags: &ReleaseSettings,
+    ) -> Result<Self, ReleaseError> {
+        let said = manifest.cloned().unwrap_or_default().overridden_by(shared_file(root)?);
+        Self::check(said.overridden_by(flags.clone()))
+    }
+
+    /// Of a release that is there.
+    pub fn of(root: &Root, release: &CompleteRelease, flags: &ReleaseSettings) -> Result<Self, ReleaseError> {
+        let flags = release.record.settings.clone().overridden_by(flags.clone());
+        Self::of_manifest(root, release.site()?.release.as_ref(), &flags)
+    }
+
+    fn check(said: ReleaseSettings) -> Result<Self, ReleaseError> {
+        let seconds = |set: Option<u64>, usual| Duration::from_secs(set.unwrap_or(usual));
+        if let Some(probe) = &said.probe {
+            crate::probe::Address::of(probe)?;
+        }
+        Ok(Self {
+            prepare: said.prepare.clone().unwrap_or_default(),
+            shared: shared_paths(said.shared.as_deref().unwrap_or_default())?,
+            identity: identity::find(said.owner.as_deref(), said.group.as_deref())?,
+            // The live release stays in any case.
+            keep: said.keep.unwrap_or(KEEP).max(1),
+            server: said.server.clone().unwrap_or(Server::None),
+            probe: said.probe.clone(),
+            check_timeout: seconds(said.timeouts.check, CHECK_SECONDS),
+            prepare_timeout: seconds(said.timeouts.prepare, PREPARE_SECONDS),
+            reload_timeout: seconds(said.timeouts.reload, RELOAD_SECONDS),
+            said,
+        })
+    }
+}
+
+fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
+    let path = root.shared().join(FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ReleaseSettings::default()),
+        Err(error) => return Err(ReleaseError::io("read", &path)(error)),
+    };
+    toml::from_str::<SharedFile>(&text).map(|file| file.release).map_err(|error| {
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        let message = error.message().lines().collect::<Vec<_>>().join("; ");
+        ReleaseError::Settings { path, reason: format!("line {line}: {message}") }
+    })
+}
+
+/// Refuses what leads out, and a path inside another.
+fn shared_paths(paths: &[String]) -> Result<Vec<SafePath>, ReleaseError> {
+    let wrong = |reason: String| ReleaseError::Setting { key: "shared", reason };
+    let mut safe = BTreeSet::new();
+    for path in paths {
+        safe.insert(SafePath::new(path.trim_end_matches('/')).map_err(|error| wrong(error.to_string()))?);
+    }
+    let inside = |inner: &SafePath, outer: &SafePath| {
+        inner.as_str().strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    for outer in &safe {
+        if let Some(inner) = safe.iter().find(|inner| inside(inner, outer)) {
+            return Err(wrong(format!("`{inner}` is inside `{outer}`")));
+        }
+    }
+    Ok(safe.into_iter().collect())
+}
+
+/// Where a path of a program is looked for beside what is on PATH.
+pub(crate) fn bin(release: &CompleteRelease) -> PathBuf {
+    release.virtualenv().join("bin")
+}

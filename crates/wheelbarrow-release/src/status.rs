@@ -1,0 +1,116 @@
+//! `list`, `status` and `history`: what is there, as plain data. Nothing is changed, and no lock is taken.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use wheelbarrow_artifact::release::Server;
+
+use crate::history::{Story, stories, unfinished};
+use crate::lock::{Holder, holder};
+use crate::proof::{self, Service};
+use crate::root::Found;
+use crate::settings::Settings;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// A release as `list` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listed {
+    pub id: ReleaseId,
+    pub state: State,
+    pub is_pinned: bool,
+    pub name: Option<String>,
+    pub version: Option<String>,
+    pub parent: Option<ReleaseId>,
+    /// Seconds since 1970.
+    pub made_at: Option<u64>,
+    /// Who made it.
+    pub by: Option<String>,
+}
+
+/// What a release is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// `current` leads to it.
+    Live,
+    /// It was live, and may be again.
+    Good,
+    /// It is complete, and never was live.
+    Staged,
+    /// It failed, or somebody went back from it.
+    Bad,
+    /// It never became complete; the next command removes it.
+    Incomplete,
+}
+
+/// What `status` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub root: PathBuf,
+    pub live: Option<Listed>,
+    pub releases: usize,
+    /// What the processes of the unit run, or all that run from the root's releases where there is no unit.
+    pub serving: Service,
+    /// How the last operation ended.
+    pub last: Option<Story>,
+    /// Whether the last operation was killed, and nobody has recovered it yet.
+    pub interrupted: bool,
+    /// Who works on the root just now.
+    pub holder: Option<Holder>,
+}
+
+/// Every release, by number.
+pub fn list(root: &Root) -> Result<Vec<Listed>, ReleaseError> {
+    let live = root.live()?;
+    let stories = stories(&root.journal().read()?);
+    Ok(root.found()?.into_iter().map(|found| listed(found, live.as_ref(), &stories)).collect())
+}
+
+/// Every operation that the journal has, first to last.
+pub fn history(root: &Root) -> Result<Vec<Story>, ReleaseError> {
+    Ok(stories(&root.journal().read()?))
+}
+
+pub fn status(root: &Root) -> Result<Status, ReleaseError> {
+    let releases = list(root)?;
+    let stories = history(root)?;
+    let holder = holder(root);
+    let serving = proof::service(root, unit(root).as_deref())?;
+    Ok(Status {
+        root: root.path().to_path_buf(),
+        releases: releases.len(),
+        serving,
+        live: releases.into_iter().find(|listed| listed.state == State::Live),
+        interrupted: holder.is_none() && unfinished(&stories).is_some(),
+        last: stories.into_iter().next_back(),
+        holder,
+    })
+}
+
+/// Of the live release, where its server is one.
+fn unit(root: &Root) -> Option<String> {
+    let live = root.complete(&root.live().ok()??).ok()?;
+    match Settings::of(root, &live, &Default::default()).ok()?.server {
+        Server::Systemd { unit, .. } => Some(unit),
+        _ => None,
+    }
+}
+
+fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {
+    let made = stories.iter().find(|story| story.id == found.id);
+    let was_live = stories.iter().any(|story| story.id == found.id && story.switched);
+    let record = found.complete.map(|release| release.record);
+    let state = match () {
+        () if live == Some(&found.id) => State::Live,
+        () if record.is_none() => State::Incomplete,
+        () if found.is_bad => State::Bad,
+        () if was_live => State::Good,
+        () => State::Staged,
+    };
+    let by = made.map(|story| story.by.clone());
+    let (name, version, parent, made_at) = match record {
+        Some(record) => (Some(record.name), record.version, record.parent, Some(record.made_at)),
+        None => (None, None, None, None),
+    };
+    Listed { id: found.id, state, is_pinned: found.is_pinned, name, version, parent, made_at, by }
+}

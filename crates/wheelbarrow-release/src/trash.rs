@@ -1,0 +1,31 @@
+//! Releases that are no longer: out of `releases/` by one rename, then removed file by file.
+//!
+//! Whatever kills the removal leaves a part of a release in `.wheelbarrow/trash/`, where nothing looks for one.
+
+use fs_err as fs;
+
+use crate::journal::Event;
+use crate::work::Work;
+use crate::{ReleaseError, ReleaseId};
+
+/// Takes a release out of `releases/`.
+pub(crate) fn throw(work: &Work<'_>, id: &ReleaseId) -> Result<(), ReleaseError> {
+    let (from, to) = (work.root.release(id), work.root.trash().join(id.to_string()));
+    rustix::fs::rename(&from, &to).map_err(ReleaseError::errno("move to the trash", &from))
+}
+
+/// Removes what is in the trash, and the marks of what was removed. The journal is told last: on a full disk there must
+/// be room first.
+pub(crate) fn empty(work: &Work<'_>) -> Result<(), ReleaseError> {
+    let trash = work.root.trash();
+    for entry in fs::read_dir(&trash).map_err(ReleaseError::io("list", &trash))? {
+        let path = entry.map_err(ReleaseError::io("list", &trash))?.path();
+        fs::remove_dir_all(&path).map_err(ReleaseError::io("remove", &path))?;
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(id) = name.and_then(|name| name.parse::<ReleaseId>().ok()) {
+            crate::marks::clear(work.root, &id)?;
+            work.record(Event::Removed { id })?;
+        }
+    }
+    Ok(())
+}

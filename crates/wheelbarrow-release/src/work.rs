@@ -1,0 +1,69 @@
+//! Somebody at work on a root: they hold its lock, and what they do stands in its journal.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wheelbarrow_artifact::progress::Progress;
+
+use crate::journal::{Entry, Event, Phase};
+use crate::lock::{RootLock, Wait};
+use crate::{ReleaseError, Root};
+
+/// Who asks for something, and how.
+pub struct Operator<'a> {
+    /// A user's name, for people.
+    pub by: String,
+    pub wait: Wait,
+    /// Times are for people, so nothing but what is shown depends on it.
+    pub clock: &'a (dyn Fn() -> SystemTime + Sync),
+    pub progress: &'a dyn Progress,
+}
+
+impl Operator<'_> {
+    /// Seconds since 1970; 0 where the clock stands before that.
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+}
+
+/// The right to change a root, and the means to say what was done.
+pub(crate) struct Work<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) operator: &'a Operator<'a>,
+    pub(crate) lock: RootLock,
+}
+
+/// A phase that did not end well.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) phase: Phase,
+    pub(crate) cause: ReleaseError,
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn take(root: &'a Root, what: &str, operator: &'a Operator<'a>) -> Result<Self, ReleaseError> {
+        let lock = RootLock::take(root, what, operator)?;
+        Ok(Self { root, operator, lock })
+    }
+
+    pub(crate) fn record(&self, event: Event) -> Result<(), ReleaseError> {
+        let by = self.operator.by.clone();
+        self.root.journal().append(&Entry { at: self.operator.now(), by, event })
+    }
+
+    /// Does a phase, and writes down that it ended well and how long it took.
+    pub(crate) fn phase<T>(
+        &self,
+        phase: Phase,
+        body: impl FnOnce() -> Result<T, ReleaseError>,
+    ) -> Result<T, Fault> {
+        let begun = Instant::now();
+        let fault = |cause| Fault { phase, cause };
+        let value = body().map_err(fault)?;
+        self.record(Event::Phase { phase, milliseconds: milliseconds(begun.elapsed()) }).map_err(fault)?;
+        Ok(value)
+    }
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

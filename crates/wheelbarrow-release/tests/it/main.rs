@@ -1,0 +1,7 @@
+//! Releases, made by calling the library.
+#![allow(clippy::print_stdout, reason = "tests say what they skipped")]
+
+mod clocks;
+mod files;
+mod site;
+mod support;

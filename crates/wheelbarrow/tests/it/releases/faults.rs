@@ -1,0 +1,197 @@
+//! Deploy, rollback and prune are transactions: each system call of theirs that changes something is made to fail, or
+//! kills them. `current` must then lead to a complete release, what the exit code says must be true, and the next
+//! command must put the rest right.
+//!
+//! By default a sample; `cargo xtask torture` (`WHEELBARROW_TORTURE=1`) leaves nothing out.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::root::{Place, Version, deploy_words};
+use super::server::Server;
+use super::strace::{FAULTS, Fault, Injection, count, has_strace, inject};
+
+/// What is done, to a root in which 1, 2 and 3 were deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scene {
+    Deploy,
+    /// Its release answers with an error, and is taken back.
+    DeployBroken,
+    Rollback,
+    Prune,
+}
+
+const SCENES: [Scene; 4] = [Scene::Deploy, Scene::DeployBroken, Scene::Rollback, Scene::Prune];
+
+/// A place of one thread.
+struct Stage {
+    place: Place,
+    _server: Server,
+    good: PathBuf,
+    broken: PathBuf,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let place = Place::new();
+        let server = place.serve();
+        for name in ["1", "2", "3"] {
+            let said = place.deploy(&Version::good(name));
+            assert_eq!(said.code, 0, "{}", said.all());
+        }
+        let (good, broken) = (place.artifact(&Version::good("4")), place.artifact(&Version::broken("5")));
+        let stage = Self { place, _server: server, good, broken };
+        copy(&stage.place.root(), &stage.template());
+        stage
+    }
+
+    fn template(&self) -> PathBuf {
+        self.place.path().join("template")
+    }
+
+    fn reset(&self) {
+        fs_err::remove_dir_all(self.place.root()).unwrap();
+        copy(&self.template(), &self.place.root());
+    }
+
+    fn command(&self, scene: Scene) -> Command {
+        let words = match scene {
+            Scene::Deploy => deploy_words(&self.good),
+            Scene::DeployBroken => deploy_words(&self.broken),
+            Scene::Rollback => vec!["rollback".to_owned()],
+            Scene::Prune => vec!["prune".to_owned(), "--keep".to_owned(), "1".to_owned()],
+        };
+        self.place.command(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.place.path().join("log")
+    }
+
+    fn try_case(&self, scene: Scene, injection: &Injection) -> Result<(), String> {
+        self.reset();
+        let output = inject(&self.command(scene), &self.log(), injection);
+        let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        self.check(scene, &output)
+            .and_then(|()| self.recover(scene))
+            .map_err(|problem| format!("{problem}\n  code {:?}, said: {said}", output.status.code()))
+    }
+
+    /// At once after the fault.
+    fn check(&self, scene: Scene, output: &Output) -> Result<(), String> {
+        self.place.check_current()?;
+        let live = self.place.live();
+        let after = if scene == Scene::Rollback { Some(2) } else { Some(4) };
+        match (scene, output.status.code()) {
+            (Scene::Prune, _) if live != Some(3) => Err(format!("prune made {live:?} live")),
+            (Scene::Deploy | Scene::Rollback, Some(0)) if live != after => {
+                Err(format!("said to be done, and {live:?} is live"))
+            }
+            (Scene::DeployBroken, Some(0)) => Err("a broken release was called good".to_owned()),
+            (_, Some(14)) | (Scene::Prune, _) => Ok(()),
+            (_, Some(code)) if code != 0 && live != Some(3) => {
+                Err(format!("said to have failed, and {live:?} is live"))
+            }
+            (_, Some(1..)) if output.stderr.is_empty() => Err("failed without a word".to_owned()),
+            _ if live != Some(3) && live != after => Err(format!("{live:?} is live")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next commands put it right, and then all goes on.
+    fn recover(&self, scene: Scene) -> Result<(), String> {
+        let said = self.place.run(&["recover"]);
+        let may_fail = scene == Scene::DeployBroken && said.code == 13;
+        if said.code != 0 && !may_fail {
+            return Err(format!("recover: {}", said.all()));
+        }
+        self.place.check_current()?;
+        if let Some((number, state)) = self.place.list().iter().find(|(_, state)| state == "incomplete") {
+            return Err(format!("{number} is {state} after a recovery"));
+        }
+        for directory in ["releases", ".wheelbarrow/trash"] {
+            let entries = fs_err::read_dir(self.place.root().join(directory)).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let left: Vec<_> =
+                names.filter(|name| name.starts_with('.') || directory != "releases").collect();
+            if !left.is_empty() {
+                return Err(format!("left in {directory}: {left:?}"));
+            }
+        }
+        if scene == Scene::DeployBroken && self.place.live() != Some(3) {
+            return Err(format!("{:?} is live, and it is broken", self.place.live()));
+        }
+        let said = self.place.finish(&mut self.command(Scene::Deploy));
+        match said.code {
+            0 => self.place.check_current(),
+            _ => Err(format!("the next deploy: {}", said.all())),
+        }
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+/// Those of which there are many that are alike.
+fn is_bulk(call: &str) -> bool {
+    ["openat", "write", "unlinkat", "unlink", "rmdir"].contains(&call)
+}
+
+fn cases(most: Option<usize>) -> Vec<(Scene, Injection)> {
+    let stage = Stage::new();
+    let (mut few, mut bulk) = (Vec::new(), Vec::new());
+    for scene in SCENES.into_iter().filter(|scene| *scene != Scene::DeployBroken) {
+        stage.reset();
+        for (call, most) in count(&stage.command(scene), &stage.log()) {
+            println!("{scene:?}: {call} {most}");
+            for number in 1..=most {
+                for fault in FAULTS {
+                    let injection = Injection { call: call.clone(), fault, number };
+                    // A failure has the calls of a success, and then those of taking it back.
+                    let broken = (scene == Scene::Deploy).then(|| (Scene::DeployBroken, injection.clone()));
+                    let cases = [Some((scene, injection)), broken].into_iter().flatten();
+                    if is_bulk(&call) { bulk.extend(cases) } else { few.extend(cases) }
+                }
+            }
+        }
+    }
+    // Odd, and so prime to the number of faults, so that each of them has its turn.
+    let stride = most.map_or(1, |most| bulk.len().div_ceil(most.max(1)).max(1)) | 1;
+    println!("{} cases of few, {} of bulk, of which each {stride}th is taken", few.len(), bulk.len());
+    if most.is_some() {
+        few = few.into_iter().step_by(5).collect();
+    }
+    few.extend(bulk.into_iter().step_by(stride));
+    few
+}
+
+#[test]
+fn deploy_rollback_and_prune_are_transactions() {
+    if !has_strace() {
+        return;
+    }
+    let torture = std::env::var_os("WHEELBARROW_TORTURE").is_some();
+    let cases = cases((!torture).then_some(40));
+    let next = AtomicUsize::new(0);
+    let problems = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..wheelbarrow_artifact::threads() {
+            scope.spawn(|| {
+                let stage = Stage::new();
+                while let Some((scene, injection)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(problem) = stage.try_case(*scene, injection) {
+                        problems.lock().unwrap().push(format!("{scene:?} {injection:?}: {problem}"));
+                    }
+                }
+            });
+        }
+    });
+    let problems = problems.into_inner().unwrap();
+    println!("{} injections", cases.len());
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    assert!(cases.iter().any(|(_, injection)| injection.fault == Fault::Kill));
+}

@@ -1,0 +1,253 @@
+//! Random sequences of everything that can be done to a root, against a model of twenty lines.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::root::{Place, Version, deploy_words};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Deploy,
+    DeployBroken,
+    DeployFailing,
+    Stage,
+    /// A deploy that is killed after so many milliseconds.
+    Kill(u64),
+    Rollback,
+    /// Of the release at this place among those that are there.
+    Activate(usize),
+    Pin(usize),
+    Unpin(usize),
+    Prune(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Deploy),
+        2 => Just(Step::DeployBroken),
+        1 => Just(Step::DeployFailing),
+        1 => Just(Step::Stage),
+        2 => (0..400_u64).prop_map(Step::Kill),
+        3 => Just(Step::Rollback),
+        2 => (0..8_usize).prop_map(Step::Activate),
+        1 => (0..8_usize).prop_map(Step::Pin),
+        1 => (0..8_usize).prop_map(Step::Unpin),
+        1 => (1..3_usize).prop_map(Step::Prune),
+    ]
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Release {
+    is_broken: bool,
+    is_bad: bool,
+    is_pinned: bool,
+    was_live: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Model {
+    releases: BTreeMap<u64, Release>,
+    /// Of every release that ever was begun.
+    parents: BTreeMap<u64, Option<u64>>,
+    live: Option<u64>,
+    /// What was live before what is live.
+    before: Option<u64>,
+    last: u64,
+}
+
+impl Model {
+    fn make(&mut self, is_broken: bool) -> u64 {
+        self.last += 1;
+        self.parents.insert(self.last, self.live);
+        self.releases.insert(self.last, Release { is_broken, ..Release::default() });
+        self.last
+    }
+
+    fn go_live(&mut self, number: u64) {
+        self.before = self.live.replace(number).filter(|before| *before != number).or(self.before);
+        let release = self.releases.get_mut(&number).unwrap();
+        (release.is_bad, release.was_live) = (false, true);
+    }
+
+    fn release(&mut self, number: u64) -> &mut Release {
+        self.releases.get_mut(&number).unwrap()
+    }
+
+    /// The nearest ancestor that is there and not bad.
+    fn ancestor(&self) -> Option<u64> {
+        let mut next = self.parents.get(&self.live?).copied().flatten();
+        let mut seen = std::collections::BTreeSet::from([self.live?]);
+        while let Some(number) = next.filter(|number| seen.insert(*number)) {
+            if self.releases.get(&number).is_some_and(|release| !release.is_bad) {
+                return Some(number);
+            }
+            next = self.parents.get(&number).copied().flatten();
+        }
+        None
+    }
+
+    fn prune(&mut self, keep: usize) {
+        let good: Vec<u64> = self
+            .releases
+            .iter()
+            .rev()
+            .filter(|(_, release)| !release.is_bad)
+            .map(|(number, _)| *number)
+            .collect();
+        let last_bad =
+            self.releases.iter().rev().find(|(_, release)| release.is_bad).map(|(number, _)| *number);
+        let (live, before) = (self.live, self.before);
+        let parent = live.and_then(|live| self.parents[&live]);
+        self.releases.retain(|number, release| {
+            let number = Some(*number);
+            let named =
+                [live, last_bad].contains(&number) || (live.is_some() && [before, parent].contains(&number));
+            named || release.is_pinned || good.iter().take(keep).any(|good| Some(*good) == number)
+        });
+    }
+
+    fn states(&self) -> Vec<(u64, String)> {
+        let state = |number: u64, release: &Release| match () {
+            () if self.live == Some(number) => "live",
+            () if release.is_bad => "bad",
+            () if release.was_live => "good",
+            () => "staged",
+        };
+        self.releases.iter().map(|(number, release)| (*number, state(*number, release).to_owned())).collect()
+    }
+
+    fn nth(&self, place: usize) -> Option<u64> {
+        self.releases.keys().nth(place).copied()
+    }
+}
+
+/// Does a step to both.
+fn take(place: &Place, model: &mut Model, step: &Step) {
+    match step {
+        Step::Deploy => {
+            assert_eq!(place.deploy(&Version::good("good")).code, 0);
+            let number = model.make(false);
+            model.go_live(number);
+            model.prune(5);
+        }
+        Step::DeployBroken => {
+            assert_eq!(place.deploy(&Version::broken("broken")).code, 13);
+            let number = model.make(true);
+            (model.release(number).is_bad, model.release(number).was_live) = (true, true);
+        }
+        Step::DeployFailing => {
+            assert_eq!(place.deploy(&Version::with("failing", "prepare = ['false']")).code, 12);
+            let number = model.make(false);
+            model.release(number).is_bad = true;
+        }
+        Step::Stage => {
+            let mut words = deploy_words(&place.artifact(&Version::good("good")));
+            words.push("--stage".to_owned());
+            assert_eq!(place.run(&words.iter().map(String::as_str).collect::<Vec<_>>()).code, 0);
+            model.make(false);
+        }
+        Step::Kill(milliseconds) => kill(place, model, *milliseconds),
+        Step::Rollback => {
+            let target = model.ancestor();
+            let code = place.run(&["rollback"]).code;
+            match target {
+                None => assert_eq!(code, 5),
+                Some(target) => {
+                    // An ancestor was live once, so it serves.
+                    assert_eq!(code, 0);
+                    let left = model.live.unwrap();
+                    model.go_live(target);
+                    model.release(left).is_bad = true;
+                }
+            }
+        }
+        Step::Activate(nth) => {
+            let Some(number) = model.nth(*nth) else { return };
+            let code = place.run(&["activate", &number.to_string()]).code;
+            let failing = model.releases[&number].is_bad && !model.releases[&number].was_live;
+            match () {
+                () if failing => assert_eq!(code, 12),
+                () if model.releases[&number].is_broken => assert_eq!(code, 13),
+                () => {
+                    assert_eq!(code, 0);
+                    model.go_live(number);
+                }
+            }
+        }
+        Step::Pin(nth) | Step::Unpin(nth) => {
+            let Some(number) = model.nth(*nth) else { return };
+            let verb = if matches!(step, Step::Pin(_)) { "pin" } else { "unpin" };
+            assert_eq!(place.run(&[verb, &number.to_string()]).code, 0);
+            model.release(number).is_pinned = verb == "pin";
+        }
+        Step::Prune(keep) => {
+            assert_eq!(place.run(&["prune", "--keep", &keep.to_string()]).code, 0);
+            model.prune(*keep);
+        }
+    }
+}
+
+/// Whatever it was killed at, it has happened, or not, or left a release that is staged.
+fn kill(place: &Place, model: &mut Model, milliseconds: u64) {
+    let words = deploy_words(&place.artifact(&Version::good("good")));
+    let mut command = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.check_current().unwrap();
+    let said = place.run(&["recover", "--wait", "10"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let number = model.last + 1;
+    let begun = place.run(&["history", "--json"]).out.contains(&format!("\"id\": \"{number}-"));
+    if !begun {
+        return;
+    }
+    let (live, there) = (place.live(), place.list().iter().any(|(found, _)| *found == number));
+    let made = model.make(false);
+    match (live == Some(made), there) {
+        (true, _) => {
+            model.go_live(made);
+            // It may have been killed before, while or after it pruned.
+            place.run(&["prune"]);
+            model.prune(5);
+        }
+        (false, true) => assert_eq!(live, model.live),
+        (false, false) => {
+            assert_eq!(live, model.live);
+            model.releases.remove(&made);
+        }
+    }
+}
+
+#[test]
+fn random_sequences_do_what_the_model_does() {
+    let torture = std::env::var_os("WHEELBARROW_TORTURE").is_some();
+    let cases = if torture { 200 } else { 6 };
+    let mut runner = TestRunner::new(Config { cases, max_shrink_iters: 40, ..Config::default() });
+    let steps = proptest::collection::vec(step(), 1..14);
+    let result = runner.run(&steps, |steps| {
+        let place = Place::new();
+        let _server = place.serve();
+        // Known before it, so that every verb has a root.
+        assert_eq!(place.deploy(&Version::good("good")).code, 0);
+        let mut model = Model::default();
+        let first = model.make(false);
+        model.go_live(first);
+        for (number, step) in steps.iter().enumerate() {
+            take(&place, &mut model, step);
+            place.check_current().unwrap();
+            let so_far = &steps[..=number];
+            prop_assert_eq!(place.live(), model.live, "live after {:?}", so_far);
+            prop_assert_eq!(place.list(), model.states(), "after {:?}", so_far);
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}

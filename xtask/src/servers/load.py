@@ -1,0 +1,83 @@
+"""load.py ADDRESS RATE: asks for pages, RATE a second, each on a connection of its own, until standard input ends.
+
+ADDRESS is the path of a Unix socket, or HOST:PORT. Prints JSON: how many requests, what failed, the slowest answer in
+milliseconds (from when it was due), and how often each page was seen.
+"""
+
+import collections
+import concurrent.futures
+import json
+import socket
+import sys
+import threading
+import time
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+def ask(address):
+    if address.startswith("/"):
+        connection = socket.socket(socket.AF_UNIX)
+        where = address
+    else:
+        connection = socket.socket(socket.AF_INET)
+        host, port = address.split(":")
+        where = host, int(port)
+    with connection:
+        connection.settimeout(30)
+        connection.connect(where)
+        connection.sendall(REQUEST)
+        answer = b""
+        while True:
+            data = connection.recv(65536)
+            if not data:
+                break
+            answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b"\r\n")[0].decode()
+    if b" 200 " not in head.split(b"\r\n")[0] + b" ":
+        raise ValueError("no good answer: %r" % status)
+    if b"transfer-encoding: chunked" in head.lower():
+        body = body.split(b"\r\n")[1]
+    return body.decode()
+
+
+class Load:
+    def __init__(self, address):
+        self.address = address
+        self.lock = threading.Lock()
+        self.pages, self.failures = collections.Counter(), collections.Counter()
+        self.slowest = 0.0
+
+    def one(self, due):
+        try:
+            page, failure = ask(self.address), None
+        except (OSError, ValueError, IndexError) as error:
+            page, failure = None, "%s: %s" % (type(error).__name__, error)
+        took = time.monotonic() - due
+        with self.lock:
+            self.slowest = max(self.slowest, took)
+            if failure is None:
+                self.pages[page] += 1
+            else:
+                self.failures[failure] += 1
+
+
+def main(address, rate):
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    load, step = Load(address), 1 / float(rate)
+    begun = due = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(200) as pool:
+        while not ended.is_set():
+            pool.submit(load.one, due)
+            due += step
+            time.sleep(max(0, due - time.monotonic()))
+    seconds = time.monotonic() - begun
+    print(json.dumps({
+        "requests": sum(load.pages.values()) + sum(load.failures.values()), "seconds": round(seconds, 1),
+        "failures": load.failures, "slowest": round(load.slowest * 1000), "pages": load.pages,
+    }))  # fmt: skip
+
+
+main(*sys.argv[1:])
