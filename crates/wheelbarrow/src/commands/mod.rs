@@ -2,6 +2,7 @@
 
 mod audit;
 mod build;
+mod cache;
 mod env;
 mod init;
 mod inspect;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Init(init::Arguments),
     /// Judge an environment.json beforehand
     Env(env::Arguments),
+    /// See or empty the cache of builds
+    Cache(cache::Arguments),
     #[command(flatten)]
     Release(wheelbarrow_commands::commands::Command),
 }
@@ -50,6 +53,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Sbom(arguments) => sbom::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),
+        Command::Cache(arguments) => cache::run(&arguments, printer),
         Command::Release(command) => {
             wheelbarrow_commands::commands::run(command, &Context::default(), printer)
         }

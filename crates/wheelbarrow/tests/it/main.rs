@@ -7,6 +7,7 @@ mod errors;
 mod help;
 mod init;
 mod releases;
+mod secrets;
 mod site;
 mod support;
 mod targets;
