@@ -68,13 +68,23 @@ class Modules:
         return job.compiled
 
 
+def source_of(module):
+    """Its text, from wherever it would be imported."""
+    try:
+        return importlib.util.find_spec(module).loader.get_source(module)
+    except ImportError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None  # which names the file
+        raise
+
+
 class _Job:
     def __init__(self, modules, root, destination):
         self.modules, self.root, self.destination = modules, root, destination
         self.time = int(time.time())
         self.magic = bytes.fromhex(modules.facts["magic"])
         self.work = collections.deque(batch for _, batch in sorted(modules.batches, key=lambda batch: -batch[0]))
-        self.source = importlib.util.find_spec("compile").loader.get_source("compile")
+        self.source = source_of("compile")
         self.compiled, self.failures, self.processes, self.threads = set(), [], set(), []
         self.lock, self.ended = threading.Lock(), False
 

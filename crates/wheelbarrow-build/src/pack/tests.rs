@@ -70,6 +70,8 @@ fn the_artifact_is_what_the_format_says() {
     __main__.py
     .wheelbarrow/python/artifact.py
     .wheelbarrow/python/bootstrap.py
+    .wheelbarrow/python/bytecode.py
+    .wheelbarrow/python/compile.py
     .wheelbarrow/python/interpreter.py
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py

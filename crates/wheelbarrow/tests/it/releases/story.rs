@@ -13,6 +13,7 @@ fn masked(text: &str) -> String {
         let word = &from[..end.unwrap_or(from.len())];
         let first = word.split([' ', ':']).next().unwrap();
         match first.split_once('-') {
+            _ if before.ends_with("Python ") => masked.push_str("[VERSION]"),
             Some((number, digits)) if digits.len() == 8 => masked.push_str(&format!("{number}-[DIGITS]")),
             _ if from[first.len()..].starts_with(" s") && first.contains('.') => masked.push_str("[TIME]"),
             _ => masked.push_str(first),
