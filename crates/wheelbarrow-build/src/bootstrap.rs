@@ -4,11 +4,12 @@
 //! right one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use crate::cache::{Cache, Entry};
+use crate::cache::{Cache, Entry, hash_file};
 use crate::fetch::Download;
 use crate::lock::{Place, Pylock, place};
 use crate::target::BuildTarget;
@@ -98,14 +99,23 @@ pub(crate) fn pip_in_cache(
     Ok((pip.filename(), cache.get(download.sha256)?.ok_or_else(lacks)?))
 }
 
-/// Where the file is: nowhere that matters if the cache has it, else where uv finds it.
+/// Where the file is: nowhere that matters if the cache has it, else in a directory of wheels, else where uv finds it.
 fn download(pip: Pip, target: &BuildTarget, cache: &Cache, index: &IndexOptions) -> Result<Download> {
-    let cached = cache.get(pip.sha256())?.map(|entry| (Place::Local(entry.path), Some(entry.size)));
-    let (place, size) = match cached {
-        Some(found) => found,
+    let local = match cache.get(pip.sha256())? {
+        Some(entry) => Some(entry.path),
+        None => in_a_directory(pip, index),
+    };
+    let (place, size) = match local {
+        Some(path) => (Place::Local(path), None),
         None => locate(pip, target, cache, index)?,
     };
     Ok(Download { filename: pip.filename(), place, sha256: pip.sha256(), size })
+}
+
+fn in_a_directory(pip: Pip, index: &IndexOptions) -> Option<PathBuf> {
+    let directories = index.indexes().directories();
+    let mut files = directories.iter().map(|directory| directory.join(pip.filename()));
+    files.find(|file| hash_file(file).is_ok_and(|(sha256, _)| sha256 == pip.sha256()))
 }
 
 fn locate(

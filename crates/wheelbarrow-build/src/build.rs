@@ -14,7 +14,7 @@ use crate::check::{CheckError, CheckRequest, PackedTarget, PackedWheel, check};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
 use crate::inputs::Inputs;
-use crate::lock::{self, LockRequest};
+use crate::lock::{self, LockRequest, Wanted};
 use crate::pack::{self, Contents, Installer, PackError, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Rules, Walk};
 use crate::python;
@@ -32,6 +32,8 @@ pub struct BuildOptions {
     pub output: PathBuf,
     /// Requirements files or a lock; looked for in the project where there are none.
     pub inputs: Vec<PathBuf>,
+    /// Extras and dependency groups.
+    pub wanted: Wanted,
     /// Versions or paths; the `python3` on PATH where there are neither these nor `targets`.
     pub pythons: Vec<String>,
     /// Systems asked for by name.
@@ -68,6 +70,8 @@ pub struct Prepared {
     pub lock: PathBuf,
     /// Whether the lock was made just now.
     pub resolved: bool,
+    /// Where the wheels are until they are packed.
+    pub cache: Cache,
 }
 
 /// Whatever can go wrong in a build.
@@ -121,6 +125,8 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         container_engine: options.container_engine.clone(),
         fetch: FetchOptions::default(),
     };
+    // Held from here on.
+    let cache = Cache::open(options.cache_dir.as_deref())?;
     let gathered = gather(&lock, &request, progress)?;
     // And again, since the lock may be among the files.
     let code = read_project(options)?;
@@ -139,7 +145,6 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         installers: options.installers.clone(),
         time,
     };
-    let cache = Cache::open(options.cache_dir.as_deref())?;
     let pth = format!("{}.pth", contents.directory);
     let checked = check(
         &CheckRequest {
@@ -156,7 +161,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     )?;
     let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
     let plan = pack::plan(&contents, &checked, &compiled)?;
-    Ok(Prepared { plan, lock: lock.path, resolved: lock.resolved })
+    Ok(Prepared { plan, lock: lock.path, resolved: lock.resolved, cache })
 }
 
 /// Compiles what every target will import.
@@ -199,8 +204,7 @@ fn lock_request(options: &BuildOptions, targets: &[BuildTarget]) -> Result<LockR
         name: options.name.clone(),
         targets: targets.to_vec(),
         index: options.index.clone(),
-        extras: Vec::new(),
-        groups: Vec::new(),
+        wanted: options.wanted.clone(),
         upgrade: options.upgrade,
         lock_out: options.output.with_file_name(format!("pylock.{}.toml", options.name)),
     })

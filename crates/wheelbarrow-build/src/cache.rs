@@ -12,26 +12,34 @@
 //! that was truncated or written to since has another, and is hashed again; if it is damaged, it is removed and fetched
 //! anew.
 
+mod upkeep;
+
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::{Error, Result};
 
+pub use upkeep::Amount;
+
 /// 1980-01-01, in seconds since 1970.
 const EPOCH: u64 = 315_532_800;
 
-/// See the module's text.
+/// See the module's text. While there is one, in any process, the cache is not cleaned.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    /// The root, under a lock that all users share.
+    held: Arc<OwnedFd>,
 }
 
 /// A file of the cache, compared with its hash.
@@ -57,7 +65,12 @@ impl Cache {
         let root = directory.map_or_else(default_root, Path::to_path_buf);
         let root = std::path::absolute(&root).map_err(Error::io("find", &root))?;
         fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
-        Ok(Self { root })
+        let held =
+            rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| Error::io("open", &root)(errno.into()))?;
+        rustix::fs::flock(&held, FlockOperation::LockShared)
+            .map_err(|errno| Error::io("lock", &root)(errno.into()))?;
+        Ok(Self { root, held: Arc::new(held) })
     }
 
     pub fn root(&self) -> &Path {

@@ -1,7 +1,10 @@
 //! Who may fetch from where: user names and passwords out of index URLs and netrc, and keeping them out of sight.
 
+mod configured;
+mod keyring;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use data_encoding::BASE64;
 use fs_err as fs;
@@ -36,37 +39,23 @@ impl Credentials {
         credentials
     }
 
-    /// Takes the login of one URL, if it has one. uv's form `NAME=URL` is understood.
+    /// Takes the login of one URL, if it has one. uv's form `NAME=URL` is understood, and its variables for that name.
     pub fn add(&mut self, index: &str) {
-        let named = || Url::parse(index.split_once('=')?.1).ok();
-        if let Some(url) = Url::parse(index).ok().or_else(named)
-            && let Some(login) = login_of(&url)
-        {
-            self.origins.entry(origin(&url)).or_insert(login);
+        match (Url::parse(index), index.split_once('=')) {
+            (Ok(url), _) => self.add_url(&url),
+            (_, Some((name, url))) => self.add_named(name, url),
+            _ => {}
         }
     }
 
-    /// Takes the logins of the indexes that the project's uv settings name: in their URLs, or in uv's variables
-    /// `UV_INDEX_NAME_USERNAME` and `UV_INDEX_NAME_PASSWORD`.
-    pub fn add_uv_indexes(&mut self, project: &Path) {
-        let read = |name: &str| fs::read_to_string(project.join(name)).ok()?.parse::<toml::Table>().ok();
-        let of_pyproject =
-            read("pyproject.toml").and_then(|table| table.get("tool")?.get("uv")?.get("index").cloned());
-        let of_uv = read("uv.toml").and_then(|table| table.get("index").cloned());
-        let indexes = of_uv.or(of_pyproject);
-        for index in indexes.as_ref().and_then(toml::Value::as_array).into_iter().flatten() {
-            let Some(url) = index.get("url").and_then(toml::Value::as_str) else { continue };
-            self.add(url);
-            let name = index.get("name").and_then(toml::Value::as_str).unwrap_or_default();
-            let name: String = name
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-                .collect();
-            let variable = |what: &str| std::env::var(format!("UV_INDEX_{name}_{what}")).ok();
-            if let (Ok(url), Some(password)) = (Url::parse(url), variable("PASSWORD")) {
-                let user = variable("USERNAME").unwrap_or_default();
-                self.origins.entry(origin(&url)).or_insert(Login { user, password });
-            }
+    fn add_url(&mut self, url: &Url) {
+        if let Some(login) = login_of(url)
+            && !self.origins.contains_key(&origin(url))
+        {
+            let known = url.password().is_some().then_some(login);
+            let login =
+                known.or_else(|| keyring::login(url, &unescape(url.username()))).or_else(|| login_of(url));
+            self.origins.extend(login.map(|login| (origin(url), login)));
         }
     }
 

@@ -37,6 +37,9 @@ pub enum Error {
     #[error("{}:{line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
 
+    #[error("{inputs} has neither extras nor dependency groups")]
+    NoExtras { inputs: String },
+
     #[error("cannot compile {of}")]
     Compile { of: String, source: io::Error },
     #[error("no Python {python} on this machine to compile with")]
@@ -66,11 +69,14 @@ pub enum Error {
     #[error("{file} has the wrong hash: expected {}, got {got}", expected.join(" or "))]
     Hash { file: String, expected: Vec<String>, got: String },
 
+    #[error("a build is using the cache {}", path.display())]
+    CacheInUse { path: PathBuf },
+
     #[error("cannot fetch {url}: {reason}")]
     Fetch { url: String, reason: String },
     #[error("{url} asks for a user name and password, or refuses those it got (HTTP {status})")]
     Unauthorized { url: String, status: u16 },
-    #[error("offline, and the cache lacks: {}", missing.join(", "))]
+    #[error("offline, and the cache lacks:{}", missing.iter().map(|file| format!("\n  {file}")).collect::<String>())]
     Offline { missing: Vec<String> },
     #[error("the certificates in {} cannot be read: {reason}", path.display())]
     Certificates { path: PathBuf, reason: String },
@@ -144,9 +150,14 @@ impl Error {
                 a pylock.toml given with --lock needs none"
                 .to_owned(),
             Self::ForeignLock { path } => format!("use it with `--lock {}`, or move it away", path.display()),
-            Self::Lock { .. } | Self::NotCovered { .. } => {
-                "make the lock anew with `--upgrade`, or with the tool that wrote it".to_owned()
-            }
+            Self::NoExtras { .. } => "write them into it, as in `django[argon2]`; extras and groups are those of \
+                pyproject.toml, uv.lock and pylock.toml"
+                .to_owned(),
+            Self::Resolve { said } => return wrong_python_hint(said),
+            Self::Lock { .. } => "make the lock anew with `--upgrade`, or with the tool that wrote it".to_owned(),
+            Self::NotCovered { .. } => "pack for what it covers (--python), or lock again for more: requires-python in \
+                pyproject.toml, then `uv lock` or its like"
+                .to_owned(),
             Self::NothingFits { .. } => {
                 "take another version of it, another Python or a newer system, for which there is a wheel; or name a \
                  directory with one that you built: --find-links DIR"
@@ -156,7 +167,10 @@ impl Error {
             Self::Unauthorized { .. } => "put the user name and password into ~/.netrc, or into the index URL: \
                 --index-url https://USER:PASSWORD@HOST/simple, or PIP_INDEX_URL, or UV_INDEX_URL"
                 .to_owned(),
-            Self::Offline { .. } => "run once without --offline to fill the cache".to_owned(),
+            Self::Offline { .. } => "run once without --offline to fill the cache, or put the files into a directory: \
+                --find-links DIR"
+                .to_owned(),
+            Self::CacheInUse { .. } => "run it again when that is done".to_owned(),
             Self::Fetch { .. } => "check the network, the proxy variables and SSL_CERT_FILE, then run again: \
                 what was fetched is kept"
                 .to_owned(),
@@ -190,6 +204,7 @@ impl Error {
             Self::Io { .. }
             | Self::Fs(_)
             | Self::Run { .. }
+            | Self::CacheInUse { .. }
             | Self::Compile { .. }
             | Self::Certificates { .. }
             | Self::NoEngine { .. } => 1,
@@ -199,6 +214,24 @@ impl Error {
             _ => 8,
         }
     }
+}
+
+/// What to change where uv says that a version wants another Python than the lowest that is packed for.
+fn wrong_python_hint(said: &str) -> Option<String> {
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, wanted) = said.split_once("does not satisfy Python")?;
+    let wanted = wanted.split([' ', ',', ';']).next().unwrap_or_default();
+    let flag = match wanted.strip_prefix(">=") {
+        Some(version) => {
+            let minor: Vec<&str> = version.splitn(3, '.').take(2).collect();
+            format!("`--python {}`", minor.join("."))
+        }
+        None => "`--python X.Y`".to_owned(),
+    };
+    Some(format!(
+        "all Pythons packed for must do: take another, {flag}, or allow versions of the package that serve the lowest one; \
+         requires-python in pyproject.toml says for which Pythons uv.lock is made"
+    ))
 }
 
 /// Reads the log's last lines for what people lack most often.

@@ -94,18 +94,22 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
     let credentials = credentials(lock, request);
     let options = FetchOptions {
         offline: request.index.offline,
+        directories: request.index.indexes().directories(),
         credentials: credentials.clone(),
         ..request.fetch.clone()
     };
     let chosen =
         request.targets.iter().map(|target| select(lock, target)).collect::<Result<Vec<Vec<Chosen>>>>()?;
-    let pips = bootstrap::downloads(&request.targets, &cache, &request.index)?;
-    let downloads: Vec<Download> =
-        chosen.iter().flatten().filter_map(Chosen::download).chain(&pips).cloned().collect();
-    let entries: BTreeMap<Sha256, Entry> = fetch(&cache, &downloads, &options, progress)?
-        .into_iter()
-        .map(|entry| (entry.sha256, entry))
-        .collect();
+    let downloads: Vec<Download> = chosen.iter().flatten().filter_map(Chosen::download).cloned().collect();
+    // uv looks for pip while the wheels come.
+    let (entries, pips) = std::thread::scope(|scope| {
+        let pips = scope.spawn(|| bootstrap::downloads(&request.targets, &cache, &request.index));
+        let entries = fetch(&cache, &downloads, &options, progress);
+        (entries, pips.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let (mut entries, pips) = both(entries, pips)?;
+    entries.extend(fetch(&cache, &pips, &options, progress)?);
+    let entries = entries.into_iter().map(|entry| (entry.sha256, entry)).collect();
     let builder = Builder {
         cache: &cache,
         project: &request.project,
@@ -125,6 +129,16 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
     });
     let targets = targets.collect::<Result<_>>()?;
     Ok(Gathered { targets })
+}
+
+/// What is lacking offline is told of both.
+fn both<A, B>(one: Result<A>, other: Result<B>) -> Result<(A, B)> {
+    match (one, other) {
+        (Err(Error::Offline { missing }), Err(Error::Offline { missing: more })) => {
+            Err(Error::Offline { missing: [missing, more].concat() })
+        }
+        (one, other) => Ok((one?, other?)),
+    }
 }
 
 fn credentials(lock: &Lock, request: &GatherRequest) -> Credentials {

@@ -66,6 +66,11 @@ impl IndexOptions {
 }
 
 impl Indexes {
+    /// The `find_links` that are directories.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.find_links.iter().map(PathBuf::from).filter(|path| path.is_dir()).collect()
+    }
+
     /// All URLs, logins included.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         self.default.iter().chain(&self.extra).chain(&self.find_links).map(String::as_str)

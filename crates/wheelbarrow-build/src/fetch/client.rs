@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Proxy};
 use url::Url;
 
+use super::names::Names;
 use crate::credentials::redact;
 use crate::uv::variable;
 use crate::{Error, Result};
@@ -23,6 +26,8 @@ pub(super) struct Client {
     /// Hosts that `UV_INSECURE_HOST` or `PIP_TRUSTED_HOST` name.
     trusted: Vec<String>,
     no_proxy: Vec<String>,
+    /// Whether somebody was told of a wait.
+    waited: AtomicBool,
 }
 
 /// Where Linux systems keep their certificates.
@@ -39,9 +44,11 @@ impl Client {
     pub(super) fn new(stall: Duration) -> Result<Self> {
         let tls = TlsConfig::builder().root_certs(roots()?).build();
         let unchecked = TlsConfig::builder().disable_verification(true).build();
+        let names = Names::default();
+        let agent = |proxy: Option<Proxy>, tls: &TlsConfig| agent(proxy, tls, stall, &names);
         let all = &["ALL_PROXY", "all_proxy"][..];
         let proxy = |names: &[&str]| proxy(&[names, &["PIP_PROXY"], all].concat());
-        let through = |proxy: Option<Proxy>| proxy.map(|proxy| agent(Some(proxy), &tls, stall));
+        let through = |proxy: Option<Proxy>| proxy.map(|proxy| agent(Some(proxy), &tls));
         let hosts = |names: &[&str]| {
             let text = variable(names).unwrap_or_default();
             text.split([',', ' '])
@@ -50,13 +57,19 @@ impl Client {
                 .collect()
         };
         Ok(Self {
-            direct: agent(None, &tls, stall),
+            direct: agent(None, &tls),
             http: through(proxy(&["HTTP_PROXY", "http_proxy"])?),
             https: through(proxy(&["HTTPS_PROXY", "https_proxy"])?),
-            unchecked: agent(proxy(&["HTTPS_PROXY", "https_proxy"])?, &unchecked, stall),
+            unchecked: agent(proxy(&["HTTPS_PROXY", "https_proxy"])?, &unchecked),
             trusted: hosts(&["UV_INSECURE_HOST", "PIP_TRUSTED_HOST"]),
             no_proxy: hosts(&["NO_PROXY", "no_proxy"]),
+            waited: AtomicBool::new(false),
         })
+    }
+
+    /// True for the first who asks.
+    pub(super) fn is_first_wait(&self) -> bool {
+        !self.waited.swap(true, Ordering::Relaxed)
     }
 
     /// The agent to ask for `url`.
@@ -92,8 +105,8 @@ fn proxy(names: &[&str]) -> Result<Option<Proxy>> {
     Proxy::new(&text).map(Some).map_err(wrong)
 }
 
-fn agent(proxy: Option<Proxy>, tls: &TlsConfig, stall: Duration) -> Agent {
-    Agent::config_builder()
+fn agent(proxy: Option<Proxy>, tls: &TlsConfig, stall: Duration, names: &Names) -> Agent {
+    let config = Agent::config_builder()
         .proxy(proxy)
         .tls_config(tls.clone())
         .http_status_as_error(false)
@@ -105,8 +118,8 @@ fn agent(proxy: Option<Proxy>, tls: &TlsConfig, stall: Duration) -> Agent {
         .timeout_connect(Some(stall))
         .timeout_recv_response(Some(stall))
         .timeout_per_read(Some(stall))
-        .build()
-        .into()
+        .build();
+    Agent::with_parts(config, DefaultConnector::default(), names.clone())
 }
 
 /// Certificates that are trusted: those that the variables name, else the system's, else Mozilla's.

@@ -14,13 +14,16 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 
 use super::client::Client;
-use super::{Download, FetchOptions, Place, wrong_hash};
+use super::{Download, FetchOptions, Place, encoded, wrong_hash};
 use crate::cache::{Cache, Partial};
 use crate::credentials::redact;
 use crate::{Error, Result};
 
 /// No server's wish for a pause is granted beyond this.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A person would wonder.
+const TOLD_WAIT: Duration = Duration::from_secs(3);
 
 pub(super) struct Job<'a> {
     pub(super) cache: &'a Cache,
@@ -56,10 +59,11 @@ impl Job<'_> {
             return Ok(());
         }
         let mut fruitless = 0;
+        // Only what was never reached before counts as getting on, so that the attempts come to an end.
+        let mut furthest = partial.len()?;
         let mut counted = 0;
         let mut wrong_before = false;
         loop {
-            let before = partial.len()?;
             let reason = match self.attempt(url, &mut partial, &mut counted) {
                 Ok(found) if found == self.download.sha256 => return partial.finish(found).map(drop),
                 Ok(found) if wrong_before => {
@@ -74,24 +78,29 @@ impl Job<'_> {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Stopped) => return Ok(()),
                 Err(Failure::Again(reason, wait)) => {
-                    fruitless = if partial.len()? > before { 1 } else { fruitless + 1 };
+                    let length = partial.len()?;
+                    fruitless = if length > furthest { 1 } else { fruitless + 1 };
+                    furthest = furthest.max(length);
                     if fruitless < self.options.attempts {
-                        self.pause(
-                            wait.unwrap_or_else(|| self.options.backoff * (1 << (fruitless - 1).min(6))),
-                        );
+                        let backoff = self.options.backoff * (1 << (fruitless - 1).min(6));
+                        self.pause(url, &reason, wait.unwrap_or(backoff));
                         continue;
                     }
-                    reason
+                    format!("{reason}; {} attempts in a row brought nothing", self.options.attempts)
                 }
             };
             return Err(self.failed(url, &reason));
         }
     }
 
-    /// Sleeps, but not on when another file failed.
-    fn pause(&self, wait: Duration) {
+    /// Sleeps, but not on when another file failed. A long wait is told, once for all files.
+    fn pause(&self, url: &Url, reason: &str, wait: Duration) {
         let step = Duration::from_millis(50);
         let mut left = wait.min(LONGEST_WAIT);
+        if left >= TOLD_WAIT && self.client.is_first_wait() {
+            let host = url.host_str().unwrap_or_default();
+            self.progress.note(&format!("waiting up to {} s for {host}: {reason}", left.as_secs()));
+        }
         while !left.is_zero() && !(self.stop)() {
             std::thread::sleep(left.min(step));
             left = left.saturating_sub(step);
@@ -127,12 +136,17 @@ impl Job<'_> {
             partial.restart()?;
             return Err(Failure::Again("the partial file changed".to_owned(), None));
         }
+        let is_gzip = encoded::is_gzip(response.headers());
         let length = self.read_body(response, partial, &mut hasher, (offset, counted))?;
+        let found = Sha256(hasher.finalize().into());
+        if is_gzip && found != self.download.sha256 && encoded::decode(partial, self.download)? {
+            return Ok(self.download.sha256);
+        }
         match self.download.size {
             Some(size) if length < size => {
                 Err(Failure::Again(format!("the answer ended after {length} of {size} bytes"), None))
             }
-            _ => Ok(Sha256(hasher.finalize().into())),
+            _ => Ok(found),
         }
     }
 
@@ -210,6 +224,8 @@ impl Job<'_> {
         let unwritable = |error| Failure::Final(Error::io("write", &path)(error));
         partial.file.seek(SeekFrom::Start(offset)).map_err(unwritable)?;
         let most = self.download.size.map_or(u64::MAX, |size| size - offset.min(size));
+        let most = if encoded::is_gzip(response.headers()) { most.saturating_mul(2) } else { most };
+        let ends_there = response.body().content_length() == Some(most);
         let mut body = response.into_body().into_reader().take(most);
         let mut buffer = vec![0; 64 * 1024];
         let mut length = offset;
@@ -218,7 +234,13 @@ impl Job<'_> {
                 return Err(Failure::Stopped);
             }
             let read = match body.read(&mut buffer) {
-                Ok(0) => return Ok(length),
+                Ok(0) => {
+                    // Only a body that was seen to end gives its connection to the next file.
+                    if ends_there {
+                        let _ = body.into_inner().read(&mut [0]);
+                    }
+                    return Ok(length);
+                }
                 Ok(read) => read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::Again(broken_off(&error, length), None)),

@@ -4,6 +4,7 @@
 //! requirements files that could both be meant are an error that names them.
 
 pub mod requirements;
+pub(crate) mod workspace;
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ pub enum Inputs {
     Requirements(Vec<PathBuf>),
     /// PEP 751, used as it stands.
     Pylock(PathBuf),
-    /// With pyproject.toml beside it.
+    /// With pyproject.toml beside it; of the project, or of the workspace that it is a member of.
     UvLock(PathBuf),
     /// `[project] dependencies`.
     Pyproject(PathBuf),
@@ -48,6 +49,11 @@ impl Inputs {
         let pyproject = project.join("pyproject.toml");
         let uv_lock = project.join("uv.lock");
         if uv_lock.is_file() && pyproject.is_file() {
+            return Ok(Self::UvLock(uv_lock));
+        }
+        if pyproject.is_file()
+            && let Some(uv_lock) = workspace::lock_above(project)
+        {
             return Ok(Self::UvLock(uv_lock));
         }
         if let Some(path) = REQUIREMENTS.iter().map(|file| project.join(file)).find(|path| path.is_file()) {
@@ -107,6 +113,15 @@ impl Inputs {
             Self::Requirements(files) => files.clone(),
             Self::Pylock(file) | Self::UvLock(file) | Self::Pyproject(file) => vec![file.clone()],
         }
+    }
+
+    /// Names of the dependency groups in pyproject.toml, where that is the input.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        let Self::Pyproject(file) = self else { return Vec::new() };
+        let document: toml::Table =
+            fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+        let groups = document.get("dependency-groups").and_then(toml::Value::as_table);
+        groups.map(|groups| groups.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// For messages: `requirements.txt, more.txt`.
@@ -213,5 +228,19 @@ mod tests {
         assert_eq!(candidates, ["requirements/web.txt", "requirements/worker.txt"]);
         assert!(matches!(found(&[("manage.py", "")]), Err(Error::NoInputs { .. })));
         assert!(matches!(found(&[("requirements-dev.txt", "")]), Err(Error::AmbiguousInputs { .. })));
+    }
+
+    #[test]
+    fn a_member_has_the_lock_of_its_workspace() {
+        let lock = "version = 1\n[[package]]\nname = \"app\"\nsource = { editable = \"./backend\" }\n\
+                    [[package]]\nname = \"a\"\nsource = { registry = \"https://h\" }\n";
+        let project = "[project]\nname = \"app\"\ndependencies = [\"a\"]\n";
+        let files =
+            [("uv.lock", lock), ("backend/pyproject.toml", project), ("other/pyproject.toml", project)];
+        let directory = self::project(&files);
+        let root = directory.path().canonicalize().unwrap();
+        let inputs = |member: &str| Inputs::discover(&root.join(member), "site").unwrap();
+        assert_eq!(inputs("backend"), Inputs::UvLock(root.join("uv.lock")));
+        assert_eq!(inputs("other"), Inputs::Pyproject(root.join("other/pyproject.toml")));
     }
 }

@@ -7,6 +7,7 @@ mod digest;
 mod marker;
 mod pylock;
 mod resolve;
+mod wanted;
 mod yanked;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use marker::Environment;
 pub(crate) use pylock::place;
 pub use pylock::{Archive, Directory, DistributionFile, Package, Place, Pylock, Vcs};
 pub use resolve::{LockRequest, resolve};
+pub use wanted::Wanted;
 
 /// A lock that was read, and what came with its inputs.
 #[derive(Clone, Debug)]

@@ -100,11 +100,11 @@ impl Pylock {
 
     /// Checks what the specification asks of a reader: the version, and each package's sources.
     pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
-        let version: LockVersion = toml::from_str(text).map_err(|error| first_line(&error))?;
+        let version: LockVersion = toml::from_str(text).map_err(|error| told(text, &error))?;
         if version.lock_version.split('.').next() != Some("1") {
             return Err(format!("it has lock-version {}, known is 1.0", version.lock_version));
         }
-        let mut lock: Self = toml::from_str(text).map_err(|error| first_line(&error))?;
+        let mut lock: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
         for package in &mut lock.packages {
             if !name::is_valid(&package.name) {
                 return Err(format!("`{}` is no name of a package", package.name));
@@ -128,8 +128,13 @@ struct LockVersion {
     lock_version: String,
 }
 
-fn first_line(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or("it is no TOML").to_owned()
+/// The first line of what is wrong, and where.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().lines().next().unwrap_or("it is no TOML");
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message.to_owned(),
+    }
 }
 
 impl Package {

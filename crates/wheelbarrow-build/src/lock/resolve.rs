@@ -14,10 +14,10 @@ use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
-use super::{Lock, Pylock, yanked};
+use super::{Lock, Pylock, Wanted, yanked};
 use crate::credentials::{redact, without_logins};
 use crate::inputs::requirements::{self, Requirements};
-use crate::inputs::{Inputs, digest_of_files};
+use crate::inputs::{Inputs, digest_of_files, workspace};
 use crate::target::BuildTarget;
 use crate::uv::{self, IndexOptions, Uv};
 use crate::{Error, Result};
@@ -39,10 +39,8 @@ pub struct LockRequest {
     /// At least one. The lowest version is resolved for, and every later one with it.
     pub targets: Vec<BuildTarget>,
     pub index: IndexOptions,
-    /// Optional dependencies of the project to take; for uv.lock, pyproject.toml and pylock.toml.
-    pub extras: Vec<String>,
-    /// Dependency groups to take.
-    pub groups: Vec<String>,
+    /// Extras and groups to take; for uv.lock, pyproject.toml and pylock.toml.
+    pub wanted: Wanted,
     /// Resolve anew, to the newest versions.
     pub upgrade: bool,
     /// Where the lock goes: `pylock.NAME.toml` beside the artifact.
@@ -51,15 +49,26 @@ pub struct LockRequest {
 
 /// The lock for the request's inputs.
 pub fn resolve(request: &LockRequest, progress: &dyn Progress) -> Result<Lock> {
-    let mut lock = match &request.inputs {
-        Inputs::Pylock(path) => Lock::read(path)?,
+    match &request.inputs {
+        Inputs::Pylock(path) => {
+            let lock = Lock::read(path)?;
+            Ok(Lock {
+                extras: request.wanted.extras_of(&lock.pylock),
+                groups: request.wanted.groups_of(&lock.pylock),
+                ..lock
+            })
+        }
+        Inputs::Requirements(_) if !request.wanted.is_nothing() => {
+            Err(Error::NoExtras { inputs: request.inputs.describe() })
+        }
         inputs => {
             let requirements = match inputs {
                 Inputs::Requirements(files) => requirements::read(files)?,
                 _ => Requirements { files: inputs.files(), ..Requirements::default() },
             };
             let (pylock, resolved) = pylock(request, &requirements, progress)?;
-            Lock {
+            // uv was told of extras and groups: nothing is left to choose.
+            Ok(Lock {
                 path: request.lock_out.clone(),
                 pylock,
                 required: requirements.hashes,
@@ -67,13 +76,9 @@ pub fn resolve(request: &LockRequest, progress: &dyn Progress) -> Result<Lock> {
                 groups: Vec::new(),
                 credentials: requirements.credentials,
                 resolved,
-            }
+            })
         }
-    };
-    lock.extras.clone_from(&request.extras);
-    lock.groups =
-        if request.groups.is_empty() { lock.pylock.default_groups.clone() } else { request.groups.clone() };
-    Ok(lock)
+    }
 }
 
 /// The kept lock where it is still good, else a new one; and whether it is new.
@@ -142,13 +147,11 @@ fn input_digest(request: &LockRequest, files: &[PathBuf]) -> Result<String> {
         lowest(&request.targets).python
     );
     let index = &request.index;
-    let lists = [&request.extras, &request.groups, &index.extra_index_urls, &index.find_links];
-    for value in
-        index.index_url.iter().chain(lists.into_iter().flat_map(|list| [list.iter()].into_iter().flatten()))
-    {
+    for value in index.index_url.iter().chain(&index.extra_index_urls).chain(&index.find_links) {
         text.push_str(&without_logins(value));
         text.push('\n');
     }
+    text.push_str(&request.wanted.text());
     if index.no_index {
         text.push_str("no index\n");
     }
@@ -259,9 +262,9 @@ fn uv_command(request: &LockRequest, requirements: &Requirements, uv: &Uv) -> Re
     let mut command;
     match &request.inputs {
         Inputs::UvLock(file) => {
-            command =
-                uv.with_indexes(&["export", "--frozen", "--no-dev", "--no-emit-project"], &request.index);
-            command.arg("--project").arg(absolute(file.parent().unwrap_or(Path::new(".")))?);
+            command = uv.with_indexes(&["export", "--frozen", "--no-emit-project"], &request.index);
+            command.arg("--project").arg(absolute(locked_project(file, &request.project))?);
+            request.wanted.tell_export(&mut command);
         }
         inputs => {
             command = uv.with_indexes(&["pip", "compile", "--universal"], &request.index);
@@ -272,23 +275,24 @@ fn uv_command(request: &LockRequest, requirements: &Requirements, uv: &Uv) -> Re
             if request.upgrade {
                 command.arg("--upgrade");
             }
+            request.wanted.tell_compile(&mut command, &inputs.groups());
             for file in inputs.files() {
                 command.arg(absolute(&file)?);
             }
         }
     }
     command.args(["--format", "pylock.toml", "--no-header"]).current_dir(&request.project);
-    for extra in &request.extras {
-        command.args(["--extra", extra]);
-    }
-    for group in &request.groups {
-        command.args(["--group", group]);
-    }
     if let Some(interpreter) = target.own_interpreter() {
         command.arg("--python").arg(&interpreter.executable);
     }
     uv::clean_python(&mut command);
     Ok(command)
+}
+
+/// Whose part of the lock is meant: the project's, where it is a member of the lock's workspace, else the lock's own.
+fn locked_project<'p>(lock: &'p Path, project: &'p Path) -> &'p Path {
+    let own = lock.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    if workspace::is_member(lock, project) { project } else { own }
 }
 
 /// What a killed run left: older than an hour, so that no running uv loses its file.

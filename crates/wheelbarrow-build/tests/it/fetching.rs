@@ -13,7 +13,7 @@ use wheelbarrow_build::credentials::Credentials;
 use wheelbarrow_build::fetch::{Download, FetchOptions, Place, fetch};
 use wheelbarrow_build::{Error, Result};
 
-use crate::server::{Request, Server, partial, respond, well};
+use crate::server::{Request, Server, kept, partial, respond, well};
 use crate::support::Notes;
 
 /// Bytes that are no two times the same, more than any buffer holds.
@@ -35,6 +35,7 @@ impl Story {
         let options = FetchOptions {
             connections: 4,
             offline: false,
+            directories: Vec::new(),
             credentials: Credentials::default(),
             stall: Duration::from_millis(400),
             backoff: Duration::from_millis(5),
@@ -203,6 +204,96 @@ fn busy_servers_are_asked_again() {
 }
 
 #[test]
+fn a_connection_serves_one_file_after_the_other() {
+    let server = Server::start(|request, stream| kept(stream, request.target.as_bytes()));
+    let story = Story::new();
+    let all: Vec<_> = (0..40)
+        .map(|number| {
+            let name = format!("file-{number}");
+            Story::download(server.url(&name), format!("/{name}").as_bytes())
+        })
+        .collect();
+    fetch(&story.cache, &all, &story.options, &story.notes).unwrap();
+    assert_eq!(server.requests().len(), 40);
+    assert!(server.connections() <= story.options.connections, "{} connections", server.connections());
+}
+
+#[test]
+fn a_server_that_gets_nowhere_is_given_up() {
+    // Each attempt brings more than the one before it, and less than the first.
+    let (error, requests) = fails(|request, stream, body| {
+        let end = if request.number == 0 { 500_000 } else { 1000 * (request.number % 7 + 1) };
+        respond(stream, &format!("200 OK\r\nContent-Length: {}", body.len()), &body[..end]);
+    });
+    assert_eq!(requests.len(), 3, "{error}");
+    assert!(error.to_string().contains("3 attempts in a row brought nothing"), "{error}");
+}
+
+#[test]
+fn compressed_answers_are_the_file_one_way_or_the_other() {
+    use std::io::Write as _;
+    let compressed = |body: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    };
+    let head = |bytes: &[u8]| format!("200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}", bytes.len());
+    survives(move |request, stream, body| {
+        assert_eq!(request.headers["accept-encoding"], "identity");
+        let bytes = compressed(body);
+        respond(stream, &head(&bytes), &bytes);
+    });
+    // The name of a .tar.gz misleads some servers.
+    survives(move |_, stream, body| respond(stream, &head(body), body));
+    // Ranges are those of the compressed bytes.
+    survives(move |request, stream, body| {
+        let bytes = compressed(body);
+        match request.start() {
+            None => respond(stream, &head(&bytes), &bytes[..400_000]),
+            Some(start) => {
+                let range = format!("Content-Range: bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+                let rest = &bytes[start..];
+                let length = rest.len();
+                let head = format!(
+                    "206 Partial Content\r\nContent-Encoding: gzip\r\n{range}\r\nContent-Length: {length}"
+                );
+                respond(stream, &head, rest);
+            }
+        }
+    });
+    let (error, _) = fails(move |_, stream, _| respond(stream, &head(b"no gzip"), b"no gzip"));
+    assert_eq!(error.exit_code(), 9, "{error}");
+}
+
+#[test]
+fn a_long_wait_is_told_once() {
+    let server = Server::start(move |request, stream| match request.number {
+        0 | 1 => respond(stream, "503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0", b""),
+        _ => well(request, stream, request.target.as_bytes()),
+    });
+    let story = Story::new();
+    let all = ["one", "two"].map(|name| Story::download(server.url(name), format!("/{name}").as_bytes()));
+    fetch(&story.cache, &all, &story.options, &story.notes).unwrap();
+    assert_eq!(story.notes.take(), ["waiting up to 3 s for 127.0.0.1: HTTP 503 Service Unavailable"]);
+}
+
+#[test]
+fn offline_a_directory_does() {
+    let mut story = Story::new();
+    let wheels = tempfile::tempdir().unwrap();
+    story.options.offline = true;
+    story.options.directories = vec![wheels.path().to_path_buf()];
+    let file = wheels.path().join("a-1-py3-none-any.whl");
+    let download = Story::download(Url::parse("http://127.0.0.1:1/a.whl").unwrap(), b"right");
+    fs::write(&file, b"wrong").unwrap();
+    let error = story.fetch_one(&download).unwrap_err();
+    assert_eq!(error.to_string(), "offline, and the cache lacks:\n  a-1-py3-none-any.whl");
+    assert!(error.hint().unwrap().contains("--find-links DIR"));
+    fs::write(&file, b"right").unwrap();
+    assert_eq!(story.fetch_one(&download).unwrap(), b"right");
+}
+
+#[test]
 fn what_is_gone_is_gone() {
     let (error, requests) = fails(|_, stream, _| respond(stream, "404 Not Found\r\nContent-Length: 0", b""));
     assert_eq!(requests.len(), 1);
@@ -340,7 +431,8 @@ fn child(url: &Url, variables: &[(&str, &str)]) -> std::process::Output {
 fn fetch_in_child() {
     let url = Url::parse(&std::env::var("TEST_URL").unwrap()).unwrap();
     let mut story = Story::new();
-    story.options.credentials = Credentials::collect([]);
+    let index = std::env::var("TEST_INDEX").ok();
+    story.options.credentials = Credentials::collect(index.as_deref());
     if let Some(project) = std::env::var_os("TEST_PROJECT") {
         story.options.credentials.add_uv_indexes(project.as_ref());
     }
@@ -385,7 +477,105 @@ fn proxies_and_netrc_are_used_as_the_variables_say() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("fetched"), "{output:?}");
     let output = child(&server.url("a.whl"), &[]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("asks for a user name"), "{output:?}");
+    keyring_is_asked_where_it_may_be(&server);
     let output =
         child(&server.url("a.whl"), &[("NETRC", &netrc.to_string_lossy()), ("NO_PROXY", "127.0.0.1")]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("fetched"), "{output:?}");
 }
+
+/// By a `keyring` that knows one user of one host, as keyring's own command line tells it.
+fn keyring_is_asked_where_it_may_be(server: &Server) {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let keyring = directory.path().join("keyring");
+    let script = "#!/bin/sh\n[ \"$*\" = 'get 127.0.0.1 joe' ] && echo secret || exit 1\n";
+    fs::write(&keyring, script).unwrap();
+    fs::set_permissions(&keyring, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let index = server.url("simple").to_string().replace("://", "://joe@");
+    let variables = [("PATH", path.as_str()), ("TEST_INDEX", &index)];
+    let output = child(&server.url("a.whl"), &variables);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("asks for a user name"), "{output:?}");
+    let output =
+        child(&server.url("a.whl"), &[&variables[..], &[("UV_KEYRING_PROVIDER", "subprocess")]].concat());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("fetched"), "{output:?}");
+    let named = format!("corp={}", server.url("simple"));
+    let login = [("UV_INDEX_CORP_USERNAME", "joe"), ("UV_INDEX_CORP_PASSWORD", "secret")];
+    let output = child(&server.url("a.whl"), &[&login[..], &[("TEST_INDEX", &named)]].concat());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("fetched"), "{output:?}");
+}
+
+#[test]
+fn certificates_of_ones_own_are_trusted_where_they_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    fs::write(at("openssl.cnf"), OPENSSL_SETTINGS).unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-config",
+        &at("openssl.cnf"),
+    ]);
+    openssl.args(["-keyout", &at("key.pem"), "-out", &at("cert.pem")]);
+    if !openssl.output().is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "CI must have openssl");
+        return println!("skipped: no openssl to make a certificate with");
+    }
+    fs::write(directory.path().join("a.whl"), body()).unwrap();
+    let mut server = Command::new("python3")
+        .args(["-c", HTTPS_SERVER])
+        .current_dir(directory.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut port)
+        .unwrap();
+    let url = Url::parse(&format!("https://localhost:{}/a.whl", port.trim())).unwrap();
+    let said = |variables: &[(&str, &str)]| {
+        String::from_utf8_lossy(&child(&url, &[&[("NO_PROXY", "localhost")], variables].concat()).stdout)
+            .into_owned()
+    };
+    let (trusting, insecure, plain, broken) = (
+        said(&[("SSL_CERT_FILE", &at("cert.pem"))]),
+        said(&[("UV_INSECURE_HOST", "localhost")]),
+        said(&[]),
+        said(&[("SSL_CERT_FILE", &at("key.pem"))]),
+    );
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(trusting.contains("fetched"), "{trusting}");
+    assert!(insecure.contains("fetched"), "{insecure}");
+    assert!(plain.contains("failed") && plain.contains("ertificate"), "{plain}");
+    assert!(broken.contains("the certificates in") && broken.contains("there is none"), "{broken}");
+}
+
+/// A certificate of a server that nobody else vouches for.
+const OPENSSL_SETTINGS: &str = "[req]
+prompt = no
+distinguished_name = name
+x509_extensions = extensions
+[name]
+CN = localhost
+[extensions]
+basicConstraints = CA:FALSE
+subjectAltName = DNS:localhost
+";
+
+/// Serves its directory; prints its port.
+const HTTPS_SERVER: &str = "
+import http.server, ssl
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('cert.pem', 'key.pem')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+";

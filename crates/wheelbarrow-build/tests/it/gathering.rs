@@ -189,7 +189,7 @@ fn uv_lock_is_taken_as_it_stands_for_each_python() {
     let output = uv.command().args(["lock", "--quiet"]).current_dir(site.project()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     site.targets = ["3.8", "3.12"].map(|version| python::find(version).unwrap()).to_vec();
-    site.extras = vec!["server".to_owned()];
+    site.wanted.extras = vec!["server".to_owned()];
     let gathered = site.gather().unwrap();
     let names = |index: usize| -> Vec<&str> {
         gathered.targets[index].wheels.iter().map(|wheel| wheel.name.as_str()).collect()
@@ -199,8 +199,78 @@ fn uv_lock_is_taken_as_it_stands_for_each_python() {
     assert_eq!(gathered.targets[0].pip.version, "25.0.1");
     let version = |index: usize| &gathered.targets[index].wheels[0].version;
     assert_ne!(version(0), version(1), "each Python has its own");
-    site.extras = vec!["nobody".to_owned()];
+    site.wanted.extras = vec!["nobody".to_owned()];
     assert_eq!(site.gather().unwrap_err().exit_code(), 8);
+}
+
+#[test]
+fn a_member_of_a_workspace_has_its_part_of_the_lock() {
+    if !has_uv() {
+        return;
+    }
+    let mut site = Site::new(&[
+        ("../pyproject.toml", "[tool.uv.workspace]\nmembers = [\"project\", \"shared\"]\n"),
+        (
+            "pyproject.toml",
+            "[project]\nname = \"site\"\nversion = \"1\"\nrequires-python = \">=3.8\"\ndependencies = [\"shared\"]\n\
+             [project.optional-dependencies]\nserver = [\"idna\"]\n[dependency-groups]\ndev = [\"iniconfig\"]\nops = [\"six\"]\n\
+             [tool.uv]\ndefault-groups = [\"dev\", \"ops\"]\n[tool.uv.sources]\nshared = { workspace = true }\n",
+        ),
+        (
+            "../shared/pyproject.toml",
+            "[project]\nname = \"shared\"\nversion = \"2\"\nrequires-python = \">=3.8\"\ndependencies = [\"docopt\"]\n\
+             [build-system]\nrequires = [\"setuptools\"]\nbuild-backend = \"setuptools.build_meta\"\n",
+        ),
+        ("../shared/shared.py", "one = 1\n"),
+    ]);
+    let uv = wheelbarrow_build::uv::Uv::find().unwrap();
+    let output = uv.command().args(["lock", "--quiet"]).current_dir(site.project()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!site.project().join("uv.lock").exists(), "the lock is the workspace's");
+
+    let names = |site: &Site| -> Vec<String> {
+        let mut names: Vec<_> = site.lock().unwrap().pylock.packages.into_iter().map(|it| it.name).collect();
+        names.dedup();
+        names
+    };
+    assert_eq!(names(&site), ["docopt", "shared", "six"], "default groups, but for dev");
+    site.wanted.extras = vec!["server".to_owned()];
+    site.wanted.groups = vec!["dev".to_owned()];
+    site.wanted.no_groups = vec!["ops".to_owned()];
+    assert_eq!(names(&site), ["docopt", "idna", "iniconfig", "shared"]);
+
+    // Nothing is asked of an index for it.
+    site.index.index_url = Some("http://127.0.0.1:9/simple".to_owned());
+    site.wanted =
+        wheelbarrow_build::lock::Wanted { all_extras: true, all_groups: true, ..Default::default() };
+    assert_eq!(names(&site), ["docopt", "idna", "iniconfig", "shared", "six"]);
+    site.index.index_url = None;
+    site.wanted = wheelbarrow_build::lock::Wanted { no_default_groups: true, ..Default::default() };
+    let gathered = site.gather().unwrap();
+    assert_eq!(filenames(&gathered), ["docopt-0.6.2-py2.py3-none-any.whl", "shared-2-py3-none-any.whl"]);
+}
+
+#[test]
+fn plain_requirements_have_no_extras() {
+    let mut site = Site::new(&[("requirements.txt", "six\n")]);
+    site.wanted.extras = vec!["web".to_owned()];
+    let error = site.lock().unwrap_err();
+    assert!(
+        told(&error, &site.project()).contains("has neither extras nor dependency groups\nhint: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_package_that_wants_a_later_python_says_so() {
+    if !has_uv() {
+        return;
+    }
+    let mut site = Site::new(&[("requirements.txt", "django==5.2\n")]);
+    site.targets = vec![python::find("3.8").unwrap(), python::find("3.12").unwrap()];
+    let error = site.lock().unwrap_err();
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("`--python 3.10`"), "{}", told(&error, &site.project()));
 }
 
 #[test]

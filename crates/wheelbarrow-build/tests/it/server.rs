@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use url::Url;
@@ -10,6 +11,7 @@ use url::Url;
 pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,19 +32,23 @@ impl Request {
 }
 
 impl Server {
-    /// Answers every request by `answer`, one connection a request, until the test's process ends.
+    /// Answers every request by `answer`, until the test's process ends. A connection is good for as many requests as the
+    /// client likes, unless the answer says otherwise.
     pub(crate) fn start(answer: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (answer, seen) = (Arc::new(answer), Arc::clone(&requests));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                counted.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || serve(stream, &*answer, &seen));
             }
         });
-        Self { address, requests }
+        Self { address, requests, connections }
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {
@@ -51,6 +57,10 @@ impl Server {
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -65,7 +75,7 @@ fn serve(
 ) {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    if reader.read_line(&mut line).is_err() {
+    if reader.read_line(&mut line).unwrap_or(0) == 0 {
         return;
     }
     let connect = line.starts_with("CONNECT ");
@@ -93,13 +103,21 @@ fn serve(
         return serve(stream, answer, seen);
     }
     answer(&request, &mut stream);
+    // A client that was told to close does, and the next line does not come.
+    serve(stream, answer, seen);
 }
 
 /// Writes a response head and a body; a client that went away is no matter.
 pub(crate) fn respond(stream: &mut TcpStream, head: &str, body: &[u8]) {
     let _ = stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes());
     let _ = stream.write_all(body);
-    let _ = stream.flush();
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+}
+
+/// The whole of `body`, and the connection stays.
+pub(crate) fn kept(stream: &mut TcpStream, body: &[u8]) {
+    let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
+    let _ = stream.write_all(body);
 }
 
 /// The whole of `body`, or what is asked of it, as a good server does.

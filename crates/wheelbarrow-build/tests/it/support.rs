@@ -8,7 +8,7 @@ use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_build::fetch::FetchOptions;
 use wheelbarrow_build::gather::{GatherRequest, Gathered, gather};
 use wheelbarrow_build::inputs::Inputs;
-use wheelbarrow_build::lock::{Lock, LockRequest, resolve};
+use wheelbarrow_build::lock::{Lock, LockRequest, Wanted, resolve};
 use wheelbarrow_build::python;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::uv::{IndexOptions, Uv};
@@ -19,7 +19,7 @@ pub(crate) struct Site {
     directory: tempfile::TempDir,
     pub(crate) index: IndexOptions,
     pub(crate) targets: Vec<BuildTarget>,
-    pub(crate) extras: Vec<String>,
+    pub(crate) wanted: Wanted,
     pub(crate) upgrade: bool,
     pub(crate) notes: Notes,
 }
@@ -33,7 +33,7 @@ impl Site {
             directory,
             index: IndexOptions::default(),
             targets: vec![python::find_default().unwrap()],
-            extras: Vec::new(),
+            wanted: Wanted::default(),
             upgrade: false,
             notes: Notes::default(),
         };
@@ -66,8 +66,7 @@ impl Site {
             name: "site".to_owned(),
             targets: self.targets.clone(),
             index: self.index.clone(),
-            extras: self.extras.clone(),
-            groups: Vec::new(),
+            wanted: self.wanted.clone(),
             upgrade: self.upgrade,
             lock_out: self.lock_file(),
         };

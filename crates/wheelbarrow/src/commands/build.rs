@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_build::bytecode::BytecodeMode;
+use wheelbarrow_build::lock::Wanted;
 use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
 use wheelbarrow_build::project::directory_name;
 use wheelbarrow_build::uv::IndexOptions;
@@ -82,6 +83,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    wanted: WantedArguments,
+    #[command(flatten)]
     targets: targets::TargetArguments,
     #[command(flatten)]
     index: IndexArguments,
@@ -100,6 +103,43 @@ impl From<Bytecode> for BytecodeMode {
             Bytecode::Auto => Self::Auto,
             Bytecode::Always => Self::Always,
             Bytecode::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Extras and dependency groups")]
+struct WantedArguments {
+    /// An extra of the project; may be repeated
+    #[arg(long, value_name = "NAME")]
+    extra: Vec<String>,
+    /// Every extra
+    #[arg(long, conflicts_with = "extra")]
+    all_extras: bool,
+    /// A dependency group, beside the default ones; may be repeated
+    #[arg(long, value_name = "NAME")]
+    group: Vec<String>,
+    /// Every dependency group
+    #[arg(long)]
+    all_groups: bool,
+    /// A dependency group to leave out; may be repeated
+    #[arg(long, value_name = "NAME")]
+    no_group: Vec<String>,
+    /// Leave out the default groups
+    #[arg(long)]
+    no_default_groups: bool,
+}
+
+impl WantedArguments {
+    fn or(self, settings: (Vec<String>, Vec<String>)) -> Wanted {
+        let extras = if self.all_extras { Vec::new() } else { either(self.extra, settings.0) };
+        Wanted {
+            extras,
+            all_extras: self.all_extras,
+            groups: either(self.group, settings.1),
+            all_groups: self.all_groups,
+            no_groups: self.no_group,
+            no_default_groups: self.no_default_groups,
         }
     }
 }
@@ -167,6 +207,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         version,
         output: std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?,
         inputs: either(named, set),
+        wanted: arguments.wanted.or((settings.extras, settings.groups)),
         pythons: pythons(either(arguments.python, set_pythons), arguments.extra_python),
         targets: targets.targets,
         container: targets.container,

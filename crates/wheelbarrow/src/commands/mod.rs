@@ -2,6 +2,7 @@
 
 mod audit;
 mod build;
+mod cache;
 mod env;
 mod init;
 mod inspect;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Init(init::Arguments),
     /// Judge an environment.json beforehand
     Env(env::Arguments),
+    /// See or empty the cache of builds
+    Cache(cache::Arguments),
 }
 
 pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
@@ -51,5 +54,6 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Sbom(arguments) => sbom::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Env(arguments) => env::run(&arguments, printer),
+        Command::Cache(arguments) => cache::run(&arguments, printer),
     }
 }

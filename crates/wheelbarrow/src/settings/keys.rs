@@ -6,14 +6,16 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, syntax};
 
-pub(super) const TOP: [&str; 18] = [
+pub(super) const TOP: [&str; 20] = [
     "audit",
     "build",
     "bytecode",
     "environment",
     "exclude",
     "extra-index-url",
+    "extras",
     "find-links",
+    "groups",
     "import-path",
     "index-url",
     "lock",
@@ -83,6 +85,10 @@ fn check_table(
 
 fn suggestion<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let key = key.to_lowercase().replace('_', "-");
+    // `extra-static` is a flag's other name.
+    if let Some(name) = known.iter().find(|name| key.ends_with(&format!("-{name}"))) {
+        return Some(name);
+    }
     let scored = known.iter().map(|name| (strsim::jaro_winkler(&key, name), *name));
     let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
     (best.0 >= ALIKE).then_some(best.1)

@@ -27,6 +27,10 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) requirements: Vec<PathBuf>,
     pub(crate) lock: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) extras: Vec<String>,
+    #[serde(default)]
+    pub(crate) groups: Vec<String>,
     #[serde(default, rename = "static")]
     pub(crate) static_directories: Vec<PathBuf>,
     #[serde(default)]

@@ -42,7 +42,7 @@ fn a_setting_that_nobody_knows() {
     insta::assert_snapshot!(place.run(&["build"]).all(), @"
     exit code: 8
     error: ./wheelbarrow.toml, line 2: unknown setting `extra-static`
-    hint: the settings are: build, bytecode, environment, exclude, extra-index-url, find-links, import-path, index-url, lock, name, output, python, requirements, shebang, static, target, version
+    hint: did you mean `static`?
     ");
 }
 

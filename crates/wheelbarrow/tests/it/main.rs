@@ -6,6 +6,7 @@ mod env;
 mod errors;
 mod help;
 mod init;
+mod secrets;
 mod site;
 mod support;
 mod targets;

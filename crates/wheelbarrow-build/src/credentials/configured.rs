@@ -1,0 +1,68 @@
+//! Logins of the indexes that uv's settings and variables name.
+//! <https://docs.astral.sh/uv/concepts/indexes/#providing-credentials-directly>
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use toml::{Table, Value};
+use url::Url;
+
+use super::{Credentials, Login, origin};
+
+impl Credentials {
+    /// Takes the logins of the indexes in uv's settings: in their URLs, or in the variables `UV_INDEX_NAME_USERNAME` and
+    /// `UV_INDEX_NAME_PASSWORD`. Settings are `[tool.uv]` and uv.toml of the project and of the directories above it
+    /// (a workspace's are in its root), of the user and of the system.
+    pub fn add_uv_indexes(&mut self, project: &Path) {
+        for settings in settings(project) {
+            for table in
+                [Some(&settings), settings.get("pip").and_then(Value::as_table)].into_iter().flatten()
+            {
+                let one = table.get("index-url").into_iter();
+                let more = table.get("extra-index-url").and_then(Value::as_array).into_iter().flatten();
+                one.chain(more).filter_map(Value::as_str).for_each(|url| self.add(url));
+            }
+            for index in settings.get("index").and_then(Value::as_array).into_iter().flatten() {
+                let text = |key: &str| index.get(key).and_then(Value::as_str).unwrap_or_default();
+                self.add_named(text("name"), text("url"));
+            }
+        }
+    }
+
+    /// The URL's own login, and that of the variables for an index of this name.
+    pub(super) fn add_named(&mut self, name: &str, url: &str) {
+        let Ok(url) = Url::parse(url) else { return };
+        self.add_url(&url);
+        let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let name: String = name.chars().map(upper).collect();
+        let variable = |what: &str| env::var(format!("UV_INDEX_{name}_{what}")).ok();
+        if let Some(password) = variable("PASSWORD") {
+            let user = variable("USERNAME").unwrap_or_default();
+            self.origins.entry(origin(&url)).or_insert(Login { user, password });
+        }
+    }
+}
+
+/// The tables of uv's settings, the nearest first. What cannot be read is uv's to complain of.
+fn settings(project: &Path) -> Vec<Table> {
+    let project = project.canonicalize().unwrap_or_else(|_| project.to_path_buf());
+    let read = |path: PathBuf| fs::read_to_string(path).ok()?.parse::<Table>().ok();
+    let of_pyproject = |path: PathBuf| read(path)?.get("tool")?.get("uv")?.as_table().cloned();
+    let mut found = Vec::new();
+    for directory in project.ancestors() {
+        // A uv.toml hides the table beside it.
+        found.extend(
+            read(directory.join("uv.toml")).or_else(|| of_pyproject(directory.join("pyproject.toml"))),
+        );
+    }
+    let variable = |name: &str| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let user = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    let files = [
+        variable("UV_CONFIG_FILE"),
+        user.map(|user| user.join("uv/uv.toml")),
+        Some("/etc/uv/uv.toml".into()),
+    ];
+    found.extend(files.into_iter().flatten().filter_map(read));
+    found
+}

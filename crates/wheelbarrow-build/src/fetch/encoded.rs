@@ -1,0 +1,50 @@
+//! Answers with `Content-Encoding: gzip`, although nothing but the file's own bytes was asked for.
+//!
+//! Some servers compress whatever they send; others say so of every `.tar.gz`, because of its name, and send it as it is.
+//! Both are told apart by the hash: the bytes are kept as they came, and decoded only where they are not the file.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use flate2::read::MultiGzDecoder;
+use sha2::Digest as _;
+use ureq::http::{HeaderMap, header};
+use wheelbarrow_artifact::manifest::Sha256;
+
+use super::Download;
+use crate::cache::Partial;
+use crate::{Error, Result};
+
+/// Whether the body may be the file's bytes compressed once more.
+pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    encoding.is_some_and(|value| matches!(value.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip"))
+}
+
+/// Puts the decoded file in the place of what came, where that is what was asked for; says whether it was.
+pub(super) fn decode(partial: &mut Partial, download: &Download) -> Result<bool> {
+    let path = partial.path().to_path_buf();
+    let failed = |error| Error::io("decode", &path)(error);
+    let mut plain = tempfile::tempfile_in(path.parent().unwrap_or(&path)).map_err(failed)?;
+    partial.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let most = download.size.map_or(u64::MAX, |size| size + 1);
+    let mut decoder = MultiGzDecoder::new(&mut partial.file).take(most);
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        // What does not decode is not the file.
+        let Ok(read) = decoder.read(&mut buffer) else { return Ok(false) };
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        plain.write_all(&buffer[..read]).map_err(failed)?;
+    }
+    if Sha256(hasher.finalize().into()) != download.sha256 {
+        return Ok(false);
+    }
+    partial.restart()?;
+    partial.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    plain.seek(SeekFrom::Start(0)).map_err(failed)?;
+    std::io::copy(&mut plain, &mut partial.file).map_err(failed)?;
+    Ok(true)
+}

@@ -1,0 +1,60 @@
+//! `wheelbarrow cache`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use wheelbarrow_build::BuildError;
+use wheelbarrow_build::cache::{Amount, Cache};
+
+use crate::printer::Printer;
+use crate::text;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// The cache, where it is not the usual one
+    #[arg(long, value_name = "DIR", env = "WHEELBARROW_CACHE_DIR", hide_env_values = true, global = true)]
+    cache_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print where the cache is
+    Dir,
+    /// Print how large the cache is
+    Size {
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what no build takes up again: broken downloads, leftovers, logs
+    Prune,
+    /// Remove everything
+    Clean,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let cache = Cache::open(arguments.cache_dir.as_deref()).map_err(BuildError::from)?;
+    let removed = match arguments.action {
+        Action::Dir => {
+            printer.result(&cache.root().display().to_string());
+            return Ok(());
+        }
+        Action::Size { json } => return size(cache.amount().map_err(BuildError::from)?, json, printer),
+        Action::Prune => cache.prune(),
+        Action::Clean => cache.clean(),
+    };
+    let Amount { files, bytes } = removed.map_err(BuildError::from)?;
+    printer.done(&format!("removed {} ({})", text::count(files, "file"), text::bytes(bytes)));
+    Ok(())
+}
+
+fn size(Amount { files, bytes }: Amount, json: bool, printer: &Printer) -> anyhow::Result<()> {
+    if json {
+        return printer.json(&json!({ "files": files, "bytes": bytes }));
+    }
+    printer.result(&format!("{} in {}", text::bytes(bytes), text::count(files, "file")));
+    Ok(())
+}
