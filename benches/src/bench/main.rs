@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::cases::{build, install, store, verify};
+use crate::cases::{build, fetch, install, store, verify};
 use crate::setup::Setup;
 use crate::site::Site;
 
 const USAGE: &str =
-    "usage: cargo xtask bench [--rounds N] [--only install|store|verify|build] [--site site106|wagtail]
+    "usage: cargo xtask bench [--rounds N] [--only install|store|verify|fetch|build] [--site site106|wagtail]
                     [--on tmpfs|disk]";
 
 fn main() -> Result<()> {
@@ -57,6 +57,9 @@ fn main() -> Result<()> {
             }
             if is_wanted(&only, "verify") {
                 println!("{}", verify::verify(&setup, &site, disk, &place, rounds)?);
+            }
+            if is_wanted(&only, "fetch") {
+                println!("{}", fetch::fetch(&setup, &site, disk, &place, rounds)?);
             }
             let _ = fs::remove_dir_all(&place);
         }

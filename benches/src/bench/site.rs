@@ -59,6 +59,16 @@ impl Site {
         command
     }
 
+    /// `wheelbarrow build` from the lock that [`Site::prepare`] left, with a cache of its own.
+    pub(crate) fn build_from_lock(&self, setup: &Setup, cache: &Path, output: &Path) -> Command {
+        let mut command = setup.clean(&setup.wheelbarrow);
+        command.arg("build").arg(&self.project).arg("--lock");
+        command.arg(self.artifact.with_file_name("pylock.project.toml"));
+        command.arg("--python").arg(&setup.python).arg("--cache-dir").arg(cache);
+        command.args(["--quiet", "--bytecode", "never", "-o"]).arg(output).env("UV", setup.tool("uv"));
+        command
+    }
+
     /// `pex --venv` of the same wheels.
     pub(crate) fn build_pex(&self, setup: &Setup, output: &Path) -> Command {
         let mut pex = setup.clean(&setup.tool("pex"));

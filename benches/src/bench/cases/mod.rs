@@ -1,6 +1,7 @@
 //! One file a kind of work: who does it, and by which commands.
 
 pub(crate) mod build;
+pub(crate) mod fetch;
 pub(crate) mod install;
 pub(crate) mod store;
 pub(crate) mod verify;
