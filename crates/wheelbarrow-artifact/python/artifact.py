@@ -168,7 +168,7 @@ _LEGACY = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (
 
 def platform_fits(platform, facts):
     """Whether what needs this platform tag runs here."""
-    if platform == "any":
+    if platform in ("any", "linux_" + facts["machine"]):
         return True
     needs, libc = parse_platform(platform), facts["libc"]
     if needs is None:
