@@ -33,6 +33,15 @@ pub struct Artifact {
     archive: Archive<Mmap>,
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
+    extent: Extent,
+}
+
+/// How much of what the manifest names must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    /// Wheels, bytecode and what only starts an install may be missing.
+    Part,
 }
 
 /// An artifact of which every member was compared with the manifest, but for those that somebody has by their SHA-256
@@ -81,6 +90,16 @@ struct FormatOnly {
 
 impl Artifact {
     pub fn open(path: &Path) -> Result<Self, ArtifactError> {
+        Self::open_extent(path, Extent::Whole)
+    }
+
+    /// Opens one that may lack wheels, bytecode and what only starts an install. It can be installed where a store has
+    /// the wheels; what is missing after all is an error when it is wanted.
+    pub fn open_part(path: &Path) -> Result<Self, ArtifactError> {
+        Self::open_extent(path, Extent::Part)
+    }
+
+    fn open_extent(path: &Path, extent: Extent) -> Result<Self, ArtifactError> {
         let read_error = |source| ArtifactError::Read { path: path.to_path_buf(), source };
         let file = fs_err::File::open(path).map_err(read_error)?;
         // SAFETY: the map is read-only. Somebody who writes to the file meanwhile can make us read other bytes than
@@ -94,7 +113,7 @@ impl Artifact {
             .ok_or_else(|| ArtifactError::NoManifest { path: path.to_path_buf() })?;
         let manifest_bytes = archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?;
         let manifest = parse_manifest(path, &manifest_bytes)?;
-        let artifact = Self { path: path.to_path_buf(), archive, manifest, manifest_bytes };
+        let artifact = Self { path: path.to_path_buf(), archive, manifest, manifest_bytes, extent };
         artifact.compare_directory()?;
         artifact.check_manifest()?;
         Ok(artifact)
@@ -265,10 +284,16 @@ impl Artifact {
                 );
             }
         }
-        match members.keys().next() {
+        match members.keys().find(|path| !self.may_lack(path)) {
             Some(missing) => Err(self.altered(format!("{missing} is missing"))),
             None => Ok(()),
         }
+    }
+
+    fn may_lack(&self, path: &str) -> bool {
+        self.extent == Extent::Part
+            && (path == "__main__.py"
+                || [".wheelbarrow/", "wheels/", "bootstrap_wheels/"].iter().any(|top| path.starts_with(top)))
     }
 
     /// What later code takes for granted.
@@ -290,7 +315,8 @@ impl Artifact {
                 return wrong(format!("the manifest names the wheel {path}, which is no such member"));
             }
             // The installer reads members of wheels where they stand.
-            if self.archive.find(path).is_none_or(|entry| entry.method != Method::Stored) {
+            let stored = self.archive.find(path).map(|entry| entry.method == Method::Stored);
+            if !stored.unwrap_or_else(|| self.may_lack(path)) {
                 return wrong(format!("the wheel {path} is not stored as it is"));
             }
         }
@@ -313,8 +339,11 @@ impl Artifact {
 }
 
 impl VerifiedArtifact {
-    /// Compares a member with the manifest, if that was not done yet.
+    /// Compares a member with the manifest, if that was not done yet. One that is missing is an error here.
     pub fn verify_member(&mut self, path: &str, progress: &dyn Progress) -> Result<(), ArtifactError> {
+        if self.artifact.archive.find(path).is_none() {
+            return Err(self.artifact.altered(format!("{path} is missing")));
+        }
         if self.unread.contains(path) {
             let members = self.artifact.manifest.members_by_path();
             if let (Some(entry), Some(member)) = (self.artifact.archive.find(path), members.get(path)) {

@@ -32,6 +32,12 @@ pub struct ReleaseSettings {
     /// Whose group may read environment.json; else the owner's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Where collectstatic puts its files, below the code; else Django is asked.
+    #[serde(default, alias = "static-root", skip_serializing_if = "Option::is_none")]
+    pub static_root: Option<String>,
+    /// The static files of how many earlier versions stay reachable; 1 where it is missing.
+    #[serde(default, alias = "keep-static", skip_serializing_if = "Option::is_none")]
+    pub keep_static: Option<u32>,
     /// How many good releases stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<usize>,
@@ -163,6 +169,8 @@ impl ReleaseSettings {
             shared: later.shared.or(self.shared),
             owner: later.owner.or(self.owner),
             group: later.group.or(self.group),
+            static_root: later.static_root.or(self.static_root),
+            keep_static: later.keep_static.or(self.keep_static),
             keep: later.keep.or(self.keep),
             server: later.server.or(self.server),
             check: later.check.or(self.check),

@@ -5,6 +5,7 @@ pub mod commands;
 pub mod failure;
 pub mod printer;
 pub mod progress;
+mod secret;
 pub mod text;
 
 use std::path::{Component, Path, PathBuf};

@@ -4,8 +4,8 @@ Run by the Python of a release, in the directory of its code. Reads a request as
 to stdout; whatever the application prints goes to stderr. Parses and runs on Python 3.6 and later.
 
 The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`, `host`
-(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`. The answer: `interface`, `host`, `status`,
-`location`, or `stage` ("import" or "request") and `error`.
+(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more). The
+answer: `interface`, `host`, `status`, `location`, or `imported`, or `stage` ("import" or "request") and `error`.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
@@ -46,6 +46,8 @@ def main():
 
 def ask(request):
     application = load(request["application"])
+    if not request["ask"]:
+        return {"imported": True}
     interface = request["interface"] or ("asgi" if is_asgi(application) else "wsgi")
     host = request["host"] or allowed_host()
     get = get_asgi if interface == "asgi" else get_wsgi

@@ -61,7 +61,16 @@ pub fn rollback(
 ) -> Result<Activated, ReleaseError> {
     let work = recovery::begin(root, "rollback", operator)?;
     let target = rollback_target(root, options)?;
-    make_live(&work, Operation::Rollback, target, &options.settings, None)
+    let environment = target.record.environment_sha256;
+    let left = root.live()?.map(|live| root.complete(&live)).transpose()?;
+    let activated = make_live(&work, Operation::Rollback, target, &options.settings, None)?;
+    if left.is_some_and(|left| left.record.environment_sha256 != environment) {
+        operator.progress.note(
+            "its environment came back with it; the next deploy takes that of shared/environment.json, which \
+             `wheelbarrow env diff` compares",
+        );
+    }
+    Ok(activated)
 }
 
 /// Says where [`rollback`] would go.
@@ -93,7 +102,7 @@ fn nearest_ancestor(
     stories: &[Story],
     live: &ReleaseId,
 ) -> Result<CompleteRelease, ReleaseError> {
-    let made = stories.iter().filter(|story| story.operation == Operation::Deploy);
+    let made = stories.iter().filter(|story| story.operation.makes_a_release());
     let mut parents: BTreeMap<ReleaseId, Option<ReleaseId>> =
         made.map(|story| (story.id.clone(), story.live.clone())).collect();
     for found in root.found()? {

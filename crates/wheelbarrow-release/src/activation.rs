@@ -5,11 +5,13 @@ use std::time::Instant;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
 use crate::journal::{Event, Operation, Outcome, Phase};
+use crate::prepare::{Prepare, check_and_prepare};
+use crate::prune::{self, Pruned};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
 use crate::settings::Settings;
 use crate::work::{Fault, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, marks, probe, seam, server, switch};
+use crate::{ReleaseError, ReleaseId, marks, probe, seam, server, shared_environment, statics, switch};
 
 /// A release on its way to be live.
 pub(crate) struct Activation<'w, 'a> {
@@ -29,6 +31,15 @@ impl Activation<'_, '_> {
         switched.and_then(|()| self.prove()).or_else(|fault| self.take_back(fault))
     }
 
+    /// Checks and prepares it first, makes it live or takes it back, and prunes.
+    pub(crate) fn prepare_and_run(&self, prepare: Prepare) -> Result<Pruned, ReleaseError> {
+        if let Err(fault) = check_and_prepare(self.work, &self.release, &self.settings, prepare) {
+            return Err(self.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
+        }
+        self.run()?;
+        Ok(prune::after_deploy(self.work, self.settings.keep))
+    }
+
     /// The same from after the switch on, for an operation that was interrupted there.
     pub(crate) fn resume(&self) -> Result<(), ReleaseError> {
         self.prove().or_else(|fault| self.take_back(fault))
@@ -40,6 +51,10 @@ impl Activation<'_, '_> {
 
     fn switch(&self) -> Result<(), Fault> {
         self.work.phase(Phase::Switch, || {
+            let live = self.previous.as_ref().and_then(|live| self.work.root.complete(live).ok());
+            if let Some(live) = live {
+                statics::carry(&live, &self.release, self.settings.keep_static)?;
+            }
             switch::switch(self.work.root, &self.release)?;
             self.work.record(Event::Switched { id: self.release.id().clone(), from: self.previous.clone() })
         })
@@ -61,13 +76,21 @@ impl Activation<'_, '_> {
         {
             marks::set(root, left, Mark::Bad)?;
         }
-        self.work.record(Event::Done { milliseconds: milliseconds(self.begun.elapsed()) })
+        let done = Event::Done { milliseconds: milliseconds(self.begun.elapsed()) };
+        if self.operation != Operation::Environment {
+            return self.work.record(done);
+        }
+        // What was asked for counts from now on for other releases too.
+        let before = shared_environment::before(root, &self.release)?;
+        shared_environment::publish(root, &self.release, &before)
+            .and_then(|()| self.work.record(done))
+            .inspect_err(|_| shared_environment::unpublish(root, &before))
     }
 
     /// Puts back what was live, the server included, says how that went, and fails.
     pub(crate) fn take_back(&self, fault: Fault) -> Result<(), ReleaseError> {
         let (outcome, revert) = self.revert(fault.phase);
-        if self.operation == Operation::Deploy && !fault.cause.is_cancelled() {
+        if self.operation.makes_a_release() && !fault.cause.is_cancelled() {
             // What keeps the mark from being set keeps nothing from being live; the journal says it too.
             let _ = marks::set(self.work.root, self.release.id(), Mark::Bad);
         }

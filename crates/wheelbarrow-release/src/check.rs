@@ -1,4 +1,7 @@
-//! The check before the switch: the new release's application answers one request, in process.
+//! The check before the switch: the new release's application is imported, and answers one request, in process.
+//!
+//! Where commands prepare the release, it is imported before them, so that no database is changed for code that does not even
+//! start; and asked after them, since what it answers with, tables and static files, may be their work.
 //!
 //! It is imported by the release's own Python with its real environment, which loadenv sees to, in the directory of its
 //! code. Nothing listens, and nothing was switched yet.
@@ -13,6 +16,8 @@ use wheelbarrow_artifact::progress::Progress;
 
 use crate::ReleaseError;
 use crate::child::{self, Ended};
+use crate::command::run_as;
+use crate::identity::Identity;
 use crate::secrets::Secrets;
 
 const CHECK: &str = include_str!("../python/check.py");
@@ -42,6 +47,8 @@ pub struct Request {
     pub host: Option<String>,
     /// `https` where a proxy in front speaks it, as most do; X-Forwarded-Proto says so.
     pub scheme: String,
+    /// False to import it and no more.
+    pub ask: bool,
     #[serde(skip)]
     pub expected: Vec<u16>,
     #[serde(skip)]
@@ -77,16 +84,18 @@ pub enum CheckError {
 #[serde(untagged)]
 enum Reply {
     Answer(Answer),
+    Imported { imported: bool },
     Failed { stage: String, error: String },
 }
 
-/// Asks the application of the install at `install`, whose code is in `code`.
+/// Asks the application of the install at `install`, whose code is in `code`. None where it was only imported.
 pub fn check(
     install: &Path,
     code: &Path,
     request: &Request,
+    identity: Option<&Identity>,
     progress: &dyn Progress,
-) -> Result<Answer, ReleaseError> {
+) -> Result<Option<Answer>, ReleaseError> {
     let python = install.join("venv/bin/python");
     let (mut stdin, stdout, stderr) = (scratch()?, scratch()?, scratch()?);
     let question = serde_json::to_vec(request).map_err(std::io::Error::from);
@@ -97,6 +106,8 @@ pub fn check(
     let share = |file: &std::fs::File| file.try_clone().map_err(ReleaseError::io("run", &python));
     let mut command = Command::new(&python);
     command.args(["-c", CHECK]).current_dir(code);
+    // What it opens on its way, a log say, must be its own when it is served.
+    run_as(&mut command, identity);
     command.stdin(stdin).stdout(share(&stdout)?).stderr(share(&stderr)?);
     let ended =
         child::run(&mut command, request.limit, progress).map_err(ReleaseError::io("run", &python))?;
@@ -110,7 +121,8 @@ pub fn check(
         Ended::By(status) => status,
     };
     match serde_json::from_str(&read(stdout)) {
-        Ok(Reply::Answer(answer)) if request.expected.contains(&answer.status) => Ok(answer),
+        Ok(Reply::Answer(answer)) if request.expected.contains(&answer.status) => Ok(Some(answer)),
+        Ok(Reply::Imported { imported: true }) => Ok(None),
         Ok(Reply::Answer(Answer { status, location, .. })) => {
             let expected = request.expected.clone();
             Err(CheckError::Status { application, path, status, location, expected }.into())
@@ -123,7 +135,9 @@ pub fn check(
             }
             .into())
         }
-        Err(_) => Err(CheckError::Ended { application, status: status.to_string(), said: said() }.into()),
+        Ok(Reply::Imported { .. }) | Err(_) => {
+            Err(CheckError::Ended { application, status: status.to_string(), said: said() }.into())
+        }
     }
 }
 
@@ -240,14 +254,17 @@ async def asgi(scope, receive, send):
             path: "/".to_owned(),
             host: None,
             scheme: "https".to_owned(),
+            ask: true,
             expected: vec![200, 204],
             limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
         };
-        check(place.path(), &code, &request, &Silent).map_err(|error| {
-            let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
-            let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
-            format!("{check}\n{said}\nhint: {}", error.hint().unwrap_or_default())
-        })
+        check(place.path(), &code, &request, None, &Silent)
+            .map_err(|error| {
+                let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
+                let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
+                format!("{check}\n{said}\nhint: {}", error.hint().unwrap_or_default())
+            })
+            .map(|answer| answer.expect("it was asked"))
     }
 
     #[test]

@@ -18,6 +18,7 @@ use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
 use crate::child::{self, Ended};
+use crate::identity::Identity;
 use crate::lock::RootLock;
 use crate::release::CompleteRelease;
 use crate::secrets::Secrets;
@@ -60,15 +61,19 @@ pub(crate) fn in_release(
     if let Some(module) = crate::django::settings_module(release, &site, settings)? {
         command.env("DJANGO_SETTINGS_MODULE", module);
     }
-    if let Some(identity) = settings.identity.as_ref().filter(|_| getuid().is_root()) {
-        if let Some(group) = identity.group {
-            command.gid(group);
-        }
-        if let Some(user) = identity.user {
-            command.uid(user).env("HOME", &identity.home);
-        }
-    }
+    run_as(&mut command, settings.identity.as_ref());
     Ok(command)
+}
+
+/// Has the command run as whom the site runs as, where root starts it.
+pub(crate) fn run_as(command: &mut Command, identity: Option<&Identity>) {
+    let Some(identity) = identity.filter(|_| getuid().is_root()) else { return };
+    if let Some(group) = identity.group {
+        command.gid(group);
+    }
+    if let Some(user) = identity.user {
+        command.uid(user).env("HOME", &identity.home);
+    }
 }
 
 impl Run<'_> {
@@ -91,6 +96,8 @@ impl Run<'_> {
         if let Some(lock) = self.lock {
             lock.spawned_ended();
         }
+        // What a program says of its passwords stays with it. On a full disk it stands in a file of mode 0640.
+        let _ = self.secrets.hide_in(&self.log, begin);
         let problem = match ended.map_err(ReleaseError::io("wait for the command that writes", &self.log))? {
             Ended::By(status) if status.success() => return Ok(()),
             Ended::By(status) => describe(status),

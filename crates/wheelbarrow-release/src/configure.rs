@@ -16,7 +16,22 @@ use crate::{ReleaseError, Root, environment};
 
 pub(crate) const ENVIRONMENT: &str = "environment.json";
 /// Of an environment.json whose owner has not said otherwise.
-const PRIVATE: u32 = 0o640;
+pub(crate) const PRIVATE: u32 = 0o640;
+
+/// What a release is given beside what was installed.
+pub(crate) struct Extras<'e> {
+    pub(crate) environment: &'e Environment,
+    /// The bytecode of the code, by its path: what the same is made from with another environment.
+    pub(crate) pack: Option<&'e (String, Vec<u8>)>,
+}
+
+/// Which environment a release gets.
+pub(crate) enum Environment {
+    /// What stands in `shared/environment.json`.
+    Shared,
+    /// This text of a new one, with the mode and the owner of that file.
+    New(Vec<u8>),
+}
 
 /// Refuses shared paths at which the artifact has something, and an environment that the site would refuse.
 pub(crate) fn look_at(root: &Root, manifest: &Manifest, settings: &Settings) -> Result<(), ReleaseError> {
@@ -50,12 +65,24 @@ pub(crate) fn configure(
     root: &Root,
     code: &str,
     settings: &Settings,
+    extras: &Extras<'_>,
     record: ReleaseRecord,
 ) -> Result<CompleteRelease, ReleaseError> {
     let path = root.release(&record.id);
-    let environment_sha256 = copy_environment(root, &path, settings.identity.as_ref())?;
+    if let Some((name, pack)) = extras.pack {
+        write(&path.join(name), pack)?;
+    }
+    let environment_sha256 = give_environment(root, &path, settings.identity.as_ref(), extras.environment)?;
     for shared in &settings.shared {
         link(root, &path.join(code), code, shared, settings.identity.as_ref())?;
+    }
+    if let Some(below) = &settings.static_root {
+        let directory = path.join(code).join(below.as_str());
+        fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
+        if let Some(identity) = &settings.identity {
+            // Who runs collectstatic writes there, and only there in a release.
+            give(&directory, identity.user, identity.group)?;
+        }
     }
     let record = ReleaseRecord { environment_sha256, ..record };
     // What the record vouches for is on disk before it.
@@ -68,25 +95,30 @@ pub(crate) fn configure(
     Ok(CompleteRelease { path, record })
 }
 
-/// Takes `shared/environment.json` into the release, so that a rollback brings back its own; its hash.
-fn copy_environment(
+/// Gives the release an environment of its own, so that a rollback brings it back; its hash.
+fn give_environment(
     root: &Root,
     release: &Path,
     identity: Option<&Identity>,
+    environment: &Environment,
 ) -> Result<Option<Sha256>, ReleaseError> {
-    let from = root.shared().join(ENVIRONMENT);
-    let Some((data, metadata)) = read(&from)? else { return Ok(None) };
+    let (data, metadata) = match (environment, read(&root.shared().join(ENVIRONMENT))?) {
+        (Environment::New(text), shared) => (text.clone(), shared.map(|(_, metadata)| metadata)),
+        (Environment::Shared, Some((data, metadata))) => (data, Some(metadata)),
+        (Environment::Shared, None) => return Ok(None),
+    };
     let to = release.join(ENVIRONMENT);
     write_atomic(&to, &data, 0o600)?;
     // The owner is given first: until then nobody else may read it.
-    let (user, group) = match identity {
+    let (user, group) = match (identity, &metadata) {
         // Root keeps it, the site's group reads it.
-        Some(identity) => (None, identity.group),
+        (Some(identity), _) => (None, identity.group),
         // Only root may give files away; who else deploys owns what they make.
-        None => (getuid().is_root().then(|| metadata.uid()), Some(metadata.gid())),
+        (None, Some(metadata)) => (getuid().is_root().then(|| metadata.uid()), Some(metadata.gid())),
+        (None, None) => (None, None),
     };
     give(&to, user, group)?;
-    let mode = if identity.is_some() { PRIVATE } else { metadata.mode() & 0o777 };
+    let mode = metadata.filter(|_| identity.is_none()).map_or(PRIVATE, |metadata| metadata.mode() & 0o777);
     fs::set_permissions(&to, PermissionsExt::from_mode(mode))
         .map_err(ReleaseError::io("set the mode of", &to))?;
     Ok(Some(Sha256::of(&data)))
@@ -128,7 +160,13 @@ fn give(path: &Path, user: Option<u32>, group: Option<u32>) -> Result<(), Releas
     std::os::unix::fs::lchown(path, user, group).map_err(ReleaseError::io("change the owner of", path))
 }
 
-fn read(path: &Path) -> Result<Option<(Vec<u8>, std::fs::Metadata)>, ReleaseError> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ReleaseError> {
+    let directory = path.parent().unwrap_or(path);
+    fs::create_dir_all(directory).map_err(ReleaseError::io("make the directory", directory))?;
+    fs::write(path, bytes).map_err(ReleaseError::io("write", path))
+}
+
+pub(crate) fn read(path: &Path) -> Result<Option<(Vec<u8>, std::fs::Metadata)>, ReleaseError> {
     match fs::read(path) {
         Ok(data) => {
             let metadata = fs::metadata(path).map_err(ReleaseError::io("look at", path))?;

@@ -6,17 +6,18 @@ use std::time::Instant;
 use serde::Serialize;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::{Manifest, Sha256};
+use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Existing, Options, Pip, choose_target, install, virtualenv};
 
 use crate::activation::{Activation, fail};
-use crate::configure::{self, configure};
+use crate::configure::{self, Environment, Extras, configure};
 use crate::journal::{Event, Operation, Outcome, Phase};
-use crate::prepare::{Prepare, check_and_prepare};
-use crate::prune::{self, Pruned};
+use crate::prepare::Prepare;
+use crate::prune::Pruned;
 use crate::release::{CompleteRelease, FORMAT, ReleaseRecord};
+use crate::remake::project_pack;
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, recovery, trash};
@@ -117,8 +118,21 @@ pub fn deploy(
 
     let Ready { artifact, settings, digest } = ready;
     let manifest = artifact.manifest().clone();
-    let new = New { id: &id, manifest: &manifest, digest, settings: &settings };
-    let release = match stage(&work, artifact, &new, options) {
+    let making = Making {
+        id: &id,
+        site: Site {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            code: manifest.project.directory,
+            digest,
+        },
+        python: &options.python,
+        pip: options.pip,
+        settings: &settings,
+        flags: &options.settings,
+        environment: Environment::Shared,
+    };
+    let release = match stage(&work, &making, |_| Ok(artifact)) {
         Ok(release) => release,
         Err(fault) => {
             discard(&work, &id);
@@ -137,16 +151,10 @@ pub fn deploy(
         id,
     };
     if options.until == Until::Live {
-        let keep = settings.keep;
-        let activation =
-            Activation { work: &work, operation: Operation::Deploy, release, settings, previous, begun };
-        let Activation { release, settings, .. } = &activation;
-        if let Err(fault) = check_and_prepare(&work, release, settings, options.prepare) {
-            return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
-        }
-        activation.run()?;
+        let operation = Operation::Deploy;
+        let activation = Activation { work: &work, operation, release, settings, previous, begun };
+        deployed.pruned = activation.prepare_and_run(options.prepare)?;
         deployed.is_live = true;
-        deployed.pruned = prune::after_deploy(&work, keep);
     } else {
         work.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })?;
     }
@@ -169,53 +177,70 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
 }
 
 /// A release that is to be made.
-struct New<'n> {
-    id: &'n ReleaseId,
-    manifest: &'n Manifest,
+pub(crate) struct Making<'m> {
+    pub(crate) id: &'m ReleaseId,
+    pub(crate) site: Site,
+    /// The Python that the site will run on.
+    pub(crate) python: &'m Path,
+    pub(crate) pip: Pip,
+    pub(crate) settings: &'m Settings,
+    /// What flags said.
+    pub(crate) flags: &'m ReleaseSettings,
+    pub(crate) environment: Environment,
+}
+
+/// What is made a release of.
+pub(crate) struct Site {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    /// The top directory of the code.
+    pub(crate) code: String,
     /// Of the manifest.
-    digest: Sha256,
-    settings: &'n Settings,
+    pub(crate) digest: Sha256,
 }
 
 /// Installs at the final path, and makes a release of it.
-fn stage(
+pub(crate) fn stage(
     work: &Work<'_>,
-    artifact: Artifact,
-    new: &New<'_>,
-    options: &DeployOptions,
+    making: &Making<'_>,
+    artifact: impl FnOnce(&Interpreter) -> Result<Artifact, ReleaseError>,
 ) -> Result<CompleteRelease, Fault> {
     let root = work.root;
-    work.phase(Phase::Stage, || {
-        let destination = root.release(new.id);
-        let interpreter = Interpreter::probe(&options.python, Some(&virtualenv(&destination)))?;
+    let Making { id, site, python, pip, settings, flags, environment } = making;
+    let pack = work.phase(Phase::Stage, || {
+        let destination = root.release(id);
+        let interpreter = Interpreter::probe(python, Some(&virtualenv(&destination)))?;
         let store = StoreOptions { path: root.store(), link_mode: LinkMode::default() };
         let options = Options {
             destination,
             existing: Existing::Refuse,
-            pip: options.pip,
+            pip: *pip,
             store: Some(store),
             compile: wheelbarrow_install::Compile::Auto,
         };
-        Ok(install(artifact, &interpreter, &options, work.operator.progress)?)
+        let artifact = artifact(&interpreter)?;
+        let pack = project_pack(&artifact, &interpreter)?;
+        install(artifact, &interpreter, &options, work.operator.progress)?;
+        Ok(pack)
     })?;
     work.phase(Phase::Configure, || {
         let record = ReleaseRecord {
             format: FORMAT,
-            id: new.id.clone(),
-            name: new.manifest.name.clone(),
-            version: new.manifest.version.clone(),
-            manifest_sha256: new.digest,
+            id: (*id).clone(),
+            name: site.name.clone(),
+            version: site.version.clone(),
+            manifest_sha256: site.digest,
             parent: root.live()?,
             environment_sha256: None,
             made_at: work.operator.now(),
-            settings: options.settings.clone(),
+            settings: (*flags).clone(),
         };
-        configure(root, &new.manifest.project.directory, new.settings, record)
+        configure(root, &site.code, settings, &Extras { environment, pack: pack.as_ref() }, record)
     })
 }
 
 /// Removes what a failed staging has left. What cannot be removed now, the next command removes.
-fn discard(work: &Work<'_>, id: &ReleaseId) {
+pub(crate) fn discard(work: &Work<'_>, id: &ReleaseId) {
     if trash::throw(work, id).is_ok() {
         let _ = trash::empty(work);
     }

@@ -34,6 +34,10 @@ pub enum ReleaseError {
     Settings { path: PathBuf, reason: String },
     #[error("the setting `{key}`: {reason}")]
     Setting { key: &'static str, reason: String },
+    #[error("`{name}` cannot be the name of a variable: {reason}")]
+    Name { name: String, reason: &'static str },
+    #[error("the release {id} is not as it was installed: {what}")]
+    Altered { id: ReleaseId, what: String },
     #[error("{} is not a site root", path.display())]
     NotARoot { path: PathBuf },
     #[error("{} is {found}, not a link of Wheelbarrow's to one of its releases", path.display())]
@@ -98,6 +102,10 @@ impl ReleaseError {
                 "is its WorkingDirectory ROOT/current, and does it start venv/bin/python? `wheelbarrow unit` prints units \
                  that do"
             }
+            Self::Altered { .. } => {
+                "nothing is made from what somebody has altered; `wheelbarrow verify --root ROOT` tells what, `wheelbarrow \
+                 deploy` makes it anew"
+            }
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
             Self::ForeignCurrent { .. } => "move it away; deploy makes the link `current` itself",
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
@@ -132,12 +140,12 @@ impl ReleaseError {
             Self::Artifact(ArtifactError::Read { .. }) | Self::Fs(_) | Self::Interpreter(_) => 1,
             Self::Artifact(_) => 3,
             Self::Install(error) => error.exit_code(),
-            Self::Id(_) => 2,
+            Self::Id(_) | Self::Name { .. } => 2,
             Self::Environment { .. } => 7,
             Self::Settings { .. } | Self::Setting { .. } => 8,
             Self::NotARoot { .. } | Self::ForeignCurrent { .. } => 5,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
-            Self::NoAncestor { .. } => 5,
+            Self::NoAncestor { .. } | Self::Altered { .. } => 5,
             Self::Locked { .. } => 15,
             Self::Irreversible { .. } => 16,
             Self::Interrupted
@@ -152,6 +160,17 @@ impl ReleaseError {
             Self::Failed { phase: Phase::Check, source, .. } if source.exit_code() == 1 => 11,
             Self::Failed { phase: Phase::Prepare, source, .. } if source.exit_code() == 1 => 12,
             Self::Failed { source, .. } => source.exit_code(),
+        }
+    }
+
+    /// Of an artifact that was made again out of a release: the file is nobody's, the release is.
+    pub(crate) fn of_remade(self, id: &ReleaseId) -> Self {
+        match self {
+            Self::Artifact(ArtifactError::Altered { what, .. })
+            | Self::Install(InstallError::Artifact(ArtifactError::Altered { what, .. })) => {
+                Self::Altered { id: id.clone(), what }
+            }
+            other => other,
         }
     }
 

@@ -47,7 +47,8 @@ impl Story {
             Phase::Probe,
             Phase::Commit,
         ];
-        let last = self.phases.last().map(|(phase, _)| *phase);
+        // The check has two parts, around the commands that prepare.
+        let last = self.phases.iter().map(|(phase, _)| *phase).max();
         order.into_iter().find(|phase| last.is_none_or(|last| *phase > last)).unwrap_or(Phase::Commit)
     }
 

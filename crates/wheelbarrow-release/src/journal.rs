@@ -102,6 +102,13 @@ pub enum Phase {
     Commit,
 }
 
+impl Operation {
+    /// Whether its release was made by it.
+    pub(crate) fn makes_a_release(self) -> bool {
+        matches!(self, Self::Deploy | Self::Environment)
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

@@ -6,6 +6,7 @@
 
 mod activate;
 mod activation;
+mod change;
 pub mod check;
 mod child;
 mod command;
@@ -27,11 +28,14 @@ pub mod proof;
 mod prune;
 mod recovery;
 mod release;
+mod remake;
 mod root;
 mod seam;
 mod secrets;
 mod server;
 mod settings;
+mod shared_environment;
+mod statics;
 mod status;
 mod switch;
 mod trash;
@@ -39,6 +43,7 @@ pub mod unit;
 mod work;
 
 pub use activate::{Activated, RollbackOptions, activate, plan_rollback, rollback};
+pub use change::{Changed, change_environment, environment_difference, environment_names, plan_change};
 pub use deploy::{DeployOptions, DeployPlan, Deployed, Until, deploy, plan as plan_deploy};
 pub use error::ReleaseError;
 pub use history::{End, Story};
@@ -52,5 +57,6 @@ pub use recovery::{Recovered, recover};
 pub use release::{CompleteRelease, ReleaseRecord, Site};
 pub use root::{Found, Root};
 pub use settings::Settings;
+pub use shared_environment::{Change, Difference, check_name};
 pub use status::{Listed, State, Status, history, list, status};
 pub use work::Operator;

@@ -8,7 +8,9 @@ use wheelbarrow_install::Verification;
 
 use crate::command::in_release;
 use crate::release::{CompleteRelease, LOGS, RELEASE_PATH};
+use crate::remake::BYTECODE;
 use crate::settings::Settings;
+use crate::statics::STATIC_PATH;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// The release `id`, else the live one.
@@ -39,7 +41,10 @@ pub fn verify(
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{shared}")).collect();
     verification.extra.retain(|path| {
-        path != RELEASE_PATH && !path.starts_with(&format!("{LOGS}/")) && !links.contains(path)
+        path != RELEASE_PATH
+            && ![LOGS, BYTECODE].iter().any(|own| path.starts_with(&format!("{own}/")))
+            && path != STATIC_PATH
+            && !links.contains(path)
     });
     Ok(verification)
 }

@@ -3,10 +3,11 @@
 use crate::command::{Run, in_release};
 use crate::journal::{Event, Phase};
 use crate::release::CompleteRelease;
+use crate::seam::Look;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::work::{Fault, Work};
-use crate::{ReleaseError, django, seam};
+use crate::{ReleaseError, django, seam, statics};
 
 /// Whether the commands of `prepare` run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,13 @@ pub(crate) fn check_and_prepare(
     settings: &Settings,
     prepare: Prepare,
 ) -> Result<(), Fault> {
-    work.phase(Phase::Check, || seam::check(work, release, settings))?;
-    match prepare {
-        Prepare::Run => work.phase(Phase::Prepare, || run_all(work, release, settings)),
-        Prepare::Skip => Ok(()),
+    let check = |look| work.phase(Phase::Check, || seam::check(work, release, settings, look));
+    if prepare == Prepare::Skip || settings.prepare.is_empty() {
+        return check(Look::Once);
     }
+    check(Look::Before)?;
+    work.phase(Phase::Prepare, || run_all(work, release, settings))?;
+    check(Look::After)
 }
 
 fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> Result<(), ReleaseError> {
@@ -48,5 +51,5 @@ fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> R
         };
         run.run(work.operator.progress)?;
     }
-    Ok(())
+    statics::note_root(work, release, settings)
 }

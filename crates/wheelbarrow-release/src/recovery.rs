@@ -15,7 +15,7 @@ use crate::history::{Story, stories, unfinished};
 use crate::journal::{Event, Operation, Outcome};
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work};
-use crate::{ReleaseError, ReleaseId, Root, switch, trash};
+use crate::{ReleaseError, ReleaseId, Root, shared_environment, switch, trash};
 
 /// What was put right.
 #[derive(Debug, Default, Serialize)]
@@ -65,6 +65,7 @@ pub(crate) fn begin<'a>(
 
 fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
     switch::forget_new(work.root)?;
+    shared_environment::forget_new(work.root)?;
     let mut recovered = Recovered { removed: sweep(work)?, ..Recovered::default() };
     let stories = stories(&work.root.journal().read()?);
     let Some(story) = unfinished(&stories) else { return Ok(recovered) };

@@ -18,11 +18,23 @@ const DEADLINE: u64 = 30;
 /// Between two looks at what serves.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether the release's application can be imported and answers a request, in process.
+/// How far the check of an application goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Before commands prepare the release: it is only imported.
+    Before,
+    /// After that.
+    After,
+    /// There are no such commands.
+    Once,
+}
+
+/// Whether the release's application can be imported and, if it is asked, answers a request, in process.
 pub(crate) fn check(
     work: &Work<'_>,
     release: &CompleteRelease,
     settings: &Settings,
+    look: Look,
 ) -> Result<(), ReleaseError> {
     let asked = settings.said.check.clone().unwrap_or_default();
     if asked.enabled == Some(false) {
@@ -31,7 +43,12 @@ pub(crate) fn check(
     let site = release.site()?;
     let code = release.path().join(&site.project.import_path);
     let Some(application) = django::application(&code, settings) else {
-        work.operator.progress.note("no application was found, so none was checked; `application` names one");
+        // Said once where it is looked at twice.
+        if look != Look::After {
+            work.operator
+                .progress
+                .note("no application was found, so none was checked; `application` names one");
+        }
         return Ok(());
     };
     let request = Request {
@@ -40,10 +57,12 @@ pub(crate) fn check(
         path: asked.path.unwrap_or_else(|| "/".to_owned()),
         host: asked.host,
         scheme: asked.scheme.unwrap_or_else(|| "https".to_owned()),
+        ask: look != Look::Before,
         expected: asked.expected.unwrap_or_else(|| EXPECTED.to_vec()),
         limit: settings.check_timeout,
     };
-    check::check(release.path(), &code, &request, work.operator.progress).map(drop)
+    let identity = settings.identity.as_ref();
+    check::check(release.path(), &code, &request, identity, work.operator.progress).map(drop)
 }
 
 /// Whether it is this release that serves: every process of the unit, as the kernel tells it. Of servers that are no

@@ -1,5 +1,6 @@
 //! Keeping the values of an environment.json out of what other programs say.
 
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use fs_err as fs;
@@ -27,6 +28,26 @@ impl Secrets {
             .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         Self { values }
+    }
+
+    /// Puts `***` in place of each value in the file, from byte `begin` on. Nothing is written where there is none.
+    pub(crate) fn hide_in(&self, path: &Path, begin: u64) -> std::io::Result<()> {
+        if self.values.is_empty() {
+            return Ok(());
+        }
+        let mut file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let hidden = self.hide(&text);
+        if hidden == text {
+            return Ok(());
+        }
+        file.seek(SeekFrom::Start(begin))?;
+        file.write_all(hidden.as_bytes())?;
+        let end = file.stream_position()?;
+        file.file().set_len(end)
     }
 
     /// The text with `***` in place of each value.

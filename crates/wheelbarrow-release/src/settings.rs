@@ -17,6 +17,7 @@ use crate::{ReleaseError, Root};
 const FILE: &str = "wheelbarrow.toml";
 
 const KEEP: usize = 5;
+const KEEP_STATIC: u32 = 1;
 const CHECK_SECONDS: u64 = 60;
 const PREPARE_SECONDS: u64 = 3600;
 const RELOAD_SECONDS: u64 = 120;
@@ -31,6 +32,10 @@ pub struct Settings {
     /// None to leave everything to the user who deploys.
     pub identity: Option<Identity>,
     pub keep: usize,
+    /// Below the code.
+    pub static_root: Option<SafePath>,
+    /// How many earlier versions' static files stay.
+    pub keep_static: u32,
     pub server: Server,
     pub probe: Option<ProbeSettings>,
     pub check_timeout: Duration,
@@ -73,6 +78,8 @@ impl Settings {
             identity: identity::find(said.owner.as_deref(), said.group.as_deref())?,
             // The live release stays in any case.
             keep: said.keep.unwrap_or(KEEP).max(1),
+            static_root: said.static_root.as_deref().map(static_root).transpose()?,
+            keep_static: said.keep_static.unwrap_or(KEEP_STATIC),
             server: said.server.clone().unwrap_or(Server::None),
             probe: said.probe.clone(),
             check_timeout: seconds(said.timeouts.check, CHECK_SECONDS),
@@ -96,6 +103,11 @@ fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
         let message = error.message().lines().collect::<Vec<_>>().join("; ");
         ReleaseError::Settings { path, reason: format!("line {line}: {message}") }
     })
+}
+
+fn static_root(path: &str) -> Result<SafePath, ReleaseError> {
+    SafePath::new(path.trim_end_matches('/'))
+        .map_err(|error| ReleaseError::Setting { key: "static_root", reason: error.to_string() })
 }
 
 /// Refuses what leads out, and a path inside another.

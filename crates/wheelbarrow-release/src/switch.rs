@@ -24,7 +24,7 @@ pub(crate) fn switch(root: &Root, release: &CompleteRelease) -> Result<(), Relea
     rustix::fs::symlink(Root::target_of(release.id()), &new)
         .map_err(ReleaseError::errno("make the link", &new))?;
     rustix::fs::renameat(CWD, &new, CWD, &current).map_err(ReleaseError::errno("switch", &current))?;
-    sync(root.path(), &directory)
+    sync_open(root.path(), &directory)
 }
 
 /// Takes `current` away, which is how it was before the first release.
@@ -32,7 +32,7 @@ pub(crate) fn unlink(root: &Root) -> Result<(), ReleaseError> {
     let directory = open(root)?;
     root.live()?;
     remove(&root.current())?;
-    sync(root.path(), &directory)
+    sync_open(root.path(), &directory)
 }
 
 /// Removes the link that a killed run has made and not put in place.
@@ -51,7 +51,12 @@ fn open(root: &Root) -> Result<fs::File, ReleaseError> {
     fs::File::open(root.path()).map_err(ReleaseError::io("open", root.path()))
 }
 
-fn sync(path: &Path, directory: &fs::File) -> Result<(), ReleaseError> {
+/// Syncs the entries of a directory.
+pub(crate) fn sync(path: &Path) -> Result<(), ReleaseError> {
+    sync_open(path, &fs::File::open(path).map_err(ReleaseError::io("open", path))?)
+}
+
+fn sync_open(path: &Path, directory: &fs::File) -> Result<(), ReleaseError> {
     match rustix::fs::fsync(directory) {
         // Some file systems cannot sync a directory.
         Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),

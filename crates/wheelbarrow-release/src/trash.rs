@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use crate::journal::Event;
 use crate::work::Work;
-use crate::{ReleaseError, ReleaseId};
+use crate::{ReleaseError, ReleaseId, switch};
 
 /// Takes a release out of `releases/`.
 pub(crate) fn throw(work: &Work<'_>, id: &ReleaseId) -> Result<(), ReleaseError> {
@@ -14,12 +14,22 @@ pub(crate) fn throw(work: &Work<'_>, id: &ReleaseId) -> Result<(), ReleaseError>
     rustix::fs::rename(&from, &to).map_err(ReleaseError::errno("move to the trash", &from))
 }
 
+/// Syncs what [`throw`] has done: after a power cut a release must not be back of which a part was removed.
+fn sync(work: &Work<'_>) -> Result<(), ReleaseError> {
+    switch::sync(&work.root.trash())?;
+    switch::sync(&work.root.releases())
+}
+
 /// Removes what is in the trash, and the marks of what was removed. The journal is told last: on a full disk there must
 /// be room first.
 pub(crate) fn empty(work: &Work<'_>) -> Result<(), ReleaseError> {
     let trash = work.root.trash();
+    let mut is_synced = false;
     for entry in fs::read_dir(&trash).map_err(ReleaseError::io("list", &trash))? {
         let path = entry.map_err(ReleaseError::io("list", &trash))?.path();
+        if !std::mem::replace(&mut is_synced, true) {
+            sync(work)?;
+        }
         fs::remove_dir_all(&path).map_err(ReleaseError::io("remove", &path))?;
         let name = path.file_name().and_then(|name| name.to_str());
         if let Some(id) = name.and_then(|name| name.parse::<ReleaseId>().ok()) {

@@ -2,6 +2,7 @@
 
 mod activate;
 mod deploy;
+mod env;
 mod exec;
 mod history;
 mod list;
@@ -41,6 +42,8 @@ pub enum Command {
     Unpin(pin::Arguments),
     /// Put right what a command left that was killed
     Recover(recover::Arguments),
+    /// Judge an environment.json, or change that of what is live
+    Env(env::Arguments),
     /// Run a command in the environment of the live release
     Exec(exec::Arguments),
     /// Compare an install or a release with what was installed
@@ -66,6 +69,7 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
         Command::Pin(arguments) => pin::run(&arguments, pin::Pin::Set, printer),
         Command::Unpin(arguments) => pin::run(&arguments, pin::Pin::Unset, printer),
         Command::Recover(arguments) => recover::run(&arguments, printer),
+        Command::Env(arguments) => env::run(arguments, printer),
         Command::Exec(arguments) => exec::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments, printer),
     }

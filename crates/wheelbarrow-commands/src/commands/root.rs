@@ -46,6 +46,9 @@ pub(super) struct SettingsArguments {
     /// How many good releases stay
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
+    /// The static files of how many earlier versions stay reachable
+    #[arg(long, value_name = "N")]
+    keep_static: Option<u32>,
     /// What is told about the switch: none, systemd:UNIT, touch:PATH or command:WORDS
     #[arg(long, value_name = "SERVER")]
     server: Option<Server>,
@@ -80,6 +83,7 @@ impl SettingsArguments {
             owner: self.owner,
             group: self.group,
             keep: self.keep,
+            keep_static: self.keep_static,
             server: self.server,
             probe: self.probe.map(|url| ProbeSettings { url, socket, ..ProbeSettings::default() }),
             ..ReleaseSettings::default()

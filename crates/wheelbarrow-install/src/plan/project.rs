@@ -25,7 +25,6 @@ impl<'a> Planner<'_, 'a> {
         let mut to_compile = Vec::new();
         for member in &manifest.members {
             let path = SafePath::new(&member.path)?;
-            let entry = entries[member.path.as_str()];
             let path = match path.parent() {
                 None if is_for_site_packages(path.name()) => {
                     format!("venv/{}/{path}", self.interpreter.site_packages)
@@ -35,6 +34,8 @@ impl<'a> Planner<'_, 'a> {
                 }
                 _ => continue,
             };
+            // Wheels may be missing, these not.
+            let entry = entries[member.path.as_str()];
             if member.kind == MemberKind::Link {
                 let target = self.project_link(entry, &path)?;
                 part.links.push((path, target));

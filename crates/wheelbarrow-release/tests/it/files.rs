@@ -118,3 +118,44 @@ fn a_release_can_be_staged_and_activated_later() {
     assert!(staged.path.join("code/prepared").exists());
     assert_eq!(place.list(), [(1, State::Good), (2, State::Live)]);
 }
+
+/// The free space in bytes, as everybody has it.
+fn free(path: &std::path::Path) -> u64 {
+    let output = Command::new("stat").args(["-f", "-c", "%a %S"]).arg(path).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut numbers = text.split_whitespace().map(|number| number.parse::<u64>().unwrap());
+    numbers.next().unwrap() * numbers.next().unwrap()
+}
+
+#[test]
+fn whenever_the_disk_is_full_what_is_live_stays() {
+    let Some(small) = Small::mount("size=8m") else { return };
+    let place = Place { directory: tempfile::tempdir_in(small.0.path()).unwrap(), ..Place::new() };
+    let elsewhere = tempfile::tempdir().unwrap();
+    // Its command needs room too, when the install has had enough of it.
+    let write = "prepare = [['python', '-c', 'open(\"more\", \"w\").write(\"x\" * 60_000)']]\nkeep = 1";
+    let good = place.artifact_in(elsewhere.path(), "1", write);
+    place.deploy(&good).unwrap();
+    let filler = small.0.path().join("filler");
+    let (mut failed, mut done) = (0, 0);
+    for kilobytes in (0..32).map(|step| step * 4).chain((8..=24).map(|step| step * 16)) {
+        fs::write(&filler, vec![b'x'; (free(small.0.path()) - kilobytes * 1024) as usize]).unwrap();
+        let before = place.root().live().unwrap().unwrap();
+        match place.deploy(&good) {
+            Ok(deployed) => {
+                done += 1;
+                assert_eq!(place.root().live().unwrap(), Some(deployed.id), "{kilobytes} kB");
+            }
+            Err(error) => {
+                failed += 1;
+                assert!([1, 6, 12, 13].contains(&error.exit_code()), "{kilobytes} kB: {error}");
+                assert_eq!(place.root().live().unwrap(), Some(before), "{kilobytes} kB: {error}");
+            }
+        }
+        live::release(&place.root(), None).unwrap();
+        fs::remove_file(&filler).unwrap();
+        place.deploy(&good).unwrap();
+        assert!(place.list().iter().all(|(_, state)| *state != State::Incomplete), "{kilobytes} kB");
+    }
+    assert!(failed > 5 && done > 0, "{failed} failed, {done} were done");
+}

@@ -3,7 +3,6 @@
 mod audit;
 mod build;
 mod cache;
-mod env;
 mod init;
 mod inspect;
 mod install;
@@ -34,8 +33,6 @@ pub(crate) enum Command {
     Targets(targets::Arguments),
     /// Write settings by looking at a project
     Init(init::Arguments),
-    /// Judge an environment.json beforehand
-    Env(env::Arguments),
     /// See or empty the cache of builds
     Cache(cache::Arguments),
     #[command(flatten)]
@@ -52,7 +49,6 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Audit(arguments) => audit::run(&arguments, printer),
         Command::Sbom(arguments) => sbom::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
-        Command::Env(arguments) => env::run(&arguments, printer),
         Command::Cache(arguments) => cache::run(&arguments, printer),
         Command::Release(command) => {
             wheelbarrow_commands::commands::run(command, &Context::default(), printer)

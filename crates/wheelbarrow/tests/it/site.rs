@@ -74,6 +74,18 @@ fn a_site_is_built_installed_and_run() {
     );
     assert_eq!(said.out, "you 3.8.1\n", "{}", said.all());
     assert_eq!(place.run(&["verify", "--root", "root"]).code, 0);
+    place.write("who", "they\n");
+    let who = fs::File::open(place.path().join("who")).unwrap().into_parts().0;
+    let mut set = Command::new(&artifact);
+    let said =
+        place.finish(set.args(["env", "set", "WHO", "--root", "root"]).current_dir(place.path()).stdin(who));
+    assert!(said.code == 0 && said.out.starts_with("~ WHO\n2-"), "{}", said.all());
+    let said = place.finish(
+        Command::new("root/current/venv/bin/python").args(["-m", "manage"]).current_dir(place.path()),
+    );
+    assert_eq!(said.out, "they 3.8.1\n", "{}", said.all());
+    assert_eq!(place.run(&["verify", "--root", "root"]).code, 0);
+    assert_eq!(same_files(&place.path().join("root/releases")), Vec::<String>::new());
 
     let said = place.finish(Command::new(&artifact).args(["-d", "by itself"]).current_dir(place.path()));
     assert_eq!(said.code, 0, "{}", said.all());
@@ -124,6 +136,15 @@ fn a_site_is_built_installed_and_run() {
     exit code: 7
     error: broken.json: key "WHO": is required; not in the file, and the process has not inherited it
     "#);
+}
+
+/// The two releases there have the same files; paths at which one has none.
+fn same_files(releases: &Path) -> Vec<String> {
+    let script = "cd \"$1\" && for one in *; do (cd $one && find . | sort > ../../$one.files); done; \
+                  sort -m ../*.files | uniq -u";
+    let output = Command::new("sh").args(["-c", script, "sh"]).arg(releases).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 #[test]

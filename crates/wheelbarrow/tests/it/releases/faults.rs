@@ -1,9 +1,9 @@
-//! Deploy, rollback and prune are transactions: each system call of theirs that changes something is made to fail, or
-//! kills them. `current` must then lead to a complete release, what the exit code says must be true, and the next
+//! Whatever changes something is a transaction: each system call of it that does is made to fail, or kills it. `current` must then lead to a complete release, what the exit code says must be true, and the next
 //! command must put the rest right.
 //!
 //! By default a sample; `cargo xtask torture` (`WHEELBARROW_TORTURE=1`) leaves nothing out.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -21,9 +21,37 @@ enum Scene {
     DeployBroken,
     Rollback,
     Prune,
+    /// Of 2, which is not marked as bad by that, nor is 3.
+    Activate,
+    /// A variable is taken away.
+    Environment,
+    /// Of a deploy of 4 that was killed when it had switched.
+    Recover,
 }
 
-const SCENES: [Scene; 4] = [Scene::Deploy, Scene::DeployBroken, Scene::Rollback, Scene::Prune];
+const SCENES: [Scene; 7] = [
+    Scene::Deploy,
+    Scene::DeployBroken,
+    Scene::Rollback,
+    Scene::Prune,
+    Scene::Activate,
+    Scene::Environment,
+    Scene::Recover,
+];
+
+impl Scene {
+    /// What is live when it went well.
+    fn after(self) -> u64 {
+        match self {
+            Self::Deploy | Self::Environment | Self::Recover => 4,
+            Self::Rollback | Self::Activate => 2,
+            Self::DeployBroken | Self::Prune => 3,
+        }
+    }
+}
+
+const OLD_ENVIRONMENT: &str = r#"{"WHO": "one", "LEVEL": "two"}"#;
+const NEW_ENVIRONMENT: &str = "{\n  \"WHO\": \"one\"\n}\n";
 
 /// A place of one thread.
 struct Stage {
@@ -37,31 +65,52 @@ impl Stage {
     fn new() -> Self {
         let place = Place::new();
         let server = place.serve();
+        let environment = place.root().join("shared/environment.json");
+        fs_err::write(&environment, OLD_ENVIRONMENT).unwrap();
+        fs_err::set_permissions(&environment, PermissionsExt::from_mode(0o640)).unwrap();
         for name in ["1", "2", "3"] {
             let said = place.deploy(&Version::good(name));
             assert_eq!(said.code, 0, "{}", said.all());
         }
         let (good, broken) = (place.artifact(&Version::good("4")), place.artifact(&Version::broken("5")));
         let stage = Self { place, _server: server, good, broken };
-        copy(&stage.place.root(), &stage.template());
+        copy(&stage.place.root(), &stage.template(Scene::Deploy));
+        stage.interrupt();
+        copy(&stage.place.root(), &stage.template(Scene::Recover));
         stage
     }
 
-    fn template(&self) -> PathBuf {
-        self.place.path().join("template")
+    /// Kills a deploy when it syncs what it has switched.
+    fn interrupt(&self) {
+        for number in 1.. {
+            let injection = Injection { call: "fsync".to_owned(), fault: Fault::Kill, number };
+            let output = inject(&self.command(Scene::Deploy), &self.log(), &injection);
+            assert!(!output.status.success(), "a deploy syncs its switch");
+            if self.place.live() == Some(4) {
+                return;
+            }
+            self.reset(Scene::Deploy);
+        }
     }
 
-    fn reset(&self) {
+    fn template(&self, scene: Scene) -> PathBuf {
+        self.place.path().join(if scene == Scene::Recover { "interrupted" } else { "template" })
+    }
+
+    fn reset(&self, scene: Scene) {
         fs_err::remove_dir_all(self.place.root()).unwrap();
-        copy(&self.template(), &self.place.root());
+        copy(&self.template(scene), &self.place.root());
     }
 
     fn command(&self, scene: Scene) -> Command {
         let words = match scene {
             Scene::Deploy => deploy_words(&self.good),
             Scene::DeployBroken => deploy_words(&self.broken),
-            Scene::Rollback => vec!["rollback".to_owned()],
-            Scene::Prune => vec!["prune".to_owned(), "--keep".to_owned(), "1".to_owned()],
+            Scene::Rollback => words(&["rollback"]),
+            Scene::Prune => words(&["prune", "--keep", "1"]),
+            Scene::Activate => words(&["activate", "2"]),
+            Scene::Environment => words(&["env", "unset", "LEVEL"]),
+            Scene::Recover => words(&["recover"]),
         };
         self.place.command(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -71,7 +120,7 @@ impl Stage {
     }
 
     fn try_case(&self, scene: Scene, injection: &Injection) -> Result<(), String> {
-        self.reset();
+        self.reset(scene);
         let output = inject(&self.command(scene), &self.log(), injection);
         let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
         self.check(scene, &output)
@@ -83,21 +132,44 @@ impl Stage {
     fn check(&self, scene: Scene, output: &Output) -> Result<(), String> {
         self.place.check_current()?;
         let live = self.place.live();
-        let after = if scene == Scene::Rollback { Some(2) } else { Some(4) };
+        let after = Some(scene.after());
+        self.check_environment()?;
         match (scene, output.status.code()) {
             (Scene::Prune, _) if live != Some(3) => Err(format!("prune made {live:?} live")),
-            (Scene::Deploy | Scene::Rollback, Some(0)) if live != after => {
+            (Scene::Prune, _) => Ok(()),
+            // A recovery that cannot write takes back.
+            (Scene::Recover, _) if [Some(3), Some(4)].contains(&live) => Ok(()),
+            (_, Some(0)) if scene != Scene::DeployBroken && live != after => {
                 Err(format!("said to be done, and {live:?} is live"))
             }
             (Scene::DeployBroken, Some(0)) => Err("a broken release was called good".to_owned()),
-            (_, Some(14)) | (Scene::Prune, _) => Ok(()),
+            (_, Some(14)) => Ok(()),
             (_, Some(code)) if code != 0 && live != Some(3) => {
                 Err(format!("said to have failed, and {live:?} is live"))
             }
             (_, Some(1..)) if output.stderr.is_empty() => Err("failed without a word".to_owned()),
+            (Scene::DeployBroken, _) if live == Some(4) => Ok(()),
             _ if live != Some(3) && live != after => Err(format!("{live:?} is live")),
             _ => Ok(()),
         }
+    }
+
+    /// Whole, as it was or as it is to be, and read by nobody else.
+    fn check_environment(&self) -> Result<(), String> {
+        let path = self.place.root().join("shared/environment.json");
+        let text = fs_err::read_to_string(&path).map_err(|error| error.to_string())?;
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
+        if ![OLD_ENVIRONMENT, NEW_ENVIRONMENT].contains(&text.as_str()) || mode != 0o640 {
+            return Err(format!("shared/environment.json is {text:?}, mode {mode:o}"));
+        }
+        Ok(())
+    }
+
+    /// After a recovery, what is shared and what is live agree.
+    fn check_agreement(&self) -> Result<(), String> {
+        let read = |path: &str| fs_err::read_to_string(self.place.root().join(path)).unwrap_or_default();
+        let (shared, live) = (read("shared/environment.json"), read("current/environment.json"));
+        if shared == live { Ok(()) } else { Err(format!("shared: {shared:?}, live: {live:?}")) }
     }
 
     /// The next commands put it right, and then all goes on.
@@ -108,14 +180,16 @@ impl Stage {
             return Err(format!("recover: {}", said.all()));
         }
         self.place.check_current()?;
+        self.check_environment()?;
+        self.check_agreement()?;
         if let Some((number, state)) = self.place.list().iter().find(|(_, state)| state == "incomplete") {
             return Err(format!("{number} is {state} after a recovery"));
         }
-        for directory in ["releases", ".wheelbarrow/trash"] {
+        for directory in ["releases", "shared", ".wheelbarrow/trash"] {
             let entries = fs_err::read_dir(self.place.root().join(directory)).unwrap();
             let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let left: Vec<_> =
-                names.filter(|name| name.starts_with('.') || directory != "releases").collect();
+                names.filter(|name| name.starts_with('.') || directory.ends_with("trash")).collect();
             if !left.is_empty() {
                 return Err(format!("left in {directory}: {left:?}"));
             }
@@ -129,6 +203,10 @@ impl Stage {
             _ => Err(format!("the next deploy: {}", said.all())),
         }
     }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -145,7 +223,7 @@ fn cases(most: Option<usize>) -> Vec<(Scene, Injection)> {
     let stage = Stage::new();
     let (mut few, mut bulk) = (Vec::new(), Vec::new());
     for scene in SCENES.into_iter().filter(|scene| *scene != Scene::DeployBroken) {
-        stage.reset();
+        stage.reset(scene);
         for (call, most) in count(&stage.command(scene), &stage.log()) {
             println!("{scene:?}: {call} {most}");
             for number in 1..=most {
@@ -170,7 +248,7 @@ fn cases(most: Option<usize>) -> Vec<(Scene, Injection)> {
 }
 
 #[test]
-fn deploy_rollback_and_prune_are_transactions() {
+fn whatever_changes_something_is_a_transaction() {
     if !has_strace() {
         return;
     }

@@ -1,8 +1,12 @@
 //! Releases, as the binary makes them.
 
+mod environment;
 mod faults;
+mod identity;
 mod lock;
 mod model;
+mod model_fs;
+mod powercut;
 mod root;
 mod server;
 #[path = "../../../../wheelbarrow-release/tests/it/site.rs"]

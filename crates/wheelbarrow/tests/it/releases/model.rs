@@ -23,6 +23,8 @@ enum Step {
     Pin(usize),
     Unpin(usize),
     Prune(usize),
+    /// Another value of a variable.
+    Environment,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_usize).prop_map(Step::Pin),
         1 => (0..8_usize).prop_map(Step::Unpin),
         1 => (1..3_usize).prop_map(Step::Prune),
+        2 => Just(Step::Environment),
     ]
 }
 
@@ -46,6 +49,8 @@ struct Release {
     is_bad: bool,
     is_pinned: bool,
     was_live: bool,
+    /// The value of the variable when it was made.
+    environment: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,13 +62,16 @@ struct Model {
     /// What was live before what is live.
     before: Option<u64>,
     last: u64,
+    /// The value of the variable that the next release gets.
+    shared: Option<u64>,
 }
 
 impl Model {
     fn make(&mut self, is_broken: bool) -> u64 {
         self.last += 1;
         self.parents.insert(self.last, self.live);
-        self.releases.insert(self.last, Release { is_broken, ..Release::default() });
+        self.releases
+            .insert(self.last, Release { is_broken, environment: self.shared, ..Release::default() });
         self.last
     }
 
@@ -184,6 +192,21 @@ fn take(place: &Place, model: &mut Model, step: &Step) {
             assert_eq!(place.run(&[verb, &number.to_string()]).code, 0);
             model.release(number).is_pinned = verb == "pin";
         }
+        Step::Environment => {
+            let value = model.last;
+            let mut command = place.command(&["env", "set", "NUMBER"]);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), value.to_string().as_bytes())
+                .unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(0));
+            model.shared = Some(value);
+            let live = model.releases[&model.live.unwrap()].clone();
+            if live.environment != Some(value) {
+                let number = model.make(live.is_broken);
+                model.go_live(number);
+                model.prune(5);
+            }
+        }
         Step::Prune(keep) => {
             assert_eq!(place.run(&["prune", "--keep", &keep.to_string()]).code, 0);
             model.prune(*keep);
@@ -224,6 +247,13 @@ fn kill(place: &Place, model: &mut Model, milliseconds: u64) {
     }
 }
 
+/// What the live release has.
+fn environment(place: &Place) -> Option<u64> {
+    let text = fs_err::read(place.root().join("current/environment.json")).ok()?;
+    let found: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    found["NUMBER"].as_str()?.parse().ok()
+}
+
 #[test]
 fn random_sequences_do_what_the_model_does() {
     let torture = std::env::var_os("WHEELBARROW_TORTURE").is_some();
@@ -244,6 +274,8 @@ fn random_sequences_do_what_the_model_does() {
             let so_far = &steps[..=number];
             prop_assert_eq!(place.live(), model.live, "live after {:?}", so_far);
             prop_assert_eq!(place.list(), model.states(), "after {:?}", so_far);
+            let live = &model.releases[&model.live.unwrap()];
+            prop_assert_eq!(environment(&place), live.environment, "environment after {:?}", so_far);
         }
         Ok(())
     });

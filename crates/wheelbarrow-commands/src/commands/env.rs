@@ -1,0 +1,206 @@
+//! `wheelbarrow env check FILE`, and `env set`, `unset`, `apply`, `list` and `diff --root ROOT`
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use fs_err as fs;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::manifest::EnvironmentRules;
+use wheelbarrow_release::environment;
+use wheelbarrow_release::{
+    Change, Changed, Difference, Prepare, change_environment, check_name, environment_difference,
+    environment_names, live, plan_change,
+};
+
+use super::root::{RootArguments, WaitArguments, find};
+use crate::failure::Refusal;
+use crate::printer::Printer;
+use crate::progress::Bar;
+use crate::{secret, text};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: EnvCommand,
+}
+
+#[derive(Subcommand)]
+enum EnvCommand {
+    /// Say whether a site would start with this file, in the words in which it would refuse
+    Check {
+        /// The environment.json
+        file: PathBuf,
+        /// Judge by the rules of this artifact: which variables are required, who may read the file
+        #[arg(long)]
+        artifact: Option<PathBuf>,
+    },
+    /// Set a variable, and make what is live a release with it; the value is asked for, or read from standard input
+    Set {
+        #[command(flatten)]
+        name: Name,
+        #[command(flatten)]
+        change: ChangeArguments,
+    },
+    /// Take a variable away, and make what is live a release without it
+    Unset {
+        #[command(flatten)]
+        name: Name,
+        #[command(flatten)]
+        change: ChangeArguments,
+    },
+    /// Make what is live a release with ROOT/shared/environment.json as it stands now
+    Apply {
+        #[command(flatten)]
+        change: ChangeArguments,
+    },
+    /// Show the names of the variables, never a value
+    List {
+        #[command(flatten)]
+        root: RootArguments,
+        /// Those of a release [default: those of ROOT/shared/environment.json]
+        #[arg(long, value_name = "ID")]
+        release: Option<String>,
+    },
+    /// Show the names by which two environments differ, never a value
+    Diff {
+        /// A release [default: the live one]
+        one: Option<String>,
+        /// Another release [default: ROOT/shared/environment.json, which the next release takes]
+        other: Option<String>,
+        #[command(flatten)]
+        root: RootArguments,
+    },
+}
+
+#[derive(Args)]
+struct Name {
+    /// The name of the variable
+    #[arg(value_name = "KEY")]
+    name: String,
+    /// Taken so that it can be refused without being shown.
+    #[arg(hide = true, allow_hyphen_values = true)]
+    values: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
+struct ChangeArguments {
+    #[command(flatten)]
+    root: RootArguments,
+    /// Leave out the commands that prepare a release
+    #[arg(long)]
+    no_prepare: bool,
+    /// Say what would be done, and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArguments,
+}
+
+pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
+    match arguments.command {
+        EnvCommand::Check { file, artifact } => check(&file, artifact, printer),
+        EnvCommand::Set { name, change: arguments } => {
+            let name = name.take()?;
+            // Nobody types a password for a root that is not there.
+            arguments.root.open()?;
+            let value = secret::read(&name)?;
+            change(&Change::Set { name, value }, &arguments, printer)
+        }
+        EnvCommand::Unset { name, change: arguments } => {
+            change(&Change::Unset { name: name.take()? }, &arguments, printer)
+        }
+        EnvCommand::Apply { change: arguments } => change(&Change::Nothing, &arguments, printer),
+        EnvCommand::List { root, release } => {
+            let site = root.open()?;
+            let release = release.map(|id| find(&site, &id)).transpose()?;
+            let names = environment_names(&site, release.as_ref())?;
+            if root.json {
+                return printer.json(&names);
+            }
+            names.iter().for_each(|name| printer.result(&name.escape_debug().to_string()));
+            Ok(())
+        }
+        EnvCommand::Diff { one, other, root } => {
+            let site = root.open()?;
+            let one = match one {
+                Some(id) => find(&site, &id)?,
+                None => live::release(&site, None)?.id().clone(),
+            };
+            let other = other.map(|id| find(&site, &id)).transpose()?;
+            let difference = environment_difference(&site, Some(&one), other.as_ref())?;
+            if root.json {
+                return printer.json(&difference);
+            }
+            show(&difference, printer);
+            Ok(())
+        }
+    }
+}
+
+impl Name {
+    fn take(self) -> anyhow::Result<String> {
+        if !self.values.is_empty() {
+            let message =
+                "a value must not stand in a command, which other users and the shell's history can see";
+            let hint = "leave it out: it is asked for, or read from standard input";
+            return Err(Refusal::usage(message, hint).into());
+        }
+        check_name(&self.name)?;
+        Ok(self.name)
+    }
+}
+
+fn check(file: &PathBuf, artifact: Option<PathBuf>, printer: &Printer) -> anyhow::Result<()> {
+    let rules = match artifact {
+        Some(path) => Artifact::open(&path)?.manifest().environment.clone(),
+        None => EnvironmentRules::default(),
+    };
+    let data = fs::read(file)?;
+    let mode = fs::metadata(file)?.permissions().mode();
+    let keys =
+        environment::check(&data, mode, &rules, |key| std::env::var_os(key).is_some()).map_err(|error| {
+            let said = format!("{}{error}", file.display());
+            anyhow::Error::new(error).context(said)
+        })?;
+    printer.done(&format!("{}: {}", file.display(), text::count(keys.len(), "variable")));
+    Ok(())
+}
+
+fn change(change: &Change, arguments: &ChangeArguments, printer: &Printer) -> anyhow::Result<()> {
+    let root = arguments.root.open()?;
+    let (changed, live) = if arguments.dry_run {
+        (plan_change(&root, change)?, "would be live")
+    } else {
+        let progress = Bar::interruptible(printer);
+        let prepare = if arguments.no_prepare { Prepare::Skip } else { Prepare::Run };
+        let operator = arguments.wait.operator(&progress);
+        (change_environment(&root, change, prepare, &operator)?, "is live")
+    };
+    if let Some(problem) = &changed.pruned.problem {
+        printer.note(&format!("old releases could not be removed: {problem}"));
+    }
+    if arguments.root.json {
+        return printer.json(&changed);
+    }
+    show(&changed.difference, printer);
+    let Changed { id, previous, difference, milliseconds, .. } = &changed;
+    let said = match (id, previous) {
+        (Some(id), Some(previous)) => {
+            format!("{id} {live}, in place of {previous} ({})", text::seconds(*milliseconds))
+        }
+        (None, Some(live)) if difference.is_empty() => format!("nothing differs from what {live} has"),
+        (None, None) if difference.is_empty() => "nothing differs".to_owned(),
+        (_, Some(live)) => format!("{live} has this environment already"),
+        (_, None) => "nothing is live; the first release takes it".to_owned(),
+    };
+    printer.done(&said);
+    Ok(())
+}
+
+fn show(difference: &Difference, printer: &Printer) {
+    let Difference { added, removed, changed } = difference;
+    for (sign, names) in [("+", added), ("-", removed), ("~", changed)] {
+        names.iter().for_each(|name| printer.result(&format!("{sign} {}", name.escape_debug())));
+    }
+}

@@ -1,0 +1,132 @@
+//! The artifact of a release again, as far as the release has it: the code, static files, what is small. The wheels are
+//! in the store. It is what a release with another environment is installed from, byte for byte the same and compared
+//! with the same manifest; so what somebody has altered in the release is found, and not carried on.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Deserialize;
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
+use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
+use wheelbarrow_install::Pip;
+
+use crate::release::CompleteRelease;
+use crate::{ReleaseError, Root};
+
+/// Where packs of bytecode stand, in an artifact and in a release.
+pub(crate) const BYTECODE: &str = ".wheelbarrow/bytecode";
+const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
+/// No code of a site compiles to more, in bytes.
+const LARGEST_PACK: u64 = 1 << 30;
+
+/// How a release was installed, as its receipt says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Receipt {
+    interpreter: ReceiptInterpreter,
+    pip: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct ReceiptInterpreter {
+    executable: PathBuf,
+}
+
+impl Receipt {
+    pub(crate) fn of(release: &CompleteRelease) -> Result<Self, ReleaseError> {
+        let path = release.path().join(RECEIPT_PATH);
+        let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))
+    }
+
+    pub(crate) fn python(&self) -> &Path {
+        &self.interpreter.executable
+    }
+
+    pub(crate) fn pip(&self) -> Pip {
+        if self.pip { Pip::With } else { Pip::Without }
+    }
+}
+
+/// The bytecode of the code, which an install unpacks and does not keep: its path in the artifact, and its bytes.
+pub(crate) fn project_pack(
+    artifact: &Artifact,
+    interpreter: &Interpreter,
+) -> Result<Option<(String, Vec<u8>)>, ReleaseError> {
+    let path = pack_path(&interpreter.cache_tag, PROJECT_PACK);
+    let Some(entry) = artifact.archive().find(&path) else { return Ok(None) };
+    Ok(Some((path, artifact.read_member(entry, LARGEST_PACK)?)))
+}
+
+/// Writes what the release has of its artifact into the trash, from where the next command takes it if this one is
+/// killed, and opens it. The file is gone again when this returns; its bytes stay for as long as it is open.
+pub(crate) fn remake(
+    root: &Root,
+    release: &CompleteRelease,
+    interpreter: &Interpreter,
+) -> Result<Artifact, ReleaseError> {
+    let directory = root.trash().join("remade");
+    fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
+    let path = directory.join("artifact.zip");
+    let remade = write(&path, release, interpreter).and_then(|()| Ok(Artifact::open_part(&path)?));
+    fs::remove_dir_all(&directory).map_err(ReleaseError::io("remove", &directory))?;
+    remade
+}
+
+fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> Result<(), ReleaseError> {
+    let own = release.path().join(MANIFEST_PATH);
+    let text = fs::read(&own).map_err(ReleaseError::io("read", &own))?;
+    if Sha256::of(&text) != release.record.manifest_sha256 {
+        return Err(altered(release, MANIFEST_PATH));
+    }
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| ReleaseError::io("understand", &own)(std::io::Error::other(error)))?;
+    let file = fs::File::create(path).map_err(ReleaseError::io("write", path))?;
+    let zip_error = |error: WriteError| ReleaseError::io("write", path)(std::io::Error::other(error));
+    let mut writer =
+        ZipWriter::new(file.into_parts().0, "#!/usr/bin/env python3", DosTime::FIRST).map_err(zip_error)?;
+    for member in &manifest.members {
+        let Some(from) = place_of(release, member, interpreter) else { continue };
+        match (member.kind, fs::symlink_metadata(&from)) {
+            (MemberKind::Link, Ok(metadata)) if metadata.is_symlink() => {
+                let target = fs::read_link(&from).map_err(ReleaseError::io("read the link", &from))?;
+                let target = target.into_os_string().into_encoded_bytes();
+                writer.add(&member.path, member.kind, &target).map_err(zip_error)?;
+            }
+            (MemberKind::File | MemberKind::Executable, Ok(metadata)) if metadata.is_file() => {
+                let mut contents = fs::File::open(&from).map_err(ReleaseError::io("read", &from))?;
+                writer
+                    .add_file(&member.path, member.kind, Method::Stored, &mut contents)
+                    .map_err(zip_error)?;
+            }
+            // Of those of `.wheelbarrow` an install keeps only some.
+            (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound && is_optional(member) => {}
+            _ => return Err(altered(release, &member.path)),
+        }
+    }
+    writer.add(MANIFEST_PATH, MemberKind::File, &text).map_err(zip_error)?;
+    writer.finish().map(drop).map_err(zip_error)
+}
+
+fn is_optional(member: &Member) -> bool {
+    member.path.starts_with(".wheelbarrow/")
+}
+
+/// Where a member stands in the release; none for what no install leaves there.
+fn place_of(release: &CompleteRelease, member: &Member, interpreter: &Interpreter) -> Option<PathBuf> {
+    let path = member.path.as_str();
+    match path.split_once('/') {
+        None if path == "__main__.py" => None,
+        None => Some(release.virtualenv().join(&interpreter.site_packages).join(path)),
+        Some(("wheels" | "bootstrap_wheels", _)) => None,
+        Some((".wheelbarrow", _)) => path.starts_with(BYTECODE).then(|| release.path().join(path)),
+        Some(_) => Some(release.path().join(path)),
+    }
+}
+
+fn altered(release: &CompleteRelease, what: &str) -> ReleaseError {
+    ReleaseError::Altered { id: release.id().clone(), what: format!("{what} is another, or missing") }
+}

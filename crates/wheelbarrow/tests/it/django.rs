@@ -1,0 +1,191 @@
+//! A Django site of several versions: its static files, its migrations, its settings. It needs uv and an index, or a
+//! cache that was filled by an earlier run.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{Place, Said, wheelbarrow};
+
+const REQUIREMENTS: &str = "Django==4.2.16\nwhitenoise==6.6.0\n";
+
+const MANAGE: &str = r#"
+import os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+"#;
+
+const SETTINGS: &str = r#"
+import os
+from pathlib import Path
+BASE_DIR = Path(__file__).resolve().parent.parent
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = ["www.example.org"]
+ROOT_URLCONF = "mysite.urls"
+WSGI_APPLICATION = "mysite.wsgi.application"
+INSTALLED_APPS = ["django.contrib.staticfiles", "mysite"]
+MIDDLEWARE = ["whitenoise.middleware.WhiteNoiseMiddleware"]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "data" / "site.db"}}
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+"#;
+
+const URLS: &str = r#"
+from django.http import HttpResponse
+from django.templatetags.static import static
+from django.urls import path
+urlpatterns = [path("", lambda request: HttpResponse(static("site.css")))]
+"#;
+
+const WSGI: &str = r#"
+import os
+from django.core.wsgi import get_wsgi_application
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+application = get_wsgi_application()
+"#;
+
+/// Asks the release in which it runs for a path; prints the status and the page.
+const ASK: &str = "import django, sys; django.setup()
+from django.test import Client
+answer = Client(HTTP_HOST='www.example.org').get(sys.argv[1])
+print(answer.status_code, answer.getvalue().decode())";
+
+fn version(place: &Place, version: &str, settings: &str, migrations: &[(&str, &str)]) -> Option<PathBuf> {
+    let _ = fs_err::remove_dir_all(place.path().join("project"));
+    place.write("project/requirements.txt", REQUIREMENTS);
+    for (path, text) in [
+        ("manage.py", MANAGE),
+        ("mysite/__init__.py", ""),
+        ("mysite/settings.py", SETTINGS),
+        ("mysite/urls.py", URLS),
+        ("mysite/wsgi.py", WSGI),
+        ("mysite/migrations/__init__.py", ""),
+    ] {
+        place.write(&format!("project/{path}"), text);
+    }
+    place.write("project/mysite/static/site.css", &format!("body {{ margin: {version}px }}"));
+    for (name, operation) in migrations {
+        let before = migrations.iter().take_while(|(other, _)| other != name).last();
+        let before = before.map(|(before, _)| format!("('mysite', '{before}')")).unwrap_or_default();
+        let text = format!(
+            "from django.db import migrations\nclass Migration(migrations.Migration):\n    dependencies = [{before}]\n    \
+             operations = [{operation}]\n"
+        );
+        place.write(&format!("project/mysite/migrations/{name}.py"), &text);
+    }
+    let text = format!(
+        "name = 'mysite'\nversion = '{version}'\n[release]\nshared = ['data']\n\
+         prepare = ['django-admin collectstatic --noinput', 'django-admin migrate --noinput']\n{settings}\n"
+    );
+    place.write("project/wheelbarrow.toml", &text);
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let mut command = wheelbarrow(&place.path());
+    let said = place.finish(command.args(["build", "project", "--cache-dir"]).arg(cache));
+    if said.err.contains("uv was not found") || said.code == 9 || said.err.contains("Failed to fetch") {
+        assert!(std::env::var_os("CI").is_none(), "CI must have uv and an index: {}", said.err);
+        println!("skipped: {}", said.err.lines().next().unwrap_or_default());
+        return None;
+    }
+    assert_eq!(said.code, 0, "{}", said.all());
+    Some(place.path().join(format!("mysite-{version}.zip")))
+}
+
+fn place() -> Place {
+    let place = Place::with(&[]);
+    place.write("root/shared/environment.json", "{\"SECRET_KEY\": \"a-secret-of-the-test\"}");
+    place
+}
+
+fn run(place: &Place, words: &[&str]) -> Said {
+    place.finish(wheelbarrow(&place.path()).args(words).env("WHEELBARROW_ROOT", "root"))
+}
+
+fn deploy(place: &Place, artifact: &Path) {
+    let artifact = artifact.display().to_string();
+    let words = ["deploy", &artifact, "--without-pip"];
+    let said = run(place, &words);
+    assert_eq!(said.code, 0, "{}", said.all());
+}
+
+/// What a release answers.
+fn ask(place: &Place, release: &str, path: &str) -> String {
+    let said = run(place, &["exec", "--release", release, "--", "python", "-W", "ignore", "-c", ASK, path]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    said.out.trim_end().to_owned()
+}
+
+/// The URL of the style sheet in the page of a release.
+fn style(place: &Place, release: &str) -> String {
+    ask(place, release, "/").strip_prefix("200 ").unwrap().to_owned()
+}
+
+/// Whether the live release has the file of a URL, as nginx would find it by `alias ROOT/current/mysite/static/`, and
+/// serves it.
+fn is_served(place: &Place, live: &str, url: &str) -> bool {
+    let file = place.path().join("root/current/mysite").join(url.trim_start_matches('/'));
+    let answer = ask(place, live, url);
+    assert_eq!(file.exists(), answer.starts_with("200 body"), "{answer}");
+    file.exists()
+}
+
+#[test]
+fn static_files_of_the_version_before_stay_reachable() {
+    let place = place();
+    let mut urls = Vec::new();
+    for number in ["1", "2", "3"] {
+        let Some(artifact) = version(&place, number, "", &[]) else { return };
+        deploy(&place, &artifact);
+        urls.push(style(&place, number));
+        let reachable: Vec<bool> = urls.iter().map(|url| is_served(&place, number, url)).collect();
+        let expected = if number == "3" { vec![false, true, true] } else { vec![true; urls.len()] };
+        assert_eq!(reachable, expected, "{urls:?}");
+    }
+    assert!(urls[0].starts_with("/static/site.") && urls[0] != urls[1], "{urls:?}");
+
+    // Another environment is no other version.
+    place.write("secret", "another-secret-of-the-test");
+    let secret = fs_err::File::open(place.path().join("secret")).unwrap().into_parts().0;
+    let mut set = wheelbarrow(&place.path());
+    let said = place.finish(set.args(["env", "set", "SECRET_KEY", "--root", "root"]).stdin(secret));
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!(style(&place, "4"), urls[2]);
+    assert!(is_served(&place, "4", &urls[1]) && is_served(&place, "4", &urls[2]));
+
+    // Back to 2 by 3: its own, and what the browsers have of 3.
+    for to in ["3", "2"] {
+        let said = run(&place, &["rollback"]);
+        assert_eq!(said.code, 0, "{}", said.all());
+        assert!(is_served(&place, to, &urls[1]) && is_served(&place, to, &urls[2]), "{to}");
+    }
+    let Some(artifact) = version(&place, "5", "keep_static = 0", &[]) else { return };
+    deploy(&place, &artifact);
+    assert!(!is_served(&place, "5", &urls[1]));
+}
+
+#[test]
+fn a_rollback_stops_at_migrations_that_cannot_be_taken_back() {
+    let place = place();
+    let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
+    let second = ("0002_second", "migrations.RunSQL('CREATE TABLE b (x)', 'DROP TABLE b')");
+    let third = ("0003_third", "migrations.RunSQL('DROP TABLE a')");
+    let steps = [vec![first], vec![first, second], vec![first, second, third]];
+    for (number, migrations) in ["1", "2", "3"].iter().zip(&steps) {
+        let Some(artifact) = version(&place, number, "", migrations) else { return };
+        deploy(&place, &artifact);
+        if *number == "2" {
+            // What can be taken back stands in nobody's way, and is not taken back.
+            assert_eq!(run(&place, &["rollback"]).code, 0);
+            assert_eq!(run(&place, &["activate", "2"]).code, 0);
+        }
+    }
+    let said = run(&place, &["rollback"]);
+    assert!(said.code == 16 && said.err.contains("mysite.0003_third"), "{}", said.all());
+    assert!(!said.err.contains("0002_second"), "{}", said.all());
+    assert_eq!(run(&place, &["rollback", "--dry-run"]).code, 16);
+    let said = run(&place, &["rollback", "--force"]);
+    assert!(said.code == 0 && said.out.starts_with("2-"), "{}", said.all());
+    // Only what was applied since counts.
+    assert_eq!(run(&place, &["rollback"]).code, 16, "1 was live before 3");
+    let said = run(&place, &["exec", "--", "django-admin", "showmigrations", "--plan"]);
+    assert!(said.code == 0 && said.out.contains("0002_second"), "{}", said.all());
+}
