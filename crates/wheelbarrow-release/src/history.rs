@@ -57,6 +57,13 @@ impl Story {
     }
 }
 
+impl Story {
+    /// Whether it failed and could not be taken back; a later command may have another try.
+    pub(crate) fn is_left_switched(&self) -> bool {
+        matches!(self.end, Some(End::Failed { outcome: Outcome::RevertFailed, .. }))
+    }
+}
+
 /// First to last.
 pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
     let mut stories: Vec<Story> = Vec::new();
@@ -75,7 +82,8 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
             });
             continue;
         }
-        let Some(story) = stories.last_mut().filter(|story| story.end.is_none()) else { continue };
+        let is_open = |story: &&mut Story| story.end.is_none() || story.is_left_switched();
+        let Some(story) = stories.last_mut().filter(is_open) else { continue };
         match event {
             Event::Phase { phase, milliseconds } => story.phases.push((*phase, *milliseconds)),
             Event::Switched { .. } => story.switched = true,

@@ -68,7 +68,10 @@ fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
     shared_environment::forget_new(work.root)?;
     let mut recovered = Recovered { removed: sweep(work)?, ..Recovered::default() };
     let stories = stories(&work.root.journal().read()?);
-    let Some(story) = unfinished(&stories) else { return Ok(recovered) };
+    let Some(story) = unfinished(&stories).or_else(|| left_switched(&stories)) else { return Ok(recovered) };
+    if story.is_left_switched() && !is_still_switched(work.root, story)? {
+        return Ok(recovered);
+    }
     recovered.interrupted = Some(story.operation);
     recovered.id = Some(story.id.clone());
     match end(work, story) {
@@ -77,6 +80,17 @@ fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
         Err(error) => return Err(error),
     }
     Ok(recovered)
+}
+
+/// The last operation, where it failed and could not be taken back.
+fn left_switched(stories: &[Story]) -> Option<&Story> {
+    stories.last().filter(|story| story.is_left_switched())
+}
+
+/// Whether `current` leads to a release that failed, though there is another to go back to.
+fn is_still_switched(root: &Root, story: &Story) -> Result<bool, ReleaseError> {
+    let is_there = story.live.as_ref().is_some_and(|before| root.complete(before).is_ok());
+    Ok(is_there && story.live.as_ref() != Some(&story.id) && root.live()?.as_ref() == Some(&story.id))
 }
 
 /// Ends an operation that was interrupted; whether its release is live now.
@@ -96,6 +110,9 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
             work.record(Event::Switched { id: story.id.clone(), from: previous.clone() })?;
         }
         let activation = Activation { work, operation: story.operation, release, settings, previous, begun };
+        if story.is_left_switched() {
+            return activation.take_back(fault()).map(|()| false);
+        }
         return activation.resume().map(|()| true);
     }
     if !story.switched {

@@ -138,6 +138,58 @@ fn a_site_is_built_installed_and_run() {
     "#);
 }
 
+/// As the ancestor did it: a directory for each version, an own link, an own restart.
+#[test]
+fn own_directories_and_an_own_link_work() {
+    let place = Place::with(&FILES);
+    for (version, destination) in [("1.4", "versions/1"), ("1.5", "versions/2")] {
+        place.write("project/wheelbarrow.toml", &format!("name = 'site'\nversion = '{version}'\n"));
+        place.write("project/src/app.py", &format!("WHO = {version:?}\n"));
+        if !built(&place, &["project"]) {
+            return;
+        }
+        fs::create_dir_all(place.path().join("versions")).unwrap();
+        let artifact = place.path().join(format!("site-{version}.zip"));
+        let said = place.finish(Command::new(artifact).args(["-d", destination]).current_dir(place.path()));
+        assert_eq!(said.code, 0, "{}", said.all());
+        let switch =
+            Command::new("ln").args(["-sfn", destination, "current"]).current_dir(place.path()).status();
+        assert!(switch.unwrap().success());
+        let restart = ["-m", "manage"];
+        let said =
+            place.finish(Command::new("current/venv/bin/python").args(restart).current_dir(place.path()));
+        assert_eq!(said.out, format!("{version} 3.8.1\n"), "{}", said.all());
+    }
+    // Both stay what they are.
+    for destination in ["versions/1", "versions/2"] {
+        assert_eq!(place.run(&["verify", destination]).code, 0);
+    }
+}
+
+/// Wheels that no release takes any more leave the store with the last that did.
+#[test]
+fn the_store_is_collected_after_a_prune() {
+    let place = Place::with(&FILES);
+    place.write("root/shared/environment.json", "{\"WHO\": \"you\"}");
+    let deploy = || place.run(&["deploy", "my-site-1.4.zip", "--root", "root", "--without-pip"]);
+    let wheels = || place.run(&["store", "list", "root/store"]).out;
+    if !built(&place, &["project"]) {
+        return;
+    }
+    assert_eq!(deploy().code, 0);
+    assert!(wheels().contains("asgiref-3.8.1"), "{}", wheels());
+    place.write("project/requirements.txt", "asgiref==3.8.0\n");
+    assert!(built(&place, &["project", "--upgrade"]));
+    for _ in 0..2 {
+        assert_eq!(deploy().code, 0);
+    }
+    assert!(wheels().contains("asgiref-3.8.1"), "{}", wheels());
+    let said = place.run(&["prune", "--keep", "1", "--root", "root"]);
+    assert!(said.code == 0 && said.out.starts_with("1-"), "{}", said.all());
+    assert!(!wheels().contains("asgiref-3.8.1") && wheels().contains("asgiref-3.8.0"), "{}", wheels());
+    assert_eq!(place.run(&["verify", "--root", "root"]).code, 0);
+}
+
 /// The two releases there have the same files; paths at which one has none.
 fn same_files(releases: &Path) -> Vec<String> {
     let script = "cd \"$1\" && for one in *; do (cd $one && find . | sort > ../../$one.files); done; \

@@ -66,6 +66,31 @@ fn commands_run_in_the_live_release() {
 }
 
 #[test]
+fn what_a_process_uses_is_not_pruned() {
+    let place = Place::new();
+    for name in ["1", "2", "3"] {
+        assert_eq!(place.deploy(&Version::good(name)).code, 0);
+    }
+    let release = fs_err::read_dir(place.root().join("releases")).unwrap().map(|entry| entry.unwrap().path());
+    let first =
+        release.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("1-"));
+    let mut user = std::process::Command::new("sleep")
+        .arg("600")
+        .current_dir(first.unwrap().join("code"))
+        .spawn()
+        .unwrap();
+    let prune = || {
+        let said = place.run(&["prune", "--keep", "1", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&said.out).unwrap()["removed"].as_array().unwrap().len()
+    };
+    assert_eq!(prune(), 0);
+    user.kill().unwrap();
+    user.wait().unwrap();
+    assert_eq!(prune(), 1);
+    assert_eq!(place.list(), [(2, "good".to_owned()), (3, "live".to_owned())]);
+}
+
+#[test]
 fn a_dry_run_makes_nothing() {
     let place = Place::new();
     let artifact =

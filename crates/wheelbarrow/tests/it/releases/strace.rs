@@ -26,17 +26,30 @@ pub(crate) struct Injection {
     pub(crate) number: usize,
 }
 
-/// How often each call is made.
-pub(crate) fn count(command: &Command, log: &std::path::Path) -> BTreeMap<String, usize> {
+/// Which of each call's are made to change something, and which only open what is read; counted from 1.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) made: usize,
+    pub(crate) changing: Vec<usize>,
+    pub(crate) reading: Vec<usize>,
+}
+
+/// The calls that are made, by name.
+pub(crate) fn count(command: &Command, log: &std::path::Path) -> BTreeMap<String, Calls> {
     let output = traced(command, log, &["-e".to_owned(), format!("trace={CALLS}")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&fs_err::read(log).unwrap()).into_owned();
-    let mut counts = BTreeMap::new();
+    let mut counts: BTreeMap<String, Calls> = BTreeMap::new();
     for line in text.lines() {
         if let Some((call, _)) = line.split_once('(')
             && call.bytes().all(|byte| byte.is_ascii_alphanumeric())
         {
-            *counts.entry(call.to_owned()).or_default() += 1;
+            let calls = counts.entry(call.to_owned()).or_default();
+            calls.made += 1;
+            let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"].iter().any(|flag| line.contains(flag));
+            let list =
+                if call.starts_with("open") && !writes { &mut calls.reading } else { &mut calls.changing };
+            list.push(calls.made);
         }
     }
     counts
