@@ -50,12 +50,12 @@ pub(crate) fn run() -> Result<()> {
     result
 }
 
-/// Every fault that the tests take a sample of: each changing system call of an install, a deploy, a rollback and a
-/// prune, failed and killed at; and more random sequences of all that can be done to a root.
+/// Every fault that the tests take a sample of: each changing system call of an install and of whatever changes a root,
+/// failed and killed at, and the power cut after it; and more random sequences of all that can be done to a root.
 pub(crate) fn torture() -> Result<()> {
     for (package, tests) in [
         ("wheelbarrow-install", &["faults::"][..]),
-        ("wheelbarrow", &["releases::faults::", "releases::model::"]),
+        ("wheelbarrow", &["releases::faults::", "releases::model::", "releases::powercut::"]),
     ] {
         let mut command = cargo();
         command.args(["test", "--package", package, "--test", "it", "--", "--nocapture"]).args(tests);

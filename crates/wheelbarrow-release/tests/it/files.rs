@@ -138,7 +138,7 @@ fn whenever_the_disk_is_full_what_is_live_stays() {
     place.deploy(&good).unwrap();
     let filler = small.0.path().join("filler");
     let (mut failed, mut done) = (0, 0);
-    for kilobytes in (0..32).map(|step| step * 4).chain((8..=24).map(|step| step * 16)) {
+    for kilobytes in (0..16).map(|step| step * 8).chain((4..=12).map(|step| step * 32)) {
         fs::write(&filler, vec![b'x'; (free(small.0.path()) - kilobytes * 1024) as usize]).unwrap();
         let before = place.root().live().unwrap().unwrap();
         match place.deploy(&good) {

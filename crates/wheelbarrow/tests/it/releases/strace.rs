@@ -34,10 +34,10 @@ pub(crate) struct Calls {
     pub(crate) reading: Vec<usize>,
 }
 
-/// The calls that are made, by name.
-pub(crate) fn count(command: &Command, log: &std::path::Path) -> BTreeMap<String, Calls> {
+/// The calls that are made, by name, by a command that ends with this exit code.
+pub(crate) fn count(command: &Command, log: &std::path::Path, code: i32) -> BTreeMap<String, Calls> {
     let output = traced(command, log, &["-e".to_owned(), format!("trace={CALLS}")]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&fs_err::read(log).unwrap()).into_owned();
     let mut counts: BTreeMap<String, Calls> = BTreeMap::new();
     for line in text.lines() {
