@@ -62,7 +62,7 @@ const NEW_ENVIRONMENT: &str = "{\n  \"WHO\": \"one\"\n}\n";
 /// A place of one thread.
 struct Stage {
     place: Place,
-    _server: Server,
+    server: Server,
     good: PathBuf,
     broken: PathBuf,
 }
@@ -79,7 +79,7 @@ impl Stage {
             assert_eq!(said.code, 0, "{}", said.all());
         }
         let (good, broken) = (place.artifact(&Version::good("4")), place.artifact(&Version::broken("5")));
-        let stage = Self { place, _server: server, good, broken };
+        let stage = Self { place, server, good, broken };
         copy(&stage.place.root(), &stage.template(Scene::Deploy));
         stage.interrupt();
         copy(&stage.place.root(), &stage.template(Scene::Recover));
@@ -137,6 +137,8 @@ impl Stage {
     /// At once after the fault.
     fn check(&self, scene: Scene, output: &Output) -> Result<(), String> {
         self.place.check_current()?;
+        // Broken ones answer too, and not as they should.
+        self.check_answer(if scene == Scene::DeployBroken { &[200, 500] } else { &[200] })?;
         let live = self.place.live();
         let after = Some(scene.after());
         self.check_environment()?;
@@ -158,6 +160,12 @@ impl Stage {
             _ if live != Some(3) && live != after => Err(format!("{live:?} is live")),
             _ => Ok(()),
         }
+    }
+
+    /// The site answers.
+    fn check_answer(&self, expected: &[u16]) -> Result<(), String> {
+        let status = self.server.ask();
+        if expected.contains(&status) { Ok(()) } else { Err(format!("the site answers {status}")) }
     }
 
     /// Whole, as it was or as it is to be, and read by nobody else.
@@ -188,6 +196,7 @@ impl Stage {
         self.place.check_current()?;
         self.check_environment()?;
         self.check_agreement()?;
+        self.check_answer(&[200])?;
         if let Some((number, state)) = self.place.list().iter().find(|(_, state)| state == "incomplete") {
             return Err(format!("{number} is {state} after a recovery"));
         }

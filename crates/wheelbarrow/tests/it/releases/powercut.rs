@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use wheelbarrow_artifact::manifest::Sha256;
+
 use super::model_fs::{FileSystem, Luck};
 use super::root::{Place, Version, deploy_words};
 use super::server::Server;
@@ -79,12 +81,27 @@ impl Scene {
                 return Err(format!("{number} is {state}: {}", said.all()));
             }
         }
+        self.own_environments()?;
         let good = deploy_words(&self.good);
         let said = self.place.run(&good.iter().map(String::as_str).collect::<Vec<_>>());
         if said.code != 0 {
             return Err(format!("the next deploy: {}", said.all()));
         }
         self.whole("after the next deploy")
+    }
+
+    /// Each release has the environment that its record vouches for.
+    fn own_environments(&self) -> Result<(), String> {
+        for entry in fs_err::read_dir(self.place.root().join("releases")).unwrap() {
+            let path = entry.unwrap().path();
+            let record = fs_err::read(path.join(".wheelbarrow/release.json")).unwrap();
+            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            let text = fs_err::read(path.join("environment.json")).unwrap_or_default();
+            if record["environment_sha256"] != Sha256::of(&text).to_string() {
+                return Err(format!("the environment of {} is another", path.display()));
+            }
+        }
+        Ok(())
     }
 
     /// Every byte of what is live is there.
@@ -150,7 +167,7 @@ fn when_the_power_goes_what_is_live_is_whole() {
     if !has_strace() {
         return;
     }
-    let samples = if std::env::var_os("WHEELBARROW_TORTURE").is_some() { usize::MAX } else { 12 };
+    let samples = if std::env::var_os("WHEELBARROW_TORTURE").is_some() { usize::MAX } else { 9 };
     let mut problems = Vec::new();
     let scene = Scene::new();
     let template = scene.place.path().join("template");

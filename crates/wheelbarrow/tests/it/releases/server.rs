@@ -25,6 +25,16 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The status of its answer.
+    pub(crate) fn ask(&self) -> u16 {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let line = BufReader::new(stream).lines().next().unwrap().unwrap();
+        line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+}
+
 fn serve(listener: &TcpListener, status: &PathBuf, over: &AtomicBool) {
     for stream in listener.incoming() {
         if over.load(Ordering::Relaxed) {
