@@ -11,7 +11,9 @@ use crate::release::CompleteRelease;
 use crate::root::Mark;
 use crate::settings::Settings;
 use crate::work::{Fault, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, marks, probe, seam, server, shared_environment, statics, switch};
+use crate::{
+    ReleaseError, ReleaseId, Root, marks, probe, proof, seam, server, shared_environment, statics, switch,
+};
 
 /// A release on its way to be live.
 pub(crate) struct Activation<'w, 'a> {
@@ -166,7 +168,29 @@ pub(crate) fn fail(
     let milliseconds = milliseconds(begun.elapsed());
     // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
     let _ = work.record(Event::Failed { phase, error, outcome, milliseconds });
-    ReleaseError::Failed { id: id.clone(), phase, outcome, source: Box::new(cause), revert }
+    let left = what_is_left(work.root, outcome);
+    ReleaseError::Failed { id: id.clone(), phase, outcome, left, source: Box::new(cause), revert }
+}
+
+/// What is live after a failure. Where that is not what was live before, also what runs, as the kernel tells it.
+fn what_is_left(root: &Root, outcome: Outcome) -> String {
+    let live = root.live();
+    let runs = || proof::of_live(root).map_or_else(|error| error.to_string(), |service| service.to_string());
+    match (outcome, live) {
+        (Outcome::Unchanged, _) => "nothing was switched".to_owned(),
+        (Outcome::Reverted, Ok(Some(live))) => format!("{live}, which was live before, is live again"),
+        (Outcome::Reverted, _) => format!(
+            "nothing was live before it, so `current` is gone again, and the server was not told; {}",
+            runs()
+        ),
+        (Outcome::RevertFailed, Ok(Some(live))) => {
+            format!("it could not be taken back: `current` leads to {live}; {}", runs())
+        }
+        (Outcome::RevertFailed, Ok(None)) => {
+            format!("it could not be taken back: there is no `current`; {}", runs())
+        }
+        (Outcome::RevertFailed, Err(error)) => format!("it could not be taken back: {error}; {}", runs()),
+    }
 }
 
 /// Shows progress, and does not listen to who wants it to stop.

@@ -61,17 +61,19 @@ pub enum ReleaseError {
     Command { command: String, problem: String, tail: String, log: Option<PathBuf> },
     #[error("no program {program} for `{command}`")]
     NoProgram { command: String, program: String, source: io::Error },
-    #[error("{unit} does not run {id} after {deadline} s: {found}")]
-    Unproved { unit: String, id: ReleaseId, deadline: u64, found: String },
+    #[error("{what} does not run {id} after {deadline} s: {found}")]
+    Unproved { what: String, id: ReleaseId, deadline: u64, found: String },
     #[error("{error}{}", indented(error.said().unwrap_or_default()))]
     Check { error: CheckError },
     #[error("{url} was not proved within {deadline} s: {last}")]
     Probe { url: String, deadline: u64, last: String },
-    #[error("{}", failed(*phase, id, *outcome))]
+    #[error("the release {id} failed at the {phase}; {left}")]
     Failed {
         id: ReleaseId,
         phase: Phase,
         outcome: Outcome,
+        /// What is live now, and what runs where that is another thing.
+        left: String,
         source: Box<ReleaseError>,
         /// Why it could not be taken back.
         revert: Option<Box<ReleaseError>>,
@@ -99,8 +101,8 @@ impl ReleaseError {
             Self::Install(error) => return error.hint(),
             Self::Check { error } => error.hint(),
             Self::Unproved { .. } => {
-                "is its WorkingDirectory ROOT/current, and does it start venv/bin/python? `wheelbarrow unit` prints units \
-                 that do"
+                "`wheelbarrow doctor --root ROOT` says what keeps it from running a new release; `wheelbarrow unit` prints \
+                 units that do"
             }
             Self::Altered { .. } => {
                 "nothing is made from what somebody has altered; `wheelbarrow verify --root ROOT` tells what, `wheelbarrow \
@@ -203,15 +205,6 @@ fn io_exit_code(error: &io::Error) -> u8 {
 
 fn describe(holder: Option<&Holder>) -> String {
     holder.map(|holder| format!(": {holder}")).unwrap_or_default()
-}
-
-fn failed(phase: Phase, id: &ReleaseId, outcome: Outcome) -> String {
-    let left = match outcome {
-        Outcome::Unchanged => "nothing was switched",
-        Outcome::Reverted => "what was live before is live again",
-        Outcome::RevertFailed => "and could not be taken back",
-    };
-    format!("the release {id} failed at the {phase}; {left}")
 }
 
 /// Lines of a command below the line that names it.

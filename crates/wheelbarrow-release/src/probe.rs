@@ -27,8 +27,8 @@ const LONGEST: u64 = 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     /// `host:port`.
-    authority: String,
-    socket: Option<PathBuf>,
+    pub(crate) authority: String,
+    pub(crate) socket: Option<PathBuf>,
     host: String,
     path: String,
 }
@@ -132,6 +132,13 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
             return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last });
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// Asks for nothing but to be asked.
+pub(crate) fn ask_once(settings: &ProbeSettings) {
+    if let Ok(address) = Address::of(settings) {
+        let _ = address.ask(PATIENCE);
     }
 }
 

@@ -12,12 +12,17 @@
 //! That tells apart what a reload in place leaves: all old, new code with old dependencies, all new.
 
 mod kernel;
+mod listener;
+mod service;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
+
+pub use service::{Environment, Service, of_live};
+pub(crate) use service::{of, runs};
 
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -46,6 +51,17 @@ pub enum Scope {
     All,
     /// Those of a control group and the groups below it, as `systemctl show -p ControlGroup` names it.
     ControlGroup(PathBuf),
+    /// Those that listen where a server is asked, and what they have started.
+    Listener(Listener),
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// A TCP port of this machine.
+    Port(u16),
+    /// The path of a Unix socket.
+    Socket(PathBuf),
 }
 
 /// What the processes of a service run, taken together.
@@ -60,16 +76,6 @@ pub enum Verdict {
     Several { ids: BTreeSet<ReleaseId> },
     /// A process has its code from one release and dependencies from another.
     Torn { pid: u32, code: ReleaseId, dependencies: BTreeSet<ReleaseId> },
-}
-
-/// What was found of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Service {
-    /// The systemd unit that the processes belong to; none where every process under the root was looked at.
-    pub unit: Option<String>,
-    #[serde(flatten)]
-    pub verdict: Verdict,
-    pub processes: Vec<Process>,
 }
 
 impl Process {
@@ -98,6 +104,15 @@ impl Process {
     }
 }
 
+impl fmt::Display for Listener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(formatter, "port {port}"),
+            Self::Socket(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list =
@@ -121,18 +136,6 @@ impl fmt::Display for Verdict {
 /// that this user may not look at, are left out.
 pub fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseError> {
     kernel::processes(root, scope)
-}
-
-/// What the processes of a systemd unit run; of all processes under the root where no unit is named, or where systemd
-/// knows of no such unit that runs.
-pub fn service(root: &Root, unit: Option<&str>) -> Result<Service, ReleaseError> {
-    let group = unit.and_then(|unit| Some((unit.to_owned(), kernel::control_group(unit)?)));
-    let (unit, scope) = match group {
-        Some((unit, group)) => (Some(unit), Scope::ControlGroup(group)),
-        None => (None, Scope::All),
-    };
-    let processes = processes(root, &scope)?;
-    Ok(Service { unit, verdict: judge(&processes), processes })
 }
 
 /// What `processes` run together: those that have imported the site's code, where that is known of any.

@@ -25,13 +25,30 @@ pub(crate) fn reload(
         Server::Touch { path } => return touch(path),
         Server::Command { command: words } => as_deployer(release, settings, words)?,
         Server::Systemd { unit, action } => {
-            let mut command = Command::new("systemctl");
-            let action = if *action == Action::Restart { "restart" } else { "reload" };
-            command.args([action, "--", unit]);
-            command
+            // systemd refuses to start what was started five times in ten seconds, and a release that cannot start is
+            // started again and again: its predecessor must not find that door shut. A unit that was never loaded has no
+            // such count, which is no failure of ours.
+            let forget = systemctl("reset-failed", unit);
+            let _ = run(forget, format!("systemctl reset-failed {unit}"), release, settings, progress);
+            systemctl(if *action == Action::Restart { "restart" } else { "reload" }, unit)
         }
     };
-    let words = settings.server.to_string();
+    run(command, settings.server.to_string(), release, settings, progress)
+}
+
+fn systemctl(verb: &str, unit: &str) -> Command {
+    let mut command = Command::new("systemctl");
+    command.args([verb, "--", unit]);
+    command
+}
+
+fn run(
+    command: Command,
+    words: String,
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
     let log = release.logs().join("reload.log");
     let secrets = Secrets::of(release.path());
     Run { command, words, log, timeout: settings.reload_timeout, secrets, lock: None }.run(progress)

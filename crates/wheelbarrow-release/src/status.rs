@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use wheelbarrow_artifact::release::Server;
 
 use crate::history::{Story, stories, unfinished};
 use crate::lock::{Holder, holder};
 use crate::proof::{self, Service};
 use crate::root::Found;
-use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// A release as `list` shows it.
@@ -49,7 +47,7 @@ pub struct Status {
     pub root: PathBuf,
     pub live: Option<Listed>,
     pub releases: usize,
-    /// What the processes of the unit run, or all that run from the root's releases where there is no unit.
+    /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
     pub serving: Service,
     /// How the last operation ended.
     pub last: Option<Story>,
@@ -75,7 +73,7 @@ pub fn status(root: &Root) -> Result<Status, ReleaseError> {
     let releases = list(root)?;
     let stories = history(root)?;
     let holder = holder(root);
-    let serving = proof::service(root, unit(root).as_deref())?;
+    let serving = proof::of_live(root)?;
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
@@ -85,15 +83,6 @@ pub fn status(root: &Root) -> Result<Status, ReleaseError> {
         last: stories.into_iter().next_back(),
         holder,
     })
-}
-
-/// Of the live release, where its server is one.
-fn unit(root: &Root) -> Option<String> {
-    let live = root.complete(&root.live().ok()??).ok()?;
-    match Settings::of(root, &live, &Default::default()).ok()?.server {
-        Server::Systemd { unit, .. } => Some(unit),
-        _ => None,
-    }
 }
 
 fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {

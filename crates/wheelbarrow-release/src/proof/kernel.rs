@@ -23,6 +23,7 @@ pub(super) fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, Rele
     let pids = match scope {
         Scope::All => numbers(Path::new("/proc"))?,
         Scope::ControlGroup(group) => members(group)?,
+        Scope::Listener(listener) => super::listener::service(listener),
     };
     Ok(pids.into_iter().filter_map(|pid| look_at(pid, &releases)).collect())
 }
@@ -62,7 +63,7 @@ fn release_of(path: &Path, releases: &Path) -> Option<ReleaseId> {
     first.strip_suffix(DELETED).unwrap_or(first).parse().ok()
 }
 
-fn numbers(directory: &Path) -> Result<Vec<u32>, ReleaseError> {
+pub(super) fn numbers(directory: &Path) -> Result<Vec<u32>, ReleaseError> {
     let entries = fs::read_dir(directory).map_err(ReleaseError::io("list", directory))?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut numbers: Vec<u32> = names.collect();

@@ -1,0 +1,112 @@
+//! What the server of a site runs: which processes are its own, and what they run together.
+
+use std::fmt;
+
+use serde::Serialize;
+use wheelbarrow_artifact::release::Server;
+
+use super::{Listener, Process, Scope, Verdict, judge, kernel, processes};
+use crate::probe::Address;
+use crate::settings::Settings;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What was found of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// The systemd unit that the processes belong to.
+    pub unit: Option<String>,
+    /// Where they listen, of a server that is no unit: `port 8000`, or the path of a Unix socket. Where neither is
+    /// known, every process under the root was looked at.
+    pub listener: Option<String>,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The first of the processes whose settings are not those of the release that it runs.
+    pub environment: Option<Environment>,
+    pub processes: Vec<Process>,
+}
+
+/// A process that was started with the environment.json of another release than the one that it runs, and they differ:
+/// a reload in place keeps what the process once read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    pub pid: u32,
+    /// Whose environment.json it has.
+    pub of: ReleaseId,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.verdict.fmt(formatter)?;
+        match &self.environment {
+            Some(Environment { pid, of }) => {
+                write!(formatter, ", but process {pid} has the environment.json of {of}, which differs")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Of the live release's server; of every process under the root where nothing is live.
+pub fn of_live(root: &Root) -> Result<Service, ReleaseError> {
+    let live = root.live()?.and_then(|live| root.complete(&live).ok());
+    let settings = live.and_then(|live| Settings::of(root, &live, &Default::default()).ok());
+    of(root, settings.as_ref())
+}
+
+/// Of the server that settings name. Which processes are its own: those of the systemd unit, else those that listen
+/// where the probe asks, with all that they have started. Where systemd knows of no such unit that runs, or nothing of
+/// the root listens there, every process under the root is looked at.
+pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, ReleaseError> {
+    if let Some(Server::Systemd { unit, .. }) = settings.map(|settings| &settings.server)
+        && let Some(group) = kernel::control_group(unit)
+    {
+        return found(root, &Scope::ControlGroup(group), Some(unit.clone()), None);
+    }
+    if let Some(listener) = settings.and_then(listener) {
+        let name = listener.to_string();
+        let service = found(root, &Scope::Listener(listener), None, Some(name))?;
+        if !service.processes.is_empty() {
+            return Ok(service);
+        }
+    }
+    found(root, &Scope::All, None, None)
+}
+
+/// Whether these are processes of `id` and nothing else.
+pub(crate) fn runs(service: &Service, id: &ReleaseId) -> bool {
+    service.environment.is_none() && matches!(&service.verdict, Verdict::One { id: one } if one == id)
+}
+
+/// Where the probe asks on this machine.
+fn listener(settings: &Settings) -> Option<Listener> {
+    let address = Address::of(settings.probe.as_ref()?).ok()?;
+    match address.socket {
+        Some(path) => Some(Listener::Socket(path)),
+        None => address.authority.rsplit_once(':')?.1.parse().ok().map(Listener::Port),
+    }
+}
+
+fn found(
+    root: &Root,
+    scope: &Scope,
+    unit: Option<String>,
+    listener: Option<String>,
+) -> Result<Service, ReleaseError> {
+    let processes = processes(root, scope)?;
+    let verdict = judge(&processes);
+    let environment = match &verdict {
+        Verdict::One { id } => other_environment(root, id, &processes),
+        _ => None,
+    };
+    Ok(Service { unit, listener, verdict, environment, processes })
+}
+
+/// The first process whose environment.json is not that of `id`, though it has the code of it.
+fn other_environment(root: &Root, id: &ReleaseId, processes: &[Process]) -> Option<Environment> {
+    let digest = |id: &ReleaseId| root.complete(id).ok().map(|release| release.record().environment_sha256);
+    let its = digest(id)?;
+    processes.iter().filter(|process| process.code.is_some()).find_map(|process| {
+        let of = process.started_in.clone().filter(|of| of != id)?;
+        (digest(&of)? != its).then_some(Environment { pid: process.pid, of })
+    })
+}
