@@ -32,7 +32,7 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does no
 """
 # What is done by the native program: releases under a site root.
 COMMANDS = (
-    "deploy activate rollback list status history prune pin unpin recover env exec verify".split()
+    "deploy activate rollback list status history prune pin unpin recover env exec unit doctor verify".split()
 )
 # How a program dies that the kernel or a sandbox does not let work here.
 UNABLE = ("SIGSYS", "SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS")

@@ -173,13 +173,29 @@ impl ReleaseSettings {
             keep_static: later.keep_static.or(self.keep_static),
             keep: later.keep.or(self.keep),
             server: later.server.or(self.server),
-            check: later.check.or(self.check),
+            check: match (self.check, later.check) {
+                (Some(earlier), Some(later)) => Some(earlier.overridden_by(later)),
+                (earlier, later) => later.or(earlier),
+            },
             probe: later.probe.or(self.probe),
             timeouts: Timeouts {
                 check: later.timeouts.check.or(self.timeouts.check),
                 prepare: later.timeouts.prepare.or(self.timeouts.prepare),
                 reload: later.timeouts.reload.or(self.timeouts.reload),
             },
+        }
+    }
+}
+
+impl CheckSettings {
+    #[must_use]
+    fn overridden_by(self, later: Self) -> Self {
+        Self {
+            enabled: later.enabled.or(self.enabled),
+            path: later.path.or(self.path),
+            host: later.host.or(self.host),
+            scheme: later.scheme.or(self.scheme),
+            expected: later.expected.or(self.expected),
         }
     }
 }

@@ -1,11 +1,14 @@
 """Asks a site's application for one page, in process: nothing listens, nothing is served.
 
-Run by the Python of a release, in the directory of its code. Reads a request as JSON from stdin and writes one line of JSON
+Run by the Python of a release, in the directory of its code. Reads a request as JSON from stdin and writes lines of JSON
 to stdout; whatever the application prints goes to stderr. Parses and runs on Python 3.6 and later.
 
 The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`, `host`
-(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more). The
-answer: `interface`, `host`, `status`, `location`, or `imported`, or `stage` ("import" or "request") and `error`.
+(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more), `django`.
+The answer: `interface`, `host`, `status`, `location`, or `imported`, or `stage` ("import" or "request") and `error`. Where
+`django` is true and the site is Django's, a second line follows: `checks`, what `check --deploy` finds, each with `level`
+(40 and more is an error), `id` and `message`; `migrations` that are due in the default database and those of them that are
+`irreversible`, or `unknown`, why there is no plan.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
@@ -38,6 +41,9 @@ def main():
     except Failed as failed:
         answer = {"stage": failed.stage, "error": failed.error}
     out.write(json.dumps(answer) + "\n")
+    out.flush()
+    if request["django"] and "stage" not in answer and is_django():
+        out.write(json.dumps(ask_django()) + "\n")
     out.close()
     sys.stderr.flush()
     # Threads that the application has started must not keep it.
@@ -92,6 +98,40 @@ def allowed_host():
         if host != "*":
             return host.lstrip(".")
     return "localhost"
+
+
+def is_django():
+    settings = getattr(sys.modules.get("django.conf"), "settings", None)
+    return settings is not None and settings.configured
+
+
+def ask_django():
+    said = {"checks": [], "migrations": [], "irreversible": [], "unknown": None}
+    try:
+        import django
+        from django.core import checks
+
+        django.setup()
+        for message in checks.run_checks(include_deployment_checks=True):
+            if not message.is_silenced():
+                text = " ".join(str(message.msg).split())
+                said["checks"].append({"level": message.level, "id": message.id or "", "message": text})
+    except Exception as error:
+        traceback.print_exc()
+        said["checks"].append({"level": 40, "id": "", "message": describe(error)})
+    try:
+        from django.db import DEFAULT_DB_ALIAS, connections
+        from django.db.migrations.executor import MigrationExecutor
+
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            name = "%s.%s" % (migration.app_label, migration.name)
+            said["migrations"].append(name)
+            if not all(operation.reversible for operation in migration.operations):
+                said["irreversible"].append(name)
+    except Exception as error:
+        said["unknown"] = describe(error)
+    return said
 
 
 def get_wsgi(application, path, host, scheme):

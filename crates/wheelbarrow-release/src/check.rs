@@ -22,6 +22,9 @@ use crate::secrets::Secrets;
 
 const CHECK: &str = include_str!("../python/check.py");
 
+/// A finding of Django's of this level or above is an error (`django.core.checks.ERROR`).
+const ERROR: u32 = 40;
+
 /// How much of what the application said stands in an error.
 const LINES: usize = 20;
 
@@ -49,6 +52,8 @@ pub struct Request {
     pub scheme: String,
     /// False to import it and no more.
     pub ask: bool,
+    /// Whether a site of Django's says what `check --deploy` finds, and which migrations are due.
+    pub django: bool,
     #[serde(skip)]
     pub expected: Vec<u16>,
     #[serde(skip)]
@@ -65,6 +70,36 @@ pub struct Answer {
     pub location: Option<String>,
 }
 
+/// What Django says of itself, where the site is Django's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Django {
+    /// What `check --deploy` finds.
+    pub checks: Vec<Finding>,
+    /// Those that are due in the default database, as `app.name`.
+    pub migrations: Vec<String>,
+    /// Those of them that Django cannot take back.
+    pub irreversible: Vec<String>,
+    /// Why there is no plan of migrations.
+    pub unknown: Option<String>,
+}
+
+/// A message of Django's system check framework.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub level: u32,
+    pub id: String,
+    pub message: String,
+}
+
+/// What a release's application is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// None where it was only imported.
+    pub answer: Option<Answer>,
+    /// None where it was not asked for, or the site is not Django's.
+    pub django: Option<Django>,
+}
+
 /// The check that did not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
@@ -74,6 +109,8 @@ pub enum CheckError {
     Request { application: String, path: String, error: String, said: String },
     #[error("{application} answered {path} with {status}{}, not {}", leading_to(location.as_ref()), list(expected))]
     Status { application: String, path: String, status: u16, location: Option<String>, expected: Vec<u16> },
+    #[error("{application} has errors by Django's own checks: {}", errors.join("; "))]
+    Django { application: String, errors: Vec<String> },
     #[error("{application} had no answer for {path} after {} s", limit.as_secs())]
     Late { application: String, path: String, limit: Duration },
     #[error("the Python of the release ended over {application} without an answer ({status})")]
@@ -88,14 +125,14 @@ enum Reply {
     Failed { stage: String, error: String },
 }
 
-/// Asks the application of the install at `install`, whose code is in `code`. None where it was only imported.
+/// Asks the application of the install at `install`, whose code is in `code`.
 pub fn check(
     install: &Path,
     code: &Path,
     request: &Request,
     identity: Option<&Identity>,
     progress: &dyn Progress,
-) -> Result<Option<Answer>, ReleaseError> {
+) -> Result<Checked, ReleaseError> {
     let python = install.join("venv/bin/python");
     let (mut stdin, stdout, stderr) = (scratch()?, scratch()?, scratch()?);
     let question = serde_json::to_vec(request).map_err(std::io::Error::from);
@@ -115,14 +152,29 @@ pub fn check(
     let said = || last_lines(&secrets.hide(&read(stderr)));
     let application = request.application.clone();
     let path = request.path.clone();
+    let heard = read(stdout);
+    let mut lines = heard.lines();
+    let reply = serde_json::from_str(lines.next().unwrap_or_default());
     let status = match ended {
         Ended::Cancelled => return Err(ReleaseError::Cancelled),
+        // The page came; that Django has not come to an end with its database is no reason to fail.
+        Ended::Late if reply.is_ok() => String::new(),
         Ended::Late => return Err(CheckError::Late { application, path, limit: request.limit }.into()),
-        Ended::By(status) => status,
+        Ended::By(status) => status.to_string(),
     };
-    match serde_json::from_str(&read(stdout)) {
-        Ok(Reply::Answer(answer)) if request.expected.contains(&answer.status) => Ok(Some(answer)),
-        Ok(Reply::Imported { imported: true }) => Ok(None),
+    let mut good = |answer| {
+        let django: Option<Django> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        let django = django.map(|django| django.without(&secrets));
+        let errors = django.as_ref().map(Django::errors).unwrap_or_default();
+        let application = request.application.clone();
+        match errors.is_empty() {
+            true => Ok(Checked { answer, django }),
+            false => Err(CheckError::Django { application, errors }.into()),
+        }
+    };
+    match reply {
+        Ok(Reply::Answer(answer)) if request.expected.contains(&answer.status) => good(Some(answer)),
+        Ok(Reply::Imported { imported: true }) => good(None),
         Ok(Reply::Answer(Answer { status, location, .. })) => {
             let expected = request.expected.clone();
             Err(CheckError::Status { application, path, status, location, expected }.into())
@@ -136,8 +188,27 @@ pub fn check(
             .into())
         }
         Ok(Reply::Imported { .. }) | Err(_) => {
-            Err(CheckError::Ended { application, status: status.to_string(), said: said() }.into())
+            Err(CheckError::Ended { application, status, said: said() }.into())
         }
+    }
+}
+
+impl Django {
+    fn errors(&self) -> Vec<String> {
+        self.checks.iter().filter(|finding| finding.level >= ERROR).map(ToString::to_string).collect()
+    }
+
+    fn without(mut self, secrets: &Secrets) -> Self {
+        self.checks.iter_mut().for_each(|finding| finding.message = secrets.hide(&finding.message));
+        self.unknown = self.unknown.map(|reason| secrets.hide(&reason));
+        self
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let space = if self.id.is_empty() { "" } else { " " };
+        write!(formatter, "{}{space}{}", self.id, self.message)
     }
 }
 
@@ -146,7 +217,7 @@ impl CheckError {
     pub fn said(&self) -> Option<&str> {
         match self {
             Self::Import { said, .. } | Self::Request { said, .. } | Self::Ended { said, .. } => Some(said),
-            Self::Status { .. } | Self::Late { .. } => None,
+            Self::Status { .. } | Self::Late { .. } | Self::Django { .. } => None,
         }
     }
 
@@ -157,6 +228,10 @@ impl CheckError {
             }
             Self::Request { .. } | Self::Late { .. } => {
                 "nothing was switched; `[tool.wheelbarrow.release.check]` says which path is asked, and how long"
+            }
+            Self::Django { .. } => {
+                "nothing was switched; `wheelbarrow exec --release ID -- django-admin check --deploy` says more, \
+                 SILENCED_SYSTEM_CHECKS lets some pass"
             }
             Self::Status { status: 400, .. } => {
                 "nothing was switched; Django answers so to a host that ALLOWED_HOSTS does not name: \
@@ -255,6 +330,7 @@ async def asgi(scope, receive, send):
             host: None,
             scheme: "https".to_owned(),
             ask: true,
+            django: true,
             expected: vec![200, 204],
             limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
         };
@@ -264,7 +340,7 @@ async def asgi(scope, receive, send):
                 let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
                 format!("{check}\n{said}\nhint: {}", error.hint().unwrap_or_default())
             })
-            .map(|answer| answer.expect("it was asked"))
+            .map(|checked| checked.answer.expect("it was asked"))
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub(crate) fn settings_module(
         return Ok(None);
     }
     let code = release.path().join(&site.project.import_path);
-    let mut candidates = vec![code.join("manage.py")];
+    // What serves counts; manage.py names the settings of whoever develops in many a project.
+    let mut candidates = Vec::new();
     let mut packages: Vec<_> = fs::read_dir(&code)
         .map_err(ReleaseError::io("list", &code))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -52,6 +53,7 @@ pub(crate) fn settings_module(
     for package in packages {
         candidates.extend(["wsgi.py", "asgi.py"].map(|name| package.join(name)));
     }
+    candidates.push(code.join("manage.py"));
     let named = candidates.iter().filter_map(|path| named_in(&fs::read_to_string(path).ok()?));
     Ok(named.into_iter().next())
 }

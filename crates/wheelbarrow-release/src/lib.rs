@@ -13,6 +13,7 @@ mod command;
 mod configure;
 mod deploy;
 mod django;
+pub mod doctor;
 pub mod environment;
 mod error;
 mod history;

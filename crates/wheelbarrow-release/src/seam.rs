@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
 
-use crate::check::{self, Request};
-use crate::proof::{self, Verdict};
+use crate::check::{self, Django, Request};
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
 use crate::work::Work;
-use crate::{ReleaseError, django};
+use crate::{ReleaseError, django, probe, proof};
 
 /// What an application may answer where nobody says otherwise: most first pages are one, or lead to one.
 const EXPECTED: [u16; 7] = [200, 204, 301, 302, 303, 307, 308];
@@ -58,37 +57,79 @@ pub(crate) fn check(
         host: asked.host,
         scheme: asked.scheme.unwrap_or_else(|| "https".to_owned()),
         ask: look != Look::Before,
+        // Before migrations are applied, and once.
+        django: look != Look::After,
         expected: asked.expected.unwrap_or_else(|| EXPECTED.to_vec()),
         limit: settings.check_timeout,
     };
     let identity = settings.identity.as_ref();
-    check::check(release.path(), &code, &request, identity, work.operator.progress).map(drop)
+    let checked = check::check(release.path(), &code, &request, identity, work.operator.progress)?;
+    if let Some(said) = checked.django {
+        show(&said, settings, work.operator.progress);
+    }
+    Ok(())
 }
 
-/// Whether it is this release that serves: every process of the unit, as the kernel tells it. Of servers that are no
-/// units nobody knows which processes are theirs.
+/// What `check --deploy` finds, and what `migrate` would do.
+fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
+    for finding in &said.checks {
+        progress.note(&format!("check --deploy: {finding}"));
+    }
+    if let Some(reason) = &said.unknown {
+        progress.note(&format!("which migrations are due is not known: {reason}"));
+    }
+    if !said.migrations.is_empty() {
+        let applies =
+            if django::migrates(&settings.prepare) { "" } else { "; no `prepare` command applies them" };
+        progress.note(&format!("migrations that are due: {}{applies}", said.migrations.join(", ")));
+    }
+    if !said.irreversible.is_empty() {
+        progress.note(&format!("Django cannot take back {}", said.irreversible.join(", ")));
+    }
+}
+
+/// Whether it is this release that serves: every process of the server, as the kernel tells it. Some servers start anew
+/// only when they are asked for something, so they are asked between two looks.
 pub(crate) fn prove(
     work: &Work<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
-    let Server::Systemd { unit, .. } = &settings.server else { return Ok(()) };
+    let what = match (&settings.server, &settings.probe) {
+        (Server::None, _) => return Ok(()),
+        (Server::Systemd { unit, .. }, _) => unit.clone(),
+        (_, Some(probe)) => format!("what listens for {}", probe.url),
+        (_, None) => {
+            progress
+                .note("which processes serve is known where there is a `probe`, so no process was looked at");
+            return Ok(());
+        }
+    };
+    let is_unit = matches!(settings.server, Server::Systemd { .. });
     let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
     let begun = Instant::now();
     loop {
-        let service = proof::service(work.root, Some(unit))?;
+        let service = proof::of(work.root, Some(settings))?;
         // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
-        if service.unit.is_some() && matches!(&service.verdict, Verdict::One { id } if id == release.id()) {
+        let is_known = service.unit.is_some() || (!is_unit && service.listener.is_some());
+        if is_known && proof::runs(&service, release.id()) {
+            return Ok(());
+        }
+        if !is_known && !is_unit {
+            progress.note(&format!("{what} is no process of the site that may be looked at, so none was"));
             return Ok(());
         }
         if progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);
         }
         if begun.elapsed() >= Duration::from_secs(deadline) {
-            let (unit, id) = (unit.clone(), release.id().clone());
-            return Err(ReleaseError::Unproved { unit, id, deadline, found: service.verdict.to_string() });
+            let (id, found) = (release.id().clone(), service.to_string());
+            return Err(ReleaseError::Unproved { what, id, deadline, found });
         }
         std::thread::sleep(PAUSE);
+        if let Some(settings) = &settings.probe {
+            probe::ask_once(settings);
+        }
     }
 }

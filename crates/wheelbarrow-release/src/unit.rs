@@ -4,16 +4,34 @@
 //! inherits it from a socket unit. Reloading in place (SIGHUP) keeps the interpreter, and with it the old virtualenv, in
 //! most set-ups; so a release is a full restart here.
 
+mod find;
+
 use std::fmt;
 use std::path::PathBuf;
+
+pub use find::{Wanted, find};
 
 /// What serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// WSGI.
     Gunicorn,
-    /// ASGI, one process.
+    /// ASGI, by workers of gunicorn's; the distribution uvicorn-worker has them.
+    GunicornUvicorn,
+    /// ASGI.
     Uvicorn,
+}
+
+impl Server {
+    pub const ALL: [Self; 3] = [Self::Gunicorn, Self::GunicornUvicorn, Self::Uvicorn];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gunicorn => "gunicorn",
+            Self::GunicornUvicorn => "gunicorn-uvicorn",
+            Self::Uvicorn => "uvicorn",
+        }
+    }
 }
 
 /// What the units are for.
@@ -93,10 +111,13 @@ impl Units {
         let (root, code) = (self.root.display(), self.code.display());
         let command = match self.server {
             Server::Gunicorn => format!("gunicorn --workers {workers} {application}"),
+            Server::GunicornUvicorn => format!(
+                "gunicorn --worker-class uvicorn_worker.UvicornWorker --workers {workers} {application}"
+            ),
             Server::Uvicorn => format!("uvicorn --fd 3 --workers {workers} {application}"),
         };
         let ready = match self.server {
-            Server::Gunicorn => {
+            Server::Gunicorn | Server::GunicornUvicorn => {
                 "# gunicorn says that it is ready before its workers have loaded the site: no proof that it works.\n\
                  # `wheelbarrow deploy` asks for a page instead.\n\
                  Type=notify\n"
@@ -109,6 +130,8 @@ impl Units {
              # The socket is systemd's: it stays open while the service restarts, and connections wait in it.\n\
              Requires={name}.socket\n\
              After=network.target {name}.socket\n\
+             # However often a release fails to start, the one that is put back is started too, and the socket stays open.\n\
+             StartLimitIntervalSec=0\n\
              \n\
              [Service]\n\
              {ready}\

@@ -2,6 +2,7 @@
 
 mod activate;
 mod deploy;
+mod doctor;
 mod env;
 mod exec;
 mod history;
@@ -12,6 +13,7 @@ mod recover;
 mod rollback;
 mod root;
 mod status;
+mod unit;
 mod verify;
 
 use std::path::PathBuf;
@@ -46,6 +48,10 @@ pub enum Command {
     Env(env::Arguments),
     /// Run a command in the environment of the live release
     Exec(exec::Arguments),
+    /// Print systemd units for a root, with the reasons
+    Unit(unit::Arguments),
+    /// Look for set-ups of servers that would not run a new release, or would lose requests
+    Doctor(doctor::Arguments),
     /// Compare an install or a release with what was installed
     Verify(verify::Arguments),
 }
@@ -71,6 +77,8 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
         Command::Recover(arguments) => recover::run(&arguments, printer),
         Command::Env(arguments) => env::run(arguments, printer),
         Command::Exec(arguments) => exec::run(arguments),
+        Command::Unit(arguments) => unit::run(&arguments, context, printer),
+        Command::Doctor(arguments) => doctor::run(&arguments, printer),
         Command::Verify(arguments) => verify::run(&arguments, printer),
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words};
+use wheelbarrow_artifact::release::{CheckSettings, ProbeSettings, ReleaseSettings, Server, Words};
 use wheelbarrow_release::{Operator, ReleaseId, Root, Wait, operator};
 
 use crate::absolute;
@@ -52,6 +52,15 @@ pub(super) struct SettingsArguments {
     /// What is told about the switch: none, systemd:UNIT, touch:PATH or command:WORDS
     #[arg(long, value_name = "SERVER")]
     server: Option<Server>,
+    /// What the application is asked for before the switch [default: /]
+    #[arg(long, value_name = "PATH")]
+    check_path: Option<String>,
+    /// The Host header of that [default: the first of ALLOWED_HOSTS]
+    #[arg(long, value_name = "HOST")]
+    check_host: Option<String>,
+    /// A status that it may answer; may be repeated [default: 200, 204 and redirects]
+    #[arg(long = "check-expected", value_name = "STATUS")]
+    check_expected: Vec<u16>,
     /// What must answer after the switch, as http://127.0.0.1:8000/health/
     #[arg(long, value_name = "URL")]
     probe: Option<String>,
@@ -77,6 +86,12 @@ impl SettingsArguments {
     pub(super) fn settings(self) -> ReleaseSettings {
         let some = |list: Vec<_>| (!list.is_empty()).then_some(list);
         let socket = self.probe_socket;
+        let check = CheckSettings {
+            path: self.check_path,
+            host: self.check_host,
+            expected: (!self.check_expected.is_empty()).then_some(self.check_expected),
+            ..CheckSettings::default()
+        };
         ReleaseSettings {
             prepare: (!self.prepare.is_empty()).then_some(self.prepare),
             shared: some(self.shared),
@@ -85,6 +100,7 @@ impl SettingsArguments {
             keep: self.keep,
             keep_static: self.keep_static,
             server: self.server,
+            check: (check != CheckSettings::default()).then_some(check),
             probe: self.probe.map(|url| ProbeSettings { url, socket, ..ProbeSettings::default() }),
             ..ReleaseSettings::default()
         }

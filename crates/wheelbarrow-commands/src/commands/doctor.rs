@@ -1,0 +1,42 @@
+//! `wheelbarrow doctor --root ROOT`
+
+use clap::Args;
+use wheelbarrow_release::doctor::{Report, examine};
+
+use super::root::RootArguments;
+use crate::failure::Told;
+use crate::printer::Printer;
+use crate::text::count;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    root: RootArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let report = examine(&arguments.root.open()?)?;
+    if arguments.root.json {
+        printer.json(&report)?;
+    } else {
+        show(&report, printer);
+    }
+    if report.findings.is_empty() { Ok(()) } else { Err(Told { code: 11 }.into()) }
+}
+
+fn show(report: &Report, printer: &Printer) {
+    for finding in &report.findings {
+        printer.result(&format!("{}: {}: {}", finding.rule, finding.place, finding.what));
+        printer.result(&format!("  fix: {}", finding.fix));
+    }
+    let processes = match report.processes {
+        1 => "1 process".to_owned(),
+        number => format!("{number} processes"),
+    };
+    let files = count(report.files, "file");
+    let found = match report.findings.len() {
+        0 => "nothing is wrong".to_owned(),
+        number => count(number, "finding"),
+    };
+    printer.done(&format!("{}: {processes} and {files} of configuration, {found}", report.root.display()));
+}

@@ -1,0 +1,70 @@
+//! `wheelbarrow unit [ARTIFACT] --root ROOT`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use wheelbarrow_release::unit::{Server, Wanted, find};
+
+use super::Context;
+use crate::absolute;
+use crate::failure::Refusal;
+use crate::printer::Printer;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// What `wheelbarrow build` wrote [default: the live release says what is in it]
+    artifact: Option<PathBuf>,
+    /// The site root [default: /srv/NAME, where an artifact is named]
+    #[arg(long, value_name = "ROOT", env = "WHEELBARROW_ROOT")]
+    root: Option<PathBuf>,
+    /// Of the units [default: that of the site]
+    #[arg(long)]
+    name: Option<String>,
+    /// What serves [default: gunicorn, with uvicorn's workers for ASGI]
+    #[arg(long, value_parser = PossibleValuesParser::new(Server::ALL.map(Server::name)))]
+    server: Option<String>,
+    /// As `mysite.wsgi:application` [default: found]
+    #[arg(long)]
+    application: Option<String>,
+    /// Who serves [default: `owner` of the settings, else www-data]
+    #[arg(long)]
+    user: Option<String>,
+    #[arg(long)]
+    group: Option<String>,
+    /// Who may connect to the socket: the group of the proxy in front [default: www-data]
+    #[arg(long)]
+    socket_group: Option<String>,
+    /// How many processes serve [default: 3]
+    #[arg(long, value_name = "N")]
+    workers: Option<u32>,
+    /// Print a list of names and texts as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+    let root = arguments.root.as_deref().map(absolute).transpose()?;
+    let artifact = arguments.artifact.clone().or_else(|| context.artifact.clone());
+    if root.is_none() && artifact.is_none() {
+        return Err(Refusal::usage("no site to print units for", "name an artifact, or `--root ROOT`").into());
+    }
+    let server = arguments.server.as_deref();
+    let wanted = Wanted {
+        name: arguments.name.clone(),
+        server: Server::ALL.into_iter().find(|known| Some(known.name()) == server),
+        application: arguments.application.clone(),
+        user: arguments.user.clone(),
+        group: arguments.group.clone(),
+        socket_group: arguments.socket_group.clone(),
+        workers: arguments.workers,
+    };
+    let units = find(root.as_deref(), artifact.as_deref(), wanted)?.units();
+    let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;
+    if arguments.json {
+        return printer.json(&units);
+    }
+    let [service, socket] = units.map(|unit| unit.to_string());
+    printer.result(&format!("{service}\n{}", socket.trim_end()));
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! `doctor`: set-ups of servers that would go on with the old release after a switch, or lose requests over it.
+//!
+//! It looks at what runs (`/proc`), at systemd's unit files, and at the configuration of uWSGI and Apache, wherever they
+//! speak of the root. It changes nothing, asks the server for nothing, and judges only what was seen to go wrong with real
+//! servers; `docs/guides/servers.md` has the rules. Configuration that is included by another file by a macro or made by a
+//! program is not understood; what the processes run tells of those.
+
+mod apache;
+mod files;
+mod gunicorn;
+mod unit;
+mod uwsgi;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use wheelbarrow_artifact::release::{Action, Server};
+
+use crate::proof::{self, Verdict};
+use crate::settings::Settings;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What is wrong, where, and what helps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// `old-virtualenv`: stable, for scripts.
+    pub rule: &'static str,
+    /// `process 17 (gunicorn)`, or a file and a line.
+    pub place: String,
+    pub what: String,
+    pub fix: String,
+}
+
+/// Everything that was found of a root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub root: PathBuf,
+    pub findings: Vec<Finding>,
+    /// How many processes and files were looked at, which have to do with the root.
+    pub processes: usize,
+    pub files: usize,
+}
+
+/// What is known of the site when something is judged.
+struct Site<'r> {
+    root: &'r Root,
+    /// Where the root really is.
+    real: PathBuf,
+    settings: Option<Settings>,
+    live: Option<ReleaseId>,
+}
+
+/// Looks at this machine.
+pub fn examine(root: &Root) -> Result<Report, ReleaseError> {
+    examine_on(root, Path::new("/"))
+}
+
+/// The same with the configuration below another directory than `/`.
+fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
+    let live = root.live()?;
+    let release = live.as_ref().and_then(|live| root.complete(live).ok());
+    let settings = release.map(|release| Settings::of(root, &release, &Default::default())).transpose()?;
+    let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
+    let site = Site { root, real, settings, live };
+    let mut findings = Vec::new();
+    site.probe(&mut findings);
+    let processes = proof::processes(root, &proof::Scope::All)?;
+    site.serving(&mut findings)?;
+    gunicorn::judge(&site, &processes, &mut findings);
+    let units = unit::find(&site, machine);
+    units.iter().for_each(|unit| unit.judge(&site, &mut findings));
+    let vassals = uwsgi::find(&site, machine, &processes);
+    let hosts = apache::find(&site, machine);
+    uwsgi::judge(&site, &vassals, &hosts, &mut findings);
+    hosts.iter().for_each(|host| host.judge(&site, &mut findings));
+    let files = units.iter().map(|unit| &unit.file);
+    let files: Vec<_> = files
+        .chain(vassals.iter().filter_map(|one| one.file.as_ref()))
+        .chain(hosts.iter().map(|host| &host.file))
+        .collect();
+    files.iter().for_each(|file| file.names_a_release(&site, &mut findings));
+    Ok(Report { root: root.path().to_path_buf(), processes: processes.len(), files: files.len(), findings })
+}
+
+impl Site<'_> {
+    fn server(&self) -> &Server {
+        self.settings.as_ref().map_or(&Server::None, |settings| &settings.server)
+    }
+
+    /// Whether a deploy starts the server anew, process and all.
+    fn restarts(&self) -> bool {
+        matches!(self.server(), Server::Systemd { action: Action::Restart, .. })
+    }
+
+    /// Below `ROOT/current`: followed anew at each use.
+    fn in_current(&self, path: &Path) -> bool {
+        [self.root.path(), &self.real].iter().any(|root| path.starts_with(root.join("current")))
+    }
+
+    /// Below one release, whatever is live.
+    fn in_one_release(&self, path: &Path) -> bool {
+        [self.root.path(), &self.real].iter().any(|root| path.starts_with(root.join("releases")))
+    }
+
+    /// Whether a text speaks of the root, and not of one whose name only begins like it.
+    fn is_named_in(&self, text: &str) -> bool {
+        [self.root.path(), &self.real].iter().any(|root| {
+            let root = root.to_string_lossy();
+            let after = |(place, _): (usize, &str)| text[place + root.len()..].chars().next();
+            let ends = |next: char| !(next.is_alphanumeric() || "-_.".contains(next));
+            text.match_indices(root.as_ref()).map(after).any(|next| next.is_none_or(ends))
+        })
+    }
+
+    /// A server that says that it has started has not served a page yet.
+    fn probe(&self, findings: &mut Vec<Finding>) {
+        let Some(settings) = &self.settings else { return };
+        if settings.probe.is_some() || settings.server == Server::None {
+            return;
+        }
+        let notify =
+            "gunicorn tells systemd that it is ready (Type=notify) before its workers have loaded the site";
+        let what = match &settings.server {
+            Server::Systemd { .. } => format!("nothing is asked after the switch, and {notify}"),
+            _ => "nothing is asked after the switch, so no process is proved either".to_owned(),
+        };
+        findings.push(Finding {
+            rule: "no-probe",
+            place: self.root.shared().join("wheelbarrow.toml").display().to_string(),
+            what,
+            fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket".to_owned(),
+        });
+    }
+
+    /// What the kernel tells, whatever the reason is.
+    fn serving(&self, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
+        let Some(live) = &self.live else { return Ok(()) };
+        let service = proof::of(self.root, self.settings.as_ref())?;
+        if service.verdict == Verdict::Nothing || proof::runs(&service, live) {
+            return Ok(());
+        }
+        findings.push(Finding {
+            rule: "serves-another-release",
+            place: service
+                .unit
+                .or(service.listener)
+                .unwrap_or_else(|| "the processes of the root".to_owned()),
+            what: format!(
+                "{}, and `current` leads to {live}",
+                match &service.environment {
+                    Some(other) => format!("process {} has the environment.json of {}", other.pid, other.of),
+                    None => service.verdict.to_string(),
+                }
+            ),
+            fix: "restart the server, then `wheelbarrow activate` the live release, which proves it"
+                .to_owned(),
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Files of configuration that speak of a root.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::{Finding, Site};
+use crate::ReleaseId;
+
+/// How deep configuration is looked for below a directory.
+const DEPTH: usize = 3;
+/// No such file is longer; what is, is no configuration.
+const LONGEST: u64 = 1 << 20;
+
+/// A file, and its lines without comments.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    /// Number and text, trimmed, none of them empty.
+    pub(super) lines: Vec<(usize, String)>,
+}
+
+impl File {
+    /// None where it cannot be read as text. Comments begin with `#` or `;`; a line that ends in a backslash goes on.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        if fs::metadata(path).ok()?.len() > LONGEST {
+            return None;
+        }
+        let text = fs::read_to_string(path).ok()?;
+        let mut lines: Vec<(usize, String)> = Vec::new();
+        let mut goes_on = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !goes_on && (line.is_empty() || line.starts_with(['#', ';'])) {
+                continue;
+            }
+            let part = line.strip_suffix('\\').unwrap_or(line);
+            match lines.last_mut().filter(|_| goes_on) {
+                Some((_, whole)) => whole.push_str(&format!(" {}", part.trim())),
+                None => lines.push((number + 1, part.trim().to_owned())),
+            }
+            goes_on = line.ends_with('\\');
+        }
+        Some(Self { path: path.to_path_buf(), lines })
+    }
+
+    pub(super) fn names(&self, site: &Site<'_>) -> bool {
+        self.lines.iter().any(|(_, line)| site.is_named_in(line))
+    }
+
+    pub(super) fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+
+    /// `key = value` or `key=value`, of those lines that are like that.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, &str, &str)> {
+        self.lines.iter().filter_map(|(number, line)| {
+            let (key, value) = line.split_once('=')?;
+            Some((*number, key.trim(), value.trim()))
+        })
+    }
+
+    /// A release that is named by its own path stays what it is.
+    pub(super) fn names_a_release(&self, site: &Site<'_>, findings: &mut Vec<Finding>) {
+        let releases = [site.root.path(), &site.real].map(|root| format!("{}/releases/", root.display()));
+        for (number, line) in &self.lines {
+            let named = releases.iter().find_map(|releases| {
+                let rest = &line[line.find(releases)? + releases.len()..];
+                rest.split(|next: char| !(next.is_alphanumeric() || next == '-'))
+                    .next()?
+                    .parse::<ReleaseId>()
+                    .ok()
+            });
+            let Some(id) = named else { continue };
+            let root = site.root.path().display();
+            findings.push(Finding {
+                rule: "names-a-release",
+                place: self.place(*number),
+                what: format!("it names the release {id}, and stays with it whatever is live"),
+                fix: format!("{root}/current instead of {root}/releases/{id}"),
+            });
+        }
+    }
+}
+
+/// Every file below these directories of a machine that can be read, in order; a directory that is not there has none.
+pub(super) fn below(machine: &Path, directories: &[&str], wanted: fn(&Path) -> bool) -> Vec<File> {
+    let mut paths = Vec::new();
+    for directory in directories {
+        collect(&machine.join(directory.trim_start_matches('/')), DEPTH, &mut paths);
+    }
+    // A file that several links lead to is one.
+    let mut seen = std::collections::BTreeSet::new();
+    paths.retain(|path| wanted(path) && seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    paths.iter().filter_map(|path| File::read(path)).collect()
+}
+
+fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> =
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() && depth > 1 {
+            collect(&path, depth - 1, paths);
+        } else if path.is_file() {
+            paths.push(path);
+        }
+    }
+}
