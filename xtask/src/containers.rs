@@ -4,7 +4,7 @@
 //! The images come from Debian's packages by mmdebstrap and stay in `target/containers` and in the engine. What serves
 //! has no compiler, only Python and the one library that the site needs. Nothing in here uses the network of a container.
 
-mod images;
+pub(crate) mod images;
 mod site;
 
 use std::path::{Path, PathBuf};

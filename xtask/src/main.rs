@@ -6,6 +6,7 @@ mod containers;
 mod demo;
 mod pythons;
 mod server;
+mod servers;
 mod test;
 mod tools;
 
@@ -21,6 +22,8 @@ usage: cargo xtask COMMAND
                             a site made by `wagtail start`: built, installed, served, asked
   containers                one artifact for three systems: sources built in containers of them, installed and served in
                             each; minutes
+  servers [PART OF A TITLE]...
+                            releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
   bench [ARGUMENT]...       speed against the peers and the floor";
 
 fn main() -> ExitCode {
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Some((command, [])) if command == "test" => test::run(),
         Some((command, [])) if command == "torture" => test::torture(),
         Some((command, [])) if command == "containers" => containers::run(),
+        Some((command, rest)) if command == "servers" => servers::run(rest),
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }

@@ -21,7 +21,7 @@ const SERVER: &str = "python3,libpq5";
 /// What building takes beside it.
 const BUILDER: &str = "python3,python3-dev,gcc,libc6-dev,libpq-dev";
 
-pub(super) struct Images {
+pub(crate) struct Images {
     /// For podman, where the person has none.
     configuration: Option<PathBuf>,
 }
@@ -35,8 +35,8 @@ impl Images {
         format!("localhost/wheelbarrow-test-builder:{suite}")
     }
 
-    /// Makes those that are not there. An error is the reason why containers do not run.
-    pub(super) fn prepare(place: &Path) -> Result<Self> {
+    /// An error is the reason why containers do not run.
+    pub(crate) fn ready(place: &Path) -> Result<Self> {
         let mut configuration = None;
         if std::env::var_os("CONTAINERS_CONF").is_none() {
             let path = place.join("containers.conf");
@@ -46,6 +46,12 @@ impl Images {
         let images = Self { configuration };
         output(images.engine().arg("info")).context("podman does not work")?;
         output(Command::new("mmdebstrap").arg("--version")).context("there is no mmdebstrap")?;
+        Ok(images)
+    }
+
+    /// Makes those that are not there. An error is the reason why containers do not run.
+    pub(super) fn prepare(place: &Path) -> Result<Self> {
+        let images = Self::ready(place)?;
         // One of each at a time: downloading and unpacking take turns.
         for (suite, ..) in SYSTEMS {
             std::thread::scope(|scope| -> Result<()> {
@@ -60,7 +66,7 @@ impl Images {
     }
 
     /// podman, with a configuration that works in sandboxes.
-    pub(super) fn engine(&self) -> Command {
+    pub(crate) fn engine(&self) -> Command {
         let mut command = clean("podman");
         self.configure(&mut command);
         command
@@ -72,7 +78,8 @@ impl Images {
         }
     }
 
-    fn make(&self, place: &Path, suite: &str, image: &str, packages: &str) -> Result<()> {
+    /// Unless it is there: of Debian's packages, by name with commas between them.
+    pub(crate) fn make(&self, place: &Path, suite: &str, image: &str, packages: &str) -> Result<()> {
         if self.engine().args(["image", "exists", image]).status()?.success() {
             return Ok(());
         }
@@ -87,7 +94,7 @@ impl Images {
 }
 
 /// What it prints; what it says where it fails.
-fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

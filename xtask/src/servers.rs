@@ -1,0 +1,96 @@
+//! `cargo xtask servers`: releases of a small site are switched while real servers serve it under load, in a container
+//! with systemd: gunicorn and uvicorn by socket unit, gunicorn reloaded in place, uWSGI, Apache's mod_wsgi.
+//!
+//! A page says of which version its code and its dependency are, so what was served is known without any proof of ours,
+//! and the proof is compared with it. What the guide `docs/guides/servers.md` shows are the files that are used here.
+//! Load goes to the container's own loopback; it has no other network.
+
+mod bad;
+mod host;
+mod load;
+mod place;
+mod plain;
+mod units;
+
+use anyhow::{Result, bail};
+use fs_err as fs;
+
+use crate::children::target_directory;
+use crate::containers::images::Images;
+
+use host::Host;
+use load::Load;
+use place::{Place, Versions};
+
+const SUITE: &str = "bookworm";
+const IMAGE: &str = "localhost/wheelbarrow-test-servers:bookworm";
+const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,uwsgi-plugin-python3,apache2,libapache2-mod-wsgi-py3";
+
+type Scene = (&'static str, fn(&Host) -> Result<()>);
+
+/// In this order, each with a root of its own.
+const SCENES: [Scene; 9] = [
+    ("gunicorn by socket unit, nginx in front", units::gunicorn),
+    ("releases that fail behind a socket unit", units::failing),
+    ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
+    ("uvicorn by socket unit", units::uvicorn),
+    ("gunicorn, reloaded in place", plain::gunicorn_in_place),
+    ("uWSGI, by itself and with an emperor", plain::uwsgi),
+    ("Apache's mod_wsgi in daemon mode, touched and graceful", plain::mod_wsgi),
+    ("set-ups of gunicorn that do not run a new release", bad::gunicorn),
+    ("set-ups of uWSGI, Apache and systemd that do not run a new release", bad::others),
+];
+
+/// All of them, or those that are named by a part of their title.
+pub(crate) fn run(wanted: &[String]) -> Result<()> {
+    let place = target_directory().join("servers");
+    fs::create_dir_all(&place)?;
+    let images = match Images::ready(&place) {
+        Ok(images) => images,
+        Err(reason) => {
+            println!("skipped: containers do not run here: {reason:#}");
+            return Ok(());
+        }
+    };
+    images.make(&place, SUITE, IMAGE, PACKAGES)?;
+    let versions = Versions::build(&place)?;
+    let host = match Host::start(&images, &versions) {
+        Ok(host) => host,
+        Err(reason) => {
+            println!("skipped: containers do not run here: {reason:#}");
+            return Ok(());
+        }
+    };
+    let mut failed = Vec::new();
+    let is_wanted =
+        |title: &str| wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str()));
+    for (title, scene) in SCENES.into_iter().filter(|(title, _)| is_wanted(title)) {
+        println!("\n-- {title}");
+        if let Err(error) = scene(&host) {
+            println!("FAILED: {error:#}");
+            failed.push(title);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} of the servers failed: {}", failed.len(), failed.join("; "));
+    }
+    println!("\nservers: all did what docs/guides/servers.md says");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What people copy is what was tested.
+    #[test]
+    fn the_guide_shows_the_files_that_are_tested() {
+        let guide = fs::read_to_string(crate::children::workspace().join("docs/guides/servers.md")).unwrap();
+        for (name, text) in place::CONFIGURATION {
+            assert!(
+                guide.contains(text.trim_end()),
+                "docs/guides/servers.md does not show {name} as it is tested"
+            );
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Requests at a steady rate while something happens.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::host::Host;
+
+/// `load.py` at work in the container; ends with its standard input.
+pub(super) struct Load {
+    child: Child,
+}
+
+/// What the requests met.
+pub(super) struct Met {
+    pub(super) requests: u64,
+    pub(super) failures: BTreeMap<String, u64>,
+    /// Milliseconds.
+    slowest: u64,
+    /// How often each page was seen.
+    pages: BTreeMap<String, u64>,
+}
+
+impl Load {
+    /// To `address`, a port of loopback or the path of a socket, so many each second.
+    pub(super) fn begin(host: &Host<'_>, address: &str, rate: u32) -> Result<Self> {
+        let mut command = host.exec();
+        command.args(["python3", "/scripts/load.py", address, &rate.to_string()]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Ok(Self { child })
+    }
+
+    pub(super) fn end(mut self) -> Result<Met> {
+        drop(self.child.stdin.take());
+        let output = self.child.wait_with_output()?;
+        let met: Value = serde_json::from_slice(&output.stdout).context("load.py has said nothing")?;
+        let counts = |key: &str| {
+            let counts = met[key].as_object().into_iter().flatten();
+            counts.map(|(what, count)| (what.clone(), count.as_u64().unwrap_or(0))).collect()
+        };
+        let number = |key: &str| met[key].as_u64().with_context(|| format!("no {key} in {met}"));
+        let met = Met {
+            requests: number("requests")?,
+            slowest: number("slowest")?,
+            failures: counts("failures"),
+            pages: counts("pages"),
+        };
+        println!(
+            "   {} requests, {} failed, slowest {} ms: {:?}",
+            met.requests,
+            met.failures.values().sum::<u64>(),
+            met.slowest,
+            met.pages
+        );
+        Ok(met)
+    }
+}
+
+impl Met {
+    /// Each page that came was of one version, code and dependency.
+    pub(super) fn expect_whole(&self) -> Result<()> {
+        let mixed = self.pages.keys().find(|seen| ![1, 2].map(page).contains(*seen));
+        mixed.map_or(Ok(()), |mixed| bail!("a page was not of one version: {mixed}"))
+    }
+
+    /// Every request was answered, each page was of one version, and all of `versions` were seen.
+    pub(super) fn expect_none_lost(&self, versions: &[u32]) -> Result<()> {
+        if !self.failures.is_empty() {
+            bail!("requests failed: {:?}", self.failures);
+        }
+        self.expect_whole()?;
+        let wanted: Vec<String> = versions.iter().map(|version| page(*version)).collect();
+        if !self.pages.keys().eq(wanted.iter()) {
+            bail!("saw {:?} and not {wanted:?}", self.pages);
+        }
+        Ok(())
+    }
+}
+
+/// What a whole release says.
+pub(super) fn page(version: u32) -> String {
+    format!("site {version}, dependency {version}")
+}

@@ -1,0 +1,102 @@
+//! Servers that are told to start their processes anew, and keep their socket themselves.
+
+use anyhow::Result;
+
+use super::host::Host;
+use super::place::{APACHE, HUP, UWSGI};
+use super::{Load, Place};
+
+const DEPLOYS: u32 = 6;
+const RATE: u32 = 100;
+
+/// For what listens on a port.
+pub(super) fn settings(server: &str, port: u16) -> String {
+    format!("[release.server]\n{server}\n[release.probe]\nurl = 'http://127.0.0.1:{port}/'\ndeadline = 20\n")
+}
+
+/// A root with version 1 in it, which nothing serves yet.
+pub(super) fn first<'h>(host: &'h Host<'h>, name: &str) -> Result<Place<'h>> {
+    let place = Place::new(host, name, "")?;
+    place.deploy(1).expect(0, &[])?;
+    host.good(&format!("touch {}/shared/reload", place.root()))?;
+    Ok(place)
+}
+
+fn switch_under_load(place: &Place<'_>, port: u16) -> Result<()> {
+    place.host.wait_for_port(port)?;
+    place.switch(1)?;
+    let load = Load::begin(place.host, &format!("127.0.0.1:{port}"), RATE)?;
+    for number in 1..=DEPLOYS {
+        place.switch(1 + number % 2)?;
+    }
+    load.end()?.expect_none_lost(&[1, 2])?;
+    println!("   {DEPLOYS} deploys under {RATE} requests a second: no request lost");
+    Ok(())
+}
+
+pub(super) fn gunicorn_in_place(host: &Host<'_>) -> Result<()> {
+    let place = first(host, "inplace")?;
+    host.write("/etc/systemd/system/inplace.service", &place.adapt(HUP, 8003))?;
+    host.good("systemctl daemon-reload && systemctl start inplace")?;
+    place.settings(&settings("kind = 'systemd'\nunit = 'inplace.service'\naction = 'reload'", 8003))?;
+    switch_under_load(&place, 8003)?;
+    // Any command does it as well.
+    place.settings(&settings(
+        "kind = 'command'\ncommand = 'systemctl kill --kill-whom=main -s HUP inplace'",
+        8003,
+    ))?;
+    switch_under_load(&place, 8003)?;
+    place.expect_ailments("", &[])?;
+    // A reload keeps the environment that the master once read.
+    host.write(&format!("{}/shared/environment.json", place.root()), "{\"COLOUR\": \"green\"}")?;
+    place.settings(&format!(
+        "{}\n",
+        settings("kind = 'command'\ncommand = 'systemctl reload inplace'", 8003).replace("20", "4")
+    ))?;
+    place.deploy(2).expect(13, &["has the environment.json of 1-", "is live again"])?;
+    place.expect_serving(1)?;
+    println!("   another environment.json: refused, since the processes would not have it");
+    host.good("systemctl stop inplace").map(drop)
+}
+
+pub(super) fn uwsgi(host: &Host<'_>) -> Result<()> {
+    let place = first(host, "uwsgi")?;
+    host.write("/etc/uwsgi/mysite.ini", &place.adapt(UWSGI, 8004))?;
+    host.good("systemd-run --unit=uwsgi-alone uwsgi --ini /etc/uwsgi/mysite.ini 2>&1")?;
+    place.settings(&settings(&format!("kind = 'touch'\npath = '{}/shared/reload'", place.root()), 8004))?;
+    switch_under_load(&place, 8004)?;
+    place.expect_ailments("", &[])?;
+    host.good("systemctl stop uwsgi-alone; rm /etc/uwsgi/mysite.ini")?;
+
+    let place = first(host, "vassal")?;
+    let vassal = "/etc/uwsgi-emperor/vassals/vassal.ini";
+    let text = place.adapt(UWSGI, 8005);
+    let text: String =
+        text.lines().filter(|line| !line.contains("touch-reload")).map(|line| format!("{line}\n")).collect();
+    host.write(vassal, &text)?;
+    host.good("systemd-run --unit=emperor uwsgi --emperor /etc/uwsgi-emperor/vassals --emperor-freq 1 2>&1")?;
+    place.settings(&settings(&format!("kind = 'touch'\npath = '{vassal}'"), 8005))?;
+    switch_under_load(&place, 8005)?;
+    place.expect_ailments("", &[])?;
+    host.good(&format!("systemctl stop emperor; rm {vassal}")).map(drop)
+}
+
+pub(super) fn mod_wsgi(host: &Host<'_>) -> Result<()> {
+    let place = first(host, "apache")?;
+    let site = "/etc/apache2/sites-enabled/apache.conf";
+    host.write(site, &place.adapt(APACHE, 8006))?;
+    host.good("systemctl restart apache2")?;
+    let script = format!("{}/current/mysite/mysite/wsgi.py", place.root());
+    place.settings(&settings(&format!("kind = 'touch'\npath = '{script}'"), 8006))?;
+    switch_under_load(&place, 8006)?;
+    place.expect_ailments("", &[])?;
+    // A graceful restart of all of Apache ends its daemon processes at once: the right release serves, and requests fail.
+    place.settings(&settings("kind = 'command'\ncommand = 'apache2ctl graceful'", 8006))?;
+    let load = Load::begin(host, "127.0.0.1:8006", RATE)?;
+    for number in 1..=DEPLOYS {
+        place.switch(1 + number % 2)?;
+    }
+    load.end()?.expect_whole()?;
+    place.expect_ailments("", &["graceful"])?;
+    host.good(&format!("systemctl stop apache2; rm {site}")).map(drop)
+}

@@ -1,0 +1,98 @@
+"""site.py DIRECTORY NUMBER KIND: a site whose page says of which version its code and its dependency are.
+
+Every process of it can be told apart by asking it, without any proof: so the proof can be compared with it. KIND is `good`,
+`import` (it cannot be imported) or `served` (it answers in process, and 500 where a server runs it).
+"""
+
+import os
+import sys
+import zipfile
+
+PAGE = '''"""The page."""
+
+import dependency
+import markupsafe._speedups  # a compiled module, so that the kernel has one mapped
+
+SITE = %(number)d
+BROKEN = %(broken)r
+TEXT = ("site %%d, dependency %%d" %% (SITE, dependency.VERSION)).encode()
+
+
+def status(agent):
+    return "500 Internal Server Error" if BROKEN and agent != "wheelbarrow-check" else "200 OK"
+
+
+def application(environ, start_response):
+    line = status(environ.get("HTTP_USER_AGENT"))
+    start_response(line, [("Content-Type", "text/plain"), ("Content-Length", str(len(TEXT)))])
+    return [TEXT]
+
+
+async def asgi(scope, receive, send):
+    while scope["type"] == "lifespan":
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+    line = status(dict(scope["headers"]).get(b"user-agent", b"").decode())
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(TEXT)).encode())]
+    await send({"type": "http.response.start", "status": int(line[:3]), "headers": headers})
+    await send({"type": "http.response.body", "body": TEXT})
+'''
+
+SETTINGS = """name = "mysite"
+version = "%(number)d"
+target = [{ target = "debian-12" }]
+find-links = ["wheels"]
+exclude = ["/wheels/"]
+
+[release]
+application = "mysite.wsgi:application"
+"""
+
+METADATA = "Metadata-Version: 2.1\nName: dependency\nVersion: %d\n"
+WHEEL = "Wheel-Version: 1.0\nGenerator: site.py\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def wheel(directory, number):
+    """A distribution that knows its version."""
+    import base64
+    import hashlib
+
+    info = "dependency-%d.dist-info" % number
+    files = {
+        "dependency/__init__.py": "VERSION = %d\n" % number,
+        info + "/METADATA": METADATA % number,
+        info + "/WHEEL": WHEEL,
+    }
+    record = []
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record.append("%s,sha256=%s,%d\n" % (path, digest, len(text)))
+    files[info + "/RECORD"] = "".join(record) + "%s/RECORD,,\n" % info
+    os.makedirs(directory, exist_ok=True)
+    with zipfile.ZipFile(os.path.join(directory, "dependency-%d-py3-none-any.whl" % number), "w") as file:
+        for path, text in files.items():
+            file.writestr(path, text)
+
+
+def main(directory, number, kind):
+    values = {"number": int(number), "broken": kind == "served"}
+    wheel(os.path.join(directory, "wheels"), int(number))
+    missing = "import no_such_module\n" if kind == "import" else ""
+    write(os.path.join(directory, "mysite", "__init__.py"), "")
+    write(os.path.join(directory, "mysite", "page.py"), PAGE % values)
+    write(os.path.join(directory, "mysite", "wsgi.py"), missing + "from mysite.page import application\n")
+    write(os.path.join(directory, "mysite", "asgi.py"), missing + "from mysite.page import asgi as application\n")
+    write(os.path.join(directory, "wheelbarrow.toml"), SETTINGS % values)
+    requirements = ["dependency==%s" % number, "gunicorn", "markupsafe", "uvicorn", "uvicorn-worker"]
+    write(os.path.join(directory, "requirements.txt"), "\n".join(requirements) + "\n")
+
+
+main(*sys.argv[1:])

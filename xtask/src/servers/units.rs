@@ -1,0 +1,141 @@
+//! Servers that systemd restarts while it keeps their socket.
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::host::Host;
+use super::place::{ANSWERS_500, CANNOT_BE_IMPORTED, NGINX};
+use super::{Load, Place};
+
+/// As docs/benchmarks.md has it.
+const DEPLOYS: u32 = 20;
+const RATE: u32 = 200;
+const FEW: u32 = 6;
+
+fn settings(name: &str) -> String {
+    format!(
+        "owner = 'www-data'\n[release.server]\nkind = 'systemd'\nunit = '{name}.service'\n[release.probe]\n\
+         url = 'http://localhost/'\nsocket = '/run/{name}.sock'\ndeadline = 20\n"
+    )
+}
+
+/// A root with the units that the artifact itself prints for it, and its socket open.
+fn place<'h>(host: &'h Host<'h>, name: &str, flags: &str) -> Result<Place<'h>> {
+    let place = Place::new(host, name, &settings(name))?;
+    let root = place.root();
+    let printed = host.good(&format!("/artifacts/1.zip unit --root {root} --name {name} {flags} --json"))?;
+    let units: Value = serde_json::from_str(&printed)?;
+    for unit in units.as_array().into_iter().flatten() {
+        let file = format!("/etc/systemd/system/{}", unit["name"].as_str().unwrap_or_default());
+        host.write(&file, unit["text"].as_str().unwrap_or_default())?;
+    }
+    let verify = format!(
+        "systemd-analyze verify /etc/systemd/system/{name}.service /etc/systemd/system/{name}.socket 2>&1"
+    );
+    let said = host.good(&verify)?;
+    if !said.trim().is_empty() {
+        bail!("systemd-analyze verify: {said}");
+    }
+    host.good(&format!("systemctl daemon-reload && systemctl enable --now {name}.socket 2>&1"))?;
+    Ok(place)
+}
+
+/// Where nginx listens.
+const FRONT: &str = "127.0.0.1:8080";
+
+/// nginx, as the guide has it, in front of this place and no other.
+fn front(place: &Place<'_>) -> Result<()> {
+    let text = place.adapt(NGINX, 0).replace("listen 80;", &format!("listen {FRONT};"));
+    place.host.write("/etc/nginx/sites-enabled/mysite", &text)?;
+    place.host.good("nginx -t -q 2>&1 && systemctl restart nginx && sleep 0.2").map(drop)
+}
+
+/// Version 1 serves; then 2, 1, 2 and so on under load, which must not notice.
+fn switch_under_load(place: &Place<'_>, address: &str, deploys: u32, rate: u32) -> Result<()> {
+    let load = Load::begin(place.host, address, rate)?;
+    for number in 1..=deploys {
+        place.switch(1 + number % 2)?;
+    }
+    load.end()?.expect_none_lost(&[1, 2])?;
+    println!("   {deploys} deploys under {rate} requests a second: no request lost");
+    Ok(())
+}
+
+pub(super) fn gunicorn(host: &Host<'_>) -> Result<()> {
+    let place = place(host, "socket", "")?;
+    // The artifact brings the program.
+    host.sh(&format!("/artifacts/1.zip deploy --without-pip --root {}", place.root())).expect(0, &[])?;
+    place.expect_serving(1)?;
+    host.write(
+        "/etc/nginx/sites-enabled/mysite",
+        &place.adapt(NGINX, 80).replace("listen 80;", "listen 127.0.0.1:8080;"),
+    )?;
+    host.good("nginx -t -q && systemctl restart nginx")?;
+    switch_under_load(&place, FRONT, DEPLOYS, RATE)?;
+    let load = Load::begin(host, FRONT, RATE)?;
+    place.wheelbarrow("rollback").expect(0, &[])?;
+    place.expect_serving(2)?;
+    place.deploy(CANNOT_BE_IMPORTED).expect(11, &["no_such_module"])?;
+    place.expect_serving(2)?;
+    load.end()?.expect_none_lost(&[1, 2])?;
+    println!("   a rollback, and a release that cannot be imported: no request lost");
+    place.expect_ailments("", &[])?;
+    host.sh(&format!("/artifacts/1.zip doctor --root {}", place.root())).expect(0, &[])?;
+    host.good("systemctl stop nginx socket.socket socket.service").map(drop)
+}
+
+pub(super) fn failing(host: &Host<'_>) -> Result<()> {
+    // A first release: there is nothing to go back to, and the message says so.
+    let place = place(host, "failing", "")?;
+    let words = [
+        "failed at the probe",
+        "nothing was live before it, so `current` is gone again",
+        "every process runs 1-",
+    ];
+    place.deploy(ANSWERS_500).expect(13, &words)?;
+    if host.sh(&format!("test -e {}/current", place.root())).code == 0 {
+        bail!("a first release that failed left a `current`");
+    }
+    // A later one: the old release is back, and it serves.
+    place.switch(1)?;
+    let load = Load::begin(host, &place.socket(), 50)?;
+    place
+        .deploy(ANSWERS_500)
+        .expect(13, &["it answers 500", "2-", "which was live before, is live again"])?;
+    place.expect_serving(1)?;
+    let met = load.end()?;
+    if met.failures.keys().any(|failure| !failure.contains("500")) {
+        bail!("requests failed otherwise than by the release's own answer: {:?}", met.failures);
+    }
+    println!(
+        "   a release that answers 500: taken back, and nothing but its own {} answers was bad",
+        met.failures.values().sum::<u64>()
+    );
+    // One whose predecessor cannot serve any more.
+    host.good(&format!("rm {}/current/mysite/mysite/page.py", place.root()))?;
+    let words = ["it could not be taken back: `current` leads to 2-", "taking it back:"];
+    let said = place.deploy(ANSWERS_500).expect(14, &words)?;
+    println!("{}", indented(&said.err));
+    host.good("systemctl stop failing.socket failing.service").map(drop)
+}
+
+pub(super) fn gunicorn_uvicorn(host: &Host<'_>) -> Result<()> {
+    asgi(host, "workers", "--server gunicorn-uvicorn")
+}
+
+pub(super) fn uvicorn(host: &Host<'_>) -> Result<()> {
+    asgi(host, "uvicorn", "--server uvicorn")
+}
+
+fn asgi(host: &Host<'_>, name: &str, server: &str) -> Result<()> {
+    let place = place(host, name, &format!("{server} --application mysite.asgi:application"))?;
+    place.switch(1)?;
+    front(&place)?;
+    switch_under_load(&place, FRONT, FEW, RATE)?;
+    place.expect_ailments("", &[])?;
+    host.good(&format!("systemctl stop nginx {name}.socket {name}.service")).map(drop)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("   | {line}")).collect::<Vec<_>>().join("\n")
+}
