@@ -1,12 +1,11 @@
 //! `cargo xtask demo`: the main job, end to end, on a real site.
 //!
 //! It needs Rust and a Python with pip. uv and Wagtail are put into `target/demo`, `wagtail start` makes a site there,
-//! `wheelbarrow build` packs it, the artifact installs itself with each Python, and gunicorn serves it with the
-//! settings of environment.json.
+//! `wheelbarrow build` packs it, the artifact makes a release of itself with each Python (checked, migrated, its static
+//! files collected), and gunicorn serves that with the settings of environment.json.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
@@ -42,6 +41,9 @@ version = "1.0"
 [environment]
 required = ["ALLOWED_HOSTS", "DATABASE", "DJANGO_SETTINGS_MODULE", "MEDIA_ROOT", "SECRET_KEY", "STATIC_ROOT"]
 private = true
+
+[release]
+prepare = ["django-admin migrate --noinput --verbosity=0", "django-admin collectstatic --noinput"]
 "#;
 
 #[derive(Debug, Default)]
@@ -99,9 +101,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run_child(clean(&wheelbarrow).arg("inspect").arg(&artifact))?;
 
     for (number, python) in pythons.iter().enumerate() {
-        let destination = place.join(format!("site-{}", python.version()));
-        install(&artifact, &destination, python)?;
-        let server = serve(&destination)?;
+        let root = place.join(format!("site-{}", python.version()));
+        deploy(&artifact, &root, python)?;
+        let server = serve(&root.join("current"))?;
         println!("Python {}: http://127.0.0.1:{}/", python.version(), server.port);
         for page in PAGES {
             let status = server.get(page)?;
@@ -115,7 +117,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             return server.wait();
         }
     }
-    println!("demo: built once, installed and served on Python {}", versions.join(", "));
+    println!("demo: built once, released and served on Python {}", versions.join(", "));
     Ok(())
 }
 
@@ -147,42 +149,37 @@ fn make_site(place: &Path, uv: &Path, python: &Python) -> Result<()> {
     Ok(())
 }
 
-fn install(artifact: &Path, destination: &Path, python: &Python) -> Result<()> {
-    remove(destination)?;
-    run_child(clean(&python.path).arg(artifact).arg("-d").arg(destination))?;
+fn deploy(artifact: &Path, root: &Path, python: &Python) -> Result<()> {
+    remove(root)?;
+    let shared = root.join("shared");
+    fs::create_dir_all(&shared)?;
     let environment = json!({
         "ALLOWED_HOSTS": "127.0.0.1",
-        "DATABASE": destination.join("db.sqlite3"),
+        "DATABASE": shared.join("db.sqlite3"),
         "DJANGO_SETTINGS_MODULE": "mysite.settings.deployed",
-        "MEDIA_ROOT": destination.join("media"),
+        "MEDIA_ROOT": shared.join("media"),
         "SECRET_KEY": "only for a demonstration on the loopback interface",
-        "STATIC_ROOT": destination.join("static"),
+        "STATIC_ROOT": shared.join("static"),
     });
-    let path = destination.join("environment.json");
+    let path = shared.join("environment.json");
     fs::write(&path, serde_json::to_string_pretty(&environment)?)?;
     fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
-    for arguments in
-        [&["check"][..], &["migrate", "--no-input", "--verbosity=0"], &["collectstatic", "--no-input"]]
-    {
-        run_child(
-            in_virtualenv(destination, "python").arg(destination.join("demo/manage.py")).args(arguments),
-        )?;
-    }
-    Ok(())
+    run_child(clean(&python.path).arg(artifact).arg("deploy").arg("--root").arg(root))?;
+    run_child(clean(&python.path).arg(artifact).arg("status").arg("--root").arg(root))
 }
 
 fn serve(destination: &Path) -> Result<Server> {
     let port = free_port()?;
-    let mut gunicorn = in_virtualenv(destination, "gunicorn");
-    gunicorn.args(["mysite.wsgi", "--log-level", "warning", "--bind", &format!("127.0.0.1:{port}")]);
+    let mut gunicorn = clean(destination.join("venv/bin/gunicorn"));
+    // Away from the code, so that only the `.pth` can find it.
+    gunicorn.current_dir("/").args([
+        "mysite.wsgi",
+        "--log-level",
+        "warning",
+        "--bind",
+        &format!("127.0.0.1:{port}"),
+    ]);
     Server::start(&mut gunicorn, port)
-}
-
-/// Away from the code, so that only the `.pth` can find it.
-fn in_virtualenv(destination: &Path, program: &str) -> Command {
-    let mut command = clean(destination.join("venv/bin").join(program));
-    command.current_dir("/");
-    command
 }
 
 fn remove(directory: &Path) -> Result<()> {
