@@ -70,6 +70,17 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// How many names stand in a note.
+const NAMES: usize = 10;
+
+/// All of them where they are few, as they are after a first deploy.
+fn few(names: &[String]) -> String {
+    match names.len().checked_sub(NAMES) {
+        Some(more @ 1..) => format!("{} and {more} more", names[..NAMES].join(", ")),
+        _ => names.join(", "),
+    }
+}
+
 /// What `check --deploy` finds, and what `migrate` would do.
 fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
     for finding in &said.checks {
@@ -81,10 +92,10 @@ fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
     if !said.migrations.is_empty() {
         let applies =
             if django::migrates(&settings.prepare) { "" } else { "; no `prepare` command applies them" };
-        progress.note(&format!("migrations that are due: {}{applies}", said.migrations.join(", ")));
+        progress.note(&format!("migrations that are due: {}{applies}", few(&said.migrations)));
     }
     if !said.irreversible.is_empty() {
-        progress.note(&format!("Django cannot take back {}", said.irreversible.join(", ")));
+        progress.note(&format!("Django cannot take back {}", few(&said.irreversible)));
     }
 }
 

@@ -1,7 +1,8 @@
 """load.py ADDRESS RATE: asks for pages, RATE a second, each on a connection of its own, until standard input ends.
 
-ADDRESS is the path of a Unix socket, or HOST:PORT. Prints JSON: how many requests, what failed, the slowest answer in
-milliseconds (from when it was due), and how often each page was seen.
+ADDRESS is the path of a Unix socket, or HOST:PORT. Prints a line when the first request was answered, then
+JSON: how many requests, what failed, the slowest answer in milliseconds (from when it was due), and how often each page was
+seen.
 """
 
 import collections
@@ -67,6 +68,8 @@ def main(address, rate):
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     load, step = Load(address), 1 / float(rate)
+    load.one(time.monotonic())
+    print("begun", flush=True)
     begun = due = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(200) as pool:
         while not ended.is_set():

@@ -1,7 +1,8 @@
 //! Requests at a steady rate while something happens.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -11,6 +12,7 @@ use super::host::Host;
 /// `load.py` at work in the container; ends with its standard input.
 pub(super) struct Load {
     child: Child,
+    said: BufReader<ChildStdout>,
 }
 
 /// What the requests met.
@@ -24,18 +26,20 @@ pub(super) struct Met {
 }
 
 impl Load {
-    /// To `address`, a port of loopback or the path of a socket, so many each second.
+    /// To `address`, a port of loopback or the path of a socket, so many each second; comes back when it has begun.
     pub(super) fn begin(host: &Host<'_>, address: &str, rate: u32) -> Result<Self> {
         let mut command = host.exec();
         command.args(["python3", "/scripts/load.py", address, &rate.to_string()]);
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        Ok(Self { child })
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut said = BufReader::new(child.stdout.take().context("no standard output")?);
+        said.read_line(&mut String::new())?;
+        Ok(Self { child, said })
     }
 
     pub(super) fn end(mut self) -> Result<Met> {
         drop(self.child.stdin.take());
-        let output = self.child.wait_with_output()?;
-        let met: Value = serde_json::from_slice(&output.stdout).context("load.py has said nothing")?;
+        let met: Value = serde_json::from_reader(&mut self.said).context("load.py has said nothing")?;
+        self.child.wait()?;
         let counts = |key: &str| {
             let counts = met[key].as_object().into_iter().flatten();
             counts.map(|(what, count)| (what.clone(), count.as_u64().unwrap_or(0))).collect()
