@@ -61,6 +61,7 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
             return Ok(());
         }
     };
+    host.clear()?;
     let mut failed = Vec::new();
     let is_wanted =
         |title: &str| wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str()));

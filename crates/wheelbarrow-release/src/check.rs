@@ -308,8 +308,48 @@ async def asgi(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 "#;
 
+    /// As much of Django as is asked for what it says; the demonstration asks a real one.
+    const DJANGO: &str = r#"
+import sys, types
+
+def module(name, **members):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__dict__.update(members)
+
+class Told:
+    def __init__(self, **members):
+        self.__dict__.update(members)
+
+    def is_silenced(self):
+        return self.level < 20
+
+def run_checks(include_deployment_checks):
+    told = [Told(level=30, id="security.W004", msg="No\n  HSTS"), Told(level=10, id="a", msg="b")]
+    return told + [Told(level=40, id="x.E1", msg="bad correct-horse")] * LEVEL_ERROR
+
+class Executor:
+    def __init__(self, connection):
+        self.loader = Told(graph=Told(leaf_nodes=list))
+
+    def migration_plan(self, leaves):
+        one = Told(app_label="blog", name="0002", operations=[Told(reversible=False)])
+        return [(one, False)]
+
+module("django", setup=lambda: None)
+module("django.conf", settings=Told(configured=True, ALLOWED_HOSTS=["example.org"]))
+module("django.core", checks=Told(run_checks=run_checks))
+module("django.db", DEFAULT_DB_ALIAS="default", connections={"default": None})
+module("django.db.migrations")
+module("django.db.migrations.executor", MigrationExecutor=Executor)
+from applications import fine as application
+"#;
+
     /// Asks one of the applications above, with a second of time.
     fn ask(name: &str) -> Result<Answer, String> {
+        look(name).map(|checked| checked.answer.expect("it was asked"))
+    }
+
+    fn look(name: &str) -> Result<Checked, String> {
         let place = tempfile::tempdir().unwrap();
         let (bin, code) = (place.path().join("venv/bin"), place.path().join("site"));
         fs::create_dir_all(&bin).unwrap();
@@ -322,6 +362,9 @@ async def asgi(scope, receive, send):
         std::os::unix::fs::symlink(python.trim(), bin.join("python")).unwrap();
         fs::write(code.join("applications.py"), APPLICATIONS).unwrap();
         fs::write(code.join("broken.py"), "import no_such_module\n").unwrap();
+        for (name, errors) in [("warns", "0"), ("errs", "1")] {
+            fs::write(code.join(format!("{name}.py")), DJANGO.replace("LEVEL_ERROR", errors)).unwrap();
+        }
         fs::write(place.path().join("environment.json"), r#"{"DB_PASSWORD": "correct-horse"}"#).unwrap();
         let request = Request {
             application: name.to_owned(),
@@ -334,13 +377,11 @@ async def asgi(scope, receive, send):
             expected: vec![200, 204],
             limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
         };
-        check(place.path(), &code, &request, None, &Silent)
-            .map_err(|error| {
-                let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
-                let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
-                format!("{check}\n{said}\nhint: {}", error.hint().unwrap_or_default())
-            })
-            .map(|checked| checked.answer.expect("it was asked"))
+        check(place.path(), &code, &request, None, &Silent).map_err(|error| {
+            let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
+            let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
+            format!("{check}\n{said}\nhint: {}", error.hint().unwrap_or_default())
+        })
     }
 
     #[test]
@@ -360,5 +401,19 @@ async def asgi(scope, receive, send):
             name => ask(&format!("applications:{name}")).unwrap_err(),
         });
         insta::assert_snapshot!(told.join("\n\n"));
+    }
+    #[test]
+    fn django_says_what_it_finds_and_what_is_due() {
+        let checked = look("warns").unwrap();
+        assert_eq!(checked.answer.unwrap().host, "example.org");
+        let warning = Finding { level: 30, id: "security.W004".to_owned(), message: "No HSTS".to_owned() };
+        let due = vec!["blog.0002".to_owned()];
+        let said =
+            Django { checks: vec![warning], migrations: due.clone(), irreversible: due, unknown: None };
+        assert_eq!(checked.django, Some(said));
+        assert_eq!(look("applications:fine").unwrap().django, None);
+        let error = look("errs").unwrap_err();
+        let first = error.lines().next().unwrap_or_default();
+        assert_eq!(first, "errs has errors by Django's own checks: x.E1 bad ***");
     }
 }
