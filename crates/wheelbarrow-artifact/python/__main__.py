@@ -46,17 +46,18 @@ def main():
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != artifact]
     if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
         return command(artifact, sys.argv[1:])
-    options = parse(artifact)
     sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
+    import interpreter
+
+    program = Ahead(native_program, artifact, "linux-" + interpreter.machine())
+    options = parse(artifact)
     if options.probe:
         import probe
 
         return probe.tell(options.json)
-    import interpreter
-
     try:
         destination = os.path.abspath(options.destination)
-        facts = Later(lambda: interpreter.facts(os.path.join(destination, "venv")))
+        facts = interpreter.facts(os.path.join(destination, "venv"))
         request = {
             "artifact": interpreter.text(artifact),
             "options": {
@@ -72,10 +73,9 @@ def main():
             },
         }
         if not options.bootstrap:
-            code = install_natively(artifact, interpreter.machine(), request, facts)
+            code = install_natively(program, request, facts)
             if code is not None:
                 return code
-        facts = facts()
     except interpreter.Unusable as error:
         if options.check:
             import preflight
@@ -95,16 +95,34 @@ def main():
     return bootstrap.install(request["artifact"], facts, request["options"])
 
 
-class Later:
-    """A function's result, asked for when it is needed and not twice."""
+class Ahead:
+    """What a function gives or raises, while a thread works on it."""
 
-    def __init__(self, function):
-        self.function, self.result = function, None
+    def __init__(self, function, *arguments):
+        import _thread
+
+        self.function, self.arguments = function, arguments
+        self.result = self.error = None
+        self.working = _thread.allocate_lock()
+        self.working.acquire()
+        try:
+            _thread.start_new_thread(self.work, ())
+        except RuntimeError:  # this process may have no more threads
+            self.work()
+
+    def work(self):
+        try:
+            self.result = self.function(*self.arguments)
+        except Exception as error:
+            self.error = error
+        finally:
+            self.working.release()
 
     def __call__(self):
-        if self.result is None:
-            self.result = self.function()
-        return self.result
+        with self.working:
+            if self.error is not None:
+                raise self.error
+            return self.result
 
 
 def open_standard_streams():
@@ -207,33 +225,60 @@ class Unable(Exception):
     """The native installer cannot run here."""
 
 
-def install_natively(artifact, machine, request, facts):
+class Broken(Exception):
+    """This file is."""
+
+
+def install_natively(program, request, facts):
     """Its exit code, or None where it cannot run; the reason is then on stderr."""
+    options = request["options"]
     try:
-        check = request["options"]["check"]
-        program = native_program(artifact, "linux-" + machine, check)
-        destination = None if check else request["options"]["destination"]
-        return run(program, destination, (request, facts))
+        try:
+            return run(program(), None if options["check"] else options["destination"], (request, facts))
+        except Broken as error:
+            if options["check"]:
+                raise Unable("it is broken")  # which is one of the findings
+            return broken(request["artifact"], error)
     except Unable as reason:
         say("note: working with Python alone, the native installer does not run here: %s" % reason)
         return None
 
 
-def native_program(artifact, name, check):
-    import zlib
-    from zipfile import BadZipFile
+def broken(artifact, error):
+    say("error: %s is broken\nCaused by: %s" % (artifact, error))
+    return 3
 
-    with open_zip(artifact) as archive:
-        member = ".wheelbarrow/native/" + name
-        if member not in archive.NameToInfo:
-            raise Unable("this file has none for %s" % name)
-        try:
+
+def native_program(artifact, name):
+    """Takes as long as all else that is done here, most of it without the interpreter's lock.
+
+    zipimport has read the directory already; zipfile would do so again, after an import that takes longer than this."""
+    import zipimport
+    import zlib
+
+    member = ".wheelbarrow/native/" + name
+    importer = zipimport.zipimporter(artifact)
+    try:
+        files = importer._get_files() if hasattr(importer, "_get_files") else importer._files
+        found = files[member.replace("/", os.sep)]
+        method, packed_size, size, offset = found[1:5]
+        with open(artifact, "rb") as file:
+            file.seek(offset)
+            header = file.read(30)
+            file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
+            program = file.read(packed_size)
+        if method == 8:
+            program = zlib.decompress(program, -15, size)
+    except KeyError:
+        raise Unable("this file has none for %s" % name)
+    except AttributeError:  # a Python to come, which keeps that elsewhere
+        with open_zip(artifact) as archive:
             return archive.read(member)
-        except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            if check:
-                raise Unable("it is broken")  # which is one of the findings
-            say("error: %s is broken\nCaused by: %s: %s" % (artifact, member, error))
-            sys.exit(3)
+    except (OSError, EOFError, ValueError, zlib.error, zipimport.ZipImportError) as error:
+        raise Broken("%s: %s" % (member, error))
+    if len(program) != size or zlib.crc32(program) != found[7] & 0xFFFFFFFF:
+        raise Broken("%s: bad CRC-32" % member)
+    return program
 
 
 def run(program, destination, request):
@@ -280,13 +325,15 @@ def command(artifact, words):
 
     facts = interpreter.facts()
     try:
-        program = native_program(artifact, "linux-" + facts["machine"], False)
+        program = native_program(artifact, "linux-" + facts["machine"])
         words = [os.path.basename(artifact), artifact, facts["executable"]] + words
         try:
             memory = program_in_memory(program)
             os.execve(memory, words, os.environ)
         except (AttributeError, OSError):
             return command_from_file(program, words)
+    except Broken as error:
+        return broken(artifact, error)
     except Unable as reason:
         say(
             "error: releases are made by the native program, which does not run here: %s\n"
@@ -363,7 +410,7 @@ def execute(path, request, descriptors=()):
         process = subprocess.Popen([path], stdin=subprocess.PIPE, pass_fds=descriptors)
         if received:
             process.send_signal(received[-1])
-        code = converse(process, *request)
+        code = converse(process, request)
     finally:
         for number, handler in before:
             signal.signal(number, handler)
@@ -377,15 +424,14 @@ def execute(path, request, descriptors=()):
     return code
 
 
-def converse(process, request, facts):
-    """Its exit code. It reads the artifact while this finds out what the interpreter is."""
+def converse(process, request):
+    """Its exit code."""
     import json
 
     try:
         with process.stdin as stream:
-            for part in (lambda: request, facts):
-                stream.write(json.dumps(part()).encode("ascii") + b"\n")
-                stream.flush()
+            for part in request:
+                stream.write(json.dumps(part).encode("ascii") + b"\n")
     except OSError:
         pass  # it ended without reading; its exit code says more
     finally:
