@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +27,10 @@ const LARGEST_MANIFEST: u64 = 64 << 20;
 /// How much is hashed between two looks at the clock.
 const CHUNK: usize = 1 << 20;
 
+/// How much of the file may be read until its pages are let go of. Doing that stops every thread for a moment, so it is not
+/// done often; nor seldom, since pages count as memory of this process.
+const MAPPED: usize = 16 << 20;
+
 /// An artifact whose directory and manifest agree. What its members hold is not known yet.
 pub struct Artifact {
     path: PathBuf,
@@ -34,6 +38,8 @@ pub struct Artifact {
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
     extent: Extent,
+    /// Bytes that were read since pages were let go of.
+    mapped: AtomicUsize,
 }
 
 /// How much of what the manifest names must be there.
@@ -113,7 +119,8 @@ impl Artifact {
             .ok_or_else(|| ArtifactError::NoManifest { path: path.to_path_buf() })?;
         let manifest_bytes = archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?;
         let manifest = parse_manifest(path, &manifest_bytes)?;
-        let artifact = Self { path: path.to_path_buf(), archive, manifest, manifest_bytes, extent };
+        let mapped = AtomicUsize::new(0);
+        let artifact = Self { path: path.to_path_buf(), archive, manifest, manifest_bytes, extent, mapped };
         artifact.compare_directory()?;
         artifact.check_manifest()?;
         Ok(artifact)
@@ -206,6 +213,7 @@ impl Artifact {
             Method::Stored => {
                 for chunk in self.archive.raw(entry).chunks(CHUNK) {
                     hash.update(chunk);
+                    self.was_read(chunk.len());
                     progress.advance(chunk.len() as u64);
                 }
             }
@@ -213,10 +221,10 @@ impl Artifact {
                 inflater
                     .read(entry, self.archive.raw(entry), &mut |bytes| hash.update(bytes))
                     .map_err(|source| ArtifactError::Zip { path: self.path.clone(), source })?;
+                self.was_read(entry.data.len());
                 progress.advance(entry.data.len() as u64);
             }
         }
-        self.release(entry.data.clone());
         let found = Sha256(hash.finalize().into());
         if found == member.sha256 {
             return Ok(());
@@ -237,24 +245,14 @@ impl Artifact {
         Err(self.altered(format!("{} is not what the manifest says", entry.name)))
     }
 
-    /// Where in the file `raw` stands, which must be a part of it.
-    pub fn range(&self, raw: &[u8]) -> Range<usize> {
-        let start = (raw.as_ptr() as usize).saturating_sub(self.archive.bytes().as_ptr() as usize);
-        start..start + raw.len()
-    }
-
-    /// Tells the kernel that a range of the file is not needed for now, so that the whole artifact does not count as
-    /// memory of this process. The bytes stay in the page cache, and can be read again.
-    pub fn release(&self, range: Range<usize>) {
-        // The kernel maps up to sixteen pages around the one that is touched.
-        const AROUND: usize = 16 * 4096;
-        let start = range.start / AROUND * AROUND;
-        let end = range.end.next_multiple_of(AROUND).min(self.archive.bytes().len());
-        if start < end {
+    /// Says that so many bytes of the file were read. From time to time it tells the kernel that its pages are not needed for
+    /// now, so that the whole artifact does not count as memory of this process. They stay in the page cache, and what is read
+    /// at this moment is mapped again.
+    pub fn was_read(&self, bytes: usize) {
+        if self.mapped.fetch_add(bytes, Ordering::Relaxed) + bytes >= MAPPED {
+            self.mapped.store(0, Ordering::Relaxed);
             // SAFETY: dropping pages of a read-only map of a file loses nothing; they are read again when touched.
-            let _ = unsafe {
-                self.archive.map().unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
-            };
+            let _ = unsafe { self.archive.map().unchecked_advise(UncheckedAdvice::DontNeed) };
         }
     }
 

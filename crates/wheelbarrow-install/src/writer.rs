@@ -32,12 +32,14 @@ pub(crate) struct Job<'j> {
 pub(crate) struct Writer<'j> {
     job: Job<'j>,
     inflater: Inflater,
+    /// Made for the first frame.
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
     frame: Vec<u8>,
 }
 
 impl<'j> Writer<'j> {
     pub(crate) fn new(job: Job<'j>) -> Self {
-        Self { job, inflater: Inflater::new(), frame: Vec::new() }
+        Self { job, inflater: Inflater::new(), decompressor: None, frame: Vec::new() }
     }
 
     pub(crate) fn write(&mut self, batch: &Batch<'_, '_>) -> Result<(), InstallError> {
@@ -57,7 +59,8 @@ impl<'j> Writer<'j> {
             self.write_file(file, directory.as_fd())?;
             self.job.progress.advance(file.contents.size());
         }
-        release(files, self.job.artifact);
+        let raw = files.iter().map(|file| file.contents.raw_size()).sum();
+        self.job.artifact.was_read(raw);
         Ok(())
     }
 
@@ -93,22 +96,24 @@ impl<'j> Writer<'j> {
     }
 
     fn write_frame(&mut self, frame: &PlannedFrame<'_>) -> Result<(), InstallError> {
-        self.frame.resize(frame.size, 0);
         let mut plain = std::mem::take(&mut self.frame);
-        let result = self.write_parts(frame, &mut plain);
+        if plain.len() < frame.size {
+            plain.resize(frame.size, 0);
+        }
+        let result = self.write_parts(frame, &mut plain[..frame.size]);
         self.frame = plain;
-        self.job.artifact.release(self.job.artifact.range(frame.raw));
+        self.job.artifact.was_read(frame.raw.len());
         self.job.progress.advance(frame.size as u64);
         result
     }
 
-    fn write_parts(&self, frame: &PlannedFrame<'_>, plain: &mut [u8]) -> Result<(), InstallError> {
+    fn write_parts(&mut self, frame: &PlannedFrame<'_>, plain: &mut [u8]) -> Result<(), InstallError> {
+        let artifact = self.job.artifact;
         let damaged = |source: Box<dyn std::error::Error + Send + Sync>| InstallError::Bytecode {
-            path: self.job.artifact.path().to_path_buf(),
+            path: artifact.path().to_path_buf(),
             source,
         };
-        let size =
-            zstd::bulk::decompress_to_buffer(frame.raw, plain).map_err(|error| damaged(error.into()))?;
+        let size = self.decompress(frame.raw, plain).map_err(|error| damaged(error.into()))?;
         if size != frame.size {
             return Err(damaged("a frame has another size than its index says".into()));
         }
@@ -134,6 +139,14 @@ impl<'j> Writer<'j> {
         Ok(())
     }
 
+    fn decompress(&mut self, raw: &[u8], plain: &mut [u8]) -> io::Result<usize> {
+        let decompressor = match &mut self.decompressor {
+            Some(decompressor) => decompressor,
+            none => none.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress_to_buffer(raw, plain)
+    }
+
     fn open_directory(&self, path: &str) -> Result<OwnedFd, InstallError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = match path {
@@ -154,27 +167,6 @@ impl<'j> Writer<'j> {
     fn write_error(&self, path: &str, error: io::Error) -> InstallError {
         InstallError::io("write", &self.job.destination.join(path))(error)
     }
-}
-
-/// Lets go of the artifact's pages that files were read from. Members of a directory mostly stand in a row, so one call
-/// does for many.
-fn release(files: &[&PlannedFile<'_>], artifact: &Artifact) {
-    const NEAR: usize = 64 << 10;
-    let mut stretch: Option<std::ops::Range<usize>> = None;
-    for file in files {
-        let Contents::Member { raw, .. } = &file.contents else { continue };
-        let next = artifact.range(raw);
-        stretch = match stretch.take() {
-            Some(before) if before.end <= next.start && next.start - before.end < NEAR => {
-                Some(before.start..next.end)
-            }
-            before => {
-                before.into_iter().for_each(|before| artifact.release(before));
-                Some(next)
-            }
-        };
-    }
-    stretch.into_iter().for_each(|stretch| artifact.release(stretch));
 }
 
 fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {

@@ -272,6 +272,14 @@ impl Plan<'_> {
 }
 
 impl Contents<'_> {
+    /// Bytes of the artifact that it is read from.
+    pub(crate) fn raw_size(&self) -> usize {
+        match self {
+            Self::Member { raw, .. } => raw.len(),
+            Self::Bytes(_) | Self::Stored(_) => 0,
+        }
+    }
+
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,

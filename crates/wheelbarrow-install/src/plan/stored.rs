@@ -152,7 +152,7 @@ impl LinkedDirectory<'_> {
         self.files.iter().map(|file| ([&self.target, "/", index.name(file)].concat(), file))
     }
 
-    fn is_bytecode(&self) -> bool {
+    pub(crate) fn is_bytecode(&self) -> bool {
         matches!(self.entry.index.header.kind, Kind::Bytecode { .. })
     }
 }

@@ -130,7 +130,7 @@ impl<'a> Planner<'_, 'a> {
         let record_path = format!("venv/{}/{}/RECORD", self.interpreter.site_packages, wheel.dist_info());
         rows.push(RecordRow { path: self.relative_to_site_packages(&record_path), hash: None, size: None });
         part.bytes(record_path, record::write(rows).into_bytes(), false);
-        self.artifact.release(self.artifact.range(wheel.archive().bytes()));
+        self.artifact.was_read(wheel.archive().bytes().len());
         Ok(part)
     }
 

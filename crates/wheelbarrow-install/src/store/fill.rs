@@ -194,7 +194,7 @@ impl<'a> Filler<'a> {
             let (entry, record) = (wheel_entry(wanted.sha256), record::write(rows));
             self.drafts.push(Draft { place, entry, kind, files, record });
         }
-        self.artifact.release(self.artifact.range(wheel.archive().bytes()));
+        self.artifact.was_read(wheel.archive().bytes().len());
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! Linking: files of the store into an install, whole directories by one thread a core.
 //!
-//! Names are relative to two open directories. Each file is looked at before: one that has another size or time than
+//! Names are relative to two open directories, which are near: most of what a link costs is finding its two paths, and
+//! opening a directory costs as much as a few links. Each file is looked at before: one that has another size or time than
 //! the index says was altered, and so its entry is not used.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -13,13 +15,16 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
-use super::transfer::{Impossible, Transfer};
+use super::transfer::{Ends, Impossible, Transfer};
 use super::{FILES, IndexFile, LinkMode, Store};
 use crate::InstallError;
 use crate::plan::LinkedDirectory;
 
 /// About how many files a thread takes at once.
 const BATCH: usize = 256;
+
+/// A directory with fewer files in and below it is not opened: its files are named by their paths from above.
+const OPENED: usize = 16;
 
 /// Brings everything in `directories` below the first of `places`; errors name it below the second. Where something in
 /// the store was altered, the error is [`InstallError::AlteredStore`], with all that was found.
@@ -49,7 +54,7 @@ pub(crate) fn link(
         for _ in 0..wheelbarrow_artifact::threads() {
             scope.spawn(|| {
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = batch.iter().try_for_each(|directory| linker.directory(directory)) {
+                    if let Err(error) = linker.batch(batch) {
                         failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                         next.store(batches.len(), Ordering::Relaxed);
                     }
@@ -91,31 +96,115 @@ struct Linker<'l> {
     progress: &'l dyn Progress,
 }
 
+/// A directory of an entry that is open, with the one that it is linked into.
+struct Open<'d, 'a> {
+    directory: &'d LinkedDirectory<'a>,
+    from: OwnedFd,
+    to: OwnedFd,
+}
+
+impl Open<'_, '_> {
+    /// The path from it to `other`, where that is below it on both sides.
+    fn path_to<'o>(&self, other: &'o LinkedDirectory<'_>) -> Option<&'o str> {
+        let source = other.source.strip_prefix(self.directory.source)?.strip_prefix('/')?;
+        let target = other.target.strip_prefix(&self.directory.target)?.strip_prefix('/')?;
+        let same = std::ptr::eq(self.directory.entry, other.entry) && source == target;
+        same.then_some(target)
+    }
+}
+
+/// Where a directory of an entry is, and the one that it is linked into: paths that begin at open directories.
+struct Place<'p> {
+    from: BorrowedFd<'p>,
+    source: Cow<'p, str>,
+    to: BorrowedFd<'p>,
+    target: &'p str,
+}
+
 impl Linker<'_> {
-    fn directory(&self, directory: &LinkedDirectory<'_>) -> Result<(), InstallError> {
-        if self.progress.is_cancelled() {
-            return Err(InstallError::Cancelled);
+    /// Of one thread.
+    fn batch(&self, batch: &[LinkedDirectory<'_>]) -> Result<(), InstallError> {
+        let mut open: Vec<Open<'_, '_>> = Vec::new();
+        for (number, directory) in batch.iter().enumerate() {
+            if self.progress.is_cancelled() {
+                return Err(InstallError::Cancelled);
+            }
+            while open.last().is_some_and(|open| open.path_to(directory).is_none()) {
+                open.pop();
+            }
+            let place = self.place(open.last(), directory);
+            // A directory of bytecode that has only others in it is one of its wheel's.
+            if !(directory.files.is_empty() && directory.is_bytecode()) {
+                self.make_directory(&place, &directory.target)?;
+            }
+            if is_worth_opening(&batch[number..]) {
+                let opened = self.open(&place, directory)?;
+                if let Some(open) = &opened {
+                    let (from, to) = (open.from.as_fd(), open.to.as_fd());
+                    self.files(directory, &Place { from, source: "".into(), to, target: "" })?;
+                }
+                open.extend(opened);
+            } else if !directory.files.is_empty() {
+                self.files(directory, &place)?;
+            }
         }
-        self.make_directory(&directory.target)?;
-        if directory.files.is_empty() {
-            return Ok(());
+        Ok(())
+    }
+
+    fn place<'p>(&'p self, above: Option<&'p Open<'_, '_>>, directory: &'p LinkedDirectory<'_>) -> Place<'p> {
+        if let Some((above, path)) = above.and_then(|above| Some((above, above.path_to(directory)?))) {
+            return Place {
+                from: above.from.as_fd(),
+                source: path.into(),
+                to: above.to.as_fd(),
+                target: path,
+            };
         }
         let source = format!("{}/{FILES}/{}", directory.entry.path, directory.source);
-        let from = match open_directory(self.from, &source) {
+        Place { from: self.from, source: source.into(), to: self.to, target: &directory.target }
+    }
+
+    /// None where the entry was altered.
+    fn open<'d, 'a>(
+        &self,
+        place: &Place<'_>,
+        directory: &'d LinkedDirectory<'a>,
+    ) -> Result<Option<Open<'d, 'a>>, InstallError> {
+        let from = match open_directory(place.from, &place.source) {
             Ok(from) => from,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                self.is_altered(directory, &format!("{source} is missing"));
-                return Ok(());
+                self.is_altered(directory, &format!("{} is missing", directory.source));
+                return Ok(None);
             }
             Err(errno) => {
-                let path = self.store.join(source);
+                let path = self.store.join(&directory.entry.path).join(FILES).join(directory.source);
                 return Err(InstallError::io("open the directory", &path)(errno.into()));
             }
         };
-        let to = open_directory(self.to, &directory.target)
-            .map_err(|errno| self.error("open the directory", &directory.target)(errno.into()))?;
+        let to = match open_directory(place.to, place.target) {
+            // Its wheel is linked by another thread, which has not come to it.
+            Err(Errno::NOENT) => {
+                self.make_directory(place, &directory.target)?;
+                open_directory(place.to, place.target)
+            }
+            result => result,
+        };
+        let to = to.map_err(|errno| self.error("open the directory", &directory.target)(errno.into()))?;
+        Ok(Some(Open { directory, from, to }))
+    }
+
+    fn files(&self, directory: &LinkedDirectory<'_>, place: &Place<'_>) -> Result<(), InstallError> {
+        let prefixed = |path: &str| if path.is_empty() { String::new() } else { format!("{path}/") };
+        let (mut source, mut target) = (prefixed(&place.source), prefixed(place.target));
+        let (source_length, target_length) = (source.len(), target.len());
         for file in directory.files.iter() {
-            self.file(directory, file, from.as_fd(), to.as_fd())?;
+            let name = directory.entry.index.name(file);
+            source.truncate(source_length);
+            source.push_str(name);
+            target.truncate(target_length);
+            target.push_str(name);
+            let ends = Ends { from: place.from, source: &source, to: place.to, target: &target };
+            self.file(directory, file, &ends)?;
         }
         self.progress.advance(directory.files.len() as u64);
         Ok(())
@@ -125,13 +214,11 @@ impl Linker<'_> {
         &self,
         directory: &LinkedDirectory<'_>,
         file: &IndexFile,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
+        ends: &Ends<'_>,
     ) -> Result<(), InstallError> {
         let index = &directory.entry.index;
-        let name = index.name(file);
-        let at = |path: &str| format!("{path}/{name}");
-        match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let at = |path: &str| format!("{path}/{}", index.name(file));
+        match rustix::fs::statat(ends.from, ends.source, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => {
                 let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
                     && u64::try_from(stat.st_size) == Ok(file.size)
@@ -141,7 +228,7 @@ impl Linker<'_> {
                     return Ok(());
                 }
             }
-            Err(Errno::NOENT) => {
+            Err(Errno::NOENT | Errno::NOTDIR) => {
                 self.is_altered(directory, &format!("{} is missing", at(directory.source)));
                 return Ok(());
             }
@@ -151,7 +238,7 @@ impl Linker<'_> {
             }
         }
         let executable = file.kind != super::FileKind::Plain;
-        match self.transfer.file(from, to, name, executable, index.header.time) {
+        match self.transfer.file(ends, executable, index.header.time) {
             Ok(None) => Ok(()),
             Ok(Some(Impossible { what, why })) => {
                 self.progress.note(&format!("note: files are copied from the store: {what}: {why}"));
@@ -165,13 +252,20 @@ impl Linker<'_> {
         }
     }
 
+    fn make_directory(&self, place: &Place<'_>, target: &str) -> Result<(), InstallError> {
+        match rustix::fs::mkdirat(place.to, place.target, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            _ => self.make_directories(target),
+        }
+    }
+
     /// Another thread may be making the same, or not have come to its parents yet.
-    fn make_directory(&self, path: &str) -> Result<(), InstallError> {
+    fn make_directories(&self, path: &str) -> Result<(), InstallError> {
         match rustix::fs::mkdirat(self.to, path, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(Errno::NOENT) if path.contains('/') => {
-                self.make_directory(crate::writer::parent(path))?;
-                self.make_directory(path)
+                self.make_directories(crate::writer::parent(path))?;
+                self.make_directories(path)
             }
             Err(errno) => Err(self.error("make the directory", path)(errno.into())),
         }
@@ -188,6 +282,22 @@ impl Linker<'_> {
     fn error(&self, action: &'static str, path: &str) -> impl FnOnce(io::Error) -> InstallError + use<> {
         InstallError::io(action, &self.destination.join(path))
     }
+}
+
+/// Whether enough of what comes is in or below the first of them.
+fn is_worth_opening(directories: &[LinkedDirectory<'_>]) -> bool {
+    let Some((first, rest)) = directories.split_first() else { return false };
+    let is_below = |other: &&LinkedDirectory<'_>| {
+        std::ptr::eq(first.entry, other.entry)
+            && other.source.strip_prefix(first.source).is_some_and(|below| below.starts_with('/'))
+    };
+    let mut files = first.files.len();
+    let mut below = rest.iter().take_while(is_below);
+    while files < OPENED {
+        let Some(next) = below.next() else { return false };
+        files += next.files.len();
+    }
+    true
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, InstallError> {

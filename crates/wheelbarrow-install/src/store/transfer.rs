@@ -17,6 +17,15 @@ pub(super) struct Transfer {
     told: AtomicBool,
 }
 
+/// A file in the store, and where it goes: paths that begin at open directories.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<'e> {
+    pub from: BorrowedFd<'e>,
+    pub source: &'e str,
+    pub to: BorrowedFd<'e>,
+    pub target: &'e str,
+}
+
 /// Why files are copied instead.
 pub(super) struct Impossible {
     pub what: &'static str,
@@ -28,24 +37,21 @@ impl Transfer {
         Self { mode, copying: AtomicBool::new(mode == LinkMode::Copy), told: AtomicBool::new(false) }
     }
 
-    /// Brings a file from one directory to another; says once why it had to be copied. Copies get `time`, and modes as
-    /// without a store.
+    /// Brings a file to its place; says once why it had to be copied. Copies get `time`, and modes as without a store.
     pub(super) fn file(
         &self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        name: &str,
+        ends: &Ends<'_>,
         executable: bool,
         time: u32,
     ) -> io::Result<Option<Impossible>> {
         let mut reason = None;
         if !self.copying.load(Ordering::Relaxed) {
             let errno = match self.mode {
-                LinkMode::Hardlink => match rustix::fs::linkat(from, name, to, name, AtFlags::empty()) {
+                LinkMode::Hardlink => match link(ends) {
                     Ok(()) => return Ok(None),
                     Err(errno) => errno,
                 },
-                _ => match clone(from, to, name, executable, time)? {
+                _ => match clone(ends, executable, time)? {
                     None => return Ok(None),
                     Some(errno) => errno,
                 },
@@ -65,46 +71,39 @@ impl Transfer {
             };
             reason = Some(Impossible { what, why: errno.into() });
         }
-        copy(from, to, name, executable, time)?;
+        copy(ends, executable, time)?;
         Ok(reason.filter(|_| !self.told.swap(true, Ordering::Relaxed)))
     }
 }
 
+fn link(ends: &Ends<'_>) -> Result<(), Errno> {
+    rustix::fs::linkat(ends.from, ends.source, ends.to, ends.target, AtFlags::empty())
+}
+
 /// Shares the blocks; gives the error of a file system that cannot, and then no file is left.
-fn clone(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    name: &str,
-    executable: bool,
-    time: u32,
-) -> io::Result<Option<Errno>> {
-    let (source, target) = open_both(from, to, name, executable)?;
+fn clone(ends: &Ends<'_>, executable: bool, time: u32) -> io::Result<Option<Errno>> {
+    let (source, target) = open_both(ends, executable)?;
     if let Err(errno) = rustix::fs::ioctl_ficlone(&target, &source) {
-        rustix::fs::unlinkat(to, name, AtFlags::empty())?;
+        rustix::fs::unlinkat(ends.to, ends.target, AtFlags::empty())?;
         return Ok(Some(errno));
     }
     set_time(target.as_fd(), time)?;
     Ok(None)
 }
 
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &str, executable: bool, time: u32) -> io::Result<()> {
-    let (source, target) = open_both(from, to, name, executable)?;
+fn copy(ends: &Ends<'_>, executable: bool, time: u32) -> io::Result<()> {
+    let (source, target) = open_both(ends, executable)?;
     let (mut source, mut target) = (std::fs::File::from(source), std::fs::File::from(target));
     io::copy(&mut source, &mut target)?;
     set_time(target.as_fd(), time)
 }
 
-fn open_both(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    name: &str,
-    executable: bool,
-) -> io::Result<(OwnedFd, OwnedFd)> {
+fn open_both(ends: &Ends<'_>, executable: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
+    let source = rustix::fs::openat(ends.from, ends.source, flags, Mode::empty())?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(if executable { 0o777 } else { 0o666 });
-    Ok((source, rustix::fs::openat(to, name, flags, mode)?))
+    Ok((source, rustix::fs::openat(ends.to, ends.target, flags, mode)?))
 }
 
 fn set_time(file: BorrowedFd<'_>, time: u32) -> io::Result<()> {
