@@ -15,8 +15,9 @@
 )]
 
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// What every artifact carries should stay small.
 const LARGEST: u64 = 4 << 20;
@@ -26,6 +27,9 @@ const CRATES: [&str; 7] = ["artifact", "commands", "fs", "install", "native", "r
 
 /// The CPUs of servers, and what compiles C for them elsewhere.
 const OTHERS: [(&str, &str); 2] = [("x86_64", "x86_64-linux-gnu-gcc"), ("aarch64", "aarch64-linux-gnu-gcc")];
+
+/// For a compiler with the headers of glibc: no checked variants of functions (Ubuntu), no strtol of C23 (GCC 15).
+const PLAIN_C: &str = "-std=gnu11 -U_FORTIFY_SOURCE";
 
 fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
@@ -66,8 +70,8 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
         let target = format!("{machine}-unknown-linux-musl");
         let lacks = if !is_installed(&target) {
             format!("rustup target add {target}")
-        } else if !is_on_path(compiler) {
-            format!("{compiler} on PATH")
+        } else if !compiles(compiler) {
+            format!("{compiler} on PATH, with the headers of a C library")
         } else {
             programs.push(((*machine).to_owned(), build(out, &target, Some(compiler))));
             continue;
@@ -108,11 +112,15 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
     if let Some(compiler) = cross_compiler {
         let name = target.replace('-', "_");
         cargo.env(format!("CC_{name}"), compiler);
+        cargo.env(format!("CFLAGS_{name}"), PLAIN_C);
         cargo.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
     } else if target.ends_with("musl") {
-        // What C there is needs nothing of the C library, so that an ordinary compiler will do.
+        // What C there is needs little of the C library, so that an ordinary compiler will do, if glibc's headers do not turn
+        // ordinary functions into some that musl does not have.
         if !is_on_path("musl-gcc") {
-            cargo.env(format!("CC_{}", target.replace('-', "_")), "cc");
+            let name = target.replace('-', "_");
+            cargo.env(format!("CC_{name}"), "cc");
+            cargo.env(format!("CFLAGS_{name}"), PLAIN_C);
         }
     } else {
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
@@ -185,6 +193,20 @@ fn check(program: &Path) {
         std::fs::metadata(program).unwrap_or_else(|error| panic!("{}: {error}", program.display())).len();
     let is_small = size <= LARGEST || profile() != "installer";
     assert!(is_small, "the native installer has {size} bytes; it should stay below {LARGEST}");
+}
+
+/// Whether there is such a compiler, and a C library's headers for it: those can be missing.
+fn compiles(compiler: &str) -> bool {
+    let child = Command::new(compiler)
+        .args(["-fsyntax-only", "-x", "c", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    child.is_ok_and(|mut child| {
+        let told =
+            child.stdin.take().is_some_and(|mut stdin| stdin.write_all(b"#include <string.h>\n").is_ok());
+        child.wait().is_ok_and(|status| told && status.success())
+    })
 }
 
 fn is_on_path(program: &str) -> bool {

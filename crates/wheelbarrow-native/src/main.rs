@@ -13,6 +13,10 @@ use wheelbarrow_commands::commands::{Command, Context, run};
 use wheelbarrow_commands::failure::{self, Told};
 use wheelbarrow_commands::printer::Printer;
 
+/// That of musl has one lock for all threads, and gives large blocks back to the kernel each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Makes releases of this site under a site root, and looks after them.
 #[derive(Parser)]
 #[command(name = "wheelbarrow", version, max_term_width = 100)]
@@ -37,7 +41,13 @@ struct Global {
     color: ColorChoice,
 }
 
+/// `mi_option_purge_delay` of mimalloc.h: how many milliseconds freed memory is kept.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 fn main() -> ExitCode {
+    // Buffers of large members are not kept beside each other.
+    // SAFETY: no other thread was started yet.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
     let mut words = std::env::args_os().skip(1);
     let (Some(artifact), Some(python)) = (words.next(), words.next()) else {
         return wheelbarrow_install::program::run();
