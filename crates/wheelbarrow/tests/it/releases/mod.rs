@@ -9,6 +9,7 @@ mod model_fs;
 mod powercut;
 mod root;
 mod server;
+mod settings;
 #[path = "../../../../wheelbarrow-release/tests/it/site.rs"]
 mod site;
 mod story;

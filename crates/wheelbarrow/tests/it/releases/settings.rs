@@ -1,0 +1,70 @@
+//! Where settings come from: the artifact's manifest, overridden by the root's own file, overridden by flags.
+
+use serde_json::{Value, json};
+
+use super::root::{Place, Version, deploy_words};
+
+fn plan(place: &Place, flags: &[&str]) -> Value {
+    let settings =
+        "prepare = ['echo manifest']\nshared = ['media']\nkeep = 9\n[probe]\nurl = 'http://127.0.0.1:1/'";
+    let mut words = deploy_words(&place.artifact(&Version::with("1", settings)));
+    words.extend(["--dry-run", "--json"].iter().chain(flags).map(|word| (*word).to_owned()));
+    let said = place.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(said.code, 0, "{}", said.all());
+    let plan: Value = serde_json::from_str(&said.out).unwrap();
+    json!([plan["prepare"], plan["shared"], plan["keep"], plan["server"], plan["probe"]])
+}
+
+#[test]
+fn later_sources_win() {
+    let place = Place::new();
+    let url = "http://127.0.0.1:1/";
+    assert_eq!(plan(&place, &[]), json!([["echo manifest"], ["media"], 9, "none", url]));
+    fs_err::create_dir_all(place.root().join("shared")).unwrap();
+    let own = place.root().join("shared/wheelbarrow.toml");
+    fs_err::write(
+        &own,
+        "[release]\nkeep = 7\nshared = []\nserver = { kind = 'systemd', unit = 'a.service' }\n",
+    )
+    .unwrap();
+    assert_eq!(plan(&place, &[]), json!([["echo manifest"], [], 7, "systemctl restart a.service", url]));
+    let flags = ["--keep", "3", "--prepare", "echo flag", "--prepare", "echo 'and more'", "--server", "none"];
+    assert_eq!(plan(&place, &flags), json!([["echo flag", "echo 'and more'"], [], 3, "none", url]));
+
+    fs_err::write(&own, "[release]\nkeep = 7\nkeeps = 8\n").unwrap();
+    let said = place.deploy(&Version::good("1"));
+    assert!(said.code == 8 && said.err.contains("shared/wheelbarrow.toml: line 3"), "{}", said.all());
+    for (key, wrong) in
+        [("owner", "'nobody-of-that-name'"), ("static_root", "'../static'"), ("shared", "['/x']")]
+    {
+        fs_err::write(&own, format!("[release]\n{key} = {wrong}\n")).unwrap();
+        let said = place.deploy(&Version::good("1"));
+        assert!(said.code == 8 && said.err.contains(key), "{}", said.all());
+    }
+    assert!(!place.root().join("releases").exists(), "nothing was made");
+}
+
+#[test]
+fn what_takes_too_long_is_stopped() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::good("1")).code, 0);
+    let slow = "prepare = ['sleep 60']\ntimeouts = { prepare = 1 }";
+    let said = place.deploy(&Version::with("2", slow));
+    assert!(said.code == 12 && said.err.contains("was stopped after 1 s, its timeout"), "{}", said.all());
+    let slow = "server = { kind = 'command', command = 'sleep 60' }\ntimeouts = { reload = 1 }";
+    let said = place.deploy(&Version::with("3", slow));
+    // The one before has no such server, and is live again.
+    assert!(said.code == 13 && said.err.contains("was stopped after 1 s, its timeout"), "{}", said.all());
+    assert_eq!(place.live(), Some(1));
+
+    // Who, what, how it ended: the table has it all.
+    let told = place.run(&["history"]).out;
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].split_whitespace().eq(["WHEN", "BY", "WHAT", "RELEASE", "TOOK", "RESULT"]), "{told}");
+    assert!(lines[1].contains(" deploy ") && lines[1].ends_with("done"), "{told}");
+    assert!(lines[2].contains("failed at the prepare, nothing switched: `sleep 60` was stopped"), "{told}");
+    assert!(lines[3].contains("failed at the reload, taken back: `sleep 60` was stopped"), "{told}");
+    let operator = std::env::var("SUDO_USER").unwrap_or_else(|_| "root".to_owned());
+    let is_root = rustix::process::getuid().is_root();
+    assert!(!is_root || lines[1..].iter().all(|line| line.contains(&format!(" {operator} "))), "{told}");
+}
