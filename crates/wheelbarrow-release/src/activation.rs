@@ -55,7 +55,7 @@ impl Activation<'_, '_> {
         self.work.phase(Phase::Switch, || {
             let live = self.previous.as_ref().and_then(|live| self.work.root.complete(live).ok());
             if let Some(live) = live {
-                statics::carry(&live, &self.release, self.settings.keep_static)?;
+                statics::carry(self.work.root, &live, &self.release, self.settings.keep_static)?;
             }
             switch::switch(self.work.root, &self.release)?;
             self.work.record(Event::Switched { id: self.release.id().clone(), from: self.previous.clone() })

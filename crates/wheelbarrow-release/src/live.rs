@@ -11,7 +11,7 @@ use crate::release::{CompleteRelease, LOGS, RELEASE_PATH};
 use crate::remake::BYTECODE;
 use crate::settings::Settings;
 use crate::statics::STATIC_PATH;
-use crate::{ReleaseError, ReleaseId, Root};
+use crate::{ReleaseError, ReleaseId, Root, statics};
 
 /// The release `id`, else the live one.
 pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
@@ -40,11 +40,13 @@ pub fn verify(
     let settings = Settings::of(root, release, &Default::default())?;
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{shared}")).collect();
+    let guests = statics::guests(release)?;
     verification.extra.retain(|path| {
         path != RELEASE_PATH
             && ![LOGS, BYTECODE].iter().any(|own| path.starts_with(&format!("{own}/")))
             && path != STATIC_PATH
             && !links.contains(path)
+            && !guests.contains(path)
     });
     Ok(verification)
 }

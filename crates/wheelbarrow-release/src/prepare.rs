@@ -24,11 +24,13 @@ pub(crate) fn check_and_prepare(
 ) -> Result<(), Fault> {
     let check = |look| work.phase(Phase::Check, || seam::check(work, release, settings, look));
     if prepare == Prepare::Skip || settings.prepare.is_empty() {
-        return check(Look::Once);
+        check(Look::Once)?;
+    } else {
+        check(Look::Before)?;
+        work.phase(Phase::Prepare, || run_all(work, release, settings))?;
+        check(Look::After)?;
     }
-    check(Look::Before)?;
-    work.phase(Phase::Prepare, || run_all(work, release, settings))?;
-    check(Look::After)
+    statics::note_root(work, release, settings).map_err(|cause| Fault { phase: Phase::Prepare, cause })
 }
 
 fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> Result<(), ReleaseError> {
@@ -51,5 +53,5 @@ fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> R
         };
         run.run(work.operator.progress)?;
     }
-    statics::note_root(work, release, settings)
+    Ok(())
 }

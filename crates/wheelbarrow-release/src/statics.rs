@@ -7,20 +7,20 @@
 //!
 //! A STATIC_ROOT that all releases share keeps every file by itself; nothing is done about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::Words;
-use wheelbarrow_fs::write_atomic;
 
 use crate::command::{Run, in_release};
 use crate::release::CompleteRelease;
 use crate::secrets::Secrets;
 use crate::settings::{Settings, bin};
 use crate::work::Work;
-use crate::{ReleaseError, switch};
+use crate::{ReleaseError, Root, switch};
 
 pub(crate) const STATIC_PATH: &str = ".wheelbarrow/static.json";
 const STATIC_ROOT: &str = include_str!("../python/static_root.py");
@@ -49,11 +49,16 @@ pub(crate) fn note_root(
         None => None,
     };
     let Some(root) = found.and_then(|found| inside(release.path(), &found)) else { return Ok(()) };
-    write(release, &Statics { root, guests: BTreeMap::new() })
+    write(work.root, release, &Statics { root, guests: BTreeMap::new() })
 }
 
 /// Links what `live` has and `next` lacks, if both are known to have static files of their own.
-pub(crate) fn carry(live: &CompleteRelease, next: &CompleteRelease, keep: u32) -> Result<(), ReleaseError> {
+pub(crate) fn carry(
+    site: &Root,
+    live: &CompleteRelease,
+    next: &CompleteRelease,
+    keep: u32,
+) -> Result<(), ReleaseError> {
     let (Some(from), Some(mut to)) = (read(live)?, read(next)?) else { return Ok(()) };
     // The same version with another environment is no other version.
     let step = u32::from(live.record.manifest_sha256 != next.record.manifest_sha256);
@@ -66,9 +71,15 @@ pub(crate) fn carry(live: &CompleteRelease, next: &CompleteRelease, keep: u32) -
         return Ok(());
     }
     to.guests.extend(paths.iter().map(|path| (path.clone(), age(path).max(1))));
-    write(next, &to)?;
+    write(site, next, &to)?;
     switch::sync(next.path().join(STATIC_PATH).parent().unwrap_or(next.path()))?;
     paths.iter().try_for_each(|path| link(&old.join(path), &new.join(path)))
+}
+
+/// What came from earlier versions, as paths below the release.
+pub(crate) fn guests(release: &CompleteRelease) -> Result<BTreeSet<String>, ReleaseError> {
+    let Some(Statics { root, guests }) = read(release)? else { return Ok(BTreeSet::new()) };
+    Ok(guests.into_keys().map(|path| format!("{root}/{path}")).collect())
 }
 
 /// A directory may stand where the other release has a file, or a file where it has a directory: then it has no place.
@@ -163,10 +174,21 @@ fn read(release: &CompleteRelease) -> Result<Option<Statics>, ReleaseError> {
     }
 }
 
-fn write(release: &CompleteRelease, statics: &Statics) -> Result<(), ReleaseError> {
+/// What a crash leaves on the way lies in the trash.
+fn write(site: &Root, release: &CompleteRelease, statics: &Statics) -> Result<(), ReleaseError> {
     let path = release.path().join(STATIC_PATH);
     let text = serde_json::to_vec_pretty(statics).map_err(std::io::Error::other);
     let mut text = text.map_err(ReleaseError::io("write", &path))?;
     text.push(b'\n');
-    Ok(write_atomic(&path, &text, 0o644)?)
+    let new = site.trash().join("static.json");
+    let written = (|| {
+        let mut file = fs::File::create(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)
+    })();
+    written.map_err(|error| {
+        let _ = fs::remove_file(&new);
+        ReleaseError::io("write", &path)(error)
+    })
 }

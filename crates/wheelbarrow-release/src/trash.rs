@@ -26,7 +26,13 @@ pub(crate) fn empty(work: &Work<'_>) -> Result<(), ReleaseError> {
     let trash = work.root.trash();
     let mut is_synced = false;
     for entry in fs::read_dir(&trash).map_err(ReleaseError::io("list", &trash))? {
-        let path = entry.map_err(ReleaseError::io("list", &trash))?.path();
+        let entry = entry.map_err(ReleaseError::io("list", &trash))?;
+        let path = entry.path();
+        // What was not yet moved to its place.
+        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
+            fs::remove_file(&path).map_err(ReleaseError::io("remove", &path))?;
+            continue;
+        }
         if !std::mem::replace(&mut is_synced, true) {
             sync(work)?;
         }

@@ -213,7 +213,10 @@ impl Stage {
             return Err(format!("{:?} is live, and it is broken", self.place.live()));
         }
         let said = self.place.finish(&mut self.command(Scene::Deploy));
+        let static_files = self.place.root().join("current/code/static");
         match said.code {
+            // It has its own, and those of what it took the place of.
+            0 if fs_err::read_dir(static_files).unwrap().count() < 2 => Err("no static files".to_owned()),
             0 => self.place.check_current(),
             _ => Err(format!("the next deploy: {}", said.all())),
         }

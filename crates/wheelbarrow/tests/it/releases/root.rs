@@ -51,7 +51,12 @@ impl Place {
 
     pub(crate) fn artifact(&self, version: &Version) -> PathBuf {
         let Version { name, status, settings } = version;
-        let code = vec![("app.py", format!("VERSION = {name:?}\n")), ("status", status.to_string())];
+        let style = format!("static/{name}.css");
+        let code = vec![
+            ("app.py", format!("VERSION = {name:?}\n")),
+            ("status", status.to_string()),
+            (style.as_str(), format!("/* {name} */\n")),
+        ];
         Site { version: name, release: site::settings(settings), code }.write(self.directory.path())
     }
 
@@ -59,7 +64,8 @@ impl Place {
     pub(crate) fn serve(&self) -> Server {
         let server = Server::of(&self.root());
         let text = format!(
-            "[release.probe]\nurl = {:?}\nsuccesses = 1\ndeadline = 1\n[release.server]\nkind = \"none\"\n",
+            "[release]\nstatic_root = 'static'\n[release.probe]\nurl = {:?}\nsuccesses = 1\ndeadline = 1\n\
+             [release.server]\nkind = \"none\"\n",
             server.url
         );
         fs_err::create_dir_all(self.root().join("shared")).unwrap();
