@@ -57,15 +57,7 @@ pub struct Report {
 
 /// Applies every rule.
 pub fn audit(subject: &Subject<'_>, allowances: &[Allowance]) -> Audited {
-    let mut findings = Vec::new();
-    rules::elf::judge(subject, &mut findings);
-    rules::python::judge(subject, &mut findings);
-    rules::wheel::judge(subject, &mut findings);
-    let mut unpacked = Unpacked::default();
-    if let Some(site) = &subject.site {
-        rules::requirements::judge(subject, site, &mut findings);
-        unpacked = rules::collisions::judge(subject, site, &mut findings);
-    }
+    let (mut findings, unpacked) = judge(subject);
     for finding in findings.iter_mut().filter(|finding| finding.rule != Rule::Collision) {
         if let Some(allowance) = allowances.iter().find(|allowance| allowance.allows(finding)) {
             finding.allowed = Some(allowance.reason.clone().unwrap_or_else(|| "no reason given".to_owned()));
@@ -92,11 +84,35 @@ pub fn audit(subject: &Subject<'_>, allowances: &[Allowance]) -> Audited {
     }
 }
 
+/// Every path of a site takes as long to compare as all the rest, so that has its own thread.
+fn judge(subject: &Subject<'_>) -> (Vec<Finding>, Unpacked) {
+    let mut findings = Vec::new();
+    let (together, unpacked) = std::thread::scope(|scope| {
+        let site = subject.site.as_ref();
+        let paths = site.map(|site| {
+            scope.spawn(move || {
+                let mut findings = Vec::new();
+                let unpacked = rules::collisions::judge(subject, site, &mut findings);
+                (findings, unpacked)
+            })
+        });
+        rules::elf::judge(subject, &mut findings);
+        rules::python::judge(subject, &mut findings);
+        rules::wheel::judge(subject, &mut findings);
+        if let Some(site) = site {
+            rules::requirements::judge(subject, site, &mut findings);
+        }
+        let paths =
+            paths.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        paths.unwrap_or_default()
+    });
+    findings.extend(together);
+    (findings, unpacked)
+}
+
 fn total_needs(subject: &Subject<'_>, allowances: &[Allowance]) -> Needs {
     let mut total = Needs::default();
-    for wheel in &subject.wheels {
-        total.add(&needs(wheel, subject, allowances));
-    }
+    needs(subject, allowances).iter().for_each(|needs| total.add(needs));
     total
 }
 
@@ -121,5 +137,10 @@ impl Audited {
 impl Report {
     pub fn is_ok(&self) -> bool {
         !self.findings.iter().any(Finding::refuses)
+    }
+
+    /// Whether a wheel is not what it says.
+    pub fn is_broken(&self) -> bool {
+        self.findings.iter().any(|finding| finding.refuses() && finding.rule == Rule::Record)
     }
 }

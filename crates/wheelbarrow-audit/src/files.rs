@@ -96,11 +96,7 @@ fn filename(path: &str) -> &str {
 fn floors<'a>(artifact: &'a Artifact, specs: &[TargetSpec]) -> Result<Vec<(&'a Target, Floor)>, AuditError> {
     let targets = &artifact.manifest().targets;
     if specs.is_empty() {
-        let floor = |target: &'a Target| {
-            let platform = Platform::parse(&target.platform);
-            (target, Floor::new(version(&target.python), &target.abi, platform))
-        };
-        return Ok(targets.iter().map(floor).collect());
+        return Ok(targets.iter().map(|target| (target, own_floor(target))).collect());
     }
     let mut floors = Vec::new();
     for spec in specs {
@@ -114,6 +110,16 @@ fn floors<'a>(artifact: &'a Artifact, specs: &[TargetSpec]) -> Result<Vec<(&'a T
         floors.push((target, Floor::from(spec)));
     }
     Ok(floors)
+}
+
+/// The narrowest system that it says it is for. Which one it was built for it does not say: the libraries that it needs
+/// were found there, or the build would have been refused, and servers are asked for them.
+fn own_floor(target: &Target) -> Floor {
+    let platform = Platform::parse(&target.platform);
+    let mut floor = Floor::new(version(&target.python), &target.abi, platform);
+    floor.libraries.extend(target.needs.libraries.iter().cloned());
+    floor.compilers = None;
+    floor
 }
 
 fn version(python: &str) -> (u32, u32) {

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use pep440_rs::Version;
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use wheelbarrow_wheel::WheelFilename;
-use wheelbarrow_wheel::profile::{PythonVersion, TargetSpec, base_libraries};
+use wheelbarrow_wheel::profile::{CompilerSymbols, PythonVersion, TargetSpec, base_libraries};
 use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
+
+use crate::policy;
 
 /// One system that wheels are to run on.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Floor {
     pub platform: Option<Platform>,
     /// Names of the shared libraries that its base system has.
     pub libraries: BTreeSet<String>,
+    /// The highest symbol versions of libstdc++ and libgcc; nothing where it promises neither.
+    pub compilers: Option<CompilerSymbols>,
 }
 
 /// Wheels that no system takes together.
@@ -34,7 +38,8 @@ impl Floor {
         let libraries = platform.as_ref().map(|platform| base_libraries(platform, None)).unwrap_or_default();
         let system = platform.as_ref().map_or_else(|| "any system".to_owned(), ToString::to_string);
         let name = format!("Python {}.{} on {system}", python.0, python.1);
-        Self { name, python, abi: abi.to_owned(), platform, libraries }
+        let compilers = platform.as_ref().and_then(|platform| policy::compilers(platform.libc()));
+        Self { name, python, abi: abi.to_owned(), platform, libraries, compilers }
     }
 
     /// The narrowest system that the names of all `wheels` promise to run on: the highest Python that one of them asks
@@ -101,9 +106,10 @@ impl Floor {
 
 impl From<&TargetSpec> for Floor {
     fn from(spec: &TargetSpec) -> Self {
-        let TargetSpec { python, platform, .. } = spec;
+        let TargetSpec { python, platform, system } = spec;
         let floor = Self::new((3, python.minor), &python.abi(), Some(platform.clone()));
-        Self { name: spec.to_string(), libraries: spec.libraries(), ..floor }
+        let compilers = system.map_or(floor.compilers, |system| system.compilers);
+        Self { name: spec.to_string(), libraries: spec.libraries(), compilers, ..floor }
     }
 }
 

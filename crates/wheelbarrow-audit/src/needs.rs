@@ -9,9 +9,19 @@ use crate::policy;
 use crate::read::AuditedWheel;
 use crate::rules::Carried;
 
-/// Of one wheel. A library that is allowed is one that the servers do without, so it is not looked for there.
-pub fn needs(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, allowances: &[Allowance]) -> Needs {
+/// Of each wheel, in their order. A library that is allowed is one that the servers do without, so it is not looked for
+/// there.
+pub fn needs(subject: &Subject<'_>, allowances: &[Allowance]) -> Vec<Needs> {
     let carried = Carried::of(subject);
+    subject.wheels.iter().map(|wheel| of_wheel(wheel, subject, &carried, allowances)).collect()
+}
+
+fn of_wheel(
+    wheel: &AuditedWheel<'_>,
+    subject: &Subject<'_>,
+    carried: &Carried<'_>,
+    allowances: &[Allowance],
+) -> Needs {
     let mut needs = Needs::default();
     for file in of_target(wheel, subject) {
         let Some(highest) = file.facts.versions_of("GLIBC").pop() else { continue };

@@ -12,10 +12,11 @@ use std::sync::{Mutex, PoisonError};
 
 use fs_err as fs;
 use memmap2::{Mmap, UncheckedAdvice};
+use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
-use wheelbarrow_artifact::zip::Inflater;
+use wheelbarrow_artifact::zip::{Entry, Inflater};
 use wheelbarrow_wheel::metadata::Metadata;
 
 use crate::facts::{self, WheelFacts};
@@ -63,12 +64,8 @@ pub fn read<'a>(
     cache: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<BTreeMap<String, AuditedWheel<'a>>, ReadError> {
-    let mut opened = Vec::with_capacity(sources.len());
-    for source in sources {
-        let wheel = OpenWheel::open(&source.filename, &source.map[source.range.clone()])?;
-        let kept = source.sha256.and_then(|sha256| kept(cache?, sha256));
-        opened.push((source, wheel, kept));
-    }
+    let open = |source| open(source, cache);
+    let opened = in_parallel(sources, open).into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut fresh = Vec::new();
     for (index, (source, wheel, kept)) in opened.iter().enumerate() {
         if kept.is_none() {
@@ -96,14 +93,43 @@ pub fn read<'a>(
     Ok(audited.collect())
 }
 
+/// A wheel, and what is known of it.
+type Opened<'s, 'a> = (&'s Source<'a>, OpenWheel<'a>, Option<WheelFacts>);
+
+fn open<'s, 'a>(source: &'s Source<'a>, cache: Option<&Path>) -> Result<Opened<'s, 'a>, ReadError> {
+    let wheel = OpenWheel::open(&source.filename, &source.map[source.range.clone()])?;
+    let kept = source.sha256.and_then(|sha256| kept(cache?, sha256));
+    Ok((source, wheel, kept))
+}
+
 /// The facts of a wheel that is in memory, without other threads and without a cache.
 pub fn facts_of(wheel: &OpenWheel<'_>) -> Result<WheelFacts, ReadError> {
+    facts_releasing(wheel, &|_| ())
+}
+
+fn facts_releasing(wheel: &OpenWheel<'_>, release: &dyn Fn(&Entry)) -> Result<WheelFacts, ReadError> {
     let members = Members::new(wheel)?;
     let (mut inflater, mut found) = (Inflater::new(), Found::default());
     for index in 0..members.entries().len() {
-        members.look_at(index, &mut inflater, &mut found)?;
+        members.look_at(index, &mut inflater, &mut found, release)?;
     }
     members.finish(found)
+}
+
+/// Takes one wheel of the cache apart, so that [`read`] finds what it needs there. What is wrong with it [`read`] will
+/// say: then nothing is kept.
+pub fn read_ahead(filename: &str, path: &Path, sha256: Sha256, cache: &Path) {
+    if place(cache, sha256).exists() {
+        return;
+    }
+    let Ok(file) = fs::File::open(path) else { return };
+    // SAFETY: the map is read-only, and files of the cache are replaced by renaming, never written to in place.
+    let Ok(map) = (unsafe { Mmap::map(file.file()) }) else { return };
+    let range = 0..map.len();
+    let source = Source { filename: filename.to_owned(), map: &map, range, sha256: Some(sha256) };
+    let release = |entry: &Entry| source.release(entry.data.clone());
+    let facts = OpenWheel::open(filename, &map).ok().and_then(|wheel| facts_releasing(&wheel, &release).ok());
+    facts.iter().for_each(|facts| keep(cache, sha256, facts));
 }
 
 /// One wheel on its way.
@@ -171,8 +197,9 @@ fn take_apart(readings: &[Reading<'_, '_>], progress: &dyn Progress) -> Result<(
 impl Task<'_, '_, '_> {
     fn run(&self, inflater: &mut Inflater) -> Result<(), ReadError> {
         let mut found = Found::default();
+        let release = |entry: &Entry| self.reading.source.release(entry.data.clone());
         for &index in &self.members {
-            self.reading.members.look_at(index, inflater, &mut found)?;
+            self.reading.members.look_at(index, inflater, &mut found, &release)?;
         }
         self.reading.found.lock().unwrap_or_else(PoisonError::into_inner).add(found);
         let touched = || self.members.iter().map(|&index| &self.reading.members.entries()[index].data);

@@ -128,15 +128,10 @@ impl CheckError {
             Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => 1,
             Self::Wheel(ReadError::Cancelled) => 130,
             Self::Wheel(ReadError::Wheel(_)) => 3,
-            Self::Refused { reports } if reports.iter().any(is_broken) => 3,
+            Self::Refused { reports } if reports.iter().any(Report::is_broken) => 3,
             _ => 8,
         }
     }
-}
-
-/// Whether a wheel is not what it says.
-fn is_broken(report: &Report) -> bool {
-    report.findings.iter().any(|finding| finding.refuses() && finding.rule == Rule::Record)
 }
 
 impl From<WheelError> for CheckError {
@@ -169,11 +164,13 @@ pub fn check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Chec
         unpacked: audited.unpacked,
         needs: audited.needs.clone(),
     });
+    let targets: Vec<_> = targets.collect();
+    let bill = bill(request, &targets, &mapped, &subjects);
     Ok(Checked {
-        targets: targets.collect(),
         needs: each_needs(&subjects, request.allowances),
         allowed: used(&audited, request.allowances, progress),
-        sbom: sbom::write(&bill(request, &mapped, &subjects)),
+        sbom: sbom::write(&bill),
+        targets,
     })
 }
 
@@ -242,9 +239,8 @@ fn platform(subject: &Subject<'_>, needs: &Needs) -> String {
 fn each_needs(subjects: &[Subject<'_>], allowances: &[Allowance]) -> BTreeMap<String, Needs> {
     let mut each: BTreeMap<String, Needs> = BTreeMap::new();
     for subject in subjects {
-        for wheel in &subject.wheels {
-            let filename = wheel.open.filename().to_string();
-            each.entry(filename).or_default().add(&needs(wheel, subject, allowances));
+        for (wheel, needs) in subject.wheels.iter().zip(needs(subject, allowances)) {
+            each.entry(wheel.open.filename().to_string()).or_default().add(&needs);
         }
     }
     each
@@ -282,6 +278,7 @@ fn tell_warnings(audited: &[Audited], progress: &dyn Progress) {
 
 fn bill<'a>(
     request: &CheckRequest<'a>,
+    targets: &[CheckedTarget],
     mapped: &'a BTreeMap<&str, Mapped<'_>>,
     subjects: &'a [Subject<'a>],
 ) -> sbom::Bill<'a> {
@@ -291,7 +288,13 @@ fn bill<'a>(
             sbom::Origin { sha256: wheel.sha256, direct_url: wheel.direct_url.as_ref(), built: wheel.built };
         (*filename, origin)
     });
+    let targets = request.targets.iter().zip(targets);
+    let targets = targets.map(|(target, found)| {
+        let system = if found.platform == "any" { "any system" } else { &found.platform };
+        format!("Python {} on {system}", target.python)
+    });
     sbom::Bill {
+        targets: targets.collect(),
         name: request.name,
         version: request.version,
         timestamp: (request.time != DosTime::FIRST).then(|| request.time.to_string()),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
@@ -14,7 +15,7 @@ use crate::bootstrap;
 use crate::cache::{Cache, Entry};
 use crate::container::Rooms;
 use crate::credentials::Credentials;
-use crate::fetch::{Download, FetchOptions, fetch};
+use crate::fetch::{Download, FetchOptions, fetch, fetch_and};
 use crate::lock::{Digest, Lock};
 use crate::select::{Chosen, Source, select};
 use crate::source::Builder;
@@ -88,6 +89,41 @@ impl GatheredWheel {
     }
 }
 
+/// Fetches. While the network is waited for, wheels that came are taken apart for the audit, one at a time; when the
+/// last has come, those that are left are the audit's own, which does several.
+fn fetch_and_look(
+    cache: &Cache,
+    downloads: &[Download],
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<Entry>> {
+    let fetched = AtomicBool::new(false);
+    let (arrived, waiting) = mpsc::channel::<Download>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for download in waiting {
+                if fetched.load(Ordering::Relaxed) {
+                    break;
+                }
+                if let Ok(Some(entry)) = cache.get(download.sha256) {
+                    let root = cache.root();
+                    wheelbarrow_audit::read_ahead(&download.filename, &entry.path, entry.sha256, root);
+                }
+            }
+        });
+        let tell = |download: &Download| {
+            if download.filename.ends_with(".whl") {
+                let _ = arrived.send(download.clone());
+            }
+        };
+        let entries = fetch_and(cache, downloads, options, progress, &tell);
+        fetched.store(true, Ordering::Relaxed);
+        // Ends the other thread, which may have nothing to do.
+        drop(arrived);
+        entries
+    })
+}
+
 /// Selects for every target, fetches everything at once, then builds what has no wheel.
 pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> Result<Gathered> {
     let cache = Cache::open(request.cache_dir.as_deref())?;
@@ -104,7 +140,7 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
     // uv looks for pip while the wheels come.
     let (entries, pips) = std::thread::scope(|scope| {
         let pips = scope.spawn(|| bootstrap::downloads(&request.targets, &cache, &request.index));
-        let entries = fetch(&cache, &downloads, &options, progress);
+        let entries = fetch_and_look(&cache, &downloads, &options, progress);
         (entries, pips.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let (mut entries, pips) = both(entries, pips)?;

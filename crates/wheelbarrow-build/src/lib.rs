@@ -20,6 +20,7 @@ pub mod python;
 pub mod select;
 pub mod source;
 pub mod target;
+pub mod this_system;
 pub mod uv;
 
 pub use build::{BuildError, BuildOptions, Prepared, build, prepare};

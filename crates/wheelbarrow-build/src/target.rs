@@ -3,8 +3,10 @@
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc};
 use wheelbarrow_audit::Floor;
-use wheelbarrow_wheel::profile::TargetSpec;
+use wheelbarrow_wheel::profile::{TargetSpec, base_libraries};
 use wheelbarrow_wheel::tags::{self, CompatibleTags, Platform};
+
+use crate::this_system::{os_release, system_of};
 
 /// A target that was asked for by name, with what the settings say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +107,21 @@ impl BuildTarget {
     pub fn floor(&self) -> Floor {
         let mut floor = match &self.spec {
             Some(spec) => Floor::from(spec),
-            None => Floor::new(self.version(), &self.abi, Some(self.platform())),
+            None => self.own_floor(),
         };
         floor.libraries.extend(self.libraries.iter().cloned());
+        floor
+    }
+
+    /// This machine's, with the libraries of its system where that is a known one.
+    fn own_floor(&self) -> Floor {
+        let platform = self.platform();
+        let mut floor = Floor::new(self.version(), &self.abi, Some(platform.clone()));
+        let system = system_of(&os_release()).filter(|system| system.libc == platform.libc());
+        if let Some(system) = system {
+            floor.libraries.extend(base_libraries(&platform, Some(system)));
+            floor.compilers = system.compilers;
+        }
         floor
     }
 

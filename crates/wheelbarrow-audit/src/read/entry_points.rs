@@ -1,7 +1,6 @@
 //! Scripts whose module or object is not in the wheel.
 
-use std::collections::HashSet;
-
+use rustc_hash::FxHashSet;
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
 use wheelbarrow_wheel::layout::Destination;
 
@@ -20,7 +19,7 @@ pub(super) fn dead(wheel: &OpenWheel<'_>) -> Result<Vec<DeadEntryPoint>, WheelEr
     if wheel.entry_points().iter().next().is_none() {
         return Ok(dead);
     }
-    let modules: HashSet<String> = modules(wheel).collect();
+    let modules: FxHashSet<String> = modules(wheel).collect();
     for point in wheel.entry_points().iter() {
         let found =
             |attribute| DeadEntryPoint { name: point.name.clone(), module: point.module.clone(), attribute };

@@ -18,6 +18,9 @@ use crate::facts::WheelFacts;
 /// ELF files up to so many bytes are looked at in memory, larger ones in a file that is removed at once.
 const IN_MEMORY: u64 = 48 << 20;
 
+/// Pages of the wheel are given back after so many bytes of a member.
+const RELEASED: usize = 16 << 20;
+
 /// The members of a wheel beside the rows of its RECORD.
 pub(super) struct Members<'w, 'a> {
     wheel: &'w OpenWheel<'a>,
@@ -60,11 +63,13 @@ impl<'w, 'a> Members<'w, 'a> {
 
     /// Reads a member, and compares it with its row as the specification asks of installers: each file must be listed
     /// with its true hash, and, where the size is given, its true size.
+    /// `release` is called now and then while a large member is read: what was read of it can go out of memory.
     pub(super) fn look_at(
         &self,
         index: usize,
         inflater: &mut Inflater,
         found: &mut Found,
+        release: &dyn Fn(&Entry),
     ) -> Result<(), ReadError> {
         let entry = &self.entries()[index];
         if entry.is_directory() {
@@ -77,7 +82,7 @@ impl<'w, 'a> Members<'w, 'a> {
             return Ok(());
         }
         let algorithm = row.and_then(|row| row.hash.as_ref()).map_or("", |(algorithm, _)| algorithm);
-        let contents = self.contents(entry, algorithm, inflater)?;
+        let contents = self.contents(entry, algorithm, inflater, release)?;
         if !self.layout.is_record(&entry.name) {
             found.record.extend(compare(entry, row, &contents.digest));
         }
@@ -99,12 +104,22 @@ impl<'w, 'a> Members<'w, 'a> {
         entry: &Entry,
         algorithm: &str,
         inflater: &mut Inflater,
+        release: &dyn Fn(&Entry),
     ) -> Result<Contents, ReadError> {
         let spool_error = |source| ReadError::Spool { wheel: self.wheel.filename().to_string(), source };
         let raw = self.wheel.archive().raw(entry);
         let mut reader = Reader { entry, hash: Hash::new(algorithm), elf: None, spool: None, failure: None };
+        let mut held = 0;
+        let mut take = |bytes: &[u8]| {
+            reader.take(bytes);
+            held += bytes.len();
+            if held >= RELEASED {
+                release(entry);
+                held = 0;
+            }
+        };
         inflater
-            .read(entry, raw, &mut |bytes| reader.take(bytes))
+            .read(entry, raw, &mut take)
             .map_err(|source| WheelError::Zip { wheel: self.wheel.filename().to_string(), source })?;
         if let Some(source) = reader.failure {
             return Err(spool_error(source));

@@ -4,8 +4,9 @@
 //! nobody chose. Here two wheels that write one path are refused, unless they write the same bytes, as the
 //! `__init__.py` of old namespace packages are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
 use wheelbarrow_artifact::manifest::Unpacked;
 use wheelbarrow_artifact::wheel::WheelFile;
 use wheelbarrow_wheel::layout::Destination;
@@ -96,9 +97,9 @@ struct Claims<'a> {
     wheels: &'a [&'a AuditedWheel<'a>],
     site_packages: String,
     headers: String,
-    paths: HashMap<String, Claim<'a>>,
+    paths: FxHashMap<String, Claim<'a>>,
     /// The paths in lower case, to the paths.
-    folded: HashMap<String, String>,
+    folded: FxHashMap<String, String>,
     clashes: BTreeMap<Clash, BTreeSet<String>>,
     bytes: u64,
 }
@@ -110,7 +111,7 @@ impl<'a> Claims<'a> {
         let version = format!("python{}.{}", floor.python.0, floor.python.1);
         let python = format!("{version}{free_threaded}");
         let site_packages = format!("lib/{python}/site-packages");
-        let mut paths = HashMap::new();
+        let mut paths = FxHashMap::default();
         let mut claim = |path: String, who| {
             paths.insert(path, Claim { owner: Owner::Install(who), member: None });
         };
@@ -172,7 +173,7 @@ impl<'a> Claims<'a> {
 
     /// What all of it takes; last, whether a path is a file of one and a directory of another.
     fn finish(&mut self) -> Unpacked {
-        let mut directories: HashMap<&str, Owner> = HashMap::new();
+        let mut directories: FxHashMap<&str, Owner> = FxHashMap::default();
         for (path, claim) in &self.paths {
             let mut rest = path.as_str();
             while let Some((parent, _)) = rest.rsplit_once('/') {

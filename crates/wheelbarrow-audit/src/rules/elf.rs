@@ -122,8 +122,9 @@ fn compilers(
     carried: &Carried<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let Some(highest) = subject.floor.libc().and_then(policy::compilers) else { return };
-    for (family, highest) in policy::FAMILIES.into_iter().zip(highest) {
+    let Some(highest) = subject.floor.compilers else { return };
+    for (family, highest) in [("GLIBCXX", highest.glibcxx), ("CXXABI", highest.cxxabi), ("GCC", highest.gcc)]
+    {
         let mut newer: Vec<(Vec<u32>, &ElfFile)> = Vec::new();
         for file in of_target(wheel, subject) {
             let of_system = file.facts.versions.iter().filter(|(library, _)| !carried.has(library));

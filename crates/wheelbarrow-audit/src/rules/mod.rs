@@ -6,13 +6,13 @@ pub(crate) mod python;
 pub(crate) mod requirements;
 pub(crate) mod wheel;
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 use crate::audit::Subject;
 
 /// What the wheels bring for each other: the loader takes a library that is loaded already by its name, and packages
 /// load theirs before they need them.
-pub(crate) struct Carried<'a>(HashSet<&'a str>);
+pub(crate) struct Carried<'a>(FxHashSet<&'a str>);
 
 impl<'a> Carried<'a> {
     pub(crate) fn of(subject: &Subject<'a>) -> Self {

@@ -1,9 +1,9 @@
 //! What a wheel says of itself.
 
-use std::collections::HashSet;
 use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
+use rustc_hash::FxHashSet;
 use wheelbarrow_wheel::name;
 
 use crate::audit::Subject;
@@ -104,7 +104,7 @@ fn entry_points(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     if !dead {
         return;
     }
-    let modules: HashSet<String> = subject.wheels.iter().flat_map(|wheel| modules(&wheel.open)).collect();
+    let modules: FxHashSet<String> = subject.wheels.iter().flat_map(|wheel| modules(&wheel.open)).collect();
     for wheel in &subject.wheels {
         for point in &wheel.facts.entry_points {
             let (script, module) = (&point.name, &point.module);

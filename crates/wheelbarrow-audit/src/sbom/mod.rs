@@ -31,6 +31,8 @@ pub struct Bill<'a> {
     pub timestamp: Option<String>,
     /// Each target with all its wheels.
     pub subjects: &'a [Subject<'a>],
+    /// The targets for people, as the manifest has them: nothing of the machine that built it.
+    pub targets: Vec<String>,
     /// Of every wheel, by file name.
     pub origins: BTreeMap<&'a str, Origin<'a>>,
 }
@@ -85,7 +87,7 @@ fn metadata(bill: &Bill<'_>) -> Value {
     }
     let program =
         json!({ "type": "application", "name": "wheelbarrow", "version": env!("CARGO_PKG_VERSION") });
-    let targets = bill.subjects.iter().map(|subject| property("target", &subject.floor.name));
+    let targets = bill.targets.iter().map(|target| property("target", target));
     let mut metadata = json!({
         "tools": { "components": [program] },
         "component": site,

@@ -70,6 +70,30 @@ fn a_c_library_that_is_too_new_or_another() {
 }
 
 #[test]
+fn a_compiler_that_is_too_new() {
+    let place = Place::new();
+    fs_err::write(place.path("map"), "GLIBCXX_3.4.25 { old; };\nGLIBCXX_3.4.26 { new_one; };\n").unwrap();
+    let versions = "-Wl,--version-script=map";
+    let code = "void old(void) {} void new_one(void) {}";
+    let flags = ["-nostdlib", "-Wl,-soname,libstdc++.so.6", versions];
+    let Some(library) = place.library(code, &flags).filter(|_| is_x86_64()) else { return };
+    fs_err::write(place.path("libfake.so"), &library).unwrap();
+    let module = |function: &str| {
+        let uses = format!("void {function}(void); int PyInit_m(void) {{ {function}(); return 0; }}");
+        place.library(&uses, &["-nostdlib", "-L.", "-lfake"]).unwrap()
+    };
+    let (old, new) = (module("old"), module("new_one"));
+    // RHEL 8 has more than every system with its glibc has.
+    assert_eq!(judged(&place, &old, "el8:3.12"), "");
+    insta::assert_snapshot!(judged(&place, &old, "3.12@manylinux_2_28_x86_64"), @"error elf-symbol:odd m.so: GLIBCXX_3.4.25 is needed; the target promises GLIBCXX_3.4.24 at most");
+    insta::assert_snapshot!(judged(&place, &new, "el8:3.12"), @"error elf-symbol:odd m.so: GLIBCXX_3.4.26 is needed; the target promises GLIBCXX_3.4.25 at most");
+    assert_eq!(judged(&place, &new, "debian-11:3.12"), "");
+    let name = "odd-1-cp312-cp312-manylinux_2_17_x86_64.whl";
+    let carried = place.wheel(name, &[("m.so", &new), ("odd.libs/libstdc++.so.6", &library)]);
+    assert_eq!(told(&[carried], "el8:3.12"), "", "its own libstdc++");
+}
+
+#[test]
 fn libraries_that_nobody_has() {
     let place = Place::new();
     let code = "void f(void) {}";
@@ -205,4 +229,36 @@ fn a_set_that_does_not_hold_together() {
     // One wheel alone is not asked for the others.
     let alone = told(&[two], OLD);
     assert_eq!(alone, "");
+}
+
+/// What was found out while other wheels were still fetched is what the audit would find.
+#[test]
+fn a_wheel_looked_at_ahead_is_not_read_again() {
+    use wheelbarrow_artifact::manifest::Sha256;
+    use wheelbarrow_artifact::progress::Silent;
+    let place = Place::new();
+    let name = "odd-1-py3-none-any.whl";
+    let wheel = place.wheel(name, &[("m.py", b"x"), ("odd-1.dist-info/RECORD", b"m.py,,\n")]);
+    let bytes = fs_err::read(&wheel).unwrap();
+    let (sha256, cache) = (Sha256::of(&bytes), place.path("cache"));
+    wheelbarrow_audit::read_ahead(name, &wheel, sha256, &cache);
+    let read = |cache: Option<&std::path::Path>| {
+        // SAFETY: nothing writes to it.
+        let map = unsafe { memmap2::Mmap::map(&fs_err::File::open(&wheel).unwrap().into_parts().0) }.unwrap();
+        let range = 0..map.len();
+        let source =
+            wheelbarrow_audit::Source { filename: name.to_owned(), map: &map, range, sha256: Some(sha256) };
+        wheelbarrow_audit::read(&[source], cache, &Silent).unwrap()[name].facts.clone()
+    };
+    let facts = read(None);
+    assert!(!facts.record.is_empty());
+    assert_eq!(read(Some(&cache)), facts);
+    // It is the kept one that is taken.
+    let kept = walkdir::WalkDir::new(&cache).into_iter().flatten().find(|entry| entry.file_type().is_file());
+    fs_err::write(
+        kept.unwrap().path(),
+        "{\"record\": [\"kept\"], \"elf\": [], \"broken_elf\": [], \"entry_points\": []}",
+    )
+    .unwrap();
+    assert_eq!(read(Some(&cache)).record, ["kept"]);
 }

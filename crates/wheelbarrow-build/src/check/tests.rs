@@ -1,4 +1,6 @@
-use wheelbarrow_artifact::progress::Silent;
+use std::sync::Mutex;
+
+use wheelbarrow_artifact::progress::{Silent, Unit};
 
 use super::testing::{request, target, wheel};
 use super::*;
@@ -112,4 +114,53 @@ fn a_false_record_is_refused_and_a_true_one_remembered() {
     let error = run(vec![good, bad]).unwrap_err();
     assert!(error.to_string().contains("its RECORD is not true"), "{error}");
     assert_eq!(error.exit_code(), 3);
+}
+
+/// Remembers what is told.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+    fn advance(&self, _amount: u64) {}
+    fn end(&self) {}
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+#[test]
+fn a_version_that_was_taken_back_is_told_and_goes_in() {
+    let place = tempfile::tempdir().unwrap();
+    let pip = wheel(place.path(), PIP, &[]);
+    let targets = [target("3.12", "cp312", vec![wheel(place.path(), "a-1-py3-none-any.whl", &[])], pip)];
+    let told = |version: &str, allow: &[&str]| {
+        let yanked = BTreeMap::from([(("a".to_owned(), version.to_owned()), "it eats files".to_owned())]);
+        let allowances: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
+        let mut request = request(&targets, "s.pth");
+        (request.yanked, request.allowances) = (&yanked, &allowances);
+        let notes = Notes::default();
+        let checked = check(&request, &notes).unwrap();
+        (notes.0.into_inner().unwrap(), checked.allowed.len())
+    };
+    let said = "yanked:a: its authors took this version back: it eats files";
+    assert_eq!(told("1", &[]), (vec![said.to_owned()], 0));
+    assert_eq!(told("2", &[]), (vec![], 0));
+    assert_eq!(told("1", &["yanked:a=it does not here"]), (vec![], 1));
+}
+
+/// What is found out depends on the wheels, not on the system that they were looked at for.
+#[test]
+fn newer_systems_give_the_same_bill_for_the_same_wheels() {
+    let place = tempfile::tempdir().unwrap();
+    let (pip, tag) = (wheel(place.path(), PIP, &[]), "a-1-cp312-cp312-manylinux_2_17_x86_64.whl");
+    let own = wheel(place.path(), tag, &[("a.py", "")]);
+    let checked = |platform: &str| {
+        let mut target = target("3.12", "cp312", vec![own.clone()], pip.clone());
+        target.floor = Floor::new((3, 12), "cp312", Platform::parse(platform));
+        check(&request(&[target], "s.pth"), &Silent).unwrap()
+    };
+    let (old, new) = (checked("manylinux_2_28_x86_64"), checked("manylinux_2_41_x86_64"));
+    assert_eq!(old, new);
+    assert!(String::from_utf8(old.sbom).unwrap().contains("Python 3.12 on manylinux_2_17_x86_64"));
 }

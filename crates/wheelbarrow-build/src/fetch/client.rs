@@ -122,20 +122,25 @@ fn agent(proxy: Option<Proxy>, tls: &TlsConfig, stall: Duration, names: &Names) 
     Agent::with_parts(config, DefaultConnector::default(), names.clone())
 }
 
+/// The file with the certificates that are trusted: the one that the variables name, else the system's.
+pub fn certificates() -> Option<PathBuf> {
+    named_certificates().or_else(|| SYSTEM_CERTIFICATES.iter().map(PathBuf::from).find(|file| file.is_file()))
+}
+
+fn named_certificates() -> Option<PathBuf> {
+    variable(&["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]).map(PathBuf::from)
+}
+
 /// Certificates that are trusted: those that the variables name, else the system's, else Mozilla's.
 fn roots() -> Result<RootCerts> {
-    let file = variable(&["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]);
     let mut certificates = Vec::new();
-    if let Some(file) = file.as_deref().map(Path::new) {
+    if let Some(file) = named_certificates() {
         if file.is_dir() {
-            certificates.extend(in_directory(file));
+            certificates.extend(in_directory(&file));
         } else {
-            let found = in_file(file)?;
+            let found = in_file(&file)?;
             if found.is_empty() {
-                return Err(Error::Certificates {
-                    path: file.to_path_buf(),
-                    reason: "there is none".to_owned(),
-                });
+                return Err(Error::Certificates { path: file, reason: "there is none".to_owned() });
             }
             certificates.extend(found);
         }

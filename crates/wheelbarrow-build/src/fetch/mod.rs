@@ -19,6 +19,7 @@ pub use crate::lock::Place;
 use crate::uv::variable;
 use crate::{Error, Result};
 use client::Client;
+pub use client::certificates;
 use download::Job;
 
 /// One file that is wanted.
@@ -76,6 +77,17 @@ pub fn fetch(
     options: &FetchOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Entry>> {
+    fetch_and(cache, downloads, options, progress, &|_| ())
+}
+
+/// The same. `arrived` is told of each file that the network brought, by whichever thread brought it.
+pub(crate) fn fetch_and(
+    cache: &Cache,
+    downloads: &[Download],
+    options: &FetchOptions,
+    progress: &dyn Progress,
+    arrived: &(dyn Fn(&Download) + Sync),
+) -> Result<Vec<Entry>> {
     let mut lacking = lacking(cache, downloads)?;
     for directory in &options.directories {
         let mut taken = Vec::new();
@@ -94,7 +106,7 @@ pub fn fetch(
     }
     local.iter().try_for_each(|download| copy(cache, download))?;
     if !remote.is_empty() {
-        fetch_remote(cache, remote, options, progress)?;
+        fetch_remote(cache, remote, options, progress, arrived)?;
     }
     downloads
         .iter()
@@ -149,6 +161,7 @@ fn fetch_remote(
     mut remote: Vec<&Download>,
     options: &FetchOptions,
     progress: &dyn Progress,
+    arrived: &(dyn Fn(&Download) + Sync),
 ) -> Result<()> {
     remote.sort_by_key(|download| std::cmp::Reverse(download.size.unwrap_or(0)));
     let client = Client::new(options.stall)?;
@@ -161,10 +174,13 @@ fn fetch_remote(
             scope.spawn(|| {
                 while let Some(download) = remote.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let job = Job { cache, client: &client, download, options, progress, stop: &has_failed };
-                    if let Err(error) = job.run()
-                        && let Ok(mut failed) = failed.lock()
-                    {
-                        failed.get_or_insert(error);
+                    match job.run() {
+                        Ok(()) => arrived(download),
+                        Err(error) => {
+                            if let Ok(mut failed) = failed.lock() {
+                                failed.get_or_insert(error);
+                            }
+                        }
                     }
                     if has_failed() {
                         return;

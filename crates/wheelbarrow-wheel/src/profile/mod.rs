@@ -26,8 +26,18 @@ pub struct System {
     pub pythons: &'static [u32],
     /// Whose `ID` and start of `VERSION_ID` in os-release(5) these are.
     pub os_release: &'static [(&'static str, &'static str)],
+    /// The highest symbol versions of its own libstdc++ and libgcc; nothing where the smallest image has neither.
+    pub compilers: Option<CompilerSymbols>,
     /// Groups of file names as in `DT_NEEDED`, beside those of the C library.
     libraries: &'static [&'static [&'static str]],
+}
+
+/// Symbol versions of GCC's libraries, as numbers: `GLIBCXX_3.4.28` is `[3, 4, 28]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompilerSymbols {
+    pub glibcxx: &'static [u32],
+    pub cxxabi: &'static [u32],
+    pub gcc: &'static [u32],
 }
 
 /// The CPUs that a system can be named with; the first where none is.

@@ -1,7 +1,7 @@
 //! The table. Debian's rows are what a minbase with python3 holds, asked of each release; the others are the parts that
 //! python3 and the package manager of the system link.
 
-use super::System;
+use super::{CompilerSymbols, System};
 use crate::platform::Libc;
 
 /// In the smallest image of every glibc system here, since its package manager and its Python need them.
@@ -104,15 +104,33 @@ const ALPINE: &[&str] = &[
     "libz.so.1",
 ];
 
+/// What the libraries of each GCC export at most, asked of Debian's where it has that GCC. `GCC_11.0` is only known on
+/// aarch64, `GCC_12.0.0` only on x86_64: where the other machine has none of that name, no file needs it either.
+const fn gcc(
+    glibcxx: &'static [u32],
+    cxxabi: &'static [u32],
+    gcc: &'static [u32],
+) -> Option<CompilerSymbols> {
+    Some(CompilerSymbols { glibcxx, cxxabi, gcc })
+}
+
+const GCC_4_8: Option<CompilerSymbols> = gcc(&[3, 4, 19], &[1, 3, 7], &[4, 8, 0]);
+const GCC_8: Option<CompilerSymbols> = gcc(&[3, 4, 25], &[1, 3, 11], &[7, 0, 0]);
+const GCC_10: Option<CompilerSymbols> = gcc(&[3, 4, 28], &[1, 3, 12], &[7, 0, 0]);
+const GCC_11: Option<CompilerSymbols> = gcc(&[3, 4, 29], &[1, 3, 13], &[11, 0]);
+const GCC_12: Option<CompilerSymbols> = gcc(&[3, 4, 30], &[1, 3, 13], &[12, 0, 0]);
+const GCC_14: Option<CompilerSymbols> = gcc(&[3, 4, 33], &[1, 3, 15], &[14, 0, 0]);
+
 const fn glibc(
     name: &'static str,
     title: &'static str,
     minor: u32,
+    compilers: Option<CompilerSymbols>,
     pythons: &'static [u32],
     os_release: &'static [(&'static str, &'static str)],
     libraries: &'static [&'static [&'static str]],
 ) -> System {
-    System { name, title, libc: Libc::Glibc(2, minor), pythons, os_release, libraries }
+    System { name, title, libc: Libc::Glibc(2, minor), pythons, os_release, compilers, libraries }
 }
 
 const fn alpine(
@@ -122,35 +140,35 @@ const fn alpine(
     os_release: &'static [(&'static str, &'static str)],
 ) -> System {
     let libraries = &[ALPINE, OPENSSL_3];
-    System { name, title, libc: Libc::Musl(1, 2), pythons: python, os_release, libraries }
+    System { name, title, libc: Libc::Musl(1, 2), pythons: python, os_release, compilers: None, libraries }
 }
 
 #[rustfmt::skip]
 pub(super) static SYSTEMS: [System; 17] = [
-    glibc("el7", "RHEL 7, CentOS 7", 17, &[6],
+    glibc("el7", "RHEL 7, CentOS 7", 17, GCC_4_8, &[6],
         &[("rhel", "7"), ("centos", "7"), ("ol", "7")], &[EL7]),
-    glibc("el8", "RHEL 8, AlmaLinux 8, Rocky Linux 8", 28, &[6, 8, 9, 11, 12],
+    glibc("el8", "RHEL 8, AlmaLinux 8, Rocky Linux 8", 28, GCC_8, &[6, 8, 9, 11, 12],
         &[("rhel", "8"), ("almalinux", "8"), ("rocky", "8"), ("ol", "8"), ("centos", "8")],
         &[COMMON, REDHAT, EL8, OPENSSL_1_1]),
-    glibc("el9", "RHEL 9, AlmaLinux 9, Rocky Linux 9", 34, &[9, 11, 12],
+    glibc("el9", "RHEL 9, AlmaLinux 9, Rocky Linux 9", 34, GCC_11, &[9, 11, 12],
         &[("rhel", "9"), ("almalinux", "9"), ("rocky", "9"), ("ol", "9"), ("centos", "9")],
         &[COMMON, REDHAT, EL9, OPENSSL_3]),
-    glibc("el10", "RHEL 10, AlmaLinux 10, Rocky Linux 10", 39, &[12],
+    glibc("el10", "RHEL 10, AlmaLinux 10, Rocky Linux 10", 39, GCC_14, &[12],
         &[("rhel", "10"), ("almalinux", "10"), ("rocky", "10"), ("ol", "10"), ("centos", "10")],
         &[COMMON, REDHAT, EL9, OPENSSL_3]),
-    glibc("amazon-2023", "Amazon Linux 2023", 34, &[9, 11, 12, 13],
+    glibc("amazon-2023", "Amazon Linux 2023", 34, GCC_11, &[9, 11, 12, 13],
         &[("amzn", "2023")], &[COMMON, REDHAT, EL9, OPENSSL_3]),
-    glibc("debian-11", "Debian 11 (bullseye)", 31, &[9],
+    glibc("debian-11", "Debian 11 (bullseye)", 31, GCC_10, &[9],
         &[("debian", "11")], &[COMMON, DEBIAN, OPENSSL_1_1, &["libffi.so.7"]]),
-    glibc("debian-12", "Debian 12 (bookworm)", 36, &[11],
+    glibc("debian-12", "Debian 12 (bookworm)", 36, GCC_12, &[11],
         &[("debian", "12")], &[COMMON, DEBIAN, OPENSSL_3, &["libcap.so.2", "libffi.so.8"]]),
-    glibc("debian-13", "Debian 13 (trixie)", 41, &[13],
+    glibc("debian-13", "Debian 13 (trixie)", 41, GCC_14, &[13],
         &[("debian", "13")], &[COMMON, DEBIAN, OPENSSL_3, &["libcap.so.2", "libffi.so.8"]]),
-    glibc("ubuntu-20.04", "Ubuntu 20.04 (focal)", 31, &[8, 9],
+    glibc("ubuntu-20.04", "Ubuntu 20.04 (focal)", 31, GCC_10, &[8, 9],
         &[("ubuntu", "20.04")], &[COMMON, DEBIAN, OPENSSL_1_1, &["libffi.so.7"]]),
-    glibc("ubuntu-22.04", "Ubuntu 22.04 (jammy)", 35, &[10, 11],
+    glibc("ubuntu-22.04", "Ubuntu 22.04 (jammy)", 35, GCC_12, &[10, 11],
         &[("ubuntu", "22.04")], &[COMMON, DEBIAN, OPENSSL_3, &["libffi.so.8"]]),
-    glibc("ubuntu-24.04", "Ubuntu 24.04 (noble)", 39, &[12],
+    glibc("ubuntu-24.04", "Ubuntu 24.04 (noble)", 39, GCC_14, &[12],
         &[("ubuntu", "24.04")], &[COMMON, DEBIAN, OPENSSL_3, &["libcap.so.2", "libffi.so.8"]]),
     alpine("alpine-3.18", "Alpine 3.18", &[11], &[("alpine", "3.18")]),
     alpine("alpine-3.19", "Alpine 3.19", &[11], &[("alpine", "3.19")]),

@@ -51,7 +51,12 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     } else {
         reports.iter().for_each(|report| tell(report, printer));
     }
-    if ok { Ok(()) } else { Err(Told { code: 11 }.into()) }
+    match reports.iter().any(Report::is_broken) {
+        _ if ok => Ok(()),
+        // The codes of a build that the same findings refuse.
+        true => Err(Told { code: 3 }.into()),
+        false => Err(Told { code: 8 }.into()),
+    }
 }
 
 fn targets(texts: &[String]) -> anyhow::Result<Vec<TargetSpec>> {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fs_err as fs;
 use serde_json::json;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_build::target::BuildTarget;
+use wheelbarrow_build::this_system::{os_release, system_of};
 use wheelbarrow_wheel::profile::{MACHINES, PythonVersion, System, TargetSpec};
 
 use crate::failure::Refusal;
@@ -78,7 +78,7 @@ fn probe(python: &Path, as_json: bool, printer: &Printer) -> anyhow::Result<()> 
     };
     let release = os_release();
     let value = |key: &str| release.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
-    let system = System::of_os_release(value("ID").unwrap_or(""), value("VERSION_ID").unwrap_or(""));
+    let system = system_of(&release);
     let platform = BuildTarget::of(interpreter.clone()).platform();
     let spec = TargetSpec::describe(version, platform, system);
     if !as_json {
@@ -96,14 +96,4 @@ fn probe(python: &Path, as_json: bool, printer: &Printer) -> anyhow::Result<()> 
         "abi": interpreter.abi,
         "executable": interpreter.executable,
     }))
-}
-
-/// os-release(5), as far as it is plain.
-fn os_release() -> Vec<(String, String)> {
-    let text = fs::read_to_string("/etc/os-release").or_else(|_| fs::read_to_string("/usr/lib/os-release"));
-    let text = text.unwrap_or_default();
-    let pairs = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
-    pairs
-        .map(|(key, value)| (key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned()))
-        .collect()
 }
