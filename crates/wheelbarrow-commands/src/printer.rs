@@ -53,6 +53,11 @@ impl Printer {
         }
     }
 
+    /// Whether details are wanted.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// Only with `--verbose`.
     pub fn detail(&self, text: &str) {
         if self.verbose {

@@ -1,14 +1,16 @@
 //! Writing a zip in one pass over its contents, so that the same contents give the same bytes.
 //!
 //! Members up to [`IN_MEMORY`] bytes are compressed in memory; of larger ones the local header is filled in once their
-//! size is known. No zip64: Python's zipimport reads it only from 3.13 on, and an artifact is imported from.
+//! size is known. Files that are stored as they are have their places before they are read, so that they are copied and
+//! hashed on all cores. No zip64: Python's zipimport reads it only from 3.13 on, and an artifact is imported from.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
 
 use super::Method;
+use crate::in_parallel;
 use crate::manifest::{Member, MemberKind, Sha256};
 
 /// Larger members stream.
@@ -16,10 +18,16 @@ const IN_MEMORY: u64 = 8 << 20;
 const COMPRESSION_LEVEL: i32 = 6;
 const CHUNK: usize = 1 << 20;
 
+/// What is copied at once stays in the processor's own memory between reading, hashing and writing.
+const COPIED: usize = 256 << 10;
+
 /// "Version needed" 2.0, and "made by" the same on Unix (APPNOTE 4.4.2, 4.4.3).
 const VERSION: u16 = 20;
 const MADE_BY: u16 = 3 << 8 | VERSION;
 const FLAG_UTF8: u16 = 1 << 11;
+
+/// Bytes of a local header without the name (APPNOTE 4.3.7).
+const LOCAL_HEADER: u64 = 30;
 
 /// A zip that is being written to a file, from its current end on.
 pub struct ZipWriter {
@@ -49,6 +57,21 @@ pub enum WriteError {
          import from"
     )]
     TooLarge { path: String },
+}
+
+/// A file that becomes a member as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredFile<'a> {
+    /// Of the member.
+    pub path: &'a str,
+    pub kind: MemberKind,
+    pub file: &'a std::path::Path,
+}
+
+/// What was copied.
+struct Copied {
+    crc32: u32,
+    sha256: Sha256,
 }
 
 struct Header<'a> {
@@ -119,6 +142,36 @@ impl ZipWriter {
             return Ok(Sha256::of(&bytes));
         }
         self.stream(path, kind, method, contents)
+    }
+
+    /// Adds files as they are, on all cores; gives their SHA-256 in the same order.
+    pub fn add_stored(&mut self, files: &[StoredFile<'_>]) -> Result<Vec<Sha256>, WriteError> {
+        let mut placed = Vec::with_capacity(files.len());
+        let mut position = self.position;
+        for stored in files {
+            let read_error = |source| WriteError::Read { path: stored.path.to_owned(), source };
+            let size = stored.file.metadata().map_err(read_error)?.len();
+            let header_at = position;
+            let data_at = header_at + LOCAL_HEADER + stored.path.len() as u64;
+            position = data_at + size;
+            placed.push((stored, size, header_at, data_at));
+        }
+        self.file.flush().map_err(WriteError::Write)?;
+        let out = self.file.get_ref();
+        let copied = in_parallel(&placed, |(stored, size, _, data_at)| copy(stored, *size, out, *data_at));
+        let mut hashes = Vec::with_capacity(files.len());
+        for ((stored, size, header_at, _), copied) in placed.iter().zip(copied) {
+            let Copied { crc32, sha256 } = copied?;
+            let (size, method) = (*size, Method::Stored);
+            let header = Header { path: stored.path, method, crc32, compressed: size, size };
+            let local = self.local(&header)?;
+            self.file.get_ref().write_all_at(&local, *header_at).map_err(WriteError::Write)?;
+            self.finish_member_at(&header, stored.kind, sha256, *header_at)?;
+            hashes.push(sha256);
+        }
+        self.file.seek(SeekFrom::Start(position)).map_err(WriteError::Write)?;
+        self.position = position;
+        Ok(hashes)
     }
 
     fn stream(
@@ -249,7 +302,7 @@ impl ZipWriter {
         kind: MemberKind,
         sha256: Sha256,
     ) -> Result<(), WriteError> {
-        let length = 30 + header.path.len() as u64 + header.compressed;
+        let length = LOCAL_HEADER + header.path.len() as u64 + header.compressed;
         self.finish_member_at(header, kind, sha256, self.position - length)
     }
 
@@ -280,6 +333,38 @@ impl ZipWriter {
         self.members.push(Member { path: header.path.to_owned(), size: header.size, sha256, kind });
         Ok(())
     }
+}
+
+/// Copies all `size` bytes of a file to `position` of another; the bytes that are hashed are those that are written.
+fn copy(
+    stored: &StoredFile<'_>,
+    size: u64,
+    out: &std::fs::File,
+    mut position: u64,
+) -> Result<Copied, WriteError> {
+    let read_error = |source| WriteError::Read { path: stored.path.to_owned(), source };
+    let mut file = fs_err::File::open(stored.file).map_err(read_error)?;
+    let (mut sum, mut hash) = (crc32fast::Hasher::new(), sha2::Sha256::new());
+    let end = position + size;
+    let mut chunk = vec![0; COPIED];
+    loop {
+        let length = file.read(&mut chunk).map_err(read_error)?;
+        if length == 0 {
+            break;
+        }
+        // What follows has its place already.
+        if position + length as u64 > end {
+            return Err(read_error(io::Error::other("it grew while it was read")));
+        }
+        sum.update(&chunk[..length]);
+        hash.update(&chunk[..length]);
+        out.write_all_at(&chunk[..length], position).map_err(WriteError::Write)?;
+        position += length as u64;
+    }
+    if position != end {
+        return Err(read_error(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(Copied { crc32: sum.finalize(), sha256: Sha256(hash.finalize().into()) })
 }
 
 impl DosTime {
@@ -324,6 +409,41 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As one by one, whatever is around them.
+    #[test]
+    fn stored_files_are_where_they_would_be_one_by_one() {
+        let place = tempfile::tempdir().unwrap();
+        let files: Vec<_> =
+            [0, 1, COPIED, 3 * COPIED + 7].into_iter().map(|size| vec![size as u8; size]).collect();
+        let names: Vec<_> = (0..files.len()).map(|index| format!("wheels/{index}.whl")).collect();
+        let paths: Vec<_> = (0..files.len()).map(|index| place.path().join(index.to_string())).collect();
+        paths.iter().zip(&files).for_each(|(path, bytes)| fs_err::write(path, bytes).unwrap());
+        let write = |name: &str, together: bool| {
+            let path = place.path().join(name);
+            let file = fs_err::File::create(&path).unwrap().into_parts().0;
+            let mut zip = ZipWriter::new(file, "#!", DosTime::FIRST).unwrap();
+            zip.add("first", MemberKind::File, b"first").unwrap();
+            let kind = MemberKind::File;
+            let stored = names.iter().zip(&paths).map(|(path, file)| StoredFile { path, kind, file });
+            let stored: Vec<_> = stored.collect();
+            let hashes = if together {
+                zip.add_stored(&stored).unwrap()
+            } else {
+                let one = |stored: &StoredFile<'_>| {
+                    let mut file = fs_err::File::open(stored.file).unwrap();
+                    zip.add_file(stored.path, kind, Method::Stored, &mut file).unwrap()
+                };
+                stored.iter().map(one).collect()
+            };
+            let expected: Vec<_> = files.iter().map(|bytes| Sha256::of(bytes)).collect();
+            assert_eq!(hashes, expected);
+            zip.add("last", MemberKind::File, b"last").unwrap();
+            zip.finish().unwrap();
+            fs_err::read(path).unwrap()
+        };
+        assert!(write("together.zip", true) == write("alone.zip", false));
+    }
 
     #[test]
     fn times_of_zips() {

@@ -58,7 +58,6 @@ pub struct Packed {
     pub path: PathBuf,
     /// Bytes.
     pub size: u64,
-    pub sha256: Sha256,
     /// How many members it has.
     pub members: usize,
 }

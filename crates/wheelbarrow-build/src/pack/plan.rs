@@ -62,6 +62,11 @@ impl Source {
             Self::File(_, size) | Self::Pack(_, size) | Self::Wheel { size, .. } => *size,
         }
     }
+
+    /// Whether it is a file that goes in as it is.
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self, Self::Pack(..) | Self::Wheel { .. })
+    }
 }
 
 /// Says what the artifact will hold. `checked` and `compiled` have what was found and made.

@@ -123,7 +123,7 @@ fn the_same_inputs_give_the_same_bytes() {
         .iter()
         .enumerate()
         .map(|(number, place)| pack(&contents(place, wheels.path()), &output(number)));
-    let hashes: std::collections::BTreeSet<_> = packed.map(|packed| packed.sha256).collect();
+    let hashes: std::collections::BTreeSet<_> = packed.map(|packed| packed.sha256().unwrap()).collect();
     assert_eq!(hashes.len(), 1);
     assert_eq!(hashes.first(), Some(&Sha256::of(&fs::read(output(0)).unwrap())));
 }

@@ -2,13 +2,13 @@
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_artifact::zip::{Method, WriteError, ZipWriter};
+use wheelbarrow_artifact::zip::{Method, StoredFile, WriteError, ZipWriter};
 
 use super::{PackError, Packed, Plan, PlannedMember, Source};
 
@@ -31,12 +31,11 @@ pub fn write(plan: &Plan, output: &Path, progress: &dyn Progress) -> Result<Pack
     let (file, size, members) = written?;
     file.set_permissions(PermissionsExt::from_mode(MODE)).map_err(io_error("set the mode of"))?;
     file.sync_all().map_err(io_error("sync"))?;
-    let sha256 = hash(temporary.path()).map_err(io_error("read back"))?;
     temporary.persist(output).map_err(|error| io_error("rename to")(error.error))?;
     fs::File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(io_error("sync the directory of"))?;
-    Ok(Packed { path: output.to_path_buf(), size, sha256, members })
+    Ok(Packed { path: output.to_path_buf(), size, members })
 }
 
 fn write_zip(
@@ -47,9 +46,12 @@ fn write_zip(
 ) -> Result<(std::fs::File, u64, usize), PackError> {
     let write_error = |source| PackError::Write { path: output.to_path_buf(), source };
     let mut zip = ZipWriter::new(file, &plan.shebang, plan.time).map_err(write_error)?;
-    for member in &plan.members {
-        add(&mut zip, member, output)?;
-        progress.advance(member.source.size());
+    for members in plan.members.chunk_by(|one, other| one.source.is_stored() && other.source.is_stored()) {
+        match members {
+            [member] if !member.source.is_stored() => add(&mut zip, member, output)?,
+            stored => add_stored(&mut zip, stored, output)?,
+        }
+        progress.advance(members.iter().map(|member| member.source.size()).sum());
     }
     let mut manifest = plan.manifest.clone();
     manifest.project.digest = digest(plan, zip.members());
@@ -74,19 +76,33 @@ fn add(zip: &mut ZipWriter, member: &PlannedMember, output: &Path) -> Result<(),
             let added = zip.add_file(&member.path, member.kind, Method::Deflated, &mut open(path)?);
             added.map(|_| ()).map_err(write_error)
         }
-        Source::Pack(path, _) => {
-            let added = zip.add_file(&member.path, member.kind, Method::Stored, &mut open(path)?);
-            added.map(|_| ()).map_err(write_error)
-        }
-        Source::Wheel { path, sha256, .. } => {
-            let added = zip.add_file(&member.path, member.kind, Method::Stored, &mut open(path)?);
-            let (found, expected) = (added.map_err(write_error)?, *sha256);
-            if found == expected {
-                return Ok(());
+        Source::Pack(..) | Source::Wheel { .. } => add_stored(zip, std::slice::from_ref(member), output),
+    }
+}
+
+/// Wheels and packs, together. Wheels are compared with their hashes once more, as they are written.
+fn add_stored(zip: &mut ZipWriter, members: &[PlannedMember], output: &Path) -> Result<(), PackError> {
+    let file = |member: &PlannedMember| match &member.source {
+        Source::Pack(path, _) | Source::Wheel { path, .. } | Source::File(path, _) => path.clone(),
+        Source::Bytes(_) => PathBuf::new(),
+    };
+    let paths: Vec<PathBuf> = members.iter().map(file).collect();
+    let stored = members.iter().zip(&paths).map(|(member, file)| StoredFile {
+        path: &member.path,
+        kind: member.kind,
+        file,
+    });
+    let write_error = |source| PackError::Write { path: output.to_path_buf(), source };
+    let hashes = zip.add_stored(&stored.collect::<Vec<_>>()).map_err(write_error)?;
+    for (member, found) in members.iter().zip(hashes) {
+        match &member.source {
+            Source::Wheel { path, sha256, .. } if *sha256 != found => {
+                return Err(PackError::Changed { path: path.clone(), expected: *sha256, found });
             }
-            Err(PackError::Changed { path: path.clone(), expected, found })
+            _ => {}
         }
     }
+    Ok(())
 }
 
 /// `path NUL kind NUL sha256 LF` of each member of the site's own, in the order of the paths' bytes.
@@ -106,14 +122,18 @@ fn digest(plan: &Plan, written: &[Member]) -> Sha256 {
     Sha256(hash.finalize().into())
 }
 
-fn hash(path: &Path) -> std::io::Result<Sha256> {
-    let mut file = fs::File::open(path)?;
-    let mut hash = sha2::Sha256::new();
-    let mut chunk = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(Sha256(hash.finalize().into())),
-            length => hash.update(&chunk[..length]),
+impl Packed {
+    /// Of the whole file. It is read for this, which takes as long as writing it did.
+    pub fn sha256(&self) -> Result<Sha256, PackError> {
+        let read_error = |source| PackError::Io { action: "read back", path: self.path.clone(), source };
+        let mut file = fs::File::open(&self.path).map_err(read_error)?;
+        let mut hash = sha2::Sha256::new();
+        let mut chunk = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut chunk).map_err(read_error)? {
+                0 => return Ok(Sha256(hash.finalize().into())),
+                length => hash.update(&chunk[..length]),
+            }
         }
     }
 }

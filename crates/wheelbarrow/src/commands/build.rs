@@ -14,7 +14,7 @@ use wheelbarrow_build::lock::Wanted;
 use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
 use wheelbarrow_build::project::directory_name;
 use wheelbarrow_build::uv::IndexOptions;
-use wheelbarrow_build::{BuildOptions, Prepared};
+use wheelbarrow_build::{BuildError, BuildOptions, Prepared};
 use wheelbarrow_wheel::name;
 
 use crate::failure::Refusal;
@@ -291,7 +291,7 @@ fn report(prepared: &Prepared, packed: &Packed, json: bool, printer: &Printer) -
         return printer.json(&json!({
             "path": packed.path,
             "size": packed.size,
-            "sha256": packed.sha256,
+            "sha256": packed.sha256().map_err(BuildError::from)?,
             "name": manifest.name,
             "version": manifest.version,
             "lock": prepared.lock,
@@ -301,7 +301,9 @@ fn report(prepared: &Prepared, packed: &Packed, json: bool, printer: &Printer) -
     if prepared.resolved {
         printer.note(&format!("locked in {}", prepared.lock.display()));
     }
-    printer.detail(&format!("SHA-256 {}", packed.sha256));
+    if printer.is_verbose() {
+        printer.detail(&format!("SHA-256 {}", packed.sha256().map_err(BuildError::from)?));
+    }
     printer.done(&format!(
         "built {} ({}; {})",
         packed.path.display(),
