@@ -12,6 +12,7 @@ use anyhow::Context;
 use wheelbarrow_build::BuildOptions;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::container::{Engine, Run};
+use wheelbarrow_build::fetch::certificates;
 use wheelbarrow_build::uv::Uv;
 
 use crate::failure::{Refusal, Told};
@@ -20,19 +21,12 @@ const PROGRAM: &str = "/wheelbarrow/bin/wheelbarrow";
 const LIBRARIES: &str = "/wheelbarrow/lib";
 const UV: &str = "/wheelbarrow/bin/uv";
 const NETRC: &str = "/wheelbarrow/netrc";
+const CERTIFICATES: &str = "/wheelbarrow/certificates.pem";
 
 /// Variables that say where distributions come from, and how to get there.
 const PREFIXES: [&str; 4] = ["PIP_", "UV_", "WHEELBARROW_", "SOURCE_DATE_EPOCH"];
-const NETWORK: [&str; 8] = [
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "no_proxy",
-    "ALL_PROXY",
-    "SSL_CERT_FILE",
-];
+const NETWORK: [&str; 7] =
+    ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "ALL_PROXY"];
 
 /// What the whole build needs to see of this machine.
 pub(super) struct ContainedBuild<'a> {
@@ -78,9 +72,10 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
         run.mounts.push((netrc, format!("{NETRC}:ro")));
         run.environment.push(("NETRC", NETRC.to_owned()));
     }
-    if let Some(certificates) = env::var_os("SSL_CERT_FILE").map(PathBuf::from).filter(|file| file.is_file())
-    {
-        run.mounts.push((certificates.clone(), format!("{}:ro", certificates.display())));
+    // The image need not have any, nor those of a private network.
+    if let Some(certificates) = certificates() {
+        run.mounts.push((certificates, format!("{CERTIFICATES}:ro")));
+        run.environment.push(("SSL_CERT_FILE", CERTIFICATES.to_owned()));
     }
     run.inherited = inherited();
     run.command = own.command.iter().cloned().chain(without_flag(env::args_os().skip(1))).collect();
@@ -177,7 +172,8 @@ fn inherited() -> Vec<String> {
     let is_wanted = |name: &String| {
         NETWORK.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     };
-    let set_anew = ["UV", "UV_CACHE_DIR", "WHEELBARROW_CACHE_DIR", "WHEELBARROW_CONTAINER_ENGINE"];
+    let set_anew =
+        ["UV", "UV_CACHE_DIR", "WHEELBARROW_CACHE_DIR", "WHEELBARROW_CONTAINER_ENGINE", "PIP_CERT"];
     env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| is_wanted(name) && !set_anew.contains(&name.as_str()))
