@@ -1,14 +1,19 @@
 //! `cargo xtask containers`: one artifact for three generations of Debian, built on this machine, sources in containers;
-//! installed and served in each of the three.
+//! installed and served in each of the three. And what else needs other systems, other engines or another user.
 //!
-//! The images come from Debian's packages by mmdebstrap and stay in `target/containers` and in the engine. What serves
-//! has no compiler, only Python and the one library that the site needs. Nothing in here uses the network of a container.
+//! The images come from Debian's packages by mmdebstrap and stay in the engine. What serves has no compiler, only Python
+//! and the one library that the site needs.
 
+mod docker;
+mod forged;
 pub(crate) mod images;
+mod rootless;
+mod same;
 mod site;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
@@ -43,25 +48,30 @@ END
 kill $!
 "#;
 
-pub(crate) fn run() -> Result<()> {
+/// `rootless_user` is somebody else than root, to be while podman is tried without root.
+pub(crate) fn run(rootless_user: Option<&str>) -> Result<()> {
     let place = target_directory().join("containers");
     fs::create_dir_all(&place)?;
-    let images = match Images::prepare(&place) {
+    let place = fs::canonicalize(place)?;
+    let images = match Images::find(&place) {
         Ok(images) => images,
-        Err(reason) => {
-            println!("skipped: containers do not run here: {reason:#}");
-            return Ok(());
-        }
+        Err(reason) => return skip(&reason),
     };
-    let test = Test { wheelbarrow: build_wheelbarrow()?, uv: tools::uv(&[])?, place, images };
-    let artifact = test.build()?;
-    for (suite, system, minor) in SYSTEMS {
-        test.serve(&artifact, suite, system, minor)?;
+    // The compiler and Debian's packages take turns on the cores and the network.
+    let (made, wheelbarrow) = std::thread::scope(|scope| {
+        let made = scope.spawn(|| timed("images", || images.make_all(&place)));
+        (join(made), timed("wheelbarrow", build_wheelbarrow))
+    });
+    made?;
+    if let Err(reason) = images.run() {
+        return skip(&reason);
     }
-    test.refused_elsewhere(&artifact)?;
-    test.same_bytes_everywhere()?;
-    test.other_cpu()?;
-    println!("containers: built once, installed and served on Debian 11, 12 and 13");
+    let test = Test { wheelbarrow: wheelbarrow?, uv: tools::uv(&[])?, place, images };
+    test.run(rootless_user)
+}
+
+fn skip(reason: &anyhow::Error) -> Result<()> {
+    println!("skipped: containers do not run here: {reason:#}");
     Ok(())
 }
 
@@ -77,13 +87,31 @@ fn build_wheelbarrow() -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--quiet", "--package", "wheelbarrow"]).current_dir(workspace());
     run_child(command.env("WHEELBARROW_OTHER_INSTALLERS", "1"))?;
-    Ok(target_directory().join("debug/wheelbarrow"))
+    Ok(fs::canonicalize(target_directory().join("debug/wheelbarrow"))?)
 }
 
 impl Test {
+    fn run(&self, rootless_user: Option<&str>) -> Result<()> {
+        let artifact = timed("build for three systems", || self.build())?;
+        timed("serving", || self.serve_everywhere(&artifact))?;
+        self.refused_elsewhere(&artifact)?;
+        timed("the same bytes", || same::everywhere(self))?;
+        let small = timed("the whole build in a container", || self.in_container())?;
+        timed("a wheel of another system", || forged::refused(self))?;
+        timed("docker", || docker::same(self, &small))?;
+        timed("rootless podman", || rootless::same(self, &small, rootless_user))?;
+        timed("another CPU", || self.other_cpu())?;
+        println!("containers: built once, installed and served on Debian 11, 12 and 13");
+        Ok(())
+    }
+
     fn wheelbarrow(&self, site: &Path) -> Command {
+        self.wheelbarrow_with(site, &self.place.join("cache"))
+    }
+
+    fn wheelbarrow_with(&self, site: &Path, cache: &Path) -> Command {
         let mut command = clean(&self.wheelbarrow);
-        command.arg("build").arg(site).arg("--cache-dir").arg(self.place.join("cache")).env("UV", &self.uv);
+        command.arg("build").arg(site).arg("--cache-dir").arg(cache).env("UV", &self.uv);
         self.images.configure(&mut command);
         command
     }
@@ -95,15 +123,40 @@ impl Test {
         let artifact = self.place.join("demo.zip");
         run_child(self.wheelbarrow(&site).arg("--output").arg(&artifact))?;
         run_child(clean(&self.wheelbarrow).arg("inspect").arg(&artifact))?;
-        no_foreign_files(&self.place)?;
+        no_foreign_files(&self.place.join("cache"))?;
+        self.refuses_unknown_libraries()?;
         Ok(artifact)
     }
 
+    /// What was built links with libpq, which no system has from the start, and the settings of this site do not know of.
+    fn refuses_unknown_libraries(&self) -> Result<()> {
+        let site = self.place.join("unlinked");
+        site::write(&site, site::DRIVER, "name = \"unlinked\"\nversion = \"1\"\n")?;
+        let (suite, system, _) = SYSTEMS[0];
+        let mut build = self.wheelbarrow(&site);
+        build.args(["--target", system, "--container", &Images::builder(suite), "--bytecode", "never"]);
+        let output = build.arg("--output").arg(self.place.join("unlinked.zip")).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        print!("{said}");
+        let expected =
+            ["elf-library:psycopg-c  ", "libpq.so.5, which neither a wheel carries nor the target promises"];
+        if output.status.code() != Some(8) || expected.iter().any(|text| !said.contains(text)) {
+            bail!("a module that links with what {system} lacks was not refused");
+        }
+        Ok(())
+    }
+
+    fn serve_everywhere(&self, artifact: &Path) -> Result<()> {
+        std::thread::scope(|scope| {
+            let servers = SYSTEMS.map(|(suite, system, minor)| {
+                scope.spawn(move || self.serve(artifact, suite, system, minor))
+            });
+            servers.into_iter().try_for_each(join)
+        })
+    }
+
     fn serve(&self, artifact: &Path, suite: &str, system: &str, minor: u32) -> Result<()> {
-        let mount = format!("{}:/srv/demo.zip:ro", artifact.display());
-        let mut server = self.images.engine();
-        server.args(["run", "--rm", "--network=none", "--volume", &mount, &Images::server(suite)]);
-        let output = server.args(["sh", "-c", SERVE]).output()?;
+        let output = self.on_server(suite, artifact, SERVE)?;
         let said = String::from_utf8_lossy(&output.stdout);
         print!("{said}");
         let page = said.lines().last().unwrap_or_default();
@@ -112,6 +165,14 @@ impl Test {
             bail!("{system} did not serve the page:\n{said}{}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(())
+    }
+
+    /// Runs a script on a fresh server without network, the artifact at /srv/demo.zip.
+    fn on_server(&self, suite: &str, artifact: &Path, script: &str) -> Result<std::process::Output> {
+        let mount = format!("{}:/srv/demo.zip:ro", artifact.display());
+        let mut server = self.images.engine();
+        server.args(["run", "--rm", "--network=none", "--volume", &mount, &Images::server(suite)]);
+        Ok(server.args(["sh", "-c", script]).stdin(Stdio::null()).output()?)
     }
 
     /// Any Python that the artifact is not for, and one that it is for on too old a system.
@@ -139,47 +200,26 @@ impl Test {
         Ok(())
     }
 
-    /// The same lock and code in containers of the oldest and the newest system, and out here, give the same file; and with
-    /// the same Python, the same bytecode in it.
-    fn same_bytes_everywhere(&self) -> Result<()> {
-        let site = self.place.join("wheels-only");
-        site::write(&site, site::WHEELS_ONLY, "name = \"demo\"\nversion = \"1.0\"\n")?;
-        let targets = SYSTEMS.iter().flat_map(|(_, system, _)| ["--target", *system]);
-        let targets: Vec<&str> = targets.chain(["--bytecode", "never"]).collect();
-        let here = self.place.join("here.zip");
-        run_child(self.wheelbarrow(&site).args(&targets).arg("--output").arg(&here))?;
-        let lock = self.place.join("pylock.demo.toml");
-        for (suite, ..) in [SYSTEMS[0], SYSTEMS[2]] {
-            let there = self.place.join(format!("{suite}.zip"));
-            let mut build = self.wheelbarrow(&site);
-            build.args(&targets).args(["--offline", "--in-container", &Images::builder(suite)]);
-            run_child(build.arg("--lock").arg(&lock).arg("--output").arg(&there))?;
-            same(&here, &there)?;
+    /// As the ancestor did: the program itself runs in the container, and the compiler is the container's. What it makes
+    /// runs on a server of that system. Gives an artifact of the same site, built from out here.
+    fn in_container(&self) -> Result<PathBuf> {
+        let site = self.place.join("small");
+        site::write_small(&site)?;
+        let (suite, system, _) = SYSTEMS[0];
+        let image = Images::builder(suite);
+        let (inside, outside) = (self.place.join("inside.zip"), self.place.join("outside.zip"));
+        run_child(self.wheelbarrow(&site).args(["--in-container", &image]).arg("--output").arg(&inside))?;
+        no_foreign_files(&self.place)?;
+        let container = ["--target", system, "--container", &image];
+        run_child(self.wheelbarrow(&site).args(container).arg("--output").arg(&outside))?;
+        for artifact in [&inside, &outside] {
+            let script = "python3 /srv/demo.zip -d /srv/site && /srv/site/venv/bin/python -c 'import fast; print(fast.parse(\"42\"))'";
+            let output = self.on_server(suite, artifact, script)?;
+            if !String::from_utf8_lossy(&output.stdout).ends_with("42\n") {
+                bail!("{}: {}", artifact.display(), String::from_utf8_lossy(&output.stderr));
+            }
         }
-        self.same_bytecode(&site, &lock)
-    }
-
-    /// A Python of this machine that is not the system's can be lent to a container of a newer system.
-    fn same_bytecode(&self, site: &Path, lock: &Path) -> Result<()> {
-        let found = pythons::find_all();
-        // Of a version whose wheels were fetched for the targets above.
-        let is_fetched = |minor: u32| SYSTEMS.iter().any(|(_, _, of)| *of == minor);
-        let mut lent = found.iter().rev().filter(|python| !python.path.starts_with("/usr"));
-        let lent = lent.find(|python| is_fetched(python.minor));
-        let Some(python) = lent else {
-            println!("skipped: every Python here is the system's own, and cannot be lent to a container");
-            return Ok(());
-        };
-        let (here, there) = (self.place.join("bytecode.zip"), self.place.join("bytecode-there.zip"));
-        for (file, image) in [(&here, None), (&there, Some(Images::builder("trixie")))] {
-            let mut build = self.wheelbarrow(site);
-            build.arg("--python").arg(&python.path).args(["--offline", "--bytecode", "always"]);
-            build.args(image.iter().flat_map(|image| ["--in-container", image]));
-            // The cache of bytecode would only be compared with itself.
-            site::remove(&self.place.join("cache/bytecode"))?;
-            run_child(build.arg("--lock").arg(lock).arg("--output").arg(file))?;
-        }
-        same(&here, &there)
+        Ok(outside)
     }
 
     /// An artifact for aarch64, installed by its own installer under emulation.
@@ -209,22 +249,34 @@ impl Test {
     }
 }
 
-fn same(one: &Path, other: &Path) -> Result<()> {
+fn same_bytes(one: &Path, other: &Path) -> Result<()> {
     if fs::read(one)? != fs::read(other)? {
         bail!("{} and {} differ", one.display(), other.display());
     }
     Ok(())
 }
 
-/// What containers leave behind belongs to who started them.
+/// What containers leave behind belongs to who started them, who owns `place`.
 fn no_foreign_files(place: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
     let own = fs::metadata(place)?.uid();
-    for entry in walkdir::WalkDir::new(place.join("cache")) {
+    for entry in walkdir::WalkDir::new(place) {
         let entry = entry?;
         if entry.metadata()?.uid() != own {
             bail!("{} belongs to somebody else", entry.path().display());
         }
     }
     Ok(())
+}
+
+/// Says how long it took.
+fn timed<T>(what: &str, task: impl FnOnce() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    let result = task().with_context(|| what.to_owned())?;
+    println!("== {what}: {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(result)
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

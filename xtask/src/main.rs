@@ -20,8 +20,9 @@ usage: cargo xtask COMMAND
                             where `test` takes a sample; minutes
   demo [--python PATH]... [--all-pythons] [--release] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
-  containers                one artifact for three systems: sources built in containers of them, installed and served in
-                            each; minutes
+  containers [--rootless-user NAME]
+                            one artifact for three systems: sources built in containers of them, installed and served in
+                            each; by podman, by docker, and without root as the user NAME; minutes
   servers [PART OF A TITLE]...
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
   bench [ARGUMENT]...       speed against the peers and the floor";
@@ -31,7 +32,10 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((command, [])) if command == "test" => test::run(),
         Some((command, [])) if command == "torture" => test::torture(),
-        Some((command, [])) if command == "containers" => containers::run(),
+        Some((command, [])) if command == "containers" => containers::run(None),
+        Some((command, [flag, user])) if command == "containers" && flag == "--rootless-user" => {
+            containers::run(Some(user))
+        }
         Some((command, rest)) if command == "servers" => servers::run(rest),
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))

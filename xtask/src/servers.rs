@@ -45,14 +45,14 @@ const SCENES: [Scene; 9] = [
 pub(crate) fn run(wanted: &[String]) -> Result<()> {
     let place = target_directory().join("servers");
     fs::create_dir_all(&place)?;
-    let images = match Images::ready(&place) {
+    let images = match Images::find(&place) {
         Ok(images) => images,
         Err(reason) => {
             println!("skipped: containers do not run here: {reason:#}");
             return Ok(());
         }
     };
-    images.make(&place, SUITE, IMAGE, PACKAGES)?;
+    images.make_system(&place, SUITE, IMAGE, PACKAGES)?;
     let versions = Versions::build(&place)?;
     let host = match Host::start(&images, &versions) {
         Ok(host) => host,

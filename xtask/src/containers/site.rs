@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use fs_err as fs;
 use serde_json::{Value, json};
 
+use super::images::{COMPLETED, PACKAGES};
 use crate::children::clean;
 use crate::pythons;
 
@@ -21,6 +22,8 @@ lxml==5.3.0
 pillow==11.0.0
 cryptography==43.0.3
 ";
+
+pub(super) const DRIVER: &str = "psycopg==3.2.3\npsycopg-c==3.2.3\n";
 
 pub(super) const WHEELS_ONLY: &str = "Django==4.2.16\ngunicorn==23.0.0\nlxml==5.3.0\ncryptography==43.0.3\n";
 
@@ -66,6 +69,59 @@ urlpatterns = [path("", page)]
     ),
 ];
 
+/// A module in C without wheels. The headers of glibc 2.38 and later make another function of `strtol`.
+const SMALL: [(&str, &str); 5] = [
+    ("wheelbarrow.toml", "name = \"small\"\nversion = \"1.0\"\n"),
+    ("requirements.txt", "./fast\n"),
+    (
+        "fast/pyproject.toml",
+        r#"[build-system]
+requires = ["setuptools==75.3.0"]
+build-backend = "setuptools.build_meta"
+"#,
+    ),
+    (
+        "fast/setup.py",
+        r#"from setuptools import Extension, setup
+
+setup(
+    name="fast",
+    version="1.0",
+    ext_modules=[Extension("fast", ["fast.c"], py_limited_api=True)],
+    options={"bdist_wheel": {"py_limited_api": "cp39"}},
+)
+"#,
+    ),
+    (
+        "fast/fast.c",
+        r#"#define Py_LIMITED_API 0x03090000
+#include <Python.h>
+#include <stdlib.h>
+
+static PyObject *parse(PyObject *self, PyObject *arguments) {
+    const char *text;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "s", &text)) return NULL;
+    return PyLong_FromLong(strtol(text, NULL, 10));
+}
+
+static PyMethodDef methods[] = {{"parse", parse, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "fast", NULL, 0, methods, NULL, NULL, NULL, NULL};
+PyMODINIT_FUNC PyInit_fast(void) { return PyModule_Create(&module); }
+"#,
+    ),
+];
+
+/// A site of nothing but such a module.
+pub(super) fn write_small(site: &Path) -> Result<()> {
+    remove(site)?;
+    fs::create_dir_all(site.join("fast"))?;
+    for (path, text) in SMALL {
+        fs::write(site.join(path), text)?;
+    }
+    Ok(())
+}
+
 pub(super) fn write(site: &Path, requirements: &str, settings: &str) -> Result<()> {
     remove(site)?;
     fs::create_dir_all(site.join("app"))?;
@@ -85,6 +141,9 @@ pub(super) fn settings(systems: &[(&str, &str, u32)]) -> String {
         text.push_str(&format!(
             "\n[[target]]\ntarget = \"{system}\"\ncontainer = \"{image}\"\nlibraries = [\"libpq.so.5\"]\n"
         ));
+        if *system == COMPLETED {
+            text.push_str(&format!("packages = {PACKAGES:?}\n"));
+        }
     }
     text
 }
@@ -94,6 +153,21 @@ pub(super) fn remove(directory: &Path) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+pub(super) fn remove_file(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Names of what is in an artifact.
+pub(super) fn members(artifact: &Path) -> Result<Vec<String>> {
+    let python = pythons::find_all().pop().context("no Python here")?;
+    let code = "import sys, zipfile; print(*zipfile.ZipFile(sys.argv[1]).namelist(), sep='\\n')";
+    let output = clean(&python.path).args(["-I", "-c", code]).arg(artifact).output()?;
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }
 
 /// Takes a member out of an artifact, executable; whether it is in there.
