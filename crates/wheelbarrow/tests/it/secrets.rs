@@ -161,3 +161,35 @@ fn a_password_is_in_no_output_argument_or_file() {
     let found = holds_password(&place.path());
     assert_eq!(found, Vec::<String>::new());
 }
+
+/// One package from its own index, everything else from the usual one.
+#[test]
+fn a_package_may_have_an_index_of_its_own() {
+    let index = Index::start();
+    let pyproject = format!(
+        "[project]\nname = 'site'\nversion = '1'\nrequires-python = '>=3.9'\ndependencies = ['private-one', 'asgiref==3.8.1']\n\
+         [tool.uv]\npackage = false\n[tool.uv.sources]\nprivate-one = {{ index = 'corp' }}\n\
+         [[tool.uv.index]]\nname = 'corp'\nurl = 'http://127.0.0.1:{}/simple'\nexplicit = true\n",
+        index.port
+    );
+    let place = Place::with(&[("project/pyproject.toml", &pyproject), ("project/manage.py", "")]);
+    let build = |variables: &[(&str, &str)]| {
+        let mut command = wheelbarrow(&place.path());
+        command.args(["build", "project", "--bytecode", "never", "--cache-dir"]);
+        command.arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+        place.finish(command.envs(variables.iter().copied()).env("UV_CACHE_DIR", place.path().join("uv")))
+    };
+    let login = [("UV_INDEX_CORP_USERNAME", "joe"), ("UV_INDEX_CORP_PASSWORD", PASSWORD)];
+    let said = build(&login);
+    if said.code != 0 && std::env::var_os("CI").is_none() {
+        return println!("skipped: {}", said.err.lines().next().unwrap_or_default());
+    }
+    assert_eq!(said.code, 0, "{}", said.all());
+    let lock = place.read("pylock.site.toml");
+    assert!(lock.contains(&format!("http://127.0.0.1:{}/files/private_one-1.0", index.port)), "{lock}");
+    assert_eq!(lock.matches("127.0.0.1").count(), lock.matches("/private_one-1.0").count(), "{lock}");
+    assert_eq!(holds_password(&place.path()), Vec::<String>::new());
+    fs::remove_dir_all(place.path().join("uv")).unwrap();
+    fs::remove_file(place.path().join("pylock.site.toml")).unwrap();
+    assert_ne!(build(&[]).code, 0, "without the login it cannot be had");
+}

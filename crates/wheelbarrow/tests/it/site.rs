@@ -238,20 +238,58 @@ fn the_same_project_gives_the_same_bytes() {
     assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "{hashes:?}");
 }
 
+/// `python3`, and another that is not of its minor version, where there is one: minor version and path.
+fn two_pythons() -> Option<[(String, PathBuf); 2]> {
+    let versions = Path::new(&std::env::var_os("HOME")?).join(".pyenv/versions");
+    let others = fs::read_dir(versions).into_iter().flatten().flatten();
+    let candidates =
+        [PathBuf::from("python3")].into_iter().chain(others.map(|it| it.path().join("bin/python3")));
+    let candidates =
+        candidates.chain((9..=13).map(|minor| PathBuf::from(format!("/usr/bin/python3.{minor}"))));
+    let ask = |path: PathBuf| {
+        let code = "import sys; print('.'.join(map(str, sys.version_info[:2])), sys.executable)";
+        let output = Command::new(path).args(["-I", "-c", code]).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let (version, path) = text.trim().split_once(' ')?;
+        let wheels = ["3.9", "3.10", "3.11", "3.12", "3.13"];
+        wheels.contains(&version).then(|| (version.to_owned(), PathBuf::from(path)))
+    };
+    let mut found = candidates.filter_map(ask);
+    let first = found.next()?;
+    let second = found.find(|(version, _)| *version != first.0)?;
+    Some([first, second])
+}
+
+/// `build PROJECT REQUIREMENTS BASENAME`, two Pythons in one file: each gets its own compiled wheel.
 #[test]
 fn the_ancestors_call_works() {
     let place = Place::with(&FILES);
     fs::remove_file(place.path().join("project/wheelbarrow.toml")).unwrap();
-    let arguments = [
-        "project",
-        "project/requirements.txt",
-        "out",
-        "--extra-static",
-        "assets",
-        "--extra-python",
-        "python3",
-    ];
-    if built(&place, &arguments) {
-        assert!(place.path().join("out.zip").exists());
+    place.write("project/requirements.txt", "markupsafe==3.0.2\n");
+    let Some([first, second]) = two_pythons() else {
+        println!("skipped: there are no two Pythons from 3.9 to 3.13 here");
+        return;
+    };
+    let extra = second.1.to_str().unwrap();
+    let arguments =
+        ["project", "project/requirements.txt", "out", "--extra-static", "assets", "--extra-python", extra];
+    if !built(&place, &arguments) {
+        return;
+    }
+    let inspected: serde_json::Value =
+        serde_json::from_str(&place.run(&["inspect", "--json", "out.zip"]).out).unwrap();
+    let targets = inspected["manifest"]["targets"].as_array().unwrap();
+    let pythons: Vec<_> = targets.iter().map(|target| target["python"].as_str().unwrap()).collect();
+    assert_eq!(pythons, [first.0.as_str(), second.0.as_str()]);
+    assert_ne!(targets[0]["wheels"], targets[1]["wheels"], "each has its own");
+    for (version, python) in [first, second] {
+        let destination = format!("dest-{version}");
+        let install = ["out.zip", "-d", destination.as_str()];
+        let said = place.finish(Command::new(&python).args(install).current_dir(place.path()));
+        assert_eq!(said.code, 0, "{version}: {}", said.all());
+        let code = "import sys, markupsafe._speedups; print('.'.join(map(str, sys.version_info[:2])))";
+        let installed = place.path().join(&destination).join("venv/bin/python");
+        assert_eq!(place.finish(Command::new(installed).args(["-c", code])).out.trim(), version);
+        assert_eq!(place.read(&format!("{destination}/static.in/0/site.css")), "body {}");
     }
 }
