@@ -120,22 +120,26 @@ class Artifact:
         if fitting:
             # They all have the libc of this interpreter: a newer one is the better tag. Among equals the first counts.
             return max(fitting, key=lambda target: libc_version(target["platform"]))
-        has = ", ".join(
-            "CPython %s (%s) on %s" % (target["python"], target["abi"], target["platform"])
+        has = [
+            "Python %s (%s) on %s" % (target["python"], target["abi"], _system(target["platform"]))
             for target in self.manifest["targets"]
+        ]
+        implementation = "Python" if facts["implementation"] == "cpython" else facts["implementation"]
+        kind = "musllinux" if facts["libc"]["name"] == "musl" else "manylinux"
+        platform = "_".join([kind] + [str(number) for number in facts["libc"]["version"]] + [facts["machine"]])
+        this = "%s %s (%s) on %s" % (implementation, python, facts["abi"], platform)
+        hint = (
+            "run it with one of the Pythons that it is for, as `python%s site.zip -d DEST`, or build it for this one"
+            % self.manifest["targets"][0]["python"]
         )
-        libc = "%s %s" % (facts["libc"]["name"], ".".join(str(number) for number in facts["libc"]["version"]))
-        this = "%s %s (%s) on %s with %s" % (facts["implementation"], python, facts["abi"], facts["machine"], libc)
-        pythons = sorted({target["python"] for target in self.manifest["targets"]} - {python})
-        hint = "build it with --python %s" % python
-        if pythons:
-            hint = "run it with python%s, or %s" % (pythons[0], hint)
-        raise Failure(
-            UNFIT,
-            "%s does not fit this Python" % self.name,
-            "it is for %s; this is %s, %s" % (has, this, facts["executable"]),
-            hint,
-        )
+        if any((target["python"], target["abi"]) == (python, facts["abi"]) for target in self.manifest["targets"]):
+            hint = "build it for this system: `--probe` says what `wheelbarrow build --target` takes for it"
+        cause = "it is for %s; this is %s" % (" or ".join(has), this)
+        raise Failure(UNFIT, "%s cannot be installed here" % self.name, cause, hint)
+
+
+def _system(platform):
+    return "any system" if platform == "any" else platform
 
 
 def member_kind(info):

@@ -71,8 +71,8 @@ def find(artifact, facts, options):
                     findings += [failure.finding() for failure in needs.failures(archive.manifest, target, facts)]
                 attempt(archive.verify)
     attempt(staging.check_place, destination, options["replace"])
-    attempt(staging.check_right, standing)
-    attempt(staging.check_programs, standing)
+    attempt(staging.check_right, standing, destination)
+    attempt(staging.check_programs, standing, destination)
     if target is not None:
         attempt(staging.check_bytes, standing, target["unpacked"]["bytes"])
         attempt(staging.check_inodes, standing, target["unpacked"]["inodes"])

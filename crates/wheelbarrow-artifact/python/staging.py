@@ -246,7 +246,7 @@ def _rename_exchange(first, second):
 def check_destination(destination, replace):
     """Refuses what an install must not touch. True if a directory is there to be exchanged."""
     found = check_place(destination, replace)
-    check_right(os.path.dirname(destination))
+    check_right(os.path.dirname(destination), destination)
     return found
 
 
@@ -260,44 +260,46 @@ def check_place(destination, replace):
         kind = os.lstat(destination).st_mode
     except FileNotFoundError:
         if not os.path.isdir(parent):
-            raise Failure(
-                REFUSED, "%s does not exist" % shown(parent), hint="make it: mkdir -p %s" % quoted(parent)
-            ) from None
+            what = "the directory of the destination, %s, does not exist" % shown(parent)
+            raise Failure(REFUSED, what, hint="mkdir -p %s" % quoted(parent)) from None
         kind = None
     except NotADirectoryError:
-        raise Failure(REFUSED, "%s is not a directory" % shown(parent)) from None
+        what = "the directory of the destination, %s, is a file" % shown(parent)
+        raise Failure(REFUSED, what, hint="name another destination") from None
     if kind is not None:
-        if stat.S_ISLNK(kind):
-            hint = "install to where it leads: %s" % shown(os.path.realpath(destination))
-            raise Failure(REFUSED, "%s is a symbolic link" % name, hint=hint)
         if not stat.S_ISDIR(kind):
-            raise Failure(REFUSED, "%s is not a directory" % name)
+            what = "a symbolic link" if stat.S_ISLNK(kind) else "a file, not a directory"
+            hint = "name another destination, or remove it"
+            raise Failure(REFUSED, "the destination %s is %s" % (name, what), hint=hint)
         if set(os.listdir(destination)) - {b"environment.json"}:
             if not replace:
-                raise Failure(REFUSED, "%s is not empty" % name, hint="--replace exchanges it for the new install")
+                hint = "`--replace` exchanges it for the new install in one step"
+                raise Failure(REFUSED, "the destination %s is not empty" % name, hint=hint)
             if not os.path.lexists(destination + b"/.wheelbarrow/receipt.json"):
                 raise Failure(
                     REFUSED,
-                    "%s holds something that is not an install" % name,
+                    "the destination %s holds something that is not an install" % name,
                     hint="--replace only exchanges what an artifact has installed, which has a"
                     " .wheelbarrow/receipt.json; move the rest away yourself",
                 )
     return kind is not None
 
 
-def check_right(parent):
+def check_right(parent, destination):
     if not os.access(parent, os.W_OK | os.X_OK):
         raise Failure(
-            REFUSED, "no right to write in %s" % shown(parent), hint="run it as a user who may write there"
+            REFUSED,
+            "no right to write in %s, where %s is made" % (shown(parent), shown(destination)),
+            hint="an install is made beside its destination and renamed; run as a user who may write in %s" % shown(parent),
         )
 
 
-def check_programs(parent):
+def check_programs(parent, destination):
     """A file system that lets no program run is no place for a virtualenv; nothing tells when it is made."""
     if os.statvfs(parent).f_flag & os.ST_NOEXEC:
         raise Failure(
             REFUSED,
-            "nothing could be run on the file system of %s: it is mounted noexec" % shown(parent),
+            "nothing in %s could be run: its file system is mounted noexec" % shown(destination),
             hint="name a destination on another file system, or mount it without noexec: the scripts of the"
             " virtualenv and extension modules need it",
         )
@@ -310,25 +312,19 @@ def check_space(parent, size, inodes):
 
 def check_bytes(parent, size):
     system = os.statvfs(parent)
-    free = system.f_bavail * system.f_frsize
-    if free < size:
-        raise Failure(
-            NO_SPACE,
-            "not enough space on the file system of %s" % shown(parent),
-            "the install needs %.1f MB, %.1f MB are free" % (size / 1e6, free / 1e6),
-            "make room, or install to another file system",
-        )
+    _check_free("space", parent, "%d bytes" % size, size, system.f_bavail * system.f_frsize)
 
 
 def check_inodes(parent, inodes):
     system = os.statvfs(parent)
-    if system.f_files and system.f_favail < inodes:  # btrfs and some others do not count inodes
-        raise Failure(
-            NO_SPACE,
-            "not enough inodes on the file system of %s" % shown(parent),
-            "the install needs %d, %d are free" % (inodes, system.f_favail),
-            "remove files, or install to another file system",
-        )
+    if system.f_files:  # btrfs and some others do not count inodes
+        _check_free("inodes", parent, inodes, inodes, system.f_favail)
+
+
+def _check_free(what, parent, told, needed, free):
+    if free < needed:
+        what = "not enough %s in %s: %s are needed, %d are free" % (what, shown(parent), told, free)
+        raise Failure(NO_SPACE, what, hint="free some, or name a destination on another file system")
 
 
 def quoted(path):

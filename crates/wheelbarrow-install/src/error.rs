@@ -42,6 +42,8 @@ pub enum InstallError {
     NotDirectory { path: PathBuf, what: &'static str },
     #[error("the directory of the destination, {}, does not exist", path.display())]
     MissingParent { path: PathBuf },
+    #[error("the directory of the destination, {}, is a file", path.display())]
+    FileAsParent { path: PathBuf },
     #[error("no right to write in {}, where {} is made", parent.display(), destination.display())]
     NoRight { parent: PathBuf, destination: PathBuf },
     #[error("not enough space in {}: {needed} bytes are needed, {available} are free", path.display())]
@@ -89,11 +91,14 @@ impl InstallError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
+            Self::Target { source, .. } if source.is_for_python => {
+                "build it for this system: `--probe` says what `wheelbarrow build --target` takes for it"
+            }
             Self::Target { source, .. } => {
                 return Some(format!(
                     "run it with one of the Pythons that it is for, as `python{} site.zip -d DEST`, or build it for \
                      this one",
-                    source.wanted.first().and_then(|text| text.split(' ').nth(1)).unwrap_or("3")
+                    source.first_python
                 ));
             }
             Self::Library { library, .. } => return Some(package_hint(library)),
@@ -108,7 +113,8 @@ impl InstallError {
                  the rest away yourself"
             }
             Self::NotDirectory { .. } => "name another destination, or remove it",
-            Self::MissingParent { path } => return Some(format!("mkdir -p {}", path.display())),
+            Self::MissingParent { path } => return Some(format!("mkdir -p {}", quoted(path))),
+            Self::FileAsParent { .. } => "name another destination",
             Self::NoRight { parent, .. } => {
                 return Some(format!(
                     "an install is made beside its destination and renamed; run as a user who may write in {}",
@@ -156,7 +162,8 @@ impl InstallError {
             Self::Occupied { .. }
             | Self::Foreign { .. }
             | Self::NotDirectory { .. }
-            | Self::MissingParent { .. } => 5,
+            | Self::MissingParent { .. }
+            | Self::FileAsParent { .. } => 5,
             Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoExec { .. } | Self::NoInstall { .. } => 5,
             Self::ForeignStore { .. } | Self::NoStore { .. } => 5,
             Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
@@ -167,6 +174,13 @@ impl InstallError {
             Self::RestlessStore { .. } | Self::Compile { .. } => 1,
         }
     }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |character: char| character.is_ascii_alphanumeric() || "@%+=:,./-_".contains(character);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\"'\"'")) }
 }
 
 fn io_exit_code(error: &io::Error) -> u8 {

@@ -27,7 +27,7 @@ pub(crate) enum Found {
 pub(crate) fn look_at(destination: &Path, existing: Existing) -> Result<Found, InstallError> {
     let parent = parent(destination);
     if !parent.is_dir() {
-        return Err(InstallError::MissingParent { path: parent.to_path_buf() });
+        return Err(no_directory(parent));
     }
     let found = look_inside(destination, existing)?;
     may_write(parent, destination)?;
@@ -42,7 +42,7 @@ pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<
     if standing == parent {
         errors.extend(look_inside(destination, existing).err());
     } else {
-        errors.push(InstallError::MissingParent { path: parent.to_path_buf() });
+        errors.push(no_directory(parent));
     }
     errors.extend(may_write(standing, destination).err());
     match rustix::fs::statvfs(standing) {
@@ -57,6 +57,13 @@ pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<
 
 fn parent(destination: &Path) -> &Path {
     destination.parent().unwrap_or(Path::new("/"))
+}
+
+fn no_directory(parent: &Path) -> InstallError {
+    let path = parent.to_path_buf();
+    let is_file = fs::symlink_metadata(parent)
+        .map_or_else(|error| error.kind() == io::ErrorKind::NotADirectory, |metadata| metadata.is_file());
+    if is_file { InstallError::FileAsParent { path } } else { InstallError::MissingParent { path } }
 }
 
 /// The nearest directory that is there.

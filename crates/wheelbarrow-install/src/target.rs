@@ -10,6 +10,10 @@ use wheelbarrow_wheel::tags::{Libc, Platform};
 pub struct NoTarget {
     pub wanted: Vec<String>,
     pub here: String,
+    /// Of what the artifact is for first, `3.12`.
+    pub first_python: String,
+    /// Whether it is for this Python, and only the system is another.
+    pub is_for_python: bool,
 }
 
 /// Of the targets that the interpreter fits, the one whose platform is the best tag that it takes: wheels for a newer C
@@ -22,6 +26,8 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
             && target.abi == interpreter.abi
             && platform.fits(&target.platform)
     };
+    let is_for_python =
+        |target: &Target| target.python == interpreter.minor_version() && target.abi == interpreter.abi;
     let libc = |target: &&Target| Platform::parse(&target.platform).map(|platform| platform.libc());
     // Of several with the highest, max_by_key takes the last.
     let best = manifest.targets.iter().rev().filter(fits).max_by_key(libc);
@@ -39,6 +45,8 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
             interpreter.minor_version(),
             interpreter.abi
         ),
+        first_python: manifest.targets.first().map(|target| target.python.clone()).unwrap_or_default(),
+        is_for_python: manifest.targets.iter().any(is_for_python),
     })
 }
 

@@ -326,7 +326,7 @@ class Destination(Case):
         os.mkdir(self.dest)
         with open(self.dest + "/x", "w"):
             pass
-        self.assertRefused(self.install(), 5, "not empty", "hint: --replace")
+        self.assertRefused(self.install(), 5, "not empty", "hint: `--replace`")
         self.assertRefused(self.install("--replace"), 5, "not an install", "move the rest away")
         self.assertEqual(os.listdir(self.dest), ["x"])
 
@@ -345,7 +345,7 @@ class Destination(Case):
         self.dest += "/a/b"
         result = self.install()
         self.assertEqual((result.code, result.out), (5, ""), result)
-        self.assertIn("hint: make it: mkdir -p", result.err)
+        self.assertIn("hint: mkdir -p", result.err)
 
     def test_file_and_links(self):
         with open(self.dest, "w"):
@@ -626,7 +626,8 @@ class Target(Case):
             recipe = self.recipe()
             recipe.manifest["targets"][0][key] = value
             recipe.write(self.zip)
-            self.assertRefused(self.install(), 4, value, "this is cpython %d.%d" % sys.version_info[:2], "hint: ")
+            hint = "hint: build it for this system" if key == "platform" else "hint: run it with one of the Pythons"
+            self.assertRefused(self.install(), 4, value, "this is Python %d.%d" % sys.version_info[:2], hint)
 
     def test_the_first_that_fits(self):
         recipe = self.recipe()

@@ -86,7 +86,7 @@ class Check(Case):
     def test_no_parent(self):
         self.make()
         self.dest += "/a/b"
-        self.assertEqual(self.findings(), [(5, "ROOT/dest/a does not exist")])
+        self.assertEqual(self.findings(), [(5, "the directory of the destination, ROOT/dest/a, does not exist")])
 
     def test_a_path_that_no_virtualenv_can_have(self):
         self.make()

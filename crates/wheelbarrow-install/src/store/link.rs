@@ -241,7 +241,7 @@ impl Linker<'_> {
         match self.transfer.file(ends, executable, index.header.time) {
             Ok(None) => Ok(()),
             Ok(Some(Impossible { what, why })) => {
-                self.progress.note(&format!("note: files are copied from the store: {what}: {why}"));
+                self.progress.note(&format!("files are copied from the store: {what}: {why}"));
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -142,14 +142,13 @@ impl Place {
     }
 
     fn runner(&self, scene: Scene) -> Runner {
+        let artifact = self.directory.path().join("site.zip");
         Runner {
-            way: self.way,
-            artifact: self.directory.path().join("site.zip"),
-            destination: self.destination(),
             replace: !scene.is_new(),
             store: scene.is_stored().then(|| self.store()),
             no_exchange: scene == Scene::ReplaceInTwoSteps,
             log: self.directory.path().join("log"),
+            ..Runner::of(self.way, &artifact, &self.destination())
         }
     }
 

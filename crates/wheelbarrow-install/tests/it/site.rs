@@ -12,7 +12,7 @@ use wheelbarrow_artifact::manifest::{
 };
 use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
 use wheelbarrow_artifact::wheel::OpenWheel;
-use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
+use wheelbarrow_artifact::zip::{Archive, DosTime, Method, ZipWriter};
 use wheelbarrow_install::store::StoreOptions;
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install};
 use wheelbarrow_wheel::WheelFilename;
@@ -54,7 +54,8 @@ pub(crate) fn artifact(path: &Path, wheels: &[(&str, &[u8])]) {
     write_site(path, ("3.12", "cp312"), &[], wheels);
 }
 
-/// An artifact of this code, given by path, kind and text, and these wheels.
+/// An artifact of this code, given by path, kind and text, and these wheels. The target is a Python, `3.12` or
+/// `3.12@manylinux_2_28_x86_64`, and an ABI.
 pub(crate) fn write_site(
     path: &Path,
     target: (&str, &str),
@@ -80,6 +81,13 @@ pub(crate) fn write_needy_site(path: &Path, wheels: &[(&str, &[u8])], needs: &Ne
     write(path, ("3.12", "cp312"), &[], wheels, &[], needs);
 }
 
+/// What the manifest says of the size of a target.
+fn unpacked(wheels: &[(&str, &[u8])]) -> Unpacked {
+    let archives: Vec<_> = wheels.iter().filter_map(|(_, bytes)| Archive::parse(*bytes).ok()).collect();
+    let entries = || archives.iter().flat_map(|archive| archive.entries());
+    Unpacked { bytes: entries().map(|entry| entry.size).sum(), inodes: entries().count() as u64 }
+}
+
 fn write(
     path: &Path,
     (python, abi): (&str, &str),
@@ -89,6 +97,7 @@ fn write(
     needs: &Needs,
 ) {
     let facts = interpreter(path);
+    let (python, platform) = python.split_once('@').unwrap_or((python, "any"));
     let mut writer = ZipWriter::new(new_file(path), "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
     let mut listed = vec![wheel_entry(PIP)];
     add_stored(&mut writer, PIP, b"no pip");
@@ -107,11 +116,11 @@ fn write(
     let target = Target {
         python: python.to_owned(),
         abi: abi.to_owned(),
-        platform: "any".to_owned(),
+        platform: platform.to_owned(),
         wheels: listed[1..].iter().map(|wheel| wheel.path.clone()).collect(),
         pip: PIP.to_owned(),
         bytecode: (!packs.is_empty()).then_some(bytecode),
-        unpacked: Unpacked::default(),
+        unpacked: unpacked(wheels),
         needs: needs.clone(),
     };
     let manifest = Manifest {

@@ -13,6 +13,7 @@ use wheelbarrow_install::store::{
 };
 use wheelbarrow_install::{InstallError, Pip};
 
+use crate::mounts::Mounted;
 use crate::site::{self, Node, SITE_PACKAGES, told};
 use crate::strace::Runner;
 use crate::zips::{Member, zip};
@@ -324,7 +325,7 @@ fn many_at_once_into_one_store() {
     let (name, code) = ("two-1-py3-none-any.whl", []);
     site::write_site_with_bytecode(&other, ("3.12", "cp312"), &code, &[(name, &wheel)], &[(name, &pack)]);
     let artifacts = [place.artifact(), other];
-    for round in 0..6 {
+    for round in 0..4 {
         let store = place.path(&format!("store{round}"));
         let install = |number: usize| {
             let destination = place.path(&format!("{round}-{number}"));
@@ -336,7 +337,7 @@ fn many_at_once_into_one_store() {
             comparable(&destination).len()
         };
         let counts: Vec<usize> = std::thread::scope(|scope| {
-            let runs: Vec<_> = (0..12).map(|number| scope.spawn(move || install(number))).collect();
+            let runs: Vec<_> = (0..20).map(|number| scope.spawn(move || install(number))).collect();
             runs.into_iter().map(|run| run.join().unwrap()).collect()
         });
         assert!(counts.chunks(2).all(|pair| pair == &counts[..2]), "{counts:?}");
@@ -387,46 +388,17 @@ fn what_is_no_store_is_refused() {
     assert!(matches!(nothing, InstallError::NoStore { .. }));
 }
 
-/// A file system on a loop device, where this process may mount one.
-struct Mounted {
-    place: tempfile::TempDir,
-}
-
-impl Mounted {
-    fn xfs() -> Result<Self, String> {
-        let place = tempfile::tempdir().unwrap();
-        let (image, point) = (place.path().join("image"), place.path().join("mounted"));
-        fs_err::File::create(&image).unwrap().set_len(320 << 20).unwrap();
-        fs_err::create_dir(&point).unwrap();
-        run("mkfs.xfs", &["-q".as_ref(), image.as_ref()])?;
-        run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), point.as_ref()])?;
-        Ok(Self { place })
-    }
-
-    fn point(&self) -> PathBuf {
-        self.place.path().join("mounted")
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = run("umount", &[self.point().as_ref()]);
-    }
-}
-
-fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<(), String> {
-    let output = std::process::Command::new(program).args(arguments).output();
-    let output = output.map_err(|error| format!("{program}: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    output.status.success().then_some(()).ok_or_else(|| format!("{program}: {}", said.trim()))
-}
-
+/// On both file systems that can, an install takes next to no space.
 #[test]
 fn clones_share_their_blocks() {
-    let mounted = match Mounted::xfs() {
-        Ok(mounted) => mounted,
-        Err(reason) => return println!("skipped: no xfs on a loop device: {reason}"),
-    };
+    for mkfs in [&["mkfs.xfs", "-q"][..], &["mkfs.btrfs", "-q"]] {
+        if let Some(mounted) = Mounted::on_loop(320, mkfs) {
+            clone_on(&mounted);
+        }
+    }
+}
+
+fn clone_on(mounted: &Mounted) {
     let size = 20 << 20;
     let mut big = Member::new("big/data.bin", vec![0; size]);
     big.contents.iter_mut().enumerate().for_each(|(place, byte)| *byte = (place >> 12) as u8);
@@ -434,18 +406,50 @@ fn clones_share_their_blocks() {
     let artifact = mounted.point().join("site.zip");
     site::artifact(&artifact, &[("big-1-py3-none-any.whl", &wheel)]);
     let store = StoreOptions { path: mounted.point().join("store"), link_mode: LinkMode::Reflink };
-    let free = || {
-        let disk = rustix::fs::statvfs(mounted.point()).unwrap();
-        disk.f_bavail * disk.f_frsize
-    };
     assert!(site::install_stored(&artifact, &mounted.point().join("first"), &store).is_empty());
-    let before = free();
+    sync(&mounted.point());
+    let before = mounted.free();
     assert!(site::install_stored(&artifact, &mounted.point().join("second"), &store).is_empty());
-    let taken = before.saturating_sub(free());
+    sync(&mounted.point());
+    let taken = before.saturating_sub(mounted.free());
     assert!(taken < size as u64 / 2, "{taken} bytes for a clone of {size}");
     let copy = mounted.point().join(format!("second/venv/{SITE_PACKAGES}/big/data.bin"));
     edit(&copy, "other");
     assert_eq!(fs_err::metadata(&copy).unwrap().nlink(), 1);
     let store = Store::open(&store.path, Access::Shared).unwrap();
     assert!(store::verify(&store, &Silent).unwrap().broken.is_empty());
+}
+
+/// What was written takes its space.
+fn sync(point: &Path) {
+    rustix::fs::syncfs(fs_err::File::open(point).unwrap().file()).unwrap();
+}
+
+/// Of ext4, where a file has 65,000 at most.
+#[test]
+fn a_file_that_has_all_links_it_can_have_is_copied() {
+    const MOST: u64 = 65_000;
+    let Some(mounted) = Mounted::on_loop(64, &["mkfs.ext4", "-q"]) else { return };
+    let place = Place::new();
+    let store = StoreOptions { path: mounted.point().join("store"), link_mode: LinkMode::Hardlink };
+    let install = |name: &str| site::install_stored(&place.artifact(), &mounted.point().join(name), &store);
+    assert!(install("first").is_empty());
+    let module = format!("venv/{SITE_PACKAGES}/one/deep/er/module.py");
+    let links = mounted.point().join("links");
+    fs_err::create_dir(&links).unwrap();
+    for number in 2..MOST {
+        fs_err::hard_link(mounted.point().join("first").join(&module), links.join(number.to_string()))
+            .unwrap();
+    }
+    let notes = install("second");
+    assert!(notes.len() == 1 && notes[0].contains("Too many links"), "{notes:?}");
+    let linked = |name: &str, path: &str| {
+        let metadata = fs_err::metadata(mounted.point().join(name).join(path)).unwrap();
+        (metadata.nlink() > 1, metadata.mode() & 0o200 != 0)
+    };
+    assert_eq!(linked("second", &module), (false, true));
+    assert_eq!(linked("second", &format!("venv/{SITE_PACKAGES}/one/__init__.py")), (true, false));
+    let second = mounted.point().join("second");
+    assert_eq!(comparable(&second).len(), comparable(&mounted.point().join("first")).len());
+    assert!(wheelbarrow_install::verify(&second, &Silent).unwrap().is_clean());
 }

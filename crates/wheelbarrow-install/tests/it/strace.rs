@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
+use wheelbarrow_artifact::interpreter::Interpreter;
 
 use crate::site;
 
@@ -22,13 +23,14 @@ const MARK: &str = "/wheelbarrow-begins";
 const PROGRAM: &str = "
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-import bootstrap
+import bootstrap, preflight
 request = json.load(sys.stdin)
 try:
     os.open('/wheelbarrow-begins', 0)
 except OSError:
     pass
-sys.exit(bootstrap.install(request['artifact'], request['interpreter'], request['options']))
+begin = preflight.check if request['options']['check'] else bootstrap.install
+sys.exit(begin(request['artifact'], request['interpreter'], request['options']))
 ";
 
 /// One of the two ways to install.
@@ -67,8 +69,21 @@ pub(crate) struct Run {
     pub hit: Vec<String>,
 }
 
+/// What is asked of the installer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Install,
+    /// To compile what has no bytecode, by the machine's own Python.
+    InstallCompiled,
+    /// `--check --json`.
+    Check,
+}
+
 /// Where an install is run, and how.
 pub(crate) struct Runner {
+    pub asked: Asked,
+    /// Words in front of the program: what takes rights or memory from it.
+    pub before: Vec<String>,
     pub way: Way,
     pub artifact: PathBuf,
     pub destination: PathBuf,
@@ -83,12 +98,19 @@ pub(crate) struct Runner {
 impl Runner {
     /// An install to a new destination, the native way.
     pub(crate) fn native(artifact: &Path, destination: &Path, store: Option<&Path>) -> Self {
+        Self { store: store.map(Path::to_path_buf), ..Self::of(Way::Native, artifact, destination) }
+    }
+
+    /// An install to a new destination.
+    pub(crate) fn of(way: Way, artifact: &Path, destination: &Path) -> Self {
         Self {
-            way: Way::Native,
+            asked: Asked::Install,
+            before: Vec::new(),
+            way,
             artifact: artifact.to_path_buf(),
             destination: destination.to_path_buf(),
             replace: false,
-            store: store.map(Path::to_path_buf),
+            store: None,
             no_exchange: false,
             log: PathBuf::new(),
         }
@@ -96,7 +118,7 @@ impl Runner {
 
     /// Runs it untouched and without strace.
     pub(crate) fn plain(&self) -> Output {
-        self.start(&[])
+        self.start(&self.before)
     }
 
     pub(crate) fn inject(&self, injection: &Injection) -> Run {
@@ -163,6 +185,17 @@ impl Runner {
         self.start(&words)
     }
 
+    /// The one that does not exist; one that is there, called by the same version, where it has to compile.
+    fn interpreter(&self) -> Interpreter {
+        let facts = site::interpreter(&self.destination);
+        if self.asked != Asked::InstallCompiled {
+            return facts;
+        }
+        static FOUND: std::sync::OnceLock<Interpreter> = std::sync::OnceLock::new();
+        let real = FOUND.get_or_init(|| Interpreter::probe(python(), None).unwrap()).clone();
+        Interpreter { executable: real.executable, cache_tag: real.cache_tag, magic: real.magic, ..facts }
+    }
+
     fn start(&self, before: &[String]) -> Output {
         let mut words = before.to_vec();
         match self.way {
@@ -174,11 +207,14 @@ impl Runner {
                 words.push(sources.to_owned());
             }
         }
+        let compile = if self.asked == Asked::InstallCompiled { "auto" } else { "never" };
+        let check = self.asked == Asked::Check;
         let options = json!({
-            "store": self.store, "destination": self.destination, "replace": self.replace, "pip": false, "compile": "never", "quiet": true, "json": false,
+            "store": self.store, "destination": self.destination, "replace": self.replace, "pip": false,
+            "compile": compile, "check": check, "quiet": true, "json": check,
         });
-        let facts = site::interpreter(&self.destination);
-        let request = json!({"artifact": self.artifact, "interpreter": facts, "options": options});
+        let request =
+            json!({"artifact": self.artifact, "interpreter": self.interpreter(), "options": options});
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -190,7 +226,7 @@ impl Runner {
 }
 
 /// The interpreter itself, and no script of a version manager in front of it.
-fn python() -> &'static Path {
+pub(crate) fn python() -> &'static Path {
     static FOUND: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     FOUND.get_or_init(|| {
         let asked = Command::new("python3").args(["-I", "-c", "import sys; print(sys.executable)"]).output();

@@ -1,0 +1,115 @@
+//! Installs on real file systems that fill up, or that cannot do what others can.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+use wheelbarrow_artifact::progress::Silent;
+
+use crate::mounts::Mounted;
+use crate::site::{self, SITE_PACKAGES, wheel_members};
+use crate::strace::{Asked, Runner, Way};
+use crate::zips::{Member, zip};
+
+const WAYS: [Way; 2] = [Way::Native, Way::Bootstrap];
+
+/// An artifact with so many small modules, beside no destination.
+fn artifact(place: &Path, modules: usize) -> PathBuf {
+    let module = |number| Member::new(&format!("pack/module{number}.py"), format!("x = {number}\n"));
+    let modules: Vec<Member> = (0..modules).map(module).collect();
+    let wheel = zip(&wheel_members("pack", &modules));
+    let path = place.join(format!("site{}.zip", modules.len()));
+    site::artifact(&path, &[("pack-1-py3-none-any.whl", &wheel)]);
+    path
+}
+
+fn ways() -> impl Iterator<Item = Way> {
+    WAYS.into_iter().filter(|way| *way == Way::Native || site::has_python())
+}
+
+/// Files of some bytes each take a megabyte here, which the free blocks do not tell: the look beforehand finds enough
+/// space, and then the disk is full. So it is where others write meanwhile.
+fn disk_that_fills_up() -> Option<Mounted> {
+    Mounted::on_loop(64, &["mkfs.ext4", "-q", "-O", "bigalloc", "-C", "1048576", "-N", "2000"])
+}
+
+#[test]
+fn a_disk_that_fills_up_leaves_the_destination_as_it_was() {
+    let place = tempfile::tempdir().unwrap();
+    let (small, large) = (artifact(place.path(), 2), artifact(place.path(), 120));
+    for way in ways() {
+        let Some(mounted) = disk_that_fills_up() else { return };
+        let destination = mounted.point().join("site");
+        let runner = |artifact: &Path, asked| Runner { asked, ..Runner::of(way, artifact, &destination) };
+        for asked in [Asked::Install, Asked::InstallCompiled] {
+            let said = fails(&runner(&large, asked));
+            assert!(said.contains(destination.to_str().unwrap()), "{said}");
+            assert_eq!(mounted.names(), [""; 0], "{way:?} {asked:?}");
+        }
+
+        let output = runner(&small, Asked::Install).plain();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs_err::write(destination.join("environment.json"), "{}").unwrap();
+        let before = site::tree(&destination);
+        fails(&Runner { replace: true, ..runner(&large, Asked::Install) });
+        assert_eq!(mounted.names(), ["site"]);
+        assert!(site::tree(&destination) == before);
+        let again = Runner { replace: true, ..runner(&small, Asked::Install) }.plain();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_leaves_the_store_as_it_was() {
+    let place = tempfile::tempdir().unwrap();
+    let (small, large) = (artifact(place.path(), 2), artifact(place.path(), 120));
+    let Some(mounted) = disk_that_fills_up() else { return };
+    let (store, destination) = (mounted.point().join("store"), mounted.point().join("site"));
+    assert!(Runner::native(&small, &destination, Some(&store)).plain().status.success());
+    let before = site::tree(&store);
+    let second = mounted.point().join("second");
+    let said = fails(&Runner::native(&large, &second, Some(&store)));
+    assert!(said.contains(store.to_str().unwrap()), "{said}");
+    assert_eq!(mounted.names(), ["site", "store"]);
+    assert!(site::tree(&store) == before);
+    assert!(wheelbarrow_install::verify(&destination, &Silent).unwrap().is_clean());
+    assert!(Runner::native(&small, &second, Some(&store)).plain().status.success());
+}
+
+/// What is said.
+fn fails(runner: &Runner) -> String {
+    let output = runner.plain();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    said
+}
+
+/// `--replace` in two steps, on a file system that has no other way.
+#[test]
+fn where_directories_cannot_be_exchanged() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), 2);
+    for way in ways() {
+        let Some(mounted) = Mounted::fuse(64) else { return };
+        let [one, other] = ["one", "other"].map(|name| mounted.point().join(name));
+        fs_err::create_dir(&one).unwrap();
+        fs_err::create_dir(&other).unwrap();
+        let exchanged = rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+        assert_eq!(exchanged, Err(rustix::io::Errno::INVAL), "it can exchange");
+        fs_err::remove_dir(one).unwrap();
+        fs_err::remove_dir(other).unwrap();
+
+        let destination = mounted.point().join("site");
+        for replace in [false, true] {
+            let output = Runner { replace, ..Runner::of(way, &artifact, &destination) }.plain();
+            assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(mounted.names(), ["site"]);
+            assert_eq!(destination.join("environment.json").exists(), replace);
+            let module = destination.join(format!("venv/{SITE_PACKAGES}/pack/module1.py"));
+            assert_eq!(fs_err::read_to_string(&module).unwrap(), "x = 1\n");
+            assert!(wheelbarrow_install::verify(&destination, &Silent).unwrap().is_clean());
+            fs_err::write(destination.join("environment.json"), "{}").unwrap();
+            fs_err::write(module, "edited").unwrap();
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! `--check --json`, both ways, where something real is wrong: full, small and noexec file systems, rights, another Python
+//! or C library, a missing library. Each finding has its fix, the ways agree, and nothing is written.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use wheelbarrow_artifact::manifest::Needs;
+
+use crate::mounts::Mounted;
+use crate::site::{self, wheel_members};
+use crate::strace::{Asked, Runner, Way};
+use crate::zips::{Member, zip};
+
+const WHEEL: &str = "pack-1-py3-none-any.whl";
+
+/// A place for an artifact, and for a destination where none is mounted.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn artifact(&self) -> PathBuf {
+        self.directory.path().join("site.zip")
+    }
+
+    /// One for this target, with a wheel of so many modules of so many bytes.
+    fn write(&self, target: (&str, &str), modules: usize, bytes: usize) {
+        let module =
+            |number| Member { method: 0, ..Member::new(&format!("pack/{number}.py"), vec![b'#'; bytes]) };
+        let modules: Vec<Member> = (0..modules).map(module).collect();
+        let wheel = zip(&wheel_members("pack", &modules));
+        site::write_site(&self.artifact(), target, &[], &[(WHEEL, &wheel)]);
+    }
+
+    /// Asks both ways with `before` in front. Each finding on a line, with its fix; figures are `N`.
+    fn check(&self, destination: &Path, before: &[String]) -> String {
+        let ways = if site::has_python() { &[Way::Native, Way::Bootstrap][..] } else { &[Way::Native] };
+        let told: Vec<String> = ways.iter().map(|way| self.check_by(*way, destination, before)).collect();
+        assert!(told.iter().all(|other| *other == told[0]), "the ways differ:\n{}", told.join("\n\n"));
+        told[0].clone()
+    }
+
+    fn check_by(&self, way: Way, destination: &Path, before: &[String]) -> String {
+        let parent = destination.ancestors().find(|path| path.is_dir()).unwrap();
+        let (tree, own) = (stamps(parent), stamps(self.directory.path()));
+        let runner = Runner {
+            asked: Asked::Check,
+            before: before.to_vec(),
+            ..Runner::of(way, &self.artifact(), destination)
+        };
+        let output = runner.plain();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!((stamps(parent), stamps(self.directory.path())), (tree, own), "{way:?} has written");
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&result), ["findings", "ok"]);
+        let findings = result["findings"].as_array().unwrap();
+        let code = findings.first().map_or(Some(0), |finding| finding["exit_code"].as_i64());
+        assert_eq!(output.status.code().map(i64::from), code);
+        assert_eq!(result["ok"], findings.is_empty());
+        let line = |finding: &Value| {
+            assert_eq!(keys(finding), ["exit_code", "fix", "what", "why"]);
+            let why = finding["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+            let (what, fix) = (finding["what"].as_str().unwrap(), finding["fix"].as_str().unwrap());
+            format!("{} {what}{why}\n  {fix}", finding["exit_code"])
+        };
+        let text = findings.iter().map(line).collect::<Vec<_>>().join("\n");
+        let text = text.replace(destination.parent().unwrap().to_str().unwrap(), "[PARENT]");
+        without_figures(&text.replace(self.directory.path().to_str().unwrap(), "[TEMP]"))
+    }
+}
+
+/// `N` for numbers of more than a digit that are followed by a space: bytes and inodes.
+fn without_figures(text: &str) -> String {
+    let words = text.split_inclusive([' ', '\n']).map(|word| match word.strip_suffix(' ') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.len() > 1 => "N ",
+        _ => word,
+    });
+    words.collect()
+}
+
+/// Everything below a directory, with all that a write would change.
+fn stamps(root: &Path) -> BTreeMap<PathBuf, [i64; 6]> {
+    let mut found = BTreeMap::new();
+    let mut paths = vec![root.to_path_buf()];
+    while let Some(path) = paths.pop() {
+        let metadata = fs_err::symlink_metadata(&path).unwrap();
+        if metadata.is_dir() {
+            paths.extend(fs_err::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        let (mode, size) = (i64::from(metadata.mode()), i64::try_from(metadata.size()).unwrap());
+        let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+        found.insert(path, [mode, size, times[0], times[1], times[2], times[3]]);
+    }
+    found
+}
+
+#[test]
+fn nothing_is_wrong() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    assert_eq!(place.check(&place.directory.path().join("site"), &[]), "");
+}
+
+#[test]
+fn a_file_system_that_lets_no_program_run() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let Some(mounted) = Mounted::tmpfs("noexec,size=8m") else { return };
+    insta::assert_snapshot!(place.check(&mounted.point().join("site"), &[]), @"
+    5 nothing in [PARENT]/site could be run: its file system is mounted noexec
+      name a destination on another file system, or mount it without noexec: the scripts of the virtualenv and extension modules need it
+    ");
+}
+
+#[test]
+fn a_file_system_that_is_read_only() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let Some(mounted) = Mounted::tmpfs("ro,size=8m") else { return };
+    insta::assert_snapshot!(place.check(&mounted.point().join("site"), &[]), @"
+    5 no right to write in [PARENT], where [PARENT]/site is made
+      an install is made beside its destination and renamed; run as a user who may write in [PARENT]
+    ");
+}
+
+/// And the install itself begins nothing there.
+#[test]
+fn file_systems_that_are_too_small() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 90, 50_000);
+    let small = [
+        (Mounted::tmpfs("size=1m"), "space"),
+        (Mounted::on_loop(4, &["mkfs.ext4", "-q", "-N", "512"]), "space"),
+        (Mounted::tmpfs("size=64m,nr_inodes=40"), "inodes"),
+        (Mounted::on_loop(32, &["mkfs.ext4", "-q", "-N", "64"]), "inodes"),
+    ];
+    for (mounted, what) in small {
+        let Some(mounted) = mounted else { continue };
+        let destination = mounted.point().join("site");
+        let unit = if what == "space" { "bytes " } else { "" };
+        assert_eq!(
+            place.check(&destination, &[]),
+            format!(
+                "6 not enough {what} in [PARENT]: N {unit}are needed, N are free\n  \
+                 free some, or name a destination on another file system"
+            )
+        );
+        for way in [Way::Native, Way::Bootstrap] {
+            let before = stamps(&mounted.point());
+            let output = Runner::of(way, &place.artifact(), &destination).plain();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!((output.status.code(), stamps(&mounted.point())), (Some(6), before), "{said}");
+        }
+    }
+}
+
+/// As a user to whom the directory does not belong, or as root without its power over the files of others.
+#[test]
+fn a_directory_that_is_anothers() {
+    let drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--"].map(str::to_owned);
+    let mut probe = Command::new(&drop[0]);
+    if !probe.args(&drop[1..]).arg("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: setpriv cannot take rights away here");
+        return;
+    }
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let others = place.directory.path().join("others");
+    fs_err::create_dir(&others).unwrap();
+    std::os::unix::fs::chown(&others, Some(65534), Some(65534)).unwrap();
+    insta::assert_snapshot!(place.check(&others.join("site"), &drop), @"
+    5 no right to write in [PARENT], where [PARENT]/site is made
+      an install is made beside its destination and renamed; run as a user who may write in [PARENT]
+    ");
+}
+
+#[test]
+fn what_stands_at_the_destination() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let root = place.directory.path();
+    fs_err::create_dir(root.join("full")).unwrap();
+    fs_err::write(root.join("full/file"), "").unwrap();
+    fs_err::write(root.join("file"), "").unwrap();
+    std::os::unix::fs::symlink("full", root.join("link")).unwrap();
+    let told = ["full", "file", "link", "no where/site", "file/site"]
+        .map(|name| place.check(&root.join(name), &[]).replace("[TEMP]", "[PARENT]"));
+    insta::assert_snapshot!(told.join("\n"), @"
+    5 the destination [PARENT]/full is not empty
+      `--replace` exchanges it for the new install in one step
+    5 the destination [PARENT]/file is a file, not a directory
+      name another destination, or remove it
+    5 the destination [PARENT]/link is a symbolic link
+      name another destination, or remove it
+    5 the directory of the destination, [PARENT], does not exist
+      mkdir -p '[PARENT]'
+    5 the directory of the destination, [PARENT], is a file
+      name another destination
+    ");
+}
+
+#[test]
+fn another_python_abi_or_system() {
+    let place = Place::new();
+    let destination = place.directory.path().join("site");
+    let targets = [
+        ("3.13", "cp313"),
+        ("3.12", "cp312d"),
+        ("3.12@manylinux_2_99_x86_64", "cp312"),
+        ("3.12@manylinux_2_28_aarch64", "cp312"),
+        ("3.12@musllinux_1_2_x86_64", "cp312"),
+    ];
+    let told = targets.map(|target| {
+        place.write(target, 1, 10);
+        place.check(&destination, &[])
+    });
+    insta::assert_snapshot!(told.join("\n"), @"
+    4 [PARENT]/site.zip cannot be installed here: it is for Python 3.13 (cp313) on any system; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
+      run it with one of the Pythons that it is for, as `python3.13 site.zip -d DEST`, or build it for this one
+    4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312d) on any system; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
+      run it with one of the Pythons that it is for, as `python3.12 site.zip -d DEST`, or build it for this one
+    4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on manylinux_2_99_x86_64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
+      build it for this system: `--probe` says what `wheelbarrow build --target` takes for it
+    4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on manylinux_2_28_aarch64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
+      build it for this system: `--probe` says what `wheelbarrow build --target` takes for it
+    4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on musllinux_1_2_x86_64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
+      build it for this system: `--probe` says what `wheelbarrow build --target` takes for it
+    ");
+}
+
+#[test]
+fn what_the_machine_lacks() {
+    let place = Place::new();
+    let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
+    let libraries = ["libc.so.6", "libnobody-has-this.so.7"].map(str::to_owned).to_vec();
+    let needs = Needs { glibc: Some("2.99".to_owned()), libraries };
+    site::write_needy_site(&place.artifact(), &[(WHEEL, &wheel)], &needs);
+    insta::assert_snapshot!(place.check(&place.directory.path().join("site"), &[]), @"
+    4 pack-1-py3-none-any.whl needs glibc 2.99; this machine has glibc 2.36
+      install it on a newer system, or build it with versions of these wheels that run on this one
+    4 pack-1-py3-none-any.whl needs libnobody-has-this.so.7, which the loader of this machine does not find
+      `apt-file search libnobody-has-this.so.7` on Debian and Ubuntu names its package, `dnf install 'libnobody-has-this.so.7()(64bit)'` on Red Hat's systems
+    ");
+}
