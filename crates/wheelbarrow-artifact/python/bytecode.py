@@ -183,6 +183,8 @@ class _Job:
         process.kill()
         status = process.wait()
         said = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        # What dies before it runs says after the reason where it was.
+        said = [line for line in said if line and not line.startswith((" ", "\t", "Current thread"))]
         ended = "signal: %d" % -status if status < 0 else "exit status: %d" % status
         raise self.failure(module, ": ".join(["it ended (%s)" % ended] + said[-1:]))
 

@@ -77,6 +77,13 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    /// Not left to the closing: where that fails, this process would wait for itself the next time.
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 impl AsFd for Lock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()

@@ -205,7 +205,11 @@ impl Compiler {
         if let Some(mut stderr) = self.child.stderr.take() {
             let _ = stderr.read_to_string(&mut said);
         }
-        let last = said.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
+        // What dies before it runs says after the reason where it was.
+        let tells = |line: &&str| {
+            !line.is_empty() && !line.starts_with([' ', '\t']) && !line.starts_with("Current thread")
+        };
+        let last = said.trim().lines().rfind(tells).map(|line| format!(": {line}")).unwrap_or_default();
         io::Error::other(format!("it ended ({status}){last}"))
     }
 }

@@ -338,6 +338,11 @@ fn an_interpreter_that_ends() {
     assert!(killed.ends_with(": it ended (signal: 9 (SIGKILL))"), "{killed}");
     let failed = refused("#!/bin/sh\necho no encodings >&2\nexit 1\n", false);
     assert!(failed.ends_with(": it ended (exit status: 1): no encodings"), "{failed}");
+    let early = refused(
+        "#!/bin/sh\nprintf 'Fatal\\nreason\\n\\nCurrent thread 1\\n  <none>\\n' >&2\nexit 1\n",
+        false,
+    );
+    assert!(early.ends_with(": it ended (exit status: 1): reason"), "{early}");
     let short = refused("#!/bin/sh\nprintf '\\005\\000\\000\\000x'\n", false);
     assert!(short.ends_with(": it ended (exit status: 0)"), "{short}");
     let missing = refused("", false);

@@ -176,7 +176,9 @@ impl Runner {
     }
 
     fn traced(&self, arguments: &[String]) -> Output {
-        let mut words: Vec<String> = ["strace", "-f", "-qq", "-o"].map(str::to_owned).to_vec();
+        // What waits for ever is killed too, and told as having died.
+        let words = ["timeout", "--signal=KILL", "120", "strace", "-f", "-qq", "-o"];
+        let mut words: Vec<String> = words.map(str::to_owned).to_vec();
         words.push(self.log.to_str().unwrap().to_owned());
         words.extend_from_slice(arguments);
         if self.no_exchange {
