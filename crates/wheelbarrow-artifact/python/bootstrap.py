@@ -68,7 +68,8 @@ def _report(manifest, target, origin, options):
         say(sys.stdout, json.dumps(result, sort_keys=True, ensure_ascii=False))
     else:
         release = " ".join(filter(None, (name, version)))
-        say(sys.stdout, "installed %s in %s (%d wheels)" % (release, options["destination"], count))
+        wheels_told = "%d wheel%s" % (count, "" if count == 1 else "s")
+        say(sys.stdout, "installed %s in %s (%s)" % (release, options["destination"], wheels_told))
 
 
 class Interrupted(BaseException):

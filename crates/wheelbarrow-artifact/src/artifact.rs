@@ -219,7 +219,9 @@ impl Artifact {
             }
             Method::Deflated => {
                 inflater
-                    .read(entry, self.archive.raw(entry), &mut |bytes| hash.update(bytes))
+                    .read_releasing(entry, self.archive.raw(entry), &mut |bytes| hash.update(bytes), &|raw| {
+                        self.was_read(raw.len());
+                    })
                     .map_err(|source| ArtifactError::Zip { path: self.path.clone(), source })?;
                 self.was_read(entry.data.len());
                 progress.advance(entry.data.len() as u64);

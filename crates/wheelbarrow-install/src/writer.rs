@@ -68,16 +68,22 @@ impl<'j> Writer<'j> {
         let mode = self.job.manner.modes[usize::from(file.executable)];
         let open = self.create(directory, &file.path, mode)?;
         let mut written = Ok(());
+        let artifact = self.job.artifact;
         match &file.contents {
             Contents::Bytes(bytes) => written = write_all(open.as_fd(), bytes),
             Contents::Stored(_) => unreachable!("the plan has what is linked by directories"),
             Contents::Member { entry, raw } => self
                 .inflater
-                .read(entry, raw, &mut |bytes| {
-                    if written.is_ok() {
-                        written = write_all(open.as_fd(), bytes);
-                    }
-                })
+                .read_releasing(
+                    entry,
+                    raw,
+                    &mut |bytes| {
+                        if written.is_ok() {
+                            written = write_all(open.as_fd(), bytes);
+                        }
+                    },
+                    &|done| artifact.was_read(done.len()),
+                )
                 .map_err(|source| InstallError::Unpack {
                     path: self.job.destination.join(&file.path),
                     source,

@@ -122,7 +122,7 @@ class Install(Case):
         self.make()
         result = self.install()
         self.assertInstalled(result)
-        self.assertEqual(result.out, "installed mysite 1.0 in %s (1 wheels)\n" % self.dest)
+        self.assertEqual(result.out, "installed mysite 1.0 in %s (1 wheel)\n" % self.dest)
         self.assertEqual(set(os.listdir(self.dest)), {"venv", "mysite", "static.in", ".wheelbarrow"})
         self.assertEqual(os.stat(self.dest).st_mode & 0o777, 0o755)
         self.assertEqual(os.readlink(self.dest + "/mysite/app/link.py"), "settings.py")
@@ -230,7 +230,7 @@ class Install(Case):
         result = self.install("--json")
         self.assertEqual(json.loads(result.out), {"destination": self.dest, "name": "mysite", "version": None, "wheels": 1,
                                                   "bytecode": "none", "method": "bootstrap"})  # fmt: skip
-        self.assertEqual(self.install("--replace").out, "installed mysite in %s (1 wheels)\n" % self.dest)
+        self.assertEqual(self.install("--replace").out, "installed mysite in %s (1 wheel)\n" % self.dest)
         self.assertEqual(self.install("--replace", "--quiet"), (0, "", ""))
 
     def test_umask_and_locale_and_home(self):

@@ -99,7 +99,7 @@ class Door(Case):
                 result = without_note(self.start("-d", self.dest, "--replace", "--compile", "never"))
                 self.assertEqual((result.code, result.err.count("\n")), (0, 1), result)
                 self.assertTrue(result.err.startswith("note: "), result.err)
-                self.assertEqual(result.out, "installed mysite 1.0 in %s (1 wheels)\n" % self.dest)
+                self.assertEqual(result.out, "installed mysite 1.0 in %s (1 wheel)\n" % self.dest)
                 self.assertEqual(self.leftovers(), [])
         self.make(native=dying % b"KILL")
         self.assertEqual(self.start("-d", self.dest).code, 137)

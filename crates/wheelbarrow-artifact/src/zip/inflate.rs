@@ -39,8 +39,20 @@ impl Inflater {
     /// Hands the contents of `entry`, whose compressed bytes are `raw`, to `sink`: all at once up to
     /// [`BUFFERED_LIMIT`], else perhaps in pieces. When this fails, what the sink got must be thrown away.
     pub fn read(&mut self, entry: &Entry, raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), ZipError> {
+        self.read_releasing(entry, raw, sink, &|_| ())
+    }
+
+    /// The same, and tells `done` of parts of `raw` that are not needed any more, where a member is so large that its
+    /// pages should not stay mapped until its end.
+    pub fn read_releasing(
+        &mut self,
+        entry: &Entry,
+        raw: &[u8],
+        sink: &mut dyn FnMut(&[u8]),
+        done: &dyn Fn(&[u8]),
+    ) -> Result<(), ZipError> {
         let crc32 = match entry.method {
-            Method::Stored => store(raw, sink),
+            Method::Stored => store(raw, sink, done),
             Method::Deflated if entry.size <= BUFFERED_LIMIT => {
                 let mut buffer = std::mem::take(&mut self.buffer);
                 let crc32 = self.inflate(entry, raw, &mut buffer, sink);
@@ -52,7 +64,7 @@ impl Inflater {
                 LARGE_BUFFERS_LEFT.fetch_add(1, Ordering::Relaxed);
                 crc32?
             }
-            Method::Deflated => stream(entry, raw, sink)?,
+            Method::Deflated => stream(entry, raw, sink, done)?,
         };
         if crc32 == entry.crc32 {
             return Ok(());
@@ -85,11 +97,14 @@ fn take_large_buffer() -> bool {
     LARGE_BUFFERS_LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
-fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> u32 {
+fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8]), done: &dyn Fn(&[u8])) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     for chunk in raw.chunks(BUFFERED_LIMIT as usize) {
         hasher.update(chunk);
         sink(chunk);
+        if raw.len() > chunk.len() {
+            done(chunk);
+        }
     }
     if raw.is_empty() {
         sink(raw);
@@ -97,14 +112,25 @@ fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> u32 {
     hasher.finalize()
 }
 
-fn stream(entry: &Entry, raw: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<u32, ZipError> {
+fn stream(
+    entry: &Entry,
+    raw: &[u8],
+    sink: &mut dyn FnMut(&[u8]),
+    done: &dyn Fn(&[u8]),
+) -> Result<u32, ZipError> {
     let wrong = || ZipError::Inflate { name: entry.name.clone(), size: entry.size };
     let mut inflate = flate2::Decompress::new(false);
     let mut hasher = crc32fast::Hasher::new();
     let mut buffer = vec![0; CHUNK];
+    let mut released = 0;
     loop {
         let (consumed, produced) = (inflate.total_in(), inflate.total_out());
-        let rest = &raw[usize::try_from(consumed).map_err(|_| wrong())?..];
+        let at = usize::try_from(consumed).map_err(|_| wrong())?;
+        let rest = &raw[at..];
+        if at - released >= BUFFERED_LIMIT as usize {
+            done(&raw[released..at]);
+            released = at;
+        }
         let status =
             inflate.decompress(rest, &mut buffer, flate2::FlushDecompress::None).map_err(|_| wrong())?;
         let fresh = inflate.total_out() - produced;
