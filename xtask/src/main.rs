@@ -16,8 +16,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test                      format, lints, tests, the Python suite, the licences of dependencies
-  torture                   installs and releases that fail or are killed at each system call that changes something: all of them,
-                            where `test` takes a sample; minutes
+  torture                   installs, stores and releases that fail or are killed at each system call that changes something:
+                            all of them, where `test` takes a sample; members of 3 GB; an hour or so
   demo [--python PATH]... [--all-pythons] [--release] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
   containers [--rootless-user NAME]

@@ -50,15 +50,18 @@ pub(crate) fn run() -> Result<()> {
     result
 }
 
-/// Every fault that the tests take a sample of: each changing system call of an install and of whatever changes a root,
-/// failed and killed at, and the power cut after it; and more random sequences of all that can be done to a root.
+/// Every fault that the tests take a sample of: each changing system call of an install, of looking after a store and of
+/// whatever changes a root, failed and killed at, and the power cut after it; more random sequences of all that can be done
+/// to a root; and members of 3 GB whatever way they go.
 pub(crate) fn torture() -> Result<()> {
+    let uv = tools::uv(&[]).inspect_err(|error| println!("no uv for the tests: {error:#}")).ok();
     for (package, tests) in [
         ("wheelbarrow-install", &["faults::"][..]),
-        ("wheelbarrow", &["releases::faults::", "releases::model::", "releases::powercut::"]),
+        ("wheelbarrow", &["releases::faults::", "releases::model::", "releases::powercut::", "store::", "large::"]),
     ] {
         let mut command = cargo();
         command.args(["test", "--package", package, "--test", "it", "--", "--nocapture"]).args(tests);
+        command.envs(uv.as_ref().map(|uv| ("WHEELBARROW_UV", uv)));
         children::run(command.env("WHEELBARROW_TORTURE", "1").current_dir(workspace()))?;
     }
     Ok(())

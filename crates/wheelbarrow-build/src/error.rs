@@ -146,6 +146,9 @@ impl Error {
             Self::AmbiguousInputs { candidates, .. } => {
                 format!("name one: -r {}", candidates.first().map_or("FILE", String::as_str))
             }
+            Self::NoCompiler { python } => format!(
+                "install a Python {python}, or leave `--bytecode=always` away: its bytecode does not travel then"
+            ),
             Self::NoUv { .. } => "install uv (`pip install uv`, or https://docs.astral.sh/uv/), or set UV to its path; \
                 a pylock.toml given with --lock needs none"
                 .to_owned(),

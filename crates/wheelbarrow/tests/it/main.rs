@@ -2,13 +2,17 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skipped")]
 
 mod audit;
+mod bytecode;
 mod django;
 mod env;
 mod errors;
 mod help;
 mod init;
+mod large;
 mod releases;
 mod secrets;
 mod site;
+mod store;
 mod support;
 mod targets;
+mod wheels;

@@ -17,7 +17,7 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Shared by the tests, so that files are fetched once.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
@@ -28,7 +28,11 @@ fn build(place: &Place, arguments: &[&str]) -> Said {
 
 /// Builds, or says why not: no uv, or no index.
 fn built(place: &Place, arguments: &[&str]) -> bool {
-    let said = build(place, arguments);
+    is_built(&build(place, arguments))
+}
+
+/// Whether a build has worked, or was not possible here; all else is a failure.
+pub(crate) fn is_built(said: &Said) -> bool {
     let unavailable =
         said.err.contains("uv was not found") || said.code == 9 || said.err.contains("Failed to fetch");
     if unavailable {

@@ -28,6 +28,16 @@ impl Place {
         place
     }
 
+    /// Where there is room for so many bytes: in memory, if that has twice as many, else on the disk.
+    pub(crate) fn with_room(bytes: u64) -> Option<Self> {
+        let free = |path: &Path| free_bytes(path).unwrap_or(0);
+        let memory = Path::new("/dev/shm");
+        if free(memory).min(memory_left()) >= 2 * bytes {
+            return Some(Self { directory: tempfile::tempdir_in(memory).unwrap() });
+        }
+        (free(&std::env::temp_dir()) >= bytes).then(|| Self::with(&[]))
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().canonicalize().unwrap()
     }
@@ -57,6 +67,19 @@ impl Place {
             err: text(&output.stderr),
         }
     }
+}
+
+/// Bytes.
+fn free_bytes(path: &Path) -> Option<u64> {
+    let output = Command::new("df").args(["--output=avail", "-B1"]).arg(path).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).lines().last()?.trim().parse().ok()
+}
+
+/// Bytes that programs can still take.
+fn memory_left() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 impl Said {

@@ -13,4 +13,4 @@ mod settings;
 #[path = "../../../../wheelbarrow-release/tests/it/site.rs"]
 mod site;
 mod story;
-mod strace;
+pub(crate) mod strace;
