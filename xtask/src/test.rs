@@ -57,7 +57,10 @@ pub(crate) fn torture() -> Result<()> {
     let uv = tools::uv(&[]).inspect_err(|error| println!("no uv for the tests: {error:#}")).ok();
     for (package, tests) in [
         ("wheelbarrow-install", &["faults::"][..]),
-        ("wheelbarrow", &["releases::faults::", "releases::model::", "releases::powercut::", "store::", "large::"]),
+        (
+            "wheelbarrow",
+            &["releases::faults::", "releases::model::", "releases::powercut::", "store::", "large::"],
+        ),
     ] {
         let mut command = cargo();
         command.args(["test", "--package", package, "--test", "it", "--", "--nocapture"]).args(tests);
