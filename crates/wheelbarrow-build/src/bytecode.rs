@@ -202,7 +202,9 @@ fn compile_wheel(interpreter: &Interpreter, wheel: &GatheredWheel, path: &Path) 
 }
 
 fn place(cache: &Cache, interpreter: &Interpreter, wheel: Sha256) -> PathBuf {
-    let key = format!("{wheel} {} {}", wheelbarrow_artifact::python::COMPILE, bytecode::VERSION);
+    // Patch releases with one magic number may compile to other code: what is built must not depend on which came first.
+    let version = interpreter.version.map(|part| part.to_string()).join(".");
+    let key = format!("{wheel} {version} {} {}", wheelbarrow_artifact::python::COMPILE, bytecode::VERSION);
     cache
         .root()
         .join("bytecode")

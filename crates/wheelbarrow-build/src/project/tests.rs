@@ -74,6 +74,7 @@ fn some_files_never_travel() {
         (".git/config", ""),
         ("__pycache__/a.cpython-312.pyc", ""),
         ("b.pyc", ""),
+        ("vendor/x/x.egg-info/PKG-INFO", ""),
         ("virtual/pyvenv.cfg", ""),
         ("virtual/bin/python", ""),
         (".env", "KEY=1"),

@@ -212,7 +212,9 @@ fn is_wanted(entry: &DirEntry, exclude: &Gitignore) -> bool {
     let never = NEVER.contains(&name)
         || is_env_file(name)
         || name.ends_with(".pyc")
-        || (is_directory && entry.path().join("pyvenv.cfg").exists());
+        || (is_directory && entry.path().join("pyvenv.cfg").exists())
+        // Asking a source what it requires leaves this beside it: then the second build would have what the first had not.
+        || (is_directory && name.ends_with(".egg-info"));
     !never && !exclude.matched(entry.path(), is_directory).is_ignore()
 }
 
