@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use fs_err as fs;
+use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
@@ -105,12 +106,38 @@ pub(crate) fn migration_plan(
     release: &CompleteRelease,
     settings: &Settings,
 ) -> Result<Option<MigrationPlan>, ReleaseError> {
+    ask(
+        work,
+        release,
+        settings,
+        &Question { script: MIGRATIONS, words: "the plan of migrations", log: "migrations.log" },
+    )
+}
+
+/// What a release's Django is asked.
+pub(crate) struct Question {
+    /// Python whose last line of output is JSON.
+    pub script: &'static str,
+    /// As errors name it.
+    pub words: &'static str,
+    /// Among the logs of the release.
+    pub log: &'static str,
+}
+
+/// The answer; none where there is none that can be read.
+pub(crate) fn ask<T: DeserializeOwned>(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    question: &Question,
+) -> Result<Option<T>, ReleaseError> {
     let python = bin(release).join("python").display().to_string();
-    let Ok(words) = Words::new(vec![python, "-c".to_owned(), MIGRATIONS.to_owned()]) else { return Ok(None) };
-    let log = release.logs().join("migrations.log");
+    let words = Words::new(vec![python, "-c".to_owned(), question.script.to_owned()]);
+    let Ok(words) = words else { return Ok(None) };
+    let log = release.logs().join(question.log);
     let run = Run {
         command: in_release(release, settings, &words)?,
-        words: "the plan of migrations".to_owned(),
+        words: question.words.to_owned(),
         log: log.clone(),
         timeout: settings.prepare_timeout,
         secrets: Secrets::of(release.path()),

@@ -15,10 +15,9 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::Words;
 
-use crate::command::{Run, in_release};
+use crate::django::{self, Question};
 use crate::release::CompleteRelease;
-use crate::secrets::Secrets;
-use crate::settings::{Settings, bin};
+use crate::settings::Settings;
 use crate::work::Work;
 use crate::{ReleaseError, Root, switch};
 
@@ -134,27 +133,8 @@ fn ask(
     release: &CompleteRelease,
     settings: &Settings,
 ) -> Result<Option<PathBuf>, ReleaseError> {
-    let python = bin(release).join("python").display().to_string();
-    let Ok(words) = Words::new(vec![python, "-c".to_owned(), STATIC_ROOT.to_owned()]) else {
-        return Ok(None);
-    };
-    let log = release.logs().join("static.log");
-    let run = Run {
-        command: in_release(release, settings, &words)?,
-        words: "the question for STATIC_ROOT".to_owned(),
-        log: log.clone(),
-        timeout: settings.prepare_timeout,
-        secrets: Secrets::of(release.path()),
-        lock: Some(&work.lock),
-    };
-    match run.run(work.operator.progress) {
-        Ok(()) => {}
-        Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let text = fs::read(&log).map_err(ReleaseError::io("read", &log))?;
-    let last = text.trim_ascii_end().split(|&byte| byte == b'\n').next_back();
-    Ok(last.and_then(|line| serde_json::from_slice(line).ok()).flatten())
+    let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
+    Ok(django::ask::<Option<PathBuf>>(work, release, settings, &question)?.flatten())
 }
 
 /// Where `path` really is below the release, if it is there and not elsewhere.
