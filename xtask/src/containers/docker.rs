@@ -36,7 +36,7 @@ pub(super) fn same(test: &Test, by_podman: &Path) -> Result<()> {
     site::remove(&cache)?;
     let mut build = test.wheelbarrow_with(&test.place.join("small"), &cache);
     build.args(["--target", system, "--container", &image, "--container-engine", "docker"]);
-    build.arg("--output").arg(&artifact);
+    build.args(["--bytecode", "never"]).arg("--output").arg(&artifact);
     docker.address(&mut build);
     run_child(&mut build)?;
     no_foreign_files(&cache)?;

@@ -76,7 +76,7 @@ impl User {
         output(self.command("podman", place).args(["load", "--quiet", "--input"]).arg(&tar))?;
         fs::remove_file(&tar)?;
         let mut build = self.command(place.join("wheelbarrow"), place);
-        build.args(["build", "small", "--cache-dir", "cache", "--output", "site.zip"]);
+        build.args(["build", "small", "--cache-dir", "cache", "--output", "site.zip", "--bytecode", "never"]);
         build.args(["--target", system, "--container", &image, "--container-engine", "podman"]);
         run_child(build.env("UV", place.join("uv")))?;
         no_foreign_files(place)
