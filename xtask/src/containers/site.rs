@@ -206,10 +206,14 @@ pub(super) fn request(artifact: &Path, destination: &Path) -> Result<Value> {
     }))
 }
 
+/// What a cross compiler has of the other CPU: the libraries that a server with it would have from the start.
+const LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
+
 /// Runs the installer by an emulator; what it printed.
 pub(super) fn install_under(emulator: &str, installer: &Path, request: &Value) -> Result<String> {
     let mut child = Command::new(emulator)
         .arg(installer)
+        .env("LD_LIBRARY_PATH", LIBRARIES)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
