@@ -113,7 +113,7 @@ class Ahead:
     def work(self):
         try:
             self.result = self.function(*self.arguments)
-        except Exception as error:
+        except BaseException as error:  # it ends the thread that asks, not this one
             self.error = error
         finally:
             self.working.release()
