@@ -69,6 +69,13 @@ pub enum ProbeError {
     Facts { path: PathBuf, source: serde_json::Error },
 }
 
+impl ProbeError {
+    /// What the person can do.
+    pub fn hint(&self) -> Option<String> {
+        Some("`--python PATH` names another; it must be a CPython, from 3.6 on".to_owned())
+    }
+}
+
 impl Interpreter {
     /// `3.12`.
     pub fn minor_version(&self) -> String {

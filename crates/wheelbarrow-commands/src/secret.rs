@@ -30,6 +30,13 @@ pub(crate) fn read(name: &str) -> anyhow::Result<String> {
     } else {
         let mut bytes = Vec::new();
         stdin.lock().take(LONGEST + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
+        if bytes.is_empty() {
+            // What should have written it has failed, as a rule.
+            let message = format!("standard input ends before the value of {name}");
+            return Err(
+                Refusal::usage(message, "nothing was changed; an empty line is an empty value").into()
+            );
+        }
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
         }

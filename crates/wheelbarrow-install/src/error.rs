@@ -91,6 +91,7 @@ impl InstallError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
+            Self::Interpreter(error) => return error.hint(),
             Self::Target { source, .. } if source.is_for_python => {
                 "build it for this system: `--probe` says what `wheelbarrow build --target` takes for it"
             }

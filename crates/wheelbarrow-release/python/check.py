@@ -57,6 +57,8 @@ def ask(request):
     interface = request["interface"] or ("asgi" if is_asgi(application) else "wsgi")
     host = request["host"] or allowed_host()
     get = get_asgi if interface == "asgi" else get_wsgi
+    if is_django():
+        tell_of_errors()
     try:
         status, location = get(application, request["path"], host, request["scheme"])
     except Failed:
@@ -132,6 +134,15 @@ def ask_django():
     except Exception as error:
         said["unknown"] = describe(error)
     return said
+
+
+def tell_of_errors():
+    """Django answers an error with a page, and tells nobody why where DEBUG is off."""
+    try:
+        from django.core.signals import got_request_exception
+    except ImportError:
+        return
+    got_request_exception.connect(lambda **_: traceback.print_exc(), weak=False)
 
 
 def get_wsgi(application, path, host, scheme):

@@ -62,7 +62,8 @@ pub fn rollback(
     let work = recovery::begin(root, "rollback", operator)?;
     let target = rollback_target(root, options)?;
     let environment = target.record.environment_sha256;
-    let left = root.live()?.map(|live| root.complete(&live)).transpose()?;
+    // What is left may be the very thing that is broken.
+    let left = root.live()?.and_then(|live| root.complete(&live).ok());
     let activated = make_live(&work, Operation::Rollback, target, &options.settings, None)?;
     if left.is_some_and(|left| left.record.environment_sha256 != environment) {
         operator.progress.note(
@@ -84,7 +85,7 @@ fn rollback_target(root: &Root, options: &RollbackOptions) -> Result<CompleteRel
     let stories = stories(&root.journal().read()?);
     let target = match &options.to {
         Some(id) if *id == live => {
-            return Err(ReleaseError::NoAncestor { from: live, reason: "it is the one to go to" });
+            return Err(ReleaseError::NoAncestor { from: live, reason: "it is live already" });
         }
         Some(id) => root.complete(id)?,
         None => nearest_ancestor(root, &stories, &live)?,

@@ -7,10 +7,11 @@
 //! code. Nothing listens, and nothing was switched yet.
 
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::progress::Progress;
 
@@ -108,11 +109,20 @@ pub enum CheckError {
     #[error("{application} failed over a request for {path}: {error}")]
     Request { application: String, path: String, error: String, said: String },
     #[error("{application} answered {path} with {status}{}, not {}", leading_to(location.as_ref()), list(expected))]
-    Status { application: String, path: String, status: u16, location: Option<String>, expected: Vec<u16> },
+    Status {
+        application: String,
+        path: String,
+        status: u16,
+        location: Option<String>,
+        expected: Vec<u16>,
+        said: String,
+    },
     #[error("{application} has errors by Django's own checks: {}", errors.join("; "))]
     Django { application: String, errors: Vec<String> },
     #[error("{application} had no answer for {path} after {} s", limit.as_secs())]
-    Late { application: String, path: String, limit: Duration },
+    Late { application: String, path: String, limit: Duration, said: String },
+    #[error("{} cannot be started{}", python.display(), user.map(|user| format!(" by the user {user}")).unwrap_or_default())]
+    Start { python: PathBuf, user: Option<u32>, source: std::io::Error },
     #[error("the Python of the release ended over {application} without an answer ({status})")]
     Ended { application: String, status: String, said: String },
 }
@@ -146,8 +156,11 @@ pub fn check(
     // What it opens on its way, a log say, must be its own when it is served.
     run_as(&mut command, identity);
     command.stdin(stdin).stdout(share(&stdout)?).stderr(share(&stderr)?);
-    let ended =
-        child::run(&mut command, request.limit, progress).map_err(ReleaseError::io("run", &python))?;
+    let ended = child::run(&mut command, request.limit, progress).map_err(|source| CheckError::Start {
+        python: fs::canonicalize(&python).unwrap_or(python),
+        user: identity.and_then(|identity| identity.user),
+        source,
+    })?;
     let secrets = Secrets::of(install);
     let said = || last_lines(&secrets.hide(&read(stderr)));
     let application = request.application.clone();
@@ -159,7 +172,9 @@ pub fn check(
         Ended::Cancelled => return Err(ReleaseError::Cancelled),
         // The page came; that Django has not come to an end with its database is no reason to fail.
         Ended::Late if reply.is_ok() => String::new(),
-        Ended::Late => return Err(CheckError::Late { application, path, limit: request.limit }.into()),
+        Ended::Late => {
+            return Err(CheckError::Late { application, path, limit: request.limit, said: said() }.into());
+        }
         Ended::By(status) => status.to_string(),
     };
     let mut good = |answer| {
@@ -177,7 +192,7 @@ pub fn check(
         Ok(Reply::Imported { imported: true }) => good(None),
         Ok(Reply::Answer(Answer { status, location, .. })) => {
             let expected = request.expected.clone();
-            Err(CheckError::Status { application, path, status, location, expected }.into())
+            Err(CheckError::Status { application, path, status, location, expected, said: said() }.into())
         }
         Ok(Reply::Failed { stage, error }) => {
             let error = secrets.hide(&error);
@@ -217,7 +232,8 @@ impl CheckError {
     pub fn said(&self) -> Option<&str> {
         match self {
             Self::Import { said, .. } | Self::Request { said, .. } | Self::Ended { said, .. } => Some(said),
-            Self::Status { .. } | Self::Late { .. } | Self::Django { .. } => None,
+            Self::Status { said, .. } | Self::Late { said, .. } => Some(said),
+            Self::Django { .. } | Self::Start { .. } => None,
         }
     }
 
@@ -228,6 +244,9 @@ impl CheckError {
             }
             Self::Request { .. } | Self::Late { .. } => {
                 "nothing was switched; `[tool.wheelbarrow.release.check]` says which path is asked, and how long"
+            }
+            Self::Start { .. } => {
+                "nothing was switched; whoever serves must be able to run this Python, and to enter every directory above it"
             }
             Self::Django { .. } => {
                 "nothing was switched; `wheelbarrow exec --release ID -- django-admin check --deploy` says more, \
@@ -272,7 +291,6 @@ fn last_lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fs_err as fs;
     use wheelbarrow_artifact::progress::Silent;
 
     use super::*;
@@ -292,7 +310,14 @@ def elsewhere(environ, start_response):
 def telling(environ, start_response):
     raise ValueError("cannot reach postgres://site:correct-horse@db")
 
+def failing(environ, start_response):
+    environ["wsgi.errors"].write("no such table, correct-horse\n")
+    start_response("500 Internal Server Error", [])
+    return []
+
 def slow(environ, start_response):
+    environ["wsgi.errors"].write("waiting for the database\n")
+    environ["wsgi.errors"].flush()
     time.sleep(60)
 
 def leaving(environ, start_response):
@@ -395,13 +420,42 @@ from applications import fine as application
 
     #[test]
     fn what_does_not_answer_as_it_should_is_told_without_secrets() {
-        let names = ["broken", "missing", "telling", "elsewhere", "slow", "leaving"];
+        let names = ["broken", "missing", "telling", "elsewhere", "failing", "slow", "leaving"];
         let told = names.map(|name| match name {
             "broken" => ask(name).unwrap_err(),
             name => ask(&format!("applications:{name}")).unwrap_err(),
         });
         insta::assert_snapshot!(told.join("\n\n"));
     }
+
+    #[test]
+    fn whoever_cannot_start_the_python_is_told_who_that_is() {
+        if !rustix::process::getuid().is_root() {
+            println!("skipped: only root runs it as somebody else");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        fs::create_dir_all(place.path().join("venv/bin")).unwrap();
+        fs_err::os::unix::fs::symlink("/bin/sh", place.path().join("venv/bin/python")).unwrap();
+        let identity = Identity { user: Some(65534), group: Some(65534), home: "/".to_owned() };
+        let request = Request {
+            application: "site".to_owned(),
+            interface: None,
+            path: "/".to_owned(),
+            host: None,
+            scheme: "https".to_owned(),
+            ask: true,
+            django: false,
+            expected: vec![200],
+            limit: Duration::from_secs(60),
+        };
+        let error = check(place.path(), place.path(), &request, Some(&identity), &Silent).unwrap_err();
+        assert!(error.to_string().ends_with(" cannot be started by the user 65534"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("run this Python")));
+        assert_eq!(error.exit_code(), 1, "which becomes 11 in a deploy");
+    }
+
     #[test]
     fn django_says_what_it_finds_and_what_is_due() {
         let checked = look("warns").unwrap();

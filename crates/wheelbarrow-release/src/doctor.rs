@@ -39,6 +39,8 @@ pub struct Report {
     /// How many processes and files were looked at, which have to do with the root.
     pub processes: usize,
     pub files: usize,
+    /// Whether there are processes that this user may not look at.
+    pub is_partial: bool,
 }
 
 /// What is known of the site when something is judged.
@@ -79,7 +81,13 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
         .chain(hosts.iter().map(|host| &host.file))
         .collect();
     files.iter().for_each(|file| file.names_a_release(&site, &mut findings));
-    Ok(Report { root: root.path().to_path_buf(), processes: processes.len(), files: files.len(), findings })
+    Ok(Report {
+        root: root.path().to_path_buf(),
+        findings,
+        processes: processes.len(),
+        files: files.len(),
+        is_partial: proof::hides_some(&proof::Scope::All)?,
+    })
 }
 
 impl Site<'_> {

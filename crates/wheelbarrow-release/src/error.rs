@@ -40,12 +40,14 @@ pub enum ReleaseError {
     Altered { id: ReleaseId, what: String },
     #[error("{} is not a site root", path.display())]
     NotARoot { path: PathBuf },
+    #[error("{} is not a directory", path.display())]
+    NotADirectory { path: PathBuf },
     #[error("{} is {found}, not a link of Wheelbarrow's to one of its releases", path.display())]
     ForeignCurrent { path: PathBuf, found: String },
     #[error("another wheelbarrow works on {}{}", root.display(), describe(holder.as_ref()))]
     Locked { root: PathBuf, holder: Option<Holder> },
     #[error("{} has no release {id}", root.display())]
-    Unknown { root: PathBuf, id: ReleaseId },
+    Unknown { root: PathBuf, id: String },
     #[error("the release {id} is not complete")]
     Incomplete { id: ReleaseId },
     #[error("{} has no live release", root.display())]
@@ -64,7 +66,7 @@ pub enum ReleaseError {
     #[error("{what} does not run {id} after {deadline} s: {found}")]
     Unproved { what: String, id: ReleaseId, deadline: u64, found: String },
     #[error("{error}{}", indented(error.said().unwrap_or_default()))]
-    Check { error: CheckError },
+    Check { error: Box<CheckError> },
     #[error("{url} was not proved within {deadline} s: {last}")]
     Probe { url: String, deadline: u64, last: String },
     #[error("the release {id} failed at the {phase}; {left}")]
@@ -98,7 +100,21 @@ impl ReleaseError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
+            Self::Interpreter(error) => return error.hint(),
+            Self::Install(InstallError::NoSpace { .. } | InstallError::NoInodes { .. }) => {
+                "make room; `wheelbarrow prune --root ROOT --keep N` removes old releases, and the wheels that only they have"
+            }
+            Self::Install(InstallError::Target { source, .. }) if !source.is_for_python => {
+                return Some(format!(
+                    "`--python PATH` names one of the Pythons that it is for, a Python {}; or build it for this one",
+                    source.first_python
+                ));
+            }
             Self::Install(error) => return error.hint(),
+            Self::Io { source, .. } if is_denied(source) => {
+                "what is under a root is changed by its owner, or by root; run it as one of them"
+            }
+            Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
             Self::Check { error } => error.hint(),
             Self::Unproved { .. } => {
                 "`wheelbarrow doctor --root ROOT` says what keeps it from running a new release; `wheelbarrow unit` prints \
@@ -145,7 +161,7 @@ impl ReleaseError {
             Self::Id(_) | Self::Name { .. } => 2,
             Self::Environment { .. } => 7,
             Self::Settings { .. } | Self::Setting { .. } => 8,
-            Self::NotARoot { .. } | Self::ForeignCurrent { .. } => 5,
+            Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => 5,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
             Self::NoAncestor { .. } | Self::Altered { .. } => 5,
             Self::Locked { .. } => 15,
@@ -191,8 +207,12 @@ impl ReleaseError {
 
 impl From<CheckError> for ReleaseError {
     fn from(error: CheckError) -> Self {
-        Self::Check { error }
+        Self::Check { error: Box::new(error) }
     }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::getuid().is_root()
 }
 
 fn io_exit_code(error: &io::Error) -> u8 {

@@ -18,7 +18,7 @@ pub struct ReleaseId {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not the id of a release, which is a number and eight digits, such as 7-1a2b3c4d")]
+#[error("`{0}` names no release: a release has a number, such as 7, and an id, such as 7-1a2b3c4d")]
 pub struct NotAnId(String);
 
 impl ReleaseId {

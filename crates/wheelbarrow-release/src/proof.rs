@@ -138,6 +138,11 @@ pub fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseErro
     kernel::processes(root, scope)
 }
 
+/// Whether there are processes in `scope` that this user may not look at.
+pub fn hides_some(scope: &Scope) -> Result<bool, ReleaseError> {
+    kernel::hides_some(scope)
+}
+
 /// What `processes` run together: those that have imported the site's code, where that is known of any.
 pub fn judge(processes: &[Process]) -> Verdict {
     let knows = processes.iter().any(|process| process.code.is_some());

@@ -6,8 +6,8 @@ use serde::Serialize;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
 
-use crate::history::stories;
-use crate::journal::{Entry, Event};
+use crate::history::{Story, stories};
+use crate::journal::Event;
 use crate::root::{Found, Mark};
 use crate::settings::Settings;
 use crate::work::{Operator, Work};
@@ -35,6 +35,8 @@ pub enum Kept {
     Used,
     /// One of the newest good ones.
     Recent,
+    /// One of the newest that never were live, and may be yet.
+    Staged,
     /// The newest bad one, for people to look at.
     LastBad,
 }
@@ -111,14 +113,19 @@ fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
     let mut kept: BTreeMap<ReleaseId, Kept> = BTreeMap::new();
     let mut keep_for = |id: &ReleaseId, why| _ = kept.entry(id.clone()).or_insert(why);
     let live = root.live()?;
+    let stories = stories(&root.journal().read()?);
     if let Some(live) = &live {
         keep_for(live, Kept::Live);
-        predecessors(root, &found, live)?.iter().for_each(|id| keep_for(id, Kept::Predecessor));
+        predecessors(&stories, &found, live).iter().for_each(|id| keep_for(id, Kept::Predecessor));
     }
     found.iter().filter(|found| found.is_pinned).for_each(|found| keep_for(&found.id, Kept::Pinned));
     proof::in_use(root)?.iter().for_each(|id| keep_for(id, Kept::Used));
-    let good = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);
-    good.take(keep).for_each(|found| keep_for(&found.id, Kept::Recent));
+    let was_live = |id: &ReleaseId| stories.iter().any(|story| story.id == *id && story.switched);
+    // What was interrupted before it was live takes no good one's place.
+    let whole = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);
+    let (good, staged): (Vec<&Found>, Vec<&Found>) = whole.partition(|found| was_live(&found.id));
+    good.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Recent));
+    staged.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Staged));
     if let Some(bad) = found.iter().rev().find(|found| found.is_bad) {
         keep_for(&bad.id, Kept::LastBad);
     }
@@ -128,9 +135,7 @@ fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
 }
 
 /// The parent of what is live, and what was live before it by the journal.
-fn predecessors(root: &Root, found: &[Found], live: &ReleaseId) -> Result<BTreeSet<ReleaseId>, ReleaseError> {
-    let entries: Vec<Entry> = root.journal().read()?;
-    let stories = stories(&entries);
+fn predecessors(stories: &[Story], found: &[Found], live: &ReleaseId) -> BTreeSet<ReleaseId> {
     let last = stories
         .iter()
         .rev()
@@ -138,5 +143,5 @@ fn predecessors(root: &Root, found: &[Found], live: &ReleaseId) -> Result<BTreeS
     let before = last.and_then(|story| story.live.clone());
     let record = found.iter().find(|found| found.id == *live).and_then(|found| found.complete.as_ref());
     let parent = record.and_then(|release| release.record.parent.clone());
-    Ok(before.into_iter().chain(parent).collect())
+    before.into_iter().chain(parent).collect()
 }

@@ -64,6 +64,8 @@ pub(crate) fn begin<'a>(
 }
 
 fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
+    // A copy or a backup may have left out what is empty.
+    Root::create(work.root.path())?;
     switch::forget_new(work.root)?;
     shared_environment::forget_new(work.root)?;
     let mut recovered = Recovered { removed: sweep(work)?, ..Recovered::default() };

@@ -54,7 +54,9 @@ impl Root {
             root.marks(Mark::Pinned),
             root.marks(Mark::Bad),
         ] {
-            fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
+            if !directory.is_dir() {
+                fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
+            }
         }
         Ok(root)
     }
@@ -119,6 +121,9 @@ impl Root {
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
                 return Err(foreign("no link".to_owned()));
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(ReleaseError::NotADirectory { path: self.path.clone() });
+            }
             Err(source) => return Err(ReleaseError::io("read the link", &path)(source)),
         };
         let id = target.strip_prefix(RELEASES).ok().and_then(Path::to_str).and_then(|id| id.parse().ok());
@@ -153,7 +158,7 @@ impl Root {
     pub fn complete(&self, id: &ReleaseId) -> Result<CompleteRelease, ReleaseError> {
         let path = self.release(id);
         if !path.is_dir() {
-            return Err(ReleaseError::Unknown { root: self.path.clone(), id: id.clone() });
+            return Err(ReleaseError::Unknown { root: self.path.clone(), id: id.to_string() });
         }
         let record = fs::read(path.join(RELEASE_PATH)).ok();
         let record = record.and_then(|text| serde_json::from_slice::<ReleaseRecord>(&text).ok());

@@ -71,6 +71,14 @@ impl Settings {
         let seconds = |set: Option<u64>, usual| Duration::from_secs(set.unwrap_or(usual));
         if let Some(probe) = &said.probe {
             crate::probe::Address::of(probe)?;
+            statuses("probe.expected", probe.expected.as_deref())?;
+        }
+        if let Some(check) = &said.check {
+            statuses("check.expected", check.expected.as_deref())?;
+            if let Some(path) = check.path.as_ref().filter(|path| !path.starts_with('/')) {
+                let reason = format!("`{path}` does not begin with a slash");
+                return Err(ReleaseError::Setting { key: "check.path", reason });
+            }
         }
         Ok(Self {
             prepare: said.prepare.clone().unwrap_or_default(),
@@ -103,6 +111,14 @@ fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
         let message = error.message().lines().collect::<Vec<_>>().join("; ");
         ReleaseError::Settings { path, reason: format!("line {line}: {message}") }
     })
+}
+
+/// Refuses what no answer can have (RFC 9110, section 15).
+fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseError> {
+    match expected.unwrap_or_default().iter().find(|status| !(100..600).contains(*status)) {
+        Some(status) => Err(ReleaseError::Setting { key, reason: format!("{status} is no status of HTTP") }),
+        None => Ok(()),
+    }
 }
 
 fn static_root(path: &str) -> Result<SafePath, ReleaseError> {

@@ -46,6 +46,8 @@ pub enum State {
 pub struct Status {
     pub root: PathBuf,
     pub live: Option<Listed>,
+    /// What is wrong with the release that `current` leads to: people took it apart.
+    pub broken: Option<String>,
     pub releases: usize,
     /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
     pub serving: Service,
@@ -74,10 +76,15 @@ pub fn status(root: &Root) -> Result<Status, ReleaseError> {
     let stories = history(root)?;
     let holder = holder(root);
     let serving = proof::of_live(root)?;
+    let broken = match root.live()?.map(|live| root.complete(&live)) {
+        Some(Err(error)) => Some(error.to_string()),
+        _ => None,
+    };
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
         serving,
+        broken,
         live: releases.into_iter().find(|listed| listed.state == State::Live),
         interrupted: holder.is_none() && unfinished(&stories).is_some(),
         last: stories.into_iter().next_back(),

@@ -3,7 +3,7 @@
 use clap::Args;
 use wheelbarrow_release::{Activated, Prepare, activate};
 
-use super::root::{RootArguments, WaitArguments, find, or_dash};
+use super::root::{RootArguments, WaitArguments, find};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
@@ -45,7 +45,11 @@ pub(super) fn report(activated: &Activated, what: &str, json: bool, printer: &Pr
         return printer.json(activated);
     }
     let Activated { id, previous, milliseconds, .. } = activated;
-    let time = text::seconds(*milliseconds);
-    printer.done(&format!("{id} {what}, in place of {} ({time})", or_dash(previous.as_ref())));
+    let before = match previous {
+        Some(previous) if previous == id => ", as before".to_owned(),
+        Some(previous) => format!(", in place of {previous}"),
+        None => String::new(),
+    };
+    printer.done(&format!("{id} {what}{before} ({})", text::seconds(*milliseconds)));
     Ok(())
 }

@@ -29,6 +29,9 @@ fn show(report: &Report, printer: &Printer) {
         printer.result(&format!("{}: {}: {}", finding.rule, finding.place, finding.what));
         printer.result(&format!("  fix: {}", finding.fix));
     }
+    if report.is_partial {
+        printer.note("processes of other users are seen by root only, so they were not looked at");
+    }
     let processes = match report.processes {
         1 => "1 process".to_owned(),
         number => format!("{number} processes"),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use wheelbarrow_artifact::release::{CheckSettings, ProbeSettings, ReleaseSettings, Server, Words};
-use wheelbarrow_release::{Operator, ReleaseId, Root, Wait, operator};
+use wheelbarrow_release::{Operator, ReleaseError, ReleaseId, Root, Wait, operator};
 
 use crate::absolute;
 use crate::progress::Bar;
@@ -109,12 +109,10 @@ impl SettingsArguments {
 
 /// An id, or only its number, of a release that is there.
 pub(super) fn find(root: &Root, text: &str) -> anyhow::Result<ReleaseId> {
-    if let Ok(number) = text.parse::<u64>()
-        && let Some(found) = root.found()?.into_iter().find(|found| found.id.number() == number)
-    {
-        return Ok(found.id);
-    }
-    Ok(text.parse()?)
+    let Ok(number) = text.parse::<u64>() else { return Ok(text.parse()?) };
+    let found = root.found()?.into_iter().find(|found| found.id.number() == number);
+    let unknown = || ReleaseError::Unknown { root: root.path().to_path_buf(), id: text.to_owned() };
+    Ok(found.ok_or_else(unknown)?.id)
 }
 
 /// `3-1a2b3c4d`, or a dash.

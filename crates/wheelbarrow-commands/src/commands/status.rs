@@ -1,6 +1,7 @@
 //! `wheelbarrow status --root ROOT`
 
 use clap::Args;
+use wheelbarrow_release::proof::Verdict;
 use wheelbarrow_release::{Status, status};
 
 use super::history::how_it_ended;
@@ -23,6 +24,18 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     Ok(())
 }
 
+/// With a word where it is not what should serve.
+fn serving(status: &Status) -> String {
+    let mut text = status.serving.to_string();
+    let live = status.live.as_ref().map(|live| &live.id);
+    if let Verdict::One { id } = &status.serving.verdict
+        && live != Some(id)
+    {
+        text.push_str(", which is not live");
+    }
+    text
+}
+
 fn show(status: &Status) -> String {
     let live = match &status.live {
         Some(live) => {
@@ -31,11 +44,12 @@ fn show(status: &Status) -> String {
         }
         None => "nothing".to_owned(),
     };
-    let mut rows = vec![
-        ("live", live),
-        ("serving", status.serving.verdict.to_string()),
-        ("releases", count(status.releases, "release")),
-    ];
+    let mut rows = vec![("live", live)];
+    if let Some(broken) = &status.broken {
+        rows.push(("broken", format!("{broken}: `wheelbarrow rollback` goes to one that is whole")));
+    }
+    rows.push(("serving", serving(status)));
+    rows.push(("releases", count(status.releases, "release")));
     if let Some(story) = &status.last {
         let end = how_it_ended(story);
         let (at, by) = (time(story.at), &story.by);

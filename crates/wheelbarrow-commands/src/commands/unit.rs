@@ -30,6 +30,7 @@ pub struct Arguments {
     /// Who serves [default: `owner` of the settings, else www-data]
     #[arg(long)]
     user: Option<String>,
+    /// The group of that user [default: `group` of the settings, else a group of the user's name]
     #[arg(long)]
     group: Option<String>,
     /// Who may connect to the socket: the group of the proxy in front [default: www-data]

@@ -1,6 +1,6 @@
 //! `wheelbarrow verify DEST`, `wheelbarrow verify --root ROOT`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use wheelbarrow_install::{Verification, verify};
@@ -8,7 +8,7 @@ use wheelbarrow_release::{Root, live};
 
 use super::root::find;
 use crate::absolute;
-use crate::failure::Told;
+use crate::failure::{Refusal, Told};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
@@ -16,13 +16,13 @@ use crate::text;
 #[derive(Args)]
 pub struct Arguments {
     /// Where an artifact was installed
-    #[arg(value_name = "DEST", required_unless_present = "root", conflicts_with_all = ["root", "release"])]
+    #[arg(value_name = "DEST", conflicts_with_all = ["root", "release"])]
     destination: Option<PathBuf>,
-    /// A site root, of which the live release is compared
+    /// A site root, of which the live release is compared [default: $WHEELBARROW_ROOT]
     #[arg(long, value_name = "ROOT")]
     root: Option<PathBuf>,
     /// Another release than the live one, by its id or its number
-    #[arg(long, value_name = "ID", requires = "root")]
+    #[arg(long, value_name = "ID")]
     release: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
@@ -34,7 +34,10 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let verification = match (&arguments.destination, &arguments.root) {
         (Some(destination), _) => verify(&absolute(destination)?, &progress)?,
         (None, root) => {
-            let root = Root::open(&absolute(root.as_deref().unwrap_or(Path::new(".")))?)?;
+            let root = root.clone().or_else(usual_root).ok_or_else(|| {
+                Refusal::usage("nothing to compare", "name DEST, or `--root ROOT` for what is live there")
+            })?;
+            let root = Root::open(&absolute(&root)?)?;
             let id = arguments.release.as_ref().map(|id| find(&root, id)).transpose()?;
             live::verify(&root, &live::release(&root, id.as_ref())?, &progress)?
         }
@@ -45,6 +48,11 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         report(&verification, printer);
     }
     if verification.is_clean() { Ok(()) } else { Err(Told { code: 10 }.into()) }
+}
+
+/// Not by clap: it would be in the way of DEST.
+fn usual_root() -> Option<PathBuf> {
+    std::env::var_os("WHEELBARROW_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from)
 }
 
 fn report(verification: &Verification, printer: &Printer) {

@@ -28,6 +28,20 @@ pub(super) fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, Rele
     Ok(pids.into_iter().filter_map(|pid| look_at(pid, &releases)).collect())
 }
 
+/// Whether there are processes in `scope` of which the kernel tells this user nothing. Who listens is not told of them
+/// either. The first process of the machine starts servers and is none.
+pub(super) fn hides_some(scope: &Scope) -> Result<bool, ReleaseError> {
+    let pids = match scope {
+        Scope::ControlGroup(group) => members(group)?,
+        Scope::All | Scope::Listener(_) => numbers(Path::new("/proc"))?,
+    };
+    let denied = |pid: u32| {
+        let directory = fs::read_link(Path::new("/proc").join(pid.to_string()).join("cwd"));
+        directory.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    Ok(pids.into_iter().any(|pid| pid != 1 && denied(pid)))
+}
+
 fn look_at(pid: u32, releases: &Path) -> Option<Process> {
     let proc = Path::new("/proc").join(pid.to_string());
     let release = |path: &Path| release_of(path, releases);

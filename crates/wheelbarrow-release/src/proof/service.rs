@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
 
-use super::{Listener, Process, Scope, Verdict, judge, kernel, processes};
+use super::{Listener, Process, Scope, Verdict, hides_some, judge, kernel, processes};
 use crate::probe::Address;
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root};
@@ -23,6 +23,8 @@ pub struct Service {
     /// The first of the processes whose settings are not those of the release that it runs.
     pub environment: Option<Environment>,
     pub processes: Vec<Process>,
+    /// Whether there are processes that this user may not look at; they may run whatever they like.
+    pub is_partial: bool,
 }
 
 /// A process that was started with the environment.json of another release than the one that it runs, and they differ:
@@ -36,13 +38,17 @@ pub struct Environment {
 
 impl fmt::Display for Service {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.verdict.fmt(formatter)?;
-        match &self.environment {
-            Some(Environment { pid, of }) => {
-                write!(formatter, ", but process {pid} has the environment.json of {of}, which differs")
-            }
-            None => Ok(()),
+        match (&self.verdict, self.is_partial) {
+            (Verdict::Nothing, true) => formatter.write_str("no process of this user runs from a release")?,
+            (verdict, _) => verdict.fmt(formatter)?,
         }
+        if let Some(Environment { pid, of }) = &self.environment {
+            write!(formatter, ", but process {pid} has the environment.json of {of}, which differs")?;
+        }
+        if self.is_partial {
+            formatter.write_str("; those of other users are seen by root only")?;
+        }
+        Ok(())
     }
 }
 
@@ -93,12 +99,13 @@ fn found(
     listener: Option<String>,
 ) -> Result<Service, ReleaseError> {
     let processes = processes(root, scope)?;
+    let is_partial = hides_some(scope)?;
     let verdict = judge(&processes);
     let environment = match &verdict {
         Verdict::One { id } => other_environment(root, id, &processes),
         _ => None,
     };
-    Ok(Service { unit, listener, verdict, environment, processes })
+    Ok(Service { unit, listener, verdict, environment, processes, is_partial })
 }
 
 /// The first process whose environment.json is not that of `id`, though it has the code of it.

@@ -14,3 +14,4 @@ mod settings;
 mod site;
 mod story;
 pub(crate) mod strace;
+mod told;

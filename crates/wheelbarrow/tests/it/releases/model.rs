@@ -99,13 +99,14 @@ impl Model {
     }
 
     fn prune(&mut self, keep: usize) {
-        let good: Vec<u64> = self
-            .releases
-            .iter()
-            .rev()
-            .filter(|(_, release)| !release.is_bad)
-            .map(|(number, _)| *number)
-            .collect();
+        let newest = |was_live: bool| {
+            let whole = self.releases.iter().rev().filter(|(_, release)| !release.is_bad);
+            whole
+                .filter(move |(_, release)| release.was_live == was_live)
+                .map(|(number, _)| *number)
+                .take(keep)
+        };
+        let recent: Vec<u64> = newest(true).chain(newest(false)).collect();
         let last_bad =
             self.releases.iter().rev().find(|(_, release)| release.is_bad).map(|(number, _)| *number);
         let (live, before) = (self.live, self.before);
@@ -114,7 +115,7 @@ impl Model {
             let number = Some(*number);
             let named =
                 [live, last_bad].contains(&number) || (live.is_some() && [before, parent].contains(&number));
-            named || release.is_pinned || good.iter().take(keep).any(|good| Some(*good) == number)
+            named || release.is_pinned || recent.iter().any(|recent| Some(*recent) == number)
         });
     }
 

@@ -1,0 +1,190 @@
+//! What people are told who mistyped, whose root was taken apart by hand, or who may not see everything.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::root::{Place, Version, deploy_words};
+use crate::support::Said;
+
+/// A place with so many good releases.
+fn with_releases(number: usize) -> Place {
+    let place = Place::new();
+    for version in 1..=number {
+        let said = place.deploy(&Version::good(&version.to_string()));
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+    place
+}
+
+/// The directory of a release.
+fn release(place: &Place, number: u64) -> PathBuf {
+    let entries = fs_err::read_dir(place.root().join("releases")).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let begin = format!("{number}-");
+    paths.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&begin)).unwrap()
+}
+
+fn status(place: &Place) -> Value {
+    serde_json::from_str(&place.run(&["status", "--json"]).out).unwrap()
+}
+
+fn stage(place: &Place) -> Said {
+    let mut words = deploy_words(&place.artifact(&Version::good("staged")));
+    words.push("--stage".to_owned());
+    place.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_number_of_no_release_is_not_a_word_of_no_meaning() {
+    let place = with_releases(1);
+    for words in [&["activate", "9"][..], &["rollback", "--to", "9"], &["exec", "--release", "9", "true"]] {
+        let said = place.run(words);
+        assert!(said.code == 5 && said.err.contains("[PLACE]/site has no release 9"), "{}", said.all());
+        assert!(said.err.contains("hint: `wheelbarrow list"), "{}", said.all());
+    }
+    let said = place.run(&["activate", "nine"]);
+    assert!(said.code == 2 && said.err.contains("`nine` names no release"), "{}", said.all());
+    let said = place.run(&["activate", "1"]);
+    assert!(said.code == 0 && said.out.contains("is live, as before"), "{}", said.all());
+}
+
+#[test]
+fn a_live_release_that_was_taken_apart_is_told_of_and_left() {
+    for what in ["", ".wheelbarrow/release.json"] {
+        let place = with_releases(2);
+        assert_eq!(status(&place)["broken"], Value::Null);
+        let path = release(&place, 2).join(what);
+        if what.is_empty() {
+            fs_err::remove_dir_all(path).unwrap();
+        } else {
+            fs_err::remove_file(path).unwrap();
+        }
+        let said = place.run(&["status"]);
+        assert!(
+            said.out.contains("broken    ") && said.out.contains("`wheelbarrow rollback`"),
+            "{}",
+            said.all()
+        );
+        assert!(status(&place)["broken"].as_str().unwrap().contains("release 2-"));
+        let said = place.run(&["rollback"]);
+        assert_eq!(said.code, 0, "{}", said.all());
+        assert_eq!((place.live(), place.check_current()), (Some(1), Ok(())));
+        let said = place.deploy(&Version::good("3"));
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+}
+
+#[test]
+fn what_never_was_live_pushes_no_good_release_out() {
+    let place = with_releases(4);
+    for _ in 0..4 {
+        let said = stage(&place);
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+    assert_eq!(place.run(&["prune", "--keep", "3"]).code, 0);
+    let state = |number: u64, state: &str| (number, state.to_owned());
+    let left = [state(2, "good"), state(3, "good"), state(4, "live")];
+    let staged = [6, 7, 8].map(|number| state(number, "staged"));
+    assert_eq!(place.list(), [left, staged].concat());
+}
+
+#[test]
+fn what_a_backup_leaves_out_is_made_again() {
+    let place = with_releases(2);
+    for name in ["trash", "pins", "bad"] {
+        fs_err::remove_dir(place.root().join(".wheelbarrow").join(name)).unwrap();
+    }
+    let said = place.run(&["pin", "1"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!(place.run(&["rollback"]).code, 0);
+    assert_eq!(place.list(), [(1, "live".to_owned()), (2, "bad".to_owned())]);
+}
+
+#[test]
+fn verify_knows_the_usual_root() {
+    let place = with_releases(1);
+    assert_eq!(place.run(&["verify"]).code, 0);
+    assert_eq!(place.run(&["verify", "--release", "1"]).code, 0);
+    let destination = release(&place, 1).display().to_string();
+    assert_ne!(place.run(&["verify", &destination]).code, 2, "DEST counts, whatever the usual root is");
+    assert_eq!(place.run(&["verify", &destination, "--root", "site"]).code, 2);
+    let said = place.finish(place.command(&["verify"]).env_remove("WHEELBARROW_ROOT"));
+    assert!(said.code == 2 && said.err.contains("--root ROOT"), "{}", said.all());
+}
+
+#[test]
+fn what_is_no_directory_cannot_be_a_root() {
+    let place = with_releases(1);
+    let file = place.path().join("file");
+    fs_err::write(&file, "").unwrap();
+    let artifact = place.path().join("1.zip").display().to_string();
+    let said = place.run(&["deploy", &artifact, "--root", &file.display().to_string()]);
+    assert!(said.code == 5 && said.err.contains("[PLACE]/file is not a directory"), "{}", said.all());
+}
+
+#[test]
+fn settings_that_nothing_can_fulfil_are_refused_beforehand() {
+    let place = Place::new();
+    for (flag, value) in [("--check-expected", "99"), ("--check-expected", "600"), ("--check-path", "health")]
+    {
+        let mut words = deploy_words(&place.artifact(&Version::good("1")));
+        words.extend([flag, value].map(str::to_owned));
+        let said = place.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(said.code == 8 && said.err.contains("the setting `check."), "{}", said.all());
+    }
+    let wrong = "probe = { url = 'http://127.0.0.1:1/', expected = [20] }";
+    let said = place.deploy(&Version::with("2", wrong));
+    assert!(said.code == 8 && said.err.contains("`probe.expected`"), "{}", said.all());
+    assert!(!place.root().exists());
+}
+
+#[test]
+fn a_value_that_never_came_is_not_set() {
+    let place = with_releases(1);
+    let set = |input: &str| {
+        let mut command = place.command(&["env", "set", "KEY"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        child.wait().unwrap().code()
+    };
+    assert_eq!(set(""), Some(2));
+    assert_eq!((place.live(), place.root().join("shared/environment.json").exists()), (Some(1), false));
+    assert_eq!(set("\n"), Some(0));
+    let text = fs_err::read(place.root().join("current/environment.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), json!({ "KEY": "" }));
+}
+
+/// The kernel shows the processes of others to root only: that nothing was seen is no proof that nothing runs.
+#[test]
+fn who_may_not_see_all_processes_is_told_so() {
+    let place = with_releases(1);
+    fs_err::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let script = "import app; print('ready', flush=True); input()";
+    let mut server = place.command(&["exec", "--", "python", "-c", script]);
+    let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
+    let program = place.path().join("wheelbarrow");
+    fs_err::copy(assert_cmd::cargo::cargo_bin("wheelbarrow"), &program).unwrap();
+    let nobody = |verb: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&program);
+        place.finish(command.args([verb, "--root"]).arg(place.root()).current_dir("/"))
+    };
+    let (status, doctor, prune) = (nobody("status"), nobody("doctor"), nobody("prune"));
+    let all = place.run(&["status"]);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    if status.err.contains("setpriv") {
+        println!("skipped: {}", status.err);
+        return;
+    }
+    assert!(all.out.contains("serving   every process runs 1-"), "{}", all.all());
+    let seen =
+        "serving   no process of this user runs from a release; those of other users are seen by root only";
+    assert!(status.out.contains(seen), "{}", status.all());
+    assert!(doctor.code == 0 && doctor.err.contains("seen by root only"), "{}", doctor.all());
+    assert!(prune.code == 5 && prune.err.contains("hint: what is under a root"), "{}", prune.all());
+}
