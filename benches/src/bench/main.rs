@@ -21,11 +21,11 @@ use crate::site::Site;
 
 const USAGE: &str =
     "usage: cargo xtask bench [--rounds N] [--only install|store|verify|fetch|build] [--site site106|wagtail]
-                    [--on tmpfs|disk]";
+                    [--on tmpfs|disk] [--python PATH]";
 
 fn main() -> Result<()> {
     let mut rounds = 5;
-    let (mut only, mut of, mut on) = (None, None, None);
+    let (mut only, mut of, mut on, mut python) = (None, None, None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.next()) {
@@ -33,12 +33,13 @@ fn main() -> Result<()> {
             ("--only", Some(name)) => only = Some(name),
             ("--site", Some(name)) => of = Some(name),
             ("--on", Some(name)) => on = Some(name),
+            ("--python", Some(path)) => python = Some(PathBuf::from(path)),
             _ => bail!(USAGE),
         }
     }
     let is_wanted =
         |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
-    let setup = Setup::prepare()?;
+    let setup = Setup::prepare(python)?;
     println!("{}\n", setup::machine());
     for name in ["site106", "wagtail"].into_iter().filter(|name| is_wanted(&of, name)) {
         let site = Site::prepare(&setup, name)?;

@@ -18,12 +18,12 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    pub(crate) fn prepare() -> Result<Self> {
+    pub(crate) fn prepare(python: Option<PathBuf>) -> Result<Self> {
         let binaries = std::env::current_exe()?.parent().context("no directory of programs")?.to_path_buf();
         let directory = workspace()?.join("target/bench");
         fs::create_dir_all(&directory)?;
         let setup = Self {
-            python: find_python()?,
+            python: python.map_or_else(find_python, Ok)?,
             floor: binaries.join("floor"),
             copy: binaries.join("copy"),
             wheelbarrow: binaries.join("wheelbarrow"),
