@@ -47,9 +47,13 @@ def main():
     if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
         return command(artifact, sys.argv[1:])
     sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
+    # The kernel's machine is nearly always that of this Python, and asking for it takes no import.
+    machine = os.uname()[4]
+    program = Ahead(native_program, artifact, "linux-" + machine)
     import interpreter
 
-    program = Ahead(native_program, artifact, "linux-" + interpreter.machine())
+    if interpreter.machine() != machine:
+        program = Ahead(native_program, artifact, "linux-" + interpreter.machine())
     options = parse(artifact)
     if options.probe:
         import probe
