@@ -45,9 +45,9 @@ struct Global {
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
-    // Buffers of large members are not kept beside each other.
+    // Buffers of large members are not kept beside each other; what is used again at once is kept.
     // SAFETY: no other thread was started yet.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1) };
     let mut words = std::env::args_os().skip(1);
     let (Some(artifact), Some(python)) = (words.next(), words.next()) else {
         return wheelbarrow_install::program::run();
