@@ -17,6 +17,9 @@ pub const FORMAT: u32 = 1;
 /// Where the manifest stands in the zip.
 pub const MANIFEST_PATH: &str = ".wheelbarrow/manifest.json";
 
+/// What the path of every native program begins with; its system and machine follow.
+pub const NATIVE: &str = ".wheelbarrow/native/";
+
 /// A SHA-256, as 64 lower-case hexadecimal digits in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);

@@ -181,7 +181,8 @@ impl Job<'_> {
         let store = Store::open_or_make(&asked.path)?;
         let wanted = store::wanted(&artifact, self.target, self.interpreter, self.options.pip);
         let having = store::Having::look(&store, &wanted)?;
-        let mut artifact = artifact.verify_but(store::known_members(&having, &wanted), self.progress)?;
+        let unread = store::unread_members(&artifact, &having, &wanted);
+        let mut artifact = artifact.verify_but(unread, self.progress)?;
         let mut having = Some(having);
         // Each time the entries that were altered are dropped: that ends, unless somebody alters them all the time.
         for _ in 0..=wanted.len() {
@@ -208,30 +209,37 @@ impl Job<'_> {
         let found = preflight::look_at(&options.destination, options.existing)?;
         preflight::take_over(&found, &options.destination, staged.path())?;
         compile::say(&plan, target, interpreter, progress);
-        let last = (!plan.batches.is_empty()).then(|| plan.split_last());
-        let execute = |plan: &Plan<'_>| {
-            engine::execute(plan, artifact, staged.path(), &options.destination, &Manner::INSTALL, progress)
+        let last = plan.split_last();
+        let bytecode = plan.bytecode;
+        let about = receipt::About { artifact, target, interpreter, options, wheels, bytecode };
+        let (root, destination) = (staged.path(), &options.destination);
+        let execute =
+            |plan: &Plan<'_>| engine::execute(plan, artifact, root, destination, &Manner::INSTALL, progress);
+        let all_but_last = || {
+            execute(&plan)?;
+            match (wheels, &options.store) {
+                (Wheels::Store(store, _), Some(asked)) => {
+                    store::link(store, &plan.linked, asked.link_mode, (root, destination), progress)
+                }
+                _ => Ok(()),
+            }
         };
-        execute(&plan)?;
-        if let (Wheels::Store(store, _), Some(asked)) = (wheels, &options.store) {
-            store::link(
-                store,
-                &plan.linked,
-                asked.link_mode,
-                (staged.path(), &options.destination),
-                progress,
-            )?;
-        }
-        if let Some(last) = last {
-            let (root, destination) = (staged.path(), &options.destination);
+        let last = if plan.batches.is_empty() {
+            // What is told of the files is known before they are there.
+            std::thread::scope(|scope| {
+                let last = scope.spawn(|| last.plan(&plan, &[], about));
+                all_but_last()?;
+                last.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })?
+        } else {
+            all_but_last()?;
             let failed = compile::Job { interpreter, root, destination, progress }.run(&plan)?;
-            let about =
-                receipt::About { artifact, target, interpreter, options, wheels, bytecode: plan.bytecode };
-            execute(&last.plan(&plan, &failed, about)?)?;
-        }
+            last.plan(&plan, &failed, about)?
+        };
+        execute(&last)?;
         let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
         staged.commit(commit)?;
-        Ok(plan.bytecode)
+        Ok(bytecode)
     }
 }
 

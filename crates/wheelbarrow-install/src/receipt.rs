@@ -21,10 +21,10 @@ pub(crate) const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
 /// A line a file, ordered by path: 64 digits, two spaces, the path. Where the path has a
 /// line end or a backslash, they are escaped, and a backslash in front of the line says so.
 pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8> {
-    // They come in a few runs that are in order, which a stable sort makes use of.
+    // They come in runs that are in order, which a stable sort makes use of.
     let mut files: Vec<(&str, Sha256)> = files.collect();
     files.sort_by_key(|(path, _)| *path);
-    let mut text = String::with_capacity(files.iter().map(|(path, _)| path.len() + 67).sum());
+    let mut text = String::with_capacity(files.iter().map(|(path, _)| sums_line(path)).sum());
     for (path, sha256) in files {
         let escaped = path.contains(['\\', '\n', '\r']);
         if escaped {
@@ -40,6 +40,11 @@ pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8
         text.push('\n');
     }
     text.into_bytes()
+}
+
+/// Bytes that [`sums`] writes of a file, escapes aside.
+pub(crate) fn sums_line(path: &str) -> usize {
+    path.len() + 67
 }
 
 /// What a receipt tells of.

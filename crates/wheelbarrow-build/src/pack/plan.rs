@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wheelbarrow_artifact::manifest::{
-    Bytecode, FORMAT, Manifest, MemberKind, Needs, Project, Sha256, Target, Unpacked, Wheel,
+    Bytecode, FORMAT, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
 };
 use wheelbarrow_artifact::python;
 use wheelbarrow_artifact::zip::DosTime;
@@ -123,7 +123,7 @@ fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
         contents.installers.iter().filter(|installer| is_needed(&installer.machine)).collect();
     installers.sort_by(|left, right| left.machine.cmp(&right.machine));
     members.extend(installers.into_iter().map(|installer| PlannedMember {
-        path: format!(".wheelbarrow/native/linux-{}", installer.machine),
+        path: format!("{NATIVE}linux-{}", installer.machine),
         kind: MemberKind::Executable,
         source: Source::Bytes(installer.program.clone()),
         is_code: false,

@@ -1,10 +1,12 @@
-//! The files that tell of others, where modules are compiled at the install: which of them compile shows only then.
+//! The files that tell of others: the sums, the receipt and, where modules are compiled at the install, every RECORD,
+//! since which of them compile shows only then.
 
+use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_wheel::record::{self, RecordRow};
 
-use super::{Contents, Plan, PlannedFile, stored, sums_and_receipt};
+use super::{Contents, Plan, PlannedFile, stored};
 use crate::InstallError;
-use crate::receipt::{About, RECEIPT_PATH, SUMS_PATH, sums};
+use crate::receipt::{About, RECEIPT_PATH, SUMS_PATH, receipt, sums, sums_line};
 
 /// What was split off a plan.
 pub(crate) struct Last<'a> {
@@ -12,18 +14,32 @@ pub(crate) struct Last<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Takes out every RECORD, the sums and the receipt.
+    /// Takes out every RECORD that is not known yet.
     pub(crate) fn split_last(&mut self) -> Last<'a> {
-        self.files.retain(|file| !matches!(file.path.as_str(), SUMS_PATH | RECEIPT_PATH));
+        if self.batches.is_empty() {
+            return Last { records: Vec::new() };
+        }
         let files = std::mem::take(&mut self.files);
         let (records, files) = files.into_iter().partition(|file| file.path.ends_with(".dist-info/RECORD"));
         self.files = files;
         Last { records }
     }
+
+    /// Bytes of the sums.
+    pub(super) fn sums_size(&self) -> u64 {
+        let files = self.files.iter().map(|file| sums_line(&file.path));
+        let linked = self.linked.iter().filter(|directory| !directory.is_bytecode());
+        let linked = linked.flat_map(|directory| {
+            let index = &directory.entry.index;
+            let line = sums_line(&directory.target) + 1;
+            directory.files.iter().map(move |file| line + index.name(file).len())
+        });
+        files.chain(linked).sum::<usize>() as u64
+    }
 }
 
 impl<'a> Last<'a> {
-    /// A plan for them, when all other files of `plan` are there. `failed` are the files that compiling did not make.
+    /// A plan for them and the others. `failed` are the files that compiling did not make.
     pub(crate) fn plan(
         self,
         plan: &Plan<'_>,
@@ -34,11 +50,15 @@ impl<'a> Last<'a> {
         let failed = failed.iter().filter_map(|path| path.strip_prefix(&site_packages));
         let rows: Vec<String> = failed.map(row).collect();
         let mut files: Vec<_> = self.records.into_iter().map(|record| without(record, &rows)).collect();
-        let all = plan.files.iter().map(|file| (file.path.as_str(), file.sha256));
         let linked = stored::sums(&plan.linked);
-        let all = all.chain(linked.iter().map(|(path, sha256)| (path.as_str(), *sha256)));
-        let sums = sums(all.chain(files.iter().map(|file| (file.path.as_str(), file.sha256))));
-        files.extend(sums_and_receipt(about, sums)?);
+        let linked = linked.iter().map(|(path, sha256)| (path.as_str(), *sha256));
+        let written = plan.files.iter().chain(&files).map(|file| (file.path.as_str(), file.sha256));
+        let sums = sums(linked.chain(written));
+        let receipt = receipt(about, Sha256::of(&sums));
+        let receipt =
+            receipt.map_err(|error| InstallError::io("write", RECEIPT_PATH.as_ref())(error.into()))?;
+        let own = [(SUMS_PATH, sums), (RECEIPT_PATH, receipt)];
+        files.extend(own.map(|(path, contents)| PlannedFile::of_bytes(path.to_owned(), contents, false)));
         Ok(Plan { files, ..Plan::default() })
     }
 }

@@ -3,11 +3,8 @@
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wheelbarrow_artifact::in_parallel;
-
 use super::{Part, Plan, PlannedFrame, stored};
 use crate::InstallError;
-use crate::receipt::sums;
 
 /// A path that a part writes, ordered by the path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,23 +16,15 @@ struct Claim<'p> {
     file: Option<usize>,
 }
 
-/// The plan that `parts` make, and the text of its sums. What several parts write alike is written once; what they write
-/// differently is refused. The paths of `reserved` will be written by the last part.
-pub(super) fn merge<'a>(
-    mut parts: Vec<Part<'a>>,
-    reserved: &[&str],
-) -> Result<(Plan<'a>, Vec<u8>), InstallError> {
+/// The plan that `parts` make. What several parts write alike is written once; what they write differently is refused. The
+/// paths of `reserved` will be written by the last part.
+pub(super) fn merge<'a>(mut parts: Vec<Part<'a>>, reserved: &[&str]) -> Result<Plan<'a>, InstallError> {
     let mut claims = claims(&parts, reserved);
     let repeated = take_repeated(&mut claims, &parts)?;
     let directories = directories(&claims, &parts)?;
     let is_bytecode = |claim: &&Claim<'_>| claim.path.ends_with(".pyc");
     let bytecode: HashSet<String> =
         claims.iter().filter(is_bytecode).map(|claim| claim.path.to_owned()).collect();
-    let linked = in_parallel(&parts, |part| stored::sums(&part.linked));
-    let claimed =
-        claims.iter().filter_map(|claim| Some((claim.path, parts[claim.part].files[claim.file?].sha256)));
-    let sums = sums(linked.iter().flatten().map(|(path, sha256)| (path.as_str(), *sha256)).chain(claimed));
-
     for (part, files) in parts.iter_mut().enumerate().filter(|_| !repeated.is_empty()) {
         let mut places = 0..;
         files.files.retain(|_| places.next().is_none_or(|file| !repeated.contains(&(part, file))));
@@ -52,7 +41,7 @@ pub(super) fn merge<'a>(
     if !(repeated.is_empty() && bytecode.is_empty()) {
         leave_out(&mut plan, bytecode);
     }
-    Ok((plan, sums))
+    Ok(plan)
 }
 
 fn claims<'p>(parts: &'p [Part<'_>], reserved: &[&'p str]) -> Vec<Claim<'p>> {

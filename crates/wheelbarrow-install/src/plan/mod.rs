@@ -24,12 +24,12 @@ pub(crate) use self::bytecode::usable_bytecode;
 pub(crate) use self::merge::now;
 pub(crate) use self::stored::{LinkedDirectory, LinkedFile};
 pub(crate) use self::wheel::{TargetWheel, member_sha256, open_wheels, wheel_paths};
-use crate::receipt::{About, RECEIPT_PATH, SUMS_PATH, receipt};
+use crate::receipt::{RECEIPT_PATH, SUMS_PATH};
 use crate::store::{Store, StoredWheel};
 use crate::writer::parent;
 use crate::{Bytecode, Compile, InstallError, Options};
 
-/// Everything that an install writes.
+/// Everything that an install writes but the files that tell of all others: see [`Plan::split_last`].
 #[derive(Default)]
 pub(crate) struct Plan<'a> {
     /// Parents first.
@@ -119,7 +119,7 @@ pub(crate) enum Contents<'a> {
     Stored(LinkedFile<'a>),
 }
 
-/// Plans the whole install.
+/// Plans all of the install but what [`Plan::split_last`] gives.
 pub(crate) fn plan<'a>(
     artifact: &'a VerifiedArtifact,
     target: &Target,
@@ -155,22 +155,13 @@ pub(crate) fn plan<'a>(
     parts.push(own);
 
     stored::share(&mut parts);
-    let (mut plan, sums) = merge::merge(parts, &[SUMS_PATH, RECEIPT_PATH])?;
+    let mut plan = merge::merge(parts, &[SUMS_PATH, RECEIPT_PATH])?;
     plan.bytecode = match () {
         () if carried => Bytecode::Carried,
         () if plan.batches.is_empty() => Bytecode::None,
         () => Bytecode::Compiled,
     };
-    let about = About { artifact, target, interpreter, options, wheels, bytecode: plan.bytecode };
-    plan.files.extend(sums_and_receipt(about, sums)?);
     Ok(plan)
-}
-
-fn sums_and_receipt<'a>(about: About<'_>, sums: Vec<u8>) -> Result<[PlannedFile<'a>; 2], InstallError> {
-    let receipt = receipt(about, Sha256::of(&sums));
-    let receipt = receipt.map_err(|error| InstallError::io("write", RECEIPT_PATH.as_ref())(error.into()))?;
-    Ok([(SUMS_PATH, sums), (RECEIPT_PATH, receipt)]
-        .map(|(path, contents)| PlannedFile::of_bytes(path.to_owned(), contents, false)))
 }
 
 /// What every part is made from.
@@ -243,12 +234,16 @@ impl Plan<'_> {
         // As large as its source is what a module compiles to, by and large.
         let modules = self.modules().map(|module| (module.size + PYC_HEADER as u64).next_multiple_of(block));
         let directories = (self.directories.len() + self.caches()) as u64;
-        files + parts.sum::<u64>() + modules.sum::<u64>() + block * directories
+        // What the receipt says is in the manifest too.
+        let manifest = self.files.iter().find(|file| file.path == MANIFEST_PATH);
+        let receipt = manifest.map_or(0, |manifest| manifest.contents.size());
+        let last = self.sums_size().next_multiple_of(block) + receipt.next_multiple_of(block);
+        files + parts.sum::<u64>() + modules.sum::<u64>() + block * directories + last
     }
 
     pub(crate) fn inodes(&self) -> u64 {
         let files = self.files.len() + self.parts().count() + self.modules().count();
-        (files + self.directories.len() + self.caches() + self.links.len()) as u64 + 1
+        (files + self.directories.len() + self.caches() + self.links.len()) as u64 + 3
     }
 
     pub(crate) fn modules(&self) -> impl Iterator<Item = &Module> {

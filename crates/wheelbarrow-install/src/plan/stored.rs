@@ -274,13 +274,10 @@ fn planned_directories<'p>(parts: &'p [Part<'_>]) -> HashSet<&'p str> {
     planned
 }
 
-/// The sums of the files that are linked by directories, ordered by path.
+/// The sums of the files that are linked, in no order.
 pub(super) fn sums(linked: &[LinkedDirectory<'_>]) -> Vec<(String, Sha256)> {
     let own = linked.iter().filter(|directory| !directory.is_bytecode());
-    let mut sums: Vec<_> =
-        own.flat_map(|directory| directory.paths().map(|(path, file)| (path, file.sha256))).collect();
-    sums.sort_by(|(one, _), (other, _)| one.cmp(other));
-    sums
+    own.flat_map(|directory| directory.paths().map(|(path, file)| (path, file.sha256))).collect()
 }
 
 /// Gives the claimed files of the store back to their directories.

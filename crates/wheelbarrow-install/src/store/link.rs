@@ -1,8 +1,8 @@
 //! Linking: files of the store into an install, whole directories by one thread a core.
 //!
 //! Names are relative to two open directories, which are near: most of what a link costs is finding its two paths, and
-//! opening a directory costs as much as a few links. Each file is looked at before: one that has another size or time than
-//! the index says was altered, and so its entry is not used.
+//! opening a directory costs as much as a few links. Each file that somebody might edit, so not bytecode, is looked at before:
+//! one that has another size or time than the index says was altered, and so its entry is not used.
 
 use std::borrow::Cow;
 use std::io;
@@ -216,27 +216,11 @@ impl Linker<'_> {
         file: &IndexFile,
         ends: &Ends<'_>,
     ) -> Result<(), InstallError> {
+        if !directory.is_bytecode() && !self.looks_right(directory, file, ends)? {
+            return Ok(());
+        }
         let index = &directory.entry.index;
         let at = |path: &str| format!("{path}/{}", index.name(file));
-        match rustix::fs::statat(ends.from, ends.source, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => {
-                let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-                    && u64::try_from(stat.st_size) == Ok(file.size)
-                    && stat.st_mtime == i64::from(index.header.time);
-                if !same {
-                    self.is_altered(directory, &format!("{} was changed", at(directory.source)));
-                    return Ok(());
-                }
-            }
-            Err(Errno::NOENT | Errno::NOTDIR) => {
-                self.is_altered(directory, &format!("{} is missing", at(directory.source)));
-                return Ok(());
-            }
-            Err(errno) => {
-                let path = self.store.join(&directory.entry.path).join(FILES).join(at(directory.source));
-                return Err(InstallError::io("look at", &path)(errno.into()));
-            }
-        }
         let executable = file.kind != super::FileKind::Plain;
         match self.transfer.file(ends, executable, index.header.time) {
             Ok(None) => Ok(()),
@@ -268,6 +252,36 @@ impl Linker<'_> {
                 self.make_directories(path)
             }
             Err(errno) => Err(self.error("make the directory", path)(errno.into())),
+        }
+    }
+
+    /// Whether a file of the store is as the index says, as far as one look can tell. What is wrong with it is kept.
+    fn looks_right(
+        &self,
+        directory: &LinkedDirectory<'_>,
+        file: &IndexFile,
+        ends: &Ends<'_>,
+    ) -> Result<bool, InstallError> {
+        let index = &directory.entry.index;
+        let at = |path: &str| format!("{path}/{}", index.name(file));
+        match rustix::fs::statat(ends.from, ends.source, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                    && u64::try_from(stat.st_size) == Ok(file.size)
+                    && stat.st_mtime == i64::from(index.header.time);
+                if !same {
+                    self.is_altered(directory, &format!("{} was changed", at(directory.source)));
+                }
+                Ok(same)
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                self.is_altered(directory, &format!("{} is missing", at(directory.source)));
+                Ok(false)
+            }
+            Err(errno) => {
+                let path = self.store.join(&directory.entry.path).join(FILES).join(at(directory.source));
+                Err(InstallError::io("look at", &path)(errno.into()))
+            }
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) use fill::ensure;
 pub(crate) use index::{FileKind, Index, IndexFile, Kind};
 pub use inventory::{Inventory, Stored, StoredBytecode, inventory};
 pub(crate) use link::link;
-pub(crate) use wanted::{Entry, Having, StoredWheel, Wanted, known_members, wanted};
+pub(crate) use wanted::{Entry, Having, StoredWheel, Wanted, unread_members, wanted};
 
 /// The layout that this code writes, and the only one that it reads.
 pub(crate) const FORMAT: u32 = 1;

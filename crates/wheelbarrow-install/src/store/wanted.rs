@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::{self, Sha256, Target};
+use wheelbarrow_artifact::manifest::{self, NATIVE, Sha256, Target};
 use wheelbarrow_artifact::{Artifact, in_parallel};
 
 use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
@@ -109,9 +109,11 @@ impl Having {
     }
 }
 
-/// The members of the artifact that the store makes unnecessary.
-pub(crate) fn known_members(having: &[Having], wanted: &[Wanted]) -> BTreeSet<String> {
-    let mut known = BTreeSet::new();
+/// The members of the artifact that the store makes unnecessary, and the native programs: one of them is at work, and
+/// nothing reads them.
+pub(crate) fn unread_members(artifact: &Artifact, having: &[Having], wanted: &[Wanted]) -> BTreeSet<String> {
+    let members = artifact.manifest().members.iter().map(|member| &member.path);
+    let mut known: BTreeSet<_> = members.filter(|path| path.starts_with(NATIVE)).cloned().collect();
     for (having, wanted) in having.iter().zip(wanted) {
         known.extend(having.wheel.as_ref().map(|_| wanted.path.clone()));
         known.extend(having.bytecode.as_ref().and(wanted.pack.as_ref()).map(|(path, _)| path.clone()));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::manifest::{Allowed, EnvironmentRules, Manifest, Needs, Precedence};
+use wheelbarrow_artifact::manifest::{Allowed, EnvironmentRules, Manifest, NATIVE, Needs, Precedence};
 
 use crate::printer::Printer;
 use crate::text::{Align, bytes, count, table};
@@ -74,7 +74,7 @@ fn overview(artifact: &Artifact) -> String {
         let packs = group(artifact, &format!(".wheelbarrow/bytecode/{tag}/"));
         rows.push(row("bytecode", format!("{tag}: {packs}")));
     }
-    for member in manifest.members.iter().filter(|member| member.path.starts_with(".wheelbarrow/native/")) {
+    for member in manifest.members.iter().filter(|member| member.path.starts_with(NATIVE)) {
         let machine = member.path.rsplit('/').next().unwrap_or_default();
         rows.push(row("installer", format!("{machine}, {}", bytes(member.size))));
     }
