@@ -6,6 +6,7 @@ mod identity;
 mod lock;
 mod model;
 mod model_fs;
+mod model_kill;
 mod powercut;
 mod root;
 mod server;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::model_kill::{Kill, kill};
 use super::root::{Place, Version, deploy_words};
 
 #[derive(Clone, Debug)]
@@ -15,8 +15,7 @@ enum Step {
     DeployBroken,
     DeployFailing,
     Stage,
-    /// A deploy that is killed after so many milliseconds.
-    Kill(u64),
+    Kill(Kill),
     Rollback,
     /// Of the release at this place among those that are there.
     Activate(usize),
@@ -33,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::DeployBroken),
         1 => Just(Step::DeployFailing),
         1 => Just(Step::Stage),
-        2 => (0..400_u64).prop_map(Step::Kill),
+        4 => kill().prop_map(Step::Kill),
         3 => Just(Step::Rollback),
         2 => (0..8_usize).prop_map(Step::Activate),
         1 => (0..8_usize).prop_map(Step::Pin),
@@ -44,30 +43,30 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Release {
+pub(super) struct Release {
     is_broken: bool,
-    is_bad: bool,
+    pub(super) is_bad: bool,
     is_pinned: bool,
     was_live: bool,
     /// The value of the variable when it was made.
-    environment: Option<u64>,
+    pub(super) environment: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Model {
-    releases: BTreeMap<u64, Release>,
+pub(super) struct Model {
+    pub(super) releases: BTreeMap<u64, Release>,
     /// Of every release that ever was begun.
     parents: BTreeMap<u64, Option<u64>>,
-    live: Option<u64>,
+    pub(super) live: Option<u64>,
     /// What was live before what is live.
     before: Option<u64>,
-    last: u64,
+    pub(super) last: u64,
     /// The value of the variable that the next release gets.
-    shared: Option<u64>,
+    pub(super) shared: Option<u64>,
 }
 
 impl Model {
-    fn make(&mut self, is_broken: bool) -> u64 {
+    pub(super) fn make(&mut self, is_broken: bool) -> u64 {
         self.last += 1;
         self.parents.insert(self.last, self.live);
         self.releases
@@ -75,7 +74,7 @@ impl Model {
         self.last
     }
 
-    fn go_live(&mut self, number: u64) {
+    pub(super) fn go_live(&mut self, number: u64) {
         self.before = self.live.replace(number).filter(|before| *before != number).or(self.before);
         let release = self.releases.get_mut(&number).unwrap();
         (release.is_bad, release.was_live) = (false, true);
@@ -86,7 +85,7 @@ impl Model {
     }
 
     /// The nearest ancestor that is there and not bad.
-    fn ancestor(&self) -> Option<u64> {
+    pub(super) fn ancestor(&self) -> Option<u64> {
         let mut next = self.parents.get(&self.live?).copied().flatten();
         let mut seen = std::collections::BTreeSet::from([self.live?]);
         while let Some(number) = next.filter(|number| seen.insert(*number)) {
@@ -98,7 +97,7 @@ impl Model {
         None
     }
 
-    fn prune(&mut self, keep: usize) {
+    pub(super) fn prune(&mut self, keep: usize) {
         let newest = |was_live: bool| {
             let whole = self.releases.iter().rev().filter(|(_, release)| !release.is_bad);
             whole
@@ -129,7 +128,7 @@ impl Model {
         self.releases.iter().map(|(number, release)| (*number, state(*number, release).to_owned())).collect()
     }
 
-    fn nth(&self, place: usize) -> Option<u64> {
+    pub(super) fn nth(&self, place: usize) -> Option<u64> {
         self.releases.keys().nth(place).copied()
     }
 }
@@ -159,7 +158,7 @@ fn take(place: &Place, model: &mut Model, step: &Step) {
             assert_eq!(place.run(&words.iter().map(String::as_str).collect::<Vec<_>>()).code, 0);
             model.make(false);
         }
-        Step::Kill(milliseconds) => kill(place, model, *milliseconds),
+        Step::Kill(kill) => kill.take(place, model),
         Step::Rollback => {
             let target = model.ancestor();
             let code = place.run(&["rollback"]).code;
@@ -211,39 +210,6 @@ fn take(place: &Place, model: &mut Model, step: &Step) {
         Step::Prune(keep) => {
             assert_eq!(place.run(&["prune", "--keep", &keep.to_string()]).code, 0);
             model.prune(*keep);
-        }
-    }
-}
-
-/// Whatever it was killed at, it has happened, or not, or left a release that is staged.
-fn kill(place: &Place, model: &mut Model, milliseconds: u64) {
-    let words = deploy_words(&place.artifact(&Version::good("good")));
-    let mut command = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(milliseconds));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    place.check_current().unwrap();
-    let said = place.run(&["recover", "--wait", "10"]);
-    assert_eq!(said.code, 0, "{}", said.all());
-    let number = model.last + 1;
-    let begun = place.run(&["history", "--json"]).out.contains(&format!("\"id\": \"{number}-"));
-    if !begun {
-        return;
-    }
-    let (live, there) = (place.live(), place.list().iter().any(|(found, _)| *found == number));
-    let made = model.make(false);
-    match (live == Some(made), there) {
-        (true, _) => {
-            model.go_live(made);
-            // It may have been killed before, while or after it pruned.
-            place.run(&["prune"]);
-            model.prune(5);
-        }
-        (false, true) => assert_eq!(live, model.live),
-        (false, false) => {
-            assert_eq!(live, model.live);
-            model.releases.remove(&made);
         }
     }
 }
