@@ -2,12 +2,21 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "this is where it is done")]
 
 use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
 
 use anstream::ColorChoice as StreamChoice;
 use clap::ColorChoice;
 use owo_colors::OwoColorize;
 
 use crate::failure;
+
+/// The first error of writing results in this process.
+static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+fn write(text: &str) -> std::io::Result<()> {
+    let mut stdout = anstream::stdout();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
@@ -29,8 +38,22 @@ impl Printer {
 
     /// What the command was asked for.
     pub fn result(&self, text: &str) {
-        // A reader that has gone away (`| head`) is no failure of ours.
-        let _ = writeln!(anstream::stdout(), "{text}");
+        if let Err(error) = write(text)
+            && let Ok(mut lost) = LOST.lock()
+        {
+            lost.get_or_insert(error);
+        }
+    }
+
+    /// Why a part of the result was not written, if that is so: it is then no result.
+    pub fn finish(&self) -> anyhow::Result<()> {
+        match LOST.lock().ok().and_then(|mut lost| lost.take()) {
+            // A reader that has gone away (`| head`) is no failure of ours.
+            Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(anyhow::Error::new(error).context("cannot write the result"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the command was asked for with `--json`.
@@ -39,10 +62,10 @@ impl Printer {
         Ok(())
     }
 
-    /// That something was done, for people; not with `--quiet`.
+    /// That something was done, for people; not with `--quiet`. It is done, whether they hear of it or not.
     pub fn done(&self, text: &str) {
         if !self.quiet {
-            self.result(text);
+            let _ = write(text);
         }
     }
 

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     let cli = parse(&name, words.collect());
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     let context = Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)) };
-    match run(cli.command, &context, &printer) {
+    match run(cli.command, &context, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is::<Told>() {

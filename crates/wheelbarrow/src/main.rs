@@ -42,7 +42,7 @@ struct Global {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
-    match commands::run(cli.command, &printer) {
+    match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is::<Told>() {

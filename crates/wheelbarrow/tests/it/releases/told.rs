@@ -157,6 +157,24 @@ fn a_value_that_never_came_is_not_set() {
     assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), json!({ "KEY": "" }));
 }
 
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_a_deed_is_not() {
+    let place = with_releases(1);
+    let full = || fs_err::File::options().write(true).open("/dev/full").unwrap().into_parts().0;
+    let run = |words: &[&str]| place.command(words).stdout(full()).output().unwrap();
+    for words in [&["list"][..], &["status", "--json"], &["history"], &["env", "diff", "--json"]] {
+        let output = run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("error: cannot write the result\n"), "{said}");
+    }
+    assert_eq!(run(&["pin", "1"]).status.code(), Some(0));
+    // Who has read enough, as `head` has, is another matter.
+    let mut child = place.command(&["list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 /// The kernel shows the processes of others to root only: that nothing was seen is no proof that nothing runs.
 #[test]
 fn who_may_not_see_all_processes_is_told_so() {
