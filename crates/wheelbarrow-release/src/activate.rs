@@ -114,8 +114,8 @@ fn nearest_ancestor(
     let mut seen = BTreeSet::from([live.clone()]);
     let mut next = parents.get(live).cloned().flatten();
     while let Some(id) = next.filter(|id| seen.insert(id.clone())) {
-        if !root.is_marked(&id, Mark::Bad)
-            && let Ok(release) = root.complete(&id)
+        if !root.is_marked(&id, Mark::Bad)?
+            && let Some(release) = root.complete_or_none(&id)?
         {
             return Ok(release);
         }

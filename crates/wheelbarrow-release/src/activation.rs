@@ -53,8 +53,8 @@ impl Activation<'_, '_> {
 
     fn switch(&self) -> Result<(), Fault> {
         self.work.phase(Phase::Switch, || {
-            let live = self.previous.as_ref().and_then(|live| self.work.root.complete(live).ok());
-            if let Some(live) = live {
+            let live = self.previous.as_ref().map(|live| self.work.root.complete_or_none(live));
+            if let Some(live) = live.transpose()?.flatten() {
                 statics::carry(self.work.root, &live, &self.release, self.settings.keep_static)?;
             }
             switch::switch(self.work.root, &self.release)?;

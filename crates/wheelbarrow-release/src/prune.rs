@@ -78,7 +78,7 @@ fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
     if let Some(keep) = keep {
         return Ok(keep.max(1));
     }
-    let live = root.live()?.and_then(|live| root.complete(&live).ok());
+    let live = root.live()?.map(|live| root.complete_or_none(&live)).transpose()?.flatten();
     match live {
         Some(live) => Ok(Settings::of(root, &live, &Default::default())?.keep),
         None => Ok(Settings::of_manifest(root, None, &Default::default())?.keep),

@@ -91,8 +91,8 @@ fn left_switched(stories: &[Story]) -> Option<&Story> {
 
 /// Whether `current` leads to a release that failed, though there is another to go back to.
 fn is_still_switched(root: &Root, story: &Story) -> Result<bool, ReleaseError> {
-    let is_there = story.live.as_ref().is_some_and(|before| root.complete(before).is_ok());
-    Ok(is_there && story.live.as_ref() != Some(&story.id) && root.live()?.as_ref() == Some(&story.id))
+    let before = story.live.as_ref().map(|before| root.complete_or_none(before)).transpose()?.flatten();
+    Ok(before.is_some() && story.live.as_ref() != Some(&story.id) && root.live()?.as_ref() == Some(&story.id))
 }
 
 /// Ends an operation that was interrupted; whether its release is live now.
@@ -101,7 +101,7 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
     let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
     let live = work.root.live()?;
     if live.as_ref() == Some(&story.id) {
-        let Ok(release) = work.root.complete(&story.id) else {
+        let Some(release) = work.root.complete_or_none(&story.id)? else {
             // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
             return Err(fail(work, &story.id, begun, fault(), Outcome::RevertFailed, None));
         };

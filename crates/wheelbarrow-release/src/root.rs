@@ -9,6 +9,7 @@
 //!   .wheelbarrow/              lock, journal.jsonl, trash/, pins/, bad/
 //! ```
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -117,11 +118,11 @@ impl Root {
         let foreign = |found: String| ReleaseError::ForeignCurrent { path: path.clone(), found };
         let target = match fs::read_link(&path) {
             Ok(target) => target,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 return Err(foreign("no link".to_owned()));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 return Err(ReleaseError::NotADirectory { path: self.path.clone() });
             }
             Err(source) => return Err(ReleaseError::io("read the link", &path)(source)),
@@ -144,9 +145,9 @@ impl Root {
             let id = entry.file_name().to_str().and_then(|name| name.parse::<ReleaseId>().ok());
             let Some(id) = id.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) else { continue };
             found.push(Found {
-                complete: self.complete(&id).ok(),
-                is_pinned: self.is_marked(&id, Mark::Pinned),
-                is_bad: self.is_marked(&id, Mark::Bad),
+                complete: self.complete_or_none(&id)?,
+                is_pinned: self.is_marked(&id, Mark::Pinned)?,
+                is_bad: self.is_marked(&id, Mark::Bad)?,
                 id,
             });
         }
@@ -156,16 +157,30 @@ impl Root {
 
     /// The release `id`, if it is there and complete.
     pub fn complete(&self, id: &ReleaseId) -> Result<CompleteRelease, ReleaseError> {
+        if let Some(release) = self.complete_or_none(id)? {
+            return Ok(release);
+        }
+        match self.release(id).is_dir() {
+            true => Err(ReleaseError::Incomplete { id: id.clone() }),
+            false => Err(ReleaseError::Unknown { root: self.path.clone(), id: id.to_string() }),
+        }
+    }
+
+    /// The same; none where it is not there or not complete. That its record cannot be read just now is neither: what is
+    /// not complete is removed.
+    pub(crate) fn complete_or_none(&self, id: &ReleaseId) -> Result<Option<CompleteRelease>, ReleaseError> {
         let path = self.release(id);
-        if !path.is_dir() {
-            return Err(ReleaseError::Unknown { root: self.path.clone(), id: id.to_string() });
-        }
-        let record = fs::read(path.join(RELEASE_PATH)).ok();
-        let record = record.and_then(|text| serde_json::from_slice::<ReleaseRecord>(&text).ok());
-        match record.filter(|record| record.id == *id && record.format == FORMAT) {
-            Some(record) => Ok(CompleteRelease { path, record }),
-            None => Err(ReleaseError::Incomplete { id: id.clone() }),
-        }
+        let record = path.join(RELEASE_PATH);
+        let text = match fs::read(&record) {
+            Ok(text) => text,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(ReleaseError::io("read", &record)(error)),
+        };
+        let record = serde_json::from_slice::<ReleaseRecord>(&text).ok();
+        let record = record.filter(|record| record.id == *id && record.format == FORMAT);
+        Ok(record.map(|record| CompleteRelease { path, record }))
     }
 
     /// One more than any number that was ever given away here: by the journal, in `releases/` and in the trash.
@@ -179,7 +194,7 @@ impl Root {
         for directory in [self.releases(), self.trash()] {
             let entries = match fs::read_dir(&directory) {
                 Ok(entries) => entries,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(ReleaseError::io("list", &directory)(error)),
             };
             for entry in entries {
@@ -192,8 +207,9 @@ impl Root {
         Ok(last + 1)
     }
 
-    pub(crate) fn is_marked(&self, id: &ReleaseId, mark: Mark) -> bool {
-        self.marks(mark).join(id.to_string()).exists()
+    pub(crate) fn is_marked(&self, id: &ReleaseId, mark: Mark) -> Result<bool, ReleaseError> {
+        let path = self.marks(mark).join(id.to_string());
+        path.try_exists().map_err(ReleaseError::io("look for", &path))
     }
 
     pub(crate) fn marks(&self, mark: Mark) -> PathBuf {

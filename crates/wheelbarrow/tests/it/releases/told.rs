@@ -103,6 +103,26 @@ fn what_a_backup_leaves_out_is_made_again() {
     assert_eq!(place.list(), [(1, "live".to_owned()), (2, "bad".to_owned())]);
 }
 
+/// Of what cannot be read just now nobody knows that it is not complete.
+#[test]
+fn a_release_that_cannot_be_read_is_not_removed() {
+    let place = with_releases(3);
+    let record = release(&place, 1).join(".wheelbarrow/release.json");
+    let text = fs_err::read(&record).unwrap();
+    fs_err::remove_file(&record).unwrap();
+    // Whoever opens it is told of too many links, root too.
+    fs_err::os::unix::fs::symlink("release.json", &record).unwrap();
+    for words in [&["recover"][..], &["prune", "--keep", "1"], &["rollback"]] {
+        let said = place.run(words);
+        assert!(said.code == 1 && said.err.contains("release.json"), "{}", said.all());
+    }
+    fs_err::remove_file(&record).unwrap();
+    fs_err::write(&record, text).unwrap();
+    let states = [(1, "good".to_owned()), (2, "good".to_owned()), (3, "live".to_owned())];
+    assert_eq!(place.list(), states);
+    assert_eq!(place.run(&["rollback"]).code, 0);
+}
+
 #[test]
 fn verify_knows_the_usual_root() {
     let place = with_releases(1);
