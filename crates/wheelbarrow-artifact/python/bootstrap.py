@@ -14,9 +14,11 @@ import sys
 
 import bytecode
 import needs
+import preflight
+import space
 import wheels
 from artifact import MANIFEST, Artifact
-from staging import FAILED, Failure, Staging, check_destination, check_space, failure_of, shown
+from staging import FAILED, Failure, Staging, check_destination, failure_of, no_programs, shown
 from wheels import broken
 
 
@@ -110,7 +112,10 @@ def _install(artifact, facts, options, signals):
         archive.verify()
         check_destination(destination, options["replace"])
         parent = os.path.dirname(destination)
-        check_space(parent, target["unpacked"]["bytes"], target["unpacked"]["inodes"])
+        space.check(parent, archive, target, facts, options)
+        note = no_programs(parent, destination)
+        if note is not None and not options["quiet"]:
+            say(sys.stderr, "note: " + preflight.line(note.finding()))
         with Staging(destination) as staging:
             origin = _write(archive, target, facts, options, staging.path)
             _keep_directory(destination, staging.path)
@@ -148,12 +153,9 @@ def _write(archive, target, facts, options, root):
         elif path.endswith(".py") and not path.startswith("static.in/"):
             sources.append((path, member["size"]))
 
-    with_pip = options["pip"]
     by_path = {wheel["path"]: wheel for wheel in archive.manifest["wheels"]}
-    # A site that depends on pip brings its own.
-    bundled = with_pip and not any(by_path[path]["name"] == "pip" for path in target["wheels"])
-    for path in target["wheels"] + ([target["pip"]] if bundled else []):
-        record = wheels.install_wheel(archive.window(path), by_path[path], layout, tree, is_pip=path == target["pip"])
+    for path, is_pip in space.wheels_of(archive.manifest, target, options):
+        record = wheels.install_wheel(archive.window(path), by_path[path], layout, tree, is_pip=is_pip)
         records.append(record)
         if options["compile"] == "auto":
             record.brought = modules.add(tree, record.sources, record.owner)
@@ -178,7 +180,7 @@ def _write(archive, target, facts, options, root):
             "version": ".".join(str(number) for number in facts["version"]),
         },
         "method": "bootstrap",
-        "pip": with_pip,
+        "pip": options["pip"],
         "wheels": target["wheels"],
     }
     if "version" in archive.manifest:

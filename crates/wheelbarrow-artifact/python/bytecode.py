@@ -151,7 +151,8 @@ class _Job:
             return process
 
     def failure(self, module, cause):
-        what = "%s cannot compile %s" % (self.modules.facts["executable"], shown(self.destination + b"/" + module.encode("utf-8")))
+        path = shown(self.destination + b"/" + module.encode("utf-8"))
+        what = "%s cannot compile %s" % (self.modules.facts["executable"], path)
         return Failure(FAILED, what, cause, "--compile never installs without bytecode")
 
     def compile(self, process, module):

@@ -36,7 +36,7 @@ def failures(manifest, target, facts):
         found.append(Failure(UNFIT, what, hint=fix))
     for library in needs.get("libraries", []):
         if not _loads(library):
-            names = _names(wheels, target, lambda wheel: library in wheel.get("libraries", []))
+            names = _names(wheels, target, lambda wheel, library=library: library in wheel.get("libraries", []))
             what = "%s needs %s, which the loader of this machine does not find" % (names, library)
             found.append(Failure(UNFIT, what, hint=_package(library)))
     return found

@@ -5,13 +5,14 @@ import os
 import sys
 
 import needs
+import space
 import staging
 from artifact import Artifact
 from staging import Failure, failure_of, shown
 
 
 def check(artifact, facts, options):
-    """Prints the findings; the exit code is 0 or that of the first."""
+    """Prints the findings; the exit code is 0 or that of the first that would refuse an install."""
     findings, site, count = find(artifact.encode("utf-8"), facts, options)
     ready = "ok: %s can be installed in %s (%d wheel%s)" % (site, options["destination"], count, "" if count == 1 else "s")
     return tell(findings, options, ready)
@@ -21,15 +22,17 @@ def tell(findings, options, ready=""):
     """The same lines and the same JSON as from the native installer."""
     from bootstrap import say
 
-    findings = sorted(findings, key=lambda finding: finding["exit_code"])
+    # What is only to be known comes last.
+    findings = sorted(findings, key=lambda finding: finding["exit_code"] or 256)
+    code = findings[0]["exit_code"] if findings else 0
     if options["json"]:
-        say(sys.stdout, json.dumps({"ok": not findings, "findings": findings}, sort_keys=True, ensure_ascii=False))
+        say(sys.stdout, json.dumps({"ok": code == 0, "findings": findings}, sort_keys=True, ensure_ascii=False))
     else:
         for finding in findings:
             say(sys.stdout, line(finding))
-        if not findings and not options["quiet"]:
+        if code == 0 and not options["quiet"]:
             say(sys.stdout, ready)
-    return findings[0]["exit_code"] if findings else 0
+    return code
 
 
 def line(finding):
@@ -70,10 +73,12 @@ def find(artifact, facts, options):
                 if target is not None:
                     findings += [failure.finding() for failure in needs.failures(archive.manifest, target, facts)]
                 attempt(archive.verify)
+                # Of one that is not whole, or does not fit, nothing can be said.
+                if not findings:
+                    short = attempt(space.failures, standing, archive, target, facts, options) or []
+                    findings += [failure.finding() for failure in short]
     attempt(staging.check_place, destination, options["replace"])
     attempt(staging.check_right, standing, destination)
-    attempt(staging.check_programs, standing, destination)
-    if target is not None:
-        attempt(staging.check_bytes, standing, target["unpacked"]["bytes"])
-        attempt(staging.check_inodes, standing, target["unpacked"]["inodes"])
+    note = attempt(staging.no_programs, standing, destination)
+    findings += [note.finding()] if note else []
     return findings, site, len(target["wheels"]) if target else 0

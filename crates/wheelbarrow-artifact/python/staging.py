@@ -294,37 +294,38 @@ def check_right(parent, destination):
         )
 
 
-def check_programs(parent, destination):
-    """A file system that lets no program run is no place for a virtualenv; nothing tells when it is made."""
-    if os.statvfs(parent).f_flag & os.ST_NOEXEC:
-        raise Failure(
-            REFUSED,
-            "nothing in %s could be run: its file system is mounted noexec" % shown(destination),
-            hint="name a destination on another file system, or mount it without noexec: the scripts of the"
-            " virtualenv and extension modules need it",
-        )
+def no_programs(parent, destination):
+    """What to tell where a file system lets no program run: much of a virtualenv works there all the same."""
+    if not os.statvfs(parent).f_flag & os.ST_NOEXEC:
+        return None
+    return Failure(
+        0,
+        "nothing in %s can be run: its file system is mounted noexec" % shown(destination),
+        hint="name a destination on another file system, or mount it without noexec: the scripts of the"
+        " virtualenv and extension modules need it",
+    )
 
 
-def check_space(parent, size, inodes):
-    check_bytes(parent, size)
-    check_inodes(parent, inodes)
+def block_of(directory):
+    return max(1, os.statvfs(directory).f_bsize)
 
 
 def check_bytes(parent, size):
     system = os.statvfs(parent)
-    _check_free("space", parent, "%d bytes" % size, size, system.f_bavail * system.f_frsize)
+    return _check_free("space", parent, "%d bytes" % size, size, system.f_bavail * system.f_frsize)
 
 
 def check_inodes(parent, inodes):
     system = os.statvfs(parent)
-    if system.f_files:  # btrfs and some others do not count inodes
-        _check_free("inodes", parent, inodes, inodes, system.f_favail)
+    # btrfs and some others do not count inodes.
+    return _check_free("inodes", parent, inodes, inodes, system.f_favail) if system.f_files else None
 
 
 def _check_free(what, parent, told, needed, free):
-    if free < needed:
-        what = "not enough %s in %s: %s are needed, %d are free" % (what, shown(parent), told, free)
-        raise Failure(NO_SPACE, what, hint="free some, or name a destination on another file system")
+    if free >= needed:
+        return None
+    what = "not enough %s in %s: %s are needed, %d are free" % (what, shown(parent), told, free)
+    return Failure(NO_SPACE, what, hint="free some, or name a destination on another file system")
 
 
 def quoted(path):

@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 10] = [
+pub const MODULES: [(&str, &str); 11] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("bytecode.py", include_str!("../python/bytecode.py")),
@@ -12,6 +12,7 @@ pub const MODULES: [(&str, &str); 10] = [
     ("needs.py", include_str!("../python/needs.py")),
     ("preflight.py", include_str!("../python/preflight.py")),
     ("probe.py", PROBE),
+    ("space.py", include_str!("../python/space.py")),
     ("staging.py", include_str!("../python/staging.py")),
     ("wheels.py", include_str!("../python/wheels.py")),
 ];

@@ -11,13 +11,13 @@ use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
 use crate::needs::needs_errors;
 use crate::{InstallError, Options, choose_target, plan, preflight};
 
-/// Why an install would be refused.
+/// Why an install would be refused, or what people would like to know before it is done.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     pub what: String,
     pub why: Option<String>,
     pub fix: Option<String>,
-    /// With which the install would end, `docs/exit-codes.md`.
+    /// With which the install would end, `docs/exit-codes.md`; 0 where it is not refused for that.
     pub exit_code: u8,
 }
 
@@ -28,13 +28,14 @@ pub struct Checked {
     pub site: String,
     /// How many would be installed, pip not counted.
     pub wheels: usize,
-    /// By exit code, the lowest first.
+    /// By exit code, the lowest first; what refuses nothing comes last.
     pub findings: Vec<Finding>,
 }
 
 impl Checked {
+    /// Whether an install would be done.
     pub fn is_ok(&self) -> bool {
-        self.findings.is_empty()
+        self.exit_code() == 0
     }
 
     /// 0, or that of the first finding.
@@ -45,6 +46,26 @@ impl Checked {
     /// For `--json`.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({ "ok": self.is_ok(), "findings": self.findings })
+    }
+}
+
+impl Finding {
+    /// Of a file system that lets no program run. Much of a virtualenv works there all the same: `bin/python` is a link
+    /// to a program elsewhere.
+    pub(crate) fn of_noexec(destination: &Path) -> Option<Self> {
+        preflight::is_noexec(destination).then(|| Self {
+            what: format!(
+                "nothing in {} can be run: its file system is mounted noexec",
+                destination.display()
+            ),
+            why: None,
+            fix: Some(
+                "name a destination on another file system, or mount it without noexec: the scripts of the virtualenv \
+                 and extension modules need it"
+                    .to_owned(),
+            ),
+            exit_code: 0,
+        })
     }
 }
 
@@ -88,6 +109,7 @@ pub fn check(
     }
     checked.findings = errors.iter().map(Finding::from).collect();
     checked.findings.sort_by_key(|finding| finding.exit_code);
+    checked.findings.extend(Finding::of_noexec(&options.destination));
     Ok(checked)
 }
 

@@ -50,8 +50,6 @@ pub enum InstallError {
     NoSpace { path: PathBuf, needed: u64, available: u64 },
     #[error("not enough inodes in {}: {needed} are needed, {available} are free", path.display())]
     NoInodes { path: PathBuf, needed: u64, available: u64 },
-    #[error("nothing in {} could be run: its file system is mounted noexec", path.display())]
-    NoExec { path: PathBuf },
     #[error("{} holds no install", path.display())]
     NoInstall { path: PathBuf },
     #[error("{} was altered: {what}", path.display())]
@@ -125,10 +123,6 @@ impl InstallError {
             Self::NoSpace { .. } | Self::NoInodes { .. } => {
                 "free some, or name a destination on another file system"
             }
-            Self::NoExec { .. } => {
-                "name a destination on another file system, or mount it without noexec: the scripts of the virtualenv \
-                 and extension modules need it"
-            }
             Self::NotUtf8 { .. } => "name a destination in UTF-8",
             Self::NoInstall { .. } => {
                 "name the DEST that an artifact was installed to, the directory that has `venv` in it"
@@ -165,7 +159,7 @@ impl InstallError {
             | Self::NotDirectory { .. }
             | Self::MissingParent { .. }
             | Self::FileAsParent { .. } => 5,
-            Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoExec { .. } | Self::NoInstall { .. } => 5,
+            Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoInstall { .. } => 5,
             Self::ForeignStore { .. } | Self::NoStore { .. } => 5,
             Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
             Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })

@@ -208,6 +208,9 @@ impl Job<'_> {
         // Again: it may have put back what a run that was killed had moved aside.
         let found = preflight::look_at(&options.destination, options.existing)?;
         preflight::take_over(&found, &options.destination, staged.path())?;
+        if let Some(finding) = check::Finding::of_noexec(&options.destination) {
+            progress.note(&finding.to_string());
+        }
         compile::say(&plan, target, interpreter, progress);
         let last = plan.split_last();
         let bytecode = plan.bytecode;

@@ -34,7 +34,7 @@ pub(crate) fn look_at(destination: &Path, existing: Existing) -> Result<Found, I
     Ok(found)
 }
 
-/// All that [`look_at`] would refuse, and a file system that lets no program run.
+/// All that [`look_at`] would refuse.
 pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<InstallError> {
     let mut errors = Vec::new();
     let parent = parent(destination);
@@ -45,14 +45,13 @@ pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<
         errors.push(no_directory(parent));
     }
     errors.extend(may_write(standing, destination).err());
-    match rustix::fs::statvfs(standing) {
-        Ok(disk) if disk.f_flag.contains(StatVfsMountFlags::NOEXEC) => {
-            errors.push(InstallError::NoExec { path: destination.to_path_buf() });
-        }
-        Ok(_) => {}
-        Err(errno) => errors.push(InstallError::io("look at the file system of", standing)(errno.into())),
-    }
     errors
+}
+
+/// Whether the file system lets no program run.
+pub(crate) fn is_noexec(destination: &Path) -> bool {
+    let disk = rustix::fs::statvfs(standing(parent(destination)));
+    disk.is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
 fn parent(destination: &Path) -> &Path {

@@ -160,15 +160,15 @@ fn report_check(request: &Request, checked: &Checked) {
     let Checked { site, wheels, findings } = checked;
     if request.options.json {
         let _ = writeln!(stdout, "{}", checked.to_json());
-    } else if checked.is_ok() && !request.options.quiet {
+        return;
+    }
+    for finding in findings {
+        let _ = writeln!(stdout, "{finding}");
+    }
+    if checked.is_ok() && !request.options.quiet {
         let destination = request.options.destination.display();
         let plural = if *wheels == 1 { "" } else { "s" };
         let _ = writeln!(stdout, "ok: {site} can be installed in {destination} ({wheels} wheel{plural})");
-    }
-    if !request.options.json {
-        for finding in findings {
-            let _ = writeln!(stdout, "{finding}");
-        }
     }
 }
 

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import zipfile
 
+from case import SITE, Case
 from make_artifact import make_wheel
 from support import SOURCES, clean_environment, run
-from test_bootstrap import SITE, Case
 
 TAG = sys.implementation.cache_tag
 MODULES = {

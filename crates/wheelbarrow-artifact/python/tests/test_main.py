@@ -9,8 +9,8 @@ import sys
 import time
 import unittest
 
+from case import Case, without_note
 from support import SOURCES, clean_environment, interpreters, run
-from test_bootstrap import Case, without_note
 
 # A native installer for these tests; the kernel runs a script from a memfd as it does a program.
 NATIVE = b"""#!/bin/sh

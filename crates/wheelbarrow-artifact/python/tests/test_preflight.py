@@ -5,8 +5,8 @@ import os
 import sys
 import unittest
 
+from case import DEMO, Case
 from support import run, tree
-from test_bootstrap import DEMO, Case
 
 LIBC = "glibc" if "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION") else "musl"
 
@@ -22,7 +22,7 @@ class Check(Case):
     def findings(self, *arguments):
         result = self.check("--bootstrap", "--json", *arguments)
         told = json.loads(result.out)
-        self.assertEqual(told["ok"], not told["findings"])
+        self.assertEqual(told["ok"], result.code == 0)
         self.assertEqual(result.code, told["findings"][0]["exit_code"] if told["findings"] else 0)
         for finding in told["findings"]:
             self.assertEqual(sorted(finding), ["exit_code", "fix", "what", "why"])
@@ -58,13 +58,6 @@ class Check(Case):
         result = self.check("--bootstrap")
         self.assertEqual((result.code, result.out.count("\n"), result.err), (3, 3, ""))
         self.assertEqual(result.out.count("; fix: "), 3)
-
-    def test_space(self):
-        recipe = self.recipe()
-        recipe.manifest["targets"][0]["unpacked"].update(bytes=1 << 60, inodes=1 << 60)
-        recipe.write(self.zip)
-        counted = bool(os.statvfs(self.root).f_files)
-        self.assertEqual([code for code, _ in self.findings()], [6, 6] if counted else [6])
 
     def test_what_the_machine_lacks(self):
         recipe = self.recipe()

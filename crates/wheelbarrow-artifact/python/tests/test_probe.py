@@ -6,7 +6,7 @@ import tempfile
 import unittest
 
 import support
-from test_bootstrap import Case
+from case import Case
 
 sys.path.insert(0, support.SOURCES)
 import probe  # noqa: E402

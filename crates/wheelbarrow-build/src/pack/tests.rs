@@ -76,6 +76,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py
     .wheelbarrow/python/probe.py
+    .wheelbarrow/python/space.py
     .wheelbarrow/python/staging.py
     .wheelbarrow/python/wheels.py
     .wheelbarrow/native/linux-x86_64

@@ -64,7 +64,7 @@ impl Place {
         let findings = result["findings"].as_array().unwrap();
         let code = findings.first().map_or(Some(0), |finding| finding["exit_code"].as_i64());
         assert_eq!(output.status.code().map(i64::from), code);
-        assert_eq!(result["ok"], findings.is_empty());
+        assert_eq!(result["ok"], code == Some(0));
         let line = |finding: &Value| {
             assert_eq!(keys(finding), ["exit_code", "fix", "what", "why"]);
             let why = finding["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
@@ -114,10 +114,50 @@ fn a_file_system_that_lets_no_program_run() {
     let place = Place::new();
     place.write(("3.12", "cp312"), 3, 10);
     let Some(mounted) = Mounted::tmpfs("noexec,size=8m") else { return };
-    insta::assert_snapshot!(place.check(&mounted.point().join("site"), &[]), @"
-    5 nothing in [PARENT]/site could be run: its file system is mounted noexec
+    let destination = mounted.point().join("site");
+    insta::assert_snapshot!(place.check(&destination, &[]), @"
+    0 nothing in [PARENT]/site can be run: its file system is mounted noexec
       name a destination on another file system, or mount it without noexec: the scripts of the virtualenv and extension modules need it
     ");
+    // It refuses nothing, and the install says it too.
+    let ways = if site::has_python() { &[Way::Native, Way::Bootstrap][..] } else { &[Way::Native] };
+    for way in ways {
+        let runner = Runner { quiet: false, ..Runner::of(*way, &place.artifact(), &destination) };
+        let output = runner.plain();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success() && said.contains("can be run: its file system is mounted noexec"),
+            "{said}"
+        );
+        fs_err::remove_dir_all(&destination).unwrap();
+    }
+}
+
+/// Of what there is too little, both ways need nearly the same: bytecode and pip are counted by both.
+#[test]
+fn both_ways_need_the_same_room() {
+    if !site::has_python() {
+        return;
+    }
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 400, 9_000);
+    let Some(small) = Mounted::tmpfs("size=1m,nr_inodes=40") else { return };
+    let destination = small.point().join("site");
+    let figures = |way| -> Vec<f64> {
+        let runner =
+            Runner { asked: Asked::CheckCompiled, ..Runner::of(way, &place.artifact(), &destination) };
+        let result: Value = serde_json::from_slice(&runner.plain().stdout).unwrap();
+        let needed = |finding: &Value| {
+            let (before, _) = finding["what"].as_str().unwrap().split_once(" are needed").unwrap();
+            before.trim_end_matches(" bytes").rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        result["findings"].as_array().unwrap().iter().map(needed).collect()
+    };
+    let (native, bootstrap) = (figures(Way::Native), figures(Way::Bootstrap));
+    assert_eq!(native.len(), 2);
+    for (one, other) in native.iter().zip(&bootstrap) {
+        assert!((one / other - 1.0).abs() < 0.02, "{native:?} {bootstrap:?}");
+    }
 }
 
 #[test]

@@ -77,6 +77,8 @@ pub(crate) enum Asked {
     InstallCompiled,
     /// `--check --json`.
     Check,
+    /// The same of an install that would compile.
+    CheckCompiled,
 }
 
 /// Where an install is run, and how.
@@ -88,6 +90,7 @@ pub(crate) struct Runner {
     pub artifact: PathBuf,
     pub destination: PathBuf,
     pub replace: bool,
+    pub quiet: bool,
     /// Only for the native installer.
     pub store: Option<PathBuf>,
     /// Whether the kernel is to say that it cannot exchange two directories.
@@ -110,6 +113,7 @@ impl Runner {
             artifact: artifact.to_path_buf(),
             destination: destination.to_path_buf(),
             replace: false,
+            quiet: true,
             store: None,
             no_exchange: false,
             log: PathBuf::new(),
@@ -209,11 +213,12 @@ impl Runner {
                 words.push(sources.to_owned());
             }
         }
-        let compile = if self.asked == Asked::InstallCompiled { "auto" } else { "never" };
-        let check = self.asked == Asked::Check;
+        let compiles = [Asked::InstallCompiled, Asked::CheckCompiled].contains(&self.asked);
+        let compile = if compiles { "auto" } else { "never" };
+        let check = [Asked::Check, Asked::CheckCompiled].contains(&self.asked);
         let options = json!({
             "store": self.store, "destination": self.destination, "replace": self.replace, "pip": false,
-            "compile": compile, "check": check, "quiet": true, "json": check,
+            "compile": compile, "check": check, "quiet": self.quiet, "json": check,
         });
         let request =
             json!({"artifact": self.artifact, "interpreter": self.interpreter(), "options": options});

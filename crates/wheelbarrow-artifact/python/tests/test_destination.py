@@ -1,0 +1,88 @@
+"""What may stand at the destination of an install, and what has no room there."""
+
+import os
+import sys
+import unittest
+
+from case import Case
+from support import SOURCES, run
+
+sys.path.insert(0, SOURCES)
+
+
+
+class Destination(Case):
+    def setUp(self):
+        super().setUp()
+        self.make()
+
+    def test_not_empty(self):
+        os.mkdir(self.dest)
+        with open(self.dest + "/x", "w"):
+            pass
+        self.assertRefused(self.install(), 5, "not empty", "hint: `--replace`")
+        self.assertRefused(self.install("--replace"), 5, "not an install", "move the rest away")
+        self.assertEqual(os.listdir(self.dest), ["x"])
+
+    def test_replace_an_install(self):
+        self.assertInstalled(self.install())
+        with open(self.dest + "/x", "w"):
+            pass
+        self.assertInstalled(self.install("--replace"))
+        self.assertFalse(os.path.exists(self.dest + "/x"))
+
+    def test_empty(self):
+        os.mkdir(self.dest)
+        self.assertInstalled(self.install())
+
+    def test_no_parent(self):
+        self.dest += "/a/b"
+        result = self.install()
+        self.assertEqual((result.code, result.out), (5, ""), result)
+        self.assertIn("hint: mkdir -p", result.err)
+
+    def test_file_and_links(self):
+        with open(self.dest, "w"):
+            pass
+        self.assertRefused(self.install("--replace"), 5, "not a directory")
+        os.remove(self.dest)
+        os.mkdir(self.root + "/real")
+        os.symlink("real", self.dest)
+        self.assertRefused(self.install("--replace"), 5, "symbolic link")
+
+    def test_relative_and_odd(self):
+        result = run([sys.executable, self.zip, "--bootstrap", "-d", "./dest/"], cwd=self.root)
+        self.assertInstalled(result)
+        self.assertIn(" in %s (" % self.dest, result.out)
+        self.assertEqual(run([sys.executable, self.zip, "--bootstrap", "-d", "/"]).code, 5)
+
+    def test_environment_is_kept(self):
+        self.assertInstalled(self.install())
+        path = self.dest + "/environment.json"
+        with open(path, "w") as file:
+            file.write("{}")
+        os.chmod(path, 0o604)
+        if os.getuid() == 0:
+            os.chown(path, 12, 34)
+        before = os.stat(path)
+        self.assertInstalled(self.install("--replace"))
+        after = os.stat(path)
+        self.assertEqual((after.st_mode, after.st_uid, after.st_gid), (before.st_mode, before.st_uid, before.st_gid))
+        os.remove(path)
+        os.symlink("../shared.json", path)
+        self.assertInstalled(self.install("--replace"))
+        self.assertEqual(os.readlink(path), "../shared.json")
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root")
+    def test_no_right(self):
+        os.chmod(os.path.dirname(self.root), 0o755)
+        reach = run([sys.executable, "-c", "import os, sys; os.setuid(65534); sys.exit(not os.access(sys.executable, os.X_OK))"])
+        if reach.code:
+            self.skipTest("another user cannot run %s" % sys.executable)
+        code = "import os, sys; os.setuid(65534); os.execv(sys.argv[1], sys.argv[1:])"
+        result = run([sys.executable, "-c", code, sys.executable, self.zip, "--bootstrap", "-d", self.dest])
+        self.assertRefused(result, 5, "no right to write")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,133 @@
+"""An install that is stopped, and what it leaves."""
+
+import fcntl
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from case import SITE, Case
+from make_artifact import make_wheel
+from support import SOURCES, clean_environment, tree
+
+sys.path.insert(0, SOURCES)
+
+from staging import Staging, _rename_exchange  # noqa: E402
+
+
+class Stopped(Case):
+    """Wherever it is stopped: DEST is complete or as before, and the next run cleans up."""
+
+    def big(self):
+        files = {"big/m%d.py" % number: b"#" * 2000 for number in range(3000)}
+        self.make([make_wheel("big", "1", files)])
+
+    def start(self, *arguments):
+        command = [sys.executable, self.zip, "-d", self.dest, "--bootstrap"]
+        return subprocess.Popen(command + list(arguments), env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def stop_while_writing(self, number, *arguments):
+        process = self.start(*arguments)
+        deadline = time.time() + 60
+        while time.time() < deadline and process.poll() is None:
+            if glob.glob(glob.escape(self.root) + "/.dest.wheelbarrow-*/" + SITE + "/big/m9.py"):
+                process.send_signal(number)
+                break
+            time.sleep(0.001)
+        out, err = process.communicate()
+        self.assertEqual((out, err), (b"", b""))
+        return process.returncode
+
+    def test_signals(self):
+        self.big()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self.assertEqual(self.stop_while_writing(number), 128 + number)
+            self.assertEqual((os.path.exists(self.dest), self.leftovers()), (False, []))
+
+    def test_killed(self):
+        self.big()
+        self.assertEqual(self.stop_while_writing(signal.SIGKILL), -9)
+        self.assertFalse(os.path.exists(self.dest))
+        self.assertEqual(len(self.leftovers()), 1)
+        self.assertInstalled(self.install())
+        before = tree(self.dest)
+        self.assertEqual(self.stop_while_writing(signal.SIGKILL, "--replace"), -9)
+        self.assertEqual(tree(self.dest), before)
+        self.assertInstalled(self.install("--replace"))
+
+    def test_two_at_once(self):
+        self.big()
+        first, second = self.start("--replace"), self.start("--replace")
+        results = [process.communicate() + (process.returncode,) for process in (first, second)]
+        self.assertEqual([result[2] for result in results], [0, 0], results)
+        self.assertEqual(self.leftovers(), [])
+
+    def test_two_at_once_without_replace(self):
+        self.big()
+        processes = [self.start(), self.start()]
+        results = sorted((process.communicate() + (process.returncode,) for process in processes), key=lambda result: result[2])
+        self.assertEqual([result[2] for result in results], [0, 5], results)
+        self.assertIn(b"not empty", results[1][1])
+        self.assertEqual(self.leftovers(), [])
+
+    def test_what_is_held_or_foreign_stays(self):
+        self.make()
+        held, foreign, free = [os.path.join(self.root, ".dest.wheelbarrow-" + name) for name in ("aaaaaaaa", "notes", "bbbbbbbb")]
+        for path in (held, foreign, free):
+            os.mkdir(path)
+        os.symlink("/etc", os.path.join(self.root, ".dest.wheelbarrow-cccccccc"))
+        lock = os.open(held, os.O_RDONLY)
+        self.addCleanup(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self.assertEqual(self.install().code, 0)
+        self.assertEqual(sorted(self.leftovers()), [".dest.wheelbarrow-" + name for name in ("aaaaaaaa", "cccccccc", "notes")])
+
+    def test_without_the_exchanging_rename(self):
+        import staging
+
+        original = staging._rename_exchange
+        staging._rename_exchange = lambda first, second: False
+        try:
+            dest = os.fsencode(self.dest)
+
+            def fill(directory, name):
+                os.makedirs(directory + b"/.wheelbarrow")
+                for path in (b"/.wheelbarrow/receipt.json", b"/" + name):
+                    with open(directory + path, "w"):
+                        pass
+
+            fill(dest, b"old")
+            with Staging(dest) as work:
+                fill(work.path, b"new")
+                work.publish(replace=True)
+            self.assertEqual((sorted(os.listdir(self.dest)), self.leftovers()), ([".wheelbarrow", "new"], []))
+            # Killed between the two renames: the old tree comes back.
+            os.rename(dest, os.fsencode(self.root) + b"/.dest.wheelbarrow-old")
+            with Staging(dest):
+                self.assertEqual(sorted(os.listdir(self.dest)), [".wheelbarrow", "new"])
+            self.assertEqual(self.leftovers(), [])
+            # The second rename fails.
+            with self.assertRaises(OSError):
+                with Staging(dest) as work:
+                    shutil.rmtree(work.path)
+                    work.publish(replace=True)
+            self.assertEqual((sorted(os.listdir(self.dest)), self.leftovers()), ([".wheelbarrow", "new"], []))
+        finally:
+            staging._rename_exchange = original
+
+    def test_exchange(self):
+        first, second = (os.path.join(os.fsencode(self.root), name) for name in (b"one", b"two"))
+        os.mkdir(first)
+        os.mkdir(second)
+        inode = os.stat(first).st_ino
+        if not _rename_exchange(first, second):
+            self.skipTest("no exchanging rename here")
+        self.assertEqual(os.stat(second).st_ino, inode)
+
+
+if __name__ == "__main__":
+    unittest.main()
