@@ -38,6 +38,8 @@ pub enum ReleaseError {
     Name { name: String, reason: &'static str },
     #[error("the release {id} is not as it was installed: {what}")]
     Altered { id: ReleaseId, what: String },
+    #[error("the store has {wheel} no more, which {id} was installed from")]
+    NotStored { id: ReleaseId, wheel: String },
     #[error("{} is not a site root", path.display())]
     NotARoot { path: PathBuf },
     #[error("{} is not a directory", path.display())]
@@ -124,6 +126,9 @@ impl ReleaseError {
                 "nothing is made from what somebody has altered; `wheelbarrow verify --root ROOT` tells what, `wheelbarrow \
                  deploy` makes it anew"
             }
+            Self::NotStored { .. } => {
+                "`wheelbarrow deploy ARTIFACT --root ROOT` of the artifact puts it there again"
+            }
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
             Self::ForeignCurrent { .. } => "move it away; deploy makes the link `current` itself",
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
@@ -163,7 +168,7 @@ impl ReleaseError {
             Self::Settings { .. } | Self::Setting { .. } => 8,
             Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => 5,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
-            Self::NoAncestor { .. } | Self::Altered { .. } => 5,
+            Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => 5,
             Self::Locked { .. } => 15,
             Self::Irreversible { .. } => 16,
             Self::Interrupted
@@ -186,7 +191,12 @@ impl ReleaseError {
         match self {
             Self::Artifact(ArtifactError::Altered { what, .. })
             | Self::Install(InstallError::Artifact(ArtifactError::Altered { what, .. })) => {
-                Self::Altered { id: id.clone(), what }
+                let id = id.clone();
+                // Wheels are never in it: they are taken from the store.
+                match what.strip_suffix(" is missing").and_then(|path| path.rsplit_once("wheels/")) {
+                    Some((_, wheel)) => Self::NotStored { id, wheel: wheel.to_owned() },
+                    None => Self::Altered { id, what },
+                }
             }
             other => other,
         }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use wheelbarrow_install::Pip;
-use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Prepare, Until, deploy, plan_deploy};
+use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Until, deploy, plan_deploy};
 
 use super::Context;
-use super::root::{RootArguments, SettingsArguments, WaitArguments, or_dash};
+use super::root::{SettingsArguments, SwitchArguments, or_dash};
 use crate::failure::Refusal;
 use crate::printer::Printer;
 use crate::progress::Bar;
@@ -19,7 +19,7 @@ pub struct Arguments {
     /// What `wheelbarrow build` wrote
     artifact: Option<PathBuf>,
     #[command(flatten)]
-    root: RootArguments,
+    switch: SwitchArguments,
     /// The Python that the site will run on [default: python3]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
@@ -29,22 +29,14 @@ pub struct Arguments {
     /// Make the release complete, and stop before it is checked; `activate` goes on
     #[arg(long)]
     stage: bool,
-    /// Leave out the commands that prepare a release
-    #[arg(long)]
-    no_prepare: bool,
-    /// Say what would be done, and stop
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    wait: WaitArguments,
     #[command(flatten)]
     settings: SettingsArguments,
 }
 
 pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::interruptible(printer);
-    let operator = arguments.wait.operator(&progress);
-    let root = absolute(&arguments.root.root)?;
+    let operator = arguments.switch.wait.operator(&progress);
+    let root = absolute(&arguments.switch.root.root)?;
     let artifact = arguments
         .artifact
         .or_else(|| context.artifact.clone())
@@ -55,11 +47,11 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
         settings: arguments.settings.settings(),
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
         until: if arguments.stage { Until::Staged } else { Until::Live },
-        prepare: if arguments.no_prepare { Prepare::Skip } else { Prepare::Run },
+        prepare: arguments.switch.prepare(),
     };
-    if arguments.dry_run {
+    if arguments.switch.dry_run {
         let plan = plan_deploy(&root, &options)?;
-        if arguments.root.json {
+        if arguments.switch.root.json {
             return printer.json(&plan);
         }
         printer.result(&show(&plan));
@@ -69,7 +61,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
     if let Some(problem) = &deployed.pruned.problem {
         printer.note(&format!("old releases could not be removed: {problem}"));
     }
-    if arguments.root.json {
+    if arguments.switch.root.json {
         return printer.json(&deployed);
     }
     printer.done(&report(&deployed));

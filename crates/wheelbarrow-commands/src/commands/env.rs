@@ -9,11 +9,11 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_release::environment;
 use wheelbarrow_release::{
-    Change, Changed, Difference, Prepare, change_environment, check_name, environment_difference,
-    environment_names, live, plan_change,
+    Change, Changed, Difference, change_environment, check_name, environment_difference, environment_names,
+    live, plan_change,
 };
 
-use super::root::{RootArguments, WaitArguments, find};
+use super::root::{RootArguments, SwitchArguments, find};
 use crate::failure::Refusal;
 use crate::printer::Printer;
 use crate::progress::Bar;
@@ -40,19 +40,19 @@ enum EnvCommand {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
-        change: ChangeArguments,
+        change: SwitchArguments,
     },
     /// Take a variable away, and make what is live a release without it
     Unset {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
-        change: ChangeArguments,
+        change: SwitchArguments,
     },
     /// Make what is live a release with ROOT/shared/environment.json as it stands now
     Apply {
         #[command(flatten)]
-        change: ChangeArguments,
+        change: SwitchArguments,
     },
     /// Show the names of the variables, never a value
     List {
@@ -81,20 +81,6 @@ struct Name {
     /// Taken so that it can be refused without being shown.
     #[arg(hide = true, allow_hyphen_values = true)]
     values: Vec<std::ffi::OsString>,
-}
-
-#[derive(Args)]
-struct ChangeArguments {
-    #[command(flatten)]
-    root: RootArguments,
-    /// Leave out the commands that prepare a release
-    #[arg(long)]
-    no_prepare: bool,
-    /// Say what would be done, and stop
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    wait: WaitArguments,
 }
 
 pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
@@ -167,15 +153,14 @@ fn check(file: &PathBuf, artifact: Option<PathBuf>, printer: &Printer) -> anyhow
     Ok(())
 }
 
-fn change(change: &Change, arguments: &ChangeArguments, printer: &Printer) -> anyhow::Result<()> {
+fn change(change: &Change, arguments: &SwitchArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let (changed, live) = if arguments.dry_run {
         (plan_change(&root, change)?, "would be live")
     } else {
         let progress = Bar::interruptible(printer);
-        let prepare = if arguments.no_prepare { Prepare::Skip } else { Prepare::Run };
         let operator = arguments.wait.operator(&progress);
-        (change_environment(&root, change, prepare, &operator)?, "is live")
+        (change_environment(&root, change, arguments.prepare(), &operator)?, "is live")
     };
     if let Some(problem) = &changed.pruned.problem {
         printer.note(&format!("old releases could not be removed: {problem}"));

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use wheelbarrow_artifact::release::{CheckSettings, ProbeSettings, ReleaseSettings, Server, Words};
-use wheelbarrow_release::{Operator, ReleaseError, ReleaseId, Root, Wait, operator};
+use wheelbarrow_release::{Operator, Prepare, ReleaseError, ReleaseId, Root, Wait, operator};
 
 use crate::absolute;
 use crate::progress::Bar;
@@ -25,6 +25,21 @@ pub(super) struct WaitArguments {
     /// Wait so long for another command on the root to end [default: fail at once]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+}
+
+/// Of what makes a release live that may have to be prepared.
+#[derive(Args)]
+pub(super) struct SwitchArguments {
+    #[command(flatten)]
+    pub(super) root: RootArguments,
+    /// Leave out the commands that prepare a release
+    #[arg(long)]
+    no_prepare: bool,
+    /// Say what would be done, and stop
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) wait: WaitArguments,
 }
 
 /// Settings that win over those of the artifact and of ROOT/shared/wheelbarrow.toml.
@@ -72,6 +87,12 @@ pub(super) struct SettingsArguments {
 impl RootArguments {
     pub(super) fn open(&self) -> anyhow::Result<Root> {
         Ok(Root::open(&absolute(&self.root)?)?)
+    }
+}
+
+impl SwitchArguments {
+    pub(super) fn prepare(&self) -> Prepare {
+        if self.no_prepare { Prepare::Skip } else { Prepare::Run }
     }
 }
 

@@ -192,6 +192,18 @@ fn the_store_is_collected_after_a_prune() {
     assert!(said.code == 0 && said.out.starts_with("1-"), "{}", said.all());
     assert!(!wheels().contains("asgiref-3.8.1") && wheels().contains("asgiref-3.8.0"), "{}", wheels());
     assert_eq!(place.run(&["verify", "--root", "root"]).code, 0);
+
+    // Another environment takes the wheels from there, and nothing was altered where they are gone.
+    fs::remove_dir_all(place.path().join("root/store")).unwrap();
+    place.write("root/shared/environment.json", "{\"WHO\": \"me\"}");
+    let apply = || place.run(&["env", "apply", "--root", "root"]);
+    let said = apply();
+    assert!(said.code == 5 && said.err.contains("the store has asgiref-3.8.0"), "{}", said.all());
+    assert!(said.err.contains("hint: `wheelbarrow deploy ARTIFACT"), "{}", said.all());
+    assert_eq!(deploy().code, 0);
+    place.write("root/shared/environment.json", "{\"WHO\": \"them\"}");
+    let said = apply();
+    assert_eq!(said.code, 0, "{}", said.all());
 }
 
 /// The two releases there have the same files; paths at which one has none.
