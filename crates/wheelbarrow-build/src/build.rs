@@ -1,6 +1,7 @@
 //! The whole build: lock, gather, walk the project, check, pack.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
@@ -116,9 +117,9 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
     read_project(options)?;
-    let targets = find_targets(options)?;
+    let (targets, inputs, found) = find_targets_and_inputs(options)?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
-    let lock = lock::resolve(&lock_request(options, &targets)?, progress)?;
+    let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
     let request = GatherRequest {
         project: options.project.clone(),
         targets,
@@ -196,12 +197,34 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<(Prepare
     Ok((prepared, packed))
 }
 
-fn lock_request(options: &BuildOptions, targets: &[BuildTarget]) -> Result<LockRequest, BuildError> {
+/// A Python takes its time to say what it is; the inputs are read meanwhile.
+fn find_targets_and_inputs(
+    options: &BuildOptions,
+) -> Result<(Vec<BuildTarget>, Inputs, lock::Found), BuildError> {
+    std::thread::scope(|scope| {
+        let targets = scope.spawn(|| find_targets(options));
+        let inputs = read_inputs(options);
+        let targets = targets.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        let (inputs, found) = inputs?;
+        Ok((targets, inputs, found))
+    })
+}
+
+fn read_inputs(options: &BuildOptions) -> Result<(Inputs, lock::Found), BuildError> {
     let inputs = match options.inputs.as_slice() {
         [] => Inputs::discover(&options.project, &options.name)?,
         named => Inputs::named(named)?,
     };
-    Ok(LockRequest {
+    let found = lock::read(&inputs, &lock_out(options))?;
+    Ok((inputs, found))
+}
+
+fn lock_out(options: &BuildOptions) -> PathBuf {
+    options.output.with_file_name(format!("pylock.{}.toml", options.name))
+}
+
+fn lock_request(options: &BuildOptions, inputs: Inputs, targets: &[BuildTarget]) -> LockRequest {
+    LockRequest {
         project: options.project.clone(),
         inputs,
         name: options.name.clone(),
@@ -209,8 +232,8 @@ fn lock_request(options: &BuildOptions, targets: &[BuildTarget]) -> Result<LockR
         index: options.index.clone(),
         wanted: options.wanted.clone(),
         upgrade: options.upgrade,
-        lock_out: options.output.with_file_name(format!("pylock.{}.toml", options.name)),
-    })
+        lock_out: lock_out(options),
+    }
 }
 
 /// Each once, in the order asked for.

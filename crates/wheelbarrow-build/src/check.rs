@@ -3,6 +3,8 @@
 //! [`wheelbarrow_audit`] has the rules; here the wheels of the cache are mapped and read, what the audit refuses becomes
 //! an error, and what it found out goes on to the manifest and the SBOM.
 
+pub(crate) mod memory;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
@@ -19,6 +21,8 @@ use wheelbarrow_audit::{
     sbom,
 };
 use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
+
+use memory::{Listening, Memory};
 
 /// A wheel that goes into the artifact.
 pub use crate::gather::GatheredWheel as PackedWheel;
@@ -39,7 +43,8 @@ pub struct PackedTarget {
     pub pip: PackedWheel,
 }
 
-/// What [`check`] needs to know of the site.
+/// What [`check`] needs to know of the site. All of it, as `Debug` shows it, says which check this is.
+#[derive(Debug)]
 pub struct CheckRequest<'a> {
     pub targets: &'a [PackedTarget],
     /// Of the site, normalised.
@@ -69,7 +74,7 @@ pub struct Checked {
     pub sbom: Vec<u8>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CheckedTarget {
     /// The narrowest tag that its wheels need.
     pub platform: String,
@@ -146,8 +151,19 @@ struct Mapped<'a> {
     map: Mmap,
 }
 
-/// Audits every target.
+/// Audits every target. What was found good before, by this program, is not looked at again.
 pub fn check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, CheckError> {
+    let memory = Memory::of(request);
+    if let Some(checked) = memory.recall(progress) {
+        return Ok(checked);
+    }
+    let listening = Listening::to(progress);
+    let checked = look(request, &listening)?;
+    memory.keep(&checked, listening.into_notes());
+    Ok(checked)
+}
+
+fn look(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, CheckError> {
     let mapped = map_wheels(request.targets)?;
     let sources: Vec<_> = mapped.values().map(source).collect();
     let read = wheelbarrow_audit::read(&sources, request.cache, progress)?;

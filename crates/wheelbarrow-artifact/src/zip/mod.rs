@@ -9,6 +9,7 @@
 
 mod directory;
 mod inflate;
+mod stored;
 mod writer;
 
 use std::ops::Range;

@@ -10,16 +10,13 @@ use std::os::unix::fs::FileExt;
 use sha2::Digest;
 
 use super::Method;
-use crate::in_parallel;
+use super::stored::{Copied, Placed, copy_all};
 use crate::manifest::{Member, MemberKind, Sha256};
 
 /// Larger members stream.
 const IN_MEMORY: u64 = 8 << 20;
 const COMPRESSION_LEVEL: i32 = 6;
 const CHUNK: usize = 1 << 20;
-
-/// What is copied at once stays in the processor's own memory between reading, hashing and writing.
-const COPIED: usize = 256 << 10;
 
 /// "Version needed" 2.0, and "made by" the same on Unix (APPNOTE 4.4.2, 4.4.3).
 const VERSION: u16 = 20;
@@ -66,12 +63,6 @@ pub struct StoredFile<'a> {
     pub path: &'a str,
     pub kind: MemberKind,
     pub file: &'a std::path::Path,
-}
-
-/// What was copied.
-struct Copied {
-    crc32: u32,
-    sha256: Sha256,
 }
 
 struct Header<'a> {
@@ -144,7 +135,8 @@ impl ZipWriter {
         self.stream(path, kind, method, contents)
     }
 
-    /// Adds files as they are, on all cores; gives their SHA-256 in the same order.
+    /// Adds files as they are, on all cores; gives their SHA-256 in the same order. What was written is on its way to the
+    /// disk then, so that a sync has little left to wait for.
     pub fn add_stored(&mut self, files: &[StoredFile<'_>]) -> Result<Vec<Sha256>, WriteError> {
         let mut placed = Vec::with_capacity(files.len());
         let mut position = self.position;
@@ -154,19 +146,18 @@ impl ZipWriter {
             let header_at = position;
             let data_at = header_at + LOCAL_HEADER + stored.path.len() as u64;
             position = data_at + size;
-            placed.push((stored, size, header_at, data_at));
+            placed.push(Placed { stored, size, header_at, data_at });
         }
         self.file.flush().map_err(WriteError::Write)?;
-        let out = self.file.get_ref();
-        let copied = in_parallel(&placed, |(stored, size, _, data_at)| copy(stored, *size, out, *data_at));
+        let copied = copy_all(&placed, self.file.get_ref())?;
         let mut hashes = Vec::with_capacity(files.len());
-        for ((stored, size, header_at, _), copied) in placed.iter().zip(copied) {
-            let Copied { crc32, sha256 } = copied?;
-            let (size, method) = (*size, Method::Stored);
-            let header = Header { path: stored.path, method, crc32, compressed: size, size };
+        for (Placed { stored, size, header_at, .. }, Copied { crc32, sha256 }) in
+            placed.into_iter().zip(copied)
+        {
+            let header = Header { path: stored.path, method: Method::Stored, crc32, compressed: size, size };
             let local = self.local(&header)?;
-            self.file.get_ref().write_all_at(&local, *header_at).map_err(WriteError::Write)?;
-            self.finish_member_at(&header, stored.kind, sha256, *header_at)?;
+            self.file.get_ref().write_all_at(&local, header_at).map_err(WriteError::Write)?;
+            self.finish_member_at(&header, stored.kind, sha256, header_at)?;
             hashes.push(sha256);
         }
         self.file.seek(SeekFrom::Start(position)).map_err(WriteError::Write)?;
@@ -335,38 +326,6 @@ impl ZipWriter {
     }
 }
 
-/// Copies all `size` bytes of a file to `position` of another; the bytes that are hashed are those that are written.
-fn copy(
-    stored: &StoredFile<'_>,
-    size: u64,
-    out: &std::fs::File,
-    mut position: u64,
-) -> Result<Copied, WriteError> {
-    let read_error = |source| WriteError::Read { path: stored.path.to_owned(), source };
-    let mut file = fs_err::File::open(stored.file).map_err(read_error)?;
-    let (mut sum, mut hash) = (crc32fast::Hasher::new(), sha2::Sha256::new());
-    let end = position + size;
-    let mut chunk = vec![0; COPIED];
-    loop {
-        let length = file.read(&mut chunk).map_err(read_error)?;
-        if length == 0 {
-            break;
-        }
-        // What follows has its place already.
-        if position + length as u64 > end {
-            return Err(read_error(io::Error::other("it grew while it was read")));
-        }
-        sum.update(&chunk[..length]);
-        hash.update(&chunk[..length]);
-        out.write_all_at(&chunk[..length], position).map_err(WriteError::Write)?;
-        position += length as u64;
-    }
-    if position != end {
-        return Err(read_error(io::ErrorKind::UnexpectedEof.into()));
-    }
-    Ok(Copied { crc32: sum.finalize(), sha256: Sha256(hash.finalize().into()) })
-}
-
 impl DosTime {
     /// 1980-01-01 00:00:00, the first there is.
     pub const FIRST: Self = Self { date: 1 << 5 | 1, time: 0 };
@@ -415,7 +374,7 @@ mod tests {
     fn stored_files_are_where_they_would_be_one_by_one() {
         let place = tempfile::tempdir().unwrap();
         let files: Vec<_> =
-            [0, 1, COPIED, 3 * COPIED + 7].into_iter().map(|size| vec![size as u8; size]).collect();
+            [0, 1, 256 << 10, (2 << 20) + 7].into_iter().map(|size| vec![size as u8; size]).collect();
         let names: Vec<_> = (0..files.len()).map(|index| format!("wheels/{index}.whl")).collect();
         let paths: Vec<_> = (0..files.len()).map(|index| place.path().join(index.to_string())).collect();
         paths.iter().zip(&files).for_each(|(path, bytes)| fs_err::write(path, bytes).unwrap());

@@ -7,10 +7,11 @@ use rustix::fs::FlockOperation;
 use walkdir::WalkDir;
 
 use super::{Built, Cache};
+use crate::check::memory;
 use crate::{Error, Result};
 
 /// The directories that are ours, below the root. Whatever else somebody keeps there stays.
-const OURS: [&str; 6] = ["built", "bytecode", "checked", "logs", "sha256", "work"];
+const OURS: [&str; 7] = ["audited", "built", "bytecode", memory::DIRECTORY, "logs", "sha256", "work"];
 
 /// What was removed, or is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,16 +37,17 @@ impl Cache {
         Ok(amount)
     }
 
-    /// Removes what no build takes up again: downloads that broke off, what killed builds left, logs, and notes of wheels
-    /// that are gone.
+    /// Removes what no build takes up again: downloads that broke off, what killed builds left, logs, notes of wheels that
+    /// are gone, and what other versions of this program found.
     pub fn prune(&self) -> Result<Amount> {
         self.hold_alone()?;
         let mut removed = Amount::default();
-        for (path, bytes) in self.files(&["logs", "work", "sha256", "built"])? {
+        for (path, bytes) in self.files(&["logs", "work", "sha256", "built", memory::DIRECTORY])? {
             let below = path.strip_prefix(&self.root).unwrap_or(&path);
             let is_kept = match below.components().next().and_then(|part| part.as_os_str().to_str()) {
                 Some("sha256") => is_entry(&path),
                 Some("built") => self.has_wheel_of(&path),
+                Some(memory::DIRECTORY) => is_of_this_program(below),
                 _ => false,
             };
             if !is_kept {
@@ -101,6 +103,12 @@ fn is_entry(path: &Path) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// `checked/PROGRAM/HEX.json`.
+fn is_of_this_program(below: &Path) -> bool {
+    let program = below.components().nth(1);
+    memory::program().is_some_and(|own| program.is_some_and(|program| program.as_os_str() == own.as_str()))
+}
+
 fn remove_directory(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
@@ -128,21 +136,29 @@ mod tests {
         let built = |text: &str| Built { filename: "a".to_owned(), sha256: Sha256::of(text.as_bytes()) };
         cache.set_built(Sha256::of(b"one"), &built("wheel")).unwrap();
         cache.set_built(Sha256::of(b"two"), &built("gone")).unwrap();
-        for name in ["sha256/aa/x.part", "sha256/.tmpx", "logs/a.log", "work/build-x/source/a.c"] {
+        for name in [
+            "sha256/aa/x.part",
+            "sha256/.tmpx",
+            "logs/a.log",
+            "work/build-x/source/a.c",
+            "checked/0-1-2/a.json",
+        ] {
             write(name, "left");
         }
-        assert_eq!(cache.amount().unwrap().files, 7);
+        write(&format!("checked/{}/a.json", memory::program().unwrap()), "{}");
+        write("audited/1/aa/a.json", "{}");
+        assert_eq!(cache.amount().unwrap().files, 10);
 
         let running = Cache::open(Some(directory.path())).unwrap();
         for refused in [cache.prune(), cache.clean()] {
             assert!(matches!(refused, Err(Error::CacheInUse { .. })));
         }
         drop(running);
-        assert_eq!(cache.prune().unwrap().files, 5);
+        assert_eq!(cache.prune().unwrap().files, 6);
         assert_eq!(cache.get(entry.sha256).unwrap(), Some(entry.clone()));
         assert!(cache.built(Sha256::of(b"one")).unwrap().is_some());
 
-        assert_eq!(cache.clean().unwrap().files, 2);
+        assert_eq!(cache.clean().unwrap().files, 4);
         assert_eq!(cache.amount().unwrap(), Amount::default());
         assert!(directory.path().join("wheel").exists());
     }

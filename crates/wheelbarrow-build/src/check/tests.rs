@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use wheelbarrow_artifact::progress::{Silent, Unit};
 
-use super::testing::{request, target, wheel};
+use super::testing::{lying_wheel, request, target, wheel};
 use super::*;
 
 const PIP: &str = "pip-25.0-py3-none-any.whl";
@@ -98,14 +98,14 @@ fn a_false_record_is_refused_and_a_true_one_remembered() {
     let cache = place.path().join("cache");
     let pip = wheel(place.path(), PIP, &[]);
     let good = wheel(place.path(), "a-1-py3-none-any.whl", &[("a.py", "")]);
-    let bad = testing::lying_wheel(place.path(), "b-1-py3-none-any.whl", &[("b.py", "")]);
+    let bad = lying_wheel(place.path(), "b-1-py3-none-any.whl", &[("b.py", "")]);
     let run = |wheels| {
         let targets = [target("3.12", "cp312", wheels, pip.clone())];
         check(&CheckRequest { cache: Some(&cache), ..request(&targets, "s.pth") }, &Silent)
     };
     assert!(run(vec![good.clone()]).is_ok());
     assert_eq!(
-        walkdir::WalkDir::new(&cache)
+        walkdir::WalkDir::new(cache.join("audited"))
             .into_iter()
             .filter(|e| e.as_ref().unwrap().file_type().is_file())
             .count(),
@@ -163,4 +163,63 @@ fn newer_systems_give_the_same_bill_for_the_same_wheels() {
     let (old, new) = (checked("manylinux_2_28_x86_64"), checked("manylinux_2_41_x86_64"));
     assert_eq!(old, new);
     assert!(String::from_utf8(old.sbom).unwrap().contains("Python 3.12 on manylinux_2_17_x86_64"));
+}
+
+/// What was found good is not looked at again, and gives and tells the same; whatever may change it makes another check.
+#[test]
+fn a_check_is_made_once_for_each_request() {
+    let place = tempfile::tempdir().unwrap();
+    let [cache, elsewhere] = ["cache", "elsewhere"].map(|name| place.path().join(name));
+    let pip = wheel(place.path(), PIP, &[]);
+    let own = wheel(place.path(), "a-1-py3-none-any.whl", &[("a.py", "")]);
+    let targets = [target("3.12", "cp312", vec![own.clone()], pip.clone())];
+    let (nothing, because) = (BTreeMap::new(), "it eats files".to_owned());
+    let yanked = BTreeMap::from([(("a".to_owned(), "1".to_owned()), because)]);
+    let base = || CheckRequest { cache: Some(&cache), yanked: &yanked, ..request(&targets, "s.pth") };
+    let checked = |request: &CheckRequest<'_>| {
+        let notes = Notes::default();
+        let checked = check(request, &notes).map_err(|error| error.to_string());
+        (checked, notes.0.into_inner().unwrap())
+    };
+    let first = checked(&base());
+    assert_eq!((first.0.is_ok(), first.1.len()), (true, 1));
+    // Without the wheel nothing can be looked at.
+    fs_err::remove_file(&own.path).unwrap();
+    assert_eq!(checked(&base()), first);
+
+    let allowances = ["yanked:a=it does not here".parse().unwrap()];
+    let another = |python, abi, own| [target(python, abi, vec![own], pip.clone())];
+    let older = another("3.11", "cp311", own.clone());
+    let built = another("3.12", "cp312", PackedWheel { built: true, ..own.clone() });
+    let changed = another("3.12", "cp312", PackedWheel { sha256: pip.sha256, ..own });
+    let others = [
+        CheckRequest { cache: Some(&elsewhere), ..base() },
+        CheckRequest { name: "other", ..base() },
+        CheckRequest { version: Some("1"), ..base() },
+        CheckRequest { pth: "t.pth", ..base() },
+        CheckRequest { time: DosTime::from_epoch(1_000_000_000).unwrap(), ..base() },
+        CheckRequest { yanked: &nothing, ..base() },
+        CheckRequest { allowances: &allowances, ..base() },
+        CheckRequest { targets: &older, ..base() },
+        CheckRequest { targets: &built, ..base() },
+        CheckRequest { targets: &changed, ..base() },
+    ];
+    for other in &others {
+        assert!(matches!(check(other, &Silent), Err(CheckError::Read { .. })), "{other:?}");
+    }
+}
+
+/// What is refused is refused each time.
+#[test]
+fn a_refusal_is_not_remembered() {
+    let place = tempfile::tempdir().unwrap();
+    let (pip, own) =
+        (wheel(place.path(), PIP, &[]), lying_wheel(place.path(), "a-1-py3-none-any.whl", &[("a.py", "")]));
+    let targets = [target("3.12", "cp312", vec![own], pip)];
+    let mut request = request(&targets, "s.pth");
+    request.cache = Some(place.path());
+    for _ in 0..2 {
+        assert!(matches!(check(&request, &Silent), Err(CheckError::Refused { .. })));
+    }
+    assert!(!place.path().join(memory::DIRECTORY).exists());
 }

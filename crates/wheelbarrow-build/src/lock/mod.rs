@@ -19,7 +19,7 @@ pub use digest::{Algorithm, Digest};
 pub use marker::Environment;
 pub(crate) use pylock::place;
 pub use pylock::{Archive, Directory, DistributionFile, Package, Place, Pylock, Vcs};
-pub use resolve::{LockRequest, resolve};
+pub use resolve::{Found, LockRequest, read, resolve};
 pub use wanted::Wanted;
 
 /// A lock that was read, and what came with its inputs.

@@ -100,11 +100,8 @@ impl Pylock {
 
     /// Checks what the specification asks of a reader: the version, and each package's sources.
     pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
-        let version: LockVersion = toml::from_str(text).map_err(|error| told(text, &error))?;
-        if version.lock_version.split('.').next() != Some("1") {
-            return Err(format!("it has lock-version {}, known is 1.0", version.lock_version));
-        }
-        let mut lock: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
+        let mut lock: Self = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
+        check_version(&lock.lock_version)?;
         for package in &mut lock.packages {
             if !name::is_valid(&package.name) {
                 return Err(format!("`{}` is no name of a package", package.name));
@@ -121,7 +118,20 @@ impl Pylock {
     }
 }
 
-/// Read first, so that a lock of the future is told as such and not by its first new shape.
+fn check_version(version: &str) -> std::result::Result<(), String> {
+    if version.split('.').next() == Some("1") {
+        return Ok(());
+    }
+    Err(format!("it has lock-version {version}, known is 1.0"))
+}
+
+/// A lock of the future is told as such and not by its first new shape.
+fn unreadable(text: &str, error: &toml::de::Error) -> String {
+    let version = toml::from_str::<LockVersion>(text).map_err(|error| told(text, &error));
+    let checked = version.and_then(|version| check_version(&version.lock_version));
+    checked.err().unwrap_or_else(|| told(text, error))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct LockVersion {

@@ -47,26 +47,39 @@ pub struct LockRequest {
     pub lock_out: PathBuf,
 }
 
-/// The lock for the request's inputs.
-pub fn resolve(request: &LockRequest, progress: &dyn Progress) -> Result<Lock> {
-    match &request.inputs {
-        Inputs::Pylock(path) => {
-            let lock = Lock::read(path)?;
-            Ok(Lock {
-                extras: request.wanted.extras_of(&lock.pylock),
-                groups: request.wanted.groups_of(&lock.pylock),
-                ..lock
-            })
-        }
-        Inputs::Requirements(_) if !request.wanted.is_nothing() => {
+/// What is there before it is known what it is for: inputs, read, and the lock that was made of them before.
+pub struct Found(What);
+
+enum What {
+    Pylock(Lock),
+    Inputs { requirements: Requirements, kept: Option<Pylock> },
+}
+
+/// Reads the inputs, and what is kept at `lock_out`.
+pub fn read(inputs: &Inputs, lock_out: &Path) -> Result<Found> {
+    let requirements = match inputs {
+        Inputs::Pylock(path) => return Lock::read(path).map(|lock| Found(What::Pylock(lock))),
+        Inputs::Requirements(files) => requirements::read(files)?,
+        _ => Requirements { files: inputs.files(), ..Requirements::default() },
+    };
+    Ok(Found(What::Inputs { requirements, kept: kept_lock(lock_out)? }))
+}
+
+/// The lock for the request's inputs, of which `found` was read.
+pub fn resolve(request: &LockRequest, found: Found, progress: &dyn Progress) -> Result<Lock> {
+    match found.0 {
+        What::Pylock(lock) => Ok(Lock {
+            extras: request.wanted.extras_of(&lock.pylock),
+            groups: request.wanted.groups_of(&lock.pylock),
+            ..lock
+        }),
+        What::Inputs { .. }
+            if matches!(request.inputs, Inputs::Requirements(_)) && !request.wanted.is_nothing() =>
+        {
             Err(Error::NoExtras { inputs: request.inputs.describe() })
         }
-        inputs => {
-            let requirements = match inputs {
-                Inputs::Requirements(files) => requirements::read(files)?,
-                _ => Requirements { files: inputs.files(), ..Requirements::default() },
-            };
-            let (pylock, resolved) = pylock(request, &requirements, progress)?;
+        What::Inputs { requirements, kept } => {
+            let (pylock, resolved) = pylock(request, &requirements, kept, progress)?;
             // uv was told of extras and groups: nothing is left to choose.
             Ok(Lock {
                 path: request.lock_out.clone(),
@@ -85,20 +98,22 @@ pub fn resolve(request: &LockRequest, progress: &dyn Progress) -> Result<Lock> {
 fn pylock(
     request: &LockRequest,
     requirements: &Requirements,
+    kept: Option<Pylock>,
     progress: &dyn Progress,
 ) -> Result<(Pylock, bool)> {
     let input = input_digest(request, &requirements.files)?;
-    let kept = kept_lock(&request.lock_out)?;
-    if let Some(kept) = &kept
-        && !request.upgrade
-        && kept.ours("input") == Some(&input)
-        && kept.ours("directories") == Some(&directories_digest(kept, &request.lock_out))
-    {
-        return Ok((kept.clone(), false));
+    let is_good = |kept: &Pylock| {
+        !request.upgrade
+            && kept.ours("input") == Some(&input)
+            && kept.ours("directories") == Some(&directories_digest(kept, &request.lock_out))
+    };
+    let prefer_kept = kept.is_some();
+    if let Some(kept) = kept.filter(is_good) {
+        return Ok((kept, false));
     }
     let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
     progress.begin("resolving", 1, Unit::Items);
-    let resolved = run_uv(request, requirements, &uv, kept.is_some());
+    let resolved = run_uv(request, requirements, &uv, prefer_kept);
     progress.end();
     let (text, yanked) = resolved?;
     let text = relative_files(&without_logins(&text), &absolute_parent(&request.lock_out)?);

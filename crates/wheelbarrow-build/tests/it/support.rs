@@ -8,7 +8,7 @@ use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_build::fetch::FetchOptions;
 use wheelbarrow_build::gather::{GatherRequest, Gathered, gather};
 use wheelbarrow_build::inputs::Inputs;
-use wheelbarrow_build::lock::{Lock, LockRequest, Wanted, resolve};
+use wheelbarrow_build::lock::{Lock, LockRequest, Wanted, read, resolve};
 use wheelbarrow_build::python;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::uv::{IndexOptions, Uv};
@@ -70,7 +70,8 @@ impl Site {
             upgrade: self.upgrade,
             lock_out: self.lock_file(),
         };
-        resolve(&request, &self.notes)
+        let found = read(&request.inputs, &request.lock_out)?;
+        resolve(&request, found, &self.notes)
     }
 
     pub(crate) fn gather(&self) -> Result<Gathered> {
