@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::ColorChoice as StreamChoice;
 use clap::ColorChoice;
@@ -12,6 +13,9 @@ use crate::failure;
 
 /// The first error of writing results in this process.
 static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Whether something was changed, which stays changed.
+static DEED: AtomicBool = AtomicBool::new(false);
 
 fn write(text: &str) -> std::io::Result<()> {
     let mut stdout = anstream::stdout();
@@ -45,8 +49,17 @@ impl Printer {
         }
     }
 
-    /// Why a part of the result was not written, if that is so: it is then no result.
+    /// From here on it is done, whether people hear of it or not: a command must not be said to have failed that has
+    /// changed what is live.
+    pub fn deed(&self) {
+        DEED.store(true, Ordering::Relaxed);
+    }
+
+    /// Why a part of the result was not written, if that is so: it is then no result. After a deed there is none.
     pub fn finish(&self) -> anyhow::Result<()> {
+        if DEED.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         match LOST.lock().ok().and_then(|mut lost| lost.take()) {
             // A reader that has gone away (`| head`) is no failure of ours.
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let progress = Bar::interruptible(printer);
     let operator = switch.wait.operator(&progress);
     let activated = activate(&root, &id, &Default::default(), switch.prepare(), &operator)?;
+    printer.deed();
     report(&activated, "is live", json, printer)
 }
 

@@ -58,6 +58,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
         return Ok(());
     }
     let deployed = deploy(&root, &options, &operator)?;
+    printer.deed();
     if let Some(problem) = &deployed.pruned.problem {
         printer.note(&format!("old releases could not be removed: {problem}"));
     }

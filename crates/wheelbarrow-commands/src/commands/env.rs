@@ -160,7 +160,9 @@ fn change(change: &Change, arguments: &SwitchArguments, printer: &Printer) -> an
     } else {
         let progress = Bar::interruptible(printer);
         let operator = arguments.wait.operator(&progress);
-        (change_environment(&root, change, arguments.prepare(), &operator)?, "is live")
+        let changed = change_environment(&root, change, arguments.prepare(), &operator)?;
+        printer.deed();
+        (changed, "is live")
     };
     if let Some(problem) = &changed.pruned.problem {
         printer.note(&format!("old releases could not be removed: {problem}"));

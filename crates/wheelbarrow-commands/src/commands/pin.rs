@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &Arguments, which: Pin, printer: &Printer) -> anyho
         Pin::Set => pin(&root, &id, &operator)?,
         Pin::Unset => unpin(&root, &id, &operator)?,
     }
+    printer.deed();
     if arguments.root.json {
         return printer.json(&serde_json::json!({ "id": id, "pinned": which == Pin::Set }));
     }

@@ -27,7 +27,9 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let pruned = if arguments.dry_run {
         plan_prune(&root, arguments.keep)?
     } else {
-        prune(&root, arguments.keep, &arguments.wait.operator(&Bar::interruptible(printer)))?
+        let pruned = prune(&root, arguments.keep, &arguments.wait.operator(&Bar::interruptible(printer)))?;
+        printer.deed();
+        pruned
     };
     if arguments.root.json {
         return printer.json(&pruned);

@@ -19,6 +19,7 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let root = arguments.root.open()?;
     let progress = Bar::interruptible(printer);
     let recovered = recover(&root, &arguments.wait.operator(&progress))?;
+    printer.deed();
     if arguments.root.json {
         printer.json(&recovered)?;
     } else if recovered.is_nothing() {

@@ -34,5 +34,6 @@ pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
     }
     let progress = Bar::interruptible(printer);
     let activated = rollback(&root, &options, &arguments.wait.operator(&progress))?;
+    printer.deed();
     report(&activated, "is live", arguments.root.json, printer)
 }

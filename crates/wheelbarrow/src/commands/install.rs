@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     }
     let artifact = Artifact::open(&arguments.artifact)?;
     let installed = install(artifact, &interpreter, &options, &progress)?;
+    printer.deed();
     if arguments.json {
         return printer.json(&installed);
     }

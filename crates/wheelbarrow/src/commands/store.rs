@@ -120,6 +120,9 @@ fn run_gc(arguments: &Gc, printer: &Printer) -> anyhow::Result<()> {
     let store = Store::open(&absolute(&arguments.store)?, Access::Exclusive)?;
     let removal = if arguments.dry_run { Removal::DryRun } else { Removal::Now };
     let collection = collect(&store, &installs, removal)?;
+    if !arguments.dry_run {
+        printer.deed();
+    }
     if arguments.json {
         return printer.json(&collection);
     }

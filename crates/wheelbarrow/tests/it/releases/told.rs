@@ -188,7 +188,10 @@ fn a_result_that_cannot_be_written_is_a_failure_and_a_deed_is_not() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.starts_with("error: cannot write the result\n"), "{said}");
     }
-    assert_eq!(run(&["pin", "1"]).status.code(), Some(0));
+    for words in [&["pin", "1"][..], &["activate", "1", "--json"], &["prune", "--json"]] {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
     // Who has read enough, as `head` has, is another matter.
     let mut child = place.command(&["list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
