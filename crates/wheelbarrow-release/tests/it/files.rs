@@ -1,12 +1,12 @@
 //! What a release has beside an install, and file systems that do not do what one would like.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use fs_err as fs;
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_release::{State, Until, live};
 
+use crate::mounts::Mounted;
 use crate::support::Place;
 
 #[test]
@@ -61,33 +61,10 @@ fn the_artifact_may_be_on_another_file_system() {
     assert_eq!(place.list(), [(1, State::Live)]);
 }
 
-/// A tmpfs of so many bytes, unmounted when dropped. None without the right to mount, which CI must have.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn mount(options: &str) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let words = ["-t", "tmpfs", "-o", options, "wheelbarrow-test"];
-        let mounted = Command::new("mount").args(words).arg(directory.path()).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(directory));
-        }
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must be able to mount a tmpfs");
-        println!("skipped: no right to mount");
-        None
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_costs_a_deploy_and_nothing_else() {
-    let Some(small) = Small::mount("size=3m") else { return };
-    let place = Place { directory: tempfile::tempdir_in(small.0.path()).unwrap(), ..Place::new() };
+    let Some(small) = Mounted::tmpfs("size=3m") else { return };
+    let place = Place { directory: tempfile::tempdir_in(small.point()).unwrap(), ..Place::new() };
     let elsewhere = tempfile::tempdir().unwrap();
     let fill = "prepare = [['python', '-c', 'open(\"fill\", \"w\").write(\"x\" * 10_000_000)']]";
     let (good, full) =
@@ -119,27 +96,34 @@ fn a_release_can_be_staged_and_activated_later() {
     assert_eq!(place.list(), [(1, State::Good), (2, State::Live)]);
 }
 
-/// The free space in bytes, as everybody has it.
-fn free(path: &std::path::Path) -> u64 {
-    let output = Command::new("stat").args(["-f", "-c", "%a %S"]).arg(path).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut numbers = text.split_whitespace().map(|number| number.parse::<u64>().unwrap());
-    numbers.next().unwrap() * numbers.next().unwrap()
-}
-
 #[test]
 fn whenever_the_disk_is_full_what_is_live_stays() {
-    let Some(small) = Small::mount("size=8m") else { return };
-    let place = Place { directory: tempfile::tempdir_in(small.0.path()).unwrap(), ..Place::new() };
+    let Some(small) = Mounted::tmpfs("size=8m") else { return };
+    fill(&small, &(0..16).map(|step| step * 8).chain((4..=12).map(|step| step * 32)).collect::<Vec<_>>());
+}
+
+/// The same where space is taken when what was written is synced, not when it is.
+#[test]
+fn whenever_a_loop_device_is_full_what_is_live_stays() {
+    // Nothing is kept back for root, who may run this.
+    let Some(small) = Mounted::on_loop(16, &["mkfs.ext4", "-q", "-m", "0"]) else { return };
+    fill(&small, &[0, 4, 16, 32, 64, 96, 128, 192, 256, 320, 384, 480, 600, 800]);
+}
+
+/// Deploys with so many kilobytes left, each time.
+fn fill(small: &Mounted, left: &[u64]) {
+    let place = Place { directory: tempfile::tempdir_in(small.point()).unwrap(), ..Place::new() };
     let elsewhere = tempfile::tempdir().unwrap();
     // Its command needs room too, when the install has had enough of it.
     let write = "prepare = [['python', '-c', 'open(\"more\", \"w\").write(\"x\" * 60_000)']]\nkeep = 1";
     let good = place.artifact_in(elsewhere.path(), "1", write);
     place.deploy(&good).unwrap();
-    let filler = small.0.path().join("filler");
+    let filler = small.point().join("filler");
     let (mut failed, mut done) = (0, 0);
-    for kilobytes in (0..16).map(|step| step * 8).chain((4..=12).map(|step| step * 32)) {
-        fs::write(&filler, vec![b'x'; (free(small.0.path()) - kilobytes * 1024) as usize]).unwrap();
+    for kilobytes in left {
+        let size = usize::try_from(small.free().saturating_sub(kilobytes * 1024)).unwrap();
+        // As much as there is room for.
+        let _ = fs::write(&filler, vec![b'x'; size]);
         let before = place.root().live().unwrap().unwrap();
         match place.deploy(&good) {
             Ok(deployed) => {
