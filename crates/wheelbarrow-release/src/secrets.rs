@@ -24,6 +24,7 @@ impl Secrets {
         let mut values: Vec<String> = values
             .into_values()
             .filter_map(|value| value.as_str().map(str::to_owned))
+            .flat_map(|value| parts(&value))
             .filter(|value| value.len() >= SHORTEST)
             .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -56,6 +57,19 @@ impl Secrets {
     }
 }
 
+/// A value, and what of it may stand alone: a line of a key, which Python shows with `\n` in place of line ends, and the
+/// password of a URL (RFC 3986, section 3.2.1), which programs take out of it.
+fn parts(value: &str) -> Vec<String> {
+    let mut parts = vec![value.to_owned()];
+    if value.trim_end().contains('\n') {
+        parts.extend(value.lines().map(|line| line.trim().to_owned()));
+    }
+    let authority = value.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    parts.extend(user.and_then(|user| user.split_once(':')).map(|(_, password)| password.to_owned()));
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +84,11 @@ mod tests {
         .unwrap();
         let secrets = Secrets::of(place.path());
         assert_eq!(secrets.hide("secret-and-more, secret, 1, 5"), "***, ***, 1, 5");
+        let text = r#"{"URL": "postgres://site:correct-horse@db/site", "KEY": "-BEGIN-\nc2VjcmV0\n-END-\n"}"#;
+        fs::write(place.path().join("environment.json"), text).unwrap();
+        let secrets = Secrets::of(place.path());
+        let said = r"no user site at db with correct-horse; 'BEGIN\nc2VjcmV0\n'";
+        assert_eq!(secrets.hide(said), r"no user site at db with ***; 'BEGIN\n***\n'");
         assert_eq!(Secrets::of(Path::new("/nowhere")).hide("secret"), "secret");
     }
 }
