@@ -27,6 +27,9 @@ fn deploying(place: &Place) -> Child {
     let mut command = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for("the prepare command", || place.root().join("running").exists());
+    // It may run before its name is written down.
+    let lock = place.root().join(".wheelbarrow/lock");
+    wait_for("its name", || fs_err::read_to_string(&lock).is_ok_and(|text| text.contains("deploy: sh")));
     child
 }
 
@@ -59,6 +62,38 @@ fn of_fifty_racers_one_wins_and_the_others_say_who() {
         assert!(waiter.wait().unwrap().success());
     }
     assert_eq!(place.live(), Some(2));
+}
+
+/// Nobody holds it when they start: whoever gets it works alone, and the others say who that is.
+#[test]
+fn fifty_at_once_work_one_after_the_other() {
+    let place = Place::new();
+    place.deploy(&Version::good("1.0"));
+    place.deploy(&Version::good("1.1"));
+    let start =
+        |words: &[&str]| place.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let racers: Vec<Child> =
+        (0..RACERS).map(|number| start(&["activate", if number % 2 == 0 { "1" } else { "2" }])).collect();
+    let mut won = 0;
+    for racer in racers {
+        let output = racer.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            Some(0) => won += 1,
+            Some(15) => assert!(
+                said.contains("another wheelbarrow works on") && said.contains(": process "),
+                "{said}"
+            ),
+            code => panic!("{code:?}: {said}"),
+        }
+    }
+    assert!(won > 0);
+    place.check_current().unwrap();
+    // Each that was begun has its own end: no two have written between each other's lines.
+    let history: serde_json::Value = serde_json::from_str(&place.run(&["history", "--json"]).out).unwrap();
+    let stories = history.as_array().unwrap();
+    assert_eq!(stories.len(), 2 + won);
+    assert!(stories.iter().all(|story| story["end"]["result"] == "done"), "{history}");
 }
 
 #[test]
