@@ -5,7 +5,7 @@
 //! thread in a row, since two that make files in one directory wait for each other.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -41,7 +41,23 @@ impl Manner<'_> {
     pub(crate) const INSTALL: Self = Self { modes: [0o666, 0o777], compiled: None, task: "installing" };
 }
 
-/// Writes the plan of `artifact` below `root`. Errors name the file as it will be below `destination`.
+/// Makes the directories and links of a plan below `root`. Errors name what it was by its path below `destination`.
+pub(crate) fn prepare(plan: &Plan<'_>, root: &Path, destination: &Path) -> Result<(), InstallError> {
+    let root = open_root(root)?;
+    for directory in &plan.directories {
+        rustix::fs::mkdirat(&root, directory.as_str(), Mode::from_raw_mode(0o777)).map_err(|errno| {
+            InstallError::io("make the directory", &destination.join(directory))(errno.into())
+        })?;
+    }
+    for (link, target) in &plan.links {
+        rustix::fs::symlinkat(target, &root, link.as_str())
+            .map_err(|errno| InstallError::io("link", &destination.join(link))(errno.into()))?;
+    }
+    Ok(())
+}
+
+/// Writes the files of a plan of `artifact` below `root`, where [`prepare`] has made their directories. Errors name the file as
+/// it will be below `destination`.
 pub(crate) fn execute(
     plan: &Plan<'_>,
     artifact: &Artifact,
@@ -51,11 +67,6 @@ pub(crate) fn execute(
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
     let root_descriptor = open_root(root)?;
-    make_directories(plan, root_descriptor.as_fd(), destination)?;
-    for (link, target) in &plan.links {
-        rustix::fs::symlinkat(target, &root_descriptor, link.as_str())
-            .map_err(|errno| InstallError::io("link", &destination.join(link))(errno.into()))?;
-    }
     let batches = batches(plan);
     progress.begin(manner.task, plan.size(), Unit::Bytes);
     let time = plan.time;
@@ -82,15 +93,6 @@ pub(crate) fn execute(
 fn open_root(root: &Path) -> Result<OwnedFd, InstallError> {
     rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| InstallError::io("open", root)(errno.into()))
-}
-
-fn make_directories(plan: &Plan<'_>, root: BorrowedFd<'_>, destination: &Path) -> Result<(), InstallError> {
-    for directory in &plan.directories {
-        rustix::fs::mkdirat(root, directory.as_str(), Mode::from_raw_mode(0o777)).map_err(|errno| {
-            InstallError::io("make the directory", &destination.join(directory))(errno.into())
-        })?;
-    }
-    Ok(())
 }
 
 /// What one thread takes at once.

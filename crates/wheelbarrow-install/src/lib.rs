@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
 use wheelbarrow_fs::{Commit, Staged};
 
@@ -216,33 +216,71 @@ impl Job<'_> {
         let bytecode = plan.bytecode;
         let about = receipt::About { artifact, target, interpreter, options, wheels, bytecode };
         let (root, destination) = (staged.path(), &options.destination);
-        let execute =
-            |plan: &Plan<'_>| engine::execute(plan, artifact, root, destination, &Manner::INSTALL, progress);
-        let all_but_last = || {
-            execute(&plan)?;
-            match (wheels, &options.store) {
-                (Wheels::Store(store, _), Some(asked)) => {
-                    store::link(store, &plan.linked, asked.link_mode, (root, destination), progress)
-                }
-                _ => Ok(()),
-            }
+        engine::prepare(&plan, root, destination)?;
+        let write = |plan: &Plan<'_>| {
+            engine::execute(plan, artifact, root, destination, &Manner::INSTALL, &Unseen(progress))
         };
-        let last = if plan.batches.is_empty() {
+        if plan.batches.is_empty() {
             // What is told of the files is known before they are there.
-            std::thread::scope(|scope| {
-                let last = scope.spawn(|| last.plan(&plan, &[], about));
-                all_but_last()?;
-                last.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })?
+            both(|| write(&last.plan(&plan, &[], about)?), || self.carry_out(&plan, artifact, wheels, root))?;
         } else {
-            all_but_last()?;
+            self.carry_out(&plan, artifact, wheels, root)?;
             let failed = compile::Job { interpreter, root, destination, progress }.run(&plan)?;
-            last.plan(&plan, &failed, about)?
-        };
-        execute(&last)?;
+            write(&last.plan(&plan, &failed, about)?)?;
+        }
         let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
         staged.commit(commit)?;
         Ok(bytecode)
+    }
+
+    /// Writes the files of a plan, and links what comes out of the store.
+    fn carry_out(
+        &self,
+        plan: &Plan<'_>,
+        artifact: &VerifiedArtifact,
+        wheels: &Wheels<'_>,
+        root: &Path,
+    ) -> Result<(), InstallError> {
+        let Options { destination, store: asked, .. } = self.options;
+        let write = |progress: &dyn Progress| {
+            engine::execute(plan, artifact, root, destination, &Manner::INSTALL, progress)
+        };
+        match (wheels, asked) {
+            (Wheels::Store(store, _), Some(asked)) => both(
+                || write(&Unseen(self.progress)),
+                || store::link(store, &plan.linked, asked.link_mode, (root, destination), self.progress),
+            ),
+            _ => write(self.progress),
+        }
+    }
+}
+
+/// Does one in a thread while it does the other.
+fn both(
+    one: impl FnOnce() -> Result<(), InstallError> + Send,
+    other: impl FnOnce() -> Result<(), InstallError>,
+) -> Result<(), InstallError> {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        other()?;
+        one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// The small part of a task of which the large one is shown.
+struct Unseen<'p>(&'p dyn Progress);
+
+impl Progress for Unseen<'_> {
+    fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+    fn advance(&self, _amount: u64) {}
+    fn end(&self) {}
+
+    fn note(&self, message: &str) {
+        self.0.note(message);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
     }
 }
 

@@ -261,6 +261,7 @@ impl<'a> Filler<'a> {
             compiled.insert(path.to_owned(), (FileKind::Plain, size, sha256));
         };
         let manner = Manner { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
+        engine::prepare(&self.plan, work.path(), work.path())?;
         engine::execute(&self.plan, self.artifact, work.path(), work.path(), &manner, progress)?;
         let compiled = compiled.into_inner().unwrap_or_else(PoisonError::into_inner);
         for draft in &mut self.drafts {
