@@ -278,6 +278,6 @@ fn timed<T>(what: &str, task: impl FnOnce() -> Result<T>) -> Result<T> {
     Ok(result)
 }
 
-fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+pub(crate) fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -6,8 +6,8 @@
 //! Load goes to the container's own loopback; it has no other network.
 
 mod bad;
-mod host;
-mod load;
+pub(crate) mod host;
+pub(crate) mod load;
 mod place;
 mod plain;
 mod units;
@@ -15,10 +15,10 @@ mod units;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::children::target_directory;
+use crate::children::{target_directory, workspace};
 use crate::containers::images::Images;
 
-use host::Host;
+use host::{Host, Machine};
 use load::Load;
 use place::{Place, Versions};
 
@@ -54,7 +54,12 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
     };
     images.make_system(&place, SUITE, IMAGE, PACKAGES)?;
     let versions = Versions::build(&place)?;
-    let host = match Host::start(&images, &versions) {
+    let mounts = [
+        (versions.directory.clone(), "/artifacts"),
+        (versions.wheelbarrow.clone(), "/usr/bin/wheelbarrow"),
+        (workspace().join("xtask/src/servers"), "/scripts"),
+    ];
+    let host = match Host::start(&images, &Machine { name: "servers", image: IMAGE, mounts: &mounts }) {
         Ok(host) => host,
         Err(reason) => {
             println!("skipped: containers do not run here: {reason:#}");
@@ -86,7 +91,7 @@ mod tests {
     /// What people copy is what was tested.
     #[test]
     fn the_guide_shows_the_files_that_are_tested() {
-        let guide = fs::read_to_string(crate::children::workspace().join("docs/guides/servers.md")).unwrap();
+        let guide = fs::read_to_string(workspace().join("docs/guides/servers.md")).unwrap();
         for (name, text) in place::CONFIGURATION {
             assert!(
                 guide.contains(text.trim_end()),

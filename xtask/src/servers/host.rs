@@ -1,36 +1,34 @@
 //! A machine with systemd, in a container.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::place::Versions;
-use crate::children::workspace;
 use crate::containers::images::{Images, output};
 
 /// How long anything in there may take, for `timeout`.
 const LIMIT: &str = "120";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Host<'i> {
+pub(crate) struct Host<'i> {
     images: &'i Images,
     name: String,
 }
 
 /// How something ended, and what it said.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) code: i32,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
     /// A failure where it did not end like this, or does not say all of that on stderr.
-    pub(super) fn expect(self, code: i32, words: &[&str]) -> Result<Self> {
+    pub(crate) fn expect(self, code: i32, words: &[&str]) -> Result<Self> {
         let missing: Vec<_> = words.iter().filter(|word| !self.err.contains(**word)).collect();
         if self.code != code || !missing.is_empty() {
             bail!("code {} and not {code}, or without {missing:?}:\n{}{}", self.code, self.out, self.err);
@@ -39,50 +37,77 @@ impl Said {
     }
 }
 
+/// What a machine is made of.
+pub(crate) struct Machine<'m> {
+    pub(crate) name: &'m str,
+    pub(crate) image: &'m str,
+    /// What of this machine can be read in there, and where.
+    pub(crate) mounts: &'m [(PathBuf, &'m str)],
+}
+
 impl<'i> Host<'i> {
     /// An error is the reason why there is none.
-    pub(super) fn start(images: &'i Images, versions: &Versions) -> Result<Self> {
-        let host = Self { images, name: format!("wheelbarrow-servers-{}", std::process::id()) };
-        let mount = |from: &Path, to: &str| format!("{}:{to}:ro", from.display());
+    pub(crate) fn start(images: &'i Images, machine: &Machine<'_>) -> Result<Self> {
+        let host = Self { images, name: format!("wheelbarrow-{}-{}", machine.name, std::process::id()) };
         let mut run = images.engine();
-        run.args([
-            "run",
-            "--detach",
-            "--rm",
-            "--name",
-            &host.name,
-            "--systemd=always",
-            "--privileged",
-            "--network=none",
-        ]);
-        run.args(["--volume", &mount(&versions.directory, "/artifacts")]);
-        run.args(["--volume", &mount(&versions.wheelbarrow, "/usr/bin/wheelbarrow")]);
-        run.args(["--volume", &mount(&workspace().join("xtask/src/servers"), "/scripts")]);
-        output(run.args([super::IMAGE, "/sbin/init"]))?;
+        run.args(["run", "--detach", "--rm", "--name", &host.name]);
+        run.args(["--systemd=always", "--privileged", "--network=none"]);
+        for (from, to) in machine.mounts {
+            run.args(["--volume", &format!("{}:{to}:ro", from.display())]);
+        }
+        output(run.args([machine.image, "/sbin/init"]))?;
+        host.wait_until_up()?;
+        Ok(host)
+    }
+
+    fn wait_until_up(&self) -> Result<()> {
         let begun = Instant::now();
         // Degraded is good enough: a sandbox has no hardware clock, or no huge pages.
-        while !["running", "degraded"].contains(&host.sh("systemctl is-system-running").out.trim()) {
+        while !["running", "degraded"].contains(&self.sh("systemctl is-system-running").out.trim()) {
             if begun.elapsed() > PATIENCE {
                 bail!("systemd does not start in a container");
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        Ok(host)
+        Ok(())
+    }
+
+    /// Ends every process in there, and starts anew with the same disk.
+    pub(crate) fn reboot(&self) -> Result<()> {
+        output(self.images.engine().args(["restart", "--time", "60", &self.name]))?;
+        self.wait_until_up()
+    }
+
+    /// A file of this machine, as it is.
+    pub(crate) fn copy(&self, from: &Path, to: &str) -> Result<()> {
+        output(self.images.engine().arg("cp").arg(from).arg(format!("{}:{to}", self.name))).map(drop)
+    }
+
+    /// bash in there, that takes commands from its standard input.
+    pub(crate) fn shell(&self) -> Command {
+        let mut command = self.images.engine();
+        command.args(["exec", "--interactive", "--workdir", "/root", &self.name, "bash"]);
+        command
     }
 
     /// Nothing that the packages have configured serves.
-    pub(super) fn clear(&self) -> Result<()> {
+    pub(crate) fn clear(&self) -> Result<()> {
         self.good("systemctl stop apache2 nginx; rm -f /etc/nginx/sites-enabled/* /etc/apache2/sites-enabled/*; mkdir -p /srv").map(drop)
     }
 
-    pub(super) fn exec(&self) -> Command {
+    pub(crate) fn exec(&self) -> Command {
+        self.exec_within(LIMIT)
+    }
+
+    /// What ends in there after so many seconds at the latest.
+    pub(crate) fn exec_within(&self, seconds: &str) -> Command {
         let mut command = self.images.engine();
-        command.args(["exec", "--interactive", &self.name, "timeout", LIMIT]);
+        command.args(["exec", "--interactive", &self.name, "timeout", seconds]);
         command
     }
 
     /// What a script of the shell says and how it ends.
-    pub(super) fn sh(&self, script: &str) -> Said {
+    pub(crate) fn sh(&self, script: &str) -> Said {
         let output = self.exec().args(["sh", "-c", script]).stdin(Stdio::null()).output();
         match output {
             Ok(output) => Said {
@@ -95,13 +120,13 @@ impl<'i> Host<'i> {
     }
 
     /// What a script says that must end well.
-    pub(super) fn good(&self, script: &str) -> Result<String> {
+    pub(crate) fn good(&self, script: &str) -> Result<String> {
         let said = self.sh(script).expect(0, &[]);
         Ok(said.with_context(|| script.lines().next().unwrap_or_default().to_owned())?.out)
     }
 
     /// Until something listens there on loopback.
-    pub(super) fn wait_for_port(&self, port: u16) -> Result<()> {
+    pub(crate) fn wait_for_port(&self, port: u16) -> Result<()> {
         let script = "import socket, sys, time\n\
                       for attempt in range(300):\n    \
                           if socket.socket().connect_ex(('127.0.0.1', int(sys.argv[1]))) == 0: sys.exit()\n    \
@@ -110,7 +135,7 @@ impl<'i> Host<'i> {
         self.good(&format!("python3 -c \"{script}\" {port}")).map(drop)
     }
 
-    pub(super) fn write(&self, path: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, path: &str, text: &str) -> Result<()> {
         let script = "mkdir -p \"$(dirname \"$1\")\" && cat > \"$1\"";
         let mut child = self.exec().args(["sh", "-c", script, "sh", path]).stdin(Stdio::piped()).spawn()?;
         child.stdin.take().context("no standard input")?.write_all(text.as_bytes())?;

@@ -8,6 +8,7 @@ seen.
 import collections
 import concurrent.futures
 import json
+import re
 import socket
 import sys
 import threading
@@ -40,7 +41,10 @@ def ask(address):
         raise ValueError("no good answer: %r" % status)
     if b"transfer-encoding: chunked" in head.lower():
         body = body.split(b"\r\n")[1]
-    return body.decode()
+    # Of a page that is more than a line, what it is about.
+    page = body.decode()
+    main = re.search("<main>(.*)</main>", page, re.DOTALL)
+    return " ".join(re.sub("<[^>]*>", " ", main[1]).split()) if main else page
 
 
 class Load:
@@ -83,4 +87,5 @@ def main(address, rate):
     }))  # fmt: skip
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

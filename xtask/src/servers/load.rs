@@ -9,26 +9,29 @@ use serde_json::Value;
 
 use super::host::Host;
 
+/// Seconds.
+const LIMIT: &str = "1200";
+
 /// `load.py` at work in the container; ends with its standard input.
-pub(super) struct Load {
+pub(crate) struct Load {
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
 /// What the requests met.
-pub(super) struct Met {
-    pub(super) requests: u64,
-    pub(super) failures: BTreeMap<String, u64>,
+pub(crate) struct Met {
+    pub(crate) requests: u64,
+    pub(crate) failures: BTreeMap<String, u64>,
     /// Milliseconds.
-    slowest: u64,
+    pub(crate) slowest: u64,
     /// How often each page was seen.
-    pages: BTreeMap<String, u64>,
+    pub(crate) pages: BTreeMap<String, u64>,
 }
 
 impl Load {
     /// To `address`, a port of loopback or the path of a socket, so many each second; comes back when it has begun.
-    pub(super) fn begin(host: &Host<'_>, address: &str, rate: u32) -> Result<Self> {
-        let mut command = host.exec();
+    pub(crate) fn begin(host: &Host<'_>, address: &str, rate: u32) -> Result<Self> {
+        let mut command = host.exec_within(LIMIT);
         command.args(["python3", "/scripts/load.py", address, &rate.to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut said = BufReader::new(child.stdout.take().context("no standard output")?);
@@ -36,7 +39,7 @@ impl Load {
         Ok(Self { child, said })
     }
 
-    pub(super) fn end(mut self) -> Result<Met> {
+    pub(crate) fn end(mut self) -> Result<Met> {
         drop(self.child.stdin.take());
         let met: Value = serde_json::from_reader(&mut self.said).context("load.py has said nothing")?;
         self.child.wait()?;
@@ -64,13 +67,13 @@ impl Load {
 
 impl Met {
     /// Each page that came was of one version, code and dependency.
-    pub(super) fn expect_whole(&self) -> Result<()> {
+    pub(crate) fn expect_whole(&self) -> Result<()> {
         let mixed = self.pages.keys().find(|seen| ![1, 2].map(page).contains(*seen));
         mixed.map_or(Ok(()), |mixed| bail!("a page was not of one version: {mixed}"))
     }
 
     /// Every request was answered, each page was of one version, and all of `versions` were seen.
-    pub(super) fn expect_none_lost(&self, versions: &[u32]) -> Result<()> {
+    pub(crate) fn expect_none_lost(&self, versions: &[u32]) -> Result<()> {
         if !self.failures.is_empty() {
             bail!("requests failed: {:?}", self.failures);
         }
@@ -84,6 +87,6 @@ impl Met {
 }
 
 /// What a whole release says.
-pub(super) fn page(version: u32) -> String {
+pub(crate) fn page(version: u32) -> String {
     format!("site {version}, dependency {version}")
 }

@@ -1,10 +1,12 @@
 //! `wheelbarrow unit [ARTIFACT] --root ROOT`
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use wheelbarrow_release::unit::{Server, Wanted, find};
+use fs_err as fs;
+use wheelbarrow_release::unit::{Server, Unit, Wanted, find};
 
 use super::Context;
 use crate::absolute;
@@ -39,6 +41,9 @@ pub struct Arguments {
     /// How many processes serve [default: 3]
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
+    /// Write both into this directory, such as /etc/systemd/system, instead of printing them
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
     /// Print a list of names and texts as JSON
     #[arg(long)]
     json: bool,
@@ -62,10 +67,45 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
     };
     let units = find(root.as_deref(), artifact.as_deref(), wanted)?.units();
     let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;
+    if let Some(directory) = &arguments.write {
+        write(directory, &units, printer)?;
+    }
     if arguments.json {
         return printer.json(&units);
+    }
+    if arguments.write.is_some() {
+        return Ok(());
     }
     let [service, socket] = units.map(|unit| unit.to_string());
     printer.result(&format!("{service}\n{}", socket.trim_end()));
     Ok(())
+}
+
+/// What stands there already and says otherwise is somebody's work: then neither is written.
+fn write(directory: &Path, units: &[Unit], printer: &Printer) -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    for unit in units {
+        let path = directory.join(&unit.name);
+        match fs::read_to_string(&path) {
+            Ok(text) if text == unit.text => printer.note(&format!("{} is as it should be", path.display())),
+            Ok(_) => return Err(other(&path).into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => missing.push((path, &unit.text)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for (path, text) in missing {
+        fs::write(&path, text)?;
+        printer.done(&format!("wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+fn other(path: &Path) -> Refusal {
+    Refusal {
+        message: format!("{} is there, and says otherwise", path.display()),
+        hint: Some(
+            "without `--write` the new text is printed; `systemctl edit` keeps changes of your own apart from it".to_owned(),
+        ),
+        code: 5,
+    }
 }
