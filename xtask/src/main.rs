@@ -26,7 +26,7 @@ usage: cargo xtask COMMAND
                             each; by podman, by docker, and without root as the user NAME; minutes
   servers [PART OF A TITLE]...
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
-  story [--write]           docs/guides/wagtail.md, done word for word on Debian 12 and 11 in containers; minutes; --write
+  story [--write] [SUITE]   docs/guides/wagtail.md, done word for word on Debian 12 and 11 in containers; minutes; --write
                             puts into the page what was seen
   bench [ARGUMENT]...       speed against the peers and the floor";
 
@@ -40,8 +40,7 @@ fn main() -> ExitCode {
             containers::run(Some(user))
         }
         Some((command, rest)) if command == "servers" => servers::run(rest),
-        Some((command, [])) if command == "story" => story::run(false),
-        Some((command, [flag])) if command == "story" && flag == "--write" => story::run(true),
+        Some((command, rest)) if command == "story" => story::run(rest),
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }

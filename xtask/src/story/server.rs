@@ -10,11 +10,11 @@ use crate::servers::load::Load;
 /// nginx.
 const ADDRESS: &str = "127.0.0.1:80";
 /// Requests a second.
-const RATE: u32 = 20;
+const RATE: u32 = 4;
 
 pub(super) struct Server<'i> {
     pub(super) host: Host<'i>,
-    suite: &'static str,
+    pub(super) suite: &'static str,
     shell: Shell,
     load: Option<Load>,
 }
