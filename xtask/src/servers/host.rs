@@ -50,7 +50,8 @@ impl<'i> Host<'i> {
     pub(crate) fn start(images: &'i Images, machine: &Machine<'_>) -> Result<Self> {
         let host = Self { images, name: format!("wheelbarrow-{}-{}", machine.name, std::process::id()) };
         let mut run = images.engine();
-        run.args(["run", "--detach", "--rm", "--name", &host.name]);
+        // Not `--rm`: what is started anew ends first.
+        run.args(["run", "--detach", "--name", &host.name]);
         run.args(["--systemd=always", "--privileged", "--network=none"]);
         for (from, to) in machine.mounts {
             run.args(["--volume", &format!("{}:{to}:ro", from.display())]);
