@@ -109,3 +109,29 @@ fn other(path: &Path) -> Refusal {
         code: 5,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::printer::ColorChoice;
+
+    #[test]
+    fn files_of_somebody_else_stay() {
+        let directory = std::env::temp_dir().join(format!("wheelbarrow-units-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let unit = |name: &str, text: &str| Unit { name: name.to_owned(), text: text.to_owned() };
+        let printer = Printer::new(true, false, ColorChoice::Never);
+        let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
+
+        write(&directory, &[unit("a.service", "1")], &printer).unwrap();
+        write(&directory, &[unit("a.service", "1"), unit("a.socket", "1")], &printer).unwrap();
+        let refused = write(&directory, &[unit("b.service", "2"), unit("a.socket", "2")], &printer);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.downcast_ref::<Refusal>().unwrap().code, 5);
+        assert_eq!(
+            [read("a.service"), read("a.socket"), read("b.service")],
+            [Some("1".to_owned()), Some("1".to_owned()), None]
+        );
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}
