@@ -112,8 +112,9 @@ fn other(path: &Path) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use clap::ColorChoice;
+
     use super::*;
-    use crate::printer::ColorChoice;
 
     #[test]
     fn files_of_somebody_else_stay() {
