@@ -223,3 +223,27 @@ fn a_refusal_is_not_remembered() {
     }
     assert!(!place.path().join(memory::DIRECTORY).exists());
 }
+
+/// Whatever rule it is of, what was let pass stands in the manifest with its reason; what is not allowed is refused.
+#[test]
+fn what_is_let_pass_is_kept_with_its_reason() {
+    let place = tempfile::tempdir().unwrap();
+    let wheels = [
+        lying_wheel(place.path(), "a-1-py3-none-any.whl", &[("Shared/a.py", "")]),
+        wheel(place.path(), "b-1-cp311-cp311-linux_x86_64.whl", &[("shared/a.py", "")]),
+    ];
+    let targets = [target("3.12", "cp312", wheels.to_vec(), wheel(place.path(), PIP, &[]))];
+    let texts = ["record:a=the author was told", "tag:b=it was renamed", "case-clash:b=nobody reads it"];
+    let allowances: Vec<Allowance> = texts.iter().map(|text| text.parse().unwrap()).collect();
+    let all = CheckRequest { allowances: &allowances, ..request(&targets, "s.pth") };
+    let kept = check(&all, &Silent).unwrap().allowed;
+    let kept =
+        kept.iter().map(|it| format!("{}:{}={}", it.rule, it.name, it.reason.as_deref().unwrap_or("")));
+    assert_eq!(kept.collect::<Vec<_>>(), texts);
+    for lacking in 0..texts.len() {
+        let mut others = allowances.clone();
+        others.remove(lacking);
+        let request = CheckRequest { allowances: &others, ..request(&targets, "s.pth") };
+        assert!(matches!(check(&request, &Silent), Err(CheckError::Refused { .. })), "{}", texts[lacking]);
+    }
+}
