@@ -19,11 +19,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use sha2::Digest;
+
 /// What every artifact carries should stay small.
 const LARGEST: u64 = 4 << 20;
 
 /// What it is made of, below the workspace.
 const CRATES: [&str; 7] = ["artifact", "commands", "fs", "install", "native", "release", "wheel"];
+
+/// Levels of libdeflate.
+const SMALLEST: i32 = 12;
+const FAST: i32 = 1;
 
 /// The CPUs of servers, and what compiles C for them elsewhere.
 const OTHERS: [(&str, &str); 2] = [("x86_64", "x86_64-linux-gnu-gcc"), ("aarch64", "aarch64-linux-gnu-gcc")];
@@ -51,14 +57,31 @@ fn main() {
     std::fs::write(out.join("installers.rs"), code).expect("OUT_DIR can be written");
 }
 
-/// A copy in the output directory, and the code that includes it.
+/// Its deflated bytes in the output directory, and the code that includes them: every artifact has them like that, and
+/// compressing takes longer than packing all the rest.
 fn embed(out: &Path, machine: &str, program: &Path) -> String {
     println!("cargo::rerun-if-changed={}", program.display());
     check(program);
-    let copy = out.join(format!("installer-{machine}"));
-    std::fs::copy(program, &copy)
-        .unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
-    format!("({machine:?}, include_bytes!({:?}))", copy.display().to_string())
+    let bytes = std::fs::read(program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let deflated = deflate(&bytes);
+    let file = out.join(format!("installer-{machine}.deflated"));
+    std::fs::write(&file, deflated).expect("OUT_DIR can be written");
+    let (size, crc32) = (bytes.len(), libdeflater::crc32(&bytes));
+    let sha256: [u8; 32] = sha2::Sha256::digest(&bytes).into();
+    format!(
+        "Installer {{ machine: {machine:?}, deflated: include_bytes!({:?}), size: {size}, crc32: {crc32}, sha256: Sha256({sha256:?}) }}",
+        file.display().to_string()
+    )
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let level = if profile() == "installer" { SMALLEST } else { FAST };
+    let level = libdeflater::CompressionLvl::new(level).expect("libdeflate has this level");
+    let mut compressor = libdeflater::Compressor::new(level);
+    let mut deflated = vec![0; compressor.deflate_compress_bound(bytes.len())];
+    let length = compressor.deflate_compress(bytes, &mut deflated).expect("there is room");
+    deflated.truncate(length);
+    deflated
 }
 
 fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {

@@ -7,13 +7,24 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, Parser};
+use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_commands::{printer, progress, text};
 
 use crate::failure::Told;
 use crate::printer::Printer;
 
-/// Native installers by machine, as the build script made them.
-pub(crate) const INSTALLERS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/installers.rs"));
+/// A native installer, deflated as artifacts have it, and what they say of it.
+pub(crate) struct Installer {
+    pub(crate) machine: &'static str,
+    pub(crate) deflated: &'static [u8],
+    /// Bytes, inflated.
+    pub(crate) size: u64,
+    pub(crate) crc32: u32,
+    pub(crate) sha256: Sha256,
+}
+
+/// As the build script made them.
+pub(crate) const INSTALLERS: &[Installer] = include!(concat!(env!("OUT_DIR"), "/installers.rs"));
 
 /// Packs a Python site and its dependencies into one executable zip, and turns it into a running release.
 #[derive(Parser)]
@@ -49,6 +60,24 @@ fn main() -> ExitCode {
                 printer.failure(&error, failure::hint(&error).as_deref());
             }
             ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installers_are_what_is_said_of_them() {
+        for installer in INSTALLERS {
+            let mut program = vec![0; usize::try_from(installer.size).unwrap()];
+            let inflated =
+                libdeflater::Decompressor::new().deflate_decompress(installer.deflated, &mut program);
+            assert_eq!(inflated, Ok(program.len()), "{}", installer.machine);
+            assert_eq!(installer.crc32, crc32fast::hash(&program));
+            assert_eq!(installer.sha256, Sha256::of(&program));
+            assert!(program.starts_with(b"\x7fELF"));
         }
     }
 }

@@ -15,7 +15,7 @@ mod writer;
 use std::ops::Range;
 
 pub use inflate::{BUFFERED_LIMIT, Inflater};
-pub use writer::{DosTime, StoredFile, WriteError, ZipWriter};
+pub use writer::{Deflated, DosTime, StoredFile, WriteError, ZipWriter};
 
 /// A zip in memory, its directory read and checked.
 pub struct Archive<B> {

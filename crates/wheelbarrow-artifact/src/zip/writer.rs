@@ -4,6 +4,7 @@
 //! size is known. Files that are stored as they are have their places before they are read, so that they are copied and
 //! hashed on all cores. No zip64: Python's zipimport reads it only from 3.13 on, and an artifact is imported from.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
@@ -54,6 +55,17 @@ pub enum WriteError {
          import from"
     )]
     TooLarge { path: String },
+}
+
+/// Contents that were deflated before, and what a zip and a manifest say of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deflated {
+    pub bytes: Cow<'static, [u8]>,
+    /// Bytes, inflated.
+    pub size: u64,
+    /// Of the contents, as all that follows.
+    pub crc32: u32,
+    pub sha256: Sha256,
 }
 
 /// A file that becomes a member as it is.
@@ -115,6 +127,21 @@ impl ZipWriter {
         self.begin(&header)?;
         self.put(raw)?;
         self.finish_member(&header, kind, Sha256::of(contents))
+    }
+
+    /// Adds contents that were deflated before.
+    pub fn add_deflated(
+        &mut self,
+        path: &str,
+        kind: MemberKind,
+        contents: &Deflated,
+    ) -> Result<(), WriteError> {
+        let Deflated { bytes, size, crc32, sha256 } = contents;
+        let compressed = bytes.len() as u64;
+        let header = Header { path, method: Method::Deflated, crc32: *crc32, compressed, size: *size };
+        self.begin(&header)?;
+        self.put(bytes)?;
+        self.finish_member(&header, kind, *sha256)
     }
 
     /// Adds what a file holds, compressed by `method`; gives its SHA-256.

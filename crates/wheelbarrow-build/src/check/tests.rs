@@ -240,10 +240,10 @@ fn what_is_let_pass_is_kept_with_its_reason() {
     let kept =
         kept.iter().map(|it| format!("{}:{}={}", it.rule, it.name, it.reason.as_deref().unwrap_or("")));
     assert_eq!(kept.collect::<Vec<_>>(), texts);
-    for lacking in 0..texts.len() {
+    for (lacking, text) in texts.iter().enumerate() {
         let mut others = allowances.clone();
         others.remove(lacking);
         let request = CheckRequest { allowances: &others, ..request(&targets, "s.pth") };
-        assert!(matches!(check(&request, &Silent), Err(CheckError::Refused { .. })), "{}", texts[lacking]);
+        assert!(matches!(check(&request, &Silent), Err(CheckError::Refused { .. })), "{text}");
     }
 }

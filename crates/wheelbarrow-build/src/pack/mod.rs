@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Sha256};
 use wheelbarrow_artifact::release::ReleaseSettings;
-use wheelbarrow_artifact::zip::{DosTime, WriteError};
+use wheelbarrow_artifact::zip::{Deflated, DosTime, WriteError};
 
 use crate::check::PackedTarget;
 use crate::project::ProjectFile;
@@ -28,7 +28,7 @@ pub const SHEBANG: &str = "#!/usr/bin/env python3";
 pub struct Installer {
     /// `x86_64`, `aarch64`.
     pub machine: String,
-    pub program: Vec<u8>,
+    pub program: Deflated,
 }
 
 /// What goes into an artifact.

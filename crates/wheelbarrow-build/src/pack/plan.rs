@@ -7,7 +7,7 @@ use wheelbarrow_artifact::manifest::{
     Bytecode, FORMAT, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
 };
 use wheelbarrow_artifact::python;
-use wheelbarrow_artifact::zip::DosTime;
+use wheelbarrow_artifact::zip::{Deflated, DosTime};
 use wheelbarrow_audit::sbom;
 use wheelbarrow_fs::SafePath;
 
@@ -42,6 +42,7 @@ pub struct PlannedMember {
 #[derive(Clone, Debug)]
 pub enum Source {
     Bytes(Vec<u8>),
+    Deflated(Deflated),
     /// A file to be deflated, of so many bytes when it was seen.
     File(PathBuf, u64),
     /// A wheel, stored as it is.
@@ -59,6 +60,7 @@ impl Source {
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Deflated(deflated) => deflated.size,
             Self::File(_, size) | Self::Pack(_, size) | Self::Wheel { size, .. } => *size,
         }
     }
@@ -125,7 +127,7 @@ fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
     members.extend(installers.into_iter().map(|installer| PlannedMember {
         path: format!("{NATIVE}linux-{}", installer.machine),
         kind: MemberKind::Executable,
-        source: Source::Bytes(installer.program.clone()),
+        source: Source::Deflated(installer.program.clone()),
         is_code: false,
     }));
     // site-packages is DEST/venv/lib/pythonX.Y/site-packages.

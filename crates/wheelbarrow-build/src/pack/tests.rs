@@ -22,6 +22,13 @@ fn project(order: &[(&str, &str)]) -> tempfile::TempDir {
     place
 }
 
+/// Deflated by hand: one block, stored (RFC 1951, 3.2.4).
+fn program() -> Deflated {
+    const PROGRAM: &[u8; 4] = b"\x7fELF";
+    let bytes = [b"\x01\x04\0\xfb\xff", PROGRAM.as_slice()].concat();
+    Deflated { bytes: bytes.into(), size: 4, crc32: 0xa73ac451, sha256: Sha256::of(PROGRAM) }
+}
+
 fn contents(root: &Path, wheels: &Path) -> Contents {
     let walk = |root| Walk { root, rules: Rules::Static, ..Walk::default() };
     let (code, _) = project::walk(&walk(root.to_path_buf())).unwrap();
@@ -41,7 +48,7 @@ fn contents(root: &Path, wheels: &Path) -> Contents {
         environment: EnvironmentRules::default(),
         release: None,
         shebang: SHEBANG.to_owned(),
-        installers: vec![Installer { machine: "x86_64".to_owned(), program: b"\x7fELF".to_vec() }],
+        installers: vec![Installer { machine: "x86_64".to_owned(), program: program() }],
         time: DosTime::FIRST,
     }
 }

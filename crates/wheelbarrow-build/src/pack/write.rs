@@ -72,6 +72,9 @@ fn add(zip: &mut ZipWriter, member: &PlannedMember, output: &Path) -> Result<(),
     };
     match &member.source {
         Source::Bytes(bytes) => zip.add(&member.path, member.kind, bytes).map_err(write_error),
+        Source::Deflated(contents) => {
+            zip.add_deflated(&member.path, member.kind, contents).map_err(write_error)
+        }
         Source::File(path, _) => {
             let added = zip.add_file(&member.path, member.kind, Method::Deflated, &mut open(path)?);
             added.map(|_| ()).map_err(write_error)
@@ -84,7 +87,7 @@ fn add(zip: &mut ZipWriter, member: &PlannedMember, output: &Path) -> Result<(),
 fn add_stored(zip: &mut ZipWriter, members: &[PlannedMember], output: &Path) -> Result<(), PackError> {
     let file = |member: &PlannedMember| match &member.source {
         Source::Pack(path, _) | Source::Wheel { path, .. } | Source::File(path, _) => path.clone(),
-        Source::Bytes(_) => PathBuf::new(),
+        Source::Bytes(_) | Source::Deflated(_) => PathBuf::new(),
     };
     let paths: Vec<PathBuf> = members.iter().map(file).collect();
     let stored = members.iter().zip(&paths).map(|(member, file)| StoredFile {

@@ -3,11 +3,13 @@
 mod contained;
 mod targets;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use wheelbarrow_artifact::zip::Deflated;
 use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_build::bytecode::BytecodeMode;
 use wheelbarrow_build::lock::Wanted;
@@ -219,10 +221,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         release: settings.release,
         shebang: arguments.shebang.or(settings.shebang).unwrap_or_else(|| SHEBANG.to_owned()),
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
-        installers: crate::INSTALLERS
-            .iter()
-            .map(|(machine, program)| Installer { machine: (*machine).to_owned(), program: program.to_vec() })
-            .collect(),
+        installers: crate::INSTALLERS.iter().map(installer).collect(),
         index: IndexOptions {
             index_url: index.index_url.or(settings.index_url),
             extra_index_urls: either(index.extra_index_url, settings.extra_index_url),
@@ -235,6 +234,12 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         upgrade: arguments.upgrade,
         allow: allowances(settings.audit.allow.iter().chain(&arguments.allow))?,
     })
+}
+
+fn installer(own: &crate::Installer) -> Installer {
+    let crate::Installer { machine, deflated, size, crc32, sha256 } = *own;
+    let program = Deflated { bytes: Cow::Borrowed(deflated), size, crc32, sha256 };
+    Installer { machine: machine.to_owned(), program }
 }
 
 /// Of the settings and of the flags.

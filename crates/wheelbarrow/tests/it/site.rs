@@ -230,7 +230,12 @@ fn the_same_project_gives_the_same_bytes() {
         if !built(place, &["project", "--dry-run"]) {
             return;
         }
-        for _ in 0..2 {
+        for round in 0..2 {
+            // What an earlier build found out about the wheels makes it faster, and nothing else.
+            for kept in ["audited", "checked"].map(|name| cache().join(name)).iter().filter(|_| round == 1) {
+                assert!(kept.is_dir(), "{}", kept.display());
+                fs::remove_dir_all(kept).unwrap();
+            }
             let command = "umask \"$1\"; shift; exec \"$@\"";
             let ours = wheelbarrow(&place.path());
             let mut shell = Command::new("sh");
