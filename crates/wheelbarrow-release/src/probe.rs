@@ -3,7 +3,7 @@
 //! Plain HTTP/1.1 over TCP or a Unix socket, since it is the server behind the proxy that is asked. Only the status
 //! counts (RFC 9112, section 4).
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ impl Address {
             stream.set_write_timeout(Some(patience))?;
             return self.ask_on(stream);
         }
-        let mut last = std::io::Error::other("the host has no address");
+        let mut last = Error::other("the host has no address");
         for address in self.authority.to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, patience) {
                 Ok(stream) => {
@@ -94,7 +94,7 @@ impl Address {
         BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line)?;
         let line = String::from_utf8_lossy(&line);
         let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
-        status.ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
+        status.ok_or_else(|| Error::other("the answer is no HTTP"))
     }
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
             }
             Err(error) => {
                 successes = 0;
-                error.to_string()
+                describe(&error)
             }
         };
         if progress.is_cancelled() {
@@ -132,6 +132,14 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
             return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last });
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+fn describe(error: &Error) -> String {
+    match error.kind() {
+        // A socket's time that is over has two names, neither of which says so.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "it does not answer in time".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -170,5 +178,17 @@ mod tests {
         for wrong in ["https://a/", "http://", "http://a/ b", "http://u@a/", "a"] {
             assert!(Address::of(&settings(wrong)).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_said_to_be_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let settings = ProbeSettings { deadline: Some(1), ..settings(&url) };
+        let error = probe(&settings, &wheelbarrow_artifact::progress::Silent).unwrap_err();
+        assert!(
+            matches!(error, ReleaseError::Probe { ref last, .. } if last.contains("does not answer")),
+            "{error:?}"
+        );
     }
 }
