@@ -7,3 +7,4 @@ mod gathering;
 mod selecting;
 mod server;
 mod support;
+mod surroundings;

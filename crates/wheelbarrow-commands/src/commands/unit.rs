@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fs_err as fs;
+use wheelbarrow_fs::write_atomic;
 use wheelbarrow_release::unit::{Server, Unit, Wanted, find};
 
 use super::Context;
@@ -94,7 +95,8 @@ fn write(directory: &Path, units: &[Unit], printer: &Printer) -> anyhow::Result<
         }
     }
     for (path, text) in missing {
-        fs::write(&path, text)?;
+        write_atomic(&path, text.as_bytes(), 0o666)?;
+        printer.deed();
         printer.done(&format!("wrote {}", path.display()));
     }
     Ok(())
