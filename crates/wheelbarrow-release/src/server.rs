@@ -1,7 +1,8 @@
 //! Telling what serves the site that the release is another.
 
+use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use wheelbarrow_artifact::progress::Progress;
@@ -63,13 +64,52 @@ fn as_deployer(
     in_release(release, &Settings { identity: None, ..settings.clone() }, words)
 }
 
-/// Gives the file a modification time that it had never before: uWSGI wants a newer one, mod_wsgi another.
-fn touch(path: &std::path::Path) -> Result<(), ReleaseError> {
+/// Gives the file a modification time that no file had before: uWSGI wants one that is newer by a second, mod_wsgi another,
+/// to the microsecond, than the file of that name had which may be another release's.
+fn touch(path: &Path) -> Result<(), ReleaseError> {
     let open = fs::OpenOptions::new().append(true).create(true).open(path);
     let file = open.map_err(ReleaseError::io("touch", path))?;
     let before = file.metadata().and_then(|metadata| metadata.modified());
     let before = before.map_err(ReleaseError::io("look at", path))?;
-    // A clock that was set back gives no newer time; one second more than before always does.
-    let time = SystemTime::now().max(before + std::time::Duration::from_secs(1));
+    let time = later_by_a_second(SystemTime::now(), before);
     file.file().set_modified(time).map_err(ReleaseError::io("touch", path))
+}
+
+/// Now, where that is in a later second than `before` is, else in the second after that. Where in its second it is says
+/// the clock: the files of two releases that were installed within one second get two times.
+fn later_by_a_second(now: SystemTime, before: SystemTime) -> SystemTime {
+    let split = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        (since.as_secs(), since.subsec_nanos())
+    };
+    let ((now, nanos), (before, _)) = (split(now), split(before));
+    UNIX_EPOCH + Duration::new(now.max(before + 1), nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_touched_file_is_a_second_newer_and_like_no_other() {
+        let place = tempfile::tempdir().unwrap();
+        let installed = UNIX_EPOCH + Duration::from_secs(UNIX_EPOCH.elapsed().unwrap().as_secs());
+        let touched = |name: &str, before: SystemTime| {
+            let path = place.path().join(name);
+            fs::write(&path, "").unwrap();
+            fs::File::options().write(true).open(&path).unwrap().file().set_modified(before).unwrap();
+            touch(&path).unwrap();
+            fs::metadata(&path).unwrap().modified().unwrap()
+        };
+        let micros = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_micros();
+        let mut seen = std::collections::BTreeSet::new();
+        for before in [installed; 20] {
+            let time = touched("wsgi.py", before);
+            assert!(micros(time) / 1_000_000 > micros(before) / 1_000_000);
+            assert!(seen.insert(micros(time)), "{seen:?}");
+        }
+        // Set back by a day.
+        let ahead = installed + Duration::from_secs(86_400);
+        assert!(touched("reload", ahead) >= ahead + Duration::from_secs(1));
+    }
 }
