@@ -28,12 +28,14 @@ examples:
   %(prog)s deploy --help                    so with rollback, status, list, prune, ...
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
-5 the destination is refused, 6 no space
+5 the destination is refused, 6 no space, 17 the host wants it signed
 """
 # What is done by the native program: releases under a site root.
 COMMANDS = (
     "deploy activate rollback list status history prune pin unpin recover env exec unit doctor verify".split()
 )
+# Where it is there, it is for the host to say whether an artifact may be installed, and not for the artifact.
+HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"
 # How a program dies that the kernel or a sandbox does not let work here.
 UNABLE = ("SIGSYS", "SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS")
 
@@ -59,6 +61,10 @@ def main():
         import probe
 
         return probe.tell(options.json)
+    if os.path.lexists(HOST_SIGNERS):
+        say("error: this host takes signed artifacts only (%s), and none that judges itself" % HOST_SIGNERS)
+        say("hint: use the wheelbarrow of the host: wheelbarrow install %s -d DEST" % sys.argv[0])
+        return 17
     try:
         destination = os.path.abspath(options.destination)
         facts = interpreter.facts(os.path.join(destination, "venv"))

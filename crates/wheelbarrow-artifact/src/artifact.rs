@@ -24,6 +24,9 @@ pub const SIGNATURE_PATH: &str = ".wheelbarrow/manifest.json.sig";
 /// No manifest is larger: 65,535 members of a few hundred bytes.
 const LARGEST_MANIFEST: u64 = 64 << 20;
 
+/// Several times that of an RSA key of 16,384 bits.
+const LARGEST_SIGNATURE: u64 = 64 << 10;
+
 /// How much is hashed between two looks at the clock.
 const CHUNK: usize = 1 << 20;
 
@@ -37,6 +40,7 @@ pub struct Artifact {
     archive: Archive<Mmap>,
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
+    vouched_by: Option<String>,
     extent: Extent,
     /// Bytes that were read since pages were let go of.
     mapped: AtomicUsize,
@@ -73,6 +77,8 @@ pub enum ArtifactError {
     Unsafe { path: PathBuf, source: UnsafePath },
     #[error("{} was altered: {what}", path.display())]
     Altered { path: PathBuf, what: String },
+    #[error("{} is not trusted here", path.display())]
+    Untrusted { path: PathBuf, source: Distrust },
     #[error("stopped, and nothing was changed")]
     Cancelled,
 }
@@ -83,6 +89,9 @@ impl ArtifactError {
             Self::Read { .. } | Self::Cancelled => return None,
             Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
             Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
+            Self::Untrusted { .. } => {
+                "this host takes what is signed with a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
+            }
             _ => "copy it again from where it was built, and compare the sizes",
         };
         Some(hint.to_owned())
@@ -94,18 +103,44 @@ struct FormatOnly {
     format: u64,
 }
 
+/// Why an artifact is not trusted.
+pub type Distrust = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whoever decides whether an artifact is used at all. The manifest covers every member by its SHA-256, so it is enough to
+/// judge that, before anything in it is understood.
+pub trait Trust: std::fmt::Debug + Send + Sync {
+    /// `manifest` and `signature` are the bytes of [`MANIFEST_PATH`] and of [`SIGNATURE_PATH`], if there is one. Who vouches for
+    /// it, where that was asked.
+    fn judge(&self, manifest: &[u8], signature: Option<&[u8]>) -> Result<Option<String>, Distrust>;
+}
+
+/// Trusts everybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Anybody;
+
+impl Trust for Anybody {
+    fn judge(&self, _: &[u8], _: Option<&[u8]>) -> Result<Option<String>, Distrust> {
+        Ok(None)
+    }
+}
+
 impl Artifact {
     pub fn open(path: &Path) -> Result<Self, ArtifactError> {
-        Self::open_extent(path, Extent::Whole)
+        Self::open_trusted(path, &Anybody)
+    }
+
+    /// Opens one that `trust` has nothing against.
+    pub fn open_trusted(path: &Path, trust: &dyn Trust) -> Result<Self, ArtifactError> {
+        Self::open_extent(path, Extent::Whole, trust)
     }
 
     /// Opens one that may lack wheels, bytecode and what only starts an install. It can be installed where a store has
     /// the wheels; what is missing after all is an error when it is wanted.
     pub fn open_part(path: &Path) -> Result<Self, ArtifactError> {
-        Self::open_extent(path, Extent::Part)
+        Self::open_extent(path, Extent::Part, &Anybody)
     }
 
-    fn open_extent(path: &Path, extent: Extent) -> Result<Self, ArtifactError> {
+    fn open_extent(path: &Path, extent: Extent, trust: &dyn Trust) -> Result<Self, ArtifactError> {
         let read_error = |source| ArtifactError::Read { path: path.to_path_buf(), source };
         let file = fs_err::File::open(path).map_err(read_error)?;
         // SAFETY: the map is read-only. Somebody who writes to the file meanwhile can make us read other bytes than
@@ -118,9 +153,14 @@ impl Artifact {
             .find(MANIFEST_PATH)
             .ok_or_else(|| ArtifactError::NoManifest { path: path.to_path_buf() })?;
         let manifest_bytes = archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?;
+        let signature = archive.find(SIGNATURE_PATH).map(|entry| archive.read(entry, LARGEST_SIGNATURE));
+        let vouched_by = trust
+            .judge(&manifest_bytes, signature.transpose().map_err(zip_error)?.as_deref())
+            .map_err(|source| ArtifactError::Untrusted { path: path.to_path_buf(), source })?;
         let manifest = parse_manifest(path, &manifest_bytes)?;
         let mapped = AtomicUsize::new(0);
-        let artifact = Self { path: path.to_path_buf(), archive, manifest, manifest_bytes, extent, mapped };
+        let artifact =
+            Self { path: path.to_path_buf(), archive, manifest, manifest_bytes, vouched_by, extent, mapped };
         artifact.compare_directory()?;
         artifact.check_manifest()?;
         Ok(artifact)
@@ -137,6 +177,11 @@ impl Artifact {
     /// As it stands in the artifact, byte for byte.
     pub fn manifest_bytes(&self) -> &[u8] {
         &self.manifest_bytes
+    }
+
+    /// Who has signed it, where that was asked and judged.
+    pub fn vouched_by(&self) -> Option<&str> {
+        self.vouched_by.as_deref()
     }
 
     pub fn archive(&self) -> &Archive<Mmap> {

@@ -14,7 +14,7 @@ pub mod zip;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use artifact::{Artifact, ArtifactError, SIGNATURE_PATH, VerifiedArtifact};
+pub use artifact::{Anybody, Artifact, ArtifactError, Distrust, SIGNATURE_PATH, Trust, VerifiedArtifact};
 
 /// How many threads to work with: as many as there are cores for this process.
 pub fn threads() -> usize {

@@ -64,6 +64,7 @@ pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
         let artifact = || {
             cause.downcast_ref().map(|error| match error {
                 ArtifactError::Read { .. } => 1,
+                ArtifactError::Untrusted { .. } => 17,
                 _ => 3,
             })
         };

@@ -1,6 +1,7 @@
 //! Files that appear whole.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,6 +11,15 @@ use crate::FsError;
 
 /// Writes `contents` beside `path`, syncs, and renames over it. `mode` is less the umask.
 pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> Result<(), FsError> {
+    write_atomic_with(path, mode, |file| file.write_all(contents))
+}
+
+/// The same, of what `write` writes.
+pub fn write_atomic_with(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FsError> {
     let name = path.file_name().ok_or_else(|| FsError::NoParent { path: path.to_path_buf() })?;
     let mut beside = std::ffi::OsString::from(".");
     beside.push(name);
@@ -17,7 +27,7 @@ pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> Result<(), FsErr
     let beside = path.with_file_name(beside);
     let written = (|| {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-        file.write_all(contents)?;
+        write(&mut file)?;
         file.sync_all()?;
         fs::rename(&beside, path)
     })();

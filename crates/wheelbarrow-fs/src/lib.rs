@@ -10,7 +10,7 @@ mod staged;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use atomic::write_atomic;
+pub use atomic::{write_atomic, write_atomic_with};
 pub use lock::Lock;
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
+use wheelbarrow_artifact::{Artifact, Trust, VerifiedArtifact};
 
 use crate::needs::needs_errors;
 use crate::{InstallError, Options, choose_target, plan, preflight};
@@ -96,13 +96,14 @@ impl fmt::Display for Finding {
 /// somebody asked to stop.
 pub fn check(
     artifact: &Path,
+    trust: &dyn Trust,
     interpreter: &Interpreter,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Checked, InstallError> {
     let mut checked = Checked::default();
     let mut errors = Vec::new();
-    let verified = open(artifact, interpreter, &mut checked, &mut errors, progress)?;
+    let verified = open(artifact, trust, interpreter, &mut checked, &mut errors, progress)?;
     errors.extend(preflight::destination_errors(&options.destination, options.existing));
     if let Some(artifact) = verified {
         errors.extend(plan_errors(&artifact, interpreter, options));
@@ -116,12 +117,13 @@ pub fn check(
 /// The artifact, if it is whole and fits.
 fn open(
     path: &Path,
+    trust: &dyn Trust,
     interpreter: &Interpreter,
     checked: &mut Checked,
     errors: &mut Vec<InstallError>,
     progress: &dyn Progress,
 ) -> Result<Option<VerifiedArtifact>, InstallError> {
-    let artifact = match Artifact::open(path) {
+    let artifact = match Artifact::open_trusted(path, trust) {
         Ok(artifact) => artifact,
         Err(error) => {
             errors.push(error.into());

@@ -150,6 +150,7 @@ impl InstallError {
         match self {
             Self::Cancelled | Self::Artifact(ArtifactError::Cancelled) => 130,
             Self::Artifact(ArtifactError::Read { .. }) => 1,
+            Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
             Self::StoreFormat { .. } | Self::AlteredStore { .. } => 3,

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_artifact::{Anybody, Artifact};
 
 use crate::request::{Request, Requests};
 use crate::{Checked, InstallError, Installed, Source, check, install};
@@ -112,7 +112,7 @@ fn carry_out(
 ) -> Result<Outcome, InstallError> {
     let options = request.options.to_options();
     match source {
-        None => check(&request.artifact, interpreter, &options, line).map(Outcome::Checked),
+        None => check(&request.artifact, &Anybody, interpreter, &options, line).map(Outcome::Checked),
         Some(source) => install(source?, interpreter, &options, line).map(Outcome::Installed),
     }
 }

@@ -5,12 +5,15 @@
 //! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
-use wheelbarrow_commands::commands::{Command, Context, run};
-use wheelbarrow_commands::failure::{self, Told};
+use wheelbarrow_artifact::{Anybody, Trust};
+use wheelbarrow_commands::commands::{Command, Context, HOST_SIGNERS, run};
+use wheelbarrow_commands::failure::{self, Refusal, Told};
 use wheelbarrow_commands::printer::Printer;
 
 /// That of musl has one lock for all threads, and gives large blocks back to the kernel each time.
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
     let name = Path::new(&artifact).file_name().unwrap_or(&artifact).to_string_lossy().into_owned();
     let cli = parse(&name, words.collect());
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
-    let context = Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)) };
+    let context = Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)), judge };
     match run(cli.command, &context, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -65,6 +68,23 @@ fn main() -> ExitCode {
             ExitCode::from(failure::exit_code(&error).unwrap_or(1))
         }
     }
+}
+
+/// What is asked of is the judge, so there is nothing to trust in its answer.
+fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+    let of_host = Path::new(HOST_SIGNERS);
+    let is_missing = of_host.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if file.is_none() && is_missing {
+        return Ok(Arc::new(Anybody));
+    }
+    let message = match file {
+        Some(_) => "an artifact cannot say who has signed it".to_owned(),
+        None => {
+            format!("this host takes signed artifacts only ({HOST_SIGNERS}), and none that judges itself")
+        }
+    };
+    let hint = Some("use the wheelbarrow of the host: `wheelbarrow deploy ARTIFACT`".to_owned());
+    Err(Refusal { message, hint, code: 17 }.into())
 }
 
 /// Help and usage name the artifact, which is what people have started.

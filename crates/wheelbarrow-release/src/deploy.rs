@@ -1,13 +1,14 @@
 //! `deploy`: from an artifact to a live release.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_artifact::{Artifact, Trust};
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Existing, Options, Pip, choose_target, install, virtualenv};
 
@@ -26,6 +27,8 @@ use crate::{ReleaseError, ReleaseId, Root, recovery, trash};
 #[derive(Clone, Debug)]
 pub struct DeployOptions {
     pub artifact: PathBuf,
+    /// Who decides whether it is used at all.
+    pub trust: Arc<dyn Trust>,
     /// The Python that the site will run on.
     pub python: PathBuf,
     /// What flags say.
@@ -50,6 +53,8 @@ pub struct DeployPlan {
     pub id: ReleaseId,
     pub name: String,
     pub version: Option<String>,
+    /// Who vouches for the artifact, where that was asked.
+    pub signed_by: Option<String>,
     pub live: Option<ReleaseId>,
     pub shared: Vec<String>,
     pub prepare: Vec<String>,
@@ -66,6 +71,8 @@ pub struct Deployed {
     pub path: PathBuf,
     pub name: String,
     pub version: Option<String>,
+    /// Who vouches for the artifact, where that was asked.
+    pub signed_by: Option<String>,
     /// What was live before.
     pub previous: Option<ReleaseId>,
     pub is_live: bool,
@@ -91,6 +98,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         id: ReleaseId::new(root.next_number()?, &digest),
         name: manifest.name.clone(),
         version: manifest.version.clone(),
+        signed_by: artifact.vouched_by().map(str::to_owned),
         live: root.live()?,
         shared: settings.shared.iter().map(ToString::to_string).collect(),
         prepare: settings.prepare.iter().map(ToString::to_string).collect(),
@@ -118,6 +126,7 @@ pub fn deploy(
 
     let Ready { artifact, settings, digest } = ready;
     let manifest = artifact.manifest().clone();
+    let signed_by = artifact.vouched_by().map(str::to_owned);
     let making = Making {
         id: &id,
         site: Site {
@@ -144,6 +153,7 @@ pub fn deploy(
         path: release.path().to_path_buf(),
         name: manifest.name,
         version: manifest.version,
+        signed_by,
         previous: previous.clone(),
         is_live: false,
         pruned: Pruned::default(),
@@ -165,7 +175,7 @@ pub fn deploy(
 /// All that can be known before anything is written.
 fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> {
     root.live()?;
-    let artifact = Artifact::open(&options.artifact)?;
+    let artifact = Artifact::open_trusted(&options.artifact, &*options.trust)?;
     let settings = Settings::of_manifest(root, artifact.manifest().release.as_ref(), &options.settings)?;
     configure::look_at(root, artifact.manifest(), &settings)?;
     let interpreter = Interpreter::probe(&options.python, None)?;

@@ -160,6 +160,7 @@ impl ReleaseError {
         match self {
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source),
             Self::Artifact(ArtifactError::Cancelled) | Self::Cancelled => 130,
+            Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
             Self::Artifact(ArtifactError::Read { .. }) | Self::Fs(_) | Self::Interpreter(_) => 1,
             Self::Artifact(_) => 3,
             Self::Install(error) => error.exit_code(),

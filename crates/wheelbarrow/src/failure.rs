@@ -4,6 +4,7 @@ use wheelbarrow_audit::AuditError;
 use wheelbarrow_build::BuildError;
 use wheelbarrow_commands::failure;
 pub(crate) use wheelbarrow_commands::failure::{Refusal, Told};
+use wheelbarrow_signature::SignatureError;
 
 use crate::settings::SettingsError;
 
@@ -12,7 +13,8 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         let build = cause.downcast_ref::<BuildError>().and_then(BuildError::hint);
         let audit = || cause.downcast_ref::<AuditError>().and_then(AuditError::hint);
         let settings = || cause.downcast_ref::<SettingsError>().and_then(SettingsError::hint);
-        build.or_else(audit).or_else(settings)
+        let signature = || cause.downcast_ref::<SignatureError>().and_then(SignatureError::hint);
+        build.or_else(audit).or_else(settings).or_else(signature)
     };
     error.chain().find_map(here).or_else(|| failure::hint(error))
 }
@@ -28,7 +30,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
                 _ => 8,
             })
         };
-        build.or_else(audit).or_else(settings)
+        let signature = || cause.downcast_ref().map(SignatureError::exit_code);
+        build.or_else(audit).or_else(settings).or_else(signature)
     };
     error.chain().find_map(here).or_else(|| failure::exit_code(error)).unwrap_or(1)
 }

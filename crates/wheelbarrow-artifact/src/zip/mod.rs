@@ -7,11 +7,13 @@
 //!
 //! The specification is PKWARE's APPNOTE 6.3; section numbers below are its own.
 
+mod append;
 mod directory;
 mod inflate;
 mod stored;
 mod writer;
 
+use std::io::{self, Write};
 use std::ops::Range;
 
 pub use inflate::{BUFFERED_LIMIT, Inflater};
@@ -104,6 +106,19 @@ impl<B: AsRef<[u8]>> Archive<B> {
     /// The member's bytes as they stand in the zip, compressed or not.
     pub fn raw(&self, entry: &Entry) -> &[u8] {
         &self.bytes.as_ref()[entry.data.clone()]
+    }
+
+    /// Writes this zip with one small member more, stored, behind all others; if it is there already, in its place.
+    ///
+    /// An error of the writer's is in the inner result, what the zip is not made for in the outer.
+    pub fn write_with(
+        &self,
+        name: &str,
+        contents: &[u8],
+        out: &mut dyn Write,
+    ) -> Result<io::Result<()>, ZipError> {
+        let append::Appended { kept, tail } = append::append(self.bytes(), &self.entries, name, contents)?;
+        Ok(out.write_all(&self.bytes()[kept]).and_then(|()| out.write_all(&tail)))
     }
 
     /// The contents of a small member, of `limit` bytes at most.

@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Leave pip out of the virtualenv
     #[arg(long)]
     without_pip: bool,
+    /// Take only what is signed by a key in FILE [default: /etc/wheelbarrow/allowed_signers, where it is there]
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
     /// Make the release complete, and stop before it is checked; `activate` goes on
     #[arg(long)]
     stage: bool,
@@ -43,6 +46,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
         .ok_or_else(|| Refusal::usage("no artifact to deploy", "wheelbarrow deploy ARTIFACT --root ROOT"))?;
     let options = DeployOptions {
         artifact,
+        trust: (context.judge)(arguments.allowed_signers.as_deref())?,
         python: arguments.python.or_else(|| context.python.clone()).unwrap_or_else(|| "python3".into()),
         settings: arguments.settings.settings(),
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
@@ -75,6 +79,7 @@ fn show(plan: &DeployPlan) -> String {
         ("would make", format!("{} of {} {version}", plan.id, plan.name)),
         ("live now", or_dash(plan.live.as_ref())),
     ];
+    rows.extend(plan.signed_by.iter().map(|signer| ("signed by", signer.clone())));
     rows.extend(plan.shared.iter().map(|path| ("shared", path.clone())));
     rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));
     rows.push(("server", plan.server.clone()));

@@ -16,9 +16,11 @@ mod status;
 mod unit;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Subcommand;
+use wheelbarrow_artifact::Trust;
 
 use crate::printer::Printer;
 
@@ -52,15 +54,22 @@ pub enum Command {
     Unit(unit::Arguments),
     /// Look for set-ups of servers that would not run a new release, or would lose requests
     Doctor(doctor::Arguments),
-    /// Compare an install or a release with what was installed
+    /// Compare an install or a release with what was installed, or an artifact with its manifest and its signature
     Verify(verify::Arguments),
 }
 
+/// Who may sign what is installed on this host, where there is such a file.
+pub const HOST_SIGNERS: &str = "/etc/wheelbarrow/allowed_signers";
+
+/// Makes a judge of artifacts, of the file that `--allowed-signers` names or of the host's own.
+pub type Judge = fn(Option<&Path>) -> anyhow::Result<Arc<dyn Trust>>;
+
 /// What the program knows by itself: an artifact that brings its own installer knows which it is, and which Python ran it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Context {
     pub artifact: Option<PathBuf>,
     pub python: Option<PathBuf>,
+    pub judge: Judge,
 }
 
 pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Result<()> {
@@ -79,6 +88,6 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
         Command::Exec(arguments) => exec::run(arguments),
         Command::Unit(arguments) => unit::run(&arguments, context, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),
-        Command::Verify(arguments) => verify::run(&arguments, printer),
+        Command::Verify(arguments) => verify::run(&arguments, context, printer),
     }
 }

@@ -1,11 +1,14 @@
-//! `wheelbarrow verify DEST`, `wheelbarrow verify --root ROOT`
+//! `wheelbarrow verify DEST`, `wheelbarrow verify --root ROOT`, `wheelbarrow verify ARTIFACT --allowed-signers FILE`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
+use wheelbarrow_artifact::{Artifact, SIGNATURE_PATH};
 use wheelbarrow_install::{Verification, verify};
 use wheelbarrow_release::{Root, live};
 
+use super::Context;
 use super::root::find;
 use crate::absolute;
 use crate::failure::{Refusal, Told};
@@ -15,8 +18,8 @@ use crate::text;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Where an artifact was installed
-    #[arg(value_name = "DEST", conflicts_with_all = ["root", "release"])]
+    /// Where an artifact was installed, or an artifact
+    #[arg(value_name = "DEST|ARTIFACT", conflicts_with_all = ["root", "release"])]
     destination: Option<PathBuf>,
     /// A site root, of which the live release is compared [default: $WHEELBARROW_ROOT]
     #[arg(long, value_name = "ROOT")]
@@ -24,13 +27,26 @@ pub struct Arguments {
     /// Another release than the live one, by its id or its number
     #[arg(long, value_name = "ID")]
     release: Option<String>,
+    /// Of an artifact: who may have signed it [default: /etc/wheelbarrow/allowed_signers, where it is there]
+    #[arg(long, value_name = "FILE", requires = "destination")]
+    allowed_signers: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::new(printer);
+    if let Some(artifact) = arguments.destination.as_deref().filter(|path| path.is_file()) {
+        return verify_artifact(artifact, arguments, context, printer);
+    }
+    if arguments.allowed_signers.is_some() {
+        return Err(Refusal::usage(
+            "--allowed-signers is for an artifact, and that is no file",
+            "what is installed is compared without it: its artifact was judged before",
+        )
+        .into());
+    }
     let verification = match (&arguments.destination, &arguments.root) {
         (Some(destination), _) => verify(&absolute(destination)?, &progress)?,
         (None, root) => {
@@ -48,6 +64,37 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         report(&verification, printer);
     }
     if verification.is_clean() { Ok(()) } else { Err(Told { code: 10 }.into()) }
+}
+
+#[derive(Serialize)]
+struct Judged<'a> {
+    artifact: &'a Path,
+    members: usize,
+    signed_by: Option<&'a str>,
+}
+
+/// Every byte against the manifest, and that against the signature.
+fn verify_artifact(
+    path: &Path,
+    arguments: &Arguments,
+    context: &Context,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let trust = (context.judge)(arguments.allowed_signers.as_deref())?;
+    let artifact = Artifact::open_trusted(path, &*trust)?.verify(&Bar::new(printer))?;
+    let members = artifact.manifest().members.len();
+    let judged = Judged { artifact: path, members, signed_by: artifact.vouched_by() };
+    if arguments.json {
+        return printer.json(&judged);
+    }
+    let is_signed = artifact.archive().find(SIGNATURE_PATH).is_some();
+    let signed = match judged.signed_by {
+        Some(signer) => format!("signed by {signer}"),
+        None if is_signed => "signed, and not asked by whom (--allowed-signers)".to_owned(),
+        None => "not signed".to_owned(),
+    };
+    printer.done(&format!("{}: {}, all as built; {signed}", path.display(), text::count(members, "member")));
+    Ok(())
 }
 
 /// Not by clap: it would be in the way of DEST.

@@ -29,7 +29,9 @@ fn checked(artifact: &Path, destination: &Path, existing: Existing) -> Checked {
         store: None,
         compile: Compile::Never,
     };
-    let checked = check(artifact, &site::interpreter(destination), &options, &Silent).unwrap();
+    let checked =
+        check(artifact, &wheelbarrow_artifact::Anybody, &site::interpreter(destination), &options, &Silent)
+            .unwrap();
     assert_eq!(site::tree(root), before);
     assert_eq!(checked.is_ok(), checked.exit_code() == 0);
     checked

@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
     /// Whether modules are compiled where the artifact carries no bytecode for the Python
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
     compile: When,
+    /// Take only what is signed by a key in FILE [default: /etc/wheelbarrow/allowed_signers, where it is there]
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
     /// Say everything that would refuse the install, and write nothing
     #[arg(long)]
     check: bool,
@@ -74,12 +77,13 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
             When::Never => Compile::Never,
         },
     };
+    let trust = super::judge(arguments.allowed_signers.as_deref())?;
     let interpreter = Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?;
     if arguments.check {
-        let checked = check(&arguments.artifact, &interpreter, &options, &progress)?;
+        let checked = check(&arguments.artifact, &*trust, &interpreter, &options, &progress)?;
         return report_check(&checked, arguments, &options, printer);
     }
-    let artifact = Artifact::open(&arguments.artifact)?;
+    let artifact = Artifact::open_trusted(&arguments.artifact, &*trust)?;
     let installed = install(artifact, &interpreter, &options, &progress)?;
     printer.deed();
     if arguments.json {

@@ -7,11 +7,17 @@ mod init;
 mod inspect;
 mod install;
 mod sbom;
+mod sign;
 mod store;
 mod targets;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use clap::Subcommand;
-use wheelbarrow_commands::commands::Context;
+use wheelbarrow_artifact::{Anybody, Trust};
+use wheelbarrow_commands::commands::{Context, HOST_SIGNERS};
+use wheelbarrow_signature::host_signers;
 
 use crate::printer::Printer;
 
@@ -29,6 +35,8 @@ pub(crate) enum Command {
     Audit(audit::Arguments),
     /// Print what an artifact is made of, as CycloneDX
     Sbom(sbom::Arguments),
+    /// Sign an artifact with an SSH key, for hosts that take nothing unsigned
+    Sign(sign::Arguments),
     /// List the systems that --target knows, or say what this machine is
     Targets(targets::Arguments),
     /// Write settings by looking at a project
@@ -45,13 +53,23 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Install(arguments) => install::run(&arguments, printer),
         Command::Store(arguments) => store::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
+        Command::Sign(arguments) => sign::run(&arguments, printer),
         Command::Targets(arguments) => targets::run(&arguments, printer),
         Command::Audit(arguments) => audit::run(&arguments, printer),
         Command::Sbom(arguments) => sbom::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Cache(arguments) => cache::run(&arguments, printer),
         Command::Release(command) => {
-            wheelbarrow_commands::commands::run(command, &Context::default(), printer)
+            let context = Context { artifact: None, python: None, judge };
+            wheelbarrow_commands::commands::run(command, &context, printer)
         }
     }
+}
+
+/// The signers that `--allowed-signers` names, or the host's own; where there are none, everything is taken.
+fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+    Ok(match host_signers(file, Path::new(HOST_SIGNERS))? {
+        Some(signers) => Arc::new(signers),
+        None => Arc::new(Anybody),
+    })
 }

@@ -1,0 +1,81 @@
+//! Why something is not signed, or not trusted.
+
+use std::io;
+use std::path::PathBuf;
+
+use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_fs::FsError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SignatureError {
+    #[error("it is not signed")]
+    Unsigned,
+    #[error("its signature is none that ssh-keygen makes")]
+    NoSignature { source: ssh_key::Error },
+    #[error("its signature is for {found:?}, and not for artifacts of wheelbarrow")]
+    Namespace { found: String },
+    #[error(
+        "its signature by the key {fingerprint} is not one of this manifest: it was altered since, or forged"
+    )]
+    Wrong { fingerprint: String },
+    #[error("the key {fingerprint} has signed it, which {} does not name{}", file.display(), because(.but.as_deref()))]
+    Stranger {
+        fingerprint: String,
+        file: PathBuf,
+        /// What the file says of that key, where it has it after all.
+        but: Option<String>,
+    },
+    #[error("cannot read the allowed signers")]
+    Read(#[source] io::Error),
+    #[error("line {line} of {} is no allowed signer: {reason}", path.display())]
+    Line { path: PathBuf, line: usize, reason: String },
+    #[error("cannot run ssh-keygen")]
+    Run(#[source] io::Error),
+    #[error("ssh-keygen does not sign with {}: {said}", key.display())]
+    Refused { key: PathBuf, said: String },
+    #[error("{} is a link, which would become a file; sign what it leads to", path.display())]
+    Link { path: PathBuf },
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error("cannot write the signed artifact")]
+    Write(#[source] io::Error),
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+fn because(but: Option<&str>) -> String {
+    but.map(|but| format!(" for that: {but}")).unwrap_or_default()
+}
+
+impl SignatureError {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Line { .. } => {
+                "a line is `NAME[,NAME] [namespaces=\"wheelbarrow\"] KEYTYPE BASE64`, as ssh-keygen(1) says below ALLOWED SIGNERS"
+            }
+            Self::Run(_) => "it comes with OpenSSH: install openssh-client",
+            Self::Refused { .. } => {
+                "--key takes a private key, or the public half of one that an agent or a hardware token holds"
+            }
+            Self::Artifact(error) => return error.hint(),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// As docs/exit-codes.md says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unsigned
+            | Self::NoSignature { .. }
+            | Self::Namespace { .. }
+            | Self::Wrong { .. }
+            | Self::Stranger { .. } => 17,
+            Self::Line { .. } | Self::Refused { .. } | Self::Link { .. } => 2,
+            Self::Artifact(ArtifactError::Read { .. }) => 1,
+            Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
+            Self::Artifact(_) => 3,
+            Self::Read(_) | Self::Run(_) | Self::Write(_) | Self::Fs(_) => 1,
+        }
+    }
+}

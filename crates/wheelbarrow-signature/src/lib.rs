@@ -1,0 +1,82 @@
+//! Signatures of artifacts: who vouches for one, and whether a host lets them.
+//!
+//! A signature is over the bytes of the manifest, which names every other member with its SHA-256. It has the format of
+//! `ssh-keygen -Y sign` (PROTOCOL.sshsig of OpenSSH), with the namespace [`NAMESPACE`], so `ssh-keygen -Y verify` can check it
+//! too. Signing is left to ssh-keygen, which knows agents, passphrases and keys in hardware; a server needs nothing but
+//! wheelbarrow to check one.
+
+mod allowed;
+mod attach;
+mod error;
+mod sign;
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use ssh_key::{HashAlg, PublicKey, SshSig};
+use wheelbarrow_artifact::{Distrust, Trust};
+
+pub use allowed::AllowedSigners;
+pub use error::SignatureError;
+pub use sign::{Signed, sign};
+
+/// What a signature says that it is for, so that one over something else is none over an artifact.
+pub const NAMESPACE: &str = "wheelbarrow";
+
+/// Who signed something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Signer {
+    /// As the file of allowed signers has them: names or patterns, with commas between them.
+    pub principals: String,
+    /// As `ssh-keygen -l` shows it: `SHA256:` and base64.
+    pub fingerprint: String,
+    /// Of the key: `ssh-ed25519` and the like.
+    pub key_type: String,
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { principals, fingerprint, key_type } = self;
+        write!(formatter, "{principals} ({key_type} {fingerprint})")
+    }
+}
+
+impl AllowedSigners {
+    /// Who has signed `message`, if that may be anybody.
+    pub fn signer(&self, message: &[u8], signature: &[u8]) -> Result<Signer, SignatureError> {
+        let signature =
+            SshSig::from_pem(signature).map_err(|source| SignatureError::NoSignature { source })?;
+        if signature.namespace() != NAMESPACE {
+            return Err(SignatureError::Namespace { found: signature.namespace().to_owned() });
+        }
+        let key = PublicKey::from(signature.public_key().clone());
+        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+        // First whether it is true at all: what is said of a forged one would be said of somebody else's key.
+        key.verify(NAMESPACE, message, &signature)
+            .map_err(|_| SignatureError::Wrong { fingerprint: fingerprint.clone() })?;
+        let principals = self.principals_of(&key, &fingerprint)?;
+        Ok(Signer { principals, fingerprint, key_type: key.algorithm().to_string() })
+    }
+}
+
+impl Trust for AllowedSigners {
+    fn judge(&self, manifest: &[u8], signature: Option<&[u8]>) -> Result<Option<String>, Distrust> {
+        let signature = signature.ok_or(SignatureError::Unsigned)?;
+        Ok(Some(self.signer(manifest, signature)?.to_string()))
+    }
+}
+
+/// The signers that the file of the host names, which is `file` where somebody says so.
+pub fn host_signers(file: Option<&Path>, of_host: &Path) -> Result<Option<AllowedSigners>, SignatureError> {
+    match file {
+        Some(file) => AllowedSigners::read(file).map(Some),
+        // What cannot be looked at may be there.
+        None if is_missing(of_host) => Ok(None),
+        None => AllowedSigners::read(of_host).map(Some),
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs_err::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}

@@ -1,0 +1,43 @@
+//! `wheelbarrow sign ARTIFACT --key KEY`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use wheelbarrow_signature::sign;
+
+use crate::printer::Printer;
+use crate::progress::Bar;
+
+/// ssh-keygen makes the signature: it asks for a passphrase, or an agent or a hardware token signs. Hosts check it with
+/// `--allowed-signers FILE`, or with /etc/wheelbarrow/allowed_signers; anybody can with ssh-keygen:
+///
+///     unzip -p site.zip .wheelbarrow/manifest.json.sig > sig
+///     unzip -p site.zip .wheelbarrow/manifest.json |
+///         ssh-keygen -Y verify -n wheelbarrow -f allowed_signers -I NAME -s sig
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// What `wheelbarrow build` wrote
+    artifact: PathBuf,
+    /// A private SSH key, or the public half of one that an agent or a token holds
+    #[arg(short, long, value_name = "KEY")]
+    key: PathBuf,
+    /// Where to write the signed artifact [default: in place]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let Arguments { artifact, key, output, json } = arguments;
+    let signed = sign(artifact, key, output.as_deref(), &Bar::new(printer))?;
+    printer.deed();
+    if *json {
+        return printer.json(&signed);
+    }
+    let (artifact, fingerprint) = (signed.artifact.display(), &signed.fingerprint);
+    printer.done(&format!("signed {artifact} with {} {fingerprint}", signed.key_type));
+    Ok(())
+}
