@@ -208,7 +208,7 @@ mod tests {
         for good in [
             "namespaces=wheelbarrow",
             "namespaces=\"file,wheel*\"",
-            "namespaces=*,!git",
+            "namespaces=\"*,!git\"",
             "valid-after=20200101",
         ] {
             assert_eq!(objection(good), None, "{good}");

@@ -54,7 +54,7 @@ pub enum Command {
     Unit(unit::Arguments),
     /// Look for set-ups of servers that would not run a new release, or would lose requests
     Doctor(doctor::Arguments),
-    /// Compare an install or a release with what was installed, or an artifact with its manifest and its signature
+    /// Compare an install with what was installed, or an artifact with its signature
     Verify(verify::Arguments),
 }
 

@@ -11,6 +11,7 @@ mod init;
 mod large;
 mod releases;
 mod secrets;
+mod signatures;
 mod site;
 mod store;
 mod support;

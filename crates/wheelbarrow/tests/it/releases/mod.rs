@@ -8,7 +8,7 @@ mod model;
 mod model_fs;
 mod model_kill;
 mod powercut;
-mod root;
+pub(crate) mod root;
 mod server;
 mod settings;
 #[path = "../../../../wheelbarrow-release/tests/it/site.rs"]
