@@ -139,8 +139,15 @@ impl ReleaseError {
             Self::Irreversible { .. } => {
                 "the older code may not work with the database as it is now; `--force` rolls back all the same"
             }
-            Self::Command { log: Some(log), .. } => {
-                return Some(format!("all it said is in {}", log.display()));
+            Self::Command { log: Some(log), tail, .. } => {
+                let denied =
+                    ["Permission denied", "PermissionError"].iter().any(|words| tail.contains(words));
+                let why = if denied {
+                    "; what runs as `owner` may write into `shared` paths and `static_root` only"
+                } else {
+                    ""
+                };
+                return Some(format!("all it said is in {}{why}", log.display()));
             }
             Self::NoProgram { .. } => {
                 "programs are looked for in the release's virtualenv, then on PATH; is it among the requirements?"

@@ -30,7 +30,8 @@ pub fn command(root: &Root, release: &CompleteRelease, words: &Words) -> Result<
     in_release(release, &settings, words)
 }
 
-/// Compares a release with what was installed. What makes it a release is not of the install, and nothing extra.
+/// Compares a release with what was installed. What makes it a release is not of the install, and nothing extra; nor are
+/// the static files that it has collected.
 pub fn verify(
     root: &Root,
     release: &CompleteRelease,
@@ -40,13 +41,13 @@ pub fn verify(
     let settings = Settings::of(root, release, &Default::default())?;
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{shared}")).collect();
-    let guests = statics::guests(release)?;
+    let statics = statics::root(release)?;
     verification.extra.retain(|path| {
+        let mut own = [LOGS, BYTECODE].into_iter().chain(statics.as_deref());
         path != RELEASE_PATH
-            && ![LOGS, BYTECODE].iter().any(|own| path.starts_with(&format!("{own}/")))
             && path != STATIC_PATH
             && !links.contains(path)
-            && !guests.contains(path)
+            && !own.any(|own| path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')))
     });
     Ok(verification)
 }

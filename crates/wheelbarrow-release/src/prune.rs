@@ -18,6 +18,8 @@ use crate::{ReleaseError, ReleaseId, Root, marks, proof, recovery, trash};
 pub struct Pruned {
     pub removed: Vec<ReleaseId>,
     pub kept: BTreeMap<ReleaseId, Kept>,
+    /// Whether there are processes that this user may not look at; they may run from what was removed.
+    pub is_partial: bool,
     /// Why it could not be done, after a deploy that went well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -131,7 +133,7 @@ fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
     }
     kept.retain(|id, _| found.iter().any(|found| found.id == *id));
     let removed = found.into_iter().map(|found| found.id).filter(|id| !kept.contains_key(id)).collect();
-    Ok(Pruned { removed, kept, problem: None })
+    Ok(Pruned { removed, kept, is_partial: proof::hides_some(&proof::Scope::All)?, problem: None })
 }
 
 /// The parent of what is live, and what was live before it by the journal.

@@ -7,7 +7,7 @@
 //!
 //! A STATIC_ROOT that all releases share keeps every file by itself; nothing is done about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -75,10 +75,9 @@ pub(crate) fn carry(
     paths.iter().try_for_each(|path| link(&old.join(path), &new.join(path)))
 }
 
-/// What came from earlier versions, as paths below the release.
-pub(crate) fn guests(release: &CompleteRelease) -> Result<BTreeSet<String>, ReleaseError> {
-    let Some(Statics { root, guests }) = read(release)? else { return Ok(BTreeSet::new()) };
-    Ok(guests.into_keys().map(|path| format!("{root}/{path}")).collect())
+/// Where the release has collected its static files, below it; none where that is not known.
+pub(crate) fn root(release: &CompleteRelease) -> Result<Option<String>, ReleaseError> {
+    Ok(read(release)?.map(|statics| statics.root))
 }
 
 /// A directory may stand where the other release has a file, or a file where it has a directory: then it has no place.

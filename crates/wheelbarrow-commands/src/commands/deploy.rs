@@ -7,6 +7,7 @@ use wheelbarrow_install::Pip;
 use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Until, deploy, plan_deploy};
 
 use super::Context;
+use super::prune::note_what_is_hidden;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
 use crate::failure::Refusal;
 use crate::printer::Printer;
@@ -66,6 +67,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
     if let Some(problem) = &deployed.pruned.problem {
         printer.note(&format!("old releases could not be removed: {problem}"));
     }
+    note_what_is_hidden(&deployed.pruned, printer);
     if arguments.switch.root.json {
         return printer.json(&deployed);
     }

@@ -1,7 +1,7 @@
 //! `wheelbarrow prune --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::{plan_prune, prune};
+use wheelbarrow_release::{Pruned, plan_prune, prune};
 
 use super::root::{RootArguments, WaitArguments};
 use crate::printer::Printer;
@@ -34,8 +34,16 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     if arguments.root.json {
         return printer.json(&pruned);
     }
+    note_what_is_hidden(&pruned, printer);
     pruned.removed.iter().for_each(|id| printer.result(&id.to_string()));
     let what = if arguments.dry_run { "would be removed" } else { "removed" };
     printer.done(&format!("{} {what}, {} kept", count(pruned.removed.len(), "release"), pruned.kept.len()));
     Ok(())
+}
+
+/// What is removed while somebody may run from it.
+pub(super) fn note_what_is_hidden(pruned: &Pruned, printer: &Printer) {
+    if pruned.is_partial && !pruned.removed.is_empty() {
+        printer.note("which releases the processes of other users run from is seen by root only");
+    }
 }

@@ -41,6 +41,29 @@ fn a_release_has_its_own_environment_and_shares_what_is_shared() {
     }
 }
 
+/// Whatever made them: they are in STATIC_ROOT.
+#[test]
+fn collected_static_files_are_nothing_extra() {
+    let place = Place::new();
+    let settings = "static_root = 'static'\nprepare = [['sh', '-c', 'mkdir static; echo x > static/x.css']]";
+    let deployed = place.deploy(&place.artifact("1", settings)).unwrap();
+    let release = live::release(&place.root(), None).unwrap();
+    let verification = live::verify(&place.root(), &release, &Silent).unwrap();
+    assert!(verification.is_clean(), "{verification:?}");
+    fs::write(deployed.path.join("code/stray.py"), "").unwrap();
+    let verification = live::verify(&place.root(), &release, &Silent).unwrap();
+    assert_eq!(verification.extra, ["code/stray.py"]);
+}
+
+#[test]
+fn a_command_that_may_not_write_hears_where_it_may() {
+    let place = Place::new();
+    let settings = "prepare = [['sh', '-c', 'echo PermissionError: Permission denied: static >&2; exit 1']]";
+    let error = place.deploy(&place.artifact("1", settings)).unwrap_err();
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("prepare-1.log; what runs as `owner` may write into `shared` paths"), "{hint}");
+}
+
 #[test]
 fn what_is_shared_must_not_be_in_the_artifact() {
     let place = Place::new();
