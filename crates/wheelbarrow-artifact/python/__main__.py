@@ -32,7 +32,8 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does no
 """
 # What is done by the native program: releases under a site root.
 COMMANDS = (
-    "deploy activate rollback list status history prune pin unpin recover env exec unit doctor verify".split()
+    "deploy activate check migrate rollback list find status history prune remove pin unpin recover env exec unit doctor "
+    "verify".split()
 )
 # Where it is there, it is for the host to say whether an artifact may be installed, and not for the artifact.
 HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"

@@ -3,7 +3,7 @@
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
-use wheelbarrow_release::{NotAnId, ReleaseError};
+use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId};
 
 /// An error of the command line's own.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,38 @@ pub fn causes(error: &anyhow::Error) -> Vec<String> {
         said.push(format!("taking it back: {revert}"));
     }
     said.split_off(1)
+}
+
+/// What a failure is to a program, where `--json` is among the words of the command.
+#[derive(Debug, serde::Serialize)]
+pub struct Failure {
+    error: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    exit_code: u8,
+    /// The release that was being made live.
+    id: Option<ReleaseId>,
+    phase: Option<Phase>,
+    outcome: Option<Outcome>,
+}
+
+impl Failure {
+    pub fn new(error: &anyhow::Error, hint: Option<String>, exit_code: u8) -> Self {
+        let failed = error.chain().find_map(|cause| match cause.downcast_ref() {
+            Some(ReleaseError::Failed { id, phase, outcome, .. }) => Some((id.clone(), *phase, *outcome)),
+            _ => None,
+        });
+        let (id, phase, outcome) = match failed {
+            Some((id, phase, outcome)) => (Some(id), Some(phase), Some(outcome)),
+            None => (None, None, None),
+        };
+        Self { error: error.to_string(), causes: causes(error), hint, exit_code, id, phase, outcome }
+    }
+}
+
+/// Whether this process was asked for JSON. What stands behind `--` is somebody else's.
+pub fn wants_json() -> bool {
+    std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json")
 }
 
 pub fn hint(error: &anyhow::Error) -> Option<String> {

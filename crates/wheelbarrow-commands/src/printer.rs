@@ -102,13 +102,18 @@ impl Printer {
     }
 
     /// Why it failed, the causes behind that, and what to do.
-    pub fn failure(&self, error: &anyhow::Error, hint: Option<&str>) {
+    /// With `--json` the same is on stdout, under the one key `failure`.
+    pub fn failure(&self, error: &anyhow::Error, hint: Option<String>, exit_code: u8) {
         anstream::eprintln!("{} {error}", "error:".red().bold());
         for cause in failure::causes(error) {
             anstream::eprintln!("  Caused by: {cause}");
         }
-        if let Some(hint) = hint {
+        if let Some(hint) = &hint {
             anstream::eprintln!("{} {hint}", "hint:".green().bold());
+        }
+        if failure::wants_json() {
+            let failure = failure::Failure::new(error, hint, exit_code);
+            let _ = self.json(&serde_json::json!({ "failure": failure }));
         }
     }
 

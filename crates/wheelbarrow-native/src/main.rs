@@ -2,9 +2,10 @@
 //!
 //! `__main__.py` starts it, in one of two ways. Without arguments it is the native installer, which reads a request from
 //! its standard input. With arguments these are the path of the artifact, that of the Python which ran it, and the words
-//! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`.
+//! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`. Under the name
+//! `wheelbarrow` it takes the words of such a command alone: it can be put onto a server to look after releases there.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +45,9 @@ struct Global {
     color: ColorChoice,
 }
 
+/// By which it was started by somebody who has no artifact.
+const NAME: &str = "wheelbarrow";
+
 /// `mi_option_purge_delay` of mimalloc.h: how many milliseconds freed memory is kept.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
@@ -51,21 +55,28 @@ fn main() -> ExitCode {
     // Buffers of large members are not kept beside each other; what is used again at once is kept.
     // SAFETY: no other thread was started yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1) };
-    let mut words = std::env::args_os().skip(1);
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|program| Path::new(&program).file_name() == Some(OsStr::new(NAME))) {
+        return main_of(parse(NAME, words.collect()), &Context { artifact: None, python: None, judge });
+    }
     let (Some(artifact), Some(python)) = (words.next(), words.next()) else {
         return wheelbarrow_install::program::run();
     };
     let name = Path::new(&artifact).file_name().unwrap_or(&artifact).to_string_lossy().into_owned();
-    let cli = parse(&name, words.collect());
-    let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     let context = Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)), judge };
-    match run(cli.command, &context, &printer).and_then(|()| printer.finish()) {
+    main_of(parse(&name, words.collect()), &context)
+}
+
+fn main_of(cli: Cli, context: &Context) -> ExitCode {
+    let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
+    match run(cli.command, context, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let code = failure::exit_code(&error).unwrap_or(1);
             if !error.is::<Told>() {
-                printer.failure(&error, failure::hint(&error).as_deref());
+                printer.failure(&error, failure::hint(&error), code);
             }
-            ExitCode::from(failure::exit_code(&error).unwrap_or(1))
+            ExitCode::from(code)
         }
     }
 }

@@ -8,7 +8,7 @@ The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "as
 The answer: `interface`, `host`, `status`, `location`, or `imported`, or `stage` ("import" or "request") and `error`. Where
 `django` is true and the site is Django's, a second line follows: `checks`, what `check --deploy` finds, each with `level`
 (40 and more is an error), `id` and `message`; `migrations` that are due in the default database and those of them that are
-`irreversible`, or `unknown`, why there is no plan.
+`irreversible`, those that were `applied`, or `unknown`, why there is no plan.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
@@ -108,7 +108,7 @@ def is_django():
 
 
 def ask_django():
-    said = {"checks": [], "migrations": [], "irreversible": [], "unknown": None}
+    said = {"checks": [], "migrations": [], "irreversible": [], "applied": [], "unknown": None}
     try:
         import django
         from django.core import checks
@@ -131,6 +131,7 @@ def ask_django():
             said["migrations"].append(name)
             if not all(operation.reversible for operation in migration.operations):
                 said["irreversible"].append(name)
+        said["applied"] = sorted("%s.%s" % key for key in executor.loader.applied_migrations)
     except Exception as error:
         said["unknown"] = describe(error)
     return said

@@ -9,7 +9,7 @@ use wheelbarrow_artifact::release::ReleaseSettings;
 
 use crate::activation::Activation;
 use crate::history::{Story, stories};
-use crate::journal::{Event, Operation};
+use crate::journal::Operation;
 use crate::prepare::{Prepare, check_and_prepare};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
@@ -32,6 +32,9 @@ pub struct Activated {
 pub struct RollbackOptions {
     /// Else the nearest ancestor that is complete and not bad.
     pub to: Option<ReleaseId>,
+    /// Only what this deploy of a fleet has switched, as a deploy that fails is taken back: to what was live before it,
+    /// whatever migrations were applied. Where it has switched nothing, nothing is done.
+    pub of: Option<String>,
     /// Even over migrations that cannot be taken back.
     pub force: bool,
     /// What flags say.
@@ -47,10 +50,20 @@ pub fn activate(
     operator: &Operator<'_>,
 ) -> Result<Activated, ReleaseError> {
     let work = recovery::begin(root, "activate", operator)?;
-    let release = root.complete(id)?;
+    activate_in(&work, root.complete(id)?, flags, prepare)
+}
+
+/// The same, by whoever has the lock.
+pub(crate) fn activate_in(
+    work: &Work<'_>,
+    release: CompleteRelease,
+    flags: &ReleaseSettings,
+    prepare: Prepare,
+) -> Result<Activated, ReleaseError> {
+    let (root, id) = (work.root, release.id());
     let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
     let prepare = (!was_live && root.live()?.as_ref() != Some(id)).then_some(prepare);
-    make_live(&work, Operation::Activate, release, flags, prepare)
+    make_live(work, Operation::Activate, release, flags, prepare)
 }
 
 /// Goes back to an ancestor of what is live, and marks what it leaves as bad.
@@ -59,8 +72,10 @@ pub fn rollback(
     options: &RollbackOptions,
     operator: &Operator<'_>,
 ) -> Result<Activated, ReleaseError> {
+    let begun = Instant::now();
     let work = recovery::begin(root, "rollback", operator)?;
     let target = rollback_target(root, options)?;
+    let Some(target) = target else { return stays(root, begun, operator) };
     let environment = target.record.environment_sha256;
     // What is left may be the very thing that is broken.
     let left = root.live()?.and_then(|live| root.complete(&live).ok());
@@ -76,13 +91,53 @@ pub fn rollback(
 
 /// Says where [`rollback`] would go.
 pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated, ReleaseError> {
-    let id = rollback_target(root, options)?.record.id;
-    Ok(Activated { root: root.path().to_path_buf(), id, previous: root.live()?, milliseconds: 0 })
+    let previous = root.live()?;
+    let id = match rollback_target(root, options)? {
+        Some(target) => Some(target.record.id),
+        None => previous.clone(),
+    };
+    let id = id.ok_or_else(|| nothing_live(root))?;
+    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0 })
 }
 
-fn rollback_target(root: &Root, options: &RollbackOptions) -> Result<CompleteRelease, ReleaseError> {
-    let live = root.live()?.ok_or_else(|| ReleaseError::NothingLive { root: root.path().to_path_buf() })?;
+fn nothing_live(root: &Root) -> ReleaseError {
+    ReleaseError::NothingLive { root: root.path().to_path_buf() }
+}
+
+/// What is live stays so.
+fn stays(root: &Root, begun: Instant, operator: &Operator<'_>) -> Result<Activated, ReleaseError> {
+    let live = root.live()?.ok_or_else(|| nothing_live(root))?;
+    operator.progress.note(&format!("{live} stays: that deploy has put nothing in place of another release"));
+    let milliseconds = milliseconds(begun.elapsed());
+    Ok(Activated { root: root.path().to_path_buf(), id: live.clone(), previous: Some(live), milliseconds })
+}
+
+/// What was live before the deploy; none where it is not this deploy that made live what is live, or nothing was.
+fn before_deploy(
+    root: &Root,
+    stories: &[Story],
+    deploy: &str,
+    live: &ReleaseId,
+) -> Result<Option<CompleteRelease>, ReleaseError> {
+    let switched =
+        |story: &&Story| story.switched && story.is_done() && story.live.as_ref() != Some(&story.id);
+    let is_of_deploy = |story: &&Story| story.deploy.as_deref() == Some(deploy);
+    let last = stories.iter().rev().find(switched);
+    if last.filter(|story| story.id == *live).filter(is_of_deploy).is_none() {
+        return Ok(None);
+    }
+    let first = stories.iter().filter(switched).find(is_of_deploy);
+    let before = first.and_then(|story| story.live.as_ref()).filter(|before| *before != live);
+    before.map(|before| root.complete(before)).transpose()
+}
+
+/// None to stay, which only who names a deploy is told.
+fn rollback_target(root: &Root, options: &RollbackOptions) -> Result<Option<CompleteRelease>, ReleaseError> {
+    let live = root.live()?.ok_or_else(|| nothing_live(root))?;
     let stories = stories(&root.journal().read()?);
+    if let Some(deploy) = &options.of {
+        return before_deploy(root, &stories, deploy, &live);
+    }
     let target = match &options.to {
         Some(id) if *id == live => {
             return Err(ReleaseError::NoAncestor { from: live, reason: "it is live already" });
@@ -94,7 +149,7 @@ fn rollback_target(root: &Root, options: &RollbackOptions) -> Result<CompleteRel
     if !migrations.is_empty() && !options.force {
         return Err(ReleaseError::Irreversible { target: target.record.id, migrations });
     }
-    Ok(target)
+    Ok(Some(target))
 }
 
 /// Parents are in the journal, which has them of releases that are gone too, and in the releases' own records.
@@ -146,7 +201,7 @@ fn make_live(
     let previous = root.live()?;
     let settings = Settings::of(root, &release, flags)?;
     let id = release.id().clone();
-    work.record(Event::Begun { operation, id: id.clone(), live: previous.clone() })?;
+    work.begin(operation, &id, previous.as_ref())?;
     let activation = Activation { work, operation, release, settings, previous: previous.clone(), begun };
     if let Some(prepare) = prepare
         && let Err(fault) = check_and_prepare(work, &activation.release, &activation.settings, prepare)

@@ -2,7 +2,7 @@
 //! the switch, proved after it, and taken back by a rollback, as any other.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use wheelbarrow_artifact::manifest::EnvironmentRules;
 use crate::activation::{Activation, fail};
 use crate::configure::{Environment, PRIVATE, read};
 use crate::deploy::{Making, Site, discard, stage};
-use crate::journal::{Event, Operation, Outcome};
+use crate::journal::{Operation, Outcome};
 use crate::prepare::Prepare;
 use crate::prune::Pruned;
 use crate::release::CompleteRelease;
@@ -78,6 +78,72 @@ pub fn plan_change(root: &Root, change: &Change) -> Result<Changed, ReleaseError
         changed.id = Some(ReleaseId::new(root.next_number()?, &live.record.manifest_sha256));
     }
     Ok(changed)
+}
+
+/// What a rewrite of the shared environment did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rewritten {
+    pub root: PathBuf,
+    pub path: PathBuf,
+    /// By names.
+    pub difference: Difference,
+    /// Whether the file is another one, were it by order and spaces only.
+    pub is_changed: bool,
+    /// Whether the live release has another environment than the file.
+    pub is_pending: bool,
+}
+
+/// Changes the shared file and nothing else: the next release takes it, or `env apply`. `root` becomes a site root.
+pub fn rewrite_environment(
+    root: &Path,
+    change: &Change,
+    operator: &Operator<'_>,
+) -> Result<Rewritten, ReleaseError> {
+    let root = Root::create(root)?;
+    let work = recovery::begin(&root, "environment", operator)?;
+    let (rewritten, text) = look_at_file(work.root, change)?;
+    if rewritten.is_changed {
+        let identity = Settings::of_manifest(&root, None, &Default::default())?.identity;
+        shared::write(&root, &text, identity.as_ref())?;
+    }
+    Ok(rewritten)
+}
+
+/// Says what [`rewrite_environment`] would do; the root need not exist.
+pub fn plan_rewrite(root: &Path, change: &Change) -> Result<Rewritten, ReleaseError> {
+    look_at_file(&Root::at(root), change).map(|(rewritten, _)| rewritten)
+}
+
+fn look_at_file(root: &Root, change: &Change) -> Result<(Rewritten, Vec<u8>), ReleaseError> {
+    let path = shared::path(root);
+    if let Change::Replace { text } | Change::Merge { text } = change {
+        // Who wrote it is not the file that is there.
+        environment::check(text, PRIVATE, &EnvironmentRules::default(), |_| false)
+            .map_err(|source| ReleaseError::Environment { path: "the new environment".into(), source })?;
+        Variables::parse(text).names().iter().try_for_each(|name| shared::check_name(name))?;
+    }
+    let live = root.live()?.map(|live| root.complete(&live)).transpose()?;
+    let rules = live.as_ref().map(|live| Ok::<_, ReleaseError>(live.site()?.environment)).transpose()?;
+    let rules = rules.unwrap_or_default();
+    let (before, mode) = match shared_variables(root, &rules) {
+        // What is replaced need not be whole.
+        Err(ReleaseError::Environment { .. }) if matches!(change, Change::Replace { .. }) => {
+            (Variables::default(), PRIVATE)
+        }
+        read => read?,
+    };
+    let mut after = Variables::parse(&before.to_text());
+    after.change(change);
+    let text = after.to_text();
+    environment::check(&text, mode, &rules, |key| std::env::var_os(key).is_some())
+        .map_err(|source| ReleaseError::Environment { path: path.clone(), source })?;
+    let is_pending = match live {
+        Some(live) => !shared::of_release(&live)?.difference(&after).is_empty(),
+        None => false,
+    };
+    let is_changed = read(&path)?.is_none_or(|(now, _)| now != text);
+    let (root, difference) = (root.path().to_path_buf(), before.difference(&after));
+    Ok((Rewritten { root, path, difference, is_changed, is_pending }, text))
 }
 
 /// The names in the shared environment, or in that of a release.
@@ -159,7 +225,7 @@ fn activate(
     let code = live.site()?.project.directory;
     let id = ReleaseId::new(root.next_number()?, &live.record.manifest_sha256);
     let previous = Some(live.id().clone());
-    work.record(Event::Begun { operation: Operation::Environment, id: id.clone(), live: previous.clone() })?;
+    work.begin(Operation::Environment, &id, previous.as_ref())?;
     let making = Making {
         id: &id,
         site: Site {

@@ -80,6 +80,9 @@ pub struct Django {
     pub migrations: Vec<String>,
     /// Those of them that Django cannot take back.
     pub irreversible: Vec<String>,
+    /// Those that were applied, ordered.
+    #[serde(default)]
+    pub applied: Vec<String>,
     /// Why there is no plan of migrations.
     pub unknown: Option<String>,
 }
@@ -354,7 +357,7 @@ def run_checks(include_deployment_checks):
 
 class Executor:
     def __init__(self, connection):
-        self.loader = Told(graph=Told(leaf_nodes=list))
+        self.loader = Told(graph=Told(leaf_nodes=list), applied_migrations={("blog", "0001"): None})
 
     def migration_plan(self, leaves):
         one = Told(app_label="blog", name="0002", operations=[Told(reversible=False)])
@@ -461,9 +464,14 @@ from applications import fine as application
         let checked = look("warns").unwrap();
         assert_eq!(checked.answer.unwrap().host, "example.org");
         let warning = Finding { level: 30, id: "security.W004".to_owned(), message: "No HSTS".to_owned() };
-        let due = vec!["blog.0002".to_owned()];
-        let said =
-            Django { checks: vec![warning], migrations: due.clone(), irreversible: due, unknown: None };
+        let (due, applied) = (vec!["blog.0002".to_owned()], vec!["blog.0001".to_owned()]);
+        let said = Django {
+            checks: vec![warning],
+            migrations: due.clone(),
+            irreversible: due,
+            applied,
+            unknown: None,
+        };
         assert_eq!(checked.django, Some(said));
         assert_eq!(look("applications:fine").unwrap().django, None);
         let error = look("errs").unwrap_err();

@@ -10,8 +10,9 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::{Artifact, Trust};
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
-use wheelbarrow_install::{Existing, Options, Pip, choose_target, install, virtualenv};
+use wheelbarrow_install::{Existing as Destination, Options, Pip, choose_target, install, virtualenv};
 
+use crate::activate::activate_in;
 use crate::activation::{Activation, fail};
 use crate::configure::{self, Environment, Extras, configure};
 use crate::journal::{Event, Operation, Outcome, Phase};
@@ -19,6 +20,7 @@ use crate::prepare::Prepare;
 use crate::prune::Pruned;
 use crate::release::{CompleteRelease, FORMAT, ReleaseRecord};
 use crate::remake::project_pack;
+use crate::reuse::reusable;
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, recovery, trash};
@@ -36,6 +38,16 @@ pub struct DeployOptions {
     pub pip: Pip,
     pub until: Until,
     pub prepare: Prepare,
+    pub existing: Existing,
+}
+
+/// What a deploy does where there is a good release of the same artifact already, with the same environment and flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It is taken; where it is live, nothing is done.
+    Taken,
+    /// Another one is made.
+    Remade,
 }
 
 /// How far a deploy goes.
@@ -51,6 +63,8 @@ pub enum Until {
 pub struct DeployPlan {
     pub root: PathBuf,
     pub id: ReleaseId,
+    /// False for one that is there.
+    pub is_new: bool,
     pub name: String,
     pub version: Option<String>,
     /// Who vouches for the artifact, where that was asked.
@@ -76,6 +90,8 @@ pub struct Deployed {
     /// What was live before.
     pub previous: Option<ReleaseId>,
     pub is_live: bool,
+    /// Whether it was made now.
+    pub is_new: bool,
     pub pruned: Pruned,
     pub milliseconds: u64,
 }
@@ -93,9 +109,18 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
     let root = Root::at(root);
     let Ready { artifact, settings, digest } = look_at(&root, options)?;
     let manifest = artifact.manifest();
+    let found = match (options.existing, root.releases().is_dir()) {
+        (Existing::Taken, true) => reusable(&root, &digest, &options.settings)?,
+        _ => None,
+    };
+    let id = match &found {
+        Some(found) => found.id().clone(),
+        None => ReleaseId::new(root.next_number()?, &digest),
+    };
     Ok(DeployPlan {
         root: root.path().to_path_buf(),
-        id: ReleaseId::new(root.next_number()?, &digest),
+        id,
+        is_new: found.is_none(),
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         signed_by: artifact.vouched_by().map(str::to_owned),
@@ -120,8 +145,14 @@ pub fn deploy(
     let root = Root::create(root)?;
     let work = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
+    if options.existing == Existing::Taken
+        && let Some(release) = reusable(&root, &ready.digest, &options.settings)?
+    {
+        let signed_by = ready.artifact.vouched_by().map(str::to_owned);
+        return take(&work, release, options, begun).map(|taken| Deployed { signed_by, ..taken });
+    }
     let id = ReleaseId::new(root.next_number()?, &ready.digest);
-    work.record(Event::Begun { operation: Operation::Deploy, id: id.clone(), live: previous.clone() })?;
+    work.begin(Operation::Deploy, &id, previous.as_ref())?;
     work.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
 
     let Ready { artifact, settings, digest } = ready;
@@ -156,6 +187,7 @@ pub fn deploy(
         signed_by,
         previous: previous.clone(),
         is_live: false,
+        is_new: true,
         pruned: Pruned::default(),
         milliseconds: 0,
         id,
@@ -167,6 +199,35 @@ pub fn deploy(
         deployed.is_live = true;
     } else {
         work.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })?;
+    }
+    deployed.milliseconds = milliseconds(begun.elapsed());
+    Ok(deployed)
+}
+
+/// Goes on with a release that is there.
+fn take(
+    work: &Work<'_>,
+    release: CompleteRelease,
+    options: &DeployOptions,
+    begun: Instant,
+) -> Result<Deployed, ReleaseError> {
+    let previous = work.root.live()?;
+    let mut deployed = Deployed {
+        root: work.root.path().to_path_buf(),
+        id: release.id().clone(),
+        path: release.path().to_path_buf(),
+        name: release.record.name.clone(),
+        version: release.record.version.clone(),
+        signed_by: None,
+        is_live: previous.as_ref() == Some(release.id()),
+        is_new: false,
+        previous,
+        pruned: Pruned::default(),
+        milliseconds: 0,
+    };
+    if options.until == Until::Live && !deployed.is_live {
+        activate_in(work, release, &options.settings, options.prepare)?;
+        deployed.is_live = true;
     }
     deployed.milliseconds = milliseconds(begun.elapsed());
     Ok(deployed)
@@ -223,7 +284,7 @@ pub(crate) fn stage(
         let store = StoreOptions { path: root.store(), link_mode: LinkMode::default() };
         let options = Options {
             destination,
-            existing: Existing::Refuse,
+            existing: Destination::Refuse,
             pip: *pip,
             store: Some(store),
             compile: wheelbarrow_install::Compile::Auto,

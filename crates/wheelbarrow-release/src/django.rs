@@ -96,8 +96,8 @@ fn named_in(text: &str) -> Option<String> {
 }
 
 /// Whether one of the commands migrates a database.
-pub(crate) fn migrates(commands: &[Words]) -> bool {
-    commands.iter().any(|words| words.as_slice().iter().any(|word| word == "migrate"))
+pub(crate) fn migrates<'w>(commands: impl IntoIterator<Item = &'w Words>) -> bool {
+    commands.into_iter().any(|words| words.as_slice().iter().any(|word| word == "migrate"))
 }
 
 /// The migrations that are due; none where Django cannot say, which `migrate` itself will explain.

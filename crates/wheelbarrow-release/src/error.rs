@@ -52,6 +52,8 @@ pub enum ReleaseError {
     Unknown { root: PathBuf, id: String },
     #[error("the release {id} is not complete")]
     Incomplete { id: ReleaseId },
+    #[error("the release {id} cannot be removed: {why}")]
+    Needed { id: ReleaseId, why: &'static str },
     #[error("{} has no live release", root.display())]
     NothingLive { root: PathBuf },
     #[error("there is no release to go back to from {from}: {reason}")]
@@ -134,6 +136,9 @@ impl ReleaseError {
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
             Self::Unknown { .. } => "`wheelbarrow list --root ROOT` shows the releases that are there",
             Self::Incomplete { .. } => "deploy it again",
+            Self::Needed { .. } => {
+                "another release can be made live, `wheelbarrow unpin ID` lets it go, processes can be ended"
+            }
             Self::NothingLive { .. } => "`wheelbarrow deploy` or `wheelbarrow activate` makes one live",
             Self::NoAncestor { .. } => "`--to ID` names one; `wheelbarrow list --root ROOT` shows them",
             Self::Irreversible { .. } => {
@@ -176,7 +181,9 @@ impl ReleaseError {
             Self::Settings { .. } | Self::Setting { .. } => 8,
             Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => 5,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
-            Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => 5,
+            Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
+                5
+            }
             Self::Locked { .. } => 15,
             Self::Irreversible { .. } => 16,
             Self::Interrupted

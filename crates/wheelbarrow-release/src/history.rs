@@ -13,6 +13,9 @@ pub struct Story {
     /// What was live before.
     pub live: Option<ReleaseId>,
     pub by: String,
+    /// The deploy of a fleet that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<String>,
     /// Seconds since 1970, as the clock had it.
     pub at: u64,
     /// What ended well, and how long it took, in milliseconds.
@@ -68,12 +71,13 @@ impl Story {
 pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
     let mut stories: Vec<Story> = Vec::new();
     for Entry { at, by, event } in entries {
-        if let Event::Begun { operation, id, live } = event {
+        if let Event::Begun { operation, id, live, deploy } = event {
             stories.push(Story {
                 operation: *operation,
                 id: id.clone(),
                 live: live.clone(),
                 by: by.clone(),
+                deploy: deploy.clone(),
                 at: *at,
                 phases: Vec::new(),
                 switched: false,

@@ -33,6 +33,9 @@ pub enum Event {
         id: ReleaseId,
         /// What was live then.
         live: Option<ReleaseId>,
+        /// The deploy of a fleet that it is a part of, as whoever asked for it has named that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deploy: Option<String>,
     },
     /// A phase ended well.
     Phase {
@@ -85,6 +88,10 @@ pub enum Operation {
     Rollback,
     /// A new environment for the same release.
     Environment,
+    /// A release was looked at, and nothing else.
+    Check,
+    /// The commands of a release that change a database, and nothing else.
+    Migrate,
 }
 
 /// The steps of an operation, in order.
@@ -107,6 +114,11 @@ impl Operation {
     pub(crate) fn makes_a_release(self) -> bool {
         matches!(self, Self::Deploy | Self::Environment)
     }
+
+    /// Whether it was to change what is live.
+    pub(crate) fn switches(self) -> bool {
+        !matches!(self, Self::Check | Self::Migrate)
+    }
 }
 
 impl fmt::Display for Operation {
@@ -116,6 +128,8 @@ impl fmt::Display for Operation {
             Self::Activate => "activate",
             Self::Rollback => "rollback",
             Self::Environment => "environment",
+            Self::Check => "check",
+            Self::Migrate => "migrate",
         })
     }
 }
@@ -203,7 +217,7 @@ mod tests {
 
     fn story() -> Vec<Event> {
         vec![
-            Event::Begun { operation: Operation::Deploy, id: id(2), live: Some(id(1)) },
+            Event::Begun { operation: Operation::Deploy, id: id(2), live: Some(id(1)), deploy: None },
             Event::Phase { phase: Phase::Stage, milliseconds: 812 },
             Event::Switched { id: id(2), from: Some(id(1)) },
             Event::Failed {
@@ -255,6 +269,26 @@ mod tests {
             let mut after = before;
             after.push(Event::Done { milliseconds: 5 });
             assert_eq!(events(&cut), after, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_deploy_of_a_fleet_is_kept_and_may_be_missing() {
+        let begun = |deploy: Option<&str>| Event::Begun {
+            operation: Operation::Activate,
+            id: id(2),
+            live: None,
+            deploy: deploy.map(str::to_owned),
+        };
+        let text = |event: &Event| serde_json::to_string(event).unwrap();
+        assert_eq!(
+            text(&begun(None)),
+            r#"{"event":"begun","operation":"activate","id":"2-1a2b3c4d","live":null}"#
+        );
+        let named = begun(Some("20261124-1"));
+        assert!(text(&named).ends_with(r#","live":null,"deploy":"20261124-1"}"#));
+        for event in [begun(None), named] {
+            assert_eq!(serde_json::from_str::<Event>(&text(&event)).unwrap(), event);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What happens in a new release before the switch: its application is checked, its commands run.
 
+use wheelbarrow_artifact::release::Words;
+
 use crate::command::{Run, in_release};
 use crate::journal::{Event, Phase};
 use crate::release::CompleteRelease;
@@ -13,7 +15,37 @@ use crate::{ReleaseError, django, seam, statics};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prepare {
     Run,
+    /// All but those that change a database, which somebody runs once for all machines: [`crate::migrate`].
+    WithoutMigrations,
     Skip,
+}
+
+/// Which of the commands of `prepare`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commands {
+    All,
+    Migrations,
+    Others,
+}
+
+impl Commands {
+    /// With their numbers, which name their logs.
+    pub(crate) fn of(self, settings: &Settings) -> Vec<(usize, &Words)> {
+        let commands = settings.prepare.iter().enumerate();
+        let is_wanted = |words: &Words| match self {
+            Self::All => true,
+            Self::Migrations => changes_a_database(words),
+            Self::Others => !changes_a_database(words),
+        };
+        commands.filter(|(_, words)| is_wanted(words)).map(|(number, words)| (number + 1, words)).collect()
+    }
+}
+
+/// `django-admin migrate`, `alembic upgrade head`, `flask db upgrade`.
+fn changes_a_database(words: &Words) -> bool {
+    let words = words.as_slice();
+    words.iter().any(|word| word == "migrate" || word == "alembic")
+        || words.windows(2).any(|pair| pair == ["db", "upgrade"])
 }
 
 pub(crate) fn check_and_prepare(
@@ -22,19 +54,36 @@ pub(crate) fn check_and_prepare(
     settings: &Settings,
     prepare: Prepare,
 ) -> Result<(), Fault> {
-    let check = |look| work.phase(Phase::Check, || seam::check(work, release, settings, look));
-    if prepare == Prepare::Skip || settings.prepare.is_empty() {
+    let progress = work.operator.progress;
+    let check = |look| work.phase(Phase::Check, || seam::check(release, settings, look, progress).map(drop));
+    let commands = match prepare {
+        Prepare::Run => Commands::All,
+        Prepare::WithoutMigrations => Commands::Others,
+        Prepare::Skip => return check(Look::Once).and_then(|()| note_statics(work, release, settings)),
+    };
+    if commands.of(settings).is_empty() {
         check(Look::Once)?;
     } else {
         check(Look::Before)?;
-        work.phase(Phase::Prepare, || run_all(work, release, settings))?;
+        work.phase(Phase::Prepare, || run(work, release, settings, commands))?;
         check(Look::After)?;
     }
+    note_statics(work, release, settings)
+}
+
+fn note_statics(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> Result<(), Fault> {
     statics::note_root(work, release, settings).map_err(|cause| Fault { phase: Phase::Prepare, cause })
 }
 
-fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> Result<(), ReleaseError> {
-    if django::migrates(&settings.prepare)
+/// Runs these commands, one after the other.
+pub(crate) fn run(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    commands: Commands,
+) -> Result<(), ReleaseError> {
+    let commands = commands.of(settings);
+    if django::migrates(commands.iter().map(|(_, words)| *words))
         && let Some(plan) = django::migration_plan(work, release, settings)?
         && !plan.migrations.is_empty()
     {
@@ -42,11 +91,11 @@ fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> R
         let (migrations, irreversible) = (plan.migrations, plan.irreversible);
         work.record(Event::Migrating { migrations, irreversible })?;
     }
-    for (number, words) in settings.prepare.iter().enumerate() {
+    for (number, words) in commands {
         let run = Run {
             command: in_release(release, settings, words)?,
             words: words.to_string(),
-            log: release.logs().join(format!("prepare-{}.log", number + 1)),
+            log: release.logs().join(format!("prepare-{number}.log")),
             timeout: settings.prepare_timeout,
             secrets: Secrets::of(release.path()),
             lock: Some(&work.lock),
@@ -54,4 +103,20 @@ fn run_all(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> R
         run.run(work.operator.progress)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_a_database_is_known_by_its_words() {
+        let is = |text: &str| changes_a_database(&text.parse().unwrap());
+        for text in ["django-admin migrate --noinput", "python -m alembic upgrade head", "flask db upgrade"] {
+            assert!(is(text), "{text}");
+        }
+        for text in ["django-admin collectstatic", "python upgrade.py db", "sh -c 'django-admin migrate'"] {
+            assert!(!is(text), "{text}");
+        }
+    }
 }

@@ -76,6 +76,27 @@ pub fn unpin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(),
     work.record(Event::Unpinned { id: id.clone() })
 }
 
+/// Removes one release, which nobody needs: not live, not pinned, not used by a process.
+pub fn remove_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
+    let work = recovery::begin(root, "remove", operator)?;
+    plan_remove_release(root, id)?;
+    trash::throw(&work, id)?;
+    trash::empty(&work)?;
+    collect_store(root)
+}
+
+/// Says whether [`remove_release`] would do it.
+pub fn plan_remove_release(root: &Root, id: &ReleaseId) -> Result<(), ReleaseError> {
+    let needed = |why| Err(ReleaseError::Needed { id: id.clone(), why });
+    root.complete(id)?;
+    match () {
+        () if root.live()?.as_ref() == Some(id) => needed("it is live"),
+        () if root.is_marked(id, Mark::Pinned)? => needed("it is pinned"),
+        () if proof::in_use(root)?.contains(id) => needed("a process runs from it"),
+        () => Ok(()),
+    }
+}
+
 fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
     if let Some(keep) = keep {
         return Ok(keep.max(1));

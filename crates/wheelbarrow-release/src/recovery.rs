@@ -100,6 +100,11 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
     let begun = Instant::now();
     let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
     let live = work.root.live()?;
+    if !story.operation.switches() {
+        // Whatever is live, it had nothing to do with it.
+        _ = fail(work, &story.id, begun, fault(), Outcome::Unchanged, None);
+        return Ok(false);
+    }
     if live.as_ref() == Some(&story.id) {
         let Some(release) = work.root.complete_or_none(&story.id)? else {
             // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.

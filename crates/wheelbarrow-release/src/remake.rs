@@ -27,6 +27,8 @@ const LARGEST_PACK: u64 = 1 << 30;
 pub(crate) struct Receipt {
     interpreter: ReceiptInterpreter,
     pip: bool,
+    /// Paths in the artifact.
+    pub(crate) wheels: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

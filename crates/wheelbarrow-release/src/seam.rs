@@ -28,27 +28,40 @@ pub(crate) enum Look {
     Once,
 }
 
-/// Whether the release's application can be imported and, if it is asked, answers a request, in process.
+/// Whether the release's application can be imported and, if it is asked, answers a request, in process. What Django says
+/// of itself is shown and given back.
 pub(crate) fn check(
-    work: &Work<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     look: Look,
-) -> Result<(), ReleaseError> {
+    progress: &dyn Progress,
+) -> Result<Option<Django>, ReleaseError> {
+    let django = look_at(release, settings, look, progress)?;
+    if let Some(said) = &django {
+        show(said, settings, progress);
+    }
+    Ok(django)
+}
+
+/// The same; what Django says is not shown.
+pub(crate) fn look_at(
+    release: &CompleteRelease,
+    settings: &Settings,
+    look: Look,
+    progress: &dyn Progress,
+) -> Result<Option<Django>, ReleaseError> {
     let asked = settings.said.check.clone().unwrap_or_default();
     if asked.enabled == Some(false) {
-        return Ok(());
+        return Ok(None);
     }
     let site = release.site()?;
     let code = release.path().join(&site.project.import_path);
     let Some(application) = django::application(&code, settings) else {
         // Said once where it is looked at twice.
         if look != Look::After {
-            work.operator
-                .progress
-                .note("no application was found, so none was checked; `application` names one");
+            progress.note("no application was found, so none was checked; `application` names one");
         }
-        return Ok(());
+        return Ok(None);
     };
     let request = Request {
         application,
@@ -63,11 +76,7 @@ pub(crate) fn check(
         limit: settings.check_timeout,
     };
     let identity = settings.identity.as_ref();
-    let checked = check::check(release.path(), &code, &request, identity, work.operator.progress)?;
-    if let Some(said) = checked.django {
-        show(&said, settings, work.operator.progress);
-    }
-    Ok(())
+    Ok(check::check(release.path(), &code, &request, identity, progress)?.django)
 }
 
 /// How many names stand in a note.

@@ -29,6 +29,14 @@ pub enum Change {
     },
     /// What stands in the file by now.
     Nothing,
+    /// All of it, as the text of an environment.json, which was found to be one.
+    Replace {
+        text: Vec<u8>,
+    },
+    /// These beside what is there.
+    Merge {
+        text: Vec<u8>,
+    },
 }
 
 /// Names of variables by which two environments differ; never a value.
@@ -72,6 +80,16 @@ impl Variables {
             },
             Change::Unset { name } => self.0.retain(|(found, _)| found != name),
             Change::Nothing => {}
+            Change::Replace { text } => {
+                *self = Self::parse(text);
+                // So that the same variables are the same file on every machine.
+                self.0.sort();
+            }
+            Change::Merge { text } => {
+                for (name, value) in Self::parse(text).0 {
+                    self.change(&Change::Set { name, value });
+                }
+            }
         }
     }
 

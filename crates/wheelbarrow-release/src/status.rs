@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use wheelbarrow_artifact::progress::Progress;
 
+use crate::fingerprint::{self, AskSchema, Fingerprint};
 use crate::history::{Story, stories, unfinished};
 use crate::lock::{Holder, holder};
 use crate::proof::{self, Service};
@@ -48,6 +50,8 @@ pub struct Status {
     pub live: Option<Listed>,
     /// What is wrong with the release that `current` leads to: people took it apart.
     pub broken: Option<String>,
+    /// What of the live release other machines must have too.
+    pub fingerprint: Option<Fingerprint>,
     pub releases: usize,
     /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
     pub serving: Service,
@@ -71,20 +75,26 @@ pub fn history(root: &Root) -> Result<Vec<Story>, ReleaseError> {
     Ok(stories(&root.journal().read()?))
 }
 
-pub fn status(root: &Root) -> Result<Status, ReleaseError> {
+pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result<Status, ReleaseError> {
     let releases = list(root)?;
     let stories = history(root)?;
     let holder = holder(root);
     let serving = proof::of_live(root)?;
-    let broken = match root.live()?.map(|live| root.complete(&live)) {
-        Some(Err(error)) => Some(error.to_string()),
-        _ => None,
+    let live = root.live()?.map(|live| root.complete(&live));
+    let (fingerprint, broken) = match live {
+        Some(Ok(live)) => match fingerprint::of(root, &live, schema, progress) {
+            Ok(fingerprint) => (Some(fingerprint), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+        Some(Err(error)) => (None, Some(error.to_string())),
+        None => (None, None),
     };
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
         serving,
         broken,
+        fingerprint,
         live: releases.into_iter().find(|listed| listed.state == State::Live),
         interrupted: holder.is_none() && unfinished(&stories).is_some(),
         last: stories.into_iter().next_back(),

@@ -9,7 +9,7 @@ mod find;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use find::{Wanted, find};
+pub use find::{Source, Wanted, find};
 
 /// What serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

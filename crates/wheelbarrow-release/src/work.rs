@@ -4,15 +4,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wheelbarrow_artifact::progress::Progress;
 
-use crate::journal::{Entry, Event, Phase};
+use crate::journal::{Entry, Event, Operation, Phase};
 use crate::lock::{RootLock, Wait};
-use crate::{ReleaseError, Root};
+use crate::{ReleaseError, ReleaseId, Root};
 
 /// Who asks for something, and how.
 pub struct Operator<'a> {
     /// A user's name, for people.
     pub by: String,
     pub wait: Wait,
+    /// The deploy of a fleet that this is a part of; it stands in the journal.
+    pub deploy: Option<String>,
     /// Times are for people, so nothing but what is shown depends on it.
     pub clock: &'a (dyn Fn() -> SystemTime + Sync),
     pub progress: &'a dyn Progress,
@@ -48,6 +50,17 @@ impl<'a> Work<'a> {
     pub(crate) fn record(&self, event: Event) -> Result<(), ReleaseError> {
         let by = self.operator.by.clone();
         self.root.journal().append(&Entry { at: self.operator.now(), by, event })
+    }
+
+    /// An operation starts.
+    pub(crate) fn begin(
+        &self,
+        operation: Operation,
+        id: &ReleaseId,
+        live: Option<&ReleaseId>,
+    ) -> Result<(), ReleaseError> {
+        let deploy = self.operator.deploy.clone();
+        self.record(Event::Begun { operation, id: id.clone(), live: live.cloned(), deploy })
     }
 
     /// Does a phase, and writes down that it ended well and how long it took.

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is::<Told>() {
-                printer.failure(&error, failure::hint(&error).as_deref());
+                printer.failure(&error, failure::hint(&error), failure::exit_code(&error));
             }
             ExitCode::from(failure::exit_code(&error))
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use wheelbarrow_install::Pip;
-use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Until, deploy, plan_deploy};
+use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan_deploy};
 
 use super::Context;
 use super::prune::note_what_is_hidden;
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Make the release complete, and stop before it is checked; `activate` goes on
     #[arg(long)]
     stage: bool,
+    /// Take a good release that is there of the same artifact, with the same environment, instead of making another
+    #[arg(long)]
+    reuse: bool,
     #[command(flatten)]
     settings: SettingsArguments,
 }
@@ -53,6 +56,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
         until: if arguments.stage { Until::Staged } else { Until::Live },
         prepare: arguments.switch.prepare(),
+        existing: if arguments.reuse { Existing::Taken } else { Existing::Remade },
     };
     if arguments.switch.dry_run {
         let plan = plan_deploy(&root, &options)?;
@@ -78,7 +82,10 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
 fn show(plan: &DeployPlan) -> String {
     let version = plan.version.as_deref().unwrap_or("without a version");
     let mut rows = vec![
-        ("would make", format!("{} of {} {version}", plan.id, plan.name)),
+        (
+            if plan.is_new { "would make" } else { "would take" },
+            format!("{} of {} {version}", plan.id, plan.name),
+        ),
         ("live now", or_dash(plan.live.as_ref())),
     ];
     rows.extend(plan.signed_by.iter().map(|signer| ("signed by", signer.clone())));

@@ -1,23 +1,25 @@
 //! `wheelbarrow env check FILE`, and `env set`, `unset`, `apply`, `list` and `diff --root ROOT`
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_release::environment;
 use wheelbarrow_release::{
-    Change, Changed, Difference, change_environment, check_name, environment_difference, environment_names,
-    live, plan_change,
+    Change, Changed, Difference, Rewritten, change_environment, check_name, environment_difference,
+    environment_names, live, plan_change, plan_rewrite, rewrite_environment,
 };
 
-use super::root::{RootArguments, SwitchArguments, find};
+use super::root::{RootArguments, SwitchArguments, WaitArguments, find};
 use crate::failure::Refusal;
 use crate::printer::Printer;
 use crate::progress::Bar;
-use crate::{secret, text};
+use crate::{absolute, secret, text};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -53,6 +55,19 @@ enum EnvCommand {
     Apply {
         #[command(flatten)]
         change: SwitchArguments,
+    },
+    /// Write ROOT/shared/environment.json from an object of strings on standard input; the next release takes it
+    Write {
+        #[command(flatten)]
+        root: RootArguments,
+        /// Leave variables that are not named as they are
+        #[arg(long)]
+        merge: bool,
+        /// Say what would be done, and stop
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        wait: WaitArguments,
     },
     /// Show the names of the variables, never a value
     List {
@@ -97,6 +112,18 @@ pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
             change(&Change::Unset { name: name.take()? }, &arguments, printer)
         }
         EnvCommand::Apply { change: arguments } => change(&Change::Nothing, &arguments, printer),
+        EnvCommand::Write { root, merge, dry_run, wait } => {
+            let mut text = Vec::new();
+            std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
+            let change = if merge { Change::Merge { text } } else { Change::Replace { text } };
+            let path = absolute(&root.root)?;
+            let rewritten = if dry_run {
+                plan_rewrite(&path, &change)?
+            } else {
+                rewrite_environment(&path, &change, &wait.operator(&Bar::interruptible(printer)))?
+            };
+            report(&rewritten, dry_run, root.json, printer)
+        }
         EnvCommand::List { root, release } => {
             let site = root.open()?;
             let release = release.map(|id| find(&site, &id)).transpose()?;
@@ -182,6 +209,23 @@ fn change(change: &Change, arguments: &SwitchArguments, printer: &Printer) -> an
         (_, None) => "nothing is live; the first release takes it".to_owned(),
     };
     printer.done(&said);
+    Ok(())
+}
+
+fn report(rewritten: &Rewritten, dry_run: bool, json: bool, printer: &Printer) -> anyhow::Result<()> {
+    if !dry_run && rewritten.is_changed {
+        printer.deed();
+    }
+    if json {
+        return printer.json(rewritten);
+    }
+    show(&rewritten.difference, printer);
+    let path = rewritten.path.display();
+    printer.done(&match (rewritten.is_changed, dry_run) {
+        (false, _) => format!("{path} is as it should be"),
+        (true, true) => format!("would write {path}"),
+        (true, false) => format!("wrote {path}"),
+    });
     Ok(())
 }
 

@@ -1,15 +1,18 @@
 //! One short file a command: flags, one call into a library, a report.
 
 mod activate;
+mod check;
 mod deploy;
 mod doctor;
 mod env;
 mod exec;
+mod find;
 mod history;
 mod list;
 mod pin;
 mod prune;
 mod recover;
+mod remove;
 mod rollback;
 mod root;
 mod status;
@@ -30,16 +33,24 @@ pub enum Command {
     Deploy(Box<deploy::Arguments>),
     /// Make a release live that is there already
     Activate(activate::Arguments),
+    /// Look whether a release could be made live, as a deploy does before it changes anything
+    Check(check::CheckArguments),
+    /// Run those `prepare` commands of a release that change a database, once for all machines
+    Migrate(check::MigrateArguments),
     /// Go back to the release before, and mark what is left as bad
     Rollback(rollback::Arguments),
     /// Show the releases of a root
     List(list::Arguments),
+    /// Say which release is of an artifact already, with the environment of now
+    Find(find::Arguments),
     /// Say what is live, and whether all is well
     Status(status::Arguments),
     /// Show what was done under a root: who, when, how long, and how it ended
     History(history::Arguments),
     /// Remove releases that nobody needs
     Prune(prune::Arguments),
+    /// Remove one release that nobody needs
+    Remove(remove::Arguments),
     /// Keep a release, whatever is pruned
     Pin(pin::Arguments),
     /// Let a release be pruned again
@@ -76,11 +87,15 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
     match command {
         Command::Deploy(arguments) => deploy::run(*arguments, context, printer),
         Command::Activate(arguments) => activate::run(&arguments, printer),
+        Command::Check(arguments) => check::check(&arguments, printer),
+        Command::Migrate(arguments) => check::run_migrations(&arguments, printer),
         Command::Rollback(arguments) => rollback::run(arguments, printer),
         Command::List(arguments) => list::run(&arguments, printer),
+        Command::Find(arguments) => find::run(&arguments, printer),
         Command::Status(arguments) => status::run(&arguments, printer),
         Command::History(arguments) => history::run(&arguments, printer),
         Command::Prune(arguments) => prune::run(&arguments, printer),
+        Command::Remove(arguments) => remove::run(&arguments, printer),
         Command::Pin(arguments) => pin::run(&arguments, pin::Pin::Set, printer),
         Command::Unpin(arguments) => pin::run(&arguments, pin::Pin::Unset, printer),
         Command::Recover(arguments) => recover::run(&arguments, printer),

@@ -28,7 +28,8 @@ pub struct Arguments {
 pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let to = arguments.to.map(|to| find(&root, &to)).transpose()?;
-    let options = RollbackOptions { to, force: arguments.force, settings: Default::default() };
+    let of = arguments.wait.deploy_id.clone();
+    let options = RollbackOptions { to, of, force: arguments.force, settings: Default::default() };
     if arguments.dry_run {
         return report(&plan_rollback(&root, &options)?, "would be live", arguments.root.json, printer);
     }

@@ -25,6 +25,15 @@ pub(super) struct WaitArguments {
     /// Wait so long for another command on the root to end [default: fail at once]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    /// A deploy of several machines that this is a part of; kept in the journal
+    #[arg(long, value_name = "ID", value_parser = deploy_id)]
+    pub(super) deploy_id: Option<String>,
+}
+
+/// A word that can stand in a log.
+fn deploy_id(text: &str) -> Result<String, String> {
+    let is_word = (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_word { Ok(text.to_owned()) } else { Err("it is a word of up to 100 ASCII characters".to_owned()) }
 }
 
 /// Of what makes a release live that may have to be prepared.
@@ -35,6 +44,9 @@ pub(super) struct SwitchArguments {
     /// Leave out the commands that prepare a release
     #[arg(long)]
     no_prepare: bool,
+    /// Leave out those of them that change a database, which `migrate` runs once for all machines
+    #[arg(long, conflicts_with = "no_prepare")]
+    no_migrate: bool,
     /// Say what would be done, and stop
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -92,14 +104,18 @@ impl RootArguments {
 
 impl SwitchArguments {
     pub(super) fn prepare(&self) -> Prepare {
-        if self.no_prepare { Prepare::Skip } else { Prepare::Run }
+        match (self.no_prepare, self.no_migrate) {
+            (true, _) => Prepare::Skip,
+            (false, true) => Prepare::WithoutMigrations,
+            (false, false) => Prepare::Run,
+        }
     }
 }
 
 impl WaitArguments {
     pub(super) fn operator<'a>(&self, progress: &'a Bar) -> Operator<'a> {
         let wait = self.wait.map_or(Wait::No, |seconds| Wait::For(Duration::from_secs(seconds)));
-        Operator { by: operator(), wait, clock: &SystemTime::now, progress }
+        Operator { by: operator(), wait, deploy: self.deploy_id.clone(), clock: &SystemTime::now, progress }
     }
 }
 

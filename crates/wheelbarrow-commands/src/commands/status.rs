@@ -2,21 +2,26 @@
 
 use clap::Args;
 use wheelbarrow_release::proof::Verdict;
-use wheelbarrow_release::{Status, status};
+use wheelbarrow_release::{AskSchema, Schema, Status, status};
 
 use super::history::how_it_ended;
 use super::root::RootArguments;
 use crate::printer::Printer;
+use crate::progress::Bar;
 use crate::text::{Align, count, table, time};
 
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     root: RootArguments,
+    /// Ask the site too what its database was made into, which starts its Python
+    #[arg(long)]
+    schema: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
-    let status = status(&arguments.root.open()?)?;
+    let ask = if arguments.schema { AskSchema::Yes } else { AskSchema::No };
+    let status = status(&arguments.root.open()?, ask, &Bar::interruptible(printer))?;
     if arguments.root.json {
         return printer.json(&status);
     }
@@ -36,6 +41,14 @@ fn serving(status: &Status) -> String {
     text
 }
 
+fn show_schema(schema: &Schema) -> String {
+    match &schema.unknown {
+        Some(reason) => format!("not known: {reason}"),
+        None if schema.due.is_empty() => format!("{} applied, none due", count(schema.applied, "migration")),
+        None => format!("{} applied, due: {}", count(schema.applied, "migration"), schema.due.join(", ")),
+    }
+}
+
 fn show(status: &Status) -> String {
     let live = match &status.live {
         Some(live) => {
@@ -49,6 +62,9 @@ fn show(status: &Status) -> String {
         rows.push(("broken", format!("{broken}: `wheelbarrow rollback` goes to one that is whole")));
     }
     rows.push(("serving", serving(status)));
+    if let Some(schema) = status.fingerprint.as_ref().and_then(|fingerprint| fingerprint.schema.as_ref()) {
+        rows.push(("schema", show_schema(schema)));
+    }
     rows.push(("releases", count(status.releases, "release")));
     if let Some(story) = &status.last {
         let end = how_it_ended(story);

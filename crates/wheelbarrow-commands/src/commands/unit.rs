@@ -7,9 +7,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fs_err as fs;
 use wheelbarrow_fs::write_atomic;
-use wheelbarrow_release::unit::{Server, Unit, Wanted, find};
+use wheelbarrow_release::Root;
+use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find};
 
 use super::Context;
+use super::root::find as find_release;
 use crate::absolute;
 use crate::failure::Refusal;
 use crate::printer::Printer;
@@ -21,6 +23,9 @@ pub struct Arguments {
     /// The site root [default: /srv/NAME, where an artifact is named]
     #[arg(long, value_name = "ROOT", env = "WHEELBARROW_ROOT")]
     root: Option<PathBuf>,
+    /// A release of the root that says what is in it, by its id or its number [default: the live one]
+    #[arg(long, value_name = "ID", requires = "root", conflicts_with = "artifact")]
+    release: Option<String>,
     /// Of the units [default: that of the site]
     #[arg(long)]
     name: Option<String>,
@@ -52,6 +57,10 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.as_deref().map(absolute).transpose()?;
+    let release = match (&arguments.release, &root) {
+        (Some(release), Some(root)) => Some(find_release(&Root::open(root)?, release)?),
+        _ => None,
+    };
     let artifact = arguments.artifact.clone().or_else(|| context.artifact.clone());
     if root.is_none() && artifact.is_none() {
         return Err(Refusal::usage("no site to print units for", "name an artifact, or `--root ROOT`").into());
@@ -66,7 +75,11 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
         socket_group: arguments.socket_group.clone(),
         workers: arguments.workers,
     };
-    let units = find(root.as_deref(), artifact.as_deref(), wanted)?.units();
+    let source = match (&release, &artifact) {
+        (None, Some(artifact)) => Source::Artifact(artifact),
+        (release, _) => Source::Release(release.as_ref()),
+    };
+    let units = find(root.as_deref(), source, wanted)?.units();
     let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;
     if let Some(directory) = &arguments.write {
         write(directory, &units, printer)?;

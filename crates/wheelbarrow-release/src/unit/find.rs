@@ -8,7 +8,7 @@ use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
 use super::{Server, Units};
 use crate::release::Site;
 use crate::settings::Settings;
-use crate::{ReleaseError, Root, django, live};
+use crate::{ReleaseError, ReleaseId, Root, django, live};
 
 /// Who serves, and who is in front, where nobody says otherwise: Debian's name for both.
 const USER: &str = "www-data";
@@ -34,11 +34,19 @@ struct Known {
     settings: ReleaseSettings,
 }
 
-/// For the site in `artifact`, else for the live release of the root. A root of `None` is `/srv/NAME`.
-pub fn find(root: Option<&Path>, artifact: Option<&Path>, wanted: Wanted) -> Result<Units, ReleaseError> {
-    let known = match artifact {
-        Some(artifact) => in_artifact(&Artifact::open(artifact)?),
-        None => in_release(&Root::open(root.unwrap_or(Path::new(".")))?)?,
+/// What says which site it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'s> {
+    Artifact(&'s Path),
+    /// A release of the root; none for the live one.
+    Release(Option<&'s ReleaseId>),
+}
+
+/// A root of `None` is `/srv/NAME`.
+pub fn find(root: Option<&Path>, source: Source<'_>, wanted: Wanted) -> Result<Units, ReleaseError> {
+    let known = match source {
+        Source::Artifact(artifact) => in_artifact(&Artifact::open(artifact)?),
+        Source::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id)?,
     };
     let root = root.map_or_else(|| Path::new("/srv").join(&known.name), Path::to_path_buf);
     let application = wanted.application.or(known.application).ok_or_else(|| ReleaseError::Setting {
@@ -64,8 +72,8 @@ pub fn find(root: Option<&Path>, artifact: Option<&Path>, wanted: Wanted) -> Res
     })
 }
 
-fn in_release(root: &Root) -> Result<Known, ReleaseError> {
-    let release = live::release(root, None)?;
+fn in_release(root: &Root, id: Option<&ReleaseId>) -> Result<Known, ReleaseError> {
+    let release = live::release(root, id)?;
     let Site { project, .. } = release.site()?;
     let settings = Settings::of(root, &release, &Default::default())?;
     let application = django::application(&release.path().join(&project.import_path), &settings);

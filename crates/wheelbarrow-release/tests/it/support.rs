@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{
-    Activated, DeployOptions, Deployed, Listed, Operator, Prepare, Pruned, ReleaseError, ReleaseId,
+    Activated, DeployOptions, Deployed, Existing, Listed, Operator, Prepare, Pruned, ReleaseError, ReleaseId,
     RollbackOptions, Root, State, Until, Wait, activate, deploy, list, prune, rollback,
 };
 
@@ -44,7 +44,7 @@ impl Place {
     fn operator<T>(&self, work: impl FnOnce(&Operator<'_>) -> T) -> T {
         let clock = || UNIX_EPOCH + Duration::from_secs(self.clock.load(Ordering::Relaxed));
         let clock: &(dyn Fn() -> SystemTime + Sync) = &clock;
-        work(&Operator { by: "tester".to_owned(), wait: Wait::No, clock, progress: &Silent })
+        work(&Operator { by: "tester".to_owned(), wait: Wait::No, deploy: None, clock, progress: &Silent })
     }
 
     pub(crate) fn deploy(&self, artifact: &Path) -> Result<Deployed, ReleaseError> {
@@ -60,6 +60,7 @@ impl Place {
             pip: Pip::Without,
             until,
             prepare: Prepare::Run,
+            existing: Existing::Remade,
         };
         self.operator(|operator| deploy(&self.path(), &options, operator))
     }

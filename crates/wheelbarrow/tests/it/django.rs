@@ -189,3 +189,42 @@ fn a_rollback_stops_at_migrations_that_cannot_be_taken_back() {
     let said = run(&place, &["exec", "--", "django-admin", "showmigrations", "--plan"]);
     assert!(said.code == 0 && said.out.contains("0002_second"), "{}", said.all());
 }
+
+#[test]
+fn what_the_database_was_made_into_is_told() {
+    let place = place();
+    let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
+    let second = ("0002_second", "migrations.RunSQL('CREATE TABLE b (x)', 'DROP TABLE b')");
+    let fingerprint = || {
+        let said = run(&place, &["status", "--schema", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&said.out).unwrap()["fingerprint"].clone()
+    };
+    let mut seen = Vec::new();
+    for (number, migrations) in [("1", vec![first]), ("2", vec![first, second])] {
+        let Some(artifact) = version(&place, number, "", &migrations) else { return };
+        deploy(&place, &artifact);
+        seen.push(fingerprint());
+    }
+    let names: Vec<_> = seen[0]["distributions"].as_array().unwrap().iter().collect();
+    assert!(names.iter().any(|name| **name == "django==4.2.16"), "{names:?}");
+    assert_eq!(seen[0]["dependencies"], seen[1]["dependencies"]);
+    assert_ne!(seen[0]["code"], seen[1]["code"]);
+    let schema = |place: usize| (&seen[place]["schema"]["applied"], &seen[place]["schema"]["due"]);
+    assert_eq!(schema(0), (&serde_json::json!(1), &serde_json::json!([])));
+    assert_eq!(schema(1).0, 2);
+    assert_ne!(seen[0]["schema"]["sha256"], seen[1]["schema"]["sha256"]);
+
+    // The release before, with the database as it is now; and a database that is behind.
+    assert_eq!(run(&place, &["rollback"]).code, 0);
+    assert_eq!(fingerprint()["schema"]["sha256"], seen[1]["schema"]["sha256"]);
+    assert_eq!(run(&place, &["activate", "2"]).code, 0);
+    let said = run(&place, &["exec", "--", "django-admin", "migrate", "mysite", "0001"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!(fingerprint()["schema"]["due"], serde_json::json!(["mysite.0002_second"]));
+    assert!(
+        run(&place, &["status", "--schema"]).out.contains("1 migration applied, due: mysite.0002_second")
+    );
+    let said = run(&place, &["migrate", "2", "--json"]);
+    assert!(said.code == 0 && said.out.contains("\"mysite.0002_second\""), "{}", said.all());
+    assert_eq!(fingerprint()["schema"], seen[1]["schema"]);
+}

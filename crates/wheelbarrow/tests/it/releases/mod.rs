@@ -2,6 +2,7 @@
 
 mod environment;
 mod faults;
+mod fleet;
 mod identity;
 mod lock;
 mod model;

@@ -1,0 +1,50 @@
+//! `wheelbarrow find SHA256|ARTIFACT --root ROOT`
+
+use std::path::Path;
+
+use clap::Args;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_release::{FoundRelease, Root, find_release};
+
+use super::list::state;
+use super::root::RootArguments;
+use crate::absolute;
+use crate::printer::Printer;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The artifact, or the SHA-256 of its manifest
+    artifact: String,
+    #[command(flatten)]
+    root: RootArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let manifest = match digest(&arguments.artifact) {
+        Some(digest) => digest,
+        None => Sha256::of(Artifact::open(Path::new(&arguments.artifact))?.manifest_bytes()),
+    };
+    let path = absolute(&arguments.root.root)?;
+    // Where there is no root yet, there is no release.
+    let found = match path.join("releases").is_dir() {
+        true => find_release(&Root::open(&path)?, &manifest, &Default::default())?,
+        false => FoundRelease { id: None, state: None, live: None },
+    };
+    if arguments.root.json {
+        return printer.json(&found);
+    }
+    match (&found.id, found.state) {
+        (Some(id), Some(is)) => printer.result(&format!("{id} {}", state(is))),
+        _ => printer.done("no good release of it has the environment of now"),
+    }
+    Ok(())
+}
+
+fn digest(text: &str) -> Option<Sha256> {
+    let text: StrDeserializer<'_, Error> = text.into_deserializer();
+    Sha256::deserialize(text).ok()
+}
