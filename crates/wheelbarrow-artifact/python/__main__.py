@@ -33,7 +33,7 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does no
 # What is done by the native program: releases under a site root.
 COMMANDS = (
     "deploy activate check migrate rollback list find status history prune remove pin unpin recover env exec unit doctor "
-    "verify".split()
+    "store verify".split()
 )
 # Where it is there, it is for the host to say whether an artifact may be installed, and not for the artifact.
 HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"
@@ -236,6 +236,17 @@ class Unable(Exception):
     """The native installer cannot run here."""
 
 
+class Missing(Unable):
+    """This file has none: it is for another machine, or thin."""
+
+    def __init__(self, name):
+        super().__init__("this file has none for %s" % name)
+        self.name = name
+
+    def fail(self):
+        raise self
+
+
 class Broken(Exception):
     """This file is."""
 
@@ -245,7 +256,7 @@ def install_natively(program, request, facts):
     options = request["options"]
     try:
         try:
-            return run(program(), None if options["check"] else options["destination"], (request, facts))
+            return run(program_or_kept(program, request), None if options["check"] else options["destination"], (request, facts))
         except Broken as error:
             if options["check"]:
                 raise Unable("it is broken")  # which is one of the findings
@@ -253,6 +264,15 @@ def install_natively(program, request, facts):
     except Unable as reason:
         say("note: working with Python alone, the native installer does not run here: %s" % reason)
         return None
+
+
+def program_or_kept(program, request):
+    try:
+        return program()
+    except Missing as missing:
+        import thin
+
+        return thin.program(request["artifact"], missing.name, request["options"]["store"]) or missing.fail()
 
 
 def broken(artifact, error):
@@ -281,9 +301,11 @@ def native_program(artifact, name):
         if method == 8:
             program = zlib.decompress(program, -15, size)
     except KeyError:
-        raise Unable("this file has none for %s" % name)
+        raise Missing(name)
     except AttributeError:  # a Python to come, which keeps that elsewhere
         with open_zip(artifact) as archive:
+            if member not in archive.namelist():
+                raise Missing(name)
             return archive.read(member)
     except (OSError, EOFError, ValueError, zlib.error, zipimport.ZipImportError) as error:
         raise Broken("%s: %s" % (member, error))
@@ -336,7 +358,15 @@ def command(artifact, words):
 
     facts = interpreter.facts()
     try:
-        program = native_program(artifact, "linux-" + facts["machine"])
+        try:
+            program = native_program(artifact, "linux-" + facts["machine"])
+        except Missing as missing:
+            import thin
+
+            root = thin.root_of(words)
+            program = thin.program(artifact, missing.name, root and os.path.join(root, "store"))
+            if program is None:
+                return missing_command(artifact, missing, root)
         words = [os.path.basename(artifact), artifact, facts["executable"]] + words
         try:
             memory = program_in_memory(program)
@@ -351,6 +381,19 @@ def command(artifact, words):
             "hint: -d DEST installs with Python alone" % reason
         )
         return 4
+
+
+def missing_command(artifact, missing, root):
+    import thin
+
+    if not thin.is_thin(artifact):
+        raise missing
+    where = "the store of %s has it not" % root if root else "no --root says where it is"
+    say(
+        "error: %s is thin, it brings no native program, and %s\n"
+        "hint: take the full artifact, or run an installed `wheelbarrow deploy`" % (os.path.basename(artifact), where)
+    )
+    return 18
 
 
 def command_from_file(program, words):

@@ -6,11 +6,12 @@ import os
 import zipfile
 
 import wheels
-from staging import UNFIT, Failure
+from staging import LACKING, UNFIT, Failure
 from wheels import broken
 
 MANIFEST = ".wheelbarrow/manifest.json"
 SIGNATURE = MANIFEST + ".sig"
+THIN = ".wheelbarrow/thin.json"
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 
 
@@ -29,6 +30,10 @@ class Artifact:
             raise broken(name, "it has an entry for a directory")
         if MANIFEST not in self.infos:
             raise broken(name, "it has no manifest")
+        if THIN in self.infos:
+            hint = "`deploy --root ROOT` takes it, under a root that has the rest; for all else, take the full artifact"
+            cause = "it leaves out what a host has, and Python alone cannot take that from there"
+            raise Failure(LACKING, "%s is thin" % name, cause, hint)
         self.manifest_bytes = b"".join(self.read(MANIFEST))
         self.manifest = read_manifest(self.manifest_bytes, name)
         self._compare()

@@ -16,6 +16,7 @@ use wheelbarrow_fs::{SafePath, UnsafePath};
 
 use crate::manifest::{FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::progress::{Progress, Unit};
+use crate::thin::{self, THIN_PATH};
 use crate::zip::{Archive, Entry, Inflater, Method, ZipError};
 
 /// Where the optional signature stands.
@@ -42,6 +43,8 @@ pub struct Artifact {
     manifest_bytes: Vec<u8>,
     vouched_by: Option<String>,
     extent: Extent,
+    /// What a thin artifact leaves out; empty for all others.
+    left_out: BTreeSet<String>,
     /// Bytes that were read since pages were let go of.
     mapped: AtomicUsize,
 }
@@ -52,6 +55,8 @@ enum Extent {
     Whole,
     /// Wheels, bytecode and what only starts an install may be missing.
     Part,
+    /// What it says itself that it leaves out.
+    Thin,
 }
 
 /// An artifact of which every member was compared with the manifest, but for those that somebody has by their SHA-256
@@ -79,6 +84,10 @@ pub enum ArtifactError {
     Altered { path: PathBuf, what: String },
     #[error("{} is not trusted here", path.display())]
     Untrusted { path: PathBuf, source: Distrust },
+    #[error("{} is thin: {count} of its members are left out, for a host that has them", path.display())]
+    Thin { path: PathBuf, count: usize },
+    #[error("what {} leaves out cannot be read", path.display())]
+    LeftOut { path: PathBuf, source: serde_json::Error },
     #[error("stopped, and nothing was changed")]
     Cancelled,
 }
@@ -88,6 +97,10 @@ impl ArtifactError {
         let hint = match self {
             Self::Read { .. } | Self::Cancelled => return None,
             Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
+            Self::Thin { .. } => {
+                "`deploy --root ROOT` takes one, under a root that has the rest; so does `-d DEST --store STORE`, where no \
+                 code is left out. For all else, take the full artifact"
+            }
             Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
             Self::Untrusted { .. } => {
                 "this host takes what is signed with a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
@@ -140,6 +153,12 @@ impl Artifact {
         Self::open_extent(path, Extent::Part, &Anybody)
     }
 
+    /// Opens one that may be thin. What it leaves out, [`Artifact::left_out`], must be had from elsewhere before it can be
+    /// installed.
+    pub fn open_thin(path: &Path, trust: &dyn Trust) -> Result<Self, ArtifactError> {
+        Self::open_extent(path, Extent::Thin, trust)
+    }
+
     fn open_extent(path: &Path, extent: Extent, trust: &dyn Trust) -> Result<Self, ArtifactError> {
         let read_error = |source| ArtifactError::Read { path: path.to_path_buf(), source };
         let file = fs_err::File::open(path).map_err(read_error)?;
@@ -158,9 +177,17 @@ impl Artifact {
             .judge(&manifest_bytes, signature.transpose().map_err(zip_error)?.as_deref())
             .map_err(|source| ArtifactError::Untrusted { path: path.to_path_buf(), source })?;
         let manifest = parse_manifest(path, &manifest_bytes)?;
+        let left_out = match archive.find(THIN_PATH) {
+            Some(entry) => thin::read(&archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?)
+                .map_err(|source| ArtifactError::LeftOut { path: path.to_path_buf(), source })?,
+            None => BTreeSet::new(),
+        };
+        if extent != Extent::Thin && !left_out.is_empty() {
+            return Err(ArtifactError::Thin { path: path.to_path_buf(), count: left_out.len() });
+        }
         let mapped = AtomicUsize::new(0);
-        let artifact =
-            Self { path: path.to_path_buf(), archive, manifest, manifest_bytes, vouched_by, extent, mapped };
+        let path = path.to_path_buf();
+        let artifact = Self { path, archive, manifest, manifest_bytes, vouched_by, extent, left_out, mapped };
         artifact.compare_directory()?;
         artifact.check_manifest()?;
         Ok(artifact)
@@ -184,8 +211,20 @@ impl Artifact {
         self.vouched_by.as_deref()
     }
 
+    /// The members that a thin artifact leaves out; empty for all others.
+    pub fn left_out(&self) -> &BTreeSet<String> {
+        &self.left_out
+    }
+
     pub fn archive(&self) -> &Archive<Mmap> {
         &self.archive
+    }
+
+    /// The line in front of the zip, without its end.
+    pub fn shebang(&self) -> String {
+        let bytes = self.archive.bytes();
+        let line = bytes.split(|byte| *byte == b'\n').next().filter(|line| line.starts_with(b"#!"));
+        String::from_utf8_lossy(line.unwrap_or_default()).into_owned()
     }
 
     /// Bytes of the file.
@@ -310,7 +349,7 @@ impl Artifact {
             return Err(self.altered("the manifest names a member twice".to_owned()));
         }
         for entry in self.archive.entries() {
-            if matches!(entry.name.as_str(), MANIFEST_PATH | SIGNATURE_PATH) {
+            if matches!(entry.name.as_str(), MANIFEST_PATH | SIGNATURE_PATH | THIN_PATH) {
                 continue;
             }
             SafePath::new(&entry.name)
@@ -329,13 +368,20 @@ impl Artifact {
                 );
             }
         }
-        match members.keys().find(|path| !self.may_lack(path)) {
-            Some(missing) => Err(self.altered(format!("{missing} is missing"))),
+        if let Some(missing) = members.keys().find(|path| !self.may_lack(path)) {
+            return Err(self.altered(format!("{missing} is missing")));
+        }
+        let wrong = |path: &&String| !members.contains_key(path.as_str()) || !thin::may_be_left_out(path);
+        match self.left_out.iter().find(wrong) {
+            Some(wrong) => Err(self.altered(format!("it says that it leaves out {wrong}, which cannot be"))),
             None => Ok(()),
         }
     }
 
     fn may_lack(&self, path: &str) -> bool {
+        if self.extent == Extent::Thin {
+            return self.left_out.contains(path);
+        }
         self.extent == Extent::Part
             && (path == "__main__.py"
                 || [".wheelbarrow/", "wheels/", "bootstrap_wheels/"].iter().any(|top| path.starts_with(top)))

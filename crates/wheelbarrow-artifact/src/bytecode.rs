@@ -35,9 +35,12 @@ const LEVEL: i32 = 9;
 /// The most bytes before the code in a timestamp `.pyc`.
 pub const PYC_HEADER: usize = 16;
 
+/// What the path of every pack begins with.
+pub const BYTECODE: &str = ".wheelbarrow/bytecode/";
+
 /// Where the packs of a version stand.
 pub fn pack_path(cache_tag: &str, of: &str) -> String {
-    format!(".wheelbarrow/bytecode/{cache_tag}/{of}.pack")
+    format!("{BYTECODE}{cache_tag}/{of}.pack")
 }
 
 /// What the pack of the project's own code is called.

@@ -5,10 +5,12 @@
 mod artifact;
 pub mod bytecode;
 pub mod interpreter;
+pub mod inventory;
 pub mod manifest;
 pub mod progress;
 pub mod python;
 pub mod release;
+pub mod thin;
 pub mod wheel;
 pub mod zip;
 

@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 11] = [
+pub const MODULES: [(&str, &str); 12] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("bytecode.py", include_str!("../python/bytecode.py")),
@@ -14,6 +14,7 @@ pub const MODULES: [(&str, &str); 11] = [
     ("probe.py", PROBE),
     ("space.py", include_str!("../python/space.py")),
     ("staging.py", include_str!("../python/staging.py")),
+    ("thin.py", include_str!("../python/thin.py")),
     ("wheels.py", include_str!("../python/wheels.py")),
 ];
 /// Tells what an interpreter is; also run by itself, with `python -c`.

@@ -20,6 +20,7 @@ pub mod python;
 pub mod select;
 pub mod source;
 pub mod target;
+pub mod thin;
 pub mod this_system;
 pub mod uv;
 

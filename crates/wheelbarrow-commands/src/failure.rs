@@ -1,6 +1,7 @@
 //! What an error means to a person and to a script: causes, hint, exit code.
 
 use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_artifact::inventory::InventoryError;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
 use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId};
@@ -84,8 +85,9 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         let release = cause.downcast_ref::<ReleaseError>().and_then(ReleaseError::hint);
         let artifact = || cause.downcast_ref::<ArtifactError>().and_then(ArtifactError::hint);
         let install = || cause.downcast_ref::<InstallError>().and_then(InstallError::hint);
+        let inventory = || cause.downcast_ref::<InventoryError>().and_then(InventoryError::hint);
         let refusal = || cause.downcast_ref::<Refusal>().and_then(|refusal| refusal.hint.clone());
-        release.or_else(artifact).or_else(install).or_else(refusal)
+        release.or_else(artifact).or_else(install).or_else(inventory).or_else(refusal)
     })
 }
 
@@ -97,10 +99,17 @@ pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
             cause.downcast_ref().map(|error| match error {
                 ArtifactError::Read { .. } => 1,
                 ArtifactError::Untrusted { .. } => 17,
+                ArtifactError::Thin { .. } => 18,
                 _ => 3,
             })
         };
         let install = || cause.downcast_ref().map(InstallError::exit_code);
+        let inventory = || {
+            cause.downcast_ref().map(|error| match error {
+                InventoryError::Read { .. } => 1,
+                _ => 3,
+            })
+        };
         let environment = || cause.downcast_ref::<EnvironmentError>().map(|_| 7);
         let id = || cause.downcast_ref::<NotAnId>().map(|_| 2);
         let told = || cause.downcast_ref().map(|told: &Told| told.code);
@@ -108,6 +117,7 @@ pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
         release
             .or_else(artifact)
             .or_else(install)
+            .or_else(inventory)
             .or_else(environment)
             .or_else(id)
             .or_else(told)

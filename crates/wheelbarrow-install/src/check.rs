@@ -5,10 +5,12 @@ use std::fmt;
 use std::path::Path;
 
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::{Artifact, Trust, VerifiedArtifact};
 
 use crate::needs::needs_errors;
+use crate::store::{Access, Having, Store, StoredWheel, lacking_files, lacking_wheels, wanted};
 use crate::{InstallError, Options, choose_target, plan, preflight};
 
 /// Why an install would be refused, or what people would like to know before it is done.
@@ -103,7 +105,7 @@ pub fn check(
 ) -> Result<Checked, InstallError> {
     let mut checked = Checked::default();
     let mut errors = Vec::new();
-    let verified = open(artifact, trust, interpreter, &mut checked, &mut errors, progress)?;
+    let verified = open(artifact, trust, interpreter, options, (&mut checked, &mut errors), progress)?;
     errors.extend(preflight::destination_errors(&options.destination, options.existing));
     if let Some(artifact) = verified {
         errors.extend(plan_errors(&artifact, interpreter, options));
@@ -119,11 +121,15 @@ fn open(
     path: &Path,
     trust: &dyn Trust,
     interpreter: &Interpreter,
-    checked: &mut Checked,
-    errors: &mut Vec<InstallError>,
+    options: &Options,
+    (checked, errors): (&mut Checked, &mut Vec<InstallError>),
     progress: &dyn Progress,
 ) -> Result<Option<VerifiedArtifact>, InstallError> {
-    let artifact = match Artifact::open_trusted(path, trust) {
+    let opened = match options.store {
+        Some(_) => Artifact::open_thin(path, trust),
+        None => Artifact::open_trusted(path, trust),
+    };
+    let artifact = match opened {
         Ok(artifact) => artifact,
         Err(error) => {
             errors.push(error.into());
@@ -160,6 +166,10 @@ fn plan_errors(
     options: &Options,
 ) -> Vec<InstallError> {
     let Ok(target) = choose_target(artifact.manifest(), interpreter) else { return Vec::new() };
+    if let Some(store) = options.store.as_ref().filter(|_| !artifact.left_out().is_empty()) {
+        return thin_errors(artifact, target, interpreter, options, &store.path)
+            .unwrap_or_else(|error| vec![error]);
+    }
     let wheels = match plan::open_wheels(artifact, target, options.pip) {
         Ok(wheels) => wheels,
         Err(error) => return vec![error],
@@ -168,4 +178,29 @@ fn plan_errors(
         Ok(plan) => preflight::space_errors(&options.destination, &plan),
         Err(error) => vec![error],
     }
+}
+
+/// The same for a thin artifact: what it leaves out that is not here, else what is not linked and finds no space.
+fn thin_errors(
+    artifact: &VerifiedArtifact,
+    target: &Target,
+    interpreter: &Interpreter,
+    options: &Options,
+    store: &Path,
+) -> Result<Vec<InstallError>, InstallError> {
+    let mut members = lacking_files(artifact, interpreter);
+    members.extend(lacking_wheels(artifact, target, interpreter, options.pip, Some(store))?);
+    if !members.is_empty() {
+        return Ok(vec![InstallError::Lacking { path: artifact.path().to_path_buf(), members }]);
+    }
+    let store = Store::open(store, Access::Shared)?;
+    let wanted = wanted(artifact, target, interpreter, options.pip);
+    let mut stored = Vec::new();
+    for (having, wanted) in Having::look(&store, &wanted)?.into_iter().zip(&wanted) {
+        // What the artifact brings goes to the store first, which an install looks at itself.
+        let Some(wheel) = having.wheel else { continue };
+        stored.push(StoredWheel { wanted, wheel, bytecode: having.bytecode });
+    }
+    let plan = plan::plan(artifact, target, interpreter, options, &plan::Wheels::Store(&store, &stored))?;
+    Ok(preflight::space_errors(&options.destination, &plan))
 }

@@ -24,6 +24,15 @@ pub enum InstallError {
     Glibc { needed: String, here: String, wheels: Vec<String> },
     #[error("{} needs {library}, which the loader of this machine does not find", wheels.join(" and "))]
     Library { library: String, wheels: Vec<String> },
+    /// Members of a thin artifact.
+    #[error(
+        "{} leaves out {} that {} not here:{}",
+        path.display(),
+        count(members.len()),
+        if members.len() == 1 { "is" } else { "are" },
+        listed(members)
+    )]
+    Lacking { path: PathBuf, members: Vec<String> },
     #[error("the artifact holds a wheel that cannot be installed")]
     Wheel(#[from] WheelError),
     #[error("the artifact holds a file that cannot be installed")]
@@ -100,6 +109,10 @@ impl InstallError {
                     source.first_python
                 ));
             }
+            Self::Lacking { .. } => {
+                "make it anew with `wheelbarrow thin --have`, for what `wheelbarrow store inventory` says now, or take the \
+                 full artifact"
+            }
             Self::Library { library, .. } => return Some(package_hint(library)),
             Self::Glibc { .. } => {
                 "install it on a newer system, or build it with versions of these wheels that run on this one"
@@ -151,6 +164,7 @@ impl InstallError {
             Self::Cancelled | Self::Artifact(ArtifactError::Cancelled) => 130,
             Self::Artifact(ArtifactError::Read { .. }) => 1,
             Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
+            Self::Lacking { .. } | Self::Artifact(ArtifactError::Thin { .. }) => 18,
             Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
             Self::StoreFormat { .. } | Self::AlteredStore { .. } => 3,
@@ -170,6 +184,21 @@ impl InstallError {
             Self::RestlessStore { .. } | Self::Compile { .. } => 1,
         }
     }
+}
+
+fn count(members: usize) -> String {
+    if members == 1 { "1 file".to_owned() } else { format!("{members} files") }
+}
+
+/// A line each.
+fn listed(members: &[String]) -> String {
+    /// More than this nobody reads; `--json` has all.
+    const MOST: usize = 200;
+    let mut lines: String = members.iter().take(MOST).map(|member| format!("\n    {member}")).collect();
+    if members.len() > MOST {
+        lines.push_str(&format!("\n    and {} more", members.len() - MOST));
+    }
+    lines
 }
 
 /// A path as a shell reads it.

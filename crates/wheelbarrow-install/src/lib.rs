@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_artifact::{Artifact, VerifiedArtifact};
+use wheelbarrow_artifact::{Artifact, ArtifactError, VerifiedArtifact};
 use wheelbarrow_fs::{Commit, Staged};
 
 use crate::engine::Manner;
@@ -166,10 +166,24 @@ impl Job<'_> {
         &self,
         artifact: VerifiedArtifact,
     ) -> Result<(VerifiedArtifact, Bytecode), InstallError> {
+        if !artifact.left_out().is_empty() {
+            let (path, count) = (artifact.path().to_path_buf(), artifact.left_out().len());
+            return Err(ArtifactError::Thin { path, count }.into());
+        }
         let wheels = plan::open_wheels(&artifact, self.target, self.options.pip)?;
         let bytecode = self.write(&artifact, &Wheels::Artifact(&wheels))?;
         drop(wheels);
         Ok((artifact, bytecode))
+    }
+
+    /// Refuses a thin artifact that leaves out what is not here, `wheels` and more.
+    fn refuse_lacking(&self, artifact: &Artifact, wheels: Vec<String>) -> Result<(), InstallError> {
+        let mut members = store::lacking_files(artifact, self.interpreter);
+        members.extend(wheels);
+        match members.is_empty() {
+            true => Ok(()),
+            false => Err(InstallError::Lacking { path: artifact.path().to_path_buf(), members }),
+        }
     }
 
     /// Has the store unpack what it lacks, and links. What is found altered on the way is unpacked anew.
@@ -181,8 +195,10 @@ impl Job<'_> {
         let store = Store::open_or_make(&asked.path)?;
         let wanted = store::wanted(&artifact, self.target, self.interpreter, self.options.pip);
         let having = store::Having::look(&store, &wanted)?;
+        self.refuse_lacking(&artifact, store::lacking(&artifact, having.iter().zip(&wanted)))?;
         let unread = store::unread_members(&artifact, &having, &wanted);
         let mut artifact = artifact.verify_but(unread, self.progress)?;
+        store.keep_program(&artifact, &self.interpreter.machine)?;
         let mut having = Some(having);
         // Each time the entries that were altered are dropped: that ends, unless somebody alters them all the time.
         for _ in 0..=wanted.len() {

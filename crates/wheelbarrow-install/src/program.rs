@@ -94,11 +94,12 @@ impl Ahead {
     }
 
     fn read(&self, line: &Line) -> Option<Result<Source, InstallError>> {
-        let open = || Artifact::open(&self.artifact);
         let source = match self.what {
             Reading::Nothing => return None,
-            Reading::Directory => open().map(Source::Opened),
-            Reading::All => open().and_then(|artifact| artifact.verify(line)).map(Source::Verified),
+            Reading::Directory => Artifact::open_thin(&self.artifact, &Anybody).map(Source::Opened),
+            Reading::All => Artifact::open(&self.artifact)
+                .and_then(|artifact| artifact.verify(line))
+                .map(Source::Verified),
         };
         Some(source.map_err(InstallError::from))
     }

@@ -10,7 +10,9 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::{Artifact, Trust};
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
-use wheelbarrow_install::{Existing as Destination, Options, Pip, choose_target, install, virtualenv};
+use wheelbarrow_install::{
+    Existing as Destination, InstallError, Options, Pip, choose_target, install, virtualenv,
+};
 
 use crate::activate::activate_in;
 use crate::activation::{Activation, fail};
@@ -20,6 +22,7 @@ use crate::prepare::Prepare;
 use crate::prune::Pruned;
 use crate::release::{CompleteRelease, FORMAT, ReleaseRecord};
 use crate::remake::project_pack;
+use crate::restore::{lacking, restore};
 use crate::reuse::reusable;
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work, milliseconds};
@@ -75,6 +78,9 @@ pub struct DeployPlan {
     pub server: String,
     pub probe: Option<String>,
     pub keep: usize,
+    /// What a thin artifact leaves out and the root has not: the deploy would be refused for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<String>,
 }
 
 /// What a deploy did.
@@ -102,17 +108,16 @@ struct Ready {
     settings: Settings,
     /// Of the manifest.
     digest: Sha256,
+    /// Members that a thin artifact leaves out and the root has not.
+    lacking: Vec<String>,
 }
 
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::at(root);
-    let Ready { artifact, settings, digest } = look_at(&root, options)?;
+    let Ready { artifact, settings, digest, lacking } = look_at(&root, options)?;
     let manifest = artifact.manifest();
-    let found = match (options.existing, root.releases().is_dir()) {
-        (Existing::Taken, true) => reusable(&root, &digest, &options.settings)?,
-        _ => None,
-    };
+    let found = taken(&root, &digest, options)?;
     let id = match &found {
         Some(found) => found.id().clone(),
         None => ReleaseId::new(root.next_number()?, &digest),
@@ -130,6 +135,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         server: settings.server.to_string(),
         probe: settings.probe.map(|probe| probe.url),
         keep: settings.keep,
+        lacking,
     })
 }
 
@@ -141,13 +147,15 @@ pub fn deploy(
 ) -> Result<Deployed, ReleaseError> {
     let begun = Instant::now();
     let ready = look_at(&Root::at(root), options)?;
+    if !ready.lacking.is_empty() {
+        let (path, members) = (options.artifact.clone(), ready.lacking);
+        return Err(InstallError::Lacking { path, members }.into());
+    }
     let looked = milliseconds(begun.elapsed());
     let root = Root::create(root)?;
     let work = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
-    if options.existing == Existing::Taken
-        && let Some(release) = reusable(&root, &ready.digest, &options.settings)?
-    {
+    if let Some(release) = taken(&root, &ready.digest, options)? {
         let signed_by = ready.artifact.vouched_by().map(str::to_owned);
         return take(&work, release, options, begun).map(|taken| Deployed { signed_by, ..taken });
     }
@@ -155,7 +163,7 @@ pub fn deploy(
     work.begin(Operation::Deploy, &id, previous.as_ref())?;
     work.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
 
-    let Ready { artifact, settings, digest } = ready;
+    let Ready { artifact, settings, digest, .. } = ready;
     let manifest = artifact.manifest().clone();
     let signed_by = artifact.vouched_by().map(str::to_owned);
     let making = Making {
@@ -172,7 +180,7 @@ pub fn deploy(
         flags: &options.settings,
         environment: Environment::Shared,
     };
-    let release = match stage(&work, &making, |_| Ok(artifact)) {
+    let release = match stage(&work, &making, |interpreter| restore(&root, artifact, interpreter)) {
         Ok(release) => release,
         Err(fault) => {
             discard(&work, &id);
@@ -202,6 +210,18 @@ pub fn deploy(
     }
     deployed.milliseconds = milliseconds(begun.elapsed());
     Ok(deployed)
+}
+
+/// The release that is there already and need not be made.
+fn taken(
+    root: &Root,
+    digest: &Sha256,
+    options: &DeployOptions,
+) -> Result<Option<CompleteRelease>, ReleaseError> {
+    match (options.existing, root.releases().is_dir()) {
+        (Existing::Taken, true) => reusable(root, digest, &options.settings),
+        _ => Ok(None),
+    }
 }
 
 /// Goes on with a release that is there.
@@ -236,15 +256,18 @@ fn take(
 /// All that can be known before anything is written.
 fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> {
     root.live()?;
-    let artifact = Artifact::open_trusted(&options.artifact, &*options.trust)?;
+    let artifact = Artifact::open_thin(&options.artifact, &*options.trust)?;
     let settings = Settings::of_manifest(root, artifact.manifest().release.as_ref(), &options.settings)?;
     configure::look_at(root, artifact.manifest(), &settings)?;
     let interpreter = Interpreter::probe(&options.python, None)?;
-    choose_target(artifact.manifest(), &interpreter).map_err(|source| {
-        wheelbarrow_install::InstallError::Target { path: options.artifact.clone(), source }
-    })?;
+    choose_target(artifact.manifest(), &interpreter)
+        .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;
     let digest = Sha256::of(artifact.manifest_bytes());
-    Ok(Ready { artifact, settings, digest })
+    let lacking = match taken(root, &digest, options)? {
+        Some(_) => Vec::new(),
+        None => lacking(root, &artifact, &interpreter, options.pip)?,
+    };
+    Ok(Ready { artifact, settings, digest, lacking })
 }
 
 /// A release that is to be made.

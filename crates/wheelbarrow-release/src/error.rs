@@ -174,6 +174,7 @@ impl ReleaseError {
             Self::Artifact(ArtifactError::Cancelled) | Self::Cancelled => 130,
             Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
             Self::Artifact(ArtifactError::Read { .. }) | Self::Fs(_) | Self::Interpreter(_) => 1,
+            Self::Artifact(ArtifactError::Thin { .. }) => 18,
             Self::Artifact(_) => 3,
             Self::Install(error) => error.exit_code(),
             Self::Id(_) | Self::Name { .. } => 2,
@@ -203,15 +204,16 @@ impl ReleaseError {
 
     /// Of an artifact that was made again out of a release: the file is nobody's, the release is.
     pub(crate) fn of_remade(self, id: &ReleaseId) -> Self {
+        let id = id.clone();
         match self {
+            // Wheels are never in it: they are taken from the store.
+            Self::Install(InstallError::Lacking { members, .. }) => {
+                let wheel = members.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+                Self::NotStored { id, wheel: wheel.to_owned() }
+            }
             Self::Artifact(ArtifactError::Altered { what, .. })
             | Self::Install(InstallError::Artifact(ArtifactError::Altered { what, .. })) => {
-                let id = id.clone();
-                // Wheels are never in it: they are taken from the store.
-                match what.strip_suffix(" is missing").and_then(|path| path.rsplit_once("wheels/")) {
-                    Some((_, wheel)) => Self::NotStored { id, wheel: wheel.to_owned() },
-                    None => Self::Altered { id, what },
-                }
+                Self::Altered { id, what }
             }
             other => other,
         }

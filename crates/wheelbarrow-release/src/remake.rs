@@ -18,7 +18,7 @@ use crate::{ReleaseError, Root};
 
 /// Where packs of bytecode stand, in an artifact and in a release.
 pub(crate) const BYTECODE: &str = ".wheelbarrow/bytecode";
-const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
+pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
 /// No code of a site compiles to more, in bytes.
 const LARGEST_PACK: u64 = 1 << 30;
 
@@ -63,17 +63,25 @@ pub(crate) fn project_pack(
     Ok(Some((path, artifact.read_member(entry, LARGEST_PACK)?)))
 }
 
-/// Writes what the release has of its artifact into the trash, from where the next command takes it if this one is
-/// killed, and opens it. The file is gone again when this returns; its bytes stay for as long as it is open.
+/// Writes what the release has of its artifact, and opens it.
 pub(crate) fn remake(
     root: &Root,
     release: &CompleteRelease,
     interpreter: &Interpreter,
 ) -> Result<Artifact, ReleaseError> {
+    in_trash(root, |path| write(path, release, interpreter))
+}
+
+/// Has an artifact written into the trash, from where the next command takes it if this one is killed, and opens it. The
+/// file is gone again when this returns; its bytes stay for as long as it is open.
+pub(crate) fn in_trash(
+    root: &Root,
+    write: impl FnOnce(&Path) -> Result<(), ReleaseError>,
+) -> Result<Artifact, ReleaseError> {
     let directory = root.trash().join("remade");
     fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
     let path = directory.join("artifact.zip");
-    let remade = write(&path, release, interpreter).and_then(|()| Ok(Artifact::open_part(&path)?));
+    let remade = write(&path).and_then(|()| Ok(Artifact::open_part(&path)?));
     fs::remove_dir_all(&directory).map_err(ReleaseError::io("remove", &directory))?;
     remade
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Entry, Method, ZipError};
+use super::{DosTime, Entry, Method, ZipError};
 
 const END: u32 = 0x0605_4b50;
 const END_LENGTH: usize = 22;
@@ -131,6 +131,7 @@ struct Central<'a> {
     raw_name: &'a [u8],
     name: String,
     mode: u32,
+    time: DosTime,
     header: u64,
 }
 
@@ -156,6 +157,7 @@ impl<'a> Central<'a> {
             raw_name,
             name: decode_name(raw_name, flags & FLAG_UTF8 != 0)?,
             mode: if unix { u32_at(bytes, 38) >> 16 } else { 0 },
+            time: DosTime { date: u16_at(bytes, 14), time: u16_at(bytes, 12) },
             header: u64::from(u32_at(bytes, 42)),
         };
         central.read_zip64(extra)?;
@@ -214,8 +216,8 @@ impl<'a> Central<'a> {
         let end = usize::try_from(self.compressed).ok().and_then(|size| start.checked_add(size));
         let end = end.filter(|&end| end <= directory).ok_or_else(outside)?;
         self.check_inflation(method)?;
-        let Self { name, crc32, size, mode, .. } = self;
-        Ok((Entry { name, method, crc32, size, mode, data: start..end }, (header, end)))
+        let Self { name, crc32, size, mode, time, .. } = self;
+        Ok((Entry { name, method, crc32, size, mode, time, data: start..end }, (header, end)))
     }
 
     /// With a data descriptor the local header may leave out what only the descriptor behind the data has.

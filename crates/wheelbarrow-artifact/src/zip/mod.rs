@@ -37,6 +37,7 @@ pub struct Entry {
     pub size: u64,
     /// The Unix mode, file type included; 0 where the zip has none.
     pub mode: u32,
+    pub time: DosTime,
     /// Where the compressed bytes are.
     pub data: Range<usize>,
 }

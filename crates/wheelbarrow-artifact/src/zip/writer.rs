@@ -10,8 +10,8 @@ use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
 
-use super::Method;
 use super::stored::{Copied, Placed, copy_all};
+use super::{Entry, Method};
 use crate::manifest::{Member, MemberKind, Sha256};
 
 /// Larger members stream.
@@ -40,8 +40,8 @@ pub struct ZipWriter {
 /// The time that every member gets, as zips store it: two-second steps from 1980 to 2107, no time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DosTime {
-    date: u16,
-    time: u16,
+    pub(super) date: u16,
+    pub(super) time: u16,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +142,16 @@ impl ZipWriter {
         self.begin(&header)?;
         self.put(bytes)?;
         self.finish_member(&header, kind, *sha256)
+    }
+
+    /// Adds a member of another zip as it stands there, where it was compared with `member`.
+    pub fn copy(&mut self, entry: &Entry, raw: &[u8], member: &Member) -> Result<(), WriteError> {
+        let Entry { name, method, crc32, size, .. } = entry;
+        let compressed = raw.len() as u64;
+        let header = Header { path: name, method: *method, crc32: *crc32, compressed, size: *size };
+        self.begin(&header)?;
+        self.put(raw)?;
+        self.finish_member(&header, member.kind, member.sha256)
     }
 
     /// Adds what a file holds, compressed by `method`; gives its SHA-256.

@@ -19,6 +19,7 @@ use crate::project::ProjectFile;
 
 pub use plan::{Plan, PlannedMember, Source, check_shebang, modules, plan};
 pub use write::write;
+pub(crate) use write::write_beside;
 
 /// What the first line is unless somebody wants another.
 pub const SHEBANG: &str = "#!/usr/bin/env python3";

@@ -17,6 +17,24 @@ const MODE: u32 = 0o755;
 
 /// Writes the artifact beside `output`, syncs, and renames it there.
 pub fn write(plan: &Plan, output: &Path, progress: &dyn Progress) -> Result<Packed, PackError> {
+    let mut members = 0;
+    let written = write_beside(output, |file| {
+        let size = plan.members.iter().map(|member| member.source.size()).sum();
+        progress.begin("packing", size, Unit::Bytes);
+        let written = write_zip(plan, file, output, progress);
+        progress.end();
+        let (file, size, count) = written?;
+        members = count;
+        Ok((file, size))
+    });
+    Ok(Packed { path: output.to_path_buf(), size: written?, members })
+}
+
+/// Has a file written beside `output`, syncs it, and renames it there; gives its size in bytes, as `write` does.
+pub(crate) fn write_beside(
+    output: &Path,
+    write: impl FnOnce(std::fs::File) -> Result<(std::fs::File, u64), PackError>,
+) -> Result<u64, PackError> {
     let io_error = |action| move |source| PackError::Io { action, path: output.to_path_buf(), source };
     let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = output.file_name().unwrap_or_default().to_string_lossy();
@@ -24,18 +42,14 @@ pub fn write(plan: &Plan, output: &Path, progress: &dyn Progress) -> Result<Pack
         .prefix(&format!(".{name}."))
         .tempfile_in(directory)
         .map_err(io_error("make a file beside"))?;
-    let file = temporary.reopen().map_err(io_error("write"))?;
-    progress.begin("packing", plan.members.iter().map(|member| member.source.size()).sum(), Unit::Bytes);
-    let written = write_zip(plan, file, output, progress);
-    progress.end();
-    let (file, size, members) = written?;
+    let (file, size) = write(temporary.reopen().map_err(io_error("write"))?)?;
     file.set_permissions(PermissionsExt::from_mode(MODE)).map_err(io_error("set the mode of"))?;
     file.sync_all().map_err(io_error("sync"))?;
     temporary.persist(output).map_err(|error| io_error("rename to")(error.error))?;
     fs::File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(io_error("sync the directory of"))?;
-    Ok(Packed { path: output.to_path_buf(), size, members })
+    Ok(size)
 }
 
 fn write_zip(

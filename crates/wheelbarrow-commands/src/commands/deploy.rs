@@ -9,7 +9,7 @@ use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, 
 use super::Context;
 use super::prune::note_what_is_hidden;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
-use crate::failure::Refusal;
+use crate::failure::{Refusal, Told};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, table};
@@ -60,11 +60,11 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
     };
     if arguments.switch.dry_run {
         let plan = plan_deploy(&root, &options)?;
-        if arguments.switch.root.json {
-            return printer.json(&plan);
+        match arguments.switch.root.json {
+            true => printer.json(&plan)?,
+            false => printer.result(&show(&plan)),
         }
-        printer.result(&show(&plan));
-        return Ok(());
+        return if plan.lacking.is_empty() { Ok(()) } else { Err(Told { code: 18 }.into()) };
     }
     let deployed = deploy(&root, &options, &operator)?;
     printer.deed();
@@ -93,6 +93,7 @@ fn show(plan: &DeployPlan) -> String {
     rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));
     rows.push(("server", plan.server.clone()));
     rows.extend(plan.probe.iter().map(|url| ("would ask", url.clone())));
+    rows.extend(plan.lacking.iter().map(|path| ("is not here", path.clone())));
     let rows: Vec<_> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
     table(&[Align::Left, Align::Left], &rows)
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use fs_err as fs;
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
+use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_release::environment;
 use wheelbarrow_release::{
     Change, Changed, Difference, Rewritten, change_environment, check_name, environment_difference,
@@ -166,7 +166,7 @@ impl Name {
 
 fn check(file: &PathBuf, artifact: Option<PathBuf>, printer: &Printer) -> anyhow::Result<()> {
     let rules = match artifact {
-        Some(path) => Artifact::open(&path)?.manifest().environment.clone(),
+        Some(path) => Artifact::open_thin(&path, &Anybody)?.manifest().environment.clone(),
         None => EnvironmentRules::default(),
     };
     let data = fs::read(file)?;

@@ -16,6 +16,7 @@ mod remove;
 mod rollback;
 mod root;
 mod status;
+mod store;
 mod unit;
 mod verify;
 
@@ -65,6 +66,8 @@ pub enum Command {
     Unit(unit::Arguments),
     /// Look for set-ups of servers that would not run a new release, or would lose requests
     Doctor(doctor::Arguments),
+    /// Look after the wheels that installs share
+    Store(store::Arguments),
     /// Compare an install with what was installed, or an artifact with its signature
     Verify(verify::Arguments),
 }
@@ -103,6 +106,7 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
         Command::Exec(arguments) => exec::run(arguments),
         Command::Unit(arguments) => unit::run(&arguments, context, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),
+        Command::Store(arguments) => store::run(&arguments, printer),
         Command::Verify(arguments) => verify::run(&arguments, context, printer),
     }
 }

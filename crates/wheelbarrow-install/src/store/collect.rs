@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, NATIVE, Sha256};
 
+use super::programs::program_entry;
 use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
 use crate::InstallError;
 use crate::receipt::{self, ReceiptStore};
@@ -30,6 +31,8 @@ pub struct Removed {
     pub wheel: Option<String>,
     /// Of the pack, where only its bytecode is removed.
     pub bytecode: Option<Sha256>,
+    /// Whether it is a native program; `sha256` is its own then.
+    pub program: bool,
 }
 
 /// Whether entries are removed, or only named.
@@ -55,7 +58,7 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
         };
         if !keep.wheels.contains(&sha256) {
             collection.remove(store, &entry, removal)?;
-            collection.removed.push(Removed { sha256, wheel, bytecode: None });
+            collection.removed.push(Removed { sha256, wheel, bytecode: None, program: false });
             continue;
         }
         collection.kept += 1;
@@ -65,21 +68,51 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
                 continue;
             }
             collection.remove(store, &bytecode_entry(sha256, pack), removal)?;
-            collection.removed.push(Removed { sha256, wheel: wheel.clone(), bytecode: Some(pack) });
+            collection.removed.push(Removed {
+                sha256,
+                wheel: wheel.clone(),
+                bytecode: Some(pack),
+                program: false,
+            });
+        }
+    }
+    for sha256 in store.programs()? {
+        if keep.programs.as_ref().is_some_and(|programs| !programs.contains(&sha256)) {
+            collection.remove(store, &program_entry(sha256), removal)?;
+            collection.removed.push(Removed { sha256, wheel: None, bytecode: None, program: true });
         }
     }
     Ok(collection)
 }
 
-/// What the receipts name.
-fn kept_by(installs: &[PathBuf]) -> Result<ReceiptStore, InstallError> {
-    let mut keep = ReceiptStore { wheels: BTreeSet::new(), bytecode: BTreeSet::new() };
+struct Kept {
+    wheels: BTreeSet<Sha256>,
+    bytecode: BTreeSet<Sha256>,
+    /// None where that cannot be known, and all stay.
+    programs: Option<BTreeSet<Sha256>>,
+}
+
+/// What the receipts name, and of programs the manifests.
+fn kept_by(installs: &[PathBuf]) -> Result<Kept, InstallError> {
+    let mut keep =
+        Kept { wheels: BTreeSet::new(), bytecode: BTreeSet::new(), programs: Some(BTreeSet::new()) };
     for install in installs {
         let ReceiptStore { wheels, bytecode } = receipt::read_store(install)?;
         keep.wheels.extend(wheels);
         keep.bytecode.extend(bytecode);
+        match (programs_of(install), &mut keep.programs) {
+            (Some(found), Some(programs)) => programs.extend(found),
+            _ => keep.programs = None,
+        }
     }
     Ok(keep)
+}
+
+/// Those of the artifact that the install is of; none where its manifest cannot be read.
+fn programs_of(install: &Path) -> Option<Vec<Sha256>> {
+    let text = fs::read(install.join(MANIFEST_PATH)).ok()?;
+    let members = serde_json::from_slice::<Manifest>(&text).ok()?.members.into_iter();
+    Some(members.filter(|member| member.path.starts_with(NATIVE)).map(|member| member.sha256).collect())
 }
 
 impl Collection {
@@ -93,10 +126,14 @@ impl Collection {
     }
 }
 
-/// Bytes below a directory that have no other name.
-fn freed(directory: &Path) -> std::io::Result<u64> {
+/// Bytes of a file, or below a directory, that have no other name.
+fn freed(path: &Path) -> std::io::Result<u64> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
     let mut bytes = 0;
-    let mut directories = vec![directory.to_path_buf()];
+    let mut directories = vec![path.to_path_buf()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;

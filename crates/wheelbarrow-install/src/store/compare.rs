@@ -11,10 +11,11 @@ use fs_err as fs;
 use sha2::Digest;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
-use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::manifest::{NATIVE, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
 use super::index::{FileKind, INDEX, Index, Kind};
+use super::programs::program_entry;
 use super::{BYTECODE, FILES, IndexFile, Store, Wanted, bytecode_entry, ensure, wheel_entry};
 use crate::InstallError;
 
@@ -41,6 +42,8 @@ pub struct BrokenEntry {
     pub wheel: Option<String>,
     /// Of the pack, where only its bytecode is broken.
     pub bytecode: Option<Sha256>,
+    /// Of a native program, where that is what is broken.
+    pub program: Option<Sha256>,
     /// Of the index, where that is what is wrong.
     pub index: Option<String>,
     pub changed: Vec<String>,
@@ -59,7 +62,11 @@ impl StoreVerification {
 
 impl BrokenEntry {
     fn is_clean(&self) -> bool {
-        self.index.is_none() && self.changed.is_empty() && self.missing.is_empty() && self.extra.is_empty()
+        self.index.is_none()
+            && self.program.is_none()
+            && self.changed.is_empty()
+            && self.missing.is_empty()
+            && self.extra.is_empty()
     }
 }
 
@@ -106,6 +113,7 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<StoreVerificatio
         return Err(error);
     }
     verification.files = files.into_inner();
+    verify_programs(store, &mut verification)?;
     for entry in entries {
         let (path, report) = entry.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !report.is_clean() {
@@ -114,6 +122,18 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<StoreVerificatio
         }
     }
     Ok(verification)
+}
+
+fn verify_programs(store: &Store, verification: &mut StoreVerification) -> Result<(), InstallError> {
+    for program in store.programs()? {
+        verification.files += 1;
+        if !store.is_whole_program(program)? {
+            store.drop_entry(&program_entry(program))?;
+            let broken = BrokenEntry { program: Some(program), ..BrokenEntry::default() };
+            verification.broken.push(broken);
+        }
+    }
+    Ok(())
 }
 
 /// Compares one entry; gives how many files it should have.
@@ -216,6 +236,13 @@ pub fn repair(
     let archives = members.keys().filter(|path| path.ends_with(".whl") || path.ends_with(".pack"));
     let mut artifact = artifact.verify_but(archives.map(|path| (*path).to_owned()).collect(), progress)?;
     for broken in &mut verification.broken {
+        if let Some(program) = broken.program {
+            let mut programs = manifest.members.iter().filter(|member| member.path.starts_with(NATIVE));
+            if let Some(member) = programs.find(|member| member.sha256 == program) {
+                broken.repaired = store.take_program(&artifact, member)?;
+            }
+            continue;
+        }
         let path = manifest.wheels.iter().find(|wheel| {
             let member = members.get(wheel.path.as_str());
             member.is_some_and(|member| Some(member.sha256) == broken.sha256)

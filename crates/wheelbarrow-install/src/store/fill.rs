@@ -19,7 +19,7 @@ use wheelbarrow_wheel::script;
 
 use super::index::{self, FileKind, Header, INDEX, Kind, NewFiles};
 use super::wanted::Having;
-use super::{BYTECODE, FILES, Store, StoredWheel, Wanted, bytecode_entry, wheel_entry};
+use super::{BYTECODE, FILES, Store, StoredWheel, Wanted, bytecode_entry, lacking, wheel_entry};
 use crate::InstallError;
 use crate::engine::{self, Manner};
 use crate::plan::{Contents, FramePart, Plan, PlannedFile, PlannedFrame, member_sha256, now};
@@ -52,10 +52,12 @@ pub(crate) fn ensure<'w>(
             });
             return Ok(stored.collect());
         }
-        for (having, wanted) in &missing {
-            if having.wheel.is_none() {
-                artifact.verify_member(&wanted.path, progress)?;
-            }
+        let lacking = lacking(artifact, missing.iter().copied());
+        if !lacking.is_empty() {
+            return Err(InstallError::Lacking { path: artifact.path().to_path_buf(), members: lacking });
+        }
+        for (_, wanted) in &missing {
+            artifact.verify_member(&wanted.path, progress)?;
             if let Some((pack, _)) = &wanted.pack {
                 artifact.verify_member(pack, progress)?;
             }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use wheelbarrow_artifact::inventory::{self, HeldBytecode, HeldWheel};
 use wheelbarrow_artifact::manifest::Sha256;
 
 use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
@@ -52,6 +53,19 @@ pub fn inventory(store: &Store) -> Result<Inventory, InstallError> {
         });
     }
     Ok(Inventory { store: store.path().to_path_buf(), wheels })
+}
+
+/// Adds what is in a store to what its host has.
+pub fn add_to_inventory(store: &Store, host: &mut inventory::Inventory) -> Result<(), InstallError> {
+    host.programs.extend(super::programs(store)?);
+    for Stored { sha256, wheel, bytecode, .. } in inventory(store)?.wheels {
+        let bytecode = bytecode.into_iter().map(|bytecode| {
+            let StoredBytecode { sha256, cache_tag, magic, .. } = bytecode;
+            HeldBytecode { sha256, cache_tag, magic }
+        });
+        host.wheels.push(HeldWheel { sha256, wheel, bytecode: bytecode.collect() });
+    }
+    Ok(())
 }
 
 fn bytecode(store: &Store, wheel: Sha256) -> Result<Vec<StoredBytecode>, InstallError> {

@@ -8,6 +8,7 @@
 //!     index                         what is in files/
 //!     files/SCHEME/...              site-packages, scripts, data or headers; read-only
 //!     bytecode/SHA256/              of the pack that it was unpacked from: index and files/, likewise
+//! STORE/programs/SHA256             a native program
 //! ```
 //!
 //! An entry is made in `tmp`, synced, and renamed. One that was altered is renamed away before it is removed. So whoever
@@ -18,7 +19,9 @@ mod compare;
 mod fill;
 mod index;
 mod inventory;
+mod lacking;
 mod link;
+mod programs;
 mod transfer;
 mod wanted;
 
@@ -36,8 +39,11 @@ pub use collect::{Collection, Removal, Removed, collect};
 pub use compare::{BrokenEntry, StoreVerification, repair, verify};
 pub(crate) use fill::ensure;
 pub(crate) use index::{FileKind, Index, IndexFile, Kind};
-pub use inventory::{Inventory, Stored, StoredBytecode, inventory};
+pub use inventory::{Inventory, Stored, StoredBytecode, add_to_inventory, inventory};
+pub(crate) use lacking::lacking;
+pub use lacking::{lacking_files, lacking_wheels};
 pub(crate) use link::link;
+pub use programs::programs;
 pub(crate) use wanted::{Entry, Having, StoredWheel, Wanted, unread_members, wanted};
 
 /// The layout that this code writes, and the only one that it reads.

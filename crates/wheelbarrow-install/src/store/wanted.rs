@@ -73,13 +73,15 @@ pub(crate) fn wanted(
 }
 
 impl Having {
+    pub(super) const NOTHING: Self = Self { wheel: None, bytecode: None, broken: None };
+
     /// Looks for every wheel, on all cores.
     pub(crate) fn look(store: &Store, wanted: &[Wanted]) -> Result<Vec<Self>, InstallError> {
         in_parallel(wanted, |wanted| Self::of(store, wanted)).into_iter().collect()
     }
 
     fn of(store: &Store, wanted: &Wanted) -> Result<Self, InstallError> {
-        let mut having = Self { wheel: None, bytecode: None, broken: None };
+        let mut having = Self::NOTHING;
         let path = wheel_entry(wanted.sha256);
         match store.index(&path)? {
             None => return Ok(having),

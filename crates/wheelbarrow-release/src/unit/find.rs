@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
+use wheelbarrow_artifact::{Anybody, Artifact};
 
 use super::{Server, Units};
 use crate::release::Site;
@@ -45,7 +45,7 @@ pub enum Source<'s> {
 /// A root of `None` is `/srv/NAME`.
 pub fn find(root: Option<&Path>, source: Source<'_>, wanted: Wanted) -> Result<Units, ReleaseError> {
     let known = match source {
-        Source::Artifact(artifact) => in_artifact(&Artifact::open(artifact)?),
+        Source::Artifact(artifact) => in_artifact(&Artifact::open_thin(artifact, &Anybody)?),
         Source::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id)?,
     };
     let root = root.map_or_else(|| Path::new("/srv").join(&known.name), Path::to_path_buf);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Allowed, EnvironmentRules, Manifest, NATIVE, Needs, Precedence};
+use wheelbarrow_artifact::{Anybody, Artifact};
 
 use crate::printer::Printer;
 use crate::text::{Align, bytes, count, table};
@@ -21,11 +21,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
-    let artifact = Artifact::open(&arguments.artifact)?;
+    let artifact = Artifact::open_thin(&arguments.artifact, &Anybody)?;
     if arguments.json {
         let path = arguments.artifact.display().to_string();
-        return printer
-            .json(&json!({ "path": path, "size": artifact.size(), "manifest": artifact.manifest() }));
+        let mut told = json!({ "path": path, "size": artifact.size(), "manifest": artifact.manifest() });
+        if !artifact.left_out().is_empty() {
+            told["left_out"] = json!(artifact.left_out());
+        }
+        return printer.json(&told);
     }
     printer.result(&overview(&artifact));
     printer.result("");
@@ -42,6 +45,12 @@ fn overview(artifact: &Artifact) -> String {
         row("file", format!("{}, {}", artifact.path().display(), bytes(artifact.size()))),
         row("built by", manifest.built_by.clone()),
     ];
+    if !artifact.left_out().is_empty() {
+        let left_out = manifest.members.iter().filter(|member| artifact.left_out().contains(&member.path));
+        let size = left_out.map(|member| member.size).sum();
+        let text = format!("{}, {}, of what is below", count(artifact.left_out().len(), "file"), bytes(size));
+        rows.push(row("left out", text));
+    }
     for target in &manifest.targets {
         let system = if target.platform == "any" { "any system" } else { &target.platform };
         let size = bytes(target.unpacked.bytes);

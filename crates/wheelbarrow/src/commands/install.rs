@@ -83,7 +83,10 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         let checked = check(&arguments.artifact, &*trust, &interpreter, &options, &progress)?;
         return report_check(&checked, arguments, &options, printer);
     }
-    let artifact = Artifact::open_trusted(&arguments.artifact, &*trust)?;
+    let artifact = match &options.store {
+        Some(_) => Artifact::open_thin(&arguments.artifact, &*trust)?,
+        None => Artifact::open_trusted(&arguments.artifact, &*trust)?,
+    };
     let installed = install(artifact, &interpreter, &options, &progress)?;
     printer.deed();
     if arguments.json {

@@ -8,8 +8,8 @@ mod inspect;
 mod install;
 mod sbom;
 mod sign;
-mod store;
 mod targets;
+mod thin;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub(crate) enum Command {
     Build(Box<build::Arguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
     Install(install::Arguments),
-    /// Look after the wheels that installs share
-    Store(store::Arguments),
+    /// Leave out of an artifact what a host has already
+    Thin(thin::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
     /// Say whether wheels will run there: what an artifact or wheels need, and what is wrong with them
@@ -51,7 +51,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Build(arguments) => build::run(*arguments, printer),
         Command::Install(arguments) => install::run(&arguments, printer),
-        Command::Store(arguments) => store::run(&arguments, printer),
+        Command::Thin(arguments) => thin::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Sign(arguments) => sign::run(&arguments, printer),
         Command::Targets(arguments) => targets::run(&arguments, printer),

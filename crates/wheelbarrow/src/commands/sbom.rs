@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_audit::sbom;
 
 use crate::failure::Refusal;
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
-    let artifact = Artifact::open(&arguments.artifact)?;
+    let artifact = Artifact::open_thin(&arguments.artifact, &Anybody)?;
     let Some(entry) = artifact.archive().find(sbom::PATH) else {
         let message = format!("{} has no SBOM", arguments.artifact.display());
         let hint = Some("it was built by an older wheelbarrow: build it again".to_owned());

@@ -1,22 +1,24 @@
-//! `wheelbarrow store verify | gc | list`
+//! `wheelbarrow store verify | gc | list | inventory`
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::inventory::{FORMAT, Inventory as Host};
 use wheelbarrow_install::store::{
-    Access, BrokenEntry, Collection, Inventory, Removal, Store, StoreVerification, collect, inventory,
-    repair, verify,
+    Access, BrokenEntry, Collection, Inventory, Removal, Store, StoreVerification, add_to_inventory, collect,
+    inventory, repair, verify,
 };
+use wheelbarrow_release::{Root, inventory as inventory_of_root};
 
-use crate::commands::install::absolute;
-use crate::failure::Told;
+use crate::absolute;
+use crate::failure::{Refusal, Told};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{self, Align};
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -29,6 +31,8 @@ enum Command {
     Gc(Gc),
     /// Show the wheels in a store
     List(List),
+    /// Say what a host has, for `wheelbarrow thin --have`
+    Inventory(HostInventory),
 }
 
 #[derive(Args)]
@@ -67,11 +71,25 @@ struct List {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+#[derive(Args)]
+struct HostInventory {
+    /// What `--store` names, where there is no root
+    #[arg(conflicts_with = "root")]
+    store: Option<PathBuf>,
+    /// The site root: its store, and the files of its releases
+    #[arg(long, value_name = "ROOT")]
+    root: Option<PathBuf>,
+    /// Print it as JSON, as `thin --have` reads it
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     match &arguments.command {
         Command::Verify(arguments) => run_verify(arguments, printer),
         Command::Gc(arguments) => run_gc(arguments, printer),
         Command::List(arguments) => run_list(arguments, printer),
+        Command::Inventory(arguments) => run_inventory(arguments, printer),
     }
 }
 
@@ -95,8 +113,13 @@ fn report_verification(verification: &StoreVerification, printer: &Printer) {
     let StoreVerification { store, entries, files, broken } = verification;
     for entry in broken {
         let BrokenEntry { index, changed, missing, extra, repaired, .. } = entry;
-        let name = name(entry.wheel.as_deref(), entry.sha256.map(|sha256| sha256.to_string()));
-        let part = if entry.bytecode.is_some() { "bytecode of " } else { "" };
+        let sha256 = entry.sha256.or(entry.program).map(|sha256| sha256.to_string());
+        let name = name(entry.wheel.as_deref(), sha256);
+        let part = match (entry.bytecode, entry.program) {
+            (Some(_), _) => "bytecode of ",
+            (_, Some(_)) => "program ",
+            _ => "",
+        };
         let state = if *repaired { "unpacked anew" } else { "taken out of use" };
         printer.result(&format!("{part}{name}: {state}"));
         if let Some(what) = index {
@@ -128,7 +151,11 @@ fn run_gc(arguments: &Gc, printer: &Printer) -> anyhow::Result<()> {
     }
     let Collection { kept, removed, bytes, .. } = &collection;
     for entry in removed {
-        let part = if entry.bytecode.is_some() { "bytecode of " } else { "" };
+        let part = match entry.bytecode {
+            Some(_) => "bytecode of ",
+            None if entry.program => "program ",
+            None => "",
+        };
         printer.result(&format!("{part}{}", name(entry.wheel.as_deref(), Some(entry.sha256.to_string()))));
     }
     let would = if arguments.dry_run { "would be " } else { "" };
@@ -152,6 +179,42 @@ fn run_list(arguments: &List, printer: &Printer) -> anyhow::Result<()> {
     }
     rows[1..].sort_by(|one, other| one[1].cmp(&other[1]));
     printer.result(&text::table(&[Align::Right, Align::Left, Align::Left], &rows));
+    Ok(())
+}
+
+fn run_inventory(arguments: &HostInventory, printer: &Printer) -> anyhow::Result<()> {
+    let from_environment = || std::env::var_os("WHEELBARROW_ROOT").map(PathBuf::from);
+    let host = match (&arguments.store, arguments.root.clone().or_else(from_environment)) {
+        (Some(store), _) => {
+            let mut host =
+                Host { format: FORMAT, machine: Some(std::env::consts::ARCH.to_owned()), ..Host::default() };
+            add_to_inventory(&Store::open(&absolute(store)?, Access::Shared)?, &mut host)?;
+            host
+        }
+        (None, Some(root)) => inventory_of_root(&Root::open(&absolute(&root)?)?)?,
+        (None, None) => {
+            return Err(Refusal::usage(
+                "no root and no store to look at",
+                "wheelbarrow store inventory --root ROOT --json",
+            )
+            .into());
+        }
+    };
+    if arguments.json {
+        return printer.json(&host);
+    }
+    let bytecode = host.wheels.iter().map(|wheel| wheel.bytecode.len()).sum();
+    let targets: Vec<_> =
+        host.targets.iter().map(|target| format!("{} on {}", target.python, target.platform)).collect();
+    let rows = [
+        ("wheels", host.wheels.len().to_string()),
+        ("bytecode", text::count(bytecode, "wheel")),
+        ("files", text::count(host.files.len(), "file")),
+        ("programs", host.programs.len().to_string()),
+        ("for", if targets.is_empty() { "-".to_owned() } else { targets.join(", ") }),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
+    printer.result(&text::table(&[Align::Left, Align::Left], &rows));
     Ok(())
 }
 

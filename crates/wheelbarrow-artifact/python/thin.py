@@ -1,0 +1,55 @@
+"""A thin artifact may leave out the native program: the store of an earlier release has it, as STORE/programs/SHA256.
+
+It is run once its bytes were compared with the manifest of the artifact; docs/format.md, "Thin artifacts"."""
+
+import hashlib
+import json
+import os
+import zipfile
+
+MANIFEST = ".wheelbarrow/manifest.json"
+THIN = ".wheelbarrow/thin.json"
+
+
+def is_thin(artifact):
+    try:
+        with zipfile.ZipFile(artifact) as archive:
+            return THIN in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def program(artifact, name, store):
+    """The native program called `name` (linux-MACHINE) out of the store; None where it has none that is the artifact's."""
+    if not store or not is_thin(artifact):
+        return None
+    try:
+        with zipfile.ZipFile(artifact) as archive:
+            manifest = json.loads(archive.read(MANIFEST).decode("utf-8"))
+        for member in manifest["members"]:
+            if member["path"] == ".wheelbarrow/native/" + name:
+                expected = str(member["sha256"])
+                break
+        else:
+            return None
+        if len(expected) != 64 or set(expected) - set("0123456789abcdef"):
+            return None
+        with open(os.path.join(store, "programs", expected), "rb") as file:
+            found = file.read()
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
+    return found if hashlib.sha256(found).hexdigest() == expected else None
+
+
+def root_of(words):
+    """What `--root` names among the words of a command, else $WHEELBARROW_ROOT; None where nothing does."""
+    root = os.environ.get("WHEELBARROW_ROOT") or None
+    words = iter(words)
+    for word in words:
+        if word == "--":
+            break
+        if word == "--root":
+            root = next(words, root)
+        elif word.startswith("--root="):
+            root = word[len("--root=") :]
+    return root

@@ -1,0 +1,113 @@
+//! What a host has, so that an artifact for it can leave that out. `docs/store.md`, "What a host has", is the
+//! specification.
+//!
+//! It comes from another machine, and nothing is believed for it: a thin artifact that leaves out too much is refused
+//! where it is deployed.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::Sha256;
+
+/// The format that this code writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+
+/// In bytes. A host with 100,000 files in releases says so in 7 MB.
+const LARGEST: u64 = 64 << 20;
+
+/// What a host has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Of the host, as in the names of native programs: `x86_64`. None where every machine is meant.
+    pub machine: Option<String>,
+    /// What its releases were installed for, ordered. None of them: whatever an artifact is for.
+    pub targets: BTreeSet<HeldTarget>,
+    /// Unpacked wheels, pip among them, ordered by SHA-256.
+    pub wheels: Vec<HeldWheel>,
+    /// Native programs.
+    pub programs: BTreeSet<Sha256>,
+    /// The contents of code, static files and packs of the project's bytecode.
+    pub files: BTreeSet<Sha256>,
+}
+
+/// A target of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldTarget {
+    pub python: String,
+    pub abi: String,
+    pub platform: String,
+    /// Whether its interpreter took the bytecode that travelled.
+    pub bytecode: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldWheel {
+    pub sha256: Sha256,
+    /// The file name of the wheel.
+    pub wheel: String,
+    pub bytecode: Vec<HeldBytecode>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldBytecode {
+    /// Of the pack.
+    pub sha256: Sha256,
+    pub cache_tag: String,
+    pub magic: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is larger than any inventory: more than {LARGEST} bytes", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("{} is no inventory of a host", path.display())]
+    Wrong { path: PathBuf, source: serde_json::Error },
+}
+
+impl InventoryError {
+    pub fn hint(&self) -> Option<String> {
+        let hint = "`wheelbarrow store inventory --root ROOT --json`, run on the host, prints one";
+        (!matches!(self, Self::Read { .. })).then(|| hint.to_owned())
+    }
+}
+
+impl Inventory {
+    /// Of what `wheelbarrow store inventory --json` has printed.
+    pub fn read(path: &Path) -> Result<Self, InventoryError> {
+        let read_error = |source| InventoryError::Read { path: path.to_path_buf(), source };
+        let file = fs_err::File::open(path).map_err(read_error)?;
+        let mut text = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut text).map_err(read_error)?;
+        if text.len() as u64 > LARGEST {
+            return Err(InventoryError::TooLarge { path: path.to_path_buf() });
+        }
+        let wrong = |source| InventoryError::Wrong { path: path.to_path_buf(), source };
+        check_format(&text, FORMAT).map_err(wrong)?;
+        serde_json::from_slice(&text).map_err(wrong)
+    }
+}
+
+/// Looks at the number first: another format may have other keys.
+pub(crate) fn check_format(text: &[u8], known: u32) -> serde_json::Result<()> {
+    #[derive(Deserialize)]
+    struct FormatOnly {
+        format: u64,
+    }
+    match serde_json::from_slice(text)? {
+        FormatOnly { format } if format == u64::from(known) => Ok(()),
+        FormatOnly { format } => Err(serde::de::Error::custom(format!(
+            "it has format {format}, and this wheelbarrow reads format {known}"
+        ))),
+    }
+}
