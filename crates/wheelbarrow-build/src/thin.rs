@@ -191,3 +191,173 @@ fn write_zip(
     }
     zip.finish().map_err(write_error)
 }
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_artifact::inventory::HeldTarget;
+    use wheelbarrow_artifact::manifest::{Bytecode, EnvironmentRules, Project, Unpacked};
+
+    use super::*;
+
+    /// For two Pythons on x86_64 and one on aarch64, with a wheel for all, one for each, and bytecode.
+    fn manifest() -> Manifest {
+        let targets = [("3.11", "x86_64"), ("3.12", "x86_64"), ("3.12", "aarch64")];
+        let targets = targets.map(|(python, machine)| {
+            let tag = python.replace('.', "");
+            Target {
+                python: python.to_owned(),
+                abi: format!("cp{tag}"),
+                platform: format!("manylinux_2_28_{machine}"),
+                wheels: vec!["wheels/all.whl".to_owned(), format!("wheels/own-{tag}-{machine}.whl")],
+                pip: "bootstrap_wheels/pip.whl".to_owned(),
+                bytecode: Some(Bytecode { cache_tag: format!("cpython-{}", tag), magic: "00".to_owned() }),
+                unpacked: Unpacked::default(),
+                needs: Default::default(),
+            }
+        });
+        let wheels: BTreeSet<&String> = targets.iter().flat_map(|target| &target.wheels).collect();
+        let pip = targets[0].pip.clone();
+        let wheels: Vec<String> = wheels.into_iter().cloned().chain([pip]).collect();
+        let packs = targets.iter().flat_map(|target| {
+            let tag = &target.bytecode.as_ref().unwrap().cache_tag;
+            let wheels = target.wheels.iter().chain([&target.pip]).map(|path| filename(path));
+            wheels.chain([PROJECT_PACK]).map(|name| pack_path(tag, name)).collect::<Vec<_>>()
+        });
+        let mut paths: BTreeSet<String> = packs.chain(wheels.iter().cloned()).collect();
+        for path in [
+            "__main__.py",
+            ".wheelbarrow/python/thin.py",
+            ".wheelbarrow/native/linux-aarch64",
+            ".wheelbarrow/native/linux-x86_64",
+            ".wheelbarrow/sbom.cdx.json",
+            "loadenv.py",
+            "site/app.py",
+            "static.in/0/site.css",
+        ] {
+            paths.insert(path.to_owned());
+        }
+        let member = |path: &String| Member {
+            path: path.clone(),
+            size: 0,
+            sha256: Sha256::of(path.as_bytes()),
+            kind: MemberKind::File,
+        };
+        let wheel = |path: &String| Wheel {
+            path: path.clone(),
+            name: filename(path).to_owned(),
+            version: "1".to_owned(),
+            direct_url: None,
+            built: false,
+            needs: Default::default(),
+        };
+        Manifest {
+            format: 1,
+            name: "site".to_owned(),
+            version: None,
+            built_by: "a test".to_owned(),
+            project: Project {
+                directory: "site".to_owned(),
+                import_path: "site".to_owned(),
+                digest: Sha256::of(b""),
+            },
+            wheels: wheels.iter().map(wheel).collect(),
+            targets: targets.into(),
+            environment: EnvironmentRules::default(),
+            release: None,
+            allowed: Vec::new(),
+            members: paths.iter().map(member).collect(),
+        }
+    }
+
+    /// A host with Python 3.12 on x86_64 that has this.
+    fn host(held: &[&str], bytecode: bool) -> Inventory {
+        let sha256 = |path: &str| Sha256::of(path.as_bytes());
+        let wheels = held.iter().filter(|path| path.ends_with(".whl")).map(|path| HeldWheel {
+            sha256: sha256(path),
+            wheel: filename(path).to_owned(),
+            bytecode: held
+                .iter()
+                .filter(|pack| filename(pack).strip_suffix(".pack") == Some(filename(path)))
+                .map(|pack| HeldBytecode {
+                    sha256: sha256(pack),
+                    cache_tag: "cpython-312".to_owned(),
+                    magic: "00".to_owned(),
+                })
+                .collect(),
+        });
+        Inventory {
+            format: inventory::FORMAT,
+            machine: Some("x86_64".to_owned()),
+            targets: BTreeSet::from([HeldTarget {
+                python: "3.12".to_owned(),
+                abi: "cp312".to_owned(),
+                platform: "manylinux_2_17_x86_64".to_owned(),
+                bytecode,
+            }]),
+            wheels: wheels.collect(),
+            programs: held.iter().filter(|path| path.starts_with(NATIVE)).map(|path| sha256(path)).collect(),
+            files: held.iter().map(|path| sha256(path)).collect(),
+        }
+    }
+
+    /// What of that the host is sent.
+    fn carried(inventory: &Inventory) -> Vec<String> {
+        let manifest = manifest();
+        let left_out = left_out(&manifest, inventory);
+        assert!(left_out.iter().all(|path| wheelbarrow_artifact::thin::may_be_left_out(path)));
+        let paths = manifest.members.into_iter().map(|member| member.path);
+        paths.filter(|path| !left_out.contains(path)).collect()
+    }
+
+    const ALWAYS: [&str; 4] =
+        [".wheelbarrow/python/thin.py", ".wheelbarrow/sbom.cdx.json", "__main__.py", "loadenv.py"];
+
+    #[test]
+    fn what_a_host_never_uses_is_left_out_even_where_it_has_nothing() {
+        let expected = [
+            ".wheelbarrow/bytecode/cpython-312/all.whl.pack",
+            ".wheelbarrow/bytecode/cpython-312/own-312-x86_64.whl.pack",
+            ".wheelbarrow/bytecode/cpython-312/pip.whl.pack",
+            ".wheelbarrow/bytecode/cpython-312/project.pack",
+            ".wheelbarrow/native/linux-x86_64",
+            ".wheelbarrow/python/thin.py",
+            ".wheelbarrow/sbom.cdx.json",
+            "__main__.py",
+            "bootstrap_wheels/pip.whl",
+            "loadenv.py",
+            "site/app.py",
+            "static.in/0/site.css",
+            "wheels/all.whl",
+            "wheels/own-312-x86_64.whl",
+        ];
+        assert_eq!(carried(&host(&[], true)), expected);
+        // Its Python does not take the bytecode of wheels. That of the code a release keeps all the same.
+        let expected: Vec<_> = expected.into_iter().filter(|path| !path.ends_with(".whl.pack")).collect();
+        assert_eq!(carried(&host(&[], false)), expected);
+    }
+
+    #[test]
+    fn what_a_host_has_is_left_out() {
+        let manifest = manifest();
+        let all: Vec<&str> = manifest.members.iter().map(|member| member.path.as_str()).collect();
+        assert_eq!(carried(&host(&all, true)), ALWAYS);
+        assert_eq!(carried(&inventory_of(&manifest)), ALWAYS);
+        let without_pack: Vec<_> =
+            all.iter().copied().filter(|path| !path.ends_with("/all.whl.pack")).collect();
+        let found = carried(&host(&without_pack, true));
+        assert_eq!(found.iter().filter(|path| path.contains("all.whl")).count(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn without_targets_and_machine_everything_may_be_needed() {
+        let nothing = Inventory { format: inventory::FORMAT, ..Inventory::default() };
+        assert_eq!(left_out(&manifest(), &nothing), BTreeSet::new());
+        let bare = Inventory { machine: Some("aarch64".to_owned()), ..nothing };
+        let found = carried(&bare);
+        assert!(found.contains(&"wheels/own-312-aarch64.whl".to_owned()), "{found:?}");
+        assert!(
+            !found.iter().any(|path| path.contains("x86_64") || path.contains("cpython-311")),
+            "{found:?}"
+        );
+    }
+}

@@ -95,7 +95,7 @@ fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> R
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|error| ReleaseError::io("understand", &own)(std::io::Error::other(error)))?;
     let file = fs::File::create(path).map_err(ReleaseError::io("write", path))?;
-    let zip_error = |error: WriteError| ReleaseError::io("write", path)(std::io::Error::other(error));
+    let zip_error = |error| zip_error(path, error);
     let mut writer =
         ZipWriter::new(file.into_parts().0, "#!/usr/bin/env python3", DosTime::FIRST).map_err(zip_error)?;
     for member in &manifest.members {
@@ -119,6 +119,15 @@ fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> R
     }
     writer.add(MANIFEST_PATH, MemberKind::File, &text).map_err(zip_error)?;
     writer.finish().map(drop).map_err(zip_error)
+}
+
+/// A disk that is full is to be known as one.
+pub(crate) fn zip_error(path: &Path, error: WriteError) -> ReleaseError {
+    let source = match error {
+        WriteError::Write(source) => source,
+        other => std::io::Error::other(other),
+    };
+    ReleaseError::io("write", path)(source)
 }
 
 fn is_optional(member: &Member) -> bool {

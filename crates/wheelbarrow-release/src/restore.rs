@@ -7,13 +7,13 @@ use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Member, MemberKind, Sha256};
 use wheelbarrow_artifact::thin::THIN_PATH;
-use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
+use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
 use wheelbarrow_artifact::{Artifact, ArtifactError};
 use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
 
 use crate::held::{Held, Wanted, held};
-use crate::remake::in_trash;
+use crate::remake::{in_trash, zip_error};
 use crate::{ReleaseError, Root};
 
 /// Members of a thin artifact, each with a file that holds the same.
@@ -90,7 +90,7 @@ fn find<'a>(
 
 fn write(path: &Path, artifact: &Artifact, found: &Found<'_>) -> Result<(), ReleaseError> {
     let file = fs::File::create(path).map_err(ReleaseError::io("write", path))?;
-    let zip_error = |error: WriteError| ReleaseError::io("write", path)(std::io::Error::other(error));
+    let zip_error = |error| zip_error(path, error);
     let mut writer =
         ZipWriter::new(file.into_parts().0, &artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;
     for (member, held) in found {

@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_release::{FoundRelease, Root, find_release};
 
 use super::list::state;
@@ -26,7 +26,7 @@ pub struct Arguments {
 pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let manifest = match digest(&arguments.artifact) {
         Some(digest) => digest,
-        None => Sha256::of(Artifact::open(Path::new(&arguments.artifact))?.manifest_bytes()),
+        None => Sha256::of(Artifact::open_thin(Path::new(&arguments.artifact), &Anybody)?.manifest_bytes()),
     };
     let path = absolute(&arguments.root.root)?;
     // Where there is no root yet, there is no release.

@@ -11,6 +11,7 @@ use wheelbarrow_install::store::{
 };
 use wheelbarrow_release::{Root, inventory as inventory_of_root};
 
+use super::verify::usual_root;
 use crate::absolute;
 use crate::failure::{Refusal, Told};
 use crate::printer::Printer;
@@ -76,7 +77,7 @@ struct HostInventory {
     /// What `--store` names, where there is no root
     #[arg(conflicts_with = "root")]
     store: Option<PathBuf>,
-    /// The site root: its store, and the files of its releases
+    /// The site root: its store, and the files of its releases [default: $WHEELBARROW_ROOT]
     #[arg(long, value_name = "ROOT")]
     root: Option<PathBuf>,
     /// Print it as JSON, as `thin --have` reads it
@@ -183,8 +184,7 @@ fn run_list(arguments: &List, printer: &Printer) -> anyhow::Result<()> {
 }
 
 fn run_inventory(arguments: &HostInventory, printer: &Printer) -> anyhow::Result<()> {
-    let from_environment = || std::env::var_os("WHEELBARROW_ROOT").map(PathBuf::from);
-    let host = match (&arguments.store, arguments.root.clone().or_else(from_environment)) {
+    let host = match (&arguments.store, arguments.root.clone().or_else(usual_root)) {
         (Some(store), _) => {
             let mut host =
                 Host { format: FORMAT, machine: Some(std::env::consts::ARCH.to_owned()), ..Host::default() };

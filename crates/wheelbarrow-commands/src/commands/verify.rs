@@ -70,6 +70,8 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
 struct Judged<'a> {
     artifact: &'a Path,
     members: usize,
+    /// How many members a thin artifact leaves out.
+    left_out: usize,
     signed_by: Option<&'a str>,
 }
 
@@ -81,9 +83,10 @@ fn verify_artifact(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let trust = (context.judge)(arguments.allowed_signers.as_deref())?;
-    let artifact = Artifact::open_trusted(path, &*trust)?.verify(&Bar::new(printer))?;
-    let members = artifact.manifest().members.len();
-    let judged = Judged { artifact: path, members, signed_by: artifact.vouched_by() };
+    let artifact = Artifact::open_thin(path, &*trust)?.verify(&Bar::new(printer))?;
+    let left_out = artifact.left_out().len();
+    let members = artifact.manifest().members.len() - left_out;
+    let judged = Judged { artifact: path, members, left_out, signed_by: artifact.vouched_by() };
     if arguments.json {
         return printer.json(&judged);
     }
@@ -93,12 +96,17 @@ fn verify_artifact(
         None if is_signed => "signed, and not asked by whom (--allowed-signers)".to_owned(),
         None => "not signed".to_owned(),
     };
-    printer.done(&format!("{}: {}, all as built; {signed}", path.display(), text::count(members, "member")));
+    let thin = match left_out {
+        0 => String::new(),
+        left_out => format!(", {left_out} left out"),
+    };
+    let members = text::count(members, "member");
+    printer.done(&format!("{}: {members}, all as built{thin}; {signed}", path.display()));
     Ok(())
 }
 
 /// Not by clap: it would be in the way of DEST.
-fn usual_root() -> Option<PathBuf> {
+pub(super) fn usual_root() -> Option<PathBuf> {
     std::env::var_os("WHEELBARROW_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from)
 }
 

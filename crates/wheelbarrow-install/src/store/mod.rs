@@ -231,7 +231,7 @@ impl Store {
                 0 => String::new(),
                 others => format!(", and so are {others} other entries"),
             };
-            progress.note(&format!("{} is unpacked anew: {what}{others}", path.display()));
+            progress.note(&format!("{} is taken out of use: {what}{others}", path.display()));
         }
         entries.iter().try_for_each(|(entry, _)| self.drop_entry(entry))
     }

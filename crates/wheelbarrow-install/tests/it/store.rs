@@ -211,7 +211,7 @@ fn what_was_altered_in_the_store_is_unpacked_anew() {
         alter(&path);
         fs_err::remove_dir_all(&destination).unwrap();
         let notes = place.install("site");
-        assert!(notes.len() == 1 && notes[0].contains("is unpacked anew"), "{end}: {notes:?}");
+        assert!(notes.len() == 1 && notes[0].contains("is taken out of use"), "{end}: {notes:?}");
         assert!(comparable(&destination) == whole, "{end}");
         assert!(place.verify().broken.is_empty(), "{end}");
     }

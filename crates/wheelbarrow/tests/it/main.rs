@@ -16,4 +16,5 @@ mod site;
 mod store;
 mod support;
 mod targets;
+mod thin;
 mod wheels;

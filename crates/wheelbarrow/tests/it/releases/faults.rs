@@ -18,6 +18,8 @@ use super::strace::{FAULTS, Fault, Injection, count, has_strace, inject};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scene {
     Deploy,
+    /// Of an artifact that leaves out what 3 has.
+    Thin,
     /// Its release answers with an error, and is taken back.
     DeployBroken,
     Rollback,
@@ -30,8 +32,9 @@ enum Scene {
     Recover,
 }
 
-const SCENES: [Scene; 7] = [
+const SCENES: [Scene; 8] = [
     Scene::Deploy,
+    Scene::Thin,
     Scene::DeployBroken,
     Scene::Rollback,
     Scene::Prune,
@@ -44,7 +47,7 @@ impl Scene {
     /// What is live when it went well.
     fn after(self) -> u64 {
         match self {
-            Self::Deploy | Self::Environment | Self::Recover => 4,
+            Self::Deploy | Self::Thin | Self::Environment | Self::Recover => 4,
             Self::Rollback | Self::Activate => 2,
             Self::DeployBroken | Self::Prune => 3,
         }
@@ -64,6 +67,7 @@ struct Stage {
     place: Place,
     server: Server,
     good: PathBuf,
+    thin: PathBuf,
     broken: PathBuf,
 }
 
@@ -79,7 +83,13 @@ impl Stage {
             assert_eq!(said.code, 0, "{}", said.all());
         }
         let (good, broken) = (place.artifact(&Version::good("4")), place.artifact(&Version::broken("5")));
-        let stage = Self { place, server, good, broken };
+        let thin = place.path().join("thin.zip");
+        let base = place.path().join("3.zip");
+        let words = ["thin", "--base"].map(PathBuf::from);
+        let words = [&words[..], &[base, good.clone(), "-o".into(), thin.clone()]].concat();
+        let said = place.run(&words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>());
+        assert_eq!(said.code, 0, "{}", said.all());
+        let stage = Self { place, server, good, thin, broken };
         copy(&stage.place.root(), &stage.template(Scene::Deploy));
         stage.interrupt();
         copy(&stage.place.root(), &stage.template(Scene::Recover));
@@ -111,6 +121,7 @@ impl Stage {
     fn command(&self, scene: Scene) -> Command {
         let words = match scene {
             Scene::Deploy => deploy_words(&self.good),
+            Scene::Thin => deploy_words(&self.thin),
             Scene::DeployBroken => deploy_words(&self.broken),
             Scene::Rollback => words(&["rollback"]),
             Scene::Prune => words(&["prune", "--keep", "1"]),
@@ -271,7 +282,7 @@ fn cases(torture: bool) -> Vec<(Scene, Injection)> {
         }
     }
     println!("{} cases of few, {} of bulk, {} of reading", few.len(), bulk.len(), reading.len());
-    let (fewest, most) = if torture { (usize::MAX, usize::MAX) } else { (130, 30) };
+    let (fewest, most) = if torture { (usize::MAX, usize::MAX) } else { (150, 30) };
     [sample(few, fewest), sample(bulk, fewest / 3), sample(reading, most)].concat()
 }
 

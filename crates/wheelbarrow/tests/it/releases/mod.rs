@@ -16,4 +16,5 @@ mod settings;
 mod site;
 mod story;
 pub(crate) mod strace;
+pub(crate) mod thin;
 mod told;
