@@ -85,6 +85,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/probe.py
     .wheelbarrow/python/space.py
     .wheelbarrow/python/staging.py
+    .wheelbarrow/python/thin.py
     .wheelbarrow/python/wheels.py
     .wheelbarrow/native/linux-x86_64
     loadenv-init.pth
