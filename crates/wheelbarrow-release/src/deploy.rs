@@ -182,7 +182,8 @@ pub fn deploy(
     };
     let release = match stage(&work, &making, |interpreter| restore(&root, artifact, interpreter)) {
         Ok(release) => release,
-        Err(fault) => {
+        Err(mut fault) => {
+            fault.cause = fault.cause.of_restored(&options.artifact);
             discard(&work, &id);
             return Err(fail(&work, &id, begun, fault, Outcome::Unchanged, None));
         }

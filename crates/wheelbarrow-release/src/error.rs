@@ -219,6 +219,24 @@ impl ReleaseError {
         }
     }
 
+    /// Of an artifact that was made whole in the trash: it is called as people know it.
+    pub(crate) fn of_restored(self, artifact: &Path) -> Self {
+        let path = artifact.to_path_buf();
+        match self {
+            Self::Artifact(error) | Self::Install(InstallError::Artifact(error)) => {
+                Self::Artifact(match error {
+                    ArtifactError::Altered { what, .. } => ArtifactError::Altered { path, what },
+                    ArtifactError::Zip { source, .. } => ArtifactError::Zip { path, source },
+                    other => other,
+                })
+            }
+            Self::Install(InstallError::Lacking { members, .. }) => {
+                Self::Install(InstallError::Lacking { path, members })
+            }
+            other => other,
+        }
+    }
+
     /// Whether somebody asked for it to stop.
     pub fn is_cancelled(&self) -> bool {
         self.exit_code_without_failed() == Some(130)

@@ -74,6 +74,7 @@ impl SignatureError {
             Self::Line { .. } | Self::Refused { .. } | Self::Link { .. } => 2,
             Self::Artifact(ArtifactError::Read { .. }) => 1,
             Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
+            Self::Artifact(ArtifactError::Thin { .. }) => 18,
             Self::Artifact(_) => 3,
             Self::Read(_) | Self::Run(_) | Self::Write(_) | Self::Fs(_) => 1,
         }

@@ -11,7 +11,7 @@ fn the_commands() {
 fn each_command() {
     let place = Place::with(&[]);
     for command in
-        ["build", "install", "verify", "inspect", "audit", "sbom", "sign", "targets", "init", "cache"]
+        ["build", "install", "verify", "inspect", "thin", "audit", "sbom", "sign", "targets", "init", "cache"]
     {
         insta::assert_snapshot!(format!("help_{command}"), place.run(&[command, "--help"]).all());
     }

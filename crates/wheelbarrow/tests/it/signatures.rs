@@ -272,6 +272,50 @@ fn nothing_happens_with_what_nobody_vouches_for() {
     assert!(said.out.contains("\"signed_by\": \"ours@example.org (ssh-ed25519 SHA256:"), "{}", said.out);
 }
 
+/// The manifest of a thin artifact is that of the full one, and so is its signature.
+#[test]
+fn a_thin_artifact_is_vouched_for_like_the_full_one() {
+    let Some(place) = Place::new() else { return };
+    let first = place.sign("ours", "first.zip");
+    let deploy = |artifact: &Path, more: &[&str]| {
+        let artifact = artifact.display().to_string();
+        let words = ["deploy", &artifact, "--root", "site", "--without-pip", "--allowed-signers", "allowed"];
+        place.run(&[&words[..], more].concat())
+    };
+    assert_eq!(deploy(&first, &[]).code, 0);
+    let second = place.root.artifact(&Version::good("2"));
+    let thin = |key: Option<&str>, output: &str| {
+        let full = match key {
+            Some(key) => {
+                let artifact = second.display().to_string();
+                let said = place.run(&["sign", &artifact, "--key", key, "-o", "full.zip"]);
+                assert_eq!(said.code, 0, "{}", said.all());
+                "full.zip".to_owned()
+            }
+            None => second.display().to_string(),
+        };
+        let said = place.run(&["thin", &full, "--base", "first.zip", "-o", output]);
+        assert_eq!(said.code, 0, "{}", said.all());
+        place.path(output)
+    };
+    for bad in [thin(None, "unsigned.zip"), thin(Some("strangers"), "strangers.zip")] {
+        let before = fs::read(place.path("site/.wheelbarrow/journal.jsonl")).unwrap();
+        for more in [&[][..], &["--dry-run"]] {
+            let said = deploy(&bad, more);
+            assert_eq!(said.code, 17, "{}", said.all());
+        }
+        assert_eq!(fs::read(place.path("site/.wheelbarrow/journal.jsonl")).unwrap(), before);
+        assert_eq!(place.verify(&bad).code, 17);
+    }
+    let good = thin(Some("ours"), "good.zip");
+    assert!(place.verify(&good).out.contains("left out; signed by ours@example.org"));
+    let said = deploy(&good, &["--json"]);
+    assert!(said.code == 0 && said.out.contains("\"signed_by\": \"ours@example.org"), "{}", said.all());
+    // It is the full one that is signed.
+    let said = place.run(&["sign", "good.zip", "--key", "ours"]);
+    assert_eq!(said.code, 18, "{}", said.all());
+}
+
 #[test]
 fn lines_that_forbid_are_heeded() {
     let Some(place) = Place::new() else { return };

@@ -378,6 +378,8 @@ fn altered_ones_are_refused() {
         Some(old)
     });
     refuse("a changed member");
+    let said = place.deploy_artifact(&altered);
+    assert!(said.err.contains("[PLACE]/altered.zip was altered: code/app.py"), "{}", said.all());
     // What names a member that is never left out as left out is no way round.
     rewrite(&thin, &altered, |name, old| match name {
         "loadenv.py" => None,
@@ -386,6 +388,27 @@ fn altered_ones_are_refused() {
     });
     refuse("leaves out too much");
     assert!(Artifact::open_thin(&thin, &Anybody).is_ok());
+}
+
+/// What `--reuse` finds needs nothing of what the artifact leaves out.
+#[test]
+fn a_release_that_is_there_already_is_taken() {
+    let place = Place::new();
+    let (one, two) = (place.artifact(&Version::good("1")), place.artifact(&Version::good("2")));
+    assert_eq!(place.deploy_artifact(&one).code, 0);
+    let thin = place.thin_for_base(&two, &one);
+    assert_eq!(place.deploy_artifact(&thin).code, 0);
+    for number in [1, 2] {
+        fs::write(place.release(number).join("code/status"), "999").unwrap();
+    }
+    assert_eq!(place.deploy_artifact(&thin).code, LACKING);
+    let mut words = deploy_words(&thin);
+    words.extend(["--reuse", "--json"].map(str::to_owned));
+    let said = place.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.code == 0 && said.out.contains("\"is_new\": false"), "{}", said.all());
+    assert_eq!(place.live(), Some(2));
+    let found = place.run(&["find", thin.to_str().unwrap()]);
+    assert!(found.code == 0 && found.out.starts_with("2-"), "{}", found.all());
 }
 
 #[test]
