@@ -26,7 +26,7 @@ class C:
 ";
 
 /// One Python of each minor version from 3.8 on.
-fn pythons() -> Vec<PathBuf> {
+pub(crate) fn pythons() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").unwrap_or_default();
     let versions = fs::read_dir(Path::new(&home).join(".pyenv/versions")).into_iter().flatten().flatten();
     let mut found: Vec<((u32, u32), PathBuf)> = versions

@@ -1,5 +1,6 @@
 //! Thin artifacts with wheels, run by themselves: wheels, bytecode and the native program come out of the store.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,6 +8,7 @@ use fs_err as fs;
 use serde_json::Value;
 use wheelbarrow_artifact::zip::Archive;
 
+use crate::bytecode::pythons;
 use crate::releases::thin::{copy, differences, tree};
 use crate::site::{cache, is_built};
 use crate::support::{Place, Said, wheelbarrow};
@@ -22,6 +24,11 @@ struct Stage {
 impl Stage {
     /// None where nothing can be built here.
     fn new() -> Option<Self> {
+        Self::of(&[])
+    }
+
+    /// For these Pythons, or the one that is here.
+    fn of(pythons: &[PathBuf]) -> Option<Self> {
         let place = Place::with_room(64 << 20).unwrap();
         for name in ["kept", "fresh"] {
             let mut wheel = Wheel::begin(&place.path(), name);
@@ -54,6 +61,7 @@ impl Stage {
                 "-o",
             ]);
             build.arg(artifact).arg("--cache-dir").arg(cache());
+            pythons.iter().for_each(|python| _ = build.arg("--python").arg(python));
             if !is_built(&place.finish(&mut build)) {
                 return None;
             }
@@ -63,6 +71,12 @@ impl Stage {
 
     fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
+    }
+
+    /// `PYTHON ARTIFACT WORDS`
+    fn start_with(&self, python: &Path, artifact: &str, words: &[&str]) -> Said {
+        let mut command = Command::new(python);
+        self.place.finish(command.arg(artifact).args(words).current_dir(self.place.path()))
     }
 
     /// `./ARTIFACT WORDS`
@@ -81,7 +95,14 @@ impl Stage {
 
     /// Has `./1.zip` say what there is, and makes `thin.zip` of `2.zip` for that.
     fn thin(&self, of: &[&str]) -> Vec<String> {
-        let said = self.start("1.zip", &[&["store", "inventory", "--json"], of].concat());
+        self.thin_for(self.start("1.zip", &[&["store", "inventory", "--json"], of].concat()))
+    }
+
+    fn thin_by(&self, python: &Path, of: &[&str]) -> Vec<String> {
+        self.thin_for(self.start_with(python, "1.zip", &[&["store", "inventory", "--json"], of].concat()))
+    }
+
+    fn thin_for(&self, said: Said) -> Vec<String> {
         assert_eq!(said.code, 0, "{}", said.all());
         self.place.write("have.json", &said.out);
         let said = self.place.run(&["thin", "2.zip", "--have", "have.json", "-o", "thin.zip", "--json"]);
@@ -256,4 +277,38 @@ fn a_store_alone_is_enough_where_no_code_is_left_out() {
     assert!(said.code == LACKING && said.err.contains("wheels/kept-1-py3-none-any.whl"), "{}", said.all());
     let said = stage.place.run(&["install", "thin.zip", "-d", "other", "--store", "store"]);
     assert_eq!(said.code, 0, "{}", said.all());
+}
+
+/// An artifact for several systems carries more for the others than for any one of them.
+#[test]
+fn what_is_for_other_pythons_stays_at_home() {
+    let pythons = pythons();
+    let [.., one, other] = pythons.as_slice() else {
+        println!("skipped: there is one Python only");
+        return;
+    };
+    let Some(stage) = Stage::of(&[one.clone(), other.clone()]) else { return };
+    let deploy =
+        |python: &Path, artifact: &str| stage.start_with(python, artifact, &["deploy", "--root", "root"]);
+    let said = deploy(one, "1.zip");
+    assert_eq!(said.code, 0, "{}", said.all());
+    let packs = |members: &[String]| {
+        let packs = members.iter().filter(|path| path.contains("/bytecode/"));
+        packs.map(|path| path.rsplit('/').nth(1).unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(packs(&stage.members("2.zip")).len(), 2);
+    let carried = packs(&stage.thin_by(one, &["--root", "root"]));
+    assert_eq!(carried.len(), 1, "{carried:?}");
+    let said = deploy(one, "thin.zip");
+    assert_eq!(said.code, 0, "{}", said.all());
+    // The host has got another Python since.
+    let said = deploy(other, "thin.zip");
+    assert!(
+        said.code == LACKING && said.err.contains("    wheels/kept-1-py3-none-any.whl\n"),
+        "{}",
+        said.all()
+    );
+    let said = deploy(other, "2.zip");
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!(packs(&stage.thin_by(other, &["--root", "root"])), BTreeSet::new());
 }
