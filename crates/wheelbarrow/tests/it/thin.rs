@@ -95,14 +95,14 @@ impl Stage {
 
     /// Has `./1.zip` say what there is, and makes `thin.zip` of `2.zip` for that.
     fn thin(&self, of: &[&str]) -> Vec<String> {
-        self.thin_for(self.start("1.zip", &[&["store", "inventory", "--json"], of].concat()))
+        self.thin_for(&self.start("1.zip", &[&["store", "inventory", "--json"], of].concat()))
     }
 
     fn thin_by(&self, python: &Path, of: &[&str]) -> Vec<String> {
-        self.thin_for(self.start_with(python, "1.zip", &[&["store", "inventory", "--json"], of].concat()))
+        self.thin_for(&self.start_with(python, "1.zip", &[&["store", "inventory", "--json"], of].concat()))
     }
 
-    fn thin_for(&self, said: Said) -> Vec<String> {
+    fn thin_for(&self, said: &Said) -> Vec<String> {
         assert_eq!(said.code, 0, "{}", said.all());
         self.place.write("have.json", &said.out);
         let said = self.place.run(&["thin", "2.zip", "--have", "have.json", "-o", "thin.zip", "--json"]);
