@@ -1,7 +1,8 @@
 //! The floor of a build: read every byte of an artifact's members, hash it, and write it once, and nothing else. One
-//! thread writes while the others hash. Nothing is looked up, compared, compressed or synced.
+//! thread writes while the others hash. Nothing is looked up, compared or compressed; with `--sync` the output is synced
+//! once, at the end.
 //!
-//! `copy ARTIFACT OUTPUT`
+//! `copy ARTIFACT OUTPUT [--sync]`
 
 use std::io::Write;
 use std::path::Path;
@@ -13,10 +14,11 @@ use sha2::Digest;
 use wheelbarrow_artifact::zip::Archive;
 
 fn main() -> Result<()> {
-    const USAGE: &str = "usage: copy ARTIFACT OUTPUT";
+    const USAGE: &str = "usage: copy ARTIFACT OUTPUT [--sync]";
     let mut arguments = std::env::args_os().skip(1);
     let artifact = arguments.next().context(USAGE)?;
     let output = arguments.next().context(USAGE)?;
+    let is_synced = arguments.next().is_some_and(|argument| argument == "--sync");
     let file = fs::File::open(Path::new(&artifact))?;
     // SAFETY: nothing writes to the artifact while the benchmark runs.
     let artifact = Archive::parse(unsafe { memmap2::Mmap::map(file.file()) }?)?;
@@ -37,6 +39,10 @@ fn main() -> Result<()> {
         }
         members.iter().try_for_each(|member| output.write_all(member))?;
         hash();
-        Ok(())
-    })
+        anyhow::Ok(())
+    })?;
+    if is_synced {
+        output.sync_all()?;
+    }
+    Ok(())
 }

@@ -62,10 +62,10 @@ fn main() -> Result<()> {
             if is_wanted(&only, "fetch") {
                 println!("{}", fetch::fetch(&setup, &site, disk, &place, rounds)?);
             }
+            if is_wanted(&only, "build") {
+                println!("{}", build::build(&setup, &site, disk, &place, rounds)?);
+            }
             let _ = fs::remove_dir_all(&place);
-        }
-        if is_wanted(&only, "build") {
-            println!("{}", build::build(&setup, &site, rounds.min(3))?);
         }
     }
     Ok(())

@@ -19,7 +19,8 @@ pub(crate) struct Site {
     /// The same wheels, as PEX packs them.
     pub pex: PathBuf,
     project: PathBuf,
-    cache: PathBuf,
+    /// Has every wheel and its bytecode.
+    pub cache: PathBuf,
 }
 
 impl Site {
@@ -59,13 +60,13 @@ impl Site {
         command
     }
 
-    /// `wheelbarrow build` from the lock that [`Site::prepare`] left, with a cache of its own.
+    /// `wheelbarrow build` from the lock that [`Site::prepare`] left.
     pub(crate) fn build_from_lock(&self, setup: &Setup, cache: &Path, output: &Path) -> Command {
         let mut command = setup.clean(&setup.wheelbarrow);
         command.arg("build").arg(&self.project).arg("--lock");
         command.arg(self.artifact.with_file_name("pylock.project.toml"));
         command.arg("--python").arg(&setup.python).arg("--cache-dir").arg(cache);
-        command.args(["--quiet", "--bytecode", "never", "-o"]).arg(output).env("UV", setup.tool("uv"));
+        command.args(["--quiet", "-o"]).arg(output).env("UV", setup.tool("uv"));
         command
     }
 

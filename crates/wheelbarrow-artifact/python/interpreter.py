@@ -14,7 +14,7 @@ class Unusable(Exception):
 
 def facts(virtualenv=None):
     """What this interpreter is and, given an absolute path, what `python -m venv` would make there."""
-    from importlib.util import MAGIC_NUMBER
+    from importlib._bootstrap_external import MAGIC_NUMBER  # importlib.util has it too, and imports a lot
 
     executable = base_executable()
     machine, loader = _program_header()
@@ -343,15 +343,26 @@ class _RecordedFile:
         self.recorder.record(self.path, "file", self.content)
 
 
+def dump(value):
+    """As `json.dumps` says it. Importing json takes longer than all else that is done here."""
+    from _json import encode_basestring_ascii as quoted
+
+    if isinstance(value, dict):
+        return "{%s}" % ", ".join("%s: %s" % (quoted(key), dump(value[key])) for key in sorted(value))
+    if isinstance(value, (list, tuple)):
+        return "[%s]" % ", ".join(map(dump, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else quoted(value)
+
+
 def main():
     sys.dont_write_bytecode = True  # the standard library's directory is not ours to write to
-    import json
-
     try:
         result = facts(*sys.argv[1:2])
     except Unusable as error:
         sys.exit(str(error))
-    sys.stdout.write(json.dumps(result, sort_keys=True) + "\n")
+    sys.stdout.write(dump(result) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_wheel::WheelFilename;
+use wheelbarrow_wheel::filename::BuildTag;
 use wheelbarrow_wheel::tags::CompatibleTags;
 
 use crate::fetch::Download;
@@ -184,8 +185,8 @@ impl Selector<'_> {
         let mut fitting = Vec::new();
         for candidate in package.wheels.iter().filter_map(Candidate::new) {
             match self.rank(package, &candidate.filename) {
-                Ok(rank) => fitting.push((rank, candidate)),
-                Err(why) => refused.push((candidate.filename, why)),
+                Some(rank) => fitting.push((rank, candidate)),
+                None => refused.push(candidate.filename),
             }
         }
         fitting.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -201,27 +202,33 @@ impl Selector<'_> {
             (_, Some((_, other))) | (Some(other), None) => {
                 Err(wrong_hash(&other.filename, other.sha256, required))
             }
-            (None, None) => Err(Error::NothingFits {
-                package: format!("{} {}", package.name, package.version_text()),
-                target: self.target_text(),
-                refused,
-            }),
+            (None, None) => Err(self.nothing_fits(package, refused)),
         }
     }
 
-    /// By tag, then by build tag, the higher first; or why the wheel is not for this target.
-    fn rank(
-        &self,
-        package: &Package,
-        filename: &str,
-    ) -> std::result::Result<(usize, Reverse<Option<wheelbarrow_wheel::filename::BuildTag>>), String> {
-        let wheel = WheelFilename::parse(filename).map_err(|error| error.to_string())?;
-        if wheel.name != package.name {
-            return Err(format!("it is a wheel of {}", wheel.name));
+    /// By tag, then by build tag, the higher first; nothing where the wheel is not for this target.
+    fn rank(&self, package: &Package, filename: &str) -> Option<(usize, Reverse<Option<BuildTag>>)> {
+        let wheel = WheelFilename::parse(filename).ok().filter(|wheel| wheel.name == package.name)?;
+        Some((self.tags.rank(&wheel)?, Reverse(wheel.build)))
+    }
+
+    fn nothing_fits(&self, package: &Package, filenames: Vec<String>) -> Error {
+        let refused = filenames.into_iter().map(|filename| {
+            let why = self.why_unfit(package, &filename);
+            (filename, why)
+        });
+        Error::NothingFits {
+            package: format!("{} {}", package.name, package.version_text()),
+            target: self.target_text(),
+            refused: refused.collect(),
         }
-        match self.tags.rank(&wheel) {
-            Some(rank) => Ok((rank, Reverse(wheel.build))),
-            None => Err(self.tags.explain(&wheel).map_or_else(String::new, |unfit| unfit.to_string())),
+    }
+
+    fn why_unfit(&self, package: &Package, filename: &str) -> String {
+        match WheelFilename::parse(filename) {
+            Err(error) => error.to_string(),
+            Ok(wheel) if wheel.name != package.name => format!("it is a wheel of {}", wheel.name),
+            Ok(wheel) => self.tags.explain(&wheel).map_or_else(String::new, |unfit| unfit.to_string()),
         }
     }
 
@@ -267,12 +274,8 @@ impl Selector<'_> {
             ));
         }
         match self.rank(package, &download.filename) {
-            Ok(_) => Ok((Source::Wheel(download), direct_url)),
-            Err(why) => Err(Error::NothingFits {
-                package: format!("{} {}", package.name, package.version_text()),
-                target: self.target_text(),
-                refused: vec![(download.filename, why)],
-            }),
+            Some(_) => Ok((Source::Wheel(download), direct_url)),
+            None => Err(self.nothing_fits(package, vec![download.filename])),
         }
     }
 

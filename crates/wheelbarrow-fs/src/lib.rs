@@ -6,6 +6,7 @@ mod lock;
 mod safe_path;
 mod scratch;
 mod staged;
+mod writeback;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ pub use lock::Lock;
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use staged::{Commit, Staged};
+pub use writeback::start_writeback;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FsError {

@@ -12,7 +12,8 @@ use crate::site::Site;
 /// Ours goes on to write an artifact, uv to install; both have the exact files named, and empty caches.
 pub(crate) fn fetch(setup: &Setup, site: &Site, disk: &str, place: &Path, rounds: usize) -> Result<Table> {
     let cache = place.join("cache");
-    let ours = site.build_from_lock(setup, &cache, &place.join("site.zip"));
+    let mut ours = site.build_from_lock(setup, &cache, &place.join("site.zip"));
+    ours.args(["--bytecode", "never"]);
     let mut venv = setup.clean(&setup.tool("uv"));
     venv.args(["venv", "--quiet", "--offline", "--python"]).arg(&setup.python).arg(place.join("venv"));
     let mut uv = setup.clean(&setup.tool("uv"));

@@ -146,6 +146,12 @@ class Facts(InDirectory):
         self.assertEqual(len(facts["magic"]), 8)
         self.assertEqual(facts["executable"], sys.executable)
 
+    def test_are_told_as_json_would(self):
+        value = {"b": ["\u00e9\n\"\\", "\udcff", 0, -3, True, False], "a": {}, "\u20ac": [], "c": [("x", "y")]}
+        self.assertEqual(interpreter.dump(value), json.dumps(value, sort_keys=True))
+        answer = ask(sys.executable, os.path.join(self.root, "\u00e9"))
+        self.assertEqual(answer.out, json.dumps(json.loads(answer.out), sort_keys=True) + "\n")
+
     def test_abi_is_that_of_extension_modules(self):
         abi = json.loads(ask(sys.executable).out)["abi"]
         self.assertEqual("cpython-" + abi[2:], "-".join(sysconfig.get_config_var("SOABI").split("-")[:2]))

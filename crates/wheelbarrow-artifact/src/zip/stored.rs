@@ -5,10 +5,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use sha2::Digest;
+use wheelbarrow_fs::start_writeback;
 
 use super::writer::{StoredFile, WriteError};
 use crate::in_parallel;
@@ -17,8 +16,8 @@ use crate::manifest::Sha256;
 /// What is copied at once stays in the processor's own memory between reading, hashing and writing.
 const COPIED: usize = 256 << 10;
 
-/// After so many bytes the disk gets to work.
-const SYNCED: u64 = 32 << 20;
+/// After so many bytes the disk gets to work. With less it is asked too often, with more it has much left at the end.
+const AHEAD: u64 = 2 << 20;
 
 /// A file and its place.
 pub(super) struct Placed<'a> {
@@ -39,55 +38,43 @@ pub(super) struct Copied {
 pub(super) fn copy_all(files: &[Placed<'_>], out: &File) -> Result<Vec<Copied>, WriteError> {
     let mut order: Vec<usize> = (0..files.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(files[index].size));
-    let (copied, synced) = std::thread::scope(|scope| {
-        let (due, waiting) = mpsc::sync_channel(1);
-        let syncing = scope.spawn(|| sync(out, waiting));
-        let target = Target { out, written: AtomicU64::new(0), due };
-        let copied = in_parallel(&order, |&index| (index, copy(&files[index], &target)));
-        // Ends the other thread.
-        drop(target);
-        (copied, syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
+    let copied = in_parallel(&order, |&index| (index, copy(&files[index], out)));
     let mut in_order: Vec<Option<Copied>> = files.iter().map(|_| None).collect();
     for (index, copied) in copied {
         in_order[index] = Some(copied?);
     }
-    synced.map_err(WriteError::Write)?;
     Ok(in_order.into_iter().flatten().collect())
 }
 
-/// The kernel tells of a write that failed once: a sync at the end would not hear of it again.
-fn sync(out: &File, due: Receiver<()>) -> io::Result<()> {
-    due.into_iter().try_for_each(|()| out.sync_data())
-}
-
+/// Writes from a position on, and has what is written go to the disk meanwhile. Whoever syncs hears of what fails there.
 struct Target<'a> {
     out: &'a File,
-    /// Bytes.
-    written: AtomicU64,
-    /// Is told when enough was written.
-    due: SyncSender<()>,
+    position: u64,
+    /// All before this is on its way.
+    begun: u64,
 }
 
 impl Target<'_> {
-    fn write(&self, bytes: &[u8], position: u64) -> Result<(), WriteError> {
-        self.out.write_all_at(bytes, position).map_err(WriteError::Write)?;
-        let length = bytes.len() as u64;
-        let before = self.written.fetch_add(length, Ordering::Relaxed);
-        if (before + length) / SYNCED > before / SYNCED {
-            // One that is waiting already will do for this too.
-            let _ = self.due.try_send(());
-        }
+    fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.out.write_all_at(bytes, self.position).map_err(WriteError::Write)?;
+        self.position += bytes.len() as u64;
+        if self.position - self.begun >= AHEAD { self.begin() } else { Ok(()) }
+    }
+
+    fn begin(&mut self) -> Result<(), WriteError> {
+        start_writeback(self.out, self.begun..self.position).map_err(WriteError::Write)?;
+        self.begun = self.position;
         Ok(())
     }
 }
 
 /// Copies all bytes of a file; those that are hashed are those that are written.
-fn copy(placed: &Placed<'_>, target: &Target<'_>) -> Result<Copied, WriteError> {
+fn copy(placed: &Placed<'_>, out: &File) -> Result<Copied, WriteError> {
     let read_error = |source| WriteError::Read { path: placed.stored.path.to_owned(), source };
     let mut file = fs_err::File::open(placed.stored.file).map_err(read_error)?;
     let (mut sum, mut hash) = (crc32fast::Hasher::new(), sha2::Sha256::new());
-    let (mut position, end) = (placed.data_at, placed.data_at + placed.size);
+    let mut target = Target { out, position: placed.data_at, begun: placed.data_at };
+    let end = placed.data_at + placed.size;
     let mut chunk = vec![0; COPIED];
     loop {
         let length = file.read(&mut chunk).map_err(read_error)?;
@@ -95,17 +82,17 @@ fn copy(placed: &Placed<'_>, target: &Target<'_>) -> Result<Copied, WriteError> 
             break;
         }
         // What follows has its place already.
-        if position + length as u64 > end {
+        if target.position + length as u64 > end {
             return Err(read_error(io::Error::other("it grew while it was read")));
         }
         sum.update(&chunk[..length]);
         hash.update(&chunk[..length]);
-        target.write(&chunk[..length], position)?;
-        position += length as u64;
+        target.write(&chunk[..length])?;
     }
-    if position != end {
+    if target.position != end {
         return Err(read_error(io::ErrorKind::UnexpectedEof.into()));
     }
+    target.begin()?;
     Ok(Copied { crc32: sum.finalize(), sha256: Sha256(hash.finalize().into()) })
 }
 
@@ -119,11 +106,11 @@ mod tests {
         copy_all(&[Placed { stored: &stored, size, header_at: 0, data_at: 7 }], out)
     }
 
-    /// Enough for a sync on the way.
+    /// Enough for the disk to get to work on the way.
     #[test]
     fn the_sums_are_those_of_what_was_written() {
         let (place, out) = (tempfile::tempdir().unwrap(), tempfile::tempfile().unwrap());
-        let bytes: Vec<u8> = (0..SYNCED + 5).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..AHEAD + 5).map(|at| (at % 251) as u8).collect();
         let path = place.path().join("a");
         fs_err::write(&path, &bytes).unwrap();
         let copied = copy(&path, bytes.len() as u64, &out).unwrap();
@@ -146,17 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_or_synced_is_told() {
+    fn what_cannot_be_written_is_told() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a");
         fs_err::write(&path, b"wheel").unwrap();
         let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
         assert!(matches!(copy(&path, 5, full.file()), Err(WriteError::Write(_))));
-        // A pipe takes bytes, and cannot be synced.
-        let (_reader, writer) = std::io::pipe().unwrap();
-        let (due, waiting) = mpsc::sync_channel(1);
-        due.send(()).unwrap();
-        drop(due);
-        assert!(sync(&File::from(std::os::fd::OwnedFd::from(writer)), waiting).is_err());
     }
 }

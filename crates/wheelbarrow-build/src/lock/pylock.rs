@@ -225,9 +225,10 @@ fn last_part(url: Option<&str>, path: Option<&str>) -> Option<String> {
     if let Some(path) = path {
         return path.rsplit(['/', '\\']).next().map(str::to_owned);
     }
-    let url = Url::parse(url?).ok()?;
-    let last = url.path_segments()?.rfind(|part| !part.is_empty())?;
-    Some(crate::credentials::unescape(last))
+    // A lock has thousands of them, few of which are fetched: parsing each in full would be felt.
+    let (_, rest) = url?.split(['?', '#']).next()?.split_once("://")?;
+    let (_, path) = rest.split_once('/')?;
+    Some(crate::credentials::unescape(path.rsplit('/').find(|part| !part.is_empty())?))
 }
 
 /// Where a file of the lock is: `path`, relative to `directory`, else `url`.

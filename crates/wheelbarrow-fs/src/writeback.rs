@@ -1,0 +1,50 @@
+//! Writing to the disk while more is written to memory, so that a sync at the end has little to wait for.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+
+/// Has the kernel begin to write these bytes of the file to the disk, and does not wait for it. Nothing is safe before a
+/// sync, which also tells of what fails meanwhile. Where a file cannot be written so, nothing happens.
+///
+/// <https://man7.org/linux/man-pages/man2/sync_file_range.2.html>
+pub fn start_writeback(file: &File, range: Range<u64>) -> io::Result<()> {
+    let too_far = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let start = i64::try_from(range.start).map_err(too_far)?;
+    let length = i64::try_from(range.end.saturating_sub(range.start)).map_err(too_far)?;
+    // To the call, no bytes are all that follow.
+    if length == 0 {
+        return Ok(());
+    }
+    // SAFETY: the descriptor is open as long as the file; the call takes numbers alone.
+    let result =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), start, length, libc::SYNC_FILE_RANGE_WRITE) };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EINVAL | libc::ENOSYS | libc::ESPIPE | libc::EPERM) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn a_file_takes_it_a_pipe_does_without() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(10).unwrap();
+        for range in [0..10, 3..3, 5..100] {
+            start_writeback(&file, range).unwrap();
+        }
+        let (_reader, writer) = std::io::pipe().unwrap();
+        start_writeback(&File::from(OwnedFd::from(writer)), 0..10).unwrap();
+        assert!(start_writeback(&file, 0..u64::MAX).is_err());
+    }
+}
