@@ -53,7 +53,8 @@ impl Wanted {
     pub(super) fn tell_export(&self, command: &mut std::process::Command) {
         let dev_is_named = self.all_groups || contains(&self.groups, NOT_ON_SERVERS);
         if !dev_is_named {
-            command.args(["--no-group", NOT_ON_SERVERS]);
+            // Not `--no-group dev`, which uv refuses where the project has no such group.
+            command.arg("--no-dev");
         }
         for (flag, is_set) in [
             ("--all-extras", self.all_extras),
