@@ -25,6 +25,8 @@ pub struct Credentials {
     /// By host, from netrc.
     hosts: HashMap<String, Login>,
     fallback: Option<Login>,
+    /// With a user name, and no password that was found.
+    unanswered: Vec<Url>,
 }
 
 impl Credentials {
@@ -52,11 +54,23 @@ impl Credentials {
         if let Some(login) = login_of(url)
             && !self.origins.contains_key(&origin(url))
         {
-            let known = url.password().is_some().then_some(login);
-            let login =
-                known.or_else(|| keyring::login(url, &unescape(url.username()))).or_else(|| login_of(url));
-            self.origins.extend(login.map(|login| (origin(url), login)));
+            if url.password().is_none() {
+                match keyring::is_asked_by_variables() {
+                    Some(true) if self.ask_keyring(url) => return,
+                    Some(_) => {}
+                    None => self.unanswered.push(url.clone()),
+                }
+            }
+            self.origins.insert(origin(url), login);
         }
+    }
+
+    /// Whether it knew.
+    fn ask_keyring(&mut self, url: &Url) -> bool {
+        let login = keyring::login(url, &unescape(url.username()));
+        let is_known = login.is_some();
+        self.origins.extend(login.map(|login| (origin(url), login)));
+        is_known
     }
 
     /// Adds those of `other` for origins that have none here.
@@ -64,6 +78,7 @@ impl Credentials {
         for (origin, login) in &other.origins {
             self.origins.entry(origin.clone()).or_insert_with(|| login.clone());
         }
+        self.unanswered.extend_from_slice(&other.unanswered);
     }
 
     /// The value of the `Authorization` header for `url`: its own login, else that of an index of the same origin,

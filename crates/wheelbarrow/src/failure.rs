@@ -1,5 +1,6 @@
 //! What an error means to a person and to a script, beyond what the commands on releases know.
 
+use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_audit::AuditError;
 use wheelbarrow_build::BuildError;
 use wheelbarrow_commands::failure;
@@ -14,7 +15,8 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         let audit = || cause.downcast_ref::<AuditError>().and_then(AuditError::hint);
         let settings = || cause.downcast_ref::<SettingsError>().and_then(SettingsError::hint);
         let signature = || cause.downcast_ref::<SignatureError>().and_then(SignatureError::hint);
-        build.or_else(audit).or_else(settings).or_else(signature)
+        let python = || cause.downcast_ref::<ProbeError>().and_then(ProbeError::hint);
+        build.or_else(audit).or_else(settings).or_else(signature).or_else(python)
     };
     error.chain().find_map(here).or_else(|| failure::hint(error))
 }

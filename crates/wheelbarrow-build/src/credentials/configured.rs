@@ -8,17 +8,21 @@ use fs_err as fs;
 use toml::{Table, Value};
 use url::Url;
 
-use super::{Credentials, Login, origin};
+use super::{Credentials, Login, keyring, origin};
 
 impl Credentials {
     /// Takes the logins of the indexes in uv's settings: in their URLs, or in the variables `UV_INDEX_NAME_USERNAME` and
     /// `UV_INDEX_NAME_PASSWORD`. Settings are `[tool.uv]` and uv.toml of the project and of the directories above it
     /// (a workspace's are in its root), of the user and of the system.
+    /// Where they name keyring and no variable does, it is asked for the passwords that are lacking.
     pub fn add_uv_indexes(&mut self, project: &Path) {
+        let mut provider = None;
         for settings in settings(project) {
             for table in
                 [Some(&settings), settings.get("pip").and_then(Value::as_table)].into_iter().flatten()
             {
+                let own = table.get("keyring-provider").and_then(Value::as_str).map(keyring::is_keyring);
+                provider = provider.or(own);
                 let one = table.get("index-url").into_iter();
                 let more = table.get("extra-index-url").and_then(Value::as_array).into_iter().flatten();
                 one.chain(more).filter_map(Value::as_str).for_each(|url| self.add(url));
@@ -27,6 +31,10 @@ impl Credentials {
                 let text = |key: &str| index.get(key).and_then(Value::as_str).unwrap_or_default();
                 self.add_named(text("name"), text("url"));
             }
+        }
+        let unanswered = std::mem::take(&mut self.unanswered);
+        for url in unanswered.iter().filter(|_| provider == Some(true)) {
+            self.ask_keyring(url);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Passwords out of the program `keyring`, as uv and pip take them with `--keyring-provider subprocess`.
 //!
-//! It is asked only for URLs that have a user name and no password, and only where `UV_KEYRING_PROVIDER` or
-//! `PIP_KEYRING_PROVIDER` says so.
+//! It is asked only for URLs that have a user name and no password, and only where `UV_KEYRING_PROVIDER`,
+//! `PIP_KEYRING_PROVIDER` or uv's setting `keyring-provider` says so.
 
 use std::process::{Command, Stdio};
 
@@ -10,14 +10,22 @@ use url::Url;
 use super::{Login, without_logins};
 use crate::uv::variable;
 
-/// The password of `user` for `url`, or for its host.
+/// Whether it may be asked, as the variables say; nothing where they do not.
+pub(super) fn is_asked_by_variables() -> Option<bool> {
+    variable(&["UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER"]).map(|provider| is_keyring(&provider))
+}
+
+/// Whether this provider is it.
+pub(super) fn is_keyring(provider: &str) -> bool {
+    provider.trim() == "subprocess"
+}
+
+/// The password of `user` for `url`, for its host and port, or for its host.
 pub(super) fn login(url: &Url, user: &str) -> Option<Login> {
-    let provider = variable(&["UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER"])?;
-    if provider.trim() != "subprocess" {
-        return None;
-    }
     let host = url.host_str()?;
-    let password = [without_logins(url.as_str()).as_str(), host].into_iter().find_map(|service| {
+    let with_port = url.port().map(|port| format!("{host}:{port}"));
+    let services = [Some(without_logins(url.as_str())), with_port, Some(host.to_owned())];
+    let password = services.iter().flatten().find_map(|service| {
         let mut keyring = Command::new("keyring");
         keyring.args(["get", service, user]).stdin(Stdio::null());
         let output = keyring.output().ok().filter(|output| output.status.success())?;

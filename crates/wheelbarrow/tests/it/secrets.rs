@@ -10,7 +10,7 @@ use fs_err as fs;
 
 use crate::support::{Place, wheelbarrow};
 
-const PASSWORD: &str = "s3cr3t-of-joe";
+pub(crate) const PASSWORD: &str = "s3cr3t-of-joe";
 
 /// An index of one package with a wheel and one with a source only, for joe; prints its port.
 const INDEX: &str = r#"
@@ -55,13 +55,13 @@ print(server.server_port, flush=True)
 server.serve_forever()
 "#;
 
-struct Index {
+pub(crate) struct Index {
     server: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Index {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut server = Command::new("python3")
             .args(["-c", &INDEX.replace('@', PASSWORD)])
             .stdout(Stdio::piped())
@@ -86,7 +86,11 @@ impl Drop for Index {
 }
 
 /// Runs it to its end; gives what it said, and every command line that any process but the index had meanwhile.
-fn watched(place: &Place, command: &mut Command, index: &Index) -> (i32, String, BTreeSet<String>) {
+pub(crate) fn watched(
+    place: &Place,
+    command: &mut Command,
+    index: &Index,
+) -> (i32, String, BTreeSet<String>) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
@@ -108,7 +112,7 @@ fn watched(place: &Place, command: &mut Command, index: &Index) -> (i32, String,
     })
 }
 
-fn holds_password(directory: &Path) -> Vec<String> {
+pub(crate) fn holds_password(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();
