@@ -8,7 +8,7 @@ use wheelbarrow_wheel::name;
 use crate::finding::{Finding, Rule};
 
 /// `RULE:NAME=REASON`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Allowance {
     pub rule: Rule,
     /// A distribution, or for [`Rule::ElfLibrary`] a library.

@@ -11,7 +11,7 @@ use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
 use crate::policy;
 
 /// One system that wheels are to run on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Floor {
     /// For people: `Python 3.12 on manylinux_2_28_x86_64`, or the name of a profile.
     pub name: String,

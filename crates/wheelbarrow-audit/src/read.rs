@@ -228,6 +228,13 @@ fn place(cache: &Path, sha256: Sha256) -> PathBuf {
     cache.join("audited").join(facts::VERSION.to_string()).join(&hex[..2]).join(format!("{hex}.json"))
 }
 
+/// Which wheel the facts in `path` are of, a file below what [`read`] got as its cache; nothing where another version of
+/// this program keeps them otherwise.
+pub fn wheel_of_facts(path: &Path) -> Option<Sha256> {
+    let sha256 = Sha256::from_hex(path.file_stem()?.to_str()?)?;
+    path.ends_with(place(Path::new(""), sha256)).then_some(sha256)
+}
+
 fn kept(cache: &Path, sha256: Sha256) -> Option<WheelFacts> {
     serde_json::from_slice(&fs::read(place(cache, sha256)).ok()?).ok()
 }

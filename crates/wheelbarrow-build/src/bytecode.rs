@@ -1,14 +1,14 @@
 //! Compiling modules at build, so that no server has to.
 //!
-//! A wheel is compiled once for each magic number and kept in the cache, `bytecode/MAGIC/KEY.pack`; the key is made of
-//! the wheel's hash and of all else that shapes the pack. One fresh process compiles one wheel, with a fixed hash seed:
-//! the same wheel gives the same bytes on every machine.
+//! A wheel is compiled once for each Python and kept in the cache, `bytecode/MAGIC/WHEEL-VERSION-COMPILER.pack`: the
+//! magic number, the wheel's hash, the Python's version, and a hash of what compiles and packs. One fresh process compiles
+//! one wheel, with a fixed hash seed: the same wheel gives the same bytes on every machine.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use fs_err as fs;
 use memmap2::Mmap;
@@ -22,6 +22,9 @@ use wheelbarrow_wheel::layout::Destination;
 use crate::cache::Cache;
 use crate::gather::GatheredWheel;
 use crate::{Error, Result};
+
+/// In the cache.
+pub(crate) const DIRECTORY: &str = "bytecode";
 
 /// Whether bytecode travels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -204,12 +207,20 @@ fn compile_wheel(interpreter: &Interpreter, wheel: &GatheredWheel, path: &Path) 
 fn place(cache: &Cache, interpreter: &Interpreter, wheel: Sha256) -> PathBuf {
     // Patch releases with one magic number may compile to other code: what is built must not depend on which came first.
     let version = interpreter.version.map(|part| part.to_string()).join(".");
-    let key = format!("{wheel} {version} {} {}", wheelbarrow_artifact::python::COMPILE, bytecode::VERSION);
-    cache
-        .root()
-        .join("bytecode")
-        .join(&interpreter.magic)
-        .join(format!("{}.pack", Sha256::of(key.as_bytes())))
+    let name = format!("{wheel}-{version}-{}.pack", *COMPILER);
+    cache.root().join(DIRECTORY).join(&interpreter.magic).join(name)
+}
+
+/// What of this program shapes a pack.
+static COMPILER: LazyLock<String> = LazyLock::new(|| {
+    let parts = format!("{} {}", wheelbarrow_artifact::python::COMPILE, bytecode::VERSION);
+    Sha256::of(parts.as_bytes()).to_string()[..16].to_owned()
+});
+
+/// Which wheel a pack of the cache is of; nothing where another version of this program made it.
+pub(crate) fn wheel_of_pack(path: &Path) -> Option<Sha256> {
+    let (wheel, rest) = path.file_name()?.to_str()?.split_once('-')?;
+    rest.ends_with(&format!("-{}.pack", *COMPILER)).then(|| Sha256::from_hex(wheel))?
 }
 
 /// Runs `compile.py` over the modules; gives those that compile.

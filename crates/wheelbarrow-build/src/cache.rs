@@ -4,7 +4,7 @@
 //! ROOT/sha256/ab/abcdef...          a file whose bytes hash to its name
 //! ROOT/sha256/ab/abcdef....part     as much of it as came so far
 //! ROOT/built/ab/abcdef....json      by what was built and for what: name and hash of the wheel
-//! ROOT/bytecode/MAGIC/HEX.pack      compiled modules (`bytecode`)
+//! ROOT/bytecode/MAGIC/HEX-....pack  compiled modules of a wheel or a site (`bytecode`)
 //! ROOT/audited/VERSION/ab/....json  what the audit found in a wheel, by its hash (`wheelbarrow_audit`)
 //! ROOT/checked/PROGRAM/HEX.json     checks that were passed (`check::memory`)
 //! ROOT/logs/NAME-VERSION-PYTHON.log of builds

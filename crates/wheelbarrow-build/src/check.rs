@@ -31,7 +31,7 @@ pub use crate::gather::GatheredWheel as PackedWheel;
 const MOST_WARNINGS: usize = 10;
 
 /// What the artifact is for, and which wheels that takes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct PackedTarget {
     /// `3.12`.
     pub python: String,
@@ -43,8 +43,8 @@ pub struct PackedTarget {
     pub pip: PackedWheel,
 }
 
-/// What [`check`] needs to know of the site. All of it, as `Debug` shows it, says which check this is.
-#[derive(Debug)]
+/// What [`check`] needs to know of the site. Which check this is, is the hash of all of it.
+#[derive(Debug, Hash)]
 pub struct CheckRequest<'a> {
     pub targets: &'a [PackedTarget],
     /// Of the site, normalised.
@@ -159,7 +159,7 @@ pub fn check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Chec
     }
     let listening = Listening::to(progress);
     let checked = look(request, &listening)?;
-    memory.keep(&checked, listening.into_notes());
+    memory.keep(&checked, request, listening.into_notes());
     Ok(checked)
 }
 

@@ -57,7 +57,7 @@ pub struct TargetWheels {
 }
 
 /// A wheel in the cache.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct GatheredWheel {
     pub filename: String,
     pub path: PathBuf,

@@ -38,7 +38,7 @@ pub struct ZipWriter {
 }
 
 /// The time that every member gets, as zips store it: two-second steps from 1980 to 2107, no time zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DosTime {
     pub(super) date: u16,
     pub(super) time: u16,

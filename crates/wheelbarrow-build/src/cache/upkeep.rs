@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use rustix::fs::FlockOperation;
 use walkdir::WalkDir;
+use wheelbarrow_artifact::manifest::Sha256;
 
 use super::{Built, Cache};
 use crate::check::memory;
-use crate::{Error, Result};
+use crate::{Error, Result, bytecode};
 
 /// The directories that are ours, below the root. Whatever else somebody keeps there stays.
-const OURS: [&str; 7] = ["audited", "built", "bytecode", memory::DIRECTORY, "logs", "sha256", "work"];
+const OURS: [&str; 7] =
+    ["audited", "built", bytecode::DIRECTORY, memory::DIRECTORY, "logs", "sha256", "work"];
 
 /// What was removed, or is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,17 +39,20 @@ impl Cache {
         Ok(amount)
     }
 
-    /// Removes what no build takes up again: downloads that broke off, what killed builds left, logs, notes of wheels that
-    /// are gone, and what other versions of this program found.
+    /// Removes what no build takes up again: downloads that broke off, what killed builds left, logs, all that is known of
+    /// wheels that are gone, what other versions of this program found, and the bytecode of sites' own code, since nobody
+    /// knows which code is still there.
     pub fn prune(&self) -> Result<Amount> {
         self.hold_alone()?;
         let mut removed = Amount::default();
-        for (path, bytes) in self.files(&["logs", "work", "sha256", "built", memory::DIRECTORY])? {
+        for (path, bytes) in self.files(&OURS)? {
             let below = path.strip_prefix(&self.root).unwrap_or(&path);
             let is_kept = match below.components().next().and_then(|part| part.as_os_str().to_str()) {
                 Some("sha256") => is_entry(&path),
-                Some("built") => self.has_wheel_of(&path),
-                Some(memory::DIRECTORY) => is_of_this_program(below),
+                Some("audited") => self.has(wheelbarrow_audit::wheel_of_facts(&path).map(|it| [it])),
+                Some("built") => self.has(wheel_built(&path)),
+                Some(bytecode::DIRECTORY) => self.has(bytecode::wheel_of_pack(&path).map(|it| [it])),
+                Some(memory::DIRECTORY) => is_of_this_program(below) && self.has(memory::wheels(&path)),
                 _ => false,
             };
             if !is_kept {
@@ -91,10 +96,15 @@ impl Cache {
         Ok(files)
     }
 
-    fn has_wheel_of(&self, note: &Path) -> bool {
-        let built = fs::read(note).ok().and_then(|text| serde_json::from_slice::<Built>(&text).ok());
-        built.is_some_and(|built| self.path(built.sha256).is_file())
+    /// Whether all of these wheels are there; not where it is unknown which they are.
+    fn has<W: IntoIterator<Item = Sha256>>(&self, wheels: Option<W>) -> bool {
+        wheels.is_some_and(|wheels| wheels.into_iter().all(|sha256| self.path(sha256).is_file()))
     }
+}
+
+/// The wheel that a file below `built` tells of.
+fn wheel_built(path: &Path) -> Option<[Sha256; 1]> {
+    Some([serde_json::from_slice::<Built>(&fs::read(path).ok()?).ok()?.sha256])
 }
 
 /// A whole file is named by 64 digits; `.part` files and temporary ones are not.
@@ -118,9 +128,11 @@ fn remove_directory(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use wheelbarrow_artifact::manifest::Sha256;
-
     use super::*;
+    use crate::bytecode::{BytecodeMode, Compilee, compile_all};
+    use crate::check::{CheckRequest, check, testing};
+    use crate::gather::GatheredWheel;
+    use wheelbarrow_artifact::progress::Silent;
 
     #[test]
     fn prune_keeps_what_is_whole_and_clean_keeps_what_is_not_ours() {
@@ -146,20 +158,56 @@ mod tests {
             write(name, "left");
         }
         write(&format!("checked/{}/a.json", memory::program().unwrap()), "{}");
-        write("audited/1/aa/a.json", "{}");
-        assert_eq!(cache.amount().unwrap().files, 10);
+        for name in ["audited/1/aa/a.json", "bytecode/a70d0d0a/a.pack", "built/aa/a.json"] {
+            write(name, "{}");
+        }
+        assert_eq!(cache.amount().unwrap().files, 12);
 
         let running = Cache::open(Some(directory.path())).unwrap();
         for refused in [cache.prune(), cache.clean()] {
             assert!(matches!(refused, Err(Error::CacheInUse { .. })));
         }
         drop(running);
-        assert_eq!(cache.prune().unwrap().files, 6);
+        assert_eq!(cache.prune().unwrap().files, 10);
         assert_eq!(cache.get(entry.sha256).unwrap(), Some(entry.clone()));
         assert!(cache.built(Sha256::of(b"one")).unwrap().is_some());
 
-        assert_eq!(cache.clean().unwrap().files, 4);
+        assert_eq!(cache.clean().unwrap().files, 2);
         assert_eq!(cache.amount().unwrap(), Amount::default());
         assert!(directory.path().join("wheel").exists());
+    }
+
+    /// By those who write them.
+    #[test]
+    fn what_is_known_of_a_wheel_goes_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(&directory.path().join("cache"))).unwrap();
+        let cached = |filename: &str, files: &[(&str, &str)]| {
+            let wheel = testing::wheel(directory.path(), filename, files);
+            GatheredWheel { path: cache.put(&wheel.path).unwrap().path, ..wheel }
+        };
+        let (pip, own) = (
+            cached("pip-1-py3-none-any.whl", &[("pip.py", "")]),
+            cached("a-1-py3-none-any.whl", &[("a.py", "")]),
+        );
+        let interpreter = crate::python::find_default().unwrap().interpreter;
+        let fill = || {
+            let targets = [testing::target("3.12", "cp312", vec![own.clone()], pip.clone())];
+            let request = CheckRequest { cache: Some(cache.root()), ..testing::request(&targets, "s.pth") };
+            check(&request, &Silent).unwrap();
+            let wheels = vec![&own, &pip];
+            let compilee = Compilee { python: "3.12", interpreter: interpreter.as_ref(), wheels };
+            let project = [("s/s.py".to_owned(), Vec::new())];
+            compile_all(BytecodeMode::Always, &cache, &[compilee], &project, &Silent).unwrap();
+        };
+        let count = |name: &str| cache.files(&[name]).unwrap().len();
+        let counts = || ["sha256", "audited", "checked", "bytecode"].map(count);
+        fill();
+        assert_eq!(counts(), [2, 2, 1, 3]);
+        assert_eq!(cache.prune().unwrap().files, 1);
+        assert_eq!(counts(), [2, 2, 1, 2], "of the site's own code nobody knows whether it is still there");
+        fs::remove_file(&own.path).unwrap();
+        assert_eq!(cache.prune().unwrap().files, 3);
+        assert_eq!(counts(), [1, 1, 0, 1]);
     }
 }

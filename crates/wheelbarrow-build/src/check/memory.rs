@@ -7,14 +7,18 @@
 //! ```text
 //! ROOT/checked/PROGRAM/HEX.json     PROGRAM: version, size and time of the program; HEX: SHA-256 of the request
 //! ```
+//!
+//! The request is hashed by what `derive(Hash)` makes of it and of all that it holds, which leaves no field out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use sha2::Digest;
 use wheelbarrow_artifact::manifest::{Allowed, Needs, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
@@ -25,6 +29,8 @@ pub(crate) const DIRECTORY: &str = "checked";
 
 #[derive(Serialize, Deserialize)]
 struct Remembered {
+    /// Without which nobody asks for it again.
+    wheels: BTreeSet<Sha256>,
     targets: Vec<CheckedTarget>,
     needs: BTreeMap<String, Needs>,
     allowed: Vec<Allowed>,
@@ -37,30 +43,58 @@ pub(super) struct Memory(Option<PathBuf>);
 
 impl Memory {
     pub(super) fn of(request: &CheckRequest<'_>) -> Self {
-        let key = || Sha256::of(format!("{request:?}").as_bytes());
-        let place =
-            |cache: &Path| Some(cache.join(DIRECTORY).join(program()?).join(format!("{}.json", key())));
+        let place = |cache: &Path| {
+            Some(cache.join(DIRECTORY).join(program()?).join(format!("{}.json", key(request))))
+        };
         Self(request.cache.and_then(place))
     }
 
     /// What the check gave; what it told is told again.
     pub(super) fn recall(&self, progress: &dyn Progress) -> Option<Checked> {
         let text = fs::read(self.0.as_ref()?).ok()?;
-        let Remembered { targets, needs, allowed, sbom, notes } = serde_json::from_slice(&text).ok()?;
+        let Remembered { wheels: _, targets, needs, allowed, sbom, notes } =
+            serde_json::from_slice(&text).ok()?;
         notes.iter().for_each(|note| progress.note(note));
         Some(Checked { targets, needs, allowed, sbom: sbom.into_bytes() })
     }
 
     /// Not being able to only means to check again next time.
-    pub(super) fn keep(&self, checked: &Checked, notes: Vec<String>) {
+    pub(super) fn keep(&self, checked: &Checked, request: &CheckRequest<'_>, notes: Vec<String>) {
         let Some(path) = &self.0 else { return };
         let Ok(sbom) = String::from_utf8(checked.sbom.clone()) else { return };
         let Checked { targets, needs, allowed, .. } = checked.clone();
-        let Ok(text) = serde_json::to_vec(&Remembered { targets, needs, allowed, sbom, notes }) else {
-            return;
-        };
+        let wheels = request.targets.iter().flat_map(|target| target.wheels.iter().chain([&target.pip]));
+        let wheels = wheels.map(|wheel| wheel.sha256).collect();
+        let remembered = Remembered { wheels, targets, needs, allowed, sbom, notes };
+        let Ok(text) = serde_json::to_vec(&remembered) else { return };
         let directory = path.parent().unwrap_or(path);
         let _ = fs::create_dir_all(directory).map(|()| wheelbarrow_fs::write_atomic(path, &text, 0o666));
+    }
+}
+
+/// The wheels that a kept check is of; nothing where it cannot be read.
+pub(crate) fn wheels(path: &Path) -> Option<BTreeSet<Sha256>> {
+    Some(serde_json::from_slice::<Remembered>(&fs::read(path).ok()?).ok()?.wheels)
+}
+
+fn key(request: &CheckRequest<'_>) -> Sha256 {
+    let mut hasher = Sha256Hasher::default();
+    request.hash(&mut hasher);
+    Sha256(hasher.0.finalize().into())
+}
+
+/// Takes what types say of themselves for a hash map; its own answer of eight bytes would be too short for a name.
+#[derive(Default)]
+struct Sha256Hasher(sha2::Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let digest: [u8; 32] = self.0.clone().finalize().into();
+        digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 

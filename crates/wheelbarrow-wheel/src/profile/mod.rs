@@ -33,7 +33,7 @@ pub struct System {
 }
 
 /// Symbol versions of GCC's libraries, as numbers: `GLIBCXX_3.4.28` is `[3, 4, 28]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CompilerSymbols {
     pub glibcxx: &'static [u32],
     pub cxxabi: &'static [u32],
