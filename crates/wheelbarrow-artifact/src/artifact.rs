@@ -162,6 +162,9 @@ impl Artifact {
     fn open_extent(path: &Path, extent: Extent, trust: &dyn Trust) -> Result<Self, ArtifactError> {
         let read_error = |source| ArtifactError::Read { path: path.to_path_buf(), source };
         let file = fs_err::File::open(path).map_err(read_error)?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(read_error(io::ErrorKind::IsADirectory.into()));
+        }
         // SAFETY: the map is read-only. Somebody who writes to the file meanwhile can make us read other bytes than
         // were verified, as they could have replaced the file before; they cannot make the map invalid by less than
         // truncating it, which ends the process.

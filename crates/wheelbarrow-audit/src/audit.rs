@@ -25,6 +25,8 @@ pub struct Subject<'a> {
 
 /// What is in a virtualenv beside the wheels.
 pub struct Site<'a> {
+    /// Of the project whose code travels, normalised; nothing where it is none.
+    pub name: Option<&'a str>,
     /// Goes in too, unless one of the wheels is a pip.
     pub pip: Option<&'a AuditedWheel<'a>>,
     /// The file that puts the code on `sys.path`.

@@ -80,7 +80,11 @@ pub fn audit_artifact(
         let subject = Subject {
             floor: &floor,
             wheels: target.wheels.iter().filter_map(|path| read.get(filename(path))).collect(),
-            site: Some(Site { pip: read.get(filename(&target.pip)), pth: Some(pth.clone()) }),
+            site: Some(Site {
+                name: Some(&manifest.name),
+                pip: read.get(filename(&target.pip)),
+                pth: Some(pth.clone()),
+            }),
             yanked: &BTreeMap::new(),
         };
         reports.push(audit(&subject, &allowances).into_report(&floor.name));
@@ -151,7 +155,7 @@ pub fn audit_wheels(
         targets.iter().map(Floor::from).collect()
     };
     let judge = |floor: &Floor| {
-        let site = (wheels.len() > 1).then_some(Site { pip: None, pth: None });
+        let site = (wheels.len() > 1).then_some(Site { name: None, pip: None, pth: None });
         let subject = Subject { floor, wheels: wheels.clone(), site, yanked: &BTreeMap::new() };
         audit(&subject, allowances).into_report(&floor.name)
     };
@@ -161,6 +165,9 @@ pub fn audit_wheels(
 fn map(path: &Path) -> Result<Mmap, AuditError> {
     let read_error = |source| AuditError::Read { path: path.to_path_buf(), source };
     let file = fs_err::File::open(path).map_err(read_error)?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(read_error(std::io::ErrorKind::IsADirectory.into()));
+    }
     // SAFETY: the map is read-only, and nobody writes into a wheel that is being looked at; truncating it meanwhile ends
     // the process, as it ends whatever else reads the file.
     unsafe { Mmap::map(file.file()) }.map_err(read_error)

@@ -226,7 +226,11 @@ fn subject<'a>(
     Subject {
         floor: &target.floor,
         wheels: target.wheels.iter().map(|wheel| &read[&wheel.filename]).collect(),
-        site: Some(Site { pip: Some(&read[&target.pip.filename]), pth: Some(request.pth.to_owned()) }),
+        site: Some(Site {
+            name: Some(request.name),
+            pip: Some(&read[&target.pip.filename]),
+            pth: Some(request.pth.to_owned()),
+        }),
         yanked: request.yanked,
     }
 }

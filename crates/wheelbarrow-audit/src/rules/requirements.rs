@@ -28,7 +28,11 @@ pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<F
             Met::Missing => format!("it requires {}, which is not there", edge.text),
             Met::Other(version) => format!("it requires {}; there is {version}", edge.text),
         };
-        let fix = "add what is missing to the requirements, or lock anew so that the versions agree";
+        let fix = if site.name == Some(edge.name.as_str()) {
+            "that is the site itself, whose code travels without being installed; `.` in a requirements file installs it"
+        } else {
+            "add what is missing to the requirements, or lock anew so that the versions agree"
+        };
         findings.push(Finding::error(Rule::Requirement, wheels[edge.from], what).fix(fix));
     }
 }
@@ -45,6 +49,8 @@ pub(crate) struct Graph {
 pub(crate) struct Edge {
     /// Its place among the wheels.
     pub(crate) from: usize,
+    /// Of what is required.
+    name: String,
     /// As METADATA has it, without the marker.
     text: String,
     pub(crate) to: Met,
@@ -96,7 +102,7 @@ impl Graph {
                     None => Met::Missing,
                     Some(&to) => met(requirement, &wheels[to].open.filename().version, to),
                 };
-                edges.insert(Edge { from, text: text.clone(), to });
+                edges.insert(Edge { from, name: requirement.name.to_string(), text: text.clone(), to });
             }
         }
         Self { edges: edges.into_iter().collect(), unreadable }

@@ -49,7 +49,10 @@ fn make(
     let mut members: Vec<(String, String)> =
         files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
     let wheel = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned();
-    members.push((format!("{dist_info}/METADATA"), metadata));
+    let metadata_path = format!("{dist_info}/METADATA");
+    if !members.iter().any(|(path, _)| *path == metadata_path) {
+        members.push((metadata_path, metadata));
+    }
     members.push((format!("{dist_info}/WHEEL"), wheel));
     let rows = members
         .iter()

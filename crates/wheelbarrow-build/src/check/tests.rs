@@ -209,6 +209,20 @@ fn a_check_is_made_once_for_each_request() {
     }
 }
 
+/// A plugin that asks for the site itself: nothing that could be added is missing.
+#[test]
+fn a_site_that_is_required_is_not_installed() {
+    let place = tempfile::tempdir().unwrap();
+    let text = "Metadata-Version: 2.1\nName: plugin\nVersion: 1\nRequires-Dist: Site[web]>=2\nRequires-Dist: other\n";
+    let plugin = wheel(place.path(), "plugin-1-py3-none-any.whl", &[("plugin-1.dist-info/METADATA", text)]);
+    let targets = [target("3.12", "cp312", vec![plugin], wheel(place.path(), PIP, &[]))];
+    let said = check(&request(&targets, "s.pth"), &Silent).unwrap_err().to_string();
+    let of_site =
+        "it requires Site[web]>=2, which is not there\n      that is the site itself, whose code travels";
+    assert!(said.contains(of_site), "{said}");
+    assert!(said.contains("it requires other, which is not there\n      add what is missing"), "{said}");
+}
+
 /// What is refused is refused each time.
 #[test]
 fn a_refusal_is_not_remembered() {

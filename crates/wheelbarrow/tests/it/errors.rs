@@ -104,11 +104,21 @@ fn what_is_no_artifact() {
       Caused by: failed to open file `missing.zip`: No such file or directory (os error 2)
     ");
     assert_eq!(place.run(&["inspect", "empty.zip"]).code, 3);
+    for command in ["inspect", "sbom", "audit"] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(place.run(&[command, "."]).all(), @"
+            exit code: 1
+            error: cannot read .
+              Caused by: is a directory
+            ");
+        }
+    }
     let said = place.run(&["install", "site.zip", "-d", "dest", "--python", "no-such-python"]);
     insta::assert_snapshot!(said.all(), @"
     exit code: 1
     error: cannot run no-such-python
       Caused by: No such file or directory (os error 2)
+    hint: `--python PATH` names another; it must be a CPython, from 3.6 on
     ");
 }
 
