@@ -13,6 +13,7 @@ MANIFEST = ".wheelbarrow/manifest.json"
 SIGNATURE = MANIFEST + ".sig"
 THIN = ".wheelbarrow/thin.json"
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
+DOORS = ("__main__.py", "__main__.pyc")
 
 
 class Artifact:
@@ -76,7 +77,7 @@ class Artifact:
         code = top in (self.manifest["project"]["directory"], "static.in") and "/" in path
         if kind == "link" and not code:
             raise broken(self.name, "%s is a link" % path)
-        at_top = "/" not in path and (path in LOADENV or path == "__main__.py" or path.endswith(".pth"))
+        at_top = "/" not in path and (path in LOADENV + DOORS or path.endswith(".pth"))
         if not (code or at_top or (top in (".wheelbarrow", "wheels", "bootstrap_wheels") and "/" in path)):
             raise broken(self.name, "%s is in no place that format 1 knows" % path)
 
@@ -84,7 +85,7 @@ class Artifact:
         """Where a member goes in DEST; None for what is not installed as it is."""
         top, _, below = path.partition("/")
         if not below:
-            return None if path == "__main__.py" else layout.site_packages + "/" + path
+            return None if path in DOORS else layout.site_packages + "/" + path
         return None if top in (".wheelbarrow", "wheels", "bootstrap_wheels") else path
 
     def read(self, path):

@@ -19,6 +19,9 @@ use crate::progress::{Progress, Unit};
 use crate::thin::{self, THIN_PATH};
 use crate::zip::{Archive, Entry, Inflater, Method, ZipError};
 
+/// What Python starts, and that compiled.
+pub const DOORS: [&str; 2] = ["__main__.py", "__main__.pyc"];
+
 /// Where the optional signature stands.
 pub const SIGNATURE_PATH: &str = ".wheelbarrow/manifest.json.sig";
 
@@ -386,7 +389,7 @@ impl Artifact {
             return self.left_out.contains(path);
         }
         self.extent == Extent::Part
-            && (path == "__main__.py"
+            && (DOORS.contains(&path)
                 || [".wheelbarrow/", "wheels/", "bootstrap_wheels/"].iter().any(|top| path.starts_with(top)))
     }
 

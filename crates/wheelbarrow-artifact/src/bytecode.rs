@@ -149,6 +149,13 @@ impl<'a> Pack<'a> {
 /// The first magic number with [PEP 552](https://peps.python.org/pep-0552/), of Python 3.7.
 const FIRST_WITH_FLAGS: u16 = 3392;
 
+/// A `.pyc` file of `code` that is never compared with its source (PEP 552), for the magic number in hexadecimal digits.
+pub fn unchecked_pyc(magic: &str, code: &[u8]) -> std::io::Result<Vec<u8>> {
+    const HASH_BASED: u32 = 1;
+    let magic = data_encoding::HEXLOWER.decode(magic.as_bytes()).map_err(std::io::Error::other)?;
+    Ok([&magic[..], &HASH_BASED.to_le_bytes(), &[0; 8], code].concat())
+}
+
 /// The first bytes of a `.pyc` that is checked by the source's time and size: the magic number, flags of 0 (from Python 3.7
 /// on), the time in seconds since 1970 and the size in bytes, both modulo 2^32.
 pub fn pyc_header(magic: [u8; 4], source_time: u32, source_size: u64) -> Vec<u8> {

@@ -16,7 +16,9 @@ pub mod zip;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use artifact::{Anybody, Artifact, ArtifactError, Distrust, SIGNATURE_PATH, Trust, VerifiedArtifact};
+pub use artifact::{
+    Anybody, Artifact, ArtifactError, DOORS, Distrust, SIGNATURE_PATH, Trust, VerifiedArtifact,
+};
 
 /// How many threads to work with: as many as there are cores for this process.
 pub fn threads() -> usize {

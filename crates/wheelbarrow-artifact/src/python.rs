@@ -17,6 +17,9 @@ pub const MODULES: [(&str, &str); 12] = [
     ("thin.py", include_str!("../python/thin.py")),
     ("wheels.py", include_str!("../python/wheels.py")),
 ];
+/// What runs at every start of an artifact: paths in it, and sources.
+pub const STARTED: [(&str, &str); 2] =
+    [("__main__.py", MAIN), (".wheelbarrow/python/interpreter.py", INTERPRETER)];
 /// Tells what an interpreter is; also run by itself, with `python -c`.
 pub const INTERPRETER: &str = include_str!("../python/interpreter.py");
 /// Says what a machine is as a target.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::Deserialize;
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
+use wheelbarrow_artifact::{Artifact, DOORS};
 use wheelbarrow_install::Pip;
 
 use crate::release::CompleteRelease;
@@ -138,7 +138,7 @@ fn is_optional(member: &Member) -> bool {
 fn place_of(release: &CompleteRelease, member: &Member, interpreter: &Interpreter) -> Option<PathBuf> {
     let path = member.path.as_str();
     match path.split_once('/') {
-        None if path == "__main__.py" => None,
+        None if DOORS.contains(&path) => None,
         None => Some(release.virtualenv().join(&interpreter.site_packages).join(path)),
         Some(("wheels" | "bootstrap_wheels", _)) => None,
         Some((".wheelbarrow", _)) => path.starts_with(BYTECODE).then(|| release.path().join(path)),

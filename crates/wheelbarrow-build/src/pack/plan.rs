@@ -74,7 +74,7 @@ impl Source {
 /// Says what the artifact will hold. `checked` and `compiled` have what was found and made.
 pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Result<Plan, PackError> {
     check_shebang(&contents.shebang)?;
-    let mut members = programs(contents)?;
+    let mut members = programs(contents, &compiled.programs)?;
     let pips = by_name(contents.targets.iter().map(|target| &target.pip));
     let wheels = by_name(contents.targets.iter().flat_map(|target| &target.wheels));
     for (directory, wheels) in [("bootstrap_wheels", &pips), ("wheels", &wheels)] {
@@ -109,16 +109,22 @@ pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Resu
 }
 
 /// What does the installing, and what goes to site-packages.
-fn programs(contents: &Contents) -> Result<Vec<PlannedMember>, PackError> {
-    let text = |path: &str, text: &str| PlannedMember {
+fn programs(contents: &Contents, compiled: &[(String, Vec<u8>)]) -> Result<Vec<PlannedMember>, PackError> {
+    let file = |path: &str, bytes: &[u8]| PlannedMember {
         path: path.to_owned(),
         kind: MemberKind::File,
-        source: Source::Bytes(text.as_bytes().to_vec()),
+        source: Source::Bytes(bytes.to_vec()),
         is_code: false,
     };
+    let text = |path: &str, text: &str| file(path, text.as_bytes());
     let mut members = vec![text("__main__.py", python::MAIN)];
     members
         .extend(python::MODULES.map(|(name, source)| text(&format!(".wheelbarrow/python/{name}"), source)));
+    members.extend(compiled.iter().map(|(path, code)| file(path, code)));
+    // The door first, whatever it is made of, then its modules.
+    members.sort_by(|left, right| {
+        (left.path.contains('/'), &left.path).cmp(&(right.path.contains('/'), &right.path))
+    });
     let is_needed =
         |machine: &str| contents.targets.iter().any(|target| target.floor.machine() == Some(machine));
     let mut installers: Vec<_> =

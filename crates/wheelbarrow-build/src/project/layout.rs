@@ -6,8 +6,9 @@ use std::path::Path;
 use super::{ProjectError, ProjectFile};
 
 /// Names at the top of an artifact or an install that the code's directory cannot take.
-pub const RESERVED: [&str; 11] = [
+pub const RESERVED: [&str; 12] = [
     "__main__.py",
+    "__main__.pyc",
     "bootstrap_wheels",
     "environment.json",
     "loadenv",

@@ -173,6 +173,18 @@ fn python_takes_it_and_sees_edits() {
         fs::write(&module, "def where():\n    return 'edited'\n").unwrap();
         assert_eq!(start(&["-c", code]).out, "edited\n", "{python:?}");
         fs::remove_dir_all(place.path().join("dest")).unwrap();
+        // The door is compiled for the first Python; the others compile it themselves, and say where it is.
+        for module in ["__main__", ".wheelbarrow/python/interpreter"] {
+            let code = "import sys, zipimport\n\
+                        archive, name = sys.argv[1].rsplit(':', 1)\n\
+                        directory, name = ('/' + name).rsplit('/', 1)\n\
+                        print(zipimport.zipimporter(archive + directory).get_code(name).co_filename)";
+            let mut command = Command::new(python);
+            let said =
+                place.finish(command.args(["-c", code]).arg(format!("{}:{module}", artifact.display())));
+            let is_compiled = said.out.trim() == format!("{module}.py");
+            assert_eq!(is_compiled, python == &pythons[0], "{python:?}: {}", said.all());
+        }
     }
 }
 
