@@ -1,9 +1,11 @@
 //! `cargo xtask`: what people and CI run, in Rust instead of shell.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for terminals and logs")]
 
+mod ansible;
 mod children;
 mod containers;
 mod demo;
+mod fleet;
 mod pythons;
 mod server;
 mod servers;
@@ -28,6 +30,10 @@ usage: cargo xtask COMMAND
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
   story [--write] [SUITE]   docs/guides/wagtail.md, done word for word on Debian 12 and 11 in containers; minutes; --write
                             puts into the page what was seen
+  ansible [--all]           the Ansible collection: ansible-test, build, install, documentation; --all with the oldest ansible-core and
+                            the oldest Python of hosts too
+  fleet [--all] [--oldest]  the Ansible collection with a balancer, three hosts and a database in containers; minutes; --all with what
+                            takes long, --oldest by the oldest ansible-core
   bench [ARGUMENT]...       speed against the peers and the floor";
 
 fn main() -> ExitCode {
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "servers" => servers::run(rest),
         Some((command, rest)) if command == "story" => story::run(rest),
+        Some((command, rest)) if command == "ansible" => ansible::run(rest),
+        Some((command, rest)) if command == "fleet" => fleet::run(rest),
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }

@@ -79,6 +79,23 @@ impl<'i> Host<'i> {
         self.wait_until_up()
     }
 
+    /// Ends everything in there at once, as if there were no power any more.
+    pub(crate) fn power_off(&self) -> Result<()> {
+        output(self.images.engine().args(["kill", &self.name])).map(drop)
+    }
+
+    /// After [`Self::power_off`], with the same disk.
+    pub(crate) fn power_on(&self) -> Result<()> {
+        output(self.images.engine().args(["start", &self.name]))?;
+        self.wait_until_up()
+    }
+
+    /// The number of its first process, as this machine has it.
+    pub(crate) fn process(&self) -> Result<String> {
+        let words = ["inspect", "--format", "{{.State.Pid}}", &self.name];
+        Ok(output(self.images.engine().args(words))?.trim().to_owned())
+    }
+
     /// A file of this machine, as it is.
     pub(crate) fn copy(&self, from: &Path, to: &str) -> Result<()> {
         output(self.images.engine().arg("cp").arg(from).arg(format!("{}:{to}", self.name))).map(drop)

@@ -1,0 +1,41 @@
+"""What the modules have in common."""
+
+
+class ModuleDocFragment(object):
+    DOCUMENTATION = r"""
+options:
+  root:
+    description: The site root on the host, such as V(/srv/mysite).
+    type: path
+    required: true
+  executable:
+    description:
+      - The C(wheelbarrow) on the host, by its name or its path.
+      - A name is looked for on E(PATH) and in V(/usr/local/bin), where M(wheelbarrow.deploy.program) puts it.
+    type: str
+    default: wheelbarrow
+notes:
+  - Where C(wheelbarrow) fails, the module fails with its message and with C(phase), the phase in which it failed, C(outcome), what
+    was left, C(hint), what to do, and C(exit_code), which the page C(docs/exit-codes.md) of Wheelbarrow explains.
+"""
+
+    CHANGES = r"""
+options:
+  wait:
+    description: How many seconds to wait for another command that works on the root.
+    type: int
+    default: 60
+  deploy_id:
+    description:
+      - The deploy of the fleet that this is a part of, one word of up to 100 ASCII characters, the same on all hosts.
+      - It stands in the journal of the root (C(wheelbarrow history --json)).
+    type: str
+"""
+
+    RELEASE = r"""
+options:
+  release:
+    description: The release, by its id such as V(7-1a2b3c4d), or by its number.
+    type: str
+    required: true
+"""

@@ -1,0 +1,94 @@
+"""Which hosts that serve the same site are not the same."""
+
+DOCUMENTATION = r"""
+name: disagreements
+short_description: Say in what hosts differ that serve the same site
+version_added: 0.1.0
+author: The Wheelbarrow developers (@wheelbarrow)
+description:
+  - Compares what M(wheelbarrow.deploy.release_info) has found on each host, and gives a line for whatever is not the same on all of
+    them, or is not as it should be on one.
+positional: _input
+options:
+  _input:
+    description: The result of M(wheelbarrow.deploy.release_info) by the name of the host.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+lines: "{{ {'web1': one, 'web2': other} | wheelbarrow.deploy.disagreements }}"
+"""
+
+RETURN = r"""
+_value:
+  description: A line for each difference; none where all agree.
+  type: list
+  elements: str
+  sample: ["code: web1, web2 have 0f1e2d3c4b5a; web3 has 1a2b3c4d5e6f"]
+"""
+
+ASPECTS = ["code", "dependencies", "environment", "schema"]
+DIGITS = 12
+
+
+def disagreements(hosts):
+    """Lines for people."""
+    lines = []
+    for aspect in ASPECTS:
+        seen = {}
+        for host in sorted(hosts):
+            seen.setdefault(_value(hosts[host], aspect), []).append(host)
+        if len(seen) > 1:
+            lines.append("%s: %s" % (aspect, _told(seen)))
+            lines += _packages(hosts) if aspect == "dependencies" else []
+    for host in sorted(hosts):
+        lines += ["%s: %s" % (host, problem) for problem in _problems(hosts[host])]
+    return lines
+
+
+def _value(info, aspect):
+    fingerprint = info.get("fingerprint") or {}
+    value = fingerprint.get(aspect)
+    if aspect == "schema" and value is not None:
+        value = value["sha256"]
+    return value[:DIGITS] if value else "none"
+
+
+def _told(seen):
+    """Those that most have come first."""
+    groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
+    return "; ".join(
+        "%s %s %s" % (", ".join(names), "has" if len(names) == 1 else "have", value) for value, names in groups
+    )
+
+
+def _packages(hosts):
+    """Of the dependencies, those that only some have."""
+    have = {name: set((info.get("fingerprint") or {}).get("distributions") or []) for name, info in hosts.items()}
+    some = set().union(*have.values()) - set.intersection(*have.values())
+    for distribution in sorted(some):
+        names = sorted(name for name in have if distribution in have[name])
+        yield "dependencies: only %s has %s" % (", ".join(names), distribution)
+
+
+def _problems(info):
+    """What is wrong with a host by itself."""
+    if info.get("live") is None:
+        yield "nothing is live"
+        return
+    serving = info["serving"]
+    if serving["verdict"] != "nothing" and serving.get("id") != info["live"]["id"]:
+        yield "its processes do not all run %s, which is live" % info["live"]["id"]
+    schema = (info.get("fingerprint") or {}).get("schema") or {}
+    if schema.get("due"):
+        yield "migrations are due: %s" % ", ".join(schema["due"])
+    if schema.get("unknown"):
+        yield "its database cannot be asked: %s" % schema["unknown"]
+    if info.get("interrupted"):
+        yield "the last operation was interrupted"
+
+
+class FilterModule(object):
+    def filters(self):
+        return {"disagreements": disagreements}

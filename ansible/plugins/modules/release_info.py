@@ -1,0 +1,122 @@
+#!/usr/bin/python
+"""Says what is on a host."""
+
+DOCUMENTATION = r"""
+module: release_info
+short_description: Say what is live on a host, what runs, and what is there
+version_added: 0.1.0
+author: The Wheelbarrow developers (@wheelbarrow)
+description:
+  - Reads the releases of a root, by C(wheelbarrow status) and C(wheelbarrow list). Nothing is changed, and no lock is taken.
+  - Hosts that serve the same site must have the same RV(fingerprint); the playbook C(wheelbarrow.deploy.agree) says which do not.
+options:
+  schema:
+    description: Asks the site too what its database was made into, where it is Django's. That starts its Python.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - wheelbarrow.deploy.common
+attributes:
+  check_mode:
+    support: full
+    description: Does the same.
+  diff_mode:
+    support: none
+    description: Nothing is changed.
+"""
+
+EXAMPLES = r"""
+- name: What is live
+  wheelbarrow.deploy.release_info:
+    root: /srv/mysite
+    schema: true
+  register: site
+
+- name: It is said
+  ansible.builtin.debug:
+    msg: "{{ site.live.version }} of {{ site.live.name }}, code {{ site.fingerprint.code }}"
+"""
+
+RETURN = r"""
+is_installed:
+  description: Whether there is a wheelbarrow on the host, and the root.
+  returned: success
+  type: bool
+live:
+  description: The live release; null where there is none.
+  returned: success
+  type: dict
+  sample: {"id": "7-1a2b3c4d", "state": "live", "name": "mysite", "version": "1.5", "parent": "6-0f1e2d3c", "is_pinned": false}
+serving:
+  description: What the processes of the server run, as the kernel tells it. Its key C(verdict) is V(one) where all run one release.
+  returned: success
+  type: dict
+  sample: {"verdict": "one", "id": "7-1a2b3c4d"}
+fingerprint:
+  description: What of the live release must be the same on every host; null where nothing is live.
+  returned: success
+  type: dict
+  contains:
+    artifact:
+      description: The SHA-256 of the artifact's manifest.
+      type: str
+    code:
+      description: The SHA-256 of code and static files.
+      type: str
+    dependencies:
+      description: The SHA-256 of C(distributions).
+      type: str
+    distributions:
+      description: What is installed, each as V(name==version).
+      type: list
+      elements: str
+    environment:
+      description: The SHA-256 of its environment.json.
+      type: str
+    schema:
+      description: What the database was made into; null where O(schema=false).
+      type: dict
+      sample: {"sha256": "0f1e2d3c", "applied": 21, "due": [], "unknown": null}
+releases:
+  description: Every release that is there, by number.
+  returned: success
+  type: list
+  elements: dict
+last:
+  description: The last operation on the root, and how it ended.
+  returned: success
+  type: dict
+interrupted:
+  description: Whether the last operation was killed, and nobody has recovered it yet.
+  returned: success
+  type: bool
+"""
+
+from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import Runner
+
+
+def main():
+    runner = Runner.of({"schema": {"type": "bool", "default": False}})
+    if not (runner.is_there and runner.has_root()):
+        runner.done(
+            False,
+            is_installed=False,
+            live=None,
+            serving={"verdict": "nothing"},
+            fingerprint=None,
+            releases=[],
+            last=None,
+            interrupted=False,
+        )
+    status = runner.run(["status"] + (["--schema"] if runner.module.params["schema"] else []))
+    keys = ("live", "serving", "fingerprint", "last", "interrupted")
+    runner.done(
+        False,
+        is_installed=True,
+        releases=runner.run(["list"]),
+        **{key: status[key] for key in keys}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+#!/usr/bin/python
+"""Goes back to an earlier release."""
+
+DOCUMENTATION = r"""
+module: rollback
+short_description: Go back to the release before
+version_added: 0.1.0
+author: The Wheelbarrow developers (@wheelbarrow)
+description:
+  - Makes an earlier release live, by C(wheelbarrow rollback), and marks what it leaves as bad.
+  - With O(deploy_id) it takes back what that deploy has switched on this host, to what was live before it, whatever migrations
+    were applied. Where that deploy has switched nothing here, or somebody has made something else live since, nothing is done.
+  - Without O(deploy_id), O(to) and O(leave) each run goes back once more.
+options:
+  to:
+    description: The release to go to, by its id or its number. Where it is live, nothing is done.
+    type: str
+  leave:
+    description: Goes back only where this is live, a release by its id or a version of the site.
+    type: str
+  force:
+    description: Goes back over migrations that cannot be taken back.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - wheelbarrow.deploy.common
+  - wheelbarrow.deploy.common.changes
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be live, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows what is live, and what is to be.
+"""
+
+EXAMPLES = r"""
+- name: Version 1.5 is left where it is live
+  wheelbarrow.deploy.rollback:
+    root: /srv/mysite
+    leave: "1.5"
+
+- name: What a deploy has switched is taken back
+  wheelbarrow.deploy.rollback:
+    root: /srv/mysite
+    deploy_id: "{{ deploy_id }}"
+"""
+
+RETURN = r"""
+id:
+  description: The release that is live now, or would be; null where nothing is.
+  returned: success
+  type: str
+  sample: 6-0f1e2d3c
+previous:
+  description: What was live before.
+  returned: success
+  type: str
+  sample: 7-1a2b3c4d
+"""
+
+from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
+    CHANGES,
+    Runner,
+    difference,
+)
+
+
+def main():
+    arguments = dict(CHANGES)
+    arguments.update(
+        to={"type": "str"},
+        leave={"type": "str"},
+        force={"type": "bool", "default": False},
+    )
+    runner = Runner.of(arguments, mutually_exclusive=[("to", "deploy_id")])
+    params = runner.module.params
+    if not (runner.is_there and runner.has_root()):
+        # Nothing was ever live there.
+        runner.done(False, id=None, previous=None)
+    if not runner.module.check_mode and runner.run(["status"])["interrupted"]:
+        runner.run(["recover", "--wait", str(params["wait"])])
+    live = runner.run(["status"])["live"]
+    if stays(live, params):
+        name = live["id"] if live else None
+        runner.done(False, id=name, previous=name)
+    words = ["rollback"] + (["--force"] if params["force"] else [])
+    if params["to"]:
+        words += ["--to", params["to"]]
+    plan = runner.change(words + ["--dry-run"])
+    changed = plan["id"] != plan["previous"]
+    diff = difference(runner.root, {"live": plan["previous"]}, {"live": plan["id"]})
+    if changed and not runner.module.check_mode:
+        plan = runner.change(words)
+    runner.done(changed, id=plan["id"], previous=plan["previous"], diff=diff)
+
+
+def stays(live, params):
+    """Whether there is nothing to leave."""
+    if live is None:
+        return True
+    names = [live["id"], live["id"].split("-")[0]]
+    if params["to"] in names:
+        return True
+    return params["leave"] is not None and params["leave"] not in [live["id"], live["version"]]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""In what hosts differ."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ansible_collections.wheelbarrow.deploy.plugins.filter.disagreements import disagreements
+
+
+def info(code="a" * 64, packages=("django==4.2",), environment="e" * 64, schema="s" * 64, **more):
+    fingerprint = {
+        "code": code,
+        "dependencies": hashlib.sha256(repr(packages).encode()).hexdigest(),
+        "distributions": list(packages),
+        "environment": environment,
+        "schema": schema and {"sha256": schema, "due": [], "unknown": None},
+    }
+    host = {"live": {"id": "1-x"}, "serving": {"verdict": "one", "id": "1-x"}, "fingerprint": fingerprint}
+    return dict(host, **more)
+
+
+def test_equal_hosts_agree():
+    assert disagreements({"web1": info(), "web2": info()}) == []
+
+
+def test_who_differs_in_what_is_told():
+    hosts = {"web1": info(), "web2": info(code="b" * 64), "web3": info(packages=("django==4.2", "psycopg==3"))}
+    lines = disagreements(hosts)
+    assert lines[0] == "code: web1, web3 have aaaaaaaaaaaa; web2 has bbbbbbbbbbbb"
+    assert lines[1].startswith("dependencies: web1, web2 have ")
+    assert lines[2] == "dependencies: only web3 has psycopg==3"
+    assert disagreements({"a": info(), "b": info(environment=None)})[0].endswith("b has none")
+
+
+def test_what_is_wrong_with_one_is_told():
+    due = info()
+    due["fingerprint"]["schema"] = {"sha256": "s" * 64, "due": ["news.0002"], "unknown": None}
+    assert disagreements({"web1": due}) == ["web1: migrations are due: news.0002"]
+    other = info(serving={"verdict": "several", "ids": []}, interrupted=True)
+    lines = disagreements({"web1": other})
+    assert "do not all run 1-x" in lines[0] and "interrupted" in lines[1]
+    gone = {"web1": {"live": None, "fingerprint": None}}
+    assert disagreements(gone) == ["web1: nothing is live"]

@@ -1,0 +1,213 @@
+"""What the modules ask wheelbarrow for, and what they make of its answers."""
+
+import json
+
+import pytest
+
+from ansible_collections.wheelbarrow.deploy.plugins.modules import (
+    activate,
+    environment,
+    migrate,
+    prune,
+    release,
+    release_info,
+    rollback,
+)
+
+ONE, TWO = "1-0f1e2d3c", "2-1a2b3c4d"
+
+
+def status(live=ONE, interrupted=False, serving=None):
+    return {
+        "live": live and {"id": live, "version": "1"},
+        "interrupted": interrupted,
+        "serving": serving or ({"verdict": "one", "id": live} if live else {"verdict": "nothing"}),
+        "fingerprint": None,
+        "last": None,
+    }
+
+
+def plan(release, previous=ONE):
+    return {"id": release, "previous": previous, "milliseconds": 5}
+
+
+def test_what_is_live_is_left_alone(host):
+    host.says("status", status(TWO))
+    host.says("activate", plan(TWO, TWO))
+    result = host.run(activate.main, release="2")
+    assert (result["changed"], result["id"]) == (False, TWO)
+    assert host.asked[1] == "activate 2 --dry-run"
+
+
+def test_another_release_is_made_live_by_its_deploy(host):
+    host.says("status", status())
+    host.says("activate", plan(TWO))
+    host.says("activate", plan(TWO))
+    result = host.run(activate.main, release="2", migrations=False, deploy_id="d1", wait=5)
+    assert (result["changed"], result["id"], result["previous"]) == (True, TWO, ONE)
+    assert host.asked[2] == "activate 2 --no-migrate --wait 5 --deploy-id d1"
+    assert (result["diff"]["before"], result["diff"]["after"]) == ("live: %s\n" % ONE, "live: %s\n" % TWO)
+
+
+def test_check_mode_only_asks(host):
+    host.says("status", status())
+    host.says("activate", plan(TWO))
+    assert host.run(activate.main, check=True, release="2")["changed"]
+    assert host.asked[-1].endswith("--dry-run")
+
+
+@pytest.mark.parametrize("serving", [{"verdict": "one", "id": ONE}, {"verdict": "several", "ids": [ONE, TWO]}])
+def test_a_server_that_runs_another_release_is_told(host, serving):
+    host.says("status", status(TWO, serving=serving))
+    host.says("activate", plan(TWO, TWO))
+    host.says("activate", plan(TWO, TWO))
+    assert host.run(activate.main, release="2")["changed"]
+
+
+def test_what_a_killed_command_has_left_is_put_right_first(host):
+    host.says("status", status(TWO, interrupted=True))
+    host.says("recover", {})
+    host.says("activate", plan(TWO, TWO))
+    host.says("activate", plan(TWO, TWO))
+    assert host.run(activate.main, release="2")["changed"]
+
+
+def test_a_failure_has_phase_and_hint(host):
+    failure = {
+        "error": "the release failed at the probe; 1 is live again",
+        "causes": ["503"],
+        "hint": "look",
+        "exit_code": 13,
+        "id": TWO,
+        "phase": "probe",
+        "outcome": "reverted",
+    }
+    host.says("status", status())
+    host.says("activate", plan(TWO))
+    host.says("activate", {"failure": failure}, code=13, err="error: ...")
+    result = host.run(activate.main, release="2")
+    assert result["failed"]
+    assert result["msg"] == "the release failed at the probe; 1 is live again: 503 (hint: look)"
+    assert [result[key] for key in ("phase", "outcome", "hint", "exit_code")] == ["probe", "reverted", "look", 13]
+    assert result["failed_release"] == TWO
+
+
+def test_what_is_no_json_is_told_too(host):
+    host.says("status", "Segmentation fault", code=139, err="Segmentation fault\n")
+    result = host.run(activate.main, release="2")
+    assert result["failed"] and "exit code 139: Segmentation fault" in result["msg"]
+
+
+def test_a_bare_host_can_be_asked_what_would_be(bare):
+    assert bare.run(activate.main, check=True, release="2")["changed"]
+    assert bare.run(migrate.main, check=True, release="2")["changed"]
+    assert bare.run(environment.main, check=True, values={"A": "1"})["difference"]["added"] == ["A"]
+    assert bare.run(release.main, check=True, src="x.zip", manifest_sha256="ab")["changed"]
+    for main in (rollback.main, prune.main, release_info.main):
+        assert not bare.run(main, check=True)["changed"]
+    result = bare.run(activate.main, release="2")
+    assert result["failed"] and "wheelbarrow.deploy.program" in result["hint"]
+
+
+def test_migrations_run_once(host):
+    answer = {"is_changed": True, "migrations": ["news.0002"], "irreversible": [], "commands": ["x"]}
+    host.says("migrate", answer)
+    result = host.run(migrate.main, release="2", deploy_id="d1")
+    assert result["changed"] and result["diff"]["after"] == "news.0002: applied\n"
+    assert host.asked == ["migrate 2 --wait 60 --deploy-id d1"]
+    host.says("migrate", dict(answer, is_changed=False, migrations=[], commands=[]))
+    assert not host.run(migrate.main, check=True, release="2")["changed"]
+    assert host.asked[1] == "migrate 2 --dry-run"
+
+
+def test_a_deploy_is_taken_back_once(host):
+    for live, target in ((TWO, ONE), (ONE, ONE)):
+        host.says("status", status(live))
+        host.says("status", status(live))
+        host.says("rollback", plan(target, live))
+        if target != live:
+            host.says("rollback", plan(target, live))
+        result = host.run(rollback.main, deploy_id="d1")
+        assert (result["changed"], result["id"]) == (target != live, ONE)
+    assert "rollback --wait 60 --deploy-id d1" in host.asked
+
+
+@pytest.mark.parametrize("params", [{"to": "1"}, {"to": ONE}, {"leave": "2"}, {"leave": TWO}])
+def test_where_it_should_be_already_nothing_goes_back(host, params):
+    host.says("status", status())
+    host.says("status", status())
+    assert not host.run(rollback.main, **params)["changed"]
+
+
+def test_only_what_is_named_is_left(host):
+    host.says("status", status(TWO))
+    host.says("status", status(TWO))
+    host.says("rollback", plan(ONE, TWO))
+    host.says("rollback", plan(ONE, TWO))
+    assert host.run(rollback.main, leave="1", force=True)["changed"], "1 is its version"
+    assert host.asked[-1] == "rollback --force --wait 60"
+
+
+def test_nothing_to_prune_is_no_change(host):
+    host.says("prune", {"removed": [], "kept": {ONE: "live"}})
+    assert not host.run(prune.main)["changed"]
+    for _step in range(2):
+        host.says("prune", {"removed": [ONE], "kept": {TWO: "live"}})
+    result = host.run(prune.main, keep=1)
+    assert result["changed"] and result["removed"] == [ONE]
+    assert host.asked == ["prune --dry-run", "prune --keep 1 --dry-run", "prune --keep 1 --wait 60"]
+
+
+def test_values_go_to_standard_input_and_nowhere_else(host):
+    secret = "correct-horse-battery"
+    difference = {"added": ["B"], "removed": ["A"], "changed": ["KEY"]}
+    host.says("env", {"is_changed": True, "is_pending": True, "difference": difference})
+    host.says("env", {"id": TWO})
+    result = host.run(environment.main, values={"KEY": secret, "B": "1"}, apply=True)
+    assert result["changed"] and result["id"] == TWO and not result["is_pending"]
+    assert host.asked == ["env write --wait 60", "env apply --wait 60"]
+    assert json.loads(host.input[0]) == {"KEY": secret, "B": "1"}
+    assert secret not in json.dumps(result)
+    assert result["diff"]["before"] == "A\nKEY=(a value)\n"
+    assert result["diff"]["after"] == "B\nKEY=(another value)\n"
+
+
+def test_a_release_that_is_there_needs_no_artifact(host):
+    host.says("find", {"id": TWO, "state": "live", "live": TWO})
+    result = host.run(release.main, src="x.zip", manifest_sha256="ab")
+    assert (result["changed"], result["id"], result["is_live"]) == (False, TWO, True)
+    host.says("find", {"id": TWO, "state": "staged", "live": ONE})
+    host.says("check", {"due": ["news.0002"]})
+    result = host.run(release.main, src="x.zip", manifest_sha256="ab")
+    assert (result["changed"], result["due"]) == (False, ["news.0002"])
+
+
+def test_an_artifact_is_staged_and_checked(host):
+    host.says("find", {"id": None, "state": None, "live": ONE})
+    host.says("deploy", {"id": TWO, "is_new": True})
+    host.says("check", {"due": []})
+    result = host.run(release.main, src="x.zip", manifest_sha256="ab", artifact="/tmp/a.zip", deploy_id="d1")
+    assert (result["changed"], result["id"], result["is_new"]) == (True, TWO, True)
+    assert host.asked[1] == "deploy /tmp/a.zip --stage --reuse --python python3 --wait 60 --deploy-id d1"
+
+
+def test_an_artifact_does_it_where_there_is_no_program(bare):
+    bare.says("deploy", {"id": ONE, "is_new": True})
+    bare.says("check", {"due": []})
+    assert bare.run(release.main, src="x.zip", artifact="/tmp/a.zip")["id"] == ONE
+
+
+def test_a_release_is_removed_once(host):
+    host.says("list", [{"id": ONE}, {"id": TWO}])
+    host.says("remove", {"id": ONE})
+    assert host.run(release.main, state="absent", release="1")["changed"]
+    host.says("list", [{"id": TWO}])
+    assert not host.run(release.main, state="absent", release="1")["changed"]
+
+
+def test_info_is_what_status_says(host):
+    host.says("status", status())
+    host.says("list", [{"id": ONE}])
+    result = host.run(release_info.main, schema=True)
+    assert not result["changed"] and result["live"]["id"] == ONE and result["releases"] == [{"id": ONE}]
+    assert host.asked[0] == "status --schema"

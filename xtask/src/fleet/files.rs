@@ -1,0 +1,25 @@
+//! What docs/guides/fleet.md shows: the site, and the controller's files.
+
+/// Of the site, by path.
+pub(super) const SITE: [(&str, &str); 8] = [
+    ("requirements.txt", include_str!("site/requirements.txt")),
+    ("wheelbarrow.toml", include_str!("site/wheelbarrow.toml")),
+    ("mysite/settings.py", include_str!("site/mysite/settings.py")),
+    ("mysite/urls.py", include_str!("site/mysite/urls.py")),
+    ("mysite/wsgi.py", include_str!("site/mysite/wsgi.py")),
+    ("news/models.py", include_str!("site/news/models.py")),
+    ("news/views.py", include_str!("site/news/views.py")),
+    ("news/migrations/0001_article.py", include_str!("site/news/migrations/0001_article.py")),
+];
+/// Empty ones.
+pub(super) const PACKAGES: [&str; 3] =
+    ["mysite/__init__.py", "news/__init__.py", "news/migrations/__init__.py"];
+
+/// Of who deploys it.
+pub(super) const CONTROLLER: [(&str, &str); 5] = [
+    ("ansible.cfg", include_str!("controller/ansible.cfg")),
+    ("inventory.yml", include_str!("controller/inventory.yml")),
+    ("group_vars/all.yml", include_str!("controller/group_vars/all.yml")),
+    ("haproxy.cfg.j2", include_str!("controller/haproxy.cfg.j2")),
+    ("site.yml", include_str!("controller/site.yml")),
+];

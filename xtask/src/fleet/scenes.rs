@@ -1,0 +1,201 @@
+//! What happens to the fleet, one after the other.
+
+use anyhow::{Context, Result, bail};
+use fs_err as fs;
+use serde_json::Value;
+
+use super::Fleet;
+use super::controller::{Played, variable};
+use super::hosts::{SMALL, WEB};
+use super::versions::BREAKS_ON_WEB2;
+use crate::servers::load::{Load, Met};
+
+/// haproxy, in the balancer.
+const ADDRESS: &str = "127.0.0.1:80";
+/// Requests a second.
+const RATE: u32 = 20;
+const ROOT: &str = "/srv/mysite";
+
+pub(super) struct Scene {
+    pub(super) title: &'static str,
+    pub(super) is_long: bool,
+    pub(super) play: fn(&Fleet<'_>) -> Result<()>,
+}
+
+pub(super) const SCENES: [Scene; 4] = [
+    Scene { title: "from bare hosts to a site that is served", is_long: false, play: first },
+    Scene { title: "a new version, rolled through under load", is_long: false, play: second },
+    Scene { title: "a version that breaks in the second batch", is_long: false, play: breaking },
+    Scene { title: "killed, without power, and with a full disk", is_long: true, play: converging },
+];
+
+fn first(fleet: &Fleet<'_>) -> Result<()> {
+    let desk = &fleet.desk;
+    fs::copy(fleet.versions.artifact(1), desk.directory.join("mysite-1.zip"))?;
+    desk.good(&["site.yml", "--check", "--diff"])?;
+    for host in WEB {
+        let left = fleet.hosts.host(host)?.sh(&format!("ls -d {ROOT} /usr/local/bin/wheelbarrow; id mysite"));
+        if !left.out.is_empty() {
+            bail!("a look at {host} has left something: {}", left.out);
+        }
+    }
+    let played = desk.good(&["site.yml"])?;
+    if let Some(host) = WEB.into_iter().find(|host| played.changed(host) == 0) {
+        bail!("nothing was done on {host}:\n{}", played.said);
+    }
+    expect_page(fleet, "version 1, 0 articles")?;
+    desk.good(&["site.yml"])?.expect_unchanged()?;
+    desk.good(&["site.yml", "--check", "--diff"])?.expect_unchanged()?;
+    agree(fleet, 1)
+}
+
+fn second(fleet: &Fleet<'_>) -> Result<()> {
+    fleet.versions.build(2)?;
+    let load = Load::begin(fleet.hosts.host("lb")?, ADDRESS, RATE)?;
+    let before = sent(fleet)?;
+    let played = roll(fleet, 2, &[])?.expect(0, &[])?;
+    let met = load.end()?;
+    tell_sent(fleet, 2, &before)?;
+    expect_met(&met, &["version 1, 0 articles", "version 2, 0 articles"])?;
+    let deploys = deploys(fleet)?;
+    if deploys.iter().any(|deploy| deploy.is_null() || *deploy != deploys[0]) {
+        bail!("not one deploy on all hosts: {deploys:?}\n{}", played.said);
+    }
+    roll(fleet, 2, &[])?.expect(0, &[])?.expect_unchanged()?;
+    agree(fleet, 2)
+}
+
+fn breaking(fleet: &Fleet<'_>) -> Result<()> {
+    fleet.versions.build(BREAKS_ON_WEB2)?;
+    let load = Load::begin(fleet.hosts.host("lb")?, ADDRESS, RATE)?;
+    let words = ["has failed on web2: the release ", "failed at the probe", "web1 is back on 2-"];
+    let played = roll(fleet, BREAKS_ON_WEB2, &[])?.expect(2, &words)?;
+    let met = load.end()?;
+    expect_met(&met, &["version 2, 0 articles", "version 3, 0 articles"])?;
+    if played.said.contains("web3 is back") {
+        bail!("web3 was never switched:\n{}", played.said);
+    }
+    expect_balancer_whole(fleet)?;
+    agree(fleet, 2)
+}
+
+/// The same play again leads where it was to lead, whatever has happened to the one before.
+fn converging(fleet: &Fleet<'_>) -> Result<()> {
+    let (desk, hosts) = (&fleet.desk, &fleet.hosts);
+    fleet.versions.build(5)?;
+    let artifact = variable("wheelbarrow_artifact", &fleet.versions.artifact(5))?;
+    let words = ["wheelbarrow.deploy.rolling", "-e", &artifact];
+
+    // The second host is out of the balancer when the controller dies.
+    desk.play_until(
+        &words,
+        "changed: [web1 -> lb(10.213.7.10)] => (item=lb)\n\nTASK [wheelbarrow.deploy.deploy : It is live]",
+    )?;
+    desk.good(&words)?;
+    expect_balancer_whole(fleet)?;
+    desk.good(&words)?.expect_unchanged()?;
+    agree(fleet, 5)?;
+
+    fleet.versions.build(6)?;
+    hosts.power_off("web3")?;
+    roll(fleet, 6, &["-e", "ansible_timeout=5"])?
+        .expect(4, &["web3", "unreachable"])
+        .or_else(|_| roll(fleet, 6, &["-e", "ansible_timeout=5"])?.expect(2, &["web3"]))?;
+    expect_page(fleet, "version 5, 0 articles")?;
+    hosts.power_on("web3")?;
+    roll(fleet, 6, &[])?.expect(0, &[])?;
+    roll(fleet, 6, &[])?.expect(0, &[])?.expect_unchanged()?;
+    expect_balancer_whole(fleet)?;
+    agree(fleet, 6)?;
+
+    fleet.versions.build(7)?;
+    hosts
+        .host(SMALL)?
+        .good("fallocate -l $(($(df --output=avail -B1 /srv | tail -n 1) - 65536)) /srv/ballast")?;
+    roll(fleet, 7, &[])?.expect(2, &["space"])?;
+    expect_page(fleet, "version 6, 0 articles")?;
+    hosts.host(SMALL)?.good("rm /srv/ballast")?;
+    roll(fleet, 7, &[])?.expect(0, &[])?;
+    roll(fleet, 7, &[])?.expect(0, &[])?.expect_unchanged()?;
+    agree(fleet, 7)
+}
+
+/// The playbook of the collection, with that version.
+fn roll(fleet: &Fleet<'_>, version: u32, more: &[&str]) -> Result<Played> {
+    let artifact = variable("wheelbarrow_artifact", &fleet.versions.artifact(version))?;
+    fleet.desk.play(&[&["wheelbarrow.deploy.rolling", "-e", &artifact], more].concat())
+}
+
+/// All hosts have that version live, all of their processes run it, and they do not differ in anything.
+fn agree(fleet: &Fleet<'_>, version: u32) -> Result<()> {
+    fleet.desk.good(&["wheelbarrow.deploy.agree"])?.expect(0, &["web1, web2, web3: all the same"])?;
+    for host in WEB {
+        let status = ask(fleet, host, "status")?;
+        let is_served =
+            status["serving"]["verdict"] == "one" && status["serving"]["id"] == status["live"]["id"];
+        if status["live"]["version"].as_str() != Some(version.to_string().as_str()) || !is_served {
+            bail!("{host} does not serve version {version}: {status:#}");
+        }
+    }
+    println!(
+        "   web1, web2, web3 serve version {version}, with the same code, dependencies, environment and schema"
+    );
+    Ok(())
+}
+
+fn ask(fleet: &Fleet<'_>, host: &str, verb: &str) -> Result<Value> {
+    let said = fleet.hosts.host(host)?.good(&format!("wheelbarrow {verb} --root {ROOT} --json"))?;
+    serde_json::from_str(&said).with_context(|| said)
+}
+
+/// The deploy that each host's last operation was a part of.
+fn deploys(fleet: &Fleet<'_>) -> Result<Vec<Value>> {
+    WEB.iter().map(|host| Ok(ask(fleet, host, "status")?["last"]["deploy"].clone())).collect()
+}
+
+fn expect_page(fleet: &Fleet<'_>, page: &str) -> Result<()> {
+    let ask =
+        "import runpy; print(runpy.run_path('/scripts/load.py', run_name='load')['ask']('127.0.0.1:80'))";
+    let seen = fleet.hosts.host("lb")?.good(&format!("python3 -c \"{ask}\""))?;
+    if seen.trim() != page {
+        bail!("the balancer gives `{}` and not `{page}`", seen.trim());
+    }
+    println!("   the balancer gives `{page}`");
+    Ok(())
+}
+
+/// No request was lost, and these pages were seen.
+fn expect_met(met: &Met, pages: &[&str]) -> Result<()> {
+    if !met.failures.is_empty() || !met.pages.keys().eq(pages) {
+        bail!("{:?} failed, saw {:?} and not {pages:?}", met.failures, met.pages);
+    }
+    Ok(())
+}
+
+/// Each host is in it, and well.
+fn expect_balancer_whole(fleet: &Fleet<'_>) -> Result<()> {
+    let ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock'); s.sendall(b'show stat\\n'); print(s.makefile().read())";
+    let said = fleet.hosts.host("lb")?.good(&format!("python3 -c \"{ask}\""))?;
+    for host in WEB {
+        let row = said.lines().find(|line| line.starts_with(&format!("mysite,{host},")));
+        if row.and_then(|row| row.split(',').nth(17)) != Some("UP") {
+            bail!("{host} is not in the balancer: {row:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Bytes to each of the hosts so far.
+fn sent(fleet: &Fleet<'_>) -> Result<Vec<u64>> {
+    WEB.iter().map(|host| fleet.hosts.bytes_to(host)).collect()
+}
+
+/// What went to the hosts since then, all of it, in parts of the artifact.
+fn tell_sent(fleet: &Fleet<'_>, version: u32, before: &[u64]) -> Result<()> {
+    let full = fs::metadata(fleet.versions.artifact(version))?.len();
+    for ((host, before), now) in WEB.iter().zip(before).zip(sent(fleet)?) {
+        let bytes = now - before;
+        println!("   {bytes} bytes to {host}, {:.2} % of {full}", 100.0 * bytes as f64 / full as f64);
+    }
+    Ok(())
+}

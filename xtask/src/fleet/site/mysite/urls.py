@@ -1,0 +1,4 @@
+from django.urls import path
+from news.views import front
+
+urlpatterns = [path("", front)]
