@@ -25,7 +25,8 @@ use sha2::Digest;
 const LARGEST: u64 = 4 << 20;
 
 /// What it is made of, below the workspace.
-const CRATES: [&str; 7] = ["artifact", "commands", "fs", "install", "native", "release", "wheel"];
+const CRATES: [&str; 7] =
+    ["artifact", "commands", "fs", "install", "native", "release", "signature", "wheel"];
 
 /// Levels of libdeflate.
 const SMALLEST: i32 = 12;

@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         play(&fleet).map_err(|error| error.context(title))?;
     }
-    println!("\nfleet: all did what it should");
+    println!("\nfleet: all did what docs/guides/fleet.md says");
     Ok(())
 }
 

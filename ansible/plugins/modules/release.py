@@ -41,12 +41,39 @@ options:
     description: Leaves pip out of the virtualenv.
     type: bool
     default: false
+  transfer:
+    description:
+      - What goes to a host that has no release of this artifact. V(thin) is what it lacks, by its own inventory; V(full) is all;
+        V(auto) is what it lacks where that can be made, else all.
+      - To make it, the controller needs C(wheelbarrow), see O(controller_executable).
+    type: str
+    choices: [auto, full, thin]
+    default: auto
+  controller_executable:
+    description: C(wheelbarrow) on the controller, by its name or its path.
+    type: str
+    default: wheelbarrow
+  signature:
+    description:
+      - V(required) fails where the host has no C(wheelbarrow) of its own, or no file of allowed signers. Then nothing of an artifact is
+        run or written that none of them has signed.
+      - With V(optional), a host with C(/etc/wheelbarrow/allowed_signers) asks for signatures all the same.
+    type: str
+    choices: [optional, required]
+    default: optional
+  allowed_signers:
+    description: Who may sign, on the host; else C(/etc/wheelbarrow/allowed_signers).
+    type: path
   manifest_sha256:
     description: The SHA-256 of the artifact's manifest. The action plugin finds it out.
     type: str
   artifact:
     description: Where the artifact was put on the host. The action plugin says so.
     type: path
+  inventory:
+    description: Asks for what the host has, and does nothing else. The action plugin does so.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - wheelbarrow.deploy.common
   - wheelbarrow.deploy.common.changes
@@ -107,15 +134,17 @@ transfer:
   type: dict
   contains:
     mode:
-      description: V(full) for the whole artifact, V(none) where none was needed.
+      description: V(full) for the whole artifact, V(thin) for what the host lacks, V(none) where none was needed.
       type: str
     bytes:
-      description: How large the file was that was copied.
+      description: How large what was copied was.
       type: int
     full_bytes:
       description: How large the artifact is.
       type: int
 """
+
+import os
 
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
     CHANGES,
@@ -123,6 +152,7 @@ from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
     difference,
 )
 
+HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"
 ARGUMENTS = {
     "src": {"type": "path"},
     "remote_src": {"type": "bool", "default": False},
@@ -133,6 +163,11 @@ ARGUMENTS = {
     "without_pip": {"type": "bool", "default": False},
     "manifest_sha256": {"type": "str"},
     "artifact": {"type": "path"},
+    "inventory": {"type": "bool", "default": False},
+    "transfer": {"type": "str", "choices": ["auto", "full", "thin"], "default": "auto"},
+    "controller_executable": {"type": "str", "default": "wheelbarrow"},
+    "signature": {"type": "str", "choices": ["optional", "required"], "default": "optional"},
+    "allowed_signers": {"type": "path"},
 }
 RULES = [("state", "present", ["src"]), ("state", "absent", ["release"])]
 
@@ -142,6 +177,10 @@ def main():
     params = runner.module.params
     if params["state"] == "absent":
         remove(runner)
+    if params["inventory"]:
+        tell_inventory(runner)
+    if params["signature"] == "required":
+        insist(runner)
     artifact = params["src"] if params["remote_src"] else params["artifact"]
     if artifact:
         runner = Runner(runner.module, artifact, params["python"])
@@ -151,6 +190,23 @@ def main():
             would(runner)
         make(runner, artifact)
     take(runner, found)
+
+
+def tell_inventory(runner):
+    has_any = runner.is_there and runner.has_root()
+    runner.done(False, inventory=runner.run(["store", "inventory"]) if has_any else None)
+
+
+def insist(runner):
+    """Before anything is sent: it is not for an artifact to say who has signed it."""
+    signers = runner.module.params["allowed_signers"] or HOST_SIGNERS
+    if not runner.is_there:
+        problem = "there is no %s on the host that could judge signatures" % runner.module.params["executable"]
+    elif not os.path.isfile(signers):
+        problem = "there is no file %s on the host that says who may sign" % signers
+    else:
+        return
+    runner.fail({"error": "signatures are required, and " + problem, "exit_code": 17})
 
 
 def find(runner, what):
@@ -171,6 +227,7 @@ def make(runner, artifact):
     params = runner.module.params
     words = ["deploy", artifact, "--stage", "--reuse", "--python", params["python"]]
     words += ["--without-pip"] if params["without_pip"] else []
+    words += ["--allowed-signers", params["allowed_signers"]] if params["allowed_signers"] else []
     if runner.module.check_mode:
         plan = runner.run(words + ["--dry-run"])
         diff = difference(runner.root, {"staged": None}, {"staged": plan["id"]})

@@ -5,6 +5,7 @@ use wheelbarrow_artifact::inventory::InventoryError;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
 use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId};
+use wheelbarrow_signature::SignatureError;
 
 /// An error of the command line's own.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +88,8 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         let install = || cause.downcast_ref::<InstallError>().and_then(InstallError::hint);
         let inventory = || cause.downcast_ref::<InventoryError>().and_then(InventoryError::hint);
         let refusal = || cause.downcast_ref::<Refusal>().and_then(|refusal| refusal.hint.clone());
-        release.or_else(artifact).or_else(install).or_else(inventory).or_else(refusal)
+        let signature = || cause.downcast_ref::<SignatureError>().and_then(SignatureError::hint);
+        release.or_else(artifact).or_else(install).or_else(inventory).or_else(refusal).or_else(signature)
     })
 }
 
@@ -114,6 +116,7 @@ pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
         let id = || cause.downcast_ref::<NotAnId>().map(|_| 2);
         let told = || cause.downcast_ref().map(|told: &Told| told.code);
         let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code);
+        let signature = || cause.downcast_ref().map(SignatureError::exit_code);
         release
             .or_else(artifact)
             .or_else(install)
@@ -122,5 +125,6 @@ pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
             .or_else(id)
             .or_else(told)
             .or_else(refusal)
+            .or_else(signature)
     })
 }

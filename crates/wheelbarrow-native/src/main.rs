@@ -57,13 +57,17 @@ fn main() -> ExitCode {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1) };
     let mut words = std::env::args_os();
     if words.next().is_some_and(|program| Path::new(&program).file_name() == Some(OsStr::new(NAME))) {
-        return main_of(parse(NAME, words.collect()), &Context { artifact: None, python: None, judge });
+        return main_of(
+            parse(NAME, words.collect()),
+            &Context { artifact: None, python: None, judge: host_judge },
+        );
     }
     let (Some(artifact), Some(python)) = (words.next(), words.next()) else {
         return wheelbarrow_install::program::run();
     };
     let name = Path::new(&artifact).file_name().unwrap_or(&artifact).to_string_lossy().into_owned();
-    let context = Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)), judge };
+    let context =
+        Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)), judge: no_judge };
     main_of(parse(&name, words.collect()), &context)
 }
 
@@ -81,8 +85,13 @@ fn main_of(cli: Cli, context: &Context) -> ExitCode {
     }
 }
 
+/// The host's own: whoever has put this program there trusts it.
+fn host_judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+    Ok(wheelbarrow_signature::judge(file, Path::new(HOST_SIGNERS))?)
+}
+
 /// What is asked of is the judge, so there is nothing to trust in its answer.
-fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+fn no_judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
     let of_host = Path::new(HOST_SIGNERS);
     let is_missing = of_host.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if file.is_none() && is_missing {

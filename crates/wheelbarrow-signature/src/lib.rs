@@ -12,10 +12,11 @@ mod sign;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, SshSig};
-use wheelbarrow_artifact::{Distrust, Trust};
+use wheelbarrow_artifact::{Anybody, Distrust, Trust};
 
 pub use allowed::AllowedSigners;
 pub use error::SignatureError;
@@ -67,13 +68,14 @@ impl Trust for AllowedSigners {
     }
 }
 
-/// The signers that the file of the host names, which is `file` where somebody says so.
-pub fn host_signers(file: Option<&Path>, of_host: &Path) -> Result<Option<AllowedSigners>, SignatureError> {
+/// The judge of artifacts on a host: the signers that `file` names, or those of the host's own file; where there is neither,
+/// everything is taken.
+pub fn judge(file: Option<&Path>, of_host: &Path) -> Result<Arc<dyn Trust>, SignatureError> {
     match file {
-        Some(file) => AllowedSigners::read(file).map(Some),
+        Some(file) => Ok(Arc::new(AllowedSigners::read(file)?)),
         // What cannot be looked at may be there.
-        None if is_missing(of_host) => Ok(None),
-        None => AllowedSigners::read(of_host).map(Some),
+        None if is_missing(of_host) => Ok(Arc::new(Anybody)),
+        None => Ok(Arc::new(AllowedSigners::read(of_host)?)),
     }
 }
 

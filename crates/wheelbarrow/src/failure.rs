@@ -5,7 +5,6 @@ use wheelbarrow_audit::AuditError;
 use wheelbarrow_build::BuildError;
 use wheelbarrow_commands::failure;
 pub(crate) use wheelbarrow_commands::failure::{Refusal, Told};
-use wheelbarrow_signature::SignatureError;
 
 use crate::settings::SettingsError;
 
@@ -14,9 +13,8 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         let build = cause.downcast_ref::<BuildError>().and_then(BuildError::hint);
         let audit = || cause.downcast_ref::<AuditError>().and_then(AuditError::hint);
         let settings = || cause.downcast_ref::<SettingsError>().and_then(SettingsError::hint);
-        let signature = || cause.downcast_ref::<SignatureError>().and_then(SignatureError::hint);
         let python = || cause.downcast_ref::<ProbeError>().and_then(ProbeError::hint);
-        build.or_else(audit).or_else(settings).or_else(signature).or_else(python)
+        build.or_else(audit).or_else(settings).or_else(python)
     };
     error.chain().find_map(here).or_else(|| failure::hint(error))
 }
@@ -32,8 +30,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
                 _ => 8,
             })
         };
-        let signature = || cause.downcast_ref().map(SignatureError::exit_code);
-        build.or_else(audit).or_else(settings).or_else(signature)
+        build.or_else(audit).or_else(settings)
     };
     error.chain().find_map(here).or_else(|| failure::exit_code(error)).unwrap_or(1)
 }

@@ -11,6 +11,7 @@ use fs_err as fs;
 
 use super::files;
 use crate::ansible::Controller;
+use crate::children::target_directory;
 
 /// How long a play may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -54,6 +55,11 @@ impl Desk {
         // The path of a socket must not be long.
         command.env("ANSIBLE_SSH_CONTROL_PATH_DIR", "/tmp/.wheelbarrow-fleet");
         command.env("ANSIBLE_HOME", self.directory.join(".ansible"));
+        // Beside Ansible, who deploys has the wheelbarrow that built the artifacts.
+        let usual = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value);
+        let usual = usual.unwrap_or_default().to_owned();
+        let path = [target_directory().join("debug")].into_iter().chain(std::env::split_paths(&usual));
+        command.env("PATH", std::env::join_paths(path)?);
         command.stdin(Stdio::null());
         Ok(command)
     }

@@ -23,3 +23,21 @@ pub(super) const CONTROLLER: [(&str, &str); 5] = [
     ("haproxy.cfg.j2", include_str!("controller/haproxy.cfg.j2")),
     ("site.yml", include_str!("controller/site.yml")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What people copy is what was tested.
+    #[test]
+    fn the_guide_shows_the_files_that_are_tested() {
+        let guide =
+            fs_err::read_to_string(crate::children::workspace().join("docs/guides/fleet.md")).unwrap();
+        for (path, text) in SITE[..3].iter().chain(&CONTROLLER) {
+            assert!(
+                guide.contains(text.trim_end()),
+                "docs/guides/fleet.md does not show {path} as it is tested"
+            );
+        }
+    }
+}

@@ -8,6 +8,8 @@ use super::Fleet;
 use super::controller::{Played, variable};
 use super::hosts::{SMALL, WEB};
 use super::versions::BREAKS_ON_WEB2;
+use crate::children::clean;
+use crate::containers::images::output;
 use crate::servers::load::{Load, Met};
 
 /// haproxy, in the balancer.
@@ -22,10 +24,15 @@ pub(super) struct Scene {
     pub(super) play: fn(&Fleet<'_>) -> Result<()>,
 }
 
-pub(super) const SCENES: [Scene; 4] = [
+pub(super) const SCENES: [Scene; 5] = [
     Scene { title: "from bare hosts to a site that is served", is_long: false, play: first },
     Scene { title: "a new version, rolled through under load", is_long: false, play: second },
     Scene { title: "a version that breaks in the second batch", is_long: false, play: breaking },
+    Scene {
+        title: "signed by nobody, by a stranger, and by whom the hosts know",
+        is_long: false,
+        play: signed,
+    },
     Scene { title: "killed, without power, and with a full disk", is_long: true, play: converging },
 ];
 
@@ -77,6 +84,58 @@ fn breaking(fleet: &Fleet<'_>) -> Result<()> {
     }
     expect_balancer_whole(fleet)?;
     agree(fleet, 2)
+}
+
+/// What a host's own file does not name is refused by each, and nothing is written there.
+fn signed(fleet: &Fleet<'_>) -> Result<()> {
+    fleet.versions.build(4)?;
+    let (artifact, place) = (fleet.versions.artifact(4), &fleet.desk.directory);
+    let sign = |name: &str| {
+        let key = place.join(name);
+        if !key.exists() {
+            output(clean("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&key))?;
+        }
+        output(clean(&fleet.versions.wheelbarrow).arg("sign").arg(&artifact).arg("--key").arg(&key))
+    };
+    let unsigned = fs::read(&artifact)?;
+    sign("ours")?;
+    let ours = fs::read_to_string(place.join("ours.pub"))?;
+    for host in WEB {
+        let write = format!(
+            "mkdir -p /etc/wheelbarrow && echo 'release@example.org {}' > /etc/wheelbarrow/allowed_signers && touch /root/before",
+            ours.trim()
+        );
+        fleet.hosts.host(host)?.good(&write)?;
+    }
+    let mut altered = fs::read(&artifact)?;
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    let refuse = |words: &str| {
+        let said = roll(fleet, 4, &["-e", "wheelbarrow_signature=required"])?.expect(2, &[words])?.said;
+        for host in WEB {
+            if !said.contains(&format!("fatal: [{host}]: FAILED!")) {
+                bail!("{host} has not refused it:\n{said}");
+            }
+            let look = format!(
+                "find {ROOT} -newer /root/before -not -path '{ROOT}/.wheelbarrow*' -not -path {ROOT}/releases -not -path {ROOT}/store/lock"
+            );
+            let written = fleet.hosts.host(host)?.good(&look)?;
+            if !written.is_empty() {
+                bail!("written on {host}:\n{written}");
+            }
+        }
+        expect_page(fleet, "version 2, 0 articles")
+    };
+    fs::write(&artifact, &unsigned)?;
+    refuse("it is not signed")?;
+    sign("stranger")?;
+    refuse("which /etc/wheelbarrow/allowed_signers does not name")?;
+    fs::write(&artifact, &altered)?;
+    refuse("mysite-4.zip")?;
+    fs::write(&artifact, &unsigned)?;
+    sign("ours")?;
+    roll(fleet, 4, &["-e", "wheelbarrow_signature=required"])?.expect(0, &[])?;
+    agree(fleet, 4)
 }
 
 /// The same play again leads where it was to lead, whatever has happened to the one before.

@@ -15,9 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use wheelbarrow_artifact::{Anybody, Trust};
+use wheelbarrow_artifact::Trust;
 use wheelbarrow_commands::commands::{Context, HOST_SIGNERS};
-use wheelbarrow_signature::host_signers;
 
 use crate::printer::Printer;
 
@@ -66,10 +65,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
     }
 }
 
-/// The signers that `--allowed-signers` names, or the host's own; where there are none, everything is taken.
+/// The signers that `--allowed-signers` names, or the host's own.
 fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
-    Ok(match host_signers(file, Path::new(HOST_SIGNERS))? {
-        Some(signers) => Arc::new(signers),
-        None => Arc::new(Anybody),
-    })
+    Ok(wheelbarrow_signature::judge(file, Path::new(HOST_SIGNERS))?)
 }

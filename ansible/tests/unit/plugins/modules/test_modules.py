@@ -211,3 +211,29 @@ def test_info_is_what_status_says(host):
     result = host.run(release_info.main, schema=True)
     assert not result["changed"] and result["live"]["id"] == ONE and result["releases"] == [{"id": ONE}]
     assert host.asked[0] == "status --schema"
+
+
+def test_what_a_host_has_is_told_to_the_controller(host):
+    host.says("store inventory", {"format": 1})
+    result = host.run(release.main, src="x.zip", inventory=True)
+    assert (result["changed"], result["inventory"]) == (False, {"format": 1})
+
+
+def test_signatures_that_nobody_can_judge_are_missed_before_anything_is_sent(host, tmp_path):
+    signers = tmp_path / "allowed_signers"
+    words = {"src": "x.zip", "manifest_sha256": "ab", "signature": "required", "allowed_signers": str(signers)}
+    result = host.run(release.main, **words)
+    assert result["failed"] and result["exit_code"] == 17 and str(signers) in result["msg"]
+    signers.write_text("")
+    host.says("find", {"id": None, "live": None})
+    assert host.run(release.main, **words)["is_new"]
+    host.program.unlink()
+    assert "that could judge signatures" in host.run(release.main, **words)["msg"]
+
+
+def test_who_may_sign_is_asked_by_the_host(host):
+    host.says("find", {"id": None, "live": None})
+    host.says("deploy", {"id": TWO, "is_new": True})
+    host.says("check", {"due": []})
+    host.run(release.main, src="x.zip", artifact="/tmp/a.zip", allowed_signers="/etc/signers")
+    assert " --allowed-signers /etc/signers" in host.asked[1]
