@@ -25,7 +25,7 @@ use sha2::Digest;
 const LARGEST: u64 = 4 << 20;
 
 /// What it is made of, below the workspace.
-const CRATES: [&str; 7] =
+const CRATES: [&str; 8] =
     ["artifact", "commands", "fs", "install", "native", "release", "signature", "wheel"];
 
 /// Levels of libdeflate.

@@ -8,6 +8,7 @@ author: The Wheelbarrow developers (@wheelbarrow)
 description:
   - Compares what M(wheelbarrow.deploy.release_info) has found on each host, and gives a line for whatever is not the same on all of
     them, or is not as it should be on one.
+  - Dependencies are compared between hosts with the same minor version of Python, since one artifact may have other ones for another.
 positional: _input
 options:
   _input:
@@ -36,15 +37,25 @@ def disagreements(hosts):
     """Lines for people."""
     lines = []
     for aspect in ASPECTS:
-        seen = {}
-        for host in sorted(hosts):
-            seen.setdefault(_value(hosts[host], aspect), []).append(host)
-        if len(seen) > 1:
-            lines.append("%s: %s" % (aspect, _told(seen)))
-            lines += _packages(hosts) if aspect == "dependencies" else []
+        # One artifact may have other dependencies for another Python.
+        for group in _by_python(hosts) if aspect == "dependencies" else [hosts]:
+            seen = {}
+            for host in sorted(group):
+                seen.setdefault(_value(group[host], aspect), []).append(host)
+            if len(seen) > 1:
+                lines.append("%s: %s" % (aspect, _told(seen)))
+                lines += _packages(group) if aspect == "dependencies" else []
     for host in sorted(hosts):
         lines += ["%s: %s" % (host, problem) for problem in _problems(hosts[host])]
     return lines
+
+
+def _by_python(hosts):
+    """The hosts of each Python."""
+    groups = {}
+    for host, info in hosts.items():
+        groups.setdefault((info.get("fingerprint") or {}).get("python"), {})[host] = info
+    return [groups[python] for python in sorted(groups, key=str)]
 
 
 def _value(info, aspect):

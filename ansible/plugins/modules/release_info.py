@@ -63,6 +63,10 @@ fingerprint:
     code:
       description: The SHA-256 of code and static files.
       type: str
+    python:
+      description: The Python that the dependencies are for.
+      type: str
+      sample: "3.11"
     dependencies:
       description: The SHA-256 of C(distributions).
       type: str

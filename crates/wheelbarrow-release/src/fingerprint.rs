@@ -21,9 +21,11 @@ pub struct Fingerprint {
     pub artifact: Sha256,
     /// Of code and static files.
     pub code: Sha256,
+    /// The Python that it was installed for, as `3.11`. One artifact may have other dependencies for another.
+    pub python: String,
     /// Of [`Self::distributions`], each with a line end.
     pub dependencies: Sha256,
-    /// What is installed, as `name==version`, ordered. Machines with other Pythons have other wheels of the same.
+    /// What is installed, as `name==version`, ordered.
     pub distributions: Vec<String>,
     /// Of its environment.json.
     pub environment: Option<Sha256>,
@@ -63,10 +65,12 @@ pub(crate) fn of(
     progress: &dyn Progress,
 ) -> Result<Fingerprint, ReleaseError> {
     let record = release.record();
-    let distributions = distributions(release)?;
+    let receipt = Receipt::of(release)?;
+    let distributions = distributions(release, &receipt)?;
     Ok(Fingerprint {
         artifact: record.manifest_sha256,
         code: release.site()?.project.digest,
+        python: receipt.target.python,
         dependencies: lines(&distributions),
         distributions,
         environment: record.environment_sha256,
@@ -77,12 +81,11 @@ pub(crate) fn of(
     })
 }
 
-fn distributions(release: &CompleteRelease) -> Result<Vec<String>, ReleaseError> {
+fn distributions(release: &CompleteRelease, receipt: &Receipt) -> Result<Vec<String>, ReleaseError> {
     let path: PathBuf = release.path().join(MANIFEST_PATH);
     let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
     let manifest: Wheels = serde_json::from_slice(&text)
         .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))?;
-    let receipt = Receipt::of(release)?;
     let installed = manifest.wheels.iter().filter(|wheel| receipt.wheels.contains(&wheel.path));
     let mut names: Vec<_> = installed.map(|wheel| format!("{}=={}", wheel.name, wheel.version)).collect();
     names.sort();

@@ -29,6 +29,13 @@ pub(crate) struct Receipt {
     pip: bool,
     /// Paths in the artifact.
     pub(crate) wheels: Vec<String>,
+    pub(crate) target: ReceiptTarget,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ReceiptTarget {
+    /// `3.12`.
+    pub(crate) python: String,
 }
 
 #[derive(Debug, Deserialize)]

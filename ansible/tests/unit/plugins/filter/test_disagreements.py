@@ -7,8 +7,9 @@ import hashlib
 from ansible_collections.wheelbarrow.deploy.plugins.filter.disagreements import disagreements
 
 
-def info(code="a" * 64, packages=("django==4.2",), environment="e" * 64, schema="s" * 64, **more):
+def info(code="a" * 64, packages=("django==4.2",), environment="e" * 64, schema="s" * 64, python="3.11", **more):
     fingerprint = {
+        "python": python,
         "code": code,
         "dependencies": hashlib.sha256(repr(packages).encode()).hexdigest(),
         "distributions": list(packages),
@@ -30,6 +31,13 @@ def test_who_differs_in_what_is_told():
     assert lines[1].startswith("dependencies: web1, web2 have ")
     assert lines[2] == "dependencies: only web3 has psycopg==3"
     assert disagreements({"a": info(), "b": info(environment=None)})[0].endswith("b has none")
+
+
+def test_hosts_with_other_pythons_may_have_other_dependencies():
+    old = info(packages=("django==4.2", "typing-extensions==4"), python="3.9")
+    assert disagreements({"web1": old, "web2": info()}) == []
+    lines = disagreements({"web1": old, "web2": info(), "web3": info(packages=("django==5",))})
+    assert len(lines) == 3 and all("web1" not in line for line in lines)
 
 
 def test_what_is_wrong_with_one_is_told():
