@@ -60,8 +60,9 @@ fn second(fleet: &Fleet<'_>) -> Result<()> {
     fleet.versions.build(2)?;
     let load = Load::begin(fleet.hosts.host("lb")?, ADDRESS, RATE)?;
     let before = sent(fleet)?;
-    let played = roll(fleet, 2, &[])?.expect(0, &[])?;
+    let played = roll(fleet, 2, &["-v"])?.expect(0, &[])?;
     let met = load.end()?;
+    expect_thin(&played)?;
     tell_sent(fleet, 2, &before)?;
     expect_met(&met, &["version 1, 0 articles", "version 2, 0 articles"])?;
     let deploys = deploys(fleet)?;
@@ -241,6 +242,29 @@ fn expect_balancer_whole(fleet: &Fleet<'_>) -> Result<()> {
             bail!("{host} is not in the balancer: {row:?}");
         }
     }
+    Ok(())
+}
+
+/// A hundredth of the artifact was copied to each host, at most: what it lacked.
+fn expect_thin(played: &Played) -> Result<()> {
+    let copied = played.said.split("\"transfer\": ").skip(1);
+    let copied: Vec<Value> = copied
+        .map(|rest| {
+            serde_json::Deserializer::from_str(rest)
+                .into_iter()
+                .next()
+                .context("no transfer")?
+                .context("no JSON")
+        })
+        .collect::<Result<_>>()?;
+    let is_small = |transfer: &Value| {
+        let bytes = |key: &str| transfer[key].as_u64().unwrap_or(u64::MAX / 100);
+        transfer["mode"] == "thin" && bytes("bytes") * 100 < bytes("full_bytes")
+    };
+    if copied.len() != WEB.len() || !copied.iter().all(is_small) {
+        bail!("what was copied: {copied:?}\n{}", played.said);
+    }
+    println!("   copied to each: {}", copied[0]);
     Ok(())
 }
 

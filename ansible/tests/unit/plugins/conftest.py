@@ -66,7 +66,10 @@ class Host:
         raise AssertionError("the module has not ended")
 
     def run_command_of(self):
-        return lambda module, words, **options: self.run_command(module, words, **options)
+        def run_command(module, words, **options):
+            return self.run_command(module, words, **options)
+
+        return run_command
 
 
 def _exit(result, failed):

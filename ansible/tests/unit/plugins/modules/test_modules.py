@@ -214,7 +214,7 @@ def test_info_is_what_status_says(host):
 
 
 def test_what_a_host_has_is_told_to_the_controller(host):
-    host.says("store inventory", {"format": 1})
+    host.says("store", {"format": 1})
     result = host.run(release.main, src="x.zip", inventory=True)
     assert (result["changed"], result["inventory"]) == (False, {"format": 1})
 
