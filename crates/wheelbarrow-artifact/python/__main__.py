@@ -498,6 +498,11 @@ if __name__ == "__main__":
         code = main()
     except KeyboardInterrupt:
         code = 130
+    except ImportError:
+        # Before Python 3.8 zipimport may lose an interrupt, and with it the module that it was looking for.
+        if sys.version_info >= (3, 8):
+            raise
+        code = 130
     except SystemExit as ending:
         code = ending.code or 0
     try:
