@@ -17,7 +17,7 @@ use wheelbarrow_fs::{SafePath, UnsafePath};
 use crate::manifest::{FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::progress::{Progress, Unit};
 use crate::thin::{self, THIN_PATH};
-use crate::zip::{Archive, Entry, Inflater, Method, ZipError};
+use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipError, ZipWriter};
 
 /// What Python starts, and that compiled.
 pub const DOORS: [&str; 2] = ["__main__.py", "__main__.pyc"];
@@ -233,6 +233,16 @@ impl Artifact {
         String::from_utf8_lossy(line.unwrap_or_default()).into_owned()
     }
 
+    /// Writes it with this signature, and none but this, behind all other members. Nothing else in it changes.
+    pub fn write_signed(&self, signature: &[u8], file: std::fs::File) -> Result<(), WriteError> {
+        let entries = || self.archive.entries().iter().filter(|entry| entry.name != SIGNATURE_PATH);
+        let time = entries().next().map_or(DosTime::FIRST, |entry| entry.time);
+        let mut zip = ZipWriter::new(file, &self.shebang(), time)?;
+        entries().try_for_each(|entry| zip.copy(entry, self.archive.raw(entry)))?;
+        zip.add(SIGNATURE_PATH, MemberKind::File, signature)?;
+        zip.finish().map(drop)
+    }
+
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.archive.bytes().len() as u64
@@ -363,11 +373,7 @@ impl Artifact {
             let Some(member) = members.remove(entry.name.as_str()) else {
                 return Err(self.altered(format!("the manifest does not name {}", entry.name)));
             };
-            let kind = match () {
-                () if entry.is_link() => MemberKind::Link,
-                () if entry.is_executable() => MemberKind::Executable,
-                () => MemberKind::File,
-            };
+            let kind = entry.kind();
             if (entry.size, kind) != (member.size, member.kind) {
                 return Err(
                     self.altered(format!("{} has another size or mode than the manifest says", entry.name))

@@ -170,24 +170,14 @@ fn write_zip(
 ) -> Result<(std::fs::File, u64), PackError> {
     let write_error = |source| PackError::Write { path: output.to_path_buf(), source };
     let archive = artifact.archive();
-    let members = artifact.manifest().members_by_path();
     let time = archive.entries().first().map_or(DosTime::FIRST, |entry| entry.time);
     let mut zip = ZipWriter::new(file, &artifact.shebang(), time).map_err(write_error)?;
     for entry in archive.entries().iter().filter(|entry| !left_out.contains(&entry.name)) {
-        let raw = archive.raw(entry);
         if entry.name == MANIFEST_PATH && !left_out.is_empty() {
             let text = text(left_out).map_err(|error| write_error(WriteError::Write(error.into())))?;
             zip.add(THIN_PATH, MemberKind::File, &text).map_err(write_error)?;
         }
-        match members.get(entry.name.as_str()) {
-            Some(member) => zip.copy(entry, raw, member).map_err(write_error)?,
-            None => {
-                // The manifest and its signature, which it does not name.
-                let (path, size, kind) = (entry.name.clone(), entry.size, MemberKind::File);
-                let member = Member { path, size, sha256: Sha256([0; 32]), kind };
-                zip.copy(entry, raw, &member).map_err(write_error)?;
-            }
-        }
+        zip.copy(entry, archive.raw(entry)).map_err(write_error)?;
     }
     zip.finish().map_err(write_error)
 }

@@ -108,17 +108,9 @@ fn write(path: &Path, artifact: &Artifact, found: &Found<'_>) -> Result<(), Rele
             writer.add_file(&member.path, member.kind, Method::Stored, &mut contents).map_err(zip_error)?;
         }
     }
-    let (archive, members) = (artifact.archive(), artifact.manifest().members_by_path());
+    let archive = artifact.archive();
     for entry in archive.entries().iter().filter(|entry| entry.name != THIN_PATH) {
-        // The manifest and its signature are not among what the manifest names.
-        let unnamed = || Member {
-            path: entry.name.clone(),
-            size: entry.size,
-            sha256: Sha256([0; 32]),
-            kind: MemberKind::File,
-        };
-        let member = members.get(entry.name.as_str()).map_or_else(unnamed, |member| (*member).clone());
-        writer.copy(entry, archive.raw(entry), &member).map_err(zip_error)?;
+        writer.copy(entry, archive.raw(entry)).map_err(zip_error)?;
     }
     writer.finish().map(drop).map_err(zip_error)
 }

@@ -11,9 +11,9 @@ const ZIP64_LOCATOR_LENGTH: usize = 20;
 const ZIP64_END: u32 = 0x0606_4b50;
 const ZIP64_END_LENGTH: usize = 56;
 const CENTRAL: u32 = 0x0201_4b50;
-pub(super) const CENTRAL_LENGTH: usize = 46;
+const CENTRAL_LENGTH: usize = 46;
 const LOCAL: u32 = 0x0403_4b50;
-pub(super) const LOCAL_LENGTH: usize = 30;
+const LOCAL_LENGTH: usize = 30;
 
 const FLAG_ENCRYPTED: u16 = 1;
 const FLAG_DESCRIPTOR: u16 = 1 << 3;
@@ -24,12 +24,12 @@ const FLAG_UTF8: u16 = 1 << 11;
 const MOST_INFLATION: u64 = 1033;
 
 /// Where the central directory is.
-pub(super) struct End {
+struct End {
     count: u64,
     size: u64,
-    pub(super) offset: u64,
+    offset: u64,
     /// What every offset must be moved by: bytes put in front of the zip that its offsets do not count.
-    pub(super) shift: u64,
+    shift: u64,
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, ZipError> {
@@ -56,20 +56,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, ZipError> {
     Ok(entries)
 }
 
-/// The file headers of the central directory, each with all that belongs to it.
-pub(super) fn records<'b>(bytes: &'b [u8], end: &End) -> Result<Vec<&'b [u8]>, ZipError> {
-    let mut rest = slice(bytes, index(end.offset + end.shift)?, index(end.size)?, "the central directory")?;
-    let mut records = Vec::new();
-    while !rest.is_empty() {
-        let before = rest;
-        Central::read(&mut rest)?;
-        records.push(&before[..before.len() - rest.len()]);
-    }
-    Ok(records)
-}
-
 /// Section 4.3.16, and 4.3.14 and 4.3.15 where there is a zip64 end.
-pub(super) fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
+fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
     let first = bytes.len().saturating_sub(END_LENGTH + usize::from(u16::MAX));
     let last = bytes.len().checked_sub(END_LENGTH).ok_or(ZipError::NoEnd)?;
     let position = (first..=last)

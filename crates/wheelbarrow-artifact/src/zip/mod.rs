@@ -7,14 +7,14 @@
 //!
 //! The specification is PKWARE's APPNOTE 6.3; section numbers below are its own.
 
-mod append;
 mod directory;
 mod inflate;
 mod stored;
 mod writer;
 
-use std::io::{self, Write};
 use std::ops::Range;
+
+use crate::manifest::MemberKind;
 
 pub use inflate::{BUFFERED_LIMIT, Inflater};
 pub use writer::{Deflated, DosTime, StoredFile, WriteError, ZipWriter};
@@ -109,19 +109,6 @@ impl<B: AsRef<[u8]>> Archive<B> {
         &self.bytes.as_ref()[entry.data.clone()]
     }
 
-    /// Writes this zip with one small member more, stored, behind all others; if it is there already, in its place.
-    ///
-    /// An error of the writer's is in the inner result, what the zip is not made for in the outer.
-    pub fn write_with(
-        &self,
-        name: &str,
-        contents: &[u8],
-        out: &mut dyn Write,
-    ) -> Result<io::Result<()>, ZipError> {
-        let append::Appended { kept, tail } = append::append(self.bytes(), &self.entries, name, contents)?;
-        Ok(out.write_all(&self.bytes()[kept]).and_then(|()| out.write_all(&tail)))
-    }
-
     /// The contents of a small member, of `limit` bytes at most.
     pub fn read(&self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ZipError> {
         if entry.size > limit {
@@ -145,5 +132,14 @@ impl Entry {
 
     pub fn is_link(&self) -> bool {
         self.mode & 0o170_000 == 0o120_000
+    }
+
+    /// What it is as a member of an artifact, by the mode in the zip.
+    pub fn kind(&self) -> MemberKind {
+        match () {
+            () if self.is_link() => MemberKind::Link,
+            () if self.is_executable() => MemberKind::Executable,
+            () => MemberKind::File,
+        }
     }
 }

@@ -33,6 +33,7 @@ pub struct ZipWriter {
     position: u64,
     time: DosTime,
     directory: Vec<u8>,
+    count: usize,
     members: Vec<Member>,
     compressor: libdeflater::Compressor,
 }
@@ -93,6 +94,7 @@ impl ZipWriter {
             position: 0,
             time,
             directory: Vec::new(),
+            count: 0,
             members: Vec::new(),
             compressor: libdeflater::Compressor::new(
                 libdeflater::CompressionLvl::new(COMPRESSION_LEVEL).unwrap_or_default(),
@@ -144,14 +146,15 @@ impl ZipWriter {
         self.finish_member(&header, kind, *sha256)
     }
 
-    /// Adds a member of another zip as it stands there, where it was compared with `member`.
-    pub fn copy(&mut self, entry: &Entry, raw: &[u8], member: &Member) -> Result<(), WriteError> {
+    /// Adds a member of another zip as it stands there. It is none of [`Self::members`], since nobody hashes it.
+    pub fn copy(&mut self, entry: &Entry, raw: &[u8]) -> Result<(), WriteError> {
         let Entry { name, method, crc32, size, .. } = entry;
         let compressed = raw.len() as u64;
         let header = Header { path: name, method: *method, crc32: *crc32, compressed, size: *size };
+        let header_at = self.position;
         self.begin(&header)?;
         self.put(raw)?;
-        self.finish_member(&header, member.kind, member.sha256)
+        self.list(&header, entry.kind(), header_at)
     }
 
     /// Adds what a file holds, compressed by `method`; gives its SHA-256.
@@ -270,7 +273,7 @@ impl ZipWriter {
         let directory = std::mem::take(&mut self.directory);
         self.put(&directory)?;
         let too_large = || WriteError::TooLarge { path: "the central directory".to_owned() };
-        let count = u16::try_from(self.members.len()).map_err(|_| too_large())?;
+        let count = u16::try_from(self.count).map_err(|_| too_large())?;
         let mut end = Vec::with_capacity(22);
         end.extend_from_slice(b"PK\x05\x06\0\0\0\0");
         end.extend_from_slice(&count.to_le_bytes());
@@ -341,8 +344,15 @@ impl ZipWriter {
         sha256: Sha256,
         header_at: u64,
     ) -> Result<(), WriteError> {
+        self.list(header, kind, header_at)?;
+        self.members.push(Member { path: header.path.to_owned(), size: header.size, sha256, kind });
+        Ok(())
+    }
+
+    /// Adds it to the central directory.
+    fn list(&mut self, header: &Header<'_>, kind: MemberKind, header_at: u64) -> Result<(), WriteError> {
         let too_large = || WriteError::TooLarge { path: header.path.to_owned() };
-        if self.members.len() >= usize::from(u16::MAX) - 1 {
+        if self.count >= usize::from(u16::MAX) - 1 {
             return Err(too_large());
         }
         let mode: u32 = match kind {
@@ -358,7 +368,7 @@ impl ZipWriter {
         central.extend_from_slice(&u32::try_from(header_at).map_err(|_| too_large())?.to_le_bytes());
         central.extend_from_slice(header.path.as_bytes());
         self.directory.extend_from_slice(&central);
-        self.members.push(Member { path: header.path.to_owned(), size: header.size, sha256, kind });
+        self.count += 1;
         Ok(())
     }
 }

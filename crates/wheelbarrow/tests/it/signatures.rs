@@ -111,9 +111,8 @@ impl Place {
         command.args(["-q", "-Y", "sign", "-n", namespace, "-f", "ours", "message"]);
         assert!(command.current_dir(self.root.path()).stderr(Stdio::null()).status().unwrap().success());
         let signature = fs::read(self.path("message.sig")).unwrap();
-        let zip = Archive::parse(fs::read(&self.artifact).unwrap()).unwrap();
-        let mut file = fs::File::create(self.path(output)).unwrap();
-        zip.write_with(SIGNATURE_PATH, &signature, &mut file).unwrap().unwrap();
+        let file = fs::File::create(self.path(output)).unwrap().into_parts().0;
+        Artifact::open(&self.artifact).unwrap().write_signed(&signature, file).unwrap();
         self.path(output)
     }
 }

@@ -300,10 +300,8 @@ fn the_manifest_and_its_signature_are_carried_along() {
     let place = Place::new();
     let (one, two) = (place.artifact(&Version::good("1")), place.artifact(&Version::good("2")));
     let signed = place.path().join("signed.zip");
-    let archive = Archive::parse(fs::read(&two).unwrap()).unwrap();
-    let mut file = fs::File::create(&signed).unwrap();
-    archive.write_with(SIGNATURE_PATH, b"signed", &mut file).unwrap().unwrap();
-    drop(file);
+    let file = fs::File::create(&signed).unwrap().into_parts().0;
+    Artifact::open(&two).unwrap().write_signed(b"signed", file).unwrap();
     let thin = place.thin_for_base(&signed, &one);
     let of = |path: &Path, name: &str| {
         let archive = Archive::parse(fs::read(path).unwrap()).unwrap();
