@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     test(&oldest, &["units"])?;
     build(&oldest)?;
     match pythons::find_all().into_iter().find(|python| python.minor == OLDEST_HOST) {
-        Some(python) => test_with(&oldest, &python, &["units", "plugins/modules/", "plugins/module_utils/"]),
+        Some(python) => test_with(&oldest, &python, &["units", "tests/unit/plugins/modules/", "tests/unit/plugins/module_utils/"]),
         None => bail!("no Python 3.{OLDEST_HOST} here"),
     }
 }
@@ -158,11 +158,11 @@ fn test_with(controller: &Controller, python: &Python, words: &[&str]) -> Result
     give_pip(controller)?;
     let mut command = controller.command("ansible-test")?;
     let interpreter = if python == &controller.python {
-        controller.program(&format!("python{}", python.version()))
+        controller.program("python3")
     } else {
         let directory = place()?.join(format!("host-{}", python.version()));
         run_child(clean(&python.path).args(["-m", "venv"]).arg(&directory))?;
-        directory.join("bin").join(format!("python{}", python.version()))
+        directory.join("bin/python3")
     };
     command.args(words).args(["--color", "no", "--requirements", "--python-interpreter"]);
     command.arg(&interpreter).args(["--python", &python.version()]).current_dir(copy);

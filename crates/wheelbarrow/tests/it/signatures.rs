@@ -271,6 +271,29 @@ fn nothing_happens_with_what_nobody_vouches_for() {
     assert!(said.out.contains("\"signed_by\": \"ours@example.org (ssh-ed25519 SHA256:"), "{}", said.out);
 }
 
+/// Without signatures a host does not read what its store has by the hash in the manifest; with them it reads everything.
+#[test]
+fn that_a_store_has_it_is_no_reason_to_take_what_was_altered() {
+    let Some(mut place) = Place::new() else { return };
+    if !place.build() {
+        return;
+    }
+    let good = place.sign("ours", "good.zip");
+    let allowed = place.path("allowed").display().to_string();
+    let deploy =
+        |artifact: &str| place.run(&["deploy", artifact, "--root", "site", "--allowed-signers", &allowed]);
+    let said = deploy("good.zip");
+    assert_eq!(said.code, 0, "{}", said.all());
+    let mut altered = fs::read(&good).unwrap();
+    let zip = Archive::parse(altered.clone()).unwrap();
+    let wheel = zip.entries().iter().find(|entry| entry.name.starts_with("wheels/")).unwrap();
+    altered[wheel.data.end - 1] ^= 1;
+    fs::write(place.path("altered.zip"), altered).unwrap();
+    let said = deploy("altered.zip");
+    assert_eq!(said.code, 3, "{}", said.all());
+    assert!(said.err.contains(&wheel.name), "{}", said.all());
+}
+
 /// The manifest of a thin artifact is that of the full one, and so is its signature.
 #[test]
 fn a_thin_artifact_is_vouched_for_like_the_full_one() {
