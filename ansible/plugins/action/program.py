@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
             program = open_artifact(self, src).program(machine)
         except NoArtifact as error:
             raise AnsibleActionFail(str(error))
-        handle, path = tempfile.mkstemp(prefix="wheelbarrow-")
+        handle, path = tempfile.mkstemp(prefix="wheelbarrow-", dir=constants.DEFAULT_LOCAL_TMP)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(program)

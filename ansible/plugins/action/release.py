@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.wheelbarrow.deploy.plugins.plugin_utils.controller import open_artifact
@@ -18,8 +19,6 @@ LACKING = 18
 class ActionModule(ActionBase):
     """Asks the host first, then copies and asks again."""
 
-    TRANSFERS_FILES = True
-
     def run(self, tmp=None, task_vars=None):
         super(ActionModule, self).run(tmp, task_vars)
         arguments = self._task.args.copy()
@@ -31,7 +30,7 @@ class ActionModule(ActionBase):
         result = self._execute_module(MODULE, arguments, task_vars=task_vars)
         transfer = {"mode": "none", "bytes": 0, "full_bytes": os.path.getsize(artifact.path)}
         if not result.get("failed") and result.get("id") is None and not self._task.check_mode:
-            result = self._bring(artifact, arguments, transfer, task_vars)
+            result = self._bring(artifact, arguments, result.get("inventory"), transfer, task_vars)
         if not result.get("failed"):
             result.update(name=artifact.name, version=artifact.version)
         result["transfer"] = transfer
@@ -41,37 +40,39 @@ class ActionModule(ActionBase):
     def _is(value):
         return str(value).lower() in ("true", "yes", "1", "on")
 
-    def _bring(self, artifact, arguments, transfer, task_vars):
-        """Sends what the host lacks, if that can be known and is wanted; else all of it."""
+    def _bring(self, artifact, arguments, inventory, transfer, task_vars):
+        """Sends what a host with this inventory lacks, if that can be known and is wanted; else all of it."""
         wanted = arguments.get("transfer") or "auto"
+
+        def send(path, mode):
+            return self._send(artifact, path, mode, arguments, transfer, task_vars)
+
         if wanted == "full":
-            return self._send(artifact.path, "full", arguments, transfer, task_vars)
-        directory = tempfile.mkdtemp(prefix="wheelbarrow-")
+            return send(artifact.path, "full")
+        directory = tempfile.mkdtemp(prefix="wheelbarrow-", dir=constants.DEFAULT_LOCAL_TMP)
         try:
             thin = os.path.join(directory, "thin.zip")
-            problem = self._make_thin(artifact, arguments, thin, directory, task_vars)
+            problem = self._make_thin(artifact, arguments, inventory, thin)
             if problem is None:
-                result = self._send(thin, "thin", arguments, transfer, task_vars)
+                result = send(thin, "thin")
                 if wanted == "thin" or not result.get("failed") or result.get("exit_code") != LACKING:
                     return result
                 problem = "the host lacks what its inventory had"
             if wanted == "thin":
                 return {"failed": True, "msg": "no thin artifact can be sent: %s" % problem}
             self._display.vv("the whole artifact is sent: %s" % problem)
-            return self._send(artifact.path, "full", arguments, transfer, task_vars)
+            return send(artifact.path, "full")
         finally:
             shutil.rmtree(directory)
 
-    def _make_thin(self, artifact, arguments, thin, directory, task_vars):
+    @staticmethod
+    def _make_thin(artifact, arguments, inventory, thin):
         """Writes what the host lacks; gives the reason where that cannot be done."""
-        asked = self._execute_module(MODULE, dict(arguments, inventory=True), task_vars=task_vars)
-        if asked.get("failed"):
-            return asked.get("msg")
-        if asked.get("inventory") is None:
+        if inventory is None:
             return "the host has no release yet"
-        have = os.path.join(directory, "have.json")
+        have = thin + ".json"
         with open(have, "w") as file:
-            json.dump(asked["inventory"], file)
+            json.dump(inventory, file)
         program = arguments.get("controller_executable") or "wheelbarrow"
         command = [program, "thin", artifact.path, "--have", have, "--output", thin, "--quiet"]
         try:
@@ -82,11 +83,13 @@ class ActionModule(ActionBase):
             return done.stderr.decode("utf-8", "replace").strip() or "%s ended with %d" % (program, done.returncode)
         return None
 
-    def _send(self, path, mode, arguments, transfer, task_vars):
-        """Copies the artifact, and has the host make a release of it."""
-        self._make_tmp_path()
+    def _send(self, artifact, path, mode, arguments, transfer, task_vars):
+        """Copies the artifact, all or thin, under its own name, and has the host make a release of it."""
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
         try:
-            there = self._connection._shell.join_path(self._connection._shell.tmpdir, "artifact.zip")
+            name = os.path.basename(artifact.path)
+            there = self._connection._shell.join_path(self._connection._shell.tmpdir, name)
             self._transfer_file(path, there)
             self._fixup_perms2((self._connection._shell.tmpdir, there))
             transfer.update(mode=mode, bytes=transfer["bytes"] + os.path.getsize(path))

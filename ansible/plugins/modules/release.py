@@ -70,10 +70,6 @@ options:
   artifact:
     description: Where the artifact was put on the host. The action plugin says so.
     type: path
-  inventory:
-    description: Asks for what the host has, and does nothing else. The action plugin does so.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - wheelbarrow.deploy.common
   - wheelbarrow.deploy.common.changes
@@ -117,11 +113,11 @@ is_new:
   type: bool
 name:
   description: The name of the site, as the artifact has it.
-  returned: where O(state=present)
+  returned: where O(state=present) and O(remote_src=false)
   type: str
 version:
   description: Its version.
-  returned: where O(state=present)
+  returned: where O(state=present) and O(remote_src=false)
   type: str
 due:
   description: The migrations that are due before it can be live, where it was looked at and the site is Django's.
@@ -148,6 +144,7 @@ import os
 
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
     CHANGES,
+    Failed,
     Runner,
     difference,
 )
@@ -163,7 +160,6 @@ ARGUMENTS = {
     "without_pip": {"type": "bool", "default": False},
     "manifest_sha256": {"type": "str"},
     "artifact": {"type": "path"},
-    "inventory": {"type": "bool", "default": False},
     "transfer": {"type": "str", "choices": ["auto", "full", "thin"], "default": "auto"},
     "controller_executable": {"type": "str", "default": "wheelbarrow"},
     "signature": {"type": "str", "choices": ["optional", "required"], "default": "optional"},
@@ -177,9 +173,7 @@ def main():
     params = runner.module.params
     if params["state"] == "absent":
         remove(runner)
-    if params["inventory"]:
-        tell_inventory(runner)
-    if params["signature"] == "required":
+    if params["signature"] == "required" or params["allowed_signers"] or os.path.exists(HOST_SIGNERS):
         insist(runner)
     artifact = params["src"] if params["remote_src"] else params["artifact"]
     if artifact:
@@ -192,14 +186,11 @@ def main():
     take(runner, found)
 
 
-def tell_inventory(runner):
-    has_any = runner.is_there and runner.has_root()
-    runner.done(False, inventory=runner.run(["store", "inventory"]) if has_any else None)
-
-
 def insist(runner):
-    """Before anything is sent: it is not for an artifact to say who has signed it."""
+    """Before anything is sent: it is not for an artifact to say who has signed it. Where nothing will be sent, nobody has to."""
     signers = runner.module.params["allowed_signers"] or HOST_SIGNERS
+    if not runner.is_there and runner.module.check_mode:
+        return
     if not runner.is_there:
         problem = "there is no %s on the host that could judge signatures" % runner.module.params["executable"]
     elif not os.path.isfile(signers):
@@ -217,10 +208,23 @@ def find(runner, what):
 
 
 def would(runner):
-    """There is none, and no artifact to make it of: in check mode, or because the action plugin asks first."""
-    after = {"staged": runner.module.params["manifest_sha256"] or "a new release"}
-    diff = difference(runner.root, {"staged": None}, after)
-    runner.done(True, id=None, is_new=True, is_live=False, due=[], diff=diff)
+    """There is none, and no artifact to make it of: in check mode, or because the action plugin asks first, what is here."""
+    params = runner.module.params
+    diff = difference(runner.root, {"staged": None}, {"staged": params["manifest_sha256"] or "a new release"})
+    result = {"id": None, "is_new": True, "is_live": False, "due": [], "diff": diff}
+    if not runner.module.check_mode and params["transfer"] != "full" and runner.is_there and runner.has_root():
+        result["inventory"] = take_stock(runner)
+    runner.done(True, **result)
+
+
+def take_stock(runner):
+    """What the host has; where that cannot be said, it is sent everything, unless only the thin artifact is wanted."""
+    if runner.module.params["transfer"] == "thin":
+        return runner.run(["store", "inventory"])
+    try:
+        return runner.attempt(["store", "inventory"])
+    except Failed:
+        return None
 
 
 def make(runner, artifact):

@@ -78,12 +78,15 @@ def main():
     if not (runner.is_there and runner.has_root()):
         # Nothing was ever live there.
         runner.done(False, id=None, previous=None)
-    if not runner.module.check_mode and runner.run(["status"])["interrupted"]:
+    status = runner.run(["status"])
+    is_recovered = status["interrupted"] and not runner.module.check_mode
+    if is_recovered:
         runner.run(["recover", "--wait", str(params["wait"])])
-    live = runner.run(["status"])["live"]
+        status = runner.run(["status"])
+    live = status["live"]
     if stays(live, params):
         name = live["id"] if live else None
-        runner.done(False, id=name, previous=name)
+        runner.done(is_recovered, id=name, previous=name)
     words = ["rollback"] + (["--force"] if params["force"] else [])
     if params["to"]:
         words += ["--to", params["to"]]
@@ -92,7 +95,7 @@ def main():
     diff = difference(runner.root, {"live": plan["previous"]}, {"live": plan["id"]})
     if changed and not runner.module.check_mode:
         plan = runner.change(words)
-    runner.done(changed, id=plan["id"], previous=plan["previous"], diff=diff)
+    runner.done(changed or is_recovered, id=plan["id"], previous=plan["previous"], diff=diff)
 
 
 def stays(live, params):

@@ -15,8 +15,8 @@ use crate::children::target_directory;
 
 /// How long a play may take.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The key of this run, nobody's known hosts, and one connection for all tasks.
-const SSH: &str = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ControlMaster=auto -o ControlPersist=60s";
+/// Nobody's known hosts: those of this run are made anew each time.
+const SSH: &str = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
 
 pub(super) struct Desk {
     controller: Controller,
@@ -50,8 +50,8 @@ impl Desk {
     /// One of Ansible's programs, in the directory.
     pub(super) fn command(&self, program: &str) -> Result<Command> {
         let mut command = self.controller.command(program)?;
-        command.current_dir(&self.directory).env("ANSIBLE_SSH_ARGS", SSH);
-        command.env("ANSIBLE_PRIVATE_KEY_FILE", &self.key).env("ANSIBLE_SSH_PIPELINING", "1");
+        command.current_dir(&self.directory).env("ANSIBLE_SSH_COMMON_ARGS", SSH);
+        command.env("ANSIBLE_PRIVATE_KEY_FILE", &self.key);
         // The path of a socket must not be long.
         command.env("ANSIBLE_SSH_CONTROL_PATH_DIR", "/tmp/.wheelbarrow-fleet");
         command.env("ANSIBLE_HOME", self.directory.join(".ansible"));

@@ -1,7 +1,8 @@
 """haproxy.py SOCKET BACKEND SERVER drain|ready SECONDS: takes a server out of haproxy, or back, by its runtime API.
 
-`drain` waits until no session is left, `ready` until haproxy finds the server well, each as long as SECONDS; what has not
-ended by then is told, and is no failure. Prints `changed` where the server was in another state. Runs on Python 3.6 and later.
+`drain` waits until no session is left, for SECONDS; sessions that go on after that are told, and are no failure. `ready` waits
+until haproxy finds the server well, and fails where it does not within SECONDS. A server that somebody has put into maintenance
+is left there. Prints `changed` where the server was in another state. Runs on Python 3.6 and later.
 """
 
 import csv
@@ -35,13 +36,13 @@ def look(path, backend, server):
     sys.exit("haproxy has no server %s in a backend %s" % (server, backend))
 
 
-def is_out(path, backend, server):
-    """Whether somebody has taken it out, be it well or not: bits of `srv_admin_state` in haproxy's management guide."""
+def asked_state(path, backend, server):
+    """What somebody has asked for, be it well or not: bits of `srv_admin_state` in haproxy's management guide."""
     lines = ask(path, "show servers state %s" % backend).splitlines()
     names = next(line for line in lines if line.startswith("# ")).split()[1:]
     rows = [dict(zip(names, line.split())) for line in lines if not line.startswith("#")]
     states = [int(row["srv_admin_state"]) for row in rows if row.get("srv_name") == server]
-    return any(state & (MAINTENANCE | DRAIN) for state in states)
+    return states[0] if states else 0
 
 
 def is_settled(row, state):
@@ -53,7 +54,11 @@ def is_settled(row, state):
 def main():
     path, backend, server, state, seconds = sys.argv[1:]
     look(path, backend, server)
-    is_changed = is_out(path, backend, server) != (state == "drain")
+    asked = asked_state(path, backend, server)
+    if asked & MAINTENANCE:
+        print("%s is in maintenance, and is left there" % server)
+        return
+    is_changed = bool(asked & DRAIN) != (state == "drain")
     if is_changed:
         said = ask(path, "set server %s/%s state %s" % (backend, server, state)).strip()
         if said:
@@ -61,7 +66,10 @@ def main():
     deadline = time.monotonic() + float(seconds)
     while not is_settled(look(path, backend, server), state):
         if time.monotonic() > deadline:
-            print("not settled after %s s: %s" % (seconds, look(path, backend, server)["status"]))
+            row = look(path, backend, server)
+            if state == "ready":
+                sys.exit("%s is %s after %s s (%s)" % (server, row["status"], seconds, row.get("last_chk") or "no check"))
+            print("%s sessions of %s go on after %s s" % (row["scur"], server, seconds))
             break
         time.sleep(0.1)
     if is_changed:

@@ -214,9 +214,18 @@ def test_info_is_what_status_says(host):
 
 
 def test_what_a_host_has_is_told_to_the_controller(host):
-    host.says("store", {"format": 1})
-    result = host.run(release.main, src="x.zip", inventory=True)
-    assert (result["changed"], result["inventory"]) == (False, {"format": 1})
+    def run(stock=None, code=0, **more):
+        host.says("find", {"id": None, "live": None})
+        if stock is not None:
+            host.says("store", stock, code)
+        return host.run(release.main, src="x.zip", manifest_sha256="ab", **more)
+
+    assert run({"format": 1})["inventory"] == {"format": 1}
+    assert "inventory" not in run(check=True)
+    assert "inventory" not in run(transfer="full")
+    failure = {"failure": {"error": "a shelf is gone", "exit_code": 1}}
+    assert run(failure, 1)["inventory"] is None
+    assert run(failure, 1, transfer="thin")["msg"] == "a shelf is gone"
 
 
 def test_signatures_that_nobody_can_judge_are_missed_before_anything_is_sent(host, tmp_path):
@@ -226,6 +235,7 @@ def test_signatures_that_nobody_can_judge_are_missed_before_anything_is_sent(hos
     assert result["failed"] and result["exit_code"] == 17 and str(signers) in result["msg"]
     signers.write_text("")
     host.says("find", {"id": None, "live": None})
+    host.says("store", {"format": 1})
     assert host.run(release.main, **words)["is_new"]
     host.program.unlink()
     assert "that could judge signatures" in host.run(release.main, **words)["msg"]
