@@ -123,7 +123,6 @@ def test_migrations_run_once(host):
 def test_a_deploy_is_taken_back_once(host):
     for live, target in ((TWO, ONE), (ONE, ONE)):
         host.says("status", status(live))
-        host.says("status", status(live))
         host.says("rollback", plan(target, live))
         if target != live:
             host.says("rollback", plan(target, live))
@@ -135,12 +134,19 @@ def test_a_deploy_is_taken_back_once(host):
 @pytest.mark.parametrize("params", [{"to": "1"}, {"to": ONE}, {"leave": "2"}, {"leave": TWO}])
 def test_where_it_should_be_already_nothing_goes_back(host, params):
     host.says("status", status())
-    host.says("status", status())
     assert not host.run(rollback.main, **params)["changed"]
 
 
+def test_what_was_interrupted_is_a_change_when_it_is_made_good(host):
+    host.says("status", status(TWO, interrupted=True))
+    host.says("recover", {})
+    host.says("status", status())
+    assert host.run(rollback.main, to="1")["changed"]
+    host.says("status", status(interrupted=True))
+    assert not host.run(rollback.main, check=True, to="1")["changed"], "nothing was recovered"
+
+
 def test_only_what_is_named_is_left(host):
-    host.says("status", status(TWO))
     host.says("status", status(TWO))
     host.says("rollback", plan(ONE, TWO))
     host.says("rollback", plan(ONE, TWO))
@@ -241,9 +247,24 @@ def test_signatures_that_nobody_can_judge_are_missed_before_anything_is_sent(hos
     assert "that could judge signatures" in host.run(release.main, **words)["msg"]
 
 
-def test_who_may_sign_is_asked_by_the_host(host):
+def test_who_may_sign_is_asked_by_the_host(host, tmp_path):
+    signers = str(tmp_path / "signers")
+    (tmp_path / "signers").write_text("")
     host.says("find", {"id": None, "live": None})
     host.says("deploy", {"id": TWO, "is_new": True})
     host.says("check", {"due": []})
-    host.run(release.main, src="x.zip", artifact="/tmp/a.zip", allowed_signers="/etc/signers")
-    assert " --allowed-signers /etc/signers" in host.asked[1]
+    host.run(release.main, src="x.zip", artifact="/tmp/a.zip", allowed_signers=signers)
+    assert " --allowed-signers " + signers in host.asked[1]
+
+
+@pytest.mark.parametrize("by", ["name", "the host"])
+def test_an_artifact_never_judges_itself(bare, tmp_path, monkeypatch, by):
+    signers = tmp_path / "signers"
+    signers.write_text("")
+    more = {"allowed_signers": str(signers)} if by == "name" else {}
+    if by == "the host":
+        monkeypatch.setattr(release, "HOST_SIGNERS", str(signers))
+    result = bare.run(release.main, src="x.zip", artifact="/tmp/a.zip", **more)
+    assert result["failed"] and "that could judge signatures" in result["msg"]
+    # It will have one where it will have been made ready.
+    assert bare.run(release.main, check=True, src="x.zip", manifest_sha256="ab", **more)["changed"]
