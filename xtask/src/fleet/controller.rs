@@ -104,9 +104,9 @@ impl Desk {
         self.play(words)?.expect(0, &[])
     }
 
-    /// A play that is killed, with all that it has started here, as soon as a task with these words begins.
+    /// A play that is killed, with all that it has started here, as soon as that task begins for the second time.
     pub(super) fn play_until(&self, words: &[&str], task: &str) -> Result<()> {
-        println!("   $ ansible-playbook {}   (killed at `{task}`)", words.join(" "));
+        println!("   $ ansible-playbook {}   (killed at the second `{task}`)", words.join(" "));
         let mut command = Command::new("setsid");
         let inner = self.command("ansible-playbook")?;
         command.arg(inner.get_program()).args(words).current_dir(&self.directory).stdin(Stdio::null());
@@ -120,7 +120,7 @@ impl Desk {
         let file = fs::File::create(&log)?.into_parts().0;
         let mut child = command.stdout(file.try_clone()?).stderr(file).spawn()?;
         let begun = Instant::now();
-        while !fs::read_to_string(&log)?.contains(task) {
+        while fs::read_to_string(&log)?.matches(task).count() < 2 {
             if child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
                 bail!("no task `{task}` has begun:\n{}", fs::read_to_string(&log)?);
             }

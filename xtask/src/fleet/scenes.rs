@@ -76,12 +76,14 @@ fn second(fleet: &Fleet<'_>) -> Result<()> {
 fn breaking(fleet: &Fleet<'_>) -> Result<()> {
     fleet.versions.build(BREAKS_ON_WEB2)?;
     let load = Load::begin(fleet.hosts.host("lb")?, ADDRESS, RATE)?;
-    let words = ["has failed on web2: the release ", "failed at the probe", "web1 is back on 2-"];
-    let played = roll(fleet, BREAKS_ON_WEB2, &[])?.expect(2, &words)?;
+    let words =
+        ["has failed on web2: the release ", "failed at the probe", "web1 is back on 2-", "web3 is back on 2-"];
+    let played =
+        roll(fleet, BREAKS_ON_WEB2, &["-e", r#"{"wheelbarrow_batches": [1, 2]}"#])?.expect(2, &words)?;
     let met = load.end()?;
     expect_met(&met, &["version 2, 0 articles", "version 3, 0 articles"])?;
-    if played.said.contains("web3 is back") {
-        bail!("web3 was never switched:\n{}", played.said);
+    if played.said.contains("web2 is back") {
+        bail!("web2 went back by itself, and not by the deploy:\n{}", played.said);
     }
     expect_balancer_whole(fleet)?;
     agree(fleet, 2)
@@ -147,10 +149,7 @@ fn converging(fleet: &Fleet<'_>) -> Result<()> {
     let words = ["wheelbarrow.deploy.rolling", "-e", &artifact];
 
     // The second host is out of the balancer when the controller dies.
-    desk.play_until(
-        &words,
-        "changed: [web1 -> lb(10.213.7.10)] => (item=lb)\n\nTASK [wheelbarrow.deploy.deploy : It is live]",
-    )?;
+    desk.play_until(&words, "TASK [wheelbarrow.deploy.deploy : It is live]")?;
     desk.good(&words)?;
     expect_balancer_whole(fleet)?;
     desk.good(&words)?.expect_unchanged()?;
