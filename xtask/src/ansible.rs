@@ -57,7 +57,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     test(&oldest, &["units"])?;
     build(&oldest)?;
     match pythons::find_all().into_iter().find(|python| python.minor == OLDEST_HOST) {
-        Some(python) => test_with(&oldest, &python, &["units", "tests/unit/plugins/modules/", "tests/unit/plugins/module_utils/"]),
+        Some(python) => test_with(
+            &oldest,
+            &python,
+            &["units", "tests/unit/plugins/modules/", "tests/unit/plugins/module_utils/"],
+        ),
         None => bail!("no Python 3.{OLDEST_HOST} here"),
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::files;
 use crate::ansible::Controller;
@@ -66,24 +68,46 @@ impl Desk {
 
     /// `ansible-playbook WORDS`.
     pub(super) fn play(&self, words: &[&str]) -> Result<Played> {
+        self.play_and(words, "", |_| Ok(()))
+    }
+
+    /// The same; when that task begins for the second time, something happens to its group of processes, or to the world.
+    pub(super) fn play_and(
+        &self,
+        words: &[&str],
+        task: &str,
+        happens: impl FnOnce(Pid) -> Result<()>,
+    ) -> Result<Played> {
         println!("   $ ansible-playbook {}", words.join(" "));
         let mut command = self.command("ansible-playbook")?;
         let log = self.directory.join("play.log");
         let file = fs::File::create(&log)?.into_parts().0;
-        let mut child = command.args(words).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let mut child =
+            command.args(words).process_group(0).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let group = Pid::from_child(&child);
+        let mut happens = Some(happens);
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
             }
             if begun.elapsed() > PATIENCE {
-                child.kill()?;
+                kill_process_group(group, Signal::KILL)?;
                 bail!("a play takes longer than {} s:\n{}", PATIENCE.as_secs(), fs::read_to_string(&log)?);
             }
-            std::thread::sleep(Duration::from_millis(50));
+            if !task.is_empty()
+                && fs::read_to_string(&log)?.matches(task).count() > 1
+                && let Some(happens) = happens.take()
+            {
+                happens(group)?;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         };
         let mut said = String::new();
         fs::File::open(&log)?.read_to_string(&mut said)?;
+        if !task.is_empty() && happens.is_some() {
+            bail!("`{task}` has not begun a second time:\n{said}");
+        }
         let played = Played { code: status.code().unwrap_or(-1), recap: recap(&said), said };
         let changed: Vec<_> = played
             .recap
@@ -102,34 +126,6 @@ impl Desk {
     /// The same, which must end well.
     pub(super) fn good(&self, words: &[&str]) -> Result<Played> {
         self.play(words)?.expect(0, &[])
-    }
-
-    /// A play that is killed, with all that it has started here, as soon as that task begins for the second time.
-    pub(super) fn play_until(&self, words: &[&str], task: &str) -> Result<()> {
-        println!("   $ ansible-playbook {}   (killed at the second `{task}`)", words.join(" "));
-        let mut command = Command::new("setsid");
-        let inner = self.command("ansible-playbook")?;
-        command.arg(inner.get_program()).args(words).current_dir(&self.directory).stdin(Stdio::null());
-        for (name, value) in inner.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let log = self.directory.join("killed.log");
-        let file = fs::File::create(&log)?.into_parts().0;
-        let mut child = command.stdout(file.try_clone()?).stderr(file).spawn()?;
-        let begun = Instant::now();
-        while fs::read_to_string(&log)?.matches(task).count() < 2 {
-            if child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-                bail!("no task `{task}` has begun:\n{}", fs::read_to_string(&log)?);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let group = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
-        child.wait()?;
-        Ok(())
     }
 }
 

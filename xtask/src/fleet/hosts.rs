@@ -101,9 +101,9 @@ impl<'i> Hosts<'i> {
         self.members.iter().find(|(kind, _)| kind.name == name).with_context(|| format!("no host {name}"))
     }
 
-    /// How many bytes went to it so far.
-    pub(super) fn bytes_to(&self, name: &str) -> Result<u64> {
-        self.network.bytes_to(self.member(name)?.0.number)
+    /// How many bytes the controller has sent so far, with all that ssh and Ansible need.
+    pub(super) fn sent_by_controller(&self) -> Result<u64> {
+        self.network.sent_by_controller()
     }
 
     pub(super) fn power_off(&self, name: &str) -> Result<()> {

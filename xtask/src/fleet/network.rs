@@ -39,9 +39,9 @@ impl Network {
         within(process, &["link", "set", "eth0", "up"])
     }
 
-    /// How many bytes went to that host so far, whatever they were.
-    pub(super) fn bytes_to(&self, number: u8) -> Result<u64> {
-        let path = format!("/sys/class/net/{}/statistics/tx_bytes", cable(number));
+    /// How many bytes this machine has sent so far, to all hosts. What they send each other passes the bridge and is not counted.
+    pub(super) fn sent_by_controller(&self) -> Result<u64> {
+        let path = format!("/sys/class/net/{BRIDGE}/statistics/tx_bytes");
         Ok(fs::read_to_string(path)?.trim().parse()?)
     }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use rustix::process::{Signal, kill_process_group};
 use serde_json::Value;
 
 use super::Fleet;
@@ -17,6 +18,8 @@ const ADDRESS: &str = "127.0.0.1:80";
 /// Requests a second.
 const RATE: u32 = 20;
 const ROOT: &str = "/srv/mysite";
+/// What a host's switch begins with when it is out of the balancer.
+const SWITCH: &str = "TASK [wheelbarrow.deploy.deploy : It is live]";
 
 pub(super) struct Scene {
     pub(super) title: &'static str,
@@ -59,11 +62,11 @@ fn first(fleet: &Fleet<'_>) -> Result<()> {
 fn second(fleet: &Fleet<'_>) -> Result<()> {
     fleet.versions.build(2)?;
     let load = Load::begin(fleet.hosts.host("lb")?, ADDRESS, RATE)?;
-    let before = sent(fleet)?;
+    let before = fleet.hosts.sent_by_controller()?;
     let played = roll(fleet, 2, &["-v"])?.expect(0, &[])?;
     let met = load.end()?;
     expect_thin(&played)?;
-    tell_sent(fleet, 2, &before)?;
+    tell_sent(fleet, 2, before)?;
     expect_met(&met, &["version 1, 0 articles", "version 2, 0 articles"])?;
     let deploys = deploys(fleet)?;
     if deploys.iter().any(|deploy| deploy.is_null() || *deploy != deploys[0]) {
@@ -76,8 +79,12 @@ fn second(fleet: &Fleet<'_>) -> Result<()> {
 fn breaking(fleet: &Fleet<'_>) -> Result<()> {
     fleet.versions.build(BREAKS_ON_WEB2)?;
     let load = Load::begin(fleet.hosts.host("lb")?, ADDRESS, RATE)?;
-    let words =
-        ["has failed on web2: the release ", "failed at the probe", "web1 is back on 2-", "web3 is back on 2-"];
+    let words = [
+        "has failed on web2: the release ",
+        "failed at the probe",
+        "web1 is back on 2-",
+        "web3 is back on 2-",
+    ];
     let played =
         roll(fleet, BREAKS_ON_WEB2, &["-e", r#"{"wheelbarrow_batches": [1, 2]}"#])?.expect(2, &words)?;
     let met = load.end()?;
@@ -133,11 +140,21 @@ fn signed(fleet: &Fleet<'_>) -> Result<()> {
     refuse("it is not signed")?;
     sign("stranger")?;
     refuse("which /etc/wheelbarrow/allowed_signers does not name")?;
+    // The role `host` would run it on the controller, and copy its program.
+    let allowed = place.join("allowed_signers");
+    fs::write(&allowed, format!("release@example.org {ours}"))?;
+    let (of, by) = (variable("wheelbarrow_artifact", &artifact)?, variable("wheelbarrow_signers", &allowed)?);
+    let words = ["site.yml", "--limit", "web1", "-e", &of, "-e", &by, "-e", "wheelbarrow_signature=required"];
+    fleet.desk.play(&words)?.expect(2, &["allowed_signers does not name"])?;
+
     fs::write(&artifact, &altered)?;
-    refuse("mysite-4.zip")?;
+    refuse("mysite-4.zip was altered")?;
     fs::write(&artifact, &unsigned)?;
     sign("ours")?;
     roll(fleet, 4, &["-e", "wheelbarrow_signature=required"])?.expect(0, &[])?;
+    for host in WEB {
+        fleet.hosts.host(host)?.good("rm -r /etc/wheelbarrow")?;
+    }
     agree(fleet, 4)
 }
 
@@ -149,14 +166,21 @@ fn converging(fleet: &Fleet<'_>) -> Result<()> {
     let words = ["wheelbarrow.deploy.rolling", "-e", &artifact];
 
     // The second host is out of the balancer when the controller dies.
-    desk.play_until(&words, "TASK [wheelbarrow.deploy.deploy : It is live]")?;
+    desk.play_and(&words, SWITCH, |group| Ok(kill_process_group(group, Signal::KILL)?))?;
     desk.good(&words)?;
     expect_balancer_whole(fleet)?;
     desk.good(&words)?.expect_unchanged()?;
     agree(fleet, 5)?;
 
+    // The third host is lost while the second is switched.
     fleet.versions.build(6)?;
-    hosts.power_off("web3")?;
+    let artifact = variable("wheelbarrow_artifact", &fleet.versions.artifact(6))?;
+    let words = ["web3: ", "web1 is back on ", "web2 is back on ", "web3 is not known to be back: "];
+    desk.play_and(&["wheelbarrow.deploy.rolling", "-e", &artifact], SWITCH, |_| hosts.power_off("web3"))?
+        .expect(2, &words)?;
+    expect_page(fleet, "version 5, 0 articles")?;
+
+    // Or is not there when it begins.
     roll(fleet, 6, &["-e", "ansible_timeout=5"])?
         .expect(4, &["web3", "unreachable"])
         .or_else(|_| roll(fleet, 6, &["-e", "ansible_timeout=5"])?.expect(2, &["web3"]))?;
@@ -267,17 +291,13 @@ fn expect_thin(played: &Played) -> Result<()> {
     Ok(())
 }
 
-/// Bytes to each of the hosts so far.
-fn sent(fleet: &Fleet<'_>) -> Result<Vec<u64>> {
-    WEB.iter().map(|host| fleet.hosts.bytes_to(host)).collect()
-}
-
-/// What went to the hosts since then, all of it, in parts of the artifact.
-fn tell_sent(fleet: &Fleet<'_>, version: u32, before: &[u64]) -> Result<()> {
+/// What the controller has sent since then to all hosts, the balancer too, in parts of the artifact for each.
+fn tell_sent(fleet: &Fleet<'_>, version: u32, before: u64) -> Result<()> {
     let full = fs::metadata(fleet.versions.artifact(version))?.len();
-    for ((host, before), now) in WEB.iter().zip(before).zip(sent(fleet)?) {
-        let bytes = now - before;
-        println!("   {bytes} bytes to {host}, {:.2} % of {full}", 100.0 * bytes as f64 / full as f64);
-    }
+    let each = (fleet.hosts.sent_by_controller()? - before) / WEB.len() as u64;
+    println!(
+        "   {each} bytes sent for each host, with all that Ansible needs: {:.2} % of {full}",
+        100.0 * each as f64 / full as f64
+    );
     Ok(())
 }
