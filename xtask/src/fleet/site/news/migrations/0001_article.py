@@ -6,5 +6,6 @@ class Migration(migrations.Migration):
         migrations.CreateModel("Article", [
             ("id", models.BigAutoField(primary_key=True)),
             ("title", models.CharField(max_length=200)),
+            ("picture", models.ImageField(upload_to="news", blank=True)),
         ]),
     ]
