@@ -68,6 +68,10 @@ fn second(fleet: &Fleet<'_>) -> Result<()> {
     expect_thin(&played)?;
     expect_little_sent(fleet, 2, before)?;
     expect_met(&met, &["version 1, 0 articles", "version 2, 0 articles"])?;
+    for host in WEB {
+        // What was made of a part is what would have been made of the whole.
+        fleet.hosts.host(host)?.good(&format!("wheelbarrow verify --root {ROOT}"))?;
+    }
     let deploys = deploys(fleet)?;
     if deploys.iter().any(|deploy| deploy.is_null() || *deploy != deploys[0]) {
         bail!("not one deploy on all hosts: {deploys:?}\n{}", played.said);
