@@ -9,7 +9,7 @@ author: The Wheelbarrow developers (@wheelbarrow)
 description:
   - Installs an artifact as a release under a site root, by C(wheelbarrow deploy --stage), and looks at it by C(wheelbarrow
     check), which imports the application and has Django check itself. M(wheelbarrow.deploy.activate) makes it live.
-  - A good release of the same artifact with the environment of now is taken as it is. Then no artifact is copied to the host.
+  - A good release of the same artifact with the environment of now, on the same Python, is taken as it is. Then no artifact is copied to the host.
   - The artifact is read on the controller, and removed from the host again when its release is there.
 options:
   src:
@@ -204,7 +204,7 @@ def find(runner, what):
     """The release that is there already, where anybody can say."""
     if what is None or not (runner.is_there and runner.has_root()):
         return {"id": None, "live": None}
-    return runner.run(["find", what])
+    return runner.run(["find", what, "--python", runner.module.params["python"]])
 
 
 def would(runner):

@@ -108,6 +108,8 @@ struct Ready {
     settings: Settings,
     /// Of the manifest.
     digest: Sha256,
+    /// The base interpreter.
+    python: PathBuf,
     /// Members that a thin artifact leaves out and the root has not.
     lacking: Vec<String>,
 }
@@ -115,9 +117,9 @@ struct Ready {
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::at(root);
-    let Ready { artifact, settings, digest, lacking } = look_at(&root, options)?;
+    let Ready { artifact, settings, digest, python, lacking } = look_at(&root, options)?;
     let manifest = artifact.manifest();
-    let found = taken(&root, &digest, options)?;
+    let found = taken(&root, &digest, &python, options)?;
     let id = match &found {
         Some(found) => found.id().clone(),
         None => ReleaseId::new(root.next_number()?, &digest),
@@ -155,7 +157,7 @@ pub fn deploy(
     let root = Root::create(root)?;
     let work = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
-    if let Some(release) = taken(&root, &ready.digest, options)? {
+    if let Some(release) = taken(&root, &ready.digest, &ready.python, options)? {
         let signed_by = ready.artifact.vouched_by().map(str::to_owned);
         return take(&work, release, options, begun).map(|taken| Deployed { signed_by, ..taken });
     }
@@ -217,10 +219,11 @@ pub fn deploy(
 fn taken(
     root: &Root,
     digest: &Sha256,
+    python: &Path,
     options: &DeployOptions,
 ) -> Result<Option<CompleteRelease>, ReleaseError> {
     match (options.existing, root.releases().is_dir()) {
-        (Existing::Taken, true) => reusable(root, digest, &options.settings),
+        (Existing::Taken, true) => reusable(root, digest, &options.settings, Some(python)),
         _ => Ok(None),
     }
 }
@@ -264,11 +267,11 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;
     let digest = Sha256::of(artifact.manifest_bytes());
-    let lacking = match taken(root, &digest, options)? {
+    let lacking = match taken(root, &digest, &interpreter.executable, options)? {
         Some(_) => Vec::new(),
         None => lacking(root, &artifact, &interpreter, options.pip)?,
     };
-    Ok(Ready { artifact, settings, digest, lacking })
+    Ok(Ready { artifact, settings, digest, python: interpreter.executable, lacking })
 }
 
 /// A release that is to be made.

@@ -56,6 +56,9 @@ fn first(fleet: &Fleet<'_>) -> Result<()> {
     expect_page(fleet, "version 1, 0 articles")?;
     desk.good(&["site.yml"])?.expect_unchanged()?;
     desk.good(&["site.yml", "--check", "--diff"])?.expect_unchanged()?;
+    // What a unit says now is how its service runs now.
+    desk.good(&["site.yml", "--limit", "web1", "-e", r#"{"wheelbarrow_unit_flags": ["--workers=2"]}"#])?;
+    fleet.hosts.host("web1")?.good("pgrep -f '[g]unicorn --workers 2'")?;
     agree(fleet, 1)
 }
 

@@ -1,11 +1,12 @@
 //! `wheelbarrow find SHA256|ARTIFACT --root ROOT`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
+use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_release::{FoundRelease, Root, find_release};
@@ -19,6 +20,9 @@ use crate::printer::Printer;
 pub struct Arguments {
     /// The artifact, or the SHA-256 of its manifest
     artifact: String,
+    /// Only a release that runs on this Python
+    #[arg(long, value_name = "PYTHON")]
+    python: Option<PathBuf>,
     #[command(flatten)]
     root: RootArguments,
 }
@@ -29,9 +33,11 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         None => Sha256::of(Artifact::open_thin(Path::new(&arguments.artifact), &Anybody)?.manifest_bytes()),
     };
     let path = absolute(&arguments.root.root)?;
+    let python = arguments.python.as_deref().map(|python| Interpreter::probe(python, None)).transpose()?;
+    let python = python.as_ref().map(|python| python.executable.as_path());
     // Where there is no root yet, there is no release.
     let found = match path.join("releases").is_dir() {
-        true => find_release(&Root::open(&path)?, &manifest, &Default::default())?,
+        true => find_release(&Root::open(&path)?, &manifest, &Default::default(), python)?,
         false => FoundRelease { id: None, state: None, live: None },
     };
     if arguments.root.json {

@@ -2,11 +2,14 @@
 //! together.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 
+use fs_err as fs;
 use serde_json::{Value, json};
 
 use super::root::{Place, Version, deploy_words};
+use super::site::interpreter;
 use crate::support::Said;
 
 fn json(said: &Said) -> Value {
@@ -55,6 +58,20 @@ fn a_release_that_is_there_is_taken_and_not_made_again() {
     assert_eq!(found, json!({"id": id, "state": "live", "live": id}));
     let operations = json(&place.run(&["history", "--json"]));
     assert_eq!(operations.as_array().unwrap().len(), 2, "what is live already needs nothing: {operations}");
+
+    // So is one on another Python.
+    let other = place.path().join("python");
+    fs::copy(&interpreter().executable, &other).unwrap();
+    let of = |python: &Path| {
+        json(&place.run(&["find", &artifact, "--python", python.to_str().unwrap(), "--json"]))
+    };
+    assert_eq!(of(&interpreter().executable)["id"], *id);
+    assert_eq!(of(&other)["id"], Value::Null);
+    let mut words = deploy_words(Path::new(&artifact));
+    *words.last_mut().unwrap() = other.display().to_string();
+    words.extend(["--reuse", "--dry-run", "--json"].map(str::to_owned));
+    let plan = json(&place.run(&words.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(plan["is_new"], true);
 
     // Another environment, and one that somebody went back from, are other releases.
     assert_eq!(json(&write_environment(&place, &["--json"], r#"{"A": "1"}"#))["is_pending"], true);
