@@ -47,6 +47,9 @@ def disagreements(hosts):
                 lines += _packages(group) if aspect == "dependencies" else []
     for host in sorted(hosts):
         lines += ["%s: %s" % (host, problem) for problem in _problems(hosts[host])]
+    idle = [host for host in sorted(hosts) if (hosts[host].get("serving") or {}).get("verdict") == "nothing"]
+    if len(idle) < len(hosts):
+        lines += ["%s: no process serves it, as others do" % host for host in idle if hosts[host].get("live")]
     return lines
 
 

@@ -47,5 +47,8 @@ def test_what_is_wrong_with_one_is_told():
     other = info(serving={"verdict": "several", "ids": []}, interrupted=True)
     lines = disagreements({"web1": other})
     assert "do not all run 1-x" in lines[0] and "interrupted" in lines[1]
+    idle = info(serving={"verdict": "nothing"})
+    assert disagreements({"web1": idle, "web2": idle}) == []
+    assert disagreements({"web1": info(), "web2": idle}) == ["web2: no process serves it, as others do"]
     gone = {"web1": {"live": None, "fingerprint": None}}
     assert disagreements(gone) == ["web1: nothing is live"]
