@@ -21,9 +21,6 @@ use std::process::{Command, Stdio};
 
 use sha2::Digest;
 
-/// What every artifact carries should stay small.
-const LARGEST: u64 = 4 << 20;
-
 /// What it is made of, below the workspace.
 const CRATES: [&str; 8] =
     ["artifact", "commands", "fs", "install", "native", "release", "signature", "wheel"];
@@ -62,7 +59,6 @@ fn main() {
 /// compressing takes longer than packing all the rest.
 fn embed(out: &Path, machine: &str, program: &Path) -> String {
     println!("cargo::rerun-if-changed={}", program.display());
-    check(program);
     let bytes = std::fs::read(program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let deflated = deflate(&bytes);
     let file = out.join(format!("installer-{machine}.deflated"));
@@ -210,13 +206,6 @@ fn is_kept(name: &str) -> bool {
         return RUST_KEPT.contains(&name) || name.starts_with("RUSTUP_");
     }
     !OF_SCRIPTS.contains(&name)
-}
-
-fn check(program: &Path) {
-    let size =
-        std::fs::metadata(program).unwrap_or_else(|error| panic!("{}: {error}", program.display())).len();
-    let is_small = size <= LARGEST || profile() != "installer";
-    assert!(is_small, "the native installer has {size} bytes; it should stay below {LARGEST}");
 }
 
 /// Whether there is such a compiler, and a C library's headers for it: those can be missing.

@@ -55,11 +55,11 @@ pub(crate) fn target_directory() -> PathBuf {
     set.map_or_else(|| workspace().join("target"), |path| workspace().join(path))
 }
 
-/// The benchmarks are a program of their own.
+/// The benchmarks are a program of their own. They run `wheelbarrow` and the programs beside themselves, so all are built first.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--package", "wheelbarrow-benches", "--bin", "bench", "--"]);
-    run(command.args(arguments).current_dir(workspace()))
+    let packages = ["--package", "wheelbarrow", "--package", "wheelbarrow-benches"];
+    run(cargo().args(["build", "--quiet", "--release"]).args(packages).current_dir(workspace()))?;
+    run(clean(target_directory().join("release/bench")).args(arguments).current_dir(workspace()))
 }
 
 fn show(command: &Command) -> String {
