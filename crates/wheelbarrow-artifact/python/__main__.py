@@ -43,6 +43,7 @@ UNABLE = ("SIGSYS", "SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS")
 
 def main():
     sys.dont_write_bytecode = True
+    reset_signals()
     open_standard_streams()
     artifact = os.path.abspath(os.path.dirname(os.path.abspath(__file__)))
     # The site's own packages lie at the top of the zip: one named like a module of the standard library must not win.
@@ -134,6 +135,22 @@ class Ahead:
             if self.error is not None:
                 raise self.error
             return self.result
+
+
+def reset_signals():
+    """What the parent ignores or blocks: without SIGCHLD no child has an exit status, and a blocked signal never arrives.
+
+    SIGHUP, SIGINT and SIGQUIT stay as they are: nohup and shells ignore them on purpose. Python ignores SIGPIPE itself."""
+    import _signal  # built in, unlike signal, whose enumerations take time
+
+    kept = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGPIPE, getattr(_signal, "SIGXFSZ", None))
+    for number in range(1, _signal.NSIG):
+        try:
+            if number not in kept and _signal.getsignal(number) == _signal.SIG_IGN:
+                _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass  # there is no such signal
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def open_standard_streams():
@@ -422,9 +439,29 @@ def wait(process):
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _frame: process.send_signal(number))
-    code = process.wait()
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, lambda number, _frame: pass_signal(process, number))
+    code = exit_status(process)
     return 128 - code if code < 0 else code
+
+
+def pass_signal(process, number):
+    """Not by Popen.send_signal, which collects the exit status of a child that has ended."""
+    if process.returncode is None:
+        os.kill(process.pid, number)
+
+
+def exit_status(process):
+    """As Popen.wait, which returns 0 for a child whose status somebody else has taken."""
+    try:
+        status = os.waitpid(process.pid, 0)[1]
+    except ChildProcessError:
+        process.returncode = 1
+        say("error: the exit status of the standalone binary is not available")
+        say("hint: start it from a process that does not take the exit statuses of its grandchildren")
+    else:
+        process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return process.returncode
 
 
 def program_in_memory(program):
@@ -453,8 +490,8 @@ def execute(path, request, descriptors=()):
 
     def pass_on(number, _frame):
         received.append(number)
-        if process is not None and process.returncode is None:
-            process.send_signal(number)
+        if process is not None:
+            pass_signal(process, number)
 
     # The installer cleans up when it is told to end; this one waits for it, whoever was told.
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -463,7 +500,7 @@ def execute(path, request, descriptors=()):
     try:
         process = subprocess.Popen([path], stdin=subprocess.PIPE, pass_fds=descriptors)
         if received:
-            process.send_signal(received[-1])
+            pass_signal(process, received[-1])
         code = converse(process, request)
     finally:
         for number, handler in before:
@@ -489,7 +526,7 @@ def converse(process, request):
     except OSError:
         pass  # it ended without reading; its exit code says more
     finally:
-        code = process.wait()
+        code = exit_status(process)
     return code
 
 

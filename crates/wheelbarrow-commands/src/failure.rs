@@ -16,6 +16,9 @@ pub struct Refusal {
     pub code: u8,
 }
 
+/// What the libraries return as exit code for an operation that was asked to stop.
+const STOPPED: u8 = 130;
+
 /// A result that is no error, was printed, and has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("told already")]
@@ -95,36 +98,39 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
 
 /// As docs/exit-codes.md says; none for an error that is not known here.
 pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
-    error.chain().find_map(|cause| {
-        let release = cause.downcast_ref().map(ReleaseError::exit_code);
-        let artifact = || {
-            cause.downcast_ref().map(|error| match error {
-                ArtifactError::Read { .. } => 1,
-                ArtifactError::Untrusted { .. } => 17,
-                ArtifactError::Thin { .. } => 18,
-                _ => 3,
-            })
-        };
-        let install = || cause.downcast_ref().map(InstallError::exit_code);
-        let inventory = || {
-            cause.downcast_ref().map(|error| match error {
-                InventoryError::Read { .. } => 1,
-                _ => 3,
-            })
-        };
-        let environment = || cause.downcast_ref::<EnvironmentError>().map(|_| 7);
-        let id = || cause.downcast_ref::<NotAnId>().map(|_| 2);
-        let told = || cause.downcast_ref().map(|told: &Told| told.code);
-        let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code);
-        let signature = || cause.downcast_ref().map(SignatureError::exit_code);
-        release
-            .or_else(artifact)
-            .or_else(install)
-            .or_else(inventory)
-            .or_else(environment)
-            .or_else(id)
-            .or_else(told)
-            .or_else(refusal)
-            .or_else(signature)
-    })
+    error
+        .chain()
+        .find_map(|cause| {
+            let release = cause.downcast_ref().map(ReleaseError::exit_code);
+            let artifact = || {
+                cause.downcast_ref().map(|error| match error {
+                    ArtifactError::Read { .. } => 1,
+                    ArtifactError::Untrusted { .. } => 17,
+                    ArtifactError::Thin { .. } => 18,
+                    _ => 3,
+                })
+            };
+            let install = || cause.downcast_ref().map(InstallError::exit_code);
+            let inventory = || {
+                cause.downcast_ref().map(|error| match error {
+                    InventoryError::Read { .. } => 1,
+                    _ => 3,
+                })
+            };
+            let environment = || cause.downcast_ref::<EnvironmentError>().map(|_| 7);
+            let id = || cause.downcast_ref::<NotAnId>().map(|_| 2);
+            let told = || cause.downcast_ref().map(|told: &Told| told.code);
+            let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code);
+            let signature = || cause.downcast_ref().map(SignatureError::exit_code);
+            release
+                .or_else(artifact)
+                .or_else(install)
+                .or_else(inventory)
+                .or_else(environment)
+                .or_else(id)
+                .or_else(told)
+                .or_else(refusal)
+                .or_else(signature)
+        })
+        .map(|code| if code == STOPPED { wheelbarrow_fs::exit_code_of_stop() } else { code })
 }

@@ -1,11 +1,10 @@
 //! Progress on a terminal, for what takes over a second; notes anywhere.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
 use crate::printer::Printer;
@@ -17,7 +16,8 @@ pub struct Bar {
     printer: Printer,
     task: Mutex<Option<Task>>,
     done: AtomicU64,
-    cancelled: Arc<AtomicBool>,
+    /// Whether a signal only asks it to stop.
+    interruptible: bool,
 }
 
 struct Task {
@@ -30,18 +30,13 @@ struct Task {
 
 impl Bar {
     pub fn new(printer: &Printer) -> Self {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        Self { printer: *printer, task: Mutex::new(None), done: AtomicU64::new(0), cancelled }
+        Self { printer: *printer, task: Mutex::new(None), done: AtomicU64::new(0), interruptible: false }
     }
 
     /// For what undoes things when somebody asks for it to stop, by Ctrl-C or a signal.
     pub fn interruptible(printer: &Printer) -> Self {
-        let bar = Self::new(printer);
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
-            // Where a handler cannot be set, the signal ends the process, and the next command recovers.
-            let _ = signal_hook::flag::register(signal, Arc::clone(&bar.cancelled));
-        }
-        bar
+        wheelbarrow_fs::watch_signals();
+        Self { interruptible: true, ..Self::new(printer) }
     }
 }
 
@@ -97,6 +92,6 @@ impl Progress for Bar {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.interruptible && wheelbarrow_fs::stopped_by().is_some()
     }
 }

@@ -1,10 +1,11 @@
 //! What touches the file system with care: paths that stay inside, files and directories that appear whole or not at
-//! all, locks that die with their holder.
+//! all, locks that die with their holder; and signals.
 
 mod atomic;
 mod lock;
 mod safe_path;
 mod scratch;
+mod signals;
 mod staged;
 mod writeback;
 
@@ -15,6 +16,7 @@ pub use atomic::{write_atomic, write_atomic_with};
 pub use lock::Lock;
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
+pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
 pub use staged::{Commit, Staged};
 pub use writeback::start_writeback;
 

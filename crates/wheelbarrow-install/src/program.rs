@@ -7,11 +7,10 @@ use std::error::Error;
 use std::io::{BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Anybody, Artifact};
@@ -21,6 +20,8 @@ use crate::{Checked, InstallError, Installed, Source, check, install};
 
 /// Reads the request, does it, and says how it went: on standard output what was asked for, on standard error all else.
 pub fn run() -> ExitCode {
+    // It cleans up before it ends.
+    wheelbarrow_fs::watch_signals();
     let mut requests = Requests::new(BufReader::new(std::io::stdin()));
     let mut request = match requests.request() {
         Ok(request) => request,
@@ -29,7 +30,6 @@ pub fn run() -> ExitCode {
     let line = Line {
         quiet: request.options.quiet,
         visible: !request.options.quiet && std::io::stderr().is_terminal(),
-        cancelled: cancelled_by_signals(),
         ..Line::default()
     };
     let ahead = Ahead::of(&request);
@@ -59,7 +59,10 @@ pub fn run() -> ExitCode {
         }
         Err(error) => {
             explain(&error);
-            ExitCode::from(error.exit_code())
+            ExitCode::from(match error.exit_code() {
+                130 => wheelbarrow_fs::exit_code_of_stop(),
+                code => code,
+            })
         }
     }
 }
@@ -126,16 +129,6 @@ fn misunderstand(error: &serde_json::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Set when somebody asks the program to end, so that it can clean up first.
-fn cancelled_by_signals() -> Arc<AtomicBool> {
-    let cancelled = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        // Where a handler cannot be set, the signal ends the program, and the next run cleans up.
-        let _ = signal_hook::flag::register(signal, Arc::clone(&cancelled));
-    }
-    cancelled
-}
-
 fn report(request: &Request, installed: &Installed) {
     let mut stdout = std::io::stdout().lock();
     // A reader that has gone away is no reason to call a finished install failed.
@@ -196,7 +189,6 @@ fn tell(text: &str) {
 struct Line {
     quiet: bool,
     visible: bool,
-    cancelled: Arc<AtomicBool>,
     task: Mutex<Option<Task>>,
     done: AtomicU64,
 }
@@ -248,6 +240,6 @@ impl Progress for Line {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        wheelbarrow_fs::stopped_by().is_some()
     }
 }

@@ -52,6 +52,7 @@ const NAME: &str = "wheelbarrow";
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
+    wheelbarrow_fs::reset_signals();
     // Buffers of large members are not kept beside each other; what is used again at once is kept.
     // SAFETY: no other thread was started yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1) };

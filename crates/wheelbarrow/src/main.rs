@@ -51,6 +51,7 @@ struct Global {
 }
 
 fn main() -> ExitCode {
+    wheelbarrow_fs::reset_signals();
     let cli = Cli::parse();
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {

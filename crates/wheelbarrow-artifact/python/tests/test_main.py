@@ -21,6 +21,15 @@ echo result; echo note >&2
 exit ${CODE:-0}
 """
 
+TAKING = '''
+import os, subprocess
+start = subprocess.Popen.__init__
+def taken(self, *arguments, **keywords):
+    start(self, *arguments, **keywords)
+    os.waitpid(self.pid, 0)
+subprocess.Popen.__init__ = taken
+'''
+
 
 class Door(Case):
     def start(self, *arguments, **environment):
@@ -190,6 +199,34 @@ class Door(Case):
             process.send_signal(number)
             out, err = process.communicate(timeout=30)
             self.assertEqual((process.returncode, out, err), (128 + number, b"cleaned\n", b""))
+
+    def test_signals_that_the_parent_ignores_or_blocks(self):
+        def inherit():
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD])
+
+        status = b"grep -E '^Sig(Blk|Ign)' /proc/self/status >&2\nexit 5\n"
+        for native in (b"#!/bin/sh\n" + status, None):
+            self.make(native=native)
+            os.makedirs(os.path.join(self.dest, "held"), exist_ok=True)
+            command = [sys.executable, self.zip, "-d", self.dest]
+            process = subprocess.Popen(
+                command, env=clean_environment(), preexec_fn=inherit, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            out, err = process.communicate()
+            self.assertEqual(process.returncode, 5, err)
+            for line in err.decode().splitlines():
+                if line.startswith("Sig"):
+                    self.assertEqual(int(line.split()[1], 16) & (1 << 14 | 1 << 16), 0, line)
+
+    def test_a_status_that_somebody_else_has_taken(self):
+        self.make(native=b"#!/bin/sh\nexit 0\n")
+        # A thread that waits for any child, as a sitecustomize of an init or a test runner may do.
+        with open(os.path.join(self.root, "sitecustomize.py"), "w") as file:
+            file.write(TAKING)
+        result = self.start("-d", self.dest, PYTHONPATH=self.root)
+        self.assertEqual((result.code, "exit status" in result.err), (1, True), result.err)
 
     def test_interrupt_at_any_time_has_no_traceback(self):
         self.make(native=b"#!/bin/sh\nexec sleep 5\n")

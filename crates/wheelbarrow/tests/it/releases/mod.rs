@@ -4,6 +4,7 @@ mod environment;
 mod faults;
 mod fleet;
 mod identity;
+mod inherited;
 mod lock;
 mod model;
 mod model_fs;
