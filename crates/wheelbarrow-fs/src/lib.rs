@@ -1,8 +1,11 @@
 //! What touches the file system with care: paths that stay inside, files and directories that appear whole or not at
 //! all, locks that die with their holder; and signals.
 
+mod as_user;
 mod atomic;
+pub mod beneath;
 mod lock;
+mod mounts;
 mod safe_path;
 mod scratch;
 mod signals;
@@ -12,8 +15,10 @@ mod writeback;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use as_user::as_user;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use lock::Lock;
+pub use mounts::mounts_in;
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};

@@ -187,8 +187,16 @@ fn old_name(destination: &Path) -> OsString {
     name
 }
 
-/// Differs between the runs that may meet in one directory; [`Staged::begin`] tries again where it does not.
+/// Differs between the runs that may meet in one directory, and nobody can tell it beforehand; who makes a name of it
+/// tries again if there is such a name.
 pub(crate) fn unique() -> u32 {
+    let mut bytes = [0; 4];
+    // SAFETY: the kernel writes at most so many bytes to where they have room.
+    let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if usize::try_from(read) == Ok(bytes.len()) {
+        return u32::from_ne_bytes(bytes);
+    }
+    // Before Linux 3.17.
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let call = CALLS.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,336 @@
+//! Work below a directory that is trusted, where somebody else may write: in what a release gives to the site's user.
+//!
+//! A path through such a directory means something else from one moment to the next. So every operation begins at an
+//! open directory, follows no symbolic link, and goes on with what it has opened:
+//!
+//! * openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; kernels before 5.6 open one part after the other;
+//! * files are read if they are regular files, which is looked at after they were opened, without waiting for a pipe;
+//! * files are created with O_EXCL; owners and modes are changed through descriptors.
+//!
+//! `trusted` finds the directory where such a path begins, `remove` removes trees without crossing a mount point.
+
+mod remove;
+#[cfg(test)]
+mod tests;
+mod trusted;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid};
+use rustix::io::Errno;
+
+pub use remove::remove_tree;
+pub use trusted::{Exposure, Place, exposure, place};
+
+use crate::staged::unique;
+
+/// An open directory. Paths that its functions take are relative, and no part of them is followed if it is a link.
+#[derive(Debug)]
+pub struct Directory {
+    descriptor: OwnedFd,
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Directory {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self { descriptor }
+    }
+}
+
+impl Directory {
+    /// Opens a directory by a path of which only the last part may be somebody else's. It must not be a link.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(told)?.into())
+    }
+
+    /// Opens a directory by a path that is trusted from end to end: links are followed.
+    pub fn open_following(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?.into())
+    }
+
+    /// A directory below; an empty path is this one.
+    pub fn sub(&self, path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        if path.as_os_str().is_empty() {
+            return Ok(self.descriptor.try_clone()?.into());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        Ok(open_beneath(self.as_fd(), path, flags).map_err(told)?.into())
+    }
+
+    /// Makes the directory `name`, or opens the one that is there; whether it was made. `mode` is less the umask.
+    pub fn make(&self, name: &OsStr, mode: u32) -> io::Result<(Self, bool)> {
+        let made = match rustix::fs::mkdirat(self, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok((self.sub(name)?, made))
+    }
+
+    /// Makes a directory with those above it; opens what is there.
+    pub fn make_all(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
+        let mut reached = self.sub("")?;
+        for part in parts(path.as_ref())? {
+            reached = reached.make(part, mode)?.0;
+        }
+        Ok(reached)
+    }
+
+    /// What is at a path; a link is looked at itself.
+    pub fn look(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
+        let (above, name) = self.above(path.as_ref())?;
+        Ok(rustix::fs::statat(&above, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Of the directory itself.
+    pub fn stat(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(self)?)
+    }
+
+    /// Opens a regular file for reading. Anything else is an error, and nothing is waited for.
+    pub fn file(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        regular(open_beneath(self.as_fd(), path.as_ref(), flags).map_err(told)?)
+    }
+
+    /// What a regular file holds.
+    pub fn read(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        self.file(path)?.read_to_end(&mut contents)?;
+        Ok(contents)
+    }
+
+    /// Where a link leads.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<OsString> {
+        let (above, name) = self.above(path.as_ref())?;
+        let target = rustix::fs::readlinkat(&above, name, Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()))
+    }
+
+    /// Creates a file that is not there yet. `mode` is less the umask.
+    pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(self, name, flags, Mode::from_raw_mode(mode))?.into())
+    }
+
+    /// Opens a regular file to be written at its end, or creates it.
+    pub fn append(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            match rustix::fs::openat(self, name, flags, Mode::empty()) {
+                Ok(descriptor) => return regular(descriptor),
+                Err(Errno::NOENT) => {}
+                // A pipe that nobody reads.
+                Err(Errno::NXIO) => return Err(not_regular()),
+                Err(errno) => return Err(told(errno)),
+            }
+            match self.create(name, mode) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created,
+            }
+        }
+    }
+
+    /// Puts a file in place of `name`, whole and synced: it is written under a random name and renamed. `finish` gets
+    /// the file before that, to change its owner and mode.
+    pub fn replace(
+        &self,
+        name: &OsStr,
+        contents: &[u8],
+        mode: u32,
+        finish: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (beside, mut file) = self.create_beside(name, mode)?;
+        let written = (|| {
+            file.write_all(contents)?;
+            finish(&file)?;
+            file.sync_all()?;
+            self.rename(&beside, self, name)
+        })();
+        written.inspect_err(|_| _ = self.unlink(&beside))
+    }
+
+    /// Creates a file under a random name that begins like `name`.
+    pub fn create_beside(&self, name: &OsStr, mode: u32) -> io::Result<(OsString, File)> {
+        loop {
+            // A name has at most 255 bytes.
+            let mut beside = OsString::from(".");
+            beside.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(220)]));
+            beside.push(format!(".{:08x}", unique()));
+            match self.create(&beside, mode) {
+                Ok(file) => return Ok((beside, file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub fn symlink(&self, target: impl AsRef<Path>, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target.as_ref(), self, name)?)
+    }
+
+    /// Gives an open file another name here, if there is nothing yet. This user must be able to link the file by name.
+    pub fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(rustix::fs::linkat(CWD, open, self, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    /// Renames `name` to `other_name` in `other`, in place of what is there.
+    pub fn rename(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::renameat(self, name, other, other_name)?)
+    }
+
+    /// The same; something that is there is an error, if the file system can see to that.
+    pub fn rename_new(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> io::Result<()> {
+        match rustix::fs::renameat_with(self, name, other, other_name, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.rename(name, other, other_name),
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// Removes what is no directory; nothing there is no error.
+    pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        match rustix::fs::unlinkat(self, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Names and kinds of what is in it, in no order.
+    pub fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(self)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems leave it to the caller to look.
+                FileType::Unknown => match rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(Errno::NOENT) => continue,
+                    Err(errno) => return Err(errno.into()),
+                },
+                kind => kind,
+            };
+            entries.push((OsStr::from_bytes(name.to_bytes()).to_owned(), kind));
+        }
+        Ok(entries)
+    }
+
+    /// Changes owner and group of the directory where they are others.
+    pub fn give(&self, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+        give(self.as_fd(), user, group)
+    }
+
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode))?)
+    }
+
+    /// The directory that has the last part of `path`, and that part.
+    fn above<'p>(&self, path: &'p Path) -> io::Result<(Self, &'p OsStr)> {
+        let mut parts = parts(path)?;
+        let name = parts.pop().ok_or(Errno::INVAL)?;
+        Ok((self.sub(parts.iter().collect::<PathBuf>())?, name))
+    }
+}
+
+/// Changes owner and group of an open file or directory where they are others.
+pub fn give(open: BorrowedFd<'_>, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    let now = rustix::fs::fstat(open)?;
+    let user = user.filter(|user| *user != now.st_uid).map(Uid::from_raw);
+    let group = group.filter(|group| *group != now.st_gid).map(Gid::from_raw);
+    if user.is_some() || group.is_some() {
+        rustix::fs::fchown(open, user, group)?;
+    }
+    Ok(())
+}
+
+/// Refuses a path that is not made of names alone.
+fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
+    path.components()
+        .map(|part| match part {
+            Component::Normal(name) => Ok(name),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a path that leads out of its directory")),
+        })
+        .collect()
+}
+
+/// What was opened, if it is a regular file.
+fn regular(descriptor: OwnedFd) -> io::Result<File> {
+    let stat = rustix::fs::fstat(&descriptor)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(descriptor.into()),
+        FileType::Directory => Err(Errno::ISDIR.into()),
+        _ => Err(not_regular()),
+    }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
+}
+
+/// Two errors in words that fit.
+fn told(errno: Errno) -> io::Error {
+    match errno {
+        Errno::LOOP => io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a symbolic link, or a path through one: not followed where another user may write",
+        ),
+        errno => errno.into(),
+    }
+}
+
+/// Opens what is at a path of several parts.
+fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    static IS_MISSING: AtomicBool = AtomicBool::new(false);
+    if !IS_MISSING.load(Ordering::Relaxed) {
+        match open_at_once(directory, path, flags, ResolveFlags::empty()) {
+            // The second if a seccomp filter does not know the call; what else it may mean, the steps find too.
+            Err(Errno::NOSYS) => IS_MISSING.store(true, Ordering::Relaxed),
+            Err(Errno::PERM) => {}
+            opened => return opened,
+        }
+    }
+    open_by_steps(directory, path, flags)
+}
+
+fn open_at_once(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    more: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | more;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)
+}
+
+fn open_by_steps(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let parts = parts(path).map_err(|_| Errno::XDEV)?;
+    let (last, above) = parts.split_last().ok_or(Errno::NOENT)?;
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut reached: Option<OwnedFd> = None;
+    for part in above {
+        let from = reached.as_ref().map_or(directory, AsFd::as_fd);
+        reached = Some(rustix::fs::openat(from, *part, step, Mode::empty())?);
+    }
+    let from = reached.as_ref().map_or(directory, AsFd::as_fd);
+    rustix::fs::openat(from, *last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}

@@ -1,0 +1,190 @@
+//! What is read, written and removed stays below the directory, whoever exchanges what is in it meanwhile.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::atomic::AtomicBool;
+
+use fs_err as fs;
+
+use super::*;
+
+/// `place/inside/given`, where somebody else may write, and `place/outside` with a secret.
+struct Scene {
+    place: tempfile::TempDir,
+}
+
+const SECRET: &str = "root's own";
+
+impl Scene {
+    fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir_all(place.path().join("inside/given/deep")).unwrap();
+        fs::create_dir_all(place.path().join("outside/deep")).unwrap();
+        for (path, text) in [("inside/given/deep/file", "the site's"), ("outside/deep/file", SECRET)] {
+            fs::write(place.path().join(path), text).unwrap();
+        }
+        Self { place }
+    }
+
+    fn outside(&self) -> PathBuf {
+        self.place.path().join("outside")
+    }
+
+    fn directory(&self) -> Directory {
+        Directory::open(&self.place.path().join("inside")).unwrap()
+    }
+
+    /// Does `work` again and again, while a thread exchanges `given` for a link to `outside`, and the other way round.
+    fn race(&self, mut work: impl FnMut(&Directory)) {
+        let given = self.place.path().join("inside/given");
+        let link = self.place.path().join("link");
+        std::os::unix::fs::symlink(self.outside(), &link).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let exchanged = rustix::fs::renameat_with(CWD, &given, CWD, &link, RenameFlags::EXCHANGE);
+                    // What is being removed may be gone.
+                    if exchanged.is_err() {
+                        let _ = std::os::unix::fs::symlink(self.outside(), &given);
+                    }
+                }
+            });
+            let directory = self.directory();
+            let work = std::panic::AssertUnwindSafe(|| (0..2000).for_each(|_| work(&directory)));
+            let done = std::panic::catch_unwind(work);
+            over.store(true, Ordering::Relaxed);
+            if let Err(panic) = done {
+                std::panic::resume_unwind(panic);
+            }
+        });
+        assert_eq!(self.listed_outside(), ["deep"], "nothing was written there");
+        assert_eq!(fs::read_to_string(self.outside().join("deep/file")).unwrap(), SECRET);
+        assert_eq!(fs::read_dir(self.outside().join("deep")).unwrap().count(), 1);
+    }
+
+    fn listed_outside(&self) -> Vec<OsString> {
+        fs::read_dir(self.outside()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+}
+
+#[test]
+fn what_is_read_is_never_outside() {
+    let scene = Scene::new();
+    let mut read = 0;
+    scene.race(|directory| {
+        if let Ok(text) = directory.read("given/deep/file") {
+            assert_eq!(text, b"the site's");
+            read += 1;
+        }
+        let file = Path::new("given/deep/file");
+        if let Ok(descriptor) = open_by_steps(directory.as_fd(), file, OFlags::RDONLY) {
+            let mut text = String::new();
+            File::from(descriptor).read_to_string(&mut text).unwrap();
+            assert_eq!(text, "the site's");
+        }
+    });
+    assert!(read > 0, "the directory was there at times");
+}
+
+#[test]
+fn what_is_written_is_never_outside() {
+    let scene = Scene::new();
+    scene.race(|directory| {
+        let Ok(made) = directory.make_all("given/made", 0o755) else { return };
+        let _ = made.replace(OsStr::new("new"), b"text", 0o600, |file| give(file.as_fd(), None, None));
+        let _ = made.symlink("target", OsStr::new("link"));
+        let _ = made.unlink(OsStr::new("link"));
+        let _ = made.append(OsStr::new("log"), 0o600);
+    });
+}
+
+#[test]
+fn what_is_given_away_is_never_outside() {
+    let scene = Scene::new();
+    let before = fs::metadata(scene.outside()).unwrap().mode();
+    scene.race(|directory| {
+        if let Ok(given) = directory.sub("given") {
+            given.set_mode(0o2775).unwrap();
+            given.give(Some(rustix::process::getuid().as_raw()), None).unwrap();
+        }
+    });
+    assert_eq!(fs::metadata(scene.outside()).unwrap().mode(), before);
+}
+
+#[test]
+fn what_is_removed_is_never_outside() {
+    let scene = Scene::new();
+    scene.race(|directory| {
+        let _ = remove_tree(directory, OsStr::new("given"), Path::new("given"));
+        let _ = directory.make_all("given/deep", 0o755);
+    });
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_read() {
+    let scene = Scene::new();
+    let directory = scene.directory();
+    let given = directory.sub("given").unwrap();
+    rustix::fs::mknodat(&given, "pipe", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    given.symlink(scene.outside().join("deep/file"), OsStr::new("link")).unwrap();
+    for name in ["pipe", "link", "deep"] {
+        assert!(directory.read(Path::new("given").join(name)).is_err(), "{name}");
+        assert!(given.append(OsStr::new(name), 0o600).is_err(), "{name}");
+    }
+    for path in ["../outside/deep/file", "/etc/passwd", "given/../../outside/deep/file"] {
+        assert!(directory.read(path).is_err(), "{path}");
+        assert!(open_by_steps(directory.as_fd(), Path::new(path), OFlags::RDONLY).is_err(), "{path}");
+    }
+    assert_eq!(given.read_link("link").unwrap(), scene.outside().join("deep/file"));
+    assert!(given.create(OsStr::new("link"), 0o600).is_err());
+}
+
+#[test]
+fn an_open_file_is_linked_and_nothing_else() {
+    let scene = Scene::new();
+    let given = scene.directory().sub("given").unwrap();
+    let file = given.file("deep/file").unwrap();
+    given.link(&file, OsStr::new("other")).unwrap();
+    assert_eq!(given.read("other").unwrap(), b"the site's");
+    assert!(given.link(&file, OsStr::new("other")).is_err());
+}
+
+#[test]
+fn a_tree_goes_however_deep_it_is_and_whatever_its_modes() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = Directory::open(place.path()).unwrap();
+    let mut reached = directory.make_all("tree", 0o755).unwrap();
+    for number in 0..700 {
+        drop(reached.create(OsStr::new("file"), 0o400).unwrap());
+        let next = reached.make(OsStr::new("a-name-that-makes-the-path-long"), 0o755).unwrap().0;
+        reached.set_mode(if number % 10 == 0 { 0o500 } else { 0o755 }).unwrap();
+        reached = next;
+    }
+    remove_tree(&directory, OsStr::new("tree"), &place.path().join("tree")).unwrap();
+    assert!(directory.entries().unwrap().is_empty());
+    remove_tree(&directory, OsStr::new("tree"), &place.path().join("tree")).unwrap();
+}
+
+#[test]
+fn links_are_followed_where_only_we_can_have_made_them() {
+    let scene = Scene::new();
+    let base = scene.place.path();
+    std::os::unix::fs::symlink(scene.outside(), base.join("inside/own")).unwrap();
+    let found = place(base, Path::new("inside/own/deep/../deep/file")).unwrap();
+    assert_eq!((found.directory.read(&found.name).unwrap(), found.exposed), (SECRET.into(), None));
+    assert_eq!(place(base, Path::new("inside/new")).unwrap().name, "new");
+    assert!(place(base, Path::new("inside")).unwrap().directory.look("inside").is_ok());
+
+    fs::set_permissions(base.join("inside"), PermissionsExt::from_mode(0o777)).unwrap();
+    assert!(place(base, Path::new("inside/own/deep/file")).is_err());
+    let exposed = place(base, Path::new("inside/given/deep/file")).unwrap().exposed.unwrap();
+    assert_eq!(exposed.to_string(), format!("{} may be written by everybody", base.join("inside").display()));
+    fs::set_permissions(base.join("inside"), PermissionsExt::from_mode(0o1777)).unwrap();
+    assert_eq!(place(base, Path::new("inside/given/deep/file")).unwrap().exposed, None);
+
+    if rustix::process::getuid().is_root() {
+        std::os::unix::fs::chown(base.join("inside/given"), Some(4321), None).unwrap();
+        let exposed = place(base, Path::new("inside/given/deep/file")).unwrap().exposed.unwrap();
+        assert_eq!(exposed.reason, "belongs to the user 4321");
+    }
+}

@@ -1,0 +1,174 @@
+//! Where a path leads, as far as nobody else can have a say in it.
+//!
+//! A symbolic link is followed if only root or this user can have put it there. Every directory on the way is looked at:
+//! the first in which somebody else may write is the path's exposure.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+
+use super::{Directory, told};
+
+/// As many as the kernel follows.
+const LINKS: usize = 40;
+
+/// Where a path leads: a name in an open directory.
+#[derive(Debug)]
+pub struct Place {
+    pub directory: Directory,
+    /// Of something that is no link, or of nothing.
+    pub name: OsString,
+    /// The first directory on the way in which somebody else may write.
+    pub exposed: Option<Exposure>,
+}
+
+/// A file or directory that is not root's and this user's alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.path.display(), self.reason)
+    }
+}
+
+/// Follows `path` from `base`, a directory whose own path is trusted.
+pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
+    let mut walk = Walk { reached: Directory::open_following(base)?, shown: base.to_owned(), exposed: None };
+    let mut left: Vec<OsString> = Vec::new();
+    push(&mut left, path);
+    let mut links = 0;
+    walk.expose()?;
+    while let Some(part) = left.pop() {
+        let is_last = left.is_empty();
+        let kind = if part == "/" || part == ".." { None } else { walk.look(&part)? };
+        match kind {
+            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                links += 1;
+                if links > LINKS || !walk.may_follow(&stat)? {
+                    return Err(told(rustix::io::Errno::LOOP));
+                }
+                let target = rustix::fs::readlinkat(&walk.reached, &part, Vec::new())?;
+                push(&mut left, Path::new(&OsString::from_vec(target.into_bytes())));
+            }
+            _ if is_last && part != "/" && part != ".." => {
+                return Ok(Place { directory: walk.reached, name: part, exposed: walk.exposed });
+            }
+            _ => walk.enter(&part)?,
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory, not a file"))
+}
+
+/// Parts, the first of them last.
+fn push(left: &mut Vec<OsString>, path: &Path) {
+    let parts: Vec<&OsStr> =
+        path.components().filter(|part| *part != Component::CurDir).map(Component::as_os_str).collect();
+    left.extend(parts.into_iter().rev().map(OsStr::to_owned));
+}
+
+struct Walk {
+    reached: Directory,
+    shown: PathBuf,
+    exposed: Option<Exposure>,
+}
+
+impl Walk {
+    /// None for what is not there.
+    fn look(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+        match self.reached.look(name) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A link of root's or of this user in a directory where nobody else can put one in its place.
+    fn may_follow(&self, link: &Stat) -> io::Result<bool> {
+        Ok(is_ours(link.st_uid) && self.exposed.is_none())
+    }
+
+    fn enter(&mut self, part: &OsStr) -> io::Result<()> {
+        // Links were looked at before; one that has come since then is not followed.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.reached = rustix::fs::openat(&self.reached, part, flags, Mode::empty()).map_err(told)?.into();
+        if part == ".." {
+            self.shown.pop();
+        } else {
+            self.shown.push(part);
+        }
+        self.expose()
+    }
+
+    fn expose(&mut self) -> io::Result<()> {
+        if self.exposed.is_none() {
+            self.exposed = exposure(self.reached.as_fd(), &self.shown)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why something that is open is not root's and this user's alone. `path` is what it is called.
+///
+/// In a directory with the sticky bit nobody replaces what is somebody else's, so that what is in it counts by itself.
+pub fn exposure(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Option<Exposure>> {
+    let stat = rustix::fs::fstat(open)?;
+    let is_sticky =
+        FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_mode & 0o1000 != 0;
+    let writes = |bit| stat.st_mode & bit != 0 && !is_sticky;
+    let reason = if !is_ours(stat.st_uid) {
+        format!("belongs to {}", name_of("/etc/passwd", stat.st_uid, "user"))
+    } else if writes(0o002) {
+        "may be written by everybody".to_owned()
+    } else if writes(0o020) && has_others(stat.st_gid) {
+        format!("may be written by {}", name_of("/etc/group", stat.st_gid, "group"))
+    } else if writes(0o020) && rustix::fs::fgetxattr_query(open, c"system.posix_acl_access").is_ok() {
+        "may be written by others, as its access control list says".to_owned()
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Exposure { path: path.to_path_buf(), reason }))
+}
+
+fn is_ours(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
+}
+
+/// Whether a group has members beside root and this user. Of one that no file names, only this user's own is trusted.
+fn has_others(group: u32) -> bool {
+    let (groups, users) = (lines("/etc/group"), lines("/etc/passwd"));
+    let number =
+        |fields: &[String], field: usize| fields.get(field).and_then(|text| text.parse::<u32>().ok());
+    let user = |name: &str| {
+        let found = users.iter().find(|fields| fields.first().is_some_and(|first| first == name));
+        found.and_then(|fields| number(fields, 2))
+    };
+    let is_other = |user: Option<u32>| user.is_none_or(|user| !is_ours(user));
+    let Some(found) = groups.iter().find(|fields| number(fields, 2) == Some(group)) else {
+        return group != rustix::process::getegid().as_raw();
+    };
+    let members = found.get(3).map(String::as_str).unwrap_or_default();
+    members.split(',').filter(|name| !name.is_empty()).any(|name| is_other(user(name)))
+        || users.iter().any(|fields| number(fields, 3) == Some(group) && is_other(number(fields, 2)))
+}
+
+/// `the user www-data`, or a number if no file names it.
+fn name_of(file: &str, number: u32, what: &str) -> String {
+    let text = number.to_string();
+    let found = lines(file).into_iter().find(|fields| fields.get(2) == Some(&text));
+    format!("the {what} {}", found.and_then(|fields| fields.into_iter().next()).unwrap_or(text))
+}
+
+fn lines(path: &str) -> Vec<Vec<String>> {
+    let text = fs_err::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
+}
