@@ -55,16 +55,14 @@ def text(path):
 
 def base_executable():
     """The interpreter outside every virtualenv. A virtualenv made from one inside another would die with that one."""
-    executable = sys.executable
-    if not executable:
-        raise Unusable("this Python does not know its own executable")
+    executable = running_executable()
     for _ in range(8):
         home = _virtualenv_home(executable)
         if home is None:
             break
         # 3.11 and later know it by themselves; 3.8 to 3.10 answer with the virtualenv's own, 3.6 and 3.7 not at all.
         known = getattr(sys, "_base_executable", None)
-        if known and known != sys.executable and _virtualenv_home(known) is None:
+        if executable == sys.executable and known and known != executable and _virtualenv_home(known) is None:
             return known
         names = ["python%d.%d" % sys.version_info[:2], os.path.basename(executable), "python3", "python"]
         found = [path for path in (os.path.join(home, name) for name in names) if os.access(path, os.X_OK)]
@@ -73,6 +71,53 @@ def base_executable():
             break
         executable = (same or found)[0]
     return executable
+
+
+def running_executable():
+    """The path that starts the Python that runs here.
+
+    `sys.executable` comes from PYTHONEXECUTABLE or argv[0] (`exec -a`), and both may name something else: another
+    Python, nothing, or a script that sets up this one."""
+    named = sys.executable or ""
+    try:
+        program = os.path.realpath("/proc/self/exe")
+        os.stat(program)
+    except OSError:  # no /proc, or the program was removed meanwhile
+        program = None
+    try:
+        if os.path.isabs(named) and (program is None or os.path.samefile(named, program)):
+            return named
+    except OSError:
+        pass
+    answers = {path: _identity(path) for path in (named, program) if path and os.path.isabs(path)}
+    for path in answers:
+        if answers[path] == (program, path, sys.version):
+            return path
+    # Started by `ld.so PYTHON`: the running program is the loader.
+    if answers.get(named) and answers[named][1:] == (named, sys.version):
+        return named
+    raise Unusable("no path starts the Python that runs this: %a, of PYTHONEXECUTABLE or argv[0], does not" % named)
+
+
+def _identity(path):
+    """What a path starts: the program, the name that it has for itself, and its version. None for what is no Python."""
+    import subprocess
+
+    code = "import os, sys; names = os.path.realpath('/proc/self/exe'), sys.executable, sys.version\n"
+    code += "os.write(1, b'\\0'.join(map(os.fsencode, names)))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
+    try:
+        process = subprocess.Popen([path, "-I", "-S", "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, env=environment)  # fmt: skip
+    except OSError:
+        return None
+    try:
+        answer = process.communicate(timeout=10)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return None
+    return tuple(map(os.fsdecode, answer.split(b"\0")))
 
 
 def _virtualenv_home(executable):

@@ -102,7 +102,8 @@ impl Interpreter {
     pub fn probe(python: &Path, virtualenv: Option<&Path>) -> Result<Self, ProbeError> {
         let mut command = Command::new(python);
         command.args(["-I", "-S", "-c", crate::python::INTERPRETER]).stdin(Stdio::null());
-        command.args(virtualenv);
+        // Isolated mode heeds these two all the same.
+        command.args(virtualenv).env_remove("PYTHONEXECUTABLE").env_remove("__PYVENV_LAUNCHER__");
         let path = || python.to_path_buf();
         let output = command.output().map_err(|source| ProbeError::Run { path: path(), source })?;
         if !output.status.success() {

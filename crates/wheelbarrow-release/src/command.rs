@@ -57,7 +57,9 @@ pub(crate) fn in_release(
         path.push(usual);
     }
     command.env("PATH", path).env("VIRTUAL_ENV", release.virtualenv());
-    command.env_remove("PYTHONHOME").env_remove("PYTHONPATH");
+    for name in ["PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"] {
+        command.env_remove(name);
+    }
     if let Some(module) = crate::django::settings_module(release, &site, settings)? {
         command.env("DJANGO_SETTINGS_MODULE", module);
     }

@@ -10,7 +10,7 @@ import sysconfig
 import tempfile
 import unittest
 
-from support import SOURCES, clean_environment, run
+from support import SOURCES, clean_environment, interpreters, run
 
 sys.path.insert(0, SOURCES)
 
@@ -100,6 +100,55 @@ class Virtualenv(InDirectory):
         subprocess.check_call([sys.executable, "-m", "venv", "--copies", "--without-pip", first], env=clean_environment())
         facts = json.loads(ask(first + "/bin/python").out)
         self.assertEqual(os.path.realpath(facts["executable"]), os.path.realpath(sys.executable))
+
+    def named(self, name, python=sys.executable, **environment):
+        """The facts of a Python whose argv[0] is `name`."""
+        with open(os.path.join(SOURCES, "interpreter.py")) as file:
+            code = file.read()
+        command = ["bash", "-c", 'exec -a "$1" "$0" "${@:2}"', python, name, "-I", "-S", "-c", code, self.root + "/venv"]
+        result = run(command, **environment)
+        self.assertEqual((result.code, result.err), (0, ""))
+        return json.loads(result.out)
+
+    def write(self, name, text):
+        path = os.path.join(self.root, name)
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, 0o755)
+        return path
+
+    def assertRunning(self, facts):
+        program = os.path.realpath(sys.executable)
+        self.assertEqual(os.path.realpath(facts["executable"]), program)
+        self.assertIn(facts["executable"], dict(facts["virtualenv"]["links"]).values())
+        texts = {file["path"]: file["text"] for file in facts["virtualenv"]["files"]}
+        self.assertIn("home = %s\n" % os.path.dirname(facts["executable"]), texts["pyvenv.cfg"])
+
+    def test_is_of_the_python_that_runs(self):
+        others = [path for path in interpreters() if os.path.realpath(path) != os.path.realpath(sys.executable)]
+        script = self.write("python", "#!/bin/sh\nexit 0\n")
+        for name in others[:2] + [script, self.root + "/missing", ""]:
+            with self.subTest(name=name):
+                self.assertRunning(self.named(name))
+                self.assertRunning(self.named(sys.executable, PYTHONEXECUTABLE=name))
+
+    def test_from_a_virtualenv_under_the_name_of_another(self):
+        other = ([path for path in interpreters() if os.path.realpath(path) != os.path.realpath(sys.executable)] + ["/missing"])[0]
+        for copies in ("--copies", "--symlinks"):
+            first = os.path.join(self.root, copies)
+            subprocess.check_call([sys.executable, "-m", "venv", copies, "--without-pip", first], env=clean_environment())
+            facts = self.named(first + "/bin/python", first + "/bin/python", PYTHONEXECUTABLE=other)
+            self.assertRunning(facts)
+
+    def test_a_script_that_sets_up_this_python_stays(self):
+        script = self.write("wrapped", "#!/bin/bash\nexec -a \"$0\" '%s' \"$@\"\n" % sys.executable)
+        facts = self.named(script)
+        self.assertEqual(facts["executable"], script)
+
+    def test_started_by_the_loader(self):
+        _, loader = interpreter._program_header(os.path.realpath(sys.executable))
+        result = run([loader, sys.executable, "-I", "-S", os.path.join(SOURCES, "interpreter.py")])
+        self.assertEqual(json.loads(result.out)["executable"], sys.executable, result)
 
     def test_what_is_there_already_changes_nothing(self):
         path = os.path.join(self.root, "venv")
