@@ -45,11 +45,23 @@ def main():
     sys.dont_write_bytecode = True
     reset_signals()
     open_standard_streams()
-    artifact = os.path.abspath(os.path.dirname(os.path.abspath(__file__)))
-    # The site's own packages lie at the top of the zip: one named like a module of the standard library must not win.
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != artifact]
-    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
-        return command(artifact, sys.argv[1:])
+    try:
+        artifact = absolute(os.path.dirname(__file__))
+        # The site's own packages lie at the top of the zip: one named like a module of the standard library must not win.
+        sys.path[:] = [path for path in sys.path if not is_at(path, artifact)]
+        if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+            return command(artifact, sys.argv[1:])
+        return work(artifact)
+    except Gone as gone:
+        say(
+            "error: the working directory was removed, and %s is relative to it\n"
+            "hint: change to a directory that exists, or use absolute paths" % gone
+        )
+        return 5
+
+
+def work(artifact):
+    """All but the commands on releases."""
     sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
     # The kernel's machine is nearly always that of this Python, and asking for it takes no import.
     machine = os.uname()[4]
@@ -67,15 +79,28 @@ def main():
         say("error: this host takes signed artifacts only (%s), and none that judges itself" % HOST_SIGNERS)
         say("hint: use the wheelbarrow of the host: wheelbarrow install %s -d DEST" % sys.argv[0])
         return 17
+    destination = absolute(options.destination)
+    before = working_directory()
+    code = install(artifact, destination, options, program)
+    if code == 0 and before is not None and working_directory() is None and not options.quiet:
+        from shlex import quote
+
+        say("note: the working directory was replaced: run `cd %s` to enter the new install" % quote(destination))
+    return code
+
+
+def install(artifact, destination, options, program):
+    """Installs or checks; returns the exit code."""
+    import interpreter
+
     try:
-        destination = os.path.abspath(options.destination)
         facts = interpreter.facts(os.path.join(destination, "venv"))
         request = {
             "artifact": interpreter.text(artifact),
             "options": {
                 "destination": interpreter.text(destination),
                 "replace": options.replace,
-                "store": options.store and interpreter.text(os.path.abspath(options.store)),
+                "store": options.store and interpreter.text(absolute(options.store)),
                 "link_mode": options.link_mode,
                 "pip": options.pip,
                 "compile": options.compile,
@@ -105,6 +130,47 @@ def main():
     import bootstrap
 
     return bootstrap.install(request["artifact"], facts, request["options"])
+
+
+class Gone(Exception):
+    """A path that is relative to a working directory that was removed."""
+
+
+def absolute(path):
+    """As os.path.abspath. Where the working directory was removed, the kernel still knows what `..` was in it."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        pass
+    directory, name = os.path.split(os.path.normpath(path))
+    if name in (os.curdir, os.pardir):
+        directory, name = name, ""
+    try:
+        held = os.open(directory or os.curdir, os.O_PATH)
+        try:
+            place = os.readlink("/proc/self/fd/%d" % held)
+            if os.path.samestat(os.stat(place), os.fstat(held)):
+                return os.path.join(place, name) if name else place
+        finally:
+            os.close(held)
+    except OSError:
+        pass
+    raise Gone(path or os.curdir)
+
+
+def is_at(path, artifact):
+    try:
+        return absolute(path) == artifact
+    except Gone:
+        return False
+
+
+def working_directory():
+    """Its path, or None after it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 class Ahead:

@@ -8,20 +8,22 @@ pub mod progress;
 mod secret;
 pub mod text;
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use wheelbarrow_fs::FsError;
 
-/// Absolute and without `..`, going by the text alone, as `os.path.abspath` in `__main__.py` does it: a link in the path
-/// stays, so that the scripts of the virtualenv name what was asked for.
+use crate::failure::Refusal;
+
+/// Absolute and without `..`, going by the text alone, as `__main__.py` does it: a link in the path stays, so that the
+/// scripts of the virtualenv name what was asked for.
 pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    let absolute = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
-    let mut normal = PathBuf::new();
-    for part in absolute.components() {
-        match part {
-            Component::ParentDir => drop(normal.pop()),
-            part => normal.push(part),
+    wheelbarrow_fs::absolute(path).map_err(|error| match error {
+        FsError::NoWorkingDirectory { .. } => Refusal {
+            message: error.to_string(),
+            hint: Some("change to a directory that exists, or use absolute paths".to_owned()),
+            code: 5,
         }
-    }
-    Ok(normal)
+        .into(),
+        error => error.into(),
+    })
 }

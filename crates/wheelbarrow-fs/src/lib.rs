@@ -1,6 +1,7 @@
 //! What touches the file system with care: paths that stay inside, files and directories that appear whole or not at
 //! all, locks that die with their holder; and signals.
 
+mod absolute;
 mod as_user;
 mod atomic;
 pub mod beneath;
@@ -15,6 +16,7 @@ mod writeback;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use absolute::absolute;
 pub use as_user::as_user;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use lock::Lock;
@@ -37,6 +39,8 @@ pub enum FsError {
     NoParent { path: PathBuf },
     #[error("the directory {} does not exist", path.display())]
     MissingParent { path: PathBuf },
+    #[error("the working directory was removed, and {} is relative to it", if path.as_os_str().is_empty() { Path::new(".") } else { path }.display())]
+    NoWorkingDirectory { path: PathBuf },
     #[error("{} is in place and whole, but may be as before after a power cut", path.display())]
     Unsynced { path: PathBuf, source: io::Error },
 }

@@ -172,6 +172,46 @@ class Door(Case):
         self.assertEqual(result.code, 0)
         self.assertTrue(os.path.exists(self.dest + "/venv/bin/demo"))
 
+    def start_in_removed_directory(self, *arguments, **environment):
+        os.mkdir(self.root + "/gone")
+        code = 'cd "$1/gone" && rmdir ../gone && shift && exec "$0" "$@"'
+        environment.setdefault("REQUEST", os.path.join(self.root, "request"))
+        result = without_note(run(["sh", "-c", code, sys.executable, self.root] + list(arguments), **environment))
+        # Which the native installer of these tests is a script of.
+        return result._replace(err=result.err.replace("sh: 0: getcwd() failed: No such file or directory\n", ""))
+
+    def test_a_working_directory_that_was_removed(self):
+        self.make(native=NATIVE)
+        os.mkdir(self.root + "/x")
+        for artifact, destination in ((self.zip, self.dest), ("../site.zip", "../dest"), ("../x/../site.zip", "../x/../dest")):
+            self.assertEqual(self.start_in_removed_directory(artifact, "-d", destination), (0, "result\n", "note\n"))
+            self.assertEqual(self.request()["artifact"], self.zip)
+            self.assertEqual(self.request()["options"]["destination"], self.dest)
+            result = self.start_in_removed_directory(artifact, "-d", destination, "--bootstrap", "--replace", "--compile", "never")
+            self.assertInstalled(result)
+            self.assertEqual(run([self.dest + "/venv/bin/demo"]).out, "demo runs\n")
+        for destination in ("dest", "./dest", "."):
+            for extra in ([], ["--bootstrap"], ["--check"]):
+                result = self.start_in_removed_directory("../site.zip", "-d", destination, *extra)
+                self.assertEqual((result.code, result.out, result.err.count("\n")), (5, "", 2), result)
+                self.assertIn("the working directory was removed, and %s is relative to it" % destination, result.err)
+
+    def test_commands_in_a_working_directory_that_was_removed(self):
+        self.make(native=b"#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+        result = self.start_in_removed_directory("../site.zip", "status", "--root", "../r")
+        self.assertEqual((result.code, result.err), (0, ""), result)
+        self.assertEqual(result.out.splitlines()[0], self.zip)
+
+    def test_the_working_directory_is_the_destination(self):
+        self.make()
+        self.assertInstalled(self.install())
+        command = [sys.executable, "../site.zip", "-d", ".", "--bootstrap", "--replace", "--compile", "never"]
+        result = without_note(run(command, cwd=self.dest))
+        self.assertEqual((result.code, result.out), (0, "installed mysite 1.0 in %s (1 wheel)\n" % self.dest), result)
+        self.assertEqual(result.err, "note: the working directory was replaced: run `cd '%s'` to enter the new install\n" % self.dest)
+        self.assertEqual(without_note(run(command + ["--quiet"], cwd=self.dest)).err, "")
+        self.assertEqual(run([self.dest + "/venv/bin/demo"]).out, "demo runs\n")
+
     def test_no_bytecode_is_written(self):
         self.make()
         environment = clean_environment()

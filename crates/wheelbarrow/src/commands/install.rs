@@ -87,8 +87,15 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         Some(_) => Artifact::open_thin(&arguments.artifact, &*trust)?,
         None => Artifact::open_trusted(&arguments.artifact, &*trust)?,
     };
+    let before = std::env::current_dir();
     let installed = install(artifact, &interpreter, &options, &progress)?;
     printer.deed();
+    if before.is_ok() && std::env::current_dir().is_err() {
+        let destination = installed.destination.display();
+        printer.note(&format!(
+            "the working directory was replaced: run `cd {destination}` to enter the new install"
+        ));
+    }
     if arguments.json {
         return printer.json(&installed);
     }

@@ -141,3 +141,25 @@ fn a_date_that_no_zip_has() {
     hint: unset it, or give a time such as `git log -1 --format=%ct` prints
     "#);
 }
+
+/// Paths that lead out of it are found all the same.
+#[test]
+fn a_working_directory_that_was_removed() {
+    let place = Place::with(&[]);
+    let run = |root: &str| {
+        let mut command = std::process::Command::new("bash");
+        let script = r#"mkdir gone && cd gone && rmdir ../gone && exec "$0" status --root "$1""#;
+        command.args(["-c", script]).arg(assert_cmd::cargo::cargo_bin!("wheelbarrow")).arg(root);
+        place.finish(command.current_dir(place.path())).all()
+    };
+    insta::assert_snapshot!(run("site"), @"
+    exit code: 5
+    error: the working directory was removed, and site is relative to it
+    hint: change to a directory that exists, or use absolute paths
+    ");
+    insta::assert_snapshot!(run("../site"), @"
+    exit code: 5
+    error: [PLACE]/site is not a site root
+    hint: `wheelbarrow deploy ARTIFACT --root ROOT` makes one
+    ");
+}
