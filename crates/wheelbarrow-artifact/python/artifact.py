@@ -6,7 +6,7 @@ import os
 import zipfile
 
 import wheels
-from staging import LACKING, UNFIT, Failure
+from staging import LACKING, NEWER, UNFIT, Failure
 from wheels import broken
 
 MANIFEST = ".wheelbarrow/manifest.json"
@@ -244,9 +244,13 @@ def read_manifest(data, name):
     except (ValueError, RecursionError) as error:
         raise broken(name, "its manifest is not JSON: %s" % error) from None
     version = manifest.get("format") if isinstance(manifest, dict) else None
-    if type(version) is int and version != 1:
+    if type(version) is int and version > 1:
         hint = "install it with the program that built it, or a newer one"
-        raise Failure(broken(name, "").code, "%s has the unknown format %d" % (name, version), hint=hint)
+        built_by = manifest.get("built_by")
+        message = "%s has format %d: it was built by %s, and this is an older program" % (name, version, built_by)
+        raise Failure(NEWER, message, hint=hint)
+    if type(version) is int and version != 1:
+        raise broken(name, "its manifest has the unknown format %d" % version)
     problem = mismatch(manifest, _MANIFEST, "")
     if not problem and not manifest["targets"]:
         problem = "it has no target"

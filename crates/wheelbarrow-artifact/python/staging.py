@@ -14,7 +14,7 @@ import shutil
 import stat
 
 # Exit codes, docs/exit-codes.md.
-FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, LACKING = 1, 2, 3, 4, 5, 6, 18
+FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, LACKING, NEWER = 1, 2, 3, 4, 5, 6, 18, 19
 
 
 class Failure(Exception):

@@ -14,6 +14,7 @@ use memmap2::{Mmap, UncheckedAdvice};
 use sha2::Digest;
 use wheelbarrow_fs::{SafePath, UnsafePath};
 
+use crate::format::{self, Misread, Newer};
 use crate::manifest::{FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::progress::{Progress, Unit};
 use crate::thin::{self, THIN_PATH};
@@ -89,6 +90,8 @@ pub enum ArtifactError {
     Untrusted { path: PathBuf, source: Distrust },
     #[error("{} is thin: {count} of its members are left out, for a host that has them", path.display())]
     Thin { path: PathBuf, count: usize },
+    #[error(transparent)]
+    Newer(#[from] Newer),
     #[error("what {} leaves out cannot be read", path.display())]
     LeftOut { path: PathBuf, source: serde_json::Error },
     #[error("stopped, and nothing was changed")]
@@ -96,9 +99,22 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
+    /// As `docs/exit-codes.md` has them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read { .. } => 1,
+            Self::Untrusted { .. } => 17,
+            Self::Thin { .. } => 18,
+            Self::Newer(_) => format::EXIT_CODE,
+            Self::Cancelled => 130,
+            _ => 3,
+        }
+    }
+
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Read { .. } | Self::Cancelled => return None,
+            Self::Newer(newer) => return Some(newer.hint()),
             Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
             Self::Thin { .. } => {
                 "`deploy --root ROOT` takes one, under a root that has the rest; so does `-d DEST --store STORE`, where no \
@@ -184,8 +200,13 @@ impl Artifact {
             .map_err(|source| ArtifactError::Untrusted { path: path.to_path_buf(), source })?;
         let manifest = parse_manifest(path, &manifest_bytes)?;
         let left_out = match archive.find(THIN_PATH) {
-            Some(entry) => thin::read(&archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?)
-                .map_err(|source| ArtifactError::LeftOut { path: path.to_path_buf(), source })?,
+            Some(entry) => {
+                let text = archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?;
+                thin::read(path, &text).map_err(|misread| match misread {
+                    Misread::Newer(newer) => newer.into(),
+                    Misread::Wrong(source) => ArtifactError::LeftOut { path: path.to_path_buf(), source },
+                })?
+            }
             None => BTreeSet::new(),
         };
         if extent != Extent::Thin && !left_out.is_empty() {
@@ -479,9 +500,13 @@ impl Deref for VerifiedArtifact {
 fn parse_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, ArtifactError> {
     let wrong = |source| ArtifactError::Manifest { path: path.to_path_buf(), source };
     // Another format may have other keys, so its number is looked at first.
+    format::check(path, bytes, FORMAT)?;
     let FormatOnly { format } = serde_json::from_slice(bytes).map_err(wrong)?;
     if format != u64::from(FORMAT) {
         return Err(ArtifactError::Format { path: path.to_path_buf(), found: format });
     }
-    serde_json::from_slice(bytes).map_err(wrong)
+    format::read(path, bytes, FORMAT).map_err(|misread| match misread {
+        Misread::Newer(newer) => newer.into(),
+        Misread::Wrong(error) => wrong(error),
+    })
 }

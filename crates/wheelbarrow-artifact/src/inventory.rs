@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::{self, Misread, Newer};
 use crate::manifest::Sha256;
 
 /// The format that this code writes, and the only one that it reads.
@@ -73,10 +74,15 @@ pub enum InventoryError {
     TooLarge { path: PathBuf },
     #[error("{} is no inventory of a host", path.display())]
     Wrong { path: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Newer(#[from] Newer),
 }
 
 impl InventoryError {
     pub fn hint(&self) -> Option<String> {
+        if let Self::Newer(newer) = self {
+            return Some(newer.hint());
+        }
         let hint = "`wheelbarrow store inventory --root ROOT --json`, run on the host, prints one";
         (!matches!(self, Self::Read { .. })).then(|| hint.to_owned())
     }
@@ -93,21 +99,13 @@ impl Inventory {
             return Err(InventoryError::TooLarge { path: path.to_path_buf() });
         }
         let wrong = |source| InventoryError::Wrong { path: path.to_path_buf(), source };
-        check_format(&text, FORMAT).map_err(wrong)?;
-        serde_json::from_slice(&text).map_err(wrong)
-    }
-}
-
-/// Looks at the number first: another format may have other keys.
-pub(crate) fn check_format(text: &[u8], known: u32) -> serde_json::Result<()> {
-    #[derive(Deserialize)]
-    struct FormatOnly {
-        format: u64,
-    }
-    match serde_json::from_slice(text)? {
-        FormatOnly { format } if format == u64::from(known) => Ok(()),
-        FormatOnly { format } => Err(serde::de::Error::custom(format!(
-            "it has format {format}, and this wheelbarrow reads format {known}"
-        ))),
+        let inventory: Self = format::read(path, &text, FORMAT).map_err(|misread| match misread {
+            Misread::Newer(newer) => newer.into(),
+            Misread::Wrong(source) => wrong(source),
+        })?;
+        match inventory.format {
+            FORMAT => Ok(inventory),
+            format => Err(wrong(format::unknown(format, FORMAT))),
+        }
     }
 }

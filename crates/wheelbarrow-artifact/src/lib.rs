@@ -4,6 +4,7 @@
 
 mod artifact;
 pub mod bytecode;
+pub mod format;
 pub mod interpreter;
 pub mod inventory;
 pub mod manifest;

@@ -5,10 +5,12 @@
 //! a member of its own, which the manifest does not name.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bytecode::BYTECODE;
+use crate::format::{self, Misread};
 use crate::manifest::NATIVE;
 
 /// Where it stands what a thin artifact leaves out.
@@ -30,9 +32,10 @@ pub fn text(left_out: &BTreeSet<String>) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&Thin { format: FORMAT, left_out: left_out.clone() })
 }
 
-pub(crate) fn read(text: &[u8]) -> serde_json::Result<BTreeSet<String>> {
-    crate::inventory::check_format(text, FORMAT)?;
-    Ok(serde_json::from_slice::<Thin>(text)?.left_out)
+/// `path` is that of the artifact.
+pub(crate) fn read(path: &Path, text: &[u8]) -> Result<BTreeSet<String>, Misread> {
+    let Thin { format, left_out } = format::read(path, text, FORMAT)?;
+    if format == FORMAT { Ok(left_out) } else { Err(Misread::Wrong(format::unknown(format, FORMAT))) }
 }
 
 /// What a host may have: wheels, bytecode, the project's files and the native programs. What starts an install is always

@@ -102,18 +102,12 @@ pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
         .chain()
         .find_map(|cause| {
             let release = cause.downcast_ref().map(ReleaseError::exit_code);
-            let artifact = || {
-                cause.downcast_ref().map(|error| match error {
-                    ArtifactError::Read { .. } => 1,
-                    ArtifactError::Untrusted { .. } => 17,
-                    ArtifactError::Thin { .. } => 18,
-                    _ => 3,
-                })
-            };
+            let artifact = || cause.downcast_ref().map(ArtifactError::exit_code);
             let install = || cause.downcast_ref().map(InstallError::exit_code);
             let inventory = || {
                 cause.downcast_ref().map(|error| match error {
                     InventoryError::Read { .. } => 1,
+                    InventoryError::Newer(_) => wheelbarrow_artifact::format::EXIT_CODE,
                     _ => 3,
                 })
             };

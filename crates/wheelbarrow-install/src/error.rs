@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_artifact::format::{self, Newer};
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
@@ -67,8 +68,8 @@ pub enum InstallError {
     ForeignStore { path: PathBuf },
     #[error("{} holds no store", path.display())]
     NoStore { path: PathBuf },
-    #[error("the store {} has format {found}; this wheelbarrow reads format {}", path.display(), crate::store::FORMAT)]
-    StoreFormat { path: PathBuf, found: u32 },
+    #[error(transparent)]
+    Newer(#[from] Newer),
     #[error("the store {} does not keep what is put into it", path.display())]
     RestlessStore { path: PathBuf },
     /// Entries of the store, by their path in it, each with what is wrong.
@@ -98,6 +99,7 @@ impl InstallError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
+            Self::Newer(newer) => return Some(newer.hint()),
             Self::Interpreter(error) => return error.hint(),
             Self::Target { source, .. } if source.is_for_python => {
                 "build it for this system: `--probe` says what `wheelbarrow build --target` takes for it"
@@ -145,7 +147,6 @@ impl InstallError {
             }
             Self::ForeignStore { .. } => "name another directory, absent or empty",
             Self::NoStore { .. } => "name the STORE that `--store STORE` was given at an install",
-            Self::StoreFormat { .. } => "use the wheelbarrow that made it, or name another directory",
             Self::RestlessStore { .. } | Self::AlteredStore { .. } => {
                 "something else removes or changes files in it; `wheelbarrow store verify` says which"
             }
@@ -161,13 +162,13 @@ impl InstallError {
     /// As `docs/exit-codes.md` has them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Cancelled | Self::Artifact(ArtifactError::Cancelled) => 130,
-            Self::Artifact(ArtifactError::Read { .. }) => 1,
-            Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
-            Self::Lacking { .. } | Self::Artifact(ArtifactError::Thin { .. }) => 18,
-            Self::Artifact(_) | Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
+            Self::Cancelled => 130,
+            Self::Artifact(error) => error.exit_code(),
+            Self::Newer(_) => format::EXIT_CODE,
+            Self::Lacking { .. } => 18,
+            Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
-            Self::StoreFormat { .. } | Self::AlteredStore { .. } => 3,
+            Self::AlteredStore { .. } => 3,
             Self::Target { .. } | Self::Glibc { .. } | Self::Library { .. } => 4,
             Self::Occupied { .. }
             | Self::Foreign { .. }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wheelbarrow_artifact::VerifiedArtifact;
+use wheelbarrow_artifact::format::{self, Misread};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
 
@@ -14,6 +15,9 @@ use crate::plan::Wheels;
 use crate::{Bytecode, InstallError, Options, Pip};
 
 pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
+
+/// The format of the receipt that this code writes, and the only one that it reads.
+pub(crate) const FORMAT: u32 = 1;
 
 /// Every file of the install but its bytecode, itself and the receipt, as `sha256sum` writes and checks them.
 pub(crate) const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
@@ -65,7 +69,7 @@ pub(crate) fn receipt(about: About<'_>, sums: Sha256) -> serde_json::Result<Vec<
     let [major, minor, micro] = interpreter.version;
     let mut receipt: BTreeMap<&str, Value> = BTreeMap::from([
         ("bytecode", json!(bytecode)),
-        ("format", json!(1)),
+        ("format", json!(FORMAT)),
         (
             "interpreter",
             json!({
@@ -140,6 +144,19 @@ pub(crate) struct ReceiptInterpreter {
 }
 
 impl Receipt {
+    /// Of the text of the receipt at `path`.
+    pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Self, InstallError> {
+        let broken = |what| InstallError::BrokenReceipt { path: path.to_path_buf(), what };
+        let receipt: Self = format::read(path, text, FORMAT).map_err(|misread| match misread {
+            Misread::Newer(newer) => newer.into(),
+            Misread::Wrong(error) => broken(format!("it is no receipt: {error}")),
+        })?;
+        match receipt.format {
+            FORMAT => Ok(receipt),
+            format => Err(broken(format!("its format is {format}, not {FORMAT}"))),
+        }
+    }
+
     /// Whether an install of this manifest could have such a receipt.
     pub(crate) fn is_of(&self, manifest: &Manifest) -> bool {
         let ReceiptTarget { abi, platform, python } = &self.target;
@@ -164,9 +181,7 @@ pub(crate) fn read_store(destination: &Path) -> Result<ReceiptStore, InstallErro
         }
         Err(error) => return Err(InstallError::io("read", &path)(error)),
     };
-    let receipt: Receipt = serde_json::from_slice(&text)
-        .map_err(|error| InstallError::BrokenReceipt { path, what: format!("it is no receipt: {error}") })?;
-    Ok(receipt.store.unwrap_or_default())
+    Ok(Receipt::parse(&path, &text)?.store.unwrap_or_default())
 }
 
 /// The files that a text of [`sums`] names; none where it is no such text.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
+use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
@@ -26,7 +27,7 @@ use crate::restore::{lacking, restore};
 use crate::reuse::reusable;
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, recovery, trash};
+use crate::{ReleaseError, ReleaseId, Root, compatible, recovery, trash};
 
 /// What a deploy is asked for.
 #[derive(Clone, Debug)]
@@ -260,6 +261,7 @@ fn take(
 /// All that can be known before anything is written.
 fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> {
     root.live()?;
+    compatible::check(root)?;
     let artifact = Artifact::open_thin(&options.artifact, &*options.trust)?;
     let settings = Settings::of_manifest(root, artifact.manifest().release.as_ref(), &options.settings)?;
     configure::look_at(root, artifact.manifest(), &settings)?;
@@ -324,6 +326,7 @@ pub(crate) fn stage(
     work.phase(Phase::Configure, || {
         let record = ReleaseRecord {
             format: FORMAT,
+            program: Some(PROGRAM.to_owned()),
             id: (*id).clone(),
             name: site.name.clone(),
             version: site.version.clone(),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::ArtifactError;
+use wheelbarrow_artifact::format::{self, Misread, Newer};
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_fs::FsError;
 use wheelbarrow_install::InstallError;
@@ -24,6 +25,8 @@ pub enum ReleaseError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Install(#[from] InstallError),
+    #[error(transparent)]
+    Newer(#[from] Newer),
     #[error(transparent)]
     Interpreter(#[from] ProbeError),
     #[error(transparent)]
@@ -101,9 +104,19 @@ impl ReleaseError {
         move |errno| Self::Io { action, path, source: errno.into() }
     }
 
+    /// Of a file under a root that was not understood.
+    pub(crate) fn misread(path: &Path) -> impl FnOnce(Misread) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |misread| match misread {
+            Misread::Newer(newer) => newer.into(),
+            Misread::Wrong(error) => Self::Io { action: "understand", path, source: io::Error::other(error) },
+        }
+    }
+
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
+            Self::Newer(newer) => return Some(newer.hint()),
             Self::Interpreter(error) => return error.hint(),
             Self::Install(InstallError::NoSpace { .. } | InstallError::NoInodes { .. }) => {
                 "make room; `wheelbarrow prune --root ROOT --keep N` removes old releases, and the wheels that only they have"
@@ -171,11 +184,10 @@ impl ReleaseError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source),
-            Self::Artifact(ArtifactError::Cancelled) | Self::Cancelled => 130,
-            Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
-            Self::Artifact(ArtifactError::Read { .. }) | Self::Fs(_) | Self::Interpreter(_) => 1,
-            Self::Artifact(ArtifactError::Thin { .. }) => 18,
-            Self::Artifact(_) => 3,
+            Self::Cancelled => 130,
+            Self::Artifact(error) => error.exit_code(),
+            Self::Newer(_) => format::EXIT_CODE,
+            Self::Fs(_) | Self::Interpreter(_) => 1,
             Self::Install(error) => error.exit_code(),
             Self::Id(_) | Self::Name { .. } => 2,
             Self::Environment { .. } => 7,

@@ -71,7 +71,7 @@ impl Story {
 pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
     let mut stories: Vec<Story> = Vec::new();
     for Entry { at, by, event } in entries {
-        if let Event::Begun { operation, id, live, deploy } = event {
+        if let Event::Begun { operation, id, live, deploy, .. } = event {
             stories.push(Story {
                 operation: *operation,
                 id: id.clone(),

@@ -36,6 +36,9 @@ pub enum Event {
         /// The deploy of a fleet that it is a part of, as whoever asked for it has named that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deploy: Option<String>,
+        /// The version of Wheelbarrow that does it; none of 0.1.0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
     /// A phase ended well.
     Phase {
@@ -74,7 +77,13 @@ pub enum Event {
     Unpinned {
         id: ReleaseId,
     },
-    /// Of a version of Wheelbarrow that knows more.
+    /// One that is known here, with what only a later version understands: nothing may be concluded from what is around it.
+    #[serde(skip)]
+    Newer {
+        what: String,
+        program: Option<String>,
+    },
+    /// One that a later version of Wheelbarrow knows, and that may be passed over.
     #[serde(other)]
     Other,
 }
@@ -173,6 +182,10 @@ impl Journal {
         Self { path }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Every entry that was written whole, first to last; none where there is no journal yet.
     pub fn read(&self) -> Result<Vec<Entry>, ReleaseError> {
         let mut bytes = Vec::new();
@@ -181,13 +194,26 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(ReleaseError::io("read", &self.path)(source)),
         }
-        Ok(bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        Ok(bytes.split(|&byte| byte == b'\n').filter_map(parse).collect())
     }
 
     /// Appends an entry, and returns when it is on disk.
     pub(crate) fn append(&self, entry: &Entry) -> Result<(), ReleaseError> {
         append(&self.path, entry).map_err(ReleaseError::io("write", &self.path))
     }
+}
+
+/// None of a line that was cut off.
+fn parse(line: &[u8]) -> Option<Entry> {
+    let error = match serde_json::from_slice::<Entry>(line) {
+        Ok(entry) => return Some(entry),
+        Err(error) => error,
+    };
+    let text: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+    let string = |key: &str| Some(text.get(key)?.as_str()?.to_owned());
+    let event = Event::Newer { what: error.to_string(), program: string("program") };
+    let at = text.get("at").and_then(serde_json::Value::as_u64).unwrap_or_default();
+    Some(Entry { at, by: string("by").unwrap_or_default(), event })
 }
 
 fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
@@ -217,7 +243,13 @@ mod tests {
 
     fn story() -> Vec<Event> {
         vec![
-            Event::Begun { operation: Operation::Deploy, id: id(2), live: Some(id(1)), deploy: None },
+            Event::Begun {
+                operation: Operation::Deploy,
+                id: id(2),
+                live: Some(id(1)),
+                deploy: None,
+                program: None,
+            },
             Event::Phase { phase: Phase::Stage, milliseconds: 812 },
             Event::Switched { id: id(2), from: Some(id(1)) },
             Event::Failed {
@@ -279,6 +311,7 @@ mod tests {
             id: id(2),
             live: None,
             deploy: deploy.map(str::to_owned),
+            program: None,
         };
         let text = |event: &Event| serde_json::to_string(event).unwrap();
         assert_eq!(
@@ -299,5 +332,22 @@ mod tests {
         fs::write(&journal.path, "{\"at\":1,\"by\":\"x\",\"event\":\"moved\",\"to\":\"the moon\"}\n")
             .unwrap();
         assert_eq!(events(&journal), [Event::Other]);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_known_event_is_not_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        for line in [
+            r#"{"at":1,"by":"x","event":"begun","operation":"move","id":"2-1a2b3c4d","live":null,"program":"9.0.0"}"#,
+            r#"{"at":1,"by":"x","event":"phase","phase":"orbit","milliseconds":1}"#,
+            r#"{"at":1,"by":"x","event":"failed","phase":"probe","error":"","outcome":"lost","milliseconds":1}"#,
+        ] {
+            fs::write(&journal.path, format!("{line}\n")).unwrap();
+            assert!(matches!(&events(&journal)[..], [Event::Newer { .. }]), "{line}");
+            // A part of a line is nothing.
+            fs::write(&journal.path, &line[..line.len() - 1]).unwrap();
+            assert_eq!(events(&journal), []);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod change;
 pub mod check;
 mod child;
 mod command;
+mod compatible;
 mod configure;
 mod deploy;
 mod django;

@@ -9,7 +9,9 @@ use crate::{ReleaseError, ReleaseId, Root};
 
 pub(crate) fn set(root: &Root, id: &ReleaseId, mark: Mark) -> Result<(), ReleaseError> {
     let path = root.marks(mark).join(id.to_string());
-    fs::write(&path, "").map_err(ReleaseError::io("write", &path))
+    // What a later version has written into one stays.
+    let made = fs::OpenOptions::new().create(true).append(true).open(&path);
+    made.map(drop).map_err(ReleaseError::io("write", &path))
 }
 
 pub(crate) fn unset(root: &Root, id: &ReleaseId, mark: Mark) -> Result<(), ReleaseError> {

@@ -11,7 +11,7 @@ use crate::journal::Event;
 use crate::root::{Found, Mark};
 use crate::settings::Settings;
 use crate::work::{Operator, Work};
-use crate::{ReleaseError, ReleaseId, Root, marks, proof, recovery, trash};
+use crate::{ReleaseError, ReleaseId, Root, compatible, marks, proof, recovery, trash};
 
 /// What goes, and what stays for which reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -52,6 +52,7 @@ pub fn prune(root: &Root, keep: Option<usize>, operator: &Operator<'_>) -> Resul
 
 /// Says what [`prune`] would do.
 pub fn plan_prune(root: &Root, keep: Option<usize>) -> Result<Pruned, ReleaseError> {
+    compatible::check(root)?;
     plan(root, settled(root, keep)?)
 }
 
@@ -87,6 +88,7 @@ pub fn remove_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> R
 
 /// Says whether [`remove_release`] would do it.
 pub fn plan_remove_release(root: &Root, id: &ReleaseId) -> Result<(), ReleaseError> {
+    compatible::check(root)?;
     let needed = |why| Err(ReleaseError::Needed { id: id.clone(), why });
     root.complete(id)?;
     match () {

@@ -15,7 +15,7 @@ use crate::history::{Story, stories, unfinished};
 use crate::journal::{Event, Operation, Outcome};
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work};
-use crate::{ReleaseError, ReleaseId, Root, shared_environment, switch, trash};
+use crate::{ReleaseError, ReleaseId, Root, compatible, shared_environment, switch, trash};
 
 /// What was put right.
 #[derive(Debug, Default, Serialize)]
@@ -64,6 +64,7 @@ pub(crate) fn begin<'a>(
 }
 
 fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
+    compatible::check(work.root)?;
     // A copy or a backup may have left out what is empty.
     Root::create(work.root.path())?;
     switch::forget_new(work.root)?;
@@ -144,7 +145,7 @@ fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
     let live = root.live()?;
     let mut incomplete = Vec::new();
     for found in root.found()? {
-        if found.complete.is_none() && live.as_ref() != Some(&found.id) {
+        if found.is_incomplete() && live.as_ref() != Some(&found.id) {
             trash::throw(work, &found.id)?;
             incomplete.push(found.id);
         }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use wheelbarrow_artifact::manifest::{EnvironmentRules, MANIFEST_PATH, Project, Sha256};
+use wheelbarrow_artifact::format;
+use wheelbarrow_artifact::manifest::{self, EnvironmentRules, MANIFEST_PATH, Project, Sha256};
 use wheelbarrow_artifact::release::ReleaseSettings;
 
 use crate::{ReleaseError, ReleaseId};
@@ -14,10 +15,13 @@ pub(crate) const LOGS: &str = ".wheelbarrow/logs";
 /// The format of the record that this code writes, and the only one that it reads.
 pub(crate) const FORMAT: u32 = 1;
 
-/// The record, format 1.
+/// The record, format 1. A key may be added that an older program can do without; `docs/compatibility.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
     pub format: u32,
+    /// The version of Wheelbarrow that wrote it; none of 0.1.0.
+    #[serde(default)]
+    pub program: Option<String>,
     pub id: ReleaseId,
     /// Of the site.
     pub name: String,
@@ -78,7 +82,6 @@ impl CompleteRelease {
     pub fn site(&self) -> Result<Site, ReleaseError> {
         let path = self.path.join(MANIFEST_PATH);
         let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))
+        format::read(&path, &text, manifest::FORMAT).map_err(ReleaseError::misread(&path))
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::Deserialize;
 use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
+use wheelbarrow_artifact::format;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
@@ -19,6 +20,7 @@ use crate::{ReleaseError, Root};
 /// Where packs of bytecode stand, in an artifact and in a release.
 pub(crate) const BYTECODE: &str = ".wheelbarrow/bytecode";
 pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
+pub(crate) const RECEIPT_FORMAT: u32 = 1;
 /// No code of a site compiles to more, in bytes.
 const LARGEST_PACK: u64 = 1 << 30;
 
@@ -47,8 +49,7 @@ impl Receipt {
     pub(crate) fn of(release: &CompleteRelease) -> Result<Self, ReleaseError> {
         let path = release.path().join(RECEIPT_PATH);
         let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))
+        format::read(&path, &text, RECEIPT_FORMAT).map_err(ReleaseError::misread(&path))
     }
 
     pub(crate) fn python(&self) -> &Path {

@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use wheelbarrow_artifact::format::{self, Newer};
 
 use crate::journal::{Event, Journal};
 use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
@@ -32,10 +33,19 @@ pub struct Root {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub id: ReleaseId,
-    /// None where it never became complete.
+    /// None where it never became complete, or its record is of a later version.
     pub complete: Option<CompleteRelease>,
+    /// What of its record only a later version of Wheelbarrow understands. Such a release is neither changed nor removed.
+    pub newer: Option<Newer>,
     pub is_pinned: bool,
     pub is_bad: bool,
+}
+
+impl Found {
+    /// Whether it never became complete, so that nobody can need it.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.complete.is_none() && self.newer.is_none()
+    }
 }
 
 impl Root {
@@ -144,8 +154,14 @@ impl Root {
             let entry = entry.map_err(ReleaseError::io("list", &directory))?;
             let id = entry.file_name().to_str().and_then(|name| name.parse::<ReleaseId>().ok());
             let Some(id) = id.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) else { continue };
+            let (complete, newer) = match self.complete_or_none(&id) {
+                Ok(complete) => (complete, None),
+                Err(ReleaseError::Newer(newer)) => (None, Some(newer)),
+                Err(error) => return Err(error),
+            };
             found.push(Found {
-                complete: self.complete_or_none(&id)?,
+                complete,
+                newer,
                 is_pinned: self.is_marked(&id, Mark::Pinned)?,
                 is_bad: self.is_marked(&id, Mark::Bad)?,
                 id,
@@ -166,8 +182,8 @@ impl Root {
         }
     }
 
-    /// The same; none where it is not there or not complete. That its record cannot be read just now is neither: what is
-    /// not complete is removed.
+    /// The same; none where it is not there or not complete. That its record cannot be read or understood is neither: what
+    /// is not complete is removed.
     pub(crate) fn complete_or_none(&self, id: &ReleaseId) -> Result<Option<CompleteRelease>, ReleaseError> {
         let path = self.release(id);
         let record = path.join(RELEASE_PATH);
@@ -178,9 +194,9 @@ impl Root {
             }
             Err(error) => return Err(ReleaseError::io("read", &record)(error)),
         };
-        let record = serde_json::from_slice::<ReleaseRecord>(&text).ok();
-        let record = record.filter(|record| record.id == *id && record.format == FORMAT);
-        Ok(record.map(|record| CompleteRelease { path, record }))
+        let read = format::read_own::<ReleaseRecord>(&record, &text, FORMAT);
+        let record = read.map_err(ReleaseError::misread(&record))?;
+        Ok((record.id == *id).then_some(CompleteRelease { path, record }))
     }
 
     /// One more than any number that was ever given away here: by the journal, in `releases/` and in the trash.

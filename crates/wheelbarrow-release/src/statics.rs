@@ -25,12 +25,25 @@ pub(crate) const STATIC_PATH: &str = ".wheelbarrow/static.json";
 const STATIC_ROOT: &str = include_str!("../python/static_root.py");
 
 /// `static.json`.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Statics {
+    /// Missing in those of 0.1.0.
+    #[serde(default = "format")]
+    format: u32,
     /// Below the release.
     root: String,
     /// Files below `root` that came from earlier versions: how many versions ago they were a version's own.
     guests: BTreeMap<String, u32>,
+    /// What a later version keeps there, and gets back.
+    #[serde(flatten)]
+    other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The format of that file, and the only one that is read.
+pub(crate) const FORMAT: u32 = 1;
+
+fn format() -> u32 {
+    FORMAT
 }
 
 /// Writes down where the release has its static files, once they are there.
@@ -48,7 +61,11 @@ pub(crate) fn note_root(
         None => None,
     };
     let Some(root) = found.and_then(|found| inside(release.path(), &found)) else { return Ok(()) };
-    write(work.root, release, &Statics { root, guests: BTreeMap::new() })
+    write(
+        work.root,
+        release,
+        &Statics { format: FORMAT, root, guests: BTreeMap::new(), other: Default::default() },
+    )
 }
 
 /// Links what `live` has and `next` lacks, if both are known to have static files of their own.

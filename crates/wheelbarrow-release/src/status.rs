@@ -25,6 +25,9 @@ pub struct Listed {
     pub made_at: Option<u64>,
     /// Who made it.
     pub by: Option<String>,
+    /// Which version of Wheelbarrow it needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
 }
 
 /// What a release is worth.
@@ -41,6 +44,8 @@ pub enum State {
     Bad,
     /// It never became complete; the next command removes it.
     Incomplete,
+    /// A later version of Wheelbarrow made it, and only such a version can work with it.
+    Newer,
 }
 
 /// What `status` shows.
@@ -108,6 +113,7 @@ fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {
     let record = found.complete.map(|release| release.record);
     let state = match () {
         () if live == Some(&found.id) => State::Live,
+        () if found.newer.is_some() => State::Newer,
         () if record.is_none() => State::Incomplete,
         () if found.is_bad => State::Bad,
         () if was_live => State::Good,
@@ -118,5 +124,6 @@ fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {
         Some(record) => (Some(record.name), record.version, record.parent, Some(record.made_at)),
         None => (None, None, None, None),
     };
-    Listed { id: found.id, state, is_pinned: found.is_pinned, name, version, parent, made_at, by }
+    let needs = found.newer.map(|newer| newer.to_string());
+    Listed { id: found.id, state, is_pinned: found.is_pinned, name, version, parent, made_at, by, needs }
 }

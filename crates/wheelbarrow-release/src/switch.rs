@@ -78,6 +78,7 @@ mod tests {
         let id = ReleaseId::new(number, &Sha256::of(b""));
         let record = ReleaseRecord {
             format: FORMAT,
+            program: None,
             id: id.clone(),
             name: "site".to_owned(),
             version: None,

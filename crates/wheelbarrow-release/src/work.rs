@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::progress::Progress;
 
 use crate::journal::{Entry, Event, Operation, Phase};
@@ -59,8 +60,8 @@ impl<'a> Work<'a> {
         id: &ReleaseId,
         live: Option<&ReleaseId>,
     ) -> Result<(), ReleaseError> {
-        let deploy = self.operator.deploy.clone();
-        self.record(Event::Begun { operation, id: id.clone(), live: live.cloned(), deploy })
+        let (deploy, program) = (self.operator.deploy.clone(), Some(PROGRAM.to_owned()));
+        self.record(Event::Begun { operation, id: id.clone(), live: live.cloned(), deploy, program })
     }
 
     /// Does a phase, and writes down that it ended well and how long it took.

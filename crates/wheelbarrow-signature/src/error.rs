@@ -72,10 +72,7 @@ impl SignatureError {
             | Self::Wrong { .. }
             | Self::Stranger { .. } => 17,
             Self::Line { .. } | Self::Refused { .. } | Self::Link { .. } => 2,
-            Self::Artifact(ArtifactError::Read { .. }) => 1,
-            Self::Artifact(ArtifactError::Untrusted { .. }) => 17,
-            Self::Artifact(ArtifactError::Thin { .. }) => 18,
-            Self::Artifact(_) => 3,
+            Self::Artifact(error) => error.exit_code(),
             Self::Read(_) | Self::Run(_) | Self::Write(_) | Self::Fs(_) => 1,
         }
     }

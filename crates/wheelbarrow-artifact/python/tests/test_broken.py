@@ -133,7 +133,7 @@ class Broken(Case):
 
     def test_manifests(self):
         for words, edit in [
-            ("unknown format 2", lambda manifest: manifest.update(format=2)),
+            ("unknown format 0", lambda manifest: manifest.update(format=0)),
             ("unknown key 'extra'", lambda manifest: manifest.update(extra=1)),
             ("lacks name", lambda manifest: manifest.pop("name")),
             ("targets[0].python", lambda manifest: manifest["targets"][0].update(python=3)),
@@ -154,6 +154,11 @@ class Broken(Case):
                 recipe.describe_members()
                 edit(recipe.manifest)
                 self.refuse(recipe, words)
+        recipe = self.recipe()
+        recipe.describe_members()
+        recipe.manifest.update(format=2, built_by="wheelbarrow 9.0.0", more=1)
+        recipe.write(self.zip)
+        self.assertRefused(self.install(), 19, "has format 2", "wheelbarrow 9.0.0")
         for data in (b"", b"[]", b"{", b'{"format": 1, "format": 1}', b"\xff", b"[" * 100000):
             with self.assertRaises(Failure):
                 read_manifest(data, "x")

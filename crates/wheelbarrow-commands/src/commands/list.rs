@@ -21,6 +21,7 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let mut rows = vec![["RELEASE", "STATE", "VERSION", "MADE", "BY", "PARENT"].map(str::to_owned).to_vec()];
     rows.extend(listed.iter().map(row));
     printer.result(&table(&[Align::Left; 6], &rows));
+    listed.iter().filter_map(|listed| listed.needs.as_ref()).for_each(|needs| printer.note(needs));
     Ok(())
 }
 
@@ -43,5 +44,6 @@ pub(super) fn state(state: State) -> &'static str {
         State::Staged => "staged",
         State::Bad => "bad",
         State::Incomplete => "incomplete",
+        State::Newer => "newer",
     }
 }

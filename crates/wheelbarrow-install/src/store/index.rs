@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use super::FORMAT;
@@ -62,6 +63,15 @@ pub(crate) enum FileKind {
     Executable,
     /// Executable, and begins with `#!python`: an install writes its own, with another first line.
     Script,
+}
+
+/// Why an index cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// The entry cannot be trusted any more, and goes.
+    Altered(String),
+    /// A later version of Wheelbarrow made the entry, which stays.
+    Newer(String),
 }
 
 pub(crate) struct Index {
@@ -131,16 +141,16 @@ pub(crate) fn write(header: &Header, files: &NewFiles, record: &str) -> serde_js
 
 impl Index {
     /// What is wrong with `bytes`, where something is.
-    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, String> {
-        let text = std::str::from_utf8(&bytes).map_err(|_| "its index is not UTF-8".to_owned())?;
-        let cut_off = || "its index is cut off".to_owned();
+    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, Unusable> {
+        let text = std::str::from_utf8(&bytes).map_err(|_| altered("its index is not UTF-8"))?;
+        let cut_off = || altered("its index is cut off");
         let (signature, body) = text.split_once('\0').ok_or_else(cut_off)?;
-        if signature != format!("{SIGNATURE} {FORMAT} {:08x}", crc32fast::hash(body.as_bytes())) {
-            return Err("its index was altered, or is of another format".to_owned());
-        }
+        check_signature(signature, body)?;
         let (header, records) = body.split_once('\0').ok_or_else(cut_off)?;
-        let header: Header =
-            serde_json::from_str(header).map_err(|error| format!("its index is wrong: {error}"))?;
+        // Nobody altered it, so what is not known here was known to who wrote it.
+        let header: Header = serde_json::from_str(header).map_err(|error| {
+            Unusable::Newer(format!("has an index that {PROGRAM} does not know ({error})"))
+        })?;
         let mut start = text.len() - records.len();
         let record = records.len().checked_sub(header.record).ok_or_else(cut_off)?;
         let (records, _) = records.split_at_checked(record).ok_or_else(cut_off)?;
@@ -153,8 +163,11 @@ impl Index {
                 let here = files.len();
                 directories.push(IndexDirectory { path: range(path), files: here..here });
             } else {
-                let (file, name) = parse_file(record).ok_or("its index has a record that is none")?;
-                let directory = directories.last_mut().ok_or("its index begins with a file")?;
+                let (file, name) = parse_file(record).ok_or_else(|| {
+                    Unusable::Newer(format!("has an index with a record that {PROGRAM} does not know"))
+                })?;
+                let directory =
+                    directories.last_mut().ok_or_else(|| altered("its index begins with a file"))?;
                 files.push(IndexFile { name: range(name), ..file });
                 directory.files.end = files.len();
             }
@@ -201,6 +214,26 @@ impl Index {
     fn text(&self, range: &Range<usize>) -> &str {
         // The whole was UTF-8, and ranges begin and end at ASCII.
         std::str::from_utf8(&self.bytes[range.clone()]).unwrap_or_default()
+    }
+}
+
+fn altered(what: &str) -> Unusable {
+    Unusable::Altered(what.to_owned())
+}
+
+/// Another format may have another sum, so its number is looked at first. One that no format has yet is altered.
+fn check_signature(signature: &str, body: &str) -> Result<(), Unusable> {
+    let mut parts = signature.split(' ');
+    let format = match (parts.next(), parts.next().map(str::parse::<u32>)) {
+        (Some(SIGNATURE), Some(Ok(format))) => format,
+        _ => return Err(altered("its index was altered")),
+    };
+    if format > FORMAT {
+        return Err(Unusable::Newer(format!("has an index of format {format}")));
+    }
+    match signature == format!("{SIGNATURE} {FORMAT} {:08x}", crc32fast::hash(body.as_bytes())) {
+        true => Ok(()),
+        false => Err(altered("its index was altered")),
     }
 }
 

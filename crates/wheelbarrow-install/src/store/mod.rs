@@ -1,7 +1,7 @@
 //! The store: wheels unpacked once, by their SHA-256, with their bytecode, and linked into every install that wants them.
 //!
 //! ```text
-//! STORE/store.json                  {"format":1}
+//! STORE/store.json                  {"format":1,"program":"0.1.0"}: the version that made it
 //! STORE/lock                        flock: shared by installs, exclusive for the collector
 //! STORE/tmp/XXXXXXXX/               work in progress, under an flock
 //! STORE/wheels/SHA256/              an entry: whole, or not there
@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::format::{self, Misread, Needed, Newer};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_fs::{Lock, Scratch};
@@ -38,6 +39,7 @@ use crate::InstallError;
 pub use collect::{Collection, Removal, Removed, collect};
 pub use compare::{BrokenEntry, StoreVerification, repair, verify};
 pub(crate) use fill::ensure;
+use index::Unusable;
 pub(crate) use index::{FileKind, Index, IndexFile, Kind};
 pub use inventory::{Inventory, Stored, StoredBytecode, add_to_inventory, inventory};
 pub(crate) use lacking::lacking;
@@ -97,6 +99,9 @@ pub enum Access {
 #[derive(Serialize, Deserialize)]
 struct Format {
     format: u32,
+    /// The version that made the store.
+    #[serde(default)]
+    program: Option<String>,
 }
 
 impl Store {
@@ -137,7 +142,9 @@ impl Store {
         store.clean()?;
         let work = store.work()?;
         let (draft, format) = (work.path().join(FORMAT_FILE), path.join(FORMAT_FILE));
-        let text = format!("{{\"format\":{FORMAT}}}\n");
+        let about = Format { format: FORMAT, program: Some(format::PROGRAM.to_owned()) };
+        let text =
+            serde_json::to_vec(&about).map_err(|error| InstallError::io("write", &format)(error.into()))?;
         fs::write(&draft, text).map_err(InstallError::io("write", &format))?;
         fs::rename(&draft, &format).map_err(InstallError::io("write", &format))?;
         Ok(store)
@@ -186,7 +193,13 @@ impl Store {
     fn index(&self, entry: &str) -> Result<Option<Result<Index, String>>, InstallError> {
         let path = self.path.join(entry).join(index::INDEX);
         match fs::read(&path) {
-            Ok(bytes) => Ok(Some(Index::parse(bytes))),
+            Ok(bytes) => match Index::parse(bytes) {
+                Ok(index) => Ok(Some(Ok(index))),
+                Err(Unusable::Altered(what)) => Ok(Some(Err(what))),
+                Err(Unusable::Newer(what)) => {
+                    Err(Newer { path: self.path.join(entry), what, needed: Needed::of(None) }.into())
+                }
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // An entry without an index was altered.
                 let stands = fs::symlink_metadata(self.path.join(entry)).is_ok();
@@ -258,6 +271,11 @@ fn bytecode_entry(wheel: Sha256, pack: Sha256) -> String {
     format!("{WHEELS}/{wheel}/{BYTECODE}/{pack}")
 }
 
+/// Refuses a store of a later format.
+pub fn check_format(path: &Path) -> Result<(), InstallError> {
+    read_format(path).map(drop)
+}
+
 /// Whether there is a store; its format must be known.
 fn read_format(path: &Path) -> Result<bool, InstallError> {
     let file = path.join(FORMAT_FILE);
@@ -269,10 +287,13 @@ fn read_format(path: &Path) -> Result<bool, InstallError> {
         }
         Err(error) => return Err(InstallError::io("read", &file)(error)),
     };
-    match serde_json::from_slice(&text) {
-        Ok(Format { format: FORMAT }) => Ok(true),
-        Ok(Format { format }) => Err(InstallError::StoreFormat { path: path.to_path_buf(), found: format }),
-        Err(error) => Err(InstallError::io("read", &file)(error.into())),
+    match format::read_own(&file, &text, FORMAT) {
+        Ok(Format { format: FORMAT, .. }) => Ok(true),
+        Ok(Format { format, .. }) => {
+            Err(InstallError::io("understand", &file)(io::Error::other(format!("it has format {format}"))))
+        }
+        Err(Misread::Newer(newer)) => Err(newer.into()),
+        Err(Misread::Wrong(error)) => Err(InstallError::io("understand", &file)(error.into())),
     }
 }
 

@@ -50,11 +50,7 @@ impl Claims {
             _ => return Err(InstallError::NoInstall { path: destination.to_path_buf() }),
         }
         let receipt = read_own(destination, RECEIPT_PATH)?;
-        let receipt: Receipt = serde_json::from_slice(&receipt)
-            .map_err(|error| broken(RECEIPT_PATH, &format!("it is no receipt: {error}")))?;
-        if receipt.format != 1 {
-            return Err(broken(RECEIPT_PATH, &format!("its format is {}, not 1", receipt.format)));
-        }
+        let receipt = Receipt::parse(&destination.join(RECEIPT_PATH), &receipt)?;
         let sums = read_own(destination, SUMS_PATH)?;
         if Sha256::of(&sums) != receipt.sums_sha256 {
             return Err(broken(SUMS_PATH, "its SHA-256 is not the one in the receipt"));

@@ -383,7 +383,7 @@ fn what_is_no_store_is_refused() {
     assert!(said(5).contains("holds something that is not a store"));
     assert_eq!(fs_err::read_dir(place.path("store")).unwrap().count(), 1);
     fs_err::write(place.path("store/store.json"), r#"{"format": 2}"#).unwrap();
-    assert!(said(3).contains("has format 2; this wheelbarrow reads format 1"));
+    assert!(said(19).contains("has format 2: a wheelbarrow later than"));
     let nothing = Store::open(&place.path("nothing"), Access::Shared).err().unwrap();
     assert!(matches!(nothing, InstallError::NoStore { .. }));
 }

@@ -357,13 +357,17 @@ fn altered_ones_are_refused() {
         ("names what is there", text(&["code/app.py", "code/status"])),
         ("names nothing", text(&[])),
         ("names what is nowhere", text(&["code/status", "code/never"])),
-        ("another format", br#"{"format":2,"left_out":["code/status"]}"#.to_vec()),
+        ("another format", br#"{"format":0,"left_out":["code/status"]}"#.to_vec()),
         ("another key", br#"{"format":1,"left_out":["code/status"],"more":1}"#.to_vec()),
         ("no JSON", b"{".to_vec()),
     ] {
         rewrite(&thin, &altered, |name, old| Some(if name == THIN_PATH { thin_text.clone() } else { old }));
         refuse(what);
     }
+    let later = br#"{"format":2,"left_out":["code/status"]}"#.to_vec();
+    rewrite(&thin, &altered, |name, old| Some(if name == THIN_PATH { later.clone() } else { old }));
+    let said = place.deploy_artifact(&altered);
+    assert!(said.code == 19 && said.err.contains("has format 2"), "{}", said.all());
     rewrite(&thin, &altered, |name, old| (name != THIN_PATH).then_some(old));
     refuse("without it");
     rewrite(&thin, &altered, |name, old| (name != "loadenv.py").then_some(old));
@@ -427,7 +431,7 @@ fn hostile_inventories_are_refused() {
         ("{".to_owned(), "no inventory"),
         ("[]".to_owned(), "no inventory"),
         (deep.clone(), "no inventory"),
-        (inventory(&|value| value["format"] = 2.into()), "it has format 2"),
+        (inventory(&|value| value["format"] = 0.into()), "it has format 0"),
         (inventory(&|value| value["format"] = "1".into()), "no inventory"),
         (inventory(&|value| value["more"] = 1.into()), "unknown field"),
         (inventory(&|value| value["machine"] = 1.into()), "no inventory"),
@@ -445,6 +449,9 @@ fn hostile_inventories_are_refused() {
             said.all()
         );
     }
+    fs::write(place.path().join("have.json"), inventory(&|value| value["format"] = 2.into())).unwrap();
+    let said = place.run(&["thin", artifact, "--have", "have.json", "-o", "thin.zip"]);
+    assert!(said.code == 19 && said.err.contains("have.json has format 2"), "{}", said.all());
     fs::File::create(place.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
     for endless in ["huge", "/dev/zero"] {
         let said = place.run(&["thin", artifact, "--have", endless, "-o", "thin.zip"]);
