@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Server};
 
-use crate::proof::{self, Verdict};
+use crate::proof::{self, Process, Service, Verdict};
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -42,6 +42,9 @@ pub struct Report {
     /// Whether there are processes that this user may not look at.
     pub is_partial: bool,
 }
+
+/// How many processes a finding names.
+const MOST_NAMED: usize = 5;
 
 /// What is known of the site when something is judged.
 struct Site<'r> {
@@ -95,9 +98,17 @@ impl Site<'_> {
         self.settings.as_ref().map_or(&Server::None, |settings| &settings.server)
     }
 
-    /// Whether a deploy starts the server anew, process and all.
+    /// Whether a deploy starts the server anew, process and all. Of a command its words tell: `systemctl --user restart acme`.
     fn restarts(&self) -> bool {
-        matches!(self.server(), Server::Systemd { action: Action::Restart, .. })
+        match self.server() {
+            Server::Systemd { action, .. } => *action == Action::Restart,
+            Server::Command { command } => command
+                .as_slice()
+                .iter()
+                .flat_map(|word| word.split([' ', '\t', '\n', ';', '&']))
+                .any(|word| matches!(word, "restart" | "try-restart" | "condrestart")),
+            Server::Touch { .. } | Server::None => false,
+        }
     }
 
     /// Below `ROOT/current`: followed anew at each use.
@@ -140,31 +151,53 @@ impl Site<'_> {
         });
     }
 
-    /// What the kernel tells, whatever the reason is.
+    /// What the kernel tells, whatever the reason is: of the server, and of every other unit that runs a release.
     fn serving(&self, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
         let Some(live) = &self.live else { return Ok(()) };
-        let service = proof::of(self.root, self.settings.as_ref())?;
-        if service.verdict == Verdict::Nothing || proof::runs(&service, live) {
-            return Ok(());
+        let server = proof::of(self.root, self.settings.as_ref())?;
+        let is_known = server.unit.is_some() || server.listener.is_some();
+        if is_known && server.verdict != Verdict::Nothing && !proof::runs(&server, live) {
+            let what = |server: &Service| server.unit.clone().or_else(|| server.listener.clone());
+            findings.push(stale("serves-another-release", &server, what(&server), live));
         }
-        findings.push(Finding {
-            rule: "serves-another-release",
-            place: service
-                .unit
-                .or(service.listener)
-                .unwrap_or_else(|| "the processes of the root".to_owned()),
-            what: format!(
-                "{}, and `current` leads to {live}",
-                match &service.environment {
-                    Some(other) => format!("process {} has the environment.json of {}", other.pid, other.of),
-                    None => service.verdict.to_string(),
-                }
-            ),
-            fix: "restart the server, then `wheelbarrow activate` the live release, which proves it"
-                .to_owned(),
-        });
+        let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
+        for mut running in proof::by_unit(self.root)? {
+            if is_known {
+                running.processes.retain(|process| !is_of_server(process));
+                running.verdict = proof::judge(&running.processes);
+            }
+            if running.verdict != Verdict::Nothing && !proof::runs(&running, live) {
+                let rule = if is_known { "runs-another-release" } else { "serves-another-release" };
+                let unit = running.unit.clone();
+                findings.push(stale(rule, &running, unit, live));
+            }
+        }
         Ok(())
     }
+}
+
+/// Of processes that do not run what is live.
+fn stale(rule: &'static str, service: &Service, name: Option<String>, live: &ReleaseId) -> Finding {
+    let what = match &service.environment {
+        Some(other) => format!("process {} has the environment.json of {}", other.pid, other.of),
+        None => service.verdict.to_string(),
+    };
+    let others = service.processes.iter().filter(|process| process.runs_another_than(live));
+    let others: Vec<_> = others.map(|process| format!("{} ({})", process.pid, process.name)).collect();
+    let names = match others.len() {
+        0 => String::new(),
+        1..=MOST_NAMED => format!("; see process {}", others.join(", ")),
+        more => format!("; see process {} and {} more", others[..MOST_NAMED].join(", "), more - MOST_NAMED),
+    };
+    let fix = match (&service.unit, rule) {
+        (_, "serves-another-release") => {
+            "restart the server, then `wheelbarrow activate` the live release, which proves it".to_owned()
+        }
+        (Some(unit), _) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
+        _ => "end these processes, and start them again from `current`".to_owned(),
+    };
+    let place = name.unwrap_or_else(|| "processes of no unit".to_owned());
+    Finding { rule, place, what: format!("{what}, and `current` leads to {live}{names}"), fix }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use service::{Environment, Service, of_live};
+pub use service::{Environment, Service, by_unit, of_live};
 pub(crate) use service::{of, runs};
 
 use crate::{ReleaseError, ReleaseId, Root};
@@ -32,6 +32,8 @@ pub struct Process {
     pub pid: u32,
     /// Its name, as the kernel has it: at most fifteen bytes.
     pub name: String,
+    /// The systemd unit that it belongs to, by its control group; none of a process that is in none.
+    pub unit: Option<String>,
     /// The release of the virtualenv that its interpreter was started from.
     pub started_in: Option<ReleaseId>,
     /// The release that it imported the site's code from; none where loadenv has not seen that.
@@ -96,6 +98,15 @@ impl Process {
     fn code(&self) -> Option<&ReleaseId> {
         // One that imported dependencies and no code is a master that waits, wherever it does so.
         self.code.as_ref().or_else(|| self.directory.as_ref().filter(|_| self.dependencies.is_none()))
+    }
+
+    /// Whether it runs what is not of `id`. One that only stands in a directory of a release, as a shell, runs nothing of it.
+    pub(crate) fn runs_another_than(&self, id: &ReleaseId) -> bool {
+        match judge(std::slice::from_ref(self)) {
+            Verdict::Nothing => false,
+            Verdict::One { id: one } => one != *id,
+            Verdict::Several { .. } | Verdict::Torn { .. } => true,
+        }
     }
 
     fn uses(&self) -> BTreeSet<&ReleaseId> {

@@ -60,6 +60,8 @@ pub struct Status {
     pub releases: usize,
     /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
     pub serving: Service,
+    /// Every process that runs from a release of the root, by systemd unit.
+    pub running: Vec<Service>,
     /// How the last operation ended.
     pub last: Option<Story>,
     /// Whether the last operation was killed, and nobody has recovered it yet.
@@ -98,6 +100,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         root: root.path().to_path_buf(),
         releases: releases.len(),
         serving,
+        running: proof::by_unit(root)?,
         broken,
         fingerprint,
         live: releases.into_iter().find(|listed| listed.state == State::Live),

@@ -1,7 +1,7 @@
 //! `wheelbarrow status --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::proof::Verdict;
+use wheelbarrow_release::proof::{Process, Service, Verdict, judge};
 use wheelbarrow_release::{AskSchema, Schema, Status, status};
 
 use super::history::how_it_ended;
@@ -29,11 +29,35 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     Ok(())
 }
 
-/// With a word where it is not what should serve.
+/// What the processes of a unit run, but for those of the server, which has a row of its own.
+fn runs(status: &Status, running: &Service) -> Option<String> {
+    let is_of_server = |process: &Process| status.serving.processes.iter().any(|one| one.pid == process.pid);
+    let is_known = status.serving.unit.is_some() || status.serving.listener.is_some();
+    let mut running = running.clone();
+    if is_known {
+        running.processes.retain(|process| !is_of_server(process));
+        running.verdict = judge(&running.processes);
+    }
+    if running.processes.is_empty() || running.processes == status.serving.processes {
+        return None;
+    }
+    let unit = running.unit.as_deref().unwrap_or("no unit");
+    let processes = match running.processes.len() {
+        1 => "1 process".to_owned(),
+        number => format!("{number} processes"),
+    };
+    Some(format!("{unit}, {processes}: {}", judged(status, &running)))
+}
+
 fn serving(status: &Status) -> String {
-    let mut text = status.serving.to_string();
+    judged(status, &status.serving)
+}
+
+/// With a word where it is not what should run.
+fn judged(status: &Status, service: &Service) -> String {
+    let mut text = service.to_string();
     let live = status.live.as_ref().map(|live| &live.id);
-    if let Verdict::One { id } = &status.serving.verdict
+    if let Verdict::One { id } = &service.verdict
         && live != Some(id)
     {
         text.push_str(", which is not live");
@@ -62,6 +86,7 @@ fn show(status: &Status) -> String {
         rows.push(("broken", format!("{broken}: `wheelbarrow rollback` goes to one that is whole")));
     }
     rows.push(("serving", serving(status)));
+    rows.extend(status.running.iter().filter_map(|running| Some(("running", runs(status, running)?))));
     if let Some(schema) = status.fingerprint.as_ref().and_then(|fingerprint| fingerprint.schema.as_ref()) {
         rows.push(("schema", show_schema(schema)));
     }

@@ -158,3 +158,27 @@ fn apache_is_judged_by_its_hosts() {
     machine.write(host, "WSGIScriptAlias / /srv/another/wsgi.py\n");
     assert_eq!(machine.found(), [no_probe]);
 }
+
+#[test]
+fn a_command_that_restarts_reloads_nothing_in_place() {
+    let restarts = |command: &str| {
+        let settings = format!("[release.server]\nkind = 'command'\ncommand = {command}\n{PROBE}");
+        let machine = Machine::new(&settings);
+        let release = machine.root.complete(&"1-1a2b3c4d".parse().unwrap()).unwrap();
+        let settings = Settings::of(&machine.root, &release, &Default::default()).unwrap();
+        let real = machine.root.path().to_path_buf();
+        Site { root: &machine.root, real, settings: Some(settings), live: None }.restarts()
+    };
+    for command in [
+        "'systemctl restart acme'",
+        "'systemctl --user try-restart acme.service'",
+        "['sudo', 'systemctl', 'restart', 'acme']",
+        "['sh', '-c', 'systemctl restart acme && echo done']",
+        "'supervisorctl restart acme:*'",
+    ] {
+        assert!(restarts(command), "{command}");
+    }
+    for command in ["'systemctl reload acme'", "'systemctl reload-or-restart acme'", "'kill -HUP 1'"] {
+        assert!(!restarts(command), "{command}");
+    }
+}

@@ -60,8 +60,25 @@ fn look_at(pid: u32, releases: &Path) -> Option<Process> {
     let links = ["cwd", "root", "exe"].map(|link| fs::read_link(proc.join(link)).ok());
     let directory = links.iter().flatten().find_map(|path| release(path));
     let name = fs::read_to_string(proc.join("comm")).unwrap_or_default().trim_end().to_owned();
-    let process = Process { pid, name, started_in, code, dependencies, mapped, directory };
+    let unit = unit(pid);
+    let process = Process { pid, name, unit, started_in, code, dependencies, mapped, directory };
     (!process.uses().is_empty()).then_some(process)
+}
+
+/// The innermost systemd unit whose control group the process is in (cgroups(7): `0::PATH`, or systemd's own hierarchy).
+fn unit(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    unit_in(&text)
+}
+
+fn unit_in(text: &str) -> Option<String> {
+    let paths = text.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        matches!(controllers, "" | "name=systemd").then_some(path)
+    });
+    let is_unit = |name: &&str| name.ends_with(".service") || name.ends_with(".scope");
+    paths.filter_map(|path| path.rsplit('/').find(is_unit)).next().map(str::to_owned)
 }
 
 /// Whether it is this file of a release, there or removed.
@@ -116,4 +133,20 @@ pub(super) fn control_group(unit: &str) -> Option<PathBuf> {
     let group = text.trim().strip_prefix("ControlGroup=").filter(|group| !group.is_empty())?;
     // A group that is not seen from here, in a container, is as good as none.
     place(Path::new(group)).map(|_| PathBuf::from(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit_in;
+
+    #[test]
+    fn the_unit_is_the_innermost() {
+        let of = |text| unit_in(text).unwrap_or_default();
+        assert_eq!(of("0::/system.slice/acme.service\n"), "acme.service");
+        let user = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/worker.service/sub\n";
+        assert_eq!(of(user), "worker.service");
+        let both = "2:cpu:/system.slice/x.service\n1:name=systemd:/system.slice/acme-worker.service\n0::/\n";
+        assert_eq!(of(both), "acme-worker.service");
+        assert_eq!(of("0::/\n"), "");
+    }
 }

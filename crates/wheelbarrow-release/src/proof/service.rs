@@ -1,5 +1,6 @@
 //! What the server of a site runs: which processes are its own, and what they run together.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -78,6 +79,18 @@ pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, Re
     found(root, &Scope::All, None, None)
 }
 
+/// Every process that runs from a release of the root, a service for each systemd unit; those of no unit are the first. What
+/// only stands in a directory of a release is in none.
+pub fn by_unit(root: &Root) -> Result<Vec<Service>, ReleaseError> {
+    let mut units: BTreeMap<Option<String>, Vec<Process>> = BTreeMap::new();
+    for process in processes(root, &Scope::All)? {
+        if judge(std::slice::from_ref(&process)) != Verdict::Nothing {
+            units.entry(process.unit.clone()).or_default().push(process);
+        }
+    }
+    Ok(units.into_iter().map(|(unit, processes)| service(root, unit, None, processes, false)).collect())
+}
+
 /// Whether these are processes of `id` and nothing else.
 pub(crate) fn runs(service: &Service, id: &ReleaseId) -> bool {
     service.environment.is_none() && matches!(&service.verdict, Verdict::One { id: one } if one == id)
@@ -100,12 +113,22 @@ fn found(
 ) -> Result<Service, ReleaseError> {
     let processes = processes(root, scope)?;
     let is_partial = hides_some(scope)?;
+    Ok(service(root, unit, listener, processes, is_partial))
+}
+
+fn service(
+    root: &Root,
+    unit: Option<String>,
+    listener: Option<String>,
+    processes: Vec<Process>,
+    is_partial: bool,
+) -> Service {
     let verdict = judge(&processes);
     let environment = match &verdict {
         Verdict::One { id } => other_environment(root, id, &processes),
         _ => None,
     };
-    Ok(Service { unit, listener, verdict, environment, processes, is_partial })
+    Service { unit, listener, verdict, environment, processes, is_partial }
 }
 
 /// The first process whose environment.json is not that of `id`, though it has the code of it.

@@ -12,6 +12,7 @@ mod model_fs;
 mod model_kill;
 mod powercut;
 pub(crate) mod root;
+mod running;
 mod server;
 mod settings;
 #[path = "../../../../wheelbarrow-release/tests/it/site.rs"]
