@@ -13,6 +13,8 @@ import os
 import shutil
 import stat
 
+import mounts
+
 # Exit codes, docs/exit-codes.md.
 FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, LACKING, NEWER = 1, 2, 3, 4, 5, 6, 18, 19
 
@@ -282,7 +284,24 @@ def check_place(destination, replace):
                     hint="--replace only exchanges what an artifact has installed, which has a"
                     " .wheelbarrow/receipt.json; move the rest away yourself",
                 )
+        _refuse_mounts(destination)
     return kind is not None
+
+
+def _refuse_mounts(destination):
+    """A mount point cannot be renamed, and what is mounted inside must not be removed with what is around it."""
+    for point in mounts.mounts_in(destination):
+        if point == os.path.realpath(destination):
+            raise Failure(
+                REFUSED,
+                "the destination %s is a mount point" % shown(destination),
+                hint="an install is renamed into place, which a mount point cannot be: name a directory inside it",
+            )
+        raise Failure(
+            REFUSED,
+            "a file system is mounted inside the destination, at %s" % shown(point),
+            hint="unmount it, or mount it outside of the destination: --replace removes what is inside",
+        )
 
 
 def check_right(parent, destination):
@@ -291,6 +310,14 @@ def check_right(parent, destination):
             REFUSED,
             "no right to write in %s, where %s is made" % (shown(parent), shown(destination)),
             hint="an install is made beside its destination and renamed; run as a user who may write in %s" % shown(parent),
+        )
+    error = mounts.link_error(parent)
+    if error is not None:
+        raise Failure(
+            REFUSED,
+            "no symbolic links can be made in %s (%s)" % (shown(parent), shown(mounts.kind_of(parent) or b"unknown")),
+            cause="%s (os error %d)" % (error.strerror, error.errno),
+            hint="a virtualenv needs them: name a destination on another file system, such as ext4 or xfs",
         )
 
 

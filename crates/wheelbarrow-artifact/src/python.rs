@@ -3,12 +3,13 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 12] = [
+pub const MODULES: [(&str, &str); 13] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("bytecode.py", include_str!("../python/bytecode.py")),
     ("compile.py", COMPILE),
     ("interpreter.py", INTERPRETER),
+    ("mounts.py", include_str!("../python/mounts.py")),
     ("needs.py", include_str!("../python/needs.py")),
     ("preflight.py", include_str!("../python/preflight.py")),
     ("probe.py", PROBE),

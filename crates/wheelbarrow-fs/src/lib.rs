@@ -20,7 +20,7 @@ pub use absolute::absolute;
 pub use as_user::as_user;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use lock::Lock;
-pub use mounts::mounts_in;
+pub use mounts::{check_links, file_system_of, mounts_in};
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
@@ -35,6 +35,8 @@ pub enum FsError {
     Occupied { path: PathBuf },
     #[error("{} is {what}, not a directory", path.display())]
     NotDirectory { path: PathBuf, what: &'static str },
+    #[error("no symbolic links can be made in {} ({file_system})", path.display())]
+    NoLinks { path: PathBuf, file_system: String, source: io::Error },
     #[error("{} has no parent directory", path.display())]
     NoParent { path: PathBuf },
     #[error("the directory {} does not exist", path.display())]

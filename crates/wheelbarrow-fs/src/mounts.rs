@@ -5,6 +5,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::io::Errno;
+
+use crate::FsError;
+use crate::staged::unique;
 
 /// The mount points at `path` and below it, ordered; none if the kernel does not say. Bind mounts are among them, of
 /// files too.
@@ -15,6 +19,44 @@ pub fn mounts_in(path: &Path) -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     found
+}
+
+/// The type of the file system that holds `path`, as `ext4`; none if the kernel does not say.
+pub fn file_system_of(path: &Path) -> Option<String> {
+    let real = fs::canonicalize(path).ok()?;
+    let text = fs::read("/proc/self/mountinfo").ok()?;
+    let lines =
+        text.split(|byte| *byte == b'\n').filter(|line| points(line).any(|point| real.starts_with(point)));
+    // A later one covers an earlier one.
+    let line = String::from_utf8_lossy(
+        lines.max_by_key(|line| points(line).map(|point| point.as_os_str().len()).max())?,
+    );
+    Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+}
+
+/// Types that are known to have symbolic links. Others are asked, which takes making one.
+const LINKING: [&str; 13] = [
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "tmpfs", "ramfs", "overlay", "nfs",
+    "nfs4",
+];
+
+/// Whether symbolic links can be made in `directory`.
+pub fn check_links(directory: &Path) -> Result<(), FsError> {
+    let kind = file_system_of(directory);
+    if kind.as_ref().is_some_and(|kind| LINKING.contains(&kind.as_str())) {
+        return Ok(());
+    }
+    let path = directory.join(format!(".wheelbarrow-{:08x}", unique()));
+    match rustix::fs::symlink("link", &path) {
+        Ok(()) => rustix::fs::unlink(&path).map_err(FsError::errno("remove", &path)),
+        // What is full is reported as such.
+        Err(Errno::NOSPC | Errno::DQUOT) => Ok(()),
+        Err(errno) => Err(FsError::NoLinks {
+            path: directory.to_path_buf(),
+            file_system: kind.unwrap_or_else(|| "unknown".to_owned()),
+            source: errno.into(),
+        }),
+    }
 }
 
 /// The fifth field of each line.
@@ -57,5 +99,7 @@ mod tests {
         assert_eq!(unescape(b"a\\134b\\0"), b"a\\b\\0");
         assert!(mounts_in(Path::new("/proc")).contains(&PathBuf::from("/proc")));
         assert!(mounts_in(Path::new("/nowhere")).is_empty());
+        assert_eq!(file_system_of(Path::new("/proc/self/fd")).as_deref(), Some("proc"));
+        assert_eq!(file_system_of(Path::new("/nowhere")), None);
     }
 }

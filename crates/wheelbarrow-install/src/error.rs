@@ -50,6 +50,10 @@ pub enum InstallError {
     Foreign { path: PathBuf },
     #[error("the destination {} is {what}", path.display())]
     NotDirectory { path: PathBuf, what: &'static str },
+    #[error("the destination {} is a mount point", path.display())]
+    MountPoint { path: PathBuf },
+    #[error("a file system is mounted inside the destination, at {}", path.display())]
+    MountInside { path: PathBuf },
     #[error("the directory of the destination, {}, does not exist", path.display())]
     MissingParent { path: PathBuf },
     #[error("the directory of the destination, {}, is a file", path.display())]
@@ -127,6 +131,15 @@ impl InstallError {
                  the rest away yourself"
             }
             Self::NotDirectory { .. } => "name another destination, or remove it",
+            Self::MountPoint { .. } => {
+                "an install is renamed into place, which a mount point cannot be: name a directory inside it"
+            }
+            Self::MountInside { .. } => {
+                "unmount it, or mount it outside of the destination: --replace removes what is inside"
+            }
+            Self::Fs(FsError::NoLinks { .. }) => {
+                "a virtualenv needs them: name a destination on another file system, such as ext4 or xfs"
+            }
             Self::MissingParent { path } => return Some(format!("mkdir -p {}", quoted(path))),
             Self::FileAsParent { .. } => "name another destination",
             Self::NoRight { parent, .. } => {
@@ -173,6 +186,8 @@ impl InstallError {
             Self::Occupied { .. }
             | Self::Foreign { .. }
             | Self::NotDirectory { .. }
+            | Self::MountPoint { .. }
+            | Self::MountInside { .. }
             | Self::MissingParent { .. }
             | Self::FileAsParent { .. } => 5,
             Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoInstall { .. } => 5,

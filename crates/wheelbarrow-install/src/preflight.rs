@@ -74,7 +74,8 @@ fn may_write(parent: &Path, destination: &Path) -> Result<(), InstallError> {
     rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|_| InstallError::NoRight {
         parent: parent.to_path_buf(),
         destination: destination.to_path_buf(),
-    })
+    })?;
+    Ok(wheelbarrow_fs::check_links(parent)?)
 }
 
 fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallError> {
@@ -98,13 +99,21 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
         empty = false;
         only_environment &= entry.file_name() == ENVIRONMENT;
     }
-    match (empty, existing) {
-        (true, _) => Ok(Found::EmptyDirectory),
-        (false, _) if only_environment => Ok(Found::Directory),
-        (false, Existing::Replace) if is_install => Ok(Found::Directory),
-        (false, Existing::Replace) => Err(InstallError::Foreign { path: path() }),
-        (false, Existing::Refuse) => Err(InstallError::Occupied { path: path() }),
-    }
+    let found = match (empty, existing) {
+        (true, _) => Found::EmptyDirectory,
+        (false, _) if only_environment => Found::Directory,
+        (false, Existing::Replace) if is_install => Found::Directory,
+        (false, Existing::Replace) => return Err(InstallError::Foreign { path: path() }),
+        (false, Existing::Refuse) => return Err(InstallError::Occupied { path: path() }),
+    };
+    refuse_mounts(destination).map(|()| found)
+}
+
+/// A mount point cannot be renamed, and what is mounted inside must not be removed with what is around it.
+fn refuse_mounts(destination: &Path) -> Result<(), InstallError> {
+    let Some(path) = wheelbarrow_fs::mounts_in(destination).into_iter().next() else { return Ok(()) };
+    let is_itself = fs::canonicalize(destination).is_ok_and(|real| real == path);
+    Err(if is_itself { InstallError::MountPoint { path } } else { InstallError::MountInside { path } })
 }
 
 /// Compares what the plan writes with what the file system has left.

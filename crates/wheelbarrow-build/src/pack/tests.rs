@@ -80,6 +80,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/bytecode.py
     .wheelbarrow/python/compile.py
     .wheelbarrow/python/interpreter.py
+    .wheelbarrow/python/mounts.py
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py
     .wheelbarrow/python/probe.py

@@ -11,7 +11,7 @@ use wheelbarrow_artifact::manifest::Needs;
 
 use crate::mounts::Mounted;
 use crate::site::{self, wheel_members};
-use crate::strace::{Asked, Runner, Way};
+use crate::strace::{Asked, Runner, Way, has_strace};
 use crate::zips::{Member, zip};
 
 const WHEEL: &str = "pack-1-py3-none-any.whl";
@@ -289,4 +289,79 @@ fn what_the_machine_lacks() {
     4 pack-1-py3-none-any.whl needs libnobody-has-this.so.7, which the loader of this machine does not find
       `apt-file search libnobody-has-this.so.7` on Debian and Ubuntu names its package, `dnf install 'libnobody-has-this.so.7()(64bit)'` on Red Hat's systems
     ");
+}
+
+/// The install itself changes nothing either.
+#[test]
+fn a_mount_point() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let Some(mounted) = Mounted::tmpfs("size=8m") else { return };
+    insta::assert_snapshot!(place.check(&mounted.point(), &[]), @"
+    5 the destination [PARENT]/mounted is a mount point
+      an install is renamed into place, which a mount point cannot be: name a directory inside it
+    ");
+    for way in [Way::Native, Way::Bootstrap] {
+        let before = stamps(mounted.point().parent().unwrap());
+        let output = Runner::of(way, &place.artifact(), &mounted.point()).plain();
+        assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(stamps(mounted.point().parent().unwrap()), before);
+        let inside = mounted.point().join("site");
+        assert!(Runner::of(way, &place.artifact(), &inside).plain().status.success());
+        fs_err::remove_dir_all(inside).unwrap();
+    }
+}
+
+#[test]
+fn an_install_with_a_mount_point_inside() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let Some(mounted) = Mounted::tmpfs("size=8m") else { return };
+    let destination = mounted.point().parent().unwrap().to_path_buf();
+    fs_err::create_dir(destination.join(".wheelbarrow")).unwrap();
+    fs_err::write(destination.join(".wheelbarrow/receipt.json"), "{}").unwrap();
+    fs_err::write(mounted.point().join("upload"), "of a user").unwrap();
+    let before = stamps(&destination);
+    for (way, asked) in
+        [Way::Native, Way::Bootstrap].iter().flat_map(|way| [(way, Asked::Check), (way, Asked::Install)])
+    {
+        let runner = Runner { asked, replace: true, ..Runner::of(*way, &place.artifact(), &destination) };
+        let output = runner.plain();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(5), "{said}");
+        let expected = "a file system is mounted inside the destination, at";
+        assert!(said.contains(&format!("{expected} {}", mounted.point().display())), "{said}");
+        assert_eq!(stamps(&destination), before);
+    }
+}
+
+/// As exFAT and some network file systems are. The kernel has no type for what a FUSE server can.
+#[test]
+fn a_file_system_without_symbolic_links() {
+    let place = Place::new();
+    place.write(("3.12", "cp312"), 3, 10);
+    let Some(mounted) = Mounted::fuse(64) else { return };
+    let destination = mounted.point().join("site");
+    for way in [Way::Native, Way::Bootstrap] {
+        let output =
+            Runner { asked: Asked::Check, ..Runner::of(way, &place.artifact(), &destination) }.plain();
+        assert!(output.status.success(), "it has links: {}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(mounted.names(), [""; 0]);
+    }
+    if !has_strace() {
+        return;
+    }
+    let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=?symlink,symlinkat:error=ENOSYS"];
+    let before = words.map(str::to_owned);
+    insta::assert_snapshot!(place.check(&destination, &before), @"
+    5 no symbolic links can be made in [PARENT] (fuse.ext4): Function not implemented (os error 38)
+      a virtualenv needs them: name a destination on another file system, such as ext4 or xfs
+    ");
+    for way in [Way::Native, Way::Bootstrap] {
+        let runner = Runner { before: before.to_vec(), ..Runner::of(way, &place.artifact(), &destination) };
+        let output = runner.plain();
+        assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(mounted.names(), [""; 0]);
+    }
 }
