@@ -21,9 +21,8 @@ pub fn write_atomic_with(
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), FsError> {
     let name = path.file_name().ok_or_else(|| FsError::NoParent { path: path.to_path_buf() })?;
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{:08x}", crate::staged::unique()));
+    let mut beside = crate::staged::prefix(name);
+    beside.push(format!("{:08x}", crate::staged::unique()));
     let beside = path.with_file_name(beside);
     let written = (|| {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;

@@ -145,7 +145,7 @@ impl Drop for Staged {
 }
 
 /// Whether a name ends as [`Staged::begin`] and [`old_name`] end it: nobody else's files are swept.
-fn is_made_here(suffix: &[u8]) -> bool {
+pub(crate) fn is_made_here(suffix: &[u8]) -> bool {
     suffix == OLD.as_bytes() || (suffix.len() == 8 && suffix.iter().all(u8::is_ascii_alphanumeric))
 }
 
@@ -173,7 +173,7 @@ fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsEr
 }
 
 /// `.BASENAME.wheelbarrow-`, cut so that what follows fits in a name of 255 bytes.
-fn prefix(basename: &OsStr) -> OsString {
+pub(crate) fn prefix(basename: &OsStr) -> OsString {
     let bytes = &basename.as_bytes()[..basename.len().min(220)];
     let mut prefix = OsString::from(".");
     prefix.push(OsStr::from_bytes(bytes));

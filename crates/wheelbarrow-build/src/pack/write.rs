@@ -9,6 +9,7 @@ use sha2::Digest;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::zip::{Method, StoredFile, WriteError, ZipWriter};
+use wheelbarrow_fs::Beside;
 
 use super::{PackError, Packed, Plan, PlannedMember, Source};
 
@@ -36,19 +37,10 @@ pub(crate) fn write_beside(
     write: impl FnOnce(std::fs::File) -> Result<(std::fs::File, u64), PackError>,
 ) -> Result<u64, PackError> {
     let io_error = |action| move |source| PackError::Io { action, path: output.to_path_buf(), source };
-    let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .tempfile_in(directory)
-        .map_err(io_error("make a file beside"))?;
-    let (file, size) = write(temporary.reopen().map_err(io_error("write"))?)?;
+    let beside = Beside::begin(output).map_err(io_error("make a file beside"))?;
+    let (file, size) = write(beside.file().map_err(io_error("write"))?)?;
     file.set_permissions(PermissionsExt::from_mode(MODE)).map_err(io_error("set the mode of"))?;
-    file.sync_all().map_err(io_error("sync"))?;
-    temporary.persist(output).map_err(|error| io_error("rename to")(error.error))?;
-    fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io_error("sync the directory of"))?;
+    beside.commit().map_err(io_error("write"))?;
     Ok(size)
 }
 

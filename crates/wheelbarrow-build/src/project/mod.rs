@@ -4,6 +4,7 @@
 //! (`.gitignore`, `.wheelbarrowignore`, the setting `exclude`) or the fixed ones in [`walk`], for what must never reach
 //! a server. The walk sees names and the first bytes of files; contents are read when the artifact is written.
 
+mod artifact;
 mod layout;
 mod walk;
 

@@ -19,12 +19,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn walk_project(root: &Path, exclude: &[&str]) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError> {
     let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
     let artifact = Some(root.join("site-2.zip"));
-    walk(&Walk {
-        root: root.to_path_buf(),
-        rules: Rules::Project { exclude },
-        artifact,
-        name: "site".to_owned(),
-    })
+    walk(&Walk { root: root.to_path_buf(), rules: Rules::Project { exclude }, artifact })
 }
 
 fn paths(root: &Path, exclude: &[&str]) -> Vec<String> {
@@ -84,7 +79,8 @@ fn some_files_never_travel() {
         ("db.sqlite3", "SQLite format 3\0 and more"),
         ("db.sqlite3-journal", ""),
         ("site-2.zip", "whatever"),
-        ("site-1.zip", "#!/usr/bin/env python3\n"),
+        (".site-2.zip.wheelbarrow-0a1b2c3d", "unfinished"),
+        (".pylock.site.toml.wheelbarrow-0a1b2c3d", "unfinished"),
         ("site-data.zip", "PK"),
         ("node_modules/x/y.js", ""),
         ("manage.py", ""),
@@ -93,6 +89,40 @@ fn some_files_never_travel() {
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, [".env.example", "manage.py", "site-data.zip"]);
     assert_eq!(notes.len(), 2, "{notes:?}");
+}
+
+/// The least that is an artifact.
+fn artifact(path: &Path, shebang: &str) {
+    let file = fs::File::create(path).unwrap().into_parts().0;
+    let mut zip =
+        wheelbarrow_artifact::zip::ZipWriter::new(file, shebang, wheelbarrow_artifact::zip::DosTime::FIRST)
+            .unwrap();
+    for member in [".wheelbarrow/manifest.json", ".wheelbarrow/manifest.json.sig"] {
+        zip.add(member, wheelbarrow_artifact::manifest::MemberKind::File, b"{}").unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+#[test]
+fn artifacts_never_travel_whatever_they_are_called() {
+    let place = tree(&[
+        ("a.py", ""),
+        ("run", "#!/bin/sh\n"),
+        ("dist/x", ""),
+        ("tool.pyz", "#!/usr/bin/env python3\nPK"),
+    ]);
+    artifact(&place.path().join("rel1.zip"), "#!/usr/bin/env python3");
+    artifact(&place.path().join("dist/deploy"), "#!/opt/python -I");
+    symlink("../rel1.zip", place.path().join("dist/latest")).unwrap();
+    symlink("../site-2.zip", place.path().join("dist/newest")).unwrap();
+    fs::write(place.path().join("site-2.zip"), "the one before").unwrap();
+    let (files, notes) = walk_project(place.path(), &[]).unwrap();
+    let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["a.py", "dist/x", "run", "tool.pyz"]);
+    assert_eq!(
+        notes,
+        ["left out 4 artifacts of Wheelbarrow: dist/deploy, dist/latest, dist/newest, rel1.zip"]
+    );
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The walk over a directory, and what it leaves out.
 
-use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +8,9 @@ use fs_err as fs;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder};
 
-use super::{Content, ProjectError, ProjectFile};
+use wheelbarrow_fs::is_unfinished;
+
+use super::{Content, ProjectError, ProjectFile, artifact};
 
 /// What never travels, whatever the rules of the project say.
 const NEVER: [&str; 13] = [
@@ -54,10 +55,8 @@ pub enum Rules {
 pub struct Walk {
     pub root: PathBuf,
     pub rules: Rules,
-    /// The artifact that is going to be written; it and others of its name, with another version, are left out.
+    /// The artifact that is going to be written.
     pub artifact: Option<PathBuf>,
-    /// Of the site; earlier artifacts begin with it.
-    pub name: String,
 }
 
 struct Walker<'a> {
@@ -68,6 +67,8 @@ struct Walker<'a> {
     kept: Gitignore,
     found: Vec<ProjectFile>,
     notes: Vec<String>,
+    /// Other artifacts, and links to artifacts.
+    artifacts: Vec<String>,
 }
 
 /// Everything that travels, ordered by the bytes of the paths, and notes about what a person may have expected to.
@@ -79,11 +80,13 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError
     }
     let artifact = walk.artifact.as_deref().map(real_path);
     let kept = kept_matcher(&root, &walk.rules)?;
-    let mut walker = Walker { walk, root, artifact, kept, found: Vec::new(), notes: Vec::new() };
+    let mut walker =
+        Walker { walk, root, artifact, kept, found: Vec::new(), notes: Vec::new(), artifacts: Vec::new() };
     for entry in walker.builder()?.build() {
         walker.take(&entry.map_err(ProjectError::Walk)?)?;
     }
     walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+    walker.note_artifacts();
     walker.notes.sort_unstable();
     Ok((walker.found, walker.notes))
 }
@@ -119,7 +122,7 @@ impl Walker<'_> {
         let relative = source.strip_prefix(&self.root).unwrap_or(&source);
         let path = relative.to_str().ok_or_else(|| ProjectError::Name { path: source.clone() })?.to_owned();
         let content = if kind.is_symlink() {
-            Some(self.link(&source)?)
+            self.link(&source, &path)?
         } else if kind.is_file() {
             self.file(&source, &path)?
         } else {
@@ -128,6 +131,16 @@ impl Walker<'_> {
         };
         self.found.extend(content.map(|content| ProjectFile { path, source, content }));
         Ok(())
+    }
+
+    fn note_artifacts(&mut self) {
+        self.artifacts.sort_unstable();
+        let names = self.artifacts.join(", ");
+        match self.artifacts.len() {
+            0 => {}
+            1 => self.notes.push(format!("left out {names}: an artifact of Wheelbarrow")),
+            count => self.notes.push(format!("left out {count} artifacts of Wheelbarrow: {names}")),
+        }
     }
 
     fn file(&mut self, source: &Path, path: &str) -> Result<Option<Content>, ProjectError> {
@@ -144,7 +157,11 @@ impl Walker<'_> {
             self.notes.push(format!("left out {path}: it belongs to an SQLite database"));
             return Ok(None);
         }
-        if self.is_artifact(source, &head) {
+        if self.artifact.as_deref() == Some(source) {
+            return Ok(None);
+        }
+        if artifact::is_artifact(source, &head) {
+            self.artifacts.push(path.to_owned());
             return Ok(None);
         }
         let metadata = file.metadata().map_err(ProjectError::read(source))?;
@@ -152,20 +169,7 @@ impl Walker<'_> {
         Ok(Some(Content::File { size: metadata.len(), executable }))
     }
 
-    /// The artifact to be written, one in the making, and earlier ones: a shebang, and the site's name in front.
-    fn is_artifact(&self, source: &Path, head: &[u8]) -> bool {
-        if self.artifact.as_deref() == Some(source) {
-            return true;
-        }
-        let name = source.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let own = |stem: &str| {
-            let rest = stem.strip_prefix(self.walk.name.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '_']))
-        };
-        !self.walk.name.is_empty() && head.starts_with(b"#!") && name.strip_suffix(".zip").is_some_and(own)
-    }
-
-    fn link(&self, source: &Path) -> Result<Content, ProjectError> {
+    fn link(&mut self, source: &Path, path: &str) -> Result<Option<Content>, ProjectError> {
         let target = fs::read_link(source).map_err(ProjectError::read(source))?;
         let leaves = || ProjectError::LinkLeaves { link: source.to_path_buf(), target: target.clone() };
         let text = target.to_str().ok_or_else(|| ProjectError::Name { path: source.to_path_buf() })?;
@@ -174,10 +178,17 @@ impl Walker<'_> {
             return Err(leaves());
         }
         // What the text of the links cannot tell, since one may lead through another.
-        if source.canonicalize().is_ok_and(|real| !real.starts_with(&self.root)) {
+        let real = source.canonicalize().ok();
+        if real.as_ref().is_some_and(|real| !real.starts_with(&self.root)) {
             return Err(leaves());
         }
-        Ok(Content::Link { target: text.to_owned() })
+        // What it leads to is not packed.
+        if real.is_some_and(|real| self.artifact.as_ref() == Some(&real) || artifact::is_artifact_file(&real))
+        {
+            self.artifacts.push(path.to_owned());
+            return Ok(None);
+        }
+        Ok(Some(Content::Link { target: text.to_owned() }))
     }
 }
 
@@ -212,6 +223,7 @@ fn is_wanted(entry: &DirEntry, exclude: &Gitignore) -> bool {
     let never = NEVER.contains(&name)
         || is_env_file(name)
         || name.ends_with(".pyc")
+        || is_unfinished(name)
         || (is_directory && entry.path().join("pyvenv.cfg").exists())
         // Asking a source what it requires leaves this beside it: then the second build would have what the first had not.
         || (is_directory && name.ends_with(".egg-info"));
