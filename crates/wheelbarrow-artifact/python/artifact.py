@@ -71,6 +71,9 @@ class Artifact:
             for path in target["wheels"] + [target["pip"]]:
                 if path not in known:
                     raise broken(self.name, "%s is not described" % path)
+            for collision in target.get("collisions", ()):
+                if collision["wheel"] not in target["wheels"]:
+                    raise broken(self.name, "%s is not a wheel of its target" % collision["wheel"])
 
     def _check_place(self, path, kind):
         top = path.split("/")[0]
@@ -227,6 +230,7 @@ _MANIFEST = {
             # Only the native installer can read it: it is compressed by zstd.
             "bytecode?": {"cache_tag": str, "magic": str},
             "needs?": _NEEDS,
+            "collisions?": [{"path": str, "wheel": str}],
         }
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},

@@ -154,8 +154,9 @@ def _write(archive, target, facts, options, root):
             sources.append((path, member["size"]))
 
     by_path = {wheel["path"]: wheel for wheel in archive.manifest["wheels"]}
+    winners = {collision["path"]: collision["wheel"] for collision in target.get("collisions", ())}
     for path, is_pip in space.wheels_of(archive.manifest, target, options):
-        record = wheels.install_wheel(archive.window(path), by_path[path], layout, tree, is_pip=is_pip)
+        record = wheels.install_wheel(archive.window(path), by_path[path], layout, tree, winners, is_pip)
         records.append(record)
         if options["compile"] == "auto":
             record.brought = modules.add(tree, record.sources, record.owner)

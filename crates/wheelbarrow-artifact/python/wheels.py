@@ -168,7 +168,14 @@ class Tree:
             size += len(chunk)
         if self.digests[path] != (digest.digest(), size):
             raise self.conflict(path, owner)
+        if executable:
+            self.make_executable(path)
         return digest.digest(), size
+
+    def make_executable(self, path):
+        umask = os.umask(0o077)
+        os.umask(umask)
+        os.chmod(self.at(path), 0o777 & ~umask)
 
     def file(self, path, chunks, owner, executable=False):
         """Writes a file; returns its SHA-256 and its size."""
@@ -267,8 +274,9 @@ class Record:
         tree.file(self.path, [record_of(rows, layout.record_path(self.path))], self.owner)
 
 
-def install_wheel(file, wheel, layout, tree, is_pip=False):
+def install_wheel(file, wheel, layout, tree, winners, is_pip=False):
     """Installs one wheel of the manifest, given as an open file; `is_pip` for the one that nobody asked for by name.
+    `winners` has the wheel that writes a path, by the path in RECORD, for paths that several wheels have.
 
     Gives its Record, which is not written yet."""
     what = wheel["path"]
@@ -291,9 +299,13 @@ def install_wheel(file, wheel, layout, tree, is_pip=False):
         rows, sources = [], []
 
         def write(path, chunks, executable=False):
+            """Gives whether it was written: another wheel may win the path."""
+            recorded = layout.record_path(path)
+            if winners.get(recorded, what) != what:
+                return False
             digest, size = tree.shared_file(path, chunks, what, executable)
-            rows.append((layout.record_path(path), record_hash(digest), str(size)))
-            return size
+            rows.append((recorded, record_hash(digest), str(size)))
+            return True
 
         own = {dist_info + "/" + name for name in OF_INSTALLERS}
         generated = {dist_info + "/INSTALLER": b"wheelbarrow\n"}
@@ -328,9 +340,8 @@ def install_wheel(file, wheel, layout, tree, is_pip=False):
                     executable, chunks = True, _with_shebang(chunks, layout)
             else:
                 path = layout.site_packages + "/" + name
-            size = write(path, chunks, executable)
-            if is_module:
-                sources.append((path, size))
+            if write(path, chunks, executable) and is_module:
+                sources.append((path, info.file_size))
 
         for name, (module, attribute) in sorted(scripts.items()):
             write("venv/bin/" + name, [script(layout.shebang(), module, attribute)], executable=True)

@@ -15,7 +15,7 @@ use sha2::Digest;
 use wheelbarrow_fs::{SafePath, UnsafePath};
 
 use crate::format::{self, Misread, Newer};
-use crate::manifest::{FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
+use crate::manifest::{Collision, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::progress::{Progress, Unit};
 use crate::thin::{self, THIN_PATH};
 use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipError, ZipWriter};
@@ -448,6 +448,13 @@ impl Artifact {
             }
         }
         for target in &manifest.targets {
+            for Collision { path, wheel } in &target.collisions {
+                if !target.wheels.contains(wheel) {
+                    return wrong(format!(
+                        "{path} is to be written by {wheel}, which is not a wheel of its target"
+                    ));
+                }
+            }
             for path in target.wheels.iter().chain([&target.pip]) {
                 if !wheels.contains_key(path.as_str()) {
                     return wrong(format!(

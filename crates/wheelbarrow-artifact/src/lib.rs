@@ -7,6 +7,7 @@ pub mod bytecode;
 pub mod format;
 pub mod interpreter;
 pub mod inventory;
+pub mod loader;
 pub mod manifest;
 pub mod progress;
 pub mod python;

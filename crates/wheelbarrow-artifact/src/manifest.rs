@@ -89,6 +89,19 @@ pub struct Target {
     /// What the ELF files of its wheels need of the system; missing where there are none.
     #[serde(default, skip_serializing_if = "Needs::is_empty")]
     pub needs: Needs,
+    /// Paths that several of its wheels write, not the same, and that somebody let pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collisions: Vec<Collision>,
+}
+
+/// A path that several wheels write: one of them writes it, the others leave it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collision {
+    /// As RECORD writes it: relative to site-packages, `tests/__init__.py` or `../../../bin/x`.
+    pub path: String,
+    /// The wheel that writes it, one of [`Target::wheels`].
+    pub wheel: String,
 }
 
 /// What ELF files need that the artifact does not bring.

@@ -7,11 +7,14 @@ use wheelbarrow_wheel::name;
 
 use crate::finding::{Finding, Rule};
 
+/// In place of a reason.
+pub(crate) const NO_REASON: &str = "no reason given";
+
 /// `RULE:NAME=REASON`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Allowance {
     pub rule: Rule,
-    /// A distribution, or for [`Rule::ElfLibrary`] a library.
+    /// A distribution; for [`Rule::ElfLibrary`] also a library; for [`Rule::Collision`] a path, and all that is below it.
     pub name: String,
     pub reason: Option<String>,
 }
@@ -22,8 +25,6 @@ pub enum AllowanceError {
     Shape { text: String },
     #[error("`{rule}` is no rule of the audit")]
     Rule { rule: String },
-    #[error("`{}` cannot be allowed: an install would refuse it", rule.id())]
-    Never { rule: Rule },
 }
 
 impl AllowanceError {
@@ -46,9 +47,7 @@ impl FromStr for Allowance {
         }
         let rule = rule.trim();
         let rule = rule.parse().map_err(|()| AllowanceError::Rule { rule: rule.to_owned() })?;
-        if rule == Rule::Collision {
-            return Err(AllowanceError::Never { rule });
-        }
+        let name = if rule == Rule::Collision { name.trim_end_matches('/') } else { name };
         Ok(Self { rule, name: name.to_owned(), reason: (!reason.is_empty()).then(|| reason.to_owned()) })
     }
 }
@@ -56,8 +55,15 @@ impl FromStr for Allowance {
 impl Allowance {
     pub fn allows(&self, finding: &Finding) -> bool {
         self.rule == finding.rule
-            && (name::normalise(&self.name) == finding.name
+            && (self.name == finding.name
+                || name::normalise(&self.name) == finding.name
                 || finding.library.as_deref() == Some(self.name.as_str()))
+    }
+
+    /// Whether two wheels may write `path`, one over the other.
+    pub(crate) fn allows_path(&self, path: &str) -> bool {
+        self.rule == Rule::Collision
+            && path.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Whether it speaks of a library of the wheel `distribution`.
@@ -92,6 +98,9 @@ mod tests {
             assert!(matches!(parse(text), Err(AllowanceError::Shape { .. })), "{text}");
         }
         assert!(matches!(parse("glibc:x"), Err(AllowanceError::Rule { .. })));
-        assert!(matches!(parse("collision:x"), Err(AllowanceError::Never { .. })));
+        let directory = parse("collision:pkg/tests/=nobody imports them").unwrap();
+        let allows = |path| directory.allows_path(path);
+        assert!(allows("pkg/tests") && allows("pkg/tests/__init__.py"));
+        assert!(!allows("pkg/tests2") && !allows("pkg") && !allows("tests"));
     }
 }

@@ -1,16 +1,16 @@
 //! Judging wheels against a floor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use wheelbarrow_artifact::manifest::{Needs, Unpacked};
+use wheelbarrow_artifact::manifest::{Collision, Needs, Unpacked};
 
-use crate::allow::Allowance;
+use crate::allow::{Allowance, NO_REASON};
 use crate::finding::{Finding, Rule, Severity};
 use crate::floor::Floor;
 use crate::needs::needs;
 use crate::read::AuditedWheel;
-use crate::rules;
+use crate::rules::{self, collisions::Written};
 
 /// What is judged.
 pub struct Subject<'a> {
@@ -31,6 +31,8 @@ pub struct Site<'a> {
     pub pip: Option<&'a AuditedWheel<'a>>,
     /// The file that puts the code on `sys.path`.
     pub pth: Option<String>,
+    /// Names of the modules of the site's code.
+    pub modules: &'a BTreeSet<String>,
 }
 
 /// What was found, of one floor.
@@ -39,6 +41,8 @@ pub struct Audited {
     pub findings: Vec<Finding>,
     /// What the wheels write, for a whole site.
     pub unpacked: Unpacked,
+    /// Paths that several wheels write, and that are allowed.
+    pub collisions: Vec<Collision>,
     /// What the ELF files need of the system.
     pub needs: Needs,
     /// Wheels that were judged, pip not counted.
@@ -59,10 +63,11 @@ pub struct Report {
 
 /// Applies every rule.
 pub fn audit(subject: &Subject<'_>, allowances: &[Allowance]) -> Audited {
-    let (mut findings, unpacked) = judge(subject);
+    let (mut findings, written) = judge(subject, allowances);
+    // The rule for collisions has looked for its allowances itself.
     for finding in findings.iter_mut().filter(|finding| finding.rule != Rule::Collision) {
         if let Some(allowance) = allowances.iter().find(|allowance| allowance.allows(finding)) {
-            finding.allowed = Some(allowance.reason.clone().unwrap_or_else(|| "no reason given".to_owned()));
+            finding.allowed = Some(allowance.reason.clone().unwrap_or_else(|| NO_REASON.to_owned()));
         }
     }
     findings.sort_by(|one, other| {
@@ -79,7 +84,8 @@ pub fn audit(subject: &Subject<'_>, allowances: &[Allowance]) -> Audited {
     });
     Audited {
         findings,
-        unpacked,
+        unpacked: written.unpacked,
+        collisions: written.collisions,
         needs: total_needs(subject, allowances),
         wheels: subject.wheels.len(),
         elf_files: subject.wheels.iter().map(|wheel| wheel.facts.elf.len()).sum(),
@@ -87,15 +93,15 @@ pub fn audit(subject: &Subject<'_>, allowances: &[Allowance]) -> Audited {
 }
 
 /// Every path of a site takes as long to compare as all the rest, so that has its own thread.
-fn judge(subject: &Subject<'_>) -> (Vec<Finding>, Unpacked) {
+fn judge(subject: &Subject<'_>, allowances: &[Allowance]) -> (Vec<Finding>, Written) {
     let mut findings = Vec::new();
-    let (together, unpacked) = std::thread::scope(|scope| {
+    let (together, written) = std::thread::scope(|scope| {
         let site = subject.site.as_ref();
         let paths = site.map(|site| {
             scope.spawn(move || {
                 let mut findings = Vec::new();
-                let unpacked = rules::collisions::judge(subject, site, &mut findings);
-                (findings, unpacked)
+                let written = rules::collisions::judge(subject, site, allowances, &mut findings);
+                (findings, written)
             })
         });
         rules::elf::judge(subject, &mut findings);
@@ -109,7 +115,7 @@ fn judge(subject: &Subject<'_>) -> (Vec<Finding>, Unpacked) {
         paths.unwrap_or_default()
     });
     findings.extend(together);
-    (findings, unpacked)
+    (findings, written)
 }
 
 fn total_needs(subject: &Subject<'_>, allowances: &[Allowance]) -> Needs {

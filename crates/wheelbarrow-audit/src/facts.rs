@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::elf::ElfFile;
 
 /// Grows when the same wheel would give other facts: what was kept before is then not looked at.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Made of the wheel's bytes alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

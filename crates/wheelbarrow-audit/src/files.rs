@@ -1,12 +1,12 @@
 //! Auditing what is in files: an artifact, or wheels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::manifest::Target;
+use wheelbarrow_artifact::manifest::{Manifest, Target};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_wheel::profile::TargetSpec;
 use wheelbarrow_wheel::tags::Platform;
@@ -14,7 +14,7 @@ use wheelbarrow_wheel::tags::Platform;
 use crate::allow::Allowance;
 use crate::audit::{Report, Site, Subject, audit};
 use crate::floor::{Floor, NoFloor};
-use crate::read::{AuditedWheel, ReadError, Source, read};
+use crate::read::{AuditedWheel, ReadError, Source, module_names, read};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -74,6 +74,7 @@ pub fn audit_artifact(
     let read = read(&sources, None, progress)?;
     let allowed = manifest.allowed.iter().filter_map(Allowance::from_manifest);
     let allowances: Vec<_> = allowances.iter().cloned().chain(allowed).collect();
+    let modules = code_modules(manifest);
     let pth = format!("{}.pth", manifest.project.directory);
     let mut reports = Vec::new();
     for (target, floor) in floors(artifact, targets)? {
@@ -84,12 +85,20 @@ pub fn audit_artifact(
                 name: Some(&manifest.name),
                 pip: read.get(filename(&target.pip)),
                 pth: Some(pth.clone()),
+                modules: &modules,
             }),
             yanked: &BTreeMap::new(),
         };
         reports.push(audit(&subject, &allowances).into_report(&floor.name));
     }
     Ok(reports)
+}
+
+/// Names of the modules that the site's code has on `sys.path`.
+fn code_modules(manifest: &Manifest) -> BTreeSet<String> {
+    let import_path = format!("{}/", manifest.project.import_path);
+    let below = manifest.members.iter().filter_map(|member| member.path.strip_prefix(&import_path));
+    below.flat_map(module_names).collect()
 }
 
 fn filename(path: &str) -> &str {
@@ -154,8 +163,9 @@ pub fn audit_wheels(
     } else {
         targets.iter().map(Floor::from).collect()
     };
+    let nothing = BTreeSet::new();
     let judge = |floor: &Floor| {
-        let site = (wheels.len() > 1).then_some(Site { name: None, pip: None, pth: None });
+        let site = (wheels.len() > 1).then_some(Site { name: None, pip: None, pth: None, modules: &nothing });
         let subject = Subject { floor, wheels: wheels.clone(), site, yanked: &BTreeMap::new() };
         audit(&subject, allowances).into_report(&floor.name)
     };

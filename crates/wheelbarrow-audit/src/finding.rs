@@ -132,7 +132,7 @@ impl fmt::Display for Severity {
 pub struct Finding {
     pub rule: Rule,
     pub severity: Severity,
-    /// What `--allow RULE:NAME` has to name: the distribution, normalised.
+    /// What `--allow RULE:NAME` has to name: the distribution, normalised; for a collision of two wheels the path.
     pub name: String,
     /// File name of the wheel.
     pub wheel: String,

@@ -23,6 +23,8 @@ pub struct Floor {
     pub platform: Option<Platform>,
     /// Names of the shared libraries that its base system has.
     pub libraries: BTreeSet<String>,
+    /// Libraries that the loader of this machine finds beside them, where the target is this machine.
+    pub here: BTreeSet<String>,
     /// The highest symbol versions of libstdc++ and libgcc; nothing where it promises neither.
     pub compilers: Option<CompilerSymbols>,
 }
@@ -39,7 +41,7 @@ impl Floor {
         let system = platform.as_ref().map_or_else(|| "any system".to_owned(), ToString::to_string);
         let name = format!("Python {}.{} on {system}", python.0, python.1);
         let compilers = platform.as_ref().and_then(|platform| policy::compilers(platform.libc()));
-        Self { name, python, abi: abi.to_owned(), platform, libraries, compilers }
+        Self { name, python, abi: abi.to_owned(), platform, libraries, here: BTreeSet::new(), compilers }
     }
 
     /// The narrowest system that the names of all `wheels` promise to run on: the highest Python that one of them asks

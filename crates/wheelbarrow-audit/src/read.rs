@@ -22,6 +22,7 @@ use wheelbarrow_wheel::metadata::Metadata;
 use crate::facts::{self, WheelFacts};
 use member::{Found, Members};
 
+pub use entry_points::module_names;
 pub(crate) use entry_points::modules;
 
 mod entry_points;

@@ -5,19 +5,19 @@
 
 pub(crate) mod memory;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use memmap2::Mmap;
-use wheelbarrow_artifact::manifest::{Allowed, Needs, Unpacked};
+use wheelbarrow_artifact::manifest::{Allowed, Collision, Needs, Unpacked};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{
-    Allowance, Audited, AuditedWheel, Floor, ReadError, Report, Rule, Site, Source, Subject, audit, needs,
+    Allowance, Audited, AuditedWheel, Finding, Floor, ReadError, Report, Rule, Site, Source, Subject, audit, needs,
     sbom,
 };
 use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
@@ -52,6 +52,8 @@ pub struct CheckRequest<'a> {
     pub version: Option<&'a str>,
     /// The file that puts the code on `sys.path`.
     pub pth: &'a str,
+    /// Names of the modules of the site's code.
+    pub modules: &'a BTreeSet<String>,
     /// Remembers what need not be looked at twice.
     pub cache: Option<&'a Path>,
     pub allowances: &'a [Allowance],
@@ -81,6 +83,7 @@ pub struct CheckedTarget {
     /// The wheels alone.
     pub unpacked: Unpacked,
     pub needs: Needs,
+    pub collisions: Vec<Collision>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -114,11 +117,15 @@ impl CheckError {
         Some(match self {
             Self::Refused { reports } => {
                 let mut refused = reports.iter().flat_map(|report| &report.findings);
-                let finding = refused.find(|finding| finding.refuses() && finding.rule != Rule::Collision)?;
-                format!(
-                    "what must go in all the same: `--allow {}:{}=REASON`; docs/audit.md has the rules",
-                    finding.rule, finding.name
-                )
+                // Their own fixes name what can be allowed.
+                let named = [Rule::Collision, Rule::ElfLibrary];
+                let unnamed = refused.find(|finding| finding.refuses() && !named.contains(&finding.rule));
+                match unnamed {
+                    Some(Finding { rule, name, .. }) => format!(
+                        "what must go in all the same: `--allow {rule}:{name}=REASON`; docs/audit.md has the rules"
+                    ),
+                    None => "docs/audit.md has the rules, and what can be done".to_owned(),
+                }
             }
             Self::TwoOfOneName { .. } => {
                 "they were built for different systems: build one artifact for each".to_owned()
@@ -179,6 +186,7 @@ fn look(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, 
         platform: platform(subject, &audited.needs),
         unpacked: audited.unpacked,
         needs: audited.needs.clone(),
+        collisions: audited.collisions.clone(),
     });
     let targets: Vec<_> = targets.collect();
     let bill = bill(request, &targets, &mapped, &subjects);
@@ -230,6 +238,7 @@ fn subject<'a>(
             name: Some(request.name),
             pip: Some(&read[&target.pip.filename]),
             pth: Some(request.pth.to_owned()),
+            modules: request.modules,
         }),
         yanked: request.yanked,
     }
@@ -283,7 +292,7 @@ fn used(audited: &[Audited], allowances: &[Allowance], progress: &dyn Progress) 
 }
 
 fn tell_warnings(audited: &[Audited], progress: &dyn Progress) {
-    let mut told = std::collections::BTreeSet::new();
+    let mut told = BTreeSet::new();
     let warnings = audited.iter().flat_map(Audited::warnings);
     let warnings: Vec<_> = warnings
         .map(|finding| format!("{}:{}: {}", finding.rule, finding.name, finding.what))

@@ -2,6 +2,7 @@
 
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc};
+use wheelbarrow_artifact::loader::Loader;
 use wheelbarrow_audit::Floor;
 use wheelbarrow_wheel::profile::{TargetSpec, base_libraries};
 use wheelbarrow_wheel::tags::{self, CompatibleTags, Platform};
@@ -121,6 +122,9 @@ impl BuildTarget {
         if let Some(system) = system {
             floor.libraries.extend(base_libraries(&platform, Some(system)));
             floor.compilers = system.compilers;
+        }
+        if let (None, Some(interpreter)) = (&self.container, &self.interpreter) {
+            floor.here = Loader::of(interpreter).names();
         }
         floor
     }

@@ -203,6 +203,7 @@ mod tests {
                 bytecode: Some(Bytecode { cache_tag: format!("cpython-{}", tag), magic: "00".to_owned() }),
                 unpacked: Unpacked::default(),
                 needs: Default::default(),
+                collisions: Vec::new(),
             }
         });
         let wheels: BTreeSet<&String> = targets.iter().flat_map(|target| &target.wheels).collect();

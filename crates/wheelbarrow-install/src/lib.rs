@@ -8,7 +8,6 @@ mod check;
 mod compile;
 mod engine;
 mod error;
-mod loader;
 mod needs;
 mod plan;
 mod preflight;

@@ -4,10 +4,10 @@
 //! hand is known to need more.
 
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::loader::Loader;
 use wheelbarrow_artifact::manifest::{Manifest, Target, Wheel};
 
 use crate::InstallError;
-use crate::loader::Loader;
 
 /// What the machine lacks, the C library first.
 pub(crate) fn needs_errors(

@@ -78,6 +78,7 @@ mod tests {
             bytecode: None,
             unpacked: Unpacked::default(),
             needs: Default::default(),
+            collisions: Vec::new(),
         };
         Manifest {
             format: FORMAT,

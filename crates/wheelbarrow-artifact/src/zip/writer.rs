@@ -89,7 +89,15 @@ struct Header<'a> {
 impl ZipWriter {
     /// Writes to `file` from its start: first `shebang`, without its line end, then the zip.
     pub fn new(file: std::fs::File, shebang: &str, time: DosTime) -> Result<Self, WriteError> {
-        let mut writer = Self {
+        let mut writer = Self::without_shebang(file, time);
+        writer.put(shebang.as_bytes())?;
+        writer.put(b"\n")?;
+        Ok(writer)
+    }
+
+    /// Writes a plain zip to `file` from its start.
+    pub fn without_shebang(file: std::fs::File, time: DosTime) -> Self {
+        Self {
             file: BufWriter::with_capacity(CHUNK, file),
             position: 0,
             time,
@@ -99,10 +107,7 @@ impl ZipWriter {
             compressor: libdeflater::Compressor::new(
                 libdeflater::CompressionLvl::new(COMPRESSION_LEVEL).unwrap_or_default(),
             ),
-        };
-        writer.put(shebang.as_bytes())?;
-        writer.put(b"\n")?;
-        Ok(writer)
+        }
     }
 
     /// What was written so far.

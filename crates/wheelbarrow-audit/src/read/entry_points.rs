@@ -28,6 +28,10 @@ pub(super) fn dead(wheel: &OpenWheel<'_>) -> Result<Vec<DeadEntryPoint>, WheelEr
             continue;
         }
         let attribute = point.object.split('.').next().unwrap_or_default();
+        // The script's `from e import cli` imports a submodule too.
+        if modules.contains(&format!("{}.{attribute}", point.module)) {
+            continue;
+        }
         if source(wheel, &point.module)?.is_some_and(|source| !may_have(&source, attribute)) {
             dead.push(found(Some(attribute.to_owned())));
         }
@@ -41,20 +45,24 @@ pub(crate) fn modules(wheel: &OpenWheel<'_>) -> impl Iterator<Item = String> {
         Destination::SitePackages(path) => Some(path.as_str()),
         _ => None,
     });
-    paths.flat_map(|path| {
-        let stem = path
-            .strip_suffix(".py")
-            .or_else(|| path.strip_suffix(".pyc"))
-            .or_else(|| path.strip_suffix(".so").map(without_tag));
-        let mut names = Vec::new();
-        if let Some(stem) = stem {
-            let name = stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', ".");
-            let parents = name.match_indices('.').map(|(end, _)| name[..end].to_owned());
-            names.extend(parents);
-            names.push(name);
-        }
-        names
-    })
+    paths.flat_map(module_names)
+}
+
+/// The name of the module in the file at `path` below a directory of `sys.path`, and those of the packages above it;
+/// nothing if it is no module.
+pub fn module_names(path: &str) -> Vec<String> {
+    let stem = path
+        .strip_suffix(".py")
+        .or_else(|| path.strip_suffix(".pyc"))
+        .or_else(|| path.strip_suffix(".so").map(without_tag));
+    let mut names = Vec::new();
+    if let Some(stem) = stem {
+        let name = stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', ".");
+        let parents = name.match_indices('.').map(|(end, _)| name[..end].to_owned());
+        names.extend(parents);
+        names.push(name);
+    }
+    names
 }
 
 /// `pkg/mod` of `pkg/mod.cpython-312-x86_64-linux-gnu`.

@@ -2,15 +2,17 @@
 //!
 //! pip lets the later of two wheels overwrite the earlier one's files, and a release then depends on an order that
 //! nobody chose. Here two wheels that write one path are refused, unless they write the same bytes, as the
-//! `__init__.py` of old namespace packages are.
+//! `__init__.py` of old namespace packages are. An allowance lets such a path pass: then the wheel whose file name sorts
+//! first writes it, and the manifest names that wheel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
-use wheelbarrow_artifact::manifest::Unpacked;
+use wheelbarrow_artifact::manifest::{Collision, Unpacked};
 use wheelbarrow_artifact::wheel::WheelFile;
 use wheelbarrow_wheel::layout::Destination;
 
+use crate::allow::{Allowance, NO_REASON};
 use crate::audit::{Site, Subject};
 use crate::finding::{Finding, Rule};
 use crate::floor::Floor;
@@ -38,12 +40,25 @@ const RECORD_ROW_BYTES: u64 = 110;
 /// What installers write in the wheel's `.dist-info`, whatever it has itself under these names.
 const OF_INSTALLER: [&str; 4] = ["INSTALLER", "RECORD", "REQUESTED", "direct_url.json"];
 
+/// What the wheels of a site write.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) unpacked: Unpacked,
+    /// The allowed collisions, ordered by path.
+    pub(crate) collisions: Vec<Collision>,
+}
+
 /// Adds what cannot be installed together; gives what an install writes.
-pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<Finding>) -> Unpacked {
+pub(crate) fn judge(
+    subject: &Subject<'_>,
+    site: &Site<'_>,
+    allowances: &[Allowance],
+    findings: &mut Vec<Finding>,
+) -> Written {
     // A site that depends on pip brings its own.
     let pip = site.pip.filter(|_| subject.wheels.iter().all(|wheel| wheel.open.filename().name != "pip"));
     let wheels: Vec<_> = subject.wheels.iter().copied().chain(pip).collect();
-    let mut claims = Claims::new(subject.floor, site.pth.as_deref(), &wheels);
+    let mut claims = Claims::new(subject.floor, site.pth.as_deref(), &wheels, allowances);
     for (place, wheel) in wheels.iter().enumerate() {
         if pip.is_some_and(|pip| std::ptr::eq(pip, *wheel)) {
             let versioned = format!("pip3.{}", subject.floor.python.1);
@@ -54,8 +69,16 @@ pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<F
         }
     }
     let unpacked = claims.finish();
-    findings.extend(claims.clashes.iter().map(|(clash, paths)| clash.finding(paths, &wheels)));
-    unpacked
+    findings.extend(
+        claims.clashes.iter().map(|(clash, paths)| clash.finding(paths, &wheels, &claims.site_packages)),
+    );
+    let winner = |(path, place): (&String, &usize)| Collision {
+        path: claims.recorded(path),
+        wheel: format!("wheels/{}", wheels[*place].open.filename()),
+    };
+    let mut collisions: Vec<_> = claims.settled.iter().map(winner).collect();
+    collisions.sort_by(|one, other| one.path.cmp(&other.path));
+    Written { unpacked, collisions }
 }
 
 /// Who writes a path: a wheel by its place, or the install itself.
@@ -65,10 +88,14 @@ enum Owner {
     Wheel(usize),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    /// One path, different bytes.
-    Same,
+    /// One path, different bytes; one of them is the install's own.
+    Own,
+    /// One path of two wheels, different bytes. `below` is what the paths have in common: a file, or a directory at the top.
+    Same { below: String },
+    /// The same, let pass by this allowance: its name and its reason.
+    Allowed { name: String, reason: Option<String> },
     /// A file of the first is a directory of the second.
     FileAndDirectory,
     /// The other way round.
@@ -78,7 +105,7 @@ enum Kind {
 }
 
 /// Two that cannot be installed together, once for all their paths.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Clash {
     kind: Kind,
     first: Owner,
@@ -101,12 +128,20 @@ struct Claims<'a> {
     /// The paths in lower case, to the paths.
     folded: FxHashMap<String, String>,
     clashes: BTreeMap<Clash, BTreeSet<String>>,
+    allowances: &'a [Allowance],
+    /// The wheel that writes a path for which a collision is allowed.
+    settled: BTreeMap<String, usize>,
     bytes: u64,
 }
 
 impl<'a> Claims<'a> {
     /// With what an install writes by itself.
-    fn new(floor: &Floor, pth: Option<&str>, wheels: &'a [&'a AuditedWheel<'a>]) -> Self {
+    fn new(
+        floor: &Floor,
+        pth: Option<&str>,
+        wheels: &'a [&'a AuditedWheel<'a>],
+        allowances: &'a [Allowance],
+    ) -> Self {
         let free_threaded = if floor.abi.ends_with('t') { "t" } else { "" };
         let version = format!("python{}.{}", floor.python.0, floor.python.1);
         let python = format!("{version}{free_threaded}");
@@ -124,7 +159,8 @@ impl<'a> Claims<'a> {
         claim(format!("bin/{version}"), "the virtualenv");
         let folded = paths.keys().map(|path| (path.to_lowercase(), path.clone())).collect();
         let headers = format!("include/site/{python}");
-        Self { wheels, site_packages, headers, paths, folded, clashes: BTreeMap::new(), bytes: 0 }
+        let (clashes, settled) = (BTreeMap::new(), BTreeMap::new());
+        Self { wheels, site_packages, headers, paths, folded, clashes, allowances, settled, bytes: 0 }
     }
 
     fn add(&mut self, place: usize, scripts: &[&str]) {
@@ -153,7 +189,9 @@ impl<'a> Claims<'a> {
         let claim = Claim { owner: Owner::Wheel(place), member };
         if let Some(first) = self.paths.get(&path) {
             if !self.same_contents(first, &claim) {
-                self.clash(Kind::Same, first.owner, place, path);
+                let first = first.owner;
+                let kind = self.collision(first, &path);
+                self.clash(kind, first, place, path);
             }
             return;
         }
@@ -165,6 +203,29 @@ impl<'a> Claims<'a> {
             }
         }
         self.paths.insert(path, claim);
+    }
+
+    /// Which collision it is that `path` was claimed by `first` before. An allowed one is settled: the first wins.
+    fn collision(&mut self, first: Owner, path: &str) -> Kind {
+        let Owner::Wheel(winner) = first else { return Kind::Own };
+        let short = short(&self.site_packages, path);
+        if let Some(allowance) =
+            self.allowances.iter().find(|it| it.allows_path(short) || it.allows_path(path))
+        {
+            self.settled.insert(path.to_owned(), winner);
+            return Kind::Allowed { name: allowance.name.clone(), reason: allowance.reason.clone() };
+        }
+        // Programs have nothing in common but their directory.
+        let below = if short.starts_with("bin/") { short } else { short.split('/').next().unwrap_or(short) };
+        Kind::Same { below: below.to_owned() }
+    }
+
+    /// As RECORD writes a path.
+    fn recorded(&self, path: &str) -> String {
+        match path.strip_prefix(&self.site_packages).and_then(|rest| rest.strip_prefix('/')) {
+            Some(below) => below.to_owned(),
+            None => format!("../../../{path}"),
+        }
     }
 
     fn clash(&mut self, kind: Kind, first: Owner, second: usize, path: String) {
@@ -220,8 +281,14 @@ impl<'a> Claims<'a> {
         };
         let (entry, others) = (one.open.entry(left), other.open.entry(right));
         let read = |wheel: &AuditedWheel<'_>, entry| wheel.open.archive().read(entry, LARGEST_COMPARED).ok();
-        (entry.size, entry.crc32, left.executable) == (others.size, others.crc32, right.executable)
-            && read(one, entry).is_some_and(|contents| read(other, others) == Some(contents))
+        // Of two of which one is executable, that one is installed.
+        (entry.size, entry.crc32) == (others.size, others.crc32)
+            && read(one, entry).is_some_and(|contents| {
+                let is_script = |file: &WheelFile| matches!(file.destination, Destination::Scripts(_));
+                // Only a script gets another first line.
+                let as_it_is = is_script(left) == is_script(right) || !contents.starts_with(b"#!python");
+                as_it_is && read(other, others) == Some(contents)
+            })
     }
 
     fn member(&self, claim: &Claim<'a>) -> Option<(&'a AuditedWheel<'a>, &'a WheelFile)> {
@@ -230,8 +297,18 @@ impl<'a> Claims<'a> {
     }
 }
 
+/// As `--allow collision:PATH` names it: below site-packages, or else below the virtualenv.
+fn short<'p>(site_packages: &str, path: &'p str) -> &'p str {
+    path.strip_prefix(site_packages).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
+}
+
 impl Clash {
-    fn finding(&self, paths: &BTreeSet<String>, wheels: &[&AuditedWheel<'_>]) -> Finding {
+    fn finding(
+        &self,
+        paths: &BTreeSet<String>,
+        wheels: &[&AuditedWheel<'_>],
+        site_packages: &str,
+    ) -> Finding {
         let first = match self.first {
             Owner::Install(who) => who.to_owned(),
             Owner::Wheel(place) => wheels[place].open.filename().to_string(),
@@ -246,9 +323,22 @@ impl Clash {
             format!("{file} writes the file {path}{more}, and {other} writes into a directory of that name")
         };
         let second_name = second.to_string();
-        let (rule, what) = match self.kind {
-            Kind::Same => {
-                (Rule::Collision, format!("{first} and {second} both write {path}{more}, and not the same"))
+        let both = format!("{first} and {second} both write {path}{more}, and not the same");
+        let (rule, what) = match &self.kind {
+            Kind::Own => (Rule::Collision, both),
+            Kind::Same { below } => {
+                let name = if paths.len() == 1 { short(site_packages, path) } else { below };
+                let fix = format!(
+                    "leave one of them out of the requirements; or let {first} win: `--allow collision:{name}=REASON`"
+                );
+                let finding = Finding::error(Rule::Collision, wheels[self.second], both).file(path).fix(fix);
+                return Finding { name: name.to_owned(), ..finding };
+            }
+            Kind::Allowed { name, reason } => {
+                let finding = Finding::error(Rule::Collision, wheels[self.second], both).file(path);
+                let finding = finding.fix(format!("{first} writes it"));
+                let reason = reason.clone().unwrap_or_else(|| NO_REASON.to_owned());
+                return Finding { name: name.clone(), allowed: Some(reason), ..finding };
             }
             Kind::FileAndDirectory => (Rule::Collision, into(&first, &second_name)),
             Kind::DirectoryAndFile => (Rule::Collision, into(&second_name, &first)),

@@ -168,12 +168,21 @@ fn libraries(
     for (library, files) in missing {
         let names = and_more(name(&files[0].path), files.len());
         let verb = if files.len() == 1 { "needs" } else { "need" };
-        let what = format!("{names} {verb} {library}, which neither a wheel carries nor the target promises");
-        let fix = format!(
-            "take a wheel that carries it, or, where the servers have it, `--allow elf-library:{library}=REASON`"
-        );
-        let finding = Finding::error(Rule::ElfLibrary, wheel, what).file(&files[0].path);
-        findings.push(finding.library(library).fix(fix));
+        let finding = if subject.floor.here.contains(library) {
+            let what = format!(
+                "{names} {verb} {library}, which this machine has beside its base system; each server is checked for it"
+            );
+            Finding::warning(Rule::ElfLibrary, wheel, what)
+        } else {
+            let what =
+                format!("{names} {verb} {library}, which neither a wheel carries nor the target promises");
+            let fix = format!(
+                "take a wheel that carries it; if the servers have it, add it to `libraries` of the [[target]] \
+                 (docs/targets.md); else `--allow elf-library:{library}=REASON`"
+            );
+            Finding::error(Rule::ElfLibrary, wheel, what).fix(fix)
+        };
+        findings.push(finding.file(&files[0].path).library(library));
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<F
             Met::Other(version) => format!("it requires {}; there is {version}", edge.text),
         };
         let fix = if site.name == Some(edge.name.as_str()) {
-            "that is the site itself, whose code travels without being installed; `.` in a requirements file installs it"
+            "that is the site itself, whose own distribution is not installed; `install-project = true` in the settings installs it"
         } else {
             "add what is missing to the requirements, or lock anew so that the versions agree"
         };

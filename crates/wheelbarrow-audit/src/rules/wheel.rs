@@ -105,6 +105,7 @@ fn entry_points(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let modules: FxHashSet<String> = subject.wheels.iter().flat_map(|wheel| modules(&wheel.open)).collect();
+    let in_code = |module| subject.site.as_ref().is_some_and(|site| site.modules.contains(module));
     for wheel in &subject.wheels {
         for point in &wheel.facts.entry_points {
             let (script, module) = (&point.name, &point.module);
@@ -112,7 +113,7 @@ fn entry_points(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
                 Some(attribute) => {
                     format!("the script {script} calls {module}:{attribute}, which is not in that module")
                 }
-                None if subject.site.is_none() || modules.contains(module) => continue,
+                None if subject.site.is_none() || modules.contains(module) || in_code(module) => continue,
                 None => format!("the script {script} calls {module}, a module that no wheel has"),
             };
             findings.push(Finding::warning(Rule::EntryPoint, wheel, what));

@@ -9,9 +9,8 @@ use crate::support::{Place, report};
 
 const TARGET: &str = "3.12@manylinux_2_17_x86_64";
 
-/// A collision cannot be allowed, since an install refuses it. What is yanked an index says, not a wheel: the test of
-/// that is where locks are.
-const NOT_HERE: [Rule; 2] = [Rule::Collision, Rule::Yanked];
+/// What is yanked an index says, not a wheel: the test of that is where locks are.
+const NOT_HERE: [Rule; 1] = [Rule::Yanked];
 
 /// A library to link with, and a module that needs a function of it in that version.
 fn module_needing(place: &Place, soname: &str, version: &str) -> Option<Vec<u8>> {
@@ -59,9 +58,10 @@ fn odd_papers(place: &Place) -> [PathBuf; 2] {
             ("liar-1.dist-info/RECORD", b"gone.py,sha256=x,1\n"),
             ("liar-1.dist-info/entry_points.txt", scripts),
             ("Shared/data.txt", b"1"),
+            ("both.py", b"1"),
         ],
     );
-    [liar, place.wheel("plain-1-py3-none-any.whl", &[("shared/data.txt", b"1")])]
+    [liar, place.wheel("plain-1-py3-none-any.whl", &[("shared/data.txt", b"1"), ("both.py", b"2")])]
 }
 
 /// What a finding is, whoever lets it pass.

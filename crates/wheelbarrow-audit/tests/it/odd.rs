@@ -220,7 +220,7 @@ fn a_set_that_does_not_hold_together() {
     error requirement:one it requires gone, which is not there
     error requirement:one it requires two[fast]>=2; there is 1.5
     error requirement:two it requires speed, which is not there
-    error collision:two one-1-py3-none-any.whl and two-1.5-py3-none-any.whl both write lib/python3.12/site-packages/one.py, and not the same
+    error collision:one.py one-1-py3-none-any.whl and two-1.5-py3-none-any.whl both write lib/python3.12/site-packages/one.py, and not the same
     error case-clash:two one-1-py3-none-any.whl and two-1.5-py3-none-any.whl write lib/python3.12/site-packages/Shared/data.txt and lib/python3.12/site-packages/shared/data.txt: the names differ only by case
     warning metadata:one METADATA has `Requires-Dist: ???`, which cannot be read
     warning entry-point:one the script bad calls one:other, which is not in that module
@@ -261,4 +261,52 @@ fn a_wheel_looked_at_ahead_is_not_read_again() {
     )
     .unwrap();
     assert_eq!(read(Some(&cache)).record, ["kept"]);
+}
+
+#[test]
+fn a_script_may_call_a_submodule() {
+    let place = Place::new();
+    let scripts = b"[console_scripts]\ne = e:cli.main\nf = e:none.main\n";
+    let files = [
+        ("e/__init__.py", &b""[..]),
+        ("e/cli.py", b"def main(): ..."),
+        ("e-1.dist-info/entry_points.txt", scripts),
+    ];
+    let wheel = place.wheel("e-1-py3-none-any.whl", &files);
+    insta::assert_snapshot!(told(&[wheel], ""), @"warning entry-point:e the script f calls e:none, which is not in that module");
+}
+
+#[test]
+fn a_record_may_name_paths_of_the_machine_that_built_it() {
+    let place = Place::new();
+    let record = format!(
+        "a.py,{},0\n/usr/share/doc/a,,\n../../../bin/a,,\na-1.dist-info/RECORD,,\n",
+        wheelbarrow_artifact::manifest::Sha256::of(b"").to_record()
+    );
+    let files = [("a.py", &b""[..]), ("a-1.dist-info/RECORD", record.as_bytes())];
+    let wheel = place.wheel("a-1-py3-none-any.whl", &files);
+    let text = told(&[wheel.clone()], "");
+    assert!(
+        text.starts_with("error record:a ") && text.contains("it lists ../../../bin/a, which is not there"),
+        "{text}"
+    );
+    assert!(report(&[wheel], "", &["record:a=an old build tool"]).is_ok());
+}
+
+#[test]
+fn one_allowance_settles_a_directory() {
+    let place = Place::new();
+    let wheel = |name: &str| {
+        let text = format!("# {name}");
+        let files = ["tests/__init__.py", "tests/deep/a.py", "LICENSE"].map(|path| (path, text.as_bytes()));
+        place.wheel(&format!("{name}-1-py3-none-any.whl"), &files)
+    };
+    let wheels = [wheel("one"), wheel("two")];
+    insta::assert_snapshot!(told(&wheels, OLD), @r"
+    error collision:LICENSE one-1-py3-none-any.whl and two-1-py3-none-any.whl both write lib/python3.12/site-packages/LICENSE, and not the same
+    error collision:tests one-1-py3-none-any.whl and two-1-py3-none-any.whl both write lib/python3.12/site-packages/tests/__init__.py, and 1 more, and not the same
+    ");
+    assert!(!report(&wheels, OLD, &["collision:tests=x"]).is_ok());
+    assert!(!report(&wheels, OLD, &["collision:tests/deep=x", "collision:LICENSE=x"]).is_ok());
+    assert!(report(&wheels, OLD, &["collision:tests/=nobody imports them", "collision:LICENSE=x"]).is_ok());
 }

@@ -1,6 +1,6 @@
 //! Wheels for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
@@ -14,11 +14,13 @@ use super::{CheckRequest, PackedTarget, PackedWheel};
 /// For these targets, and nothing else.
 pub(crate) fn request<'a>(targets: &'a [PackedTarget], pth: &'a str) -> CheckRequest<'a> {
     static NOTHING: BTreeMap<(String, String), String> = BTreeMap::new();
+    static NO_MODULES: BTreeSet<String> = BTreeSet::new();
     CheckRequest {
         targets,
         name: "site",
         version: None,
         pth,
+        modules: &NO_MODULES,
         cache: None,
         allowances: &[],
         yanked: &NOTHING,

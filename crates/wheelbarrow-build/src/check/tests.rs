@@ -40,10 +40,40 @@ fn two_wheels_that_write_one_path_are_refused() {
         ("b-1-py3-none-any.whl", &[("ns/__init__.py", "b")]),
     ]), @"a-1-py3-none-any.whl and b-1-py3-none-any.whl both write lib/python3.12/site-packages/ns/__init__.py, and not the same");
     insta::assert_snapshot!(refusal(&[
-        ("a-1-py3-none-any.whl", &[("a-1.data/scripts/run", "a")]),
-        ("b-1-py3-none-any.whl", &[("b-1.data/data/bin/run", "a")]),
+        ("a-1-py3-none-any.whl", &[("a-1.data/scripts/run", "#!python\n")]),
+        ("b-1-py3-none-any.whl", &[("b-1.data/data/bin/run", "#!python\n")]),
     ]), @"a-1-py3-none-any.whl and b-1-py3-none-any.whl both write bin/run, and not the same");
     insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("pip/__init__.py", "mine")])]), @"a-1-py3-none-any.whl and pip-25.0-py3-none-any.whl both write lib/python3.12/site-packages/pip/__init__.py, and not the same");
+}
+
+#[test]
+fn equal_files_are_equal_whoever_may_execute_them() {
+    let checked = check_wheels(&[
+        ("a-1-py3-none-any.whl", &[("a-1.data/scripts/run", "#!/bin/sh\n")]),
+        ("b-1-py3-none-any.whl", &[("b-1.data/data/bin/run", "#!/bin/sh\n")]),
+    ]);
+    assert!(checked.unwrap().collisions.is_empty());
+}
+
+#[test]
+fn an_allowed_collision_has_a_winner() {
+    let place = tempfile::tempdir().unwrap();
+    let wheels = ["b", "a"].map(|name| {
+        let files = [("LICENSE", name), ("tests/x.py", name), (&*format!("{name}-1.data/scripts/run"), name)];
+        wheel(place.path(), &format!("{name}-1-py3-none-any.whl"), &files)
+    });
+    let mut wheels = wheels.to_vec();
+    wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
+    let targets = [target("3.12", "cp312", wheels, wheel(place.path(), PIP, &[]))];
+    let texts = ["collision:LICENSE=x", "collision:tests=x", "collision:bin/run=x"];
+    let allowances: Vec<Allowance> = texts.iter().map(|text| text.parse().unwrap()).collect();
+    let request = CheckRequest { allowances: &allowances, ..request(&targets, "s.pth") };
+    let checked = check(&request, &Silent).unwrap();
+    let winners: Vec<_> =
+        checked.targets[0].collisions.iter().map(|it| format!("{} {}", it.path, it.wheel)).collect();
+    let wheel = "wheels/a-1-py3-none-any.whl";
+    assert_eq!(winners, ["../../../bin/run", "LICENSE", "tests/x.py"].map(|path| format!("{path} {wheel}")));
+    assert_eq!(checked.allowed.len(), 3);
 }
 
 #[test]
@@ -217,8 +247,7 @@ fn a_site_that_is_required_is_not_installed() {
     let plugin = wheel(place.path(), "plugin-1-py3-none-any.whl", &[("plugin-1.dist-info/METADATA", text)]);
     let targets = [target("3.12", "cp312", vec![plugin], wheel(place.path(), PIP, &[]))];
     let said = check(&request(&targets, "s.pth"), &Silent).unwrap_err().to_string();
-    let of_site =
-        "it requires Site[web]>=2, which is not there\n      that is the site itself, whose code travels";
+    let of_site = "it requires Site[web]>=2, which is not there\n      that is the site itself, whose own distribution is not installed";
     assert!(said.contains(of_site), "{said}");
     assert!(said.contains("it requires other, which is not there\n      add what is missing"), "{said}");
 }

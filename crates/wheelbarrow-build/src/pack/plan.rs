@@ -279,6 +279,7 @@ fn describe(
             inodes: found.unpacked.inodes + code.inodes,
         },
         needs: found.needs.clone(),
+        collisions: found.collisions.clone(),
     }
 }
 

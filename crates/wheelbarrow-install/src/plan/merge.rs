@@ -57,12 +57,15 @@ fn claims<'p>(parts: &'p [Part<'_>], reserved: &[&'p str]) -> Vec<Claim<'p>> {
     claims
 }
 
-/// Takes out every file that says the same as one before it; gives them by part and place.
+/// Takes out every file that says the same as one before it, and gives them by part and place. Of two of which one is
+/// executable, that one stays.
 fn take_repeated(
     claims: &mut Vec<Claim<'_>>,
     parts: &[Part<'_>],
 ) -> Result<HashSet<(usize, usize)>, InstallError> {
     let sha256 = |claim: &Claim<'_>| claim.file.map(|file| parts[claim.part].files[file].sha256);
+    let is_executable =
+        |claim: &Claim<'_>| claim.file.is_some_and(|file| parts[claim.part].files[file].executable);
     let mut repeated = HashSet::new();
     let mut collision = None;
     claims.dedup_by(|second, first| {
@@ -70,8 +73,11 @@ fn take_repeated(
             return false;
         }
         match (second.file, sha256(first) == sha256(second)) {
-            (Some(file), true) => {
-                repeated.insert((second.part, file));
+            (Some(_), true) => {
+                if is_executable(second) && !is_executable(first) {
+                    std::mem::swap(first, second);
+                }
+                repeated.extend(second.file.map(|file| (second.part, file)));
             }
             _ => {
                 collision.get_or_insert((*first, *second));

@@ -10,7 +10,7 @@ mod project;
 mod stored;
 mod wheel;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use wheelbarrow_artifact::bytecode::PYC_HEADER;
 use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv};
@@ -122,7 +122,7 @@ pub(crate) enum Contents<'a> {
 /// Plans all of the install but what [`Plan::split_last`] gives.
 pub(crate) fn plan<'a>(
     artifact: &'a VerifiedArtifact,
-    target: &Target,
+    target: &'a Target,
     interpreter: &Interpreter,
     options: &Options,
     wheels: &Wheels<'a>,
@@ -140,7 +140,8 @@ pub(crate) fn plan<'a>(
     let packs = Packs::find(artifact, target, interpreter);
     let carried = packs.usable;
     let compile = options.compile;
-    let planner = Planner { artifact, python, interpreter, has_lib64_link, packs, compile };
+    let winners = target.collisions.iter().map(|it| (it.path.as_str(), it.wheel.as_str())).collect();
+    let planner = Planner { artifact, python, interpreter, has_lib64_link, packs, compile, winners };
     let mut parts = vec![planner.virtualenv(virtualenv)?];
     let made = match wheels {
         Wheels::Artifact(wheels) => in_parallel(wheels, |wheel| planner.wheel(wheel)),
@@ -173,9 +174,20 @@ struct Planner<'p, 'a> {
     has_lib64_link: bool,
     packs: Packs<'a>,
     compile: Compile,
+    /// The wheel that writes a path, by the path in RECORD, for paths that several wheels have.
+    winners: HashMap<&'p str, &'p str>,
 }
 
 impl<'a> Planner<'_, 'a> {
+    /// Whether another wheel than `wheel`, a path in the artifact, writes `path`.
+    fn loses(&self, wheel: &str, path: &str) -> bool {
+        !self.winners.is_empty()
+            && self
+                .winners
+                .get(self.relative_to_site_packages(path).as_str())
+                .is_some_and(|winner| *winner != wheel)
+    }
+
     fn virtualenv(&self, virtualenv: &Virtualenv) -> Result<Part<'a>, InstallError> {
         let mut part = Part::new("the virtualenv");
         part.directories.push("venv".to_owned());

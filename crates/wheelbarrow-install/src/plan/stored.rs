@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use wheelbarrow_artifact::bytecode::pyc_path;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_wheel::entry_points;
@@ -47,6 +48,7 @@ impl<'a> Planner<'_, 'a> {
         let wheel = WheelFilename::parse(filename).map_err(rules)?;
         let mut part = Part::new(wheel.to_string());
         part.linked = self.directories(&stored.wheel, &wheel.distribution);
+        let mut lost = self.take_lost(&stored.wanted.path, &mut part.linked);
         let mut rows = Vec::new();
         let modules = part.linked.iter().filter(|directory| is_in_site_packages(directory));
         let modules = modules.flat_map(LinkedDirectory::paths).map(|(path, file)| (path, file.size));
@@ -55,10 +57,13 @@ impl<'a> Planner<'_, 'a> {
         let compiled = compiled.iter().map(|path| self.relative_to_site_packages(path));
         rows.extend(compiled.map(|path| RecordRow { path, hash: None, size: None }));
         self.outside_site_packages(store, &mut part, &mut rows)?;
-        let mut recorded = stored.wheel.index.record();
+        let mut recorded = Cow::Borrowed(stored.wheel.index.record());
         if let Some(bytecode) = &stored.bytecode {
-            recorded = bytecode.index.record();
-            let compiled = self.directories(bytecode, &wheel.distribution);
+            recorded = Cow::Borrowed(bytecode.index.record());
+            let mut compiled = self.directories(bytecode, &wheel.distribution);
+            let made: HashSet<String> =
+                lost.iter().map(|path| pyc_path(path, &self.interpreter.cache_tag)).collect();
+            lost.extend(take(&mut compiled, |path| made.contains(path)));
             for directory in compiled.iter().filter(|directory| !is_in_site_packages(directory)) {
                 let paths = directory.paths().map(|(path, _)| self.relative_to_site_packages(&path));
                 rows.extend(paths.map(|path| RecordRow { path, hash: None, size: None }));
@@ -81,9 +86,22 @@ impl<'a> Planner<'_, 'a> {
         }
         let record_path = format!("venv/{}/{dist_info}/RECORD", self.interpreter.site_packages);
         rows.push(RecordRow { path: self.relative_to_site_packages(&record_path), hash: None, size: None });
-        let text = record::insert(recorded, rows).map_err(rules)?;
+        if !lost.is_empty() {
+            let lost: HashSet<_> = lost.iter().map(|path| self.relative_to_site_packages(path)).collect();
+            let rows = record::parse(recorded.as_bytes()).map_err(rules)?;
+            recorded = Cow::Owned(record::write(rows.into_iter().filter(|row| !lost.contains(&row.path))));
+        }
+        let text = record::insert(&recorded, rows).map_err(rules)?;
         part.bytes(record_path, text.into_bytes(), false);
         Ok(part)
+    }
+
+    /// Takes out the files whose paths another wheel wins; gives their paths.
+    fn take_lost(&self, wheel: &str, linked: &mut [LinkedDirectory<'_>]) -> HashSet<String> {
+        if self.winners.is_empty() {
+            return HashSet::new();
+        }
+        take(linked, |path| self.loses(wheel, path))
     }
 
     /// The rows of what goes elsewhere, and the scripts that get another first line.
@@ -155,6 +173,23 @@ impl LinkedDirectory<'_> {
     pub(crate) fn is_bytecode(&self) -> bool {
         matches!(self.entry.index.header.kind, Kind::Bytecode { .. })
     }
+}
+
+/// Takes files out of `linked`; gives their paths.
+fn take(linked: &mut [LinkedDirectory<'_>], is_taken: impl Fn(&str) -> bool) -> HashSet<String> {
+    let mut taken = HashSet::new();
+    for directory in linked {
+        let paths: HashSet<String> =
+            directory.paths().map(|(path, _)| path).filter(|path| is_taken(path)).collect();
+        if !paths.is_empty() {
+            let (target, index) = (&directory.target, &directory.entry.index);
+            let is_left = |file: &IndexFile| !paths.contains(&format!("{target}/{}", index.name(file)));
+            directory.files =
+                Cow::Owned(directory.files.iter().filter(|file| is_left(file)).cloned().collect());
+            taken.extend(paths);
+        }
+    }
+    taken
 }
 
 fn is_in_site_packages(directory: &LinkedDirectory<'_>) -> bool {

@@ -98,6 +98,9 @@ impl<'a> Planner<'_, 'a> {
         part.files.reserve(wheel.files().len() + 4);
         for file in wheel.files() {
             let path = self.path_of(&file.destination, wheel);
+            if self.loses(&target_wheel.manifest.path, &path) {
+                continue;
+            }
             let entry = wheel.entry(file);
             let is_module = matches!(file.destination, Destination::SitePackages(_));
             let compiles = is_module && self.compiles(&path, entry.size);
@@ -161,6 +164,7 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Vec<(String, Vec<u8>, bool)>, InstallError> {
         let mut files = self.scripts(of);
         files.append(&mut self.metadata(of)?);
+        files.retain(|(path, ..)| !self.loses(&of.manifest.path, path));
         Ok(files)
     }
 

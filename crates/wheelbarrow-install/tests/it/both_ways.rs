@@ -128,6 +128,80 @@ fn assert_same(native: &Tree, second: &Tree) {
     }
 }
 
+/// Two wheels that write three paths differently, and who wins them.
+pub(crate) fn write_colliding(path: &Path) {
+    let wheel = |name: &str| {
+        let points = format!("[console_scripts]\nrun = {name}:main\n");
+        zip(&site::wheel_members(
+            name,
+            &[
+                Member::new("tests/__init__.py", format!("# {name}\n")),
+                Member::new(&format!("tests/{name}.py"), "x = 1\n"),
+                Member::new("LICENSE", format!("of {name}\n")),
+                Member::new(&format!("{name}-1.data/data/share/x"), format!("of {name}\n")),
+                Member::new(&format!("{name}-1.dist-info/entry_points.txt"), points),
+            ],
+        ))
+    };
+    let (one, two) = (wheel("one"), wheel("two"));
+    let names = ["one-1-py3-none-any.whl", "two-1-py3-none-any.whl"];
+    let modules = ["tests/__init__.py", "tests/one.py", "tests/two.py"];
+    let packs =
+        [[modules[0], modules[1]], [modules[0], modules[2]]].map(|modules| crate::store::pack(&modules));
+    let winners = [
+        ("tests/__init__.py", names[0]),
+        ("LICENSE", names[1]),
+        ("../../../bin/run", names[1]),
+        ("../../../share/x", names[0]),
+    ];
+    site::write_colliding_site(
+        path,
+        &[(names[0], &one[..]), (names[1], &two[..])],
+        &[(names[0], &packs[0][..]), (names[1], &packs[1][..])],
+        &winners,
+    );
+}
+
+/// Checks what [`write_colliding`] gives.
+pub(crate) fn check_winners(tree: &Tree) {
+    let site_packages = "venv/lib/python3.12/site-packages";
+    let text = |path: &str| match &tree[path] {
+        Node::File { contents, .. } => String::from_utf8_lossy(contents).into_owned(),
+        Node::Link { .. } => panic!("{path} is a link"),
+    };
+    assert_eq!(text(&format!("{site_packages}/tests/__init__.py")), "# one\n");
+    assert_eq!(text(&format!("{site_packages}/LICENSE")), "of two\n");
+    assert_eq!(text("venv/share/x"), "of one\n");
+    assert!(text("venv/bin/run").contains("from two import main"));
+    let record = |name: &str| text(&format!("{site_packages}/{name}-1.dist-info/RECORD"));
+    let lists =
+        |name: &str, path: &str| record(name).lines().any(|line| line.starts_with(&format!("{path},")));
+    for (path, winner) in [
+        ("tests/__init__.py", "one"),
+        ("LICENSE", "two"),
+        ("../../../bin/run", "two"),
+        ("../../../share/x", "one"),
+    ] {
+        assert_eq!([lists("one", path), lists("two", path)], [winner == "one", winner == "two"], "{path}");
+    }
+    assert!(lists("one", "tests/one.py") && lists("two", "tests/two.py"));
+    assert!(!record("two").contains("tests/__pycache__/__init__"), "{}", record("two"));
+}
+
+#[test]
+fn who_wins_a_path_is_in_the_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let (artifact, destination) = (directory.path().join("site.zip"), directory.path().join("dest"));
+    write_colliding(&artifact);
+    site::install_artifact(&artifact, &destination, Pip::Without).unwrap();
+    let native = take_tree(&destination);
+    check_winners(&native);
+    if site::has_python() {
+        let (trees, said) = install_with_bootstrap(&[artifact], &destination, Pip::Without);
+        check_winners(trees[0].as_ref().expect(&said));
+    }
+}
+
 #[test]
 fn a_site_with_all_that_a_site_can_have() {
     let directory = tempfile::tempdir().unwrap();

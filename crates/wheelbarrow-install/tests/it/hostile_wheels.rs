@@ -163,6 +163,23 @@ fn two_wheels_write_one_path_only_if_they_write_the_same() {
 }
 
 #[test]
+fn of_equal_files_the_executable_one_is_installed() {
+    let one = |name: &str, mode| {
+        let file = Member { mode, ..Member::new("shared/run.py", "#!/bin/sh\n") };
+        zip(&wheel_members(name, &[file]))
+    };
+    for modes in [[0o100_644, 0o100_755], [0o100_755, 0o100_644]] {
+        let (first, second) = (one("first", modes[0]), one("second", modes[1]));
+        let tree =
+            install(&[("first-1-py3-none-any.whl", &first), ("second-1-py3-none-any.whl", &second)]).unwrap();
+        let Node::File { mode, .. } = tree[&format!("{SITE_PACKAGES}/shared/run.py")] else {
+            panic!("a file")
+        };
+        assert_eq!(mode & 0o111, 0o111, "{modes:?}");
+    }
+}
+
+#[test]
 fn what_an_installer_writes_may_be_in_the_wheel_and_is_replaced() {
     let own = ["INSTALLER", "REQUESTED", "direct_url.json", "RECORD.jws", "RECORD.p7s"]
         .map(|file| member(&format!("pack-1.dist-info/{file}")));

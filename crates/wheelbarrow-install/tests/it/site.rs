@@ -8,7 +8,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc, Virtualenv, VirtualenvFile};
 use wheelbarrow_artifact::manifest::{
-    self, Bytecode, Manifest, MemberKind, Needs, Project, Sha256, Target, Unpacked,
+    self, Bytecode, Collision, Manifest, MemberKind, Needs, Project, Sha256, Target, Unpacked,
 };
 use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
 use wheelbarrow_artifact::wheel::OpenWheel;
@@ -73,12 +73,22 @@ pub(crate) fn write_site_with_bytecode(
     wheels: &[(&str, &[u8])],
     packs: &[(&str, &[u8])],
 ) {
-    write(path, target, code, wheels, packs, &Needs::default());
+    write(path, target, code, wheels, packs, &Needs::default(), &[]);
 }
 
 /// With wheels that each need something of the system.
 pub(crate) fn write_needy_site(path: &Path, wheels: &[(&str, &[u8])], needs: &Needs) {
-    write(path, ("3.12", "cp312"), &[], wheels, &[], needs);
+    write(path, ("3.12", "cp312"), &[], wheels, &[], needs, &[]);
+}
+
+/// With wheels that write the same paths, packs of bytecode, and who wins which path.
+pub(crate) fn write_colliding_site(
+    path: &Path,
+    wheels: &[(&str, &[u8])],
+    packs: &[(&str, &[u8])],
+    winners: &[(&str, &str)],
+) {
+    write(path, ("3.12", "cp312"), &[], wheels, packs, &Needs::default(), winners);
 }
 
 /// What the manifest says of the size of a target.
@@ -95,6 +105,7 @@ fn write(
     wheels: &[(&str, &[u8])],
     packs: &[(&str, &[u8])],
     needs: &Needs,
+    winners: &[(&str, &str)],
 ) {
     let facts = interpreter(path);
     let (python, platform) = python.split_once('@').unwrap_or((python, "any"));
@@ -122,6 +133,10 @@ fn write(
         bytecode: (!packs.is_empty()).then_some(bytecode),
         unpacked: unpacked(wheels),
         needs: needs.clone(),
+        collisions: winners
+            .iter()
+            .map(|(path, wheel)| Collision { path: (*path).to_owned(), wheel: format!("wheels/{wheel}") })
+            .collect(),
     };
     let manifest = Manifest {
         format: manifest::FORMAT,

@@ -93,7 +93,7 @@ fn two() -> (Vec<u8>, Vec<u8>) {
     (zip(&site::wheel_members("two", &files)), pack(&["space/__init__.py", "space/two.py", "two.py"]))
 }
 
-fn pack(modules: &[&str]) -> Vec<u8> {
+pub(crate) fn pack(modules: &[&str]) -> Vec<u8> {
     let magic = site::interpreter(Path::new("/")).magic;
     let modules: Vec<_> =
         modules.iter().map(|module| ((*module).to_owned(), module.as_bytes().to_vec())).collect();
@@ -125,6 +125,29 @@ fn comparable(destination: &Path) -> BTreeMap<String, Node> {
         }
     }
     tree
+}
+
+#[test]
+fn who_wins_a_path_is_in_the_manifest() {
+    let place = Place::new();
+    crate::both_ways::write_colliding(&place.artifact());
+    let dest = place.path("dest");
+    // Scripts name it, so that all have the same.
+    let take = || {
+        let tree = comparable(&dest);
+        fs_err::remove_dir_all(&dest).unwrap();
+        tree
+    };
+    site::install_artifact(&place.artifact(), &dest, Pip::Without).unwrap();
+    let plain = take();
+    crate::both_ways::check_winners(&plain);
+    for _ in 0..2 {
+        place.install("dest");
+        let stored = take();
+        let different: Vec<_> =
+            stored.keys().chain(plain.keys()).filter(|path| stored.get(*path) != plain.get(*path)).collect();
+        assert!(different.is_empty(), "{different:?}");
+    }
 }
 
 fn edit(path: &Path, contents: &str) {

@@ -63,6 +63,7 @@ impl Site<'_> {
                 bytecode: None,
                 unpacked: Unpacked::default(),
                 needs: Default::default(),
+                collisions: Vec::new(),
             }],
             environment: manifest::EnvironmentRules::default(),
             release: Some(self.release.clone()),

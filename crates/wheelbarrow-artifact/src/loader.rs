@@ -3,11 +3,11 @@
 //! The native installer is a static program, often of another C library, so it cannot ask the loader; it looks where the
 //! loader looks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelbarrow_artifact::interpreter::Interpreter;
+use crate::interpreter::Interpreter;
 
 /// What ldconfig(8) writes.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -19,15 +19,27 @@ const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
 
-pub(crate) struct Loader {
+/// What a dynamic loader would look into.
+pub struct Loader {
     /// As ELF headers have it (`e_machine`), where it is a machine that we know.
     machine: Option<u16>,
     directories: Vec<PathBuf>,
-    cache: HashMap<String, Vec<PathBuf>>,
+    /// How many of `directories` are in no cache.
+    uncached: usize,
+    cache: HashMap<String, Vec<Cached>>,
+}
+
+/// A library in the cache.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cached {
+    path: PathBuf,
+    /// What kind of library it is: the machine in the second byte.
+    flags: usize,
 }
 
 impl Loader {
-    pub(crate) fn of(interpreter: &Interpreter) -> Self {
+    /// That of the C library that `interpreter` runs on.
+    pub fn of(interpreter: &Interpreter) -> Self {
         let machine = interpreter.machine.as_str();
         let variable = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         let mut directories: Vec<_> =
@@ -38,18 +50,35 @@ impl Loader {
         }
         if interpreter.libc.name == "musl" {
             directories.extend(musl_directories(machine));
-            return Self { machine: machine_number(machine), directories, cache: HashMap::new() };
+            let uncached = directories.len();
+            return Self { machine: machine_number(machine), directories, uncached, cache: HashMap::new() };
         }
+        let uncached = directories.len();
         let triplet = format!("{machine}-linux-gnu");
         for top in ["/lib", "/usr/lib"] {
             directories.extend([Path::new(top).join(&triplet), format!("{top}64").into(), top.into()]);
         }
         let cache = fs::read(CACHE).map(|bytes| read_cache(&bytes)).unwrap_or_default();
-        Self { machine: machine_number(machine), directories, cache }
+        Self { machine: machine_number(machine), directories, uncached, cache }
     }
 
-    pub(crate) fn finds(&self, library: &str) -> bool {
-        let cached = self.cache.get(library).into_iter().flatten().cloned();
+    /// Names of all libraries that it finds, as far as that shows without opening them.
+    pub fn names(&self) -> BTreeSet<String> {
+        let wanted = self.machine.and_then(cache_flag);
+        let fits = |library: &Cached| wanted.is_none_or(|wanted| library.flags & 0xff00 == wanted);
+        let cached = self.cache.iter().filter(|(_, libraries)| libraries.iter().any(fits));
+        let mut names: BTreeSet<String> = cached.map(|(name, _)| name.clone()).collect();
+        for directory in &self.directories[..self.uncached] {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let found = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            names.extend(found.filter(|name| name.contains(".so")));
+        }
+        names
+    }
+
+    /// Whether it finds a library of this name.
+    pub fn finds(&self, library: &str) -> bool {
+        let cached = self.cache.get(library).into_iter().flatten().map(|library| library.path.clone());
         let default = self.directories.iter().map(|directory| directory.join(library));
         cached.chain(default).any(|path| self.loads(&path))
     }
@@ -80,6 +109,15 @@ fn machine_number(machine: &str) -> Option<u16> {
     })
 }
 
+/// What marks a machine's libraries in the cache (glibc, `sysdeps/generic/ldconfig.h`).
+fn cache_flag(machine: u16) -> Option<usize> {
+    Some(match machine {
+        62 => 0x0300,
+        183 => 0x0a00,
+        _ => return None,
+    })
+}
+
 fn musl_directories(machine: &str) -> Vec<PathBuf> {
     let own = fs::read_to_string(format!("/etc/ld-musl-{machine}.path"));
     let text = own.unwrap_or_else(|_| "/lib:/usr/local/lib:/usr/lib".to_owned());
@@ -88,8 +126,8 @@ fn musl_directories(machine: &str) -> Vec<PathBuf> {
 
 /// Names and paths of the cache: after the header, entries of flags, offset of the name, offset of the path (four bytes
 /// each, in the machine's order) and twelve more bytes. Offsets count from the magic. A damaged cache has less in it.
-fn read_cache(bytes: &[u8]) -> HashMap<String, Vec<PathBuf>> {
-    let mut found: HashMap<String, Vec<PathBuf>> = HashMap::new();
+fn read_cache(bytes: &[u8]) -> HashMap<String, Vec<Cached>> {
+    let mut found: HashMap<String, Vec<Cached>> = HashMap::new();
     let Some(start) = bytes.windows(MAGIC.len()).position(|window| window == MAGIC) else { return found };
     let bytes = &bytes[start..];
     let number = |at: usize| -> Option<usize> {
@@ -103,7 +141,8 @@ fn read_cache(bytes: &[u8]) -> HashMap<String, Vec<PathBuf>> {
         let entry = HEADER + index * ENTRY;
         let Some((name, path)) = number(entry + 4).zip(number(entry + 8)) else { break };
         if let Some((name, path)) = text(name).zip(text(path)) {
-            found.entry(name.to_owned()).or_default().push(PathBuf::from(path));
+            let library = Cached { path: path.into(), flags: number(entry).unwrap_or(0) };
+            found.entry(name.to_owned()).or_default().push(library);
         }
     }
     found
@@ -132,7 +171,7 @@ mod tests {
             .collect();
         let mut ours: Vec<_> = read_cache(&bytes)
             .into_iter()
-            .flat_map(|(name, paths)| paths.into_iter().map(move |path| (name.clone(), path)))
+            .flat_map(|(name, found)| found.into_iter().map(move |library| (name.clone(), library.path)))
             .collect();
         theirs.sort();
         ours.sort();
