@@ -144,9 +144,14 @@ fn locate(
         }
         return Err(Error::Resolve { said: uv::said(&output) });
     }
-    let pylock = Pylock::read(&out)?;
+    let text = fs::read_to_string(&out).map_err(Error::io("read", &out))?;
+    let broken = |reason| Error::Lock { path: out.clone(), reason };
+    let pylock = Pylock::parse_unhashed(&text).map_err(broken)?;
     let wheels = pylock.packages.iter().flat_map(|package| &package.wheels);
-    let wheel = wheels.into_iter().find(|wheel| wheel.sha256() == Some(pip.sha256()));
+    let wheel = wheels.into_iter().find(|wheel| {
+        // An index may have another hash only; uv has compared this one.
+        wheel.sha256().is_none_or(|sha256| sha256 == pip.sha256()) && wheel.filename() == Some(pip.filename())
+    });
     let place = wheel.and_then(|wheel| {
         // uv's relative paths start at its output, which is about to go.
         Some((place(workspace.path(), wheel.path.as_deref(), wheel.url.as_deref())?, wheel.size))

@@ -1,6 +1,6 @@
 //! The whole build: lock, gather, walk the project, check, pack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
 use crate::inputs::Inputs;
 use crate::lock::{self, LockRequest, Wanted};
+use crate::own::{self, Own, SiteCode};
 use crate::pack::{self, Contents, Installer, PackError, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Rules, Walk};
 use crate::python;
@@ -47,6 +48,8 @@ pub struct BuildOptions {
     pub static_directories: Vec<PathBuf>,
     /// Patterns as in `.gitignore`.
     pub exclude: Vec<String>,
+    /// Whether the project's own distribution is installed; as pyproject.toml says where nobody decided.
+    pub install_project: Option<bool>,
     /// What goes on `sys.path`, below the project, where it is not to be found by looking.
     pub import_path: Option<String>,
     pub environment: EnvironmentRules,
@@ -120,9 +123,11 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let (targets, inputs, found) = find_targets_and_inputs(options)?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
+    let own = find_own(options, progress)?;
     let request = GatherRequest {
         project: options.project.clone(),
         targets,
+        own: own.clone(),
         index: options.index.clone(),
         cache_dir: options.cache_dir.clone(),
         container_engine: options.container_engine.clone(),
@@ -132,9 +137,15 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let cache = Cache::open(options.cache_dir.as_deref())?;
     let gathered = gather(&lock, &request, progress)?;
     // And again, since the lock may be among the files.
-    let code = read_project(options)?;
+    let mut code = read_project(options)?;
     code.notes.iter().for_each(|note| progress.note(note));
 
+    let own = own.zip(gathered.own.clone());
+    let mut targets = packed_targets(gathered, progress);
+    if let Some((own, name)) = &own {
+        install_own(own, name, &mut targets, &mut code, &cache, progress)?;
+    }
+    let modules = own::modules(code.site(&[]));
     let contents = Contents {
         name: options.name.clone(),
         version: options.version.clone(),
@@ -142,7 +153,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         import_path: code.import_path,
         code: code.files,
         static_directories: code.static_directories,
-        targets: packed_targets(gathered, progress),
+        targets,
         environment: options.environment.clone(),
         release: options.release.clone(),
         shebang: options.shebang.clone(),
@@ -156,6 +167,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
             name: &contents.name,
             version: contents.version.as_deref(),
             pth: &pth,
+            modules: &modules,
             cache: Some(cache.root()),
             allowances: &options.allow,
             yanked: &lock.pylock.yanked(),
@@ -269,7 +281,7 @@ struct Code {
 fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
     let walk = |root: &Path, rules| {
         let artifact = Some(options.output.clone());
-        project::walk(&Walk { root: root.to_path_buf(), rules, artifact, name: options.name.clone() })
+        project::walk(&Walk { root: root.to_path_buf(), rules, artifact })
     };
     let (files, mut notes) = walk(&options.project, Rules::Project { exclude: options.exclude.clone() })?;
     if files.is_empty() {
@@ -289,6 +301,61 @@ fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
         static_directories,
         notes,
     })
+}
+
+impl Code {
+    fn site<'a>(&'a self, built_from: &'a [ProjectFile]) -> SiteCode<'a> {
+        SiteCode { import_path: &self.import_path, files: &self.files, built_from }
+    }
+}
+
+/// The project's own distribution. It is built without the setting `exclude`, which may name what only a build needs.
+fn find_own(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<Own>, BuildError> {
+    if options.install_project == Some(false) {
+        return Ok(None);
+    }
+    let walk = |exclude| {
+        let (root, artifact) = (options.project.clone(), Some(options.output.clone()));
+        project::walk(&Walk { root, rules: Rules::Project { exclude }, artifact })
+    };
+    // What cannot be packed may be excluded just for that.
+    let (files, _) = walk(Vec::new()).or_else(|_| walk(options.exclude.clone()))?;
+    let mut notes = Vec::new();
+    let own = Own::find(&options.project, files, options.install_project, &mut notes)?;
+    notes.iter().for_each(|note| progress.note(note));
+    Ok(Some(own))
+}
+
+/// Leaves in the project's own wheels what the code does not have, and adds to the code what their build generated.
+fn install_own(
+    own: &Own,
+    name: &str,
+    targets: &mut [PackedTarget],
+    code: &mut Code,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let mut told = BTreeSet::new();
+    let mut generated = BTreeMap::new();
+    for wheel in targets.iter_mut().flat_map(|target| &mut target.wheels).filter(|wheel| wheel.name == name) {
+        let reduced = own::reduce(wheel, code.site(&own.tree.files), cache)?;
+        *wheel = reduced.wheel;
+        told.insert(format!("installing the project's own distribution, {name} {}", wheel.version));
+        told.extend(
+            reduced
+                .generated
+                .iter()
+                .map(|file| format!("packing {}, which the build of {name} generated", file.path)),
+        );
+        told.extend(reduced.doubled.iter().map(|package| {
+            format!("the package {package} is installed in site-packages too: its build makes files for one platform")
+        }));
+        generated.extend(reduced.generated.into_iter().map(|file| (file.path.clone(), file)));
+    }
+    told.iter().for_each(|note| progress.note(note));
+    code.files.extend(generated.into_values());
+    code.files.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+    Ok(())
 }
 
 /// A pure wheel that was built with one Python serves the others too, as its tags say; built again with another, it may

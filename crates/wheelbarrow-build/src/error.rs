@@ -40,6 +40,9 @@ pub enum Error {
     #[error("{inputs} has neither extras nor dependency groups")]
     NoExtras { inputs: String },
 
+    #[error("the project in {} cannot be installed as a distribution: it has no name", project.display())]
+    NoDistribution { project: PathBuf },
+
     #[error("cannot compile {of}")]
     Compile { of: String, source: io::Error },
     #[error("no Python {python} on this machine to compile with")]
@@ -105,9 +108,19 @@ pub enum Error {
     #[error("the build of {package} needs itself: {}", chain.join(" -> "))]
     BuildCycle { package: String, chain: Vec<String> },
     #[error("could not build {package} for {target}:\n{last_lines}")]
-    Build { package: String, target: String, last_lines: String, log: PathBuf },
+    Build {
+        package: String,
+        target: String,
+        last_lines: String,
+        log: PathBuf,
+        /// Whether it is the project's own distribution.
+        own: bool,
+    },
     #[error("building {name} {version} gave {}", said)]
     BadBuild { name: String, version: String, said: String },
+    /// Never told: something else failed first.
+    #[error("stopped, since something else failed")]
+    Stopped,
     #[error("cannot get the source of {name} from {url}: {reason}")]
     Git { name: String, url: String, reason: String },
 }
@@ -195,6 +208,13 @@ impl Error {
                 "`packages` are for the image's own package manager: libpq-dev on Debian, libpq-devel on RHEL"
                     .to_owned()
             }
+            Self::NoDistribution { .. } => {
+                "name it in pyproject.toml, as `name` in [project]; or remove `install-project = true`".to_owned()
+            }
+            Self::Build { last_lines, log, own: true, .. } => format!(
+                "{}; `--no-install-project` leaves out the project's own distribution: its metadata, entry points and scripts",
+                build_hint(last_lines, log)
+            ),
             Self::Build { last_lines, log, .. } => build_hint(last_lines, log),
             Self::Certificates { .. } => "SSL_CERT_FILE must name a PEM file".to_owned(),
             _ => return None,

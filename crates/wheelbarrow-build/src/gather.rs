@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
@@ -16,9 +16,10 @@ use crate::cache::{Cache, Entry};
 use crate::container::Rooms;
 use crate::credentials::Credentials;
 use crate::fetch::{Download, FetchOptions, fetch, fetch_and};
-use crate::lock::{Digest, Lock};
+use crate::lock::{Digest, Lock, complete};
+use crate::own::Own;
 use crate::select::{Chosen, Source, select};
-use crate::source::Builder;
+use crate::source::{Builder, Checkouts};
 use crate::target::BuildTarget;
 use crate::uv::IndexOptions;
 use crate::{Error, Result};
@@ -32,6 +33,8 @@ pub struct GatherRequest {
     /// The project's directory, whose uv settings count.
     pub project: PathBuf,
     pub targets: Vec<BuildTarget>,
+    /// The project's own distribution, if it may be installed.
+    pub own: Option<Own>,
     pub index: IndexOptions,
     /// The cache's directory, where it is not the usual one.
     pub cache_dir: Option<PathBuf>,
@@ -45,6 +48,8 @@ pub struct GatherRequest {
 #[derive(Clone, Debug)]
 pub struct Gathered {
     pub targets: Vec<TargetWheels>,
+    /// The normalised name of the project's own distribution, if it is among the wheels.
+    pub own: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -134,9 +139,30 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
         credentials: credentials.clone(),
         ..request.fetch.clone()
     };
-    let chosen =
+    let completed = complete(lock, &request.targets, &cache, &options, progress)?;
+    let lock = &*completed;
+    let mut chosen =
         request.targets.iter().map(|target| select(lock, target)).collect::<Result<Vec<Vec<Chosen>>>>()?;
+    if let Some(own) = &request.own {
+        chosen.iter_mut().for_each(|chosen| own.put_among(chosen));
+    }
+    let own = chosen.iter().flatten().find(|one| matches!(one.source, Source::Project(_)));
+    let own = own.map(|own| own.name.clone());
     let downloads: Vec<Download> = chosen.iter().flatten().filter_map(Chosen::download).cloned().collect();
+    let builder = Builder {
+        cache: &cache,
+        project: &request.project,
+        index: &request.index,
+        fetch: &request.fetch,
+        credentials: &credentials,
+        engine: request.container_engine.as_deref(),
+        rooms: Rooms::default(),
+        stop: AtomicBool::new(false),
+        checkouts: Checkouts::default(),
+        progress,
+    };
+    let by_target: Vec<_> = request.targets.iter().zip(chosen.iter().map(Vec::as_slice)).collect();
+    builder.check_out(&by_target)?;
     // uv looks for pip while the wheels come.
     let (entries, pips) = std::thread::scope(|scope| {
         let pips = scope.spawn(|| bootstrap::downloads(&request.targets, &cache, &request.index));
@@ -146,25 +172,14 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
     let (mut entries, pips) = both(entries, pips)?;
     entries.extend(fetch(&cache, &pips, &options, progress)?);
     let entries = entries.into_iter().map(|entry| (entry.sha256, entry)).collect();
-    let builder = Builder {
-        cache: &cache,
-        project: &request.project,
-        index: &request.index,
-        fetch: &request.fetch,
-        credentials: &credentials,
-        engine: request.container_engine.as_deref(),
-        rooms: Rooms::default(),
-        progress,
-    };
     let gatherer = Gatherer { entries, builder };
-    let chosen: Vec<_> = request.targets.iter().zip(chosen.iter().map(Vec::as_slice)).collect();
-    let wheels = gatherer.wheels(&chosen)?;
+    let wheels = gatherer.wheels(&by_target)?;
     let targets = request.targets.iter().zip(wheels).zip(&pips).map(|((target, wheels), pip)| {
         let pip = fetched_wheel(pip, gatherer.entry(pip)?)?;
         Ok(TargetWheels { target: target.clone(), wheels, pip })
     });
     let targets = targets.collect::<Result<_>>()?;
-    Ok(Gathered { targets })
+    Ok(Gathered { targets, own })
 }
 
 /// What is lacking offline is told of both.
@@ -200,18 +215,23 @@ impl Gatherer<'_> {
             .collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_BUILDS);
         let next = AtomicUsize::new(0);
+        let failure = Mutex::new(None);
         let work = || {
             let mut done = Vec::new();
             while let Some((number, target, chosen)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let wheel = self.wheel(target, chosen);
-                if wheel.is_err() {
-                    next.store(usize::MAX / 2, Ordering::Relaxed);
+                match self.wheel(target, chosen) {
+                    Ok(wheel) => done.push((*number, wheel)),
+                    Err(error) => {
+                        // Those that this one ends come later.
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        self.builder.stop.store(true, Ordering::Relaxed);
+                        next.store(usize::MAX / 2, Ordering::Relaxed);
+                    }
                 }
-                done.push(wheel.map(|wheel| (*number, wheel)));
             }
             done
         };
-        let done: Result<Vec<_>> = std::thread::scope(|scope| {
+        let done: Vec<_> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let done = workers
                 .into_iter()
@@ -219,7 +239,10 @@ impl Gatherer<'_> {
             done.collect()
         });
         let mut targets = vec![Vec::new(); chosen.len()];
-        for (number, wheel) in done? {
+        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        for (number, wheel) in done {
             targets[number].push(wheel);
         }
         for wheels in &mut targets {

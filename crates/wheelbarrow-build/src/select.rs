@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::Sha256;
@@ -11,8 +12,9 @@ use wheelbarrow_wheel::WheelFilename;
 use wheelbarrow_wheel::filename::BuildTag;
 use wheelbarrow_wheel::tags::CompatibleTags;
 
-use crate::fetch::Download;
+use crate::fetch::{Download, Unhashed};
 use crate::lock::{Archive, Digest, DistributionFile, Environment, Lock, Package, Place, Vcs, place};
+use crate::own::ProjectTree;
 use crate::target::BuildTarget;
 use crate::{Error, Result};
 
@@ -47,6 +49,8 @@ pub enum Source {
         path: PathBuf,
         subdirectory: Option<String>,
     },
+    /// The project itself.
+    Project(Arc<ProjectTree>),
 }
 
 impl Chosen {
@@ -54,7 +58,7 @@ impl Chosen {
     pub fn download(&self) -> Option<&Download> {
         match &self.source {
             Source::Wheel(download) | Source::Archive { download, .. } => Some(download),
-            Source::Git { .. } | Source::Directory { .. } => None,
+            Source::Git { .. } | Source::Directory { .. } | Source::Project(_) => None,
         }
     }
 }
@@ -78,6 +82,34 @@ pub fn select(lock: &Lock, target: &BuildTarget) -> Result<Vec<Chosen>> {
         chosen.push(selector.choose(package)?);
     }
     Ok(chosen)
+}
+
+/// The files that `target` takes and for which the lock has no SHA-256.
+pub(crate) fn unhashed(lock: &Lock, target: &BuildTarget) -> Result<Vec<Unhashed>> {
+    if lock.pylock.packages.iter().all(Package::is_hashed) {
+        return Ok(Vec::new());
+    }
+    let environment = Environment::new(target, &lock.extras, &lock.groups);
+    let selector = Selector { lock, target, environment, tags: target.tags() };
+    let mut found = Vec::new();
+    for package in &lock.pylock.packages {
+        if package.is_hashed() || !selector.applies(package)? {
+            continue;
+        }
+        if let Some(archive) = &package.archive {
+            let file = (archive.path.as_deref(), archive.url.as_deref(), archive.size);
+            found.extend(selector.unhashed(package, file, archive.filename(), &archive.hashes));
+            continue;
+        }
+        let rank = |file: &&DistributionFile| selector.rank(package, &file.filename()?);
+        let fitting = package.wheels.iter().filter_map(|file| Some((rank(&file)?, file)));
+        let best = fitting.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, file)| file);
+        if let Some(file) = best.or(package.sdist.as_ref()).filter(|file| file.sha256().is_none()) {
+            let place = (file.path.as_deref(), file.url.as_deref(), file.size);
+            found.extend(selector.unhashed(package, place, file.filename(), &file.hashes));
+        }
+    }
+    Ok(found)
 }
 
 /// The lock's own word on what it is for.
@@ -136,6 +168,22 @@ impl Selector<'_> {
     /// `debian-12:3.11 (manylinux_2_36_x86_64)`.
     fn target_text(&self) -> String {
         format!("{} ({})", self.target.describe(), self.target.platform())
+    }
+
+    fn unhashed(
+        &self,
+        package: &Package,
+        (path, url, size): (Option<&str>, Option<&str>, Option<u64>),
+        filename: Option<String>,
+        hashes: &BTreeMap<String, String>,
+    ) -> Option<Unhashed> {
+        Some(Unhashed {
+            key: path.or(url)?.to_owned(),
+            filename: filename.unwrap_or_else(|| package.name.clone()),
+            place: place(self.lock.directory(), path, url)?,
+            size,
+            digests: Digest::all(hashes).collect(),
+        })
     }
 
     fn applies(&self, package: &Package) -> Result<bool> {

@@ -15,3 +15,4 @@ mod requirements;
 mod tree;
 
 pub use build::{Builder, BuiltWheel};
+pub(crate) use git::Checkouts;

@@ -15,7 +15,7 @@ use wheelbarrow_artifact::progress::Progress;
 
 use super::client::Client;
 use super::{Download, FetchOptions, Place, encoded, wrong_hash};
-use crate::cache::{Cache, Partial};
+use crate::cache::{Cache, Entry, Partial};
 use crate::credentials::redact;
 use crate::{Error, Result};
 
@@ -91,6 +91,36 @@ impl Job<'_> {
             };
             return Err(self.failed(url, &reason));
         }
+    }
+
+    /// Gets a file whose hash is not known, from its start: nobody could tell whether what is there already is right.
+    pub(super) fn run_unhashed(&self) -> Result<Entry> {
+        let Place::Remote(url) = &self.download.place else {
+            return Err(Error::Offline { missing: vec![self.download.filename.clone()] });
+        };
+        let mut partial = self.cache.partial(self.download.sha256)?;
+        let mut counted = 0;
+        for attempt in 1.. {
+            partial.restart()?;
+            match self.attempt(url, &mut partial, &mut counted) {
+                Ok(_) => {
+                    let entry = self.cache.put(partial.path())?;
+                    partial.discard();
+                    return Ok(entry);
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Again(reason, wait)) if attempt < self.options.attempts => {
+                    self.pause(
+                        url,
+                        &reason,
+                        wait.unwrap_or(self.options.backoff * (1 << (attempt - 1).min(6))),
+                    );
+                }
+                Err(Failure::Again(reason, _)) => return Err(self.failed(url, &reason)),
+                Err(Failure::Stopped) => break,
+            }
+        }
+        Err(self.failed(url, "it was not fetched"))
     }
 
     /// Sleeps, but not on when another file failed. A long wait is told, once for all files.

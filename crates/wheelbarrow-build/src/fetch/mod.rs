@@ -4,6 +4,7 @@ mod client;
 mod download;
 mod encoded;
 mod names;
+mod unhashed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 use client::Client;
 pub use client::certificates;
 use download::Job;
+pub(crate) use unhashed::{Unhashed, fetch_unhashed};
 
 /// One file that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,10 @@ pub(crate) fn fetch_and(
     progress: &dyn Progress,
     arrived: &(dyn Fn(&Download) + Sync),
 ) -> Result<Vec<Entry>> {
-    let mut lacking = lacking(cache, downloads)?;
+    let (local, remote): (Vec<_>, Vec<_>) =
+        downloads.iter().partition(|download| matches!(download.place, Place::Local(_)));
+    local.iter().try_for_each(|download| take_local(cache, download, &options.directories))?;
+    let mut lacking = lacking(cache, &remote)?;
     for directory in &options.directories {
         let mut taken = Vec::new();
         for download in &lacking {
@@ -97,16 +102,13 @@ pub(crate) fn fetch_and(
         let mut taken = taken.into_iter();
         lacking.retain(|_| taken.next() != Some(true));
     }
-    let (local, remote): (Vec<_>, Vec<_>) =
-        lacking.into_iter().partition(|download| matches!(download.place, Place::Local(_)));
-    if options.offline && !remote.is_empty() {
+    if options.offline && !lacking.is_empty() {
         return Err(Error::Offline {
-            missing: remote.iter().map(|download| download.filename.clone()).collect(),
+            missing: lacking.iter().map(|download| download.filename.clone()).collect(),
         });
     }
-    local.iter().try_for_each(|download| copy(cache, download))?;
-    if !remote.is_empty() {
-        fetch_remote(cache, remote, options, progress, arrived)?;
+    if !lacking.is_empty() {
+        fetch_remote(cache, lacking, options, progress, arrived)?;
     }
     downloads
         .iter()
@@ -118,9 +120,9 @@ pub(crate) fn fetch_and(
 }
 
 /// What the cache has not, each hash once.
-fn lacking<'a>(cache: &Cache, downloads: &'a [Download]) -> Result<Vec<&'a Download>> {
+fn lacking<'a>(cache: &Cache, downloads: &[&'a Download]) -> Result<Vec<&'a Download>> {
     let mut lacking: Vec<&Download> = Vec::new();
-    for download in downloads {
+    for &download in downloads {
         let known = lacking.iter().any(|other| other.sha256 == download.sha256);
         if !known && cache.get(download.sha256)?.is_none() {
             lacking.push(download);
@@ -138,13 +140,20 @@ fn take_from(cache: &Cache, directory: &Path, download: &Download) -> Result<boo
     cache.put(&path).map(|_| true)
 }
 
-fn copy(cache: &Cache, download: &Download) -> Result<()> {
+/// Takes a local file, from where the lock says that it is or from one of `directories`. It is compared even if the cache
+/// has it: what a build gives must not depend on the cache.
+fn take_local(cache: &Cache, download: &Download, directories: &[PathBuf]) -> Result<()> {
     let Place::Local(path) = &download.place else { return Ok(()) };
-    let (found, _) = hash_file(path)?;
-    if found != download.sha256 {
-        return Err(wrong_hash(download, found));
+    let found = hash_file(path).map(|(sha256, _)| sha256);
+    if found.as_ref().is_ok_and(|found| *found == download.sha256) {
+        return if cache.get(download.sha256)?.is_some() { Ok(()) } else { cache.put(path).map(drop) };
     }
-    cache.put(path).map(drop)
+    for directory in directories {
+        if take_from(cache, directory, download)? {
+            return Ok(());
+        }
+    }
+    Err(wrong_hash(download, found?))
 }
 
 fn wrong_hash(download: &Download, found: Sha256) -> Error {

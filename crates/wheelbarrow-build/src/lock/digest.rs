@@ -35,6 +35,11 @@ impl Digest {
         good.then_some(Self { algorithm, hex })
     }
 
+    /// Those of a lock's file that count: MD5 and SHA-1 can be forged.
+    pub fn all(hashes: &std::collections::BTreeMap<String, String>) -> impl Iterator<Item = Self> {
+        hashes.iter().filter_map(|(algorithm, hex)| Self::parse(&format!("{algorithm}:{hex}")))
+    }
+
     /// The same as a SHA-256, if it is one.
     pub fn sha256(&self) -> Option<Sha256> {
         if self.algorithm == Algorithm::Sha256 { Sha256::from_hex(&self.hex) } else { None }

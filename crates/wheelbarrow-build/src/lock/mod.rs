@@ -3,7 +3,9 @@
 //! What is no lock yet is made one by uv ([`resolve`]) and kept beside the artifact; from then on the lock is what
 //! counts, until the inputs change.
 
+mod complete;
 mod digest;
+mod local;
 mod marker;
 mod pylock;
 mod resolve;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::credentials::Credentials;
 use crate::inputs::requirements::RequiredHashes;
 
+pub(crate) use complete::complete;
 pub use digest::{Algorithm, Digest};
 pub use marker::Environment;
 pub(crate) use pylock::place;
@@ -37,13 +40,19 @@ pub struct Lock {
     pub credentials: Credentials,
     /// Whether it was made just now.
     pub resolved: bool,
+    /// Whether Wheelbarrow made it, now or before.
+    pub ours: bool,
 }
 
 impl Lock {
     /// Reads a lock that needs no inputs.
     pub fn read(path: &Path) -> crate::Result<Self> {
-        let pylock = Pylock::read(path)?;
-        Ok(Self {
+        Ok(Self::of(path, Pylock::read(path)?))
+    }
+
+    /// One that stands at `path`.
+    pub(crate) fn of(path: &Path, pylock: Pylock) -> Self {
+        Self {
             path: path.to_path_buf(),
             required: RequiredHashes::default(),
             extras: Vec::new(),
@@ -51,7 +60,8 @@ impl Lock {
             pylock,
             credentials: Credentials::default(),
             resolved: false,
-        })
+            ours: false,
+        }
     }
 
     /// Where relative paths in it start.

@@ -10,6 +10,7 @@ use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_wheel::name;
 
+use super::Digest;
 use crate::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -100,6 +101,13 @@ impl Pylock {
 
     /// Checks what the specification asks of a reader: the version, and each package's sources.
     pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
+        let lock = Self::parse_unhashed(text)?;
+        lock.packages.iter().try_for_each(Package::check_hashes)?;
+        Ok(lock)
+    }
+
+    /// The same of a lock whose files may have no hash that counts, as those of an index that has only MD5.
+    pub(crate) fn parse_unhashed(text: &str) -> std::result::Result<Self, String> {
         let mut lock: Self = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         check_version(&lock.lock_version)?;
         for package in &mut lock.packages {
@@ -167,17 +175,34 @@ impl Package {
             if !located(&file.url, &file.path) {
                 return Err(format!("a file of {name} has neither url nor path"));
             }
-            sha256(&file.hashes)
-                .ok_or_else(|| no_sha256(&file.filename().unwrap_or_else(|| name.clone())))?;
         }
-        if let Some(archive) = &self.archive {
-            if !located(&archive.url, &archive.path) {
-                return Err(format!("the archive of {name} has neither url nor path"));
-            }
-            sha256(&archive.hashes).ok_or_else(|| no_sha256(&format!("the archive of {name}")))?;
+        if self.archive.as_ref().is_some_and(|archive| !located(&archive.url, &archive.path)) {
+            return Err(format!("the archive of {name} has neither url nor path"));
         }
         if self.vcs.as_ref().is_some_and(|vcs| !located(&vcs.url, &vcs.path)) {
             return Err(format!("the repository of {name} has neither url nor path"));
+        }
+        Ok(())
+    }
+
+    /// Whether every file has a SHA-256.
+    pub(crate) fn is_hashed(&self) -> bool {
+        let files = self.sdist.iter().chain(&self.wheels);
+        files
+            .map(DistributionFile::sha256)
+            .chain(self.archive.iter().map(Archive::sha256))
+            .all(|it| it.is_some())
+    }
+
+    /// Every file has a hash that counts.
+    fn check_hashes(&self) -> std::result::Result<(), String> {
+        let files = self.sdist.iter().chain(&self.wheels).map(|file| (file.filename(), &file.hashes));
+        let archive = self.archive.iter().map(|archive| (archive.filename(), &archive.hashes));
+        for (filename, hashes) in files.chain(archive) {
+            if Digest::all(hashes).next().is_none() {
+                let what = filename.unwrap_or_else(|| format!("a file of {}", self.name));
+                return Err(format!("{what} has no sha256, sha384 or sha512, so it cannot be checked"));
+            }
         }
         Ok(())
     }
@@ -186,10 +211,6 @@ impl Package {
     pub fn version_text(&self) -> &str {
         self.version.as_deref().unwrap_or("(no version)")
     }
-}
-
-fn no_sha256(what: &str) -> String {
-    format!("{what} has no sha256, so it cannot be checked")
 }
 
 /// The SHA-256 among `hashes`, whatever other algorithms there are.
@@ -204,7 +225,7 @@ impl DistributionFile {
         self.name.clone().or_else(|| last_part(self.url.as_deref(), self.path.as_deref()))
     }
 
-    /// Always there in a lock that was read.
+    /// See [`super::complete`] for files without one.
     pub fn sha256(&self) -> Option<Sha256> {
         sha256(&self.hashes)
     }
@@ -215,7 +236,7 @@ impl Archive {
         last_part(self.url.as_deref(), self.path.as_deref())
     }
 
-    /// Always there in a lock that was read.
+    /// See [`super::complete`] for archives without one.
     pub fn sha256(&self) -> Option<Sha256> {
         sha256(&self.hashes)
     }
@@ -284,7 +305,7 @@ mod tests {
             ("", "no file and no other source"),
             (
                 "wheels = [{ url = \"https://h/a-1-py3-none-any.whl\", hashes = { md5 = \"00\" } }]",
-                "no sha256",
+                "no sha256, sha384 or sha512",
             ),
             ("archive = { url = \"https://h/a.zip\" }", "no sha256"),
             ("archive = { size = 3 }", "neither url nor path"),

@@ -4,7 +4,7 @@
 //! text with a comment in front, without logins, and with `[tool.wheelbarrow]` at the end, which says what the lock was
 //! made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
-use super::{Lock, Pylock, Wanted, yanked};
+use super::{Lock, Pylock, Wanted, local, yanked};
 use crate::credentials::{redact, without_logins};
 use crate::inputs::requirements::{self, Requirements};
 use crate::inputs::{Inputs, digest_of_files, workspace};
@@ -89,6 +89,7 @@ pub fn resolve(request: &LockRequest, found: Found, progress: &dyn Progress) -> 
                 groups: Vec::new(),
                 credentials: requirements.credentials,
                 resolved,
+                ours: true,
             })
         }
     }
@@ -107,18 +108,19 @@ fn pylock(
             && kept.ours("input") == Some(&input)
             && kept.ours("directories") == Some(&directories_digest(kept, &request.lock_out))
     };
-    let prefer_kept = kept.is_some();
-    if let Some(kept) = kept.filter(is_good) {
+    let changed = kept.as_ref().map(|kept| local::changed(kept, &request.lock_out));
+    let as_locked = changed.as_ref().is_none_or(BTreeSet::is_empty);
+    if let Some(kept) = kept.filter(|kept| as_locked && is_good(kept)) {
         return Ok((kept, false));
     }
     let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
     progress.begin("resolving", 1, Unit::Items);
-    let resolved = run_uv(request, requirements, &uv, prefer_kept);
+    let resolved = run_uv(request, requirements, &uv, changed.as_ref());
     progress.end();
     let (text, yanked) = resolved?;
     let text = relative_files(&without_logins(&text), &absolute_parent(&request.lock_out)?);
     let broken = |reason| Error::Lock { path: request.lock_out.clone(), reason };
-    let pylock = Pylock::parse(&text).map_err(broken)?;
+    let pylock = Pylock::parse_unhashed(&text).map_err(broken)?;
     let directories = directories_digest(&pylock, &request.lock_out);
     let text = format!(
         "# The dependencies of {}, locked by Wheelbarrow from {}.\n# Used until that changes; `wheelbarrow build --upgrade` \
@@ -129,7 +131,7 @@ fn pylock(
         yanked::table(&yanked)
     );
     wheelbarrow_fs::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
-    Ok((Pylock::parse(&text).map_err(broken)?, true))
+    Ok((Pylock::parse_unhashed(&text).map_err(broken)?, true))
 }
 
 /// For the comment on top: no path of this machine.
@@ -149,7 +151,7 @@ fn kept_lock(path: &Path) -> Result<Option<Pylock>> {
     if !text.contains("[tool.wheelbarrow]") {
         return Err(Error::ForeignLock { path: path.to_path_buf() });
     }
-    Ok(Pylock::parse(&text).ok())
+    Ok(Pylock::parse_unhashed(&text).ok())
 }
 
 /// What the resolution depends on, as `sha256:HEX`: the inputs' contents, the lowest Python, extras and groups, and the
@@ -192,12 +194,13 @@ fn lowest(targets: &[BuildTarget]) -> &BuildTarget {
     targets.iter().min_by_key(|target| target.version()).expect("a request has a target")
 }
 
-/// Lets uv write the lock, and gives its text and what uv says is yanked. With `prefer_kept`, versions stay as they are where they can.
+/// Lets uv write the lock, and gives its text and what uv says is yanked. If there is a kept lock, versions stay as they
+/// are where they can, but for the packages of `changed`.
 fn run_uv(
     request: &LockRequest,
     requirements: &Requirements,
     uv: &Uv,
-    prefer_kept: bool,
+    changed: Option<&BTreeSet<String>>,
 ) -> Result<(String, BTreeMap<String, String>)> {
     let directory = absolute_parent(&request.lock_out)?;
     fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
@@ -208,8 +211,10 @@ fn run_uv(
         .tempfile_in(&directory)
         .map_err(Error::io("write in", &directory))?
         .into_temp_path();
-    if prefer_kept && !request.upgrade {
-        fs::copy(&request.lock_out, &temporary).map_err(Error::io("copy", &request.lock_out))?;
+    if let Some(changed) = changed.filter(|_| !request.upgrade) {
+        let text = fs::read_to_string(&request.lock_out).map_err(Error::io("read", &request.lock_out))?;
+        let text = if changed.is_empty() { text } else { local::without(&text, changed) };
+        fs::write(&temporary, text).map_err(Error::io("write", &temporary))?;
     } else {
         fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
@@ -9,7 +10,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_wheel::WheelFilename;
 
-use super::git::Checkout;
+use super::git::{Checkout, Checkouts};
 use super::tree;
 use crate::cache::{Built, Cache, Entry};
 use crate::container::{Room, Rooms};
@@ -37,6 +38,10 @@ pub struct Builder<'a> {
     /// podman or docker, where the person named one.
     pub engine: Option<&'a str>,
     pub(crate) rooms: Rooms,
+    /// Set when something failed: then what is running is stopped.
+    pub(crate) stop: AtomicBool,
+    /// By URL and commit.
+    pub(crate) checkouts: Checkouts,
     pub progress: &'a dyn Progress,
 }
 
@@ -97,13 +102,12 @@ impl Builder<'_> {
             return Err(Error::BuildCycle { package: chosen.name.clone(), chain });
         }
         let source = self.source_key(chosen, archive)?;
-        let pure = Sha256::of(format!("{source}\nany").as_bytes());
+        let pure = pure_key(&source);
         if let Some(wheel) = self.remembered(pure, target)? {
             return Ok(wheel);
         }
         let place = self.place(chosen, target)?;
-        let own = format!("{SCHEME}\n{source}\n{}\n{}\n{}", target.abi, target.platform(), place.key());
-        let own = Sha256::of(own.as_bytes());
+        let own = own_key(&source, target, &place);
         if let Some(wheel) = self.remembered(own, target)? {
             return Ok(wheel);
         }
@@ -163,7 +167,25 @@ impl Builder<'_> {
             Source::Directory { path, subdirectory } => {
                 format!("directory {} {}", tree::digest(path)?, subdirectory.as_deref().unwrap_or_default())
             }
+            Source::Project(project) => format!("project {} {}", tree::digest_of(project)?, project.revision),
         })
+    }
+
+    pub(super) fn checkout<'c>(&'c self, name: &'c str, url: &'c str, commit: &'c str) -> Checkout<'c> {
+        Checkout { name, url, commit, credentials: self.credentials, stop: &self.stop }
+    }
+
+    /// Whether a wheel of `chosen` for `target` still has to be built, as far as that shows without its source.
+    pub(super) fn is_remembered(&self, chosen: &Chosen, target: &BuildTarget) -> Result<bool> {
+        let source = self.source_key(chosen, None)?;
+        if self.remembered(pure_key(&source), target)?.is_some() {
+            return Ok(true);
+        }
+        if target.container.is_some() {
+            return Ok(false);
+        }
+        let place = self.place(chosen, target)?;
+        Ok(self.remembered(own_key(&source, target, &place), target)?.is_some())
     }
 
     /// A checkout or a copy of what is no archive, in `workspace`.
@@ -176,11 +198,17 @@ impl Builder<'_> {
                         missing: vec![format!("{} at commit {commit}", chosen.name)],
                     });
                 }
-                let checkout = Checkout { name: &chosen.name, url, commit, credentials: self.credentials };
-                checkout.run(&directory)?;
+                let fetched = self.checkouts.take(url, commit);
+                if let Some(fetched) = fetched {
+                    let path = fetched.path().join("source");
+                    fs::rename(&path, &directory).map_err(Error::io("move", &path))?;
+                } else {
+                    self.checkout(&chosen.name, url, commit).run(&directory)?;
+                }
             }
             // Built from a copy: backends leave build/ and *.egg-info behind, and take up what they find there.
             Source::Directory { path, .. } => tree::copy(path, &directory)?,
+            Source::Project(project) => tree::copy_of(project, &directory)?,
             Source::Archive { download, .. } | Source::Wheel(download) => {
                 return Err(Error::Offline { missing: vec![download.filename.clone()] });
             }
@@ -198,7 +226,8 @@ impl Builder<'_> {
         };
         let lines: Vec<&str> = log.trim_end().lines().collect();
         let last_lines = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-        Error::Build { package: package(chosen), target: target.describe(), last_lines, log: path }
+        let own = matches!(chosen.source, Source::Project(_));
+        Error::Build { package: package(chosen), target: target.describe(), last_lines, log: path, own }
     }
 
     /// Exactly one wheel, of that package and version, that fits the target and was built where it may be.
@@ -248,6 +277,17 @@ impl Builder<'_> {
     }
 }
 
+/// What the cache remembers a wheel for every Python and platform by.
+fn pure_key(source: &str) -> Sha256 {
+    Sha256::of(format!("{source}\nany").as_bytes())
+}
+
+/// The same of a wheel for one system.
+fn own_key(source: &str, target: &BuildTarget, place: &Place<'_>) -> Sha256 {
+    let key = format!("{SCHEME}\n{source}\n{}\n{}\n{}", target.abi, target.platform(), place.key());
+    Sha256::of(key.as_bytes())
+}
+
 /// Whether it is for every ABI and platform.
 fn is_pure(filename: &WheelFilename) -> bool {
     filename.tags.iter().all(|tag| tag.abi == "none" && tag.platform == "any")
@@ -264,7 +304,7 @@ pub(super) fn subdirectory(chosen: &Chosen) -> Option<&str> {
         Source::Archive { subdirectory, .. }
         | Source::Git { subdirectory, .. }
         | Source::Directory { subdirectory, .. } => subdirectory.as_deref(),
-        Source::Wheel(_) => None,
+        Source::Wheel(_) | Source::Project(_) => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::container::SOURCE_DATE_EPOCH;
 use crate::select::{Chosen, Source};
 use crate::target::BuildTarget;
 use crate::uv::{self, Uv};
-use crate::{Error, Result};
+use crate::{Error, Result, stoppable};
 
 impl Builder<'_> {
     /// The directory with the wheel that it gave.
@@ -34,7 +34,7 @@ impl Builder<'_> {
             .env("PYTHONHASHSEED", "0")
             .current_dir(self.project);
         uv::clean_python(&mut command);
-        let output = uv::run(&mut command)?;
+        let output = stoppable::run(&mut command, &self.stop)?;
         if !output.status.success() {
             return Err(self.failed(chosen, target, &[output.stdout, output.stderr].concat()));
         }

@@ -8,7 +8,7 @@ use wheelbarrow_artifact::progress::Silent;
 use super::build::Builder;
 use crate::cache::Entry;
 use crate::fetch::{Download, FetchOptions, fetch};
-use crate::lock::Lock;
+use crate::lock::{Lock, Pylock, complete};
 use crate::select::{Chosen, Source, select};
 use crate::target::BuildTarget;
 use crate::uv::{self, Uv};
@@ -28,13 +28,14 @@ impl Builder<'_> {
             return Ok(Vec::new());
         }
         let lock = self.lock_requirements(requirements, host, work)?;
-        let chosen = select(&lock, host)?;
-        let downloads: Vec<Download> = chosen.iter().filter_map(Chosen::download).cloned().collect();
         let options = FetchOptions {
             offline: self.index.offline,
             credentials: self.credentials.clone(),
             ..self.fetch.clone()
         };
+        let lock = complete(&lock, std::slice::from_ref(host), self.cache, &options, &Silent)?;
+        let chosen = select(&lock, host)?;
+        let downloads: Vec<Download> = chosen.iter().filter_map(Chosen::download).cloned().collect();
         // Several builds fetch at a time, and one bar cannot tell of all of them.
         let entries = fetch(self.cache, &downloads, &options, &Silent)?;
         let entry_of = |chosen: &Chosen| {
@@ -70,6 +71,8 @@ impl Builder<'_> {
         if !ran.status.success() {
             return Err(Error::Resolve { said: uv::said(&ran) });
         }
-        Lock::read(&output)
+        let text = fs::read_to_string(&output).map_err(Error::io("read", &output))?;
+        let broken = |reason| Error::Lock { path: output.clone(), reason };
+        Ok(Lock::of(&output, Pylock::parse_unhashed(&text).map_err(broken)?))
     }
 }

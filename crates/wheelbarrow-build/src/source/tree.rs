@@ -7,6 +7,8 @@ use walkdir::WalkDir;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::cache::hash_file;
+use crate::own::ProjectTree;
+use crate::project::{Content, ProjectFile};
 use crate::{Error, Result};
 
 /// Directories that no wheel is made from, at any depth.
@@ -39,12 +41,7 @@ pub(super) fn digest(directory: &Path) -> Result<Sha256> {
 /// Copies what [`digest`] looks at. Links are copied as links. A repository is linked to, because backends make versions
 /// of its tags.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs_err::create_dir_all(to).map_err(Error::io("make", to))?;
-    let (repository, link) = (from.join(".git"), to.join(".git"));
-    if repository.is_dir() {
-        let repository = repository.canonicalize().map_err(Error::io("find", &repository))?;
-        fs_err::os::unix::fs::symlink(repository, &link).map_err(Error::io("link", &link))?;
-    }
+    link_repository(from, to)?;
     for entry in walk(from) {
         let entry = entry?;
         let place = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
@@ -57,6 +54,49 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
         } else if entry.file_type().is_file() {
             fs_err::copy(path, &place).map_err(Error::io("copy", path))?;
         }
+    }
+    Ok(())
+}
+
+/// The digest of the project's files, as [`digest`] makes it of a directory.
+pub(super) fn digest_of(project: &ProjectTree) -> Result<Sha256> {
+    let mut text = Vec::new();
+    for ProjectFile { path, source, content } in &project.files {
+        let (content, executable) = match content {
+            Content::File { executable, .. } => (hash_file(source)?.0.to_string(), *executable),
+            Content::Link { target } => (target.clone(), false),
+        };
+        text.extend_from_slice(format!("{path}\0{}\0{content}\n", u8::from(executable)).as_bytes());
+    }
+    Ok(Sha256::of(&text))
+}
+
+/// Copies what [`digest_of`] looks at, as [`copy`] does.
+pub(super) fn copy_of(project: &ProjectTree, to: &Path) -> Result<()> {
+    link_repository(&project.root, to)?;
+    for ProjectFile { path, source, content } in &project.files {
+        let place = to.join(path);
+        let parent = place.parent().unwrap_or(to);
+        fs_err::create_dir_all(parent).map_err(Error::io("make", parent))?;
+        match content {
+            Content::File { .. } => {
+                fs_err::copy(source, &place).map(drop).map_err(Error::io("copy", source))?
+            }
+            Content::Link { target } => {
+                fs_err::os::unix::fs::symlink(target, &place).map_err(Error::io("link", &place))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directory `to`, with a link to the repository of `from`.
+fn link_repository(from: &Path, to: &Path) -> Result<()> {
+    fs_err::create_dir_all(to).map_err(Error::io("make", to))?;
+    let (repository, link) = (from.join(".git"), to.join(".git"));
+    if repository.is_dir() {
+        let repository = repository.canonicalize().map_err(Error::io("find", &repository))?;
+        fs_err::os::unix::fs::symlink(repository, &link).map_err(Error::io("link", &link))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod fetching;
 mod gathering;
+mod hashes;
 mod markers;
 mod selecting;
 mod server;

@@ -147,7 +147,7 @@ fn a_lock_says_what_it_does_not_cover() {
         ),
         (
             package.replace('@', "size = 3"),
-            "cannot be read: a-1-py3-none-any.whl has no sha256, so it cannot be checked",
+            "cannot be read: a-1-py3-none-any.whl has no sha256, sha384 or sha512, so it cannot be checked",
         ),
         (
             "packages = [{ name = \"a\", vcs = { type = \"hg\", url = \"u\", commit-id = \"1\" } }]"

@@ -80,6 +80,7 @@ impl Site {
 
     pub(crate) fn gather_lock(&self, lock: &Lock) -> Result<Gathered> {
         let request = GatherRequest {
+            own: None,
             project: self.project(),
             targets: self.targets.clone(),
             index: self.index.clone(),

@@ -57,6 +57,9 @@ pub(crate) struct Arguments {
     /// Leave out what matches, as in .gitignore; may be repeated
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    /// Leave out the project's own distribution: its metadata, entry points and scripts
+    #[arg(long)]
+    no_install_project: bool,
     /// The directory of the project that goes on sys.path
     #[arg(long, value_name = "DIR")]
     import_path: Option<String>,
@@ -216,6 +219,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         container_engine: targets.engine,
         static_directories: either(arguments.static_directories, settings.static_directories),
         exclude: settings.exclude.into_iter().chain(arguments.exclude).collect(),
+        install_project: if arguments.no_install_project { Some(false) } else { settings.install_project },
         import_path: arguments.import_path.or(settings.import_path),
         environment: settings.environment,
         release: settings.release,

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, syntax};
 
-pub(super) const TOP: [&str; 21] = [
+pub(super) const TOP: [&str; 22] = [
     "audit",
     "build",
     "bytecode",
@@ -18,6 +18,7 @@ pub(super) const TOP: [&str; 21] = [
     "groups",
     "import-path",
     "index-url",
+    "install-project",
     "lock",
     "name",
     "output",

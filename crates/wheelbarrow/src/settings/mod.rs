@@ -37,6 +37,7 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) exclude: Vec<String>,
     pub(crate) import_path: Option<String>,
+    pub(crate) install_project: Option<bool>,
     pub(crate) shebang: Option<String>,
     pub(crate) output: Option<PathBuf>,
     pub(crate) bytecode: Option<wheelbarrow_build::bytecode::BytecodeMode>,

@@ -1,0 +1,112 @@
+//! Programs that are stopped if something else has failed meanwhile.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::Duration;
+
+use fs_err as fs;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Error, Result};
+
+const STEP: Duration = Duration::from_millis(20);
+
+/// Runs `command` to its end, or until `stop` is set: then it is killed with all that it has started, and the error is
+/// [`Error::Stopped`].
+pub(crate) fn run(command: &mut Command, stop: &AtomicBool) -> Result<Output> {
+    let program = PathBuf::from(command.get_program());
+    let failed = |source| Error::Run { program: program.clone(), source };
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let (stdout, stderr) = (child.stdout.take().map(reader), child.stderr.take().map(reader));
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if stop.load(Ordering::Relaxed) {
+            kill_all(child.id());
+            let _ = child.wait();
+            return Err(Error::Stopped);
+        }
+        sleep(STEP);
+    };
+    let text = |reader: Option<JoinHandle<Vec<u8>>>| reader.and_then(|it| it.join().ok()).unwrap_or_default();
+    Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// Kills a process and its descendants, as far as /proc names them. A process group would do, but then Ctrl-C would not
+/// reach them.
+fn kill_all(process: u32) {
+    let mut processes = vec![process];
+    let mut next = 0;
+    while let Some(process) = processes.get(next) {
+        processes.extend(children(*process));
+        next += 1;
+    }
+    for process in processes {
+        if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Of all its threads (proc_pid_task_children(5)).
+fn children(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_program_ends_by_itself_or_with_all_that_it_started() {
+        let stop = AtomicBool::new(false);
+        let output = run(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]), &stop).unwrap();
+        assert_eq!(
+            (output.status.code(), &*output.stdout, &*output.stderr),
+            (Some(3), &b"out\n"[..], &b"err\n"[..])
+        );
+
+        let place = tempfile::tempdir().unwrap();
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !place.path().join("pid").exists() && begun.elapsed() < Duration::from_secs(10) {
+                    sleep(STEP);
+                }
+                sleep(STEP);
+                stop.store(true, Ordering::Relaxed);
+            });
+            let mut command = Command::new("sh");
+            command.args(["-c", "sleep 60 & echo $! > pid; wait"]).current_dir(place.path());
+            assert!(matches!(run(&mut command, &stop), Err(Error::Stopped)));
+        });
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let id = fs::read_to_string(place.path().join("pid")).unwrap();
+        let ended = || {
+            let status = fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+            status.is_empty() || status.contains(") Z")
+        };
+        while !ended() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "what it started runs on");
+            sleep(STEP);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The project's own distribution: its metadata, its scripts and its entry points, and one copy of its code.
+
+use std::process::Command;
+
+use crate::site::{cache, is_built};
+use crate::support::{Place, Said, wheelbarrow};
+
+const PYPROJECT: &str = "
+[project]
+name = 'My.Shop'
+version = '2.5'
+[project.scripts]
+shop = 'shop.cli:main'
+[project.entry-points.'shop.plugins']
+mail = 'shop.cli:main'
+[build-system]
+requires = []
+build-backend = 'backend'
+backend-path = ['support']
+";
+
+/// A build backend that needs no package: PEP 517, with a module that only the build makes.
+const BACKEND: &str = r#"
+import base64, hashlib, os, pathlib, zipfile
+INFO = "my_shop-2.5.dist-info/"
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    if os.path.exists("broken"):
+        raise SystemExit("the backend fails")
+    members = {str(path): path.read_bytes() for path in sorted(pathlib.Path("shop").glob("*.py"))}
+    members["shop/_generated.py"] = b"STAMP = 'made by the build'\n"
+    members[INFO + "METADATA"] = b"Metadata-Version: 2.1\nName: My.Shop\nVersion: 2.5\n"
+    members[INFO + "WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    members[INFO + "entry_points.txt"] = b"[console_scripts]\nshop = shop.cli:main\n[shop.plugins]\nmail = shop.cli:main\n"
+    rows = [(name, base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("="), len(data))
+            for name, data in members.items()]
+    members[INFO + "RECORD"] = ("".join("%s,sha256=%s,%d\n" % row for row in rows) + INFO + "RECORD,,\n").encode()
+    with zipfile.ZipFile(os.path.join(directory, "my_shop-2.5-py3-none-any.whl"), "w") as wheel:
+        for name, data in members.items():
+            wheel.writestr(zipfile.ZipInfo(name), data)
+    return "my_shop-2.5-py3-none-any.whl"
+"#;
+
+const CLI: &str = "
+from importlib import metadata
+import shop
+def main():
+    points = metadata.entry_points()
+    plugins = points.select(group='shop.plugins') if hasattr(points, 'select') else points['shop.plugins']
+    print(shop.VERSION, [point.load() is main for point in plugins], shop.STAMP)
+    print(shop.__file__)
+";
+
+fn project() -> Place {
+    Place::with(&[
+        ("project/pyproject.toml", PYPROJECT),
+        ("project/requirements.txt", ""),
+        ("project/wheelbarrow.toml", "name = 'site'\nexclude = ['/support/', '/shop/tests.py']\n"),
+        ("project/support/backend.py", BACKEND),
+        (
+            "project/shop/__init__.py",
+            "from importlib.metadata import version\nfrom ._generated import STAMP\nVERSION = version('my-shop')\n",
+        ),
+        ("project/shop/cli.py", CLI),
+        ("project/shop/tests.py", "never packed"),
+    ])
+}
+
+fn build(place: &Place, arguments: &[&str]) -> Said {
+    let mut command = wheelbarrow(&place.path());
+    place.finish(
+        command.args(["build", "project", "-o", "site.zip"]).args(arguments).arg("--cache-dir").arg(cache()),
+    )
+}
+
+#[test]
+fn the_projects_own_distribution_is_installed() {
+    let place = project();
+    let said = build(&place, &[]);
+    if !is_built(&said) {
+        return;
+    }
+    assert!(said.err.contains("installing the project's own distribution, my-shop 2.5"), "{}", said.all());
+    assert!(
+        said.err.contains("packing shop/_generated.py, which the build of my-shop generated"),
+        "{}",
+        said.all()
+    );
+    assert!(!said.err.contains("entry-point:"), "{}", said.all());
+    let first = fs_err::read(place.path().join("site.zip")).unwrap();
+    assert_eq!(build(&place, &[]).code, 0);
+    assert!(
+        fs_err::read(place.path().join("site.zip")).unwrap() == first,
+        "the same files give the same artifact"
+    );
+    assert!(place.run(&["audit", "site.zip"]).out.contains("nothing is wrong"));
+    for (destination, way) in [("native", &[][..]), ("fallback", &["--bootstrap"])] {
+        let mut install = Command::new(place.path().join("site.zip"));
+        let said = place.finish(install.args(["-d", destination]).args(way).current_dir(place.path()));
+        assert_eq!(said.code, 0, "{}", said.all());
+        let script = place.path().join(destination).join("venv/bin/shop");
+        let said = place.finish(Command::new(script).current_dir("/"));
+        let expected = format!("2.5 [True] made by the build\n[PLACE]/{destination}/site/shop/__init__.py\n");
+        assert_eq!(said.out, expected, "{}", said.all());
+        let find =
+            format!("find {destination} -path '*site-packages/shop' -o -name tests.py -path '*/shop/*'");
+        let said = place.finish(Command::new("sh").args(["-c", &find]).current_dir(place.path()));
+        assert_eq!(said.out, "", "no second copy, and nothing that is excluded");
+    }
+}
+
+#[test]
+fn a_requirement_on_the_projects_directory_is_the_same_distribution() {
+    let place = project();
+    place.write("project/requirements.txt", ".\n");
+    let said = build(&place, &[]);
+    if !is_built(&said) {
+        return;
+    }
+    let listed = place.finish(Command::new("unzip").args(["-l", "site.zip"]).current_dir(place.path()));
+    assert_eq!(listed.out.matches("my_shop-2.5").count(), 1, "{}", listed.out);
+    assert!(said.err.contains("installing the project's own distribution"), "{}", said.all());
+}
+
+#[test]
+fn the_projects_own_distribution_can_be_left_out() {
+    let place = project();
+    place.write("project/broken", "");
+    let said = build(&place, &[]);
+    if said.err.contains("uv was not found") {
+        return;
+    }
+    assert_eq!(said.code, 8, "{}", said.all());
+    assert!(
+        said.err.contains("could not build my-shop") && said.err.contains("--no-install-project"),
+        "{}",
+        said.all()
+    );
+    let said = build(&place, &["--no-install-project"]);
+    assert!(said.code == 0 && !said.err.contains("my-shop"), "{}", said.all());
+    place.write("project/wheelbarrow.toml", "name = 'site'\ninstall-project = false\n");
+    assert_eq!(build(&place, &[]).code, 0);
+}
+
+#[test]
+fn scripts_without_a_build_system_are_named_in_a_note() {
+    let place = Place::with(&[
+        ("project/pyproject.toml", "[project]\nname = 'a'\nversion = '1'\n[project.scripts]\na = 'a:main'\n"),
+        ("project/requirements.txt", ""),
+        ("project/a.py", ""),
+    ]);
+    let said = build(&place, &[]);
+    if is_built(&said) {
+        assert!(said.err.contains("scripts and entry points are not installed"), "{}", said.all());
+    }
+}
