@@ -110,6 +110,7 @@ def _install(artifact, facts, options, signals):
         target = archive.target(facts)
         needs.check(archive.manifest, target, facts)
         archive.verify()
+        Staging(destination).put_right()
         check_destination(destination, options["replace"])
         parent = os.path.dirname(destination)
         space.check(parent, archive, target, facts, options)

@@ -69,6 +69,8 @@ class Staging:
         self.prefix = b"." + name + b".wheelbarrow-"
         # Where the old tree waits for the moment that two renames need.
         self.aside = os.path.join(self.parent, self.prefix + b"old")
+        # A whole tree that takes the place of the destination, whatever is left of that.
+        self.next = os.path.join(self.parent, self.prefix + b"next")
         self.path = None
         self._held = None
 
@@ -103,11 +105,21 @@ class Staging:
 
     def _recover(self):
         """Undoes or finishes what a run without the exchanging rename left when it was killed."""
+        if os.path.lexists(self.next):
+            if os.path.lexists(self.destination):
+                shutil.rmtree(self.destination)
+            os.rename(self.next, self.destination)
         if os.path.lexists(self.aside):
             if os.path.lexists(self.destination):
                 shutil.rmtree(self.aside, ignore_errors=True)
             else:
                 os.rename(self.aside, self.destination)
+
+    def put_right(self):
+        """The same, for who looks at the destination before `open`."""
+        if os.path.lexists(self.next) or os.path.lexists(self.aside):
+            with _Locked(self.parent):
+                self._recover()
 
     def _sweep(self):
         for name in os.listdir(self.parent):
@@ -155,8 +167,15 @@ class Staging:
         self.discard()
 
     def _exchange(self):
-        if _rename_exchange(self.path, self.destination):
-            return  # the old tree now has the staging name, and is discarded as such
+        try:
+            if _rename_exchange(self.path, self.destination):
+                return  # the old tree now has the staging name, and is discarded as such
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # overlayfs does not rename directories of a lower layer, of a container image say.
+            self._replace_by_removal()
+            return
         os.rename(self.destination, self.aside)
         try:
             os.rename(self.path, self.destination)
@@ -167,6 +186,16 @@ class Staging:
                 pass  # the next run does it
             raise
         self.path = self.aside
+
+
+    def _replace_by_removal(self):
+        """From the rename on the new tree is to be in place, so what could keep it from that is looked for before."""
+        for directory, _, _ in os.walk(self.destination):
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), directory)
+        os.rename(self.path, self.next)
+        self.path = None
+        self._recover()
 
 
 class _Locked:

@@ -26,7 +26,7 @@ pub use mounts::{check_links, file_system_of, mounts_in};
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
-pub use staged::{Commit, Staged};
+pub use staged::{Commit, Staged, put_right};
 pub use writeback::start_writeback;
 
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,9 @@ use crate::{FsError, Lock};
 /// What the name of a directory ends in that waits while another takes its place in two steps.
 const OLD: &str = "old";
 
+/// The same of a whole directory that takes the place of the destination, whatever is left of that.
+const NEXT: &str = "next";
+
 /// A directory in the making. Dropped before [`Staged::commit`], it is removed.
 #[derive(Debug)]
 pub struct Staged {
@@ -118,6 +121,8 @@ impl Staged {
             Ok(()) => Ok(()),
             // The last where a seccomp filter does not know the call.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => self.exchange_in_two_steps(),
+            // overlayfs does not rename directories of a lower layer, of a container image say.
+            Err(Errno::XDEV) => self.replace_by_removal(),
             Err(errno) => Err(FsError::errno("exchange the directory", &self.destination)(errno)),
         }
     }
@@ -125,7 +130,7 @@ impl Staged {
     /// For file systems that cannot exchange. Between the steps there is no destination; a run that dies there is
     /// mended by [`recover`].
     fn exchange_in_two_steps(&mut self) -> Result<(), FsError> {
-        let old = self.parent.join(old_name(&self.destination));
+        let old = self.parent.join(name_of(self.destination.file_name().unwrap_or_default(), OLD));
         rustix::fs::rename(&self.destination, &old).map_err(FsError::errno("rename", &self.destination))?;
         if let Err(error) = self.rename() {
             let _ = rustix::fs::rename(&old, &self.destination);
@@ -136,6 +141,64 @@ impl Staged {
     }
 }
 
+/// Puts right what runs that died have left beside `destination`, an absolute path. [`Staged::begin`] does so too; who looks
+/// at the destination before that does it first.
+pub fn put_right(destination: &Path) -> Result<(), FsError> {
+    let Some((parent, name)) = destination.parent().zip(destination.file_name()) else { return Ok(()) };
+    let is_left = |suffix| fs::symlink_metadata(parent.join(name_of(name, suffix))).is_ok();
+    if !is_left(NEXT) && !is_left(OLD) {
+        return Ok(());
+    }
+    let _lock = Lock::directory(parent)?;
+    finish(parent, destination)
+}
+
+impl Staged {
+    /// For directories that cannot be moved. From the first rename on the new directory is to be in place: a run that
+    /// dies is ended by [`finish`], so everything that could keep it from ending is looked for before.
+    fn replace_by_removal(&mut self) -> Result<(), FsError> {
+        check_removable(&self.destination)?;
+        let next = self.parent.join(name_of(self.destination.file_name().unwrap_or_default(), NEXT));
+        rustix::fs::rename(&self.path, &next).map_err(FsError::errno("rename", &self.path))?;
+        self.committed = true;
+        _ = rustix::fs::fsync(&self.parent_lock);
+        finish(&self.parent, &self.destination)
+    }
+}
+
+/// Ends a replacement that was begun.
+fn finish(parent: &Path, destination: &Path) -> Result<(), FsError> {
+    let name = destination.file_name().unwrap_or_default();
+    let (old, next) = (parent.join(name_of(name, OLD)), parent.join(name_of(name, NEXT)));
+    if fs::symlink_metadata(&next).is_ok() {
+        match fs::remove_dir_all(destination) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(FsError::io("remove", destination)(error));
+            }
+            _ => {}
+        }
+        rustix::fs::rename(&next, destination).map_err(FsError::errno("rename to", destination))?;
+    }
+    if fs::symlink_metadata(&old).is_ok() && fs::symlink_metadata(destination).is_err() {
+        rustix::fs::rename(&old, destination).map_err(FsError::errno("rename back to", destination))?;
+    }
+    Ok(())
+}
+
+/// Whether this user may remove what is in every directory of a tree.
+fn check_removable(directory: &Path) -> Result<(), FsError> {
+    use rustix::fs::{Access, AtFlags, accessat};
+    let access = accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+    access.map_err(FsError::errno("remove what is in", directory))?;
+    for entry in fs::read_dir(directory).map_err(FsError::io("list", directory))? {
+        let entry = entry.map_err(FsError::io("list", directory))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            check_removable(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.committed {
@@ -144,17 +207,14 @@ impl Drop for Staged {
     }
 }
 
-/// Whether a name ends as [`Staged::begin`] and [`old_name`] end it: nobody else's files are swept.
+/// Whether a name ends as [`Staged::begin`] and [`OLD`] end it: nobody else's files are swept.
 pub(crate) fn is_made_here(suffix: &[u8]) -> bool {
     suffix == OLD.as_bytes() || (suffix.len() == 8 && suffix.iter().all(u8::is_ascii_alphanumeric))
 }
 
 /// Puts right what runs that died have left beside `destination`.
 fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsError> {
-    let old = parent.join(old_name(destination));
-    if fs::symlink_metadata(&old).is_ok() && fs::symlink_metadata(destination).is_err() {
-        rustix::fs::rename(&old, destination).map_err(FsError::errno("rename back to", destination))?;
-    }
+    finish(parent, destination)?;
     let entries = fs::read_dir(parent).map_err(FsError::io("list", parent))?;
     for entry in entries {
         let entry = entry.map_err(FsError::io("list", parent))?;
@@ -181,9 +241,9 @@ pub(crate) fn prefix(basename: &OsStr) -> OsString {
     prefix
 }
 
-fn old_name(destination: &Path) -> OsString {
-    let mut name = prefix(destination.file_name().unwrap_or_default());
-    name.push(OLD);
+fn name_of(basename: &OsStr, suffix: &str) -> OsString {
+    let mut name = prefix(basename);
+    name.push(suffix);
     name
 }
 
@@ -268,6 +328,26 @@ mod tests {
         assert!(living.path().exists() && second.path().exists());
         drop((living, second));
         assert_eq!(names(place.path()), others);
+    }
+
+    #[test]
+    fn ends_a_replacement_that_died() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        for left in [true, false] {
+            let next = place.path().join(".site.wheelbarrow-next");
+            fs::create_dir(&next).unwrap();
+            fs::write(next.join("new"), "").unwrap();
+            if left {
+                fs::create_dir_all(destination.join("old/deep")).unwrap();
+            }
+            put_right(&destination).unwrap();
+            assert_eq!(names(&destination), ["new"]);
+            assert_eq!(names(place.path()), ["site"]);
+            fs::remove_dir_all(&destination).unwrap();
+        }
+        put_right(&destination).unwrap();
+        put_right(&place.path().join("missing/site")).unwrap();
     }
 
     #[test]

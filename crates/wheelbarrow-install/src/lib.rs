@@ -134,6 +134,7 @@ pub fn install(
     if let Some(error) = needs::needs_errors(artifact.manifest(), &target, interpreter).into_iter().next() {
         return Err(error);
     }
+    wheelbarrow_fs::put_right(&options.destination)?;
     preflight::look_at(&options.destination, options.existing)?;
     let job = Job { target: &target, interpreter, options, progress };
     let (artifact, bytecode) = match (source, &options.store) {

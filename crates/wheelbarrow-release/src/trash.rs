@@ -2,16 +2,39 @@
 //!
 //! Whatever kills the removal leaves a part of a release in `.wheelbarrow/trash/`, where nothing looks for one.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use fs_err as fs;
+use rustix::io::Errno;
 
 use crate::journal::Event;
+use crate::release::RELEASE_PATH;
 use crate::work::Work;
 use crate::{ReleaseError, ReleaseId, switch};
 
 /// Takes a release out of `releases/`.
 pub(crate) fn throw(work: &Work<'_>, id: &ReleaseId) -> Result<(), ReleaseError> {
     let (from, to) = (work.root.release(id), work.root.trash().join(id.to_string()));
-    rustix::fs::rename(&from, &to).map_err(ReleaseError::errno("move to the trash", &from))
+    match rustix::fs::rename(&from, &to) {
+        // overlayfs does not rename directories of a lower layer, of a container image say.
+        Err(Errno::XDEV) => remove_in_place(&from, &to),
+        result => result.map_err(ReleaseError::errno("move to the trash", &from)),
+    }
+}
+
+/// Without its record it is no release any more; the next command removes what is left of it. An empty directory stands
+/// for it in the trash.
+fn remove_in_place(from: &Path, to: &Path) -> Result<(), ReleaseError> {
+    fs::create_dir_all(to).map_err(ReleaseError::io("make the directory", to))?;
+    let record = from.join(RELEASE_PATH);
+    match fs::remove_file(&record) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(ReleaseError::io("remove", &record)(error));
+        }
+        _ => switch::sync(record.parent().unwrap_or(from))?,
+    }
+    fs::remove_dir_all(from).map_err(ReleaseError::io("remove", from))
 }
 
 /// Syncs what [`throw`] has done: after a power cut a release must not be back of which a part was removed.

@@ -254,6 +254,12 @@ impl Store {
         let work = self.work()?;
         let path = self.path.join(entry);
         match fs::rename(&path, work.path().join("dropped")) {
+            // A directory of a lower layer of overlayfs. Without its index it is no entry.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let removed =
+                    fs::remove_file(path.join(index::INDEX)).and_then(|()| fs::remove_dir_all(&path));
+                removed.map_err(InstallError::io("remove", &path))
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(InstallError::io("take out of use", &path)(error))
             }

@@ -113,3 +113,45 @@ fn where_directories_cannot_be_exchanged() {
         }
     }
 }
+
+/// As in a container image, where an earlier layer has the install.
+#[test]
+fn an_install_in_a_lower_layer_is_replaced() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), 2);
+    let lower = place.path().join("lower");
+    fs_err::create_dir(&lower).unwrap();
+    assert!(Runner::native(&artifact, &lower.join("site"), None).plain().status.success());
+    fs_err::write(lower.join("site/environment.json"), "{}").unwrap();
+    fs_err::write(lower.join("site/venv/old"), "").unwrap();
+    for way in ways() {
+        let Some(mounted) = Mounted::overlay(&lower) else { return };
+        let destination = mounted.point().join("site");
+        let moved = rustix::fs::rename(&destination, destination.with_extension("moved"));
+        assert_eq!(moved, Err(rustix::io::Errno::XDEV), "it can be moved");
+        let output = Runner { replace: true, ..Runner::of(way, &artifact, &destination) }.plain();
+        assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(mounted.names(), ["site"]);
+        assert!(!destination.join("venv/old").exists());
+        assert_eq!(fs_err::read_to_string(destination.join("environment.json")).unwrap(), "{}");
+        assert!(wheelbarrow_install::verify(&destination, &Silent).unwrap().is_clean());
+    }
+}
+
+/// What a run that died has left, with a part of the old tree in place.
+#[test]
+fn a_replacement_that_was_interrupted_is_ended() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), 2);
+    let destination = place.path().join("site");
+    for way in ways() {
+        let next = place.path().join(".site.wheelbarrow-next");
+        assert!(Runner::of(way, &artifact, &destination).plain().status.success());
+        fs_err::rename(&destination, &next).unwrap();
+        fs_err::create_dir_all(destination.join("venv/left")).unwrap();
+        let output = Runner { replace: true, ..Runner::of(way, &artifact, &destination) }.plain();
+        assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!next.exists() && !destination.join("venv/left").exists());
+        fs_err::remove_dir_all(&destination).unwrap();
+    }
+}

@@ -36,6 +36,20 @@ impl Mounted {
         })
     }
 
+    /// overlayfs above a directory.
+    pub(crate) fn overlay(lower: &Path) -> Option<Self> {
+        Self::try_to("overlay", |image, point| {
+            let above = Path::new(image).with_file_name("above");
+            for name in ["upper", "work"] {
+                fs_err::create_dir_all(above.join(name)).unwrap();
+            }
+            let above = above.display();
+            let options = format!("lowerdir={},upperdir={above}/upper,workdir={above}/work", lower.display());
+            let words = ["-t", "overlay", "-o", &options, "overlay"].map(OsStr::new);
+            run("mount", &[&words[..], &[point]].concat())
+        })
+    }
+
     fn try_to(what: &str, mount: impl Fn(&OsStr, &OsStr) -> Result<(), Refusal>) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
         let (image, point) = (place.path().join("image"), place.path().join("mounted"));
