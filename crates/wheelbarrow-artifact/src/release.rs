@@ -32,6 +32,9 @@ pub struct ReleaseSettings {
     /// Whose group may read environment.json; else the owner's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Variables of who deploys that commands of the site get too when they run as another user.
+    #[serde(default, alias = "pass-environment", skip_serializing_if = "Option::is_none")]
+    pub pass_environment: Option<Vec<String>>,
     /// Where collectstatic puts its files, below the code; else Django is asked.
     #[serde(default, alias = "static-root", skip_serializing_if = "Option::is_none")]
     pub static_root: Option<String>,
@@ -169,6 +172,7 @@ impl ReleaseSettings {
             shared: later.shared.or(self.shared),
             owner: later.owner.or(self.owner),
             group: later.group.or(self.group),
+            pass_environment: later.pass_environment.or(self.pass_environment),
             static_root: later.static_root.or(self.static_root),
             keep_static: later.keep_static.or(self.keep_static),
             keep: later.keep.or(self.keep),

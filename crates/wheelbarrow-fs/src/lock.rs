@@ -94,3 +94,19 @@ fn open_directory(path: &Path) -> Result<OwnedFd, FsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(FsError::errno("open the directory", path))
 }
+
+/// Opens the file of a lock, and makes it first if it is not there. Only who may write into its directory may open it: whoever
+/// can open a file can hold a lock on it.
+pub fn open_lock(path: &Path) -> Result<OwnedFd, FsError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shared = rustix::fs::stat(directory).is_ok_and(|metadata| metadata.st_mode & 0o020 != 0);
+    let mode = Mode::from_raw_mode(if shared { 0o660 } else { 0o600 });
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, mode).map_err(FsError::errno("open", path))?;
+    let metadata = rustix::fs::fstat(&file).map_err(FsError::errno("look at", path))?;
+    if metadata.st_mode & 0o777 != mode.bits() && metadata.st_uid == rustix::process::geteuid().as_raw() {
+        // Of an earlier version, or cut by a umask.
+        let _ = rustix::fs::fchmod(&file, mode);
+    }
+    Ok(file)
+}

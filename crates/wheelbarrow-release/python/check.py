@@ -5,10 +5,10 @@ to stdout; whatever the application prints goes to stderr. Parses and runs on Py
 
 The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`, `host`
 (null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more), `django`.
-The answer: `interface`, `host`, `status`, `location`, or `imported`, or `stage` ("import" or "request") and `error`. Where
+The answer: `interface`, `host`, `status`, `location` and `raised` (the exception behind the answer), or `imported`, or `stage` ("import" or "request") and `error`. Where
 `django` is true and the site is Django's, a second line follows: `checks`, what `check --deploy` finds, each with `level`
 (40 and more is an error), `id` and `message`; `migrations` that are due in the default database and those of them that are
-`irreversible`, those that were `applied`, or `unknown`, why there is no plan.
+`irreversible`, those that were `applied`, or `unknown`, why there is no plan; or `broken`, why the checks could not run.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
@@ -20,6 +20,10 @@ import json
 import os
 import sys
 import traceback
+
+
+# Characters of an exception's text; the traceback on stderr has all of it.
+LONGEST = 1000
 
 
 class Failed(Exception):
@@ -57,8 +61,9 @@ def ask(request):
     interface = request["interface"] or ("asgi" if is_asgi(application) else "wsgi")
     host = request["host"] or allowed_host()
     get = get_asgi if interface == "asgi" else get_wsgi
+    raised = []
     if is_django():
-        tell_of_errors()
+        tell_of_errors(raised)
     try:
         status, location = get(application, request["path"], host, request["scheme"])
     except Failed:
@@ -66,7 +71,7 @@ def ask(request):
     except BaseException as error:
         traceback.print_exc()
         raise Failed("request", describe(error))
-    return {"interface": interface, "host": host, "status": status, "location": location}
+    return {"interface": interface, "host": host, "status": status, "location": location, "raised": raised[-1] if raised else None}
 
 
 def load(name):
@@ -108,7 +113,7 @@ def is_django():
 
 
 def ask_django():
-    said = {"checks": [], "migrations": [], "irreversible": [], "applied": [], "unknown": None}
+    said = {"checks": [], "migrations": [], "irreversible": [], "applied": [], "unknown": None, "broken": None}
     try:
         import django
         from django.core import checks
@@ -120,7 +125,7 @@ def ask_django():
                 said["checks"].append({"level": message.level, "id": message.id or "", "message": text})
     except Exception as error:
         traceback.print_exc()
-        said["checks"].append({"level": 40, "id": "", "message": describe(error)})
+        said["broken"] = describe(error)
     try:
         from django.db import DEFAULT_DB_ALIAS, connections
         from django.db.migrations.executor import MigrationExecutor
@@ -137,13 +142,18 @@ def ask_django():
     return said
 
 
-def tell_of_errors():
+def tell_of_errors(raised):
     """Django answers an error with a page, and tells nobody why where DEBUG is off."""
     try:
         from django.core.signals import got_request_exception
     except ImportError:
         return
-    got_request_exception.connect(lambda **_: traceback.print_exc(), weak=False)
+
+    def tell(**_):
+        raised.append(describe(sys.exc_info()[1]))
+        traceback.print_exc()
+
+    got_request_exception.connect(tell, weak=False)
 
 
 def get_wsgi(application, path, host, scheme):
@@ -274,7 +284,7 @@ def describe(error):
     own = [frame for frame in frames if os.path.abspath(frame[0]).startswith(os.getcwd() + os.sep)]
     place = " (%s, line %d)" % (os.path.relpath(own[-1][0]), own[-1][1]) if own else ""
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
-    return text + place
+    return text[:LONGEST] + place
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-//! Waiting for programs that may hang: with a deadline, and heeding whoever wants to stop.
+//! Programs that may hang, write without end or leave others behind: started apart from this process, and ended with all that
+//! they started.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use fs_err as fs;
+use rustix::process::{Pid, Signal, WaitOptions};
 use wheelbarrow_artifact::progress::Progress;
 
 /// How often to look.
@@ -13,6 +17,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a program has to end by itself once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long processes that were killed may take to disappear.
+const DYING: Duration = Duration::from_secs(2);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,52 +31,189 @@ pub(crate) enum Ended {
     Cancelled,
 }
 
-/// Runs `command` in a process group of its own, and ends the whole group where it is too late or not wanted any more.
-pub(crate) fn run(command: &mut Command, limit: Duration, progress: &dyn Progress) -> io::Result<Ended> {
-    let mut child = command.process_group(0).spawn()?;
-    wait(&mut child, limit, progress)
+/// What becomes of processes that outlive the program which started them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// They are killed, those in a session of their own too.
+    End,
+    /// They stay: the program starts a server.
+    Keep,
 }
 
-/// The same for a child that was started, as the leader of its group.
-pub(crate) fn wait(child: &mut Child, limit: Duration, progress: &dyn Progress) -> io::Result<Ended> {
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Ended::By(status));
+/// A program that was started in a session of its own.
+pub(crate) struct Running {
+    child: Child,
+    leftovers: Leftovers,
+    /// Children of this process that were there before.
+    before: BTreeSet<i32>,
+}
+
+/// Starts `command` in a session of its own, without a controlling terminal (setsid(2)) and without the descriptors of this
+/// process, `kept` excepted.
+pub(crate) fn start(
+    command: &mut Command,
+    leftovers: Leftovers,
+    kept: Option<BorrowedFd<'_>>,
+) -> io::Result<Running> {
+    let before = children().into_iter().map(|process| process.pid).collect();
+    set_apart(command, kept.map(|kept| kept.as_raw_fd()), None);
+    if leftovers == Leftovers::End {
+        adopt_orphans(true);
+    }
+    let child = command.spawn().inspect_err(|_| adopt_orphans(false))?;
+    Ok(Running { child, leftovers, before })
+}
+
+/// Has the command leave the session of this process, and all its descriptors but the standard streams and `kept`. Its
+/// controlling terminal is that of the stream with the number `terminal`, if any.
+pub(crate) fn set_apart(command: &mut Command, kept: Option<RawFd>, terminal: Option<RawFd>) {
+    let apart = move || {
+        rustix::process::setsid()?;
+        // SAFETY: a system call on a number.
+        if terminal.is_some_and(|stream| unsafe { libc::ioctl(stream, libc::TIOCSCTTY, 0) } != 0) {
+            return Err(io::Error::last_os_error());
         }
-        let ended = match () {
-            () if progress.is_cancelled() => Ended::Cancelled,
-            () if begun.elapsed() > limit => Ended::Late,
-            () => {
-                std::thread::sleep(LOOK);
-                continue;
+        close_on_exec();
+        if let Some(kept) = kept {
+            // SAFETY: a number alone; it is open, since it was borrowed.
+            unsafe { libc::fcntl(kept, libc::F_SETFD, 0) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made, no memory is allocated and no lock is taken.
+    unsafe { command.pre_exec(apart) };
+}
+
+/// Every descriptor but the standard streams, also those that this process inherited itself.
+fn close_on_exec() {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: system calls on numbers; one that is no open descriptor is an error that changes nothing.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, CLOSE_RANGE_CLOEXEC) != 0 {
+            // Before Linux 5.11.
+            let most = libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 65_536) as RawFd;
+            for number in 3..most {
+                libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
+    }
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for it, calling `look` meanwhile, and ends it if it is too late or not wanted any more.
+    pub(crate) fn wait(
+        mut self,
+        limit: Duration,
+        progress: &dyn Progress,
+        mut look: impl FnMut(),
+    ) -> io::Result<Ended> {
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break Ended::By(status);
+            }
+            look();
+            match () {
+                () if progress.is_cancelled() => break Ended::Cancelled,
+                () if begun.elapsed() > limit => break Ended::Late,
+                () => std::thread::sleep(LOOK),
             }
         };
-        end(child)?;
-        return Ok(ended);
+        if !matches!(ended, Ended::By(_)) {
+            self.stop(&mut look)?;
+        }
+        self.end_leftovers();
+        Ok(ended)
+    }
+
+    /// First asks, then kills.
+    fn stop(&mut self, look: &mut impl FnMut()) -> io::Result<()> {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let signal = |signal| group.map(|group| rustix::process::kill_process_group(group, signal));
+        signal(Signal::TERM);
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE && self.child.try_wait()?.is_none() {
+            look();
+            std::thread::sleep(LOOK);
+        }
+        // The group may have members that outlive their leader.
+        signal(Signal::KILL);
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Kills what the program left behind: the rest of its session, and what became a child of this process because its
+    /// own parent ended. Killing one makes its children the next, so it is done until there are none.
+    fn end_leftovers(&self) {
+        if self.leftovers == Leftovers::Keep {
+            return;
+        }
+        let session = i32::try_from(self.child.id()).unwrap_or_default();
+        let begun = Instant::now();
+        loop {
+            let left = processes().into_iter().filter(|process| {
+                process.session == session || (process.is_child() && !self.before.contains(&process.pid))
+            });
+            let left: Vec<Pid> = left.filter_map(|process| Pid::from_raw(process.pid)).collect();
+            if left.is_empty() || begun.elapsed() > DYING {
+                break;
+            }
+            for pid in left {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+            }
+            std::thread::sleep(LOOK);
+        }
+        adopt_orphans(false);
     }
 }
 
-/// First asks, then kills.
-fn end(child: &mut Child) -> io::Result<()> {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let signal = |signal| group.map(|group| rustix::process::kill_process_group(group, signal));
-    signal(Signal::TERM);
-    let asked = Instant::now();
-    while asked.elapsed() < GRACE {
-        if child.try_wait()?.is_some() {
-            break;
-        }
-        std::thread::sleep(LOOK);
+/// Whether orphans among the descendants become children of this process (PR_SET_CHILD_SUBREAPER of prctl(2)).
+fn adopt_orphans(adopt: bool) {
+    let own = rustix::process::getpid();
+    // Without it the session of the command is ended all the same.
+    let _ = rustix::process::set_child_subreaper(adopt.then_some(own));
+}
+
+#[derive(Debug)]
+struct Process {
+    pid: i32,
+    parent: i32,
+    session: i32,
+}
+
+impl Process {
+    fn is_child(&self) -> bool {
+        self.parent == rustix::process::getpid().as_raw_nonzero().get()
     }
-    // The group may have members that outlive their leader.
-    signal(Signal::KILL);
-    child.wait()?;
-    Ok(())
+}
+
+fn children() -> Vec<Process> {
+    processes().into_iter().filter(Process::is_child).collect()
+}
+
+/// Every process that this one may see.
+fn processes() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let text = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // `PID (NAME) STATE PPID PGRP SESSION`, and a name may have any character (proc_pid_stat(5)).
+            let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(1);
+            let parent = fields.next()?.parse().ok()?;
+            Some(Process { pid, parent, session: fields.nth(1)?.parse().ok()? })
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use wheelbarrow_artifact::progress::{Silent, Unit};
@@ -82,9 +226,13 @@ mod tests {
         command
     }
 
+    fn run(command: &mut Command, limit: Duration, progress: &dyn Progress) -> Ended {
+        start(command, Leftovers::End, None).unwrap().wait(limit, progress, || {}).unwrap()
+    }
+
     #[test]
     fn the_status_is_that_of_the_program() {
-        let ended = run(&mut shell("exit 3"), Duration::from_secs(60), &Silent).unwrap();
+        let ended = run(&mut shell("exit 3"), Duration::from_secs(60), &Silent);
         assert!(matches!(ended, Ended::By(status) if status.code() == Some(3)));
     }
 
@@ -93,10 +241,47 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let late = place.path().join("late");
         let script = format!("(sleep 1; touch {}) & sleep 60", late.display());
-        let ended = run(&mut shell(&script), Duration::from_millis(100), &Silent).unwrap();
+        let ended = run(&mut shell(&script), Duration::from_millis(100), &Silent);
         assert_eq!(ended, Ended::Late);
         std::thread::sleep(Duration::from_millis(1500));
         assert!(!late.exists());
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_is_ended() {
+        let place = tempfile::tempdir().unwrap();
+        for daemon in ["(sleep 0.5; touch late) &", "setsid sh -c 'setsid sleep 0.5; touch late' &"] {
+            let ended = run(shell(daemon).current_dir(place.path()), Duration::from_secs(60), &Silent);
+            assert!(matches!(ended, Ended::By(status) if status.success()));
+        }
+        std::thread::sleep(Duration::from_millis(900));
+        assert!(!place.path().join("late").exists());
+        // A server command may start a server.
+        let daemon = shell("(sleep 0.2; touch late) &").current_dir(place.path()).spawn().unwrap().wait();
+        assert!(daemon.unwrap().success());
+        let mut server = shell("(sleep 0.2; touch served) &");
+        let server = start(server.current_dir(place.path()), Leftovers::Keep, None).unwrap();
+        server.wait(Duration::from_secs(60), &Silent, || {}).unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(place.path().join("served").exists() && place.path().join("late").exists());
+    }
+
+    #[test]
+    fn a_program_has_no_terminal_and_no_descriptor_of_its_parent() {
+        let place = tempfile::tempdir().unwrap();
+        let secret = std::fs::File::create(place.path().join("secret")).unwrap();
+        let kept = std::fs::File::create(place.path().join("kept")).unwrap();
+        // Inherited by this process from somebody who forgot to close it.
+        rustix::io::fcntl_setfd(&secret, rustix::io::FdFlags::empty()).unwrap();
+        let mut command =
+            shell("ls -l /proc/self/fd > open; cut -d' ' -f6,7 /proc/$$/stat > session; echo $$ >> session");
+        let running = start(command.current_dir(place.path()), Leftovers::End, Some(kept.as_fd())).unwrap();
+        running.wait(Duration::from_secs(60), &Silent, || {}).unwrap();
+        let read = |name| fs::read_to_string(place.path().join(name)).unwrap();
+        assert!(!read("open").contains("/secret") && read("open").contains("/kept"), "{}", read("open"));
+        let session = read("session");
+        let (numbers, own) = session.trim().split_once('\n').unwrap();
+        assert_eq!(numbers, format!("{own} 0"), "its own session, no terminal");
     }
 
     #[test]
@@ -111,8 +296,7 @@ mod tests {
                 self.0.fetch_add(1, Ordering::Relaxed) > 3
             }
         }
-        let ended =
-            run(&mut shell("sleep 60"), Duration::from_secs(60), &Impatient(AtomicUsize::new(0))).unwrap();
+        let ended = run(&mut shell("sleep 60"), Duration::from_secs(60), &Impatient(AtomicUsize::new(0)));
         assert_eq!(ended, Ended::Cancelled);
     }
 }

@@ -1,31 +1,35 @@
 //! Commands that run for a release: with a deadline, into a log, stopped when somebody asks for it.
 //!
-//! Each runs in a process group of its own, so that what it started ends with it. Its input is empty and its output goes
-//! to a file below the release's `.wheelbarrow/logs/`, which only the owner and the group may read.
+//! There are two kinds. A command of the site runs in the release, as the site's user if root deploys: it gets the release's
+//! programs first, and nothing of root's environment. A command of who deploys, which restarts the server, runs outside
+//! the release: nothing in there decides which program is started. Each runs in a session of its own (`child`), with an
+//! empty input, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
 
-use std::ffi::OsString;
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use fs_err as fs;
 use rustix::process::getuid;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
-use crate::child::{self, Ended};
-use crate::identity::Identity;
+use crate::child::{self, Ended, Leftovers};
+use crate::identity::{Identity, other_user};
 use crate::lock::RootLock;
+use crate::output::Output;
 use crate::release::CompleteRelease;
 use crate::secrets::Secrets;
 use crate::settings::{Settings, bin};
 
-/// How many lines and bytes of a log stand in an error.
-const TAIL: (usize, u64) = (20, 16 << 10);
+/// Where root's programs are, whatever PATH root was given: as systemd and Debian's sudo have it.
+const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What every command may have of the environment of who deploys; `LC_*` too.
+const COMMON: [&str; 3] = ["LANG", "LANGUAGE", "TZ"];
 
 /// A command that is ready to run.
 pub(crate) struct Run<'a> {
@@ -36,77 +40,116 @@ pub(crate) struct Run<'a> {
     pub(crate) timeout: Duration,
     /// What must not stand in an error.
     pub(crate) secrets: Secrets,
-    /// Kept by the command for as long as it runs.
+    /// Kept by a command of the site for as long as it runs. None for one that starts a server.
     pub(crate) lock: Option<&'a RootLock>,
 }
 
-/// What a command finds around itself in a release: the virtualenv first on PATH, the code as working directory, and
-/// the settings module, where `loadenv` does not set one.
+/// What a command of the site finds around itself in a release: the virtualenv first on PATH, the code as working directory,
+/// and the settings module, where `loadenv` does not set one.
 pub(crate) fn in_release(
     release: &CompleteRelease,
     settings: &Settings,
     words: &Words,
 ) -> Result<Command, ReleaseError> {
     let site = release.site()?;
-    let code = release.path().join(&site.project.import_path);
     let mut command = Command::new(words.program());
-    command.args(words.arguments()).current_dir(&code);
-    let mut path = bin(release).into_os_string();
-    if let Some(usual) = std::env::var_os("PATH").filter(|usual| !usual.is_empty()) {
-        path.push(":");
-        path.push(usual);
-    }
-    command.env("PATH", path).env("VIRTUAL_ENV", release.virtualenv());
-    for name in ["PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"] {
-        command.env_remove(name);
-    }
+    command.args(words.arguments()).current_dir(release.path().join(&site.project.import_path));
+    as_site(&mut command, &bin(release), settings.identity.as_ref(), &settings.pass_environment);
     if let Some(module) = crate::django::settings_module(release, &site, settings)? {
         command.env("DJANGO_SETTINGS_MODULE", module);
     }
-    run_as(&mut command, settings.identity.as_ref());
     Ok(command)
 }
 
-/// Has the command run as whom the site runs as, where root starts it.
-pub(crate) fn run_as(command: &mut Command, identity: Option<&Identity>) {
-    let Some(identity) = identity.filter(|_| getuid().is_root()) else { return };
-    if let Some(group) = identity.group {
+/// Has the command run as the site does: with the programs of its virtualenv, whose `bin` is given, and, if root starts it
+/// for another user, as that user, with an environment of which nothing is root's but the variables in `passed`.
+pub(crate) fn as_site(command: &mut Command, bin: &Path, identity: Option<&Identity>, passed: &[String]) {
+    let other = identity.filter(|_| getuid().is_root());
+    if let Some(group) = other.and_then(|identity| identity.group) {
         command.gid(group);
     }
-    if let Some(user) = identity.user {
-        command.uid(user).env("HOME", &identity.home);
+    let mut usual = std::env::var_os("PATH");
+    if let Some((user, identity)) = other_user(identity) {
+        command.uid(user);
+        let clean = Clean { home: &identity.home, user: &identity.name, passed };
+        clean.apply(command);
+        usual = usual.filter(|_| passed.iter().any(|name| name == "PATH"));
+        usual = usual.or_else(|| Some(SECURE_PATH.into()));
+    }
+    let mut path = bin.as_os_str().to_owned();
+    if let Some(usual) = usual.filter(|usual| !usual.is_empty()) {
+        path.push(":");
+        path.push(usual);
+    }
+    command.env("PATH", path).env("VIRTUAL_ENV", bin.parent().unwrap_or(bin));
+    for name in ["PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"] {
+        command.env_remove(name);
+    }
+}
+
+/// A command of who deploys: out of the release, and for root with its secure PATH and a clean environment.
+pub(crate) fn as_deployer(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/");
+    if getuid().is_root() {
+        Clean { home: "/root", user: "root", passed: &[] }.apply(&mut command);
+        command.env("PATH", SECURE_PATH);
+    }
+    command
+}
+
+/// An environment of which little is inherited.
+struct Clean<'a> {
+    home: &'a str,
+    user: &'a str,
+    /// Names of further variables.
+    passed: &'a [String],
+}
+
+impl Clean<'_> {
+    fn apply(&self, command: &mut Command) {
+        let is_passed = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            COMMON.contains(&name.as_ref())
+                || name.starts_with("LC_")
+                || self.passed.iter().any(|passed| *passed == name)
+        };
+        let kept: Vec<(OsString, OsString)> =
+            std::env::vars_os().filter(|(name, _)| is_passed(name)).collect();
+        command.env_clear().envs(kept);
+        command.env("HOME", self.home).env("USER", self.user).env("LOGNAME", self.user);
     }
 }
 
 impl Run<'_> {
     /// Waits for it to end well.
-    pub(crate) fn run(mut self, progress: &dyn Progress) -> Result<(), ReleaseError> {
-        let log = open_log(&self.log)?;
-        let clone = |log: &fs::File| log.file().try_clone().map_err(ReleaseError::io("open", &self.log));
-        self.command.stdin(Stdio::null()).stdout(clone(&log)?).stderr(clone(&log)?).process_group(0);
-        let begin = log.metadata().map_or(0, |metadata| metadata.len());
-        let spawned = match self.lock {
-            Some(lock) => lock.spawn(&mut self.command, &self.words),
-            None => self.command.spawn(),
-        };
-        let mut child = spawned.map_err(|source| {
+    pub(crate) fn run(mut self, progress: &dyn Progress) -> Result<Output, ReleaseError> {
+        let output = Output::log(&self.log)?;
+        self.command.stdin(Stdio::null()).stdout(output.writer()?).stderr(output.writer()?);
+        let held = self.lock.map(RootLock::for_command).transpose()?;
+        let leftovers = if self.lock.is_some() { Leftovers::End } else { Leftovers::Keep };
+        let started = child::start(&mut self.command, leftovers, held.as_ref().map(AsFd::as_fd));
+        let running = started.map_err(|source| {
             let program: OsString = self.command.get_program().to_owned();
             let program = program.to_string_lossy().into_owned();
             ReleaseError::NoProgram { command: self.words.clone(), program, source }
         })?;
-        let ended = child::wait(&mut child, self.timeout, progress);
         if let Some(lock) = self.lock {
-            lock.spawned_ended();
+            lock.command_started(running.id(), &self.words);
+        }
+        let ended = running.wait(self.timeout, progress, || output.cut());
+        if let Some(lock) = self.lock {
+            lock.command_ended();
         }
         // What a program says of its passwords stays with it. On a full disk it stands in a file of mode 0640.
-        let _ = self.secrets.hide_in(&self.log, begin);
+        let _ = output.hide(&self.secrets);
         let problem = match ended.map_err(ReleaseError::io("wait for the command that writes", &self.log))? {
-            Ended::By(status) if status.success() => return Ok(()),
+            Ended::By(status) if status.success() => return Ok(output),
             Ended::By(status) => describe(status),
             Ended::Late => format!("was stopped after {} s, its timeout", self.timeout.as_secs()),
             Ended::Cancelled => return Err(ReleaseError::Cancelled),
         };
-        let tail = self.secrets.hide(&tail(&self.log, begin).unwrap_or_default());
+        let tail = self.secrets.hide(&output.last_lines());
         Err(ReleaseError::Command { command: self.words, problem, tail, log: Some(self.log) })
     }
 }
@@ -117,23 +160,4 @@ fn describe(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }
-}
-
-fn open_log(path: &Path) -> Result<fs::File, ReleaseError> {
-    let directory = path.parent().unwrap_or(path);
-    fs::create_dir_all(directory).map_err(ReleaseError::io("make the directory", directory))?;
-    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-    Ok(fs::File::from_parts(file.map_err(ReleaseError::io("open", path))?, path))
-}
-
-/// The last lines of a log, of what was written from `begin` on.
-fn tail(path: &Path, begin: u64) -> std::io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let end = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(begin.max(end.saturating_sub(TAIL.1))))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    Ok(lines[lines.len().saturating_sub(TAIL.0)..].join("\n"))
 }

@@ -7,12 +7,12 @@ use fs_err as fs;
 use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::release::Words;
 
-use crate::ReleaseError;
 use crate::command::{Run, in_release};
 use crate::release::{CompleteRelease, Site};
 use crate::secrets::Secrets;
 use crate::settings::{Settings, bin};
 use crate::work::Work;
+use crate::{ReleaseError, identity};
 
 const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
 /// Tells which migrations `migrate` would apply, as JSON.
@@ -40,7 +40,9 @@ pub(crate) fn settings_module(
     if let Some(module) = &settings.said.settings {
         return Ok(Some(module.clone()));
     }
-    if std::env::var_os(VARIABLE).is_some() {
+    let is_inherited = identity::other_user(settings.identity.as_ref()).is_none()
+        || settings.pass_environment.iter().any(|name| name == VARIABLE);
+    if is_inherited && std::env::var_os(VARIABLE).is_some() {
         return Ok(None);
     }
     let code = release.path().join(&site.project.import_path);
@@ -134,23 +136,19 @@ pub(crate) fn ask<T: DeserializeOwned>(
     let python = bin(release).join("python").display().to_string();
     let words = Words::new(vec![python, "-c".to_owned(), question.script.to_owned()]);
     let Ok(words) = words else { return Ok(None) };
-    let log = release.logs().join(question.log);
     let run = Run {
         command: in_release(release, settings, &words)?,
         words: question.words.to_owned(),
-        log: log.clone(),
+        log: release.logs().join(question.log),
         timeout: settings.prepare_timeout,
         secrets: Secrets::of(release.path()),
         lock: Some(&work.lock),
     };
     match run.run(work.operator.progress) {
-        Ok(()) => {}
-        Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => return Ok(None),
-        Err(error) => return Err(error),
+        Ok(output) => Ok(serde_json::from_slice(&output.last_line()).ok()),
+        Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
-    let text = fs::read(&log).map_err(ReleaseError::io("read", &log))?;
-    let last = text.trim_ascii_end().split(|&byte| byte == b'\n').next_back();
-    Ok(last.and_then(|line| serde_json::from_slice(line).ok()))
 }
 
 #[cfg(test)]

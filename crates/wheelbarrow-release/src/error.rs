@@ -132,7 +132,7 @@ impl ReleaseError {
                 "what is under a root is changed by its owner, or by root; run it as one of them"
             }
             Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
-            Self::Check { error } => error.hint(),
+            Self::Check { error } => return Some(error.hint()),
             Self::Unproved { .. } => {
                 "`wheelbarrow doctor --root ROOT` says what keeps it from running a new release; `wheelbarrow unit` prints \
                  units that do"

@@ -10,7 +10,7 @@ use wheelbarrow_artifact::progress::Progress;
 
 use crate::release::CompleteRelease;
 use crate::remake::Receipt;
-use crate::seam::{Look, look_at};
+use crate::seam::{Look, Said, look_at};
 use crate::settings::Settings;
 use crate::{ReleaseError, Root};
 
@@ -100,7 +100,7 @@ fn schema(
 ) -> Result<Option<Schema>, ReleaseError> {
     let settings = Settings::of(root, release, &Default::default())?;
     let unknown = |reason| Schema { sha256: None, applied: 0, due: Vec::new(), unknown: Some(reason) };
-    match look_at(release, &settings, Look::Before, progress) {
+    match look_at(release, &settings, Look::Before, Said::Forgotten, progress) {
         Ok(None) => Ok(None),
         Ok(Some(said)) => Ok(Some(match said.unknown {
             Some(reason) => unknown(reason),

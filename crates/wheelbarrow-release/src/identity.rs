@@ -11,6 +11,9 @@ pub struct Identity {
     /// None to keep the user who deploys.
     pub user: Option<u32>,
     pub group: Option<u32>,
+    /// The owner's name; its number if it has none.
+    #[serde(skip)]
+    pub name: String,
     /// The owner's; `/` where there is none.
     #[serde(skip)]
     pub home: String,
@@ -21,8 +24,9 @@ pub(crate) fn find(owner: Option<&str>, group: Option<&str>) -> Result<Option<Id
     if owner.is_none() && group.is_none() {
         return Ok(None);
     }
-    let mut identity = Identity { user: None, group: None, home: "/".to_owned() };
+    let mut identity = Identity { user: None, group: None, name: String::new(), home: "/".to_owned() };
     if let Some(owner) = owner {
+        identity.name = owner.to_owned();
         match (user(owner), owner.parse()) {
             (Some(fields), _) => {
                 identity.user = fields[2].parse().ok();
@@ -39,6 +43,12 @@ pub(crate) fn find(owner: Option<&str>, group: Option<&str>) -> Result<Option<Id
         identity.group = Some(number.ok_or_else(|| unknown("group", group, "group"))?);
     }
     Ok(Some(identity))
+}
+
+/// The user that the site's commands run as, if that is another than the user of this process: root alone can do that.
+pub(crate) fn other_user(identity: Option<&Identity>) -> Option<(u32, &Identity)> {
+    let identity = identity.filter(|_| rustix::process::getuid().is_root())?;
+    Some((identity.user?, identity))
 }
 
 /// Who works here, for the journal: who called sudo, or the user of this process, by name where there is one.

@@ -1,17 +1,18 @@
 //! Working with what is live: a command in its environment, and its files compared.
 
-use std::process::Command;
+use std::os::unix::process::CommandExt;
 
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_install::Verification;
 
 use crate::command::in_release;
+use crate::identity::other_user;
 use crate::release::{CompleteRelease, LOGS, RELEASE_PATH};
 use crate::remake::BYTECODE;
 use crate::settings::Settings;
 use crate::statics::STATIC_PATH;
-use crate::{ReleaseError, ReleaseId, Root, statics};
+use crate::{ReleaseError, ReleaseId, Root, statics, terminal};
 
 /// The release `id`, else the live one.
 pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
@@ -24,10 +25,20 @@ pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, R
     }
 }
 
-/// A command as `prepare` would run it, ready to be executed: in the release itself, so that a switch does not mix two.
-pub fn command(root: &Root, release: &CompleteRelease, words: &Words) -> Result<Command, ReleaseError> {
+/// Runs a command as `prepare` would, in the release itself, so that a switch does not mix two. Returns its exit code if it
+/// runs as another user; else this process becomes the command.
+pub fn execute(root: &Root, release: &CompleteRelease, words: &Words) -> Result<u8, ReleaseError> {
     let settings = Settings::of(root, release, &Default::default())?;
-    in_release(release, &settings, words)
+    let mut command = in_release(release, &settings, words)?;
+    let ended = match other_user(settings.identity.as_ref()) {
+        Some(_) => terminal::run(&mut command),
+        None => Err(command.exec()),
+    };
+    ended.map(terminal::exit_code).map_err(|source| ReleaseError::NoProgram {
+        command: words.to_string(),
+        program: words.program().to_owned(),
+        source,
+    })
 }
 
 /// Compares a release with what was installed. What makes it a release is not of the install, and nothing extra; nor are

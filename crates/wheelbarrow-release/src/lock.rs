@@ -1,21 +1,24 @@
 //! One operation on a root at a time: flock(2) on a file that is made once and never removed.
 //!
-//! The kernel frees the lock when its last holder is gone, however it went. A command that must not be overtaken, a
-//! migration say, inherits the open file and so keeps the lock even when the wheelbarrow that started it was killed.
+//! The kernel frees the lock when its last holder is gone, however it went. Only who may write into the directory of the
+//! lock may open it: nobody else can hold it.
+//!
+//! A command that must not be overtaken, a migration say, inherits another file, open for reading, with a shared lock on it:
+//! it keeps others out even when the wheelbarrow that started it was killed. It can neither free the lock nor write into it.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::io::FdFlags;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::text::cut_line;
 use crate::work::Operator;
 use crate::{ReleaseError, Root};
 
@@ -23,6 +26,9 @@ use crate::{ReleaseError, Root};
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a holder may take to write down who it is.
 const NAMELESS: Duration = Duration::from_secs(1);
+
+/// Characters of a name that are shown.
+const NAMED: usize = 200;
 
 /// Who works on a root, as the lock file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,21 +53,23 @@ pub enum Wait {
 #[derive(Debug)]
 pub struct RootLock {
     file: fs::File,
+    /// Of [`CommandLock`].
+    commands: PathBuf,
     holder: Holder,
 }
+
+/// What a command holds for as long as it runs.
+pub(crate) struct CommandLock(OwnedFd);
 
 impl RootLock {
     /// Takes the lock for `operation`.
     pub fn take(root: &Root, operation: &str, operator: &Operator<'_>) -> Result<Self, ReleaseError> {
-        let path = root.lock_path();
+        let (path, commands) = (root.lock_path(), root.command_lock_path());
         let mut file = open(&path)?;
         let begun = Instant::now();
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(errno) => return Err(ReleaseError::io("lock", &path)(errno.into())),
-            }
+        while !(try_lock(&file, &path)? && no_command_runs(&commands)?) {
+            // What holds it may be the command of a wheelbarrow that was killed: whoever waits does so without the lock.
+            let _ = rustix::fs::flock(&file, FlockOperation::Unlock);
             let holder = read_holder(&mut file);
             let patience = match operator.wait {
                 Wait::For(limit) => limit,
@@ -79,24 +87,28 @@ impl RootLock {
         }
         let (by, since) = (operator.by.clone(), operator.now());
         let holder = Holder { pid: std::process::id(), by, operation: operation.to_owned(), since };
-        let lock = Self { file, holder };
+        let lock = Self { file, commands, holder };
         lock.name(&lock.holder);
         Ok(lock)
     }
 
-    /// Starts a command that keeps the lock for as long as it runs, whatever becomes of this process.
-    pub(crate) fn spawn(&self, command: &mut Command, what: &str) -> io::Result<Child> {
-        rustix::io::fcntl_setfd(&self.file, FdFlags::empty())?;
-        let spawned = command.spawn();
-        rustix::io::fcntl_setfd(&self.file, FdFlags::CLOEXEC)?;
-        let child = spawned?;
-        let operation = format!("{}: {what}", self.holder.operation);
-        self.name(&Holder { pid: child.id(), operation, ..self.holder.clone() });
-        Ok(child)
+    /// For a command that keeps others out for as long as it runs, whatever becomes of this process.
+    pub(crate) fn for_command(&self) -> Result<CommandLock, ReleaseError> {
+        let path = &self.commands;
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(ReleaseError::errno("open", path))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
+            .map_err(ReleaseError::errno("lock", path))?;
+        Ok(CommandLock(file))
     }
 
-    /// After [`RootLock::spawn`], when the command has ended.
-    pub(crate) fn spawned_ended(&self) {
+    /// A command was started, which [`RootLock::for_command`] is for.
+    pub(crate) fn command_started(&self, pid: u32, what: &str) {
+        let operation = format!("{}: {what}", self.holder.operation);
+        self.name(&Holder { pid, operation, ..self.holder.clone() });
+    }
+
+    pub(crate) fn command_ended(&self) {
         self.name(&self.holder);
     }
 
@@ -106,9 +118,16 @@ impl RootLock {
     }
 }
 
-impl AsFd for RootLock {
+impl AsFd for CommandLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.file().as_fd()
+        self.0.as_fd()
+    }
+}
+
+impl Drop for CommandLock {
+    fn drop(&mut self) {
+        // Not left to the closing: a process that the command left behind may have it open too.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
     }
 }
 
@@ -130,21 +149,45 @@ impl fmt::Display for Holder {
 /// from it for that moment.
 pub(crate) fn holder(root: &Root) -> Option<Holder> {
     let path = root.lock_path();
-    let inode = format!(":{}", fs::metadata(&path).ok()?.ino());
+    let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| format!(":{}", metadata.ino()));
+    let inodes = [inode(&path), inode(&root.command_lock_path())];
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     // `1: FLOCK  ADVISORY  WRITE 4711 fe:01:262156 0 EOF`; the device is not that of stat(2) on every file system.
-    let held = locks.lines().any(|line| {
+    let pid = locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.get(1) == Some(&"FLOCK") && fields.get(5).is_some_and(|file| file.ends_with(&inode))
-    });
-    if held { read_holder(&mut fs::File::open(&path).ok()?) } else { None }
+        let is = |inode: &String| fields.get(5).is_some_and(|file| file.ends_with(inode.as_str()));
+        let held = fields.get(1) == Some(&"FLOCK") && inodes.iter().flatten().any(is);
+        held.then(|| fields.get(4)?.parse().ok()).flatten()
+    })?;
+    match fs::File::open(&path) {
+        Ok(mut file) => read_holder(&mut file),
+        // Who may not open the lock sees that it is held, and no more.
+        Err(_) => Some(Holder {
+            pid,
+            by: "another user".to_owned(),
+            operation: "an operation".to_owned(),
+            since: 0,
+        }),
+    }
 }
 
-fn open(path: &PathBuf) -> Result<fs::File, ReleaseError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let descriptor = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))
-        .map_err(|errno| ReleaseError::io("open", path)(errno.into()))?;
-    Ok(fs::File::from_parts(descriptor.into(), path))
+fn open(path: &Path) -> Result<fs::File, ReleaseError> {
+    let file = wheelbarrow_fs::open_lock(path)?;
+    Ok(fs::File::from_parts(file.into(), path))
+}
+
+fn try_lock(file: &fs::File, path: &Path) -> Result<bool, ReleaseError> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(ReleaseError::errno("lock", path)(errno)),
+    }
+}
+
+/// Whether no command of a wheelbarrow that was killed still runs. To be asked by who has the lock: a wheelbarrow that works
+/// has it too, and its command with it.
+fn no_command_runs(path: &Path) -> Result<bool, ReleaseError> {
+    try_lock(&open(path)?, path)
 }
 
 fn write_holder(mut file: &fs::File, holder: &Holder) -> io::Result<()> {
@@ -158,6 +201,8 @@ fn write_holder(mut file: &fs::File, holder: &Holder) -> io::Result<()> {
 fn read_holder(file: &mut fs::File) -> Option<Holder> {
     let mut text = Vec::new();
     file.seek(SeekFrom::Start(0)).ok()?;
-    file.read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    file.take(1 << 16).read_to_end(&mut text).ok()?;
+    let holder: Holder = serde_json::from_slice(&text).ok()?;
+    let line = |text: &str| cut_line(text, NAMED);
+    Some(Holder { by: line(&holder.by), operation: line(&holder.operation), ..holder })
 }

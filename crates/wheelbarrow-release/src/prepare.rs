@@ -5,7 +5,7 @@ use wheelbarrow_artifact::release::Words;
 use crate::command::{Run, in_release};
 use crate::journal::{Event, Phase};
 use crate::release::CompleteRelease;
-use crate::seam::Look;
+use crate::seam::{Look, Said};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::work::{Fault, Work};
@@ -55,7 +55,9 @@ pub(crate) fn check_and_prepare(
     prepare: Prepare,
 ) -> Result<(), Fault> {
     let progress = work.operator.progress;
-    let check = |look| work.phase(Phase::Check, || seam::check(release, settings, look, progress).map(drop));
+    let check = |look| {
+        work.phase(Phase::Check, || seam::check(release, settings, look, Said::Kept, progress).map(drop))
+    };
     let commands = match prepare {
         Prepare::Run => Commands::All,
         Prepare::WithoutMigrations => Commands::Others,

@@ -118,6 +118,11 @@ impl Root {
         self.state().join("lock")
     }
 
+    /// What commands hold that run for a release.
+    pub(crate) fn command_lock_path(&self) -> PathBuf {
+        self.state().join("command.lock")
+    }
+
     fn state(&self) -> PathBuf {
         self.path.join(STATE)
     }

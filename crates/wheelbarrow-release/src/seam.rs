@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
 
-use crate::check::{self, Django, Request};
+use crate::check::{self, AsSite, Django, Request};
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
 use crate::work::Work;
@@ -28,15 +28,25 @@ pub(crate) enum Look {
     Once,
 }
 
+/// What becomes of what an application says while it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// It is in a log of the release.
+    Kept,
+    /// Nothing is to be written.
+    Forgotten,
+}
+
 /// Whether the release's application can be imported and, if it is asked, answers a request, in process. What Django says
 /// of itself is shown and given back.
 pub(crate) fn check(
     release: &CompleteRelease,
     settings: &Settings,
     look: Look,
+    said: Said,
     progress: &dyn Progress,
 ) -> Result<Option<Django>, ReleaseError> {
-    let django = look_at(release, settings, look, progress)?;
+    let django = look_at(release, settings, look, said, progress)?;
     if let Some(said) = &django {
         show(said, settings, progress);
     }
@@ -48,6 +58,7 @@ pub(crate) fn look_at(
     release: &CompleteRelease,
     settings: &Settings,
     look: Look,
+    said: Said,
     progress: &dyn Progress,
 ) -> Result<Option<Django>, ReleaseError> {
     let asked = settings.said.check.clone().unwrap_or_default();
@@ -75,8 +86,9 @@ pub(crate) fn look_at(
         expected: asked.expected.unwrap_or_else(|| EXPECTED.to_vec()),
         limit: settings.check_timeout,
     };
-    let identity = settings.identity.as_ref();
-    Ok(check::check(release.path(), &code, &request, identity, progress)?.django)
+    let site = AsSite { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
+    let log = (said == Said::Kept).then(|| release.logs().join("check.log"));
+    Ok(check::check(release.path(), &code, &request, &site, log.as_deref(), progress)?.django)
 }
 
 /// How many names stand in a note.

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_artifact::release::{Action, Server, Words};
+use wheelbarrow_artifact::release::{Action, Server};
 
 use crate::ReleaseError;
-use crate::command::{Run, in_release};
+use crate::command::{Run, as_deployer};
 use crate::release::CompleteRelease;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
@@ -24,7 +24,11 @@ pub(crate) fn reload(
     let command = match &settings.server {
         Server::None => return Ok(()),
         Server::Touch { path } => return touch(path),
-        Server::Command { command: words } => as_deployer(release, settings, words)?,
+        Server::Command { command: words } => {
+            let mut command = as_deployer(words.program());
+            command.args(words.arguments());
+            command
+        }
         Server::Systemd { unit, action } => {
             // systemd refuses to start what was started five times in ten seconds, and a release that cannot start is
             // started again and again: its predecessor must not find that door shut. A unit that was never loaded has no
@@ -38,7 +42,7 @@ pub(crate) fn reload(
 }
 
 fn systemctl(verb: &str, unit: &str) -> Command {
-    let mut command = Command::new("systemctl");
+    let mut command = as_deployer("systemctl");
     command.args([verb, "--", unit]);
     command
 }
@@ -52,16 +56,7 @@ fn run(
 ) -> Result<(), ReleaseError> {
     let log = release.logs().join("reload.log");
     let secrets = Secrets::of(release.path());
-    Run { command, words, log, timeout: settings.reload_timeout, secrets, lock: None }.run(progress)
-}
-
-/// A server is told by who deploys, not by who serves.
-fn as_deployer(
-    release: &CompleteRelease,
-    settings: &Settings,
-    words: &Words,
-) -> Result<Command, ReleaseError> {
-    in_release(release, &Settings { identity: None, ..settings.clone() }, words)
+    Run { command, words, log, timeout: settings.reload_timeout, secrets, lock: None }.run(progress).map(drop)
 }
 
 /// Gives the file a modification time that no file had before: uWSGI wants one that is newer by a second, mod_wsgi another,

@@ -31,6 +31,8 @@ pub struct Settings {
     pub shared: Vec<SafePath>,
     /// None to leave everything to the user who deploys.
     pub identity: Option<Identity>,
+    /// Variables of the user who deploys that a command of the site gets too when it runs as another user.
+    pub pass_environment: Vec<String>,
     pub keep: usize,
     /// Below the code.
     pub static_root: Option<SafePath>,
@@ -84,6 +86,7 @@ impl Settings {
             prepare: said.prepare.clone().unwrap_or_default(),
             shared: shared_paths(said.shared.as_deref().unwrap_or_default())?,
             identity: identity::find(said.owner.as_deref(), said.group.as_deref())?,
+            pass_environment: said.pass_environment.clone().unwrap_or_default(),
             // The live release stays in any case.
             keep: said.keep.unwrap_or(KEEP).max(1),
             static_root: said.static_root.as_deref().map(static_root).transpose()?,

@@ -12,7 +12,7 @@ use crate::history::stories;
 use crate::journal::{Event, Operation, Outcome, Phase};
 use crate::prepare::{Commands, run};
 use crate::release::CompleteRelease;
-use crate::seam::{Look, check as look_at};
+use crate::seam::{Look, Said, check as look_at};
 use crate::settings::Settings;
 use crate::work::{Operator, Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, recovery};
@@ -57,7 +57,7 @@ pub fn check_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Re
     work.begin(Operation::Check, id, root.live()?.as_ref())?;
     let look = if settings.prepare.is_empty() { Look::Once } else { Look::Before };
     let django = work
-        .phase(Phase::Check, || look_at(&release, &settings, look, operator.progress))
+        .phase(Phase::Check, || look_at(&release, &settings, look, Said::Kept, operator.progress))
         .map_err(|fault| fail(&work, id, begun, fault, Outcome::Unchanged, None))?;
     end(&work, begun)?;
     let Django { checks, migrations, irreversible, unknown, .. } = django.unwrap_or_default();
@@ -85,7 +85,7 @@ pub fn migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<M
     work.begin(Operation::Migrate, id, root.live()?.as_ref())?;
     let unchanged = |fault| fail(&work, id, begun, fault, Outcome::Unchanged, None);
     // No database is changed for code that does not even start.
-    let check = || look_at(&release, &settings, Look::Before, operator.progress);
+    let check = || look_at(&release, &settings, Look::Before, Said::Kept, operator.progress);
     let django = work.phase(Phase::Check, check).map_err(unchanged)?;
     let prepare = || run(&work, &release, &settings, Commands::Migrations);
     work.phase(Phase::Prepare, prepare).map_err(unchanged)?;
@@ -100,7 +100,8 @@ pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Res
     let (release, settings) = find(root, id)?;
     let mut migrated = nothing(root, id);
     if !is_migrated(root, id)? && !Commands::Migrations.of(&settings).is_empty() {
-        migrated.tell(&settings, look_at(&release, &settings, Look::Before, operator.progress)?);
+        migrated
+            .tell(&settings, look_at(&release, &settings, Look::Before, Said::Forgotten, operator.progress)?);
     }
     Ok(migrated)
 }

@@ -1,15 +1,14 @@
 //! `wheelbarrow exec --root ROOT -- COMMAND`
 
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_release::{Root, live};
 
 use super::root::find;
 use crate::absolute;
+use crate::failure::Told;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -24,12 +23,14 @@ pub struct Arguments {
     command: Vec<String>,
 }
 
-/// Does not come back where the command could be started: its exit code is the command's.
+/// Its exit code is the command's.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let root = Root::open(&absolute(&arguments.root)?)?;
     let id = arguments.release.map(|id| find(&root, &id)).transpose()?;
     let release = live::release(&root, id.as_ref())?;
     let words = Words::new(arguments.command)?;
-    let error = live::command(&root, &release, &words)?.exec();
-    Err(error).with_context(|| format!("cannot run {}", words.program()))
+    match live::execute(&root, &release, &words)? {
+        0 => Ok(()),
+        code => Err(Told { code }.into()),
+    }
 }

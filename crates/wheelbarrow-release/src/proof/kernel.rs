@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use fs_err as fs;
 
@@ -126,7 +126,7 @@ fn place(group: &Path) -> Option<PathBuf> {
 
 /// The control group of a systemd unit that runs.
 pub(super) fn control_group(unit: &str) -> Option<PathBuf> {
-    let mut systemctl = Command::new("systemctl");
+    let mut systemctl = crate::command::as_deployer("systemctl");
     let output =
         systemctl.args(["show", "--property=ControlGroup", "--", unit]).stdin(Stdio::null()).output();
     let text = String::from_utf8(output.ok()?.stdout).ok()?;

@@ -1,5 +1,6 @@
 //! Releases, as the binary makes them.
 
+mod apart;
 mod compatible;
 mod environment;
 mod faults;

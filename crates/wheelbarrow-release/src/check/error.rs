@@ -1,0 +1,149 @@
+//! The check that did not pass, and what to do about it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error("{}", explained(application, path, fault))]
+    Failed {
+        application: String,
+        /// What it was asked for.
+        path: String,
+        fault: Fault,
+        /// The last lines that the application wrote to stderr; without secrets.
+        said: String,
+        /// Where the rest of that is.
+        log: Option<PathBuf>,
+    },
+    #[error("{} cannot be started{}", python.display(), user.map(|user| format!(" by the user {user}")).unwrap_or_default())]
+    Start { python: PathBuf, user: Option<u32>, source: std::io::Error },
+}
+
+/// What an application did instead of answering as it should.
+#[derive(Debug)]
+pub enum Fault {
+    /// It cannot be imported.
+    Import {
+        error: String,
+    },
+    /// It raised an exception over the request.
+    Request {
+        error: String,
+    },
+    /// It gave another answer.
+    Status {
+        status: u16,
+        location: Option<String>,
+        expected: Vec<u16>,
+        /// The exception that Django answered so to.
+        raised: Option<String>,
+    },
+    /// Django's own checks found errors.
+    Django {
+        errors: Vec<String>,
+    },
+    /// Django's own checks raised an exception.
+    Checks {
+        error: String,
+    },
+    Late {
+        limit: Duration,
+    },
+    /// Its process ended.
+    Ended {
+        status: String,
+    },
+}
+
+fn explained(application: &str, path: &str, fault: &Fault) -> String {
+    match fault {
+        Fault::Import { error } => format!("{application} cannot be imported: {error}"),
+        Fault::Request { error } => format!("{application} failed over a request for {path}: {error}"),
+        Fault::Status { status, location, expected, raised } => {
+            let to = location.as_ref().map(|location| format!(" to {location}")).unwrap_or_default();
+            let why = raised.as_ref().map(|raised| format!(": {raised}")).unwrap_or_default();
+            let expected = expected.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ");
+            format!("{application} answered {path} with {status}{to}, not {expected}{why}")
+        }
+        Fault::Django { errors } => {
+            format!("{application} has errors by Django's own checks: {}", errors.join("; "))
+        }
+        Fault::Checks { error } => format!("Django's own checks of {application} failed: {error}"),
+        Fault::Late { limit } => {
+            format!("{application} had no answer for {path} after {} s", limit.as_secs())
+        }
+        Fault::Ended { status } => {
+            format!("the Python of the release ended over {application} without an answer ({status})")
+        }
+    }
+}
+
+impl CheckError {
+    /// What the application said on stderr, its last lines; without secrets.
+    pub fn said(&self) -> Option<&str> {
+        match self {
+            // Findings are in the error already.
+            Self::Failed { fault: Fault::Django { .. }, .. } | Self::Start { .. } => None,
+            Self::Failed { said, .. } => Some(said),
+        }
+    }
+
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::Start { .. } => {
+                "nothing was switched; whoever serves must be able to run this Python, and to enter every directory above it"
+                    .to_owned()
+            }
+            Self::Failed { fault, said, log, .. } => {
+                let log = log.as_ref().filter(|_| !said.is_empty());
+                let whole = log.map(|log| format!("; all that it said is in {}", log.display()));
+                format!("nothing was switched{}; {fault}", whole.unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// What to do.
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Import { error } | Self::Checks { error } | Self::Request { error } => cause(error),
+            Self::Ended { .. } => "its process must not end by itself",
+            Self::Late { .. } => {
+                "`[tool.wheelbarrow.release.check]` sets the path, and `[tool.wheelbarrow.release.timeouts] check` the seconds"
+            }
+            Self::Django { .. } => {
+                "`wheelbarrow exec --release ID -- django-admin check --deploy` shows all findings, \
+                 SILENCED_SYSTEM_CHECKS lets some pass"
+            }
+            Self::Status { raised: Some(error), .. } => cause(error),
+            Self::Status { status: 400, .. } => {
+                "Django answers so to a host that ALLOWED_HOSTS does not name: \
+                 `[tool.wheelbarrow.release.check] host` sets the host"
+            }
+            Self::Status { status: 500.., .. } => {
+                "that is an error of the application: its own log has the reason; \
+                 `[tool.wheelbarrow.release.check] path` asks for another page"
+            }
+            Self::Status { .. } => {
+                "`[tool.wheelbarrow.release.check] path` asks for another page, `expected` allows other statuses"
+            }
+        })
+    }
+}
+
+/// What the name of an exception tells.
+fn cause(error: &str) -> &'static str {
+    let name = error.split([':', ' ']).next().unwrap_or_default();
+    match name.rsplit('.').next().unwrap_or_default() {
+        "ModuleNotFoundError" => "is the module in the code, or its package among the requirements?",
+        "ImproperlyConfigured" | "KeyError" => "is a setting missing in ROOT/shared/environment.json?",
+        "OperationalError" | "ConnectionRefusedError" | "ConnectionError" | "gaierror" => {
+            "is the service running, and its address in ROOT/shared/environment.json right?"
+        }
+        "PermissionError" => "whoever serves may not read or write this; is it below a `shared` path?",
+        _ => "the exception is in the code of the release, or in what it uses",
+    }
+}

@@ -1,0 +1,198 @@
+//! Applications that answer, and applications that do not.
+
+use wheelbarrow_artifact::progress::Silent;
+
+use super::*;
+
+const APPLICATIONS: &str = r#"
+import os, sys, time
+
+def fine(environ, start_response):
+    print("not for stdout")
+    start_response("200 OK", [])
+    return [environ["HTTP_HOST"].encode()]
+
+def elsewhere(environ, start_response):
+    start_response("301 Moved Permanently", [("Location", "/login/")])
+    return []
+
+def telling(environ, start_response):
+    raise ValueError("cannot reach postgres://site:correct-horse@db")
+
+def failing(environ, start_response):
+    environ["wsgi.errors"].write("no such table, correct-horse\n")
+    start_response("500 Internal Server Error", [])
+    return []
+
+def slow(environ, start_response):
+    environ["wsgi.errors"].write("waiting for the database\n")
+    environ["wsgi.errors"].flush()
+    time.sleep(60)
+
+def leaving(environ, start_response):
+    os._exit(4)
+
+def make():
+    return fine
+
+async def asgi(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+"#;
+
+/// As much of Django as is asked for what it says; the demonstration asks a real one.
+const DJANGO: &str = r#"
+import sys, types
+
+def module(name, **members):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__dict__.update(members)
+
+class Told:
+    def __init__(self, **members):
+        self.__dict__.update(members)
+
+    def is_silenced(self):
+        return self.level < 20
+
+def run_checks(include_deployment_checks):
+    told = [Told(level=30, id="security.W004", msg="No\n  HSTS"), Told(level=10, id="a", msg="b")]
+    return told + [Told(level=40, id="x.E1", msg="bad correct-horse")] * LEVEL_ERROR
+
+class Executor:
+    def __init__(self, connection):
+        self.loader = Told(graph=Told(leaf_nodes=list), applied_migrations={("blog", "0001"): None})
+
+    def migration_plan(self, leaves):
+        one = Told(app_label="blog", name="0002", operations=[Told(reversible=False)])
+        return [(one, False)]
+
+module("django", setup=lambda: None)
+module("django.conf", settings=Told(configured=True, ALLOWED_HOSTS=["example.org"]))
+module("django.core", checks=Told(run_checks=run_checks))
+module("django.db", DEFAULT_DB_ALIAS="default", connections={"default": None})
+module("django.db.migrations")
+module("django.db.migrations.executor", MigrationExecutor=Executor)
+from applications import fine as application
+"#;
+
+/// Asks one of the applications above, with a second of time.
+fn ask(name: &str) -> Result<Answer, String> {
+    look(name).map(|checked| checked.answer.expect("it was asked"))
+}
+
+fn look(name: &str) -> Result<Checked, String> {
+    let place = tempfile::tempdir().unwrap();
+    let (bin, code) = (place.path().join("venv/bin"), place.path().join("site"));
+    fs::create_dir_all(&bin).unwrap();
+    fs::create_dir(&code).unwrap();
+    let python = std::process::Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output()
+        .unwrap();
+    let python = String::from_utf8(python.stdout).unwrap();
+    std::os::unix::fs::symlink(python.trim(), bin.join("python")).unwrap();
+    fs::write(code.join("applications.py"), APPLICATIONS).unwrap();
+    fs::write(code.join("broken.py"), "import no_such_module\n").unwrap();
+    for (name, errors) in [("warns", "0"), ("errs", "1")] {
+        fs::write(code.join(format!("{name}.py")), DJANGO.replace("LEVEL_ERROR", errors)).unwrap();
+    }
+    fs::write(place.path().join("environment.json"), r#"{"DB_PASSWORD": "correct-horse"}"#).unwrap();
+    let request = Request {
+        application: name.to_owned(),
+        interface: None,
+        path: "/".to_owned(),
+        host: None,
+        scheme: "https".to_owned(),
+        ask: true,
+        django: true,
+        expected: vec![200, 204],
+        limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
+    };
+    let log = place.path().join(".wheelbarrow/logs/check.log");
+    check(place.path(), &code, &request, &AsSite::default(), Some(&log), &Silent).map_err(|error| {
+        let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
+        let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
+        format!(
+            "{check}\n{said}\nhint: {}",
+            error.hint().unwrap_or_default().replace(&place.path().display().to_string(), "[INSTALL]")
+        )
+    })
+}
+
+#[test]
+fn applications_are_asked_in_their_own_way() {
+    let answer = |interface, status| Answer {
+        interface,
+        host: "localhost".to_owned(),
+        status,
+        location: None,
+        raised: None,
+    };
+    assert_eq!(ask("applications:fine").unwrap(), answer(Interface::Wsgi, 200));
+    assert_eq!(ask("applications:make()").unwrap(), answer(Interface::Wsgi, 200));
+    assert_eq!(ask("applications:asgi").unwrap(), answer(Interface::Asgi, 204));
+}
+
+#[test]
+fn what_does_not_answer_as_it_should_is_told_without_secrets() {
+    let names = ["broken", "missing", "telling", "elsewhere", "failing", "slow", "leaving"];
+    let told = names.map(|name| match name {
+        "broken" => ask(name).unwrap_err(),
+        name => ask(&format!("applications:{name}")).unwrap_err(),
+    });
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn whoever_cannot_start_the_python_is_told_who_that_is() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: only root runs it as somebody else");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::create_dir_all(place.path().join("venv/bin")).unwrap();
+    fs_err::os::unix::fs::symlink("/bin/sh", place.path().join("venv/bin/python")).unwrap();
+    let identity =
+        Identity { user: Some(65534), group: Some(65534), name: "65534".to_owned(), home: "/".to_owned() };
+    let site = AsSite { identity: Some(&identity), passed: &[] };
+    let request = Request {
+        application: "site".to_owned(),
+        interface: None,
+        path: "/".to_owned(),
+        host: None,
+        scheme: "https".to_owned(),
+        ask: true,
+        django: false,
+        expected: vec![200],
+        limit: Duration::from_secs(60),
+    };
+    let error = check(place.path(), place.path(), &request, &site, None, &Silent).unwrap_err();
+    assert!(error.to_string().ends_with(" cannot be started by the user 65534"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("run this Python")));
+    assert_eq!(error.exit_code(), 1, "which becomes 11 in a deploy");
+}
+
+#[test]
+fn django_says_what_it_finds_and_what_is_due() {
+    let checked = look("warns").unwrap();
+    assert_eq!(checked.answer.unwrap().host, "example.org");
+    let warning = Finding { level: 30, id: "security.W004".to_owned(), message: "No HSTS".to_owned() };
+    let (due, applied) = (vec!["blog.0002".to_owned()], vec!["blog.0001".to_owned()]);
+    let said = Django {
+        checks: vec![warning],
+        migrations: due.clone(),
+        irreversible: due,
+        applied,
+        unknown: None,
+        broken: None,
+    };
+    assert_eq!(checked.django, Some(said));
+    assert_eq!(look("applications:fine").unwrap().django, None);
+    let error = look("errs").unwrap_err();
+    let first = error.lines().next().unwrap_or_default();
+    assert_eq!(first, "errs has errors by Django's own checks: x.E1 bad ***");
+}

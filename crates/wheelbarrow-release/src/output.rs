@@ -1,0 +1,193 @@
+//! What a program writes, kept in a file of bounded size: its first and its last lines.
+//!
+//! A program writes into the file itself, so that a migration goes on when the wheelbarrow that started it is killed. While
+//! it runs, the file is cut in the middle as often as it grows over [`MOST`].
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use rustix::fs::{MemfdFlags, OFlags};
+
+use crate::ReleaseError;
+use crate::secrets::Secrets;
+
+/// Bytes that a program may write before the middle is left out.
+const MOST: u64 = 8 << 20;
+/// Bytes of its begin that are kept then.
+const HEAD: u64 = 1 << 20;
+/// Bytes of its end that are kept then.
+const TAIL: u64 = 1 << 20;
+
+/// How many lines and bytes of it stand in an error.
+const SHOWN: (usize, usize) = (20, 4 << 10);
+
+/// Where a program writes to.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Opened for appending.
+    file: File,
+    /// None in memory.
+    path: Option<PathBuf>,
+    /// Where the program's own part of the file begins.
+    begin: u64,
+}
+
+impl Output {
+    /// Appends to a log that only the owner and the group may read.
+    pub(crate) fn log(path: &Path) -> Result<Self, ReleaseError> {
+        let directory = path.parent().unwrap_or(path);
+        fs::create_dir_all(directory).map_err(ReleaseError::io("make the directory", directory))?;
+        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.read(true).append(true).create(true).mode(0o640).custom_flags(flags).open(path);
+        let file = file.map_err(ReleaseError::io("open", path))?;
+        let begin = file.metadata().map_err(ReleaseError::io("look at", path))?.len();
+        Ok(Self { file, path: Some(path.to_path_buf()), begin })
+    }
+
+    /// Keeps it in memory.
+    pub(crate) fn memory() -> Result<Self, ReleaseError> {
+        let made = rustix::fs::memfd_create("wheelbarrow-output", MemfdFlags::CLOEXEC).and_then(|file| {
+            rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+            Ok(file)
+        });
+        let file = made.map_err(ReleaseError::errno("make a file in", Path::new("memory")))?;
+        Ok(Self { file: file.into(), path: None, begin: 0 })
+    }
+
+    /// None in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// For a program, which may write and no more: what earlier programs wrote is not for it.
+    pub(crate) fn writer(&self) -> Result<File, ReleaseError> {
+        match &self.path {
+            None => self.file.try_clone().map_err(ReleaseError::io("share", Path::new("memory"))),
+            Some(path) => {
+                std::fs::OpenOptions::new().append(true).open(path).map_err(ReleaseError::io("open", path))
+            }
+        }
+    }
+
+    /// Leaves the middle out if there is too much. Called again and again while the program runs.
+    pub(crate) fn cut(&self) {
+        let _ = self.cut_over(MOST, HEAD, TAIL);
+    }
+
+    fn cut_over(&self, most: u64, head: u64, tail: u64) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        if length.saturating_sub(self.begin) <= most {
+            return Ok(());
+        }
+        let mut end = vec![0; usize::try_from(tail).unwrap_or_default()];
+        let read = self.file.read_at(&mut end, length - tail)?;
+        end.truncate(read);
+        // Whole lines, so that no half of a secret is left that would not be found.
+        let line = end.iter().position(|&byte| byte == b'\n').map_or(0, |line| line + 1);
+        let mut begin = vec![0; usize::try_from(head).unwrap_or_default()];
+        let read = self.file.read_at(&mut begin, self.begin)?;
+        let kept = begin[..read].iter().rposition(|&byte| byte == b'\n').map_or(read, |line| line + 1);
+        let kept = self.begin + kept as u64;
+        self.file.set_len(kept)?;
+        let left_out = length - kept - (end.len() - line) as u64;
+        (&self.file).write_all(format!("\n[wheelbarrow: {left_out} bytes left out]\n").as_bytes())?;
+        (&self.file).write_all(&end[line..])
+    }
+
+    /// At most `most` bytes of its begin.
+    pub(crate) fn head(&self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut file = &self.file;
+        let _ = file
+            .seek(SeekFrom::Start(self.begin))
+            .and_then(|_| file.take(most as u64).read_to_end(&mut bytes));
+        bytes
+    }
+
+    /// Its last lines, to be shown in an error.
+    pub(crate) fn last_lines(&self) -> String {
+        last_lines(&self.tail(16 << 10))
+    }
+
+    /// Its last line, of at most 1 MB.
+    pub(crate) fn last_line(&self) -> Vec<u8> {
+        let bytes = self.tail(1 << 20);
+        bytes.trim_ascii_end().rsplit(|&byte| byte == b'\n').next().unwrap_or_default().to_vec()
+    }
+
+    fn tail(&self, most: u64) -> Vec<u8> {
+        let length = self.file.metadata().map_or(0, |metadata| metadata.len());
+        let mut bytes = Vec::new();
+        let mut file = &self.file;
+        let begin = self.begin.max(length.saturating_sub(most));
+        let _ = file.seek(SeekFrom::Start(begin)).and_then(|_| file.take(most).read_to_end(&mut bytes));
+        bytes
+    }
+
+    /// Puts `***` in place of secrets, once the program has ended.
+    pub(crate) fn hide(&self, secrets: &Secrets) -> io::Result<()> {
+        self.cut();
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.head(usize::try_from(2 * MOST).unwrap_or_default());
+        let text = String::from_utf8_lossy(&bytes);
+        let hidden = secrets.hide(&text);
+        if hidden == text {
+            return Ok(());
+        }
+        self.file.set_len(self.begin)?;
+        (&self.file).write_all(hidden.as_bytes())
+    }
+}
+
+/// The last lines of a text, cut to what can stand in an error.
+pub(crate) fn last_lines(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let shown = lines[lines.len().saturating_sub(SHOWN.0)..].join("\n");
+    let begin = shown.len().saturating_sub(SHOWN.1);
+    match shown.char_indices().find(|(index, _)| *index >= begin) {
+        Some((index, _)) if index > 0 => format!("...{}", &shown[index..]),
+        _ => shown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_left_out_while_a_program_writes() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("logs/prepare-1.log");
+        for output in [Output::log(&path).unwrap(), Output::memory().unwrap()] {
+            let mut writer = output.writer().unwrap();
+            for number in 0..2_000 {
+                writeln!(writer, "line {number}").unwrap();
+                output.cut_over(4_000, 500, 500).unwrap();
+            }
+            let text = String::from_utf8(output.head(1 << 20)).unwrap();
+            assert!(text.len() < 5_000, "{}", text.len());
+            assert!(text.starts_with("line 0\n") && text.ends_with("\nline 1999\n"), "{text}");
+            assert!(text.contains(" bytes left out]\n"));
+            assert_eq!(output.last_line(), b"line 1999");
+        }
+        // What an earlier program wrote stays, and is not this program's.
+        let again = Output::log(&path).unwrap();
+        writeln!(again.writer().unwrap(), "again").unwrap();
+        assert_eq!(again.head(100), b"again\n");
+        assert!(fs::read_to_string(&path).unwrap().ends_with("line 1999\nagain\n"));
+    }
+
+    #[test]
+    fn what_stands_in_an_error_is_short() {
+        let shown = last_lines("ä".repeat(70_000).as_bytes());
+        assert!(shown.len() <= SHOWN.1 + 3 && shown.starts_with("...ä"), "{}", shown.len());
+        assert_eq!(last_lines("a\n\nb\n".as_bytes()), "a\n\nb");
+    }
+}

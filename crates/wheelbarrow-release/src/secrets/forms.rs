@@ -1,0 +1,157 @@
+//! The forms in which programs say a value.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// The value, and what quoting, escaping and their reverse make of it; some of that twice, as in the text of an exception
+/// that is shown in another.
+pub(super) fn of(value: &str) -> BTreeSet<String> {
+    let mut plain = BTreeSet::from([value.to_owned(), value.trim().to_owned()]);
+    plain.extend(percent_decoded(value));
+    plain.extend(percent_decoded(&value.replace('+', " ")));
+    let mut forms = plain.clone();
+    for text in &plain {
+        forms.extend(in_urls(text));
+        for once in escaped(text) {
+            forms.extend(escaped(&once));
+            forms.insert(once);
+        }
+    }
+    forms
+}
+
+/// The password of a URL, quoted as it stands there.
+pub(super) fn password(value: &str) -> Option<String> {
+    let authority = value.split_once("://")?.1.split(['/', '?', '#']).next()?;
+    // One with an unquoted slash, which is no URL but is found all the same.
+    let authority = if authority.contains('@') { authority } else { value.split_once("://")?.1 };
+    let (user, _) = authority.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password.to_owned()).filter(|password| !password.is_empty())
+}
+
+/// By quote() and quote_plus() of Python, and as browsers and others do it.
+fn in_urls(text: &str) -> Vec<String> {
+    let upper = |safe: &str| quoted(text, safe);
+    let quoted = ["", "/", "/!*'()", "!*'()", "/:@!$&'()*+,;="].map(upper);
+    let mut forms: Vec<String> = quoted.to_vec();
+    forms.extend(quoted.iter().map(|form| form.replace("%20", "+")));
+    forms.extend(quoted.iter().map(|form| lower_escapes(form)));
+    forms
+}
+
+/// RFC 3986, section 2.1.
+fn quoted(text: &str, safe: &str) -> String {
+    let mut quoted = String::new();
+    for byte in text.bytes() {
+        let character = char::from(byte);
+        if character.is_ascii_alphanumeric()
+            || "-._~".contains(character)
+            || safe.contains(character) && byte < 128
+        {
+            quoted.push(character);
+        } else {
+            let _ = write!(quoted, "%{byte:02X}");
+        }
+    }
+    quoted
+}
+
+fn lower_escapes(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut lower = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at(part.len().min(2));
+        let _ = write!(lower, "%{}{rest}", digits.to_ascii_lowercase());
+    }
+    lower
+}
+
+/// None where nothing is quoted.
+fn percent_decoded(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    let decoded = String::from_utf8(decoded).ok()?;
+    (decoded != text).then_some(decoded)
+}
+
+/// As strings of JSON and of Python, as bytes of Python, and in HTML.
+fn escaped(text: &str) -> Vec<String> {
+    let json = serde_json::to_string(text).unwrap_or_default();
+    let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
+    let ascii = only_ascii(&json);
+    let mut forms = vec![json, ascii];
+    for quote in ['\'', '"', '\0'] {
+        let string = repr(text, quote);
+        forms.push(only_ascii(&string));
+        forms.push(string);
+        forms.push(bytes(text, quote));
+    }
+    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    forms.push(html.replace('\'', "&#x27;"));
+    forms.push(html.replace('\'', "&#39;"));
+    forms.push(html);
+    forms
+}
+
+/// The inside of `repr(str)` (`unicode_repr` of CPython).
+fn repr(text: &str, quote: char) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        match character {
+            '\\' => shown.push_str("\\\\"),
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            one if one == quote => {
+                shown.push('\\');
+                shown.push(one);
+            }
+            one if one.is_control() => _ = write!(shown, "\\x{:02x}", u32::from(one)),
+            one => shown.push(one),
+        }
+    }
+    shown
+}
+
+/// The inside of `repr(bytes)`, of UTF-8.
+fn bytes(text: &str, quote: char) -> String {
+    let mut shown = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' | b'\n' | b'\r' | b'\t' => {
+                shown.push_str(&repr(&char::from(byte).to_string(), quote))
+            }
+            byte => _ = write!(shown, "\\x{byte:02x}"),
+        }
+    }
+    shown
+}
+
+/// With `\uXXXX` for other characters, in pairs beyond the first 65,536 (RFC 8259, section 7).
+fn only_ascii(text: &str) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        if character.is_ascii() {
+            shown.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        }
+    }
+    shown
+}

@@ -1,0 +1,219 @@
+//! What a site's user could do to root, who deploys: by a program, a terminal, a lock, the environment.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use super::root::{Place, Version, deploy_words};
+use crate::support::Said;
+
+/// A root whose site runs as nobody, in a place that everybody may enter. None if this is not root.
+fn place(settings: &str) -> Option<Place> {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: only root deploys for another user");
+        return None;
+    }
+    let place = Place::new();
+    fs_err::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    fs_err::create_dir_all(place.root().join("shared")).unwrap();
+    let text = format!("[release]\nowner = '65534'\ngroup = '65534'\nshared = ['media']\n{settings}\n");
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), text).unwrap();
+    Some(place)
+}
+
+fn command(place: &Place, version: &Version) -> Command {
+    let words = deploy_words(&place.artifact(version));
+    place.command(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn deploy(place: &Place, version: &Version, variables: &[(&str, &str)]) -> Said {
+    place.finish(command(place, version).envs(variables.iter().copied()))
+}
+
+fn media(place: &Place, name: &str) -> String {
+    fs_err::read_to_string(place.root().join("shared/media").join(name)).unwrap()
+}
+
+#[test]
+fn the_server_command_of_root_runs_no_program_of_the_release() {
+    let told = "[release.server]\nkind = 'command'\ncommand = 'sh -c \"id > $0; env >> $0; pwd >> $0\" OUT'";
+    let Some(place) = place("") else { return };
+    let out = place.path().join("out").display().to_string();
+    let settings = fs_err::read_to_string(place.root().join("shared/wheelbarrow.toml")).unwrap();
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), settings + &told.replace("OUT", &out))
+        .unwrap();
+    assert_eq!(deploy(&place, &Version::good("1.0"), &[]).code, 0);
+    // A wheel may bring a script of any name.
+    for name in ["sh", "id"] {
+        let script = place.root().join("current/venv/bin").join(name);
+        fs_err::write(&script, format!("#!/bin/sh\ntouch {}/taken\n", place.path().display())).unwrap();
+        fs_err::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let secret = [("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-root"), ("LC_ALL", "C.UTF-8")];
+    let said = place.finish(place.command(&["activate", "1"]).envs(secret));
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert!(!place.path().join("taken").exists());
+    let out = fs_err::read_to_string(out).unwrap();
+    assert!(out.starts_with("uid=0(") && out.ends_with("\n/\n"), "{out}");
+    assert!(out.contains("\nPATH=/usr/local/sbin:") && out.contains("\nLC_ALL=C.UTF-8\n"), "{out}");
+    assert!(!out.contains("s3cr3t") && !out.contains("site/releases"), "{out}");
+}
+
+#[test]
+fn commands_of_the_site_see_nothing_of_roots_environment() {
+    let Some(place) = place("pass_environment = ['HTTPS_PROXY']") else { return };
+    let settings = "prepare = [['sh', '-c', 'env > media/env; ls -l /proc/self/fd > media/open']]";
+    let variables = [
+        ("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-root"),
+        ("PYTHONPATH", "/root"),
+        ("SSH_AUTH_SOCK", "/root/agent"),
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("LANG", "C.UTF-8"),
+    ];
+    let said = deploy(&place, &Version::with("1.0", settings), &variables);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let environment = media(&place, "env");
+    let has = |line: &str| environment.lines().any(|one| one == line);
+    assert!(
+        has("HTTPS_PROXY=http://proxy:3128") && has("LANG=C.UTF-8") && has("USER=65534"),
+        "{environment}"
+    );
+    for name in ["AWS_", "PYTHONPATH", "SSH_AUTH_SOCK", "SUDO", "WHEELBARROW", "CARGO", "=/root"] {
+        assert!(!environment.contains(name), "{name}: {environment}");
+    }
+    let path = environment.lines().find(|line| line.starts_with("PATH=")).unwrap();
+    assert!(path.contains("/venv/bin:/usr/local/sbin:"), "{path}");
+    // The streams, the directory that is listed, and the lock, which it may only read.
+    let open = media(&place, "open");
+    let lock = open.lines().find(|line| line.contains("/.wheelbarrow/command.lock")).unwrap();
+    assert!(lock.starts_with("lr-x") && open.lines().count() <= 6, "{open}");
+    let said = place.finish(place.command(&["exec", "--", "env"]).envs(variables));
+    assert!(
+        said.code == 0 && said.out.contains("HTTPS_PROXY=") && !said.out.contains("AWS_"),
+        "{}",
+        said.all()
+    );
+}
+
+/// Types into the controlling terminal, if there is one.
+const TYPIST: &str = r#"
+import fcntl, os, termios
+with open("media/NAME", "w") as out:
+    for path in ["/dev/tty", *("/proc/self/fd/%d" % number for number in range(3))]:
+        try:
+            terminal = os.open(path, os.O_RDWR | os.O_NOCTTY)
+            for character in b"touch taken\n":
+                fcntl.ioctl(terminal, termios.TIOCSTI, bytes([character]))
+            out.write(path + " typed\n")
+        except OSError as error:
+            out.write("%s %s\n" % (path, error.strerror))
+"#;
+
+/// Starts the command on a pseudo-terminal as a login would, types what is given, and writes what is left to be read from
+/// the terminal, which root's shell would run, when it has ended.
+const TERMINAL: &str = r#"
+import os, pty, select, sys, termios, tty, time
+pid, main = pty.fork()
+if pid == 0:
+    runner = os.fork()
+    if runner == 0:
+        os.execvp(sys.argv[2], sys.argv[2:])
+    status = os.waitpid(runner, 0)[1]
+    tty.setraw(0)
+    time.sleep(0.1)
+    left = b""
+    while select.select([0], [], [], 0)[0]:
+        left += os.read(0, 1000)
+    os.write(1, b"left: %r, code: %d\n" % (left, os.WEXITSTATUS(status)))
+    time.sleep(0.2)
+    os._exit(0)
+time.sleep(0.5)
+os.write(main, sys.argv[1].encode())
+try:
+    while True:
+        part = os.read(main, 4096)
+        if not part:
+            break
+        os.write(1, part)
+except OSError:
+    pass
+"#;
+
+fn on_a_terminal(place: &Place, typed: &str, ours: &Command) -> Said {
+    let mut command = Command::new("python3");
+    command.args(["-c", TERMINAL, typed]).arg(ours.get_program()).args(ours.get_args());
+    command.current_dir(place.path()).env("WHEELBARROW_ROOT", "site").stdin(Stdio::null());
+    place.finish(&mut command)
+}
+
+#[test]
+fn no_command_of_the_site_types_into_roots_terminal() {
+    let Some(place) = place("") else { return };
+    let typist = |name: &str| TYPIST.replace("NAME", name);
+    fs_err::write(place.path().join("typist.py"), typist("prepared")).unwrap();
+    let settings = format!("prepare = [['/usr/bin/python3', '{}/typist.py']]", place.path().display());
+    let said = on_a_terminal(&place, "", &command(&place, &Version::with("1.0", &settings)));
+    assert!(said.out.contains("left: b'', code: 0"), "{}", said.all());
+    let typed = media(&place, "prepared");
+    assert!(!typed.contains("typed") && typed.contains("/dev/tty No such device"), "{typed}");
+
+    let script = format!("{}\nprint('you are', os.ttyname(0), input())\n", typist("executed"));
+    let said =
+        on_a_terminal(&place, "hello\n", &place.command(&["exec", "--", "/usr/bin/python3", "-c", &script]));
+    assert!(said.out.contains("left: b'', code: 0"), "{}", said.all());
+    assert!(said.out.contains("you are /dev/pts/"), "it has a terminal of its own: {}", said.all());
+    // Also Ctrl-C reaches it, and its exit code comes back.
+    let said = on_a_terminal(
+        &place,
+        "\x03",
+        &place.command(&["exec", "--", "/usr/bin/python3", "-c", "import time; time.sleep(60)"]),
+    );
+    assert!(said.out.contains("KeyboardInterrupt") && said.out.contains("code: 130"), "{}", said.all());
+}
+
+#[test]
+fn a_daemon_of_a_prepare_command_neither_stays_nor_keeps_or_forges_the_lock() {
+    let Some(place) = place("") else { return };
+    // It frees the lock, writes into it what it likes, and stays as a daemon.
+    let script = "import fcntl, os, sys, time\n\
+                  numbers = [int(number) for number in os.listdir('/proc/self/fd') if int(number) > 2]\n\
+                  for number in numbers:\n\
+                  \x20   try:\n\
+                  \x20       fcntl.flock(number, fcntl.LOCK_UN)\n\
+                  \x20       os.ftruncate(number, 0)\n\
+                  \x20       os.write(number, b'{\"pid\":1,\"by\":\"\\x1b[31mroot\",\"operation\":\"x\",\"since\":0}')\n\
+                  \x20   except OSError:\n\
+                  \x20       pass\n\
+                  if os.fork() == 0:\n\
+                  \x20   os.setsid()\n\
+                  \x20   if os.fork() == 0:\n\
+                  \x20       time.sleep(1)\n\
+                  \x20       open('media/daemon', 'w')\n\
+                  \x20       time.sleep(60)\n";
+    fs_err::write(place.path().join("daemon.py"), script).unwrap();
+    let settings = format!("prepare = [['/usr/bin/python3', '{}/daemon.py']]", place.path().display());
+    let said = deploy(&place, &Version::with("1.0", &settings), &[]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let said = place.run(&["prune"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    assert!(!place.root().join("shared/media/daemon").exists(), "it was ended");
+}
+
+#[test]
+fn a_flood_of_output_is_cut() {
+    let Some(place) = place("") else { return };
+    let flood =
+        "prepare = [['sh', '-c', 'echo first; yes 0123456789 | head -c 60000000; echo last; exit 1']]";
+    let said = deploy(&place, &Version::with("1.0", flood), &[]);
+    assert!(said.code == 12 && said.err.contains("last") && said.err.len() < 10_000, "{}", said.err.len());
+    let release = fs_err::read_dir(place.root().join("releases")).unwrap().next().unwrap().unwrap().path();
+    let log = release.join(".wheelbarrow/logs/prepare-1.log");
+    let text = fs_err::read_to_string(&log).unwrap();
+    assert!(
+        text.len() < 12_000_000 && text.starts_with("first\n") && text.ends_with("last\n"),
+        "{}",
+        text.len()
+    );
+    assert!(text.contains(" bytes left out]"));
+    assert_eq!(fs_err::metadata(log).unwrap().permissions().mode() & 0o777, 0o640);
+}
