@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{SettingsError, syntax};
+use super::{SettingsError, shape, syntax};
 
 pub(super) const TOP: [&str; 22] = [
     "audit",
@@ -64,7 +64,7 @@ pub(super) fn check(path: &Path, text: &str, place: &[&str]) -> Result<(), Setti
             check_table(path, text, inner, known, &format!("{name}."))?;
         }
     }
-    Ok(())
+    shape::check(path, text, table)
 }
 
 fn check_table(

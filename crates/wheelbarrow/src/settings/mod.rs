@@ -4,6 +4,8 @@
 //! for the commands to do. A key that nobody knows is an error, since it is a setting that would not be heeded.
 
 mod keys;
+mod look;
+mod shape;
 pub(crate) mod suggest;
 
 use std::path::{Path, PathBuf};
@@ -96,6 +98,8 @@ pub(crate) enum SettingsError {
     Read(#[from] std::io::Error),
     #[error("{}, line {line}: {reason}", path.display())]
     Syntax { path: PathBuf, line: usize, reason: String },
+    #[error("{}, line {line}: `{key}` must be {expected}", path.display())]
+    Kind { path: PathBuf, line: usize, key: String, expected: String, example: &'static str },
     #[error("{}, line {line}: unknown setting `{key}`", path.display())]
     Unknown { path: PathBuf, line: usize, key: String, suggestion: Option<String> },
     #[error("both {} and [tool.wheelbarrow] in {} have settings", own.display(), pyproject.display())]
@@ -109,6 +113,7 @@ impl SettingsError {
                 Some(format!("did you mean `{suggestion}`?"))
             }
             Self::Unknown { .. } => Some(format!("the settings are: {}", keys::TOP.join(", "))),
+            Self::Kind { example, .. } => Some(format!("for example: {example}")),
             Self::Both { .. } => Some("keep one of them".to_owned()),
             _ => None,
         }

@@ -1,18 +1,14 @@
-//! Settings for a project, by looking at it. What is only guessed stands in comments.
+//! Settings for a project, by looking at it. What was found is written; what somebody else has to decide stands in comments.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use fs_err as fs;
 use wheelbarrow_build::inputs::Inputs;
 use wheelbarrow_build::project::{self, ProjectError, ProjectFile, Rules, Walk};
 use wheelbarrow_build::{BuildError, Error};
 
 use super::Settings;
-
-/// Files larger than this are no settings.
-const LARGEST: u64 = 1 << 20;
+use super::look::{self, Found};
 
 /// Whether a pyproject.toml has `[tool.wheelbarrow]`.
 pub(crate) fn has_table(text: &str) -> bool {
@@ -37,31 +33,87 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
         setting(&mut text, "# ", "version", "\"1.0\"");
     }
     inputs(&mut text, project, settings.name.as_deref().unwrap_or_default())?;
-    setting(
-        &mut text,
-        "# ",
-        "python",
-        "[\"3.12\"]  # the Pythons of the servers; without it, the python3 found here",
-    );
-    match project::find_import_path(project, &files, None) {
-        Ok(path) if path.is_empty() => {}
+    match look::python(project) {
+        Some(version) => setting(&mut text, "", "python", &format!("[{}]", quoted(&version))),
+        None => setting(
+            &mut text,
+            "# ",
+            "python",
+            "[\"3.12\"]  # the Pythons of the servers; without it, the python3 found here",
+        ),
+    }
+    let import_path = import_path(&mut text, project, &files)?;
+    setting(&mut text, "# ", "exclude", "[\"/docs/\", \"/tests/\"]  # beside what .gitignore names");
+    let dot = if table.is_empty() { String::new() } else { format!("{table}.") };
+    sections(&mut text, &dot, &look::look(&files, &import_path));
+    Ok(text)
+}
+
+/// Gives the directory that goes on `sys.path`.
+fn import_path(text: &mut String, project: &Path, files: &[ProjectFile]) -> Result<String, BuildError> {
+    match project::find_import_path(project, files, None) {
+        Ok(path) if path.is_empty() => Ok(path),
         Ok(path) => {
             let _ = writeln!(
                 text,
                 "# {path}/ goes on sys.path, since manage.py or src/ is there; to change that:"
             );
-            setting(&mut text, "# ", "import-path", &quoted(&path));
+            setting(text, "# ", "import-path", &quoted(&path));
+            Ok(path)
         }
         Err(ProjectError::SeveralManage { found, .. }) => {
             let first = found[0].trim_end_matches("/manage.py");
             let _ = writeln!(text, "# one of {}:", found.join(", "));
-            setting(&mut text, "", "import-path", &quoted(first));
+            setting(text, "", "import-path", &quoted(first));
+            Ok(first.to_owned())
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error.into()),
     }
-    setting(&mut text, "# ", "exclude", "[\"/docs/\", \"/tests/\"]  # beside what .gitignore names");
-    environment(&mut text, table, &files);
-    Ok(text)
+}
+
+/// The tables of what was found in the site's code.
+fn sections(text: &mut String, dot: &str, found: &Found) {
+    if !found.required.is_empty() {
+        let _ = writeln!(text, "\n[{dot}environment]");
+        let names: Vec<_> = found.required.iter().collect();
+        setting(text, "", "required", &format!("{}  # os.environ[...] in the settings", list(&names)));
+    }
+    let Found { settings, application, prepare, shared, static_root, databases, workers, .. } = found;
+    let nothing = settings.is_none() && application.is_none() && prepare.is_empty() && shared.is_empty();
+    if !nothing {
+        let _ = writeln!(text, "\n[{dot}release]");
+    }
+    for (key, value) in [("settings", settings), ("application", application)] {
+        if let Some(value) = value {
+            setting(text, "", key, &quoted(value));
+        }
+    }
+    if !prepare.is_empty() {
+        setting(text, "", "prepare", &list(prepare));
+    }
+    if !shared.is_empty() {
+        setting(
+            text,
+            "",
+            "shared",
+            &format!("{}  # the site writes there", list(&shared.iter().collect::<Vec<_>>())),
+        );
+    }
+    if let Some(path) = static_root {
+        setting(text, "", "static_root", &quoted(path));
+    }
+    for path in databases {
+        let _ =
+            writeln!(text, "# {path} is lost with its release: move it to a directory that is in `shared`");
+    }
+    for (library, file, command) in workers {
+        let _ = writeln!(text, "# {library} workers ({file}) need a unit of their own: {command}");
+    }
+}
+
+fn list(items: &[impl AsRef<str>]) -> String {
+    let items: Vec<_> = items.iter().map(|item| quoted(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
 }
 
 fn setting(text: &mut String, comment: &str, key: &str, value: &str) {
@@ -85,44 +137,6 @@ fn inputs(text: &mut String, project: &Path, name: &str) -> Result<(), BuildErro
         Err(error) => return Err(error.into()),
     }
     Ok(())
-}
-
-/// Variables without which the site would not start, as far as its settings say so.
-fn environment(text: &mut String, table: &str, files: &[ProjectFile]) {
-    let names = required_variables(files);
-    if names.is_empty() {
-        return;
-    }
-    let dot = if table.is_empty() { "" } else { "." };
-    let names: Vec<_> = names.iter().map(|name| quoted(name)).collect();
-    let _ = writeln!(text, "\n# [{table}{dot}environment]");
-    let _ = writeln!(text, "# required = [{}]  # os.environ[...] in the settings", names.join(", "));
-}
-
-/// The names in `os.environ["NAME"]` in files that look like settings.
-fn required_variables(files: &[ProjectFile]) -> BTreeSet<String> {
-    let is_settings = |file: &&ProjectFile| file.path.ends_with(".py") && file.path.contains("settings");
-    let small =
-        |file: &&ProjectFile| fs::metadata(&file.source).is_ok_and(|metadata| metadata.len() <= LARGEST);
-    let mut names = BTreeSet::new();
-    for file in files.iter().filter(is_settings).filter(small) {
-        let text = fs::read_to_string(&file.source).unwrap_or_default();
-        let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-        names.extend(code.flat_map(|line| line.split("environ[").skip(1)).filter_map(string_literal));
-    }
-    names
-}
-
-/// `"NAME"]` or `'NAME']`.
-fn string_literal(text: &str) -> Option<String> {
-    let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-    let (name, rest) = text[1..].split_once(quote)?;
-    let is_name = !name.is_empty()
-        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
-    // An assignment sets it, and needs nothing.
-    let assigns =
-        rest.strip_prefix(']')?.trim_start().strip_prefix('=').is_some_and(|after| !after.starts_with('='));
-    (is_name && !assigns).then(|| name.to_owned())
 }
 
 /// A JSON string without escapes beyond TOML's is a TOML string.

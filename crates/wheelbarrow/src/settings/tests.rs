@@ -56,13 +56,46 @@ fn unknown_keys_are_refused_with_a_suggestion() {
     ");
     insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "qqq = 1\n")]), @"
     PROJECT/wheelbarrow.toml, line 1: unknown setting `qqq`
-    hint: the settings are: audit, build, bytecode, environment, exclude, extra-index-url, extras, find-links, groups, import-path, index-url, lock, name, output, python, release, requirements, shebang, static, target, version
+    hint: the settings are: audit, build, bytecode, environment, exclude, extra-index-url, extras, find-links, groups, import-path, index-url, install-project, lock, name, output, python, release, requirements, shebang, static, target, version
     ");
 }
 
 #[test]
+fn a_value_of_another_kind_is_named_with_its_line_and_an_example() {
+    let text =
+        "[project]\nname = 'x'\n[tool.wheelbarrow.release.server]\nkind = 'systemd'\nunit = ['a', 'b']\n";
+    insta::assert_snapshot!(refusal(&[("pyproject.toml", text)]), @r#"
+    PROJECT/pyproject.toml, line 5: `release.server.unit` must be a string
+    hint: for example: unit = "mysite.service"
+    "#);
+    for (text, words) in [
+        ("[release]\nkeep = '5'\n", "line 2: `release.keep` must be a number, 0 or more"),
+        ("[release]\nkeep = -1\n", "line 2: `release.keep` must be a number"),
+        ("[release]\nkeep_static = 1.5\n", "line 2: `release.keep_static` must be a number"),
+        ("[release.server]\nkind = 'apache'\n", "line 2: `release.server.kind` must be one of \"systemd\", "),
+        (
+            "[release.server]\nkind = 'systemd'\nunit = 'x'\naction = 1\n",
+            "line 4: `release.server.action` must be one of",
+        ),
+        ("[release]\nprepare = 'migrate'\n", "line 2: `release.prepare` must be a list of commands"),
+        ("[release]\nprepare = [\n 'a',\n [1],\n]\n", "line 4: `release.prepare`"),
+        ("release = 1\n", "line 1: `release` must be a table"),
+        ("[target]\ntarget = 'el9'\n", "line 1: `target` must be a list of tables"),
+        ("[[target]]\ntarget = 9\n", "line 2: `target.target` must be a string"),
+        ("[environment]\nprivate = 'yes'\n", "line 2: `environment.private` must be true or false"),
+        ("bytecode = 'sometimes'\n", "line 1: `bytecode` must be one of \"auto\", \"always\", \"never\""),
+    ] {
+        let said = refusal(&[("wheelbarrow.toml", text)]);
+        assert!(said.contains(words) && said.contains("for example: "), "{text}: {said}");
+    }
+}
+
+#[test]
 fn broken_and_double_settings_are_refused() {
-    insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "name = 'x'\npython = '3.12'\n")]), @"PROJECT/wheelbarrow.toml, line 2: invalid type: string \"3.12\", expected a sequence");
+    insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "name = 'x'\npython = '3.12'\n")]), @"
+    PROJECT/wheelbarrow.toml, line 2: `python` must be a list of strings
+    hint: for example: python = [\"3.12\"]
+    ");
     insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "name = \n")]), @"PROJECT/wheelbarrow.toml, line 1: string values must be quoted, expected literal string");
     insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", ""), ("pyproject.toml", "[tool.wheelbarrow]\n")]), @"
     both PROJECT/wheelbarrow.toml and [tool.wheelbarrow] in PROJECT/pyproject.toml have settings

@@ -22,8 +22,8 @@ fn a_project_is_looked_at() {
     # import-path = "src"
     # exclude = ["/docs/", "/tests/"]  # beside what .gitignore names
 
-    # [environment]
-    # required = ["DATABASE", "SECRET_KEY"]  # os.environ[...] in the settings
+    [environment]
+    required = ["DATABASE", "SECRET_KEY"]  # os.environ[...] in the settings
     "#);
     assert!(!place.path().join("wheelbarrow.toml").exists());
     assert_eq!(place.run(&["init"]).code, 0);
@@ -56,6 +56,58 @@ fn a_pyproject_gets_a_table() {
     # exclude = ["/docs/", "/tests/"]  # beside what .gitignore names
     "#);
     assert_eq!(place.run(&["init"]).code, 8);
+}
+
+#[test]
+fn what_is_found_is_written() {
+    let place = Place::with(&[
+        (
+            "pyproject.toml",
+            "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.9,<3.12\"\ndependencies = [\"django\"]\n",
+        ),
+        ("manage.py", "os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"shop.settings\")\n"),
+        ("shop/wsgi.py", "application = get_wsgi_application()\n"),
+        ("shop/celery.py", "app = Celery(\"shop\")\n"),
+        (
+            "shop/settings.py",
+            "BASE_DIR = Path(__file__).resolve().parent.parent\nSECRET_KEY = os.environ[\"SECRET_KEY\"]\n\
+             DATABASES = {\"default\": {\n    \"NAME\": BASE_DIR / \"data/db.sqlite3\",\n}}\n\
+             MEDIA_ROOT = BASE_DIR / \"media\"\nSTATIC_ROOT = os.path.join(BASE_DIR, \"static\")\n",
+        ),
+    ]);
+    assert_eq!(place.run(&["init"]).code, 0);
+    let text = place.read("pyproject.toml");
+    insta::assert_snapshot!(text.split_once("[tool.wheelbarrow]\n").unwrap().1, @r#"
+    # dependencies: pyproject.toml
+    python = ["3.11"]
+    # exclude = ["/docs/", "/tests/"]  # beside what .gitignore names
+
+    [tool.wheelbarrow.environment]
+    required = ["SECRET_KEY"]  # os.environ[...] in the settings
+
+    [tool.wheelbarrow.release]
+    settings = "shop.settings"
+    application = "shop.wsgi:application"
+    prepare = ["django-admin collectstatic --noinput", "django-admin migrate --noinput"]
+    shared = ["data", "media"]  # the site writes there
+    static_root = "static"
+    # Celery workers (shop/celery.py) need a unit of their own: celery -A shop worker
+    "#);
+    let told = place.run(&["build", "--dry-run", "--offline", "--python", "9.9"]);
+    assert!(!told.err.contains("pyproject.toml, line"), "what it writes can be read: {}", told.all());
+}
+
+#[test]
+fn a_flask_application_is_found() {
+    let place = Place::with(&[
+        (".python-version", "3.11.4\n"),
+        ("requirements.txt", "flask"),
+        ("web/__init__.py", "from flask import Flask\napp = Flask(__name__)\n"),
+        ("alembic.ini", ""),
+    ]);
+    let text = place.run(&["init", "--dry-run"]).out;
+    assert!(text.contains("\npython = [\"3.11\"]\n") && text.contains("application = \"web:app\""), "{text}");
+    assert!(text.contains("prepare = [\"alembic upgrade head\"]"), "{text}");
 }
 
 fn name_of(place: &Place) -> String {

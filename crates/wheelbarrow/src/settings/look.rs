@@ -1,0 +1,233 @@
+//! What a project says about itself, read from its files: nothing is imported or run.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use fs_err as fs;
+use wheelbarrow_build::project::ProjectFile;
+use wheelbarrow_wheel::pep440_rs::{Version, VersionSpecifiers};
+
+/// Files larger than this are no settings.
+const LARGEST: u64 = 1 << 20;
+
+/// Minor versions of Python 3 that a site may be for, the newest last.
+const MINORS: std::ops::RangeInclusive<u64> = 9..=14;
+
+/// Libraries that run workers: how a file uses them, and how the workers are started.
+const WORKERS: [(&str, &str, &str); 4] = [
+    ("Celery", "Celery(", "celery -A PACKAGE worker"),
+    ("huey", "huey.contrib.djhuey", "django-admin run_huey"),
+    ("RQ", "django_rq", "django-admin rqworker"),
+    ("Dramatiq", "django_dramatiq", "django-admin rundramatiq"),
+];
+
+/// What was found.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// `mysite.settings`.
+    pub(super) settings: Option<String>,
+    /// `mysite.wsgi:application`.
+    pub(super) application: Option<String>,
+    pub(super) prepare: Vec<&'static str>,
+    /// Variables without which the settings do not load.
+    pub(super) required: BTreeSet<String>,
+    /// Directories below the project that the site writes to.
+    pub(super) shared: BTreeSet<String>,
+    /// SQLite databases at the top of the project, where no directory can be shared for them.
+    pub(super) databases: BTreeSet<String>,
+    pub(super) static_root: Option<String>,
+    /// Name, file and command.
+    pub(super) workers: Vec<(&'static str, String, String)>,
+}
+
+/// A file of Python.
+struct Module<'f> {
+    path: &'f str,
+    text: String,
+}
+
+/// Looks at the files of a project. `import_path` is the directory on `sys.path`.
+pub(super) fn look(files: &[ProjectFile], import_path: &str) -> Found {
+    let modules: Vec<_> = files.iter().filter_map(module).collect();
+    let mut found = Found::default();
+    for module in &modules {
+        let name = module.path.rsplit('/').next().unwrap_or_default();
+        let is_entry = ["manage.py", "wsgi.py", "asgi.py"].contains(&name);
+        if is_entry && found.settings.is_none() {
+            found.settings = after(&module.text, "\"DJANGO_SETTINGS_MODULE\"")
+                .or_else(|| after(&module.text, "'DJANGO_SETTINGS_MODULE'"));
+        }
+        if module.path.contains("settings") {
+            look_at_settings(module, &mut found);
+        }
+        for (library, sign, command) in WORKERS {
+            if module.lines().any(|line| line.contains(sign))
+                && found.workers.iter().all(|it| it.0 != library)
+            {
+                let package = dotted(module.path, import_path).unwrap_or_default();
+                let package = package.split('.').next().unwrap_or_default();
+                found.workers.push((library, module.path.to_owned(), command.replace("PACKAGE", package)));
+            }
+        }
+    }
+    found.application = application(&modules, import_path);
+    if found.settings.is_some() {
+        if found.static_root.is_some() {
+            found.prepare.push("django-admin collectstatic --noinput");
+        }
+        found.prepare.push("django-admin migrate --noinput");
+    } else if files.iter().any(|file| file.path == "alembic.ini") {
+        found.prepare.push("alembic upgrade head");
+    }
+    found
+}
+
+fn module(file: &ProjectFile) -> Option<Module<'_>> {
+    let is_small = || fs::metadata(&file.source).is_ok_and(|metadata| metadata.len() <= LARGEST);
+    if !file.path.ends_with(".py")
+        || file.path.contains("/migrations/")
+        || file.path.contains("test")
+        || !is_small()
+    {
+        return None;
+    }
+    Some(Module { path: &file.path, text: fs::read_to_string(&file.source).ok()? })
+}
+
+impl Module<'_> {
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().filter(|line| !line.trim_start().starts_with('#'))
+    }
+}
+
+fn look_at_settings(module: &Module<'_>, found: &mut Found) {
+    found
+        .required
+        .extend(module.lines().flat_map(|line| line.split("environ[").skip(1)).filter_map(variable));
+    let Some(base) = base_directory(module) else { return };
+    for line in module.lines().map(str::trim).filter(|line| line.contains("BASE_DIR")) {
+        let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
+        let Some(path) = below_base(value, &base) else { continue };
+        match key.trim().trim_matches(['"', '\'']) {
+            "MEDIA_ROOT" => _ = found.shared.insert(path),
+            "STATIC_ROOT" => found.static_root = Some(path),
+            "NAME" => match path.rsplit_once('/') {
+                Some((directory, _)) => _ = found.shared.insert(directory.to_owned()),
+                None => _ = found.databases.insert(path),
+            },
+            _ => {}
+        }
+    }
+}
+
+/// The directory that `BASE_DIR` is, below the project; from `Path(__file__).resolve().parent.parent` or calls of `dirname`.
+fn base_directory(module: &Module<'_>) -> Option<String> {
+    let line =
+        module.lines().find(|line| line.trim_start().starts_with("BASE_DIR") && line.contains("__file__"))?;
+    let up = line.matches(".parent").count() + line.matches("dirname(").count();
+    let mut directory = module.path;
+    for _ in 0..up {
+        if directory.is_empty() {
+            return None;
+        }
+        directory = directory.rsplit_once('/').map_or("", |(directory, _)| directory);
+    }
+    Some(directory.to_owned())
+}
+
+/// `BASE_DIR / "a" / "b"`, `os.path.join(BASE_DIR, "a", "b")`.
+fn below_base(value: &str, base: &str) -> Option<String> {
+    let (_, rest) = value.split_once("BASE_DIR")?;
+    let parts: Vec<&str> = rest.split(['"', '\'']).skip(1).step_by(2).collect();
+    let path = parts.join("/");
+    let path = path.trim_matches('/');
+    if path.is_empty() || path.split('/').any(|part| part == "..") {
+        return None;
+    }
+    Some(if base.is_empty() { path.to_owned() } else { format!("{base}/{path}") })
+}
+
+/// The string behind `sign` and a comma.
+fn after(text: &str, sign: &str) -> Option<String> {
+    let (_, rest) = text.split_once(sign)?;
+    let rest = rest.trim_start().strip_prefix(',')?.trim_start();
+    let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    rest[1..].split_once(quote).map(|(value, _)| value.to_owned())
+}
+
+fn application(modules: &[Module<'_>], import_path: &str) -> Option<String> {
+    let made = |signs: &'static [&'static str]| {
+        modules.iter().find_map(|module| {
+            let line = module.lines().find(|line| {
+                let value = line.split_once('=').map(|(_, value)| value.trim());
+                value.is_some_and(|value| signs.iter().any(|sign| value.starts_with(sign)))
+                    && line.starts_with(|first: char| first.is_ascii_alphabetic())
+            })?;
+            let name = line.split(['=', ':', ' ']).next()?;
+            Some(format!("{}:{name}", dotted(module.path, import_path)?))
+        })
+    };
+    made(&["get_wsgi_application("])
+        .or_else(|| made(&["get_asgi_application("]))
+        .or_else(|| made(&["Flask(", "FastAPI(", "Starlette(", "Litestar(", "create_app("]))
+}
+
+/// The name of a module below the import path.
+fn dotted(path: &str, import_path: &str) -> Option<String> {
+    let below = match import_path {
+        "" => path,
+        import_path => path.strip_prefix(import_path)?.strip_prefix('/')?,
+    };
+    let stem = below.strip_suffix(".py")?;
+    Some(stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', "."))
+}
+
+/// `"NAME"]` or `'NAME']`.
+fn variable(text: &str) -> Option<String> {
+    let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let (name, rest) = text[1..].split_once(quote)?;
+    let is_name = !name.is_empty()
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    // An assignment sets it, and needs nothing.
+    let assigns =
+        rest.strip_prefix(']')?.trim_start().strip_prefix('=').is_some_and(|after| !after.starts_with('='));
+    (is_name && !assigns).then(|| name.to_owned())
+}
+
+/// The Python that the project is for: `.python-version`, else the newest that `requires-python` takes.
+pub(super) fn python(project: &Path) -> Option<String> {
+    let pinned = fs::read_to_string(project.join(".python-version")).unwrap_or_default();
+    let pinned = pinned.lines().map(str::trim).find(|line| line.starts_with("3."));
+    if let Some(version) = pinned {
+        return Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
+    }
+    let text = fs::read_to_string(project.join(super::PYPROJECT)).ok()?;
+    let document: toml::Table = text.parse().ok()?;
+    let wanted: VersionSpecifiers =
+        document.get("project")?.get("requires-python")?.as_str()?.parse().ok()?;
+    let takes = |minor: &u64| wanted.contains(&Version::new([3, *minor, 99]));
+    MINORS.rev().find(takes).map(|minor| format!("3.{minor}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_dir_is_counted_from_the_file() {
+        let base = |path, text: &str| base_directory(&Module { path, text: text.to_owned() });
+        let path = "BASE_DIR = Path(__file__).resolve().parent.parent\n";
+        assert_eq!(base("mysite/settings.py", path).as_deref(), Some(""));
+        assert_eq!(base("src/mysite/settings/base.py", path).as_deref(), Some("src/mysite"));
+        let old = "BASE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))\n";
+        assert_eq!(base("src/mysite/settings.py", old).as_deref(), Some("src"));
+        assert_eq!(base("settings.py", path), None, "above the project");
+    }
+
+    #[test]
+    fn paths_below_it_are_read_from_both_spellings() {
+        assert_eq!(below_base(" BASE_DIR / \"a\" / 'b'", "src").as_deref(), Some("src/a/b"));
+        assert_eq!(below_base("os.path.join(BASE_DIR, 'media/')", "").as_deref(), Some("media"));
+        assert_eq!(below_base("BASE_DIR / '..' / 'x'", ""), None);
+    }
+}
