@@ -448,12 +448,10 @@ impl Artifact {
             }
         }
         for target in &manifest.targets {
-            for Collision { path, wheel } in &target.collisions {
-                if !target.wheels.contains(wheel) {
-                    return wrong(format!(
-                        "{path} is to be written by {wheel}, which is not a wheel of its target"
-                    ));
-                }
+            if let Some(Collision { path, wheel }) = target.unsettled() {
+                return wrong(format!(
+                    "{path} is to be written by {wheel}, which is not a wheel of its target"
+                ));
             }
             for path in target.wheels.iter().chain([&target.pip]) {
                 if !wheels.contains_key(path.as_str()) {

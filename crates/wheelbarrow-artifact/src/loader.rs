@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use crate::interpreter::Interpreter;
+use fs_err as fs;
 
 /// What ldconfig(8) writes.
 const CACHE: &str = "/etc/ld.so.cache";

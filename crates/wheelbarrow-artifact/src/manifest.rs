@@ -234,6 +234,13 @@ pub enum MemberKind {
     Link,
 }
 
+impl Target {
+    /// A collision that no wheel of the target settles.
+    pub fn unsettled(&self) -> Option<&Collision> {
+        self.collisions.iter().find(|collision| !self.wheels.contains(&collision.wheel))
+    }
+}
+
 impl Manifest {
     /// The wheels by their path.
     pub fn wheels_by_path(&self) -> BTreeMap<&str, &Wheel> {

@@ -8,6 +8,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::Allowance;
 
 use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};
@@ -146,20 +147,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         install_own(own, name, &mut targets, &mut code, &cache, progress)?;
     }
     let modules = own::modules(code.site(&[]));
-    let contents = Contents {
-        name: options.name.clone(),
-        version: options.version.clone(),
-        directory: code.directory,
-        import_path: code.import_path,
-        code: code.files,
-        static_directories: code.static_directories,
-        targets,
-        environment: options.environment.clone(),
-        release: options.release.clone(),
-        shebang: options.shebang.clone(),
-        installers: options.installers.clone(),
-        time,
-    };
+    let contents = contents(options, code, targets, time);
     let pth = format!("{}.pth", contents.directory);
     let checked = check(
         &CheckRequest {
@@ -178,6 +166,23 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
     let plan = pack::plan(&contents, &checked, &compiled)?;
     Ok(Prepared { plan, lock: lock.path, resolved: lock.resolved, cache })
+}
+
+fn contents(options: &BuildOptions, code: Code, targets: Vec<PackedTarget>, time: DosTime) -> Contents {
+    Contents {
+        name: options.name.clone(),
+        version: options.version.clone(),
+        directory: code.directory,
+        import_path: code.import_path,
+        code: code.files,
+        static_directories: code.static_directories,
+        targets,
+        environment: options.environment.clone(),
+        release: options.release.clone(),
+        shebang: options.shebang.clone(),
+        installers: options.installers.clone(),
+        time,
+    }
 }
 
 /// Compiles what every target will import.
@@ -287,6 +292,8 @@ fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
     if files.is_empty() {
         return Err(ProjectError::Empty { root: options.project.clone() }.into());
     }
+    let shared = options.release.as_ref().and_then(|release| release.shared.as_deref());
+    project::check_shared(shared.unwrap_or_default(), &files)?;
     let mut static_directories = Vec::new();
     for directory in &options.static_directories {
         let (files, more) = walk(directory, Rules::Static)?;

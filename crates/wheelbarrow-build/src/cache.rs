@@ -8,6 +8,7 @@
 //! ROOT/audited/VERSION/ab/....json  what the audit found in a wheel, by its hash (`wheelbarrow_audit`)
 //! ROOT/checked/PROGRAM/HEX.json     checks that were passed (`check::memory`)
 //! ROOT/logs/NAME-VERSION-PYTHON.log of builds
+//! ROOT/uv                           uv's own, where its usual place cannot be written to
 //! ```
 //!
 //! A file appears by a rename after its hash was compared. Hashing again at every build would cost more than all
@@ -65,7 +66,7 @@ impl Cache {
     /// At `directory`, else `$WHEELBARROW_CACHE_DIR`, `$XDG_CACHE_HOME/wheelbarrow`, `~/.cache/wheelbarrow`, or where
     /// there is no home, below the directory for temporary files.
     pub fn open(directory: Option<&Path>) -> Result<Self> {
-        let root = directory.map_or_else(default_root, Path::to_path_buf);
+        let root = Self::place(directory);
         let root = std::path::absolute(&root).map_err(Error::io("find", &root))?;
         fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
         let held =
@@ -74,6 +75,11 @@ impl Cache {
         rustix::fs::flock(&held, FlockOperation::LockShared)
             .map_err(|errno| Error::io("lock", &root)(errno.into()))?;
         Ok(Self { root, held: Arc::new(held) })
+    }
+
+    /// Where the cache is, which need not be there yet: see [`Cache::open`].
+    pub fn place(directory: Option<&Path>) -> PathBuf {
+        directory.map_or_else(default_root, Path::to_path_buf)
     }
 
     pub fn root(&self) -> &Path {

@@ -17,8 +17,8 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{
-    Allowance, Audited, AuditedWheel, Finding, Floor, ReadError, Report, Rule, Site, Source, Subject, audit, needs,
-    sbom,
+    Allowance, Audited, AuditedWheel, Finding, Floor, ReadError, Report, Rule, Site, Source, Subject, audit,
+    needs, sbom,
 };
 use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
 

@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use url::Url;
+
 use crate::credentials::redact;
 use crate::{Error, Result, python};
 
@@ -21,6 +23,8 @@ pub struct IndexOptions {
     pub no_index: bool,
     /// Use what is in the caches, and no network.
     pub offline: bool,
+    /// Where uv keeps its cache if its own place cannot be written to.
+    pub uv_cache: Option<PathBuf>,
 }
 
 /// The index options after the environment was asked.
@@ -75,6 +79,25 @@ impl Indexes {
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         self.default.iter().chain(&self.extra).chain(&self.find_links).map(String::as_str)
     }
+}
+
+/// A directory as a URL, in which no character means anything to uv; anything else as it is.
+fn quoted(place: &str) -> String {
+    let url = Some(place)
+        .filter(|place| Path::new(place).is_absolute())
+        .and_then(|place| Url::from_file_path(place).ok());
+    url.map_or_else(|| place.to_owned(), |url| url.as_str().replace(',', "%2C"))
+}
+
+/// Whether uv can write where it keeps its cache (<https://docs.astral.sh/uv/concepts/cache/>), or was told where that is.
+fn has_own_cache() -> bool {
+    let directory = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if directory("UV_CACHE_DIR").is_some() || directory("UV_NO_CACHE").is_some() {
+        return true;
+    }
+    let usual = directory("XDG_CACHE_HOME").or_else(|| Some(directory("HOME")?.join(".cache")));
+    let usual = usual.filter(|path| path.is_absolute()).map(|path| path.join("uv"));
+    usual.is_some_and(|path| fs_err::create_dir_all(&path).is_ok() && tempfile::tempfile_in(&path).is_ok())
 }
 
 /// A directory's absolute path, since uv runs in the project; anything else as it is.
@@ -160,13 +183,17 @@ impl Uv {
             command.env("UV_INDEX", indexes.extra.join(" "));
         }
         if !indexes.find_links.is_empty() {
-            command.env("UV_FIND_LINKS", indexes.find_links.join(","));
+            let places: Vec<_> = indexes.find_links.iter().map(|place| quoted(place)).collect();
+            command.env("UV_FIND_LINKS", places.join(","));
         }
         if indexes.none {
             command.arg("--no-index");
         }
         if options.offline {
             command.env("UV_OFFLINE", "1");
+        }
+        if let Some(cache) = options.uv_cache.as_ref().filter(|_| !has_own_cache()) {
+            command.env("UV_CACHE_DIR", cache);
         }
         for (ours, theirs) in PIP_NAMES {
             if env::var_os(ours).is_none()
@@ -213,6 +240,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn places_are_told_as_urls() {
+        assert_eq!(quoted("/a,b#c d"), "file:///a%2Cb%23c%20d");
+        assert_eq!(quoted("https://h/a,b"), "https://h/a,b");
+    }
+
+    #[test]
     fn flags_win_over_the_environment() {
         let options = IndexOptions {
             index_url: Some("https://flag.example/simple".to_owned()),
@@ -220,6 +253,7 @@ mod tests {
             find_links: vec!["wheels".to_owned()],
             no_index: false,
             offline: true,
+            uv_cache: None,
         };
         let indexes = options.indexes();
         assert_eq!(indexes.default.as_deref(), Some("https://flag.example/simple"));

@@ -12,8 +12,8 @@ use crate::check::memory;
 use crate::{Error, Result, bytecode};
 
 /// The directories that are ours, below the root. Whatever else somebody keeps there stays.
-const OURS: [&str; 7] =
-    ["audited", "built", bytecode::DIRECTORY, memory::DIRECTORY, "logs", "sha256", "work"];
+const OURS: [&str; 8] =
+    ["audited", "built", bytecode::DIRECTORY, memory::DIRECTORY, "logs", "sha256", "uv", "work"];
 
 /// What was removed, or is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,7 @@ impl Cache {
         for (path, bytes) in self.files(&OURS)? {
             let below = path.strip_prefix(&self.root).unwrap_or(&path);
             let is_kept = match below.components().next().and_then(|part| part.as_os_str().to_str()) {
+                Some("uv") => true,
                 Some("sha256") => is_entry(&path),
                 Some("audited") => self.has(wheelbarrow_audit::wheel_of_facts(&path).map(|it| [it])),
                 Some("built") => self.has(wheel_built(&path)),

@@ -41,7 +41,7 @@ pub struct Own {
 /// What pyproject.toml says about the project as a distribution.
 struct Declared {
     name: Option<String>,
-    /// As uv decides it: `tool.uv.package`, else whether there is a build system.
+    /// As uv decides it: `tool.uv.package`, else whether there is a build system; and as Poetry and PDM do.
     packaged: bool,
     /// Whether there are scripts or entry points.
     has_entry_points: bool,
@@ -117,6 +117,9 @@ fn declared(root: &Path) -> Declared {
     let named = |table: Option<&toml::Value>| Some(table?.get("name")?.as_str()?.to_owned());
     let given = named(project).or_else(|| named(tool("poetry"))).or_else(|| setup_cfg_name(root));
     let uv = tool("uv").and_then(|uv| uv.get("package")?.as_bool());
+    // Poetry and PDM have words of their own for a project that is no distribution.
+    let is_false = |name, key: &str| tool(name).and_then(|tool| tool.get(key)?.as_bool()) == Some(false);
+    let turned_off = is_false("poetry", "package-mode") || is_false("pdm", "distribution");
     let filled = |key: &str| {
         project.and_then(|project| project.get(key)?.as_table()).is_some_and(|table| !table.is_empty())
     };
@@ -124,7 +127,7 @@ fn declared(root: &Path) -> Declared {
     let dynamic = dynamic.is_some_and(|keys| keys.iter().any(|key| key.as_str() == Some("version")));
     Declared {
         name: given.filter(|name| name::is_valid(name)).map(|name| name::normalise(&name)),
-        packaged: uv.unwrap_or_else(|| document.contains_key("build-system")),
+        packaged: uv.unwrap_or_else(|| document.contains_key("build-system") && !turned_off),
         has_entry_points: ["scripts", "gui-scripts", "entry-points"].into_iter().any(filled),
         dynamic_version: dynamic || project.is_none(),
     }
@@ -173,6 +176,9 @@ mod tests {
         let (name, notes) = find(&with("[build-system]\nrequires = []\n[tool.uv]\npackage = false\n"), None);
         assert_eq!((name, notes.len()), (None, 1));
         assert!(find(project, None).1[0].contains("scripts and entry points are not installed"));
+        for off in ["[tool.poetry]\npackage-mode = false\n", "[tool.pdm]\ndistribution = false\n"] {
+            assert_eq!(find(&format!("{built}{off}"), None).0, None, "{off}");
+        }
         let poetry = "[build-system]\nrequires = []\n[tool.poetry]\nname = \"p\"\n";
         assert_eq!(find(poetry, None).0.as_deref(), Some("p"));
         assert!(find("[build-system]\nrequires = []\n", None).1[0].contains("does not give its name"));

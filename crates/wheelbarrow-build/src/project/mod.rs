@@ -6,6 +6,7 @@
 
 mod artifact;
 mod layout;
+mod settings;
 mod walk;
 
 use std::io;
@@ -34,6 +35,21 @@ pub enum Content {
     Link { target: String },
 }
 
+/// Refuses files where a release has a link to what outlives it (`[release] shared`), as a deploy would.
+pub fn check_shared(shared: &[String], files: &[ProjectFile]) -> Result<(), ProjectError> {
+    for shared in shared {
+        let path = shared.trim_end_matches('/');
+        let is_below = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let is_there = |file: &&ProjectFile| is_below(&file.path, path) || is_below(path, &file.path);
+        if let Some(file) = files.iter().find(is_there) {
+            return Err(ProjectError::Shared { shared: path.to_owned(), file: file.path.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// Why a project cannot be packed as it stands.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
@@ -55,12 +71,22 @@ pub enum ProjectError {
     SeveralManage { root: PathBuf, found: Vec<String> },
     #[error("the import path `{import_path}` is not a directory of {}", root.display())]
     ImportPath { import_path: String, root: PathBuf },
+    #[error(
+        "the setting `shared` names {shared}, and {file} is packed there: a release has a link in its place"
+    )]
+    Shared { shared: String, file: String },
     #[error("{} has no file to pack", root.display())]
     Empty { root: PathBuf },
 }
 
 impl ProjectError {
     pub fn hint(&self) -> Option<String> {
+        if let Self::Shared { shared, file } = self {
+            let slash = if file == shared { "" } else { "/" };
+            return Some(format!(
+                "leave it out: add \"/{shared}{slash}\" to `exclude`, or remove {shared} from `shared`"
+            ));
+        }
         let hint = match self {
             Self::LinkLeaves { .. } => {
                 "copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or \

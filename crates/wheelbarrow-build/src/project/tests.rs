@@ -126,6 +126,67 @@ fn artifacts_never_travel_whatever_they_are_called() {
 }
 
 #[test]
+fn nothing_is_packed_where_a_release_has_a_link() {
+    let place = tree(&[("a.py", ""), ("media/.gitkeep", ""), ("mediator/b.py", ""), ("var", "")]);
+    let said = |shared: &str, exclude: &[&str]| {
+        let (files, _) = walk_project(place.path(), exclude).unwrap();
+        let refused = check_shared(&[shared.to_owned()], &files);
+        refused.err().map(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
+    };
+    let refused = said("media/", &[]).unwrap();
+    assert!(
+        refused.contains("media/.gitkeep is packed there")
+            && refused.contains("add \"/media/\" to `exclude`"),
+        "{refused}"
+    );
+    assert!(said("var/log", &[]).unwrap().contains("var is packed there"));
+    assert_eq!(said("media", &["/media/"]), None);
+    assert_eq!(said("data", &[]), None);
+}
+
+#[test]
+fn settings_that_git_ignores_are_named() {
+    let place = tree(&[
+        (".gitignore", "local.py\nsettings_dev.py\n/secrets/\nlocal_settings.py\n"),
+        (
+            "site/settings.py",
+            "import os\ntry:\n    from .local import *\nexcept ImportError:\n    pass\nfrom secrets.keys import KEY\n",
+        ),
+        ("site/local.py", ""),
+        ("site/settings_dev.py", ""),
+        ("site/local_settings.py", ""),
+        ("secrets/keys.py", ""),
+        ("other/__init__.py", ""),
+        ("other/local.py", ""),
+    ]);
+    let (files, notes) = walk_project(place.path(), &["local_settings.py"]).unwrap();
+    assert_eq!(files.len(), 3, "{files:?}");
+    let named: Vec<_> = notes.iter().map(|note| note.split(',').next().unwrap()).collect();
+    assert_eq!(
+        named,
+        ["left out secrets/keys.py", "left out site/local.py", "left out site/settings_dev.py"]
+    );
+    assert!(notes[1].contains("site/settings.py imports it"), "{notes:?}");
+}
+
+#[test]
+fn the_setting_brings_back_what_git_ignores() {
+    let place = tree(&[
+        (".gitignore", "/built/\n*.log\n"),
+        ("a.py", ""),
+        ("built/x/site.css", ""),
+        ("b.log", ""),
+        (".env", ""),
+    ]);
+    assert_eq!(paths(place.path(), &["!/built/", "!/.env"]), [".gitignore", "a.py", "built/x/site.css"]);
+    assert_eq!(
+        paths(place.path(), &["!/built/x/site.css", "!b.log"]),
+        [".gitignore", "a.py", "b.log", "built/x/site.css"]
+    );
+    assert_eq!(paths(place.path(), &["!/built/", "*.css"]), [".gitignore", "a.py"]);
+}
+
+#[test]
 fn a_database_travels_where_a_rule_says_so() {
     let database = "SQLite format 3\0 and more";
     let files = [("search.db", database), ("search.db-wal", ""), ("data.db", database), ("a.py", "")];

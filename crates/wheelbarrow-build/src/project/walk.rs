@@ -1,5 +1,6 @@
 //! The walk over a directory, and what it leaves out.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -10,7 +11,7 @@ use ignore::{DirEntry, WalkBuilder};
 
 use wheelbarrow_fs::is_unfinished;
 
-use super::{Content, ProjectError, ProjectFile, artifact};
+use super::{Content, ProjectError, ProjectFile, artifact, settings};
 
 /// What never travels, whatever the rules of the project say.
 const NEVER: [&str; 13] = [
@@ -82,21 +83,46 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError
     let kept = kept_matcher(&root, &walk.rules)?;
     let mut walker =
         Walker { walk, root, artifact, kept, found: Vec::new(), notes: Vec::new(), artifacts: Vec::new() };
-    for entry in walker.builder()?.build() {
-        walker.take(&entry.map_err(ProjectError::Walk)?)?;
-    }
+    walker.walk_all()?;
     walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     walker.note_artifacts();
+    walker.note_settings();
     walker.notes.sort_unstable();
     Ok((walker.found, walker.notes))
 }
 
 impl Walker<'_> {
-    fn builder(&self) -> Result<WalkBuilder, ProjectError> {
-        let (exclude, git) = match &self.walk.rules {
-            Rules::Project { exclude } => (exclude_matcher(&self.root, exclude)?, true),
-            Rules::Static => (Gitignore::empty(), false),
+    fn walk_all(&mut self) -> Result<(), ProjectError> {
+        let Rules::Project { exclude } = &self.walk.rules else {
+            return self.walk_once(&self.builder(Gitignore::empty(), false));
         };
+        let exclude = exclude_matcher(&self.root, exclude)?;
+        self.walk_once(&self.builder(exclude.clone(), true))?;
+        if exclude.num_whitelists() == 0 {
+            return Ok(());
+        }
+        // What `!` in `exclude` brings back, git's rules must not see.
+        let found: BTreeSet<String> = self.found.iter().map(|file| file.path.clone()).collect();
+        for entry in self.builder(exclude.clone(), false).build() {
+            let entry = entry.map_err(ProjectError::Walk)?;
+            let relative = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
+            let is_back = exclude.matched_path_or_any_parents(relative, false).is_whitelist();
+            if is_back && relative.to_str().is_none_or(|path| !found.contains(path)) {
+                self.take(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_once(&mut self, builder: &WalkBuilder) -> Result<(), ProjectError> {
+        for entry in builder.build() {
+            self.take(&entry.map_err(ProjectError::Walk)?)?;
+        }
+        Ok(())
+    }
+
+    /// With git's rules or without them.
+    fn builder(&self, exclude: Gitignore, git: bool) -> WalkBuilder {
         // Inside a checkout the rules of the directories above count too, as git has it; outside they are none of ours.
         let checkout = git && self.root.ancestors().any(|directory| directory.join(".git").exists());
         let mut builder = WalkBuilder::new(&self.root);
@@ -107,7 +133,7 @@ impl Walker<'_> {
             .parents(checkout)
             .add_custom_ignore_filename(IGNORE_FILE)
             .filter_entry(move |entry| entry.depth() == 0 || is_wanted(entry, &exclude));
-        Ok(builder)
+        builder
     }
 
     fn take(&mut self, entry: &DirEntry) -> Result<(), ProjectError> {
@@ -131,6 +157,20 @@ impl Walker<'_> {
         };
         self.found.extend(content.map(|content| ProjectFile { path, source, content }));
         Ok(())
+    }
+
+    /// What a person leaves out by a rule made for Wheelbarrow is meant.
+    fn note_settings(&mut self) {
+        if !matches!(self.walk.rules, Rules::Project { .. }) {
+            return;
+        }
+        for (path, why) in settings::left_out(&self.root, &self.found) {
+            if !self.kept.matched_path_or_any_parents(&path, false).is_ignore() {
+                self.notes.push(format!(
+                    "left out {path}, which an ignore rule names, and {why} (`!/{path}` in {IGNORE_FILE} keeps it)"
+                ));
+            }
+        }
     }
 
     fn note_artifacts(&mut self) {
@@ -224,6 +264,7 @@ fn is_wanted(entry: &DirEntry, exclude: &Gitignore) -> bool {
         || is_env_file(name)
         || name.ends_with(".pyc")
         || is_unfinished(name)
+        || name.starts_with("pylock.wheelbarrow-")
         || (is_directory && entry.path().join("pyvenv.cfg").exists())
         // Asking a source what it requires leaves this beside it: then the second build would have what the first had not.
         || (is_directory && name.ends_with(".egg-info"));

@@ -12,6 +12,7 @@ use serde_json::json;
 use wheelbarrow_artifact::zip::Deflated;
 use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_build::bytecode::BytecodeMode;
+use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::lock::Wanted;
 use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
 use wheelbarrow_build::project::directory_name;
@@ -232,6 +233,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
             find_links: either(index.find_links, settings.find_links),
             no_index: index.no_index,
             offline: index.offline,
+            uv_cache: Some(Cache::place(index.cache_dir.as_deref()).join("uv")),
         },
         cache_dir: index.cache_dir,
         bytecode: arguments.bytecode.map(BytecodeMode::from).or(settings.bytecode).unwrap_or_default(),

@@ -10,6 +10,7 @@ mod help;
 mod init;
 mod keyring;
 mod large;
+mod machine;
 mod own;
 mod probing;
 mod releases;
