@@ -1,19 +1,23 @@
 """Reading an artifact: docs/format.md, format 1. Nothing is installed from one whose members were not all compared."""
 
+import errno
 import hashlib
 import json
 import os
-import zipfile
+import shutil
+import stat
+import tempfile
 
+import exact
 import wheels
+from exact import MANIFEST, SIGNATURE, NotExact
 from staging import LACKING, NEWER, UNFIT, Failure
 from wheels import broken
 
-MANIFEST = ".wheelbarrow/manifest.json"
-SIGNATURE = MANIFEST + ".sig"
 THIN = ".wheelbarrow/thin.json"
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")
+LARGEST_MANIFEST = 64 << 20
 
 
 class Artifact:
@@ -21,46 +25,31 @@ class Artifact:
 
     def __init__(self, file, name):
         self.file, self.name = file, name
-        self._check_end()
         try:
-            self.zip = zipfile.ZipFile(file)
-        except wheels.ZIP_ERRORS as error:
+            self.members = exact.read(file)[1]
+        except NotExact as error:
             raise broken(name, error) from None
-        self.infos = {info.filename: info for info in wheels.members_of(self.zip, name)}
-        if any(info.filename.endswith("/") for info in self.zip.infolist()):
-            raise broken(name, "it has an entry for a directory")
-        if MANIFEST not in self.infos:
-            raise broken(name, "it has no manifest")
-        if THIN in self.infos:
+        if THIN in self.members:
             hint = "`deploy --root ROOT` takes it, under a root that has the rest; for all else, take the full artifact"
             cause = "it leaves out what a host has, and Python alone cannot take that from there"
             raise Failure(LACKING, "%s is thin" % name, cause, hint)
-        self.manifest_bytes = b"".join(self.read(MANIFEST))
+        self.manifest_bytes = self.read_small(MANIFEST, LARGEST_MANIFEST)
         self.manifest = read_manifest(self.manifest_bytes, name)
         self._compare()
-
-    def _check_end(self):
-        """Nothing may stand before, after or between what the zip's directory counts: a cut or patched file."""
-        size = self.file.seek(0, os.SEEK_END)
-        self.file.seek(max(0, size - 22))
-        end = self.file.read(22)
-        length, offset = int.from_bytes(end[12:16], "little"), int.from_bytes(end[16:20], "little")
-        if end[:4] != b"PK\x05\x06" or offset + length + 22 != size:
-            raise broken(self.name, "it does not end as an artifact does: truncated, or something was appended")
 
     def _compare(self):
         members = {member["path"]: member for member in self.manifest["members"]}
         if len(members) != len(self.manifest["members"]):
             raise broken(self.name, "the manifest names a member twice")
-        present = set(self.infos) - {MANIFEST, SIGNATURE}
+        present = set(self.members) - {MANIFEST, SIGNATURE}
         for path in sorted(present.symmetric_difference(members)):
             where = "the manifest does not name it" if path in present else "the zip does not have it"
             raise broken(self.name, "%s: %s" % (path, where))
         for path, member in members.items():
-            info = self.infos[path]
-            if info.file_size != member["size"]:
-                raise broken(self.name, "%s has %d bytes, not %d" % (path, info.file_size, member["size"]))
-            if member_kind(info) != member["kind"]:
+            there = self.members[path]
+            if there.size != member["size"]:
+                raise broken(self.name, "%s has %d bytes, not %d" % (path, there.size, member["size"]))
+            if there.kind != member["kind"]:
                 raise broken(self.name, "%s is not of the kind that the manifest says" % path)
             self._check_place(path, member["kind"])
         for wheel in self.manifest["wheels"]:
@@ -92,7 +81,17 @@ class Artifact:
         return None if top in (".wheelbarrow", "wheels", "bootstrap_wheels") else path
 
     def read(self, path):
-        return wheels.chunks_of(self.zip, self.infos[path], self.name)
+        """The bytes of a member, in pieces."""
+        try:
+            for chunk in exact.contents(self.file, self.members[path]):
+                yield chunk
+        except NotExact as error:
+            raise broken(self.name, error) from None
+
+    def read_small(self, path, limit):
+        if self.members[path].size > limit:
+            raise broken(self.name, "%s is too large" % path)
+        return b"".join(self.read(path))
 
     def verify(self):
         """Reads every member once and compares it with the manifest, before anything is written."""
@@ -109,13 +108,10 @@ class Artifact:
 
     def window(self, path):
         """A wheel as a file of its own."""
-        info = self.infos[path]
-        if info.compress_type != zipfile.ZIP_STORED:
+        member = self.members[path]
+        if member.method != exact.STORED:
             raise broken(self.name, "%s is not stored" % path)
-        self.file.seek(info.header_offset)
-        header = self.file.read(30)
-        start = info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        return wheels.Window(self.file, start, info.file_size)
+        return wheels.Window(self.file, member.start, member.size)
 
     def target(self, facts):
         """Of the targets that this interpreter is, the one whose platform is the best tag that it takes."""
@@ -147,13 +143,43 @@ class Artifact:
         raise Failure(UNFIT, "%s cannot be installed here" % self.name, cause, hint)
 
 
+def opened(path):
+    """The file, for reading: itself if nobody but root and this user can write it or put another in its place, else a copy of it
+    without a name. So what is verified is what is installed."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if is_out_of_reach(file):
+        return file
+    with file:
+        # Not /tmp: that may be memory.
+        place = None if os.environ.get("TMPDIR") or not os.path.isdir("/var/tmp") else "/var/tmp"
+        copy = tempfile.TemporaryFile(dir=place)
+        shutil.copyfileobj(file, copy, exact.CHUNK)
+        return copy
+
+
+def is_out_of_reach(file):
+    def holds_still(status, is_directory=True):
+        mode, is_ours = status.st_mode, status.st_uid in (0, os.geteuid())
+        return is_ours and (not mode & 0o022 or (is_directory and bool(mode & stat.S_ISVTX)))
+
+    try:
+        directory = os.path.dirname(os.readlink("/proc/self/fd/%d" % file.fileno()))
+        if not holds_still(os.fstat(file.fileno()), is_directory=False):
+            return False
+        while holds_still(os.lstat(directory)):
+            if directory == "/":
+                return True
+            directory = os.path.dirname(directory)
+    except OSError:
+        pass
+    return False
+
+
 def _system(platform):
     return "any system" if platform == "any" else platform
-
-
-def member_kind(info):
-    kind = {0o100644: "file", 0o100755: "executable", 0o120777: "link"}
-    return kind.get(info.external_attr >> 16) if info.create_system == 3 else None
 
 
 def link_stays_inside(path, target):

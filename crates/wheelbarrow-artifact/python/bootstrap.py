@@ -17,7 +17,7 @@ import needs
 import preflight
 import space
 import wheels
-from artifact import MANIFEST, Artifact
+from artifact import MANIFEST, Artifact, opened
 from staging import FAILED, Failure, Staging, check_destination, failure_of, no_programs, shown
 from wheels import broken
 
@@ -105,7 +105,7 @@ class _Signals:
 
 def _install(artifact, facts, options, signals):
     destination = options["destination"].encode("utf-8")
-    with open(artifact, "rb") as file:
+    with opened(artifact) as file:
         archive = Artifact(file, shown(artifact))
         target = archive.target(facts)
         needs.check(archive.manifest, target, facts)

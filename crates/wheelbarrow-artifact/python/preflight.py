@@ -7,7 +7,7 @@ import sys
 import needs
 import space
 import staging
-from artifact import Artifact
+from artifact import Artifact, opened
 from staging import Failure, failure_of, shown
 
 
@@ -60,7 +60,7 @@ def find(artifact, facts, options):
     while not os.path.isdir(standing):
         standing = os.path.dirname(standing)
     try:
-        file = open(artifact, "rb")
+        file = opened(artifact)
     except OSError as error:
         findings.append(failure_of(error, "cannot read %s" % shown(artifact)).finding())
         file = None

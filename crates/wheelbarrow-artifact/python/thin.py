@@ -5,27 +5,30 @@ It is run once its bytes were compared with the manifest of the artifact; docs/f
 import hashlib
 import json
 import os
-import zipfile
 
-MANIFEST = ".wheelbarrow/manifest.json"
+import exact
+
 THIN = ".wheelbarrow/thin.json"
 
 
 def is_thin(artifact):
     try:
-        with zipfile.ZipFile(artifact) as archive:
-            return THIN in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+        with open(artifact, "rb") as file:
+            return THIN in exact.read(file)[1]
+    except (OSError, ValueError):
         return False
 
 
 def program(artifact, name, store):
     """The native program called `name` (linux-MACHINE) out of the store; None where it has none that is the artifact's."""
-    if not store or not is_thin(artifact):
+    if not store:
         return None
     try:
-        with zipfile.ZipFile(artifact) as archive:
-            manifest = json.loads(archive.read(MANIFEST).decode("utf-8"))
+        with open(artifact, "rb") as file:
+            members = exact.read(file)[1]
+            if THIN not in members:
+                return None
+            manifest = json.loads(b"".join(exact.contents(file, members[exact.MANIFEST])).decode("utf-8"))
         for member in manifest["members"]:
             if member["path"] == ".wheelbarrow/native/" + name:
                 expected = str(member["sha256"])
@@ -36,7 +39,7 @@ def program(artifact, name, store):
             return None
         with open(os.path.join(store, "programs", expected), "rb") as file:
             found = file.read()
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if hashlib.sha256(found).hexdigest() == expected else None
 

@@ -4,27 +4,34 @@
 //! [`Artifact::verify`] reads every byte once and gives the [`VerifiedArtifact`] that installing asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::UncheckedAdvice;
 use sha2::Digest;
-use wheelbarrow_fs::{SafePath, UnsafePath};
+use wheelbarrow_fs::{MappedFile, SafePath};
 
-use crate::format::{self, Misread, Newer};
+use crate::error::{ArtifactError, Distrust};
+use crate::format::{self, Misread};
 use crate::manifest::{Collision, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::progress::{Progress, Unit};
 use crate::thin::{self, THIN_PATH};
-use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipError, ZipWriter};
+use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipWriter};
 
 /// What Python starts, and that compiled.
 pub const DOORS: [&str; 2] = ["__main__.py", "__main__.pyc"];
 
 /// Where the optional signature stands.
 pub const SIGNATURE_PATH: &str = ".wheelbarrow/manifest.json.sig";
+
+/// Where the first line of the file stands once more, without its end, so that the manifest covers it. Artifacts of before 0.2 have
+/// no such member.
+pub const SHEBANG_PATH: &str = ".wheelbarrow/shebang";
+
+/// The first line that an artifact has if nobody asks for another.
+pub const SHEBANG: &str = "#!/usr/bin/env python3";
 
 /// No manifest is larger: 65,535 members of a few hundred bytes.
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -42,7 +49,9 @@ const MAPPED: usize = 16 << 20;
 /// An artifact whose directory and manifest agree. What its members hold is not known yet.
 pub struct Artifact {
     path: PathBuf,
-    archive: Archive<Mmap>,
+    archive: Archive<MappedFile>,
+    /// The first line, without its end.
+    shebang: String,
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
     vouched_by: Option<String>,
@@ -70,73 +79,10 @@ pub struct VerifiedArtifact {
     unread: BTreeSet<String>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum ArtifactError {
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{} is not a whole artifact", path.display())]
-    Zip { path: PathBuf, source: ZipError },
-    #[error("{} is not a wheelbarrow artifact: it has no {MANIFEST_PATH}", path.display())]
-    NoManifest { path: PathBuf },
-    #[error("the manifest of {} cannot be read", path.display())]
-    Manifest { path: PathBuf, source: serde_json::Error },
-    #[error("{} has format {found}; this wheelbarrow reads format {FORMAT}", path.display())]
-    Format { path: PathBuf, found: u64 },
-    #[error("{} was refused", path.display())]
-    Unsafe { path: PathBuf, source: UnsafePath },
-    #[error("{} was altered: {what}", path.display())]
-    Altered { path: PathBuf, what: String },
-    #[error("{} is not trusted here", path.display())]
-    Untrusted { path: PathBuf, source: Distrust },
-    #[error("{} is thin: {count} of its members are left out, for a host that has them", path.display())]
-    Thin { path: PathBuf, count: usize },
-    #[error(transparent)]
-    Newer(#[from] Newer),
-    #[error("what {} leaves out cannot be read", path.display())]
-    LeftOut { path: PathBuf, source: serde_json::Error },
-    #[error("stopped, and nothing was changed")]
-    Cancelled,
-}
-
-impl ArtifactError {
-    /// As `docs/exit-codes.md` has them.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Read { .. } => 1,
-            Self::Untrusted { .. } => 17,
-            Self::Thin { .. } => 18,
-            Self::Newer(_) => format::EXIT_CODE,
-            Self::Cancelled => 130,
-            _ => 3,
-        }
-    }
-
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Read { .. } | Self::Cancelled => return None,
-            Self::Newer(newer) => return Some(newer.hint()),
-            Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
-            Self::Thin { .. } => {
-                "`deploy --root ROOT` takes one, under a root that has the rest; so does `-d DEST --store STORE`, where no \
-                 code is left out. For all else, take the full artifact"
-            }
-            Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
-            Self::Untrusted { .. } => {
-                "this host takes what is signed with a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
-            }
-            _ => "copy it again from where it was built, and compare the sizes",
-        };
-        Some(hint.to_owned())
-    }
-}
-
 #[derive(serde::Deserialize)]
 struct FormatOnly {
     format: u64,
 }
-
-/// Why an artifact is not trusted.
-pub type Distrust = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whoever decides whether an artifact is used at all. The manifest covers every member by its SHA-256, so it is enough to
 /// judge that, before anything in it is understood.
@@ -180,19 +126,13 @@ impl Artifact {
 
     fn open_extent(path: &Path, extent: Extent, trust: &dyn Trust) -> Result<Self, ArtifactError> {
         let read_error = |source| ArtifactError::Read { path: path.to_path_buf(), source };
-        let file = fs_err::File::open(path).map_err(read_error)?;
-        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            return Err(read_error(io::ErrorKind::IsADirectory.into()));
-        }
-        // SAFETY: the map is read-only. Somebody who writes to the file meanwhile can make us read other bytes than
-        // were verified, as they could have replaced the file before; they cannot make the map invalid by less than
-        // truncating it, which ends the process.
-        let map = unsafe { Mmap::map(file.file()) }.map_err(read_error)?;
+        let map = MappedFile::open(path).map_err(read_error)?;
         let zip_error = |source| ArtifactError::Zip { path: path.to_path_buf(), source };
         let archive = Archive::parse(map).map_err(zip_error)?;
         let entry = archive
             .find(MANIFEST_PATH)
             .ok_or_else(|| ArtifactError::NoManifest { path: path.to_path_buf() })?;
+        let shebang = archive.first_line().map_err(zip_error)?.to_owned();
         let manifest_bytes = archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?;
         let signature = archive.find(SIGNATURE_PATH).map(|entry| archive.read(entry, LARGEST_SIGNATURE));
         let vouched_by = trust
@@ -214,8 +154,10 @@ impl Artifact {
         }
         let mapped = AtomicUsize::new(0);
         let path = path.to_path_buf();
-        let artifact = Self { path, archive, manifest, manifest_bytes, vouched_by, extent, left_out, mapped };
+        let artifact =
+            Self { path, archive, shebang, manifest, manifest_bytes, vouched_by, extent, left_out, mapped };
         artifact.compare_directory()?;
+        artifact.compare_shebang()?;
         artifact.check_manifest()?;
         Ok(artifact)
     }
@@ -243,22 +185,20 @@ impl Artifact {
         &self.left_out
     }
 
-    pub fn archive(&self) -> &Archive<Mmap> {
+    pub fn archive(&self) -> &Archive<MappedFile> {
         &self.archive
     }
 
     /// The line in front of the zip, without its end.
-    pub fn shebang(&self) -> String {
-        let bytes = self.archive.bytes();
-        let line = bytes.split(|byte| *byte == b'\n').next().filter(|line| line.starts_with(b"#!"));
-        String::from_utf8_lossy(line.unwrap_or_default()).into_owned()
+    pub fn shebang(&self) -> &str {
+        &self.shebang
     }
 
     /// Writes it with this signature, and none but this, behind all other members. Nothing else in it changes.
     pub fn write_signed(&self, signature: &[u8], file: std::fs::File) -> Result<(), WriteError> {
         let entries = || self.archive.entries().iter().filter(|entry| entry.name != SIGNATURE_PATH);
         let time = entries().next().map_or(DosTime::FIRST, |entry| entry.time);
-        let mut zip = ZipWriter::new(file, &self.shebang(), time)?;
+        let mut zip = ZipWriter::new(file, self.shebang(), time)?;
         entries().try_for_each(|entry| zip.copy(entry, self.archive.raw(entry)))?;
         zip.add(SIGNATURE_PATH, MemberKind::File, signature)?;
         zip.finish().map(drop)
@@ -404,6 +344,9 @@ impl Artifact {
                 );
             }
         }
+        if !self.is_in_order() {
+            return Err(self.altered("its manifest is not the last member".to_owned()));
+        }
         if let Some(missing) = members.keys().find(|path| !self.may_lack(path)) {
             return Err(self.altered(format!("{missing} is missing")));
         }
@@ -412,6 +355,36 @@ impl Artifact {
             Some(wrong) => Err(self.altered(format!("it says that it leaves out {wrong}, which cannot be"))),
             None => Ok(()),
         }
+    }
+
+    /// Nothing stands behind the manifest but its signature.
+    fn is_in_order(&self) -> bool {
+        let mut last = self.archive.entries().iter().rev().map(|entry| entry.name.as_str());
+        let name = last.next();
+        name == Some(MANIFEST_PATH) || (name == Some(SIGNATURE_PATH) && last.next() == Some(MANIFEST_PATH))
+    }
+
+    /// The first line is the one that the manifest covers. One that it does not cover is nobody's word: where somebody must vouch
+    /// for the artifact, it can only be the usual one.
+    fn compare_shebang(&self) -> Result<(), ArtifactError> {
+        let is_covered = match self.archive.find(SHEBANG_PATH) {
+            Some(entry) => {
+                let covered = self.read_member(entry, LARGEST_SIGNATURE)?;
+                if covered != self.shebang.as_bytes() {
+                    return Err(
+                        self.altered("its first line is not the one that it was built with".to_owned())
+                    );
+                }
+                true
+            }
+            None => false,
+        };
+        if is_covered || self.vouched_by.is_none() || self.shebang == SHEBANG {
+            return Ok(());
+        }
+        let source =
+            "its first line is not covered by its signature: build it again, with this wheelbarrow".into();
+        Err(ArtifactError::Untrusted { path: self.path.clone(), source })
     }
 
     fn may_lack(&self, path: &str) -> bool {
@@ -466,6 +439,8 @@ impl Artifact {
     }
 
     fn altered(&self, what: String) -> ArtifactError {
+        let what =
+            if self.archive.map().was_cut() { "it was cut off while it was read".to_owned() } else { what };
         ArtifactError::Altered { path: self.path.clone(), what }
     }
 }

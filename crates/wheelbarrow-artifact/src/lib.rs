@@ -4,6 +4,7 @@
 
 mod artifact;
 pub mod bytecode;
+mod error;
 pub mod format;
 pub mod interpreter;
 pub mod inventory;
@@ -19,8 +20,9 @@ pub mod zip;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use artifact::{
-    Anybody, Artifact, ArtifactError, DOORS, Distrust, SIGNATURE_PATH, Trust, VerifiedArtifact,
+    Anybody, Artifact, DOORS, SHEBANG, SHEBANG_PATH, SIGNATURE_PATH, Trust, VerifiedArtifact,
 };
+pub use error::{ArtifactError, Distrust};
 
 /// How many threads to work with: as many as there are cores for this process.
 pub fn threads() -> usize {

@@ -3,11 +3,12 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 13] = [
+pub const MODULES: [(&str, &str); 14] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("bytecode.py", include_str!("../python/bytecode.py")),
     ("compile.py", COMPILE),
+    ("exact.py", include_str!("../python/exact.py")),
     ("interpreter.py", INTERPRETER),
     ("mounts.py", include_str!("../python/mounts.py")),
     ("needs.py", include_str!("../python/needs.py")),
@@ -35,3 +36,13 @@ pub const LOADENV: &str = include_str!("../python/loadenv.py");
 pub const LOADENV_PTH: &str = include_str!("../python/loadenv-init.pth");
 /// PEP 829.
 pub const LOADENV_START: &str = include_str!("../python/loadenv.start");
+
+#[cfg(test)]
+mod tests {
+    /// The controller has no artifact to import it from.
+    #[test]
+    fn the_collection_reads_artifacts_by_the_same_module() {
+        let of_collection = include_str!("../../../ansible/plugins/module_utils/exact.py");
+        assert_eq!(include_str!("../python/exact.py"), of_collection);
+    }
+}

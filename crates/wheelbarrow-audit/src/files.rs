@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Manifest, Target};
 use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_fs::MappedFile;
 use wheelbarrow_wheel::profile::TargetSpec;
 use wheelbarrow_wheel::tags::Platform;
 
@@ -149,7 +149,7 @@ pub fn audit_wheels(
 ) -> Result<Vec<Report>, AuditError> {
     let maps: Vec<_> = paths.iter().map(|path| map(path)).collect::<Result<_, _>>()?;
     let source = |(path, map)| -> Source<'_> {
-        let (path, map): (&PathBuf, &Mmap) = (path, map);
+        let (path, map): (&PathBuf, &MappedFile) = (path, map);
         let filename = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let range = 0..map.len();
         Source { filename, map, range, sha256: None }
@@ -172,13 +172,6 @@ pub fn audit_wheels(
     Ok(floors.iter().map(judge).collect())
 }
 
-fn map(path: &Path) -> Result<Mmap, AuditError> {
-    let read_error = |source| AuditError::Read { path: path.to_path_buf(), source };
-    let file = fs_err::File::open(path).map_err(read_error)?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(read_error(std::io::ErrorKind::IsADirectory.into()));
-    }
-    // SAFETY: the map is read-only, and nobody writes into a wheel that is being looked at; truncating it meanwhile ends
-    // the process, as it ends whatever else reads the file.
-    unsafe { Mmap::map(file.file()) }.map_err(read_error)
+fn map(path: &Path) -> Result<MappedFile, AuditError> {
+    MappedFile::open(path).map_err(|source| AuditError::Read { path: path.to_path_buf(), source })
 }

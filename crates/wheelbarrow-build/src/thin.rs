@@ -171,7 +171,7 @@ fn write_zip(
     let write_error = |source| PackError::Write { path: output.to_path_buf(), source };
     let archive = artifact.archive();
     let time = archive.entries().first().map_or(DosTime::FIRST, |entry| entry.time);
-    let mut zip = ZipWriter::new(file, &artifact.shebang(), time).map_err(write_error)?;
+    let mut zip = ZipWriter::new(file, artifact.shebang(), time).map_err(write_error)?;
     for entry in archive.entries().iter().filter(|entry| !left_out.contains(&entry.name)) {
         if entry.name == MANIFEST_PATH && !left_out.is_empty() {
             let text = text(left_out).map_err(|error| write_error(WriteError::Write(error.into())))?;

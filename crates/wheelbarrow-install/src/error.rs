@@ -83,6 +83,8 @@ pub enum InstallError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot unpack {}", path.display())]
     Unpack { path: PathBuf, source: ZipError },
+    #[error("{} has another SHA-256 than the RECORD of its wheel says", path.display())]
+    Changed { path: PathBuf },
     #[error("the bytecode in {} cannot be used", path.display())]
     Bytecode { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{} cannot compile {}", python.display(), module.display())]
@@ -164,7 +166,7 @@ impl InstallError {
                 "something else removes or changes files in it; `wheelbarrow store verify` says which"
             }
             Self::Compile { .. } => "`--compile never` installs without bytecode",
-            Self::Wheel(_) | Self::Collision { .. } => {
+            Self::Wheel(_) | Self::Collision { .. } | Self::Changed { .. } => {
                 "`wheelbarrow build` refuses such wheels: build it again"
             }
             _ => return None,
@@ -181,7 +183,7 @@ impl InstallError {
             Self::Lacking { .. } => 18,
             Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
             Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
-            Self::AlteredStore { .. } => 3,
+            Self::AlteredStore { .. } | Self::Changed { .. } => 3,
             Self::Target { .. } | Self::Glibc { .. } | Self::Library { .. } => 4,
             Self::Occupied { .. }
             | Self::Foreign { .. }

@@ -13,7 +13,7 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::zip::Inflater;
 
 use crate::InstallError;
-use crate::engine::{Batch, Manner};
+use crate::engine::{Batch, Hashes, Manner};
 use crate::plan::{Contents, PlannedFile, PlannedFrame};
 
 /// What every thread needs.
@@ -72,22 +72,25 @@ impl<'j> Writer<'j> {
         match &file.contents {
             Contents::Bytes(bytes) => written = write_all(open.as_fd(), bytes),
             Contents::Stored(_) => unreachable!("the plan has what is linked by directories"),
-            Contents::Member { entry, raw } => self
-                .inflater
-                .read_releasing(
-                    entry,
-                    raw,
-                    &mut |bytes| {
-                        if written.is_ok() {
-                            written = write_all(open.as_fd(), bytes);
-                        }
-                    },
-                    &|done| artifact.was_read(done.len()),
-                )
-                .map_err(|source| InstallError::Unpack {
-                    path: self.job.destination.join(&file.path),
-                    source,
-                })?,
+            Contents::Member { entry, raw } => {
+                let mut hash = (self.job.manner.hashes == Hashes::Compared).then(sha2::Sha256::new);
+                let mut take = |bytes: &[u8]| {
+                    if let Some(hash) = &mut hash {
+                        hash.update(bytes);
+                    }
+                    if written.is_ok() {
+                        written = write_all(open.as_fd(), bytes);
+                    }
+                };
+                let path = || self.job.destination.join(&file.path);
+                self.inflater
+                    .read_releasing(entry, raw, &mut take, &|done| artifact.was_read(done.len()))
+                    .map_err(|source| InstallError::Unpack { path: path(), source })?;
+                let found = hash.map(|hash| Sha256(hash.finalize().into()));
+                if found.is_some_and(|found| found != file.sha256) {
+                    return Err(InstallError::Changed { path: path() });
+                }
+            }
         }
         if file.timed && written.is_ok() {
             written = self.set_time(open.as_fd());

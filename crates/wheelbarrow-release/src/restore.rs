@@ -92,7 +92,7 @@ fn write(path: &Path, artifact: &Artifact, found: &Found<'_>) -> Result<(), Rele
     let file = fs::File::create(path).map_err(ReleaseError::io("write", path))?;
     let zip_error = |error| zip_error(path, error);
     let mut writer =
-        ZipWriter::new(file.into_parts().0, &artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;
+        ZipWriter::new(file.into_parts().0, artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;
     for (member, held) in found {
         if held.is_link || member.kind == MemberKind::Link {
             let contents = if held.is_link {

@@ -97,7 +97,7 @@ class Broken(Case):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.refuse(self.recipe(), "two members", extra=[(_info("mysite/app/settings.py", 0o100644, 8), b"")])
-        self.refuse(self.recipe(), "directory", extra=[(_info("mysite/empty/", 0o040755, 0), b"")])
+        self.refuse(self.recipe(), "empty/", extra=[(_info("mysite/empty/", 0o040755, 0), b"")])
 
     def test_methods_and_encryption(self):
         self.refuse(self.recipe(), "compression method 12", extra=[(_info("mysite/x.py", 0o100644, zipfile.ZIP_BZIP2), b"x" * 99)])

@@ -1,7 +1,5 @@
 //! The directory of a zip: end record, central directory, and the local headers it points to.
 
-use std::collections::HashSet;
-
 use super::{DosTime, Entry, Method, ZipError};
 
 const END: u32 = 0x0605_4b50;
@@ -38,14 +36,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, ZipError> {
     let directory = slice(bytes, start, index(end.size)?, "the central directory")?;
     let mut entries = Vec::with_capacity(index(end.count.min(end.size / CENTRAL_LENGTH as u64))?);
     let mut spans = Vec::with_capacity(entries.capacity());
-    let mut names = HashSet::new();
     let mut rest = directory;
     while !rest.is_empty() {
         let central = Central::read(&mut rest)?;
         let (entry, span) = central.locate(bytes, start, end.shift)?;
-        if !names.insert(entry.name.clone()) {
-            return Err(ZipError::Duplicate { name: entry.name });
-        }
         spans.push((span, entries.len()));
         entries.push(entry);
     }

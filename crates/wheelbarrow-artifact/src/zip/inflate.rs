@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::deflate::Decompressor;
 use super::{Entry, Method, ZipError};
 
 /// Members up to so many bytes are inflated in one go, by libdeflate into a buffer that each thread keeps. It bounds the
@@ -21,7 +22,7 @@ const CHUNK: usize = 256 << 10;
 
 /// Reusable buffers of one thread.
 pub struct Inflater {
-    decompressor: libdeflater::Decompressor,
+    decompressor: Decompressor,
     buffer: Vec<u8>,
 }
 
@@ -33,7 +34,7 @@ impl Default for Inflater {
 
 impl Inflater {
     pub fn new() -> Self {
-        Self { decompressor: libdeflater::Decompressor::new(), buffer: Vec::new() }
+        Self { decompressor: Decompressor::new(), buffer: Vec::new() }
     }
 
     /// Hands the contents of `entry`, whose compressed bytes are `raw`, to `sink`: all at once up to
@@ -85,7 +86,8 @@ impl Inflater {
             buffer.resize(size, 0);
         }
         let contents = &mut buffer[..size];
-        if self.decompressor.deflate_decompress(raw, contents).map_err(|_| wrong())? != size {
+        // Bytes behind the end of what is inflated are nobody's: some readers would take them for the next member.
+        if self.decompressor.inflate(raw, contents) != Some((raw.len(), size)) {
             return Err(wrong());
         }
         sink(contents);
@@ -146,5 +148,6 @@ fn stream(
             _ => {}
         }
     }
-    if inflate.total_out() == entry.size { Ok(hasher.finalize()) } else { Err(wrong()) }
+    let is_whole = inflate.total_out() == entry.size && inflate.total_in() == raw.len() as u64;
+    if is_whole { Ok(hasher.finalize()) } else { Err(wrong()) }
 }

@@ -2,14 +2,18 @@
 //!
 //! An artifact and each wheel in it are zips. Both are mapped, never read into buffers, and everything that two readers
 //! could understand differently is refused: members that overlap or appear twice, local headers that disagree with the
-//! central directory, encryption, unknown methods, sizes that deflate cannot reach. What ordinary tools write is read:
-//! zip64, data descriptors, text in front (a shebang) and comments behind.
+//! central directory, encryption, unknown methods, sizes that deflate cannot reach. Of wheels all is read that ordinary
+//! tools write: zip64, data descriptors, text in front and comments behind. An artifact has one form only ([`exact`]).
 //!
 //! The specification is PKWARE's APPNOTE 6.3; section numbers below are its own.
 
+mod deflate;
 mod directory;
+mod exact;
+mod headers;
 mod inflate;
 mod stored;
+mod time;
 mod writer;
 
 use std::ops::Range;
@@ -17,12 +21,15 @@ use std::ops::Range;
 use crate::manifest::MemberKind;
 
 pub use inflate::{BUFFERED_LIMIT, Inflater};
-pub use writer::{Deflated, DosTime, StoredFile, WriteError, ZipWriter};
+pub use time::DosTime;
+pub use writer::{Deflated, StoredFile, WriteError, ZipWriter};
 
 /// A zip in memory, its directory read and checked.
 pub struct Archive<B> {
     bytes: B,
     entries: Vec<Entry>,
+    /// Places in `entries`, by the names there.
+    by_name: Vec<usize>,
 }
 
 /// One member.
@@ -55,6 +62,8 @@ pub enum ZipError {
     NoEnd,
     #[error("the zip is cut off or damaged: {what} reaches outside the file")]
     Outside { what: String },
+    #[error("it has another form than artifacts have: {what}")]
+    Form { what: String },
     #[error("the zip is damaged: {what}")]
     Damaged { what: String },
     #[error("member {name:?} is encrypted")]
@@ -83,7 +92,18 @@ impl<B: AsRef<[u8]>> Archive<B> {
     /// Reads and checks the directory. Contents are checked when they are read.
     pub fn parse(bytes: B) -> Result<Self, ZipError> {
         let entries = directory::read(bytes.as_ref())?;
-        Ok(Self { bytes, entries })
+        let mut by_name: Vec<usize> = (0..entries.len()).collect();
+        by_name.sort_by(|&one, &other| entries[one].name.cmp(&entries[other].name));
+        match by_name.windows(2).find(|pair| entries[pair[0]].name == entries[pair[1]].name) {
+            Some(pair) => Err(ZipError::Duplicate { name: entries[pair[0]].name.clone() }),
+            None => Ok(Self { bytes, entries, by_name }),
+        }
+    }
+
+    /// The first line of an artifact, without its end. Refused is all that is not in the one form that artifacts have, byte for
+    /// byte, so that every reader of zips sees the same members.
+    pub fn first_line(&self) -> Result<&str, ZipError> {
+        exact::check(self.bytes.as_ref(), &self.entries)
     }
 
     /// In the order of the central directory.
@@ -92,7 +112,8 @@ impl<B: AsRef<[u8]>> Archive<B> {
     }
 
     pub fn find(&self, name: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.name == name)
+        let found = self.by_name.binary_search_by(|&index| self.entries[index].name.as_str().cmp(name));
+        found.ok().map(|place| &self.entries[self.by_name[place]])
     }
 
     pub fn bytes(&self) -> &[u8] {

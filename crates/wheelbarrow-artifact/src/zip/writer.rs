@@ -10,22 +10,15 @@ use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
 
+use super::headers::{self, Header, LOCAL_HEADER};
 use super::stored::{Copied, Placed, copy_all};
-use super::{Entry, Method};
+use super::{DosTime, Entry, Method};
 use crate::manifest::{Member, MemberKind, Sha256};
 
 /// Larger members stream.
 const IN_MEMORY: u64 = 8 << 20;
 const COMPRESSION_LEVEL: i32 = 6;
 const CHUNK: usize = 1 << 20;
-
-/// "Version needed" 2.0, and "made by" the same on Unix (APPNOTE 4.4.2, 4.4.3).
-const VERSION: u16 = 20;
-const MADE_BY: u16 = 3 << 8 | VERSION;
-const FLAG_UTF8: u16 = 1 << 11;
-
-/// Bytes of a local header without the name (APPNOTE 4.3.7).
-const LOCAL_HEADER: u64 = 30;
 
 /// A zip that is being written to a file, from its current end on.
 pub struct ZipWriter {
@@ -36,13 +29,6 @@ pub struct ZipWriter {
     count: usize,
     members: Vec<Member>,
     compressor: libdeflater::Compressor,
-}
-
-/// The time that every member gets, as zips store it: two-second steps from 1980 to 2107, no time zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DosTime {
-    pub(super) date: u16,
-    pub(super) time: u16,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,14 +62,6 @@ pub struct StoredFile<'a> {
     pub path: &'a str,
     pub kind: MemberKind,
     pub file: &'a std::path::Path,
-}
-
-struct Header<'a> {
-    path: &'a str,
-    method: Method,
-    crc32: u32,
-    compressed: u64,
-    size: u64,
 }
 
 impl ZipWriter {
@@ -130,6 +108,7 @@ impl ZipWriter {
             crc32: crc32fast::hash(contents),
             compressed: raw.len() as u64,
             size: contents.len() as u64,
+            time: self.time,
         };
         self.begin(&header)?;
         self.put(raw)?;
@@ -145,7 +124,14 @@ impl ZipWriter {
     ) -> Result<(), WriteError> {
         let Deflated { bytes, size, crc32, sha256 } = contents;
         let compressed = bytes.len() as u64;
-        let header = Header { path, method: Method::Deflated, crc32: *crc32, compressed, size: *size };
+        let header = Header {
+            path,
+            method: Method::Deflated,
+            crc32: *crc32,
+            compressed,
+            size: *size,
+            time: self.time,
+        };
         self.begin(&header)?;
         self.put(bytes)?;
         self.finish_member(&header, kind, *sha256)
@@ -155,7 +141,8 @@ impl ZipWriter {
     pub fn copy(&mut self, entry: &Entry, raw: &[u8]) -> Result<(), WriteError> {
         let Entry { name, method, crc32, size, .. } = entry;
         let compressed = raw.len() as u64;
-        let header = Header { path: name, method: *method, crc32: *crc32, compressed, size: *size };
+        let header =
+            Header { path: name, method: *method, crc32: *crc32, compressed, size: *size, time: self.time };
         let header_at = self.position;
         self.begin(&header)?;
         self.put(raw)?;
@@ -199,8 +186,15 @@ impl ZipWriter {
         for (Placed { stored, size, header_at, .. }, Copied { crc32, sha256 }) in
             placed.into_iter().zip(copied)
         {
-            let header = Header { path: stored.path, method: Method::Stored, crc32, compressed: size, size };
-            let local = self.local(&header)?;
+            let header = Header {
+                path: stored.path,
+                method: Method::Stored,
+                crc32,
+                compressed: size,
+                size,
+                time: self.time,
+            };
+            let local = local(&header)?;
             self.file.get_ref().write_all_at(&local, header_at).map_err(WriteError::Write)?;
             self.finish_member_at(&header, stored.kind, sha256, header_at)?;
             hashes.push(sha256);
@@ -218,7 +212,7 @@ impl ZipWriter {
         contents: &mut dyn Read,
     ) -> Result<Sha256, WriteError> {
         let header_at = self.position;
-        let mut header = Header { path, method, crc32: 0, compressed: 0, size: 0 };
+        let mut header = Header { path, method, crc32: 0, compressed: 0, size: 0, time: self.time };
         self.begin(&header)?;
         let data_at = self.position;
         let mut sum = crc32fast::Hasher::new();
@@ -244,7 +238,7 @@ impl ZipWriter {
         }
         header.crc32 = sum.finalize();
         header.compressed = self.position - data_at;
-        let local = self.local(&header)?;
+        let local = local(&header)?;
         self.file.flush().map_err(WriteError::Write)?;
         self.file.get_ref().write_all_at(&local, header_at).map_err(WriteError::Write)?;
         let sha256 = Sha256(hash.finalize().into());
@@ -277,15 +271,8 @@ impl ZipWriter {
         let offset = self.position;
         let directory = std::mem::take(&mut self.directory);
         self.put(&directory)?;
-        let too_large = || WriteError::TooLarge { path: "the central directory".to_owned() };
-        let count = u16::try_from(self.count).map_err(|_| too_large())?;
-        let mut end = Vec::with_capacity(22);
-        end.extend_from_slice(b"PK\x05\x06\0\0\0\0");
-        end.extend_from_slice(&count.to_le_bytes());
-        end.extend_from_slice(&count.to_le_bytes());
-        end.extend_from_slice(&u32::try_from(directory.len()).map_err(|_| too_large())?.to_le_bytes());
-        end.extend_from_slice(&u32::try_from(offset).map_err(|_| too_large())?.to_le_bytes());
-        end.extend_from_slice(&[0, 0]);
+        let end = headers::end(self.count, directory.len(), offset);
+        let end = end.map_err(|_| WriteError::TooLarge { path: "the central directory".to_owned() })?;
         self.put(&end)?;
         let file = self.file.into_inner().map_err(|error| WriteError::Write(error.into_error()))?;
         Ok((file, self.position))
@@ -298,38 +285,8 @@ impl ZipWriter {
     }
 
     fn begin(&mut self, header: &Header<'_>) -> Result<(), WriteError> {
-        let local = self.local(header)?;
+        let local = local(header)?;
         self.put(&local)
-    }
-
-    fn local(&self, header: &Header<'_>) -> Result<Vec<u8>, WriteError> {
-        let mut local = b"PK\x03\x04".to_vec();
-        self.common(header, &mut local)?;
-        local.extend_from_slice(header.path.as_bytes());
-        Ok(local)
-    }
-
-    /// What local and central headers share: from the version needed to the length of the extra field.
-    fn common(&self, header: &Header<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
-        let too_large = || WriteError::TooLarge { path: header.path.to_owned() };
-        let flags = if header.path.is_ascii() { 0 } else { FLAG_UTF8 };
-        let method: u16 = match header.method {
-            Method::Stored => 0,
-            Method::Deflated => 8,
-        };
-        for value in [VERSION, flags, method, self.time.time, self.time.date] {
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        out.extend_from_slice(&header.crc32.to_le_bytes());
-        for value in [header.compressed, header.size] {
-            // u32::MAX itself announces zip64.
-            let value = u32::try_from(value).ok().filter(|&value| value != u32::MAX).ok_or_else(too_large)?;
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        let length = u16::try_from(header.path.len()).map_err(|_| too_large())?;
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&[0, 0]);
-        Ok(())
     }
 
     fn finish_member(
@@ -360,61 +317,15 @@ impl ZipWriter {
         if self.count >= usize::from(u16::MAX) - 1 {
             return Err(too_large());
         }
-        let mode: u32 = match kind {
-            MemberKind::File => 0o100_644,
-            MemberKind::Executable => 0o100_755,
-            MemberKind::Link => 0o120_777,
-        };
-        let mut central = b"PK\x01\x02".to_vec();
-        central.extend_from_slice(&MADE_BY.to_le_bytes());
-        self.common(header, &mut central)?;
-        central.extend_from_slice(&[0; 6]);
-        central.extend_from_slice(&(mode << 16).to_le_bytes());
-        central.extend_from_slice(&u32::try_from(header_at).map_err(|_| too_large())?.to_le_bytes());
-        central.extend_from_slice(header.path.as_bytes());
+        let central = header.central(kind, header_at).map_err(|_| too_large())?;
         self.directory.extend_from_slice(&central);
         self.count += 1;
         Ok(())
     }
 }
 
-impl DosTime {
-    /// 1980-01-01 00:00:00, the first there is.
-    pub const FIRST: Self = Self { date: 1 << 5 | 1, time: 0 };
-
-    /// From seconds since 1970, as `SOURCE_DATE_EPOCH` has them, in UTC; nothing outside 1980 to 2107.
-    pub fn from_epoch(seconds: i64) -> Option<Self> {
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        let (year, month, day) = civil(days);
-        let year = u16::try_from(year - 1980).ok().filter(|&year| year < 128)?;
-        let date = year << 9 | u16::try_from(month).ok()? << 5 | u16::try_from(day).ok()?;
-        let time = (second / 3600) << 11 | (second / 60 % 60) << 5 | (second % 60 / 2);
-        Some(Self { date, time: u16::try_from(time).ok()? })
-    }
-}
-
-/// `2026-02-28T12:00:00Z`.
-impl std::fmt::Display for DosTime {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { date, time } = self;
-        let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
-        let (hour, minute, second) = (time >> 11, time >> 5 & 63, (time & 31) * 2);
-        write!(formatter, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-    }
-}
-
-/// Year, month, day of a day counted from 1970-01-01, in the Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Counted from 0000-03-01, so that the leap day ends a year; 146,097 days are 400 years.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+fn local(header: &Header<'_>) -> Result<Vec<u8>, WriteError> {
+    header.local().map_err(|_| WriteError::TooLarge { path: header.path.to_owned() })
 }
 
 #[cfg(test)]
@@ -454,15 +365,5 @@ mod tests {
             fs_err::read(path).unwrap()
         };
         assert!(write("together.zip", true) == write("alone.zip", false));
-    }
-
-    #[test]
-    fn times_of_zips() {
-        assert_eq!(DosTime::from_epoch(315_532_800), Some(DosTime::FIRST));
-        assert_eq!(DosTime::from_epoch(315_532_799), None);
-        assert_eq!(DosTime::from_epoch(4_354_819_200), None);
-        let leap_day = DosTime::from_epoch(951_868_799).unwrap(); // 2000-02-29 23:59:59
-        assert_eq!(leap_day, DosTime { date: 20 << 9 | 2 << 5 | 29, time: 23 << 11 | 59 << 5 | 29 });
-        assert_eq!(leap_day.to_string(), "2000-02-29T23:59:58Z");
     }
 }

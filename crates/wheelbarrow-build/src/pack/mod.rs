@@ -17,12 +17,11 @@ use wheelbarrow_artifact::zip::{Deflated, DosTime, WriteError};
 use crate::check::PackedTarget;
 use crate::project::ProjectFile;
 
+pub use wheelbarrow_artifact::SHEBANG;
+
 pub use plan::{Plan, PlannedMember, Source, check_shebang, modules, plan};
 pub use write::write;
 pub(crate) use write::write_beside;
-
-/// What the first line is unless somebody wants another.
-pub const SHEBANG: &str = "#!/usr/bin/env python3";
 
 /// A program that installs an artifact on Linux, for one machine.
 #[derive(Clone, Debug)]

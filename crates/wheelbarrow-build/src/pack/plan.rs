@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use wheelbarrow_artifact::SHEBANG_PATH;
 use wheelbarrow_artifact::manifest::{
     Bytecode, FORMAT, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
 };
@@ -125,6 +126,7 @@ fn programs(contents: &Contents, compiled: &[(String, Vec<u8>)]) -> Result<Vec<P
     members.sort_by(|left, right| {
         (left.path.contains('/'), &left.path).cmp(&(right.path.contains('/'), &right.path))
     });
+    members.push(text(SHEBANG_PATH, &contents.shebang));
     let is_needed =
         |machine: &str| contents.targets.iter().any(|target| target.floor.machine() == Some(machine));
     let mut installers: Vec<_> =

@@ -79,6 +79,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/bootstrap.py
     .wheelbarrow/python/bytecode.py
     .wheelbarrow/python/compile.py
+    .wheelbarrow/python/exact.py
     .wheelbarrow/python/interpreter.py
     .wheelbarrow/python/mounts.py
     .wheelbarrow/python/needs.py
@@ -88,6 +89,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/staging.py
     .wheelbarrow/python/thin.py
     .wheelbarrow/python/wheels.py
+    .wheelbarrow/shebang
     .wheelbarrow/native/linux-x86_64
     loadenv-init.pth
     loadenv.py

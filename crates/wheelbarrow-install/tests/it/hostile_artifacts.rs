@@ -10,9 +10,10 @@ use wheelbarrow_install::Pip;
 
 use crate::both_ways;
 use crate::site::{self, Node, told, wheel_members};
-use crate::zips::{Member, directory_of, zip};
+use crate::zips::{Member, directory_of, zip, zip_behind};
 
 const WHEEL: &str = "pack-1-py3-none-any.whl";
+const LINE: &[u8] = b"#!/usr/bin/env python3\n";
 
 /// A small artifact as the builder would write it.
 fn ordinary() -> Vec<u8> {
@@ -69,7 +70,7 @@ fn artifact_of(members: &[Member], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     });
     change(&mut manifest);
     members.push(Member::new(".wheelbarrow/manifest.json", serde_json::to_vec(&manifest).unwrap()));
-    zip(&members)
+    zip_behind(LINE, &members)
 }
 
 fn refused(members: &[Member]) -> String {
@@ -112,7 +113,7 @@ fn members_that_lead_elsewhere_are_refused() {
 fn zips_that_two_readers_understand_differently_are_refused() {
     let a = Member::new("code/a.py", "a");
     insta::assert_snapshot!(refused(&[a.clone(), a.clone()]), @r#"[TEMP]/site.zip is not a whole artifact: member "code/a.py" appears twice"#);
-    let overlapping = Member { name: "code/b.py".to_owned(), place: Some(0), ..a.clone() };
+    let overlapping = Member { name: "code/b.py".to_owned(), place: Some(23), ..a.clone() };
     refused(&[a.clone(), overlapping]);
     refused(&[Member { flags: 1, ..a.clone() }]);
     refused(&[Member { method: 14, ..a.clone() }]);

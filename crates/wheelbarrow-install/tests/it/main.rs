@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 mod both_ways;
+mod changing;
 mod checking;
 mod compiling;
 mod conformance;
@@ -11,6 +12,7 @@ mod hostile_artifacts;
 mod hostile_wheels;
 mod mounts;
 mod preflight;
+mod readers;
 mod site;
 mod site106;
 mod store;

@@ -71,7 +71,12 @@ impl Member {
 
 /// The zip of these members, in this order.
 pub(crate) fn zip(members: &[Member]) -> Vec<u8> {
-    let mut out = Vec::new();
+    zip_behind(b"", members)
+}
+
+/// The same behind a line, as artifacts are.
+pub(crate) fn zip_behind(line: &[u8], members: &[Member]) -> Vec<u8> {
+    let mut out = line.to_vec();
     let mut directory = Vec::new();
     for member in members {
         let place = member.place.unwrap_or_else(|| u32::try_from(out.len()).unwrap());

@@ -271,6 +271,40 @@ fn nothing_happens_with_what_nobody_vouches_for() {
     assert!(said.out.contains("\"signed_by\": \"ours@example.org (ssh-ed25519 SHA256:"), "{}", said.out);
 }
 
+/// A signature covers members. So nothing else is in what is taken: no other line in front, no second directory.
+#[test]
+fn a_signed_artifact_has_no_part_that_the_signature_does_not_cover() {
+    let Some(mut place) = Place::new() else { return };
+    let whole = fs::read(place.sign("ours", "good.zip")).unwrap();
+    let other = fs::read(place.root.artifact(&Version::good("2"))).unwrap();
+    let with_comment = [&whole[..whole.len() - 2], &(other.len() as u16).to_le_bytes(), &other].concat();
+    let with_line = |whole: &[u8]| {
+        let mut changed = whole.to_vec();
+        changed[..22].copy_from_slice(b"#!/usr/bin/env bash #3");
+        changed
+    };
+    let mut bad = vec![
+        (3, "a script in front", [b"#!/bin/sh\nexit\n", &whole[..]].concat()),
+        (3, "another artifact in the comment", with_comment),
+        (3, "another artifact in front", [&other[..], &whole].concat()),
+        // Artifacts of 0.1.0 have no word on their first line.
+        (17, "another first line of an artifact without a word on it", with_line(&whole)),
+    ];
+    if place.build() {
+        let built = place.sign("ours", "built-and-signed.zip");
+        assert_eq!(place.verify(&built).code, 0);
+        bad.push((3, "another first line", with_line(&fs::read(built).unwrap())));
+    }
+    for (code, name, bytes) in bad {
+        fs::write(place.path("bad.zip"), bytes).unwrap();
+        let said = place.verify(&place.path("bad.zip"));
+        assert_eq!(said.code, code, "{name}: {}", said.all());
+        let said = place.run(&["deploy", "bad.zip", "--root", "site", "--allowed-signers", "allowed"]);
+        assert_eq!(said.code, code, "{name}: {}", said.all());
+        assert!(!place.path("site").exists(), "{name}");
+    }
+}
+
 /// Without signatures a host does not read what its store has by the hash in the manifest; with them it reads everything.
 #[test]
 fn that_a_store_has_it_is_no_reason_to_take_what_was_altered() {

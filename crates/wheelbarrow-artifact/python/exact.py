@@ -1,0 +1,153 @@
+"""The one form that an artifact has, byte for byte: docs/format.md, "The file".
+
+Readers of zips differ in what they make of comments, zip64 records, bytes in front, between and behind, and of headers that
+disagree. Here all of that is refused, so that what is read here is what every other reader reads.
+
+The collection wheelbarrow.deploy has a copy of this file; a test compares the two.
+"""
+
+import struct
+import zlib
+
+MANIFEST = ".wheelbarrow/manifest.json"
+SIGNATURE = MANIFEST + ".sig"
+# Holds the first line, so that the manifest covers it; artifacts of before 0.2 have none.
+SHEBANG = ".wheelbarrow/shebang"
+# No kernel reads more of a first line than 256 bytes.
+LONGEST_LINE = 4096
+CHUNK = 1 << 20
+# The best that deflate does is a little over 1032 to 1.
+MOST_INFLATION = 1033
+KINDS = {0o100644: "file", 0o100755: "executable", 0o120777: "link"}
+STORED, DEFLATED = 0, 8
+
+# Section 4.3.7, 4.3.12 and 4.3.16 of APPNOTE 6.3.
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_VERSION, _MADE_BY, _UTF8, _ZIP64 = 20, 3 << 8 | 20, 1 << 11, 0xFFFFFFFF
+
+
+class NotExact(ValueError):
+    """Another form than artifacts have."""
+
+
+class Member(object):
+    """What the zip says of a member. `start` is where its bytes begin, `packed` how many they are."""
+
+    def __init__(self, name, kind, method, crc32, packed, size, start):
+        self.name, self.kind, self.method, self.crc32 = name, kind, method, crc32
+        self.packed, self.size, self.start = packed, size, start
+
+
+def read(file):
+    """The first line of an artifact, without its end, and its members by their names, in their order."""
+    file.seek(0)
+    line = file.readline(LONGEST_LINE)
+    if not line.startswith(b"#!") or not line.endswith(b"\n"):
+        raise NotExact("it does not begin with a line like #!/usr/bin/env python3")
+    count, directory, offset = _directory(file)
+    members, at, position = {}, 0, len(line)
+    while at < len(directory) and position < offset:
+        member, at, position = _member(file, directory, at, position)
+        if member.name in members:
+            raise NotExact("it has two members %a" % member.name)
+        members[member.name] = member
+    if len(members) != count or at != len(directory) or position != offset:
+        raise NotExact("its directory does not begin where its last member ends")
+    last = list(members)[-2:]
+    if MANIFEST not in members:
+        raise NotExact("it has no manifest")
+    if last[-1:] != [MANIFEST] and last != [MANIFEST, SIGNATURE]:
+        raise NotExact("its manifest is not the last member")
+    if SHEBANG in members and not _is_line(file, members[SHEBANG], line):
+        raise NotExact("its first line is not the one that it was built with")
+    return line[:-1], members
+
+
+def _is_line(file, member, line):
+    return member.size == len(line) - 1 and b"".join(contents(file, member)) == line[:-1]
+
+
+def _directory(file):
+    """How many members there are, what the directory says of them, and where it begins."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _END.size))
+    end = file.read(_END.size)
+    count = length = offset = -1
+    if len(end) == _END.size:
+        _, _, _, _, count, length, offset, _ = _END.unpack(end)
+    whole = offset + length + _END.size == size and count < 0xFFFF and max(offset, length) < _ZIP64
+    if not whole or end != _END.pack(b"PK\5\6", 0, 0, count, count, length, offset, 0):
+        raise NotExact("it does not end as an artifact does: truncated, or something was appended")
+    file.seek(offset)
+    return count, file.read(length), offset
+
+
+def _member(file, directory, at, position):
+    """The member that the directory has at `at`; where the next is there, and where the next is in the file."""
+    fixed = directory[at : at + _CENTRAL.size]
+    if len(fixed) < _CENTRAL.size:
+        raise NotExact("its directory is cut off")
+    values = _CENTRAL.unpack(fixed)
+    method, time, date, crc32, packed, size, length = values[4:11]
+    raw = directory[at + _CENTRAL.size : at + _CENTRAL.size + length]
+    try:
+        name = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotExact("a member has the name %a" % raw)
+    if not is_safe(name):
+        raise NotExact("a member has the name %a" % name)
+    if values[3] & 1:
+        raise NotExact("%s is encrypted" % name)
+    if method not in (STORED, DEFLATED):
+        raise NotExact("%s has the unknown compression method %d" % (name, method))
+    both = (_VERSION, 0 if len(name) == len(raw) else _UTF8, method, time, date, crc32, packed, size, length, 0)
+    mode = values[15] >> 16
+    central = _CENTRAL.pack(b"PK\1\2", _MADE_BY, *(both + (0, 0, 0, mode << 16, position)))
+    if fixed != central or len(raw) != length or mode not in KINDS or _ZIP64 in (packed, size):
+        raise NotExact("the directory does not say of %s what it says in an artifact" % name)
+    if not (size == packed if method == STORED else size // MOST_INFLATION <= packed):
+        raise NotExact("%s cannot have the size that is said of it" % name)
+    local = _LOCAL.pack(b"PK\3\4", *both) + raw
+    file.seek(position)
+    if file.read(len(local)) != local:
+        raise NotExact("%s does not begin where the member before it ends, or not as the directory says" % name)
+    start = position + len(local)
+    return Member(name, KINDS[mode], method, crc32, packed, size, start), at + _CENTRAL.size + length, start + packed
+
+
+def is_safe(path):
+    """Relative, and no part of it leads elsewhere."""
+    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+
+
+def contents(file, member):
+    """The bytes of a member in pieces: as many as are said, with the CRC-32 that is said."""
+    inflate = zlib.decompressobj(-15) if member.method == DEFLATED else None
+    position, end, crc32, size, pending = member.start, member.start + member.packed, 0, 0, b""
+    while size <= member.size:
+        if not pending and position < end:
+            file.seek(position)
+            pending = file.read(min(CHUNK, end - position))
+            if not pending:
+                break
+            position += len(pending)
+        if inflate is None:
+            chunk, pending = pending, b""
+        else:
+            try:
+                chunk = inflate.decompress(pending, CHUNK)
+            except zlib.error as error:
+                raise NotExact("%s: %s" % (member.name, error))
+            pending = inflate.unconsumed_tail
+        if chunk:
+            crc32, size = zlib.crc32(chunk, crc32), size + len(chunk)
+            yield chunk
+        elif position == end or inflate.eof:
+            break
+    ended = inflate is None or (inflate.eof and not inflate.unused_data)
+    if size != member.size or position != end or pending or not ended:
+        raise NotExact("%s has not the size that is said of it" % member.name)
+    if crc32 & 0xFFFFFFFF != member.crc32:
+        raise NotExact("%s has another CRC-32 than is said of it" % member.name)

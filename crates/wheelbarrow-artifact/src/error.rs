@@ -1,0 +1,74 @@
+//! Why an artifact is not taken.
+
+use std::io;
+use std::path::PathBuf;
+
+use wheelbarrow_fs::UnsafePath;
+
+use crate::format::{self, Newer};
+use crate::manifest::{FORMAT, MANIFEST_PATH};
+use crate::zip::ZipError;
+
+/// Why an artifact is not trusted.
+pub type Distrust = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is not a whole artifact", path.display())]
+    Zip { path: PathBuf, source: ZipError },
+    #[error("{} is not a wheelbarrow artifact: it has no {MANIFEST_PATH}", path.display())]
+    NoManifest { path: PathBuf },
+    #[error("the manifest of {} cannot be read", path.display())]
+    Manifest { path: PathBuf, source: serde_json::Error },
+    #[error("{} has format {found}; this wheelbarrow reads format {FORMAT}", path.display())]
+    Format { path: PathBuf, found: u64 },
+    #[error("{} was refused", path.display())]
+    Unsafe { path: PathBuf, source: UnsafePath },
+    #[error("{} was altered: {what}", path.display())]
+    Altered { path: PathBuf, what: String },
+    #[error("{} is not trusted here", path.display())]
+    Untrusted { path: PathBuf, source: Distrust },
+    #[error("{} is thin: {count} of its members are left out, for a host that has them", path.display())]
+    Thin { path: PathBuf, count: usize },
+    #[error(transparent)]
+    Newer(#[from] Newer),
+    #[error("what {} leaves out cannot be read", path.display())]
+    LeftOut { path: PathBuf, source: serde_json::Error },
+    #[error("stopped, and nothing was changed")]
+    Cancelled,
+}
+
+impl ArtifactError {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Read { .. } | Self::Cancelled => return None,
+            Self::Newer(newer) => return Some(newer.hint()),
+            Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
+            Self::Thin { .. } => {
+                "`deploy --root ROOT` takes one, under a root that has the rest; so does `-d DEST --store STORE`, where no \
+                 code is left out. For all else, take the full artifact"
+            }
+            Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
+            Self::Untrusted { .. } => {
+                "this host takes what is signed with a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
+            }
+            _ => "copy it again from where it was built, and compare the sizes",
+        };
+        Some(hint.to_owned())
+    }
+
+    /// As docs/exit-codes.md says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::StorageFull => 6,
+            Self::Read { .. } => 1,
+            Self::Untrusted { .. } => 17,
+            Self::Thin { .. } => 18,
+            Self::Newer(_) => format::EXIT_CODE,
+            Self::Cancelled => 130,
+            _ => 3,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A file in memory that nobody else can change: what was judged there is what is used later.
+//!
+//! A file that others may write, or put another in place of, is copied first to one without a name. What is left is that the user
+//! cuts it off while it is read: its pages then read as zeros, which no hash takes, in place of the signal SIGBUS that would end the
+//! process.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use memmap2::Mmap;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// A regular file, mapped.
+pub struct MappedFile {
+    map: Mmap,
+    watched: Option<&'static Watched>,
+}
+
+impl MappedFile {
+    /// Opens what `path` leads to. Anything but a regular file is refused, a FIFO without waiting for who writes to it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !metadata.is_file() {
+            let what = if metadata.file_type().is_fifo() { "a FIFO" } else { "a device or a socket" };
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("it is {what}, not a regular file"),
+            ));
+        }
+        if is_out_of_reach(&file) { Self::map(&file) } else { Self::map(&private_copy(file)?) }
+    }
+
+    fn map(file: &File) -> io::Result<Self> {
+        // SAFETY: the map is read-only, and of a file that only this user and root can write. What they write meanwhile can change
+        // what is read, which hashes then show; pages that they cut off are replaced by `Watched`.
+        let map = unsafe { Mmap::map(file) }?;
+        let watched = Watched::begin(&map);
+        Ok(Self { map, watched })
+    }
+
+    /// Whether the file was cut off after it was opened, and bytes of the part that is gone were read.
+    pub fn was_cut(&self) -> bool {
+        self.watched.is_some_and(|watched| watched.cut.load(Ordering::Relaxed))
+    }
+}
+
+impl Deref for MappedFile {
+    type Target = Mmap;
+
+    fn deref(&self) -> &Mmap {
+        &self.map
+    }
+}
+
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl Drop for MappedFile {
+    fn drop(&mut self) {
+        // Before the map goes.
+        if let Some(watched) = self.watched {
+            watched.end();
+        }
+    }
+}
+
+/// Whether nobody but root and this user can write the file, or put another one where it is.
+fn is_out_of_reach(file: &File) -> bool {
+    const OTHERS_WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    let me = rustix::process::geteuid().as_raw();
+    let is_trusted = |owner: u32| owner == 0 || owner == me;
+    let by_owner_only =
+        |metadata: &std::fs::Metadata| is_trusted(metadata.uid()) && metadata.mode() & OTHERS_WRITE == 0;
+    // Where others may write into a sticky directory, they cannot rename what is not theirs.
+    let holds_still = |directory: &Path| {
+        fs_err::symlink_metadata(directory).is_ok_and(|metadata| {
+            by_owner_only(&metadata) || (is_trusted(metadata.uid()) && metadata.mode() & STICKY != 0)
+        })
+    };
+    let path = fs_err::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    file.metadata().is_ok_and(|metadata| by_owner_only(&metadata))
+        && path.is_ok_and(|path| path.ancestors().skip(1).all(holds_still))
+}
+
+/// A copy that has no name, in the first directory for temporary files that has room for it.
+fn private_copy(mut file: File) -> io::Result<File> {
+    let named = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let places = named.into_iter().chain(["/var/tmp".into(), "/tmp".into()]);
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for place in places {
+        let copied = nameless(&place).and_then(|mut copy| {
+            io::Seek::rewind(&mut file)?;
+            // The kernel shares the blocks where the file system can.
+            io::copy(&mut file, &mut copy)?;
+            Ok(copy)
+        });
+        match copied {
+            Ok(copy) => return Ok(copy),
+            Err(error) => failed = error,
+        }
+    }
+    let why = format!(
+        "others may change it while it is read, and there is no room for a copy ($TMPDIR, /var/tmp): {failed}"
+    );
+    Err(io::Error::new(failed.kind(), why))
+}
+
+fn nameless(directory: &Path) -> io::Result<File> {
+    let (flags, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::from_raw_mode(0o600));
+    match rustix::fs::open(directory, flags | OFlags::TMPFILE, mode) {
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+        opened => return Ok(opened?.into()),
+    }
+    let path = directory.join(format!(".wheelbarrow-{:08x}", crate::staged::unique()));
+    let file = rustix::fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW, mode)?;
+    fs_err::remove_file(&path)?;
+    Ok(file.into())
+}
+
+/// A map whose pages are replaced by zeros when they are gone. All zeros where there is none.
+struct Watched {
+    start: AtomicUsize,
+    end: AtomicUsize,
+    cut: AtomicBool,
+}
+
+/// More are not watched: whoever cuts one of those off ends the process.
+static WATCHED: [Watched; 64] = [const { Watched::NONE }; 64];
+
+impl Watched {
+    #[allow(clippy::declare_interior_mutable_const, reason = "it is what each of an array begins with")]
+    const NONE: Self =
+        Self { start: AtomicUsize::new(0), end: AtomicUsize::new(0), cut: AtomicBool::new(false) };
+
+    fn begin(map: &Mmap) -> Option<&'static Self> {
+        static HANDLED: Once = Once::new();
+        HANDLED.call_once(handle_bus_errors);
+        let start = map.as_ptr() as usize;
+        let free = |watched: &&Self| {
+            watched.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        let watched = WATCHED.iter().find(free)?;
+        watched.cut.store(false, Ordering::Relaxed);
+        watched.end.store(start + map.len(), Ordering::Release);
+        Some(watched)
+    }
+
+    fn end(&self) {
+        self.end.store(0, Ordering::Release);
+        self.start.store(0, Ordering::Release);
+    }
+
+    /// Puts zeros in place of all from the page of `address` on, if that is in this map.
+    fn replace(&self, address: usize) -> bool {
+        // SAFETY: it only asks for a number. There is one, and it is a power of two.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        let (start, end) = (self.start.load(Ordering::Acquire), self.end.load(Ordering::Acquire));
+        if !(start..end).contains(&address) {
+            return false;
+        }
+        let from = address & !(page - 1);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        // SAFETY: the pages are those of a map that is read-only and lives; readers see bytes before and after.
+        let made = unsafe {
+            libc::mmap(
+                from as *mut libc::c_void,
+                end.next_multiple_of(page) - from,
+                libc::PROT_READ,
+                flags,
+                -1,
+                0,
+            )
+        };
+        self.cut.store(true, Ordering::Relaxed);
+        made != libc::MAP_FAILED
+    }
+}
+
+fn handle_bus_errors() {
+    extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: the kernel gives the handler of a fault the address of it. Nothing here allocates or takes a lock.
+        let address = unsafe { (*info).si_addr() } as usize;
+        if !WATCHED.iter().any(|watched| watched.replace(address)) {
+            // SAFETY: as if there were no handler; what has faulted does so again.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+    // SAFETY: all of the structure is set, and the handler is of the kind that SA_SIGINFO asks for.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handle as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn file_of(mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a");
+        fs_err::write(&path, vec![7; 100_000]).unwrap();
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        (place, path)
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_copied() {
+        let (_place, path) = file_of(0o666);
+        let mapped = MappedFile::open(&path).unwrap();
+        fs_err::write(&path, vec![8; 100_000]).unwrap();
+        assert!(mapped.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn so_is_one_in_a_directory_that_others_may_write() {
+        let (place, path) = file_of(0o644);
+        fs_err::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let mapped = MappedFile::open(&path).unwrap();
+        fs_err::write(&path, vec![8; 100_000]).unwrap();
+        assert!(mapped.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn a_file_that_only_its_user_may_write_is_read_where_it_is() {
+        let (_place, path) = file_of(0o644);
+        let file = fs_err::File::open(&path).unwrap().into_parts().0;
+        assert!(is_out_of_reach(&file));
+    }
+
+    #[test]
+    fn what_is_cut_off_reads_as_zeros() {
+        let (_place, path) = file_of(0o644);
+        let mapped = MappedFile::open(&path).unwrap();
+        assert!(!mapped.was_cut());
+        fs_err::OpenOptions::new().write(true).open(&path).unwrap().set_len(10).unwrap();
+        assert_eq!((mapped[9], mapped[10], mapped[99_999]), (7, 0, 0));
+        assert!(mapped.was_cut());
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let fifo = place.path().join("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        for path in [&fifo, place.path(), Path::new("/dev/null")] {
+            assert!(MappedFile::open(path).is_err(), "{}", path.display());
+        }
+    }
+}
