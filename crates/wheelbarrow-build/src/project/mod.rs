@@ -12,6 +12,8 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_fs::SafePath;
+
 pub use layout::{RESERVED, directory_name, find_import_path};
 pub use walk::{Rules, Walk, walk};
 
@@ -39,6 +41,7 @@ pub enum Content {
 pub fn check_shared(shared: &[String], files: &[ProjectFile]) -> Result<(), ProjectError> {
     for shared in shared {
         let path = shared.trim_end_matches('/');
+        SafePath::new(path).map_err(|source| ProjectError::SharedPath { shared: shared.clone(), source })?;
         let is_below = |inner: &str, outer: &str| {
             inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
@@ -75,6 +78,8 @@ pub enum ProjectError {
         "the setting `shared` names {shared}, and {file} is packed there: a release has a link in its place"
     )]
     Shared { shared: String, file: String },
+    #[error("the setting `shared` names {shared:?}, which is not a path below the project")]
+    SharedPath { shared: String, source: wheelbarrow_fs::UnsafePath },
     #[error("{} has no file to pack", root.display())]
     Empty { root: PathBuf },
 }
@@ -92,6 +97,7 @@ impl ProjectError {
                 "copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or \
                  `exclude`"
             }
+            Self::SharedPath { .. } => "name a directory of the project, as `shared = [\"media\"]`",
             Self::Read { .. } => {
                 "make it readable, or leave it out: name it in .wheelbarrowignore or `exclude`"
             }

@@ -140,6 +140,9 @@ fn nothing_is_packed_where_a_release_has_a_link() {
         "{refused}"
     );
     assert!(said("var/log", &[]).unwrap().contains("var is packed there"));
+    for outside in ["/srv/media", "../media", "a/../b", ""] {
+        assert!(said(outside, &[]).unwrap().contains("not a path below the project"), "{outside}");
+    }
     assert_eq!(said("media", &["/media/"]), None);
     assert_eq!(said("data", &[]), None);
 }
