@@ -186,6 +186,11 @@ impl Directory {
 
     /// Gives an open file another name here, if there is nothing yet. This user must be able to link the file by name.
     pub fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
+        match rustix::fs::linkat(file, "", self, name, AtFlags::EMPTY_PATH) {
+            Err(Errno::NOENT) => {}
+            linked => return Ok(linked?),
+        }
+        // Without the right to search all directories (CAP_DAC_READ_SEARCH).
         let open = format!("/proc/self/fd/{}", file.as_raw_fd());
         Ok(rustix::fs::linkat(CWD, open, self, name, AtFlags::SYMLINK_FOLLOW)?)
     }

@@ -1,4 +1,5 @@
-"""Tells where collectstatic puts its files. The last line of standard output is one JSON string, or null.
+"""Tells where collectstatic puts its files. The last line of standard output is one JSON object, or null: "path" is
+absolute, "writable" whether this user may write there, or where it would be made.
 
 Runs in a release's virtualenv by `python -c`.
 """
@@ -9,5 +10,16 @@ import sys
 
 from django.conf import settings
 
+
+def is_writable(path):
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)
+
+
 root = settings.STATIC_ROOT
-sys.stdout.write("\n" + json.dumps(os.path.abspath(str(root)) if root else None) + "\n")
+answer = None
+if root:
+    path = os.path.abspath(str(root))
+    answer = {"path": path, "writable": is_writable(path)}
+sys.stdout.write("\n" + json.dumps(answer) + "\n")

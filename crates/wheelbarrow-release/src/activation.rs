@@ -55,7 +55,7 @@ impl Activation<'_, '_> {
         self.work.phase(Phase::Switch, || {
             let live = self.previous.as_ref().map(|live| self.work.root.complete_or_none(live));
             if let Some(live) = live.transpose()?.flatten() {
-                statics::carry(self.work.root, &live, &self.release, self.settings.keep_static)?;
+                statics::carry(self.work, &live, &self.release, &self.settings)?;
             }
             switch::switch(self.work.root, &self.release)?;
             self.work.record(Event::Switched { id: self.release.id().clone(), from: self.previous.clone() })

@@ -9,7 +9,7 @@ use serde::Serialize;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 
 use crate::activation::{Activation, fail};
-use crate::configure::{Environment, PRIVATE, read};
+use crate::configure::{ENVIRONMENT, Environment, PRIVATE};
 use crate::deploy::{Making, Site, discard, stage};
 use crate::journal::{Operation, Outcome};
 use crate::prepare::Prepare;
@@ -19,7 +19,7 @@ use crate::remake::{Receipt, remake};
 use crate::settings::Settings;
 use crate::shared_environment::{self as shared, Change, Difference, Variables};
 use crate::work::{Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, environment, recovery};
+use crate::{ReleaseError, ReleaseId, Root, environment, recovery, trusted};
 
 /// What a change did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -141,7 +141,7 @@ fn look_at_file(root: &Root, change: &Change) -> Result<(Rewritten, Vec<u8>), Re
         Some(live) => !shared::of_release(&live)?.difference(&after).is_empty(),
         None => false,
     };
-    let is_changed = read(&path)?.is_none_or(|(now, _)| now != text);
+    let is_changed = trusted::read(root, ENVIRONMENT)?.is_none_or(|(now, _)| now != text);
     let (root, difference) = (root.path().to_path_buf(), before.difference(&after));
     Ok((Rewritten { root, path, difference, is_changed, is_pending }, text))
 }
@@ -170,7 +170,7 @@ fn variables(root: &Root, release: Option<&ReleaseId>) -> Result<Variables, Rele
 /// The shared environment and the mode of its file, judged as loadenv would, but for what is required.
 fn shared_variables(root: &Root, rules: &EnvironmentRules) -> Result<(Variables, u32), ReleaseError> {
     let path = shared::path(root);
-    let (text, mode) = match read(&path)? {
+    let (text, mode) = match trusted::read(root, ENVIRONMENT)? {
         Some((text, metadata)) => (text, metadata.mode()),
         None => (b"{}".to_vec(), PRIVATE),
     };

@@ -1,18 +1,21 @@
 //! What makes an install a release: its environment, its links to what is shared, and its record.
 
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use fs_err as fs;
 use rustix::process::getuid;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256};
+use wheelbarrow_fs::beneath::{self, Directory};
 use wheelbarrow_fs::{SafePath, write_atomic};
 
 use crate::identity::Identity;
 use crate::release::{CompleteRelease, RELEASE_PATH, ReleaseRecord};
 use crate::settings::Settings;
-use crate::{ReleaseError, Root, environment};
+use crate::{ReleaseError, Root, environment, shared, trusted};
 
 pub(crate) const ENVIRONMENT: &str = "environment.json";
 /// Of an environment.json whose owner has not said otherwise.
@@ -50,14 +53,28 @@ pub(crate) fn look_at(root: &Root, manifest: &Manifest, settings: &Settings) -> 
             return Err(ReleaseError::Setting { key: "shared", reason });
         }
     }
+    for shared in shared_directories(settings) {
+        shared::look_at(root, &shared, settings.identity.as_ref())?;
+    }
     let path = root.shared().join(ENVIRONMENT);
-    let (data, mode) = match read(&path)? {
+    let (data, mode) = match trusted::read(root, ENVIRONMENT)? {
         Some((data, metadata)) => (data, metadata.mode()),
         None => (b"{}".to_vec(), 0),
     };
     environment::check(&data, mode, &manifest.environment, |key| std::env::var_os(key).is_some())
         .map(drop)
         .map_err(|source| ReleaseError::Environment { path, source })
+}
+
+/// Directories below `ROOT/shared` that a release needs: what is shared, and a STATIC_ROOT in there.
+fn shared_directories(settings: &Settings) -> Vec<SafePath> {
+    let statics = settings.static_root.iter().filter(|path| is_shared(settings, path));
+    settings.shared.iter().chain(statics).cloned().collect()
+}
+
+/// Whether a path below the code is a link to what is shared, or leads through one.
+fn is_shared(settings: &Settings, path: &SafePath) -> bool {
+    settings.shared.iter().any(|shared| Path::new(path.as_str()).starts_with(shared.as_str()))
 }
 
 /// Makes the install at `path` complete.
@@ -69,20 +86,21 @@ pub(crate) fn configure(
     record: ReleaseRecord,
 ) -> Result<CompleteRelease, ReleaseError> {
     let path = root.release(&record.id);
+    let release = Directory::open(&path).map_err(ReleaseError::io("open", &path))?;
     if let Some((name, pack)) = extras.pack {
-        write(&path.join(name), pack)?;
+        write(&path, &release, name, pack)?;
     }
-    let environment_sha256 = give_environment(root, &path, settings.identity.as_ref(), extras.environment)?;
+    let environment_sha256 =
+        give_environment(root, (&path, &release), settings.identity.as_ref(), extras.environment)?;
+    for shared in shared_directories(settings) {
+        shared::make(root, &shared, settings.identity.as_ref())?;
+    }
     for shared in &settings.shared {
-        link(root, &path.join(code), code, shared, settings.identity.as_ref())?;
+        link(&path, &release, code, shared)?;
     }
-    if let Some(below) = &settings.static_root {
-        let directory = path.join(code).join(below.as_str());
-        fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
-        if let Some(identity) = &settings.identity {
-            // Who runs collectstatic writes there, and only there in a release.
-            give(&directory, identity.user, identity.group)?;
-        }
+    if let Some(below) = settings.static_root.as_ref().filter(|below| !is_shared(settings, below)) {
+        let directory = Path::new(code).join(below.as_str());
+        make_given(&path, &release, &directory, settings.identity.as_ref())?;
     }
     let record = ReleaseRecord { environment_sha256, ..record };
     // What the record vouches for is on disk before it.
@@ -95,21 +113,36 @@ pub(crate) fn configure(
     Ok(CompleteRelease { path, record })
 }
 
+/// Makes a directory of a release and gives it to the site's user. Who runs collectstatic writes there, and only there
+/// in a release.
+pub(crate) fn make_given(
+    path: &Path,
+    release: &Directory,
+    directory: &Path,
+    identity: Option<&Identity>,
+) -> Result<(), ReleaseError> {
+    let full = path.join(directory);
+    let made = release.make_all(directory, 0o777).map_err(ReleaseError::io("make the directory", &full))?;
+    match identity {
+        Some(identity) => {
+            made.give(identity.user, identity.group).map_err(ReleaseError::io("change the owner of", &full))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Gives the release an environment of its own, so that a rollback brings it back; its hash.
 fn give_environment(
     root: &Root,
-    release: &Path,
+    (path, release): (&Path, &Directory),
     identity: Option<&Identity>,
     environment: &Environment,
 ) -> Result<Option<Sha256>, ReleaseError> {
-    let (data, metadata) = match (environment, read(&root.shared().join(ENVIRONMENT))?) {
+    let (data, metadata) = match (environment, trusted::read(root, ENVIRONMENT)?) {
         (Environment::New(text), shared) => (text.clone(), shared.map(|(_, metadata)| metadata)),
         (Environment::Shared, Some((data, metadata))) => (data, Some(metadata)),
         (Environment::Shared, None) => return Ok(None),
     };
-    let to = release.join(ENVIRONMENT);
-    write_atomic(&to, &data, 0o600)?;
-    // The owner is given first: until then nobody else may read it.
     let (user, group) = match (identity, &metadata) {
         // Root keeps it, the site's group reads it.
         (Some(identity), _) => (None, identity.group),
@@ -117,64 +150,36 @@ fn give_environment(
         (None, Some(metadata)) => (getuid().is_root().then(|| metadata.uid()), Some(metadata.gid())),
         (None, None) => (None, None),
     };
-    give(&to, user, group)?;
     let mode = metadata.filter(|_| identity.is_none()).map_or(PRIVATE, |metadata| metadata.mode() & 0o777);
-    fs::set_permissions(&to, PermissionsExt::from_mode(mode))
-        .map_err(ReleaseError::io("set the mode of", &to))?;
+    let give = |file: &std::fs::File| {
+        // The owner is given first: until then nobody else may read it.
+        beneath::give(file.as_fd(), user, group)?;
+        file.set_permissions(PermissionsExt::from_mode(mode))
+    };
+    release
+        .replace(OsStr::new(ENVIRONMENT), &data, 0o600, give)
+        .map_err(ReleaseError::io("write", &path.join(ENVIRONMENT)))?;
     Ok(Some(Sha256::of(&data)))
 }
 
-/// Makes `releases/ID/CODE/PATH` a link to `shared/PATH`, and that a directory if it is not there.
-fn link(
-    root: &Root,
-    code_path: &Path,
-    code: &str,
-    shared: &SafePath,
-    identity: Option<&Identity>,
-) -> Result<(), ReleaseError> {
-    let target = root.shared().join(shared.as_str());
-    if fs::symlink_metadata(&target).is_err() {
-        fs::create_dir_all(&target).map_err(ReleaseError::io("make the directory", &target))?;
-        if let Some(identity) = identity {
-            give(&target, identity.user, identity.group)?;
-        }
-    }
-    let link = code_path.join(shared.as_str());
-    if let Some(parent) = link.parent() {
-        fs::create_dir_all(parent).map_err(ReleaseError::io("make the directory", parent))?;
-    }
+/// Makes `releases/ID/CODE/PATH` a link to `shared/PATH`.
+fn link(path: &Path, release: &Directory, code: &str, shared: &SafePath) -> Result<(), ReleaseError> {
+    let link = Path::new(code).join(shared.as_str());
+    let full = path.join(&link);
+    let above = link.parent().unwrap_or(Path::new(""));
+    let above = release.make_all(above, 0o777).map_err(ReleaseError::io("make the directory", &full))?;
     // Up out of the path's own directories, the code, the release and `releases`.
     let depth = shared.as_str().matches('/').count() + code.split('/').count() + 2;
     let target = format!("{}shared/{shared}", "../".repeat(depth));
-    fs_err::os::unix::fs::symlink(target, &link).map_err(ReleaseError::io("make the link", &link))
+    above.symlink(target, OsStr::new(shared.name())).map_err(ReleaseError::io("make the link", &full))
 }
 
-/// Changes owner and group where they are others.
-fn give(path: &Path, user: Option<u32>, group: Option<u32>) -> Result<(), ReleaseError> {
-    let now = fs::symlink_metadata(path).map_err(ReleaseError::io("look at", path))?;
-    let user = user.filter(|user| *user != now.uid());
-    let group = group.filter(|group| *group != now.gid());
-    if user.is_none() && group.is_none() {
-        return Ok(());
-    }
-    std::os::unix::fs::lchown(path, user, group).map_err(ReleaseError::io("change the owner of", path))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ReleaseError> {
-    let directory = path.parent().unwrap_or(path);
-    fs::create_dir_all(directory).map_err(ReleaseError::io("make the directory", directory))?;
-    fs::write(path, bytes).map_err(ReleaseError::io("write", path))
-}
-
-pub(crate) fn read(path: &Path) -> Result<Option<(Vec<u8>, std::fs::Metadata)>, ReleaseError> {
-    match fs::read(path) {
-        Ok(data) => {
-            let metadata = fs::metadata(path).map_err(ReleaseError::io("look at", path))?;
-            Ok(Some((data, metadata)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ReleaseError::io("read", path)(error)),
-    }
+fn write(path: &Path, release: &Directory, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
+    let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let written = release
+        .make_all(above, 0o777)
+        .and_then(|above| above.create(OsStr::new(last), 0o666)?.write_all(bytes));
+    written.map_err(ReleaseError::io("write", &path.join(name)))
 }
 
 pub(crate) fn sync(path: &Path) -> Result<(), ReleaseError> {

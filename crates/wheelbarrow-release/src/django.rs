@@ -1,11 +1,13 @@
 //! What Django wants to know and nobody should have to say: where its settings and its application are, and which
 //! migrations are due.
 
+use std::ffi::OsString;
 use std::path::Path;
 
-use fs_err as fs;
+use rustix::fs::FileType;
 use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::release::Words;
+use wheelbarrow_fs::beneath::Directory;
 
 use crate::command::{Run, in_release};
 use crate::release::{CompleteRelease, Site};
@@ -45,20 +47,15 @@ pub(crate) fn settings_module(
     if is_inherited && std::env::var_os(VARIABLE).is_some() {
         return Ok(None);
     }
-    let code = release.path().join(&site.project.import_path);
+    let path = release.path().join(&site.project.import_path);
+    let code = release.open()?.sub(&site.project.import_path).map_err(ReleaseError::io("open", &path))?;
     // What serves counts; manage.py names the settings of whoever develops in many a project.
     let mut candidates = Vec::new();
-    let mut packages: Vec<_> = fs::read_dir(&code)
-        .map_err(ReleaseError::io("list", &code))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    packages.sort();
-    for package in packages {
-        candidates.extend(["wsgi.py", "asgi.py"].map(|name| package.join(name)));
+    for package in packages(&code).map_err(ReleaseError::io("list", &path))? {
+        candidates.extend(["wsgi.py", "asgi.py"].map(|name| Path::new(&package).join(name)));
     }
-    candidates.push(code.join("manage.py"));
-    let named = candidates.iter().filter_map(|path| named_in(&fs::read_to_string(path).ok()?));
-    Ok(named.into_iter().next())
+    candidates.push("manage.py".into());
+    Ok(candidates.iter().find_map(|path| named_in(&read_text(&code, path)?)))
 }
 
 /// `mysite.wsgi:application`: what the settings name, else what is found in a package of the code.
@@ -66,21 +63,35 @@ pub(crate) fn application(code: &Path, settings: &Settings) -> Option<String> {
     if let Some(application) = &settings.said.application {
         return Some(application.clone());
     }
-    let mut packages: Vec<_> =
-        fs::read_dir(code).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    packages.sort();
+    let code = Directory::open_following(code).ok()?;
+    let packages = packages(&code).ok()?;
     ["wsgi", "asgi"].into_iter().find_map(|module| {
         let package = packages.iter().find(|package| {
-            let text = fs::read_to_string(package.join(format!("{module}.py"))).unwrap_or_default();
+            let path = Path::new(package).join(format!("{module}.py"));
+            let text = read_text(&code, &path).unwrap_or_default();
             text.lines().any(|line| line.starts_with("application ") || line.starts_with("application="))
         })?;
-        Some(format!("{}.{module}:application", package.file_name()?.to_str()?))
+        Some(format!("{}.{module}:application", package.to_str()?))
     })
+}
+
+/// Directories of the code, in order. Links are not among them: they lead to what the site's user may write.
+fn packages(code: &Directory) -> std::io::Result<Vec<OsString>> {
+    let entries = code.entries()?.into_iter();
+    let mut packages: Vec<_> =
+        entries.filter(|(_, kind)| *kind == FileType::Directory).map(|(name, _)| name).collect();
+    packages.sort();
+    Ok(packages)
+}
+
+/// None for what is not a regular file of text.
+fn read_text(code: &Directory, path: &Path) -> Option<String> {
+    String::from_utf8(code.read(path).ok()?).ok()
 }
 
 /// Whether the release's own environment.json, which wins over what a command inherits, has the variable.
 fn sets_variable(release: &CompleteRelease) -> bool {
-    let text = fs::read(release.path().join(crate::configure::ENVIRONMENT)).unwrap_or_default();
+    let text = release.read(crate::configure::ENVIRONMENT).unwrap_or_default();
     let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text);
     values.is_ok_and(|values| values.contains_key(VARIABLE))
 }

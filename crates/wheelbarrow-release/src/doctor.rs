@@ -64,10 +64,15 @@ pub fn examine(root: &Root) -> Result<Report, ReleaseError> {
 fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     let live = root.live()?;
     let release = live.as_ref().and_then(|live| root.complete(live).ok());
-    let settings = release.map(|release| Settings::of(root, &release, &Default::default())).transpose()?;
+    let mut findings = files::under_root(root);
+    let settings = release.map(|release| Settings::of(root, &release, &Default::default())).transpose();
+    let settings = match settings {
+        // It is among the findings.
+        Err(ReleaseError::Untrusted { .. }) => None,
+        settings => settings?,
+    };
     let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
     let site = Site { root, real, settings, live };
-    let mut findings = Vec::new();
     site.probe(&mut findings);
     let processes = proof::processes(root, &proof::Scope::All)?;
     site.serving(&mut findings)?;

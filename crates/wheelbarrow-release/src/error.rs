@@ -10,6 +10,7 @@ use wheelbarrow_fs::FsError;
 use wheelbarrow_install::InstallError;
 
 use crate::check::CheckError;
+use crate::configure::ENVIRONMENT;
 use crate::environment::EnvironmentError;
 use crate::journal::{Outcome, Phase};
 use crate::lock::Holder;
@@ -35,6 +36,8 @@ pub enum ReleaseError {
     Environment { path: PathBuf, source: EnvironmentError },
     #[error("{}: {reason}", path.display())]
     Settings { path: PathBuf, reason: String },
+    #[error("{} is not trusted: {reason}", path.display())]
+    Untrusted { path: PathBuf, reason: String },
     #[error("the setting `{key}`: {reason}")]
     Setting { key: &'static str, reason: String },
     #[error("`{name}` cannot be the name of a variable: {reason}")]
@@ -57,6 +60,8 @@ pub enum ReleaseError {
     Incomplete { id: ReleaseId },
     #[error("the release {id} cannot be removed: {why}")]
     Needed { id: ReleaseId, why: &'static str },
+    #[error("the release {id} cannot be removed: a file system is mounted at {}", mount.display())]
+    Mounted { id: ReleaseId, mount: PathBuf },
     #[error("{} has no live release", root.display())]
     NothingLive { root: PathBuf },
     #[error("there is no release to go back to from {from}: {reason}")]
@@ -131,6 +136,10 @@ impl ReleaseError {
             Self::Io { source, .. } if is_denied(source) => {
                 "what is under a root is changed by its owner, or by root; run it as one of them"
             }
+            Self::Untrusted { .. } => {
+                "the file and the directories that it is in, from the root on, must belong to root or to who deploys, and \
+                 nobody else may write them: `chown root`, `chmod go-w`; the site's group may read the file"
+            }
             Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
             Self::Check { error } => return Some(error.hint()),
             Self::Unproved { .. } => {
@@ -151,6 +160,15 @@ impl ReleaseError {
             Self::Incomplete { .. } => "deploy it again",
             Self::Needed { .. } => {
                 "another release can be made live, `wheelbarrow unpin ID` lets it go, processes can be ended"
+            }
+            Self::Mounted { mount, .. } => {
+                return Some(format!(
+                    "nothing is removed across a mount point: `umount {}`",
+                    mount.display()
+                ));
+            }
+            Self::Fs(FsError::Io { action: "remove", .. }) => {
+                "it is tried again by each command on the root; root may remove it, after `umount` or `chattr -i`"
             }
             Self::NothingLive { .. } => "`wheelbarrow deploy` or `wheelbarrow activate` makes one live",
             Self::NoAncestor { .. } => "`--to ID` names one; `wheelbarrow list --root ROOT` shows them",
@@ -191,9 +209,12 @@ impl ReleaseError {
             Self::Install(error) => error.exit_code(),
             Self::Id(_) | Self::Name { .. } => 2,
             Self::Environment { .. } => 7,
+            Self::Untrusted { path, .. } if path.ends_with(ENVIRONMENT) => 7,
+            Self::Untrusted { .. } => 8,
             Self::Settings { .. } | Self::Setting { .. } => 8,
             Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => 5,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
+            Self::Mounted { .. } => 5,
             Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
                 5
             }

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Wheel};
 use wheelbarrow_artifact::progress::Progress;
@@ -83,7 +82,7 @@ pub(crate) fn of(
 
 fn distributions(release: &CompleteRelease, receipt: &Receipt) -> Result<Vec<String>, ReleaseError> {
     let path: PathBuf = release.path().join(MANIFEST_PATH);
-    let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
+    let text = release.read(MANIFEST_PATH)?;
     let manifest: Wheels = serde_json::from_slice(&text)
         .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))?;
     let installed = manifest.wheels.iter().filter(|wheel| receipt.wheels.contains(&wheel.path));

@@ -3,14 +3,15 @@
 //! once its bytes were compared with the manifest.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::PathBuf;
 
-use fs_err as fs;
 use sha2::Digest;
 use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::thin::is_of_project;
+use wheelbarrow_fs::beneath::Directory;
 
 use crate::release::CompleteRelease;
 use crate::remake::BYTECODE;
@@ -22,8 +23,28 @@ const CHUNK: usize = 256 << 10;
 /// A file of a release, or a link, whose target is what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
-    pub(crate) path: PathBuf,
+    /// The release.
+    release: PathBuf,
+    /// Below it.
+    path: String,
     pub(crate) is_link: bool,
+}
+
+impl Held {
+    /// For errors.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.release.join(&self.path)
+    }
+
+    /// The bytes of a file, to be read.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        Directory::open(&self.release)?.file(&self.path)
+    }
+
+    /// The target of a link.
+    pub(crate) fn target(&self) -> io::Result<Vec<u8>> {
+        Ok(Directory::open(&self.release)?.read_link(&self.path)?.into_encoded_bytes())
+    }
 }
 
 /// Which contents are looked for.
@@ -59,49 +80,45 @@ pub(crate) fn held(root: &Root, wanted: &Wanted) -> Result<HashMap<Sha256, Held>
 
 /// None where it is not that of the artifact any more.
 fn manifest_of(release: &CompleteRelease) -> Result<Option<Manifest>, ReleaseError> {
-    let path = release.path().join(MANIFEST_PATH);
-    match fs::read(&path) {
-        Ok(text) if Sha256::of(&text) == release.record.manifest_sha256 => {
-            Ok(serde_json::from_slice(&text).ok())
-        }
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ReleaseError::io("read", &path)(error)),
-    }
+    let text = release.read_if_there(MANIFEST_PATH)?;
+    let text = text.filter(|text| Sha256::of(text) == release.record.manifest_sha256);
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
 fn stands_in_release(path: &str) -> bool {
     is_of_project(path) || path.strip_prefix(BYTECODE).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The member as the release has it; none where it is not there or another.
+/// The member as the release has it; none where it is not there or another. Some of a release is its site's to write,
+/// so no link is followed.
 fn compare(release: &CompleteRelease, member: &Member) -> Result<Option<Held>, ReleaseError> {
-    let path = release.path().join(&member.path);
     let is_link = member.kind == MemberKind::Link;
-    let metadata = match fs::symlink_metadata(&path) {
-        Ok(metadata) => metadata,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(ReleaseError::io("look at", &path)(error)),
-    };
+    let held = Held { release: release.path().to_path_buf(), path: member.path.clone(), is_link };
     let sha256 = match is_link {
-        true if metadata.is_symlink() => {
-            let target = fs::read_link(&path).map_err(ReleaseError::io("read the link", &path))?;
-            Sha256::of(target.as_os_str().as_encoded_bytes())
-        }
-        false if metadata.is_file() && metadata.len() == member.size => hash(&path)?,
-        _ => return Ok(None),
+        true => held.target().map(|target| Some(Sha256::of(&target))),
+        false => held.open().and_then(|file| match file.metadata()?.len() == member.size {
+            true => hash(file).map(Some),
+            false => Ok(None),
+        }),
     };
-    Ok((sha256 == member.sha256).then_some(Held { path, is_link }))
+    match sha256 {
+        Ok(sha256) => Ok((sha256 == Some(member.sha256)).then_some(held)),
+        Err(error) if is_another(&error) => Ok(None),
+        Err(error) => Err(ReleaseError::io("read", &held.path())(error)),
+    }
 }
 
-fn hash(path: &Path) -> Result<Sha256, ReleaseError> {
-    let mut file = fs::File::open(path).map_err(ReleaseError::io("open", path))?;
+/// Whether it says that something of another kind is there, or nothing.
+fn is_another(error: &io::Error) -> bool {
+    let kinds = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::IsADirectory];
+    kinds.contains(&error.kind()) || matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput)
+}
+
+fn hash(mut file: File) -> io::Result<Sha256> {
     let mut hash = sha2::Sha256::new();
     let mut buffer = vec![0; CHUNK];
     loop {
-        match file.read(&mut buffer).map_err(ReleaseError::io("read", path))? {
+        match file.read(&mut buffer)? {
             0 => return Ok(Sha256(hash.finalize().into())),
             read => hash.update(&buffer[..read]),
         }

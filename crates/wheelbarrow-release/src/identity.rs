@@ -19,6 +19,14 @@ pub struct Identity {
     pub home: String,
 }
 
+impl Identity {
+    /// User and group to work as in place of root: none where root deploys for itself, or root does not deploy.
+    pub(crate) fn site_user(&self) -> Option<(u32, u32)> {
+        let user = self.user.filter(|user| *user != 0 && rustix::process::getuid().is_root())?;
+        Some((user, self.group.unwrap_or(user)))
+    }
+}
+
 /// None where neither an owner nor a group is named.
 pub(crate) fn find(owner: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, ReleaseError> {
     if owner.is_none() && group.is_none() {

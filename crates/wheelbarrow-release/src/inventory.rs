@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use fs_err as fs;
 use serde::Deserialize;
 use wheelbarrow_artifact::inventory::{FORMAT, HeldTarget, Inventory};
 use wheelbarrow_install::InstallError;
@@ -55,7 +54,7 @@ fn targets(root: &Root) -> Result<BTreeSet<HeldTarget>, ReleaseError> {
 
 /// None where the receipt cannot be read: the inventory then says less than the root has.
 fn target(release: &CompleteRelease) -> Option<HeldTarget> {
-    let text = fs::read(release.path().join(RECEIPT_PATH)).ok()?;
+    let text = release.read(RECEIPT_PATH).ok()?;
     let Receipt { bytecode, target } = serde_json::from_slice(&text).ok()?;
     let ReceiptTarget { python, abi, platform } = target;
     Some(HeldTarget { python, abi, platform, bytecode: bytecode == "carried" })

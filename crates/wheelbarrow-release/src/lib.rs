@@ -42,6 +42,7 @@ mod seam;
 mod secrets;
 mod server;
 mod settings;
+mod shared;
 mod shared_environment;
 mod statics;
 mod status;
@@ -50,6 +51,7 @@ mod switch;
 mod terminal;
 mod text;
 mod trash;
+mod trusted;
 pub mod unit;
 mod work;
 

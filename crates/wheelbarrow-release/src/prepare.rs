@@ -59,22 +59,23 @@ pub(crate) fn check_and_prepare(
         work.phase(Phase::Check, || seam::check(release, settings, look, Said::Kept, progress).map(drop))
     };
     let commands = match prepare {
-        Prepare::Run => Commands::All,
-        Prepare::WithoutMigrations => Commands::Others,
-        Prepare::Skip => return check(Look::Once).and_then(|()| note_statics(work, release, settings)),
+        Prepare::Run => Some(Commands::All),
+        Prepare::WithoutMigrations => Some(Commands::Others),
+        Prepare::Skip => None,
     };
-    if commands.of(settings).is_empty() {
-        check(Look::Once)?;
-    } else {
-        check(Look::Before)?;
+    let commands = commands.filter(|commands| !commands.of(settings).is_empty());
+    let fault = |cause| Fault { phase: Phase::Check, cause };
+    check(if commands.is_some() { Look::Before } else { Look::Once })?;
+    let static_root = statics::ask(work, release, settings).map_err(fault)?;
+    if let Some(commands) = commands {
+        if let Some(static_root) = &static_root {
+            statics::make_writable(release, settings, static_root).map_err(fault)?;
+        }
         work.phase(Phase::Prepare, || run(work, release, settings, commands))?;
         check(Look::After)?;
     }
-    note_statics(work, release, settings)
-}
-
-fn note_statics(work: &Work<'_>, release: &CompleteRelease, settings: &Settings) -> Result<(), Fault> {
-    statics::note_root(work, release, settings).map_err(|cause| Fault { phase: Phase::Prepare, cause })
+    statics::note_root(work, release, settings, static_root)
+        .map_err(|cause| Fault { phase: Phase::Prepare, cause })
 }
 
 /// Runs these commands, one after the other.

@@ -41,6 +41,8 @@ pub enum Kept {
     Staged,
     /// The newest bad one, for people to look at.
     LastBad,
+    /// A file system is mounted in it.
+    Mounted,
 }
 
 /// Removes the releases that may go. `keep` is the number of good ones that stay, else what the settings say.
@@ -95,7 +97,7 @@ pub fn plan_remove_release(root: &Root, id: &ReleaseId) -> Result<(), ReleaseErr
         () if root.live()?.as_ref() == Some(id) => needed("it is live"),
         () if root.is_marked(id, Mark::Pinned)? => needed("it is pinned"),
         () if proof::in_use(root)?.contains(id) => needed("a process runs from it"),
-        () => Ok(()),
+        () => trash::refuse_mounted(root, id),
     }
 }
 
@@ -111,10 +113,16 @@ fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
 }
 
 fn remove(work: &Work<'_>, keep: usize) -> Result<Pruned, ReleaseError> {
-    let pruned = plan(work.root, keep)?;
-    for id in &pruned.removed {
-        trash::throw(work, id)?;
+    let mut pruned = plan(work.root, keep)?;
+    for (id, why) in &pruned.kept {
+        if *why == Kept::Mounted
+            && let Err(error) = trash::refuse_mounted(work.root, id)
+        {
+            trash::note(work, &error);
+        }
     }
+    // One that cannot be moved keeps no other.
+    pruned.removed.retain(|id| trash::throw(work, id).inspect_err(|error| trash::note(work, error)).is_ok());
     trash::empty(work)?;
     collect_store(work.root)?;
     Ok(pruned)
@@ -153,6 +161,11 @@ fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
     staged.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Staged));
     if let Some(bad) = found.iter().rev().find(|found| found.is_bad) {
         keep_for(&bad.id, Kept::LastBad);
+    }
+    for found in &found {
+        if !kept.contains_key(&found.id) && trash::refuse_mounted(root, &found.id).is_err() {
+            kept.insert(found.id.clone(), Kept::Mounted);
+        }
     }
     kept.retain(|id, _| found.iter().any(|found| found.id == *id));
     let removed = found.into_iter().map(|found| found.id).filter(|id| !kept.contains_key(id)).collect();

@@ -146,15 +146,19 @@ fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
     let mut incomplete = Vec::new();
     for found in root.found()? {
         if found.is_incomplete() && live.as_ref() != Some(&found.id) {
-            trash::throw(work, &found.id)?;
-            incomplete.push(found.id);
+            match trash::throw(work, &found.id) {
+                Ok(()) => incomplete.push(found.id),
+                Err(error) => trash::note(work, &error),
+            }
         }
     }
     let releases = root.releases();
     for entry in fs::read_dir(&releases).map_err(ReleaseError::io("list", &releases))? {
-        let path = entry.map_err(ReleaseError::io("list", &releases))?.path();
-        if path.file_name().is_some_and(|name| is_staging(name.as_bytes())) {
-            fs::remove_dir_all(&path).map_err(ReleaseError::io("remove", &path))?;
+        let name = entry.map_err(ReleaseError::io("list", &releases))?.file_name();
+        if is_staging(name.as_bytes())
+            && let Err(error) = trash::throw_staging(work, &name)
+        {
+            trash::note(work, &error);
         }
     }
     trash::empty(work)?;

@@ -1,12 +1,13 @@
 //! A release's own record, `.wheelbarrow/release.json`: written last, so that its presence means complete.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format;
 use wheelbarrow_artifact::manifest::{self, EnvironmentRules, MANIFEST_PATH, Project, Sha256};
 use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_fs::beneath::Directory;
 
 use crate::{ReleaseError, ReleaseId};
 
@@ -78,10 +79,29 @@ impl CompleteRelease {
         wheelbarrow_install::virtualenv(&self.path)
     }
 
+    /// Its directory, open: what is in it is read without following links, since some of it may be given away.
+    pub(crate) fn open(&self) -> Result<Directory, ReleaseError> {
+        Directory::open(&self.path).map_err(ReleaseError::io("open", &self.path))
+    }
+
+    /// What a file of it holds; a path below it.
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, ReleaseError> {
+        self.open()?.read(path).map_err(ReleaseError::io("read", &self.path.join(path)))
+    }
+
+    /// The same; none for a file that is not there.
+    pub(crate) fn read_if_there(&self, path: &str) -> Result<Option<Vec<u8>>, ReleaseError> {
+        match self.read(path) {
+            Ok(contents) => Ok(Some(contents)),
+            Err(ReleaseError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What its manifest says of the site.
     pub fn site(&self) -> Result<Site, ReleaseError> {
         let path = self.path.join(MANIFEST_PATH);
-        let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
+        let text = self.read(MANIFEST_PATH)?;
         format::read(&path, &text, manifest::FORMAT).map_err(ReleaseError::misread(&path))
     }
 }

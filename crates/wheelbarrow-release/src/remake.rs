@@ -2,9 +2,10 @@
 //! in the store. It is what a release with another environment is installed from, byte for byte the same and compared
 //! with the same manifest; so what somebody has altered in the release is found, and not carried on.
 
+use std::ffi::OsStr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use serde::Deserialize;
 use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
 use wheelbarrow_artifact::format;
@@ -12,6 +13,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
 use wheelbarrow_artifact::{Artifact, DOORS};
+use wheelbarrow_fs::beneath::{Directory, remove_tree};
 use wheelbarrow_install::Pip;
 
 use crate::release::CompleteRelease;
@@ -21,6 +23,8 @@ use crate::{ReleaseError, Root};
 pub(crate) const BYTECODE: &str = ".wheelbarrow/bytecode";
 pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
 pub(crate) const RECEIPT_FORMAT: u32 = 1;
+/// Where an artifact is made, in the trash.
+const REMADE: &str = "remade";
 /// No code of a site compiles to more, in bytes.
 const LARGEST_PACK: u64 = 1 << 30;
 
@@ -48,7 +52,7 @@ struct ReceiptInterpreter {
 impl Receipt {
     pub(crate) fn of(release: &CompleteRelease) -> Result<Self, ReleaseError> {
         let path = release.path().join(RECEIPT_PATH);
-        let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
+        let text = release.read(RECEIPT_PATH)?;
         format::read(&path, &text, RECEIPT_FORMAT).map_err(ReleaseError::misread(&path))
     }
 
@@ -86,43 +90,68 @@ pub(crate) fn in_trash(
     root: &Root,
     write: impl FnOnce(&Path) -> Result<(), ReleaseError>,
 ) -> Result<Artifact, ReleaseError> {
-    let directory = root.trash().join("remade");
-    fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
+    let trash = Directory::open(&root.trash()).map_err(ReleaseError::io("open", &root.trash()))?;
+    let directory = root.trash().join(REMADE);
+    let remove = || remove_tree(&trash, OsStr::new(REMADE), &directory);
+    remove()?;
+    trash.make(OsStr::new(REMADE), 0o700).map_err(ReleaseError::io("make the directory", &directory))?;
     let path = directory.join("artifact.zip");
     let remade = write(&path).and_then(|()| Ok(Artifact::open_part(&path)?));
-    fs::remove_dir_all(&directory).map_err(ReleaseError::io("remove", &directory))?;
+    remove()?;
     remade
+}
+
+/// A file that nobody else reads before it was compared with the manifest.
+pub(crate) fn create(path: &Path) -> Result<std::fs::File, ReleaseError> {
+    let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    options.map_err(ReleaseError::io("write", path))
 }
 
 fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> Result<(), ReleaseError> {
     let own = release.path().join(MANIFEST_PATH);
-    let text = fs::read(&own).map_err(ReleaseError::io("read", &own))?;
+    let text = release.read(MANIFEST_PATH)?;
     if Sha256::of(&text) != release.record.manifest_sha256 {
         return Err(altered(release, MANIFEST_PATH));
     }
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|error| ReleaseError::io("understand", &own)(std::io::Error::other(error)))?;
-    let file = fs::File::create(path).map_err(ReleaseError::io("write", path))?;
     let zip_error = |error| zip_error(path, error);
     let mut writer =
-        ZipWriter::new(file.into_parts().0, "#!/usr/bin/env python3", DosTime::FIRST).map_err(zip_error)?;
+        ZipWriter::new(create(path)?, "#!/usr/bin/env python3", DosTime::FIRST).map_err(zip_error)?;
+    // Some of a release is its site's to write: no link is followed, and nothing but regular files is read.
+    let directory = release.open()?;
     for member in &manifest.members {
         let Some(from) = place_of(release, member, interpreter) else { continue };
-        match (member.kind, fs::symlink_metadata(&from)) {
-            (MemberKind::Link, Ok(metadata)) if metadata.is_symlink() => {
-                let target = fs::read_link(&from).map_err(ReleaseError::io("read the link", &from))?;
-                let target = target.into_os_string().into_encoded_bytes();
-                writer.add(&member.path, member.kind, &target).map_err(zip_error)?;
+        let is_gone =
+            |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound && is_optional(member);
+        if member.kind == MemberKind::Link {
+            match directory.read_link(&from) {
+                Ok(target) => {
+                    let target = target.into_encoded_bytes();
+                    writer.add(&member.path, member.kind, &target).map_err(zip_error)?;
+                }
+                Err(error) if is_gone(&error) => {}
+                Err(_) => return Err(altered(release, &member.path)),
             }
-            (MemberKind::File | MemberKind::Executable, Ok(metadata)) if metadata.is_file() => {
-                let mut contents = fs::File::open(&from).map_err(ReleaseError::io("read", &from))?;
+            continue;
+        }
+        match directory.file(&from) {
+            Ok(contents) => {
+                let is_same_size = contents.metadata().is_ok_and(|metadata| metadata.len() == member.size);
+                if !is_same_size {
+                    return Err(altered(release, &member.path));
+                }
+                let mut contents = fs_err::File::from_parts(contents, release.path().join(&from));
                 writer
                     .add_file(&member.path, member.kind, Method::Stored, &mut contents)
                     .map_err(zip_error)?;
             }
             // Of those of `.wheelbarrow` an install keeps only some.
-            (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound && is_optional(member) => {}
-            _ => return Err(altered(release, &member.path)),
+            Err(error) if is_gone(&error) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(ReleaseError::io("read", &release.path().join(&from))(error));
+            }
+            Err(_) => return Err(altered(release, &member.path)),
         }
     }
     writer.add(MANIFEST_PATH, MemberKind::File, &text).map_err(zip_error)?;
@@ -142,15 +171,18 @@ fn is_optional(member: &Member) -> bool {
     member.path.starts_with(".wheelbarrow/")
 }
 
-/// Where a member stands in the release; none for what no install leaves there.
+/// Where a member stands, below the release; none for what no install leaves there.
 fn place_of(release: &CompleteRelease, member: &Member, interpreter: &Interpreter) -> Option<PathBuf> {
     let path = member.path.as_str();
     match path.split_once('/') {
         None if DOORS.contains(&path) => None,
-        None => Some(release.virtualenv().join(&interpreter.site_packages).join(path)),
+        None => {
+            let packages = release.virtualenv().join(&interpreter.site_packages);
+            Some(packages.strip_prefix(release.path()).ok()?.join(path))
+        }
         Some(("wheels" | "bootstrap_wheels", _)) => None,
-        Some((".wheelbarrow", _)) => path.starts_with(BYTECODE).then(|| release.path().join(path)),
-        Some(_) => Some(release.path().join(path)),
+        Some((".wheelbarrow", _)) => path.starts_with(BYTECODE).then(|| path.into()),
+        Some(_) => Some(path.into()),
     }
 }
 

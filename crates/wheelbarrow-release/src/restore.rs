@@ -1,9 +1,9 @@
 //! A thin artifact made whole again, as far as releases have what it leaves out. The wheels are in the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
 use std::path::Path;
 
-use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Member, MemberKind, Sha256};
 use wheelbarrow_artifact::thin::THIN_PATH;
@@ -13,7 +13,7 @@ use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
 
 use crate::held::{Held, Wanted, held};
-use crate::remake::{in_trash, zip_error};
+use crate::remake::{create, in_trash, zip_error};
 use crate::{ReleaseError, Root};
 
 /// Members of a thin artifact, each with a file that holds the same.
@@ -89,22 +89,20 @@ fn find<'a>(
 }
 
 fn write(path: &Path, artifact: &Artifact, found: &Found<'_>) -> Result<(), ReleaseError> {
-    let file = fs::File::create(path).map_err(ReleaseError::io("write", path))?;
+    let file = create(path)?;
     let zip_error = |error| zip_error(path, error);
-    let mut writer =
-        ZipWriter::new(file.into_parts().0, artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;
+    let mut writer = ZipWriter::new(file, artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;
     for (member, held) in found {
-        if held.is_link || member.kind == MemberKind::Link {
-            let contents = if held.is_link {
-                let target =
-                    fs::read_link(&held.path).map_err(ReleaseError::io("read the link", &held.path))?;
-                target.into_os_string().into_encoded_bytes()
-            } else {
-                fs::read(&held.path).map_err(ReleaseError::io("read", &held.path))?
-            };
+        let read = ReleaseError::io("read", &held.path());
+        if held.is_link {
+            let target = held.target().map_err(read)?;
+            writer.add(&member.path, member.kind, &target).map_err(zip_error)?;
+        } else if member.kind == MemberKind::Link {
+            let mut contents = Vec::new();
+            held.open().and_then(|mut file| file.read_to_end(&mut contents)).map_err(read)?;
             writer.add(&member.path, member.kind, &contents).map_err(zip_error)?;
         } else {
-            let mut contents = fs::File::open(&held.path).map_err(ReleaseError::io("read", &held.path))?;
+            let mut contents = fs_err::File::from_parts(held.open().map_err(read)?, held.path());
             writer.add_file(&member.path, member.kind, Method::Stored, &mut contents).map_err(zip_error)?;
         }
     }

@@ -8,10 +8,10 @@ use serde::Serialize;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 
-use crate::configure::read;
+use crate::configure::ENVIRONMENT;
 use crate::release::CompleteRelease;
 use crate::status::State;
-use crate::{ReleaseError, ReleaseId, Root, list, shared_environment};
+use crate::{ReleaseError, ReleaseId, Root, list, trusted};
 
 /// What `find` says.
 #[derive(Clone, Debug, Serialize)]
@@ -44,7 +44,7 @@ pub(crate) fn reusable(
     python: Option<&Path>,
 ) -> Result<Option<CompleteRelease>, ReleaseError> {
     let live = root.live()?;
-    let environment = read(&shared_environment::path(root))?.map(|(text, _)| Sha256::of(&text));
+    let environment = trusted::read(root, ENVIRONMENT)?.map(|(text, _)| Sha256::of(&text));
     let found = root.found()?.into_iter().rev().filter(|found| !found.is_bad);
     let mut same: Vec<_> = found
         .filter_map(|found| found.complete)

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Newer};
+use wheelbarrow_fs::beneath::Directory;
 
 use crate::journal::{Event, Journal};
 use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
@@ -68,6 +69,11 @@ impl Root {
             if !directory.is_dir() {
                 fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
             }
+        }
+        // What is put together in there is for nobody else before it was looked at.
+        let trash = Directory::open(&root.trash()).map_err(ReleaseError::io("open", &root.trash()))?;
+        if trash.stat().is_ok_and(|stat| stat.st_mode & 0o077 != 0 && is_own(&stat)) {
+            trash.set_mode(0o700).map_err(ReleaseError::io("set the mode of", &root.trash()))?;
         }
         Ok(root)
     }
@@ -192,7 +198,7 @@ impl Root {
     pub(crate) fn complete_or_none(&self, id: &ReleaseId) -> Result<Option<CompleteRelease>, ReleaseError> {
         let path = self.release(id);
         let record = path.join(RELEASE_PATH);
-        let text = match fs::read(&record) {
+        let text = match Directory::open(&path).and_then(|release| release.read(RELEASE_PATH)) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(None);
@@ -215,7 +221,10 @@ impl Root {
         for directory in [self.releases(), self.trash()] {
             let entries = match fs::read_dir(&directory) {
                 Ok(entries) => entries,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                // Nobody but who deploys looks into the trash; its numbers are in the journal too.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                    continue;
+                }
                 Err(error) => return Err(ReleaseError::io("list", &directory)(error)),
             };
             for entry in entries {
@@ -239,6 +248,11 @@ impl Root {
             Mark::Bad => "bad",
         })
     }
+}
+
+fn is_own(stat: &rustix::fs::Stat) -> bool {
+    let user = rustix::process::geteuid();
+    user.is_root() || stat.st_uid == user.as_raw()
 }
 
 /// What can be said of a release from outside: an empty file named after it.

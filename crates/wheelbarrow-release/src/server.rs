@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fs_err as fs;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_fs::beneath;
 
 use crate::ReleaseError;
 use crate::command::{Run, as_deployer};
@@ -61,13 +61,18 @@ fn run(
 
 /// Gives the file a modification time that no file had before: uWSGI wants one that is newer by a second, mod_wsgi another,
 /// to the microsecond, than the file of that name had which may be another release's.
+///
+/// The site's user may own its directory: no link of theirs is followed, and only a regular file is touched.
 fn touch(path: &Path) -> Result<(), ReleaseError> {
-    let open = fs::OpenOptions::new().append(true).create(true).open(path);
-    let file = open.map_err(ReleaseError::io("touch", path))?;
+    let touch = || ReleaseError::io("touch", path);
+    let absolute = std::path::absolute(path).map_err(touch())?;
+    let below = absolute.strip_prefix("/").unwrap_or(&absolute);
+    let place = beneath::place(Path::new("/"), below).map_err(touch())?;
+    let file = place.directory.append(&place.name, 0o666).map_err(touch())?;
     let before = file.metadata().and_then(|metadata| metadata.modified());
     let before = before.map_err(ReleaseError::io("look at", path))?;
     let time = later_by_a_second(SystemTime::now(), before);
-    file.file().set_modified(time).map_err(ReleaseError::io("touch", path))
+    file.set_modified(time).map_err(touch())
 }
 
 /// Now, where that is in a later second than `before` is, else in the second after that. Where in its second it is says
@@ -83,7 +88,41 @@ fn later_by_a_second(now: SystemTime, before: SystemTime) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use fs_err as fs;
+
     use super::*;
+
+    #[test]
+    fn nothing_but_a_regular_file_is_touched_where_another_user_may_write() {
+        let place = tempfile::tempdir().unwrap();
+        let (given, own) = (place.path().join("given"), place.path().join("own"));
+        fs::create_dir_all(given.join("real")).unwrap();
+        fs::create_dir(&own).unwrap();
+        symlink(own.join("file"), given.join("link")).unwrap();
+        symlink(&own, given.join("directory")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            given.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o666),
+            0,
+        )
+        .unwrap();
+        fs::set_permissions(&given, PermissionsExt::from_mode(0o777)).unwrap();
+        for name in ["link", "directory/file", "pipe", "real"] {
+            touch(&given.join(name)).unwrap_err();
+        }
+        assert_eq!(fs::read_dir(&own).unwrap().count(), 0);
+        touch(&given.join("real/file")).unwrap();
+        assert!(given.join("real/file").is_file());
+
+        fs::set_permissions(&given, PermissionsExt::from_mode(0o755)).unwrap();
+        touch(&given.join("directory/file")).unwrap();
+        touch(&given.join("link")).unwrap();
+        assert!(own.join("file").is_file(), "links that only we can have made are followed");
+    }
 
     #[test]
     fn a_touched_file_is_a_second_newer_and_like_no_other() {

@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fs_err as fs;
 use serde::Deserialize;
 use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words};
 use wheelbarrow_fs::SafePath;
 
 use crate::identity::{self, Identity};
 use crate::release::CompleteRelease;
-use crate::{ReleaseError, Root};
+use crate::{ReleaseError, Root, trusted};
 
-const FILE: &str = "wheelbarrow.toml";
+pub(crate) const FILE: &str = "wheelbarrow.toml";
 
 const KEEP: usize = 5;
 const KEEP_STATIC: u32 = 1;
@@ -103,11 +102,9 @@ impl Settings {
 
 fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
     let path = root.shared().join(FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ReleaseSettings::default()),
-        Err(error) => return Err(ReleaseError::io("read", &path)(error)),
-    };
+    let Some((text, _)) = trusted::read(root, FILE)? else { return Ok(ReleaseSettings::default()) };
+    let text = String::from_utf8(text)
+        .map_err(|_| ReleaseError::Settings { path: path.clone(), reason: "not UTF-8".to_owned() })?;
     toml::from_str::<SharedFile>(&text).map(|file| file.release).map_err(|error| {
         let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
         let line = before.matches('\n').count() + 1;

@@ -1,19 +1,21 @@
 //! `ROOT/shared/environment.json`: read, changed by name, put in place whole with the mode and the owner that it had.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use fs_err as fs;
-use rustix::fs::{Gid, Uid};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use wheelbarrow_fs::beneath;
 
-use crate::configure::{ENVIRONMENT, PRIVATE, read};
+use crate::configure::{ENVIRONMENT, PRIVATE};
 use crate::identity::Identity;
 use crate::release::CompleteRelease;
-use crate::{ReleaseError, Root};
+use crate::{ReleaseError, Root, trusted};
 
 /// What the file is called until it is in place; one that a killed run left is replaced, or removed by the next command.
 const NEW: &str = ".environment.json.wheelbarrow-new";
@@ -158,8 +160,8 @@ pub fn check_name(name: &str) -> Result<(), ReleaseError> {
 
 /// The environment of a release.
 pub(crate) fn of_release(release: &CompleteRelease) -> Result<Variables, ReleaseError> {
-    let found = read(&release.path().join(ENVIRONMENT))?;
-    Ok(found.map(|(text, _)| Variables::parse(&text)).unwrap_or_default())
+    let found = release.read_if_there(ENVIRONMENT)?;
+    Ok(found.map(|text| Variables::parse(&text)).unwrap_or_default())
 }
 
 /// What is in place before [`publish`].
@@ -174,8 +176,8 @@ pub(crate) enum Before {
 }
 
 pub(crate) fn before(root: &Root, release: &CompleteRelease) -> Result<Before, ReleaseError> {
-    let own = read(&release.path().join(ENVIRONMENT))?.map(|(text, _)| text);
-    Ok(match read(&path(root))? {
+    let own = release.read_if_there(ENVIRONMENT)?;
+    Ok(match trusted::read(root, ENVIRONMENT)? {
         Some((text, _)) if own.as_ref() == Some(&text) => Before::Same,
         Some((text, metadata)) => Before::Was { text, metadata },
         None if own.is_none() => Before::Same,
@@ -186,14 +188,18 @@ pub(crate) fn before(root: &Root, release: &CompleteRelease) -> Result<Before, R
 /// Puts the environment of a release in place as the shared one, whole and synced. Mode and owner stay those of the file
 /// that is there, else they are those of the release's own.
 pub(crate) fn publish(root: &Root, release: &CompleteRelease, before: &Before) -> Result<(), ReleaseError> {
-    let own = read(&release.path().join(ENVIRONMENT))?;
-    let (text, like) = match (before, &own) {
-        (Before::Same, _) | (_, None) => return Ok(()),
-        (Before::Missing, Some((text, metadata))) | (Before::Was { metadata, .. }, Some((text, _))) => {
-            (text, metadata)
+    let Some(own) = release.read_if_there(ENVIRONMENT)? else { return Ok(()) };
+    let (user, group, mode) = match before {
+        Before::Same => return Ok(()),
+        Before::Missing => {
+            let directory = release.open()?;
+            let path = release.path().join(ENVIRONMENT);
+            let like = directory.look(ENVIRONMENT).map_err(ReleaseError::io("look at", &path))?;
+            (like.st_uid, like.st_gid, like.st_mode)
         }
+        Before::Was { metadata, .. } => (metadata.uid(), metadata.gid(), metadata.mode()),
     };
-    replace(root, text, Some(like.uid()), Some(like.gid()), like.mode() & 0o777)
+    replace(root, &own, Some(user), Some(group), mode & 0o777)
 }
 
 /// Undoes [`publish`], as far as can be.
@@ -210,19 +216,17 @@ pub(crate) fn unpublish(root: &Root, before: &Before) {
 
 /// Writes the shared file where nothing is live that could take it.
 pub(crate) fn write(root: &Root, text: &[u8], identity: Option<&Identity>) -> Result<(), ReleaseError> {
-    match fs::metadata(path(root)) {
-        Ok(now) => replace(root, text, Some(now.uid()), Some(now.gid()), now.mode() & 0o777),
-        Err(_) => replace(root, text, None, identity.and_then(|identity| identity.group), PRIVATE),
+    match trusted::read(root, ENVIRONMENT)? {
+        Some((_, now)) => replace(root, text, Some(now.uid()), Some(now.gid()), now.mode() & 0o777),
+        None => replace(root, text, None, identity.and_then(|identity| identity.group), PRIVATE),
     }
 }
 
-/// Removes what a killed run has not put in place: there are passwords in it.
+/// Removes what a killed run has not put in place: there are passwords in it. Where another user may write it is theirs
+/// to remove, and keeps nobody from working.
 pub(crate) fn forget_new(root: &Root) -> Result<(), ReleaseError> {
-    let new = root.shared().join(NEW);
-    match rustix::fs::unlink(&new) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(errno) => Err(ReleaseError::errno("remove", &new)(errno)),
-    }
+    let Ok(place) = trusted::to_write(root, ENVIRONMENT) else { return Ok(()) };
+    place.directory.unlink(OsStr::new(NEW)).map_err(ReleaseError::io("remove", &root.shared().join(NEW)))
 }
 
 pub(crate) fn path(root: &Root) -> PathBuf {
@@ -237,21 +241,16 @@ fn replace(
     mode: u32,
 ) -> Result<(), ReleaseError> {
     forget_new(root)?;
-    let (new, path) = (root.shared().join(NEW), path(root));
+    let path = path(root);
+    let place = trusted::to_write(root, ENVIRONMENT)?;
     let written = (|| {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file = place.directory.create(OsStr::new(NEW), 0o600)?;
         file.write_all(text)?;
-        let now = file.metadata()?;
         // The owner is given first: until then nobody else may read it.
-        let user = user.filter(|user| *user != now.uid()).map(Uid::from_raw);
-        let group = group.filter(|group| *group != now.gid()).map(Gid::from_raw);
-        if user.is_some() || group.is_some() {
-            rustix::fs::fchown(&file, user, group)?;
-        }
+        beneath::give(file.as_fd(), user, group)?;
         file.set_permissions(PermissionsExt::from_mode(mode))?;
         file.sync_all()?;
-        fs::rename(&new, &path)?;
-        Ok(())
+        place.directory.rename(OsStr::new(NEW), &place.directory, &place.name)
     })();
     written.map_err(|error| {
         let _ = forget_new(root);

@@ -5,16 +5,23 @@
 //! one. `.wheelbarrow/static.json` says which files are such guests, and from how many versions ago, so that they go in
 //! time: with a release that does not get them any more. It is written before the links: a name too many does no harm.
 //!
+//! The site's user may write in both. So it is done with that user's rights (`carry`), and as far as it can be done:
+//! what goes wrong is a note, never a failure.
+//!
 //! A STATIC_ROOT that all releases share keeps every file by itself; nothing is done about it.
+
+mod carry;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::Words;
 
+use self::carry::Carrying;
+use crate::configure::make_given;
 use crate::django::{self, Question};
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
@@ -46,19 +53,85 @@ fn format() -> u32 {
     FORMAT
 }
 
+/// STATIC_ROOT, as Django says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answer {
+    /// Absolute.
+    path: PathBuf,
+    /// Whether the site's user may write there, or where it would be made.
+    writable: bool,
+}
+
+/// Asks Django for STATIC_ROOT, if a `prepare` command collects static files and no setting names it. None also if
+/// Django cannot say.
+pub(crate) fn ask(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+) -> Result<Option<Answer>, ReleaseError> {
+    if settings.static_root.is_some() || !collects(&settings.prepare) {
+        return Ok(None);
+    }
+    let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
+    Ok(django::ask::<Option<Answer>>(work, release, settings, &question)?.flatten())
+}
+
+/// Sees to it that the site's user may write in STATIC_ROOT, before any command runs that has to: one in the release
+/// is given to that user if it holds nothing yet. The answer may be that user's own, so nothing else is given away.
+pub(crate) fn make_writable(
+    release: &CompleteRelease,
+    settings: &Settings,
+    answer: &Answer,
+) -> Result<(), ReleaseError> {
+    let identity = settings.identity.as_ref().filter(|identity| identity.site_user().is_some());
+    if answer.writable || identity.is_none() {
+        return Ok(());
+    }
+    let refused = |reason: &str| ReleaseError::Setting {
+        key: "static_root",
+        reason: format!(
+            "collectstatic is to write to {} as `owner`, who may not: {reason}",
+            answer.path.display()
+        ),
+    };
+    let Some(below) = below(release.path(), &answer.path) else {
+        return Err(refused("make the directory, and give it to `owner`"));
+    };
+    let directory = release.open()?;
+    let is_free = match directory.sub(&below) {
+        Ok(found) => found.entries().map_err(ReleaseError::io("list", &answer.path))?.is_empty(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    let is_own = [".wheelbarrow", "venv"].iter().any(|own| below.starts_with(own));
+    if !is_free || is_own {
+        return Err(refused(
+            "name a directory below the code as `static_root` in [release], which is given to `owner`",
+        ));
+    }
+    make_given(release.path(), &directory, &below, identity)
+}
+
+/// Where `path` would be below the release, by names alone.
+fn below(release: &Path, path: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(release).ok()?;
+    let below = [release, &real].iter().find_map(|release| path.strip_prefix(release).ok())?;
+    let is_plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+    (is_plain && !below.as_os_str().is_empty()).then(|| below.to_path_buf())
+}
+
 /// Writes down where the release has its static files, once they are there.
 pub(crate) fn note_root(
     work: &Work<'_>,
     release: &CompleteRelease,
     settings: &Settings,
+    answer: Option<Answer>,
 ) -> Result<(), ReleaseError> {
     if settings.keep_static == 0 {
         return Ok(());
     }
     let found = match &settings.static_root {
         Some(below) => Some(release.path().join(release.site()?.project.directory).join(below.as_str())),
-        None if collects(&settings.prepare) => ask(work, release, settings)?,
-        None => None,
+        None => answer.map(|answer| answer.path),
     };
     let Some(root) = found.and_then(|found| inside(release.path(), &found)) else { return Ok(()) };
     write(
@@ -68,28 +141,41 @@ pub(crate) fn note_root(
     )
 }
 
-/// Links what `live` has and `next` lacks, if both are known to have static files of their own.
+/// Links what `live` has and `next` lacks, if both are known to have static files of their own. What goes wrong with
+/// the files is a note: pages that were served before lose some of them, and nothing else happens.
 pub(crate) fn carry(
-    site: &Root,
+    work: &Work<'_>,
     live: &CompleteRelease,
     next: &CompleteRelease,
-    keep: u32,
+    settings: &Settings,
 ) -> Result<(), ReleaseError> {
     let (Some(from), Some(mut to)) = (read(live)?, read(next)?) else { return Ok(()) };
+    let note = |problem: &str| {
+        let text = format!("not all static files of {} were kept in {}: {problem}", live.id(), next.id());
+        work.operator.progress.note(&text);
+    };
     // The same version with another environment is no other version.
     let step = u32::from(live.record.manifest_sha256 != next.record.manifest_sha256);
-    let (old, new) = (live.path().join(&from.root), next.path().join(&to.root));
-    let mut paths = Vec::new();
-    walk(&old, Path::new(""), &mut paths)?;
-    let age = |path: &String| from.guests.get(path).copied().unwrap_or(0) + step;
-    paths.retain(|path| age(path) <= keep && fs::symlink_metadata(new.join(path)).is_err());
-    if paths.is_empty() {
-        return Ok(());
+    let mut carrying = match Carrying::open((live, &from.root), (next, &to.root), settings) {
+        Ok(Some(carrying)) => carrying,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            note(&error.to_string());
+            return Ok(());
+        }
+    };
+    let age = |path: &str| from.guests.get(path).copied().unwrap_or(0) + step;
+    let paths = carrying.find(|path| age(path) <= settings.keep_static);
+    if !paths.is_empty() {
+        to.guests.extend(paths.iter().map(|path| (path.clone(), age(path).max(1))));
+        write(work.root, next, &to)?;
+        switch::sync(next.path().join(STATIC_PATH).parent().unwrap_or(next.path()))?;
+        carrying.link(&paths);
     }
-    to.guests.extend(paths.iter().map(|path| (path.clone(), age(path).max(1))));
-    write(site, next, &to)?;
-    switch::sync(next.path().join(STATIC_PATH).parent().unwrap_or(next.path()))?;
-    paths.iter().try_for_each(|path| link(&old.join(path), &new.join(path)))
+    if let Some(problem) = carrying.problem() {
+        note(&problem);
+    }
+    Ok(())
 }
 
 /// Where the release has collected its static files, below it; none where that is not known.
@@ -97,60 +183,9 @@ pub(crate) fn root(release: &CompleteRelease) -> Result<Option<String>, ReleaseE
     Ok(read(release)?.map(|statics| statics.root))
 }
 
-/// A directory may stand where the other release has a file, or a file where it has a directory: then it has no place.
-fn link(from: &Path, to: &Path) -> Result<(), ReleaseError> {
-    let directory = to.parent().unwrap_or(to);
-    match fs::create_dir_all(directory) {
-        Err(_) if !directory.is_dir() && directory.ancestors().any(Path::is_file) => return Ok(()),
-        made => made.map_err(ReleaseError::io("make the directory", directory))?,
-    }
-    // A link, as `collectstatic --link` makes them, may lead into a release that is going to be pruned.
-    let is_link = fs::symlink_metadata(from).is_ok_and(|metadata| metadata.is_symlink());
-    if !is_link && fs::hard_link(from, to).is_ok() {
-        return Ok(());
-    }
-    // Another owner's file under `fs.protected_hardlinks`, say. Whole or not at all: nobody replaces a part of one.
-    let beside = to.with_file_name(format!(".{}.wheelbarrow-new", std::process::id()));
-    let copied = fs::copy(from, &beside).and_then(|_| fs::rename(&beside, to));
-    copied.map_err(|error| {
-        let _ = fs::remove_file(&beside);
-        ReleaseError::io("keep the static file", from)(error)
-    })
-}
-
-/// Files below `root`, and links to files, as paths that are UTF-8, as those of a URL are.
-fn walk(root: &Path, below: &Path, paths: &mut Vec<String>) -> Result<(), ReleaseError> {
-    let directory = root.join(below);
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(ReleaseError::io("list", &directory)(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(ReleaseError::io("list", &directory))?;
-        let path = below.join(entry.file_name());
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => walk(root, &path, paths)?,
-            Ok(_) if entry.path().is_file() => paths.extend(path.to_str().map(str::to_owned)),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// Whether one of the commands collects static files.
 fn collects(commands: &[Words]) -> bool {
     commands.iter().any(|words| words.as_slice().iter().any(|word| word == "collectstatic"))
-}
-
-/// STATIC_ROOT, absolute; none where Django cannot say.
-fn ask(
-    work: &Work<'_>,
-    release: &CompleteRelease,
-    settings: &Settings,
-) -> Result<Option<PathBuf>, ReleaseError> {
-    let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
-    Ok(django::ask::<Option<PathBuf>>(work, release, settings, &question)?.flatten())
 }
 
 /// Where `path` really is below the release, if it is there and not elsewhere.
@@ -161,13 +196,8 @@ fn inside(release: &Path, path: &Path) -> Option<String> {
 }
 
 fn read(release: &CompleteRelease) -> Result<Option<Statics>, ReleaseError> {
-    let path = release.path().join(STATIC_PATH);
-    match fs::read(&path) {
-        // One that is broken tells as much as none.
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ReleaseError::io("read", &path)(error)),
-    }
+    // One that is broken tells as much as none.
+    Ok(release.read_if_there(STATIC_PATH)?.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
 /// What a crash leaves on the way lies in the trash.

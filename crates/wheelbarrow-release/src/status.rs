@@ -10,7 +10,7 @@ use crate::history::{Story, stories, unfinished};
 use crate::lock::{Holder, holder};
 use crate::proof::{self, Service};
 use crate::root::Found;
-use crate::{ReleaseError, ReleaseId, Root};
+use crate::{ReleaseError, ReleaseId, Root, trash};
 
 /// A release as `list` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -68,6 +68,9 @@ pub struct Status {
     pub interrupted: bool,
     /// Who works on the root just now.
     pub holder: Option<Holder>,
+    /// What is left of removed releases, if nobody works on the root: it could not be removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trash: Vec<PathBuf>,
 }
 
 /// Every release, by number.
@@ -106,6 +109,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         live: releases.into_iter().find(|listed| listed.state == State::Live),
         interrupted: holder.is_none() && unfinished(&stories).is_some(),
         last: stories.into_iter().next_back(),
+        trash: if holder.is_none() { trash::left(root) } else { Vec::new() },
         holder,
     })
 }

@@ -1,40 +1,64 @@
 //! Releases that are no longer: out of `releases/` by one rename, then removed file by file.
 //!
-//! Whatever kills the removal leaves a part of a release in `.wheelbarrow/trash/`, where nothing looks for one.
+//! Whatever kills the removal leaves a part of a release in `.wheelbarrow/trash/`, where nothing looks for one. What
+//! cannot be removed stays there too, another user's file or one below a mount point: each command tries again, says so
+//! in a note, and goes on.
 
+use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::FileType;
 use rustix::io::Errno;
+use wheelbarrow_fs::beneath::{Directory, remove_tree};
+use wheelbarrow_fs::mounts_in;
 
 use crate::journal::Event;
 use crate::release::RELEASE_PATH;
 use crate::work::Work;
-use crate::{ReleaseError, ReleaseId, switch};
+use crate::{ReleaseError, ReleaseId, Root, switch};
 
-/// Takes a release out of `releases/`.
+/// Takes a release out of `releases/`. One with a file system mounted in it stays: what is in there is not of the
+/// release.
 pub(crate) fn throw(work: &Work<'_>, id: &ReleaseId) -> Result<(), ReleaseError> {
     let (from, to) = (work.root.release(id), work.root.trash().join(id.to_string()));
+    refuse_mounted(work.root, id)?;
     match rustix::fs::rename(&from, &to) {
         // overlayfs does not rename directories of a lower layer, of a container image say.
-        Err(Errno::XDEV) => remove_in_place(&from, &to),
+        Err(Errno::XDEV) => remove_in_place(work.root, id, &to),
         result => result.map_err(ReleaseError::errno("move to the trash", &from)),
     }
 }
 
 /// Without its record it is no release any more; the next command removes what is left of it. An empty directory stands
 /// for it in the trash.
-fn remove_in_place(from: &Path, to: &Path) -> Result<(), ReleaseError> {
+fn remove_in_place(root: &Root, id: &ReleaseId, to: &Path) -> Result<(), ReleaseError> {
+    let (from, releases) = (root.release(id), root.releases());
     fs::create_dir_all(to).map_err(ReleaseError::io("make the directory", to))?;
     let record = from.join(RELEASE_PATH);
     match fs::remove_file(&record) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(ReleaseError::io("remove", &record)(error));
         }
-        _ => switch::sync(record.parent().unwrap_or(from))?,
+        _ => switch::sync(record.parent().unwrap_or(&from))?,
     }
-    fs::remove_dir_all(from).map_err(ReleaseError::io("remove", from))
+    let directory = Directory::open(&releases).map_err(ReleaseError::io("open", &releases))?;
+    Ok(remove_tree(&directory, OsStr::new(&id.to_string()), &from)?)
+}
+
+/// Whether a file system is mounted in the release.
+pub(crate) fn refuse_mounted(root: &Root, id: &ReleaseId) -> Result<(), ReleaseError> {
+    match mounts_in(&root.release(id)).into_iter().next() {
+        Some(mount) => Err(ReleaseError::Mounted { id: id.clone(), mount }),
+        None => Ok(()),
+    }
+}
+
+/// Moves a directory of `releases/` to the trash that is no release: in it an install was made.
+pub(crate) fn throw_staging(work: &Work<'_>, name: &OsStr) -> Result<(), ReleaseError> {
+    let (from, to) = (work.root.releases().join(name), work.root.trash().join(name));
+    rustix::fs::rename(&from, &to).map_err(ReleaseError::errno("move to the trash", &from))
 }
 
 /// Syncs what [`throw`] has done: after a power cut a release must not be back of which a part was removed.
@@ -44,27 +68,41 @@ fn sync(work: &Work<'_>) -> Result<(), ReleaseError> {
 }
 
 /// Removes what is in the trash, and the marks of what was removed. The journal is told last: on a full disk there must
-/// be room first.
+/// be room first. What cannot be removed is a note.
 pub(crate) fn empty(work: &Work<'_>) -> Result<(), ReleaseError> {
-    let trash = work.root.trash();
+    let path = work.root.trash();
+    let trash = Directory::open(&path).map_err(ReleaseError::io("open", &path))?;
     let mut is_synced = false;
-    for entry in fs::read_dir(&trash).map_err(ReleaseError::io("list", &trash))? {
-        let entry = entry.map_err(ReleaseError::io("list", &trash))?;
-        let path = entry.path();
-        // What was not yet moved to its place.
-        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
-            fs::remove_file(&path).map_err(ReleaseError::io("remove", &path))?;
-            continue;
-        }
-        if !std::mem::replace(&mut is_synced, true) {
+    for (name, kind) in trash.entries().map_err(ReleaseError::io("list", &path))? {
+        let path = path.join(&name);
+        if kind == FileType::Directory && !std::mem::replace(&mut is_synced, true) {
             sync(work)?;
         }
-        fs::remove_dir_all(&path).map_err(ReleaseError::io("remove", &path))?;
-        let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(id) = name.and_then(|name| name.parse::<ReleaseId>().ok()) {
+        if let Err(error) = remove_tree(&trash, &name, &path) {
+            note(work, &error.into());
+            continue;
+        }
+        // What is no release was not yet moved to its place.
+        if let Some(id) = name.to_str().and_then(|name| name.parse::<ReleaseId>().ok()) {
             crate::marks::clear(work.root, &id)?;
             work.record(Event::Removed { id })?;
         }
     }
     Ok(())
+}
+
+/// Says what could not be removed; the command goes on.
+pub(crate) fn note(work: &Work<'_>, error: &ReleaseError) {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    work.operator.progress.note(&format!("{error}{cause}{hint}"));
+}
+
+/// What was left in the trash because it could not be removed, if nobody is at work.
+pub(crate) fn left(root: &Root) -> Vec<PathBuf> {
+    let path = root.trash();
+    let entries = Directory::open(&path).and_then(|trash| trash.entries()).unwrap_or_default();
+    let mut left: Vec<PathBuf> = entries.into_iter().map(|(name, _)| path.join(name)).collect();
+    left.sort();
+    left
 }

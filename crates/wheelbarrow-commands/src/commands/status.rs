@@ -99,6 +99,11 @@ fn show(status: &Status) -> String {
     if let Some(holder) = &status.holder {
         rows.push(("working", holder.to_string()));
     }
+    if !status.trash.is_empty() {
+        let names = status.trash.iter().filter_map(|path| path.file_name()?.to_str()).collect::<Vec<_>>();
+        let what = "could not be deleted; `wheelbarrow recover` says why";
+        rows.push(("in the trash", format!("{}: {what}", names.join(", "))));
+    }
     if status.interrupted {
         rows.push((
             "interrupted",

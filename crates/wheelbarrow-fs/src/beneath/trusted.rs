@@ -98,8 +98,14 @@ impl Walk {
 
     fn enter(&mut self, part: &OsStr) -> io::Result<()> {
         // Links were looked at before; one that has come since then is not followed.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.reached = rustix::fs::openat(&self.reached, part, flags, Mode::empty()).map_err(told)?.into();
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = |way| rustix::fs::openat(&self.reached, part, flags | way, Mode::empty());
+        let opened = match open(OFlags::RDONLY) {
+            // It may be gone through all the same.
+            Err(rustix::io::Errno::ACCESS) => open(OFlags::PATH),
+            opened => opened,
+        };
+        self.reached = opened.map_err(told)?.into();
         if part == ".." {
             self.shown.pop();
         } else {

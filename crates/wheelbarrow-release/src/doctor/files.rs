@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::{Finding, Site};
-use crate::ReleaseId;
+use crate::{ReleaseError, ReleaseId, Root, configure, lock, settings, trash, trusted};
 
 /// How deep configuration is looked for below a directory.
 const DEPTH: usize = 3;
@@ -80,6 +80,31 @@ impl File {
             });
         }
     }
+}
+
+/// What is wrong with the files of the root itself: settings that nobody believes, and what cannot be removed.
+pub(super) fn under_root(root: &Root) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in [settings::FILE, configure::ENVIRONMENT] {
+        let Err(error @ ReleaseError::Untrusted { .. }) = trusted::read(root, name) else { continue };
+        findings.push(Finding {
+            rule: "untrusted-file",
+            place: root.shared().join(name).display().to_string(),
+            what: format!("{error}, so every command that needs it is refused"),
+            fix: error.hint().unwrap_or_default(),
+        });
+    }
+    let is_at_work = lock::holder(root).is_some();
+    for path in trash::left(root).into_iter().filter(|_| !is_at_work) {
+        findings.push(Finding {
+            rule: "left-in-trash",
+            place: path.display().to_string(),
+            what: "a removed release that could not be deleted takes up space".to_owned(),
+            fix: "`wheelbarrow recover` as root says why; then `umount`, `chattr -i` or `rm -r --one-file-system`"
+                .to_owned(),
+        });
+    }
+    findings
 }
 
 /// Every file below these directories of a machine that can be read, in order; a directory that is not there has none.

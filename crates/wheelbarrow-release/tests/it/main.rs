@@ -8,3 +8,4 @@ mod files;
 mod mounts;
 mod site;
 mod support;
+mod trust;

@@ -1,14 +1,16 @@
 //! A root, and the verbs on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{
-    Activated, DeployOptions, Deployed, Existing, Listed, Operator, Prepare, Pruned, ReleaseError, ReleaseId,
-    RollbackOptions, Root, State, Until, Wait, activate, deploy, list, prune, rollback,
+    Activated, Change, Changed, DeployOptions, Deployed, Existing, Listed, Operator, Prepare, Pruned,
+    Recovered, ReleaseError, ReleaseId, Rewritten, RollbackOptions, Root, State, Until, Wait, activate,
+    change_environment, deploy, list, prune, recover, remove_release, rewrite_environment, rollback,
 };
 
 use crate::site::{self, Site};
@@ -17,11 +19,26 @@ use crate::site::{self, Site};
 pub(crate) struct Place {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) clock: AtomicU64,
+    pub(crate) notes: Notes,
+}
+
+/// What was noted.
+#[derive(Default)]
+pub(crate) struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+    fn advance(&self, _amount: u64) {}
+    fn end(&self) {}
+
+    fn note(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { directory: site::place(), clock: AtomicU64::new(1_800_000_000) }
+        Self { directory: site::place(), clock: AtomicU64::new(1_800_000_000), notes: Notes::default() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -44,7 +61,13 @@ impl Place {
     fn operator<T>(&self, work: impl FnOnce(&Operator<'_>) -> T) -> T {
         let clock = || UNIX_EPOCH + Duration::from_secs(self.clock.load(Ordering::Relaxed));
         let clock: &(dyn Fn() -> SystemTime + Sync) = &clock;
-        work(&Operator { by: "tester".to_owned(), wait: Wait::No, deploy: None, clock, progress: &Silent })
+        work(&Operator {
+            by: "tester".to_owned(),
+            wait: Wait::No,
+            deploy: None,
+            clock,
+            progress: &self.notes,
+        })
     }
 
     pub(crate) fn deploy(&self, artifact: &Path) -> Result<Deployed, ReleaseError> {
@@ -52,10 +75,18 @@ impl Place {
     }
 
     pub(crate) fn deploy_until(&self, artifact: &Path, until: Until) -> Result<Deployed, ReleaseError> {
+        self.deploy_by(artifact, Path::new("python3"), until)
+    }
+
+    pub(crate) fn deploy_on(&self, artifact: &Path, python: &Path) -> Result<Deployed, ReleaseError> {
+        self.deploy_by(artifact, python, Until::Live)
+    }
+
+    fn deploy_by(&self, artifact: &Path, python: &Path, until: Until) -> Result<Deployed, ReleaseError> {
         let options = DeployOptions {
             trust: std::sync::Arc::new(wheelbarrow_artifact::Anybody),
             artifact: artifact.to_path_buf(),
-            python: "python3".into(),
+            python: python.to_path_buf(),
             settings: Default::default(),
             pip: Pip::Without,
             until,
@@ -75,6 +106,27 @@ impl Place {
 
     pub(crate) fn activate(&self, id: &ReleaseId) -> Result<Activated, ReleaseError> {
         self.operator(|operator| activate(&self.root(), id, &Default::default(), Prepare::Run, operator))
+    }
+
+    pub(crate) fn remove(&self, id: &ReleaseId) -> Result<(), ReleaseError> {
+        self.operator(|operator| remove_release(&self.root(), id, operator))
+    }
+
+    pub(crate) fn recover(&self) -> Result<Recovered, ReleaseError> {
+        self.operator(|operator| recover(&self.root(), operator))
+    }
+
+    pub(crate) fn change(&self, change: &Change) -> Result<Changed, ReleaseError> {
+        self.operator(|operator| change_environment(&self.root(), change, Prepare::Run, operator))
+    }
+
+    pub(crate) fn rewrite(&self, change: &Change) -> Result<Rewritten, ReleaseError> {
+        self.operator(|operator| rewrite_environment(&self.path(), change, operator))
+    }
+
+    /// What was noted so far, a line each.
+    pub(crate) fn notes(&self) -> String {
+        self.notes.0.lock().unwrap().join("\n")
     }
 
     pub(crate) fn list_ids(&self) -> Vec<String> {

@@ -141,7 +141,7 @@ impl Stage {
         let output = inject(&self.command(scene), &self.log(), injection);
         let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
         self.check(scene, &output)
-            .and_then(|()| self.recover(scene))
+            .and_then(|()| self.recover(scene, said.contains("not all static files")))
             .map_err(|problem| format!("{problem}\n  code {:?}, said: {said}", output.status.code()))
     }
 
@@ -198,7 +198,8 @@ impl Stage {
     }
 
     /// The next commands put it right, and then all goes on.
-    fn recover(&self, scene: Scene) -> Result<(), String> {
+    /// A fault may cost static files of the version before, which a note says.
+    fn recover(&self, scene: Scene, lost_statics: bool) -> Result<(), String> {
         let said = self.place.run(&["recover"]);
         let may_fail = scene == Scene::DeployBroken && said.code == 13;
         if said.code != 0 && !may_fail {
@@ -227,7 +228,9 @@ impl Stage {
         let static_files = self.place.root().join("current/code/static");
         match said.code {
             // It has its own, and those of what it took the place of.
-            0 if fs_err::read_dir(static_files).unwrap().count() < 2 => Err("no static files".to_owned()),
+            0 if !lost_statics && fs_err::read_dir(static_files).unwrap().count() < 2 => {
+                Err("no static files".to_owned())
+            }
             0 => self.place.check_current(),
             _ => Err(format!("the next deploy: {}", said.all())),
         }

@@ -107,7 +107,8 @@ impl FileSystem {
         let at = |directory: usize, path: usize| {
             let path = &texts[path];
             let base = descriptor(&arguments[directory]).unwrap_or_default();
-            below(&Path::new(&base).join(path).display().to_string())
+            // No path is the descriptor itself.
+            below(Path::new(&base).join(path).display().to_string().trim_end_matches('/'))
         };
         match name {
             "openat" | "open" => {

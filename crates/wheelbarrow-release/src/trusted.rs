@@ -1,0 +1,65 @@
+//! Files in `ROOT/shared` that the deploying user believes: settings and the environment. They count only if nobody but
+//! root and this user can have written them, or put them there.
+
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_fs::beneath::{self, Place};
+
+use crate::{ReleaseError, Root};
+
+/// What `shared/NAME` holds; none if it is not there.
+pub(crate) fn read(root: &Root, name: &str) -> Result<Option<(Vec<u8>, Metadata)>, ReleaseError> {
+    let path = path(root, name);
+    let read = ReleaseError::io("read", &path);
+    let Some(place) = place(root, name)? else { return Ok(None) };
+    let mut file = match place.directory.file(&place.name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read(error)),
+    };
+    refuse_exposed(&place, &file, &path)?;
+    let mut contents = Vec::new();
+    let metadata = file.read_to_end(&mut contents).and_then(|_| file.metadata()).map_err(read)?;
+    Ok(Some((contents, metadata)))
+}
+
+/// Where `shared/NAME` is to be written: a directory in which nobody else may write.
+pub(crate) fn to_write(root: &Root, name: &str) -> Result<Place, ReleaseError> {
+    let path = path(root, name);
+    let missing = || ReleaseError::io("write", &path)(ErrorKind::NotFound.into());
+    let place = place(root, name)?.ok_or_else(missing)?;
+    match place.exposed.clone() {
+        Some(exposure) => Err(ReleaseError::Untrusted { path, reason: exposure.to_string() }),
+        None => Ok(place),
+    }
+}
+
+fn refuse_exposed(place: &Place, file: &File, path: &Path) -> Result<(), ReleaseError> {
+    let own = beneath::exposure(file.as_fd(), path).map_err(ReleaseError::io("look at", path))?;
+    match place.exposed.clone().or(own) {
+        Some(exposure) => {
+            Err(ReleaseError::Untrusted { path: path.to_path_buf(), reason: exposure.to_string() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// None if its directory is not there.
+fn place(root: &Root, name: &str) -> Result<Option<Place>, ReleaseError> {
+    let path = path(root, name);
+    match beneath::place(root.path(), &Path::new("shared").join(name)) {
+        Ok(place) => Ok(Some(place)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            Err(ReleaseError::Untrusted { path, reason: error.to_string() })
+        }
+        Err(error) => Err(ReleaseError::io("look at", &path)(error)),
+    }
+}
+
+fn path(root: &Root, name: &str) -> PathBuf {
+    root.shared().join(name)
+}
