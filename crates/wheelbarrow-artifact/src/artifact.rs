@@ -15,7 +15,7 @@ use wheelbarrow_fs::{MappedFile, SafePath};
 
 use crate::error::{ArtifactError, Distrust};
 use crate::format::{self, Misread};
-use crate::manifest::{Collision, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
+use crate::manifest::{self, Collision, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::progress::{Progress, Unit};
 use crate::thin::{self, THIN_PATH};
 use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipWriter};
@@ -34,7 +34,7 @@ pub const SHEBANG_PATH: &str = ".wheelbarrow/shebang";
 pub const SHEBANG: &str = "#!/usr/bin/env python3";
 
 /// No manifest is larger: 65,535 members of a few hundred bytes.
-const LARGEST_MANIFEST: u64 = 64 << 20;
+const LARGEST_MANIFEST: u64 = 32 << 20;
 
 /// Several times that of an RSA key of 16,384 bits.
 const LARGEST_SIGNATURE: u64 = 64 << 10;
@@ -479,6 +479,7 @@ impl Deref for VerifiedArtifact {
 
 fn parse_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, ArtifactError> {
     let wrong = |source| ArtifactError::Manifest { path: path.to_path_buf(), source };
+    manifest::check_values(bytes).map_err(wrong)?;
     // Another format may have other keys, so its number is looked at first.
     format::check(path, bytes, FORMAT)?;
     let FormatOnly { format } = serde_json::from_slice(bytes).map_err(wrong)?;

@@ -201,7 +201,7 @@ pub struct Wheel {
     pub name: String,
     pub version: String,
     /// Where it came from, when not from an index: written to `direct_url.json` (PEP 610), credentials left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "direct_url")]
     pub direct_url: Option<serde_json::Value>,
     /// Made on the building machine from a source distribution, so its bytes are in no lock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -238,6 +238,59 @@ impl Target {
     /// A collision that no wheel of the target settles.
     pub fn unsettled(&self) -> Option<&Collision> {
         self.collisions.iter().find(|collision| !self.wheels.contains(&collision.wheel))
+    }
+}
+
+/// What PEP 610 knows, and nothing else: any value could take much more memory than its text.
+fn direct_url<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<serde_json::Value>, D::Error> {
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct DirectUrl {
+        url: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        archive_info: Option<ArchiveInfo>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dir_info: Option<DirInfo>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subdirectory: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vcs_info: Option<VcsInfo>,
+    }
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct ArchiveInfo {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hash: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hashes: Option<BTreeMap<String, String>>,
+    }
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct DirInfo {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        editable: Option<bool>,
+    }
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct VcsInfo {
+        vcs: String,
+        commit_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        requested_revision: Option<String>,
+    }
+    let typed = Option::<DirectUrl>::deserialize(deserializer)?;
+    typed.map(serde_json::to_value).transpose().map_err(serde::de::Error::custom)
+}
+
+/// Refuses JSON of so many values that they would take much more memory than the text. 65,535 members have two thirds of them.
+pub(crate) fn check_values(text: &[u8]) -> serde_json::Result<()> {
+    const MOST: usize = 500_000;
+    let values = text.iter().filter(|byte| b",[{".contains(byte)).take(MOST + 1).count();
+    match values > MOST {
+        true => Err(serde::de::Error::custom(format!("it has more than {MOST} values"))),
+        false => Ok(()),
     }
 }
 
@@ -301,5 +354,24 @@ impl<'de> Deserialize<'de> for Sha256 {
         let text = String::deserialize(deserializer)?;
         Self::from_hex(&text)
             .ok_or_else(|| serde::de::Error::custom("not a SHA-256 of 64 hexadecimal digits"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_takes_more_memory_than_it_looks_like_is_refused() {
+        let many = format!("[{}]", vec!["[]"; 300_000].join(","));
+        assert!(check_values(many.as_bytes()).is_err());
+        let wheel = |direct_url: &str| {
+            serde_json::from_str::<Wheel>(&format!(
+                r#"{{"path": "wheels/a.whl", "name": "a", "version": "1", "direct_url": {direct_url}}}"#
+            ))
+        };
+        assert!(wheel("[[], []]").is_err() && wheel(r#"{"url": "x", "other": [[]]}"#).is_err());
+        let archive = r#"{"archive_info":{"hash":"sha256=a","hashes":{"sha256":"a"}},"url":"https://a"}"#;
+        assert_eq!(wheel(archive).unwrap().direct_url.unwrap().to_string(), archive);
     }
 }

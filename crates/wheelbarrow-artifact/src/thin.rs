@@ -34,6 +34,7 @@ pub fn text(left_out: &BTreeSet<String>) -> serde_json::Result<Vec<u8>> {
 
 /// `path` is that of the artifact.
 pub(crate) fn read(path: &Path, text: &[u8]) -> Result<BTreeSet<String>, Misread> {
+    crate::manifest::check_values(text).map_err(Misread::Wrong)?;
     let Thin { format, left_out } = format::read(path, text, FORMAT)?;
     if format == FORMAT { Ok(left_out) } else { Err(Misread::Wrong(format::unknown(format, FORMAT))) }
 }

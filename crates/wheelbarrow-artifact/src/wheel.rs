@@ -12,8 +12,14 @@ use wheelbarrow_wheel::script;
 
 use crate::zip::{Archive, Entry, ZipError};
 
-/// WHEEL, METADATA, RECORD and entry_points.txt are read whole; none comes near this.
-const LARGEST_METADATA: u64 = 64 << 20;
+/// The most bytes of the files of `.dist-info` that are read whole. None comes near this.
+fn largest(file: &str) -> u64 {
+    match file {
+        "RECORD" => 32 << 20,
+        "METADATA" => 8 << 20,
+        _ => 1 << 20,
+    }
+}
 
 /// A wheel of which the directory and the metadata were read and found in order.
 pub struct OpenWheel<'a> {
@@ -106,11 +112,14 @@ impl<'a> OpenWheel<'a> {
 
     pub fn record(&self) -> Result<Vec<RecordRow>, WheelError> {
         let bytes = self.required("RECORD")?;
-        record::parse(&bytes).map_err(|source| WheelError::Rules { wheel: self.name(), source })
+        // Some rows are of directories, or of files that were left out.
+        record::parse_most(&bytes, 2 * self.archive.entries().len() + 1000)
+            .map_err(|source| WheelError::Rules { wheel: self.name(), source })
     }
 
     fn find_files(&self) -> Result<Vec<WheelFile>, WheelError> {
         let layout = Layout::new(&self.dist_info);
+        let scripts = self.entry_points.names();
         let mut files = Vec::with_capacity(self.archive.entries().len());
         for (index, entry) in self.archive.entries().iter().enumerate() {
             if entry.is_link() {
@@ -124,7 +133,7 @@ impl<'a> OpenWheel<'a> {
                 .map_err(|source| WheelError::Rules { wheel: self.name(), source })?;
             let mut executable = entry.is_executable();
             if let Destination::Scripts(name) = &destination {
-                if script::is_wrapper(name, &self.entry_points) {
+                if script::is_wrapper(name, &scripts) {
                     continue;
                 }
                 executable = true;
@@ -149,7 +158,8 @@ impl<'a> OpenWheel<'a> {
 
     fn read(&self, member: &str) -> Result<Option<Vec<u8>>, WheelError> {
         let Some(entry) = self.archive.find(member) else { return Ok(None) };
-        let contents = self.archive.read(entry, LARGEST_METADATA);
+        let limit = largest(member.rsplit('/').next().unwrap_or(member));
+        let contents = self.archive.read(entry, limit);
         contents.map(Some).map_err(|source| WheelError::Zip { wheel: self.name(), source })
     }
 

@@ -23,7 +23,7 @@ pub use as_user::as_user;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use beside::{Beside, is_unfinished};
 pub use lock::{Lock, open_lock};
-pub use mapped::MappedFile;
+pub use mapped::{MappedFile, is_out_of_reach};
 pub use mounts::{check_links, file_system_of, mounts_in};
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;

@@ -80,7 +80,7 @@ impl Drop for MappedFile {
 }
 
 /// Whether nobody but root and this user can write the file, or put another one where it is.
-fn is_out_of_reach(file: &File) -> bool {
+pub fn is_out_of_reach(file: &File) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
     const STICKY: u32 = 0o1000;
     let me = rustix::process::geteuid().as_raw();

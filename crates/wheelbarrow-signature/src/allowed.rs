@@ -4,12 +4,15 @@
 //! with `cert-authority` are for certificates, which sign no artifacts, and are passed over. A line that cannot be understood is
 //! refused, where ssh-keygen goes on: somebody meant to allow or to forbid something by it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use fs_err::File;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use ssh_key::PublicKey;
+use wheelbarrow_fs::is_out_of_reach;
 
 use crate::{NAMESPACE, SignatureError};
 
@@ -32,7 +35,7 @@ struct Allowed {
 
 impl AllowedSigners {
     pub fn read(path: &Path) -> Result<Self, SignatureError> {
-        let text = fs_err::read_to_string(path).map_err(SignatureError::Read)?;
+        let text = read_trusted(path).map_err(SignatureError::Read)?;
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -76,6 +79,19 @@ impl Allowed {
     }
 }
 
+/// Whoever may write the file says who signs, so that must be nobody but root and this user.
+fn read_trusted(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    if !is_out_of_reach(file.file()) {
+        let why = format!(
+            "others may write {} or a directory above it: `chown root FILE` and `chmod go-w FILE DIRECTORY` end that",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    io::read_to_string(file)
+}
+
 /// None is a line for certificates.
 fn parse(line: &str) -> Result<Option<Allowed>, String> {
     let (principals, rest) = word(line)?;
@@ -88,6 +104,15 @@ fn parse(line: &str) -> Result<Option<Allowed>, String> {
         for option in split(&options) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            let is_there = match name.to_ascii_lowercase().as_str() {
+                "namespaces" => allowed.0.is_some(),
+                "valid-after" => allowed.1.is_some(),
+                "valid-before" => allowed.2.is_some(),
+                _ => false,
+            };
+            if is_there {
+                return Err(format!("it has the option {name:?} twice"));
+            }
             match name.to_ascii_lowercase().as_str() {
                 "cert-authority" => is_authority = true,
                 "namespaces" => allowed.0 = Some(value.to_owned()),
@@ -195,8 +220,26 @@ mod tests {
             "a no-such KEY",
             "a valid-after=2030 KEY",
             "a valid-after=20301301 KEY",
+            "a valid-before=20300101,valid-before=20400101 KEY",
+            "a valid-after=20200101,Valid-After=20100101 KEY",
+            "a namespaces=file,namespaces=wheelbarrow KEY",
         ] {
             assert!(allowed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("allowed_signers");
+        fs_err::write(&path, format!("a {KEY}\n")).unwrap();
+        for (file, directory, is_taken) in
+            [(0o644, 0o755, true), (0o666, 0o755, false), (0o664, 0o755, false), (0o644, 0o777, false)]
+        {
+            fs_err::set_permissions(&path, PermissionsExt::from_mode(file)).unwrap();
+            fs_err::set_permissions(place.path(), PermissionsExt::from_mode(directory)).unwrap();
+            assert_eq!(AllowedSigners::read(&path).is_ok(), is_taken, "{file:o} {directory:o}");
         }
     }
 

@@ -3,6 +3,8 @@
 //! Only the two groups that become scripts are read. Comments are whole lines that begin with `#` or `;`, and, since
 //! no object can hold one, what follows a space and `#` or `;` after an object.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::Error;
 
 /// The scripts of a wheel, each group in the order of the file.
@@ -26,6 +28,7 @@ pub struct EntryPoint {
 /// Reads the file. A name that a group has twice counts as it stands last, as in pip.
 pub fn parse(text: &str) -> Result<EntryPoints, Error> {
     let mut found = EntryPoints::default();
+    let mut places: [HashMap<String, usize>; 2] = Default::default();
     let mut group = "";
     for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
         if line.is_empty() || line.starts_with(['#', ';']) {
@@ -35,15 +38,19 @@ pub fn parse(text: &str) -> Result<EntryPoints, Error> {
             group = name.trim();
             continue;
         }
-        let scripts = match group {
-            "console_scripts" => &mut found.console,
-            "gui_scripts" => &mut found.gui,
+        let [console, gui] = &mut places;
+        let (scripts, places) = match group {
+            "console_scripts" => (&mut found.console, console),
+            "gui_scripts" => (&mut found.gui, gui),
             _ => continue,
         };
         let entry = parse_line(line).map_err(|reason| Error::EntryPoint { line: line.to_owned(), reason })?;
-        match scripts.iter_mut().find(|earlier| earlier.name == entry.name) {
-            Some(earlier) => *earlier = entry,
-            None => scripts.push(entry),
+        match places.get(&entry.name) {
+            Some(&place) => scripts[place] = entry,
+            None => {
+                places.insert(entry.name.clone(), scripts.len());
+                scripts.push(entry);
+            }
         }
     }
     Ok(found)
@@ -79,10 +86,16 @@ fn is_dotted(text: &str) -> bool {
 }
 
 impl EntryPoints {
+    /// Of all scripts.
+    pub fn names(&self) -> HashSet<&str> {
+        self.console.iter().chain(&self.gui).map(|entry| entry.name.as_str()).collect()
+    }
+
     /// Console scripts, then those of windows: on Linux both are written alike. Of two with one name the latter counts, as
     /// in pip, which writes it over the other.
     pub fn iter(&self) -> impl Iterator<Item = &EntryPoint> {
-        let is_only = |entry: &&EntryPoint| self.gui.iter().all(|gui| gui.name != entry.name);
+        let names: HashSet<&str> = self.gui.iter().map(|gui| gui.name.as_str()).collect();
+        let is_only = move |entry: &&EntryPoint| !names.contains(entry.name.as_str());
         self.console.iter().filter(is_only).chain(&self.gui)
     }
 }
@@ -117,6 +130,16 @@ mod tests {
         assert_eq!(found.iter().count(), 4);
         let both = parse("[gui_scripts]\nx = gui:run\n[console_scripts]\nx = console:run\n").unwrap();
         assert_eq!(both.iter().collect::<Vec<_>>(), [&entry("x", "gui", "run")]);
+    }
+
+    /// Time is that of the length, whatever the names.
+    #[test]
+    fn hundreds_of_thousands_are_read_at_once() {
+        let lines = |group: &str| {
+            (0..200_000).map(|n| format!("s{n}=a:b\n")).fold(format!("[{group}]\n"), |all, line| all + &line)
+        };
+        let found = parse(&(lines("console_scripts") + &lines("gui_scripts"))).unwrap();
+        assert_eq!((found.iter().count(), found.names().len()), (200_000, 200_000));
     }
 
     #[test]

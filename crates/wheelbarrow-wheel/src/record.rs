@@ -16,6 +16,11 @@ pub struct RecordRow {
 /// Reads a RECORD. Of a wheel, paths that are absolute or have a `..` part name no member: some build tools write those of
 /// the machine that they ran on.
 pub fn parse(bytes: &[u8]) -> Result<Vec<RecordRow>, Error> {
+    parse_most(bytes, usize::MAX)
+}
+
+/// The same, and refuses one of more rows than `most`.
+pub fn parse_most(bytes: &[u8], most: usize) -> Result<Vec<RecordRow>, Error> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
     let mut rows = Vec::new();
@@ -25,6 +30,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<RecordRow>, Error> {
             reason: error.to_string(),
         })?;
         let line = row.position().map_or(0, csv::Position::line);
+        if rows.len() >= most {
+            let reason = format!("it has more than {most} rows, many more than there are files");
+            return Err(Error::Record { line, reason });
+        }
         rows.push(parse_row(&row).map_err(|reason| Error::Record { line, reason })?);
     }
     Ok(rows)
@@ -139,6 +148,13 @@ mod tests {
             let _ = parse(bad.as_bytes());
         }
         parse(b"\xff,,\n").unwrap_err();
+    }
+
+    #[test]
+    fn more_rows_than_there_can_be_files_are_refused() {
+        let text = "a,,\n".repeat(1_000_000);
+        assert!(parse_most(text.as_bytes(), 1000).is_err());
+        assert_eq!(parse_most(b"a,,\n", 1).unwrap().len(), 1);
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl<B: AsRef<[u8]>> Archive<B> {
         if entry.size > limit {
             return Err(ZipError::TooLarge { name: entry.name.clone(), size: entry.size });
         }
-        let mut contents = Vec::new();
+        let mut contents = Vec::with_capacity(usize::try_from(entry.size).unwrap_or_default());
         Inflater::new().read(entry, self.raw(entry), &mut |bytes| contents.extend_from_slice(bytes))?;
         Ok(contents)
     }
