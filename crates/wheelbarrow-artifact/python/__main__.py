@@ -228,9 +228,14 @@ def open_standard_streams():
             os.open(os.devnull, os.O_RDWR)
 
 
+def printable(text):
+    """Without control characters, which a terminal obeys: names and versions may hold anything."""
+    return "".join(one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text)
+
+
 def say(line):
     try:
-        sys.stderr.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        sys.stderr.buffer.write(printable(line).encode("utf-8", "backslashreplace") + b"\n")
         sys.stderr.flush()
     except (AttributeError, OSError, ValueError):
         pass
@@ -299,7 +304,7 @@ def print_version(artifact):
     with open_zip(artifact) as archive:
         manifest = json.loads(archive.read(".wheelbarrow/manifest.json").decode("utf-8"))
     names = [manifest["name"], manifest.get("version"), "(%s)" % manifest["built_by"]]
-    sys.stdout.write(" ".join(filter(None, names)) + "\n")
+    sys.stdout.write(printable(" ".join(filter(None, names))) + "\n")
 
 
 def open_zip(artifact):

@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 
 import mounts
 
@@ -71,12 +72,13 @@ class Staging:
         self.aside = os.path.join(self.parent, self.prefix + b"old")
         # A whole tree that takes the place of the destination, whatever is left of that.
         self.next = os.path.join(self.parent, self.prefix + b"next")
+        self.lock = os.path.join(self.parent, self.prefix + b"lock")
         self.path = None
         self._held = None
 
     def open(self):
-        # Between mkdir and flock a directory looks abandoned, so both happen under a lock on the parent.
-        with _Locked(self.parent):
+        # Between mkdir and flock a directory looks abandoned, so both happen under a lock.
+        with _Locked(self.lock):
             self._recover()
             self._sweep()
             self.path = os.path.join(self.parent, self.prefix + os.urandom(4).hex().encode())
@@ -118,7 +120,7 @@ class Staging:
     def put_right(self):
         """The same, for who looks at the destination before `open`."""
         if os.path.lexists(self.next) or os.path.lexists(self.aside):
-            with _Locked(self.parent):
+            with _Locked(self.lock):
                 self._recover()
 
     def _sweep(self):
@@ -149,7 +151,7 @@ class Staging:
 
     def publish(self, replace):
         """Puts the tree into place, whole, and then removes what was there."""
-        with _Locked(self.parent) as parent:
+        with _Locked(self.lock):
             # Another run may have published since the first look, and its install is not ours to remove.
             if check_destination(self.destination, replace):
                 self._exchange()
@@ -157,7 +159,7 @@ class Staging:
                 os.rename(self.path, self.destination)
                 self.path = None
             try:
-                os.fsync(parent.held)
+                _sync_directory(self.parent)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems cannot sync a directory
                     # The old tree stays until the next run: after a power cut it may be the destination again.
@@ -199,25 +201,58 @@ class Staging:
 
 
 class _Locked:
-    """A short flock on a directory; nothing where the file system has none (NFS wants a writable descriptor)."""
+    """A lock for moments, on a file that is there only meanwhile: nobody can hold it who may not write beside it.
+
+    Nothing where the file system has no locks."""
+
+    PATIENCE = 60  # seconds
 
     def __init__(self, path):
         self.path = path
 
     def __enter__(self):
-        self.held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self.held, fcntl.LOCK_EX)
-        except OSError:
-            pass
-        return self
+        end = time.time() + self.PATIENCE
+        while True:
+            self.held = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                self._wait(end)
+                ours, found = os.fstat(self.held), os.lstat(self.path)
+                if (ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino):
+                    return self
+            except FileNotFoundError:
+                pass  # it was removed by who had it before
+            except BaseException:
+                _close(self.held)
+                raise
+            _close(self.held)
+
+    def _wait(self, end):
+        while True:
+            try:
+                return fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.time() > end:
+                    what = "%s is locked by another process, for more than %d s" % (shown(self.path), self.PATIENCE)
+                    hint = "end the other process, or try again when it has ended; `lslocks` shows it"
+                    raise Failure(LOCKED, what, hint=hint) from None
+                time.sleep(0.005)
+            except OSError:
+                return None
 
     def __exit__(self, *_):
         try:
-            fcntl.flock(self.held, fcntl.LOCK_UN)
+            os.unlink(self.path)
         except OSError:
             pass
         _close(self.held)
+
+
+def _sync_directory(path):
+    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(held)
+    finally:
+        _close(held)
 
 
 def _try_lock(held):

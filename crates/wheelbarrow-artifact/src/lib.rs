@@ -10,6 +10,7 @@ pub mod interpreter;
 pub mod inventory;
 pub mod loader;
 pub mod manifest;
+mod printable;
 pub mod progress;
 pub mod python;
 pub mod release;
@@ -23,6 +24,7 @@ pub use artifact::{
     Anybody, Artifact, DOORS, SHEBANG, SHEBANG_PATH, SIGNATURE_PATH, Trust, VerifiedArtifact,
 };
 pub use error::{ArtifactError, Distrust};
+pub use printable::{printable, printable_json};
 
 /// How many threads to work with: as many as there are cores for this process.
 pub fn threads() -> usize {

@@ -1,4 +1,5 @@
-//! The one place that prints: results on stdout, everything else on stderr.
+//! The one place that prints: results on stdout, everything else on stderr. What is printed is text of others for the most
+//! part, so no control characters are let through but those of this file.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "this is where it is done")]
 
 use std::io::{IsTerminal, Write};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anstream::ColorChoice as StreamChoice;
 use clap::ColorChoice;
 use owo_colors::OwoColorize;
+use wheelbarrow_artifact::{printable, printable_json};
 
 use crate::failure;
 
@@ -19,7 +21,7 @@ static DEED: AtomicBool = AtomicBool::new(false);
 
 fn write(text: &str) -> std::io::Result<()> {
     let mut stdout = anstream::stdout();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+    writeln!(stdout, "{}", printable(text)).and_then(|()| stdout.flush())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +73,7 @@ impl Printer {
 
     /// What the command was asked for with `--json`.
     pub fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        self.result(&serde_json::to_string_pretty(value)?);
+        self.result(&printable_json(&serde_json::to_string_pretty(value)?));
         Ok(())
     }
 
@@ -85,7 +87,7 @@ impl Printer {
     /// What a person should know beside the result.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            anstream::eprintln!("{} {text}", "note:".cyan());
+            anstream::eprintln!("{} {}", "note:".cyan(), printable(text));
         }
     }
 
@@ -97,19 +99,19 @@ impl Printer {
     /// Only with `--verbose`.
     pub fn detail(&self, text: &str) {
         if self.verbose {
-            anstream::eprintln!("{text}");
+            anstream::eprintln!("{}", printable(text));
         }
     }
 
     /// Why it failed, the causes behind that, and what to do.
     /// With `--json` the same is on stdout, under the one key `failure`.
     pub fn failure(&self, error: &anyhow::Error, hint: Option<String>, exit_code: u8) {
-        anstream::eprintln!("{} {error}", "error:".red().bold());
+        anstream::eprintln!("{} {}", "error:".red().bold(), printable(&error.to_string()));
         for cause in failure::causes(error) {
-            anstream::eprintln!("  Caused by: {cause}");
+            anstream::eprintln!("  Caused by: {}", printable(&cause));
         }
         if let Some(hint) = &hint {
-            anstream::eprintln!("{} {hint}", "hint:".green().bold());
+            anstream::eprintln!("{} {}", "hint:".green().bold(), printable(hint));
         }
         if failure::wants_json() {
             let failure = failure::Failure::new(error, hint, exit_code);

@@ -51,7 +51,7 @@ impl Task {
             bar.set_style(
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
-            bar.set_message(self.what.clone());
+            bar.set_message(wheelbarrow_artifact::printable(&self.what).into_owned());
             bar
         })
     }

@@ -46,8 +46,24 @@ pub enum Align {
     Right,
 }
 
+/// Characters of a cell that are shown: a line that is much longer is not read, and the formatter has no wider columns than
+/// 65,535.
+const CELL: usize = 1000;
+
+/// One line of at most [`CELL`] characters.
+fn cell(text: &str) -> String {
+    let mut characters = text.chars().map(|one| if matches!(one, '\n' | '\t' | '\r') { ' ' } else { one });
+    let mut cell: String = characters.by_ref().take(CELL).collect();
+    if characters.next().is_some() {
+        cell.push_str("...");
+    }
+    // Escapes take room, so they must be there before the width is counted.
+    wheelbarrow_artifact::printable(&cell).into_owned()
+}
+
 /// Columns two spaces apart, as wide as they need to be.
 pub fn table(align: &[Align], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect();
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<_> = (0..align.len()).map(|column| width(column).unwrap_or(0)).collect();
@@ -83,5 +99,12 @@ mod tests {
     fn columns_are_aligned() {
         let rows = [vec!["a".to_owned(), "10".to_owned()], vec!["bcd".to_owned(), "5".to_owned()]];
         assert_eq!(table(&[Align::Left, Align::Right], &rows), "a    10\nbcd   5");
+    }
+
+    #[test]
+    fn no_cell_is_too_long_or_has_control_characters() {
+        let rows = [vec!["x".repeat(70_000), "a\nb\x1b[2J".to_owned()], vec!["y".to_owned(), String::new()]];
+        let table = table(&[Align::Left, Align::Left], &rows);
+        assert!(table.starts_with(&format!("{}...  a b\\x1b[2J\ny", "x".repeat(1000))), "{table}");
     }
 }

@@ -41,6 +41,8 @@ pub enum FsError {
     NotDirectory { path: PathBuf, what: &'static str },
     #[error("no symbolic links can be made in {} ({file_system})", path.display())]
     NoLinks { path: PathBuf, file_system: String, source: io::Error },
+    #[error("{} is locked by another process, for more than {seconds} s", path.display())]
+    Busy { path: PathBuf, seconds: u64 },
     #[error("{} has no parent directory", path.display())]
     NoParent { path: PathBuf },
     #[error("the directory {} does not exist", path.display())]

@@ -1,86 +1,110 @@
 //! Locks by flock(2): the kernel frees them when their holder dies, however it dies.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::FsError;
 
-/// A lock on a file or directory, held until dropped; exclusive where nothing else is said.
+/// How long to wait for a lock before it is an error.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often to look.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A lock on a file or directory, held until dropped; exclusive where nothing else is said. A wait for it ends after a minute.
 #[derive(Debug)]
 pub struct Lock {
     descriptor: OwnedFd,
+    /// A file that is only there while somebody has the lock.
+    removed: Option<PathBuf>,
 }
 
 impl Lock {
-    /// Waits for the lock on a directory that exists.
-    pub fn directory(path: &Path) -> Result<Self, FsError> {
-        let lock = Self { descriptor: open_directory(path)? };
-        lock.take(path)?;
-        Ok(lock)
-    }
-
-    /// Lets go of it, until it is taken again.
-    pub(crate) fn release(&self) {
-        // The kernel has no reason to refuse that; closing would do it too.
-        let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
-    }
-
-    /// Waits for a lock that was released; `path` is for the error.
-    pub(crate) fn take(&self, path: &Path) -> Result<(), FsError> {
-        rustix::fs::flock(&self.descriptor, FlockOperation::LockExclusive)
-            .map_err(FsError::errno("lock", path))
+    /// Waits for the lock on a directory that this process has just made.
+    pub(crate) fn directory(path: &Path) -> Result<Self, FsError> {
+        Self::of(open_directory(path)?, path, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes the lock on a directory, unless somebody holds it.
     pub fn try_directory(path: &Path) -> Result<Option<Self>, FsError> {
         let descriptor = open_directory(path)?;
         match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { descriptor })),
+            Ok(()) => Ok(Some(Self { descriptor, removed: None })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(FsError::errno("lock", path)(errno)),
         }
     }
 
-    /// Waits for the lock on a file, which is made when it is not there and never removed.
-    pub fn file(path: &Path) -> Result<Self, FsError> {
-        Self::of_file(path, FlockOperation::LockExclusive)
-    }
-
-    /// The same, together with others who want it shared. Who may only read the file can have it too.
-    pub fn shared_file(path: &Path) -> Result<Self, FsError> {
-        Self::of_file(path, FlockOperation::LockShared)
-    }
-
-    /// Takes the exclusive lock on a file, unless somebody holds it.
-    pub fn try_file(path: &Path) -> Result<Option<Self>, FsError> {
-        match Self::of_file(path, FlockOperation::NonBlockingLockExclusive) {
-            Ok(lock) => Ok(Some(lock)),
-            Err(FsError::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+    /// Waits for the lock on a file that whoever has it makes, and removes in the end. Unlike a directory, which everybody
+    /// may lock who may read it, nobody can hold such a lock who may not write beside it.
+    pub(crate) fn passing(path: &Path) -> Result<Self, FsError> {
+        loop {
+            let mut lock = Self::of(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive)?;
+            let ours = rustix::fs::fstat(&lock.descriptor).map_err(FsError::errno("look at", path))?;
+            // Else it was removed by who had it before.
+            if rustix::fs::lstat(path)
+                .is_ok_and(|found| (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino))
+            {
+                lock.removed = Some(path.to_path_buf());
+                return Ok(lock);
+            }
         }
     }
 
-    fn of_file(path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
-        let open = |flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666));
-        let descriptor = match open(OFlags::RDWR | OFlags::CREATE) {
-            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
-                open(OFlags::RDONLY).map_err(|_| errno)
+    /// Waits for the lock on a file, which is made when it is not there and never removed.
+    pub fn file(path: &Path) -> Result<Self, FsError> {
+        Self::of(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// The same, together with others who want it shared. None for who may not open it, and so may change nothing either.
+    pub fn shared_file(path: &Path) -> Result<Option<Self>, FsError> {
+        let descriptor = match open_lock(path) {
+            Err(FsError::Io { source, .. })
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                match rustix::fs::open(
+                    path,
+                    OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+                    Mode::empty(),
+                ) {
+                    Ok(descriptor) => descriptor,
+                    Err(_) => return Ok(None),
+                }
             }
-            opened => opened,
+            opened => opened?,
         };
-        let descriptor = descriptor.map_err(FsError::errno("open", path))?;
-        rustix::fs::flock(&descriptor, operation).map_err(FsError::errno("lock", path))?;
-        Ok(Self { descriptor })
+        Self::of(descriptor, path, FlockOperation::NonBlockingLockShared).map(Some)
+    }
+
+    fn of(descriptor: OwnedFd, path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
+        let begun = Instant::now();
+        loop {
+            match rustix::fs::flock(&descriptor, operation) {
+                Ok(()) => return Ok(Self { descriptor, removed: None }),
+                Err(Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(FsError::Busy { path: path.to_path_buf(), seconds: PATIENCE.as_secs() });
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(FsError::errno("lock", path)(errno)),
+            }
+        }
     }
 }
 
 impl Drop for Lock {
     /// Not left to the closing: where that fails, this process would wait for itself the next time.
     fn drop(&mut self) {
-        self.release();
+        if let Some(path) = &self.removed {
+            let _ = rustix::fs::unlink(path);
+        }
+        let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
     }
 }
 
@@ -90,7 +114,7 @@ impl AsFd for Lock {
     }
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, FsError> {
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, FsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(FsError::errno("open the directory", path))
 }

@@ -2,7 +2,7 @@
 //!
 //! A staged directory is `.BASENAME.wheelbarrow-XXXXXXXX` beside the destination. Whoever makes it holds an flock on
 //! it, so one that can be locked is the leftover of a run that died, and [`Staged::begin`] removes it. Making and
-//! looking happen under a short lock on the parent directory, or a new one could be taken for a leftover in between.
+//! looking happen under a short lock, a file that is there only meanwhile, or a new one could be taken for a leftover in between.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +13,7 @@ use fs_err as fs;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use crate::lock::open_directory;
 use crate::{FsError, Lock};
 
 /// What the name of a directory ends in that waits while another takes its place in two steps.
@@ -27,8 +28,6 @@ pub struct Staged {
     path: PathBuf,
     destination: PathBuf,
     parent: PathBuf,
-    /// Not held while the directory is written.
-    parent_lock: Lock,
     _lock: Lock,
     committed: bool,
 }
@@ -51,7 +50,7 @@ impl Staged {
         if !parent.is_dir() {
             return Err(FsError::MissingParent { path: parent });
         }
-        let parent_lock = Lock::directory(&parent)?;
+        let _short = Lock::passing(&lock_of(destination))?;
         recover(&parent, destination, &prefix)?;
         loop {
             let mut name = prefix.clone();
@@ -63,9 +62,8 @@ impl Staged {
                 Err(errno) => return Err(FsError::errno("make the directory", &path)(errno)),
             }
             let lock = Lock::directory(&path).inspect_err(|_| _ = fs::remove_dir(&path))?;
-            parent_lock.release();
             let destination = destination.to_path_buf();
-            return Ok(Self { path, destination, parent, parent_lock, _lock: lock, committed: false });
+            return Ok(Self { path, destination, parent, _lock: lock, committed: false });
         }
     }
 
@@ -78,13 +76,14 @@ impl Staged {
     pub fn commit(mut self, commit: Commit) -> Result<(), FsError> {
         self.sync()?;
         // Held over both steps of an exchange: what stands between them looks like the leftover of a run that died.
-        self.parent_lock.take(&self.parent)?;
+        let short = Lock::passing(&lock_of(&self.destination))?;
+        let parent = open_directory(&self.parent)?;
         match (commit, fs::symlink_metadata(&self.destination)) {
             (Commit::Replace, Ok(metadata)) if metadata.is_dir() => self.exchange()?,
             _ => self.rename()?,
         }
         self.committed = true;
-        match rustix::fs::fsync(&self.parent_lock) {
+        match rustix::fs::fsync(&parent) {
             // Some file systems cannot sync a directory.
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
             // The old directory stays until the next run: after a power cut it may be the destination again.
@@ -92,7 +91,7 @@ impl Staged {
                 return Err(FsError::Unsynced { path: self.destination.clone(), source: errno.into() });
             }
         }
-        self.parent_lock.release();
+        drop(short);
         // After an exchange the old directory stands here. It is not needed for the new one to be whole: what cannot be
         // removed now is removed by the next run.
         let _ = fs::remove_dir_all(&self.path);
@@ -149,7 +148,7 @@ pub fn put_right(destination: &Path) -> Result<(), FsError> {
     if !is_left(NEXT) && !is_left(OLD) {
         return Ok(());
     }
-    let _lock = Lock::directory(parent)?;
+    let _short = Lock::passing(&lock_of(destination))?;
     finish(parent, destination)
 }
 
@@ -161,7 +160,7 @@ impl Staged {
         let next = self.parent.join(name_of(self.destination.file_name().unwrap_or_default(), NEXT));
         rustix::fs::rename(&self.path, &next).map_err(FsError::errno("rename", &self.path))?;
         self.committed = true;
-        _ = rustix::fs::fsync(&self.parent_lock);
+        _ = open_directory(&self.parent).map(rustix::fs::fsync);
         finish(&self.parent, &self.destination)
     }
 }
@@ -205,6 +204,11 @@ impl Drop for Staged {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Held for moments only.
+fn lock_of(destination: &Path) -> PathBuf {
+    destination.with_file_name(name_of(destination.file_name().unwrap_or_default(), "lock"))
 }
 
 /// Whether a name ends as [`Staged::begin`] and [`OLD`] end it: nobody else's files are swept.

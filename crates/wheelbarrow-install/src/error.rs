@@ -125,6 +125,9 @@ impl InstallError {
             Self::Glibc { .. } => {
                 "install it on a newer system, or build it with versions of these wheels that run on this one"
             }
+            Self::Fs(FsError::Busy { .. }) => {
+                "end the other process, or try again when it has ended; `lslocks` shows it"
+            }
             Self::Occupied { .. } | Self::Fs(FsError::Occupied { .. }) => {
                 "`--replace` exchanges it for the new install in one step"
             }
@@ -178,6 +181,7 @@ impl InstallError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Cancelled => 130,
+            Self::Fs(FsError::Busy { .. }) => 15,
             Self::Artifact(error) => error.exit_code(),
             Self::Newer(_) => format::EXIT_CODE,
             Self::Lacking { .. } => 18,

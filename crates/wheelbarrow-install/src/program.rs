@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_artifact::{Anybody, Artifact};
+use wheelbarrow_artifact::{Anybody, Artifact, printable, printable_json};
 
 use crate::request::{Request, Requests};
 use crate::{Checked, InstallError, Installed, Source, check, install};
@@ -133,17 +133,15 @@ fn report(request: &Request, installed: &Installed) {
     let mut stdout = std::io::stdout().lock();
     // A reader that has gone away is no reason to call a finished install failed.
     let _ = match (request.options.json, request.options.quiet) {
-        (true, _) => writeln!(stdout, "{}", serde_json::json!(installed)),
+        (true, _) => writeln!(stdout, "{}", printable_json(&serde_json::json!(installed).to_string())),
         (false, true) => Ok(()),
         (false, false) => {
             let Installed { destination, name, version, wheels, .. } = installed;
             let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             let plural = if *wheels == 1 { "" } else { "s" };
-            writeln!(
-                stdout,
-                "installed {name}{version} in {} ({wheels} wheel{plural})",
-                destination.display()
-            )
+            let place = destination.display();
+            let text = format!("installed {name}{version} in {place} ({wheels} wheel{plural})");
+            writeln!(stdout, "{}", printable(&text))
         }
     };
 }
@@ -153,16 +151,17 @@ fn report_check(request: &Request, checked: &Checked) {
     let mut stdout = std::io::stdout().lock();
     let Checked { site, wheels, findings } = checked;
     if request.options.json {
-        let _ = writeln!(stdout, "{}", checked.to_json());
+        let _ = writeln!(stdout, "{}", printable_json(&checked.to_json().to_string()));
         return;
     }
     for finding in findings {
-        let _ = writeln!(stdout, "{finding}");
+        let _ = writeln!(stdout, "{}", printable(&finding.to_string()));
     }
     if checked.is_ok() && !request.options.quiet {
         let destination = request.options.destination.display();
         let plural = if *wheels == 1 { "" } else { "s" };
-        let _ = writeln!(stdout, "ok: {site} can be installed in {destination} ({wheels} wheel{plural})");
+        let text = format!("ok: {site} can be installed in {destination} ({wheels} wheel{plural})");
+        let _ = writeln!(stdout, "{}", printable(&text));
     }
 }
 
@@ -176,7 +175,7 @@ fn explain(error: &InstallError) {
     if let Some(hint) = error.hint() {
         text.push_str(&format!("hint: {hint}\n"));
     }
-    tell(&text);
+    tell(&printable(&text));
 }
 
 /// In one piece, and without the panic of `eprint!` where stderr cannot be written: the exit code says it too.
@@ -235,7 +234,7 @@ impl Progress for Line {
 
     fn note(&self, message: &str) {
         if !self.quiet {
-            tell(&format!("note: {message}\n"));
+            tell(&printable(&format!("note: {message}\n")));
         }
     }
 

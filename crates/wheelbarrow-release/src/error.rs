@@ -133,7 +133,7 @@ impl ReleaseError {
                 ));
             }
             Self::Install(error) => return error.hint(),
-            Self::Io { source, .. } if is_denied(source) => {
+            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) if is_denied(source) => {
                 "what is under a root is changed by its owner, or by root; run it as one of them"
             }
             Self::Untrusted { .. } => {
@@ -201,6 +201,7 @@ impl ReleaseError {
     /// As `docs/exit-codes.md` says.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Locked { .. } | Self::Fs(FsError::Busy { .. }) => 15,
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source),
             Self::Cancelled => 130,
             Self::Artifact(error) => error.exit_code(),
@@ -218,7 +219,6 @@ impl ReleaseError {
             Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
                 5
             }
-            Self::Locked { .. } => 15,
             Self::Irreversible { .. } => 16,
             Self::Interrupted
             | Self::Check { .. }

@@ -6,12 +6,19 @@
 
 use std::fmt;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use crate::text::cut_line;
 use crate::{ReleaseError, ReleaseId};
+
+/// Errors of a site's programs are in it: for the owner and the group.
+const MODE: u32 = 0o640;
+/// Characters of an error.
+const ERROR: usize = 1000;
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,10 +210,20 @@ impl Journal {
     }
 }
 
+impl Entry {
+    /// An error may be as long as whoever raised it wants.
+    fn cut(mut self) -> Self {
+        if let Event::Failed { error, .. } = &mut self.event {
+            *error = cut_line(error, ERROR);
+        }
+        self
+    }
+}
+
 /// None of a line that was cut off.
 fn parse(line: &[u8]) -> Option<Entry> {
     let error = match serde_json::from_slice::<Entry>(line) {
-        Ok(entry) => return Some(entry),
+        Ok(entry) => return Some(entry.cut()),
         Err(error) => error,
     };
     let text: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
@@ -217,7 +234,13 @@ fn parse(line: &[u8]) -> Option<Entry> {
 }
 
 fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
-    let mut file = fs::OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let file = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+    let metadata = file.metadata()?;
+    // Of an earlier version.
+    if metadata.mode() & 0o777 & !MODE != 0 && metadata.uid() == rustix::process::geteuid().as_raw() {
+        let _ = file.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & MODE));
+    }
+    let mut file = fs::File::from_parts(file, path);
     let mut line = Vec::new();
     if file.seek(SeekFrom::End(0))? > 0 {
         let mut last = [0];
@@ -227,7 +250,7 @@ fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
             line.push(b'\n');
         }
     }
-    serde_json::to_writer(&mut line, entry)?;
+    serde_json::to_writer(&mut line, &entry.clone().cut())?;
     line.push(b'\n');
     file.write_all(&line)?;
     file.sync_data()

@@ -64,6 +64,8 @@ pub struct Status {
     pub running: Vec<Service>,
     /// How the last operation ended.
     pub last: Option<Story>,
+    /// Whether this user may read the journal, which `last` and `interrupted` are from.
+    pub is_history_readable: bool,
     /// Whether the last operation was killed, and nobody has recovered it yet.
     pub interrupted: bool,
     /// Who works on the root just now.
@@ -75,9 +77,12 @@ pub struct Status {
 
 /// Every release, by number.
 pub fn list(root: &Root) -> Result<Vec<Listed>, ReleaseError> {
+    list_with(root, &history(root)?)
+}
+
+fn list_with(root: &Root, stories: &[Story]) -> Result<Vec<Listed>, ReleaseError> {
     let live = root.live()?;
-    let stories = stories(&root.journal().read()?);
-    Ok(root.found()?.into_iter().map(|found| listed(found, live.as_ref(), &stories)).collect())
+    Ok(root.found()?.into_iter().map(|found| listed(found, live.as_ref(), stories)).collect())
 }
 
 /// Every operation that the journal has, first to last.
@@ -86,8 +91,14 @@ pub fn history(root: &Root) -> Result<Vec<Story>, ReleaseError> {
 }
 
 pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result<Status, ReleaseError> {
-    let releases = list(root)?;
-    let stories = history(root)?;
+    // What is live everybody may see, what was done only who may read the journal.
+    let (stories, is_readable) = match history(root) {
+        Err(ReleaseError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            (Vec::new(), false)
+        }
+        stories => (stories?, true),
+    };
+    let releases = list_with(root, &stories)?;
     let holder = holder(root);
     let serving = proof::of_live(root)?;
     let live = root.live()?.map(|live| root.complete(&live));
@@ -110,6 +121,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         interrupted: holder.is_none() && unfinished(&stories).is_some(),
         last: stories.into_iter().next_back(),
         trash: if holder.is_none() { trash::left(root) } else { Vec::new() },
+        is_history_readable: is_readable,
         holder,
     })
 }

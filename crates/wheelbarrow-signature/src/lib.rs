@@ -68,14 +68,28 @@ impl Trust for AllowedSigners {
     }
 }
 
-/// The judge of artifacts on a host: the signers that `file` names, or those of the host's own file; where there is neither,
-/// everything is taken.
+/// An artifact that both of them let pass.
+#[derive(Debug)]
+struct Both(AllowedSigners, AllowedSigners);
+
+impl Trust for Both {
+    fn judge(&self, manifest: &[u8], signature: Option<&[u8]>) -> Result<Option<String>, Distrust> {
+        self.0.judge(manifest, signature)?;
+        self.1.judge(manifest, signature)
+    }
+}
+
+/// The judge of artifacts on a host. If the host has a file of allowed signers, it always counts; an artifact must be allowed by
+/// `file` too, if that is given. If there is neither, everything is taken.
 pub fn judge(file: Option<&Path>, of_host: &Path) -> Result<Arc<dyn Trust>, SignatureError> {
-    match file {
-        Some(file) => Ok(Arc::new(AllowedSigners::read(file)?)),
-        // What cannot be looked at may be there.
-        None if is_missing(of_host) => Ok(Arc::new(Anybody)),
-        None => Ok(Arc::new(AllowedSigners::read(of_host)?)),
+    // What cannot be looked at may be there.
+    match (file, is_missing(of_host)) {
+        (None, true) => Ok(Arc::new(Anybody)),
+        (None, false) => Ok(Arc::new(AllowedSigners::read(of_host)?)),
+        (Some(file), true) => Ok(Arc::new(AllowedSigners::read(file)?)),
+        (Some(file), false) => {
+            Ok(Arc::new(Both(AllowedSigners::read(of_host)?, AllowedSigners::read(file)?)))
+        }
     }
 }
 

@@ -96,6 +96,12 @@ fn show(status: &Status) -> String {
         let (at, by) = (time(story.at), &story.by);
         rows.push(("last", format!("{} of {} by {by} at {at}: {end}", story.operation, story.id)));
     }
+    if !status.is_history_readable {
+        rows.push((
+            "last",
+            "not known: only the owner and the group of the root may read its journal".to_owned(),
+        ));
+    }
     if let Some(holder) = &status.holder {
         rows.push(("working", holder.to_string()));
     }

@@ -84,7 +84,8 @@ pub struct StoreOptions {
 /// A store under a lock.
 pub struct Store {
     path: PathBuf,
-    _lock: Lock,
+    /// None for who may not change it.
+    _lock: Option<Lock>,
 }
 
 /// Who else may use the store meanwhile.
@@ -158,7 +159,7 @@ impl Store {
         let lock = path.join(LOCK);
         let lock = match access {
             Access::Shared => Lock::shared_file(&lock)?,
-            Access::Exclusive => Lock::file(&lock)?,
+            Access::Exclusive => Some(Lock::file(&lock)?),
         };
         let store = Self { path: path.to_path_buf(), _lock: lock };
         store.clean()?;

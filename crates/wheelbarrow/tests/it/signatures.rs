@@ -442,6 +442,10 @@ fn a_host_with_signers_takes_nothing_else() {
     for words in [
         format!("{binary} deploy {unsigned} --root site"),
         format!("{binary} install {unsigned} -d dest"),
+        // Whoever deploys does not choose the signers: the host allows nobody here.
+        format!(
+            ": > /etc/wheelbarrow/allowed_signers; {binary} deploy good.zip --root site --allowed-signers allowed"
+        ),
         // It is not for an artifact to judge itself, whoever has signed it.
         "./good.zip -d dest".to_owned(),
         "./good.zip -d dest --check".to_owned(),

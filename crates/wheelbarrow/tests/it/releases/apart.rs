@@ -217,3 +217,92 @@ fn a_flood_of_output_is_cut() {
     assert!(text.contains(" bytes left out]"));
     assert_eq!(fs_err::metadata(log).unwrap().permissions().mode() & 0o777, 0o640);
 }
+
+/// Holds whatever it can open and lock of the arguments, and says so.
+const HOLDER: &str = "
+import fcntl, os, sys
+held = []
+for path in sys.argv[1:]:
+    try:
+        held.append(os.open(path, os.O_RDONLY))
+        fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        print(path)
+    except OSError:
+        pass
+print('ready', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn no_other_user_keeps_a_command_waiting() {
+    let Some(place) = place("") else { return };
+    assert_eq!(deploy(&place, &Version::good("1.0"), &[]).code, 0);
+    let root = place.root();
+    // As an earlier version has left them.
+    for name in [".wheelbarrow/lock", "store/lock"] {
+        fs_err::set_permissions(root.join(name), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let mut paths = vec![place.path(), root.clone(), root.join("current/"), root.join("store/lock")];
+    for directory in
+        ["releases", "store", "store/tmp", "store/wheels", ".wheelbarrow", ".wheelbarrow/trash", "shared"]
+    {
+        let entries = fs_err::read_dir(root.join(directory)).unwrap().map(|entry| entry.unwrap().path());
+        paths.extend(entries);
+        paths.push(root.join(directory));
+    }
+    let mut holder = Command::new("setpriv");
+    holder.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "/usr/bin/python3", "-c", HOLDER]);
+    let mut holder =
+        holder.args(&paths).stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/").spawn().unwrap();
+    let mut held = Vec::new();
+    let out = std::io::BufReader::new(holder.stdout.take().unwrap());
+    for line in std::io::BufRead::lines(out) {
+        let line = line.unwrap();
+        if line == "ready" {
+            break;
+        }
+        held.push(line);
+    }
+    assert!(held.iter().any(|path| path.ends_with("/releases")), "{held:?}");
+    assert!(!held.iter().any(|path| path.ends_with("lock")), "{held:?}");
+    let begun = std::time::Instant::now();
+    assert_eq!(deploy(&place, &Version::good("1.1"), &[]).code, 0);
+    for words in [&["rollback"][..], &["prune", "--keep", "1"], &["recover"]] {
+        let said = place.run(words);
+        assert_eq!(said.code, 0, "{words:?}: {}", said.all());
+    }
+    assert!(begun.elapsed().as_secs() < 30);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn what_an_application_says_neither_breaks_nor_controls_a_terminal() {
+    let Some(place) = place("check = { enabled = true }") else { return };
+    let python = r#"raise ValueError("]52;c;eA==" + "x" * 70_000 + "
+")"#;
+    let code = vec![("site1/wsgi.py", format!("application = None\n{python}\n"))];
+    let release = super::site::settings("application = 'site1.wsgi:application'");
+    let artifact = super::site::Site { version: "1\u{1b}[31m", release, code }.write(place.directory.path());
+    let mut words = deploy_words(&artifact);
+    words[4] = "/usr/bin/python3".to_owned();
+    let version = "import sys; sys.exit(sys.version_info[:2] != (";
+    let version = format!("{version}{}))", super::site::interpreter().minor_version().replace('.', ", "));
+    if !Command::new("/usr/bin/python3").args(["-c", &version]).status().unwrap().success() {
+        return println!("skipped: the Python of the tests is not the system's");
+    }
+    let deployed = place.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(deployed.code, 11, "{}", deployed.all());
+    assert!(deployed.err.contains(r"\x1b]52;c;"), "{}", deployed.all());
+    for words in [&["status"][..], &["history"], &["list"], &["status", "--json"], &["history", "--json"]] {
+        let said = place.run(words);
+        assert_eq!(said.code, 0, "{}", said.all());
+        assert!(said.out.len() < 20_000, "{words:?}: {}", said.out.len());
+        assert!(!said.out.contains('\u{1b}') && !said.err.contains('\u{1b}'), "{words:?}: {:?}", said.out);
+    }
+    assert!(!deployed.err.contains('\u{1b}'), "{:?}", deployed.err);
+    let mode = |path: &str| fs_err::metadata(place.root().join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(".wheelbarrow/journal.jsonl"), 0o640);
+    let line = fs_err::read_to_string(place.root().join(".wheelbarrow/journal.jsonl")).unwrap();
+    assert!(line.lines().all(|line| line.len() < 3_000), "{}", line.len());
+}
