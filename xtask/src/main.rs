@@ -6,6 +6,7 @@ mod children;
 mod containers;
 mod demo;
 mod fleet;
+mod fuzz;
 mod pythons;
 mod server;
 mod servers;
@@ -34,6 +35,9 @@ usage: cargo xtask COMMAND
                             the oldest Python of hosts too
   fleet [--all] [--oldest]  the Ansible collection with a balancer, three hosts and a database in containers; minutes; --all with what
                             takes long, --oldest by the oldest ansible-core
+  fuzz [--minutes N | --executions N] [--seed N] [--target NAME]... [FILE]
+                            every parser with mutated inputs: no panic, at most 1 s and 200 MB for each [default: 100,000 executions]
+  fuzz --compare N          N inputs for each reader of environment.json and of artifacts, on every Python found
   bench [ARGUMENT]...       speed against the peers and the floor";
 
 fn main() -> ExitCode {
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }
+        Some((command, rest)) if command == "fuzz" => fuzz::run(rest),
         Some((command, rest)) if command == "bench" => children::bench(rest),
         _ => {
             eprintln!("{USAGE}");

@@ -201,7 +201,12 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(ReleaseError::io("read", &self.path)(source)),
         }
-        Ok(bytes.split(|&byte| byte == b'\n').filter_map(parse).collect())
+        Ok(Self::entries(&bytes))
+    }
+
+    /// The entries in the text of a journal.
+    pub fn entries(text: &[u8]) -> Vec<Entry> {
+        text.split(|&byte| byte == b'\n').filter_map(parse).collect()
     }
 
     /// Appends an entry, and returns when it is on disk.

@@ -36,6 +36,11 @@ struct Allowed {
 impl AllowedSigners {
     pub fn read(path: &Path) -> Result<Self, SignatureError> {
         let text = read_trusted(path).map_err(SignatureError::Read)?;
+        Self::parse(path, &text)
+    }
+
+    /// The text of the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SignatureError> {
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();

@@ -4,7 +4,7 @@
 //! requirements files that could both be meant are an error that names them.
 
 pub mod requirements;
-pub(crate) mod workspace;
+pub mod workspace;
 
 use std::path::{Path, PathBuf};
 

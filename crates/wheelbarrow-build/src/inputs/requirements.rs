@@ -62,6 +62,15 @@ pub fn read(files: &[PathBuf]) -> Result<Requirements> {
     Ok(reader.result)
 }
 
+/// Reads the text of one file, called `path`, and what it includes.
+pub fn read_text(path: &Path, text: &[u8]) -> Result<Requirements> {
+    let mut reader =
+        Reader { result: Requirements { complete: true, ..Requirements::default() }, any: false };
+    reader.text(path, text, false)?;
+    reader.result.complete &= reader.any;
+    Ok(reader.result)
+}
+
 struct Reader {
     result: Requirements,
     /// Whether there was a requirement at all.
@@ -75,7 +84,11 @@ impl Reader {
         }
         self.result.files.push(path.to_path_buf());
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
+        self.text(path, &bytes, constraint)
+    }
+
+    fn text(&mut self, path: &Path, bytes: &[u8], constraint: bool) -> Result<()> {
+        let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
         for (number, line) in logical_lines(&text) {
             self.logins(&line);
             let bad = |reason: String| Error::Requirements { path: path.to_path_buf(), line: number, reason };

@@ -21,14 +21,19 @@ pub(crate) fn is_member(lock: &Path, project: &Path) -> bool {
     let (Ok(lock), Ok(project)) = (lock.canonicalize(), project.canonicalize()) else { return false };
     let Some(directory) = lock.parent() else { return false };
     let Ok(below) = project.strip_prefix(directory) else { return false };
-    let document: toml::Table =
-        fs::read_to_string(&lock).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let text = fs::read_to_string(&lock).unwrap_or_default();
+    members(&text).iter().map(Path::new).any(|place| without_dots(place) == below)
+}
+
+/// Where the packages of a uv.lock are that are made from directories, relative to the lock. None of what is no uv.lock.
+pub fn members(text: &str) -> Vec<String> {
+    let document: toml::Table = text.parse().unwrap_or_default();
     let packages = document.get("package").and_then(toml::Value::as_array);
     let places = packages.into_iter().flatten().filter_map(|package| {
         let source = package.get("source")?;
         ["editable", "virtual"].into_iter().find_map(|kind| source.get(kind)?.as_str())
     });
-    places.map(Path::new).any(|place| without_dots(place) == below)
+    places.map(str::to_owned).collect()
 }
 
 /// `./backend` is `backend`, and `.` nothing.

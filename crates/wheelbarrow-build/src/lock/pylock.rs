@@ -100,7 +100,7 @@ impl Pylock {
     }
 
     /// Checks what the specification asks of a reader: the version, and each package's sources.
-    pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let lock = Self::parse_unhashed(text)?;
         lock.packages.iter().try_for_each(Package::check_hashes)?;
         Ok(lock)

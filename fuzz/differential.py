@@ -1,0 +1,98 @@
+"""What Python's readers say of inputs: `python differential.py environment|artifact SOURCES`.
+
+Inputs come on standard input, each behind its length (four bytes, little-endian). Of each a line of JSON is printed:
+
+* environment: what loadenv.py says, as text;
+* artifact: for artifact.py, zipfile and zipimport a SHA-256 over names and contents, or null if it is refused.
+
+SOURCES is the directory of loadenv.py and artifact.py.
+"""
+
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+import zipfile
+import zipimport
+
+
+def inputs(stream):
+    while True:
+        length = stream.read(4)
+        if len(length) < 4:
+            return
+        yield stream.read(int.from_bytes(length, "little"))
+
+
+def environment(sources):
+    import loadenv
+
+    def judge(data):
+        try:
+            return "sets " + " ".join(loadenv.check(data, {}))
+        except loadenv.Broken as broken:
+            return str(broken)
+
+    return judge
+
+
+def digest(members):
+    """Of names and contents, as `differential.rs` has it."""
+    total = hashlib.sha256()
+    for name, content in sorted(members):
+        total.update(b"%s\0%s\n" % (name, hashlib.sha256(content).hexdigest().encode("ascii")))
+    return total.hexdigest()
+
+
+def artifact(sources):
+    import artifact as module
+
+    place = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    path = os.path.join(place, "a.zip")
+
+    def ours(data):
+        with io.BytesIO(data) as file:
+            opened = module.Artifact(file, "a.zip")
+            opened.verify()
+            with zipfile.ZipFile(file) as archive:
+                return listed(archive)
+
+    def listed(archive):
+        return digest([(info.filename.encode("utf-8"), archive.read(info)) for info in archive.infolist()])
+
+    def by_zipfile(data):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return listed(archive)
+
+    def by_zipimport(data):
+        with open(path, "wb") as file:
+            file.write(data)
+        zipimport._zip_directory_cache.clear()
+        importer = zipimport.zipimporter(path)
+        files = importer._get_files() if hasattr(importer, "_get_files") else importer._files
+        # Since Python 3.12 directories that are only implied are listed.
+        names = [name for name, entry in files.items() if entry is not None]
+        return digest([(name.encode("utf-8", "surrogateescape"), importer.get_data(os.path.join(path, name))) for name in names])
+
+    def attempt(reader, data):
+        try:
+            return reader(data)
+        except Exception:
+            return None
+
+    return lambda data: [attempt(reader, data) for reader in (ours, by_zipfile, by_zipimport)]
+
+
+def main():
+    what, sources = sys.argv[1:]
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, sources)
+    judge = {"environment": environment, "artifact": artifact}[what](sources)
+    for data in inputs(sys.stdin.buffer):
+        sys.stdout.write(json.dumps(judge(data)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
