@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(Pack::open(&corpus("pack/raw")).unwrap().frames.len(), 2);
         Pylock::parse(&string("pylock/plain")).unwrap();
         record::parse(&corpus("record/plain")).unwrap();
+        // It includes a file that is not there.
         requirements::read_text(Path::new("x"), &corpus("requirements/plain")).unwrap_err();
         assert_eq!(workspace::members(&string("uv_lock/plain")), ["./backend", "."]);
         for file in ["plain", "data"] {

@@ -1,6 +1,6 @@
 //! The stable harness: mutated inputs for every parser, a fixed number of them or for some minutes, on all cores.
 //!
-//! An input that makes a parser panic, run for over a second or hold over 200 MB is written to `target/fuzz/`, and the run
+//! An input that makes a parser panic, run for over a second or hold over 200 MB is written to `target/fuzz-failures/`, and the run
 //! fails. Which inputs are tried depends on the seed alone.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for terminals and logs")]
 
@@ -225,7 +225,7 @@ fn keep(name: &str, data: &[u8]) -> String {
     let hash = wheelbarrow_artifact::manifest::Sha256::of(data).to_string();
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-    let path = target.join("fuzz").join(format!("{name}-{}", &hash[..12]));
+    let path = target.join("fuzz-failures").join(format!("{name}-{}", &hash[..12]));
     let written = path.parent().map(fs::create_dir_all).and_then(|_| fs::write(&path, data).ok());
     if written.is_some() { path.display().to_string() } else { format!("{data:?}") }
 }

@@ -45,6 +45,10 @@ fn parse_row(row: &csv::StringRecord) -> Result<RecordRow, String> {
     if path.is_empty() {
         return Err("the path is empty".to_owned());
     }
+    // Written first, it would be read as that of the text.
+    if path.starts_with('\u{feff}') {
+        return Err("the path begins with a byte order mark".to_owned());
+    }
     let hash = match field(1) {
         "" => None,
         text => {
@@ -120,6 +124,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_path_that_begins_with_a_byte_order_mark_is_refused() {
+        assert_eq!(parse("\u{feff}a.py,,\n".as_bytes()).unwrap()[0].path, "a.py");
+        for text in ["\u{feff}\u{feff}\u{feff}a.py,,\n", "b.py,,\n\u{feff}a.py,,\n", "\"\u{feff}a.py\",,\n"] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().ends_with("the path begins with a byte order mark"), "{error}");
+        }
+    }
 
     fn row(path: &str, hash: Option<(&str, &str)>, size: Option<u64>) -> RecordRow {
         let hash = hash.map(|(algorithm, digest)| (algorithm.to_owned(), digest.to_owned()));
