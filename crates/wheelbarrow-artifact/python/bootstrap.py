@@ -18,7 +18,7 @@ import preflight
 import space
 import wheels
 from artifact import MANIFEST, Artifact, opened
-from staging import FAILED, Failure, Staging, check_destination, failure_of, no_programs, shown
+from staging import FAILED, REFUSED, Failure, Staging, check_destination, failure_of, no_programs, shown
 from wheels import broken
 
 
@@ -127,8 +127,8 @@ def _install(artifact, facts, options, signals):
             say(sys.stderr, "note: " + preflight.line(note.finding()))
         with Staging(destination) as staging:
             origin = _write(archive, target, facts, options, staging.path)
-            _keep_directory(destination, staging.path)
             _keep_environment(destination, staging.path)
+            _keep_directory(destination, staging.path)  # last: until then nobody else may write in it
             staging.flush()
             signals.ignore()  # from here it is done or not; whoever interrupts now must not have to wonder which
             staging.publish(options["replace"])
@@ -243,13 +243,21 @@ def _keep_environment(old, new):
         return
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(source), copy)
-    else:
+        now = os.lstat(copy)
+        if (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
+            os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)
+        return
+    # Whoever else writes there may have exchanged it: what was opened is looked at, and no pipe is waited for.
+    with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as reader:
+        status = os.fstat(reader.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Failure(REFUSED, "%s is not a regular file" % shown(source))
         # Nobody may read the secrets between the first byte and the final mode.
-        with open(source, "rb") as reader, open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
+        with open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
             shutil.copyfileobj(reader, writer)
-        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-    now = os.lstat(copy)
-    if (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
-        os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        os.chmod(copy, stat.S_IMODE(status.st_mode))
+            writer.flush()
+            now = os.fstat(writer.fileno())
+            if (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
+                os.fchown(writer.fileno(), status.st_uid, status.st_gid)
+            os.fchmod(writer.fileno(), stat.S_IMODE(status.st_mode))
+            os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))

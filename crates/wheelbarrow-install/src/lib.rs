@@ -25,6 +25,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Artifact, ArtifactError, VerifiedArtifact};
+use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_fs::{Commit, Staged};
 
 use crate::engine::Manner;
@@ -223,7 +224,8 @@ impl Job<'_> {
         let staged = Staged::begin(&options.destination)?;
         // Again: it may have put back what a run that was killed had moved aside.
         let found = preflight::look_at(&options.destination, options.existing)?;
-        preflight::take_over(&found, &options.destination, staged.path())?;
+        let directory = Directory::open(staged.path()).map_err(InstallError::io("open", staged.path()))?;
+        let kept = preflight::keep_environment(&found, &options.destination, &directory)?;
         if let Some(finding) = check::Finding::of_noexec(&options.destination) {
             progress.note(&finding.to_string());
         }
@@ -244,6 +246,8 @@ impl Job<'_> {
             let failed = compile::Job { interpreter, root, destination, progress }.run(&plan)?;
             write(&last.plan(&plan, &failed, about)?)?;
         }
+        // Last: until then nobody else may write in it.
+        kept.give(&directory, destination)?;
         let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
         staged.commit(commit)?;
         Ok(bytecode)

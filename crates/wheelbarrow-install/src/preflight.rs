@@ -1,11 +1,14 @@
 //! Looking before anything is written.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use fs_err as fs;
-use rustix::fs::{Access, StatVfsMountFlags};
+use rustix::fs::{Access, FileType, Stat, StatVfsMountFlags};
+use wheelbarrow_fs::beneath::{self, Directory};
 
 use crate::plan::Plan;
 use crate::receipt::RECEIPT_PATH;
@@ -143,44 +146,83 @@ pub(crate) fn space_errors(destination: &Path, plan: &Plan<'_>) -> Vec<InstallEr
     errors
 }
 
-/// Gives the staged directory what an existing destination has and keeps: its owner, its mode and its environment.json.
-pub(crate) fn take_over(found: &Found, destination: &Path, staged: &Path) -> Result<(), InstallError> {
-    if *found == Found::Nothing {
-        return Ok(());
+/// What a staged directory gets of the destination that it takes the place of, at the end.
+pub(crate) struct Kept(Option<Stat>);
+
+impl Kept {
+    /// Gives the staged directory the owner and the mode of the destination.
+    pub(crate) fn give(&self, staged: &Directory, destination: &Path) -> Result<(), InstallError> {
+        let Self(Some(stat)) = self else { return Ok(()) };
+        staged
+            .give(Some(stat.st_uid), Some(stat.st_gid))
+            .and_then(|()| staged.set_mode(stat.st_mode & 0o7777))
+            .map_err(InstallError::io("keep the owner and the mode of", destination))
     }
-    let metadata = fs::symlink_metadata(destination).map_err(InstallError::io("look at", destination))?;
-    keep_owner(&metadata, staged)?;
-    fs::set_permissions(staged, metadata.permissions())
-        .map_err(InstallError::io("set the mode of", staged))?;
-    let (from, to) = (destination.join(ENVIRONMENT), staged.join(ENVIRONMENT));
-    let metadata = match fs::symlink_metadata(&from) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(InstallError::io("look at", &from)(error)),
-    };
-    if metadata.is_symlink() {
-        let target = fs::read_link(&from).map_err(InstallError::io("read the link", &from))?;
-        return fs_err::os::unix::fs::symlink(target, &to).map_err(InstallError::io("link", &from));
-    }
-    let contents = fs::read(&from).map_err(InstallError::io("read", &from))?;
-    // Made for nobody else before it has its contents: they are secrets.
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&to)
-        .map_err(InstallError::io("copy", &from))?;
-    io::Write::write_all(&mut file, &contents).map_err(InstallError::io("copy", &from))?;
-    keep_owner(&metadata, &to)?;
-    let mode = std::fs::Permissions::from_mode(metadata.mode() & 0o7777);
-    fs::set_permissions(&to, mode).map_err(InstallError::io("copy", &from))
 }
 
-fn keep_owner(metadata: &std::fs::Metadata, path: &Path) -> Result<(), InstallError> {
-    let now = fs::symlink_metadata(path).map_err(InstallError::io("look at", path))?;
-    if (now.uid(), now.gid()) == (metadata.uid(), metadata.gid()) {
-        return Ok(());
+/// Copies environment.json of an existing destination, with its owner and mode. Whoever else writes in the destination
+/// may exchange it at any time: it is looked at once it is open, and a link is kept as a link.
+pub(crate) fn keep_environment(
+    found: &Found,
+    destination: &Path,
+    staged: &Directory,
+) -> Result<Kept, InstallError> {
+    if *found == Found::Nothing {
+        return Ok(Kept(None));
     }
-    std::os::unix::fs::lchown(path, Some(metadata.uid()), Some(metadata.gid()))
-        .map_err(InstallError::io("keep the owner of", path))
+    let look = || InstallError::io("look at", destination);
+    let directory = Directory::open(destination).map_err(look())?;
+    let kept = Kept(Some(directory.stat().map_err(look())?));
+    let (name, path) = (OsStr::new(ENVIRONMENT), destination.join(ENVIRONMENT));
+    match directory.look(name) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+            let linked = directory.read_link(name).and_then(|target| staged.symlink(target, name));
+            return linked.map(|()| kept).map_err(InstallError::io("link", &path));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(kept),
+        Err(error) => return Err(InstallError::io("look at", &path)(error)),
+    }
+    let copied = directory.file(name).and_then(|mut from| {
+        let metadata = from.metadata()?;
+        // Made for nobody else before it has its contents: they are secrets.
+        let mut to = staged.create(name, 0o600)?;
+        io::copy(&mut from, &mut to)?;
+        beneath::give(to.as_fd(), Some(metadata.uid()), Some(metadata.gid()))?;
+        to.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & 0o7777))
+    });
+    copied.map(|()| kept).map_err(InstallError::io("copy", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_read_once_it_is_open_and_the_owner_comes_last() {
+        let place = tempfile::tempdir().unwrap();
+        let (destination, staged) = (place.path().join("site"), place.path().join("staged"));
+        fs::create_dir(&destination).unwrap();
+        fs::create_dir(&staged).unwrap();
+        fs::set_permissions(&destination, PermissionsExt::from_mode(0o711)).unwrap();
+        let open = Directory::open(&staged).unwrap();
+        let keep = || keep_environment(&Found::Directory, &destination, &open);
+        let (from, to) = (destination.join(ENVIRONMENT), staged.join(ENVIRONMENT));
+        rustix::fs::mknodat(rustix::fs::CWD, &from, FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(keep().is_err(), "a pipe is not waited for");
+        fs::remove_file(&from).unwrap();
+        fs_err::os::unix::fs::symlink("/nowhere", &from).unwrap();
+        keep().unwrap();
+        assert_eq!(fs::read_link(&to).unwrap(), Path::new("/nowhere"));
+        fs::remove_file(&to).unwrap();
+        fs::remove_file(&from).unwrap();
+        fs::write(&from, "{}").unwrap();
+        fs::set_permissions(&from, PermissionsExt::from_mode(0o604)).unwrap();
+        let before = fs::metadata(&staged).unwrap().mode();
+        let kept = keep().unwrap();
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o777, 0o604);
+        assert_eq!(fs::metadata(&staged).unwrap().mode(), before);
+        kept.give(&open, &destination).unwrap();
+        assert_eq!(fs::metadata(&staged).unwrap().mode() & 0o777, 0o711);
+    }
 }
