@@ -90,6 +90,8 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
         let target = format!("{machine}-unknown-linux-musl");
         let lacks = if !is_installed(&target) {
             format!("rustup target add {target}")
+        } else if !has_lld() {
+            "the linker rust-lld, which rustup's toolchains have".to_owned()
         } else if !compiles(compiler) {
             format!("{compiler} on PATH, with the headers of a C library")
         } else {
@@ -103,11 +105,11 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
     programs
 }
 
-/// Builds it for `target`; for another CPU with that C compiler, and linked by rustc's own linker.
+/// Builds it for `target`; for another CPU with that C compiler.
 fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
     let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../..");
     let of_crate = |name: &&str| {
-        ["Cargo.toml", "src", "python"]
+        ["Cargo.toml", "build.rs", "discard.ld", "src", "python"]
             .map(|part| workspace.join(format!("crates/wheelbarrow-{name}/{part}")))
     };
     let inputs = ["Cargo.toml", "Cargo.lock"].map(|name| workspace.join(name)).into_iter();
@@ -129,18 +131,17 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
     cargo.args(["build", "--quiet", "--profile", profile, "--bin", "wheelbarrow-native", "--target", target]);
     cargo.arg("--manifest-path").arg(workspace.join("crates/wheelbarrow-native/Cargo.toml"));
     cargo.arg("--target-dir").arg(&directory);
-    if let Some(compiler) = cross_compiler {
-        let name = target.replace('-', "_");
-        cargo.env(format!("CC_{name}"), compiler);
-        cargo.env(format!("CFLAGS_{name}"), PLAIN_C);
-        cargo.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
-    } else if target.ends_with("musl") {
-        // What C there is needs little of the C library, so that an ordinary compiler will do, if glibc's headers do not turn
-        // ordinary functions into some that musl does not have.
-        if !is_on_path("musl-gcc") {
-            let name = target.replace('-', "_");
-            cargo.env(format!("CC_{name}"), "cc");
+    let name = target.replace('-', "_");
+    if target.ends_with("musl") {
+        // What C there is needs little of the C library, so an ordinary compiler will do, if glibc's headers do not turn ordinary
+        // functions into some that musl does not have.
+        let compiler = cross_compiler.or_else(|| (!is_on_path("musl-gcc")).then_some("cc"));
+        if let Some(compiler) = compiler {
+            cargo.env(format!("CC_{name}"), compiler);
             cargo.env(format!("CFLAGS_{name}"), PLAIN_C);
+        }
+        if has_lld() {
+            cargo.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
         }
     } else {
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
@@ -180,6 +181,14 @@ fn is_installed(target: &str) -> bool {
         Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", target]).output();
     let directory = query.ok().and_then(|output| String::from_utf8(output.stdout).ok());
     directory.is_some_and(|directory| !directory.trim().is_empty() && Path::new(directory.trim()).is_dir())
+}
+
+/// Whether rustc brings LLVM's linker, as those of rustup do: it links for any CPU, and links smaller.
+fn has_lld() -> bool {
+    let query = Command::new(variable("RUSTC")).args(["--print", "sysroot"]).output();
+    let sysroot = query.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let programs = format!("lib/rustlib/{}/bin/rust-lld", variable("HOST"));
+    Path::new(sysroot.trim()).join(programs).is_file()
 }
 
 /// The outer cargo tells this script, and clippy its wrapper, by variables that the inner cargo must not heed.

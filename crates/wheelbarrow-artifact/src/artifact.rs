@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use memmap2::UncheckedAdvice;
 use sha2::Digest;
 use wheelbarrow_fs::{MappedFile, SafePath};
+use wheelbarrow_wheel::order;
 
 use crate::error::{ArtifactError, Distrust};
 use crate::format::{self, Misread};
@@ -233,7 +234,7 @@ impl Artifact {
             .filter_map(|entry| Some((entry, *members.get(entry.name.as_str())?)))
             .collect();
         // The largest first, so that no core is left alone with one at the end.
-        pairs.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.size));
+        order::sort_by_key(&mut pairs, |(entry, _)| std::cmp::Reverse(entry.size));
         progress.begin("checking", pairs.iter().map(|(entry, _)| entry.data.len() as u64).sum(), Unit::Bytes);
         let next = AtomicUsize::new(0);
         let failure = Mutex::new(None);

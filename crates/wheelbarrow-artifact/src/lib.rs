@@ -20,6 +20,8 @@ pub mod zip;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use wheelbarrow_wheel::order;
+
 pub use artifact::{
     Anybody, Artifact, DOORS, SHEBANG, SHEBANG_PATH, SIGNATURE_PATH, Trust, VerifiedArtifact,
 };
@@ -53,6 +55,6 @@ pub fn in_parallel<'t, T: Sync, R: Send>(items: &'t [T], work: impl Fn(&'t T) ->
         }
         results
     });
-    results.sort_unstable_by_key(|(index, _)| *index);
+    order::sort_by_key(&mut results, |(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }

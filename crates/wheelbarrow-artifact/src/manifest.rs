@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use wheelbarrow_wheel::order;
 
 use crate::release::ReleaseSettings;
 
@@ -127,7 +128,7 @@ impl Needs {
             self.glibc.clone_from(&other.glibc);
         }
         self.libraries.extend(other.libraries.iter().cloned());
-        self.libraries.sort_unstable();
+        order::sort(&mut self.libraries);
         self.libraries.dedup();
     }
 

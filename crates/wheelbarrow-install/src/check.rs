@@ -8,6 +8,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::{Artifact, Trust, VerifiedArtifact};
+use wheelbarrow_wheel::order;
 
 use crate::needs::needs_errors;
 use crate::store::{Access, Having, Store, StoredWheel, lacking_files, lacking_wheels, wanted};
@@ -111,7 +112,7 @@ pub fn check(
         errors.extend(plan_errors(&artifact, interpreter, options));
     }
     checked.findings = errors.iter().map(Finding::from).collect();
-    checked.findings.sort_by_key(|finding| finding.exit_code);
+    order::sort_by_key(&mut checked.findings, |finding| finding.exit_code);
     checked.findings.extend(Finding::of_noexec(&options.destination));
     Ok(checked)
 }

@@ -18,6 +18,7 @@ use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_wheel::order;
 
 use crate::plan::{Batch, Module, Plan};
 use crate::{Bytecode, InstallError};
@@ -64,7 +65,7 @@ impl Job<'_> {
     pub(crate) fn run<'p>(&self, plan: &'p Plan<'_>) -> Result<Vec<&'p str>, InstallError> {
         let size = |batch: &Batch| batch.iter().map(|module| module.size).sum::<u64>();
         let mut batches: Vec<&'p Batch> = plan.batches.iter().collect();
-        batches.sort_by_key(|batch| std::cmp::Reverse(size(batch)));
+        order::sort_by_key(&mut batches, |batch| std::cmp::Reverse(size(batch)));
         self.progress.begin("compiling", plan.batches.iter().map(size).sum(), Unit::Bytes);
         let stopped = AtomicBool::new(false);
         let results = in_parallel(&batches, |batch| {

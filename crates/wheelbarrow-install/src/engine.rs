@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_wheel::order;
 
 use crate::InstallError;
 use crate::plan::{Plan, PlannedFile, PlannedFrame};
@@ -150,7 +151,9 @@ fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Batch<'p, 'a>> {
             small.push(batch);
         }
     }
-    large.sort_by_key(|batch: &Vec<&PlannedFile<'_>>| std::cmp::Reverse(batch[0].contents.size()));
+    order::sort_by_key(&mut large, |batch: &Vec<&PlannedFile<'_>>| {
+        std::cmp::Reverse(batch[0].contents.size())
+    });
     let large = large.into_iter().map(Batch::Files);
     large.chain(plan.frames.iter().map(Batch::Frame)).chain(small.into_iter().map(Batch::Files)).collect()
 }

@@ -10,6 +10,7 @@ use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::format::{self, Misread};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
+use wheelbarrow_wheel::order;
 
 use crate::plan::Wheels;
 use crate::{Bytecode, InstallError, Options, Pip};
@@ -27,7 +28,7 @@ pub(crate) const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
 pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8> {
     // They come in runs that are in order, which a stable sort makes use of.
     let mut files: Vec<(&str, Sha256)> = files.collect();
-    files.sort_by_key(|(path, _)| *path);
+    order::sort_by_key(&mut files, |(path, _)| *path);
     let mut text = String::with_capacity(files.iter().map(|(path, _)| sums_line(path)).sum());
     for (path, sha256) in files {
         let escaped = path.contains(['\\', '\n', '\r']);

@@ -1,11 +1,12 @@
-//! What `__main__.py` asks of the native installer, as JSON on its standard input: a request, and, where it says nothing
-//! of the interpreter, the facts of that as a second value. What they are takes Python a while; meanwhile the artifact
-//! is read.
+//! What `__main__.py` asks of the native installer, as JSON on its standard input, a value on each line: a request, and, if
+//! that does not describe the interpreter, the facts about it. Python needs a while to find them; meanwhile the artifact is
+//! read.
 
-use std::io::Read;
+use std::io::BufRead;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::interpreter::Interpreter;
 
 use crate::store::{LinkMode, StoreOptions};
@@ -21,21 +22,18 @@ pub struct Request {
 }
 
 /// The values on a stream.
-pub struct Requests<R: Read> {
-    values: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<R>, serde_json::Value>,
+pub struct Requests<R: BufRead> {
+    stream: R,
 }
 
-impl<R: Read> Requests<R> {
+impl<R: BufRead> Requests<R> {
     pub fn new(stream: R) -> Self {
-        Self { values: serde_json::Deserializer::from_reader(stream).into_iter() }
+        Self { stream }
     }
 
     /// The first value.
     pub fn request(&mut self) -> serde_json::Result<Request> {
-        match self.values.next() {
-            Some(value) => serde_json::from_value(value?),
-            None => Err(serde::de::Error::custom("it is empty")),
-        }
+        self.value()?.ok_or_else(|| serde::de::Error::custom("it is empty"))
     }
 
     /// The facts; none where whoever asked has thought better of it.
@@ -43,7 +41,14 @@ impl<R: Read> Requests<R> {
         if let Some(interpreter) = request.interpreter.take() {
             return Ok(Some(interpreter));
         }
-        self.values.next().map(|value| serde_json::from_value(value?)).transpose()
+        self.value()
+    }
+
+    /// The next line; none at the end of the stream.
+    fn value<T: DeserializeOwned>(&mut self) -> serde_json::Result<Option<T>> {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line).map_err(serde::de::Error::custom)?;
+        if line.is_empty() { Ok(None) } else { serde_json::from_slice(&line).map(Some) }
     }
 }
 

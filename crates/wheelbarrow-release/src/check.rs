@@ -189,7 +189,7 @@ struct Heard<'a> {
 impl Heard<'_> {
     fn judge(&self, ended: Ended, answers: &str) -> Result<Checked, ReleaseError> {
         let mut lines = answers.lines();
-        let reply = serde_json::from_str(lines.next().unwrap_or_default());
+        let reply = serde_json::from_slice(lines.next().unwrap_or_default().as_bytes());
         let status = match ended {
             Ended::Cancelled => return Err(ReleaseError::Cancelled),
             // The page came; that Django has not come to an end with its database is no reason to fail.
@@ -216,7 +216,7 @@ impl Heard<'_> {
             }
             Ok(Reply::Imported { .. }) | Err(_) => return Err(self.fails(Fault::Ended { status })),
         };
-        let django: Option<Django> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        let django: Option<Django> = lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
         let django = django.map(|django| django.clean(|text| self.clean(text)));
         if let Some(error) = django.as_ref().and_then(|django| django.broken.clone()) {
             return Err(self.fails(Fault::Checks { error }));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Wheel};
 use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_wheel::order;
 
 use crate::release::CompleteRelease;
 use crate::remake::Receipt;
@@ -87,7 +88,7 @@ fn distributions(release: &CompleteRelease, receipt: &Receipt) -> Result<Vec<Str
         .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))?;
     let installed = manifest.wheels.iter().filter(|wheel| receipt.wheels.contains(&wheel.path));
     let mut names: Vec<_> = installed.map(|wheel| format!("{}=={}", wheel.name, wheel.version)).collect();
-    names.sort();
+    order::sort(&mut names);
     Ok(names)
 }
 

@@ -12,6 +12,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_wheel::order;
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Newer};
 use wheelbarrow_fs::beneath::Directory;
@@ -178,7 +179,7 @@ impl Root {
                 id,
             });
         }
-        found.sort_by(|one, other| one.id.cmp(&other.id));
+        order::sort_by(&mut found, |one, other| one.id.cmp(&other.id));
         Ok(found)
     }
 

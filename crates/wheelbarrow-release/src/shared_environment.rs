@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
+use wheelbarrow_wheel::order;
 use fs_err as fs;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -85,7 +86,7 @@ impl Variables {
             Change::Replace { text } => {
                 *self = Self::parse(text);
                 // So that the same variables are the same file on every machine.
-                self.0.sort();
+                order::sort(&mut self.0);
             }
             Change::Merge { text } => {
                 for (name, value) in Self::parse(text).0 {

@@ -8,12 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 use ssh_key::PublicKey;
 use wheelbarrow_fs::is_out_of_reach;
 
+use crate::time::{self, Timestamp};
 use crate::{NAMESPACE, SignatureError};
 
 /// Who may sign.
@@ -121,8 +119,8 @@ fn parse(line: &str) -> Result<Option<Allowed>, String> {
             match name.to_ascii_lowercase().as_str() {
                 "cert-authority" => is_authority = true,
                 "namespaces" => allowed.0 = Some(value.to_owned()),
-                "valid-after" => allowed.1 = Some(time(value)?),
-                "valid-before" => allowed.2 = Some(time(value)?),
+                "valid-after" => allowed.1 = Some(time::parse(value)?),
+                "valid-before" => allowed.2 = Some(time::parse(value)?),
                 _ => return Err(format!("the option {name:?} is not known")),
             }
         }
@@ -159,26 +157,6 @@ fn split(options: &str) -> impl Iterator<Item = &str> {
             character == ',' && !quoted
         })
         .filter(|option| !option.is_empty())
-}
-
-/// `YYYYMMDD[HHMM[SS]][Z]`: of the host's time zone where no Z says that it is UTC.
-fn time(text: &str) -> Result<Timestamp, String> {
-    let wrong = || format!("{text:?} is no time like 20261231 or 202612312359Z");
-    let (digits, zone) = match text.strip_suffix(['Z', 'z']) {
-        Some(digits) => (digits, TimeZone::UTC),
-        None => (text, TimeZone::system()),
-    };
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) || ![8, 12, 14].contains(&digits.len()) {
-        return Err(wrong());
-    }
-    let number = |range: std::ops::Range<usize>| {
-        digits.get(range).filter(|part| !part.is_empty()).map_or(Ok(0), str::parse).map_err(|_| wrong())
-    };
-    let year: i16 = digits[..4].parse().map_err(|_| wrong())?;
-    let [month, day, hour, minute, second] =
-        [number(4..6)?, number(6..8)?, number(8..10)?, number(10..12)?, number(12..14)?];
-    let time = DateTime::new(year, month, day, hour, minute, second, 0).map_err(|_| wrong())?;
-    time.to_zoned(zone).map(|zoned: Zoned| zoned.timestamp()).map_err(|_| wrong())
 }
 
 /// Whether a list of patterns (`*`, `?`, and `!` in front, which forbids) takes `text`, as ssh_config(5) says below PATTERNS.

@@ -9,6 +9,7 @@ mod allowed;
 mod attach;
 mod error;
 mod sign;
+mod time;
 
 use std::fmt;
 use std::path::Path;

@@ -11,6 +11,7 @@ pub mod filename;
 pub mod layout;
 pub mod metadata;
 pub mod name;
+pub mod order;
 mod platform;
 pub mod profile;
 pub mod record;

@@ -1,6 +1,7 @@
 //! RECORD: <https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-record-file>.
 
 use crate::Error;
+use crate::order;
 
 /// One file of a wheel or of an installed distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ fn parse_row(row: &csv::StringRecord) -> Result<RecordRow, String> {
 /// The file as installed: sorted by the path's bytes, `\n` line ends, quotes where needed (`docs/format.md`).
 pub fn write(rows: impl IntoIterator<Item = RecordRow>) -> String {
     let mut rows: Vec<RecordRow> = rows.into_iter().collect();
-    rows.sort_by(|one, other| one.path.cmp(&other.path));
+    order::sort_by(&mut rows, |one, other| one.path.cmp(&other.path));
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     for RecordRow { path, hash, size } in rows {
         let hash = hash.map(|(algorithm, digest)| format!("{algorithm}={digest}")).unwrap_or_default();
@@ -85,7 +86,7 @@ pub fn insert(text: &str, mut rows: Vec<RecordRow>) -> Result<String, Error> {
         rows.extend(parse(text.as_bytes())?);
         return Ok(write(rows));
     }
-    rows.sort_by(|one, other| one.path.cmp(&other.path));
+    order::sort_by(&mut rows, |one, other| one.path.cmp(&other.path));
     let mut whole =
         String::with_capacity(text.len() + rows.iter().map(|row| row.path.len() + 80).sum::<usize>());
     let mut rest = text;

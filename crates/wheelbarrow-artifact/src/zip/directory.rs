@@ -1,5 +1,6 @@
 //! The directory of a zip: end record, central directory, and the local headers it points to.
 
+use wheelbarrow_wheel::order;
 use super::{DosTime, Entry, Method, ZipError};
 
 const END: u32 = 0x0605_4b50;
@@ -229,7 +230,7 @@ impl<'a> Central<'a> {
 }
 
 fn refuse_overlaps(spans: &mut [((usize, usize), usize)], entries: &[Entry]) -> Result<(), ZipError> {
-    spans.sort_unstable();
+    order::sort(spans);
     for pair in spans.windows(2) {
         let ((_, end), first) = pair[0];
         let ((start, _), second) = pair[1];

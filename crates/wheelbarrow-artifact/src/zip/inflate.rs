@@ -91,7 +91,7 @@ impl Inflater {
             return Err(wrong());
         }
         sink(contents);
-        Ok(crc32fast::hash(contents))
+        Ok(libdeflater::crc32(contents))
     }
 }
 
@@ -100,7 +100,7 @@ fn take_large_buffer() -> bool {
 }
 
 fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8]), done: &dyn Fn(&[u8])) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = libdeflater::Crc::new();
     for chunk in raw.chunks(BUFFERED_LIMIT as usize) {
         hasher.update(chunk);
         sink(chunk);
@@ -111,7 +111,7 @@ fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8]), done: &dyn Fn(&[u8])) -> u32 {
     if raw.is_empty() {
         sink(raw);
     }
-    hasher.finalize()
+    hasher.sum()
 }
 
 fn stream(
@@ -122,7 +122,7 @@ fn stream(
 ) -> Result<u32, ZipError> {
     let wrong = || ZipError::Inflate { name: entry.name.clone(), size: entry.size };
     let mut inflate = flate2::Decompress::new(false);
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = libdeflater::Crc::new();
     let mut buffer = vec![0; CHUNK];
     let mut released = 0;
     loop {
@@ -149,5 +149,5 @@ fn stream(
         }
     }
     let is_whole = inflate.total_out() == entry.size && inflate.total_in() == raw.len() as u64;
-    if is_whole { Ok(hasher.finalize()) } else { Err(wrong()) }
+    if is_whole { Ok(hasher.sum()) } else { Err(wrong()) }
 }

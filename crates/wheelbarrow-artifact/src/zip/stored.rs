@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
 use wheelbarrow_fs::start_writeback;
+use wheelbarrow_wheel::order;
 
 use super::writer::{StoredFile, WriteError};
 use crate::in_parallel;
@@ -37,7 +38,7 @@ pub(super) struct Copied {
 /// In the order of the files.
 pub(super) fn copy_all(files: &[Placed<'_>], out: &File) -> Result<Vec<Copied>, WriteError> {
     let mut order: Vec<usize> = (0..files.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(files[index].size));
+    order::sort_by_key(&mut order, |&index| std::cmp::Reverse(files[index].size));
     let copied = in_parallel(&order, |&index| (index, copy(&files[index], out)));
     let mut in_order: Vec<Option<Copied>> = files.iter().map(|_| None).collect();
     for (index, copied) in copied {
@@ -72,7 +73,7 @@ impl Target<'_> {
 fn copy(placed: &Placed<'_>, out: &File) -> Result<Copied, WriteError> {
     let read_error = |source| WriteError::Read { path: placed.stored.path.to_owned(), source };
     let mut file = fs_err::File::open(placed.stored.file).map_err(read_error)?;
-    let (mut sum, mut hash) = (crc32fast::Hasher::new(), sha2::Sha256::new());
+    let (mut sum, mut hash) = (libdeflater::Crc::new(), sha2::Sha256::new());
     let mut target = Target { out, position: placed.data_at, begun: placed.data_at };
     let end = placed.data_at + placed.size;
     let mut chunk = vec![0; COPIED];
@@ -93,7 +94,7 @@ fn copy(placed: &Placed<'_>, out: &File) -> Result<Copied, WriteError> {
         return Err(read_error(io::ErrorKind::UnexpectedEof.into()));
     }
     target.begin()?;
-    Ok(Copied { crc32: sum.finalize(), sha256: Sha256(hash.finalize().into()) })
+    Ok(Copied { crc32: sum.sum(), sha256: Sha256(hash.finalize().into()) })
 }
 
 #[cfg(test)]
@@ -117,7 +118,7 @@ mod tests {
         let mut written = vec![0; bytes.len()];
         out.read_exact_at(&mut written, 7).unwrap();
         assert!(written == bytes);
-        assert_eq!((copied[0].crc32, copied[0].sha256), (crc32fast::hash(&bytes), Sha256::of(&bytes)));
+        assert_eq!((copied[0].crc32, copied[0].sha256), (libdeflater::crc32(&bytes), Sha256::of(&bytes)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::manifest::{Member, MemberKind, Sha256};
 
 /// Larger members stream.
 const IN_MEMORY: u64 = 8 << 20;
+#[cfg(feature = "deflate")]
 const COMPRESSION_LEVEL: i32 = 6;
 const CHUNK: usize = 1 << 20;
 
@@ -28,6 +29,7 @@ pub struct ZipWriter {
     directory: Vec<u8>,
     count: usize,
     members: Vec<Member>,
+    #[cfg(feature = "deflate")]
     compressor: libdeflater::Compressor,
 }
 
@@ -82,6 +84,7 @@ impl ZipWriter {
             directory: Vec::new(),
             count: 0,
             members: Vec::new(),
+            #[cfg(feature = "deflate")]
             compressor: libdeflater::Compressor::new(
                 libdeflater::CompressionLvl::new(COMPRESSION_LEVEL).unwrap_or_default(),
             ),
@@ -93,19 +96,17 @@ impl ZipWriter {
         &self.members
     }
 
-    /// Adds contents that are in memory, deflated where that makes them smaller.
+    /// Adds contents that are in memory, deflated if that makes them smaller.
     pub fn add(&mut self, path: &str, kind: MemberKind, contents: &[u8]) -> Result<(), WriteError> {
-        let mut compressed = vec![0; self.compressor.deflate_compress_bound(contents.len())];
-        let length = self.compressor.deflate_compress(contents, &mut compressed).unwrap_or(usize::MAX);
-        let (method, raw) = if length < contents.len() && kind != MemberKind::Link {
-            (Method::Deflated, &compressed[..length])
-        } else {
-            (Method::Stored, contents)
+        let deflated = if kind == MemberKind::Link { None } else { self.deflate(contents) };
+        let (method, raw) = match &deflated {
+            Some(deflated) => (Method::Deflated, deflated.as_slice()),
+            None => (Method::Stored, contents),
         };
         let header = Header {
             path,
             method,
-            crc32: crc32fast::hash(contents),
+            crc32: libdeflater::crc32(contents),
             compressed: raw.len() as u64,
             size: contents.len() as u64,
             time: self.time,
@@ -113,6 +114,20 @@ impl ZipWriter {
         self.begin(&header)?;
         self.put(raw)?;
         self.finish_member(&header, kind, Sha256::of(contents))
+    }
+
+    /// None if that makes them no smaller.
+    #[cfg(feature = "deflate")]
+    fn deflate(&mut self, contents: &[u8]) -> Option<Vec<u8>> {
+        let mut deflated = vec![0; self.compressor.deflate_compress_bound(contents.len())];
+        let length = self.compressor.deflate_compress(contents, &mut deflated).ok()?;
+        deflated.truncate(length);
+        (length < contents.len()).then_some(deflated)
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn deflate(&mut self, _contents: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 
     /// Adds contents that were deflated before.
@@ -211,12 +226,14 @@ impl ZipWriter {
         method: Method,
         contents: &mut dyn Read,
     ) -> Result<Sha256, WriteError> {
+        let method = if cfg!(feature = "deflate") { method } else { Method::Stored };
         let header_at = self.position;
         let mut header = Header { path, method, crc32: 0, compressed: 0, size: 0, time: self.time };
         self.begin(&header)?;
         let data_at = self.position;
-        let mut sum = crc32fast::Hasher::new();
+        let mut sum = libdeflater::Crc::new();
         let mut hash = sha2::Sha256::new();
+        #[cfg(feature = "deflate")]
         let mut deflate =
             flate2::Compress::new(flate2::Compression::new(COMPRESSION_LEVEL.unsigned_abs()), false);
         let mut chunk = vec![0; CHUNK];
@@ -229,14 +246,15 @@ impl ZipWriter {
             hash.update(fresh);
             header.size += length as u64;
             match method {
-                Method::Stored => self.put(fresh)?,
+                #[cfg(feature = "deflate")]
                 Method::Deflated => self.put_deflated(&mut deflate, fresh)?,
+                _ => self.put(fresh)?,
             }
             if length == 0 {
                 break;
             }
         }
-        header.crc32 = sum.finalize();
+        header.crc32 = sum.sum();
         header.compressed = self.position - data_at;
         let local = local(&header)?;
         self.file.flush().map_err(WriteError::Write)?;
@@ -247,6 +265,7 @@ impl ZipWriter {
     }
 
     /// An empty `fresh` ends the stream.
+    #[cfg(feature = "deflate")]
     fn put_deflated(&mut self, deflate: &mut flate2::Compress, fresh: &[u8]) -> Result<(), WriteError> {
         let flush =
             if fresh.is_empty() { flate2::FlushCompress::Finish } else { flate2::FlushCompress::None };

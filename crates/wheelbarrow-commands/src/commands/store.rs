@@ -10,6 +10,7 @@ use wheelbarrow_install::store::{
     inventory, repair, verify,
 };
 use wheelbarrow_release::{Root, inventory as inventory_of_root};
+use wheelbarrow_wheel::order;
 
 use super::verify::usual_root;
 use crate::absolute;
@@ -178,7 +179,7 @@ fn run_list(arguments: &List, printer: &Printer) -> anyhow::Result<()> {
         let tags: Vec<_> = stored.bytecode.iter().map(|bytecode| bytecode.cache_tag.as_str()).collect();
         rows.push(vec![text::bytes(stored.bytes), stored.wheel.clone(), tags.join(", ")]);
     }
-    rows[1..].sort_by(|one, other| one[1].cmp(&other[1]));
+    order::sort_by(&mut rows[1..], |one, other| one[1].cmp(&other[1]));
     printer.result(&text::table(&[Align::Right, Align::Left, Align::Left], &rows));
     Ok(())
 }

@@ -6,6 +6,7 @@ use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::bytecode::{Pack, pack_path, pyc_path};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, Target};
+use wheelbarrow_wheel::order;
 
 use super::{Batch, FramePart, LinkedDirectory, Module, Part, PlannedFile, PlannedFrame, Planner};
 use crate::{Compile, InstallError};
@@ -81,7 +82,7 @@ impl<'a> Planner<'_, 'a> {
         let linked: Vec<String> =
             part.linked.iter().flat_map(LinkedDirectory::paths).map(|(path, _)| path).collect();
         own.extend(linked.iter().map(String::as_str));
-        sources.sort_unstable();
+        order::sort(&mut sources);
         let mut batches: Vec<Batch> = Vec::new();
         let mut size_of_last = 0;
         let mut made = Vec::with_capacity(sources.len());

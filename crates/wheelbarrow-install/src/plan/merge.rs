@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use wheelbarrow_wheel::order;
+
 use super::{Part, Plan, PlannedFrame, stored};
 use crate::InstallError;
 
@@ -53,7 +55,7 @@ fn claims<'p>(parts: &'p [Part<'_>], reserved: &[&'p str]) -> Vec<Claim<'p>> {
     }
     let part = parts.len() - 1;
     claims.extend(reserved.iter().map(|&path| Claim { path, part, file: None }));
-    claims.sort_unstable();
+    order::sort(&mut claims);
     claims
 }
 
@@ -115,7 +117,7 @@ fn directories(claims: &[Claim<'_>], parts: &[Part<'_>]) -> Result<Vec<String>, 
         return Err(collide(claim.path, &parts[claim.part], second));
     }
     let mut directories: Vec<String> = directories.into_iter().map(str::to_owned).collect();
-    directories.sort_unstable();
+    order::sort(&mut directories);
     Ok(directories)
 }
 

@@ -13,6 +13,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::manifest::{NATIVE, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_wheel::order;
 
 use super::index::{FileKind, INDEX, Index, Kind};
 use super::programs::program_entry;
@@ -178,7 +179,7 @@ fn compare(
     report.missing =
         expected.into_keys().map(|path| Path::new(FILES).join(path).display().to_string()).collect();
     for paths in [&mut report.changed, &mut report.missing, &mut report.extra] {
-        paths.sort_unstable();
+        order::sort(paths);
     }
     Ok(index.count())
 }

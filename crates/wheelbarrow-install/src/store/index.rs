@@ -134,7 +134,7 @@ pub(crate) fn write(header: &Header, files: &NewFiles, record: &str) -> serde_js
         body.extend(lines.iter().flat_map(|line| line.as_bytes()));
     }
     body.extend_from_slice(record.as_bytes());
-    let mut index = format!("{SIGNATURE} {FORMAT} {:08x}\0", crc32fast::hash(&body)).into_bytes();
+    let mut index = format!("{SIGNATURE} {FORMAT} {:08x}\0", libdeflater::crc32(&body)).into_bytes();
     index.append(&mut body);
     Ok(index)
 }
@@ -148,7 +148,7 @@ impl Index {
         check_signature(signature, body)?;
         let (header, records) = body.split_once('\0').ok_or_else(cut_off)?;
         // Nobody altered it, so what is not known here was known to who wrote it.
-        let header: Header = serde_json::from_str(header).map_err(|error| {
+        let header: Header = serde_json::from_slice(header.as_bytes()).map_err(|error| {
             Unusable::Newer(format!("has an index that {PROGRAM} does not know ({error})"))
         })?;
         let mut start = text.len() - records.len();
@@ -231,7 +231,7 @@ fn check_signature(signature: &str, body: &str) -> Result<(), Unusable> {
     if format > FORMAT {
         return Err(Unusable::Newer(format!("has an index of format {format}")));
     }
-    match signature == format!("{SIGNATURE} {FORMAT} {:08x}", crc32fast::hash(body.as_bytes())) {
+    match signature == format!("{SIGNATURE} {FORMAT} {:08x}", libdeflater::crc32(body.as_bytes())) {
         true => Ok(()),
         false => Err(altered("its index was altered")),
     }

@@ -7,6 +7,7 @@ use wheelbarrow_artifact::bytecode::{BYTECODE, PROJECT_PACK, pack_path};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::thin::is_of_project;
+use wheelbarrow_wheel::order;
 
 use super::wanted::Having;
 use super::{Access, Store, Wanted, wanted};
@@ -51,6 +52,8 @@ pub(crate) fn lacking<'h>(
     let mut lacking: Vec<_> =
         unpacked.filter(|path| artifact.archive().find(path).is_none()).cloned().collect();
     // Packs, whose names are those of wheels, come last.
-    lacking.sort_by_cached_key(|path| (path.starts_with(BYTECODE), path.clone()));
+    order::sort_by(&mut lacking, |one, other| {
+        (one.starts_with(BYTECODE), one).cmp(&(other.starts_with(BYTECODE), other))
+    });
     lacking
 }

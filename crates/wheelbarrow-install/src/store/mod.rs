@@ -34,6 +34,7 @@ use wheelbarrow_artifact::format::{self, Misread, Needed, Newer};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_fs::{Lock, Scratch};
+use wheelbarrow_wheel::order;
 
 use crate::InstallError;
 pub use collect::{Collection, Removal, Removed, collect};
@@ -316,6 +317,6 @@ fn names(directory: &Path) -> Result<Vec<Sha256>, InstallError> {
         let entry = entry.map_err(InstallError::io("list", directory))?;
         found.extend(entry.file_name().to_str().and_then(Sha256::from_hex));
     }
-    found.sort_unstable();
+    order::sort(&mut found);
     Ok(found)
 }

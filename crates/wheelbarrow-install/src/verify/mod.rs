@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, Judgement, PYTHON};
 use self::walk::{Found, walk};
@@ -71,7 +72,7 @@ pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verificatio
     compare_links(&claims, &mut found, &mut verification);
     verification.extra = found.into_keys().map(|path| String::from_utf8_lossy(&path).into_owned()).collect();
     for paths in [&mut verification.changed, &mut verification.missing, &mut verification.extra] {
-        paths.sort_unstable();
+        order::sort(paths);
     }
     Ok(verification)
 }
@@ -102,7 +103,7 @@ fn compare(
         rustix::fs::open(destination, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| InstallError::io("open", destination)(errno.into()))?;
     // The others stay in the order of their paths, those of a directory together.
-    jobs.sort_by_key(|job| std::cmp::Reverse(if job.size >= LARGE { job.size } else { 0 }));
+    order::sort_by_key(&mut jobs, |job| std::cmp::Reverse(if job.size >= LARGE { job.size } else { 0 }));
     progress.begin("comparing", jobs.iter().map(|job| job.size).sum(), Unit::Bytes);
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);

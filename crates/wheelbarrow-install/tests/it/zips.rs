@@ -60,7 +60,7 @@ impl Member {
             out.extend(u16::to_le_bytes(value));
         }
         let length = |length: usize| u32::try_from(length).unwrap();
-        out.extend(self.crc32.unwrap_or_else(|| crc32fast::hash(&self.contents)).to_le_bytes());
+        out.extend(self.crc32.unwrap_or_else(|| libdeflater::crc32(&self.contents)).to_le_bytes());
         out.extend(length(compressed.len()).to_le_bytes());
         out.extend(self.size.unwrap_or_else(|| length(self.contents.len())).to_le_bytes());
         out.extend(u16::try_from(name.len()).unwrap().to_le_bytes());

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use wheelbarrow_wheel::order;
 
 use super::{Finding, Site};
 use crate::{ReleaseError, ReleaseId, Root, configure, lock, settings, trash, trusted};
@@ -122,7 +123,7 @@ pub(super) fn below(machine: &Path, directories: &[&str], wanted: fn(&Path) -> b
 fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    entries.sort();
+    order::sort(&mut entries);
     for path in entries {
         if path.is_dir() && depth > 1 {
             collect(&path, depth - 1, paths);

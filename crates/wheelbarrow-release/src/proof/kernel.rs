@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fs_err as fs;
+use wheelbarrow_wheel::order;
 
 use super::{Process, Scope};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -98,7 +99,7 @@ pub(super) fn numbers(directory: &Path) -> Result<Vec<u32>, ReleaseError> {
     let entries = fs::read_dir(directory).map_err(ReleaseError::io("list", directory))?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut numbers: Vec<u32> = names.collect();
-    numbers.sort_unstable();
+    order::sort(&mut numbers);
     Ok(numbers)
 }
 
@@ -114,7 +115,7 @@ fn members(group: &Path) -> Result<Vec<u32>, ReleaseError> {
         let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         directories.extend(below.map(|entry| entry.path()));
     }
-    pids.sort_unstable();
+    order::sort(&mut pids);
     Ok(pids)
 }
 
