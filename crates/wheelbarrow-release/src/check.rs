@@ -216,7 +216,8 @@ impl Heard<'_> {
             }
             Ok(Reply::Imported { .. }) | Err(_) => return Err(self.fails(Fault::Ended { status })),
         };
-        let django: Option<Django> = lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
+        let django: Option<Django> =
+            lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
         let django = django.map(|django| django.clean(|text| self.clean(text)));
         if let Some(error) = django.as_ref().and_then(|django| django.broken.clone()) {
             return Err(self.fails(Fault::Checks { error }));
