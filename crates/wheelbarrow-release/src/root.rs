@@ -12,10 +12,10 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_wheel::order;
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Newer};
 use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_wheel::order;
 
 use crate::journal::{Event, Journal};
 use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};

@@ -7,11 +7,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use wheelbarrow_wheel::order;
 use fs_err as fs;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use wheelbarrow_fs::beneath;
+use wheelbarrow_wheel::order;
 
 use crate::configure::{ENVIRONMENT, PRIVATE};
 use crate::identity::Identity;

@@ -1,7 +1,7 @@
 //! The directory of a zip: end record, central directory, and the local headers it points to.
 
-use wheelbarrow_wheel::order;
 use super::{DosTime, Entry, Method, ZipError};
+use wheelbarrow_wheel::order;
 
 const END: u32 = 0x0605_4b50;
 const END_LENGTH: usize = 22;
