@@ -109,6 +109,8 @@ def install(artifact, destination, options, program):
                 "json": options.json,
             },
         }
+        if options.discard_data:
+            request["options"]["discard_data"] = True
         if not options.bootstrap:
             code = install_natively(program, request, facts)
             if code is not None:
@@ -259,7 +261,12 @@ def parse(artifact):
 
     parser.error = refuse
     parser.add_argument("-d", "--destination", metavar="DEST", help="directory to install to; its parent must exist")
-    parser.add_argument("--replace", action="store_true", help="exchange a DEST that holds something, in one step")
+    parser.add_argument("--replace", action="store_true", help="exchange the install in DEST for this one, in one step")
+    parser.add_argument(
+        "--discard-data",
+        action="store_true",
+        help="with --replace: also remove the files that were written into DEST after it was installed",
+    )
     parser.add_argument(
         "--without-pip", dest="pip", action="store_false", help="leave pip out of the virtualenv; the site needs none"
     )
@@ -293,6 +300,8 @@ def parse(artifact):
     if options.version:
         print_version(artifact)
         sys.exit(0)
+    if options.discard_data and not options.replace:
+        refuse("--discard-data is for --replace")
     if not options.destination and not options.probe:
         refuse("no destination: -d DEST says where to install")
     return options

@@ -13,6 +13,7 @@ import stat
 import sys
 
 import bytecode
+import data
 import needs
 import preflight
 import space
@@ -120,11 +121,13 @@ def _install(artifact, facts, options, signals):
         archive.verify()
         Staging(destination).put_right()
         check_destination(destination, options["replace"])
+        data.check(destination, options)
         parent = os.path.dirname(destination)
         space.check(parent, archive, target, facts, options)
         note = no_programs(parent, destination)
-        if note is not None and not options["quiet"]:
-            say(sys.stderr, "note: " + preflight.line(note.finding()))
+        for note in filter(None, (note, preflight.environment_note(facts))):
+            if not options["quiet"]:
+                say(sys.stderr, "note: " + preflight.line(note.finding()))
         with Staging(destination) as staging:
             origin = _write(archive, target, facts, options, staging.path)
             _keep_environment(destination, staging.path)
@@ -169,6 +172,9 @@ def _write(archive, target, facts, options, root):
         records.append(record)
         if options["compile"] == "auto":
             record.brought = modules.add(tree, record.sources, record.owner)
+    first = wheels.first_pth(tree, layout, archive.manifest["project"]["directory"] + ".pth")
+    if first is not None:
+        tree.file(first, archive.read("loadenv-init.pth"), "the project")
     if options["compile"] == "auto":
         modules.add(tree, sources, "the project")
     _say_of_bytecode(target, facts, modules.count, options)
@@ -193,6 +199,8 @@ def _write(archive, target, facts, options, root):
         "pip": options["pip"],
         "wheels": target["wheels"],
     }
+    if "environment" in facts:
+        receipt["interpreter"]["environment"] = facts["environment"]
     if "version" in archive.manifest:
         receipt["version"] = archive.manifest["version"]
     tree.file(".wheelbarrow/SHA256SUMS", [sums], "the sums")

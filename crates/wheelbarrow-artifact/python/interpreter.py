@@ -32,6 +32,9 @@ def facts(virtualenv=None):
         "site_packages": "lib/%s/site-packages" % python,
         "headers": "include/site/%s" % python,
     }
+    environment = _environment(executable)
+    if environment:
+        result["environment"] = environment
     if virtualenv is not None:
         result["virtualenv"] = _virtualenv(virtualenv, executable)
     return result
@@ -226,6 +229,32 @@ def _two_numbers(version):
             digits += character
         numbers.append(int(digits or 0))
     return (numbers + [0, 0])[:2]
+
+
+# Variables of the dynamic loader, without which the interpreter or its own modules do not start: `scl enable` sets them
+
+
+def _environment(executable):
+    value = os.environ.get("LD_LIBRARY_PATH")
+    if not value:
+        return {}
+    without = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    modules = "import ssl, sqlite3, ctypes"
+    is_needed = not _starts(executable, "", without) or (
+        _starts(executable, modules, os.environ) and not _starts(executable, modules, without)
+    )
+    return {"LD_LIBRARY_PATH": text(value)} if is_needed else {}
+
+
+def _starts(executable, code, environment):
+    import subprocess
+
+    command = [executable, "-I", "-B", "-c", code]
+    streams = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.DEVNULL)
+    try:
+        return subprocess.call(command, env=environment, **streams) == 0
+    except OSError:
+        return False
 
 
 # The virtualenv. `venv` itself is run, with a recorder in place of its file system: what a distribution or a version

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import data
 import needs
 import space
 import staging
@@ -78,7 +79,20 @@ def find(artifact, facts, options):
                     short = attempt(space.failures, standing, archive, target, facts, options) or []
                     findings += [failure.finding() for failure in short]
     attempt(staging.check_place, destination, options["replace"])
+    attempt(data.check, destination, options)
     attempt(staging.check_right, standing, destination)
     note = attempt(staging.no_programs, standing, destination)
-    findings += [note.finding()] if note else []
+    findings += [note.finding() for note in (note, environment_note(facts)) if note]
     return findings, site, len(target["wheels"]) if target else 0
+
+
+def environment_note(facts):
+    """What to tell of a Python that starts only with variables, which services do not have by themselves."""
+    named = " ".join("%s=%s" % item for item in sorted(facts.get("environment", {}).items()))
+    if not named:
+        return None
+    return Failure(
+        0,
+        "this Python does not start without %s" % named,
+        hint="whatever starts the site's Python must set that: services, cron jobs; `wheelbarrow unit` prints it",
+    )

@@ -225,7 +225,9 @@ class Layout:
         line = b"#!" + self.python + rest
         if len(line) <= 127 and b" " not in self.python and b"\t" not in self.python:
             return line + b"\n"
-        python = b"'" + self.python.replace(b"'", b"'\"'\"'") + b"'"
+        # A backslash is doubled between double quotes: that is one to the shell, and no escape sequence to Python.
+        quoted = self.python.replace(b"'", b"'\"'\"'").replace(b"\\", b"'\"\\\\\"'")
+        python = b"'" + quoted + b"'"
         return b"#!/bin/sh\n'''exec' " + python + rest + b' "$0" "$@"\n' + b"' '''\n"
 
     def place(self, scheme, rest, name):
@@ -403,6 +405,21 @@ def entry_points(text, what):
                 raise broken(what, "the entry point %s names no object: %a" % (name, value.strip()))
         found[name] = (module, attribute)
     return found
+
+
+def first_pth(tree, layout, own):
+    """Where `loadenv-init.pth` comes before all `.pth` files of wheels, which Python reads in the order of their names, and
+    which may look into the environment; None where its own name does."""
+    name = "loadenv-init.pth"
+    places = (path.rpartition("/") for path in tree.owners if path.endswith(".pth"))
+    names = [other for directory, _, other in places if directory == layout.site_packages and other not in (name, own)]
+    if not names or name < min(names):
+        return None
+    other = min(names)
+    first = [prefix + name for prefix in ("0-", "!") if prefix + name < other]
+    # Nothing but a file that begins with as many of the first character comes before it.
+    found = first[0] if first else "\1" * (len(other) - len(other.lstrip("\1")) + 1) + name
+    return "%s/%s" % (layout.site_packages, found)
 
 
 def script(shebang, module, attribute):

@@ -1,5 +1,6 @@
 //! What only a running interpreter knows of itself, as the embedded `interpreter.py` tells it in JSON.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -27,6 +28,9 @@ pub struct Interpreter {
     pub site_packages: String,
     /// Where headers go: `include/site/python3.12`.
     pub headers: String,
+    /// Variables without which it does not start, such as LD_LIBRARY_PATH of a software collection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
     /// What `python -m venv` would make; absent when no destination was asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtualenv: Option<Virtualenv>,
@@ -86,6 +90,7 @@ impl Interpreter {
     /// same answers: nothing of this process's environment makes a difference.
     pub fn compiler(&self) -> Command {
         let mut command = Command::new(&self.executable);
+        command.envs(&self.environment);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PYTHON") {
                 command.env_remove(name);
@@ -100,7 +105,17 @@ impl Interpreter {
     /// Runs `python` isolated and reads what it says. With `virtualenv`, an absolute path, it also tells what a
     /// virtualenv there would hold.
     pub fn probe(python: &Path, virtualenv: Option<&Path>) -> Result<Self, ProbeError> {
+        Self::probe_with(python, virtualenv, &BTreeMap::new())
+    }
+
+    /// The same with these variables beside those of this process.
+    pub fn probe_with(
+        python: &Path,
+        virtualenv: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, ProbeError> {
         let mut command = Command::new(python);
+        command.envs(environment);
         command.args(["-I", "-S", "-c", crate::python::INTERPRETER]).stdin(Stdio::null());
         // Isolated mode heeds these two all the same.
         command.args(virtualenv).env_remove("PYTHONEXECUTABLE").env_remove("__PYVENV_LAUNCHER__");

@@ -3,11 +3,12 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 14] = [
+pub const MODULES: [(&str, &str); 15] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("bytecode.py", include_str!("../python/bytecode.py")),
     ("compile.py", COMPILE),
+    ("data.py", include_str!("../python/data.py")),
     ("exact.py", include_str!("../python/exact.py")),
     ("interpreter.py", INTERPRETER),
     ("mounts.py", include_str!("../python/mounts.py")),

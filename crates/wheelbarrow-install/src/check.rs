@@ -72,6 +72,23 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// Of a Python that starts only with variables, which services do not have by themselves.
+    pub(crate) fn of_environment(interpreter: &Interpreter) -> Option<Self> {
+        let named: Vec<_> =
+            interpreter.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (!named.is_empty()).then(|| Self {
+            what: format!("this Python does not start without {}", named.join(" ")),
+            why: None,
+            fix: Some(
+                "whatever starts the site's Python must set that: services, cron jobs; `wheelbarrow unit` prints it"
+                    .to_owned(),
+            ),
+            exit_code: 0,
+        })
+    }
+}
+
 impl From<&InstallError> for Finding {
     fn from(error: &InstallError) -> Self {
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
@@ -114,6 +131,7 @@ pub fn check(
     checked.findings = errors.iter().map(Finding::from).collect();
     order::sort_by_key(&mut checked.findings, |finding| finding.exit_code);
     checked.findings.extend(Finding::of_noexec(&options.destination));
+    checked.findings.extend(Finding::of_environment(interpreter));
     Ok(checked)
 }
 

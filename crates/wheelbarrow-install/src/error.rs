@@ -64,6 +64,8 @@ pub enum InstallError {
     NoSpace { path: PathBuf, needed: u64, available: u64 },
     #[error("not enough inodes in {}: {needed} are needed, {available} are free", path.display())]
     NoInodes { path: PathBuf, needed: u64, available: u64 },
+    #[error("{} holds files that were written after the install: {data}", path.display())]
+    HoldsData { path: PathBuf, data: crate::Data },
     #[error("{} holds no install", path.display())]
     NoInstall { path: PathBuf },
     #[error("{} was altered: {what}", path.display())]
@@ -160,8 +162,12 @@ impl InstallError {
             Self::NoInstall { .. } => {
                 "name the DEST that an artifact was installed to, the directory that has `venv` in it"
             }
+            Self::HoldsData { .. } => {
+                "move the files that are needed to another place, or remove them with `--replace --discard-data`; what \
+                 `[release] static_root` names does not count"
+            }
             Self::BrokenReceipt { .. } => {
-                "nothing in it can be compared any more: install it again, with `--replace`"
+                "nothing in it can be compared any more: install it again, with `--replace --discard-data`"
             }
             Self::ForeignStore { .. } => "name another directory, absent or empty",
             Self::NoStore { .. } => "name the STORE that `--store STORE` was given at an install",
@@ -191,6 +197,7 @@ impl InstallError {
             Self::Target { .. } | Self::Glibc { .. } | Self::Library { .. } => 4,
             Self::Occupied { .. }
             | Self::Foreign { .. }
+            | Self::HoldsData { .. }
             | Self::NotDirectory { .. }
             | Self::MountPoint { .. }
             | Self::MountInside { .. }

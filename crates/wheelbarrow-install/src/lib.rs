@@ -35,7 +35,7 @@ use crate::store::{Store, StoreOptions};
 pub use check::{Checked, Finding, check};
 pub use error::InstallError;
 pub use target::choose_target;
-pub use verify::{Verification, verify};
+pub use verify::{Data, Made, Verification, data, verify};
 
 /// What an install is asked for.
 #[derive(Clone, Debug)]
@@ -53,7 +53,10 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     Refuse,
+    /// Exchange an install that holds nothing else.
     Replace,
+    /// Exchange an install with all that was written into it.
+    ReplaceData,
 }
 
 /// Whether pip goes into the virtualenv.
@@ -226,9 +229,8 @@ impl Job<'_> {
         let found = preflight::look_at(&options.destination, options.existing)?;
         let directory = Directory::open(staged.path()).map_err(InstallError::io("open", staged.path()))?;
         let kept = preflight::keep_environment(&found, &options.destination, &directory)?;
-        if let Some(finding) = check::Finding::of_noexec(&options.destination) {
-            progress.note(&finding.to_string());
-        }
+        let notes = [Finding::of_noexec(&options.destination), Finding::of_environment(interpreter)];
+        notes.iter().flatten().for_each(|finding| progress.note(&finding.to_string()));
         compile::say(&plan, target, interpreter, progress);
         let last = plan.split_last();
         let bytecode = plan.bytecode;

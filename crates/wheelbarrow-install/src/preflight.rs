@@ -12,6 +12,7 @@ use wheelbarrow_fs::beneath::{self, Directory};
 
 use crate::plan::Plan;
 use crate::receipt::RECEIPT_PATH;
+use crate::verify::{Made, data};
 use crate::{Existing, InstallError};
 
 /// The one file in a destination that is not of the artifact.
@@ -105,11 +106,20 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
     let found = match (empty, existing) {
         (true, _) => Found::EmptyDirectory,
         (false, _) if only_environment => Found::Directory,
-        (false, Existing::Replace) if is_install => Found::Directory,
-        (false, Existing::Replace) => return Err(InstallError::Foreign { path: path() }),
+        (false, Existing::Replace | Existing::ReplaceData) if is_install => Found::Directory,
+        (false, Existing::Replace | Existing::ReplaceData) => {
+            return Err(InstallError::Foreign { path: path() });
+        }
         (false, Existing::Refuse) => return Err(InstallError::Occupied { path: path() }),
     };
-    refuse_mounts(destination).map(|()| found)
+    refuse_mounts(destination)?;
+    if is_install && existing == Existing::Replace {
+        let data = data(destination, &Made::default())?;
+        if !data.is_empty() {
+            return Err(InstallError::HoldsData { path: path(), data });
+        }
+    }
+    Ok(found)
 }
 
 /// A mount point cannot be renamed, and what is mounted inside must not be removed with what is around it.

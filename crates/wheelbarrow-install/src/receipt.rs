@@ -68,16 +68,17 @@ pub(crate) fn receipt(about: About<'_>, sums: Sha256) -> serde_json::Result<Vec<
     let About { artifact, target, interpreter, options, wheels, bytecode } = about;
     let manifest = artifact.manifest();
     let [major, minor, micro] = interpreter.version;
+    let mut python = BTreeMap::from([
+        ("executable", json!(interpreter.executable)),
+        ("version", json!(format!("{major}.{minor}.{micro}"))),
+    ]);
+    if !interpreter.environment.is_empty() {
+        python.insert("environment", json!(interpreter.environment));
+    }
     let mut receipt: BTreeMap<&str, Value> = BTreeMap::from([
         ("bytecode", json!(bytecode)),
         ("format", json!(FORMAT)),
-        (
-            "interpreter",
-            json!({
-                "executable": interpreter.executable,
-                "version": format!("{major}.{minor}.{micro}"),
-            }),
-        ),
+        ("interpreter", json!(python)),
         ("manifest_sha256", json!(Sha256::of(artifact.manifest_bytes()))),
         ("method", json!("native")),
         ("name", json!(manifest.name)),

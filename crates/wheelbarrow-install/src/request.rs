@@ -58,6 +58,9 @@ pub struct RequestOptions {
     pub destination: PathBuf,
     #[serde(default)]
     pub replace: bool,
+    /// With `replace`: whatever was written into the destination goes too.
+    #[serde(default)]
+    pub discard_data: bool,
     pub pip: bool,
     #[serde(default)]
     pub compile: Compile,
@@ -79,7 +82,11 @@ impl RequestOptions {
     pub fn to_options(&self) -> Options {
         Options {
             destination: self.destination.clone(),
-            existing: if self.replace { Existing::Replace } else { Existing::Refuse },
+            existing: match (self.replace, self.discard_data) {
+                (false, _) => Existing::Refuse,
+                (true, false) => Existing::Replace,
+                (true, true) => Existing::ReplaceData,
+            },
             pip: if self.pip { Pip::With } else { Pip::Without },
             store: self.store.clone().map(|path| StoreOptions { path, link_mode: self.link_mode }),
             compile: self.compile,

@@ -111,6 +111,7 @@ mod tests {
             libc: LibcFacts { name: libc.to_owned(), version },
             site_packages: String::new(),
             headers: String::new(),
+            environment: Default::default(),
             virtualenv: None,
         }
     }

@@ -15,7 +15,8 @@ pub fn shebang(python: &str, rest: &str) -> String {
     if line.len() <= LONGEST_SHEBANG && !python.contains([' ', '\t']) {
         return line + "\n";
     }
-    let quoted = python.replace('\'', "'\"'\"'");
+    // A backslash is doubled between double quotes: that is one to the shell, and no escape sequence to Python.
+    let quoted = python.replace('\'', "'\"'\"'").replace('\\', r#"'"\\"'"#);
     format!("#!/bin/sh\n'''exec' '{quoted}'{rest} \"$0\" \"$@\"\n' '''\n")
 }
 
@@ -86,6 +87,11 @@ mod tests {
         insta::assert_snapshot!(shebang("/srv/my site/bin/python", " -u"), @r#"
         #!/bin/sh
         '''exec' '/srv/my site/bin/python' -u "$0" "$@"
+        ' '''
+        "#);
+        insta::assert_snapshot!(shebang(r"/srv/my \N\site's/python", ""), @r#"
+        #!/bin/sh
+        '''exec' '/srv/my '"\\"'N'"\\"'site'"'"'s/python' "$0" "$@"
         ' '''
         "#);
         let long = |length: usize| format!("/{}", "x".repeat(length - 1));

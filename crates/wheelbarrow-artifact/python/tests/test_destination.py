@@ -4,8 +4,8 @@ import os
 import sys
 import unittest
 
-from case import Case
-from support import SOURCES, run
+from case import SITE, Case
+from support import SOURCES, run, tree
 
 sys.path.insert(0, SOURCES)
 
@@ -26,10 +26,40 @@ class Destination(Case):
 
     def test_replace_an_install(self):
         self.assertInstalled(self.install())
-        with open(self.dest + "/x", "w"):
+        os.makedirs(self.dest + "/mysite/__pycache__", exist_ok=True)
+        with open(self.dest + "/mysite/__pycache__/x.cpython-312.pyc", "w"):
             pass
         self.assertInstalled(self.install("--replace"))
-        self.assertFalse(os.path.exists(self.dest + "/x"))
+
+    def assertHeld(self, named):
+        result = self.install("--replace")
+        self.assertEqual((result.code, result.out, self.leftovers()), (5, "", []), result)
+        self.assertIn("holds files that were written after the install: " + named, result.err)
+        self.assertIn("--discard-data", result.err)
+
+    def test_replace_what_was_written(self):
+        self.assertInstalled(self.install())
+        for name in ["/db.sqlite3", "/mysite/a\\b", "/" + SITE + "/loadenv.py"]:
+            with open(self.dest + name, "a") as file:
+                file.write("#")
+        os.symlink("x", self.dest + "/mysite/link")
+        before = tree(self.dest)
+        named = "db.sqlite3, mysite/a\\b, mysite/link, %s/loadenv.py" % SITE
+        self.assertHeld(named)
+        self.assertEqual(self.install("--discard-data").code, 2)
+        checked = self.install("--replace", "--check")
+        self.assertEqual(checked.code, 5, checked)
+        self.assertIn(named, checked.out)
+        self.assertEqual(tree(self.dest), before)
+        self.assertInstalled(self.install("--replace", "--discard-data"))
+        self.assertFalse(os.path.exists(self.dest + "/db.sqlite3"))
+
+    def test_replace_an_install_with_an_altered_receipt(self):
+        self.assertInstalled(self.install())
+        with open(self.dest + "/.wheelbarrow/receipt.json", "w") as file:
+            file.write("{}")
+        self.assertHeld("mysite/")
+        self.assertInstalled(self.install("--replace", "--discard-data"))
 
     def test_empty(self):
         os.mkdir(self.dest)

@@ -39,7 +39,8 @@ class Install(Case):
         files = {os.path.relpath(path, SITE) for path, entry in tree(self.dest).items() if path.startswith(SITE) and entry[0] == "file"}
         info = "Demo_Pkg-1.0.dist-info/"
         expected = {info + name for name in ("METADATA", "WHEEL", "RECORD", "INSTALLER", "REQUESTED", "entry_points.txt")}
-        expected |= {"loadenv.py", "loadenv-init.pth", "loadenv.start", "mysite.pth", "demo.pth", "demo/__init__.py", "demo/tool",
+        # A `.pth` of a wheel would be read before ours.
+        expected |= {"loadenv.py", "loadenv-init.pth", "0-loadenv-init.pth", "loadenv.start", "mysite.pth", "demo.pth", "demo/__init__.py", "demo/tool",
                      "plat.py", 'with,comma ".py'}  # fmt: skip
         self.assertEqual({name for name in files if not name.startswith("pip")}, expected)
         self.assertEqual(self.read(SITE + "/" + info + "INSTALLER"), "wheelbarrow\n")
@@ -70,7 +71,7 @@ class Install(Case):
 
     def test_scripts_run(self):
         self.make()
-        for name in ("dest", "x" * 120, "qu'ote"):
+        for name in ("dest", "x" * 120, "qu'ote", "b \\x \\N \\u \\U \\'s\\"):
             self.dest = os.path.join(self.root, name)
             self.assertInstalled(self.install())
             binaries = self.dest + "/venv/bin/"
@@ -108,6 +109,19 @@ class Install(Case):
         code = "import os, app.settings; print(app.settings.NAME, os.environ['SETTING'])"
         self.assertEqual(run([self.dest + "/venv/bin/python", "-c", code]).out, "é from the host\n")
         self.assertEqual(os.stat(self.dest + "/environment.json").st_mode & 0o777, 0o600)
+
+    def test_the_environment_is_there_before_any_file_of_a_wheel_looks(self):
+        for name in ("early.pth", "0.pth", "!.pth", " .pth", "\1\1.pth"):
+            line = b"import os; os.environ['SEEN'] = os.environ.get('SETTING', 'nothing')\n"
+            self.make([make_wheel("early", "1", {name: line})])
+            self.assertInstalled(self.install(*["--replace"] * os.path.exists(self.dest)))
+            with open(self.dest + "/environment.json", "w") as file:
+                file.write('{"SETTING": "from the host"}')
+            code = "import os; print(os.environ['SEEN'])"
+            self.assertEqual(run([self.dest + "/venv/bin/python", "-c", code]).out, "from the host\n", name)
+        self.make([make_wheel("late", "1", {"z.pth": b""})])
+        self.assertInstalled(self.install("--replace"))
+        self.assertEqual([name for name in os.listdir(self.dest + "/" + SITE) if name.endswith("init.pth")], ["loadenv-init.pth"])
 
     def test_the_receipt(self):
         self.make()

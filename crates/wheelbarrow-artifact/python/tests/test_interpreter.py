@@ -186,6 +186,25 @@ class Virtualenv(InDirectory):
 
 
 class Facts(InDirectory):
+    def test_variables_without_which_it_does_not_start(self):
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        needy = os.path.join(directory, "python")
+        with open(needy, "w") as file:
+            file.write('#!/bin/sh\n[ "$LD_LIBRARY_PATH" ] && exec "%s" "$@"\nexit 127\n' % sys.executable)
+        os.chmod(needy, 0o755)
+        before = os.environ.pop("LD_LIBRARY_PATH", None)
+        try:
+            self.assertEqual(interpreter._environment(needy), {})
+            os.environ["LD_LIBRARY_PATH"] = "/opt/a/lib64"
+            self.assertEqual(interpreter._environment(needy), {"LD_LIBRARY_PATH": "/opt/a/lib64"})
+            self.assertEqual(interpreter._environment(sys.executable), {})
+            self.assertNotIn("environment", interpreter.facts())
+        finally:
+            os.environ.pop("LD_LIBRARY_PATH")
+            if before is not None:
+                os.environ["LD_LIBRARY_PATH"] = before
+
     def test_keys(self):
         facts = json.loads(ask(sys.executable).out)
         self.assertEqual(set(facts), set("executable version implementation cache_tag magic abi machine libc site_packages"

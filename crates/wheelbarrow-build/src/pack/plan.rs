@@ -138,8 +138,7 @@ fn programs(contents: &Contents, compiled: &[(String, Vec<u8>)]) -> Result<Vec<P
         source: Source::Deflated(installer.program.clone()),
         is_code: false,
     }));
-    // site-packages is DEST/venv/lib/pythonX.Y/site-packages.
-    let pth = format!("../../../../{}\n", import_path(contents));
+    let pth = project_pth(&import_path(contents));
     let mut for_site_packages = vec![
         text("loadenv-init.pth", python::LOADENV_PTH),
         text("loadenv.py", &environment::loadenv(&contents.environment)?),
@@ -167,6 +166,25 @@ pub fn modules(contents: &Contents) -> Result<Vec<(String, Vec<u8>)>, PackError>
         }
     }
     Ok(modules)
+}
+
+/// The `.pth` that puts the code on `sys.path`, in ASCII: before Python 3.13 it is read in the encoding of the locale.
+fn project_pth(import_path: &str) -> String {
+    // `site` takes spaces off the end of a line, and a byte order mark off its beginning.
+    if import_path.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && !import_path.ends_with(' ')
+    {
+        // site-packages is DEST/venv/lib/pythonX.Y/site-packages.
+        return format!("../../../../{import_path}\n");
+    }
+    let byte = |byte: u8| match byte {
+        b'"' | b'\\' => format!("\\x{byte:02x}"),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    };
+    let bytes: String = import_path.bytes().map(byte).collect();
+    format!(
+        "import os, sys; sys.path.append(os.path.join(os.path.dirname(sys.prefix), os.fsdecode(b\"{bytes}\")))\n"
+    )
 }
 
 fn import_path(contents: &Contents) -> String {

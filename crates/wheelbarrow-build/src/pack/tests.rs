@@ -79,6 +79,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/bootstrap.py
     .wheelbarrow/python/bytecode.py
     .wheelbarrow/python/compile.py
+    .wheelbarrow/python/data.py
     .wheelbarrow/python/exact.py
     .wheelbarrow/python/interpreter.py
     .wheelbarrow/python/mounts.py
@@ -117,6 +118,29 @@ fn the_artifact_is_what_the_format_says() {
     let pth = artifact.archive().find("mysite.pth").unwrap();
     assert_eq!(artifact.archive().read(pth, 99).unwrap(), b"../../../../mysite/app\n");
     assert!(fs::read(&output).unwrap().starts_with(b"#!/usr/bin/env python3\nPK\x03\x04"));
+}
+
+/// Before Python 3.13 it is read in the encoding of the locale, which may be ASCII.
+#[test]
+fn the_pth_of_any_path_is_ascii() {
+    let (place, wheels) = (project(&FILES), tempfile::tempdir().unwrap());
+    let output = wheels.path().join("site.zip");
+    for path in ["källa", "app\u{a0}", "a\\b \"c\"é", "end "] {
+        let contents = Contents { import_path: path.to_owned(), ..contents(place.path(), wheels.path()) };
+        pack(&contents, &output);
+        let artifact = Artifact::open(&output).unwrap();
+        let pth = artifact.archive().read(artifact.archive().find("mysite.pth").unwrap(), 999).unwrap();
+        assert!(pth.is_ascii() && pth.starts_with(b"import "), "{path}");
+        // As `site` executes it in a virtualenv.
+        let script = "import os, sys; sys.prefix = '/srv/site/venv'; line = sys.argv.pop(); exec(line)\n\
+                      os.write(1, os.fsencode(sys.path[-1]))";
+        let output = std::process::Command::new("python3")
+            .args(["-I", "-c", script, &String::from_utf8(pth).unwrap()])
+            .env("LC_ALL", "C")
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("/srv/site/mysite/{path}"));
+    }
 }
 
 #[test]

@@ -153,6 +153,7 @@ pub(crate) fn plan<'a>(
     parts.push(planner.project()?);
     let mut own = Part::new("wheelbarrow");
     own.bytes(MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false);
+    own.files.extend(planner.first_pth(&parts)?);
     parts.push(own);
 
     stored::share(&mut parts);

@@ -12,6 +12,10 @@ use super::bytecode::modules;
 use super::{Contents, Part, PlannedFile, Planner};
 use crate::InstallError;
 
+const LOADENV_PTH: &str = "loadenv-init.pth";
+/// Bytes; it is one line.
+const LONGEST_PTH: u64 = 4096;
+
 impl<'a> Planner<'_, 'a> {
     pub(super) fn project(&self) -> Result<Part<'a>, InstallError> {
         let mut part = Part::new("the artifact");
@@ -59,6 +63,24 @@ impl<'a> Planner<'_, 'a> {
         Ok(part)
     }
 
+    /// `loadenv-init.pth` under a name that comes before those of all `.pth` files of wheels: Python reads them in that
+    /// order, and what they import may look into the environment. None where its own name does.
+    pub(super) fn first_pth(&self, parts: &[Part<'_>]) -> Result<Option<PlannedFile<'a>>, InstallError> {
+        let directory = format!("venv/{}/", self.interpreter.site_packages);
+        let names = parts.iter().flat_map(|part| &part.files).filter_map(|file| {
+            let name = file.path.strip_prefix(&directory)?;
+            (name.ends_with(".pth") && !name.contains('/') && name != LOADENV_PTH).then_some(name)
+        });
+        let own = format!("{}.pth", self.artifact.manifest().project.directory);
+        let Some(name) = names.filter(|name| *name != own).min().map(name_before) else { return Ok(None) };
+        let Some(entry) = self.artifact.archive().find(LOADENV_PTH).filter(|_| name != LOADENV_PTH) else {
+            return Ok(None);
+        };
+        let unpack = |source| InstallError::Unpack { path: LOADENV_PTH.into(), source };
+        let contents = self.artifact.archive().read(entry, LONGEST_PTH).map_err(unpack)?;
+        Ok(Some(PlannedFile::of_bytes(format!("{directory}{name}"), contents, false)))
+    }
+
     /// Where the link at `path` leads to.
     fn project_link(&self, entry: &Entry, path: &str) -> Result<String, InstallError> {
         const LONGEST_TARGET: u64 = 4096;
@@ -71,6 +93,15 @@ impl<'a> Planner<'_, 'a> {
         let reason = "the link leads out of the project";
         Err(wheelbarrow_fs::UnsafePath { path: format!("{path} -> {target}"), reason }.into())
     }
+}
+
+/// A name for `loadenv-init.pth` that sorts before `other`.
+fn name_before(other: &str) -> String {
+    let usual = ["", "0-", "!"].map(|prefix| format!("{prefix}{LOADENV_PTH}"));
+    let before = usual.into_iter().find(|name| name.as_str() < other);
+    // Nothing but a file that begins with as many of the first character comes before it.
+    let first = || other.chars().take_while(|character| *character == '\u{1}').count() + 1;
+    before.unwrap_or_else(|| format!("{}{LOADENV_PTH}", "\u{1}".repeat(first())))
 }
 
 fn is_for_site_packages(name: &str) -> bool {
@@ -89,4 +120,18 @@ fn stays_inside(path: &str, target: &str) -> bool {
             };
             depth >= 0
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_comes_before_whatever_wheels_bring() {
+        for other in ["z.pth", "early.pth", "0.pth", "0-a.pth", "!a.pth", " a.pth", "\u{1}\u{1}.pth"] {
+            assert!(*name_before(other) < *other, "{other:?}");
+        }
+        assert_eq!(name_before("z.pth"), LOADENV_PTH);
+        assert_eq!(name_before("a.pth"), "0-loadenv-init.pth");
+    }
 }

@@ -21,6 +21,8 @@ pub(super) struct Claims {
     pub files: BTreeMap<String, Sha256>,
     /// The project's links, and the SHA-256 of their targets.
     pub links: Vec<(String, Sha256)>,
+    /// The directory for collected static files that the settings name, below the destination.
+    pub static_root: Option<PathBuf>,
     /// The interpreter of the virtualenv.
     executable: PathBuf,
     /// Whether the manifest is the one that was installed: if not, nobody knows the project's links.
@@ -65,6 +67,7 @@ impl Claims {
         let mut claims = Self {
             files,
             links: Vec::new(),
+            static_root: None,
             executable: receipt.interpreter.executable.clone(),
             knows_links: false,
         };
@@ -77,6 +80,7 @@ impl Claims {
                 return Err(broken(RECEIPT_PATH, "it says something else than the manifest"));
             }
             claims.links = project_links(&manifest);
+            claims.static_root = static_root(&manifest);
             claims.knows_links = true;
         }
         Ok(claims)
@@ -104,6 +108,12 @@ impl Claims {
         rest.is_some_and(|rest| rest.iter().all(flags))
             || self.executable.file_name().is_some_and(|executable| executable.as_bytes() == name)
     }
+}
+
+fn static_root(manifest: &Manifest) -> Option<PathBuf> {
+    let below = manifest.release.as_ref()?.static_root.as_deref()?.trim_end_matches('/');
+    let below = SafePath::new(below).ok()?;
+    Some(Path::new(&manifest.project.directory).join(below.as_str()))
 }
 
 fn project_links(manifest: &Manifest) -> Vec<(String, Sha256)> {

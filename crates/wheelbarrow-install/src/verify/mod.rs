@@ -5,6 +5,7 @@
 //! happened to an install by accident or by a careless hand, not what somebody did who also rewrote the receipt.
 
 mod claims;
+mod data;
 mod walk;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, Judgement, PYTHON};
+pub use self::data::{Data, Made, data};
 use self::walk::{Found, walk};
 use crate::InstallError;
 

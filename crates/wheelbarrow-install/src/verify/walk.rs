@@ -63,7 +63,7 @@ pub(super) fn walk(destination: &Path, claims: &Claims) -> Result<HashMap<Vec<u8
     Ok(found)
 }
 
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() {
         return name.to_vec();
     }
@@ -71,7 +71,7 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// `__pycache__/*.pyc`: unpacked by the install or made by a Python; neither is in the sums.
-fn is_bytecode(path: &[u8]) -> bool {
+pub(super) fn is_bytecode(path: &[u8]) -> bool {
     let mut parts = path.rsplit(|byte| *byte == b'/');
     parts.next().is_some_and(|name| name.ends_with(b".pyc")) && parts.next() == Some(b"__pycache__")
 }

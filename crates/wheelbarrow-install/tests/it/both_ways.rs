@@ -225,6 +225,7 @@ fn a_site_with_all_that_a_site_can_have() {
         Member::new("pack-1.dist-info/entry_points.txt", points),
         Member::new("pack-1.dist-info/RECORD.jws", "signature"),
         Member::new("shared.py", "same"),
+        Member::new("early.pth", "import pack\n"),
         Member { method: 0, ..Member::new("ünicode/é.py", "x") }.utf8(),
     ];
     let pack = zip(&site::wheel_members("pack", &files));
@@ -269,6 +270,8 @@ fn a_site_with_all_that_a_site_can_have() {
     644 venv/etc/pack.conf
     644 venv/include/site/python3.12/pack/pack.h
     644 venv/lib/pack.so
+    644 venv/lib/python3.12/site-packages/0-loadenv-init.pth
+    644 venv/lib/python3.12/site-packages/early.pth
     644 venv/lib/python3.12/site-packages/loadenv-init.pth
     644 venv/lib/python3.12/site-packages/loadenv.py
     644 venv/lib/python3.12/site-packages/loadenv.start
@@ -322,6 +325,7 @@ fn a_site_with_all_that_a_site_can_have() {
     ../../../etc/pack.conf,sha256=Om6weQ85rIfJTzhWst0sXREOaBFgImGpqSPTuyOtyLc,4
     ../../../include/site/python3.12/pack/pack.h,sha256=N483sfsz-k2vumUZpI4GRH7KpYrykHKcw9NXvK3Zkmw,7
     ../../../lib/pack.so,sha256=9oQNCA-D8URNiKWHAiMh6qrfODvhHmrLwFxi-kgkYE0,5
+    early.pth,sha256=oJ8ki4gtcBbR9EecnT79r_ELzehTFXBuZtU2JTZ0dmE,12
     pack-1.dist-info/INSTALLER,sha256=V0IdNsZlBcH0-71uQrRIWhS_Wyb8qj8oQD7T-fBwyjg,12
     pack-1.dist-info/METADATA,sha256=dHeIQLQoo8zBGLJI18Fa2oQreWIJHTM8-yeJZBb_jJ8,44
     pack-1.dist-info/RECORD,,

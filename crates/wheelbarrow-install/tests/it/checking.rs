@@ -57,6 +57,44 @@ fn what_can_be_installed() {
 }
 
 #[test]
+fn files_that_were_written_after_the_install_are_replaced_only_if_that_is_asked() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), "cp312");
+    let destination = place.path().join("site");
+    site::install_artifact(&artifact, &destination, Pip::Without).unwrap();
+    let cache = destination.join("code/__pycache__");
+    fs_err::create_dir_all(&cache).unwrap();
+    fs_err::write(cache.join("site.cpython-312.pyc"), "").unwrap();
+    fs_err::write(destination.join("environment.json"), "{}").unwrap();
+    assert_eq!(checked(&artifact, &destination, Existing::Replace).exit_code(), 0);
+
+    fs_err::write(destination.join("code/db.sqlite3"), "").unwrap();
+    let module = destination.join("venv").join(site::SITE_PACKAGES).join("pack.py");
+    fs_err::write(&module, "x = 2\n").unwrap();
+    let result = checked(&artifact, &destination, Existing::Replace);
+    let said = told(&result, place.path());
+    assert!(
+        said.starts_with(
+            "5 [TEMP]/site holds files that were written after the install: code/db.sqlite3, \
+             venv/lib/python3.12/site-packages/pack.py; fix: move the files"
+        ),
+        "{said}"
+    );
+    assert_eq!(checked(&artifact, &destination, Existing::ReplaceData).exit_code(), 0);
+
+    // Bytes count, not times.
+    fs_err::write(&module, "x = 1\n").unwrap();
+    fs_err::remove_file(destination.join("code/db.sqlite3")).unwrap();
+    assert_eq!(checked(&artifact, &destination, Existing::Replace).exit_code(), 0);
+
+    // Without a true receipt only the virtualenv is known.
+    fs_err::write(destination.join(".wheelbarrow/receipt.json"), "{}").unwrap();
+    assert_eq!(checked(&artifact, &destination, Existing::Replace).exit_code(), 0);
+    fs_err::write(destination.join("code/db.sqlite3"), "").unwrap();
+    assert_eq!(checked(&artifact, &destination, Existing::Replace).exit_code(), 5);
+}
+
+#[test]
 fn everything_is_told_at_once() {
     let place = tempfile::tempdir().unwrap();
     let artifact = artifact(place.path(), "cp313");

@@ -203,6 +203,7 @@ pub(crate) fn interpreter(destination: &Path) -> Interpreter {
         libc: Libc { name: "glibc".to_owned(), version: [2, 36] },
         site_packages: SITE_PACKAGES.to_owned(),
         headers: "include/site/python3.12".to_owned(),
+        environment: Default::default(),
         virtualenv: Some(Virtualenv {
             path: destination.join("venv"),
             directories: vec!["bin".to_owned(), SITE_PACKAGES.to_owned()],

@@ -24,9 +24,12 @@ pub(crate) struct Arguments {
     /// The Python that the site will run on
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// Exchange what is in DEST for the new install in one step
+    /// Exchange the install in DEST for the new one in one step
     #[arg(long)]
     replace: bool,
+    /// With --replace: also remove the files that were written into DEST after it was installed
+    #[arg(long, requires = "replace")]
+    discard_data: bool,
     /// Unpack wheels once into this directory, and link them into DEST
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -69,7 +72,11 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let progress = Bar::new(printer);
     let options = Options {
         destination: absolute(&arguments.destination)?,
-        existing: if arguments.replace { Existing::Replace } else { Existing::Refuse },
+        existing: match (arguments.replace, arguments.discard_data) {
+            (false, _) => Existing::Refuse,
+            (true, false) => Existing::Replace,
+            (true, true) => Existing::ReplaceData,
+        },
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
         store: store_options(arguments)?,
         compile: match arguments.compile {

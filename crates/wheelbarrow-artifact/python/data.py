@@ -1,0 +1,132 @@
+"""What an install holds beside what was installed: files that its site has written. Nothing removes them unasked.
+
+A file counts as installed while it is as old as the receipt, or has the bytes that the sums name. Of an install whose
+receipt was altered, only the virtualenv is known. The native installer judges in the same way (`verify/data.rs`).
+"""
+
+import hashlib
+import os
+import re
+import stat
+
+from staging import REFUSED, Failure, shown
+
+# How many files are named, and how many are counted.
+NAMED, COUNTED = 10, 10000
+# Links to the interpreter in a virtualenv; 3.14 has one of its own.
+PYTHON = re.compile("(python|𝜋thon)[0-9.tdm]*$".encode("utf-8"))
+RECEIPT, SUMS, MANIFEST = (b".wheelbarrow/" + name for name in (b"receipt.json", b"SHA256SUMS", b"manifest.json"))
+
+
+def check(destination, options):
+    """Refuses to replace an install that holds such files, unless that is asked for."""
+    if not options["replace"] or options.get("discard_data") or not os.path.lexists(os.path.join(destination, RECEIPT)):
+        return
+    names, count = find(destination)
+    if count:
+        named = ", ".join(shown(name).replace("\n", "\\n").replace("\r", "\\r") for name in names)
+        more = count - len(names)
+        if count >= COUNTED:
+            named += " and more than %d more" % (COUNTED - NAMED - 1)
+        elif more:
+            named += " and %d more" % more
+        raise Failure(
+            REFUSED,
+            "%s holds files that were written after the install: %s" % (shown(destination), named),
+            hint="move the files that are needed to another place, or remove them with `--replace --discard-data`; what"
+            " `[release] static_root` names does not count",
+        )
+
+
+def find(destination):
+    """The first few such files, ordered, and how many there are. What cannot be listed may hold anything."""
+    files, made, executable = claims(destination)
+    installed = changed_at(os.lstat(os.path.join(destination, RECEIPT)))
+    found = []
+    directories = [b""]
+    while directories and len(found) < COUNTED:
+        directory = directories.pop()
+        try:
+            names = os.listdir(os.path.join(destination, directory))
+        except OSError:
+            found.append(directory + b"/")
+            continue
+        for name in names:
+            path = os.path.join(directory, name)
+            absolute = os.path.join(destination, path)
+            status = os.lstat(absolute)
+            if stat.S_ISDIR(status.st_mode):
+                if path not in made:
+                    directories.append(path)
+            elif is_data(path, absolute, status, files, installed, executable):
+                found.append(path)
+    found = found[:COUNTED]
+    return sorted(found)[:NAMED], len(found)
+
+
+def is_data(path, absolute, status, files, installed, executable):
+    if path == b"environment.json":
+        return False
+    if stat.S_ISLNK(status.st_mode):
+        name = os.path.basename(path)
+        is_python = PYTHON.match(name) or name == os.path.basename(executable)
+        return not (path in files or path == b"venv/lib64" or (os.path.dirname(path) == b"venv/bin" and is_python))
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    if not files.get(path):
+        parts = path.split(b"/")
+        return not (parts[-1].endswith(b".pyc") and b"__pycache__" in parts[-2:-1])
+    return changed_at(status) > installed and sha256(absolute) != files[path]
+
+
+def claims(destination):
+    """The files that the sums name, with their sums, and the project's links with None; directories that are known to be
+    made from the artifact; the interpreter."""
+    import json
+
+    try:
+        receipt = json.loads(read(destination, RECEIPT).decode("utf-8"))
+        sums, text = read(destination, SUMS), read(destination, MANIFEST)
+        if hashlib.sha256(sums).hexdigest() != receipt["sums_sha256"]:
+            raise ValueError("altered")
+        files = dict(map(parse, sums.split(b"\n")[:-1]))
+        executable = receipt["interpreter"]["executable"].encode("utf-8")
+        made = {b".wheelbarrow"}
+        if hashlib.sha256(text).hexdigest() == receipt["manifest_sha256"]:
+            manifest = json.loads(text.decode("utf-8"))
+            files.update((member["path"].encode("utf-8"), None) for member in manifest["members"] if member["kind"] == "link")
+            below = (manifest.get("release") or {}).get("static_root")
+            if below:
+                made.add(os.path.join(manifest["project"]["directory"], below.rstrip("/")).encode("utf-8"))
+        return files, made, executable
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}, {b".wheelbarrow", b"venv"}, b""
+
+
+def parse(line):
+    """A line as `sha256sum` writes it."""
+    escaped = line.startswith(b"\\")
+    sha256, path = line[escaped:].split(b"  ", 1)
+    if escaped:
+        # No path has a NUL.
+        for text, plain in ((b"\\\\", b"\0"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\0", b"\\")):
+            path = path.replace(text, plain)
+    return path, sha256.decode("ascii")
+
+
+def read(destination, path):
+    with open(os.path.join(destination, path), "rb") as file:
+        return file.read()
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(1 << 18), b""):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def changed_at(status):
+    """When the bytes of a file were last changed. Linking a file changes its ctime too."""
+    return status.st_ctime_ns if status.st_nlink == 1 else status.st_mtime_ns
