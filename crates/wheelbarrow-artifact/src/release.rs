@@ -46,8 +46,8 @@ pub struct ReleaseSettings {
     pub keep: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Server>,
-    /// What is asked in process before the switch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What is asked in process before the switch; `false` for nothing.
+    #[serde(default, deserialize_with = "check_settings", skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckSettings>,
     /// What is asked of the server after the switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,23 @@ pub struct CheckSettings {
     /// What it may answer; 200, 204 or a redirect where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Vec<u16>>,
+    /// Findings of Django's checks that are no errors here: `security.W004`, or `ID=reason`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<CheckAllowance>>,
 }
+
+/// A finding of Django's checks that somebody has looked at. In settings `ID`, or `ID=reason`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CheckAllowance {
+    /// `security.W004`
+    pub id: String,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` allows nothing: it is the ID of a check, as `security.W004`, or `ID=reason`")]
+pub struct NotAnAllowance(String);
 
 /// A request that the server answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,8 +216,68 @@ impl CheckSettings {
             host: later.host.or(self.host),
             scheme: later.scheme.or(self.scheme),
             expected: later.expected.or(self.expected),
+            allow: later.allow.or(self.allow),
         }
     }
+}
+
+impl TryFrom<String> for CheckAllowance {
+    type Error = NotAnAllowance;
+
+    fn try_from(text: String) -> Result<Self, NotAnAllowance> {
+        let (id, reason) = match text.split_once('=') {
+            Some((id, reason)) => (id.trim(), Some(reason.trim())),
+            None => (text.trim(), None),
+        };
+        let is_id = !id.is_empty() && !id.contains(char::is_whitespace);
+        match (is_id, reason) {
+            (false, _) | (_, Some("")) => Err(NotAnAllowance(text)),
+            (true, reason) => Ok(Self { id: id.to_owned(), reason: reason.map(str::to_owned) }),
+        }
+    }
+}
+
+impl From<CheckAllowance> for String {
+    fn from(allowance: CheckAllowance) -> Self {
+        match allowance.reason {
+            Some(reason) => format!("{}={reason}", allowance.id),
+            None => allowance.id,
+        }
+    }
+}
+
+impl fmt::Display for CheckAllowance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.id)?;
+        self.reason.iter().try_for_each(|reason| write!(formatter, ": {reason}"))
+    }
+}
+
+/// A table, or `false` for no check.
+fn check_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CheckSettings>, D::Error> {
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = Option<CheckSettings>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a table, or false")
+        }
+
+        fn visit_bool<E: serde::de::Error>(self, enabled: bool) -> Result<Self::Value, E> {
+            Ok(Some(CheckSettings { enabled: Some(enabled), ..CheckSettings::default() }))
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            CheckSettings::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Either)
 }
 
 impl Words {
@@ -352,6 +428,19 @@ mod tests {
             [r#"{"prepare": [[]]}"#, r#"{"server": {"kind": "systemd", "units": "x"}}"#, r#"{"x": 1}"#]
         {
             assert!(serde_json::from_str::<ReleaseSettings>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_check_is_a_table_or_false() {
+        let check = |text: &str| serde_json::from_str::<ReleaseSettings>(text).map(|settings| settings.check);
+        let off = check(r#"{"check": false}"#).unwrap().unwrap();
+        assert_eq!(off.enabled, Some(false));
+        let allowed = check(r#"{"check": {"allow": ["a.E1", "b.E2 = mail is sent elsewhere"]}}"#).unwrap();
+        let allowed: Vec<_> = allowed.unwrap().allow.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(allowed, ["a.E1", "b.E2: mail is sent elsewhere"]);
+        for wrong in [r#"{"check": {"paths": "/"}}"#, r#"{"check": {"allow": ["a b"]}}"#, r#"{"check": 1}"#] {
+            assert!(check(wrong).is_err(), "{wrong}");
         }
     }
 

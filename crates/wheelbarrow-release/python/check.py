@@ -4,11 +4,13 @@ Run by the Python of a release, in the directory of its code. Reads a request as
 to stdout; whatever the application prints goes to stderr. Parses and runs on Python 3.6 and later.
 
 The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`, `host`
-(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more), `django`.
+(null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more), `django`,
+`install` (the directory of the release).
 The answer: `interface`, `host`, `status`, `location` and `raised` (the exception behind the answer), or `imported`, or `stage` ("import" or "request") and `error`. Where
 `django` is true and the site is Django's, a second line follows: `checks`, what `check --deploy` finds, each with `level`
 (40 and more is an error), `id` and `message`; `migrations` that are due in the default database and those of them that are
-`irreversible`, those that were `applied`, or `unknown`, why there is no plan; or `broken`, why the checks could not run.
+`irreversible`, those that were `applied`, or `unknown`, why there is no plan; or `broken`, why the checks could not run;
+`inside`, settings that have the site write into the release, each with `setting` and `path`.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
@@ -47,7 +49,7 @@ def main():
     out.write(json.dumps(answer) + "\n")
     out.flush()
     if request["django"] and "stage" not in answer and is_django():
-        out.write(json.dumps(ask_django()) + "\n")
+        out.write(json.dumps(dict(ask_django(), inside=inside(request["install"]))) + "\n")
     out.close()
     sys.stderr.flush()
     # Threads that the application has started must not keep it.
@@ -140,6 +142,24 @@ def ask_django():
     except Exception as error:
         said["unknown"] = describe(error)
     return said
+
+
+def inside(install):
+    """Databases and uploads that end with the release, because they are in it."""
+    from django.conf import settings
+
+    named = [("MEDIA_ROOT", getattr(settings, "MEDIA_ROOT", None))]
+    for alias, database in sorted((getattr(settings, "DATABASES", None) or {}).items()):
+        # `:memory:` and URIs of SQLite are no paths.
+        name = str(database.get("NAME") or "")
+        if "sqlite" in database.get("ENGINE", "") or "spatialite" in database.get("ENGINE", ""):
+            named.append(("DATABASES[%r]" % alias, None if name.startswith((":", "file:")) else name))
+    release, found = os.path.realpath(install), []
+    for setting, path in named:
+        path = os.path.realpath(str(path)) if path else ""
+        if path.startswith(release + os.sep):
+            found.append({"setting": setting, "path": os.path.relpath(path, release)})
+    return found
 
 
 def tell_of_errors(raised):

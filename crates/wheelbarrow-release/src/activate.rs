@@ -15,7 +15,7 @@ use crate::release::CompleteRelease;
 use crate::root::Mark;
 use crate::settings::Settings;
 use crate::work::{Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, recovery};
+use crate::{ReleaseError, ReleaseId, Root, recovery, systemd};
 
 /// What an activation or a rollback did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -200,6 +200,7 @@ fn make_live(
     let root = work.root;
     let previous = root.live()?;
     let settings = Settings::of(root, &release, flags)?;
+    systemd::look_at(root, &settings.server)?;
     let id = release.id().clone();
     work.begin(operation, &id, previous.as_ref())?;
     let activation = Activation { work, operation, release, settings, previous: previous.clone(), begun };

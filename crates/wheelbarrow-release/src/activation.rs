@@ -10,7 +10,7 @@ use crate::prune::{self, Pruned};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
 use crate::settings::Settings;
-use crate::work::{Fault, Work, milliseconds};
+use crate::work::{Fault, Probing, Work, milliseconds};
 use crate::{
     ReleaseError, ReleaseId, Root, marks, probe, proof, seam, server, shared_environment, statics, switch,
 };
@@ -148,6 +148,11 @@ fn prove(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
+    if work.operator.probing == Probing::LeftOut && settings.probe.is_some() {
+        progress
+            .note("the probe was left out: `wheelbarrow activate` of the live release asks the server later");
+        return seam::prove(work, release, &Settings { probe: None, ..settings.clone() }, progress);
+    }
     if let Some(settings) = &settings.probe {
         probe::probe(settings, progress)?;
     }
@@ -169,7 +174,8 @@ pub(crate) fn fail(
     // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
     let _ = work.record(Event::Failed { phase, error, outcome, milliseconds });
     let left = what_is_left(work.root, outcome);
-    ReleaseError::Failed { id: id.clone(), phase, outcome, left, source: Box::new(cause), revert }
+    let is_first = outcome == Outcome::Reverted && work.root.live().is_ok_and(|live| live.is_none());
+    ReleaseError::Failed { id: id.clone(), phase, outcome, left, is_first, source: Box::new(cause), revert }
 }
 
 /// What is live after a failure. Where that is not what was live before, also what runs, as the kernel tells it.

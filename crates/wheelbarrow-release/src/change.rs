@@ -19,7 +19,7 @@ use crate::remake::{Receipt, remake};
 use crate::settings::Settings;
 use crate::shared_environment::{self as shared, Change, Difference, Variables};
 use crate::work::{Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, environment, recovery, trusted};
+use crate::{ReleaseError, ReleaseId, Root, environment, recovery, systemd, trusted};
 
 /// What a change did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -221,6 +221,7 @@ fn activate(
 ) -> Result<(ReleaseId, Pruned), ReleaseError> {
     let root = work.root;
     let settings = Settings::of(root, live, &Default::default())?;
+    systemd::look_at(root, &settings.server)?;
     let receipt = Receipt::of(live)?;
     let code = live.site()?.project.directory;
     let id = ReleaseId::new(root.next_number()?, &live.record.manifest_sha256);
@@ -235,6 +236,7 @@ fn activate(
             digest: live.record.manifest_sha256,
         },
         python: receipt.python(),
+        variables: receipt.environment(),
         pip: receipt.pip(),
         settings: &settings,
         flags: &live.record.settings,

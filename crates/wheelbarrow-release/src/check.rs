@@ -11,7 +11,7 @@ mod error;
 mod tests;
 
 use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,12 +19,14 @@ use fs_err as fs;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::CheckAllowance;
 
 use crate::ReleaseError;
 use crate::child::{self, Ended, Leftovers};
 use crate::command::as_site;
 use crate::identity::Identity;
 use crate::output::Output;
+use crate::remake::needed_variables;
 use crate::secrets::Secrets;
 use crate::text::cut_line;
 pub use error::{CheckError, Fault};
@@ -65,8 +67,13 @@ pub struct Request {
     pub ask: bool,
     /// Whether a site of Django's says what `check --deploy` finds, and which migrations are due.
     pub django: bool,
+    /// The directory of the release.
+    pub install: PathBuf,
     #[serde(skip)]
     pub expected: Vec<u16>,
+    /// What Django may find.
+    #[serde(skip)]
+    pub allow: Vec<CheckAllowance>,
     #[serde(skip)]
     pub limit: Duration,
 }
@@ -101,6 +108,18 @@ pub struct Django {
     /// The exception that kept the checks from running.
     #[serde(default)]
     pub broken: Option<String>,
+    /// Settings that have the site write into the release.
+    #[serde(default)]
+    pub inside: Vec<Inside>,
+}
+
+/// A database or a directory for uploads in a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// `MEDIA_ROOT`
+    pub setting: String,
+    /// Below the release.
+    pub path: String,
 }
 
 /// A message of Django's system check framework.
@@ -109,6 +128,9 @@ pub struct Finding {
     pub level: u32,
     pub id: String,
     pub message: String,
+    /// Whether the settings allow it.
+    #[serde(default)]
+    pub is_allowed: bool,
 }
 
 /// What a release's application is worth.
@@ -145,6 +167,7 @@ pub fn check(
     command.args(["-c", CHECK]).current_dir(code);
     // What it opens on its way, a log say, must be its own when it is served.
     as_site(&mut command, &install.join("venv/bin"), site.identity, site.passed);
+    command.envs(needed_variables(install));
     command.stdin(question).stdout(answers.writer()?).stderr(said.writer()?);
     let cannot_start = |source| CheckError::Start {
         python: fs::canonicalize(&python).unwrap_or_else(|_| python.clone()),
@@ -218,7 +241,7 @@ impl Heard<'_> {
         };
         let django: Option<Django> =
             lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
-        let django = django.map(|django| django.clean(|text| self.clean(text)));
+        let django = django.map(|django| django.clean(|text| self.clean(text)).allowing(&self.request.allow));
         if let Some(error) = django.as_ref().and_then(|django| django.broken.clone()) {
             return Err(self.fails(Fault::Checks { error }));
         }
@@ -244,7 +267,18 @@ impl Heard<'_> {
 
 impl Django {
     fn errors(&self) -> Vec<String> {
-        self.checks.iter().filter(|finding| finding.level >= ERROR).map(ToString::to_string).collect()
+        self.checks
+            .iter()
+            .filter(|finding| finding.level >= ERROR && !finding.is_allowed)
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn allowing(mut self, allow: &[CheckAllowance]) -> Self {
+        for finding in &mut self.checks {
+            finding.is_allowed = allow.iter().any(|one| one.id == finding.id);
+        }
+        self
     }
 
     fn clean(mut self, clean: impl Fn(&str) -> String) -> Self {
@@ -258,6 +292,7 @@ impl Django {
 impl std::fmt::Display for Finding {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let space = if self.id.is_empty() { "" } else { " " };
-        write!(formatter, "{}{space}{}", self.id, self.message)
+        let allowed = if self.is_allowed { " (allowed)" } else { "" };
+        write!(formatter, "{}{space}{}{allowed}", self.id, self.message)
     }
 }

@@ -22,6 +22,7 @@ use crate::identity::{Identity, other_user};
 use crate::lock::RootLock;
 use crate::output::Output;
 use crate::release::CompleteRelease;
+use crate::remake::needed_variables;
 use crate::secrets::Secrets;
 use crate::settings::{Settings, bin};
 
@@ -55,6 +56,7 @@ pub(crate) fn in_release(
     let mut command = Command::new(words.program());
     command.args(words.arguments()).current_dir(release.path().join(&site.project.import_path));
     as_site(&mut command, &bin(release), settings.identity.as_ref(), &settings.pass_environment);
+    command.envs(needed_variables(release.path()));
     if let Some(module) = crate::django::settings_module(release, &site, settings)? {
         command.env("DJANGO_SETTINGS_MODULE", module);
     }

@@ -1,5 +1,6 @@
 //! `deploy`: from an artifact to a live release.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +28,7 @@ use crate::restore::{lacking, restore};
 use crate::reuse::reusable;
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, compatible, recovery, trash};
+use crate::{ReleaseError, ReleaseId, Root, compatible, recovery, systemd, trash};
 
 /// What a deploy is asked for.
 #[derive(Clone, Debug)]
@@ -113,14 +114,19 @@ struct Ready {
     python: PathBuf,
     /// Members that a thin artifact leaves out and the root has not.
     lacking: Vec<String>,
+    /// Whether another release becomes live.
+    is_switched: bool,
 }
 
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::at(root);
-    let Ready { artifact, settings, digest, python, lacking } = look_at(&root, options)?;
+    let Ready { artifact, settings, digest, python, lacking, is_switched } = look_at(&root, options)?;
     let manifest = artifact.manifest();
     let found = taken(&root, &digest, &python, options)?;
+    if is_switched {
+        systemd::plan(&root, &settings.server)?;
+    }
     let id = match &found {
         Some(found) => found.id().clone(),
         None => ReleaseId::new(root.next_number()?, &digest),
@@ -154,6 +160,9 @@ pub fn deploy(
         let (path, members) = (options.artifact.clone(), ready.lacking);
         return Err(InstallError::Lacking { path, members }.into());
     }
+    if ready.is_switched {
+        systemd::look_at(&Root::at(root), &ready.settings.server)?;
+    }
     let looked = milliseconds(begun.elapsed());
     let root = Root::create(root)?;
     let work = recovery::begin(&root, "deploy", operator)?;
@@ -178,6 +187,7 @@ pub fn deploy(
             digest,
         },
         python: &options.python,
+        variables: &BTreeMap::new(),
         pip: options.pip,
         settings: &settings,
         flags: &options.settings,
@@ -271,11 +281,14 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;
     let digest = Sha256::of(artifact.manifest_bytes());
-    let lacking = match taken(root, &digest, &interpreter.executable, options)? {
+    let taken = taken(root, &digest, &interpreter.executable, options)?;
+    let lacking = match taken {
         Some(_) => Vec::new(),
         None => lacking(root, &artifact, &interpreter, options.pip)?,
     };
-    Ok(Ready { artifact, settings, digest, python: interpreter.executable, lacking })
+    let is_live = taken.is_some_and(|taken| root.live().is_ok_and(|live| live.as_ref() == Some(taken.id())));
+    let is_switched = options.until == Until::Live && !is_live;
+    Ok(Ready { artifact, settings, digest, python: interpreter.executable, lacking, is_switched })
 }
 
 /// A release that is to be made.
@@ -284,6 +297,8 @@ pub(crate) struct Making<'m> {
     pub(crate) site: Site,
     /// The Python that the site will run on.
     pub(crate) python: &'m Path,
+    /// Without which that does not start, beside those of this process.
+    pub(crate) variables: &'m BTreeMap<String, String>,
     pub(crate) pip: Pip,
     pub(crate) settings: &'m Settings,
     /// What flags said.
@@ -308,10 +323,10 @@ pub(crate) fn stage(
     artifact: impl FnOnce(&Interpreter) -> Result<Artifact, ReleaseError>,
 ) -> Result<CompleteRelease, Fault> {
     let root = work.root;
-    let Making { id, site, python, pip, settings, flags, environment } = making;
+    let Making { id, site, python, variables, pip, settings, flags, environment } = making;
     let pack = work.phase(Phase::Stage, || {
         let destination = root.release(id);
-        let interpreter = Interpreter::probe(python, Some(&virtualenv(&destination)))?;
+        let interpreter = Interpreter::probe_with(python, Some(&virtualenv(&destination)), variables)?;
         let store = StoreOptions { path: root.store(), link_mode: LinkMode::default() };
         let options = Options {
             destination,

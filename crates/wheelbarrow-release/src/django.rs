@@ -1,14 +1,10 @@
 //! What Django wants to know and nobody should have to say: where its settings and its application are, and which
 //! migrations are due.
 
-use std::ffi::OsString;
-use std::path::Path;
-
-use rustix::fs::FileType;
 use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::release::Words;
-use wheelbarrow_fs::beneath::Directory;
 
+use crate::application::{Code, Found, Search, find};
 use crate::command::{Run, in_release};
 use crate::release::{CompleteRelease, Site};
 use crate::secrets::Secrets;
@@ -49,55 +45,32 @@ pub(crate) fn settings_module(
     }
     let path = release.path().join(&site.project.import_path);
     let code = release.open()?.sub(&site.project.import_path).map_err(ReleaseError::io("open", &path))?;
-    // What serves counts; manage.py names the settings of whoever develops in many a project.
-    let mut candidates = Vec::new();
-    for package in packages(&code).map_err(ReleaseError::io("list", &path))? {
-        candidates.extend(["wsgi.py", "asgi.py"].map(|name| Path::new(&package).join(name)));
+    Ok(Code::beneath(code).settings_modules().into_iter().next())
+}
+
+/// The application of a release: what its settings name, else what is found in its code.
+pub(crate) fn application(release: &CompleteRelease, site: &Site, settings: &Settings) -> Search {
+    if let Some(name) = settings.said.application.clone() {
+        return Search::One(Found::named(name));
     }
-    candidates.push("manage.py".into());
-    Ok(candidates.iter().find_map(|path| named_in(&read_text(&code, path)?)))
-}
-
-/// `mysite.wsgi:application`: what the settings name, else what is found in a package of the code.
-pub(crate) fn application(code: &Path, settings: &Settings) -> Option<String> {
-    if let Some(application) = &settings.said.application {
-        return Some(application.clone());
-    }
-    let code = Directory::open_following(code).ok()?;
-    let packages = packages(&code).ok()?;
-    ["wsgi", "asgi"].into_iter().find_map(|module| {
-        let package = packages.iter().find(|package| {
-            let path = Path::new(package).join(format!("{module}.py"));
-            let text = read_text(&code, &path).unwrap_or_default();
-            text.lines().any(|line| line.starts_with("application ") || line.starts_with("application="))
-        })?;
-        Some(format!("{}.{module}:application", package.to_str()?))
-    })
-}
-
-/// Directories of the code, in order. Links are not among them: they lead to what the site's user may write.
-fn packages(code: &Directory) -> std::io::Result<Vec<OsString>> {
-    let entries = code.entries()?.into_iter();
-    let mut packages: Vec<_> =
-        entries.filter(|(_, kind)| *kind == FileType::Directory).map(|(name, _)| name).collect();
-    packages.sort();
-    Ok(packages)
-}
-
-/// None for what is not a regular file of text.
-fn read_text(code: &Directory, path: &Path) -> Option<String> {
-    String::from_utf8(code.read(path).ok()?).ok()
+    let module = variable(release).or_else(|| settings.said.settings.clone());
+    let code = release.open().ok().and_then(|release| release.sub(&site.project.import_path).ok());
+    code.map_or(Search::Nothing, |code| find(&Code::beneath(code), module.as_deref()))
 }
 
 /// Whether the release's own environment.json, which wins over what a command inherits, has the variable.
 fn sets_variable(release: &CompleteRelease) -> bool {
+    variable(release).is_some()
+}
+
+fn variable(release: &CompleteRelease) -> Option<String> {
     let text = release.read(crate::configure::ENVIRONMENT).unwrap_or_default();
     let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text);
-    values.is_ok_and(|values| values.contains_key(VARIABLE))
+    values.ok()?.get(VARIABLE)?.as_str().map(str::to_owned)
 }
 
 /// `mysite.settings` of `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")`, as `startproject` writes it.
-fn named_in(text: &str) -> Option<String> {
+pub(crate) fn named_in(text: &str) -> Option<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let code: String = code.collect::<Vec<_>>().join("\n");
     let rest = code.split_once(VARIABLE)?.1;

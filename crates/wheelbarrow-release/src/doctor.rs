@@ -11,12 +11,14 @@ mod gunicorn;
 mod unit;
 mod uwsgi;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Server};
 
 use crate::proof::{self, Process, Service, Verdict};
+use crate::remake::needed_variables;
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -53,6 +55,8 @@ struct Site<'r> {
     real: PathBuf,
     settings: Option<Settings>,
     live: Option<ReleaseId>,
+    /// Without which the Python of the live release does not start.
+    variables: BTreeMap<String, String>,
 }
 
 /// Looks at this machine.
@@ -64,6 +68,7 @@ pub fn examine(root: &Root) -> Result<Report, ReleaseError> {
 fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     let live = root.live()?;
     let release = live.as_ref().and_then(|live| root.complete(live).ok());
+    let variables = release.as_ref().map(|release| needed_variables(release.path())).unwrap_or_default();
     let mut findings = files::under_root(root);
     let settings = release.map(|release| Settings::of(root, &release, &Default::default())).transpose();
     let settings = match settings {
@@ -72,14 +77,15 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
         settings => settings?,
     };
     let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
-    let site = Site { root, real, settings, live };
+    let site = Site { root, real, settings, live, variables };
     site.probe(&mut findings);
     let processes = proof::processes(root, &proof::Scope::All)?;
     site.serving(&mut findings)?;
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
-    let vassals = uwsgi::find(&site, machine, &processes);
+    unit::judge_variables(&site, &units, &mut findings);
+    let vassals = uwsgi::find(&site, machine, &processes, &units);
     let hosts = apache::find(&site, machine);
     uwsgi::judge(&site, &vassals, &hosts, &mut findings);
     hosts.iter().for_each(|host| host.judge(&site, &mut findings));

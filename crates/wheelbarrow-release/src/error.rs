@@ -40,6 +40,8 @@ pub enum ReleaseError {
     Untrusted { path: PathBuf, reason: String },
     #[error("the setting `{key}`: {reason}")]
     Setting { key: &'static str, reason: String },
+    #[error("the unit {unit} cannot serve this root: {problem}")]
+    Unit { unit: String, problem: crate::UnitProblem },
     #[error("`{name}` cannot be the name of a variable: {reason}")]
     Name { name: String, reason: &'static str },
     #[error("the release {id} is not as it was installed: {what}")]
@@ -62,6 +64,8 @@ pub enum ReleaseError {
     Needed { id: ReleaseId, why: &'static str },
     #[error("the release {id} cannot be removed: a file system is mounted at {}", mount.display())]
     Mounted { id: ReleaseId, mount: PathBuf },
+    #[error("the release {id} cannot be removed: files were written into it: {data}")]
+    HoldsData { id: ReleaseId, data: wheelbarrow_install::Data },
     #[error("{} has no live release", root.display())]
     NothingLive { root: PathBuf },
     #[error("there is no release to go back to from {from}: {reason}")]
@@ -88,6 +92,8 @@ pub enum ReleaseError {
         outcome: Outcome,
         /// What is live now, and what runs where that is another thing.
         left: String,
+        /// Whether nothing was live before it.
+        is_first: bool,
         source: Box<ReleaseError>,
         /// Why it could not be taken back.
         revert: Option<Box<ReleaseError>>,
@@ -141,6 +147,7 @@ impl ReleaseError {
                  nobody else may write them: `chown root`, `chmod go-w`; the site's group may read the file"
             }
             Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
+            Self::Unit { problem, .. } => problem.hint(),
             Self::Check { error } => return Some(error.hint()),
             Self::Unproved { .. } => {
                 "`wheelbarrow doctor --root ROOT` says what keeps it from running a new release; `wheelbarrow unit` prints \
@@ -170,6 +177,10 @@ impl ReleaseError {
             Self::Fs(FsError::Io { action: "remove", .. }) => {
                 "it is tried again by each command on the root; root may remove it, after `umount` or `chattr -i`"
             }
+            Self::HoldsData { .. } => {
+                "move the files that are needed to ROOT/shared, and name their paths in `[release] shared`; `--discard-data` \
+                 removes them with the release"
+            }
             Self::NothingLive { .. } => "`wheelbarrow deploy` or `wheelbarrow activate` makes one live",
             Self::NoAncestor { .. } => "`--to ID` names one; `wheelbarrow list --root ROOT` shows them",
             Self::Irreversible { .. } => {
@@ -192,6 +203,12 @@ impl ReleaseError {
                 "look at the server; `wheelbarrow status --root ROOT` says what is live, `wheelbarrow activate ID` \
                  tries again"
             }
+            Self::Failed { source, is_first: true, .. }
+                if matches!(**source, Self::Probe { .. } | Self::Unproved { .. }) =>
+            {
+                "if nothing could serve before there was `current`: deploy with `--no-probe`, start the server, then \
+                 `wheelbarrow activate ID` asks it"
+            }
             Self::Failed { source, .. } => return source.hint(),
             _ => return None,
         };
@@ -213,9 +230,11 @@ impl ReleaseError {
             Self::Untrusted { path, .. } if path.ends_with(ENVIRONMENT) => 7,
             Self::Untrusted { .. } => 8,
             Self::Settings { .. } | Self::Setting { .. } => 8,
+            Self::Unit { problem, .. } => problem.exit_code(),
             Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => 5,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
             Self::Mounted { .. } => 5,
+            Self::HoldsData { .. } => 5,
             Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
                 5
             }

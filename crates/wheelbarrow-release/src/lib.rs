@@ -6,12 +6,14 @@
 
 mod activate;
 mod activation;
+mod application;
 mod change;
 pub mod check;
 mod child;
 mod command;
 mod compatible;
 mod configure;
+mod data;
 mod deploy;
 mod django;
 pub mod doctor;
@@ -48,6 +50,7 @@ mod statics;
 mod status;
 mod steps;
 mod switch;
+mod systemd;
 mod terminal;
 mod text;
 mod trash;
@@ -60,6 +63,7 @@ pub use change::{
     Changed, Rewritten, change_environment, environment_difference, environment_names, plan_change,
     plan_rewrite, rewrite_environment,
 };
+pub use data::Written;
 pub use deploy::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan as plan_deploy};
 pub use error::ReleaseError;
 pub use fingerprint::{AskSchema, Fingerprint, Schema};
@@ -70,7 +74,9 @@ pub use inventory::inventory;
 pub use journal::{Entry, Event, Journal, Operation, Outcome, Phase};
 pub use lock::{Holder, RootLock, Wait};
 pub use prepare::Prepare;
-pub use prune::{Kept, Pruned, pin, plan_prune, plan_remove_release, prune, remove_release, unpin};
+pub use prune::{
+    Kept, PruneOptions, Pruned, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
+};
 pub use recovery::{Recovered, recover};
 pub use release::{CompleteRelease, ReleaseRecord, Site};
 pub use reuse::{FoundRelease, find as find_release};
@@ -79,4 +85,5 @@ pub use settings::Settings;
 pub use shared_environment::{Change, Difference, check_name};
 pub use status::{Listed, State, Status, history, list, status};
 pub use steps::{Looked, Migrated, check_release, migrate, plan_migrate};
-pub use work::Operator;
+pub use systemd::UnitProblem;
+pub use work::{Operator, Probing};

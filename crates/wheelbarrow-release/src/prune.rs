@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
+use wheelbarrow_install::{Data, InstallError};
 
+use crate::data::{self, Written};
 use crate::history::{Story, stories};
 use crate::journal::Event;
 use crate::root::{Found, Mark};
@@ -18,6 +19,9 @@ use crate::{ReleaseError, ReleaseId, Root, compatible, marks, proof, recovery, t
 pub struct Pruned {
     pub removed: Vec<ReleaseId>,
     pub kept: BTreeMap<ReleaseId, Kept>,
+    /// Of those that are kept for them: the files that the site has written.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<ReleaseId, Data>,
     /// Whether there are processes that this user may not look at; they may run from what was removed.
     pub is_partial: bool,
     /// Why it could not be done, after a deploy that went well.
@@ -43,24 +47,34 @@ pub enum Kept {
     LastBad,
     /// A file system is mounted in it.
     Mounted,
+    /// The site has written files into it.
+    Data,
 }
 
-/// Removes the releases that may go. `keep` is the number of good ones that stay, else what the settings say.
-pub fn prune(root: &Root, keep: Option<usize>, operator: &Operator<'_>) -> Result<Pruned, ReleaseError> {
+/// What a prune is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PruneOptions {
+    /// The number of good releases that stay, else what the settings say.
+    pub keep: Option<usize>,
+    pub written: Written,
+}
+
+/// Removes the releases that may go.
+pub fn prune(root: &Root, options: &PruneOptions, operator: &Operator<'_>) -> Result<Pruned, ReleaseError> {
     let work = recovery::begin(root, "prune", operator)?;
-    let keep = settled(root, keep)?;
-    remove(&work, keep)
+    let keep = settled(root, options.keep)?;
+    remove(&work, keep, options.written)
 }
 
 /// Says what [`prune`] would do.
-pub fn plan_prune(root: &Root, keep: Option<usize>) -> Result<Pruned, ReleaseError> {
+pub fn plan_prune(root: &Root, options: &PruneOptions) -> Result<Pruned, ReleaseError> {
     compatible::check(root)?;
-    plan(root, settled(root, keep)?)
+    plan(root, settled(root, options.keep)?, options.written)
 }
 
 /// After a deploy that went well, which what goes wrong here does not change.
 pub(crate) fn after_deploy(work: &Work<'_>, keep: usize) -> Pruned {
-    remove(work, keep)
+    remove(work, keep, Written::Kept)
         .unwrap_or_else(|error| Pruned { problem: Some(error.to_string()), ..Pruned::default() })
 }
 
@@ -80,16 +94,21 @@ pub fn unpin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(),
 }
 
 /// Removes one release, which nobody needs: not live, not pinned, not used by a process.
-pub fn remove_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
+pub fn remove_release(
+    root: &Root,
+    id: &ReleaseId,
+    written: Written,
+    operator: &Operator<'_>,
+) -> Result<(), ReleaseError> {
     let work = recovery::begin(root, "remove", operator)?;
-    plan_remove_release(root, id)?;
+    plan_remove_release(root, id, written)?;
     trash::throw(&work, id)?;
     trash::empty(&work)?;
     collect_store(root)
 }
 
 /// Says whether [`remove_release`] would do it.
-pub fn plan_remove_release(root: &Root, id: &ReleaseId) -> Result<(), ReleaseError> {
+pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: Written) -> Result<(), ReleaseError> {
     compatible::check(root)?;
     let needed = |why| Err(ReleaseError::Needed { id: id.clone(), why });
     root.complete(id)?;
@@ -97,7 +116,9 @@ pub fn plan_remove_release(root: &Root, id: &ReleaseId) -> Result<(), ReleaseErr
         () if root.live()?.as_ref() == Some(id) => needed("it is live"),
         () if root.is_marked(id, Mark::Pinned)? => needed("it is pinned"),
         () if proof::in_use(root)?.contains(id) => needed("a process runs from it"),
-        () => trash::refuse_mounted(root, id),
+        () if trash::refuse_mounted(root, id).is_err() => trash::refuse_mounted(root, id),
+        () if written == Written::Kept => data::refuse(root, id),
+        () => Ok(()),
     }
 }
 
@@ -112,8 +133,8 @@ fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
     }
 }
 
-fn remove(work: &Work<'_>, keep: usize) -> Result<Pruned, ReleaseError> {
-    let mut pruned = plan(work.root, keep)?;
+fn remove(work: &Work<'_>, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
+    let mut pruned = plan(work.root, keep, written)?;
     for (id, why) in &pruned.kept {
         if *why == Kept::Mounted
             && let Err(error) = trash::refuse_mounted(work.root, id)
@@ -141,7 +162,7 @@ fn collect_store(root: &Root) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
+fn plan(root: &Root, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
     let found = root.found()?;
     let mut kept: BTreeMap<ReleaseId, Kept> = BTreeMap::new();
     let mut keep_for = |id: &ReleaseId, why| _ = kept.entry(id.clone()).or_insert(why);
@@ -168,8 +189,18 @@ fn plan(root: &Root, keep: usize) -> Result<Pruned, ReleaseError> {
         }
     }
     kept.retain(|id, _| found.iter().any(|found| found.id == *id));
-    let removed = found.into_iter().map(|found| found.id).filter(|id| !kept.contains_key(id)).collect();
-    Ok(Pruned { removed, kept, is_partial: proof::hides_some(&proof::Scope::All)?, problem: None })
+    let mut removed: Vec<_> =
+        found.into_iter().map(|found| found.id).filter(|id| !kept.contains_key(id)).collect();
+    let mut data = BTreeMap::new();
+    if written == Written::Kept {
+        for id in &removed {
+            data.insert(id.clone(), data::written(root, id)?);
+        }
+        data.retain(|_, data| !data.is_empty());
+        removed.retain(|id| !data.contains_key(id));
+        kept.extend(data.keys().map(|id| (id.clone(), Kept::Data)));
+    }
+    Ok(Pruned { removed, kept, data, is_partial: proof::hides_some(&proof::Scope::All)?, problem: None })
 }
 
 /// The parent of what is live, and what was live before it by the journal.

@@ -15,7 +15,7 @@ use crate::history::{Story, stories, unfinished};
 use crate::journal::{Event, Operation, Outcome};
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work};
-use crate::{ReleaseError, ReleaseId, Root, compatible, shared_environment, switch, trash};
+use crate::{ReleaseError, ReleaseId, Root, compatible, data, shared_environment, switch, trash};
 
 /// What was put right.
 #[derive(Debug, Default, Serialize)]
@@ -145,7 +145,9 @@ fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
     let live = root.live()?;
     let mut incomplete = Vec::new();
     for found in root.found()? {
-        if found.is_incomplete() && live.as_ref() != Some(&found.id) {
+        let is_swept = found.is_incomplete() && live.as_ref() != Some(&found.id);
+        // A release that once was complete may hold what its site wrote.
+        if is_swept && data::written(root, &found.id)?.is_empty() {
             match trash::throw(work, &found.id) {
                 Ok(()) => incomplete.push(found.id),
                 Err(error) => trash::note(work, &error),

@@ -2,6 +2,7 @@
 //! in the store. It is what a release with another environment is installed from, byte for byte the same and compared
 //! with the same manifest; so what somebody has altered in the release is found, and not carried on.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -47,12 +48,19 @@ pub(crate) struct ReceiptTarget {
 #[derive(Debug, Deserialize)]
 struct ReceiptInterpreter {
     executable: PathBuf,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
 }
 
 impl Receipt {
     pub(crate) fn of(release: &CompleteRelease) -> Result<Self, ReleaseError> {
-        let path = release.path().join(RECEIPT_PATH);
-        let text = release.read(RECEIPT_PATH)?;
+        Self::in_install(release.path())
+    }
+
+    pub(crate) fn in_install(install: &Path) -> Result<Self, ReleaseError> {
+        let path = install.join(RECEIPT_PATH);
+        let text = Directory::open(install).and_then(|install| install.read(RECEIPT_PATH));
+        let text = text.map_err(ReleaseError::io("read", &path))?;
         format::read(&path, &text, RECEIPT_FORMAT).map_err(ReleaseError::misread(&path))
     }
 
@@ -60,9 +68,19 @@ impl Receipt {
         &self.interpreter.executable
     }
 
+    /// Variables without which that does not start.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.interpreter.environment
+    }
+
     pub(crate) fn pip(&self) -> Pip {
         if self.pip { Pip::With } else { Pip::Without }
     }
+}
+
+/// Variables without which the Python of an install does not start; none where its receipt cannot be read.
+pub(crate) fn needed_variables(install: &Path) -> BTreeMap<String, String> {
+    Receipt::in_install(install).map(|receipt| receipt.environment().clone()).unwrap_or_default()
 }
 
 /// The bytecode of the code, which an install unpacks and does not keep: its path in the artifact, and its bytes.

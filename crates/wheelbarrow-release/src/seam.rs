@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
 
-use crate::check::{self, AsSite, Django, Request};
+use crate::application::Search;
+use crate::check::{self, AsSite, CheckError, Django, Inside, Request};
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
 use crate::work::Work;
@@ -67,12 +68,12 @@ pub(crate) fn look_at(
     }
     let site = release.site()?;
     let code = release.path().join(&site.project.import_path);
-    let Some(application) = django::application(&code, settings) else {
-        // Said once where it is looked at twice.
-        if look != Look::After {
-            progress.note("no application was found, so none was checked; `application` names one");
+    let application = match django::application(release, &site, settings) {
+        Search::One(found) => found.name,
+        Search::Nothing => return Err(CheckError::NoApplication.into()),
+        Search::Several(applications) => {
+            return Err(CheckError::SeveralApplications { applications }.into());
         }
-        return Ok(None);
     };
     let request = Request {
         application,
@@ -83,7 +84,9 @@ pub(crate) fn look_at(
         ask: look != Look::Before,
         // Before migrations are applied, and once.
         django: look != Look::After,
+        install: release.path().to_path_buf(),
         expected: asked.expected.unwrap_or_else(|| EXPECTED.to_vec()),
+        allow: asked.allow.unwrap_or_default(),
         limit: settings.check_timeout,
     };
     let site = AsSite { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
@@ -106,6 +109,12 @@ fn few(names: &[String]) -> String {
 fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
     for finding in &said.checks {
         progress.note(&format!("check --deploy: {finding}"));
+    }
+    for Inside { setting, path } in &said.inside {
+        progress.note(&format!(
+            "{setting} is in the release, {path}: the next release has none of it; a path below `[release] shared` \
+             outlives releases"
+        ));
     }
     if let Some(reason) = &said.unknown {
         progress.note(&format!("which migrations are due is not known: {reason}"));

@@ -19,6 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::Words;
+use wheelbarrow_fs::beneath::Directory;
 
 use self::carry::Carrying;
 use crate::configure::make_given;
@@ -119,26 +120,64 @@ fn below(release: &Path, path: &Path) -> Option<PathBuf> {
     (is_plain && !below.as_os_str().is_empty()).then(|| below.to_path_buf())
 }
 
-/// Writes down where the release has its static files, once they are there.
+/// Writes down where the release has its static files, before they are collected: whatever happens then, they are known
+/// to be made from the artifact.
 pub(crate) fn note_root(
     work: &Work<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     answer: Option<Answer>,
 ) -> Result<(), ReleaseError> {
-    if settings.keep_static == 0 {
-        return Ok(());
-    }
     let found = match &settings.static_root {
         Some(below) => Some(release.path().join(release.site()?.project.directory).join(below.as_str())),
         None => answer.map(|answer| answer.path),
     };
     let Some(root) = found.and_then(|found| inside(release.path(), &found)) else { return Ok(()) };
+    if read(release.path())?.is_some_and(|statics| statics.root == root) {
+        return Ok(());
+    }
     write(
         work.root,
         release,
         &Statics { format: FORMAT, root, guests: BTreeMap::new(), other: Default::default() },
     )
+}
+
+/// Links the static files that another release of the same artifact has collected, for a release whose own commands do
+/// not run. The live one comes first, then the newest.
+pub(crate) fn inherit(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+) -> Result<(), ReleaseError> {
+    if read(release.path())?.is_some() {
+        return Ok(());
+    }
+    let live = work.root.live()?;
+    let same =
+        work.root.found()?.into_iter().rev().filter(|found| !found.is_bad && found.id != *release.id());
+    let mut same: Vec<_> = same.filter_map(|found| found.complete).collect();
+    same.retain(|other| other.record.manifest_sha256 == release.record.manifest_sha256);
+    same.sort_by_key(|other| Some(other.id()) != live.as_ref());
+    for other in same {
+        let Some(statics) = read(other.path())? else { continue };
+        let below = Path::new(&statics.root);
+        if release.open()?.sub(below).is_err() {
+            make_given(release.path(), &release.open()?, below, settings.identity.as_ref())?;
+        }
+        write(work.root, release, &statics)?;
+        let io = ReleaseError::io("open the static files of", other.path());
+        let carrying = Carrying::open((&other, &statics.root), (release, &statics.root), settings);
+        let Some(mut carrying) = carrying.map_err(io)? else { return Ok(()) };
+        let paths = carrying.find(|_| true);
+        carrying.link(&paths);
+        if let Some(problem) = carrying.problem() {
+            let text = format!("not all static files of {} were taken over: {problem}", other.id());
+            work.operator.progress.note(&text);
+        }
+        return Ok(());
+    }
+    Ok(())
 }
 
 /// Links what `live` has and `next` lacks, if both are known to have static files of their own. What goes wrong with
@@ -149,7 +188,7 @@ pub(crate) fn carry(
     next: &CompleteRelease,
     settings: &Settings,
 ) -> Result<(), ReleaseError> {
-    let (Some(from), Some(mut to)) = (read(live)?, read(next)?) else { return Ok(()) };
+    let (Some(from), Some(mut to)) = (read(live.path())?, read(next.path())?) else { return Ok(()) };
     let note = |problem: &str| {
         let text = format!("not all static files of {} were kept in {}: {problem}", live.id(), next.id());
         work.operator.progress.note(&text);
@@ -180,6 +219,11 @@ pub(crate) fn carry(
 
 /// Where the release has collected its static files, below it; none where that is not known.
 pub(crate) fn root(release: &CompleteRelease) -> Result<Option<String>, ReleaseError> {
+    root_in(release.path())
+}
+
+/// The same of the directory of a release.
+pub(crate) fn root_in(release: &Path) -> Result<Option<String>, ReleaseError> {
     Ok(read(release)?.map(|statics| statics.root))
 }
 
@@ -188,16 +232,23 @@ fn collects(commands: &[Words]) -> bool {
     commands.iter().any(|words| words.as_slice().iter().any(|word| word == "collectstatic"))
 }
 
-/// Where `path` really is below the release, if it is there and not elsewhere.
+/// Where `path` really is below the release, if it is not elsewhere. It need not be there yet.
 fn inside(release: &Path, path: &Path) -> Option<String> {
-    let (release, path) = (fs::canonicalize(release).ok()?, fs::canonicalize(path).ok()?);
+    let standing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let rest = path.strip_prefix(standing).ok()?;
+    let (release, path) = (fs::canonicalize(release).ok()?, fs::canonicalize(standing).ok()?.join(rest));
     let below = path.strip_prefix(release).ok()?.to_str()?;
     (!below.is_empty()).then(|| below.to_owned())
 }
 
-fn read(release: &CompleteRelease) -> Result<Option<Statics>, ReleaseError> {
-    // One that is broken tells as much as none.
-    Ok(release.read_if_there(STATIC_PATH)?.and_then(|text| serde_json::from_slice(&text).ok()))
+fn read(release: &Path) -> Result<Option<Statics>, ReleaseError> {
+    let path = release.join(STATIC_PATH);
+    match Directory::open(release).and_then(|release| release.read(STATIC_PATH)) {
+        // One that is broken tells as much as none.
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ReleaseError::io("read", &path)(error)),
+    }
 }
 
 /// What a crash leaves on the way lies in the trash.

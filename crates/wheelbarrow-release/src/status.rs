@@ -1,15 +1,20 @@
 //! `list`, `status` and `history`: what is there, as plain data. Nothing is changed, and no lock is taken.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::CheckAllowance;
+use wheelbarrow_install::Data;
 
 use crate::fingerprint::{self, AskSchema, Fingerprint};
 use crate::history::{Story, stories, unfinished};
 use crate::lock::{Holder, holder};
 use crate::proof::{self, Service};
+use crate::prune::{PruneOptions, plan_prune};
 use crate::root::Found;
+use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root, trash};
 
 /// A release as `list` shows it.
@@ -58,6 +63,12 @@ pub struct Status {
     /// What of the live release other machines must have too.
     pub fingerprint: Option<Fingerprint>,
     pub releases: usize,
+    /// Findings of Django's checks that the settings of the live release allow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<CheckAllowance>,
+    /// Releases that would be pruned if the site had not written files into them, and these files.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<ReleaseId, Data>,
     /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
     pub serving: Service,
     /// Every process that runs from a release of the root, by systemd unit.
@@ -113,6 +124,9 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
+        allowed: allowed(root),
+        // Broken settings are for other commands to report.
+        data: plan_prune(root, &PruneOptions::default()).map(|pruned| pruned.data).unwrap_or_default(),
         serving,
         running: proof::by_unit(root)?,
         broken,
@@ -124,6 +138,13 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         is_history_readable: is_readable,
         holder,
     })
+}
+
+/// Broken settings are for other commands to report.
+fn allowed(root: &Root) -> Vec<CheckAllowance> {
+    let live = root.live().ok().flatten().and_then(|live| root.complete(&live).ok());
+    let settings = live.and_then(|live| Settings::of(root, &live, &Default::default()).ok());
+    settings.and_then(|settings| settings.said.check?.allow).unwrap_or_default()
 }
 
 fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {

@@ -15,7 +15,7 @@ use crate::release::CompleteRelease;
 use crate::seam::{Look, Said, check as look_at};
 use crate::settings::Settings;
 use crate::work::{Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, recovery};
+use crate::{ReleaseError, ReleaseId, Root, recovery, systemd};
 
 /// What a look at a release has found; nothing of it keeps the release from being made live.
 #[derive(Clone, Debug, Serialize)]
@@ -133,6 +133,8 @@ fn nothing(root: &Root, id: &ReleaseId) -> Migrated {
 fn find(root: &Root, id: &ReleaseId) -> Result<(CompleteRelease, Settings), ReleaseError> {
     let release = root.complete(id)?;
     let settings = Settings::of(root, &release, &Default::default())?;
+    // Before a database is changed for a release that could not be made live.
+    systemd::plan(root, &settings.server)?;
     Ok((release, settings))
 }
 

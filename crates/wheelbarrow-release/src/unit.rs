@@ -6,6 +6,7 @@
 
 mod find;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -51,6 +52,8 @@ pub struct Units {
     /// Who may connect to the socket besides: nginx's group.
     pub socket_group: String,
     pub workers: u32,
+    /// Variables without which the Python does not start.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// A file of `/etc/systemd/system`.
@@ -84,21 +87,23 @@ impl Units {
 
     fn check(&self) -> Result<(), UnitError> {
         let (root, code) = (self.root.to_string_lossy(), self.code.to_string_lossy());
-        let values: [(&'static str, &str); 7] = [
-            ("name", &self.name),
-            ("application", &self.application),
-            ("root", &root),
-            ("directory", &code),
-            ("user", &self.user),
-            ("group", &self.group),
-            ("group", &self.socket_group),
+        // systemd.unit(5) has the characters of units' names; those of users and groups are fewer.
+        let values: [(&'static str, &str, &str); 7] = [
+            ("name", &self.name, "-_.:@"),
+            ("application", &self.application, "-_./:@()"),
+            ("root", &root, "-_./:@()"),
+            ("directory", &code, "-_./:@()"),
+            ("user", &self.user, "-_.@"),
+            ("group", &self.group, "-_.@"),
+            ("group", &self.socket_group, "-_.@"),
         ];
-        for (what, value) in values {
+        let variables = self.variables.values().map(|value| ("variable", value.as_str(), "-_./:@()+"));
+        for (what, value, marks) in values.into_iter().chain(variables) {
             let refuse = |reason| Err(UnitError { what, value: value.to_owned(), reason });
             if value.is_empty() {
                 return refuse("it is empty");
             }
-            let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:@()".contains(character);
+            let plain = |character: char| character.is_ascii_alphanumeric() || marks.contains(character);
             if !value.chars().all(plain) {
                 return refuse("systemd and the shell would each read its characters in their own way");
             }
@@ -110,12 +115,17 @@ impl Units {
         let Self { name, application, user, group, workers, .. } = self;
         let (root, code) = (self.root.display(), self.code.display());
         let command = match self.server {
-            Server::Gunicorn => format!("gunicorn --workers {workers} {application}"),
+            Server::Gunicorn => format!("gunicorn --workers {workers} {}", quoted(application)),
             Server::GunicornUvicorn => format!(
-                "gunicorn --worker-class uvicorn_worker.UvicornWorker --workers {workers} {application}"
+                "gunicorn --worker-class uvicorn_worker.UvicornWorker --workers {workers} {}",
+                quoted(application)
             ),
-            Server::Uvicorn => format!("uvicorn --fd 3 --workers {workers} {application}"),
+            Server::Uvicorn => match application.strip_suffix("()") {
+                Some(factory) => format!("uvicorn --fd 3 --workers {workers} --factory {}", quoted(factory)),
+                None => format!("uvicorn --fd 3 --workers {workers} {}", quoted(application)),
+            },
         };
+        let virtualenv = quoted(&format!("{root}/current/venv"));
         let ready = match self.server {
             Server::Gunicorn | Server::GunicornUvicorn => {
                 "# gunicorn says that it is ready before its workers have loaded the site: no proof that it works.\n\
@@ -123,6 +133,12 @@ impl Units {
                  Type=notify\n"
             }
             Server::Uvicorn => "Type=simple\n",
+        };
+        let variables: String =
+            self.variables.iter().map(|(name, value)| format!("Environment={name}={value}\n")).collect();
+        let variables = match variables.is_empty() {
+            true => variables,
+            false => format!("# The Python does not start without.\n{variables}"),
         };
         format!(
             "[Unit]\n\
@@ -137,11 +153,12 @@ impl Units {
              {ready}\
              User={user}\n\
              Group={group}\n\
+             {variables}\
              # Found anew at every start, and then the directory of one release, whatever `current` becomes.\n\
              WorkingDirectory={root}/current/{code}\n\
              # The virtualenv of one release too: with `current` in its path, an old process would import from the new\n\
              # release. And `-m`, because venv/bin/gunicorn names a virtualenv in its first line.\n\
-             ExecStart=/bin/sh -c 'exec \"$$(readlink -f {root}/current/venv)/bin/python\" -m {command}'\n\
+             ExecStart=/bin/sh -c 'exec \"$$(readlink -f {virtualenv})/bin/python\" -m {command}'\n\
              # No ExecReload: a reload would keep the interpreter, and with it the old virtualenv.\n\
              # The server ends its requests; only what is left then is killed.\n\
              KillMode=mixed\n\
@@ -177,6 +194,11 @@ impl Units {
     }
 }
 
+/// A word for the shell, in a unit's single quotes; all other characters that the shell would read are refused.
+fn quoted(word: &str) -> String {
+    if word.contains(['(', ')']) { format!("\"{word}\"") } else { word.to_owned() }
+}
+
 impl fmt::Display for Unit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "# /etc/systemd/system/{}\n{}", self.name, self.text)
@@ -198,6 +220,7 @@ mod tests {
             group: "mysite".to_owned(),
             socket_group: "www-data".to_owned(),
             workers: 3,
+            variables: BTreeMap::new(),
         }
     }
 
@@ -211,9 +234,66 @@ mod tests {
     }
 
     #[test]
+    fn variables_without_which_the_python_does_not_start_are_set() {
+        let variables = BTreeMap::from([("LD_LIBRARY_PATH".to_owned(), "/opt/a/lib64:/opt/b".to_owned())]);
+        let text = Units { variables, ..units() }.units().unwrap()[0].text.clone();
+        assert!(text.contains("\nEnvironment=LD_LIBRARY_PATH=/opt/a/lib64:/opt/b\n"), "{text}");
+        assert!(!units().units().unwrap()[0].text.contains("Environment="));
+    }
+
+    /// The line that the shell gets.
+    fn script(service: &Unit) -> String {
+        let line = service.text.lines().find_map(|line| line.strip_prefix("ExecStart=/bin/sh -c '")).unwrap();
+        line.strip_suffix('\'').unwrap().replace("$$", "$")
+    }
+
+    #[test]
+    fn the_shell_and_systemd_read_every_unit() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("a (root)").join("site").display().to_string().replace(' ', "");
+        let bin = std::path::Path::new(&root).join("current/venv/bin");
+        fs_err::create_dir_all(&bin).unwrap();
+        std::os::unix::fs::symlink("/bin/echo", bin.join("python")).unwrap();
+        for server in Server::ALL {
+            for application in ["mysite.wsgi:application", "site:create_app()", "pkg.site:make.app"] {
+                let application = application.to_owned();
+                let units =
+                    Units { server, application: application.clone(), root: root.clone().into(), ..units() };
+                let units = units.units().unwrap();
+                let said =
+                    std::process::Command::new("sh").args(["-c", &script(&units[0])]).output().unwrap();
+                let said = String::from_utf8(said.stdout).unwrap();
+                let expected = match (server, application.strip_suffix("()")) {
+                    (Server::Uvicorn, Some(factory)) => format!(" --factory {factory}\n"),
+                    _ => format!(" {application}\n"),
+                };
+                assert!(said.starts_with("-m ") && said.ends_with(&expected), "{said}");
+                verify(place.path(), &units);
+            }
+        }
+    }
+
+    /// By systemd itself, where it is there.
+    fn verify(place: &std::path::Path, units: &[Unit]) {
+        let paths: Vec<_> = units.iter().map(|unit| place.join(&unit.name)).collect();
+        units.iter().zip(&paths).for_each(|(unit, path)| fs_err::write(path, &unit.text).unwrap());
+        match std::process::Command::new("systemd-analyze").arg("verify").args(&paths).output() {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(!said.contains("mysite."), "{said}");
+            }
+            Err(error) => println!("skipped: systemd-analyze: {error}"),
+        }
+    }
+
+    #[test]
     fn what_a_unit_would_misread_is_refused() {
         let spaced = Units { root: "/srv/my site".into(), ..units() };
         insta::assert_snapshot!(spaced.units().unwrap_err().to_string());
+        for wrong in ["a/b", "a(b)", ""] {
+            assert!(Units { name: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(Units { user: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+        }
         for wrong in ["", "a;b", "a'b", "a%b", "a$b", "a\nb", "a\\b"] {
             assert!(Units { application: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
         }

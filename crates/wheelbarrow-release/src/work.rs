@@ -16,9 +16,19 @@ pub struct Operator<'a> {
     pub wait: Wait,
     /// The deploy of a fleet that this is a part of; it stands in the journal.
     pub deploy: Option<String>,
+    pub probing: Probing,
     /// Times are for people, so nothing but what is shown depends on it.
     pub clock: &'a (dyn Fn() -> SystemTime + Sync),
     pub progress: &'a dyn Progress,
+}
+
+/// Whether the server is asked after a switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Probing {
+    #[default]
+    Asked,
+    /// Not this time: nothing serves yet.
+    LeftOut,
 }
 
 impl Operator<'_> {

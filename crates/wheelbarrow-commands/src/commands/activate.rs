@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         return report(&plan, "would be live", json, printer);
     }
     let progress = Bar::interruptible(printer);
-    let operator = switch.wait.operator(&progress);
+    let operator = switch.operator(&progress);
     let activated = activate(&root, &id, &Default::default(), switch.prepare(), &operator)?;
     printer.deed();
     report(&activated, "is live", json, printer)

@@ -7,7 +7,7 @@ use wheelbarrow_install::Pip;
 use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan_deploy};
 
 use super::Context;
-use super::prune::note_what_is_hidden;
+use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
 use crate::failure::{Refusal, Told};
 use crate::printer::Printer;
@@ -42,7 +42,7 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::interruptible(printer);
-    let operator = arguments.switch.wait.operator(&progress);
+    let operator = arguments.switch.operator(&progress);
     let root = absolute(&arguments.switch.root.root)?;
     let artifact = arguments
         .artifact
@@ -71,7 +71,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
     if let Some(problem) = &deployed.pruned.problem {
         printer.note(&format!("old releases could not be removed: {problem}"));
     }
-    note_what_is_hidden(&deployed.pruned, printer);
+    prune::note(&deployed.pruned, printer);
     if arguments.switch.root.json {
         return printer.json(&deployed);
     }

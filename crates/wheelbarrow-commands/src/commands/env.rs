@@ -186,11 +186,12 @@ fn change(change: &Change, arguments: &SwitchArguments, printer: &Printer) -> an
         (plan_change(&root, change)?, "would be live")
     } else {
         let progress = Bar::interruptible(printer);
-        let operator = arguments.wait.operator(&progress);
+        let operator = arguments.operator(&progress);
         let changed = change_environment(&root, change, arguments.prepare(), &operator)?;
         printer.deed();
         (changed, "is live")
     };
+    super::prune::note(&changed.pruned, printer);
     if let Some(problem) = &changed.pruned.problem {
         printer.note(&format!("old releases could not be removed: {problem}"));
     }

@@ -1,7 +1,7 @@
 //! `wheelbarrow prune --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::{Pruned, plan_prune, prune};
+use wheelbarrow_release::{PruneOptions, Pruned, Written, plan_prune, prune};
 
 use super::root::{RootArguments, WaitArguments};
 use crate::printer::Printer;
@@ -15,6 +15,9 @@ pub struct Arguments {
     /// How many good releases stay [default: as the settings say, else 5]
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
+    /// Also remove releases that the site has written files into, with these files
+    #[arg(long)]
+    discard_data: bool,
     /// Say what would be removed, and stop
     #[arg(long)]
     dry_run: bool,
@@ -24,25 +27,36 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
+    let options = PruneOptions { keep: arguments.keep, written: written(arguments.discard_data) };
     let pruned = if arguments.dry_run {
-        plan_prune(&root, arguments.keep)?
+        plan_prune(&root, &options)?
     } else {
-        let pruned = prune(&root, arguments.keep, &arguments.wait.operator(&Bar::interruptible(printer)))?;
+        let pruned = prune(&root, &options, &arguments.wait.operator(&Bar::interruptible(printer)))?;
         printer.deed();
         pruned
     };
     if arguments.root.json {
         return printer.json(&pruned);
     }
-    note_what_is_hidden(&pruned, printer);
+    note(&pruned, printer);
     pruned.removed.iter().for_each(|id| printer.result(&id.to_string()));
     let what = if arguments.dry_run { "would be removed" } else { "removed" };
     printer.done(&format!("{} {what}, {} kept", count(pruned.removed.len(), "release"), pruned.kept.len()));
     Ok(())
 }
 
-/// What is removed while somebody may run from it.
-pub(super) fn note_what_is_hidden(pruned: &Pruned, printer: &Printer) {
+pub(super) fn written(discard: bool) -> Written {
+    if discard { Written::Discarded } else { Written::Kept }
+}
+
+/// What is kept for the files in it, and what is removed while somebody may run from it.
+pub(super) fn note(pruned: &Pruned, printer: &Printer) {
+    for (id, data) in &pruned.data {
+        printer.note(&format!(
+            "{id} is kept for the files that were written into it: {data}; `wheelbarrow remove {id} --discard-data` removes \
+             it, `[release] shared` keeps such files outside of releases"
+        ));
+    }
     if pruned.is_partial && !pruned.removed.is_empty() {
         printer.note("which releases the processes of other users run from is seen by root only");
     }

@@ -3,6 +3,7 @@
 use clap::Args;
 use wheelbarrow_release::{plan_remove_release, remove_release};
 
+use super::prune::written;
 use super::root::{RootArguments, WaitArguments, find};
 use crate::printer::Printer;
 use crate::progress::Bar;
@@ -13,6 +14,9 @@ pub struct Arguments {
     id: String,
     #[command(flatten)]
     root: RootArguments,
+    /// Also remove the files that the site has written into the release
+    #[arg(long)]
+    discard_data: bool,
     /// Say what would be done, and stop
     #[arg(long)]
     dry_run: bool,
@@ -23,10 +27,11 @@ pub struct Arguments {
 pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
+    let written = written(arguments.discard_data);
     if arguments.dry_run {
-        plan_remove_release(&root, &id)?;
+        plan_remove_release(&root, &id, written)?;
     } else {
-        remove_release(&root, &id, &arguments.wait.operator(&Bar::interruptible(printer)))?;
+        remove_release(&root, &id, written, &arguments.wait.operator(&Bar::interruptible(printer)))?;
         printer.deed();
     }
     if arguments.root.json {

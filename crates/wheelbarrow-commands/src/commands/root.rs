@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use wheelbarrow_artifact::release::{CheckSettings, ProbeSettings, ReleaseSettings, Server, Words};
-use wheelbarrow_release::{Operator, Prepare, ReleaseError, ReleaseId, Root, Wait, operator};
+use wheelbarrow_release::{Operator, Prepare, Probing, ReleaseError, ReleaseId, Root, Wait, operator};
 
 use crate::absolute;
 use crate::progress::Bar;
@@ -47,6 +47,9 @@ pub(super) struct SwitchArguments {
     /// Leave out those of them that change a database, which `migrate` runs once for all machines
     #[arg(long, conflicts_with = "no_prepare")]
     no_migrate: bool,
+    /// Switch without asking the server, for a first deploy with nothing to serve it yet
+    #[arg(long)]
+    no_probe: bool,
     /// Say what would be done, and stop
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -103,6 +106,11 @@ impl RootArguments {
 }
 
 impl SwitchArguments {
+    pub(super) fn operator<'a>(&self, progress: &'a Bar) -> Operator<'a> {
+        let probing = if self.no_probe { Probing::LeftOut } else { Probing::Asked };
+        Operator { probing, ..self.wait.operator(progress) }
+    }
+
     pub(super) fn prepare(&self) -> Prepare {
         match (self.no_prepare, self.no_migrate) {
             (true, _) => Prepare::Skip,
@@ -115,7 +123,14 @@ impl SwitchArguments {
 impl WaitArguments {
     pub(super) fn operator<'a>(&self, progress: &'a Bar) -> Operator<'a> {
         let wait = self.wait.map_or(Wait::No, |seconds| Wait::For(Duration::from_secs(seconds)));
-        Operator { by: operator(), wait, deploy: self.deploy_id.clone(), clock: &SystemTime::now, progress }
+        Operator {
+            by: operator(),
+            wait,
+            deploy: self.deploy_id.clone(),
+            probing: Probing::Asked,
+            clock: &SystemTime::now,
+            progress,
+        }
     }
 }
 

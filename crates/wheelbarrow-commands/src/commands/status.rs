@@ -91,6 +91,10 @@ fn show(status: &Status) -> String {
         rows.push(("schema", show_schema(schema)));
     }
     rows.push(("releases", count(status.releases, "release")));
+    rows.extend(status.allowed.iter().map(|allowed| ("allowed", format!("check {allowed}"))));
+    for (id, data) in &status.data {
+        rows.push(("data", format!("{id} is kept for the files that were written into it: {data}")));
+    }
     if let Some(story) = &status.last {
         let end = how_it_ended(story);
         let (at, by) = (time(story.at), &story.by);

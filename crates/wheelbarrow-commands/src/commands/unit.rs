@@ -74,6 +74,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
         group: arguments.group.clone(),
         socket_group: arguments.socket_group.clone(),
         workers: arguments.workers,
+        python: context.python.clone(),
     };
     let source = match (&release, &artifact) {
         (None, Some(artifact)) => Source::Artifact(artifact),

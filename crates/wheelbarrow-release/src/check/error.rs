@@ -17,6 +17,10 @@ pub enum CheckError {
         /// Where the rest of that is.
         log: Option<PathBuf>,
     },
+    #[error("no application was found to check")]
+    NoApplication,
+    #[error("nothing says which application is served: {}", applications.join(" or "))]
+    SeveralApplications { applications: Vec<String> },
     #[error("{} cannot be started{}", python.display(), user.map(|user| format!(" by the user {user}")).unwrap_or_default())]
     Start { python: PathBuf, user: Option<u32>, source: std::io::Error },
 }
@@ -86,6 +90,7 @@ impl CheckError {
         match self {
             // Findings are in the error already.
             Self::Failed { fault: Fault::Django { .. }, .. } | Self::Start { .. } => None,
+            Self::NoApplication | Self::SeveralApplications { .. } => None,
             Self::Failed { said, .. } => Some(said),
         }
     }
@@ -95,6 +100,18 @@ impl CheckError {
             Self::Start { .. } => {
                 "nothing was switched; whoever serves must be able to run this Python, and to enter every directory above it"
                     .to_owned()
+            }
+            Self::NoApplication | Self::SeveralApplications { .. } => {
+                "nothing was switched; `[tool.wheelbarrow.release] application = \"PACKAGE.wsgi:application\"` names it, \
+                 `check = false` leaves the check out"
+                    .to_owned()
+            }
+            Self::Failed { fault: fault @ Fault::Import { .. }, said, log, .. } if !said.is_empty() => {
+                let log = log.as_ref().map(|log| format!("; all that it said is in {}", log.display()));
+                format!(
+                    "nothing was switched{}; {fault} `[tool.wheelbarrow.release] application` names another application",
+                    log.unwrap_or_default()
+                )
             }
             Self::Failed { fault, said, log, .. } => {
                 let log = log.as_ref().filter(|_| !said.is_empty());
@@ -116,7 +133,7 @@ impl fmt::Display for Fault {
             }
             Self::Django { .. } => {
                 "`wheelbarrow exec --release ID -- django-admin check --deploy` shows all findings, \
-                 SILENCED_SYSTEM_CHECKS lets some pass"
+                 `[tool.wheelbarrow.release.check] allow = [\"ID=reason\"]` lets some pass"
             }
             Self::Status { raised: Some(error), .. } => cause(error),
             Self::Status { status: 400, .. } => {

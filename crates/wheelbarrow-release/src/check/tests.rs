@@ -59,7 +59,8 @@ class Told:
 
 def run_checks(include_deployment_checks):
     told = [Told(level=30, id="security.W004", msg="No\n  HSTS"), Told(level=10, id="a", msg="b")]
-    return told + [Told(level=40, id="x.E1", msg="bad correct-horse")] * LEVEL_ERROR
+    told += [Told(level=40, id="x.E1", msg="bad correct-horse")] * LEVEL_ERROR
+    return told + [Told(level=40, id="x.E2", msg="as it should be")]
 
 class Executor:
     def __init__(self, connection):
@@ -70,7 +71,16 @@ class Executor:
         return [(one, False)]
 
 module("django", setup=lambda: None)
-module("django.conf", settings=Told(configured=True, ALLOWED_HOSTS=["example.org"]))
+module("django.conf", settings=Told(
+    configured=True,
+    ALLOWED_HOSTS=["example.org"],
+    MEDIA_ROOT="media",
+    DATABASES={
+        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"},
+        "shared": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/var/lib/db.sqlite3"},
+        "tests": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+    },
+))
 module("django.core", checks=Told(run_checks=run_checks))
 module("django.db", DEFAULT_DB_ALIAS="default", connections={"default": None})
 module("django.db.migrations")
@@ -108,7 +118,9 @@ fn look(name: &str) -> Result<Checked, String> {
         scheme: "https".to_owned(),
         ask: true,
         django: true,
+        install: place.path().to_path_buf(),
         expected: vec![200, 204],
+        allow: vec!["x.E2=known".to_owned().try_into().unwrap()],
         limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
     };
     let log = place.path().join(".wheelbarrow/logs/check.log");
@@ -167,7 +179,9 @@ fn whoever_cannot_start_the_python_is_told_who_that_is() {
         scheme: "https".to_owned(),
         ask: true,
         django: false,
+        install: place.path().to_path_buf(),
         expected: vec![200],
+        allow: Vec::new(),
         limit: Duration::from_secs(60),
     };
     let error = check(place.path(), place.path(), &request, &site, None, &Silent).unwrap_err();
@@ -180,15 +194,26 @@ fn whoever_cannot_start_the_python_is_told_who_that_is() {
 fn django_says_what_it_finds_and_what_is_due() {
     let checked = look("warns").unwrap();
     assert_eq!(checked.answer.unwrap().host, "example.org");
-    let warning = Finding { level: 30, id: "security.W004".to_owned(), message: "No HSTS".to_owned() };
+    let finding = |level, id: &str, message: &str, is_allowed| Finding {
+        level,
+        id: id.to_owned(),
+        message: message.to_owned(),
+        is_allowed,
+    };
+    let warning = finding(30, "security.W004", "No HSTS", false);
+    let allowed = finding(40, "x.E2", "as it should be", true);
+    assert_eq!(allowed.to_string(), "x.E2 as it should be (allowed)");
     let (due, applied) = (vec!["blog.0002".to_owned()], vec!["blog.0001".to_owned()]);
     let said = Django {
-        checks: vec![warning],
+        checks: vec![warning, allowed],
         migrations: due.clone(),
         irreversible: due,
         applied,
         unknown: None,
         broken: None,
+        inside: [("MEDIA_ROOT", "site/media"), ("DATABASES['default']", "site/db.sqlite3")]
+            .map(|(setting, path)| Inside { setting: setting.to_owned(), path: path.to_owned() })
+            .into(),
     };
     assert_eq!(checked.django, Some(said));
     assert_eq!(look("applications:fine").unwrap().django, None);

@@ -118,6 +118,23 @@ fn a_system_that_is_read_only_for_the_site_needs_a_way_to_shared() {
 }
 
 #[test]
+fn a_python_that_needs_a_variable_gets_it_from_the_unit() {
+    let machine = Machine::new("");
+    machine.write(
+        "srv/site/releases/1-1a2b3c4d/.wheelbarrow/receipt.json",
+        r#"{"interpreter": {"executable": "/opt/python", "environment": {"LD_LIBRARY_PATH": "/opt/lib64"}},
+            "pip": false, "wheels": [], "target": {"python": "3.12"}}"#,
+    );
+    let unit = "etc/systemd/system/a.service";
+    machine.write(unit, "[Service]\nExecStart=ROOT/current/venv/bin/python -m gunicorn\n");
+    assert_eq!(machine.found(), [format!("missing-variable {unit}:2")]);
+    let drop_in = "etc/systemd/system/a.service.d/x.conf";
+    machine.write(drop_in, "[Service]\nEnvironment=\"LD_LIBRARY_PATH=/opt/lib64\"\n");
+    // A drop-in that does not speak of the root counts too.
+    assert_eq!(machine.found(), [] as [&str; 0]);
+}
+
+#[test]
 fn a_touch_needs_somebody_who_watches() {
     let machine = Machine::new("");
     let touch = |path: &str| {
@@ -147,6 +164,32 @@ fn a_touch_needs_somebody_who_watches() {
 }
 
 #[test]
+fn a_uwsgi_of_the_site_needs_the_path_of_its_program() {
+    let machine = Machine::new("");
+    let place = machine.place.path().display().to_string();
+    machine.write(
+        "etc/systemd/system/site.service",
+        &format!("[Service]\nExecStart=ROOT/current/venv/bin/uwsgi --ini {place}/etc/uwsgi/site.ini\n"),
+    );
+    let ini = |line: &str| {
+        machine.write("etc/uwsgi/site.ini", &format!("[uwsgi]\nchdir = ROOT/current/site\n{line}\n"))
+    };
+    ini("");
+    let found = "uwsgi-binary etc/systemd/system/site.service:2";
+    assert_eq!(machine.found(), [found]);
+    ini("binary-path = ROOT/releases/1-1a2b3c4d/venv/bin/uwsgi");
+    assert_eq!(machine.found(), [found, "names-a-release etc/uwsgi/site.ini:3"]);
+    ini("binary-path = ROOT/current/venv/bin/uwsgi");
+    assert_eq!(machine.found(), [] as [&str; 0]);
+    ini("");
+    machine.write(
+        "etc/systemd/system/site.service",
+        "[Service]\nExecStart=/usr/bin/uwsgi --chdir ROOT/current/site\n",
+    );
+    assert_eq!(machine.found(), [] as [&str; 0]);
+}
+
+#[test]
 fn apache_is_judged_by_its_hosts() {
     let machine = Machine::new("[release.server]\nkind = 'command'\ncommand = 'apachectl graceful'\n");
     let host = "etc/apache2/sites-enabled/site.conf";
@@ -167,7 +210,14 @@ fn a_command_that_restarts_reloads_nothing_in_place() {
         let release = machine.root.complete(&"1-1a2b3c4d".parse().unwrap()).unwrap();
         let settings = Settings::of(&machine.root, &release, &Default::default()).unwrap();
         let real = machine.root.path().to_path_buf();
-        Site { root: &machine.root, real, settings: Some(settings), live: None }.restarts()
+        Site {
+            root: &machine.root,
+            real,
+            settings: Some(settings),
+            live: None,
+            variables: Default::default(),
+        }
+        .restarts()
     };
     for command in [
         "'systemctl restart acme'",

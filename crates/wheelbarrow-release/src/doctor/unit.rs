@@ -1,5 +1,7 @@
 //! systemd's unit files that speak of the root, or are the unit that is restarted (systemd.exec(5), systemd.kill(5)).
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 use wheelbarrow_artifact::release::Server;
@@ -38,11 +40,20 @@ pub(super) fn find(site: &Site<'_>, machine: &Path) -> Vec<Unit> {
         told.as_ref().is_some_and(|told| names.into_iter().any(|name| name.trim_end_matches(".d") == told))
     };
     let files = below(machine, &DIRECTORIES, is_service);
-    files
-        .into_iter()
-        .filter(|file| file.names(site) || is_told(&file.path))
-        .map(|file| Unit { file })
-        .collect()
+    let named: BTreeSet<_> =
+        files.iter().filter(|file| file.names(site)).filter_map(|file| drop_ins(&file.path)).collect();
+    let is_drop_in =
+        |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|name| named.contains(name));
+    let is_of_site = |file: &File| file.names(site) || is_told(&file.path) || is_drop_in(&file.path);
+    let of_site: Vec<bool> = files.iter().map(is_of_site).collect();
+    files.into_iter().zip(of_site).filter(|(_, is)| *is).map(|(file, _)| Unit { file }).collect()
+}
+
+/// What the directory with drop-ins of a unit is called.
+fn drop_ins(unit: &Path) -> Option<OsString> {
+    let mut name = unit.file_name()?.to_owned();
+    name.push(".d");
+    Some(name)
 }
 
 impl Unit {
@@ -88,6 +99,39 @@ impl Unit {
             };
             if let Some((rule, what, fix)) = found {
                 findings.push(Finding { rule, place: self.file.place(*line), what, fix });
+            }
+        }
+    }
+}
+
+/// Variables without which the Python does not start, of services that start it.
+pub(super) fn judge_variables(site: &Site<'_>, units: &[Unit], findings: &mut Vec<Finding>) {
+    for (name, value) in &site.variables {
+        for unit in units {
+            let mut lines = unit.file.pairs();
+            let Some((line, _, _)) =
+                lines.find(|(_, key, value)| *key == "ExecStart" && site.is_named_in(value))
+            else {
+                continue;
+            };
+            // Its own file, and its drop-ins.
+            let directory = drop_ins(&unit.file.path);
+            let is_of_unit = |other: &&Unit| {
+                other.file.path == unit.file.path
+                    || other.file.path.parent().and_then(Path::file_name) == directory.as_deref()
+            };
+            let sets = |(_, key, value): (usize, &str, &str)| {
+                key == "EnvironmentFile" || value.contains(name.as_str()) || value.contains("scl enable")
+            };
+            if !units.iter().filter(is_of_unit).any(|unit| unit.file.pairs().any(sets)) {
+                findings.push(Finding {
+                    rule: "missing-variable",
+                    place: unit.file.place(line),
+                    what: format!(
+                        "the site's Python does not start without {name}, which the unit does not set"
+                    ),
+                    fix: format!("Environment={name}={value}"),
+                });
             }
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! `touch-reload` fires when a file's modification time becomes later. That of a file of the code is when its release was
 //! installed, so going back to a release makes it earlier; a file of a wheel has the same time in every release.
+//!
+//! A reload executes uWSGI's own program again, by the path that the kernel has for it: in a virtualenv that is the path of
+//! one release, and so is the virtualenv that the program finds around itself. `binary-path` names another path.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +13,7 @@ use wheelbarrow_artifact::release::Server;
 use super::apache::Host;
 use super::files::{File, below};
 use super::gunicorn::{arguments, parent};
+use super::unit::Unit;
 use super::{Finding, Site};
 use crate::proof::Process;
 
@@ -18,15 +22,22 @@ const DIRECTORIES: [&str; 4] = ["/etc/uwsgi", "/etc/uwsgi-emperor", "/etc/uwsgi.
 const WATCHES: [&str; 5] =
     ["touch-reload", "touch-chain-reload", "touch-workers-reload", "touch-mules-reload", "fs-reload"];
 
+/// The option that names the program.
+const BINARY: &str = "binary-path";
+
 /// One instance, as it is configured.
 pub(super) struct Instance {
     /// None where a command line says it all.
     pub(super) file: Option<File>,
     /// Place and path of each file that it watches.
     watched: Vec<(String, PathBuf)>,
+    /// Of a process, or of the command of a unit: its place, the program, and the files of its configuration.
+    program: Option<(String, PathBuf, Vec<PathBuf>)>,
+    /// What a reload executes.
+    binary: Option<PathBuf>,
 }
 
-pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process]) -> Vec<Instance> {
+pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process], units: &[Unit]) -> Vec<Instance> {
     let is_configuration = |path: &Path| path.extension().is_some_and(|kind| kind == "ini");
     let mut files = below(machine, &DIRECTORIES, is_configuration);
     let mut instances = Vec::new();
@@ -36,23 +47,62 @@ pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process]) -> Ve
         let Some(words) = uwsgi(process.pid).filter(|_| parent(process.pid).and_then(uwsgi).is_none()) else {
             continue;
         };
-        for path in words.iter().filter(|word| word.extension().is_some_and(|kind| kind == "ini")) {
-            let value = path.to_string_lossy();
-            let path = Path::new(value.rsplit('=').next().unwrap_or_default());
-            if !files.iter().any(|file| file.path == path) {
-                files.extend(File::read(path));
+        let executable = fs_err::read_link(format!("/proc/{}/exe", process.pid)).ok();
+        let program = executable.unwrap_or_else(|| words[0].clone());
+        instances.push(Instance::of_command(format!("process {} (uwsgi)", process.pid), program, &words));
+    }
+    for file in units.iter().map(|unit| &unit.file) {
+        for (line, _, value) in file.pairs().filter(|(_, key, _)| *key == "ExecStart") {
+            let value = value.trim_start_matches(['-', '@', ':', '+', '!']);
+            let words: Vec<PathBuf> =
+                value.split_whitespace().map(|word| word.trim_matches(['"', '\'']).into()).collect();
+            if is_uwsgi(&words) {
+                instances.push(Instance::of_command(file.place(line), words[0].clone(), &words));
             }
         }
-        let place = format!("process {} (uwsgi)", process.pid);
-        let watched = watched_by_words(&words).map(|path| (place.clone(), path)).collect();
-        instances.push(Instance { file: None, watched });
+    }
+    for path in instances.iter().filter_map(|one| Some(&one.program.as_ref()?.2)).flatten() {
+        if !files.iter().any(|file| file.path == *path) {
+            files.extend(File::read(path));
+        }
     }
     for file in files.into_iter().filter(|file| file.names(site)) {
         let watched = file.pairs().filter(|(_, key, _)| WATCHES.contains(key));
         let watched = watched.map(|(line, _, value)| (file.place(line), PathBuf::from(value))).collect();
-        instances.push(Instance { watched, file: Some(file) });
+        let binary = file.pairs().find(|(_, key, _)| *key == BINARY).map(|(_, _, value)| value.into());
+        instances.push(Instance { watched, file: Some(file), program: None, binary });
     }
     instances
+}
+
+impl Instance {
+    fn of_command(place: String, program: PathBuf, words: &[PathBuf]) -> Self {
+        let files = words.iter().filter(|word| word.extension().is_some_and(|kind| kind == "ini"));
+        let files = files.map(|word| word.to_string_lossy().rsplit('=').next().unwrap_or_default().into());
+        let watched = values_in_words(words, &WATCHES).map(|path| (place.clone(), path)).collect();
+        let binary = values_in_words(words, &[BINARY]).next();
+        Self { file: None, watched, program: Some((place, program, files.collect())), binary }
+    }
+
+    /// Whether a reload goes on with the program of one release.
+    fn judge_program(&self, site: &Site<'_>, all: &[Self], findings: &mut Vec<Finding>) {
+        let Some((place, program, files)) = &self.program else { return };
+        let is_own = |path: &Path| site.in_current(path) || site.in_one_release(path);
+        let configured =
+            all.iter().filter(|one| one.file.as_ref().is_some_and(|file| files.contains(&file.path)));
+        let mut binaries = configured.chain([self]).filter_map(|one| one.binary.as_ref());
+        if !is_own(program) || site.restarts() || binaries.any(|path| !site.in_one_release(path)) {
+            return;
+        }
+        let current = site.root.current().join("venv/bin/uwsgi");
+        findings.push(Finding {
+            rule: "uwsgi-binary",
+            place: place.clone(),
+            what: "uWSGI is of the site's own virtualenv, and a reload executes the program of the same release again"
+                .to_owned(),
+            fix: format!("{BINARY} = {}", current.display()),
+        });
+    }
 }
 
 fn is_uwsgi(words: &[PathBuf]) -> bool {
@@ -61,17 +111,19 @@ fn is_uwsgi(words: &[PathBuf]) -> bool {
     name.is_some_and(|name| name.starts_with("uwsgi"))
 }
 
-fn watched_by_words(words: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+/// The values of these options.
+fn values_in_words(words: &[PathBuf], keys: &[&str]) -> impl Iterator<Item = PathBuf> {
     words.iter().enumerate().filter_map(|(place, word)| {
         let word = word.to_str()?.strip_prefix("--")?;
         match word.split_once('=') {
-            Some((key, value)) => WATCHES.contains(&key).then(|| value.into()),
-            None => words.get(place + 1).filter(|_| WATCHES.contains(&word)).cloned(),
+            Some((key, value)) => keys.contains(&key).then(|| value.into()),
+            None => words.get(place + 1).filter(|_| keys.contains(&word)).cloned(),
         }
     })
 }
 
 pub(super) fn judge(site: &Site<'_>, instances: &[Instance], hosts: &[Host], findings: &mut Vec<Finding>) {
+    instances.iter().for_each(|instance| instance.judge_program(site, instances, findings));
     let touched = match site.server() {
         Server::Touch { path } => Some(path),
         _ => None,

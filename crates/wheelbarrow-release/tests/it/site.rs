@@ -78,9 +78,13 @@ impl Site<'_> {
     }
 }
 
-/// Settings as TOML has them below `[release]`.
+/// Settings as TOML has them below `[release]`. A site without an application has none to check.
 pub(crate) fn settings(text: &str) -> ReleaseSettings {
-    toml::from_str(text).unwrap()
+    let mut settings: ReleaseSettings = toml::from_str(text).unwrap();
+    if settings.application.is_none() {
+        settings.check.get_or_insert_default().enabled.get_or_insert(false);
+    }
+    settings
 }
 
 pub(crate) fn interpreter() -> &'static Interpreter {

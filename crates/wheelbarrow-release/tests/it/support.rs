@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{
-    Activated, Change, Changed, DeployOptions, Deployed, Existing, Listed, Operator, Prepare, Pruned,
-    Recovered, ReleaseError, ReleaseId, Rewritten, RollbackOptions, Root, State, Until, Wait, activate,
-    change_environment, deploy, list, prune, recover, remove_release, rewrite_environment, rollback,
+    Activated, Change, Changed, DeployOptions, Deployed, Existing, Listed, Operator, Prepare, Probing,
+    PruneOptions, Pruned, Recovered, ReleaseError, ReleaseId, Rewritten, RollbackOptions, Root, State, Until,
+    Wait, Written, activate, change_environment, deploy, list, prune, recover, remove_release,
+    rewrite_environment, rollback,
 };
 
 use crate::site::{self, Site};
@@ -65,6 +66,7 @@ impl Place {
             by: "tester".to_owned(),
             wait: Wait::No,
             deploy: None,
+            probing: Probing::Asked,
             clock,
             progress: &self.notes,
         })
@@ -101,7 +103,8 @@ impl Place {
     }
 
     pub(crate) fn prune(&self, keep: usize) -> Result<Pruned, ReleaseError> {
-        self.operator(|operator| prune(&self.root(), Some(keep), operator))
+        let options = PruneOptions { keep: Some(keep), written: Written::Discarded };
+        self.operator(|operator| prune(&self.root(), &options, operator))
     }
 
     pub(crate) fn activate(&self, id: &ReleaseId) -> Result<Activated, ReleaseError> {
@@ -109,7 +112,7 @@ impl Place {
     }
 
     pub(crate) fn remove(&self, id: &ReleaseId) -> Result<(), ReleaseError> {
-        self.operator(|operator| remove_release(&self.root(), id, operator))
+        self.operator(|operator| remove_release(&self.root(), id, Written::Discarded, operator))
     }
 
     pub(crate) fn recover(&self) -> Result<Recovered, ReleaseError> {

@@ -1,7 +1,9 @@
 //! Releases, as the binary makes them.
 
 mod apart;
+mod checks;
 mod compatible;
+mod data;
 mod environment;
 mod faults;
 mod fleet;
@@ -20,5 +22,6 @@ mod settings;
 mod site;
 mod story;
 pub(crate) mod strace;
+mod systemd;
 pub(crate) mod thin;
 mod told;

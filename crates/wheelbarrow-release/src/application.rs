@@ -1,0 +1,298 @@
+//! Which application a site serves: what its settings say, what Django's settings say, and what is usual.
+//!
+//! Nothing is imported for it: the code is read as text, from a release or from an artifact. What is usual is what gunicorn
+//! (`wsgi:application`), Flask (`app.py` or `wsgi.py` with `app`, or a factory `create_app`) and FastAPI (`main.py`, `app.py`
+//! or `api.py` with `app`) look for themselves.
+
+use rustix::fs::FileType;
+use wheelbarrow_fs::beneath::Directory;
+
+use crate::django;
+
+/// Modules that name what a server imports.
+const SERVED: [&str; 2] = ["wsgi", "asgi"];
+const USUAL: [&str; 4] = ["app", "main", "api", "application"];
+const NAMES: [&str; 2] = ["application", "app"];
+const FACTORIES: [&str; 2] = ["create_app", "make_app"];
+/// Words of a module that makes an ASGI application.
+const ASGI: [&str; 6] =
+    ["FastAPI(", "Starlette(", "Quart(", "Litestar(", "get_asgi_application", "ProtocolTypeRouter("];
+/// How many settings modules import each other.
+const DEPTH: usize = 5;
+
+/// The code of a site, as text.
+pub(crate) struct Code<'c> {
+    /// Directories at the top of what is on `sys.path`, ordered.
+    pub(crate) packages: Vec<String>,
+    /// A file by its path.
+    pub(crate) read: Box<dyn Fn(&str) -> Option<String> + 'c>,
+}
+
+/// An application as gunicorn names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// `mysite.wsgi:application`, or `mysite:create_app()` for what a call gives.
+    pub(crate) name: String,
+    pub(crate) is_asgi: bool,
+}
+
+/// What was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    One(Found),
+    Nothing,
+    /// Nothing says which.
+    Several(Vec<String>),
+}
+
+impl Found {
+    /// One that somebody names.
+    pub(crate) fn named(name: String) -> Self {
+        let is_asgi = name.split(':').next().is_some_and(|module| module.ends_with("asgi"));
+        Self { name, is_asgi }
+    }
+}
+
+impl Code<'_> {
+    /// Of a directory on `sys.path`. Links are no packages: they lead to what the site's user may write.
+    pub(crate) fn beneath(directory: Directory) -> Self {
+        let entries = directory.entries().unwrap_or_default().into_iter();
+        let packages = entries.filter(|(_, kind)| *kind == FileType::Directory);
+        let mut packages: Vec<_> = packages.filter_map(|(name, _)| name.into_string().ok()).collect();
+        packages.sort();
+        let read = move |path: &str| String::from_utf8(directory.read(path).ok()?).ok();
+        Self { packages, read: Box::new(read) }
+    }
+
+    fn module(&self, module: &str) -> Option<String> {
+        let path = module.replace('.', "/");
+        (self.read)(&format!("{path}.py")).or_else(|| (self.read)(&format!("{path}/__init__.py")))
+    }
+
+    /// The package of the settings that `manage.py` names: the others are examples, tests, or tools.
+    fn preferred(&self) -> Option<String> {
+        let settings = django::named_in(&(self.read)("manage.py")?)?;
+        settings.split('.').next().map(str::to_owned)
+    }
+
+    /// Modules that may be Django's settings; the first counts.
+    pub(crate) fn settings_modules(&self) -> Vec<String> {
+        let preferred = self.preferred();
+        let mut packages: Vec<&String> = self.packages.iter().collect();
+        packages.sort_by_key(|package| preferred.as_ref() != Some(package));
+        // What serves counts; manage.py names the settings of whoever develops in many a project.
+        let files = packages.iter().flat_map(|package| SERVED.map(|name| format!("{package}/{name}.py")));
+        let files = files.chain(["wsgi.py", "asgi.py", "manage.py"].map(str::to_owned));
+        files.filter_map(|path| django::named_in(&(self.read)(&path)?)).collect()
+    }
+
+    /// The value of WSGI_APPLICATION or ASGI_APPLICATION, in the module or in what it imports all of.
+    fn served(&self, settings: &str, depth: usize) -> Option<Found> {
+        let text = self.module(settings)?;
+        for (key, is_asgi) in [("WSGI_APPLICATION", false), ("ASGI_APPLICATION", true)] {
+            let value = text.lines().find_map(|line| string_of(line, key));
+            if let Some((module, object)) = value.as_deref().and_then(|value| value.rsplit_once('.'))
+                && self.module(module).is_some()
+            {
+                return Some(Found { name: format!("{module}:{object}"), is_asgi });
+            }
+        }
+        let base = if self.module(&format!("{settings}.__init__")).is_some() {
+            settings
+        } else {
+            settings.rsplit_once('.').map_or("", |(base, _)| base)
+        };
+        let imported = text.lines().filter_map(|line| {
+            let from = line.strip_prefix("from ")?.trim().strip_suffix("import *")?.trim();
+            absolute(base, from)
+        });
+        imported.filter(|_| depth > 0).find_map(|module| self.served(&module, depth - 1))
+    }
+
+    fn in_module(&self, module: &str) -> Option<Found> {
+        let text = self.module(module)?;
+        let is_asgi = module.ends_with("asgi") || ASGI.iter().any(|words| text.contains(words));
+        let object = object_in(&text)?;
+        Some(Found { name: format!("{module}:{object}"), is_asgi })
+    }
+
+    /// In the modules of this name of all packages.
+    fn in_packages(&self, name: &str) -> Search {
+        let module = |package: &String| match name {
+            "" => package.clone(),
+            name => format!("{package}.{name}"),
+        };
+        let mut found: Vec<_> =
+            self.packages.iter().filter_map(|package| self.in_module(&module(package))).collect();
+        match found.len() {
+            0 => Search::Nothing,
+            1 => Search::One(found.remove(0)),
+            _ => Search::Several(found.into_iter().map(|found| found.name).collect()),
+        }
+    }
+}
+
+/// Looks for the application; `settings` is the value of DJANGO_SETTINGS_MODULE, where it is known.
+pub(crate) fn find(code: &Code<'_>, settings: Option<&str>) -> Search {
+    let modules = settings.map_or_else(|| code.settings_modules(), |settings| vec![settings.to_owned()]);
+    let preferred = code.preferred();
+    let of_django = modules.iter().find_map(|settings| code.served(settings, DEPTH));
+    let of_package =
+        || SERVED.iter().find_map(|name| code.in_module(&format!("{}.{name}", preferred.as_ref()?)));
+    let at_top = |names: &[&str]| names.iter().find_map(|name| code.in_module_at_top(name));
+    let in_packages = |names: &[&str]| {
+        names.iter().map(|name| code.in_packages(name)).find(|found| *found != Search::Nothing)
+    };
+    let one = of_django.or_else(of_package).or_else(|| at_top(&SERVED)).map(Search::One);
+    one.or_else(|| in_packages(&SERVED))
+        .or_else(|| at_top(&USUAL).map(Search::One))
+        .or_else(|| in_packages(&["app", "main", "api", ""]))
+        .unwrap_or(Search::Nothing)
+}
+
+impl Code<'_> {
+    /// A package of the name is looked at among the packages.
+    fn in_module_at_top(&self, name: &str) -> Option<Found> {
+        (self.read)(&format!("{name}.py")).and_then(|_| self.in_module(name))
+    }
+}
+
+/// `"a.b"` of `KEY = "a.b"`.
+fn string_of(line: &str, key: &str) -> Option<String> {
+    let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    value[1..].split(quote).next().map(str::to_owned)
+}
+
+/// The module that `from FROM import` means in a package.
+fn absolute(package: &str, from: &str) -> Option<String> {
+    let name = from.trim_start_matches('.');
+    let mut base = match from.len() - name.len() {
+        0 => return Some(name.to_owned()),
+        dots => {
+            let parts: Vec<&str> = package.split('.').collect();
+            parts[..(parts.len() + 1).checked_sub(dots)?].join(".")
+        }
+    };
+    if !base.is_empty() && !name.is_empty() {
+        base.push('.');
+    }
+    Some(base + name)
+}
+
+/// The name that a module binds, or the call of a factory that needs no arguments.
+fn object_in(text: &str) -> Option<String> {
+    let binds = |name: &&&str| text.lines().any(|line| binds(line, name));
+    if let Some(name) = NAMES.iter().find(binds) {
+        return Some((*name).to_owned());
+    }
+    let factory = FACTORIES.iter().find(|name| is_factory(text, name))?;
+    Some(format!("{factory}()"))
+}
+
+/// Whether a line at the top level of a module gives `name` a value.
+fn binds(line: &str, name: &str) -> bool {
+    if let Some(rest) = line.strip_prefix(name) {
+        let rest = rest.trim_start();
+        return rest.starts_with('=') && !rest.starts_with("==")
+            || (rest.starts_with(':') && rest.contains('='));
+    }
+    let definition = ["def ", "async def ", "class "].iter().find_map(|word| line.strip_prefix(word));
+    if let Some(rest) = definition.and_then(|rest| rest.strip_prefix(name)) {
+        return rest.starts_with(['(', ':']);
+    }
+    let Some((_, names)) = line.strip_prefix("from ").and_then(|rest| rest.split_once(" import ")) else {
+        return false;
+    };
+    names.trim_matches(['(', ')', ' ']).split(',').any(|item| item.trim().rsplit(" as ").next() == Some(name))
+}
+
+/// Whether a function needs no arguments.
+fn is_factory(text: &str, name: &str) -> bool {
+    let opening = format!("def {name}(");
+    let Some(place) = text.find(&opening).filter(|place| *place == 0 || text[..*place].ends_with('\n'))
+    else {
+        return text.lines().any(|line| binds(line, name));
+    };
+    let parameters = text[place + opening.len()..].split("):").next().unwrap_or_default();
+    let parameters = parameters.split(") ->").next().unwrap_or_default();
+    parameters
+        .split(',')
+        .map(str::trim)
+        .all(|one| one.is_empty() || one.starts_with('*') || one.contains('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+
+    use super::*;
+
+    fn search(files: &[(&str, &str)]) -> Search {
+        let place = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = place.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        find(&Code::beneath(Directory::open(place.path()).unwrap()), None)
+    }
+
+    fn name(files: &[(&str, &str)]) -> String {
+        match search(files) {
+            Search::One(found) if found.is_asgi => format!("asgi {}", found.name),
+            Search::One(found) => found.name,
+            Search::Nothing => "nothing".to_owned(),
+            Search::Several(names) => names.join(" or "),
+        }
+    }
+
+    const APPLICATION: &str = "application = get_wsgi_application()\n";
+
+    #[test]
+    fn the_settings_of_django_count_first() {
+        let docker = ("docker/wsgi.py", APPLICATION);
+        let mysite = ("mysite/wsgi.py", APPLICATION);
+        let manage = |module: &'static str| ("manage.py", module);
+        assert_eq!(name(&[docker, mysite]), "docker.wsgi:application or mysite.wsgi:application");
+        let named = manage("os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n");
+        assert_eq!(name(&[docker, mysite, named]), "mysite.wsgi:application");
+        let settings = ("mysite/settings.py", "WSGI_APPLICATION = \"docker.wsgi.application\"\n");
+        assert_eq!(name(&[docker, mysite, named, settings]), "docker.wsgi:application");
+        // Settings for each place, of one base.
+        let production = manage("os.environ['DJANGO_SETTINGS_MODULE'] = 'conf.settings.production'\n");
+        let files = [
+            docker,
+            mysite,
+            production,
+            ("conf/settings/__init__.py", ""),
+            ("conf/settings/production.py", "from .base import *\n"),
+            ("conf/settings/base.py", "from conf.common import *\n"),
+            ("conf/common.py", "ASGI_APPLICATION = 'mysite.asgi.application'\n"),
+            ("mysite/asgi.py", "application = x\n"),
+        ];
+        assert_eq!(name(&files), "asgi mysite.asgi:application");
+    }
+
+    #[test]
+    fn what_is_usual_is_found() {
+        for (files, found) in [
+            (&[("wsgi.py", "from site import app\n")][..], "wsgi:app"),
+            (&[("app.py", "app = Flask(__name__)\n")], "app:app"),
+            (&[("app.py", "def create_app(config=None, *, debug=False):\n    pass\n")], "app:create_app()"),
+            (&[("app.py", "def create_app(\n    config=None,\n) -> Flask:\n    pass\n")], "app:create_app()"),
+            (&[("app.py", "def create_app(config):\n    pass\n")], "nothing"),
+            (&[("app.py", "VERSION = 1\nif app == 2:\n    app = 1\n")], "nothing"),
+            (&[("main.py", "app: FastAPI = FastAPI()\n")], "asgi main:app"),
+            (&[("main.py", "async def app(scope, receive, send):\n    pass\n")], "main:app"),
+            (&[("app/main.py", "app = FastAPI()\n"), ("app/__init__.py", "")], "asgi app.main:app"),
+            (&[("flaskr/__init__.py", "def create_app():\n    pass\n")], "flaskr:create_app()"),
+            (&[("mysite/__init__.py", "from .celery import app as celery_app\n")], "nothing"),
+            (&[("mysite/asgi.py", "application = x\n")], "asgi mysite.asgi:application"),
+            (&[("a/app.py", "app = 1\n"), ("b/app.py", "app = 1\n")], "a.app:app or b.app:app"),
+            (&[("wsgi.py", "import x\n"), ("x/wsgi.py", APPLICATION)], "x.wsgi:application"),
+        ] {
+            assert_eq!(name(files), found, "{files:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What systemd says of the unit that serves a site, before anything is written or switched: whether the unit is there,
+//! is one whose processes can be verified, serves this root, and may be restarted by this user.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use rustix::process::getuid;
+use wheelbarrow_artifact::release::{Action, Server};
+
+use crate::command::as_deployer;
+use crate::{ReleaseError, Root};
+
+/// systemd.unit(5), org.freedesktop.systemd1(5).
+const PROPERTIES: &str = "--property=Id,LoadState,LoadError,Type,CanStart,CanStop,CanReload,ExecStartPre,ExecStart,\
+                          WorkingDirectory,Environment,EnvironmentFiles";
+/// Those that name paths of the site.
+const NAMING: [&str; 5] =
+    ["ExecStart", "ExecStartPre", "WorkingDirectory", "Environment", "EnvironmentFiles"];
+/// In what systemd answers to whoever may not do what was asked for.
+const DENIED: [&str; 4] = ["access denied", "authentication", "not permitted", "permission denied"];
+
+/// Why a unit cannot serve a root.
+#[derive(Debug, thiserror::Error)]
+pub enum UnitProblem {
+    #[error("systemd does not answer: {0}")]
+    Silent(String),
+    #[error("systemd knows no such unit")]
+    Missing,
+    #[error("the unit cannot be loaded: {0}")]
+    Broken(String),
+    #[error("only the processes of a service can be verified")]
+    NoService,
+    #[error("Type=oneshot leaves no process that serves")]
+    Oneshot,
+    #[error("the unit cannot be reloaded: it has no ExecReload")]
+    NoReload,
+    #[error("the unit refuses to be restarted by hand")]
+    NoRestart,
+    #[error("the unit serves {}", .0.display())]
+    OtherRoot(PathBuf),
+    #[error("this user may not do that: {0}")]
+    Denied(String),
+}
+
+impl UnitProblem {
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Silent(_) => {
+                "`[release.server] kind` names another kind of server where systemd does not run"
+            }
+            Self::Missing => {
+                "`wheelbarrow unit` prints the units of a site; `systemctl daemon-reload` after they were written"
+            }
+            Self::Broken(_) => "`systemctl status UNIT` says more",
+            Self::NoService | Self::Oneshot => "name the service whose processes serve the site",
+            Self::NoReload => "`action = \"restart\"`, or an ExecReload in the unit",
+            Self::NoRestart => "RefuseManualStart= and RefuseManualStop= of the unit forbid it",
+            Self::OtherRoot(_) => {
+                "`[release.server]` in ROOT/shared/wheelbarrow.toml names the unit of this root"
+            }
+            Self::Denied(_) => {
+                "a rule of polkit allows it, or `kind = \"command\"` with `sudo systemctl restart UNIT`; `--server none` \
+                 leaves the server alone"
+            }
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Silent(_) => 1,
+            Self::Denied(_) => 5,
+            _ => 8,
+        }
+    }
+}
+
+/// Refuses a unit that a switch could not be told to, or not be verified by.
+pub(crate) fn look_at(root: &Root, server: &Server) -> Result<(), ReleaseError> {
+    let Server::Systemd { unit, action } = server else { return Ok(()) };
+    judge(root, unit, *action).map_err(|problem| ReleaseError::Unit { unit: unit.clone(), problem })
+}
+
+/// The same for a plan, which may be made where systemd does not run.
+pub(crate) fn plan(root: &Root, server: &Server) -> Result<(), ReleaseError> {
+    match look_at(root, server) {
+        Err(ReleaseError::Unit { problem: UnitProblem::Silent(_), .. }) => Ok(()),
+        looked => looked,
+    }
+}
+
+fn judge(root: &Root, unit: &str, action: Action) -> Result<(), UnitProblem> {
+    let shown = show(unit)?;
+    let value = |key: &str| shown.get(key).map(String::as_str).unwrap_or_default();
+    match value("LoadState") {
+        "" | "loaded" => {}
+        "not-found" => return Err(UnitProblem::Missing),
+        state if value("LoadError").is_empty() => return Err(UnitProblem::Broken(state.to_owned())),
+        state => return Err(UnitProblem::Broken(format!("{state}, {}", value("LoadError")))),
+    }
+    if !value("Id").is_empty() && !value("Id").ends_with(".service") {
+        return Err(UnitProblem::NoService);
+    }
+    match action {
+        _ if value("Type") == "oneshot" => return Err(UnitProblem::Oneshot),
+        Action::Reload if value("CanReload") == "no" => return Err(UnitProblem::NoReload),
+        Action::Restart if value("CanStart") == "no" || value("CanStop") == "no" => {
+            return Err(UnitProblem::NoRestart);
+        }
+        Action::Reload | Action::Restart => {}
+    }
+    let text: String = NAMING.iter().map(|key| format!("{}\n", value(key))).collect();
+    if let Some(other) = other_root(root, &text) {
+        return Err(UnitProblem::OtherRoot(other));
+    }
+    if getuid().is_root() { Ok(()) } else { ask_for_right(unit, action) }
+}
+
+fn show(unit: &str) -> Result<BTreeMap<String, String>, UnitProblem> {
+    let output = systemctl(&["show", PROPERTIES, "--", unit])?;
+    if !output.status.success() {
+        return Err(UnitProblem::Silent(first_line(&output.stderr)));
+    }
+    let mut shown: BTreeMap<String, String> = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        // A unit may have several commands.
+        shown
+            .entry(key.to_owned())
+            .and_modify(|all| *all = format!("{all}\n{value}"))
+            .or_insert(value.into());
+    }
+    Ok(shown)
+}
+
+/// Asks for a job that systemd never makes: only a start can isolate (and only a unit with AllowIsolate=). Whoever may
+/// not restart the unit is refused for that before the job is looked at.
+fn ask_for_right(unit: &str, action: Action) -> Result<(), UnitProblem> {
+    let verb = if action == Action::Restart { "restart" } else { "reload" };
+    let output = systemctl(&["--no-ask-password", "--job-mode=isolate", verb, "--", unit])?;
+    let said = first_line(&output.stderr);
+    let is_denied = DENIED.iter().any(|words| said.to_lowercase().contains(words));
+    if is_denied { Err(UnitProblem::Denied(said)) } else { Ok(()) }
+}
+
+fn systemctl(words: &[&str]) -> Result<Output, UnitProblem> {
+    let mut command = as_deployer("systemctl");
+    command.args(words).env("LC_ALL", "C").stdin(Stdio::null());
+    command.output().map_err(|error| UnitProblem::Silent(format!("systemctl: {error}")))
+}
+
+fn first_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// The root that a unit names, where that is another one than `root`: one that is there, or nothing at all.
+fn other_root(root: &Root, text: &str) -> Option<PathBuf> {
+    let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let named = roots_in(text);
+    if named.iter().any(|path| real(path) == real(root.path())) {
+        return None;
+    }
+    named.into_iter().find(|path| Root::open(path).is_ok() || !path.exists())
+}
+
+/// What stands before `/current` and `/releases/ID` in paths of a text.
+fn roots_in(text: &str) -> Vec<PathBuf> {
+    let is_end = |character: char| character.is_whitespace() || "\"'=;:(){},".contains(character);
+    let paths = text.split(is_end).filter(|word| word.starts_with('/'));
+    let root = |path: &str| {
+        let parts: Vec<&str> = path.split('/').collect();
+        let place = parts.iter().enumerate().position(|(place, part)| match *part {
+            "current" => true,
+            "releases" => parts.get(place + 1).is_some_and(|id| id.parse::<crate::ReleaseId>().is_ok()),
+            _ => false,
+        })?;
+        Some(PathBuf::from(parts[..place].join("/"))).filter(|root| root.parent().is_some())
+    };
+    paths.filter_map(root).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_roots_in_a_unit_are_found() {
+        let text = "{ path=/bin/sh ; argv[]=/bin/sh -c exec \"$(readlink -f /srv/a/current/venv)/bin/python\" }\n\
+                    A=/srv/b/current B=/opt/x/bin:/srv/c/releases/1-1a2b3c4d/venv /srv/d/currently /current/x";
+        let roots = ["/srv/a", "/srv/b", "/srv/c"].map(PathBuf::from);
+        assert_eq!(roots_in(text), roots);
+    }
+
+    #[test]
+    fn a_unit_of_another_root_is_told_from_one_that_names_none() {
+        let place = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| Root::create(&place.path().join(name)).unwrap());
+        let names = |root: &Root| format!("{}/current/venv/bin/python", root.path().display());
+        assert_eq!(other_root(&one, &names(&one)), None);
+        assert_eq!(other_root(&one, &names(&other)), Some(other.path().to_path_buf()));
+        assert_eq!(other_root(&one, &format!("{} {}", names(&other), names(&one))), None);
+        assert_eq!(other_root(&one, "/usr/sbin/apache2 -k start"), None);
+        // One that is spelt wrongly.
+        let wrong = place.path().join("on");
+        assert_eq!(other_root(&one, &format!("{}/current/x", wrong.display())), Some(wrong));
+        std::os::unix::fs::symlink("one", place.path().join("link")).unwrap();
+        let link = place.path().join("link");
+        assert_eq!(other_root(&one, &format!("{}/current/x", link.display())), None);
+    }
+}

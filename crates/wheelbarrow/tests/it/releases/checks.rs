@@ -1,0 +1,171 @@
+//! Which application is checked before the switch, with what, and what is asked after it.
+
+use super::root::{Place, Version, deploy_words};
+use super::site::Site;
+use crate::support::Said;
+
+const FINE: &str =
+    "def application(environ, start_response):\n    start_response('200 OK', [])\n    return []\n";
+
+/// Deploys this code with these settings, as TOML has them.
+fn deploy(place: &Place, version: &str, settings: &str, code: &[(&str, &str)], flags: &[&str]) -> Said {
+    let release = toml::from_str(settings).unwrap();
+    let code = code.iter().map(|(path, text)| (*path, (*text).to_owned())).collect();
+    let mut words = deploy_words(&Site { version, release, code }.write(&place.path()));
+    words.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    place.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_site_that_cannot_be_checked_is_refused() {
+    let place = Place::new();
+    let nothing = [("site.py", "VERSION = 1\n")];
+    let said = deploy(&place, "1", "", &nothing, &[]);
+    assert!(said.code == 11 && said.err.contains("no application was found to check"), "{}", said.all());
+    assert!(
+        said.err.contains("release] application =") && said.err.contains("`check = false`"),
+        "{}",
+        said.all()
+    );
+    let said = deploy(&place, "2", "check = false", &nothing, &[]);
+    assert_eq!((said.code, place.live()), (0, Some(2)), "{}", said.all());
+
+    let two = [("docker/wsgi.py", FINE), ("mysite/wsgi.py", FINE)];
+    let said = deploy(&place, "3", "", &two, &[]);
+    let which =
+        "nothing says which application is served: docker.wsgi:application or mysite.wsgi:application";
+    assert!(said.code == 11 && said.err.contains(which), "{}", said.all());
+    assert_eq!(place.live(), Some(2));
+}
+
+#[test]
+fn the_usual_applications_are_found_and_asked() {
+    let place = Place::new();
+    let factory = format!("{FINE}def create_app(config=None):\n    return application\n")
+        .replace("application", "served");
+    let broken = "raise ValueError('not this one')\napplication = None\n";
+    let settings = "WSGI_APPLICATION = 'mysite.wsgi.application'\n";
+    let manage = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n";
+    for (version, code) in [
+        ("1", &[("app.py", factory.as_str())][..]),
+        ("2", &[("wsgi.py", &FINE.replace("application", "app"))]),
+        (
+            "3",
+            &[(
+                "main.py",
+                "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n    await send({'type': 'http.response.body', 'body': b''})\n",
+            )],
+        ),
+        (
+            "4",
+            &[
+                ("docker/wsgi.py", broken),
+                ("mysite/wsgi.py", FINE),
+                ("mysite/settings.py", settings),
+                ("manage.py", manage),
+            ],
+        ),
+    ] {
+        let said = deploy(&place, version, "", code, &[]);
+        assert_eq!(said.code, 0, "{version}: {}", said.all());
+    }
+    // What was found and is wrong is said to be found.
+    let said = deploy(&place, "5", "", &[("wsgi.py", broken)], &[]);
+    assert!(said.code == 11 && said.err.contains("release] application`"), "{}", said.all());
+}
+
+#[test]
+fn what_the_settings_allow_stands_in_the_status() {
+    let place = Place::new();
+    let settings = "check = { allow = ['pretalx.E004=mail is sent elsewhere', 'x.W1'] }";
+    assert_eq!(deploy(&place, "1", settings, &[("wsgi.py", FINE)], &[]).code, 0);
+    let status = place.run(&["status"]).out;
+    assert!(
+        status.contains("check pretalx.E004: mail is sent elsewhere") && status.contains("check x.W1"),
+        "{status}"
+    );
+}
+
+#[test]
+fn a_first_deploy_can_leave_the_probe_out() {
+    let place = Place::new();
+    let reload = place.path().join("reload").display().to_string();
+    let probe = "probe = { url = 'http://127.0.0.1:9/', deadline = 1 }";
+    let settings = format!("check = false\nserver = {{ kind = 'touch', path = '{reload}' }}\n{probe}");
+    let said = deploy(&place, "1", &settings, &[], &[]);
+    assert!(said.code == 13 && said.err.contains("deploy with `--no-probe`"), "{}", said.all());
+    assert_eq!(place.live(), None);
+    let said = deploy(&place, "2", &settings, &[], &["--no-probe"]);
+    assert!(said.code == 0 && said.err.contains("the probe was left out"), "{}", said.all());
+    assert_eq!(place.live(), Some(2));
+    // It is for this time only.
+    let said = place.run(&["activate", "2"]);
+    assert_eq!(said.code, 14, "{}", said.all());
+    assert_eq!(deploy(&place, "3", &settings, &[], &[]).code, 14);
+    assert_eq!(place.run(&["activate", "2", "--no-probe"]).code, 0);
+}
+
+#[test]
+fn a_release_of_the_same_code_has_the_static_files_that_were_collected() {
+    let application = "import os\nopen('static/staticfiles.json').close()\n".to_owned() + FINE;
+    for keep_static in [0, 1] {
+        let place = Place::new();
+        let settings = format!(
+            "static_root = 'static'\nkeep_static = {keep_static}\n\
+             prepare = [['sh', '-c', 'mkdir static/a && echo 1 > static/a/b.css && echo > static/staticfiles.json']]"
+        );
+        let code = vec![("wsgi.py", application.clone())];
+        let release = toml::from_str(&settings).unwrap();
+        let artifact = Site { version: "1", release, code }.write(&place.path());
+        let shared = place.root().join("shared/wheelbarrow.toml");
+        fs_err::create_dir_all(shared.parent().unwrap()).unwrap();
+        // The files are not there before they are collected.
+        fs_err::write(&shared, "[release]\ncheck = false\n").unwrap();
+        let words = deploy_words(&artifact);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let said = place.run(&words);
+        assert_eq!(said.code, 0, "{}", said.all());
+        fs_err::remove_file(&shared).unwrap();
+        fs_err::write(place.root().join("shared/environment.json"), "{\"A\": \"1\"}").unwrap();
+        let said = place.run(&["env", "apply", "--no-prepare"]);
+        assert_eq!((said.code, place.live()), (0, Some(2)), "{}", said.all());
+        let css = place.root().join("current/code/static/a/b.css");
+        assert_eq!(fs_err::read_to_string(css).unwrap(), "1\n");
+        // A deploy of the same artifact too.
+        let said = place.run(&[&words[..], &["--no-prepare"]].concat());
+        assert_eq!((said.code, place.live()), (0, Some(3)), "{}", said.all());
+        let said = place.run(&["prune", "--keep", "1"]);
+        assert!(said.code == 0 && said.out.contains("1-"), "{}", said.all());
+    }
+}
+
+#[test]
+fn a_release_that_failed_after_its_static_files_were_collected_can_be_pruned() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::good("1")).code, 0);
+    let settings = "static_root = 'static'\nprepare = [['sh', '-c', 'echo > static/a.css; exit 1']]";
+    assert_eq!(place.deploy(&Version::with("2", settings)).code, 12);
+    assert_eq!(place.deploy(&Version::with("3", settings)).code, 12);
+    let said = place.run(&["prune"]);
+    assert!(said.code == 0 && said.out.starts_with("2-"), "{}", said.all());
+}
+
+#[test]
+fn variables_without_which_the_python_does_not_start_are_known_from_the_receipt() {
+    let place = Place::new();
+    let application = format!("import os\nassert os.environ['LD_LIBRARY_PATH'] == '/opt/a/lib64'\n{FINE}");
+    // As an install by such a Python writes it.
+    let said = deploy(&place, "1", "", &[("wsgi.py", &application)], &["--stage"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let release = fs_err::read_dir(place.root().join("releases")).unwrap().next().unwrap().unwrap().path();
+    let receipt = release.join(".wheelbarrow/receipt.json");
+    let mut text: serde_json::Value = serde_json::from_slice(&fs_err::read(&receipt).unwrap()).unwrap();
+    text["interpreter"]["environment"] = serde_json::json!({"LD_LIBRARY_PATH": "/opt/a/lib64"});
+    fs_err::write(&receipt, text.to_string()).unwrap();
+    let said = place.run(&["activate", "1"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let unit = place.run(&["unit"]);
+    assert!(unit.out.contains("\nEnvironment=LD_LIBRARY_PATH=/opt/a/lib64\n"), "{}", unit.all());
+    let said = place.run(&["exec", "--", "python", "-c", "import os; print(os.environ['LD_LIBRARY_PATH'])"]);
+    assert_eq!(said.out, "/opt/a/lib64\n", "{}", said.all());
+}
