@@ -109,7 +109,7 @@ impl CheckError {
             Self::Failed { fault: fault @ Fault::Import { .. }, said, log, .. } if !said.is_empty() => {
                 let log = log.as_ref().map(|log| format!("; all that it said is in {}", log.display()));
                 format!(
-                    "nothing was switched{}; {fault} `[tool.wheelbarrow.release] application` names another application",
+                    "nothing was switched{}; {fault} (`[tool.wheelbarrow.release] application` names another application)",
                     log.unwrap_or_default()
                 )
             }
