@@ -16,12 +16,13 @@ use crate::cache::Cache;
 use crate::check::{CheckError, CheckRequest, PackedTarget, PackedWheel, check};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
-use crate::inputs::Inputs;
-use crate::lock::{self, LockRequest, Wanted};
+use crate::inputs::{Inputs, NamedInputs};
+use crate::lock::{self, LockRequest, ReadRequest, Wanted};
 use crate::own::{self, Own, SiteCode};
 use crate::pack::{self, Contents, Installer, PackError, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Rules, Walk};
 use crate::python;
+use crate::requires_python::RequiresPython;
 use crate::target::{BuildTarget, ContainerRequest, TargetRequest};
 use crate::uv::IndexOptions;
 
@@ -35,11 +36,15 @@ pub struct BuildOptions {
     /// The artifact; the lock goes beside it.
     pub output: PathBuf,
     /// Requirements files or a lock; looked for in the project where there are none.
-    pub inputs: Vec<PathBuf>,
+    pub inputs: NamedInputs,
+    /// Requirements beside the inputs.
+    pub with: Vec<String>,
     /// Extras and dependency groups.
     pub wanted: Wanted,
-    /// Versions or paths; the `python3` on PATH where there are neither these nor `targets`.
+    /// Versions or paths; the project's choice where there are neither these nor `targets`.
     pub pythons: Vec<String>,
+    /// Beside `pythons`, or beside the project's choice.
+    pub extra_pythons: Vec<String>,
     /// Systems asked for by name.
     pub targets: Vec<TargetRequest>,
     /// Where sources are built for `pythons`, if not here.
@@ -65,6 +70,8 @@ pub struct BuildOptions {
     pub cache_dir: Option<PathBuf>,
     /// Lock anew, to the newest versions.
     pub upgrade: bool,
+    /// Take a uv.lock that does not fit its project.
+    pub frozen: bool,
     /// Findings of the audit to let pass.
     pub allow: Vec<Allowance>,
 }
@@ -123,6 +130,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     read_project(options)?;
     let (targets, inputs, found) = find_targets_and_inputs(options)?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
+    progress.note(&format!("dependencies: {}", inputs.describe()));
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
     let own = find_own(options, progress)?;
     let request = GatherRequest {
@@ -228,11 +236,17 @@ fn find_targets_and_inputs(
 }
 
 fn read_inputs(options: &BuildOptions) -> Result<(Inputs, lock::Found), BuildError> {
-    let inputs = match options.inputs.as_slice() {
-        [] => Inputs::discover(&options.project, &options.name)?,
+    let inputs = match &options.inputs {
+        named if *named == NamedInputs::default() => Inputs::discover(&options.project, &options.name)?,
         named => Inputs::named(named)?,
     };
-    let found = lock::read(&inputs, &lock_out(options))?;
+    let found = lock::read(&ReadRequest {
+        project: &options.project,
+        inputs: &inputs,
+        with: &options.with,
+        lock_out: &lock_out(options),
+        offline: options.index.offline,
+    })?;
     Ok((inputs, found))
 }
 
@@ -244,11 +258,13 @@ fn lock_request(options: &BuildOptions, inputs: Inputs, targets: &[BuildTarget])
     LockRequest {
         project: options.project.clone(),
         inputs,
+        with: options.with.clone(),
         name: options.name.clone(),
         targets: targets.to_vec(),
         index: options.index.clone(),
         wanted: options.wanted.clone(),
         upgrade: options.upgrade,
+        frozen: options.frozen,
         lock_out: lock_out(options),
     }
 }
@@ -256,10 +272,11 @@ fn lock_request(options: &BuildOptions, inputs: Inputs, targets: &[BuildTarget])
 /// Each once, in the order asked for.
 fn find_targets(options: &BuildOptions) -> Result<Vec<BuildTarget>, BuildError> {
     let mut found = Vec::new();
-    if options.pythons.is_empty() && options.targets.is_empty() {
-        found.push(python::find_default()?);
+    let rule = RequiresPython::read(&options.project)?;
+    if options.pythons.is_empty() && (options.targets.is_empty() || !options.extra_pythons.is_empty()) {
+        found.push(python::find_for(&options.project, rule.as_ref())?);
     }
-    for python in &options.pythons {
+    for python in options.pythons.iter().chain(&options.extra_pythons) {
         found.push(python::find(python)?);
     }
     found.iter_mut().for_each(|target| target.container.clone_from(&options.container));
@@ -271,7 +288,24 @@ fn find_targets(options: &BuildOptions) -> Result<Vec<BuildTarget>, BuildError> 
             targets.push(target);
         }
     }
+    for target in &targets {
+        check_python(target, rule.as_ref())?;
+    }
     Ok(targets)
+}
+
+fn check_python(target: &BuildTarget, rule: Option<&RequiresPython>) -> Result<(), crate::Error> {
+    if target.version() < (3, python::OLDEST_MINOR) {
+        return Err(crate::Error::UnsupportedPython { spec: target.python.clone(), found: Vec::new() });
+    }
+    match rule.filter(|rule| !rule.allows(target)) {
+        None => Ok(()),
+        Some(rule) => Err(crate::Error::ExcludedPython {
+            target: target.describe(),
+            wanted: rule.text.clone(),
+            file: rule.file.clone(),
+        }),
+    }
 }
 
 /// The site's own files.

@@ -19,7 +19,11 @@ pub enum Error {
     Fs(#[from] FsError),
 
     #[error("Python {wanted} was not found")]
-    NoPython { wanted: String, tried: Vec<String> },
+    NoPython { wanted: String, found: Vec<String> },
+    #[error("Python {spec} is not supported")]
+    UnsupportedPython { spec: String, found: Vec<String> },
+    #[error("the project does not allow {target}: {} requires Python {wanted}", file.display())]
+    ExcludedPython { target: String, wanted: String, file: PathBuf },
     #[error("the Python at {} cannot be used", path.display())]
     BadPython { path: PathBuf, source: ProbeError },
     #[error("{} is {what}; only CPython is served", path.display())]
@@ -37,6 +41,22 @@ pub enum Error {
     #[error("{}:{line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
 
+    #[error("`--with {text}`: {reason}")]
+    With { text: String, reason: String },
+    #[error("{}: {reason}", path.display())]
+    UnsupportedInput {
+        path: PathBuf,
+        reason: String,
+        /// The command that writes requirements.txt.
+        export: &'static str,
+    },
+    #[error("{} is not a lock", path.display())]
+    NotALock { path: PathBuf },
+    #[error("uv does not find that {} fits its pyproject.toml:\n{said}", path.display())]
+    StaleLock { path: PathBuf, said: String },
+
+    #[error("{inputs} has no {what} `{name}`")]
+    UnknownName { inputs: String, what: &'static str, name: String, known: Vec<String> },
     #[error("{inputs} has neither extras nor dependency groups")]
     NoExtras { inputs: String },
 
@@ -132,6 +152,14 @@ fn each_refused(refused: &[(String, String)]) -> String {
     refused.iter().map(|(file, why)| format!("\n  {file}: {why}")).collect()
 }
 
+/// The Pythons of this machine.
+fn here(found: &[String]) -> String {
+    match found {
+        [] => "no Python was found here".to_owned(),
+        found => format!("found here: {}", found.join(", ")),
+    }
+}
+
 fn each_said(said: &[String]) -> String {
     said.iter().map(|line| format!("\n  {line}")).collect()
 }
@@ -146,10 +174,21 @@ impl Error {
     /// What the person can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoPython { tried, .. } if !tried.is_empty() => {
-                format!("tried {}; give the path of an interpreter: --python /path/to/python", tried.join(", "))
+            Self::NoPython { found, .. } => format!(
+                "{}; name one of them, or a path: --python /path/to/python",
+                here(found)
+            ),
+            Self::UnsupportedPython { found, .. } => format!(
+                "give a minor version of CPython from 3.6 on, such as `--python 3.12`, or a path; {}",
+                here(found)
+            ),
+            Self::ExcludedPython { .. } => {
+                "name another Python with --python or --target, or change what the project requires".to_owned()
             }
-            Self::NoPython { .. } | Self::PythonSpec { .. } => {
+            Self::BadPython { .. } | Self::NotCPython { .. } => "give the path of a CPython from 3.6 on, or a version \
+                such as `--python 3.12`"
+                .to_owned(),
+            Self::PythonSpec { .. } => {
                 "give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`".to_owned()
             }
             Self::Target(error) => error.hint(),
@@ -166,6 +205,14 @@ impl Error {
                 a pylock.toml given with --lock needs none"
                 .to_owned(),
             Self::ForeignLock { path } => format!("use it with `--lock {}`, or move it away", path.display()),
+            Self::UnsupportedInput { export, .. } => format!(
+                "export it with `{export}`, then name that file: -r requirements.txt, or requirements = \
+                 [\"requirements.txt\"] in the settings"
+            ),
+            Self::NotALock { .. } => "--lock takes a pylock.toml or a uv.lock; name requirements with -r FILE".to_owned(),
+            Self::StaleLock { .. } => "run `uv lock`; or take the lock as it stands with --frozen".to_owned(),
+            Self::UnknownName { what, known, .. } if known.is_empty() => format!("it has no {what} at all"),
+            Self::UnknownName { known, .. } => format!("it has {}", known.join(", ")),
             Self::NoExtras { .. } => "write them into it, as in `django[argon2]`; extras and groups are those of \
                 pyproject.toml, uv.lock and pylock.toml"
                 .to_owned(),
@@ -231,7 +278,11 @@ impl Error {
             | Self::Compile { .. }
             | Self::Certificates { .. }
             | Self::NoEngine { .. } => 1,
-            Self::PythonSpec { .. } | Self::Target(_) | Self::PackageName { .. } => 2,
+            Self::PythonSpec { .. }
+            | Self::UnsupportedPython { .. }
+            | Self::Target(_)
+            | Self::PackageName { .. }
+            | Self::With { .. } => 2,
             Self::Lock { .. } | Self::Hash { .. } => 3,
             Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } | Self::Pull { .. } => 9,
             _ => 8,

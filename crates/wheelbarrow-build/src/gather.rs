@@ -288,18 +288,22 @@ fn fetched_wheel(download: &Download, entry: Entry) -> Result<GatheredWheel> {
 
 /// The requirements files' own hashes. SHA-256 was compared when selecting; others are computed now.
 fn check_required(chosen: &Chosen, download: &Download, entry: &Entry) -> Result<()> {
-    if chosen.required.is_empty() || chosen.required.contains(&Digest::from(entry.sha256)) {
-        return Ok(());
-    }
-    let mut got = Vec::new();
-    for digest in &chosen.required {
-        let found = Digest::of_file(digest.algorithm, &entry.path).map_err(Error::io("read", &entry.path))?;
-        if found == *digest {
-            return Ok(());
+    for digests in &chosen.required {
+        if digests.contains(&Digest::from(entry.sha256)) {
+            continue;
         }
-        got.push(found.to_string());
+        let mut got = Vec::new();
+        for digest in digests {
+            let found = Digest::of_file(digest.algorithm, &entry.path);
+            got.push(found.map_err(Error::io("read", &entry.path))?);
+        }
+        if !digests.iter().any(|digest| got.contains(digest)) {
+            got.dedup();
+            let texts =
+                |digests: Vec<&Digest>| digests.into_iter().map(Digest::to_string).collect::<Vec<_>>();
+            let (expected, got) = (texts(digests.iter().collect()), texts(got.iter().collect()).join(", "));
+            return Err(Error::Hash { file: download.filename.clone(), expected, got });
+        }
     }
-    got.dedup();
-    let expected = chosen.required.iter().map(Digest::to_string).collect();
-    Err(Error::Hash { file: download.filename.clone(), expected, got: got.join(", ") })
+    Ok(())
 }

@@ -18,6 +18,7 @@ pub mod own;
 pub mod pack;
 pub mod project;
 pub mod python;
+pub mod requires_python;
 pub mod select;
 pub mod source;
 mod stoppable;

@@ -26,8 +26,8 @@ pub struct Chosen {
     /// As the lock says; sources need not have one.
     pub version: Option<String>,
     pub source: Source,
-    /// What the requirements files ask of the file's hash, beside the lock.
-    pub required: BTreeSet<Digest>,
+    /// What the requirements files ask of the file's hash, beside the lock: one out of each set.
+    pub required: Vec<BTreeSet<Digest>>,
     /// PEP 610, where it does not come from an index.
     pub direct_url: Option<Value>,
 }
@@ -81,6 +81,8 @@ pub fn select(lock: &Lock, target: &BuildTarget) -> Result<Vec<Chosen>> {
         }
         chosen.push(selector.choose(package)?);
     }
+    let files = chosen.iter().map(|one| (one.name.as_str(), one.download().map(|download| &download.place)));
+    lock.required.check_all_used(&files, &selector.environment)?;
     Ok(chosen)
 }
 
@@ -101,7 +103,9 @@ pub(crate) fn unhashed(lock: &Lock, target: &BuildTarget) -> Result<Vec<Unhashed
             found.extend(selector.unhashed(package, file, archive.filename(), &archive.hashes));
             continue;
         }
-        let rank = |file: &&DistributionFile| selector.rank(package, &file.filename()?);
+        let allowed = lock.formats.of(&package.name);
+        let rank =
+            |file: &&DistributionFile| selector.rank(package, &file.filename()?).filter(|_| allowed.wheels);
         let fitting = package.wheels.iter().filter_map(|file| Some((rank(&file)?, file)));
         let best = fitting.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, file)| file);
         if let Some(file) = best.or(package.sdist.as_ref()).filter(|file| file.sha256().is_none()) {
@@ -129,11 +133,12 @@ fn covers(lock: &Lock, target: &BuildTarget, environment: &Environment<'_>) -> R
     if !fits {
         return Err(lacks(format!("it is for {}", environments.join("; "))));
     }
-    for (given, known, what) in [
-        (&lock.extras, &lock.pylock.extras, "extra"),
-        (&lock.groups, &lock.pylock.dependency_groups, "dependency group"),
-    ] {
-        if let Some(unknown) = given.iter().find(|name| !known.is_empty() && !known.contains(name)) {
+    // A default group need not be among the groups: it may stand for the project's own dependencies.
+    let groups = [lock.pylock.dependency_groups.as_slice(), &lock.pylock.default_groups].concat();
+    for (given, known, what) in
+        [(&lock.extras, &lock.pylock.extras, "extra"), (&lock.groups, &groups, "dependency group")]
+    {
+        if let Some(unknown) = given.iter().find(|name| !known.contains(name)) {
             return Err(lacks(format!("it has no {what} {unknown}, but {}", known.join(", "))));
         }
     }
@@ -206,8 +211,17 @@ impl Selector<'_> {
     }
 
     fn choose(&self, package: &Package) -> Result<Chosen> {
-        let required =
-            self.lock.required.of(&package.name, package.version.as_deref()).cloned().unwrap_or_default();
+        let file = package.archive.as_ref().and_then(|archive| {
+            place(self.lock.directory(), archive.path.as_deref(), archive.url.as_deref())
+        });
+        let required = self.lock.required.of(&package.name, file.as_ref(), &self.environment);
+        if !required.is_empty() && (package.vcs.is_some() || package.directory.is_some()) {
+            return Err(Error::Hash {
+                file: package.name.clone(),
+                expected: texts(&required),
+                got: "a directory or a repository, which has none".to_owned(),
+            });
+        }
         let (source, direct_url) = if let Some(archive) = &package.archive {
             self.archive(package, archive, &required)?
         } else if let Some(vcs) = &package.vcs {
@@ -228,17 +242,20 @@ impl Selector<'_> {
     }
 
     /// The best wheel whose hash may be, else the source distribution.
-    fn file(&self, package: &Package, required: &BTreeSet<Digest>) -> Result<Source> {
+    fn file(&self, package: &Package, required: &[BTreeSet<Digest>]) -> Result<Source> {
         let mut refused = Vec::new();
         let mut fitting = Vec::new();
+        let allowed = self.lock.formats.of(&package.name);
         for candidate in package.wheels.iter().filter_map(Candidate::new) {
             match self.rank(package, &candidate.filename) {
-                Some(rank) => fitting.push((rank, candidate)),
-                None => refused.push(candidate.filename),
+                Some(rank) if allowed.wheels => fitting.push((rank, candidate)),
+                _ => refused.push(candidate.filename),
             }
         }
         fitting.sort_by(|(one, _), (other, _)| one.cmp(other));
         let sdist = package.sdist.as_ref().and_then(Candidate::new);
+        refused.extend(sdist.iter().filter(|_| !allowed.sources).map(|sdist| sdist.filename.clone()));
+        let sdist = sdist.filter(|_| allowed.sources);
         let wanted = |candidate: &Candidate<'_>| may_be(candidate.sha256, required);
         if let Some((_, wheel)) = fitting.iter().find(|(_, candidate)| wanted(candidate)) {
             return Ok(Source::Wheel(self.download(wheel)?));
@@ -273,7 +290,10 @@ impl Selector<'_> {
     }
 
     fn why_unfit(&self, package: &Package, filename: &str) -> String {
+        let allowed = self.lock.formats.of(&package.name);
         match WheelFilename::parse(filename) {
+            Ok(_) if !allowed.wheels => "no-binary is set for it".to_owned(),
+            Err(_) if !allowed.sources => "only-binary (no-build) is set for it".to_owned(),
             Err(error) => error.to_string(),
             Ok(wheel) if wheel.name != package.name => format!("it is a wheel of {}", wheel.name),
             Ok(wheel) => self.tags.explain(&wheel).map_or_else(String::new, |unfit| unfit.to_string()),
@@ -296,7 +316,7 @@ impl Selector<'_> {
         &self,
         package: &Package,
         archive: &Archive,
-        required: &BTreeSet<Digest>,
+        required: &[BTreeSet<Digest>],
     ) -> Result<(Source, Option<Value>)> {
         let unnamed = || self.broken(format!("the archive of {} has no file name", package.name));
         let filename = archive.filename().ok_or_else(unnamed)?;
@@ -348,18 +368,22 @@ impl Selector<'_> {
 }
 
 /// Whether a file of that hash is allowed. Hashes of other algorithms are compared when the file is there.
-fn may_be(sha256: Sha256, required: &BTreeSet<Digest>) -> bool {
-    required.is_empty()
-        || required.contains(&Digest::from(sha256))
-        || required.iter().any(|digest| digest.sha256().is_none())
+fn may_be(sha256: Sha256, required: &[BTreeSet<Digest>]) -> bool {
+    required.iter().all(|digests| {
+        digests.contains(&Digest::from(sha256)) || digests.iter().any(|digest| digest.sha256().is_none())
+    })
 }
 
-fn wrong_hash(filename: &str, sha256: Sha256, required: &BTreeSet<Digest>) -> Error {
+fn wrong_hash(filename: &str, sha256: Sha256, required: &[BTreeSet<Digest>]) -> Error {
     Error::Hash {
         file: filename.to_owned(),
-        expected: required.iter().map(Digest::to_string).collect(),
+        expected: texts(required),
         got: Digest::from(sha256).to_string(),
     }
+}
+
+fn texts(required: &[BTreeSet<Digest>]) -> Vec<String> {
+    required.iter().flatten().map(Digest::to_string).collect()
 }
 
 /// <https://packaging.python.org/en/latest/specifications/direct-url/>, without logins.

@@ -2,6 +2,9 @@
 //!
 //! Index URLs may hold passwords, so they go to uv in its environment, never on its command line.
 
+pub(crate) mod narrow;
+pub(crate) mod settings;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -220,6 +223,21 @@ const PIP_NAMES: [(&str, &[&str]); 6] = [
 pub(crate) fn run(command: &mut Command) -> Result<Output> {
     let program = PathBuf::from(command.get_program());
     command.output().map_err(|source| Error::Run { program, source })
+}
+
+/// The same, with `text` on its standard input.
+pub(crate) fn run_with(command: &mut Command, text: &str) -> Result<Output> {
+    use std::io::Write;
+    let program = PathBuf::from(command.get_program());
+    let failed = |source| Error::Run { program: program.clone(), source };
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let input = child.stdin.take();
+    std::thread::scope(|scope| {
+        // A program that ends early does not read it all; what it says tells why.
+        scope.spawn(move || input.map(|mut input| input.write_all(text.as_bytes())));
+        child.wait_with_output().map_err(failed)
+    })
 }
 
 /// What a program wrote to standard error, without logins and without blank lines at the ends.

@@ -2,10 +2,9 @@
 //! <https://docs.astral.sh/uv/concepts/indexes/#providing-credentials-directly>
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use fs_err as fs;
-use toml::{Table, Value};
+use toml::Value;
 use url::Url;
 
 use super::{Credentials, Login, keyring, origin};
@@ -17,7 +16,7 @@ impl Credentials {
     /// Where they name keyring and no variable does, it is asked for the passwords that are lacking.
     pub fn add_uv_indexes(&mut self, project: &Path) {
         let mut provider = None;
-        for settings in settings(project) {
+        for settings in crate::uv::settings::all(project) {
             for table in
                 [Some(&settings), settings.get("pip").and_then(Value::as_table)].into_iter().flatten()
             {
@@ -50,27 +49,4 @@ impl Credentials {
             self.origins.entry(origin(&url)).or_insert(Login { user, password });
         }
     }
-}
-
-/// The tables of uv's settings, the nearest first. What cannot be read is uv's to complain of.
-fn settings(project: &Path) -> Vec<Table> {
-    let project = project.canonicalize().unwrap_or_else(|_| project.to_path_buf());
-    let read = |path: PathBuf| fs::read_to_string(path).ok()?.parse::<Table>().ok();
-    let of_pyproject = |path: PathBuf| read(path)?.get("tool")?.get("uv")?.as_table().cloned();
-    let mut found = Vec::new();
-    for directory in project.ancestors() {
-        // A uv.toml hides the table beside it.
-        found.extend(
-            read(directory.join("uv.toml")).or_else(|| of_pyproject(directory.join("pyproject.toml"))),
-        );
-    }
-    let variable = |name: &str| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let user = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-    let files = [
-        variable("UV_CONFIG_FILE"),
-        user.map(|user| user.join("uv/uv.toml")),
-        Some("/etc/uv/uv.toml".into()),
-    ];
-    found.extend(files.into_iter().flatten().filter_map(read));
-    found
 }

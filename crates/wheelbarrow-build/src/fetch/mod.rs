@@ -119,6 +119,25 @@ pub(crate) fn fetch_and(
         .collect()
 }
 
+/// A text on a server whose hash is not known, as a requirements file may be.
+pub(crate) fn text(url: &url::Url, credentials: &Credentials) -> Result<Vec<u8>> {
+    let shown = crate::credentials::redact(url.as_str());
+    let failed =
+        |reason: String| Error::Fetch { url: shown.clone(), reason: crate::credentials::redact(&reason) };
+    let client = Client::new(FetchOptions::default().stall)?;
+    let mut bare = url.clone();
+    let _ = (bare.set_username(""), bare.set_password(None));
+    let mut request = client.agent(url).get(bare.as_str());
+    if let Some(authorization) = credentials.authorization(url) {
+        request = request.header(ureq::http::header::AUTHORIZATION, authorization);
+    }
+    let mut response = request.call().map_err(|error| failed(error.to_string()))?;
+    if !response.status().is_success() {
+        return Err(failed(format!("HTTP {}", response.status())));
+    }
+    response.body_mut().read_to_vec().map_err(|error| failed(error.to_string()))
+}
+
 /// What the cache has not, each hash once.
 fn lacking<'a>(cache: &Cache, downloads: &[&'a Download]) -> Result<Vec<&'a Download>> {
     let mut lacking: Vec<&Download> = Vec::new();

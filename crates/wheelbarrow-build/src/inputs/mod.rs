@@ -1,8 +1,12 @@
-//! Which files say what the project depends on, and what they amount to.
+//! Which files name the project's dependencies.
 //!
-//! A lock that a person or another tool wrote wins, then uv.lock, then requirements files, then pyproject.toml. Two
-//! requirements files that could both be meant are an error that names them.
+//! In this order: `pylock.NAME.toml` or `pylock.toml` that another tool wrote, `uv.lock` (also of the workspace),
+//! requirements files, pyproject.toml, setup.cfg, setup.py. What a file is, its content says ([`kind`]). A lock of a tool
+//! that is not supported is an error, and so are two requirements files that could both be meant.
 
+pub(crate) mod formats;
+pub(crate) mod hashes;
+mod kind;
 pub mod requirements;
 pub mod workspace;
 
@@ -12,8 +16,9 @@ use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::{Error, Result};
+use kind::Kind;
 
-/// What is turned into the artifact's lock, or is it already.
+/// What is turned into the artifact's lock, or already is a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inputs {
     /// requirements.txt and its like, taken together.
@@ -22,8 +27,15 @@ pub enum Inputs {
     Pylock(PathBuf),
     /// With pyproject.toml beside it; of the project, or of the workspace that it is a member of.
     UvLock(PathBuf),
-    /// `[project] dependencies`.
-    Pyproject(PathBuf),
+    /// pyproject.toml, setup.cfg or setup.py. uv asks the build backend for what is dynamic.
+    Project(PathBuf),
+}
+
+/// Files that a person named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedInputs {
+    pub requirements: Vec<PathBuf>,
+    pub lock: Option<PathBuf>,
 }
 
 /// Places of requirements files for production, the likeliest first. All are below the project.
@@ -36,35 +48,47 @@ const REQUIREMENTS: [&str; 7] = [
     "requirements-prod.txt",
     "requirements-production.txt",
 ];
+/// Locks that are refused, not ignored.
+const OTHER_LOCKS: [&str; 3] = ["poetry.lock", "pdm.lock", "Pipfile.lock"];
+const SETUP: [&str; 2] = ["setup.cfg", "setup.py"];
+const PYPROJECT: &str = "pyproject.toml";
 
 impl Inputs {
     /// Looks into `project`. `name` is the site's, for `pylock.NAME.toml`.
     pub fn discover(project: &Path, name: &str) -> Result<Self> {
-        for file in [format!("pylock.{name}.toml"), "pylock.toml".to_owned()] {
-            let path = project.join(file);
-            if path.is_file() && !written_by_us(&path) {
-                return Ok(Self::Pylock(path));
-            }
+        let file = |name: &str| Some(project.join(name)).filter(|path| path.is_file());
+        let pylocks = [format!("pylock.{name}.toml"), "pylock.toml".to_owned()];
+        if let Some(path) = pylocks.iter().filter_map(|name| file(name)).find(|path| !written_by_us(path)) {
+            return Ok(Self::Pylock(path));
         }
-        let pyproject = project.join("pyproject.toml");
-        let uv_lock = project.join("uv.lock");
-        if uv_lock.is_file() && pyproject.is_file() {
-            return Ok(Self::UvLock(uv_lock));
+        let pyproject = project.join(PYPROJECT);
+        match file("uv.lock") {
+            Some(uv_lock) if pyproject.is_file() => return Ok(Self::UvLock(uv_lock)),
+            Some(uv_lock) => return Err(kind::without_project(&uv_lock)),
+            None => {}
         }
         if pyproject.is_file()
             && let Some(uv_lock) = workspace::lock_above(project)
         {
             return Ok(Self::UvLock(uv_lock));
         }
-        if let Some(path) = REQUIREMENTS.iter().map(|file| project.join(file)).find(|path| path.is_file()) {
+        if let Some(error) = OTHER_LOCKS.iter().find_map(|name| kind::refusal(&file(name)?)) {
+            return Err(error);
+        }
+        if let Some(path) = REQUIREMENTS.iter().find_map(|name| file(name)) {
             return Ok(Self::Requirements(vec![path]));
         }
-        if has_dependencies(&pyproject) {
-            return Ok(Self::Pyproject(pyproject));
+        if kind::has_dependencies(&pyproject)? {
+            return Ok(Self::Project(pyproject));
         }
         let candidates = candidates(project);
         match candidates.as_slice() {
-            [] => Err(Error::NoInputs { project: project.to_path_buf() }),
+            [] => match SETUP.iter().find_map(|name| file(name)) {
+                Some(setup) => Ok(Self::Project(setup)),
+                None => Err(file("Pipfile")
+                    .and_then(|path| kind::refusal(&path))
+                    .unwrap_or_else(|| Error::NoInputs { project: project.to_path_buf() })),
+            },
             [only] if !only.contains("dev") && !only.contains("test") => {
                 Ok(Self::Requirements(vec![project.join(only)]))
             }
@@ -72,32 +96,40 @@ impl Inputs {
         }
     }
 
-    /// From files that a person named: the kind of each is told by its name, and only requirements files come in
-    /// numbers.
-    pub fn named(files: &[PathBuf]) -> Result<Self> {
-        let kind = |path: &Path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            match name.as_str() {
-                "uv.lock" => Self::UvLock(path.to_path_buf()),
-                "pyproject.toml" => Self::Pyproject(path.to_path_buf()),
-                _ if name.starts_with("pylock.") && name.ends_with(".toml") => {
-                    Self::Pylock(path.to_path_buf())
+    /// From files that a person named. Only requirements files may be several. With nothing named there are no
+    /// requirements.
+    pub fn named(named: &NamedInputs) -> Result<Self> {
+        if let Some(lock) = &named.lock {
+            return match Kind::of(lock)? {
+                Kind::Pylock => Ok(Self::Pylock(lock.clone())),
+                Kind::UvLock => kind::uv_lock(lock).map(Self::UvLock),
+                Kind::Unsupported => {
+                    Err(kind::refusal(lock).unwrap_or(Error::NotALock { path: lock.clone() }))
                 }
-                _ => Self::Requirements(vec![path.to_path_buf()]),
-            }
-        };
-        for file in files {
-            fs::metadata(file).map_err(Error::io("read", file))?;
+                Kind::Project | Kind::Requirements => Err(Error::NotALock { path: lock.clone() }),
+            };
         }
-        let mut kinds = files.iter().map(|file| kind(file));
-        let Some(first) = kinds.next() else { return Ok(Self::Requirements(Vec::new())) };
-        kinds.try_fold(first, |sofar, next| match (sofar, next) {
+        let mut found = Vec::new();
+        for path in &named.requirements {
+            found.push(match Kind::of(path)? {
+                Kind::Requirements => Self::Requirements(vec![path.clone()]),
+                Kind::Pylock => Self::Pylock(path.clone()),
+                Kind::UvLock => Self::UvLock(kind::uv_lock(path)?),
+                Kind::Project => Self::Project(path.clone()),
+                Kind::Unsupported => {
+                    return Err(kind::refusal(path).unwrap_or(Error::NotALock { path: path.clone() }));
+                }
+            });
+        }
+        let mut found = found.into_iter();
+        let Some(first) = found.next() else { return Ok(Self::Requirements(Vec::new())) };
+        found.try_fold(first, |sofar, next| match (sofar, next) {
             (Self::Requirements(mut files), Self::Requirements(more)) => {
                 files.extend(more);
                 Ok(Self::Requirements(files))
             }
             (one, other) => Err(Error::AmbiguousInputs {
-                project: files[0].parent().unwrap_or(Path::new(".")).to_path_buf(),
+                project: one.files()[0].parent().unwrap_or(Path::new(".")).to_path_buf(),
                 candidates: [one.files(), other.files()]
                     .concat()
                     .iter()
@@ -111,13 +143,34 @@ impl Inputs {
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Requirements(files) => files.clone(),
-            Self::Pylock(file) | Self::UvLock(file) | Self::Pyproject(file) => vec![file.clone()],
+            Self::Pylock(file) | Self::UvLock(file) | Self::Project(file) => vec![file.clone()],
         }
+    }
+
+    /// The files, and those beside them that decide what the files amount to.
+    pub(crate) fn deciding_files(&self) -> Vec<PathBuf> {
+        let mut files = self.files();
+        match self {
+            Self::Requirements(_) | Self::Pylock(_) => {}
+            Self::UvLock(lock) => files.extend(workspace::projects(lock)),
+            Self::Project(file) => {
+                let directory = file.parent().unwrap_or(Path::new(""));
+                files.extend([PYPROJECT, SETUP[0], SETUP[1]].map(|name| directory.join(name)));
+                // A build backend may read its requirements from any of them.
+                files.extend(REQUIREMENTS.map(|name| directory.join(name)));
+                files.extend(candidates(directory).iter().map(|name| directory.join(name)));
+                files.extend(kind::dynamic_files(file));
+                files.retain(|path| path.is_file());
+                files.sort();
+                files.dedup();
+            }
+        }
+        files
     }
 
     /// Names of the dependency groups in pyproject.toml, where that is the input.
     pub(crate) fn groups(&self) -> Vec<String> {
-        let Self::Pyproject(file) = self else { return Vec::new() };
+        let Self::Project(file) = self else { return Vec::new() };
         let document: toml::Table =
             fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
         let groups = document.get("dependency-groups").and_then(toml::Value::as_table);
@@ -140,22 +193,6 @@ fn written_by_us(path: &Path) -> bool {
     })
 }
 
-/// A pyproject.toml that is only there for a linter's settings says nothing of dependencies.
-fn has_dependencies(pyproject: &Path) -> bool {
-    let text = fs::read_to_string(pyproject).unwrap_or_default();
-    text.parse::<toml::Table>().is_ok_and(|document| {
-        let project = document.get("project");
-        let lists = |key: &str| {
-            project.and_then(|project| project.get(key)).is_some_and(|value| match value {
-                toml::Value::Array(items) => !items.is_empty(),
-                toml::Value::Table(items) => !items.is_empty(),
-                _ => false,
-            })
-        };
-        lists("dependencies") || lists("optional-dependencies")
-    })
-}
-
 /// Requirements files under names that say nothing of production, relative to the project, ordered.
 fn candidates(project: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -172,15 +209,13 @@ fn candidates(project: &Path) -> Vec<String> {
     found
 }
 
-/// What the inputs amount to: SHA-256 over each file's name below the project and its contents.
-pub(crate) fn digest_of_files(project: &Path, files: &[PathBuf]) -> Result<Sha256> {
-    let mut text = String::new();
-    for file in files {
-        let bytes = fs::read(file).map_err(Error::io("read", file))?;
+/// What the inputs amount to: SHA-256 over each file's name below the project and the hash of its contents.
+pub(crate) fn digest_of_files(project: &Path, files: &[(PathBuf, Sha256)]) -> Sha256 {
+    let line = |(file, sha256): &(PathBuf, Sha256)| {
         let name = file.strip_prefix(project).unwrap_or(Path::new(file.file_name().unwrap_or_default()));
-        text.push_str(&format!("{}\0{}\n", name.display(), Sha256::of(&bytes)));
-    }
-    Ok(Sha256::of(text.as_bytes()))
+        format!("{}\0{sha256}\n", name.display())
+    };
+    Sha256::of(files.iter().map(line).collect::<String>().as_bytes())
 }
 
 #[cfg(test)]
@@ -241,6 +276,75 @@ mod tests {
         let root = directory.path().canonicalize().unwrap();
         let inputs = |member: &str| Inputs::discover(&root.join(member), "site").unwrap();
         assert_eq!(inputs("backend"), Inputs::UvLock(root.join("uv.lock")));
-        assert_eq!(inputs("other"), Inputs::Pyproject(root.join("other/pyproject.toml")));
+        assert_eq!(inputs("other"), Inputs::Project(root.join("other/pyproject.toml")));
+    }
+
+    #[test]
+    fn dependencies_that_a_backend_knows_are_found() {
+        for text in [
+            "[project]\nname='x'\ndynamic=['version', 'dependencies']",
+            "[tool.poetry.dependencies]\npython='^3.9'\ndjango='*'\n[build-system]\nrequires=['poetry-core']",
+            "[tool.flit.metadata]\nrequires=['django']",
+        ] {
+            assert_eq!(found(&[("pyproject.toml", text)]).unwrap(), "pyproject.toml", "{text}");
+        }
+        assert_eq!(found(&[("setup.py", ""), ("pyproject.toml", "[tool.ruff]")]).unwrap(), "setup.py");
+        assert_eq!(found(&[("setup.py", ""), ("setup.cfg", "")]).unwrap(), "setup.cfg");
+        assert!(found(&[("pyproject.toml", "[tool.poetry.dependencies]\npython='*'")]).is_err());
+    }
+
+    #[test]
+    fn locks_of_other_tools_are_refused_with_the_way_out() {
+        let project = ("pyproject.toml", "[project]\nname='x'\ndependencies=['django']");
+        for (lock, command) in [
+            (("poetry.lock", "[metadata]\nlock-version = '2.1'\ncontent-hash = 'x'"), "`poetry export"),
+            (("pdm.lock", "[metadata]\nlock_version = '4.5.0'"), "`pdm export"),
+            (("Pipfile.lock", "{\"_meta\": {}, \"default\": {}}"), "`pipenv requirements --hash"),
+        ] {
+            let error = found(&[project, lock, ("requirements.txt", "")]).unwrap_err();
+            assert!(error.to_string().contains(lock.0), "{error}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains(command) && hint.contains("-r requirements.txt"), "{hint}");
+            assert_eq!(found(&[project, lock, ("uv.lock", "")]).unwrap(), "uv.lock");
+        }
+        assert!(found(&[("Pipfile", "[packages]\n")]).unwrap_err().hint().unwrap().contains("pipenv lock"));
+        assert!(found(&[("uv.lock", "version = 1")]).unwrap_err().to_string().contains("uv.lock"));
+    }
+
+    #[test]
+    fn named_files_are_told_apart_by_content() {
+        const UV: &str = "version = 1\nrequires-python = '>=3.9'\n";
+        let files = [
+            ("my.lock", "six\n"),
+            ("poetry.lock", "[[package]]\nname = 'a'\n[metadata]\nlock-version = '2.1'\ncontent-hash = 'x'"),
+            ("any.lock", "lock-version = '1.0'\n"),
+            ("pylock.toml", "broken ="),
+            ("other.lock", UV),
+            ("a/uv.lock", UV),
+            ("a/pyproject.toml", "[project]\nname = 'x'\n"),
+        ];
+        let directory = project(&files);
+        let lock = |name: &str| {
+            let lock = Some(directory.path().join(name));
+            Inputs::named(&NamedInputs { lock, ..NamedInputs::default() })
+        };
+        let requirements = |names: &[&str]| {
+            let requirements = names.iter().map(|name| directory.path().join(name)).collect();
+            Inputs::named(&NamedInputs { requirements, lock: None })
+        };
+        for name in ["any.lock", "pylock.toml"] {
+            assert_eq!(lock(name).unwrap(), Inputs::Pylock(directory.path().join(name)));
+        }
+        assert!(matches!(lock("a/uv.lock"), Ok(Inputs::UvLock(_))));
+        for name in ["my.lock", "a/pyproject.toml"] {
+            let error = lock(name).unwrap_err();
+            assert!(error.to_string().ends_with(&format!("{name} is not a lock")), "{error}");
+        }
+        assert!(lock("poetry.lock").unwrap_err().hint().unwrap().contains("poetry export"));
+        assert!(requirements(&["poetry.lock"]).unwrap_err().hint().unwrap().contains("poetry export"));
+        assert!(lock("other.lock").unwrap_err().to_string().contains("other.lock"));
+        assert!(matches!(requirements(&["my.lock"]), Ok(Inputs::Requirements(_))));
+        assert!(matches!(requirements(&["a/pyproject.toml"]), Ok(Inputs::Project(_))));
+        assert!(matches!(requirements(&["my.lock", "any.lock"]), Err(Error::AmbiguousInputs { .. })));
     }
 }

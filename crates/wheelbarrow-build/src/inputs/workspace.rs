@@ -36,6 +36,25 @@ pub fn members(text: &str) -> Vec<String> {
     places.map(str::to_owned).collect()
 }
 
+/// The pyproject.toml of each project that the lock has a part for, and of the workspace.
+pub(super) fn projects(lock: &Path) -> Vec<PathBuf> {
+    let directory = lock.parent().unwrap_or(Path::new(""));
+    let document: toml::Table =
+        fs::read_to_string(lock).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let packages = document.get("package").and_then(toml::Value::as_array);
+    let places = packages.into_iter().flatten().filter_map(|package| {
+        let source = package.get("source")?;
+        ["editable", "virtual", "directory"].into_iter().find_map(|kind| source.get(kind)?.as_str())
+    });
+    let mut files: Vec<PathBuf> =
+        [""].into_iter().chain(places).map(|place| directory.join(without_dots(Path::new(place)))).collect();
+    files.iter_mut().for_each(|place| place.push("pyproject.toml"));
+    files.retain(|file| file.is_file());
+    files.sort();
+    files.dedup();
+    files
+}
+
 /// `./backend` is `backend`, and `.` nothing.
 fn without_dots(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()

@@ -41,6 +41,11 @@ impl<'a> Environment<'a> {
         Ok(tree.evaluate(&self.markers, &[]))
     }
 
+    /// Whether a marker of a requirement holds.
+    pub(crate) fn is_met(&self, marker: &MarkerTree) -> bool {
+        marker.evaluate(&self.markers, &[])
+    }
+
     /// Whether this Python is among `specifiers` (`>=3.9,<4`).
     pub fn python_is_in(&self, specifiers: &str) -> Result<bool, String> {
         let parsed = VersionSpecifiers::from_str(specifiers).map_err(|error| {

@@ -9,20 +9,23 @@ mod local;
 mod marker;
 mod pylock;
 mod resolve;
+mod run;
 mod wanted;
+mod with;
 mod yanked;
 
 use std::path::{Path, PathBuf};
 
 use crate::credentials::Credentials;
-use crate::inputs::requirements::RequiredHashes;
+use crate::inputs::formats::Formats;
+use crate::inputs::hashes::RequiredHashes;
 
 pub(crate) use complete::complete;
 pub use digest::{Algorithm, Digest};
 pub use marker::Environment;
 pub(crate) use pylock::place;
 pub use pylock::{Archive, Directory, DistributionFile, Package, Place, Pylock, Vcs};
-pub use resolve::{Found, LockRequest, read, resolve};
+pub use resolve::{Found, LockRequest, ReadRequest, read, resolve};
 pub use wanted::Wanted;
 
 /// A lock that was read, and what came with its inputs.
@@ -32,6 +35,8 @@ pub struct Lock {
     pub pylock: Pylock,
     /// Hashes that the requirements files ask for, beside those of the lock.
     pub required: RequiredHashes,
+    /// Whether wheels and sources may be taken.
+    pub formats: Formats,
     /// Of the project, to be installed.
     pub extras: Vec<String>,
     /// Dependency groups to be installed; the lock's default ones where none is named.
@@ -55,6 +60,7 @@ impl Lock {
         Self {
             path: path.to_path_buf(),
             required: RequiredHashes::default(),
+            formats: Formats::default(),
             extras: Vec::new(),
             groups: pylock.default_groups.clone(),
             pylock,

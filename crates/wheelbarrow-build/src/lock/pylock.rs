@@ -110,6 +110,9 @@ impl Pylock {
     pub(crate) fn parse_unhashed(text: &str) -> std::result::Result<Self, String> {
         let mut lock: Self = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         check_version(&lock.lock_version)?;
+        for names in [&mut lock.extras, &mut lock.dependency_groups, &mut lock.default_groups] {
+            names.iter_mut().for_each(|name| *name = name::normalise(name));
+        }
         for package in &mut lock.packages {
             if !name::is_valid(&package.name) {
                 return Err(format!("`{}` is no name of a package", package.name));

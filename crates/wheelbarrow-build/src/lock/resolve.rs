@@ -4,29 +4,27 @@
 //! text with a comment in front, without logins, and with `[tool.wheelbarrow]` at the end, which says what the lock was
 //! made from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
+use super::run::{Run, absolute_parent};
 use super::{Lock, Pylock, Wanted, local, yanked};
 use crate::credentials::{redact, without_logins};
-use crate::inputs::requirements::{self, Requirements};
-use crate::inputs::{Inputs, digest_of_files, workspace};
+use crate::inputs::formats::Formats;
+use crate::inputs::requirements::{self, Requirements, Sources};
+use crate::inputs::{Inputs, digest_of_files};
 use crate::target::BuildTarget;
-use crate::uv::{self, IndexOptions, Uv};
+use crate::uv::settings::Settings;
+use crate::uv::{IndexOptions, Uv, truthy, variable};
 use crate::{Error, Result};
 
 /// Grows when the same inputs would be resolved in another way.
-const SCHEME: &str = "1";
-
-/// What uv's own output is called until it is the lock; never taken for a person's.
-const TEMPORARY: &str = "pylock.wheelbarrow-";
+const SCHEME: &str = "2";
 
 /// What [`resolve`] needs.
 #[derive(Clone, Debug)]
@@ -34,78 +32,147 @@ pub struct LockRequest {
     /// The project's directory; relative entries of requirements files start here, as with pip run in it.
     pub project: PathBuf,
     pub inputs: Inputs,
+    /// Requirements beside the inputs.
+    pub with: Vec<String>,
     /// Of the site, for people.
     pub name: String,
-    /// At least one. The lowest version is resolved for, and every later one with it.
+    /// At least one. Their Pythons are resolved for.
     pub targets: Vec<BuildTarget>,
     pub index: IndexOptions,
     /// Extras and groups to take; for uv.lock, pyproject.toml and pylock.toml.
     pub wanted: Wanted,
     /// Resolve anew, to the newest versions.
     pub upgrade: bool,
+    /// Take a uv.lock that does not fit its project.
+    pub frozen: bool,
     /// Where the lock goes: `pylock.NAME.toml` beside the artifact.
     pub lock_out: PathBuf,
 }
 
-/// What is there before it is known what it is for: inputs, read, and the lock that was made of them before.
-pub struct Found(What);
-
-enum What {
-    Pylock(Lock),
-    Inputs { requirements: Requirements, kept: Option<Pylock> },
+/// What [`read`] needs.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRequest<'a> {
+    pub project: &'a Path,
+    pub inputs: &'a Inputs,
+    pub with: &'a [String],
+    pub lock_out: &'a Path,
+    pub offline: bool,
 }
 
+/// What is there before it is known what it is for: inputs, read, and the lock that was made of them before.
+pub struct Found {
+    /// Where the input is a pylock.toml.
+    pylock: Option<Lock>,
+    requirements: Requirements,
+    kept: Option<Pylock>,
+}
+
+/// pip's variables that would decide something, and are not read.
+const PASSED_OVER: [&str; 6] = [
+    "PIP_BUILD_CONSTRAINT",
+    "PIP_CONFIG_SETTINGS",
+    "PIP_NO_BUILD_ISOLATION",
+    "PIP_NO_DEPS",
+    "PIP_PREFER_BINARY",
+    "PIP_REQUIREMENT",
+];
+
 /// Reads the inputs, and what is kept at `lock_out`.
-pub fn read(inputs: &Inputs, lock_out: &Path) -> Result<Found> {
-    let requirements = match inputs {
-        Inputs::Pylock(path) => return Lock::read(path).map(|lock| Found(What::Pylock(lock))),
-        Inputs::Requirements(files) => requirements::read(files)?,
-        _ => Requirements { files: inputs.files(), ..Requirements::default() },
+pub fn read(request: &ReadRequest<'_>) -> Result<Found> {
+    let (pylock, is_locked) = match request.inputs {
+        Inputs::Pylock(path) => (Some(Lock::read(path)?), true),
+        inputs => (None, matches!(inputs, Inputs::UvLock(_))),
     };
-    Ok(Found(What::Inputs { requirements, kept: kept_lock(lock_out)? }))
+    let files = match request.inputs {
+        Inputs::Requirements(files) => files.as_slice(),
+        _ => &[],
+    };
+    let constraints = pip_constraints();
+    let sources = Sources {
+        project: request.project,
+        files,
+        constraints: if is_locked { &[] } else { &constraints },
+        with: request.with,
+        offline: request.offline,
+    };
+    let mut requirements = requirements::read(&sources)?;
+    if is_locked && !constraints.is_empty() {
+        requirements.notes.push("PIP_CONSTRAINT has no effect on what a lock says".to_owned());
+    }
+    let is_set = |name: &&&str| variable(&[**name]).is_some();
+    requirements
+        .notes
+        .extend(PASSED_OVER.iter().filter(is_set).map(|name| format!("{name} is set and has no effect")));
+    if !matches!(request.inputs, Inputs::Requirements(_)) {
+        for file in request.inputs.deciding_files() {
+            let bytes = fs::read(&file).map_err(Error::io("read", &file))?;
+            if file.ends_with("pyproject.toml") {
+                requirements.hashes.add_pyproject(&file, &String::from_utf8_lossy(&bytes))?;
+            }
+            requirements.files.push((file, Sha256::of(&bytes)));
+        }
+    }
+    let needs_none = pylock.is_some() && request.with.is_empty();
+    let kept = if needs_none { None } else { kept_lock(request.lock_out)? };
+    Ok(Found { pylock, requirements, kept })
+}
+
+/// Files that `PIP_CONSTRAINT` names.
+fn pip_constraints() -> Vec<String> {
+    let text = variable(&["PIP_CONSTRAINT"]).unwrap_or_default();
+    let absolute = |place: &str| match std::path::absolute(place) {
+        Ok(path) if !place.contains("://") => path.to_string_lossy().into_owned(),
+        _ => place.to_owned(),
+    };
+    text.split_whitespace().map(absolute).collect()
 }
 
 /// The lock for the request's inputs, of which `found` was read.
 pub fn resolve(request: &LockRequest, found: Found, progress: &dyn Progress) -> Result<Lock> {
-    match found.0 {
-        What::Pylock(lock) => Ok(Lock {
-            extras: request.wanted.extras_of(&lock.pylock),
-            groups: request.wanted.groups_of(&lock.pylock),
-            ..lock
-        }),
-        What::Inputs { .. }
-            if matches!(request.inputs, Inputs::Requirements(_)) && !request.wanted.is_nothing() =>
-        {
-            Err(Error::NoExtras { inputs: request.inputs.describe() })
+    let Found { pylock: given, requirements, kept } = found;
+    requirements.notes.iter().for_each(|note| progress.note(note));
+    let settings = Settings::read(&request.project);
+    let mut formats = settings.formats();
+    formats.extend(&requirements.formats);
+    request.wanted.check(&request.inputs, given.as_ref().map(|lock| &lock.pylock))?;
+    let is_given = given.is_some();
+    let (lock, path, resolved, ours) = match given {
+        Some(lock) if request.with.is_empty() => (lock.pylock, lock.path, false, lock.ours),
+        given => {
+            let input = input_digest(request, &requirements, &settings, &formats);
+            let given = given.as_ref().map(|lock| lock.path.as_path());
+            let (pylock, resolved) = pylock(request, &requirements, given, kept, &input, progress)?;
+            (pylock, request.lock_out.clone(), resolved, true)
         }
-        What::Inputs { requirements, kept } => {
-            let (pylock, resolved) = pylock(request, &requirements, kept, progress)?;
-            // uv was told of extras and groups: nothing is left to choose.
-            Ok(Lock {
-                path: request.lock_out.clone(),
-                pylock,
-                required: requirements.hashes,
-                extras: Vec::new(),
-                groups: Vec::new(),
-                credentials: requirements.credentials,
-                resolved,
-                ours: true,
-            })
-        }
-    }
+    };
+    // uv was told of extras and groups, where it wrote the lock: nothing is left to choose.
+    let chosen = is_given.then(|| (request.wanted.extras_of(&lock), request.wanted.groups_of(&lock)));
+    let (extras, groups) = chosen.unwrap_or_default();
+    Ok(Lock {
+        ours,
+        path,
+        pylock: lock,
+        required: requirements.hashes,
+        formats,
+        extras,
+        groups,
+        credentials: requirements.credentials,
+        resolved,
+    })
 }
 
 /// The kept lock where it is still good, else a new one; and whether it is new.
 fn pylock(
     request: &LockRequest,
     requirements: &Requirements,
+    given: Option<&Path>,
     kept: Option<Pylock>,
+    input: &str,
     progress: &dyn Progress,
 ) -> Result<(Pylock, bool)> {
-    let input = input_digest(request, &requirements.files)?;
     let is_good = |kept: &Pylock| {
         !request.upgrade
-            && kept.ours("input") == Some(&input)
+            && kept.ours("input") == Some(input)
             && kept.ours("directories") == Some(&directories_digest(kept, &request.lock_out))
     };
     let changed = kept.as_ref().map(|kept| local::changed(kept, &request.lock_out));
@@ -115,7 +182,7 @@ fn pylock(
     }
     let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
     progress.begin("resolving", 1, Unit::Items);
-    let resolved = run_uv(request, requirements, &uv, changed.as_ref());
+    let resolved = Run { request, requirements, given, changed: changed.as_ref(), uv: &uv }.lock();
     progress.end();
     let (text, yanked) = resolved?;
     let text = relative_files(&without_logins(&text), &absolute_parent(&request.lock_out)?);
@@ -141,7 +208,8 @@ fn relative_names(request: &LockRequest) -> String {
             file.strip_prefix(&request.project).unwrap_or(Path::new(file.file_name().unwrap_or_default()));
         name.display().to_string()
     };
-    request.inputs.files().iter().map(name).collect::<Vec<_>>().join(", ")
+    let with = request.with.iter().map(|with| format!("--with {}", redact(with)));
+    request.inputs.files().iter().map(name).chain(with).collect::<Vec<_>>().join(", ")
 }
 
 /// The lock at `path`, if there is one of ours. One that a person or another tool wrote is never overwritten; a broken
@@ -154,25 +222,43 @@ fn kept_lock(path: &Path) -> Result<Option<Pylock>> {
     Ok(Pylock::parse_unhashed(&text).ok())
 }
 
-/// What the resolution depends on, as `sha256:HEX`: the inputs' contents, the lowest Python, extras and groups, and the
-/// indexes that were asked for by name. The environment's indexes are left out: a mirror here and none there shall not
+/// What the resolution depends on, as `sha256:HEX`: the inputs' contents, the Pythons, extras and groups, uv's settings, and
+/// the indexes that were asked for by name. The environment's indexes are left out: a mirror here and none there shall not
 /// change the lock back and forth.
-fn input_digest(request: &LockRequest, files: &[PathBuf]) -> Result<String> {
-    let mut text = format!(
-        "{SCHEME}\n{}\n{}\n",
-        digest_of_files(&request.project, files)?,
-        lowest(&request.targets).python
-    );
+fn input_digest(
+    request: &LockRequest,
+    requirements: &Requirements,
+    settings: &Settings,
+    formats: &Formats,
+) -> String {
+    let mut pythons: Vec<_> = request.targets.iter().map(|target| target.version()).collect();
+    pythons.sort();
+    pythons.dedup();
+    let mut text = format!("{SCHEME}\n{}\n", digest_of_files(&request.project, &requirements.files));
+    // A lock of uv is the same for all Pythons, and `--with` is resolved for the targets.
+    if !matches!(request.inputs, Inputs::UvLock(_)) || !request.with.is_empty() {
+        text.push_str(&format!("{pythons:?}\n"));
+    }
     let index = &request.index;
     for value in index.index_url.iter().chain(&index.extra_index_urls).chain(&index.find_links) {
         text.push_str(&without_logins(value));
         text.push('\n');
     }
     text.push_str(&request.wanted.text());
-    if index.no_index {
-        text.push_str("no index\n");
-    }
-    Ok(format!("sha256:{}", Sha256::of(text.as_bytes())))
+    let flags = [
+        (index.no_index, "no index"),
+        (is_frozen(request), "frozen"),
+        (requirements.prereleases, "prereleases"),
+    ];
+    flags.iter().filter(|(is_set, _)| *is_set).for_each(|(_, flag)| text.push_str(&format!("{flag}\n")));
+    text.push_str(&format!("{:?}\n{:?}\n", request.with, formats.arguments()));
+    text.push_str(&settings.resolution());
+    format!("sha256:{}", Sha256::of(text.as_bytes()))
+}
+
+/// Whether a uv.lock is taken as it stands.
+pub(super) fn is_frozen(request: &LockRequest) -> bool {
+    request.frozen || variable(&["UV_FROZEN"]).is_some_and(|text| truthy(&text))
 }
 
 /// Local directories say in their own files what they need: those files count as inputs.
@@ -188,49 +274,6 @@ fn directories_digest(pylock: &Pylock, lock_out: &Path) -> String {
         }
     }
     format!("sha256:{}", Sha256::of(text.as_bytes()))
-}
-
-fn lowest(targets: &[BuildTarget]) -> &BuildTarget {
-    targets.iter().min_by_key(|target| target.version()).expect("a request has a target")
-}
-
-/// Lets uv write the lock, and gives its text and what uv says is yanked. If there is a kept lock, versions stay as they
-/// are where they can, but for the packages of `changed`.
-fn run_uv(
-    request: &LockRequest,
-    requirements: &Requirements,
-    uv: &Uv,
-    changed: Option<&BTreeSet<String>>,
-) -> Result<(String, BTreeMap<String, String>)> {
-    let directory = absolute_parent(&request.lock_out)?;
-    fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
-    remove_leftovers(&directory);
-    let temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .suffix(".toml")
-        .tempfile_in(&directory)
-        .map_err(Error::io("write in", &directory))?
-        .into_temp_path();
-    if let Some(changed) = changed.filter(|_| !request.upgrade) {
-        let text = fs::read_to_string(&request.lock_out).map_err(Error::io("read", &request.lock_out))?;
-        let text = if changed.is_empty() { text } else { local::without(&text, changed) };
-        fs::write(&temporary, text).map_err(Error::io("write", &temporary))?;
-    } else {
-        fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
-    }
-    let mut command = uv_command(request, requirements, uv)?;
-    command.arg("--output-file").arg(&temporary);
-    let output = uv::run(&mut command)?;
-    if !output.status.success() {
-        return Err(Error::Resolve { said: readable(&uv::said(&output), &temporary, &request.lock_out) });
-    }
-    let text = fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))?;
-    Ok((text, yanked::read(&uv::said(&output))))
-}
-
-fn absolute_parent(lock_out: &Path) -> Result<PathBuf> {
-    let absolute = std::path::absolute(lock_out).map_err(Error::io("find", lock_out))?;
-    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
 }
 
 /// Files of `--find-links` directories, which uv names by absolute URLs, by `path` below `directory`, so that the lock
@@ -261,71 +304,11 @@ fn relative_files(text: &str, directory: &Path) -> String {
 }
 
 /// From one absolute directory to an absolute file.
-fn path_between(directory: &Path, file: &Path) -> PathBuf {
+pub(super) fn path_between(directory: &Path, file: &Path) -> PathBuf {
     let shared =
         directory.components().zip(file.components()).take_while(|(one, other)| one == other).count();
     let up = directory.components().skip(shared).map(|_| Component::ParentDir);
     up.chain(file.components().skip(shared)).collect()
-}
-
-/// Without uv's chatter, and with the lock's own name.
-fn readable(said: &str, temporary: &Path, lock_out: &Path) -> String {
-    let said = redact(said).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());
-    let chatter = |line: &&str| !(line.starts_with("Using CPython") || line.starts_with("Resolved "));
-    let lines = said.lines().filter(chatter).map(|line| line.strip_prefix("error: ").unwrap_or(line));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn uv_command(request: &LockRequest, requirements: &Requirements, uv: &Uv) -> Result<Command> {
-    let target = lowest(&request.targets);
-    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
-    let mut command;
-    match &request.inputs {
-        Inputs::UvLock(file) => {
-            command = uv.with_indexes(&["export", "--frozen", "--no-emit-project"], &request.index);
-            command.arg("--project").arg(absolute(locked_project(file, &request.project))?);
-            request.wanted.tell_export(&mut command);
-        }
-        inputs => {
-            command = uv.with_indexes(&["pip", "compile", "--universal"], &request.index);
-            command.arg("--python-version").arg(&target.python);
-            if requirements.complete {
-                command.arg("--no-deps");
-            }
-            if request.upgrade {
-                command.arg("--upgrade");
-            }
-            request.wanted.tell_compile(&mut command, &inputs.groups());
-            for file in inputs.files() {
-                command.arg(absolute(&file)?);
-            }
-        }
-    }
-    command.args(["--format", "pylock.toml", "--no-header"]).current_dir(&request.project);
-    if let Some(interpreter) = target.own_interpreter() {
-        command.arg("--python").arg(&interpreter.executable);
-    }
-    uv::clean_python(&mut command);
-    Ok(command)
-}
-
-/// Whose part of the lock is meant: the project's, where it is a member of the lock's workspace, else the lock's own.
-fn locked_project<'p>(lock: &'p Path, project: &'p Path) -> &'p Path {
-    let own = lock.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    if workspace::is_member(lock, project) { project } else { own }
-}
-
-/// What a killed run left: older than an hour, so that no running uv loses its file.
-fn remove_leftovers(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY))
-    {
-        let written = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
-        if age.is_some_and(|age| age > Duration::from_secs(3600)) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }
 
 #[cfg(test)]

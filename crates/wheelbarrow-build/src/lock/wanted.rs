@@ -1,9 +1,13 @@
 //! Which optional parts of a project are installed: extras and dependency groups, chosen as in uv.
 //! <https://packaging.python.org/en/latest/specifications/dependency-groups/>
 
+use std::path::Path;
+
 use wheelbarrow_wheel::name;
 
 use super::Pylock;
+use crate::inputs::Inputs;
+use crate::{Error, Result};
 
 /// Groups that nobody wants on a server, unless they say so.
 const NOT_ON_SERVERS: &str = "dev";
@@ -26,13 +30,41 @@ impl Wanted {
         *self == Self::default()
     }
 
+    /// Refuses names that the inputs do not have, as far as uv does not.
+    pub(super) fn check(&self, inputs: &Inputs, pylock: Option<&Pylock>) -> Result<()> {
+        let (extras, groups) = match (inputs, pylock) {
+            (_, Some(pylock)) => (
+                Some(pylock.extras.clone()),
+                [pylock.dependency_groups.as_slice(), &pylock.default_groups].concat(),
+            ),
+            (Inputs::Project(_), _) => (None, inputs.groups()),
+            (Inputs::Requirements(_), _) if !self.is_nothing() => {
+                return Err(Error::NoExtras { inputs: inputs.describe() });
+            }
+            _ => return Ok(()),
+        };
+        let lists = [
+            ("extra", &self.extras, extras.as_ref()),
+            ("dependency group", &self.groups, Some(&groups)),
+            ("dependency group", &self.no_groups, Some(&groups)),
+        ];
+        for (what, names, known) in lists {
+            let Some(known) = known else { continue };
+            if let Some(name) = names.iter().find(|name| !contains(known, name)) {
+                let (inputs, name) = (inputs.describe(), name.clone());
+                return Err(Error::UnknownName { inputs, what, name, known: known.clone() });
+            }
+        }
+        Ok(())
+    }
+
     /// For a digest: the same text for the same wishes.
     pub(super) fn text(&self) -> String {
         if self.is_nothing() { String::new() } else { format!("{self:?}\n") }
     }
 
     pub(super) fn extras_of(&self, pylock: &Pylock) -> Vec<String> {
-        if self.all_extras { pylock.extras.clone() } else { self.extras.clone() }
+        if self.all_extras { pylock.extras.clone() } else { normalised(&self.extras) }
     }
 
     /// Default groups and named ones, without those that are not wanted.
@@ -44,7 +76,7 @@ impl Wanted {
         if self.all_groups {
             groups.extend_from_slice(&pylock.dependency_groups);
         }
-        groups.extend_from_slice(&self.groups);
+        groups.extend(normalised(&self.groups));
         groups.retain(|group| !contains(&self.no_groups, group));
         groups
     }
@@ -71,8 +103,8 @@ impl Wanted {
         }
     }
 
-    /// For `uv pip compile` of a pyproject.toml, which has no default groups and must be told each by its name.
-    pub(super) fn tell_compile(&self, command: &mut std::process::Command, groups: &[String]) {
+    /// For `uv pip compile` of `file`, a pyproject.toml, which has no default groups and must be told each by its name.
+    pub(super) fn tell_compile(&self, command: &mut std::process::Command, file: &Path, groups: &[String]) {
         if self.all_extras {
             command.arg("--all-extras");
         }
@@ -81,9 +113,13 @@ impl Wanted {
         }
         let all = if self.all_groups { groups } else { &self.groups[..] };
         for group in all.iter().filter(|group| !contains(&self.no_groups, group)) {
-            command.args(["--group", group]);
+            command.arg("--group").arg(format!("{}:{group}", file.display()));
         }
     }
+}
+
+fn normalised(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| name::normalise(name)).collect()
 }
 
 fn contains(names: &[String], wanted: &str) -> bool {

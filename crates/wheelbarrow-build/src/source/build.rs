@@ -19,6 +19,7 @@ use crate::fetch::FetchOptions;
 use crate::select::{Chosen, Source};
 use crate::target::BuildTarget;
 use crate::uv::IndexOptions;
+use crate::uv::settings::Settings;
 use crate::{Error, Result};
 
 /// Lines of a failed build's log that are shown.
@@ -155,7 +156,7 @@ impl Builder<'_> {
 
     /// What the source is, whatever it is built for.
     fn source_key(&self, chosen: &Chosen, archive: Option<&Entry>) -> Result<String> {
-        Ok(match &chosen.source {
+        let source = match &chosen.source {
             Source::Wheel(download) => format!("wheel {}", download.sha256),
             Source::Archive { download, subdirectory } => {
                 let sha256 = archive.map_or(download.sha256, |entry| entry.sha256);
@@ -168,7 +169,8 @@ impl Builder<'_> {
                 format!("directory {} {}", tree::digest(path)?, subdirectory.as_deref().unwrap_or_default())
             }
             Source::Project(project) => format!("project {} {}", tree::digest_of(project)?, project.revision),
-        })
+        };
+        Ok(source + &Settings::read(self.project).building())
     }
 
     pub(super) fn checkout<'c>(&'c self, name: &'c str, url: &'c str, commit: &'c str) -> Checkout<'c> {

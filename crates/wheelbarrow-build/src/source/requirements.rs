@@ -11,6 +11,7 @@ use crate::fetch::{Download, FetchOptions, fetch};
 use crate::lock::{Lock, Pylock, complete};
 use crate::select::{Chosen, Source, select};
 use crate::target::BuildTarget;
+use crate::uv::narrow::Narrowed;
 use crate::uv::{self, Uv};
 use crate::{Error, Result};
 
@@ -65,6 +66,8 @@ impl Builder<'_> {
         let _ = fs::remove_file(&output);
         let mut command = uv.with_indexes(&["pip", "compile", "--universal", "--no-header"], self.index);
         command.args(["--format", "pylock.toml", "--python-version", &host.python]);
+        let narrowed = Narrowed::new(self.project, &[host])?;
+        narrowed.point(&mut command);
         command.arg("--output-file").arg(&output).arg(&input).current_dir(self.project);
         uv::clean_python(&mut command);
         let ran = uv::run(&mut command)?;

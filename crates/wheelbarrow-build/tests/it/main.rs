@@ -5,6 +5,7 @@
 mod fetching;
 mod gathering;
 mod hashes;
+mod inputs;
 mod markers;
 mod selecting;
 mod server;

@@ -8,7 +8,7 @@ use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_build::fetch::FetchOptions;
 use wheelbarrow_build::gather::{GatherRequest, Gathered, gather};
 use wheelbarrow_build::inputs::Inputs;
-use wheelbarrow_build::lock::{Lock, LockRequest, Wanted, read, resolve};
+use wheelbarrow_build::lock::{Lock, LockRequest, ReadRequest, Wanted, read, resolve};
 use wheelbarrow_build::python;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::uv::{IndexOptions, Uv};
@@ -21,6 +21,8 @@ pub(crate) struct Site {
     pub(crate) targets: Vec<BuildTarget>,
     pub(crate) wanted: Wanted,
     pub(crate) upgrade: bool,
+    pub(crate) with: Vec<String>,
+    pub(crate) frozen: bool,
     pub(crate) notes: Notes,
 }
 
@@ -35,6 +37,8 @@ impl Site {
             targets: vec![python::find_default().unwrap()],
             wanted: Wanted::default(),
             upgrade: false,
+            with: Vec::new(),
+            frozen: false,
             notes: Notes::default(),
         };
         files.iter().for_each(|(name, text)| site.write(name, text));
@@ -68,9 +72,17 @@ impl Site {
             index: self.index.clone(),
             wanted: self.wanted.clone(),
             upgrade: self.upgrade,
+            with: self.with.clone(),
+            frozen: self.frozen,
             lock_out: self.lock_file(),
         };
-        let found = read(&request.inputs, &request.lock_out)?;
+        let found = read(&ReadRequest {
+            project: &request.project,
+            inputs: &request.inputs,
+            with: &request.with,
+            lock_out: &request.lock_out,
+            offline: request.index.offline,
+        })?;
         resolve(&request, found, &self.notes)
     }
 

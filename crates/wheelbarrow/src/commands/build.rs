@@ -13,6 +13,7 @@ use wheelbarrow_artifact::zip::Deflated;
 use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_build::bytecode::BytecodeMode;
 use wheelbarrow_build::cache::Cache;
+use wheelbarrow_build::inputs::NamedInputs;
 use wheelbarrow_build::lock::Wanted;
 use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
 use wheelbarrow_build::project::directory_name;
@@ -40,13 +41,19 @@ pub(crate) struct Arguments {
     /// A requirements file; may be repeated
     #[arg(short, long = "requirements", value_name = "FILE")]
     requirements: Vec<PathBuf>,
-    /// A pylock.toml or uv.lock, used as it stands
+    /// A pylock.toml or a uv.lock to use
     #[arg(long, value_name = "FILE", conflicts_with = "requirements")]
     lock: Option<PathBuf>,
+    /// A requirement to lock beside the project's own, as "gunicorn>=23"; may be repeated
+    #[arg(long, value_name = "REQUIREMENT")]
+    with: Vec<String>,
+    /// Use uv.lock even if it does not fit pyproject.toml
+    #[arg(long)]
+    frozen: bool,
     /// The artifact to write [default: NAME-VERSION.zip]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// A Python to pack for, as 3.12 or as the path of one; may be repeated [default: python3]
+    /// A Python to pack for, as 3.12 or as the path of one; may be repeated [default: as the project requires]
     #[arg(long, value_name = "X.Y|PATH")]
     python: Vec<String>,
     /// A Python to pack for beside the others; may be repeated
@@ -200,9 +207,12 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         let version = version.as_ref().map(|version| format!("-{version}")).unwrap_or_default();
         PathBuf::from(format!("{name}{version}.zip"))
     });
-    let named: Vec<PathBuf> =
-        arguments.requirements.into_iter().chain(arguments.requirements_file).chain(arguments.lock).collect();
-    let set = settings.lock.map_or(settings.requirements, |lock| vec![lock]);
+    let requirements = arguments.requirements.into_iter().chain(arguments.requirements_file).collect();
+    let named = NamedInputs { requirements, lock: arguments.lock };
+    let set = match settings.lock {
+        Some(lock) => NamedInputs { requirements: Vec::new(), lock: Some(lock) },
+        None => NamedInputs { requirements: settings.requirements, lock: None },
+    };
     let index = arguments.index;
     let pythons_are_named = !arguments.python.is_empty() || !arguments.extra_python.is_empty();
     let targets = arguments.targets.resolve(&settings.target, &settings.build, pythons_are_named)?;
@@ -212,9 +222,11 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         name,
         version,
         output: std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?,
-        inputs: either(named, set),
+        inputs: if named == NamedInputs::default() { set } else { named },
+        with: either(arguments.with, settings.with),
         wanted: arguments.wanted.or((settings.extras, settings.groups)),
-        pythons: pythons(either(arguments.python, set_pythons), arguments.extra_python),
+        pythons: either(arguments.python, set_pythons),
+        extra_pythons: arguments.extra_python,
         targets: targets.targets,
         container: targets.container,
         container_engine: targets.engine,
@@ -238,6 +250,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         cache_dir: index.cache_dir,
         bytecode: arguments.bytecode.map(BytecodeMode::from).or(settings.bytecode).unwrap_or_default(),
         upgrade: arguments.upgrade,
+        frozen: arguments.frozen,
         allow: allowances(settings.audit.allow.iter().chain(&arguments.allow))?,
     })
 }
@@ -256,15 +269,6 @@ pub(super) fn allowances<'a>(texts: impl Iterator<Item = &'a String>) -> anyhow:
         text.parse().map_err(|error| refuse(error).into())
     };
     texts.map(parse).collect()
-}
-
-/// An extra Python comes beside the one that is packed for when none is named.
-fn pythons(mut named: Vec<String>, extra: Vec<String>) -> Vec<String> {
-    if named.is_empty() && !extra.is_empty() {
-        named.push("python3".to_owned());
-    }
-    named.extend(extra);
-    named
 }
 
 fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {

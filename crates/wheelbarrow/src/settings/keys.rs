@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{SettingsError, shape, syntax};
 
-pub(super) const TOP: [&str; 22] = [
+pub(super) const TOP: [&str; 23] = [
     "audit",
     "build",
     "bytecode",
@@ -29,6 +29,7 @@ pub(super) const TOP: [&str; 22] = [
     "static",
     "target",
     "version",
+    "with",
 ];
 
 const AUDIT: [&str; 1] = ["allow"];

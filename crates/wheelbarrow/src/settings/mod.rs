@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) requirements: Vec<PathBuf>,
     pub(crate) lock: Option<PathBuf>,
     #[serde(default)]
+    pub(crate) with: Vec<String>,
+    #[serde(default)]
     pub(crate) extras: Vec<String>,
     #[serde(default)]
     pub(crate) groups: Vec<String>,

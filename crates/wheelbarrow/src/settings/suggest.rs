@@ -133,6 +133,10 @@ fn inputs(text: &mut String, project: &Path, name: &str) -> Result<(), BuildErro
             let _ = writeln!(text, "# one or more of {}:", candidates.join(", "));
             setting(text, "", "requirements", &format!("[{}]", quoted(&candidates[0])));
         }
+        Err(Error::UnsupportedInput { path, export, .. }) => {
+            let _ = writeln!(text, "# {} is not supported: `{export}`", path.display());
+            setting(text, "", "requirements", "[\"requirements.txt\"]");
+        }
         Err(Error::NoInputs { .. }) => setting(text, "# ", "requirements", "[\"requirements.txt\"]"),
         Err(error) => return Err(error.into()),
     }

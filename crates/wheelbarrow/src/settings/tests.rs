@@ -56,7 +56,7 @@ fn unknown_keys_are_refused_with_a_suggestion() {
     ");
     insta::assert_snapshot!(refusal(&[("wheelbarrow.toml", "qqq = 1\n")]), @"
     PROJECT/wheelbarrow.toml, line 1: unknown setting `qqq`
-    hint: the settings are: audit, build, bytecode, environment, exclude, extra-index-url, extras, find-links, groups, import-path, index-url, install-project, lock, name, output, python, release, requirements, shebang, static, target, version
+    hint: the settings are: audit, build, bytecode, environment, exclude, extra-index-url, extras, find-links, groups, import-path, index-url, install-project, lock, name, output, python, release, requirements, shebang, static, target, version, with
     ");
 }
 

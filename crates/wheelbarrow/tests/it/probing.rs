@@ -103,7 +103,7 @@ fn what_cannot_be_a_target_says_so() {
     let said = |python: &str| place.run(&["targets", "--probe", "--python", python]).all();
     insta::assert_snapshot!(said("./python"), @r"
     exit code: 1
-    error: ./python is not a Python that can tell about itself: no such thing
+    error: ./python does not run as a Python 3: no such thing
     hint: `--python PATH` names another; it must be a CPython, from 3.6 on
     ");
     insta::assert_snapshot!(said("./nothing"), @r"

@@ -41,11 +41,13 @@ pub(super) struct ContainedBuild<'a> {
 impl<'a> ContainedBuild<'a> {
     pub(super) fn new(image: &'a str, options: &'a BuildOptions) -> Self {
         let mut paths = vec![options.project.clone()];
-        paths.extend(options.inputs.iter().chain(&options.static_directories).cloned());
+        let inputs = options.inputs.requirements.iter().chain(&options.inputs.lock);
+        paths.extend(inputs.chain(&options.static_directories).cloned());
         let links = options.index.find_links.iter().map(PathBuf::from);
         paths.extend(links.filter(|path| path.is_dir()));
         paths.extend(options.output.parent().map(Path::to_path_buf));
-        paths.extend(options.pythons.iter().filter_map(|python| installation(python)));
+        let pythons = options.pythons.iter().chain(&options.extra_pythons);
+        paths.extend(pythons.filter_map(|python| installation(python)));
         let engine = options.container_engine.as_deref();
         let offline = options.index.offline;
         Self { image, engine, cache_dir: options.cache_dir.as_deref(), offline, paths }

@@ -1,0 +1,229 @@
+//! Running uv: the export of its own lock, a resolution, and one on top of a lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+
+use super::resolve::{LockRequest, is_frozen};
+use super::{local, with, yanked};
+use crate::credentials::redact;
+use crate::inputs::requirements::Requirements;
+use crate::inputs::{Inputs, workspace};
+use crate::target::BuildTarget;
+use crate::uv::narrow::Narrowed;
+use crate::uv::{self, Uv, variable};
+use crate::{Error, Result};
+
+/// What uv's own output is called until it is the lock; never taken for a person's.
+const TEMPORARY: &str = "pylock.wheelbarrow-";
+
+/// The text of a lock, and what uv says is yanked.
+type Locked = (String, BTreeMap<String, String>);
+
+pub(super) struct Run<'a> {
+    pub(super) request: &'a LockRequest,
+    pub(super) requirements: &'a Requirements,
+    /// The pylock.toml that the lock begins with, if there is one.
+    pub(super) given: Option<&'a Path>,
+    /// Of a kept lock, if there is one: the packages whose local files changed. The other versions stay as they are where
+    /// they can.
+    pub(super) changed: Option<&'a BTreeSet<String>>,
+    pub(super) uv: &'a Uv,
+}
+
+impl Run<'_> {
+    /// The text of the new lock.
+    pub(super) fn lock(&self) -> Result<Locked> {
+        let directory = absolute_parent(&self.request.lock_out)?;
+        fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
+        remove_leftovers(&directory);
+        let (base, from) = match (&self.request.inputs, self.given) {
+            (_, Some(path)) => {
+                (fs::read_to_string(path).map_err(Error::io("read", path))?, absolute_parent(path)?)
+            }
+            (Inputs::UvLock(file), _) => (self.export(file, &directory)?, directory.clone()),
+            _ => return self.compile(&self.requirements.constraints, &directory),
+        };
+        if self.request.with.is_empty() {
+            return Ok((base, BTreeMap::new()));
+        }
+        let broken = |reason| Error::Lock { path: self.request.inputs.files()[0].clone(), reason };
+        let constraints = with::constraints(&base).map_err(broken)?;
+        let (added, yanked) = self.compile(&constraints, &directory)?;
+        let merged = with::merge(&base, &from, &added, &directory).map_err(broken)?;
+        Ok((merged, yanked))
+    }
+
+    /// The project's part of a uv.lock.
+    fn export(&self, file: &Path, directory: &Path) -> Result<String> {
+        let project = absolute(locked_project(file, &self.request.project))?;
+        if !is_frozen(self.request) {
+            self.check(file, &project)?;
+        }
+        let mut command =
+            self.uv.with_indexes(&["export", "--frozen", "--no-emit-project"], &self.request.index);
+        command.arg("--project").arg(project);
+        self.request.wanted.tell_export(&mut command);
+        Ok(self.finish(command, None, directory)?.0)
+    }
+
+    /// Whether the lock fits its project, as `uv lock --check` sees it. That needs no index where it fits; where uv's
+    /// variables name another index than the lock, it fits nevertheless.
+    fn check(&self, file: &Path, project: &Path) -> Result<()> {
+        const INDEXES: [&str; 6] = [
+            "UV_DEFAULT_INDEX",
+            "UV_INDEX_URL",
+            "UV_INDEX",
+            "UV_EXTRA_INDEX_URL",
+            "UV_FIND_LINKS",
+            "UV_NO_INDEX",
+        ];
+        let mut said = String::new();
+        for (with_indexes, offline) in [(true, true), (false, true), (true, false)] {
+            if self.request.index.offline && !offline {
+                continue;
+            }
+            let mut command = self.uv.command();
+            command.args(["lock", "--check", "--project"]).arg(project).args(offline.then_some("--offline"));
+            if !with_indexes {
+                for name in INDEXES {
+                    command.env_remove(name);
+                }
+            }
+            uv::clean_python(&mut command);
+            let output = uv::run(&mut command)?;
+            if output.status.success() {
+                return Ok(());
+            }
+            said = readable(&uv::said(&output));
+        }
+        Err(Error::StaleLock { path: file.to_path_buf(), said })
+    }
+
+    /// Resolves what was read for the Pythons of the targets.
+    fn compile(&self, constraints: &str, directory: &Path) -> Result<Locked> {
+        let Self { request, requirements, .. } = self;
+        let mut command = self.uv.with_indexes(&["pip", "compile", "--universal"], &request.index);
+        let target = lowest(&request.targets);
+        command.arg("--python-version").arg(&target.python);
+        let narrowed = Narrowed::new(&request.project, &request.targets.iter().collect::<Vec<_>>())?;
+        narrowed.point(&mut command);
+        if requirements.complete {
+            command.arg("--no-deps");
+        }
+        if request.upgrade {
+            command.arg("--upgrade");
+        }
+        if requirements.prereleases {
+            command.args(["--prerelease", "allow"]);
+        }
+        command.args(requirements.formats.arguments());
+        let constraints = constraints_file(constraints)?;
+        if let Some(file) = &constraints {
+            command.arg("--constraints").arg(file.path());
+            // The flag hides the variable.
+            for file in variable(&["UV_CONSTRAINT"]).unwrap_or_default().split_whitespace() {
+                command.args(["--constraints", file]);
+            }
+        }
+        let mut text = Some(requirements.text.as_str());
+        if let Inputs::Project(file) = &request.inputs {
+            let file = absolute(file)?;
+            request.wanted.tell_compile(&mut command, &file, &request.inputs.groups());
+            command.arg(file);
+            text = text.filter(|text| !text.is_empty());
+        }
+        command.args(text.map(|_| "-"));
+        if let Some(interpreter) = target.own_interpreter() {
+            command.arg("--python").arg(&interpreter.executable);
+        }
+        self.finish(command, text, directory)
+    }
+
+    /// Lets uv write the lock.
+    fn finish(&self, mut command: Command, text: Option<&str>, directory: &Path) -> Result<Locked> {
+        let temporary = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .suffix(".toml")
+            .tempfile_in(directory)
+            .map_err(Error::io("write in", directory))?
+            .into_temp_path();
+        let lock_out = &self.request.lock_out;
+        if let Some(changed) = self.changed.filter(|_| !self.request.upgrade) {
+            let text = fs::read_to_string(lock_out).map_err(Error::io("read", lock_out))?;
+            let text = if changed.is_empty() { text } else { local::without(&text, changed) };
+            fs::write(&temporary, text).map_err(Error::io("write", &temporary))?;
+        } else {
+            fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
+        }
+        command.args(["--format", "pylock.toml", "--no-header"]).current_dir(&self.request.project);
+        command.arg("--output-file").arg(&temporary);
+        uv::clean_python(&mut command);
+        let output = match text {
+            Some(text) => uv::run_with(&mut command, text)?,
+            None => uv::run(&mut command)?,
+        };
+        let said = uv::said(&output);
+        if !output.status.success() {
+            let said = redact(&said).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());
+            return Err(Error::Resolve { said: readable(&said) });
+        }
+        let text = fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))?;
+        Ok((text, yanked::read(&said)))
+    }
+}
+
+/// May hold logins, so it is readable by nobody else; removed when dropped.
+fn constraints_file(text: &str) -> Result<Option<tempfile::NamedTempFile>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let directory = std::env::temp_dir();
+    let made = tempfile::Builder::new().prefix("constraints-").suffix(".txt").tempfile();
+    let mut file = made.map_err(Error::io("write in", &directory))?;
+    file.write_all(text.as_bytes()).map_err(Error::io("write", file.path()))?;
+    Ok(Some(file))
+}
+
+fn lowest(targets: &[BuildTarget]) -> &BuildTarget {
+    targets.iter().min_by_key(|target| target.version()).expect("a request has a target")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::io("find", path))
+}
+
+pub(super) fn absolute_parent(lock_out: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(lock_out).map_err(Error::io("find", lock_out))?;
+    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
+}
+
+/// Without uv's chatter.
+fn readable(said: &str) -> String {
+    let chatter = |line: &&str| !(line.starts_with("Using CPython") || line.starts_with("Resolved "));
+    let lines = said.lines().filter(chatter).map(|line| line.strip_prefix("error: ").unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whose part of the lock is meant: the project's, where it is a member of the lock's workspace, else the lock's own.
+fn locked_project<'p>(lock: &'p Path, project: &'p Path) -> &'p Path {
+    let own = lock.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    if workspace::is_member(lock, project) { project } else { own }
+}
+
+/// What a killed run left: older than an hour, so that no running uv loses its file.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY))
+    {
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
+        if age.is_some_and(|age| age > Duration::from_secs(3600)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

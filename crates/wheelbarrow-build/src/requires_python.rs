@@ -1,0 +1,171 @@
+//! The project's own word on Python: `requires-python` or what another tool calls it, and `.python-version`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use fs_err as fs;
+use pep440_rs::{Version, VersionSpecifiers};
+use toml::{Table, Value};
+
+use crate::target::BuildTarget;
+use crate::{Error, Result};
+
+/// Which Pythons the project is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiresPython {
+    /// As the file says.
+    pub text: String,
+    pub file: PathBuf,
+    /// One of them must hold.
+    sets: Vec<VersionSpecifiers>,
+}
+
+/// Finds the rule in a file's text.
+type Find = fn(&str) -> Option<String>;
+
+impl RequiresPython {
+    /// Of pyproject.toml, setup.cfg or Pipfile, whichever says it first.
+    pub fn read(project: &Path) -> Result<Option<Self>> {
+        let sources: [(&str, Find); 4] = [
+            ("pyproject.toml", of_pyproject),
+            ("pyproject.toml", of_poetry),
+            ("setup.cfg", of_setup_cfg),
+            ("Pipfile", of_pipfile),
+        ];
+        for (name, find) in sources {
+            let file = project.join(name);
+            let Ok(content) = fs::read_to_string(&file) else { continue };
+            let Some(text) = find(&content) else { continue };
+            let line = content.lines().position(|line| line.contains(&text)).map_or(1, |line| line + 1);
+            let sets = parse(&text).ok_or_else(|| Error::Requirements {
+                path: file.clone(),
+                line,
+                reason: format!("`{text}` is not a set of Python versions such as >=3.10,<3.14"),
+            })?;
+            return Ok(Some(Self { text, file, sets }));
+        }
+        Ok(None)
+    }
+
+    /// Where only the minor version of a target is known, any micro version may do.
+    pub fn allows(&self, target: &BuildTarget) -> bool {
+        let last = target.own_interpreter().is_none().then(|| format!("{}.99", target.python));
+        self.contains([Some(target.full_version()), last].into_iter().flatten())
+    }
+
+    fn contains(&self, versions: impl Iterator<Item = String>) -> bool {
+        let versions: Vec<Version> = versions.filter_map(|text| text.parse().ok()).collect();
+        self.sets.iter().any(|set| versions.iter().any(|version| set.contains(version)))
+    }
+}
+
+fn of_pyproject(text: &str) -> Option<String> {
+    let document: Table = text.parse().ok()?;
+    document.get("project")?.get("requires-python")?.as_str().map(str::to_owned)
+}
+
+fn of_poetry(text: &str) -> Option<String> {
+    let document: Table = text.parse().ok()?;
+    let python = document.get("tool")?.get("poetry")?.get("dependencies")?.get("python")?;
+    python.as_str().or_else(|| python.get("version").and_then(Value::as_str)).map(str::to_owned)
+}
+
+fn of_setup_cfg(text: &str) -> Option<String> {
+    let mut lines = text.lines().skip_while(|line| line.trim() != "[options]").skip(1);
+    let mut options = lines.by_ref().take_while(|line| !line.starts_with('['));
+    let value =
+        options.find_map(|line| line.strip_prefix("python_requires")?.trim_start().strip_prefix('='))?;
+    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+fn of_pipfile(text: &str) -> Option<String> {
+    let document: Table = text.parse().ok()?;
+    let requires = document.get("requires")?;
+    let version = requires.get("python_version").or_else(|| requires.get("python_full_version"));
+    version.and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Specifiers of PEP 440, and those of Poetry and Pipenv: `^3.10`, `~3.10`, `3.10`, `*`, and `||` between sets.
+fn parse(text: &str) -> Option<Vec<VersionSpecifiers>> {
+    text.split("||").map(|set| VersionSpecifiers::from_str(&translate(set)?).ok()).collect()
+}
+
+fn translate(set: &str) -> Option<String> {
+    // `>= 3.8, < 4` has blanks behind its operators, and Poetry's `>=3.8 <4` between its parts.
+    let glued =
+        set.replace("> ", ">").replace("< ", "<").replace("= ", "=").replace("^ ", "^").replace("~ ", "~");
+    let parts = glued.split([',', ' ']).map(str::trim).filter(|part| !part.is_empty() && *part != "*");
+    let parts = parts.map(|part| {
+        let release = |text: &str| text.parse::<Version>().ok().map(|version| version.release().to_vec());
+        if let Some(lowest) = part.strip_prefix('^') {
+            return Some(format!(">={lowest},<{}", release(lowest)?.first()? + 1));
+        }
+        match part.strip_prefix('~') {
+            Some(lowest) if !lowest.starts_with('=') => Some(match release(lowest)?.as_slice() {
+                [major] => format!(">={lowest},<{}", major + 1),
+                [major, minor, ..] => format!(">={lowest},<{major}.{}", minor + 1),
+                [] => return None,
+            }),
+            _ if part.starts_with(|first: char| first.is_ascii_digit()) => {
+                let is_minor = part.matches('.').count() == 1 && !part.ends_with('*');
+                Some(format!("=={part}{}", if is_minor { ".*" } else { "" }))
+            }
+            _ => Some(part.to_owned()),
+        }
+    });
+    Some(parts.collect::<Option<Vec<_>>>()?.join(","))
+}
+
+/// The version in `.python-version`, as pyenv and uv write it; nothing where it names something else than a CPython.
+pub(crate) fn pinned(project: &Path) -> Option<String> {
+    let text = fs::read_to_string(project.join(".python-version")).ok()?;
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let version = line.trim_start_matches("cpython").trim_start_matches(['-', '@']);
+    let version = version.split('-').next().unwrap_or_default();
+    version.starts_with("3.").then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, text: &str) -> Option<RequiresPython> {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(name), text).unwrap();
+        RequiresPython::read(directory.path()).unwrap()
+    }
+
+    #[test]
+    fn every_tool_says_it_in_its_own_way() {
+        for (name, text, allowed) in [
+            ("pyproject.toml", "[project]\nrequires-python = '>= 3.11, <3.13'", &[11, 12][..]),
+            ("pyproject.toml", "[tool.poetry.dependencies]\npython = '^3.13'", &[13, 14]),
+            ("pyproject.toml", "[tool.poetry.dependencies]\npython = '~3.11 || 3.13.*'", &[11, 13]),
+            ("pyproject.toml", "[tool.poetry.dependencies]\npython = '>=3.12 <4.0'", &[12, 13, 14]),
+            ("setup.cfg", "[metadata]\nname = x\n[options]\npython_requires = >=3.13\n", &[13, 14]),
+            ("Pipfile", "[requires]\npython_version = '3.11'", &[11]),
+        ] {
+            let rule = read(name, text).unwrap();
+            let found: Vec<u32> =
+                (11..15).filter(|minor| rule.contains([format!("3.{minor}.0")].into_iter())).collect();
+            assert_eq!(found, allowed, "{text}");
+        }
+        assert_eq!(read("pyproject.toml", "[tool.ruff]"), None);
+    }
+
+    #[test]
+    fn a_pin_is_a_version() {
+        let directory = tempfile::tempdir().unwrap();
+        for (text, version) in [
+            ("3.12\n", Some("3.12")),
+            ("# x\n3.11.4\n", Some("3.11.4")),
+            ("cpython-3.12.3-linux-x86_64-gnu", Some("3.12.3")),
+            ("cpython@3.13", Some("3.13")),
+            ("pypy3.10", None),
+            ("", None),
+        ] {
+            fs::write(directory.path().join(".python-version"), text).unwrap();
+            assert_eq!(pinned(directory.path()).as_deref(), version, "{text}");
+        }
+    }
+}
