@@ -13,6 +13,7 @@ mod safe_path;
 mod scratch;
 mod signals;
 mod staged;
+mod umask;
 mod writeback;
 
 use std::io;
@@ -29,6 +30,7 @@ pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
 pub use staged::{Commit, Staged, put_right};
+pub use umask::SharedUmask;
 pub use writeback::start_writeback;
 
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
 use wheelbarrow_artifact::zip::BUFFERED_LIMIT;
-use wheelbarrow_fs::SafePath;
+use wheelbarrow_fs::{SafePath, SharedUmask};
 use wheelbarrow_wheel::layout::Destination;
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
@@ -37,6 +37,8 @@ pub(crate) fn ensure<'w>(
     mut known: Option<Vec<Having>>,
     progress: &dyn Progress,
 ) -> Result<Vec<StoredWheel<'w>>, InstallError> {
+    // Another install links what this one makes.
+    let _umask = SharedUmask::set();
     for _ in 0..MOST_ROUNDS {
         let having = match known.take() {
             Some(known) => known,

@@ -25,7 +25,8 @@ mod programs;
 mod transfer;
 mod wanted;
 
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::{self, Misread, Needed, Newer};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_fs::{Lock, Scratch};
+use wheelbarrow_fs::{Lock, Scratch, SharedUmask};
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;
@@ -60,6 +61,9 @@ const WHEELS: &str = "wheels";
 /// The tree of an entry's files.
 const FILES: &str = "files";
 const BYTECODE: &str = "bytecode";
+
+/// What everybody may do with an entry, whatever the umask of who made it.
+const READABLE: u32 = 0o044;
 
 /// How files come from the store into an install.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +113,7 @@ struct Format {
 impl Store {
     /// Opens the store at `path` for an install, or makes one in an absent or empty directory.
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, InstallError> {
+        let _umask = SharedUmask::set();
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(InstallError::MissingParent {
@@ -194,8 +199,11 @@ impl Store {
     /// Reads the index of an entry; `Ok(Err)` says what is wrong with it, `None` that there is no such entry.
     fn index(&self, entry: &str) -> Result<Option<Result<Index, String>>, InstallError> {
         let path = self.path.join(entry).join(index::INDEX);
-        match fs::read(&path) {
-            Ok(bytes) => match Index::parse(bytes) {
+        match read_index(&path) {
+            Ok((_, mode)) if mode & READABLE != READABLE => Ok(Some(Err(format!(
+                "its files cannot be read by others: the mode of its index is {mode:04o}"
+            )))),
+            Ok((bytes, _)) => match Index::parse(bytes) {
                 Ok(index) => Ok(Some(Ok(index))),
                 Err(Unusable::Altered(what)) => Ok(Some(Err(what))),
                 Err(Unusable::Newer(what)) => {
@@ -268,6 +276,15 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+/// The bytes and the mode of an index, which was made with all of its entry.
+fn read_index(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let mut file = fs::File::open(path)?;
+    let mode = file.metadata()?.mode() & 0o777;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, mode))
 }
 
 /// Where the entry of a wheel is in the store.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Member, NATIVE, Sha256};
+use wheelbarrow_fs::SharedUmask;
 
 use super::{Store, names};
 use crate::InstallError;
@@ -40,6 +41,7 @@ impl Store {
 
     /// Takes the program of this artifact for `machine`, where it carries one and the store has it not.
     pub(crate) fn keep_program(&self, artifact: &Artifact, machine: &str) -> Result<(), InstallError> {
+        let _umask = SharedUmask::set();
         let path = format!("{NATIVE}linux-{machine}");
         let Some(member) = artifact.manifest().members.iter().find(|member| member.path == path) else {
             return Ok(());

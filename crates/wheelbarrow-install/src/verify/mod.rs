@@ -47,6 +47,18 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// Calls the Python of the virtualenv missing if its link leads nowhere: the interpreter is not of the install, and may be
+    /// gone.
+    pub fn look_for_python(&mut self) {
+        let is_known =
+            [&self.missing, &self.changed].iter().any(|paths| paths.iter().any(|path| path == PYTHON));
+        let found = fs_err::metadata(self.destination.join(PYTHON));
+        if !is_known && found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            self.missing.push(PYTHON.to_owned());
+            self.missing.sort_unstable();
+        }
+    }
+
     pub fn is_clean(&self) -> bool {
         self.changed.is_empty() && self.missing.is_empty() && self.extra.is_empty()
     }
