@@ -1,4 +1,5 @@
-"""Tells which migrations `migrate` would apply to the default database, and which of them Django cannot take back.
+"""Tells which migrations `migrate` would apply to the default database, which of them Django cannot take back, and which are
+applied.
 
 Runs in a release's virtualenv by `python -c`. The last line of standard output is one JSON object.
 """
@@ -19,4 +20,5 @@ for migration, _backwards in plan:
     names.append(name)
     if not all(operation.reversible for operation in migration.operations):
         irreversible.append(name)
-sys.stdout.write("\n" + json.dumps({"migrations": names, "irreversible": irreversible}) + "\n")
+applied = ["%s.%s" % key for key in executor.loader.applied_migrations]
+sys.stdout.write("\n" + json.dumps({"migrations": names, "irreversible": irreversible, "applied": applied}) + "\n")

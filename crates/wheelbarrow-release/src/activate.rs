@@ -5,17 +5,19 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
+use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::release::ReleaseSettings;
 
 use crate::activation::Activation;
 use crate::history::{Story, stories};
-use crate::journal::Operation;
+use crate::journal::{Operation, Phase};
 use crate::prepare::{Prepare, check_and_prepare};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
+use crate::seam::{self, Look};
 use crate::settings::Settings;
 use crate::work::{Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, recovery, systemd};
+use crate::{ReleaseError, ReleaseId, Root, django, recovery, startable, systemd};
 
 /// What an activation or a rollback did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -74,7 +76,7 @@ pub fn rollback(
 ) -> Result<Activated, ReleaseError> {
     let begun = Instant::now();
     let work = recovery::begin(root, "rollback", operator)?;
-    let target = rollback_target(root, options)?;
+    let target = rollback_target(root, options, |live| django::applied(&work, live))?;
     let Some(target) = target else { return stays(root, begun, operator) };
     let environment = target.record.environment_sha256;
     // What is left may be the very thing that is broken.
@@ -92,12 +94,19 @@ pub fn rollback(
 /// Says where [`rollback`] would go.
 pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated, ReleaseError> {
     let previous = root.live()?;
-    let id = match rollback_target(root, options)? {
+    let id = match rollback_target(root, options, |release| applied(root, release))? {
         Some(target) => Some(target.record.id),
         None => previous.clone(),
     };
     let id = id.ok_or_else(|| nothing_live(root))?;
     Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0 })
+}
+
+/// The migrations that the database has, asked without a log.
+fn applied(root: &Root, release: &CompleteRelease) -> Option<BTreeSet<String>> {
+    let settings = Settings::of(root, release, &Default::default()).ok()?;
+    let said = seam::look_at(release, &settings, Look::Before, &Silent).ok()??;
+    said.unknown.is_none().then(|| said.applied.into_iter().collect())
 }
 
 fn nothing_live(root: &Root) -> ReleaseError {
@@ -131,8 +140,13 @@ fn before_deploy(
     before.map(|before| root.complete(before)).transpose()
 }
 
-/// None to stay, which only who names a deploy is told.
-fn rollback_target(root: &Root, options: &RollbackOptions) -> Result<Option<CompleteRelease>, ReleaseError> {
+/// None to stay, which only who names a deploy is told. `applied` says which migrations the database of a release has, if that
+/// can be known.
+fn rollback_target(
+    root: &Root,
+    options: &RollbackOptions,
+    applied: impl Fn(&CompleteRelease) -> Option<BTreeSet<String>>,
+) -> Result<Option<CompleteRelease>, ReleaseError> {
     let live = root.live()?.ok_or_else(|| nothing_live(root))?;
     let stories = stories(&root.journal().read()?);
     if let Some(deploy) = &options.of {
@@ -145,7 +159,15 @@ fn rollback_target(root: &Root, options: &RollbackOptions) -> Result<Option<Comp
         Some(id) => root.complete(id)?,
         None => nearest_ancestor(root, &stories, &live)?,
     };
-    let migrations = irreversible_since(&stories, target.id());
+    let mut migrations = irreversible_since(&stories, target.id());
+    if !migrations.is_empty() && !options.force {
+        // They may have failed, or somebody may have taken them back: what the database has counts.
+        let live = root.complete(&live).ok();
+        let asked = live.as_ref().and_then(&applied).or_else(|| applied(&target));
+        if let Some(applied) = asked {
+            migrations.retain(|migration| applied.contains(migration));
+        }
+    }
     if !migrations.is_empty() && !options.force {
         return Err(ReleaseError::Irreversible { target: target.record.id, migrations });
     }
@@ -180,13 +202,13 @@ fn nearest_ancestor(
     Err(ReleaseError::NoAncestor { from: live.clone(), reason })
 }
 
-/// Migrations that were applied after the target was last made live, and that Django cannot take back.
+/// Migrations that were to be applied after the target was last made live, and that Django cannot take back, each once.
 fn irreversible_since(stories: &[Story], target: &ReleaseId) -> Vec<String> {
     let last = stories.iter().rposition(|story| story.id == *target && story.switched);
-    stories[last.map_or(0, |last| last + 1)..]
-        .iter()
-        .flat_map(|story| story.irreversible.iter().cloned())
-        .collect()
+    let since = &stories[last.map_or(0, |last| last + 1)..];
+    let mut seen = BTreeSet::new();
+    let named = since.iter().flat_map(|story| &story.irreversible);
+    named.filter(|name| seen.insert(*name)).cloned().collect()
 }
 
 fn make_live(
@@ -204,9 +226,13 @@ fn make_live(
     let id = release.id().clone();
     work.begin(operation, &id, previous.as_ref())?;
     let activation = Activation { work, operation, release, settings, previous: previous.clone(), begun };
-    if let Some(prepare) = prepare
-        && let Err(fault) = check_and_prepare(work, &activation.release, &activation.settings, prepare)
-    {
+    let (release, settings) = (&activation.release, &activation.settings);
+    let checked = match prepare {
+        Some(prepare) => check_and_prepare(work, release, settings, prepare),
+        // It was live, and was checked then; what it stands on may be gone.
+        None => work.phase(Phase::Check, || startable::check(release, settings, work.operator.progress)),
+    };
+    if let Err(fault) = checked {
         return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
     }
     activation.run()?;

@@ -12,7 +12,8 @@ use crate::root::Mark;
 use crate::settings::Settings;
 use crate::work::{Fault, Probing, Work, milliseconds};
 use crate::{
-    ReleaseError, ReleaseId, Root, marks, probe, proof, seam, server, shared_environment, statics, switch,
+    ReleaseError, ReleaseId, Root, marks, probe, proof, seam, server, shared_environment, startable, statics,
+    switch,
 };
 
 /// A release on its way to be live.
@@ -138,6 +139,7 @@ impl Activation<'_, '_> {
 pub(crate) fn serve_again(work: &Work<'_>, live: &CompleteRelease) -> Result<(), ReleaseError> {
     let settings = Settings::of(work.root, live, &Default::default())?;
     let progress = Deaf(work.operator.progress);
+    startable::check(live, &settings, &progress)?;
     server::reload(live, &settings, &progress)?;
     prove(work, live, &settings, &progress)
 }

@@ -1,6 +1,8 @@
 //! What Django wants to know and nobody should have to say: where its settings and its application are, and which
 //! migrations are due.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::release::Words;
 
@@ -23,6 +25,8 @@ pub(crate) struct MigrationPlan {
     pub(crate) migrations: Vec<String>,
     /// Those with an operation that cannot be taken back.
     pub(crate) irreversible: Vec<String>,
+    /// Those that the database has.
+    pub(crate) applied: BTreeSet<String>,
 }
 
 /// The value of `DJANGO_SETTINGS_MODULE` that a command of this release should get: none where its environment.json has
@@ -98,6 +102,12 @@ pub(crate) fn migration_plan(
         settings,
         &Question { script: MIGRATIONS, words: "the plan of migrations", log: "migrations.log" },
     )
+}
+
+/// The migrations that the default database has, as a release's Django reads it; none where that cannot be known.
+pub(crate) fn applied(work: &Work<'_>, release: &CompleteRelease) -> Option<BTreeSet<String>> {
+    let settings = Settings::of(work.root, release, &Default::default()).ok()?;
+    Some(migration_plan(work, release, &settings).ok()??.applied)
 }
 
 /// What a release's Django is asked.

@@ -20,7 +20,7 @@ use wheelbarrow_artifact::release::{Action, Server};
 use crate::proof::{self, Process, Service, Verdict};
 use crate::remake::needed_variables;
 use crate::settings::Settings;
-use crate::{ReleaseError, ReleaseId, Root};
+use crate::{ReleaseError, ReleaseId, Root, startable};
 
 /// What is wrong, where, and what helps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,6 +81,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     site.probe(&mut findings);
     let processes = proof::processes(root, &proof::Scope::All)?;
     site.serving(&mut findings)?;
+    site.cannot_start(&mut findings)?;
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
@@ -160,6 +161,23 @@ impl Site<'_> {
             what,
             fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket".to_owned(),
         });
+    }
+
+    /// Releases that could be made live, and could not be started.
+    fn cannot_start(&self, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
+        for found in self.root.found()?.into_iter().filter(|found| !found.is_bad) {
+            let Some(release) = found.complete else { continue };
+            let Ok(settings) = Settings::of(self.root, &release, &Default::default()) else { continue };
+            if let Some(problem) = startable::problem(&release, &settings) {
+                findings.push(Finding {
+                    rule: "cannot-start",
+                    place: release.path().display().to_string(),
+                    what: problem.to_string(),
+                    fix: problem.hint().unwrap_or_default(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What the kernel tells, whatever the reason is: of the server, and of every other unit that runs a release.

@@ -77,6 +77,13 @@ pub enum ReleaseError {
     Irreversible { target: ReleaseId, migrations: Vec<String> },
     #[error("`{command}` {problem}{}", indented(tail))]
     Command { command: String, problem: String, tail: String, log: Option<PathBuf> },
+    #[error(
+        "{} cannot be read by the user {user}: its mode is {mode:04o}, its owner {owner}, its group {group}",
+        path.display()
+    )]
+    Unreadable { path: PathBuf, mode: u32, owner: u32, group: u32, user: u32 },
+    #[error("the Python of the release {id}, {}, cannot be started: {reason}", python.display())]
+    CannotStart { id: ReleaseId, python: PathBuf, reason: String },
     #[error("no program {program} for `{command}`")]
     NoProgram { command: String, program: String, source: io::Error },
     #[error("{what} does not run {id} after {deadline} s: {found}")]
@@ -165,6 +172,15 @@ impl ReleaseError {
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
             Self::Unknown { .. } => "`wheelbarrow list --root ROOT` shows the releases that are there",
             Self::Incomplete { .. } => "deploy it again",
+            Self::Unreadable { path, .. } => {
+                return Some(format!(
+                    "let the user in: `chmod a+rX {0}`, or `chgrp` to a group of the user and `chmod g+rX {0}`",
+                    path.display()
+                ));
+            }
+            Self::CannotStart { .. } => {
+                "install that Python again, or make a release for another: `wheelbarrow deploy ARTIFACT --python PATH`"
+            }
             Self::Needed { .. } => {
                 "another release can be made live, `wheelbarrow unpin ID` lets it go, processes can be ended"
             }
@@ -238,12 +254,14 @@ impl ReleaseError {
             Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
                 5
             }
+            Self::CannotStart { .. } => 11,
             Self::Irreversible { .. } => 16,
             Self::Interrupted
             | Self::Check { .. }
             | Self::Unproved { .. }
             | Self::Command { .. }
             | Self::NoProgram { .. }
+            | Self::Unreadable { .. }
             | Self::Probe { .. } => 1,
             Self::Failed { outcome: Outcome::RevertFailed, .. } => 14,
             Self::Failed { source, .. } if source.is_cancelled() => 130,

@@ -46,6 +46,7 @@ mod server;
 mod settings;
 mod shared;
 mod shared_environment;
+mod startable;
 mod statics;
 mod status;
 mod steps;

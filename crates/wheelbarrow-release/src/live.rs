@@ -12,7 +12,7 @@ use crate::release::{CompleteRelease, LOGS, RELEASE_PATH};
 use crate::remake::BYTECODE;
 use crate::settings::Settings;
 use crate::statics::STATIC_PATH;
-use crate::{ReleaseError, ReleaseId, Root, statics, terminal};
+use crate::{ReleaseError, ReleaseId, Root, startable, statics, terminal};
 
 /// The release `id`, else the live one.
 pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
@@ -50,6 +50,11 @@ pub fn verify(
 ) -> Result<Verification, ReleaseError> {
     let mut verification = wheelbarrow_install::verify(release.path(), progress)?;
     let settings = Settings::of(root, release, &Default::default())?;
+    verification.look_for_python();
+    if verification.missing.is_empty() && verification.changed.is_empty() {
+        // What is as it was installed may stand on a Python that is gone.
+        startable::check(release, &settings, progress)?;
+    }
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{shared}")).collect();
     let statics = statics::root(release)?;

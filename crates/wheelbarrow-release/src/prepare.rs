@@ -9,7 +9,7 @@ use crate::seam::{Look, Said};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::work::{Fault, Work};
-use crate::{ReleaseError, django, seam, statics};
+use crate::{ReleaseError, django, seam, startable, statics};
 
 /// Whether the commands of `prepare` run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,13 @@ pub(crate) fn check_and_prepare(
 ) -> Result<(), Fault> {
     let progress = work.operator.progress;
     let check = |look| {
-        work.phase(Phase::Check, || seam::check(release, settings, look, Said::Kept, progress).map(drop))
+        work.phase(Phase::Check, || {
+            if look != Look::After {
+                startable::check(release, settings, progress)?;
+                startable::check_files(release, settings)?;
+            }
+            seam::check(release, settings, look, Said::Kept, progress).map(drop)
+        })
     };
     let commands = match prepare {
         Prepare::Run => Some(Commands::All),

@@ -14,11 +14,13 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Newer};
+use wheelbarrow_fs::SharedUmask;
 use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use crate::journal::{Event, Journal};
 use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
+use crate::remake::RECEIPT_PATH;
 use crate::{ReleaseError, ReleaseId};
 
 const STATE: &str = ".wheelbarrow";
@@ -59,6 +61,7 @@ impl Root {
     /// Makes `path`, absolute, a site root, with everything in it that is not there yet.
     pub fn create(path: &Path) -> Result<Self, ReleaseError> {
         let root = Self::at(path);
+        let _umask = SharedUmask::set();
         for directory in [
             root.releases(),
             root.shared(),
@@ -86,6 +89,21 @@ impl Root {
             return Ok(root);
         }
         Err(ReleaseError::NotARoot { path: path.to_path_buf() })
+    }
+
+    /// The root that `path`, absolute, is, or the root and the release, where `path` is or leads to a release. None of an
+    /// install that is in no root.
+    pub fn of(path: &Path) -> Option<(Self, Option<ReleaseId>)> {
+        let is_install = |path: &Path| path.join(RECEIPT_PATH).exists();
+        if !is_install(path)
+            && let Ok(root) = Self::open(path)
+        {
+            return Some((root, None));
+        }
+        let real = fs::canonicalize(path).ok()?;
+        let id = real.file_name()?.to_str()?.parse().ok()?;
+        let releases = real.parent().filter(|parent| parent.ends_with(RELEASES))?;
+        Some((Self::open(releases.parent()?).ok()?, Some(id)))
     }
 
     pub fn path(&self) -> &Path {
@@ -149,8 +167,20 @@ impl Root {
             }
             Err(source) => return Err(ReleaseError::io("read the link", &path)(source)),
         };
-        let id = target.strip_prefix(RELEASES).ok().and_then(Path::to_str).and_then(|id| id.parse().ok());
+        let id = self.release_at(&target);
         id.map(Some).ok_or_else(|| foreign(format!("a link to {}", target.display())))
+    }
+
+    /// The release that a link in the root leads to, there or not. People make absolute links; the next switch makes a relative
+    /// one.
+    fn release_at(&self, target: &Path) -> Option<ReleaseId> {
+        let path = self.path.join(target);
+        let id = path.file_name()?.to_str()?.parse().ok()?;
+        let (parent, releases) = (path.parent()?, self.releases());
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let is_here = parent == releases
+            || real(parent).is_some_and(|real_parent| Some(real_parent) == real(&releases));
+        is_here.then_some(id)
     }
 
     /// What `current` contains for a release.

@@ -13,9 +13,10 @@ use crate::history::{Story, stories, unfinished};
 use crate::lock::{Holder, holder};
 use crate::proof::{self, Service};
 use crate::prune::{PruneOptions, plan_prune};
+use crate::release::CompleteRelease;
 use crate::root::Found;
 use crate::settings::Settings;
-use crate::{ReleaseError, ReleaseId, Root, trash};
+use crate::{ReleaseError, ReleaseId, Root, startable, trash};
 
 /// A release as `list` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -115,7 +116,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
     let live = root.live()?.map(|live| root.complete(&live));
     let (fingerprint, broken) = match live {
         Some(Ok(live)) => match fingerprint::of(root, &live, schema, progress) {
-            Ok(fingerprint) => (Some(fingerprint), None),
+            Ok(fingerprint) => (Some(fingerprint), cannot_start(root, &live)),
             Err(error) => (None, Some(error.to_string())),
         },
         Some(Err(error)) => (None, Some(error.to_string())),
@@ -145,6 +146,12 @@ fn allowed(root: &Root) -> Vec<CheckAllowance> {
     let live = root.live().ok().flatten().and_then(|live| root.complete(&live).ok());
     let settings = live.and_then(|live| Settings::of(root, &live, &Default::default()).ok());
     settings.and_then(|settings| settings.said.check?.allow).unwrap_or_default()
+}
+
+/// Why the live release could not be started again.
+fn cannot_start(root: &Root, live: &CompleteRelease) -> Option<String> {
+    let settings = Settings::of(root, live, &Default::default()).ok()?;
+    startable::problem(live, &settings).map(|error| error.to_string())
 }
 
 fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_fs::SharedUmask;
 
 use crate::journal::{Entry, Event, Operation, Phase};
 use crate::lock::{RootLock, Wait};
@@ -43,6 +44,8 @@ pub(crate) struct Work<'a> {
     pub(crate) root: &'a Root,
     pub(crate) operator: &'a Operator<'a>,
     pub(crate) lock: RootLock,
+    /// What is made under a root is for the site too, whoever deploys.
+    _umask: SharedUmask,
 }
 
 /// A phase that did not end well.
@@ -55,7 +58,7 @@ pub(crate) struct Fault {
 impl<'a> Work<'a> {
     pub(crate) fn take(root: &'a Root, what: &str, operator: &'a Operator<'a>) -> Result<Self, ReleaseError> {
         let lock = RootLock::take(root, what, operator)?;
-        Ok(Self { root, operator, lock })
+        Ok(Self { root, operator, lock, _umask: SharedUmask::set() })
     }
 
     pub(crate) fn record(&self, event: Event) -> Result<(), ReleaseError> {

@@ -18,7 +18,7 @@ use crate::text;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Where an artifact was installed, or an artifact
+    /// An install, an artifact, a release, or a site root, of which the live release is compared
     #[arg(value_name = "DEST|ARTIFACT", conflicts_with_all = ["root", "release"])]
     destination: Option<PathBuf>,
     /// A site root, of which the live release is compared [default: $WHEELBARROW_ROOT]
@@ -47,21 +47,36 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
         )
         .into());
     }
-    let verification = match (&arguments.destination, &arguments.root) {
-        (Some(destination), _) => verify(&absolute(destination)?, &progress)?,
-        (None, root) => {
-            let root = root.clone().or_else(usual_root).ok_or_else(|| {
+    let (root, id) = match &arguments.destination {
+        Some(destination) => {
+            let destination = absolute(destination)?;
+            match Root::of(&destination) {
+                Some((root, id)) => (root, id),
+                None => {
+                    let mut verification = verify(&destination, &progress)?;
+                    verification.look_for_python();
+                    return conclude(&verification, arguments, printer);
+                }
+            }
+        }
+        None => {
+            let root = arguments.root.clone().or_else(usual_root).ok_or_else(|| {
                 Refusal::usage("nothing to compare", "name DEST, or `--root ROOT` for what is live there")
             })?;
             let root = Root::open(&absolute(&root)?)?;
             let id = arguments.release.as_ref().map(|id| find(&root, id)).transpose()?;
-            live::verify(&root, &live::release(&root, id.as_ref())?, &progress)?
+            (root, id)
         }
     };
+    let verification = live::verify(&root, &live::release(&root, id.as_ref())?, &progress)?;
+    conclude(&verification, arguments, printer)
+}
+
+fn conclude(verification: &Verification, arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     if arguments.json {
-        printer.json(&verification)?;
+        printer.json(verification)?;
     } else {
-        report(&verification, printer);
+        report(verification, printer);
     }
     if verification.is_clean() { Ok(()) } else { Err(Told { code: 10 }.into()) }
 }

@@ -228,3 +228,42 @@ fn what_the_database_was_made_into_is_told() {
     assert!(said.code == 0 && said.out.contains("\"mysite.0002_second\""), "{}", said.all());
     assert_eq!(fingerprint()["schema"], seen[1]["schema"]);
 }
+
+/// A migration that failed is in no database.
+#[test]
+fn a_rollback_goes_over_migrations_that_were_never_applied() {
+    let place = place();
+    let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
+    let failing = ("0002_failing", "migrations.RunPython(lambda apps, editor: 1 / 0)");
+    for number in ["1", "2"] {
+        let Some(artifact) = version(&place, number, "", &[first]) else { return };
+        deploy(&place, &artifact);
+    }
+    let artifact = version(&place, "3", "", &[first, failing]).unwrap().display().to_string();
+    for _ in 0..2 {
+        let said = run(&place, &["deploy", &artifact, "--without-pip"]);
+        assert!(said.code == 12 && said.err.contains("ZeroDivisionError"), "{}", said.all());
+    }
+    let said = run(&place, &["rollback", "--dry-run"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let said = run(&place, &["rollback"]);
+    assert!(said.code == 0 && said.out.starts_with("1-"), "{}", said.all());
+}
+
+/// What somebody has taken back is not in the way either; what cannot be known is, and is named once.
+#[test]
+fn a_rollback_believes_the_database() {
+    let place = place();
+    let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
+    let second = ("0002_second", "migrations.RunSQL('CREATE TABLE b (x)')");
+    for (number, migrations) in [("1", vec![first]), ("2", vec![first, second])] {
+        let Some(artifact) = version(&place, number, "", &migrations) else { return };
+        deploy(&place, &artifact);
+    }
+    assert_eq!(run(&place, &["rollback"]).code, 16);
+    let fake = ["exec", "--", "django-admin", "migrate", "--fake", "mysite", "0001"];
+    let said = run(&place, &fake);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let said = run(&place, &["rollback"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+}

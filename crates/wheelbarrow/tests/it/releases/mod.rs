@@ -20,6 +20,7 @@ mod server;
 mod settings;
 #[path = "../../../../wheelbarrow-release/tests/it/site.rs"]
 mod site;
+mod startable;
 mod story;
 pub(crate) mod strace;
 mod systemd;

@@ -229,3 +229,49 @@ fn who_may_not_see_all_processes_is_told_so() {
     assert!(doctor.code == 0 && doctor.err.contains("seen by root only"), "{}", doctor.all());
     assert!(prune.code == 5 && prune.err.contains("hint: what is under a root"), "{}", prune.all());
 }
+
+#[test]
+fn verify_knows_a_root_and_a_release_by_their_paths() {
+    let place = with_releases(2);
+    let first = release(&place, 1);
+    let (first, name) =
+        (first.display().to_string(), first.file_name().unwrap().to_str().unwrap().to_owned());
+    for path in ["site", "site/", "site/current", &first, &format!("site/releases/{name}/")] {
+        let said = place.run(&["verify", path]);
+        assert!(said.code == 0 && said.out.contains("all as installed"), "{path}: {}", said.all());
+    }
+    fs_err::write(release(&place, 2).join("code/app.py"), "changed").unwrap();
+    for (path, code) in [("site", 10), ("site/current", 10), (first.as_str(), 0)] {
+        let said = place.run(&["verify", path]);
+        assert_eq!(said.code, code, "{path}: {}", said.all());
+    }
+    // Where nothing is live, that is what is wrong.
+    fs_err::remove_file(place.root().join("current")).unwrap();
+    let said = place.run(&["verify", "site"]);
+    assert!(said.code == 5 && said.err.contains("has no live release"), "{}", said.all());
+}
+
+#[test]
+fn an_absolute_link_to_a_release_is_current_and_becomes_relative() {
+    let place = with_releases(2);
+    let current = place.root().join("current");
+    let relink = |target: &std::path::Path| {
+        fs_err::remove_file(&current).unwrap();
+        fs_err::os::unix::fs::symlink(target, &current).unwrap();
+    };
+    for target in
+        [release(&place, 2), PathBuf::from("./releases").join(release(&place, 2).file_name().unwrap())]
+    {
+        relink(&target);
+        assert_eq!(status(&place)["live"]["version"], "2");
+        let said = place.run(&["rollback"]);
+        assert_eq!(said.code, 0, "{}", said.all());
+        assert!(fs_err::read_link(&current).unwrap().starts_with("releases"), "{target:?}");
+        assert_eq!(place.run(&["activate", "2"]).code, 0);
+    }
+    // A release of another root is none of this one.
+    let other = with_releases(1);
+    relink(&release(&other, 1));
+    let said = place.run(&["rollback"]);
+    assert!(said.code == 5 && said.err.contains("current is a link to "), "{}", said.all());
+}

@@ -1,0 +1,141 @@
+//! Whether a release could be started at all: the user of the site can read it, and its Python runs.
+//!
+//! The files of a release are readable by everybody, whatever the umask was; the directories above it are as somebody
+//! made them. The interpreter is not of the release: an upgrade of the system may have removed it.
+
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fs_err as fs;
+use rustix::process::getuid;
+use wheelbarrow_artifact::progress::{Progress, Silent};
+use wheelbarrow_fs::as_user;
+
+use crate::ReleaseError;
+use crate::child::{self, Ended};
+use crate::command::run_as;
+use crate::identity::Identity;
+use crate::release::CompleteRelease;
+use crate::settings::{Settings, bin};
+
+/// An interpreter that does nothing takes some milliseconds.
+const LIMIT: Duration = Duration::from_secs(30);
+/// What of an interpreter's complaint stands in an error, in bytes.
+const LONGEST: u64 = 4096;
+
+/// Looks at the way to the release, and starts its Python.
+pub(crate) fn check(
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let identity = settings.identity.as_ref();
+    let python = bin(release).join("python");
+    let ways: Vec<&Path> = python.ancestors().skip(1).collect();
+    let ways: Vec<_> = ways.into_iter().rev().map(Path::to_path_buf).collect();
+    readable_by(identity, ways, |path| fs::metadata(path.join(".")).map(drop))?;
+    start(release, identity, progress)
+}
+
+/// Reads every directory and opens every file of a new release as the user of the site. What the store has under another
+/// mode, and what a site keeps for itself, would be found only by a request.
+pub(crate) fn check_files(release: &CompleteRelease, settings: &Settings) -> Result<(), ReleaseError> {
+    let identity = settings.identity.as_ref();
+    if user_of(identity).is_none() {
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    let mut directories = vec![release.path().to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).map_err(ReleaseError::io("list", &directory))? {
+            let entry = entry.map_err(ReleaseError::io("list", &directory))?;
+            let (path, kind) = (entry.path(), entry.file_type());
+            let kind = kind.map_err(ReleaseError::io("look at", &path))?;
+            if kind.is_dir() && path != release.path().join(".wheelbarrow") {
+                directories.push(path.clone());
+                files.push(path);
+            } else if kind.is_file() {
+                files.push(path);
+            }
+        }
+    }
+    readable_by(identity, files, |path| std::fs::File::open(path).map(drop))
+}
+
+/// Why the release could not be started, as far as this user can tell.
+pub(crate) fn problem(release: &CompleteRelease, settings: &Settings) -> Option<ReleaseError> {
+    let python = bin(release).join("python");
+    let is_closed = fs::metadata(&python).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    // Whoever looks is not who runs it.
+    if is_closed && !getuid().is_root() { None } else { check(release, settings, &Silent).err() }
+}
+
+/// Root reads everything, so the user of the site is asked, if it is another.
+fn user_of(identity: Option<&Identity>) -> Option<(u32, u32)> {
+    let identity = identity.filter(|_| getuid().is_root())?;
+    let user = identity.user?;
+    Some((user, identity.group.unwrap_or(user)))
+}
+
+fn readable_by(
+    identity: Option<&Identity>,
+    paths: Vec<PathBuf>,
+    read: impl Fn(&Path) -> std::io::Result<()> + Send + Sync,
+) -> Result<(), ReleaseError> {
+    let Some((user, group)) = user_of(identity) else { return Ok(()) };
+    let denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+    let look = || paths.into_iter().find(|path| read(path).is_err_and(|error| denied(&error)));
+    let first = as_user(user, group, look).map_err(|source| ReleaseError::Io {
+        action: "become the user of",
+        path: "the site".into(),
+        source,
+    })?;
+    let Some(path) = first else { return Ok(()) };
+    let metadata = fs::metadata(&path).map_err(ReleaseError::io("look at", &path))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    Err(ReleaseError::Unreadable { path, mode, owner: metadata.uid(), group: metadata.gid(), user })
+}
+
+fn start(
+    release: &CompleteRelease,
+    identity: Option<&Identity>,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let python = bin(release).join("python");
+    let cannot = |reason: String| ReleaseError::CannotStart {
+        id: release.id().clone(),
+        python: python.clone(),
+        reason,
+    };
+    if let Err(error) = fs::metadata(&python)
+        && error.kind() == ErrorKind::NotFound
+    {
+        let target = fs::read_link(&python).map_err(ReleaseError::io("read the link", &python))?;
+        return Err(cannot(format!("it leads to {}, which is missing", target.display())));
+    }
+    let mut command = Command::new(&python);
+    // Neither the site's modules nor its environment: nothing of the site runs.
+    command.args(["-I", "-S", "-c", ""]).current_dir("/").process_group(0);
+    for name in ["PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    run_as(&mut command, identity);
+    let mut child = command.spawn().map_err(|error| cannot(error.to_string()))?;
+    let ended = child::wait(&mut child, LIMIT, progress).map_err(|error| cannot(error.to_string()))?;
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        let _ = stderr.take(LONGEST).read_to_end(&mut said);
+    }
+    let said = String::from_utf8_lossy(&said);
+    match ended {
+        Ended::By(status) if status.success() => Ok(()),
+        Ended::Cancelled => Err(ReleaseError::Cancelled),
+        Ended::Late => Err(cannot(format!("it does not end within {} s", LIMIT.as_secs()))),
+        Ended::By(status) => Err(cannot(format!("{status}: {}", said.trim()))),
+    }
+}
