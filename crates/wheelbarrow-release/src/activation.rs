@@ -56,7 +56,15 @@ impl Activation<'_, '_> {
         self.work.phase(Phase::Switch, || {
             let live = self.previous.as_ref().map(|live| self.work.root.complete_or_none(live));
             if let Some(live) = live.transpose()?.flatten() {
-                statics::carry(self.work, &live, &self.release, &self.settings)?;
+                match statics::carry(self.work, &live, &self.release, &self.settings) {
+                    // Pages of before may lack a style sheet, which is no reason to stay.
+                    Err(error) if error.is_full() => {
+                        let progress = self.work.operator.progress;
+                        progress
+                            .note(&format!("static files of {} were not carried over: {error}", live.id()));
+                    }
+                    carried => carried?,
+                }
             }
             switch::switch(self.work.root, &self.release)?;
             self.work.record(Event::Switched { id: self.release.id().clone(), from: self.previous.clone() })

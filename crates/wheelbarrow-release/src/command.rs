@@ -126,7 +126,11 @@ impl Clean<'_> {
 impl Run<'_> {
     /// Waits for it to end well.
     pub(crate) fn run(mut self, progress: &dyn Progress) -> Result<Output, ReleaseError> {
-        let output = Output::log(&self.log)?;
+        let output = match Output::log(&self.log) {
+            // A full disk keeps nobody from going back.
+            Err(error) if error.is_full() => Output::memory()?,
+            log => log?,
+        };
         self.command.stdin(Stdio::null()).stdout(output.writer()?).stderr(output.writer()?);
         let held = self.lock.map(RootLock::for_command).transpose()?;
         let leftovers = if self.lock.is_some() { Leftovers::End } else { Leftovers::Keep };

@@ -146,6 +146,9 @@ impl ReleaseError {
                 ));
             }
             Self::Install(error) => return error.hint(),
+            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) if io_exit_code(source) == 6 => {
+                "make room; `wheelbarrow prune --root ROOT --keep N` removes old releases, and the wheels that only they have"
+            }
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) if is_denied(source) => {
                 "what is under a root is changed by its owner, or by root; run it as one of them"
             }
@@ -304,6 +307,14 @@ impl ReleaseError {
                 Self::Install(InstallError::Lacking { path, members })
             }
             other => other,
+        }
+    }
+
+    /// Whether the disk, or what the user may have of it, is full.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source) == 6,
+            _ => false,
         }
     }
 

@@ -37,6 +37,7 @@ mod prune;
 mod recovery;
 mod release;
 mod remake;
+mod reserve;
 mod restore;
 mod reuse;
 mod root;

@@ -6,7 +6,7 @@
 //!   releases/ID/               an install at its final path; .wheelbarrow/release.json is written last
 //!   shared/                    environment.json, media, whatever outlives a release
 //!   store/                     unpacked wheels, hard-linked into releases
-//!   .wheelbarrow/              lock, journal.jsonl, trash/, pins/, bad/
+//!   .wheelbarrow/              lock, journal.jsonl, trash/, pins/, bad/, reserve/
 //! ```
 
 use std::io::ErrorKind;
@@ -137,6 +137,11 @@ impl Root {
 
     pub(crate) fn trash(&self) -> PathBuf {
         self.state().join("trash")
+    }
+
+    /// Files that are removed on a full disk.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.state().join("reserve")
     }
 
     pub(crate) fn lock_path(&self) -> PathBuf {

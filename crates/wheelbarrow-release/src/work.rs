@@ -8,7 +8,7 @@ use wheelbarrow_fs::SharedUmask;
 
 use crate::journal::{Entry, Event, Operation, Phase};
 use crate::lock::{RootLock, Wait};
-use crate::{ReleaseError, ReleaseId, Root};
+use crate::{ReleaseError, ReleaseId, Root, reserve};
 
 /// Who asks for something, and how.
 pub struct Operator<'a> {
@@ -48,6 +48,13 @@ pub(crate) struct Work<'a> {
     _umask: SharedUmask,
 }
 
+impl Drop for Work<'_> {
+    /// What a full disk has taken of the reserve is there again once there is room.
+    fn drop(&mut self) {
+        reserve::keep(self.root);
+    }
+}
+
 /// A phase that did not end well.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -58,12 +65,23 @@ pub(crate) struct Fault {
 impl<'a> Work<'a> {
     pub(crate) fn take(root: &'a Root, what: &str, operator: &'a Operator<'a>) -> Result<Self, ReleaseError> {
         let lock = RootLock::take(root, what, operator)?;
+        // What takes more than it gives must not live on it.
+        if !["deploy", "environment", "migrate"].contains(&what) {
+            reserve::give_if_full(root);
+        }
         Ok(Self { root, operator, lock, _umask: SharedUmask::set() })
     }
 
     pub(crate) fn record(&self, event: Event) -> Result<(), ReleaseError> {
         let by = self.operator.by.clone();
-        self.root.journal().append(&Entry { at: self.operator.now(), by, event })
+        let entry = Entry { at: self.operator.now(), by, event };
+        match self.root.journal().append(&entry) {
+            Err(error) if error.is_full() => {
+                reserve::give(self.root);
+                self.root.journal().append(&entry)
+            }
+            done => done,
+        }
     }
 
     /// An operation starts.

@@ -7,6 +7,7 @@ mod data;
 mod environment;
 mod faults;
 mod fleet;
+mod full;
 mod identity;
 mod inherited;
 mod lock;
