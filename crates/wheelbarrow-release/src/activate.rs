@@ -27,6 +27,9 @@ pub struct Activated {
     /// What was live before.
     pub previous: Option<ReleaseId>,
     pub milliseconds: u64,
+    /// What runs, if that is another release: `current` leads to this one, and no server was told or could be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproved: Option<String>,
 }
 
 /// What a rollback is asked for.
@@ -99,7 +102,7 @@ pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated
         None => previous.clone(),
     };
     let id = id.ok_or_else(|| nothing_live(root))?;
-    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0 })
+    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0, unproved: None })
 }
 
 /// The migrations that the database has, asked without a log.
@@ -118,7 +121,13 @@ fn stays(root: &Root, begun: Instant, operator: &Operator<'_>) -> Result<Activat
     let live = root.live()?.ok_or_else(|| nothing_live(root))?;
     operator.progress.note(&format!("{live} stays: that deploy has put nothing in place of another release"));
     let milliseconds = milliseconds(begun.elapsed());
-    Ok(Activated { root: root.path().to_path_buf(), id: live.clone(), previous: Some(live), milliseconds })
+    Ok(Activated {
+        root: root.path().to_path_buf(),
+        id: live.clone(),
+        previous: Some(live),
+        milliseconds,
+        unproved: None,
+    })
 }
 
 /// What was live before the deploy; none where it is not this deploy that made live what is live, or nothing was.
@@ -221,7 +230,13 @@ fn make_live(
     let begun = Instant::now();
     let root = work.root;
     let previous = root.live()?;
-    let settings = Settings::of(root, &release, flags)?;
+    let mut settings = Settings::of(root, &release, flags)?;
+    if prepare.is_none() {
+        // It was live before. What is left may be the very thing that is broken.
+        let left = previous.as_ref().and_then(|left| root.complete(left).ok());
+        let left = left.and_then(|left| Settings::of(root, &left, &Default::default()).ok());
+        settings = settings.going_back_from(left.as_ref());
+    }
     systemd::look_at(root, &settings.server)?;
     let id = release.id().clone();
     work.begin(operation, &id, previous.as_ref())?;
@@ -235,7 +250,7 @@ fn make_live(
     if let Err(fault) = checked {
         return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
     }
-    activation.run()?;
+    let unproved = activation.run()?;
     let milliseconds = milliseconds(begun.elapsed());
-    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds })
+    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds, unproved })
 }

@@ -9,6 +9,7 @@ use crate::prepare::{Prepare, check_and_prepare};
 use crate::prune::{self, Pruned};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
+use crate::seam::{Proof, witness};
 use crate::settings::Settings;
 use crate::work::{Fault, Probing, Work, milliseconds};
 use crate::{
@@ -28,10 +29,11 @@ pub(crate) struct Activation<'w, 'a> {
 }
 
 impl Activation<'_, '_> {
-    /// Makes it live and proves it, or takes it back.
-    pub(crate) fn run(&self) -> Result<(), ReleaseError> {
+    /// Makes it live and proves it, or takes it back. What speaks against that it serves, if nothing proved it and it was gone
+    /// back to.
+    pub(crate) fn run(&self) -> Result<Option<String>, ReleaseError> {
         let switched = if self.is_live_already() { Ok(()) } else { self.switch() };
-        switched.and_then(|()| self.prove()).or_else(|fault| self.take_back(fault))
+        switched.and_then(|()| self.prove()).or_else(|fault| self.take_back(fault).map(|()| None))
     }
 
     /// Checks and prepares it first, makes it live or takes it back, and prunes.
@@ -45,7 +47,7 @@ impl Activation<'_, '_> {
 
     /// The same from after the switch on, for an operation that was interrupted there.
     pub(crate) fn resume(&self) -> Result<(), ReleaseError> {
-        self.prove().or_else(|fault| self.take_back(fault))
+        self.prove().map(drop).or_else(|fault| self.take_back(fault))
     }
 
     fn is_live_already(&self) -> bool {
@@ -71,11 +73,19 @@ impl Activation<'_, '_> {
         })
     }
 
-    fn prove(&self) -> Result<(), Fault> {
+    fn prove(&self) -> Result<Option<String>, Fault> {
         let progress = self.work.operator.progress;
         self.work.phase(Phase::Reload, || server::reload(&self.release, &self.settings, progress))?;
-        self.work.phase(Phase::Probe, || prove(self.work, &self.release, &self.settings, progress))?;
-        self.commit().map_err(|cause| Fault { phase: Phase::Commit, cause })
+        let doubt = self.work.phase(Phase::Probe, || {
+            match prove(self.work, &self.release, &self.settings, progress)? {
+                Proof::None(reason) if !self.operation.makes_a_release() => {
+                    witness(self.work.root, &self.release, &self.settings, reason)
+                }
+                _ => Ok(None),
+            }
+        })?;
+        self.commit().map_err(|cause| Fault { phase: Phase::Commit, cause })?;
+        Ok(doubt)
     }
 
     /// From here on it is good.
@@ -139,17 +149,25 @@ impl Activation<'_, '_> {
             // It may have been marked as the one that was left.
             marks::unset(root, previous.id(), Mark::Bad)?;
         }
-        serve_again(self.work, &previous)
+        serve_again(self.work, &previous, Some(&self.settings))
     }
 }
 
-/// Reloads and proves what is live, whoever wants to stop meanwhile.
-pub(crate) fn serve_again(work: &Work<'_>, live: &CompleteRelease) -> Result<(), ReleaseError> {
-    let settings = Settings::of(work.root, live, &Default::default())?;
+/// Reloads and proves what is live, which was gone back to from a release with the settings `left`, whoever wants to stop
+/// meanwhile.
+pub(crate) fn serve_again(
+    work: &Work<'_>,
+    live: &CompleteRelease,
+    left: Option<&Settings>,
+) -> Result<(), ReleaseError> {
+    let settings = Settings::of(work.root, live, &Default::default())?.going_back_from(left);
     let progress = Deaf(work.operator.progress);
     startable::check(live, &settings, &progress)?;
     server::reload(live, &settings, &progress)?;
-    prove(work, live, &settings, &progress)
+    match prove(work, live, &settings, &progress)? {
+        Proof::None(reason) => witness(work.root, live, &settings, reason).map(drop),
+        Proof::Processes => Ok(()),
+    }
 }
 
 fn prove(
@@ -157,7 +175,7 @@ fn prove(
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,
-) -> Result<(), ReleaseError> {
+) -> Result<Proof, ReleaseError> {
     if work.operator.probing == Probing::LeftOut && settings.probe.is_some() {
         progress
             .note("the probe was left out: `wheelbarrow activate` of the live release asks the server later");

@@ -112,6 +112,11 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
             return Err(fail(work, &story.id, begun, fault(), Outcome::RevertFailed, None));
         };
         let settings = Settings::of(work.root, &release, &Default::default())?;
+        let settings = if story.operation.makes_a_release() {
+            settings
+        } else {
+            settings.going_back_from(settings_of(work.root, story.live.as_ref()).as_ref())
+        };
         let previous = story.live.clone();
         if !story.switched && previous != live {
             // It was killed between the rename and the entry that tells of it.
@@ -129,7 +134,10 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
     }
     // It was being taken back: the link leads to the old release again, the server may not know.
     let served = match &live {
-        Some(live) => work.root.complete(live).and_then(|live| serve_again(work, &live)),
+        Some(live) => {
+            let left = settings_of(work.root, Some(&story.id));
+            work.root.complete(live).and_then(|live| serve_again(work, &live, left.as_ref()))
+        }
         None => Ok(()),
     };
     let (outcome, revert) = match served {
@@ -137,6 +145,12 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
         Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
     };
     Err(fail(work, &story.id, begun, fault(), outcome, revert))
+}
+
+/// Of a release that may be gone, or be the very thing that is broken.
+fn settings_of(root: &Root, id: Option<&ReleaseId>) -> Option<Settings> {
+    let release = root.complete_or_none(id?).ok()??;
+    Settings::of(root, &release, &Default::default()).ok()
 }
 
 /// Removes what was being made or removed; the releases that never became complete.

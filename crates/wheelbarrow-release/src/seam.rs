@@ -7,14 +7,17 @@ use wheelbarrow_artifact::release::Server;
 
 use crate::application::Search;
 use crate::check::{self, AsSite, CheckError, Django, Inside, Request};
+use crate::proof::Verdict;
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
 use crate::work::Work;
-use crate::{ReleaseError, django, probe, proof};
+use crate::{ReleaseError, Root, django, probe, proof};
 
 /// What an application may answer where nobody says otherwise: most first pages are one, or lead to one.
 const EXPECTED: [u16; 7] = [200, 204, 301, 302, 303, 307, 308];
 const DEADLINE: u64 = 30;
+/// How long a server that was told to take a release back may take for it, in seconds, where nothing asks it.
+const PATIENCE: u64 = 10;
 /// Between two looks at what serves.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -129,6 +132,49 @@ fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
     }
 }
 
+/// What shows that a release serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Every process of the server runs it.
+    Processes,
+    /// Nothing, for this reason.
+    None(&'static str),
+}
+
+/// Looks for what speaks against a release that was gone back to and that nothing has proved, for this reason: processes run
+/// from the root, and none of them from it. That is an error where a server was told, else what was found.
+pub(crate) fn witness(
+    root: &Root,
+    release: &CompleteRelease,
+    settings: &Settings,
+    reason: &str,
+) -> Result<Option<String>, ReleaseError> {
+    let id = release.id();
+    let runs_it = |service: &proof::Service| match &service.verdict {
+        Verdict::One { id: one } => one == id,
+        Verdict::Several { ids } => ids.contains(id),
+        Verdict::Nothing | Verdict::Torn { .. } => false,
+    };
+    let patience = if settings.server == Server::None { 0 } else { PATIENCE };
+    let begun = Instant::now();
+    loop {
+        let running = proof::by_unit(root)?;
+        if running.is_empty() || running.iter().any(runs_it) {
+            return Ok(None);
+        }
+        if begun.elapsed() >= Duration::from_secs(patience) {
+            let others: Vec<String> = running.iter().map(|service| service.verdict.to_string()).collect();
+            let found = format!("{}; {reason}", others.join(", "));
+            let (what, id) = (settings.server.to_string(), id.clone());
+            return match settings.server {
+                Server::None => Ok(Some(found)),
+                _ => Err(ReleaseError::Unproved { what, id, deadline: patience, found }),
+            };
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Whether it is this release that serves: every process of the server, as the kernel tells it. Some servers start anew
 /// only when they are asked for something, so they are asked between two looks.
 pub(crate) fn prove(
@@ -136,15 +182,15 @@ pub(crate) fn prove(
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,
-) -> Result<(), ReleaseError> {
+) -> Result<Proof, ReleaseError> {
     let what = match (&settings.server, &settings.probe) {
-        (Server::None, _) => return Ok(()),
+        (Server::None, _) => return Ok(Proof::None("no server is configured, so none was restarted")),
         (Server::Systemd { unit, .. }, _) => unit.clone(),
         (_, Some(probe)) => format!("what listens for {}", probe.url),
         (_, None) => {
             progress
                 .note("which processes serve is known where there is a `probe`, so no process was looked at");
-            return Ok(());
+            return Ok(Proof::None("no `probe` is configured"));
         }
     };
     let is_unit = matches!(settings.server, Server::Systemd { .. });
@@ -155,11 +201,11 @@ pub(crate) fn prove(
         // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
         let is_known = service.unit.is_some() || (!is_unit && service.listener.is_some());
         if is_known && proof::runs(&service, release.id()) {
-            return Ok(());
+            return Ok(Proof::Processes);
         }
         if !is_known && !is_unit {
             progress.note(&format!("{what} is no process of the site that may be looked at, so none was"));
-            return Ok(());
+            return Ok(Proof::None("no process of the server may be looked at"));
         }
         if progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);

@@ -20,6 +20,8 @@ const KEEP_STATIC: u32 = 1;
 const CHECK_SECONDS: u64 = 60;
 const PREPARE_SECONDS: u64 = 3600;
 const RELOAD_SECONDS: u64 = 120;
+/// Statuses that say that a server serves, whatever it thinks of the request.
+const ANSWERS: std::ops::Range<u16> = 100..500;
 
 /// What a release is made and made live with: nothing is missing, and everything was looked at.
 #[derive(Clone, Debug)]
@@ -66,6 +68,22 @@ impl Settings {
     pub fn of(root: &Root, release: &CompleteRelease, flags: &ReleaseSettings) -> Result<Self, ReleaseError> {
         let flags = release.record.settings.clone().overridden_by(flags.clone());
         Self::of_manifest(root, release.site()?.release.as_ref(), &flags)
+    }
+
+    /// For going back to a release that names no server or no probe, from one that does: what runs was told by that one, and
+    /// must be told again. A borrowed probe may ask for a page that the older release does not have, so any answer counts
+    /// that is no error of the server; which release answers is seen by its processes.
+    pub(crate) fn going_back_from(mut self, left: Option<&Self>) -> Self {
+        let Some(left) = left else { return self };
+        if self.said.server.is_none() {
+            self.server = left.server.clone();
+            self.reload_timeout = left.reload_timeout;
+        }
+        if self.probe.is_none() {
+            self.probe =
+                left.probe.clone().map(|probe| ProbeSettings { expected: Some(ANSWERS.collect()), ..probe });
+        }
+        self
     }
 
     fn check(said: ReleaseSettings) -> Result<Self, ReleaseError> {

@@ -23,7 +23,8 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     if switch.dry_run {
         let previous = root.live()?;
         root.complete(&id)?;
-        let plan = Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0 };
+        let plan =
+            Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0, unproved: None };
         return report(&plan, "would be live", json, printer);
     }
     let progress = Bar::interruptible(printer);
@@ -37,12 +38,19 @@ pub(super) fn report(activated: &Activated, what: &str, json: bool, printer: &Pr
     if json {
         return printer.json(activated);
     }
-    let Activated { id, previous, milliseconds, .. } = activated;
+    let Activated { id, previous, milliseconds, unproved, .. } = activated;
     let before = match previous {
         Some(previous) if previous == id => ", as before".to_owned(),
         Some(previous) => format!(", in place of {previous}"),
         None => String::new(),
     };
-    printer.done(&format!("{id} {what}{before} ({})", text::seconds(*milliseconds)));
+    let seconds = text::seconds(*milliseconds);
+    match unproved {
+        // People read this, even with --quiet.
+        Some(found) => printer.result(&format!(
+            "`current` leads to {id}{before} ({seconds}), which does not serve: {found}; restart the server"
+        )),
+        None => printer.done(&format!("{id} {what}{before} ({seconds})")),
+    }
     Ok(())
 }

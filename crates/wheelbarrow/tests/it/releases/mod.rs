@@ -1,6 +1,7 @@
 //! Releases, as the binary makes them.
 
 mod apart;
+mod back;
 mod checks;
 mod compatible;
 mod data;

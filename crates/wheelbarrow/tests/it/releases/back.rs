@@ -1,0 +1,136 @@
+//! Going back to a release that names no server, from one that does: the server follows, or it is said that it does not.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use fs_err as fs;
+use serde_json::Value;
+
+use super::root::{Place, deploy_words};
+use super::site::{self, Site};
+use crate::support::Said;
+
+/// Answers with the version that it was started from.
+const SERVE: &str = r#"
+import http.server, pathlib, sys
+here = pathlib.Path(__file__).parent
+status, version = int((here / "status").read_text()), (here / "version").read_text()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(status if self.path == "/health/" else 200)
+        self.end_headers()
+        self.wfile.write(version.encode())
+    def log_message(self, *words):
+        pass
+http.server.HTTPServer.allow_reuse_address = True
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
+/// A root whose server is a process that `restart` starts, and that is ended with it.
+struct Served {
+    place: Place,
+    port: u16,
+    restart: PathBuf,
+}
+
+impl Served {
+    fn new() -> Self {
+        let place = Place::new();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let restart = place.path().join("restart");
+        let script = format!(
+            "#!/bin/sh\ncd {}\n[ -f pid ] && kill $(cat pid)\n\
+             setsid $(readlink -f site/current)/venv/bin/python $(readlink -f site/current)/code/serve.py {port} \
+             </dev/null >/dev/null 2>&1 &\necho $! > pid\n",
+            place.path().display()
+        );
+        fs::write(&restart, script).unwrap();
+        fs::set_permissions(&restart, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Self { place, port, restart }
+    }
+
+    /// With a server and a probe of its own, or with neither.
+    fn deploy(&self, version: &str, status: u16, is_told: bool) -> Said {
+        let settings = format!(
+            "server = {{kind = 'command', command = [{:?}]}}\n\
+             probe = {{url = 'http://127.0.0.1:{}/health/', deadline = 3, successes = 1}}",
+            self.restart.display().to_string(),
+            self.port
+        );
+        let code = vec![
+            ("app.py", String::new()),
+            ("serve.py", SERVE.to_owned()),
+            ("status", status.to_string()),
+            ("version", version.to_owned()),
+        ];
+        let release = site::settings(if is_told { &settings } else { "" });
+        let artifact = Site { version, release, code }.write(self.place.directory.path());
+        let words = deploy_words(&artifact);
+        self.place.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn start_by_hand(&self) {
+        assert!(Command::new(&self.restart).stdin(Stdio::null()).status().unwrap().success());
+        while self.answer().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// The version that answers.
+    fn answer(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text.rsplit("\r\n").next()?.to_owned())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let stop = "[ -f pid ] && kill $(cat pid)";
+        let _ = Command::new("sh").args(["-c", stop]).current_dir(self.place.path()).status();
+    }
+}
+
+#[test]
+fn a_deploy_that_fails_gives_the_server_the_old_release_again() {
+    let served = Served::new();
+    assert_eq!(served.deploy("1", 200, false).code, 0);
+    served.start_by_hand();
+    let said = served.deploy("2", 500, true);
+    assert_eq!((said.code, served.place.live()), (13, Some(1)), "{}", said.all());
+    assert_eq!(served.answer().as_deref(), Some("1"), "{}", said.all());
+}
+
+#[test]
+fn a_rollback_gives_the_server_a_release_that_named_none() {
+    let served = Served::new();
+    assert_eq!(served.deploy("1", 404, false).code, 0);
+    let said = served.deploy("2", 200, true);
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!(served.answer().as_deref(), Some("2"));
+    // It has no such page to be asked for, and serves all the same.
+    let said = served.place.run(&["rollback"]);
+    assert_eq!((said.code, served.place.live()), (0, Some(1)), "{}", said.all());
+    assert_eq!(served.answer().as_deref(), Some("1"));
+}
+
+#[test]
+fn what_nothing_shows_is_not_said_to_be_live() {
+    let served = Served::new();
+    assert_eq!(served.deploy("1", 200, false).code, 0);
+    assert_eq!(served.deploy("2", 200, false).code, 0);
+    served.start_by_hand();
+    let said = served.place.run(&["rollback"]);
+    assert!(said.code == 0 && !said.out.contains("is live"), "{}", said.all());
+    assert!(said.out.contains("which does not serve: every process runs 2-"), "{}", said.all());
+    let said = served.place.run(&["activate", "2", "--json"]);
+    let activated: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(activated.get("unproved"), None, "{activated}");
+    let said = served.place.run(&["rollback", "--to", "1", "--json"]);
+    let activated: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(activated["unproved"].as_str().unwrap().contains("every process runs 2-"), "{activated}");
+}
