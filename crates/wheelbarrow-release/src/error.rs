@@ -50,6 +50,8 @@ pub enum ReleaseError {
     NotStored { id: ReleaseId, wheel: String },
     #[error("{} is not a site root", path.display())]
     NotARoot { path: PathBuf },
+    #[error("{} was moved from {}, where its scripts still look for Python", root.display(), from.display())]
+    Moved { root: PathBuf, from: PathBuf },
     #[error("{} is not a directory", path.display())]
     NotADirectory { path: PathBuf },
     #[error("{} is {found}, not a link of Wheelbarrow's to one of its releases", path.display())]
@@ -181,6 +183,7 @@ impl ReleaseError {
                     path.display()
                 ));
             }
+            Self::Moved { .. } => "`wheelbarrow recover --moved --root ROOT` writes the paths anew",
             Self::CannotStart { .. } => {
                 "install that Python again, or make a release for another: `wheelbarrow deploy ARTIFACT --python PATH`"
             }
@@ -258,6 +261,7 @@ impl ReleaseError {
                 5
             }
             Self::CannotStart { .. } => 11,
+            Self::Moved { .. } => 5,
             Self::Irreversible { .. } => 16,
             Self::Interrupted
             | Self::Check { .. }

@@ -29,6 +29,7 @@ mod journal;
 pub mod live;
 mod lock;
 mod marks;
+mod moved;
 mod output;
 mod prepare;
 mod probe;
@@ -79,7 +80,7 @@ pub use prepare::Prepare;
 pub use prune::{
     Kept, PruneOptions, Pruned, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
 };
-pub use recovery::{Recovered, recover};
+pub use recovery::{Recovered, recover, recover_moved};
 pub use release::{CompleteRelease, ReleaseRecord, Site};
 pub use reuse::{FoundRelease, find as find_release};
 pub use root::{Found, Root};

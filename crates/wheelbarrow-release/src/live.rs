@@ -12,7 +12,7 @@ use crate::release::{CompleteRelease, LOGS, RELEASE_PATH};
 use crate::remake::BYTECODE;
 use crate::settings::Settings;
 use crate::statics::STATIC_PATH;
-use crate::{ReleaseError, ReleaseId, Root, startable, statics, terminal};
+use crate::{ReleaseError, ReleaseId, Root, moved, startable, statics, terminal};
 
 /// The release `id`, else the live one.
 pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
@@ -28,6 +28,7 @@ pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, R
 /// Runs a command as `prepare` would, in the release itself, so that a switch does not mix two. Returns its exit code if it
 /// runs as another user; else this process becomes the command.
 pub fn execute(root: &Root, release: &CompleteRelease, words: &Words) -> Result<u8, ReleaseError> {
+    moved::check(release)?;
     let settings = Settings::of(root, release, &Default::default())?;
     let mut command = in_release(release, &settings, words)?;
     let ended = match other_user(settings.identity.as_ref()) {

@@ -15,7 +15,7 @@ use crate::history::{Story, stories, unfinished};
 use crate::journal::{Event, Operation, Outcome};
 use crate::settings::Settings;
 use crate::work::{Fault, Operator, Work};
-use crate::{ReleaseError, ReleaseId, Root, compatible, data, shared_environment, switch, trash};
+use crate::{ReleaseError, ReleaseId, Root, compatible, data, moved, shared_environment, switch, trash};
 
 /// What was put right.
 #[derive(Debug, Default, Serialize)]
@@ -27,6 +27,8 @@ pub struct Recovered {
     pub committed: bool,
     /// Releases that never became complete.
     pub removed: Vec<ReleaseId>,
+    /// Releases whose paths were written anew, since the root had been moved.
+    pub moved: Vec<ReleaseId>,
     /// Why the release was taken back.
     #[serde(skip)]
     pub failure: Option<ReleaseError>,
@@ -35,13 +37,27 @@ pub struct Recovered {
 impl Recovered {
     /// Whether there was anything to do.
     pub fn is_nothing(&self) -> bool {
-        self.interrupted.is_none() && self.removed.is_empty()
+        self.interrupted.is_none() && self.removed.is_empty() && self.moved.is_empty()
     }
 }
 
 /// Recovers, and does nothing else.
 pub fn recover(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
     put_right(&Work::take(root, "recover", operator)?)
+}
+
+/// Writes the paths in releases anew that were made where the root was before it was moved, and recovers.
+pub fn recover_moved(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
+    let work = Work::take(root, "recover", operator)?;
+    compatible::check(root)?;
+    let mut moved = Vec::new();
+    for release in root.found()?.into_iter().filter_map(|found| found.complete) {
+        if let Some(from) = moved::origin(root, &release) {
+            moved::repair(root, &release, &from)?;
+            moved.push(release.id().clone());
+        }
+    }
+    Ok(Recovered { moved, ..put_right(&work)? })
 }
 
 /// Takes the lock for `what`, and recovers.

@@ -15,12 +15,12 @@ use rustix::process::getuid;
 use wheelbarrow_artifact::progress::{Progress, Silent};
 use wheelbarrow_fs::as_user;
 
-use crate::ReleaseError;
 use crate::child::{self, Ended};
 use crate::command::run_as;
 use crate::identity::Identity;
 use crate::release::CompleteRelease;
 use crate::settings::{Settings, bin};
+use crate::{ReleaseError, moved};
 
 /// An interpreter that does nothing takes some milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -33,6 +33,7 @@ pub(crate) fn check(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
+    moved::check(release)?;
     let identity = settings.identity.as_ref();
     let python = bin(release).join("python");
     let ways: Vec<&Path> = python.ancestors().skip(1).collect();

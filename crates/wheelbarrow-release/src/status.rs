@@ -151,7 +151,8 @@ fn allowed(root: &Root) -> Vec<CheckAllowance> {
 /// Why the live release could not be started again.
 fn cannot_start(root: &Root, live: &CompleteRelease) -> Option<String> {
     let settings = Settings::of(root, live, &Default::default()).ok()?;
-    startable::problem(live, &settings).map(|error| error.to_string())
+    let problem = startable::problem(live, &settings)?;
+    Some([Some(problem.to_string()), problem.hint()].into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {

@@ -1,7 +1,7 @@
 //! `wheelbarrow recover --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::recover;
+use wheelbarrow_release::{recover, recover_moved};
 
 use super::root::{RootArguments, WaitArguments};
 use crate::printer::Printer;
@@ -11,6 +11,9 @@ use crate::progress::Bar;
 pub struct Arguments {
     #[command(flatten)]
     root: RootArguments,
+    /// Write the paths in releases anew after the root was moved to another place
+    #[arg(long)]
+    moved: bool,
     #[command(flatten)]
     wait: WaitArguments,
 }
@@ -18,13 +21,19 @@ pub struct Arguments {
 pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let progress = Bar::interruptible(printer);
-    let recovered = recover(&root, &arguments.wait.operator(&progress))?;
+    let operator = arguments.wait.operator(&progress);
+    let recovered =
+        if arguments.moved { recover_moved(&root, &operator)? } else { recover(&root, &operator)? };
     printer.deed();
     if arguments.root.json {
         printer.json(&recovered)?;
     } else if recovered.is_nothing() {
         printer.done("nothing to recover");
     } else {
+        recovered
+            .moved
+            .iter()
+            .for_each(|id| printer.done(&format!("{id} repaired: it names the root's new place")));
         recovered.removed.iter().for_each(|id| printer.done(&format!("{id} removed: it never was complete")));
         if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
             let now = if recovered.committed { "live and proved" } else { "not live" };

@@ -83,7 +83,10 @@ fn show(status: &Status) -> String {
     };
     let mut rows = vec![("live", live)];
     if let Some(broken) = &status.broken {
-        rows.push(("broken", format!("{broken}: `wheelbarrow rollback` goes to one that is whole")));
+        // Some say themselves what helps.
+        let way =
+            if broken.contains('`') { "" } else { ": `wheelbarrow rollback` goes to one that is whole" };
+        rows.push(("broken", format!("{broken}{way}")));
     }
     rows.push(("serving", serving(status)));
     rows.extend(status.running.iter().filter_map(|running| Some(("running", runs(status, running)?))));

@@ -15,6 +15,7 @@ mod lock;
 mod model;
 mod model_fs;
 mod model_kill;
+mod moved;
 mod powercut;
 pub(crate) mod root;
 mod running;

@@ -179,13 +179,18 @@ fn a_live_release_whose_python_is_gone_is_told_of() {
     let status = || -> Value { serde_json::from_str(&place.run(&["status", "--json"]).out).unwrap() };
     assert_eq!(status()["broken"], Value::Null);
     // The link is as it was installed; what it leads to is gone.
-    let python = release(&place, 1).join("venv/bin/python");
+    let (bin, gone) = (release(&place, 1).join("venv/bin"), "/usr/bin/python0.1");
+    for entry in fs::read_dir(&bin).unwrap() {
+        let path = entry.unwrap().path();
+        if fs::read_link(&path).is_ok_and(|target| target.is_absolute()) {
+            fs::remove_file(&path).unwrap();
+            fs_err::os::unix::fs::symlink(gone, &path).unwrap();
+        }
+    }
     let receipt = release(&place, 1).join(".wheelbarrow/receipt.json");
-    let gone = "/usr/bin/python0.1";
-    let executable = fs::read_link(&python).unwrap().display().to_string();
-    let text = fs::read_to_string(&receipt).unwrap().replace(&executable, gone);
-    fs::write(&receipt, text).unwrap();
-    take_python_away(&place, 1, Path::new(gone));
+    let mut value: Value = serde_json::from_slice(&fs::read(&receipt).unwrap()).unwrap();
+    value["interpreter"]["executable"] = gone.into();
+    fs::write(&receipt, value.to_string()).unwrap();
     assert!(status()["broken"].as_str().unwrap().contains("cannot be started"), "{}", status());
     let said = place.run(&["verify"]);
     assert!(said.code == 10 && said.out.contains("missing venv/bin/python"), "{}", said.all());
