@@ -10,6 +10,8 @@ pub trait Progress: Sync {
     fn end(&self);
     /// Something that a person should know, in one line.
     fn note(&self, message: &str);
+    /// A command runs, and the last line that it printed. Called again and again until `end`.
+    fn runs(&self, _command: &str, _line: &str) {}
     /// Whether the person wants it to stop. Long tasks ask now and then, and then fail with everything undone.
     fn is_cancelled(&self) -> bool {
         false

@@ -91,6 +91,31 @@ impl Progress for Bar {
         }
     }
 
+    fn runs(&self, command: &str, line: &str) {
+        if !self.printer.draws_progress() {
+            return;
+        }
+        let Ok(mut task) = self.task.lock() else { return };
+        let task = task.get_or_insert_with(|| Task {
+            what: String::new(),
+            total: 0,
+            unit: Unit::Items,
+            begun: Instant::now(),
+            bar: None,
+        });
+        let bar = task.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{elapsed:>5} {wide_msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        let plain = |text: &str| text.chars().filter(|character| !character.is_control()).collect::<String>();
+        bar.set_message(match plain(line) {
+            line if line.is_empty() => plain(command),
+            line => format!("{}: {line}", plain(command)),
+        });
+        bar.tick();
+    }
+
     fn is_cancelled(&self) -> bool {
         self.interruptible && wheelbarrow_fs::stopped_by().is_some()
     }

@@ -91,20 +91,26 @@ impl Activation<'_, '_> {
     /// From here on it is good.
     fn commit(&self) -> Result<(), ReleaseError> {
         let root = self.work.root;
+        let committing = Instant::now();
         marks::unset(root, self.release.id(), Mark::Bad)?;
         if let Some(left) = self.previous.as_ref().filter(|_| self.operation == Operation::Rollback)
             && !self.is_live_already()
         {
             marks::set(root, left, Mark::Bad)?;
         }
-        let done = Event::Done { milliseconds: milliseconds(self.begun.elapsed()) };
+        let end = || {
+            let phase =
+                Event::Phase { phase: Phase::Commit, milliseconds: milliseconds(committing.elapsed()) };
+            self.work.record(phase)?;
+            self.work.record(Event::Done { milliseconds: milliseconds(self.begun.elapsed()) })
+        };
         if self.operation != Operation::Environment {
-            return self.work.record(done);
+            return end();
         }
         // What was asked for counts from now on for other releases too.
         let before = shared_environment::before(root, &self.release)?;
         shared_environment::publish(root, &self.release, &before)
-            .and_then(|()| self.work.record(done))
+            .and_then(|()| end())
             .inspect_err(|_| shared_environment::unpublish(root, &before))
     }
 
@@ -245,5 +251,9 @@ impl Progress for Deaf<'_> {
 
     fn note(&self, message: &str) {
         self.0.note(message);
+    }
+
+    fn runs(&self, command: &str, line: &str) {
+        self.0.runs(command, line);
     }
 }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::getuid;
 use wheelbarrow_artifact::progress::Progress;
@@ -31,6 +31,9 @@ const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 
 /// What every command may have of the environment of who deploys; `LC_*` too.
 const COMMON: [&str; 3] = ["LANG", "LANGUAGE", "TZ"];
+
+/// How often the last line of a command is shown.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A command that is ready to run.
 pub(crate) struct Run<'a> {
@@ -143,7 +146,13 @@ impl Run<'_> {
         if let Some(lock) = self.lock {
             lock.command_started(running.id(), &self.words);
         }
-        let ended = running.wait(self.timeout, progress, || output.cut());
+        let words = self.secrets.hide(&self.words);
+        let mut shown = Shown { progress, words, secrets: &self.secrets, next: Instant::now() + LOOK };
+        let ended = running.wait(self.timeout, progress, || {
+            output.cut();
+            shown.look(&output);
+        });
+        progress.end();
         if let Some(lock) = self.lock {
             lock.command_ended();
         }
@@ -157,6 +166,24 @@ impl Run<'_> {
         };
         let tail = self.secrets.hide(&output.last_lines());
         Err(ReleaseError::Command { command: self.words, problem, tail, log: Some(self.log) })
+    }
+}
+
+/// Shows a command and its last line while somebody waits for it.
+struct Shown<'s> {
+    progress: &'s dyn Progress,
+    words: String,
+    secrets: &'s Secrets,
+    next: Instant,
+}
+
+impl Shown<'_> {
+    fn look(&mut self, output: &Output) {
+        if self.next <= Instant::now() {
+            self.next = Instant::now() + LOOK;
+            let lines = self.secrets.hide(&output.last_lines());
+            self.progress.runs(&self.words, lines.lines().next_back().unwrap_or_default());
+        }
     }
 }
 

@@ -163,7 +163,6 @@ pub fn deploy(
     if ready.is_switched {
         systemd::look_at(&Root::at(root), &ready.settings.server)?;
     }
-    let looked = milliseconds(begun.elapsed());
     let root = Root::create(root)?;
     let work = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
@@ -173,6 +172,8 @@ pub fn deploy(
     }
     let id = ReleaseId::new(root.next_number()?, &ready.digest);
     work.begin(Operation::Deploy, &id, previous.as_ref())?;
+    // With the wait for the lock, and what was recovered.
+    let looked = milliseconds(begun.elapsed());
     work.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
 
     let Ready { artifact, settings, digest, .. } = ready;

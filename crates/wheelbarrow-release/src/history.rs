@@ -20,6 +20,8 @@ pub struct Story {
     pub at: u64,
     /// What ended well, and how long it took, in milliseconds.
     pub phases: Vec<(Phase, u64)>,
+    /// The commands that ran for it, and how long each took, in milliseconds: a part of the time of their phase.
+    pub commands: Vec<(String, u64)>,
     /// Whether `current` led to the release, were it for a moment.
     pub switched: bool,
     /// Of the database: those that cannot be taken back.
@@ -55,6 +57,17 @@ impl Story {
         order.into_iter().find(|phase| last.is_none_or(|last| *phase > last)).unwrap_or(Phase::Commit)
     }
 
+    /// How long it took, what came after its end included, in milliseconds; none of one without an end.
+    pub fn milliseconds(&self) -> Option<u64> {
+        let pruning = self.phases.iter().filter(|(phase, _)| *phase == Phase::Prune);
+        match &self.end {
+            Some(End::Done { milliseconds } | End::Failed { milliseconds, .. }) => {
+                Some(milliseconds + pruning.map(|(_, milliseconds)| milliseconds).sum::<u64>())
+            }
+            None => None,
+        }
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.end, Some(End::Done { .. }))
     }
@@ -80,16 +93,22 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
                 deploy: deploy.clone(),
                 at: *at,
                 phases: Vec::new(),
+                commands: Vec::new(),
                 switched: false,
                 irreversible: Vec::new(),
                 end: None,
             });
             continue;
         }
-        let is_open = |story: &&mut Story| story.end.is_none() || story.is_left_switched();
+        // Pruning comes after the end, and is of the operation all the same.
+        let is_prune = matches!(event, Event::Phase { phase: Phase::Prune, .. });
+        let is_open = |story: &&mut Story| story.end.is_none() || story.is_left_switched() || is_prune;
         let Some(story) = stories.last_mut().filter(is_open) else { continue };
         match event {
             Event::Phase { phase, milliseconds } => story.phases.push((*phase, *milliseconds)),
+            Event::Command { command, milliseconds } => {
+                story.commands.push((command.clone(), *milliseconds));
+            }
             Event::Switched { .. } => story.switched = true,
             Event::Migrating { irreversible, .. } => story.irreversible.extend_from_slice(irreversible),
             Event::Done { milliseconds } => story.end = Some(End::Done { milliseconds: *milliseconds }),

@@ -52,6 +52,16 @@ pub enum Event {
         phase: Phase,
         milliseconds: u64,
     },
+    /// A command of the release ended, well or not.
+    Command {
+        command: String,
+        milliseconds: u64,
+    },
+    /// Old releases were removed, and nothing else was done.
+    Pruned {
+        removed: usize,
+        milliseconds: u64,
+    },
     /// `current` leads to the release now.
     Switched {
         id: ReleaseId,
@@ -123,6 +133,8 @@ pub enum Phase {
     Reload,
     Probe,
     Commit,
+    /// After the end: what goes wrong with it changes nothing of the operation.
+    Prune,
 }
 
 impl Operation {
@@ -162,6 +174,7 @@ impl fmt::Display for Phase {
             Self::Reload => "reload",
             Self::Probe => "probe",
             Self::Commit => "commit",
+            Self::Prune => "prune",
         })
     }
 }

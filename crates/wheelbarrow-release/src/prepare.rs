@@ -1,5 +1,7 @@
 //! What happens in a new release before the switch: its application is checked, its commands run.
 
+use std::time::Instant;
+
 use wheelbarrow_artifact::release::Words;
 
 use crate::command::{Run, in_release};
@@ -8,7 +10,7 @@ use crate::release::CompleteRelease;
 use crate::seam::{Look, Said};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
-use crate::work::{Fault, Work};
+use crate::work::{Fault, Work, milliseconds};
 use crate::{ReleaseError, django, seam, startable, statics};
 
 /// Whether the commands of `prepare` run.
@@ -114,7 +116,10 @@ pub(crate) fn run(
             secrets: Secrets::of(release.path()),
             lock: Some(&work.lock),
         };
-        run.run(work.operator.progress)?;
+        let (begun, command) = (Instant::now(), run.secrets.hide(&run.words));
+        let ended = run.run(work.operator.progress);
+        work.record(Event::Command { command, milliseconds: milliseconds(begun.elapsed()) })?;
+        ended?;
     }
     Ok(())
 }

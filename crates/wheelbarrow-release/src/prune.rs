@@ -1,6 +1,7 @@
 //! `prune`: which releases may go, and their going.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use serde::Serialize;
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
@@ -8,10 +9,10 @@ use wheelbarrow_install::{Data, InstallError};
 
 use crate::data::{self, Written};
 use crate::history::{Story, stories};
-use crate::journal::Event;
+use crate::journal::{Event, Phase};
 use crate::root::{Found, Mark};
 use crate::settings::Settings;
-use crate::work::{Operator, Work};
+use crate::work::{Operator, Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, compatible, marks, proof, recovery, trash};
 
 /// What goes, and what stays for which reason.
@@ -62,8 +63,13 @@ pub struct PruneOptions {
 /// Removes the releases that may go.
 pub fn prune(root: &Root, options: &PruneOptions, operator: &Operator<'_>) -> Result<Pruned, ReleaseError> {
     let work = recovery::begin(root, "prune", operator)?;
+    let begun = Instant::now();
     let keep = settled(root, options.keep)?;
-    remove(&work, keep, options.written)
+    let pruned = remove(&work, keep, options.written)?;
+    let milliseconds = milliseconds(begun.elapsed());
+    // It is done, and the journal of a full disk is no reason to say otherwise.
+    let _ = work.record(Event::Pruned { removed: pruned.removed.len(), milliseconds });
+    Ok(pruned)
 }
 
 /// Says what [`prune`] would do.
@@ -74,8 +80,8 @@ pub fn plan_prune(root: &Root, options: &PruneOptions) -> Result<Pruned, Release
 
 /// After a deploy that went well, which what goes wrong here does not change.
 pub(crate) fn after_deploy(work: &Work<'_>, keep: usize) -> Pruned {
-    remove(work, keep, Written::Kept)
-        .unwrap_or_else(|error| Pruned { problem: Some(error.to_string()), ..Pruned::default() })
+    work.phase(Phase::Prune, || remove(work, keep, Written::Kept))
+        .unwrap_or_else(|fault| Pruned { problem: Some(fault.cause.to_string()), ..Pruned::default() })
 }
 
 /// Never removed, whatever is asked for, until it is unpinned.
