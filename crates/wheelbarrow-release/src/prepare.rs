@@ -70,20 +70,20 @@ pub(crate) fn check_and_prepare(
         Prepare::Run => Some(Commands::All),
         Prepare::WithoutMigrations => Some(Commands::Others),
         Prepare::Skip => {
-            statics::inherit(work, release, settings)
-                .map_err(|cause| Fault { phase: Phase::Prepare, cause })?;
+            work.phase(Phase::Prepare, || statics::inherit(work, release, settings))?;
             None
         }
     };
     let commands = commands.filter(|commands| !commands.of(settings).is_empty());
-    let fault = |cause| Fault { phase: Phase::Check, cause };
     check(if commands.is_some() { Look::Before } else { Look::Once })?;
-    let static_root = statics::ask(work, release, settings).map_err(fault)?;
-    if let Some(static_root) = static_root.as_ref().filter(|_| commands.is_some()) {
-        statics::make_writable(release, settings, static_root).map_err(fault)?;
-    }
-    // Before they are collected: whatever happens then, they are known to be made from the artifact.
-    statics::note_root(work, release, settings, static_root).map_err(fault)?;
+    work.phase(Phase::Check, || {
+        let static_root = statics::ask(work, release, settings)?;
+        if let Some(static_root) = static_root.as_ref().filter(|_| commands.is_some()) {
+            statics::make_writable(release, settings, static_root)?;
+        }
+        // Before they are collected: whatever happens then, they are known to be made from the artifact.
+        statics::note_root(work, release, settings, static_root)
+    })?;
     if let Some(commands) = commands {
         work.phase(Phase::Prepare, || run(work, release, settings, commands))?;
         check(Look::After)?;

@@ -64,7 +64,7 @@ pub(crate) fn check_files(release: &CompleteRelease, settings: &Settings) -> Res
             }
         }
     }
-    readable_by(identity, files, |path| std::fs::File::open(path).map(drop))
+    readable_by(identity, files, |path| fs::File::open(path).map(drop))
 }
 
 /// Why the release could not be started, as far as this user can tell.

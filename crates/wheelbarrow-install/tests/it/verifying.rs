@@ -242,7 +242,7 @@ fn sums_that_were_edited_prove_nothing() {
 fn a_receipt_that_was_edited_proves_nothing() {
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 9] = [
-        ("its format is 2, not 1", |receipt| receipt["format"] = 2.into()),
+        ("its format is 0, not 1", |receipt| receipt["format"] = 0.into()),
         ("its manifest is not the one in the sums", |receipt| {
             receipt["manifest_sha256"] = Sha256::of(b"").to_string().into();
         }),
@@ -268,6 +268,10 @@ fn a_receipt_that_was_edited_proves_nothing() {
         );
         assert_eq!(code, 3);
     }
+    let install = Install::new();
+    install.edit_receipt(|receipt| receipt["format"] = 2.into());
+    let (message, code) = install.refused();
+    assert!(message.starts_with("DEST/.wheelbarrow/receipt.json has format 2") && code == 19, "{message}");
     let install = Install::new();
     install.edit_receipt(|receipt| receipt["sums_sha256"] = Sha256::of(b"").to_string().into());
     assert_eq!(install.refused().1, 3);
