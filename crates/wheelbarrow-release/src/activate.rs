@@ -14,7 +14,7 @@ use crate::journal::{Operation, Phase};
 use crate::prepare::{Prepare, check_and_prepare};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
-use crate::seam::{self, Look};
+use crate::seam::{self, Look, Said};
 use crate::settings::Settings;
 use crate::work::{Operator, Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, django, recovery, startable, systemd};
@@ -108,7 +108,7 @@ pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated
 /// The migrations that the database has, asked without a log.
 fn applied(root: &Root, release: &CompleteRelease) -> Option<BTreeSet<String>> {
     let settings = Settings::of(root, release, &Default::default()).ok()?;
-    let said = seam::look_at(release, &settings, Look::Before, &Silent).ok()??;
+    let said = seam::look_at(release, &settings, Look::Before, Said::Forgotten, &Silent).ok()??;
     said.unknown.is_none().then(|| said.applied.into_iter().collect())
 }
 

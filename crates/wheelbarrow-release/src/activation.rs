@@ -169,7 +169,13 @@ pub(crate) fn serve_again(
     let settings = Settings::of(work.root, live, &Default::default())?.going_back_from(left);
     let progress = Deaf(work.operator.progress);
     startable::check(live, &settings, &progress)?;
-    server::reload(live, &settings, &progress)?;
+    if let Err(error) = server::reload(live, &settings, &progress) {
+        // The server of the release that failed may never have run.
+        return match settings.said.server {
+            None => witness(work.root, live, &settings, "the server could not be told").map(drop),
+            Some(_) => Err(error),
+        };
+    }
     match prove(work, live, &settings, &progress)? {
         Proof::None(reason) => witness(work.root, live, &settings, reason).map(drop),
         Proof::Processes => Ok(()),

@@ -3,9 +3,8 @@
 //! The files of a release are readable by everybody, whatever the umask was; the directories above it are as somebody
 //! made them. The interpreter is not of the release: an upgrade of the system may have removed it.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,17 +14,16 @@ use rustix::process::getuid;
 use wheelbarrow_artifact::progress::{Progress, Silent};
 use wheelbarrow_fs::as_user;
 
-use crate::child::{self, Ended};
-use crate::command::run_as;
+use crate::child::{self, Ended, Leftovers};
+use crate::command::as_site;
 use crate::identity::Identity;
+use crate::output::Output;
 use crate::release::CompleteRelease;
 use crate::settings::{Settings, bin};
 use crate::{ReleaseError, moved};
 
 /// An interpreter that does nothing takes some milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
-/// What of an interpreter's complaint stands in an error, in bytes.
-const LONGEST: u64 = 4096;
 
 /// Looks at the way to the release, and starts its Python.
 pub(crate) fn check(
@@ -39,7 +37,7 @@ pub(crate) fn check(
     let ways: Vec<&Path> = python.ancestors().skip(1).collect();
     let ways: Vec<_> = ways.into_iter().rev().map(Path::to_path_buf).collect();
     readable_by(identity, ways, |path| fs::metadata(path.join(".")).map(drop))?;
-    start(release, identity, progress)
+    start(release, settings, progress)
 }
 
 /// Reads every directory and opens every file of a new release as the user of the site. What the store has under another
@@ -103,7 +101,7 @@ fn readable_by(
 
 fn start(
     release: &CompleteRelease,
-    identity: Option<&Identity>,
+    settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
     let python = bin(release).join("python");
@@ -118,25 +116,35 @@ fn start(
         let target = fs::read_link(&python).map_err(ReleaseError::io("read the link", &python))?;
         return Err(cannot(format!("it leads to {}, which is missing", target.display())));
     }
-    let mut command = Command::new(&python);
-    // Neither the site's modules nor its environment: nothing of the site runs.
-    command.args(["-I", "-S", "-c", ""]).current_dir("/").process_group(0);
-    for name in ["PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"] {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    run_as(&mut command, identity);
-    let mut child = command.spawn().map_err(|error| cannot(error.to_string()))?;
-    let ended = child::wait(&mut child, LIMIT, progress).map_err(|error| cannot(error.to_string()))?;
-    let mut said = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        let _ = stderr.take(LONGEST).read_to_end(&mut said);
-    }
-    let said = String::from_utf8_lossy(&said);
+    let output = Output::memory()?;
+    let started = |identity| {
+        let mut command = Command::new(&python);
+        // Neither the site's modules nor its environment: nothing of the site runs.
+        command.args(["-I", "-S", "-c", ""]).current_dir("/");
+        as_site(&mut command, &bin(release), identity, &settings.pass_environment);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output.writer().map_err(std::io::Error::other)?);
+        child::start(&mut command, Leftovers::Keep, None)
+    };
+    let running = match started(settings.identity.as_ref()) {
+        // Whether the site has an application that this keeps from running, its check finds.
+        Err(error)
+            if error.kind() == ErrorKind::PermissionDenied
+                && user_of(settings.identity.as_ref()).is_some() =>
+        {
+            progress.note(&format!("the user of the site cannot start {}: {error}", python.display()));
+            started(None)
+        }
+        started => started,
+    };
+    let running = running.map_err(|error| cannot(error.to_string()))?;
+    let ended = running.wait(LIMIT, progress, || output.cut()).map_err(|error| cannot(error.to_string()))?;
     match ended {
         Ended::By(status) if status.success() => Ok(()),
         Ended::Cancelled => Err(ReleaseError::Cancelled),
         Ended::Late => Err(cannot(format!("it does not end within {} s", LIMIT.as_secs()))),
-        Ended::By(status) => Err(cannot(format!("{status}: {}", said.trim()))),
+        Ended::By(status) => Err(cannot(format!("{status}: {}", output.last_lines()))),
     }
 }

@@ -28,4 +28,5 @@ mod story;
 pub(crate) mod strace;
 mod systemd;
 pub(crate) mod thin;
+mod times;
 mod told;
