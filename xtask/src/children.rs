@@ -55,6 +55,23 @@ pub(crate) fn target_directory() -> PathBuf {
     set.map_or_else(|| workspace().join("target"), |path| workspace().join(path))
 }
 
+/// Builds `wheelbarrow` as its users have it, and gives its path.
+pub(crate) fn wheelbarrow() -> Result<PathBuf> {
+    run(cargo()
+        .args(["build", "--quiet", "--release", "--package", "wheelbarrow"])
+        .current_dir(workspace()))?;
+    Ok(fs_err::canonicalize(target_directory().join("release/wheelbarrow"))?)
+}
+
+/// What cannot run on this machine is skipped with the reason, and fails in CI.
+pub(crate) fn unavailable(what: &str, reason: &anyhow::Error) -> Result<()> {
+    if std::env::var_os("CI").is_some_and(|ci| !ci.is_empty()) {
+        bail!("{what} cannot run here, and CI is set: {reason:#}");
+    }
+    println!("skipped: {what} cannot run here: {reason:#}");
+    Ok(())
+}
+
 /// The benchmarks are a program of their own. They run `wheelbarrow` and the programs beside themselves, so all are built first.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     let packages = ["--package", "wheelbarrow", "--package", "wheelbarrow-benches"];

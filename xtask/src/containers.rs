@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use crate::children::{cargo, clean, run as run_child, succeeds, target_directory, workspace};
+use crate::children::{clean, run as run_child, succeeds, target_directory, unavailable, wheelbarrow};
 use crate::{pythons, tools};
 
 use images::Images;
@@ -55,24 +55,19 @@ pub(crate) fn run(rootless_user: Option<&str>) -> Result<()> {
     let place = fs::canonicalize(place)?;
     let images = match Images::find(&place) {
         Ok(images) => images,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return unavailable("containers", &reason),
     };
     // The compiler and Debian's packages take turns on the cores and the network.
     let (made, wheelbarrow) = std::thread::scope(|scope| {
         let made = scope.spawn(|| timed("images", || images.make_all(&place)));
-        (join(made), timed("wheelbarrow", build_wheelbarrow))
+        (join(made), timed("wheelbarrow", wheelbarrow))
     });
     made?;
     if let Err(reason) = images.run() {
-        return skip(&reason);
+        return unavailable("containers", &reason);
     }
     let test = Test { wheelbarrow: wheelbarrow?, uv: tools::uv(&[])?, place, images };
     test.run(rootless_user)
-}
-
-fn skip(reason: &anyhow::Error) -> Result<()> {
-    println!("skipped: containers do not run here: {reason:#}");
-    Ok(())
 }
 
 struct Test {
@@ -80,14 +75,6 @@ struct Test {
     uv: PathBuf,
     place: PathBuf,
     images: Images,
-}
-
-/// With the installer of the other CPU.
-fn build_wheelbarrow() -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--package", "wheelbarrow"]).current_dir(workspace());
-    run_child(command.env("WHEELBARROW_OTHER_INSTALLERS", "1"))?;
-    Ok(fs::canonicalize(target_directory().join("debug/wheelbarrow"))?)
 }
 
 impl Test {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use fs_err as fs;
 use serde_json::json;
 
-use crate::children::{cargo, clean, run as run_child, target_directory, workspace};
+use crate::children::{clean, run as run_child, target_directory, wheelbarrow};
 use crate::pythons::{self, Python};
 use crate::server::{Server, free_port};
 use crate::tools;
@@ -50,7 +50,6 @@ prepare = ["django-admin migrate --noinput --verbosity=0", "django-admin collect
 pub(crate) struct Options {
     pythons: Vec<PathBuf>,
     all_pythons: bool,
-    release: bool,
     keep_serving: bool,
 }
 
@@ -62,7 +61,6 @@ impl Options {
             match argument.as_str() {
                 "--python" => options.pythons.push(arguments.next().context("--python wants a path")?.into()),
                 "--all-pythons" => options.all_pythons = true,
-                "--release" => options.release = true,
                 "--keep-serving" => options.keep_serving = true,
                 other => bail!("cargo xtask demo knows no {other}"),
             }
@@ -87,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let place = target_directory().join("demo");
     fs::create_dir_all(&place)?;
 
-    let wheelbarrow = build_wheelbarrow(options)?;
+    let wheelbarrow = wheelbarrow()?;
     let uv = tools::uv(&pythons)?;
     make_site(&place, &uv, &pythons[0])?;
     let artifact = place.join("demo-1.0.zip");
@@ -119,16 +117,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     println!("demo: built once, released and served on Python {}", versions.join(", "));
     Ok(())
-}
-
-fn build_wheelbarrow(options: &Options) -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--package", "wheelbarrow"]).current_dir(workspace());
-    if options.release {
-        command.arg("--release");
-    }
-    run_child(&mut command)?;
-    Ok(target_directory().join(if options.release { "release" } else { "debug" }).join("wheelbarrow"))
 }
 
 /// With the oldest of the Pythons, so that the versions it pins serve all of them.

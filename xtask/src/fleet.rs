@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use fs_err as fs;
 
 use crate::ansible::{Controller, install};
-use crate::children::target_directory;
+use crate::children::{target_directory, unavailable};
 use crate::containers::images::Images;
 
 use controller::Desk;
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let place = fs::canonicalize(place)?;
     let images = match Images::find(&place) {
         Ok(images) => images,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return unavailable("fleet", &reason),
     };
     let controller = if has("--oldest") { Controller::oldest()? } else { Controller::newest()? };
     let Some(controller) = controller else { bail!("no Python here can have such an ansible-core") };
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let key = hosts::make_key(&place)?;
     let hosts = match Hosts::start(&images, &key) {
         Ok(hosts) => hosts,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return unavailable("fleet", &reason),
     };
     let desk = Desk::new(controller, place.join("desk"), &key.with_extension(""))?;
     let fleet = Fleet { hosts, desk, versions };
@@ -64,10 +64,5 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         play(&fleet).map_err(|error| error.context(title))?;
     }
     println!("\nfleet: all did what docs/guides/fleet.md says");
-    Ok(())
-}
-
-fn skip(reason: &anyhow::Error) -> Result<()> {
-    println!("skipped: no fleet of containers here: {reason:#}");
     Ok(())
 }

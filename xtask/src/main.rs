@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for terminals and logs")]
 
 mod ansible;
+mod bare;
 mod children;
 mod containers;
 mod demo;
@@ -22,8 +23,9 @@ usage: cargo xtask COMMAND
   test                      format, lints, tests, the Python suite, the licences of dependencies
   torture                   installs, stores and releases that fail or are killed at each system call that changes something:
                             all of them, where `test` takes a sample; members of 3 GB; an hour or so
-  demo [--python PATH]... [--all-pythons] [--release] [--keep-serving]
+  demo [--python PATH]... [--all-pythons] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
+  bare                      the demo in a container with nothing but what README names, from a clean clone; minutes
   containers [--rootless-user NAME]
                             one artifact for three systems: sources built in containers of them, installed and served in
                             each; by podman, by docker, and without root as the user NAME; minutes
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((command, [])) if command == "test" => test::run(),
+        Some((command, [])) if command == "bare" => bare::run(),
         Some((command, [])) if command == "torture" => test::torture(),
         Some((command, [])) if command == "containers" => containers::run(None),
         Some((command, [flag, user])) if command == "containers" && flag == "--rootless-user" => {

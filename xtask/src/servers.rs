@@ -15,7 +15,7 @@ mod units;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::children::{target_directory, workspace};
+use crate::children::{target_directory, unavailable, workspace};
 use crate::containers::images::Images;
 
 use host::{Host, Machine};
@@ -47,10 +47,7 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
     fs::create_dir_all(&place)?;
     let images = match Images::find(&place) {
         Ok(images) => images,
-        Err(reason) => {
-            println!("skipped: containers do not run here: {reason:#}");
-            return Ok(());
-        }
+        Err(reason) => return unavailable("servers", &reason),
     };
     images.make_system(&place, SUITE, IMAGE, PACKAGES)?;
     let versions = Versions::build(&place)?;
@@ -61,10 +58,7 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
     ];
     let host = match Host::start(&images, &Machine { name: "servers", image: IMAGE, mounts: &mounts }) {
         Ok(host) => host,
-        Err(reason) => {
-            println!("skipped: containers do not run here: {reason:#}");
-            return Ok(());
-        }
+        Err(reason) => return unavailable("servers", &reason),
     };
     host.clear()?;
     let mut failed = Vec::new();

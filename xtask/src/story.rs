@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use crate::children::{cargo, clean, run as run_child, target_directory, workspace};
+use crate::children::{clean, target_directory, unavailable, wheelbarrow, workspace};
 use crate::containers::images::Images;
 use crate::containers::join;
 use crate::servers::host::{Host, Machine as Made};
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let place = fs::canonicalize(place)?;
     let images = match Images::find(&place) {
         Ok(images) => images,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return unavailable("story", &reason),
     };
     let image = |suite: &str| format!("localhost/wheelbarrow-test-story:{suite}");
     let made = std::thread::scope(|scope| {
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         let made = Made { name: &format!("story-{suite}"), image: &image(suite), mounts: &scripts };
         match Host::start(&images, &made) {
             Ok(host) => servers.push(Server::new(suite, host)?),
-            Err(reason) => return skip(&reason),
+            Err(reason) => return unavailable("story", &reason),
         }
     }
     let text = fs::read_to_string(workspace().join(PAGE))?;
@@ -90,14 +90,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn skip(reason: &anyhow::Error) -> Result<()> {
-    println!("skipped: containers do not run here: {reason:#}");
-    Ok(())
-}
-
 /// A shell in an empty directory, with wheelbarrow, uv and a Python as who reads the page has them.
 fn builder(place: &Path) -> Result<Shell> {
-    run_child(cargo().args(["build", "--quiet", "--package", "wheelbarrow"]).current_dir(workspace()))?;
+    let wheelbarrow = wheelbarrow()?;
     let (bin, home) = (place.join("bin"), place.join("home"));
     for directory in [&bin, &home] {
         if directory.exists() {
@@ -105,7 +100,7 @@ fn builder(place: &Path) -> Result<Shell> {
         }
         fs::create_dir_all(directory)?;
     }
-    symlink(fs::canonicalize(target_directory().join("debug/wheelbarrow"))?, bin.join("wheelbarrow"))?;
+    symlink(wheelbarrow, bin.join("wheelbarrow"))?;
     symlink(fs::canonicalize(tools::uv(&[])?)?, bin.join("uv"))?;
     let python = pythons::find_all().into_iter().rfind(|python| PYTHONS.contains(&python.minor));
     let python = python.context("the page's Wagtail needs a Python from 3.9 to 3.12")?;

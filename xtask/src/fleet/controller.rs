@@ -60,7 +60,7 @@ impl Desk {
         // Beside Ansible, who deploys has the wheelbarrow that built the artifacts.
         let usual = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value);
         let usual = usual.unwrap_or_default().to_owned();
-        let path = [target_directory().join("debug")].into_iter().chain(std::env::split_paths(&usual));
+        let path = [target_directory().join("release")].into_iter().chain(std::env::split_paths(&usual));
         command.env("PATH", std::env::join_paths(path)?);
         command.stdin(Stdio::null());
         Ok(command)

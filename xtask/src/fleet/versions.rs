@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 
 use super::files;
-use crate::children::{cargo, clean, run as run_child, target_directory, workspace};
+use crate::children::{clean, run as run_child, wheelbarrow};
 use crate::{pythons, tools};
 
 /// A version that answers in process, and 500 where web2 serves it.
@@ -46,8 +46,7 @@ pub(super) struct Versions {
 
 impl Versions {
     pub(super) fn new(place: &Path) -> Result<Self> {
-        run_child(cargo().args(["build", "--quiet", "--package", "wheelbarrow"]).current_dir(workspace()))?;
-        let wheelbarrow = fs::canonicalize(target_directory().join("debug/wheelbarrow"))?;
+        let wheelbarrow = wheelbarrow()?;
         let python = pythons::find_all().pop().context("no Python here")?;
         let directory = place.join("versions");
         fs::create_dir_all(&directory)?;

@@ -7,7 +7,7 @@ use fs_err as fs;
 use serde_json::Value;
 
 use super::host::{Host, Said};
-use crate::children::{cargo, clean, run as run_child, target_directory, workspace};
+use crate::children::{clean, run as run_child, wheelbarrow, workspace};
 use crate::{pythons, tools};
 
 /// As the guide has them, for `/srv/mysite` and the user `www-data`.
@@ -33,10 +33,9 @@ pub(super) struct Versions {
 
 impl Versions {
     pub(super) fn build(place: &Path) -> Result<Self> {
-        run_child(cargo().args(["build", "--quiet", "--package", "wheelbarrow"]).current_dir(workspace()))?;
         let directory = place.join("artifacts");
         fs::create_dir_all(&directory)?;
-        let versions = Self { directory, wheelbarrow: target_directory().join("debug/wheelbarrow") };
+        let versions = Self { directory, wheelbarrow: wheelbarrow()? };
         let python = pythons::find_all().pop().context("no Python here")?;
         let uv = tools::uv(&[])?;
         for (number, kind) in KINDS {

@@ -1,0 +1,100 @@
+//! `cargo xtask bare`: the demo as a new user runs it, in a container with nothing but what README names.
+//!
+//! The container sees a clean clone in the place of this checkout, with this checkout's target directory, so what is compiled in
+//! there serves here as well. It has this machine's Rust, network and certificates; the rest is Debian's. A container cannot
+//! show how Rust itself is installed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+
+use crate::children::{run as run_child, target_directory, unavailable, workspace};
+use crate::containers::images::Images;
+
+const SUITE: &str = "bookworm";
+const IMAGE: &str = "localhost/wheelbarrow-test-bare:bookworm";
+/// What README asks for, beside Rust: a C compiler, Python with pip.
+const PACKAGES: &str = "gcc,libc6-dev,python3,python3-pip,python3-venv,ca-certificates";
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// What a private network needs.
+const PASSED: [&str; 9] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "PIP_INDEX_URL",
+    "UV_INDEX_URL",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "CARGO_HTTP_CAINFO",
+];
+/// Directories below the target directory that hold virtualenvs of the container's Python.
+const OF_ITS_PYTHON: [&str; 2] = ["demo", "tools"];
+
+pub(crate) fn run() -> Result<()> {
+    let place = target_directory().join("bare");
+    fs::create_dir_all(&place)?;
+    let place = fs::canonicalize(place)?;
+    let images = match Images::find(&place) {
+        Ok(images) => images,
+        Err(reason) => return unavailable("bare", &reason),
+    };
+    images.make_system(&place, SUITE, IMAGE, PACKAGES)?;
+    let clone = clean_clone(&place)?;
+    let demo = run_child(&mut container(&images, &clone)?);
+    for name in OF_ITS_PYTHON {
+        let directory = target_directory().join(name);
+        if directory.exists() {
+            fs::remove_dir_all(directory)?;
+        }
+    }
+    demo
+}
+
+fn clean_clone(place: &Path) -> Result<PathBuf> {
+    let clone = place.join("checkout");
+    if clone.exists() {
+        fs::remove_dir_all(&clone)?;
+    }
+    run_child(Command::new("git").args(["clone", "--quiet", "--no-hardlinks"]).arg(workspace()).arg(&clone))?;
+    fs::create_dir(clone.join("target"))?;
+    Ok(clone)
+}
+
+/// Runs README's command in the clone.
+fn container(images: &Images, clone: &Path) -> Result<Command> {
+    let here = workspace();
+    let (cargo, rustup) = (home("CARGO_HOME", ".cargo")?, home("RUSTUP_HOME", ".rustup")?);
+    let mut engine = images.engine();
+    engine.args(["run", "--rm", "--network=host"]);
+    let mut mount = |from: &Path, to: &Path, how: &str| {
+        engine.arg(format!("--volume={}:{}{how}", from.display(), to.display()));
+    };
+    mount(clone, &here, "");
+    mount(&fs::canonicalize(target_directory())?, &here.join("target"), "");
+    mount(&cargo, &cargo, "");
+    mount(&rustup, &rustup, ":ro");
+    mount(Path::new(CERTIFICATES), Path::new(CERTIFICATES), ":ro");
+    let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", cargo.display());
+    engine.arg(format!("--env=PATH={path}"));
+    engine.arg(format!("--env=CARGO_HOME={}", cargo.display()));
+    engine.arg(format!("--env=RUSTUP_HOME={}", rustup.display()));
+    for name in ["PIP_CERT", "SSL_CERT_FILE"] {
+        engine.arg(format!("--env={name}={CERTIFICATES}"));
+    }
+    for name in PASSED.iter().filter(|name| std::env::var_os(name).is_some()) {
+        engine.arg(format!("--env={name}"));
+    }
+    engine.arg(format!("--workdir={}", here.display())).arg(IMAGE);
+    engine.args(["cargo", "xtask", "demo"]);
+    Ok(engine)
+}
+
+/// Where rustup and cargo are, which `variable` may say.
+fn home(variable: &str, usual: &str) -> Result<PathBuf> {
+    let set = std::env::var_os(variable).map(PathBuf::from);
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(usual));
+    set.or_else(home).context("HOME is not set")
+}
