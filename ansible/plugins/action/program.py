@@ -6,7 +6,6 @@ import tempfile
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.artifact import NoArtifact
 from ansible_collections.wheelbarrow.deploy.plugins.plugin_utils.controller import find, open_artifact
 

@@ -8,7 +8,6 @@ import tempfile
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.wheelbarrow.deploy.plugins.plugin_utils.controller import open_artifact
 
 MODULE = "wheelbarrow.deploy.release"

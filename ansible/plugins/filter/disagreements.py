@@ -72,9 +72,7 @@ def _value(info, aspect):
 def _told(seen):
     """Those that most have come first."""
     groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
-    return "; ".join(
-        "%s %s %s" % (", ".join(names), "has" if len(names) == 1 else "have", value) for value, names in groups
-    )
+    return "; ".join("%s %s %s" % (", ".join(names), "has" if len(names) == 1 else "have", value) for value, names in groups)
 
 
 def _packages(hosts):

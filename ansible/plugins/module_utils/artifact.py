@@ -25,7 +25,7 @@ class Artifact(object):
             text = self._read(exact.MANIFEST)
             manifest = json.loads(text.decode("utf-8"))
             self.name, self.version = manifest["name"], manifest.get("version")
-            self._sha256 = dict((member["path"], member["sha256"]) for member in manifest["members"])
+            self._sha256 = {member["path"]: member["sha256"] for member in manifest["members"]}
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise NoArtifact("%s is no artifact: %s" % (path, error))
         self.manifest_sha256 = hashlib.sha256(text).hexdigest()
@@ -46,7 +46,7 @@ class Artifact(object):
     @property
     def machines(self):
         begin = PROGRAM % ""
-        return sorted(name[len(begin):] for name in self._members if name.startswith(begin))
+        return sorted(name[len(begin) :] for name in self._members if name.startswith(begin))
 
     def _read(self, name):
         member = self._members[name]

@@ -67,7 +67,7 @@ def main():
     if runner.module.check_mode and not (runner.is_there and runner.has_root()):
         runner.done(True, migrations=[], irreversible=[], commands=[])
     migrated = runner.run(words + ["--dry-run"]) if runner.module.check_mode else runner.change(words)
-    due = {name: "due" for name in migrated["migrations"]}
+    due = dict.fromkeys(migrated["migrations"], "due")
     runner.done(
         migrated["is_changed"],
         migrations=migrated["migrations"],

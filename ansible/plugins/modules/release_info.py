@@ -114,12 +114,7 @@ def main():
         )
     status = runner.run(["status"] + (["--schema"] if runner.module.params["schema"] else []))
     keys = ("live", "serving", "fingerprint", "last", "interrupted")
-    runner.done(
-        False,
-        is_installed=True,
-        releases=runner.run(["list"]),
-        **{key: status[key] for key in keys}
-    )
+    runner.done(False, is_installed=True, releases=runner.run(["list"]), **{key: status[key] for key in keys})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import os
 
 from ansible.errors import AnsibleActionFail
-
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.artifact import Artifact, NoArtifact
 
 

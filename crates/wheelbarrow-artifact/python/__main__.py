@@ -284,12 +284,8 @@ def parse(artifact):
         default="auto",
         help="whether modules are compiled where this file carries no bytecode for the Python: auto (the default), never",
     )
-    parser.add_argument(
-        "--bootstrap", action="store_true", help="install with Python alone: slower, the same result"
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="say everything that would refuse the install, and write nothing"
-    )
+    parser.add_argument("--bootstrap", action="store_true", help="install with Python alone: slower, the same result")
+    parser.add_argument("--check", action="store_true", help="say everything that would refuse the install, and write nothing")
     parser.add_argument(
         "--probe", action="store_true", help="say what this machine is, for `wheelbarrow build --target`, and end"
     )

@@ -1,8 +1,8 @@
 """Builds a wheel by the hooks of PEP 517, with nothing but the standard library and what it is given; does not travel.
 
-    python backend.py unpack FILE DIRECTORY      any archive that Python can read
-    python backend.py build REQUEST              a JSON file, see `build`
-    python backend.py tag WHEEL PLATFORM         puts a platform tag in the place of linux_MACHINE
+python backend.py unpack FILE DIRECTORY      any archive that Python can read
+python backend.py build REQUEST              a JSON file, see `build`
+python backend.py tag WHEEL PLATFORM         puts a platform tag in the place of linux_MACHINE
 """
 
 import base64

@@ -124,8 +124,8 @@ def _install(artifact, facts, options, signals):
         data.check(destination, options)
         parent = os.path.dirname(destination)
         space.check(parent, archive, target, facts, options)
-        note = no_programs(parent, destination)
-        for note in filter(None, (note, preflight.environment_note(facts))):
+        notes = (no_programs(parent, destination), preflight.environment_note(facts))
+        for note in filter(None, notes):
             if not options["quiet"]:
                 say(sys.stderr, "note: " + preflight.line(note.finding()))
         with Staging(destination) as staging:

@@ -184,9 +184,7 @@ def _parse_elf(file):
         file.seek(table + index * entry_size)
         entry = file.read(entry_size)
         if number(entry, 0, 4) == 3:  # PT_INTERP
-            offset, size = (
-                (number(entry, 8, 8), number(entry, 32, 8)) if wide else (number(entry, 4, 4), number(entry, 16, 4))
-            )
+            offset, size = (number(entry, 8, 8), number(entry, 32, 8)) if wide else (number(entry, 4, 4), number(entry, 16, 4))
             file.seek(offset)
             return machine, os.fsdecode(file.read(size).strip(b"\0"))
     return machine, None

@@ -4,9 +4,7 @@ import errno
 import os
 
 # Known to have symbolic links. Others are asked, which takes making one.
-LINKING = frozenset(
-    b"ext2 ext3 ext4 xfs btrfs f2fs zfs bcachefs tmpfs ramfs overlay nfs nfs4".split()
-)
+LINKING = frozenset(b"ext2 ext3 ext4 xfs btrfs f2fs zfs bcachefs tmpfs ramfs overlay nfs nfs4".split())
 
 
 def mounts_in(path):

@@ -17,7 +17,7 @@ import time
 import mounts
 
 # Exit codes, docs/exit-codes.md.
-FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, LACKING, NEWER = 1, 2, 3, 4, 5, 6, 18, 19
+FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, LOCKED, LACKING, NEWER = 1, 2, 3, 4, 5, 6, 15, 18, 19
 
 
 class Failure(Exception):
@@ -188,7 +188,6 @@ class Staging:
                 pass  # the next run does it
             raise
         self.path = self.aside
-
 
     def _replace_by_removal(self):
         """From the rename on the new tree is to be in place, so what could keep it from that is looked for before."""

@@ -423,12 +423,7 @@ def first_pth(tree, layout, own):
 
 
 def script(shebang, module, attribute):
-    source = (
-        "import sys\n"
-        "from {module} import {first}\n"
-        'if __name__ == "__main__":\n'
-        "    sys.exit({attribute}())\n"
-    )
+    source = 'import sys\nfrom {module} import {first}\nif __name__ == "__main__":\n    sys.exit({attribute}())\n'
     first = attribute.split(".")[0]
     return shebang + source.format(module=module, first=first, attribute=attribute).encode("utf-8")
 
@@ -476,4 +471,3 @@ def _cell(text):
 
 def compact_json(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-

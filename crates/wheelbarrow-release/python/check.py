@@ -6,9 +6,9 @@ to stdout; whatever the application prints goes to stderr. Parses and runs on Py
 The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "asgi" or null to find out), `path`, `host`
 (null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more), `django`,
 `install` (the directory of the release).
-The answer: `interface`, `host`, `status`, `location` and `raised` (the exception behind the answer), or `imported`, or `stage` ("import" or "request") and `error`. Where
-`django` is true and the site is Django's, a second line follows: `checks`, what `check --deploy` finds, each with `level`
-(40 and more is an error), `id` and `message`; `migrations` that are due in the default database and those of them that are
+The answer: `interface`, `host`, `status`, `location` and `raised` (the exception behind the answer), or `imported`, or
+`stage` ("import" or "request") and `error`. If `django` is true and the site is Django's, a second line follows: `checks`, what `check
+--deploy` finds, each with `level` (40 and more is an error), `id` and `message`; `migrations` that are due in the default database and those of them that are
 `irreversible`, those that were `applied`, or `unknown`, why there is no plan; or `broken`, why the checks could not run;
 `inside`, settings that have the site write into the release, each with `setting` and `path`.
 
@@ -22,7 +22,6 @@ import json
 import os
 import sys
 import traceback
-
 
 # Characters of an exception's text; the traceback on stderr has all of it.
 LONGEST = 1000
@@ -73,7 +72,13 @@ def ask(request):
     except BaseException as error:
         traceback.print_exc()
         raise Failed("request", describe(error))
-    return {"interface": interface, "host": host, "status": status, "location": location, "raised": raised[-1] if raised else None}
+    return {
+        "interface": interface,
+        "host": host,
+        "status": status,
+        "location": location,
+        "raised": raised[-1] if raised else None,
+    }
 
 
 def load(name):
@@ -92,7 +97,7 @@ def load(name):
 
 def is_asgi(application):
     return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(
-        getattr(application, "__call__", None)
+        getattr(application, "__call__", None)  # noqa: B004
     )
 
 

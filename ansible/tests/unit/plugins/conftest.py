@@ -4,7 +4,6 @@ import json
 import os
 
 import pytest
-
 from ansible.module_utils import basic
 
 

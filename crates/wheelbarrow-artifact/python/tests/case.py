@@ -30,7 +30,7 @@ DEMO = make_wheel(
         "Demo_Pkg-1.0.data/data/share/demo/data.txt": b"data",
         "Demo_Pkg-1.0.data/headers/demo.h": b"/* */",
         "Demo_Pkg-1.0.data/platlib/plat.py": b"",
-        "Demo_Pkg-1.0.data/purelib/with,comma \".py": b"",
+        'Demo_Pkg-1.0.data/purelib/with,comma ".py': b"",
         "Demo_Pkg-1.0.dist-info/RECORD.jws": b"{}",
     },
     modes={"demo/tool": 0o100755},

@@ -64,7 +64,9 @@ def interpreters():
     found = []
     versions = os.path.expanduser("~/.pyenv/versions")
     if os.path.isdir(versions):
-        for name in sorted(os.listdir(versions), key=lambda name: [int(part) if part.isdigit() else 0 for part in name.split(".")]):
+        for name in sorted(
+            os.listdir(versions), key=lambda name: [int(part) if part.isdigit() else 0 for part in name.split(".")]
+        ):
             path = os.path.join(versions, name, "bin", "python")
             if os.access(path, os.X_OK):
                 found.append(path)

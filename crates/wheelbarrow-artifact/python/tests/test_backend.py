@@ -15,7 +15,7 @@ import support
 
 SOURCE = os.path.join(support.SOURCES, "backend.py")
 
-BACKEND = '''
+BACKEND = """
 import os, zipfile
 
 def get_requires_for_build_wheel(settings):
@@ -29,7 +29,7 @@ def build_wheel(directory, settings, metadata):
         file.writestr("demo-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: cp39-abi3-linux_x86_64\\n")
         file.writestr("demo-1.dist-info/RECORD", "demo.py,,\\ndemo-1.dist-info/WHEEL,sha256=x,1\\ndemo-1.dist-info/RECORD,,\\n")
     return name
-'''
+"""
 
 
 class Backend(unittest.TestCase):

@@ -100,7 +100,9 @@ class Broken(Case):
         self.refuse(self.recipe(), "empty/", extra=[(_info("mysite/empty/", 0o040755, 0), b"")])
 
     def test_methods_and_encryption(self):
-        self.refuse(self.recipe(), "compression method 12", extra=[(_info("mysite/x.py", 0o100644, zipfile.ZIP_BZIP2), b"x" * 99)])
+        self.refuse(
+            self.recipe(), "compression method 12", extra=[(_info("mysite/x.py", 0o100644, zipfile.ZIP_BZIP2), b"x" * 99)]
+        )
         self.make()
         with open(self.zip, "rb") as file:
             data = bytearray(file.read())

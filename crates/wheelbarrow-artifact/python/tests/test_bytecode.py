@@ -88,7 +88,11 @@ class Compiling(BytecodeCase):
         preload = "import runpy, sys; sys.argv = sys.argv[1:]; import subprocess; real = subprocess.Popen\n"
         preload += "def fake(command, **pipes):\n    return real(['/bin/sh', '-c', END], **pipes)\n"
         preload += "subprocess.Popen = fake\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
-        for end, told in (("kill -9 $$", "signal: 9"), ("echo reason >&2; exit 3", "reason"), ("printf '\\5\\0\\0\\0x'", "status: 0")):
+        for end, told in (
+            ("kill -9 $$", "signal: 9"),
+            ("echo reason >&2; exit 3", "reason"),
+            ("printf '\\5\\0\\0\\0x'", "status: 0"),
+        ):
             code = preload.replace("END", repr(end))
             result = run([sys.executable, "-c", code, self.zip, "-d", self.dest, "--bootstrap"])
             self.assertRefused(result._replace(err=result.err.partition("\n")[2]), 1, "cannot compile", told, "--compile never")

@@ -10,7 +10,6 @@ from support import SOURCES, run, tree
 sys.path.insert(0, SOURCES)
 
 
-
 class Destination(Case):
     def setUp(self):
         super().setUp()

@@ -36,7 +36,9 @@ class Install(Case):
         scripts = {"venv/bin/" + name for name in "pip pip3 demo demo-gui hello shell window".split()}
         scripts.add("venv/bin/pip3.%d" % sys.version_info[1])
         self.assertEqual(executables, scripts | {"mysite/app/manage.py", SITE + "/demo/tool"})
-        files = {os.path.relpath(path, SITE) for path, entry in tree(self.dest).items() if path.startswith(SITE) and entry[0] == "file"}
+        files = {
+            os.path.relpath(path, SITE) for path, entry in tree(self.dest).items() if path.startswith(SITE) and entry[0] == "file"
+        }
         info = "Demo_Pkg-1.0.dist-info/"
         expected = {info + name for name in ("METADATA", "WHEEL", "RECORD", "INSTALLER", "REQUESTED", "entry_points.txt")}
         # A `.pth` of a wheel would be read before ours.
@@ -129,7 +131,10 @@ class Install(Case):
         text = self.read(".wheelbarrow/receipt.json")
         receipt = json.loads(text)
         self.assertEqual(text, json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-        self.assertEqual(set(receipt), set("bytecode format name version manifest_sha256 sums_sha256 target interpreter method pip wheels".split()))
+        self.assertEqual(
+            set(receipt),
+            set("bytecode format name version manifest_sha256 sums_sha256 target interpreter method pip wheels".split()),
+        )
         self.assertEqual((receipt["method"], receipt["pip"], receipt["wheels"]), ("bootstrap", False, ["wheels/" + DEMO[0]]))
         self.assertEqual(receipt["interpreter"]["version"], "%d.%d.%d" % sys.version_info[:3])
         with zipfile.ZipFile(self.zip) as archive:
@@ -180,7 +185,9 @@ class Install(Case):
         self.assertEqual(text, '{"url":"https://x/y","vcs_info":{"commit_id":"é","vcs":"git"}}')
 
     def test_a_site_that_depends_on_pip_keeps_its_own(self):
-        name, data = make_wheel("pip", "1.0", {"pip/__init__.py": b"own = 1\n"}, entry_points="[console_scripts]\npip = pip:own\n")
+        name, data = make_wheel(
+            "pip", "1.0", {"pip/__init__.py": b"own = 1\n"}, entry_points="[console_scripts]\npip = pip:own\n"
+        )
         self.make([DEMO, (name, data)])
         self.assertInstalled(self.install())
         self.assertTrue(os.path.exists(self.dest + "/" + SITE + "/pip-1.0.dist-info/REQUESTED"))
@@ -214,13 +221,22 @@ class Install(Case):
         other = os.path.join(self.root, "peer")
         os.mkdir(other)
         self.assertEqual(run([sys.executable, "-m", "venv", other + "/venv"]).code, 0)
-        pip = [other + "/venv/bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps", "--no-compile"]
+        pip = [
+            other + "/venv/bin/python",
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--no-index",
+            "--no-deps",
+            "--no-compile",
+        ]
         self.assertEqual(run(pip + paths).code, 0)
         shutil.rmtree(other + "/venv/" + "lib/%s/site-packages/setuptools" % MINOR, ignore_errors=True)
 
         def ignored(path):
             name = os.path.basename(path)
-            beside = path.split("/")[-1 if "site-packages" not in path else 4:]
+            beside = path.split("/")[-1 if "site-packages" not in path else 4 :]
             return (name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "__pycache__", "pyvenv.cfg") or name.endswith(".pyc")
                     or name.startswith(("activate", "Activate", "easy_install")) or path.startswith(("mysite", ".wheelbarrow"))
                     or "site-packages" in path and beside[:1] and beside[0].startswith(("setuptools", "pkg_resources", "_distutils_hack",
@@ -259,7 +275,9 @@ class Target(Case):
         result = self.install("--compile", "auto")
         self.assertEqual((result.code, result.err.count("\n")), (0, 1), result)
         same = interpreter.facts()["magic"] == "cb0d0d0a"
-        self.assertIn("by the native installer only; compiling " if same else " has the magic number cb0d0d0a, this Python's", result.err)
+        self.assertIn(
+            "by the native installer only; compiling " if same else " has the magic number cb0d0d0a, this Python's", result.err
+        )
 
     def test_what_does_not_fit_is_named(self):
         for key, value in (("python", "3.5"), ("abi", "cp35m"), ("platform", "manylinux_9_99_riscv64")):

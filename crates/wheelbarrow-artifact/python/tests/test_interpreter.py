@@ -133,7 +133,9 @@ class Virtualenv(InDirectory):
                 self.assertRunning(self.named(sys.executable, PYTHONEXECUTABLE=name))
 
     def test_from_a_virtualenv_under_the_name_of_another(self):
-        other = ([path for path in interpreters() if os.path.realpath(path) != os.path.realpath(sys.executable)] + ["/missing"])[0]
+        other = ([path for path in interpreters() if os.path.realpath(path) != os.path.realpath(sys.executable)] + ["/missing"])[
+            0
+        ]
         for copies in ("--copies", "--symlinks"):
             first = os.path.join(self.root, copies)
             subprocess.check_call([sys.executable, "-m", "venv", copies, "--without-pip", first], env=clean_environment())
@@ -141,7 +143,7 @@ class Virtualenv(InDirectory):
             self.assertRunning(facts)
 
     def test_a_script_that_sets_up_this_python_stays(self):
-        script = self.write("wrapped", "#!/bin/bash\nexec -a \"$0\" '%s' \"$@\"\n" % sys.executable)
+        script = self.write("wrapped", '#!/bin/bash\nexec -a "$0" \'%s\' "$@"\n' % sys.executable)
         facts = self.named(script)
         self.assertEqual(facts["executable"], script)
 
@@ -215,7 +217,7 @@ class Facts(InDirectory):
         self.assertEqual(facts["executable"], sys.executable)
 
     def test_are_told_as_json_would(self):
-        value = {"b": ["\u00e9\n\"\\", "\udcff", 0, -3, True, False], "a": {}, "\u20ac": [], "c": [("x", "y")]}
+        value = {"b": ['\u00e9\n"\\', "\udcff", 0, -3, True, False], "a": {}, "\u20ac": [], "c": [("x", "y")]}
         self.assertEqual(interpreter.dump(value), json.dumps(value, sort_keys=True))
         answer = ask(sys.executable, os.path.join(self.root, "\u00e9"))
         self.assertEqual(answer.out, json.dumps(json.loads(answer.out), sort_keys=True) + "\n")

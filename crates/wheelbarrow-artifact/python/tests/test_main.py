@@ -21,14 +21,14 @@ echo result; echo note >&2
 exit ${CODE:-0}
 """
 
-TAKING = '''
+TAKING = """
 import os, subprocess
 start = subprocess.Popen.__init__
 def taken(self, *arguments, **keywords):
     start(self, *arguments, **keywords)
     os.waitpid(self.pid, 0)
 subprocess.Popen.__init__ = taken
-'''
+"""
 
 
 class Door(Case):
@@ -45,9 +45,26 @@ class Door(Case):
         self.make(native=NATIVE)
         for arguments, wanted in [
             ([], {"replace": False, "pip": True, "check": False, "quiet": False, "json": False}),
-            (["--replace", "--without-pip", "--quiet", "--json"], {"replace": True, "pip": False, "check": False, "quiet": True, "json": True}),
-            (["--check", "--compile=never"], {"replace": False, "pip": True, "compile": "never", "check": True, "quiet": False, "json": False}),
-            (["--store", self.root + "/x/../store", "--link-mode=copy"], {"replace": False, "pip": True, "check": False, "quiet": False, "json": False, "store": self.root + "/store", "link_mode": "copy"}),
+            (
+                ["--replace", "--without-pip", "--quiet", "--json"],
+                {"replace": True, "pip": False, "check": False, "quiet": True, "json": True},
+            ),
+            (
+                ["--check", "--compile=never"],
+                {"replace": False, "pip": True, "compile": "never", "check": True, "quiet": False, "json": False},
+            ),
+            (
+                ["--store", self.root + "/x/../store", "--link-mode=copy"],
+                {
+                    "replace": False,
+                    "pip": True,
+                    "check": False,
+                    "quiet": False,
+                    "json": False,
+                    "store": self.root + "/store",
+                    "link_mode": "copy",
+                },
+            ),
         ]:
             wanted.setdefault("compile", "auto")
             wanted.setdefault("store", None)
@@ -165,7 +182,9 @@ class Door(Case):
         environment = {"PATH": os.environ["PATH"], "REQUEST": self.root + "/request"}
         for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
             os.path.exists(self.root + "/request") and os.remove(self.root + "/request")
-            result = run(["sh", "-c", '"$0" "$1" -d "$2" ' + closed, sys.executable, self.zip, self.dest], environment=environment)
+            result = run(
+                ["sh", "-c", '"$0" "$1" -d "$2" ' + closed, sys.executable, self.zip, self.dest], environment=environment
+            )
             self.assertEqual(result.code, 0, (closed, result))
             self.request()
         result = run(["sh", "-c", '"$0" "$1" -d "$2" --bootstrap --replace <&- >&- 2>&-', sys.executable, self.zip, self.dest])
@@ -187,7 +206,9 @@ class Door(Case):
             self.assertEqual(self.start_in_removed_directory(artifact, "-d", destination), (0, "result\n", "note\n"))
             self.assertEqual(self.request()["artifact"], self.zip)
             self.assertEqual(self.request()["options"]["destination"], self.dest)
-            result = self.start_in_removed_directory(artifact, "-d", destination, "--bootstrap", "--replace", "--compile", "never")
+            result = self.start_in_removed_directory(
+                artifact, "-d", destination, "--bootstrap", "--replace", "--compile", "never"
+            )
             self.assertInstalled(result)
             self.assertEqual(run([self.dest + "/venv/bin/demo"]).out, "demo runs\n")
         for destination in ("dest", "./dest", "."):
@@ -208,7 +229,9 @@ class Door(Case):
         command = [sys.executable, "../site.zip", "-d", ".", "--bootstrap", "--replace", "--compile", "never"]
         result = without_note(run(command, cwd=self.dest))
         self.assertEqual((result.code, result.out), (0, "installed mysite 1.0 in %s (1 wheel)\n" % self.dest), result)
-        self.assertEqual(result.err, "note: the working directory was replaced: run `cd '%s'` to enter the new install\n" % self.dest)
+        self.assertEqual(
+            result.err, "note: the working directory was replaced: run `cd '%s'` to enter the new install\n" % self.dest
+        )
         self.assertEqual(without_note(run(command + ["--quiet"], cwd=self.dest)).err, "")
         self.assertEqual(run([self.dest + "/venv/bin/demo"]).out, "demo runs\n")
 
@@ -271,7 +294,9 @@ class Door(Case):
     def test_interrupt_at_any_time_has_no_traceback(self):
         self.make(native=b"#!/bin/sh\nexec sleep 5\n")
         for delay in range(0, 30, 5):
-            process = subprocess.Popen([sys.executable, self.zip, "-d", self.dest], env=clean_environment(), stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                [sys.executable, self.zip, "-d", self.dest], env=clean_environment(), stderr=subprocess.PIPE
+            )
             time.sleep(0.05 + delay / 100)
             process.send_signal(signal.SIGINT)
             err = process.communicate(timeout=30)[1]

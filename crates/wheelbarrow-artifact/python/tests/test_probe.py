@@ -38,7 +38,7 @@ class Probe(Case):
 
     def test_os_release_is_read(self):
         with tempfile.NamedTemporaryFile("w", suffix="-release") as file:
-            file.write("# a comment\nID=\"rocky\"\nVERSION_ID='8.10'\nPRETTY_NAME=\"Rocky Linux 8.10\"\n")
+            file.write('# a comment\nID="rocky"\nVERSION_ID=\'8.10\'\nPRETTY_NAME="Rocky Linux 8.10"\n')
             file.flush()
             release = probe.os_release(("/nowhere", file.name))
         self.assertEqual((release["ID"], release["VERSION_ID"]), ("rocky", "8.10"))

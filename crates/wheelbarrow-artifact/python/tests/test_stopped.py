@@ -28,7 +28,9 @@ class Stopped(Case):
 
     def start(self, *arguments):
         command = [sys.executable, self.zip, "-d", self.dest, "--bootstrap"]
-        return subprocess.Popen(command + list(arguments), env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            command + list(arguments), env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
 
     def stop_while_writing(self, number, *arguments):
         process = self.start(*arguments)

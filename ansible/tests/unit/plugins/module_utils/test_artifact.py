@@ -6,9 +6,7 @@ import struct
 import zipfile
 
 import pytest
-
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.artifact import Artifact, NoArtifact
-
 
 MANIFEST = ".wheelbarrow/manifest.json"
 PROGRAM = ".wheelbarrow/native/linux-x86_64"

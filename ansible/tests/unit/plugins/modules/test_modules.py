@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from ansible_collections.wheelbarrow.deploy.plugins.modules import (
     activate,
     environment,
