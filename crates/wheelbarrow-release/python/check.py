@@ -7,10 +7,11 @@ The request: `application` ("mysite.wsgi:application"), `interface` ("wsgi", "as
 (null: the first of Django's ALLOWED_HOSTS, else "localhost"), `scheme`, `ask` (false to import it and no more), `django`,
 `install` (the directory of the release).
 The answer: `interface`, `host`, `status`, `location` and `raised` (the exception behind the answer), or `imported`, or
-`stage` ("import" or "request") and `error`. If `django` is true and the site is Django's, a second line follows: `checks`, what `check
---deploy` finds, each with `level` (40 and more is an error), `id` and `message`; `migrations` that are due in the default database and those of them that are
-`irreversible`, those that were `applied`, or `unknown`, why there is no plan; or `broken`, why the checks could not run;
-`inside`, settings that have the site write into the release, each with `setting` and `path`.
+`stage` ("import" or "request") and `error`. If `django` is true and the site is Django's, a second line follows:
+`checks`, what `check --deploy` finds, each with `level` (40 and more is an error), `id` and `message`; `migrations` that
+are due in the default database and those of them that are `irreversible`, those that were `applied`, or `unknown`, why
+there is no plan; or `broken`, why the checks could not run; `inside`, settings that have the site write into the release,
+each with `setting` and `path`.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
