@@ -165,7 +165,7 @@ impl Directory {
         written.inspect_err(|_| _ = self.unlink(&beside))
     }
 
-    /// Creates a file under a random name that begins like `name`.
+    /// Creates a file under a random name that begins like `name`, as [`is_beside`] knows.
     pub fn create_beside(&self, name: &OsStr, mode: u32) -> io::Result<(OsString, File)> {
         loop {
             // A name has at most 255 bytes.
@@ -265,6 +265,13 @@ pub fn give(open: BorrowedFd<'_>, user: Option<u32>, group: Option<u32>) -> io::
         rustix::fs::fchown(open, user, group)?;
     }
     Ok(())
+}
+
+/// Whether a file was named by [`Directory::create_beside`] for `name`: what a killed run has left.
+pub fn is_beside(file: &[u8], name: &[u8]) -> bool {
+    let rest = file.strip_prefix(b".").and_then(|rest| rest.strip_prefix(&name[..name.len().min(220)]));
+    let random = rest.and_then(|rest| rest.strip_prefix(b"."));
+    random.is_some_and(|random| random.len() == 8 && random.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Refuses a path that is not made of names alone.

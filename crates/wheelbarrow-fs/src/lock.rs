@@ -42,7 +42,12 @@ impl Lock {
     /// may lock who may read it, nobody can hold such a lock who may not write beside it.
     pub(crate) fn passing(path: &Path) -> Result<Self, FsError> {
         loop {
-            let mut lock = Self::of(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive)?;
+            let lock = Self::of(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive);
+            if let Err(FsError::Io { .. }) = lock {
+                // Where locking fails nobody holds one.
+                let _ = rustix::fs::unlink(path);
+            }
+            let mut lock = lock?;
             let ours = rustix::fs::fstat(&lock.descriptor).map_err(FsError::errno("look at", path))?;
             // Else it was removed by who had it before.
             if rustix::fs::lstat(path)

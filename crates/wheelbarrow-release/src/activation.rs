@@ -62,8 +62,9 @@ impl Activation<'_, '_> {
                     // Pages of before may lack a style sheet, which is no reason to stay.
                     Err(error) if error.is_full() => {
                         let progress = self.work.operator.progress;
-                        progress
-                            .note(&format!("static files of {} were not carried over: {error}", live.id()));
+                        let (live, next) = (live.id(), self.release.id());
+                        let text = format!("not all static files of {live} were kept in {next}: {error}");
+                        progress.note(&text);
                     }
                     carried => carried?,
                 }

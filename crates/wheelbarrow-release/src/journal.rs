@@ -295,7 +295,7 @@ mod tests {
             Event::Switched { id: id(2), from: Some(id(1)) },
             Event::Failed {
                 phase: Phase::Probe,
-                error: "503 \"Service\nUnavailable\"".to_owned(),
+                error: "503 \"Service Unavailable\"".to_owned(),
                 outcome: Outcome::Reverted,
                 milliseconds: 1,
             },

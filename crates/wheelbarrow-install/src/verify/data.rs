@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -13,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
 use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_fs::beneath::is_beside;
 
 use super::claims::{Claims, Judgement};
 use super::walk::{is_bytecode, join};
@@ -128,10 +130,13 @@ impl Search<'_> {
         let mut directories = VecDeque::from([Vec::new()]);
         while let Some(directory) = directories.pop_front() {
             let absolute = self.destination.join(std::ffi::OsStr::from_bytes(&directory));
-            // What cannot be listed may hold anything.
-            let Ok(entries) = fs::read_dir(&absolute) else {
-                self.found.add([directory, b"/".to_vec()].concat());
-                continue;
+            let entries = match fs::read_dir(&absolute) {
+                // What this user may not list may hold anything.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    self.found.add([directory, b"/".to_vec()].concat());
+                    continue;
+                }
+                listed => listed.map_err(InstallError::io("list", &absolute))?,
             };
             for entry in entries {
                 let entry = entry.map_err(InstallError::io("list", &absolute))?;
@@ -158,7 +163,7 @@ impl Search<'_> {
             true => {
                 path == OWN || self.made.directories.contains(Path::new(std::ffi::OsStr::from_bytes(path)))
             }
-            false => path == ENVIRONMENT.as_bytes(),
+            false => path == ENVIRONMENT.as_bytes() || is_beside(path, ENVIRONMENT.as_bytes()),
         }
     }
 

@@ -123,7 +123,7 @@ fn an_install_in_a_lower_layer_is_replaced() {
     fs_err::create_dir(&lower).unwrap();
     assert!(Runner::native(&artifact, &lower.join("site"), None).plain().status.success());
     fs_err::write(lower.join("site/environment.json"), "{}").unwrap();
-    fs_err::write(lower.join("site/venv/old"), "").unwrap();
+    fs_err::write(lower.join("site/.wheelbarrow/old"), "").unwrap();
     for way in ways() {
         let Some(mounted) = Mounted::overlay(&lower) else { return };
         let destination = mounted.point().join("site");
@@ -132,7 +132,7 @@ fn an_install_in_a_lower_layer_is_replaced() {
         let output = Runner { replace: true, ..Runner::of(way, &artifact, &destination) }.plain();
         assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(mounted.names(), ["site"]);
-        assert!(!destination.join("venv/old").exists());
+        assert!(!destination.join(".wheelbarrow/old").exists());
         assert_eq!(fs_err::read_to_string(destination.join("environment.json")).unwrap(), "{}");
         assert!(wheelbarrow_install::verify(&destination, &Silent).unwrap().is_clean());
     }

@@ -29,6 +29,9 @@ impl Machine {
                 "environment": {{"required": [], "precedence": "file", "private": false}}, "release": null}}"#
         );
         fs::write(release.join(wheelbarrow_artifact::manifest::MANIFEST_PATH), manifest).unwrap();
+        fs::create_dir_all(release.join("venv/bin")).unwrap();
+        // A Python that starts, and does nothing.
+        std::os::unix::fs::symlink("/bin/true", release.join("venv/bin/python")).unwrap();
         std::os::unix::fs::symlink(format!("releases/{id}"), root.current()).unwrap();
         fs::write(root.shared().join("wheelbarrow.toml"), format!("[release]\n{settings}")).unwrap();
         Self { place, root }

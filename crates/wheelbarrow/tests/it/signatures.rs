@@ -38,6 +38,7 @@ impl Place {
     fn build(&mut self) -> bool {
         fs::create_dir(self.path("project")).unwrap();
         fs::write(self.path("project/app.py"), "").unwrap();
+        fs::write(self.path("project/wheelbarrow.toml"), "[release]\ncheck = false\n").unwrap();
         let mut wheel = Wheel::begin(&self.root.path(), "dependency");
         wheel.add("dependency.py", b"x = 1\n");
         wheel.finish();
