@@ -132,7 +132,7 @@ impl Search<'_> {
             let absolute = self.destination.join(std::ffi::OsStr::from_bytes(&directory));
             let entries = match fs::read_dir(&absolute) {
                 // What this user may not list may hold anything.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied && !directory.is_empty() => {
                     self.found.add([directory, b"/".to_vec()].concat());
                     continue;
                 }

@@ -98,6 +98,7 @@ fn what_the_servers_lack_is_refused_twice() {
     }
     insta::assert_snapshot!(anywhere(&said.all()), @r"
     exit code: 8
+    note: dependencies: project/requirements.txt
     error: the audit refuses what would be packed:
         elf-glibc:needy  needy.so needs glibc 2.99; the target has 2.N
           take another version of it, build it in a container of the target's system, or name a newer target

@@ -289,6 +289,7 @@ fn whether_it_travels_is_asked_for_and_shown() {
     let said = place.run(&[&other[..], &["--bytecode=always", "--cache-dir", "cache"]].concat());
     insta::assert_snapshot!(said.all(), @"
     exit code: 8
+    note: dependencies: pylock.toml
     error: no Python 3.19 on this machine to compile with
     hint: install a Python 3.19, or leave `--bytecode=always` away: its bytecode does not travel then
     ");
