@@ -154,7 +154,7 @@ fn fuzz(options: &Options) -> Vec<String> {
                         let mut random = mutate::Random::new(options.seed, job.target.0, number);
                         let data = mutate::input(&job.corpus, &mut random);
                         let failed =
-                            execute(job, data, current, &format!("--seed {} number {number}", options.seed));
+                            execute(job, &data, current, &format!("--seed {} number {number}", options.seed));
                         lock(failures).extend(failed);
                     }
                 }
@@ -189,11 +189,11 @@ fn job(target: Target) -> Job {
 }
 
 /// Runs one input. What is wrong with it, if anything.
-fn execute(job: &Job, data: Vec<u8>, current: &Current, origin: &str) -> Option<String> {
+fn execute(job: &Job, data: &[u8], current: &Current, origin: &str) -> Option<String> {
     let (name, function) = job.target;
     let begun = Instant::now();
-    *lock(current) = Some((begun, name, data.clone()));
-    let (outcome, memory) = memory::measured(|| catch_unwind(AssertUnwindSafe(|| function(&data))));
+    *lock(current) = Some((begun, name, data.to_vec()));
+    let (outcome, memory) = memory::measured(|| catch_unwind(AssertUnwindSafe(|| function(data))));
     let taken = begun.elapsed();
     lock(current).take();
     job.memory.fetch_max(memory, Ordering::Relaxed);
@@ -203,10 +203,10 @@ fn execute(job: &Job, data: Vec<u8>, current: &Current, origin: &str) -> Option<
         Err(panic) => format!("panicked: {}", panic_text(&*panic)),
         Ok(()) if memory > MOST_MEMORY => format!("held {} MB", memory >> 20),
         // Once more: the machine may have been busy.
-        Ok(()) if taken > LONGEST && takes_long(function, &data) => format!("took {} ms", taken.as_millis()),
+        Ok(()) if taken > LONGEST && takes_long(function, data) => format!("took {} ms", taken.as_millis()),
         Ok(()) => return None,
     };
-    Some(format!("{name} {problem} ({origin}): {}", keep(name, &data)))
+    Some(format!("{name} {problem} ({origin}): {}", keep(name, data)))
 }
 
 fn takes_long(function: fn(&[u8]), data: &[u8]) -> bool {
@@ -259,6 +259,6 @@ fn report(jobs: &[Job], each: u64, taken: Duration) {
 fn replay(options: &Options, file: &Path) -> Vec<String> {
     let Ok(data) = fs::read(file) else { return vec![format!("cannot read {}", file.display())] };
     let current = Mutex::new(None);
-    let run = |target: &Target| execute(&job(*target), data.clone(), &current, &file.display().to_string());
+    let run = |target: &Target| execute(&job(*target), &data, &current, &file.display().to_string());
     options.targets.iter().filter_map(run).collect()
 }

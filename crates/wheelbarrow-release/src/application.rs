@@ -20,12 +20,14 @@ const ASGI: [&str; 6] =
 /// How many settings modules import each other.
 const DEPTH: usize = 5;
 
+/// Gives the text of a file by its path below the code.
+type Read<'c> = Box<dyn Fn(&str) -> Option<String> + 'c>;
+
 /// The code of a site, as text.
 pub(crate) struct Code<'c> {
     /// Directories at the top of what is on `sys.path`, ordered.
     pub(crate) packages: Vec<String>,
-    /// A file by its path.
-    pub(crate) read: Box<dyn Fn(&str) -> Option<String> + 'c>,
+    pub(crate) read: Read<'c>,
 }
 
 /// An application as gunicorn names it.

@@ -269,8 +269,8 @@ mod tests {
     #[test]
     fn a_program_has_no_terminal_and_no_descriptor_of_its_parent() {
         let place = tempfile::tempdir().unwrap();
-        let secret = std::fs::File::create(place.path().join("secret")).unwrap();
-        let kept = std::fs::File::create(place.path().join("kept")).unwrap();
+        let secret = fs_err::File::create(place.path().join("secret")).unwrap();
+        let kept = fs_err::File::create(place.path().join("kept")).unwrap();
         // Inherited by this process from somebody who forgot to close it.
         rustix::io::fcntl_setfd(&secret, rustix::io::FdFlags::empty()).unwrap();
         let mut command =

@@ -285,7 +285,7 @@ fn a_record_may_name_paths_of_the_machine_that_built_it() {
     );
     let files = [("a.py", &b""[..]), ("a-1.dist-info/RECORD", record.as_bytes())];
     let wheel = place.wheel("a-1-py3-none-any.whl", &files);
-    let text = told(&[wheel.clone()], "");
+    let text = told(std::slice::from_ref(&wheel), "");
     assert!(
         text.starts_with("error record:a ") && text.contains("it lists ../../../bin/a, which is not there"),
         "{text}"

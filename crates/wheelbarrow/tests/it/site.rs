@@ -12,7 +12,10 @@ const FILES: [(&str, &str); 5] = [
     ("project/requirements.txt", "asgiref==3.8.1\ntyping-extensions==4.12.2; python_version < '3.11'"),
     ("project/src/manage.py", "import asgiref, app\nprint(app.WHO, asgiref.__version__)\n"),
     ("project/src/app.py", "import os\nWHO = os.environ['WHO']\n"),
-    ("project/wheelbarrow.toml", "name = 'My.Site'\nversion = '1.4'\n[environment]\nrequired = ['WHO']\n[release]\ncheck = false\n"),
+    (
+        "project/wheelbarrow.toml",
+        "name = 'My.Site'\nversion = '1.4'\n[environment]\nrequired = ['WHO']\n[release]\ncheck = false\n",
+    ),
     ("assets/site.css", "body {}"),
 ];
 
@@ -147,7 +150,10 @@ fn a_site_is_built_installed_and_run() {
 fn own_directories_and_an_own_link_work() {
     let place = Place::with(&FILES);
     for (version, destination) in [("1.4", "versions/1"), ("1.5", "versions/2")] {
-        place.write("project/wheelbarrow.toml", &format!("name = 'site'\nversion = '{version}'\n[release]\ncheck = false\n"));
+        place.write(
+            "project/wheelbarrow.toml",
+            &format!("name = 'site'\nversion = '{version}'\n[release]\ncheck = false\n"),
+        );
         place.write("project/src/app.py", &format!("WHO = {version:?}\n"));
         if !built(&place, &["project"]) {
             return;
