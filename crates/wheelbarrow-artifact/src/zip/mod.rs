@@ -3,7 +3,7 @@
 //! An artifact and each wheel in it are zips. Both are mapped, never read into buffers, and everything that two readers
 //! could understand differently is refused: members that overlap or appear twice, local headers that disagree with the
 //! central directory, encryption, unknown methods, sizes that deflate cannot reach. Of wheels all is read that ordinary
-//! tools write: zip64, data descriptors, text in front and comments behind. An artifact has one form only ([`exact`]).
+//! tools write: zip64, data descriptors, text in front and comments behind. An artifact has one form only (`exact`).
 //!
 //! The specification is PKWARE's APPNOTE 6.3; section numbers below are its own.
 

@@ -1,7 +1,7 @@
 //! Which files name the project's dependencies.
 //!
 //! In this order: `pylock.NAME.toml` or `pylock.toml` that another tool wrote, `uv.lock` (also of the workspace),
-//! requirements files, pyproject.toml, setup.cfg, setup.py. What a file is, its content says ([`kind`]). A lock of a tool
+//! requirements files, pyproject.toml, setup.cfg, setup.py. What a file is, its content says (`kind`). A lock of a tool
 //! that is not supported is an error, and so are two requirements files that could both be meant.
 
 pub(crate) mod formats;

@@ -228,7 +228,7 @@ impl DistributionFile {
         self.name.clone().or_else(|| last_part(self.url.as_deref(), self.path.as_deref()))
     }
 
-    /// See [`super::complete`] for files without one.
+    /// See `complete` for files without one.
     pub fn sha256(&self) -> Option<Sha256> {
         sha256(&self.hashes)
     }
@@ -239,7 +239,7 @@ impl Archive {
         last_part(self.url.as_deref(), self.path.as_deref())
     }
 
-    /// See [`super::complete`] for archives without one.
+    /// See `complete` for archives without one.
     pub fn sha256(&self) -> Option<Sha256> {
         sha256(&self.hashes)
     }
