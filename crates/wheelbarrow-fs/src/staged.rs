@@ -255,9 +255,9 @@ fn name_of(basename: &OsStr, suffix: &str) -> OsString {
 /// tries again if there is such a name.
 pub(crate) fn unique() -> u32 {
     let mut bytes = [0; 4];
-    // SAFETY: the kernel writes at most so many bytes to where they have room.
-    let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if usize::try_from(read) == Ok(bytes.len()) {
+    // By the system call: the standard library refers to the C library's function weakly, so a static link leaves it out.
+    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    if read == Ok(bytes.len()) {
         return u32::from_ne_bytes(bytes);
     }
     // Before Linux 3.17.
