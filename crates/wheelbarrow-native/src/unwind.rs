@@ -1,7 +1,7 @@
 //! No unwinding and no backtraces, which this program has no use for: it aborts when it panics, and has no symbols.
 //!
 //! The standard library asks the unwinder for the frames of a backtrace, and carries a reader of debug information to name
-//! them. With these functions, which find no frame, the linker drops both: 250 kB of every artifact. A panic still prints its
+//! them. With these functions, which find no frame, the linker drops both: 200 kB of every artifact. A panic still prints its
 //! message and where it happened.
 
 use std::ffi::{c_int, c_void};
