@@ -76,7 +76,7 @@ def _directory(file):
     end = file.read(_END.size)
     count = length = offset = -1
     if len(end) == _END.size:
-        _, _, _, _, count, length, offset, _ = _END.unpack(end)
+        count, length, offset = _END.unpack(end)[4:7]
     whole = offset + length + _END.size == size and count < 0xFFFF and max(offset, length) < _ZIP64
     if not whole or end != _END.pack(b"PK\5\6", 0, 0, count, count, length, offset, 0):
         raise NotExact("it does not end as an artifact does: truncated, or something was appended")
