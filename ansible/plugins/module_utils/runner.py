@@ -113,7 +113,7 @@ class Runner(object):
         message = ": ".join([failure["error"]] + causes[:1])
         if failure.get("hint"):
             message += " (hint: %s)" % failure["hint"]
-        known = {key: failure.get(key) for key in ("phase", "outcome", "hint", "exit_code", "causes")}
+        known = {key: failure.get(key) for key in ("phase", "outcome", "hint", "exit_code", "causes", "server_log")}
         self.module.fail_json(msg=message, failed_release=failure.get("id"), **known)
 
     def done(self, changed, **result):

@@ -46,6 +46,9 @@ pub struct ReleaseSettings {
     pub keep: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Server>,
+    /// The file that the server logs to, if that is not the journal of its unit; relative to `ROOT/shared`.
+    #[serde(default, alias = "server-log", skip_serializing_if = "Option::is_none")]
+    pub server_log: Option<PathBuf>,
     /// What is asked in process before the switch; `false` for nothing.
     #[serde(default, deserialize_with = "check_settings", skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckSettings>,
@@ -193,6 +196,7 @@ impl ReleaseSettings {
             keep_static: later.keep_static.or(self.keep_static),
             keep: later.keep.or(self.keep),
             server: later.server.or(self.server),
+            server_log: later.server_log.or(self.server_log),
             check: match (self.check, later.check) {
                 (Some(earlier), Some(later)) => Some(earlier.overridden_by(later)),
                 (earlier, later) => later.or(earlier),

@@ -4,7 +4,7 @@ use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::inventory::InventoryError;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
-use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId};
+use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId, ServerSaid};
 use wheelbarrow_signature::SignatureError;
 
 /// An error of the command line's own.
@@ -63,6 +63,8 @@ pub struct Failure {
     id: Option<ReleaseId>,
     phase: Option<Phase>,
     outcome: Option<Outcome>,
+    /// What the server wrote since the switch.
+    server_log: Option<ServerSaid>,
 }
 
 impl Failure {
@@ -75,7 +77,20 @@ impl Failure {
             Some((id, phase, outcome)) => (Some(id), Some(phase), Some(outcome)),
             None => (None, None, None),
         };
-        Self { error: error.to_string(), causes: causes(error), hint, exit_code, id, phase, outcome }
+        let said = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref().and_then(ReleaseError::server_said).cloned()
+        };
+        let server_log = error.chain().find_map(said);
+        Self {
+            error: error.to_string(),
+            causes: causes(error),
+            hint,
+            exit_code,
+            id,
+            phase,
+            outcome,
+            server_log,
+        }
     }
 }
 

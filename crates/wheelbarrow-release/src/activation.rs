@@ -10,6 +10,7 @@ use crate::prune::{self, Pruned};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
 use crate::seam::{Proof, witness};
+use crate::server_log::ServerLog;
 use crate::settings::Settings;
 use crate::work::{Fault, Probing, Work, milliseconds};
 use crate::{
@@ -75,18 +76,22 @@ impl Activation<'_, '_> {
     }
 
     fn prove(&self) -> Result<Option<String>, Fault> {
-        let progress = self.work.operator.progress;
-        self.work.phase(Phase::Reload, || server::reload(&self.release, &self.settings, progress))?;
-        let doubt = self.work.phase(Phase::Probe, || {
-            match prove(self.work, &self.release, &self.settings, progress)? {
-                Proof::None(reason) if !self.operation.makes_a_release() => {
-                    witness(self.work.root, &self.release, &self.settings, reason)
-                }
-                _ => Ok(None),
-            }
-        })?;
+        let log = ServerLog::begin(self.work.root, &self.settings);
+        let doubt = self.serve().map_err(|fault| Fault { cause: log.explain(fault.cause), ..fault })?;
         self.commit().map_err(|cause| Fault { phase: Phase::Commit, cause })?;
         Ok(doubt)
+    }
+
+    /// Has the server run it, and looks whether it does.
+    fn serve(&self) -> Result<Option<String>, Fault> {
+        let progress = self.work.operator.progress;
+        self.work.phase(Phase::Reload, || server::reload(&self.release, &self.settings, progress))?;
+        self.work.phase(Phase::Probe, || match prove(self.work, &self.release, &self.settings, progress)? {
+            Proof::None(reason) if !self.operation.makes_a_release() => {
+                witness(self.work.root, &self.release, &self.settings, reason)
+            }
+            _ => Ok(None),
+        })
     }
 
     /// From here on it is good.
@@ -170,17 +175,19 @@ pub(crate) fn serve_again(
     let settings = Settings::of(work.root, live, &Default::default())?.going_back_from(left);
     let progress = Deaf(work.operator.progress);
     startable::check(live, &settings, &progress)?;
-    if let Err(error) = server::reload(live, &settings, &progress) {
+    let log = ServerLog::begin(work.root, &settings);
+    let served = match server::reload(live, &settings, &progress) {
         // The server of the release that failed may never have run.
-        return match settings.said.server {
-            None => witness(work.root, live, &settings, "the server could not be told").map(drop),
-            Some(_) => Err(error),
-        };
-    }
-    match prove(work, live, &settings, &progress)? {
-        Proof::None(reason) => witness(work.root, live, &settings, reason).map(drop),
-        Proof::Processes => Ok(()),
-    }
+        Err(_) if settings.said.server.is_none() => Ok(Proof::None("the server could not be told")),
+        Err(error) => Err(error),
+        Ok(()) => prove(work, live, &settings, &progress),
+    };
+    served
+        .and_then(|proof| match proof {
+            Proof::None(reason) => witness(work.root, live, &settings, reason).map(drop),
+            Proof::Processes => Ok(()),
+        })
+        .map_err(|error| log.explain(error))
 }
 
 fn prove(

@@ -19,6 +19,7 @@ use wheelbarrow_artifact::release::{Action, Server};
 
 use crate::proof::{self, Process, Service, Verdict};
 use crate::remake::needed_variables;
+use crate::rule::{self, Rule};
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root, startable};
 
@@ -26,7 +27,7 @@ use crate::{ReleaseError, ReleaseId, Root, startable};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// `old-virtualenv`: stable, for scripts.
-    pub rule: &'static str,
+    pub rule: Rule,
     /// `process 17 (gunicorn)`, or a file and a line.
     pub place: String,
     pub what: String,
@@ -80,7 +81,9 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     let site = Site { root, real, settings, live, variables };
     site.probe(&mut findings);
     let processes = proof::processes(root, &proof::Scope::All)?;
-    site.serving(&mut findings)?;
+    if let Some(live) = &site.live {
+        findings.extend(stale_processes(root, site.settings.as_ref(), live)?);
+    }
     site.cannot_start(&mut findings)?;
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit::find(&site, machine);
@@ -156,7 +159,7 @@ impl Site<'_> {
             _ => "nothing is asked after the switch, so no process is proved either".to_owned(),
         };
         findings.push(Finding {
-            rule: "no-probe",
+            rule: rule::NO_PROBE,
             place: self.root.shared().join("wheelbarrow.toml").display().to_string(),
             what,
             fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket".to_owned(),
@@ -170,7 +173,7 @@ impl Site<'_> {
             let Ok(settings) = Settings::of(self.root, &release, &Default::default()) else { continue };
             if let Some(problem) = startable::problem(&release, &settings) {
                 findings.push(Finding {
-                    rule: "cannot-start",
+                    rule: rule::CANNOT_START,
                     place: release.path().display().to_string(),
                     what: problem.to_string(),
                     fix: problem.hint().unwrap_or_default(),
@@ -179,34 +182,38 @@ impl Site<'_> {
         }
         Ok(())
     }
+}
 
-    /// What the kernel tells, whatever the reason is: of the server, and of every other unit that runs a release.
-    fn serving(&self, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
-        let Some(live) = &self.live else { return Ok(()) };
-        let server = proof::of(self.root, self.settings.as_ref())?;
-        let is_known = server.unit.is_some() || server.listener.is_some();
-        if is_known && server.verdict != Verdict::Nothing && !proof::runs(&server, live) {
-            let what = |server: &Service| server.unit.clone().or_else(|| server.listener.clone());
-            findings.push(stale("serves-another-release", &server, what(&server), live));
-        }
-        let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
-        for mut running in proof::by_unit(self.root)? {
-            if is_known {
-                running.processes.retain(|process| !is_of_server(process));
-                running.verdict = proof::judge(&running.processes);
-            }
-            if running.verdict != Verdict::Nothing && !proof::runs(&running, live) {
-                let rule = if is_known { "runs-another-release" } else { "serves-another-release" };
-                let unit = running.unit.clone();
-                findings.push(stale(rule, &running, unit, live));
-            }
-        }
-        Ok(())
+/// What the kernel tells, whatever the reason is: of the server, and of every other unit that runs a release.
+pub(crate) fn stale_processes(
+    root: &Root,
+    settings: Option<&Settings>,
+    live: &ReleaseId,
+) -> Result<Vec<Finding>, ReleaseError> {
+    let mut findings = Vec::new();
+    let server = proof::of(root, settings)?;
+    let is_known = server.unit.is_some() || server.listener.is_some();
+    if is_known && server.verdict != Verdict::Nothing && !proof::runs(&server, live) {
+        let what = |server: &Service| server.unit.clone().or_else(|| server.listener.clone());
+        findings.push(stale(rule::SERVES_ANOTHER_RELEASE, &server, what(&server), live));
     }
+    let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
+    for mut running in proof::by_unit(root)? {
+        if is_known {
+            running.processes.retain(|process| !is_of_server(process));
+            running.verdict = proof::judge(&running.processes);
+        }
+        if running.verdict != Verdict::Nothing && !proof::runs(&running, live) {
+            let rule = if is_known { rule::RUNS_ANOTHER_RELEASE } else { rule::SERVES_ANOTHER_RELEASE };
+            let unit = running.unit.clone();
+            findings.push(stale(rule, &running, unit, live));
+        }
+    }
+    Ok(findings)
 }
 
 /// Of processes that do not run what is live.
-fn stale(rule: &'static str, service: &Service, name: Option<String>, live: &ReleaseId) -> Finding {
+fn stale(rule: Rule, service: &Service, name: Option<String>, live: &ReleaseId) -> Finding {
     let what = match &service.environment {
         Some(other) => format!("process {} has the environment.json of {}", other.pid, other.of),
         None => service.verdict.to_string(),
@@ -219,7 +226,7 @@ fn stale(rule: &'static str, service: &Service, name: Option<String>, live: &Rel
         more => format!("; see process {} and {} more", others[..MOST_NAMED].join(", "), more - MOST_NAMED),
     };
     let fix = match (&service.unit, rule) {
-        (_, "serves-another-release") => {
+        (_, rule::SERVES_ANOTHER_RELEASE) => {
             "restart the server, then `wheelbarrow activate` the live release, which proves it".to_owned()
         }
         (Some(unit), _) if unit.ends_with(".service") => format!("systemctl restart {unit}"),

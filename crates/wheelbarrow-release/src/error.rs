@@ -14,7 +14,7 @@ use crate::configure::ENVIRONMENT;
 use crate::environment::EnvironmentError;
 use crate::journal::{Outcome, Phase};
 use crate::lock::Holder;
-use crate::{NotAnId, ReleaseId};
+use crate::{NotAnId, ReleaseId, ServerSaid, probe};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
@@ -93,7 +93,9 @@ pub enum ReleaseError {
     #[error("{error}{}", indented(error.said().unwrap_or_default()))]
     Check { error: Box<CheckError> },
     #[error("{url} was not proved within {deadline} s: {last}")]
-    Probe { url: String, deadline: u64, last: String },
+    Probe { url: String, deadline: u64, last: String, status: Option<u16> },
+    #[error("{source}{said}")]
+    Served { source: Box<ReleaseError>, said: ServerSaid },
     #[error("the release {id} failed at the {phase}; {left}")]
     Failed {
         id: ReleaseId,
@@ -221,15 +223,30 @@ impl ReleaseError {
             Self::NoProgram { .. } => {
                 "programs are looked for in the release's virtualenv, then on PATH; is it among the requirements?"
             }
-            Self::Failed { outcome: Outcome::RevertFailed, .. } => {
-                "look at the server; `wheelbarrow status --root ROOT` says what is live, `wheelbarrow activate ID` \
-                 tries again"
+            Self::Probe { status, .. } => {
+                return Some(format!(
+                    "{}; `[release] server_log` names the file that the server logs to, whose last lines are then shown here",
+                    probe::hint(*status)
+                ));
             }
-            Self::Failed { source, is_first: true, .. }
-                if matches!(**source, Self::Probe { .. } | Self::Unproved { .. }) =>
-            {
-                "if nothing could serve before there was `current`: deploy with `--no-probe`, start the server, then \
-                 `wheelbarrow activate ID` asks it"
+            Self::Served { source, said } => {
+                let hint = match &**source {
+                    Self::Probe { status, .. } => Some(probe::hint(*status).to_owned()),
+                    source => source.hint(),
+                };
+                return Some(said.hint(hint));
+            }
+            Self::Failed { outcome: Outcome::RevertFailed, source, revert, .. } => {
+                let hint = "look at the server; `wheelbarrow status --root ROOT` says what is live, `wheelbarrow activate \
+                            ID` tries again";
+                let said = revert.as_ref().and_then(|revert| revert.server_said()).or(source.server_said());
+                return Some(said.map_or_else(|| hint.to_owned(), |said| said.hint(Some(hint.to_owned()))));
+            }
+            Self::Failed { source, is_first: true, .. } if source.is_of_server() => {
+                let hint = "if nothing could serve before there was `current`: deploy with `--no-probe`, start the server, \
+                            then `wheelbarrow activate ID` asks it";
+                let said = source.server_said();
+                return Some(said.map_or_else(|| hint.to_owned(), |said| said.hint(Some(hint.to_owned()))));
             }
             Self::Failed { source, .. } => return source.hint(),
             _ => return None,
@@ -270,12 +287,33 @@ impl ReleaseError {
             | Self::NoProgram { .. }
             | Self::Unreadable { .. }
             | Self::Probe { .. } => 1,
+            Self::Served { source, .. } => source.exit_code(),
             Self::Failed { outcome: Outcome::RevertFailed, .. } => 14,
             Self::Failed { source, .. } if source.is_cancelled() => 130,
             Self::Failed { outcome: Outcome::Reverted, .. } => 13,
             Self::Failed { phase: Phase::Check, source, .. } if source.exit_code() == 1 => 11,
             Self::Failed { phase: Phase::Prepare, source, .. } if source.exit_code() == 1 => 12,
             Self::Failed { source, .. } => source.exit_code(),
+        }
+    }
+
+    /// What the server said when this went wrong, if that is known.
+    pub fn server_said(&self) -> Option<&ServerSaid> {
+        match self {
+            Self::Served { said, .. } => Some(said),
+            Self::Failed { source, revert, .. } => {
+                source.server_said().or_else(|| revert.as_ref()?.server_said())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the server did not do what it should after it was told of a release.
+    fn is_of_server(&self) -> bool {
+        match self {
+            Self::Served { source, .. } => source.is_of_server(),
+            Self::Probe { .. } | Self::Unproved { .. } => true,
+            _ => false,
         }
     }
 
@@ -357,7 +395,7 @@ fn describe(holder: Option<&Holder>) -> String {
     holder.map(|holder| format!(": {holder}")).unwrap_or_default()
 }
 
-/// Lines of a command below the line that names it.
-fn indented(tail: &str) -> String {
+/// Lines of a program below the line that names it.
+pub(crate) fn indented(tail: &str) -> String {
     tail.lines().map(|line| format!("\n    {line}")).collect()
 }

@@ -119,7 +119,8 @@ impl Output {
         bytes.trim_ascii_end().rsplit(|&byte| byte == b'\n').next().unwrap_or_default().to_vec()
     }
 
-    fn tail(&self, most: u64) -> Vec<u8> {
+    /// At most `most` bytes of its end.
+    pub(crate) fn tail(&self, most: u64) -> Vec<u8> {
         let length = self.file.metadata().map_or(0, |metadata| metadata.len());
         let mut bytes = Vec::new();
         let mut file = &self.file;

@@ -108,38 +108,64 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
     loop {
         let left = limit.saturating_sub(begun.elapsed());
         let answer = address.ask(left.clamp(Duration::from_millis(1), PATIENCE));
-        let last = match answer {
+        let (last, status) = match answer {
             Ok(status) if is_expected(settings, status) => {
                 successes += 1;
                 if successes >= wanted {
                     return Ok(());
                 }
-                format!("only {successes} of {wanted} good answers in a row")
+                (format!("only {successes} of {wanted} good answers in a row"), None)
             }
-            Ok(status) => {
+            bad => {
                 successes = 0;
-                format!("it answers {status}")
-            }
-            Err(error) => {
-                successes = 0;
-                describe(&error)
+                describe(bad)
             }
         };
         if progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);
         }
         if begun.elapsed() + PAUSE >= limit {
-            return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last });
+            return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last, status });
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-fn describe(error: &Error) -> String {
-    match error.kind() {
+/// Asks for so many good answers, all within `limit`. The first that is bad ends it: in words.
+pub(crate) fn look(settings: &ProbeSettings, limit: Duration) -> Result<(), String> {
+    let address = Address::of(settings).map_err(|error| error.to_string())?;
+    let begun = Instant::now();
+    for _ in 0..settings.successes.unwrap_or(SUCCESSES).max(1) {
+        let left = limit.saturating_sub(begun.elapsed());
+        match address.ask(left.clamp(Duration::from_millis(1), PATIENCE)) {
+            Ok(status) if is_expected(settings, status) => {}
+            bad => return Err(describe(bad).0),
+        }
+    }
+    Ok(())
+}
+
+/// A bad answer, and its status.
+fn describe(answer: std::io::Result<u16>) -> (String, Option<u16>) {
+    match answer {
+        Ok(status) => (format!("it answers {status}"), Some(status)),
         // A socket's time that is over has two names, neither of which says so.
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => "it does not answer in time".to_owned(),
-        _ => error.to_string(),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            ("it does not answer in time".to_owned(), None)
+        }
+        Err(error) => (error.to_string(), None),
+    }
+}
+
+/// What to do about a bad answer.
+pub(crate) fn hint(status: Option<u16>) -> &'static str {
+    match status {
+        None => "does the server run, and listen where `[release.probe]` asks?",
+        Some(400) => {
+            "Django answers so to a host that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
+        }
+        Some(500..) => "that is an error of the application or of what it uses",
+        Some(_) => "`[release.probe] url` asks for another page, `expected` allows other statuses",
     }
 }
 

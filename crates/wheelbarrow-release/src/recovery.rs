@@ -72,6 +72,7 @@ pub(crate) fn begin<'a>(
         let now = match &recovered.failure {
             None if recovered.committed => "its release is live and proved".to_owned(),
             None => "nothing had been switched".to_owned(),
+            Some(error @ ReleaseError::Failed { source, .. }) => format!("{error}: {source}"),
             Some(error) => error.to_string(),
         };
         operator.progress.note(&format!("{operation} of {id} had been interrupted: {now}"));

@@ -39,12 +39,15 @@ struct Value {
 impl Secrets {
     /// Of an install; none where it has no environment.json or one that cannot be read.
     pub(crate) fn of(install: &Path) -> Self {
-        let text = fs::read(install.join("environment.json")).unwrap_or_default();
-        let variables: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_slice(&text).unwrap_or_default();
-        let variables = variables.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
-        let mut texts: Vec<String> = variables
-            .flat_map(|(name, value)| secrets_of(name, value))
+        Self::of_all([install])
+    }
+
+    /// Of several installs.
+    pub(crate) fn of_all<'p>(installs: impl IntoIterator<Item = &'p Path>) -> Self {
+        let mut texts: Vec<String> = installs
+            .into_iter()
+            .flat_map(variables)
+            .flat_map(|(name, value)| secrets_of(&name, &value))
             .flat_map(|secret| forms::of(&secret))
             .filter(|form| form.len() >= SHORTEST)
             .collect();
@@ -62,6 +65,15 @@ impl Secrets {
     pub(crate) fn hide(&self, text: &str) -> String {
         self.values.iter().fold(text.to_owned(), |text, value| value.hide(text))
     }
+}
+
+/// Names and values.
+fn variables(install: &Path) -> Vec<(String, String)> {
+    let text = fs::read(install.join("environment.json")).unwrap_or_default();
+    let variables: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&text).unwrap_or_default();
+    let text = |value: &serde_json::Value| Some(value.as_str()?.to_owned());
+    variables.into_iter().filter_map(|(name, value)| Some((name, text(&value)?))).collect()
 }
 
 impl Value {

@@ -40,6 +40,8 @@ pub struct Settings {
     /// How many earlier versions' static files stay.
     pub keep_static: u32,
     pub server: Server,
+    /// The file that the server logs to, as it was said.
+    pub server_log: Option<PathBuf>,
     pub probe: Option<ProbeSettings>,
     pub check_timeout: Duration,
     pub prepare_timeout: Duration,
@@ -78,6 +80,7 @@ impl Settings {
         if self.said.server.is_none() {
             self.server = left.server.clone();
             self.reload_timeout = left.reload_timeout;
+            self.server_log = self.server_log.or_else(|| left.server_log.clone());
         }
         if self.probe.is_none() {
             self.probe =
@@ -109,6 +112,7 @@ impl Settings {
             static_root: said.static_root.as_deref().map(static_root).transpose()?,
             keep_static: said.keep_static.unwrap_or(KEEP_STATIC),
             server: said.server.clone().unwrap_or(Server::None),
+            server_log: said.server_log.clone(),
             probe: said.probe.clone(),
             check_timeout: seconds(said.timeouts.check, CHECK_SECONDS),
             prepare_timeout: seconds(said.timeouts.prepare, PREPARE_SECONDS),

@@ -5,17 +5,19 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_artifact::release::CheckAllowance;
+use wheelbarrow_artifact::release::{CheckAllowance, Server};
 use wheelbarrow_install::Data;
 
 use crate::fingerprint::{self, AskSchema, Fingerprint};
-use crate::history::{Story, stories, unfinished};
+use crate::history::{End, Story, stories, unfinished};
+use crate::journal::Outcome;
 use crate::lock::{Holder, holder};
 use crate::proof::{self, Service};
 use crate::prune::{PruneOptions, plan_prune};
 use crate::release::CompleteRelease;
 use crate::root::Found;
 use crate::settings::Settings;
+use crate::systemd::{self, UnitState};
 use crate::{ReleaseError, ReleaseId, Root, startable, trash};
 
 /// A release as `list` shows it.
@@ -72,6 +74,12 @@ pub struct Status {
     pub data: BTreeMap<ReleaseId, Data>,
     /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
     pub serving: Service,
+    /// How the systemd unit of the server is doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitState>,
+    /// Why it is not known, or not true, that what the processes run serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
     /// Every process that runs from a release of the root, by systemd unit.
     pub running: Vec<Service>,
     /// How the last operation ended.
@@ -89,12 +97,11 @@ pub struct Status {
 
 /// Every release, by number.
 pub fn list(root: &Root) -> Result<Vec<Listed>, ReleaseError> {
-    list_with(root, &history(root)?)
+    list_with(root, root.live()?.as_ref(), &history(root)?)
 }
 
-fn list_with(root: &Root, stories: &[Story]) -> Result<Vec<Listed>, ReleaseError> {
-    let live = root.live()?;
-    Ok(root.found()?.into_iter().map(|found| listed(found, live.as_ref(), stories)).collect())
+fn list_with(root: &Root, live: Option<&ReleaseId>, stories: &[Story]) -> Result<Vec<Listed>, ReleaseError> {
+    Ok(root.found()?.into_iter().map(|found| listed(found, live, stories)).collect())
 }
 
 /// Every operation that the journal has, first to last.
@@ -110,25 +117,35 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         }
         stories => (stories?, true),
     };
-    let releases = list_with(root, &stories)?;
+    // What stands in place of `current` is for people to see here; commands that change something refuse it.
+    let (live, foreign) = match root.live() {
+        Err(error @ ReleaseError::ForeignCurrent { .. }) => (None, Some(error)),
+        live => (live?, None),
+    };
+    let releases = list_with(root, live.as_ref(), &stories)?;
     let holder = holder(root);
-    let serving = proof::of_live(root)?;
-    let live = root.live()?.map(|live| root.complete(&live));
-    let (fingerprint, broken) = match live {
+    let complete = live.as_ref().map(|live| root.complete(live));
+    let settings = complete.as_ref().and_then(|live| live.as_ref().ok());
+    let settings = settings.and_then(|live| Settings::of(root, live, &Default::default()).ok());
+    let serving = proof::of(root, settings.as_ref())?;
+    let unit = settings.as_ref().and_then(unit_of);
+    let (fingerprint, broken) = match complete {
         Some(Ok(live)) => match fingerprint::of(root, &live, schema, progress) {
             Ok(fingerprint) => (Some(fingerprint), cannot_start(root, &live)),
             Err(error) => (None, Some(error.to_string())),
         },
         Some(Err(error)) => (None, Some(error.to_string())),
-        None => (None, None),
+        None => (None, foreign.as_ref().map(whole)),
     };
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
-        allowed: allowed(root),
+        allowed: allowed(settings.as_ref()),
         // Broken settings are for other commands to report.
         data: plan_prune(root, &PruneOptions::default()).map(|pruned| pruned.data).unwrap_or_default(),
+        doubt: doubt(settings.as_ref(), unit.as_ref(), &serving, stories.last()),
         serving,
+        unit,
         running: proof::by_unit(root)?,
         broken,
         fingerprint,
@@ -141,18 +158,59 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
     })
 }
 
+fn unit_of(settings: &Settings) -> Option<UnitState> {
+    match &settings.server {
+        Server::Systemd { unit, .. } => systemd::state(unit),
+        _ => None,
+    }
+}
+
+/// Why what the processes run says nothing of whether they serve.
+fn doubt(
+    settings: Option<&Settings>,
+    unit: Option<&UnitState>,
+    serving: &Service,
+    last: Option<&Story>,
+) -> Option<String> {
+    if let Some(trouble) = unit.and_then(UnitState::trouble) {
+        return Some(trouble);
+    }
+    let settings = settings?;
+    let is_known = serving.unit.is_some() || serving.listener.is_some();
+    if let Some(Story {
+        operation,
+        id,
+        end: Some(End::Failed { phase, outcome: Outcome::RevertFailed, .. }),
+        ..
+    }) = last
+    {
+        let what = format!("the {operation} of {id} failed at the {phase}, and could not be rolled back");
+        return Some(format!("{what}: `wheelbarrow status --check` probes the site"));
+    }
+    match (&settings.server, &settings.probe) {
+        (Server::Systemd { unit, .. }, _) if serving.unit.is_none() => {
+            Some(format!("no process is known to be of {unit}"))
+        }
+        (_, Some(probe)) if !is_known => Some(format!("no process is known to answer {}", probe.url)),
+        (_, Some(_)) => Some("not probed: `wheelbarrow status --check` probes the site".to_owned()),
+        (_, None) => None,
+    }
+}
+
 /// Broken settings are for other commands to report.
-fn allowed(root: &Root) -> Vec<CheckAllowance> {
-    let live = root.live().ok().flatten().and_then(|live| root.complete(&live).ok());
-    let settings = live.and_then(|live| Settings::of(root, &live, &Default::default()).ok());
-    settings.and_then(|settings| settings.said.check?.allow).unwrap_or_default()
+fn allowed(settings: Option<&Settings>) -> Vec<CheckAllowance> {
+    settings.and_then(|settings| settings.said.check.clone()?.allow).unwrap_or_default()
 }
 
 /// Why the live release could not be started again.
 fn cannot_start(root: &Root, live: &CompleteRelease) -> Option<String> {
     let settings = Settings::of(root, live, &Default::default()).ok()?;
-    let problem = startable::problem(live, &settings)?;
-    Some([Some(problem.to_string()), problem.hint()].into_iter().flatten().collect::<Vec<_>>().join("; "))
+    startable::problem(live, &settings).as_ref().map(whole)
+}
+
+/// An error and what helps.
+fn whole(error: &ReleaseError) -> String {
+    [Some(error.to_string()), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use rustix::process::getuid;
+use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Server};
 
 use crate::command::as_deployer;
@@ -14,6 +15,11 @@ use crate::{ReleaseError, Root};
 /// systemd.unit(5), org.freedesktop.systemd1(5).
 const PROPERTIES: &str = "--property=Id,LoadState,LoadError,Type,CanStart,CanStop,CanReload,ExecStartPre,ExecStart,\
                           WorkingDirectory,Environment,EnvironmentFiles";
+const STATE: &str =
+    "--property=ActiveState,SubState,Result,NRestarts,TriggeredBy,ActiveEnterTimestampMonotonic";
+/// So often restarted, and running for so short a time, in seconds: it is about to end again.
+const MANY: u64 = 3;
+const YOUNG: u64 = 30;
 /// Those that name paths of the site.
 const NAMING: [&str; 5] =
     ["ExecStart", "ExecStartPre", "WorkingDirectory", "Environment", "EnvironmentFiles"];
@@ -90,7 +96,7 @@ pub(crate) fn plan(root: &Root, server: &Server) -> Result<(), ReleaseError> {
 }
 
 fn judge(root: &Root, unit: &str, action: Action) -> Result<(), UnitProblem> {
-    let shown = show(unit)?;
+    let shown = show(unit, PROPERTIES)?;
     let value = |key: &str| shown.get(key).map(String::as_str).unwrap_or_default();
     match value("LoadState") {
         "" | "loaded" => {}
@@ -116,8 +122,82 @@ fn judge(root: &Root, unit: &str, action: Action) -> Result<(), UnitProblem> {
     if getuid().is_root() { Ok(()) } else { ask_for_right(unit, action) }
 }
 
-fn show(unit: &str) -> Result<BTreeMap<String, String>, UnitProblem> {
-    let output = systemctl(&["show", PROPERTIES, "--", unit])?;
+/// How a unit is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnitState {
+    pub unit: String,
+    /// `active`, `inactive`, `failed`, `activating` and so on.
+    pub active: String,
+    /// `running`, `auto-restart` and so on.
+    pub sub: String,
+    /// How its last process ended: `success`, `exit-code`, `signal` and so on.
+    pub result: String,
+    /// How often systemd has started it again by itself; not known before version 235.
+    pub restarts: u64,
+    /// Whether a socket starts it at a request.
+    pub has_socket: bool,
+    /// Since when it is active, in seconds.
+    #[serde(skip)]
+    age: Option<u64>,
+}
+
+/// None where systemd does not answer, or says nothing of it.
+pub(crate) fn state(unit: &str) -> Option<UnitState> {
+    let shown = show(unit, STATE).ok()?;
+    let value = |key: &str| shown.get(key).cloned().unwrap_or_default();
+    if value("ActiveState").is_empty() {
+        return None;
+    }
+    let since: Option<u64> = value("ActiveEnterTimestampMonotonic").parse().ok();
+    Some(UnitState {
+        unit: unit.to_owned(),
+        active: value("ActiveState"),
+        sub: value("SubState"),
+        result: value("Result"),
+        restarts: value("NRestarts").parse().unwrap_or(0),
+        has_socket: value("TriggeredBy").split_whitespace().any(|unit| unit.ends_with(".socket")),
+        age: since.and_then(|since| Some(since_boot()?.saturating_sub(since / 1_000_000))),
+    })
+}
+
+impl UnitState {
+    /// What keeps it from serving, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        let Self { unit, result, restarts, .. } = self;
+        let often = || match restarts {
+            0 => String::new(),
+            _ => format!(", {restarts} times so far"),
+        };
+        let is_young = self.age.is_some_and(|age| age < YOUNG);
+        match self.active.as_str() {
+            "failed" => Some(format!("{unit} has failed ({result})")),
+            "activating" if self.sub == "auto-restart" || *restarts > 0 => {
+                Some(format!("{unit} ends and is restarted again and again{} ({result})", often()))
+            }
+            "active" if *restarts >= MANY && is_young => {
+                Some(format!("{unit} ends and is restarted again and again{}", often()))
+            }
+            "inactive" if !self.has_socket => Some(format!("{unit} is not running")),
+            _ => None,
+        }
+    }
+
+    /// Whether it waits for a request that starts it.
+    pub fn waits(&self) -> bool {
+        self.active == "inactive" && self.has_socket
+    }
+}
+
+/// Seconds since the machine was started, as systemd counts them.
+fn since_boot() -> Option<u64> {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is of a timespec that lives through the call.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    u64::try_from(now.tv_sec).ok().filter(|_| done == 0)
+}
+
+fn show(unit: &str, properties: &str) -> Result<BTreeMap<String, String>, UnitProblem> {
+    let output = systemctl(&["show", properties, "--", unit])?;
     if !output.status.success() {
         return Err(UnitProblem::Silent(first_line(&output.stderr)));
     }
@@ -189,6 +269,38 @@ mod tests {
                     A=/srv/b/current B=/opt/x/bin:/srv/c/releases/1-1a2b3c4d/venv /srv/d/currently /current/x";
         let roots = ["/srv/a", "/srv/b", "/srv/c"].map(PathBuf::from);
         assert_eq!(roots_in(text), roots);
+    }
+
+    #[test]
+    fn a_unit_that_is_restarted_again_and_again_is_in_trouble() {
+        let state = |active: &str, sub: &str, restarts, age, has_socket| UnitState {
+            unit: "a.service".to_owned(),
+            active: active.to_owned(),
+            sub: sub.to_owned(),
+            result: "exit-code".to_owned(),
+            restarts,
+            has_socket,
+            age: Some(age),
+        };
+        let trouble = |state: UnitState| state.trouble().unwrap_or_default();
+        assert_eq!(trouble(state("failed", "failed", 0, 0, true)), "a.service has failed (exit-code)");
+        let again = "a.service ends and is restarted again and again";
+        assert_eq!(trouble(state("activating", "auto-restart", 0, 0, false)), format!("{again} (exit-code)"));
+        assert_eq!(
+            trouble(state("activating", "start", 7, 0, false)),
+            format!("{again}, 7 times so far (exit-code)")
+        );
+        assert_eq!(trouble(state("active", "running", 7, 2, false)), format!("{again}, 7 times so far"));
+        assert_eq!(trouble(state("inactive", "dead", 0, 0, false)), "a.service is not running");
+        for well in [
+            state("active", "running", 0, 2, false),
+            // It has ended now and then, over weeks.
+            state("active", "running", 7, 4000, false),
+            state("activating", "start", 0, 0, false),
+            state("inactive", "dead", 0, 0, true),
+        ] {
+            assert_eq!(well.trouble(), None, "{well:?}");
+        }
     }
 
     #[test]

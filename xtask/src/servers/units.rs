@@ -91,6 +91,9 @@ pub(super) fn failing(host: &Host<'_>) -> Result<()> {
         "failed at the probe",
         "nothing was live before it, so `current` is gone again",
         "every process runs 1-",
+        "the journal of failing.service since then:",
+        "the database of site 4 is gone",
+        "`journalctl --since=@",
     ];
     place.deploy(ANSWERS_500).expect(13, &words)?;
     if host.sh(&format!("test -e {}/current", place.root())).code == 0 {
@@ -98,11 +101,13 @@ pub(super) fn failing(host: &Host<'_>) -> Result<()> {
     }
     // A later one: the old release is back, and it serves.
     place.switch(1)?;
+    expect_health(&place, 0, "ok: 2-")?;
     let load = Load::begin(host, &place.socket(), 50)?;
-    place
-        .deploy(ANSWERS_500)
-        .expect(13, &["it answers 500", "2-", "which was live before, is live again"])?;
+    let words =
+        ["it answers 500", "2-", "which was live before, is live again", "the database of site 4 is gone"];
+    place.deploy(ANSWERS_500).expect(13, &words)?;
     place.expect_serving(1)?;
+    expect_health(&place, 0, "ok: 2-")?;
     let met = load.end()?;
     if met.failures.keys().any(|failure| !failure.contains("500")) {
         bail!("requests failed otherwise than by the release's own answer: {:?}", met.failures);
@@ -116,6 +121,12 @@ pub(super) fn failing(host: &Host<'_>) -> Result<()> {
     let words = ["it could not be taken back: `current` leads to 2-", "taking it back:"];
     let said = place.deploy(ANSWERS_500).expect(14, &words)?;
     println!("{}", indented(&said.err));
+    expect_health(&place, 11, "critical: ")?;
+    let plain = place.wheelbarrow("status").expect(0, &[])?;
+    if plain.out.contains("every process runs") {
+        bail!("status claims that all is well:\n{}", plain.out);
+    }
+    println!("{}", indented(&plain.out));
     host.good("systemctl stop failing.socket failing.service").map(drop)
 }
 
@@ -134,6 +145,16 @@ fn asgi(host: &Host<'_>, name: &str, server: &str) -> Result<()> {
     switch_under_load(&place, FRONT, FEW, RATE)?;
     place.expect_ailments("", &[])?;
     host.good(&format!("systemctl stop nginx {name}.socket {name}.service")).map(drop)
+}
+
+/// What a monitor is told.
+fn expect_health(place: &Place<'_>, code: i32, begin: &str) -> Result<()> {
+    let said = place.wheelbarrow("status --check").expect(code, &[])?;
+    if !said.out.starts_with(begin) {
+        bail!("status --check does not begin with `{begin}`:\n{}", said.out);
+    }
+    println!("{}", indented(&said.out));
+    Ok(())
 }
 
 fn indented(text: &str) -> String {

@@ -1,11 +1,15 @@
 //! `wheelbarrow status --root ROOT`
 
+use std::time::Duration;
+
 use clap::Args;
+use wheelbarrow_release::doctor::Finding;
 use wheelbarrow_release::proof::{Process, Service, Verdict, judge};
-use wheelbarrow_release::{AskSchema, Schema, Status, status};
+use wheelbarrow_release::{Ailment, AskSchema, Health, Level, Schema, Status, health, status};
 
 use super::history::how_it_ended;
 use super::root::RootArguments;
+use crate::failure::Told;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, count, table, time};
@@ -17,16 +21,64 @@ pub struct Arguments {
     /// Ask the site too what its database was made into, which starts its Python
     #[arg(long)]
     schema: bool,
+    /// Probe the site, judge what is found, and end with an exit code for a monitor: 0 if the live release serves, 11 if
+    /// it does not, 20 for warnings
+    #[arg(long)]
+    check: bool,
+    /// How many seconds the probe may take
+    #[arg(long, value_name = "SECONDS", requires = "check", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let ask = if arguments.schema { AskSchema::Yes } else { AskSchema::No };
-    let status = status(&arguments.root.open()?, ask, &Bar::interruptible(printer))?;
+    let (root, progress) = (arguments.root.open()?, Bar::interruptible(printer));
+    if arguments.check {
+        let health = health(&root, ask, Duration::from_secs(arguments.timeout), &progress)?;
+        return conclude(&health, arguments.root.json, printer);
+    }
+    let status = status(&root, ask, &progress)?;
     if arguments.root.json {
         return printer.json(&status);
     }
     printer.result(&show(&status));
     Ok(())
+}
+
+/// A line for each finding, the worst first, since monitors show the first line; the exit code is that of the worst.
+fn conclude(health: &Health, json: bool, printer: &Printer) -> anyhow::Result<()> {
+    if json {
+        printer.json(health)?;
+    } else {
+        health.findings.iter().for_each(|ailment| printer.result(&line(ailment)));
+    }
+    let code = match health.level() {
+        Some(Level::Critical) => 11,
+        Some(Level::Warning) => 20,
+        None if json => return Ok(()),
+        None => {
+            printer.result(&well(health));
+            return Ok(());
+        }
+    };
+    Err(Told { code }.into())
+}
+
+fn line(ailment: &Ailment) -> String {
+    let level = match ailment.level {
+        Level::Critical => "critical",
+        Level::Warning => "warning",
+    };
+    let Finding { rule, place, what, fix } = &ailment.finding;
+    format!("{level}: {rule}: {place}: {what} (fix: {fix})").replace('\n', " ")
+}
+
+fn well(health: &Health) -> String {
+    let (status, live) = (&health.status, health.status.live.as_ref());
+    let live = live.map(|live| live.id.to_string()).unwrap_or_default();
+    let probed = if health.is_probed { "answers the probe" } else { "no probe is configured" };
+    format!("ok: {live} is live, {probed}; {}", serving(status))
 }
 
 /// What the processes of a unit run, but for those of the server, which has a row of its own.
@@ -50,7 +102,12 @@ fn runs(status: &Status, running: &Service) -> Option<String> {
 }
 
 fn serving(status: &Status) -> String {
-    judged(status, &status.serving)
+    let runs = judged(status, &status.serving);
+    match &status.doubt {
+        // That all of them run a release does not mean that they serve it.
+        Some(doubt) => format!("{}; {doubt}", runs.replacen("every process runs", "the processes run", 1)),
+        None => runs,
+    }
 }
 
 /// With a word where it is not what should run.

@@ -10,6 +10,7 @@ use wheelbarrow_artifact::release::{Action, Server};
 
 use super::files::{File, below};
 use super::{Finding, Site};
+use crate::rule;
 
 const DIRECTORIES: [&str; 5] = [
     "/etc/apache2/sites-enabled",
@@ -61,21 +62,21 @@ impl Host {
             let place = self.file.place(*line);
             if !self.is_daemon {
                 findings.push(Finding {
-                    rule: "embedded-mode",
+                    rule: rule::EMBEDDED_MODE,
                     place,
                     what: "mod_wsgi runs the site in Apache's own processes, which only Apache's restart ends".to_owned(),
                     fix: "WSGIDaemonProcess with python-home=ROOT/current/venv, and process-group= in WSGIScriptAlias".to_owned(),
                 });
             } else if is_graceful(site.server()) {
                 findings.push(Finding {
-                    rule: "graceful",
+                    rule: rule::GRACEFUL,
                     place,
                     what: "a graceful restart of Apache ends mod_wsgi's daemon processes at once, and requests fail".to_owned(),
                     fix: format!("[release.server] kind = \"touch\", path = \"{}\"", script.display()),
                 });
             } else if *site.server() == Server::None && !site.in_current(script) {
                 findings.push(Finding {
-                    rule: "script-not-touched",
+                    rule: rule::SCRIPT_NOT_TOUCHED,
                     place,
                     what: "mod_wsgi waits for another time of its script, which nothing gives it".to_owned(),
                     fix: format!("[release.server] kind = \"touch\", path = \"{}\"", script.display()),

@@ -6,7 +6,7 @@ use fs_err as fs;
 use wheelbarrow_wheel::order;
 
 use super::{Finding, Site};
-use crate::{ReleaseError, ReleaseId, Root, configure, lock, settings, trash, trusted};
+use crate::{ReleaseError, ReleaseId, Root, configure, lock, rule, settings, trash, trusted};
 
 /// How deep configuration is looked for below a directory.
 const DEPTH: usize = 3;
@@ -74,7 +74,7 @@ impl File {
             let Some(id) = named else { continue };
             let root = site.root.path().display();
             findings.push(Finding {
-                rule: "names-a-release",
+                rule: rule::NAMES_A_RELEASE,
                 place: self.place(*number),
                 what: format!("it names the release {id}, and stays with it whatever is live"),
                 fix: format!("{root}/current instead of {root}/releases/{id}"),
@@ -89,7 +89,7 @@ pub(super) fn under_root(root: &Root) -> Vec<Finding> {
     for name in [settings::FILE, configure::ENVIRONMENT] {
         let Err(error @ ReleaseError::Untrusted { .. }) = trusted::read(root, name) else { continue };
         findings.push(Finding {
-            rule: "untrusted-file",
+            rule: rule::UNTRUSTED_FILE,
             place: root.shared().join(name).display().to_string(),
             what: format!("{error}, so every command that needs it is refused"),
             fix: error.hint().unwrap_or_default(),
@@ -98,7 +98,7 @@ pub(super) fn under_root(root: &Root) -> Vec<Finding> {
     let is_at_work = lock::holder(root).is_some();
     for path in trash::left(root).into_iter().filter(|_| !is_at_work) {
         findings.push(Finding {
-            rule: "left-in-trash",
+            rule: rule::LEFT_IN_TRASH,
             place: path.display().to_string(),
             what: "a removed release that could not be deleted takes up space".to_owned(),
             fix: "`wheelbarrow recover` as root says why; then `umount`, `chattr -i` or `rm -r --one-file-system`"

@@ -11,6 +11,7 @@ use fs_err as fs;
 
 use super::{Finding, Site};
 use crate::proof::Process;
+use crate::rule;
 
 struct Master {
     pid: u32,
@@ -73,7 +74,7 @@ impl Master {
             if !self.inherits {
                 let what = "it opens its socket itself, so each restart refuses connections".to_owned();
                 find(
-                    "own-socket",
+                    rule::OWN_SOCKET,
                     what,
                     &format!("`wheelbarrow unit --root {root}` prints a socket unit that stays open"),
                 );
@@ -90,7 +91,7 @@ impl Master {
                 "a reload keeps the interpreter {}: {why}; new code would run with old dependencies",
                 python.display()
             );
-            find("old-virtualenv", what, &fix);
+            find(rule::OLD_VIRTUALENV, what, &fix);
         }
         let chdir = self.option("--chdir").map(PathBuf::from);
         let directory = chdir.as_ref().unwrap_or(&self.directory);
@@ -99,12 +100,12 @@ impl Master {
                 "it works in {}, which is one release, and a reload imports the code from there",
                 directory.display()
             );
-            find("resolved-working-directory", what, &fix);
+            find(rule::RESOLVED_WORKING_DIRECTORY, what, &fix);
         }
         if self.options.iter().any(|option| option == "--preload") {
             let what =
                 "with --preload the master has the site loaded, and a reload forks that again".to_owned();
-            find("preload", what, "leave --preload (preload_app) out, or restart in full");
+            find(rule::PRELOAD, what, "leave --preload (preload_app) out, or restart in full");
         }
     }
 

@@ -8,6 +8,7 @@ use wheelbarrow_artifact::release::Server;
 
 use super::files::{File, below};
 use super::{Finding, Site};
+use crate::rule;
 
 const DIRECTORIES: [&str; 5] = [
     "/etc/systemd/system",
@@ -70,18 +71,18 @@ impl Unit {
             let is_on = ["yes", "true", "on", "1"].contains(value);
             let found = match (*key, *value) {
                 ("KillMode", "process" | "none") => Some((
-                    "kill-mode",
+                    rule::KILL_MODE,
                     format!("KillMode={value} leaves the workers of the old release at work after a restart"),
                     "KillMode=mixed".to_owned(),
                 )),
                 // Homes are not of the system.
                 ("ProtectSystem", "strict") if !has_way && !in_home(site) => Some((
-                    "protect-system",
+                    rule::PROTECT_SYSTEM,
                     format!("ProtectSystem=strict makes {} read-only for the site: uploads fail", shared.display()),
                     format!("ReadWritePaths={}, or ProtectSystem=full", shared.display()),
                 )),
                 ("ProtectHome", value) if value != "no" && value != "false" && in_home(site) => Some((
-                    "protect-home",
+                    rule::PROTECT_HOME,
                     format!("ProtectHome={value} hides {} from the site, or makes it read-only", site.real.display()),
                     "a root in /srv, or ProtectHome=no".to_owned(),
                 )),
@@ -90,7 +91,7 @@ impl Unit {
                     .find(|(_, key, value)| key.starts_with("Exec") && (value.contains("unix:/tmp/") || value.contains("unix:/var/tmp/")))
                     .map(|(_, _, _)| {
                         (
-                            "private-tmp",
+                            rule::PRIVATE_TMP,
                             "PrivateTmp hides the socket that the server opens in /tmp from the proxy and from the probe".to_owned(),
                             "a socket in /run: `wheelbarrow unit` prints a socket unit".to_owned(),
                         )
@@ -125,7 +126,7 @@ pub(super) fn judge_variables(site: &Site<'_>, units: &[Unit], findings: &mut Ve
             };
             if !units.iter().filter(is_of_unit).any(|unit| unit.file.pairs().any(sets)) {
                 findings.push(Finding {
-                    rule: "missing-variable",
+                    rule: rule::MISSING_VARIABLE,
                     place: unit.file.place(line),
                     what: format!(
                         "the site's Python does not start without {name}, which the unit does not set"

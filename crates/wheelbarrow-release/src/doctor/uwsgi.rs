@@ -16,6 +16,7 @@ use super::gunicorn::{arguments, parent};
 use super::unit::Unit;
 use super::{Finding, Site};
 use crate::proof::Process;
+use crate::rule;
 
 const DIRECTORIES: [&str; 4] = ["/etc/uwsgi", "/etc/uwsgi-emperor", "/etc/uwsgi.d", "/etc/uwsgi.ini"];
 /// Of all or of each worker in turn.
@@ -96,7 +97,7 @@ impl Instance {
         }
         let current = site.root.current().join("venv/bin/uwsgi");
         findings.push(Finding {
-            rule: "uwsgi-binary",
+            rule: rule::UWSGI_BINARY,
             place: place.clone(),
             what: "uWSGI is of the site's own virtualenv, and a reload executes the program of the same release again"
                 .to_owned(),
@@ -132,7 +133,7 @@ pub(super) fn judge(site: &Site<'_>, instances: &[Instance], hosts: &[Host], fin
     for (place, path) in instances.iter().flat_map(|instance| &instance.watched) {
         if (site.in_current(path) || site.in_one_release(path)) && touched != Some(path) {
             findings.push(Finding {
-                rule: "touch-file-in-release",
+                rule: rule::TOUCH_FILE_IN_RELEASE,
                 place: place.clone(),
                 what: format!(
                     "it waits for {} to become newer; the files of all releases have the same time",
@@ -155,7 +156,7 @@ pub(super) fn judge(site: &Site<'_>, instances: &[Instance], hosts: &[Host], fin
         watched.any(|path| path == touched) || hosts.iter().any(|host| host.runs_script(touched));
     if !is_watched && (!instances.is_empty() || !hosts.is_empty()) {
         findings.push(Finding {
-            rule: "touch-not-watched",
+            rule: rule::TOUCH_NOT_WATCHED,
             place: site.root.shared().join("wheelbarrow.toml").display().to_string(),
             what: format!(
                 "a deploy touches {}, and neither uWSGI nor Apache waits for that",

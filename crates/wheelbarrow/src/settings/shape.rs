@@ -30,7 +30,7 @@ use Shape::{Command, Commands, Flag, OneOf, Table, Tables, Text, Texts, Whole, W
 
 /// Keys with what they hold and an example. A key that is not among them is serde's to judge; `release.check` is
 /// a table or `false`.
-const SHAPES: [(&str, Shape, &str); 61] = [
+const SHAPES: [(&str, Shape, &str); 62] = [
     ("audit", Table, "[audit]"),
     ("audit.allow", Texts, "allow = [\"elf-glibc:numpy=the servers are newer\"]"),
     ("build", Table, "[build]"),
@@ -74,6 +74,7 @@ const SHAPES: [(&str, Shape, &str); 61] = [
     ("release.probe.successes", Whole, "successes = 3"),
     ("release.probe.url", Text, "url = \"http://127.0.0.1:8000/health/\""),
     ("release.server", Table, "[release.server]"),
+    ("release.server-log", Text, "server_log = \"/var/log/mysite.log\""),
     ("release.server.action", OneOf(&["restart", "reload"]), "action = \"restart\""),
     ("release.server.command", Command, "command = \"kill -HUP 7\""),
     ("release.server.kind", OneOf(&["systemd", "touch", "command", "none"]), "kind = \"systemd\""),

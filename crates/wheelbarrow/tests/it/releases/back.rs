@@ -112,6 +112,11 @@ fn a_rollback_gives_the_server_a_release_that_named_none() {
     let said = served.deploy("2", 200, true);
     assert_eq!(said.code, 0, "{}", said.all());
     assert_eq!(served.answer().as_deref(), Some("2"));
+    let plain = served.place.run(&["status"]).out;
+    assert!(plain.contains("serving   the processes run 2-") && plain.contains("not probed"), "{plain}");
+    let said = served.place.run(&["status", "--check"]);
+    assert!(said.code == 0 && said.out.starts_with("ok: 2-"), "{}", said.all());
+    assert!(said.out.contains("answers the probe; every process runs 2-"), "{}", said.all());
     // It has no such page to be asked for, and serves all the same.
     let said = served.place.run(&["rollback"]);
     assert_eq!((said.code, served.place.live()), (0, Some(1)), "{}", said.all());

@@ -9,6 +9,7 @@ mod environment;
 mod faults;
 mod fleet;
 mod full;
+mod health;
 mod identity;
 mod inherited;
 mod lock;
@@ -20,6 +21,7 @@ mod powercut;
 pub(crate) mod root;
 mod running;
 mod server;
+mod server_log;
 mod settings;
 #[path = "../../../../wheelbarrow-release/tests/it/site.rs"]
 mod site;

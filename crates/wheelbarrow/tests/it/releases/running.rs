@@ -107,5 +107,7 @@ fn a_process_of_an_old_release_is_told_of_where_no_server_is_known() {
     let found = findings(&place);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].0, "serves-another-release");
+    let said = place.run(&["status", "--check"]);
+    assert!(said.code == 11 && said.out.starts_with("critical: serves-another-release: "), "{}", said.all());
     assert!(found[0].1.contains(&format!("see process {} (python", worker.pid())), "{found:?}");
 }

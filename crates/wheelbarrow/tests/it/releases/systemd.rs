@@ -8,21 +8,19 @@ use super::root::{Place, Version, deploy_words};
 use crate::support::Said;
 
 /// A `systemctl` that shows these properties, and writes down what else it is asked for.
-fn systemctl(place: &Place, shown: &str) {
-    let path = place.path().join("bin/systemctl");
-    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+pub(crate) fn systemctl(place: &Place, shown: &str) {
+    let shown = shown.replace("ROOT", &place.root().display().to_string());
     let asked = place.path().join("asked");
     let script = format!(
-        "#!/bin/sh\ncase $1 in\nshow) printf '%s\\n' '{}' ;;\n*) echo \"$*\" >> {} ;;\nesac\n",
-        shown.replace("ROOT", &place.root().display().to_string()),
+        "case $1 in\nshow) printf '%s\\n' '{shown}' ;;\n*) echo \"$*\" >> {} ;;\nesac",
         asked.display()
     );
-    fs_err::write(&path, script).unwrap();
-    fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    program(place, "systemctl", &script);
 }
 
-/// Root looks for it in directories of its own, so there it is mounted over the real one.
-fn run(place: &Place, words: &[String]) -> Said {
+/// Runs it with what is in `bin` first on PATH. Root looks for programs in directories of its own, so there it is mounted over
+/// the first of them.
+pub(crate) fn run(place: &Place, words: &[String]) -> Said {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let ours = place.path().join("bin");
     let command = &mut place.command(&words);
@@ -31,8 +29,8 @@ fn run(place: &Place, words: &[String]) -> Said {
         return place.finish(command.env("PATH", path));
     }
     let mut mounted = Command::new("unshare");
-    mounted.args(["-m", "sh", "-c", "mount --bind \"$0\" \"$(command -v systemctl)\" && exec \"$@\""]);
-    mounted.arg(ours.join("systemctl")).arg(command.get_program()).args(command.get_args());
+    mounted.args(["-m", "sh", "-c", "mount --bind \"$0\" /usr/local/sbin && exec \"$@\""]);
+    mounted.arg(ours).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => mounted.env(name, value),
@@ -40,6 +38,14 @@ fn run(place: &Place, words: &[String]) -> Said {
         };
     }
     place.finish(mounted.current_dir(command.get_current_dir().unwrap_or(&place.path())))
+}
+
+/// A program in `bin`, of lines of a shell.
+pub(crate) fn program(place: &Place, name: &str, script: &str) {
+    let path = place.path().join("bin").join(name);
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 fn deploy(place: &Place, version: &str, unit: &str, action: &str) -> Said {
@@ -51,7 +57,7 @@ fn asked(place: &Place) -> bool {
     place.path().join("asked").exists()
 }
 
-const GOOD: &str = "Id=a.service\nLoadState=loaded\nType=notify\nCanStart=yes\nCanStop=yes\nCanReload=no\n\
+pub(crate) const GOOD: &str = "Id=a.service\nLoadState=loaded\nType=notify\nCanStart=yes\nCanStop=yes\nCanReload=no\n\
                     ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c ROOT/current/venv/bin/python }";
 
 #[test]
