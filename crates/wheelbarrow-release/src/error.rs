@@ -14,7 +14,7 @@ use crate::configure::ENVIRONMENT;
 use crate::environment::EnvironmentError;
 use crate::journal::{Outcome, Phase};
 use crate::lock::Holder;
-use crate::{NotAnId, ReleaseId, ServerSaid, probe};
+use crate::{NotAnId, ReleaseId, ServerSaid};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
@@ -93,7 +93,7 @@ pub enum ReleaseError {
     #[error("{error}{}", indented(error.said().unwrap_or_default()))]
     Check { error: Box<CheckError> },
     #[error("{url} was not proved within {deadline} s: {last}")]
-    Probe { url: String, deadline: u64, last: String, status: Option<u16> },
+    Probe { url: String, deadline: u64, last: String, hint: &'static str },
     #[error("{source}{said}")]
     Served { source: Box<ReleaseError>, said: ServerSaid },
     #[error("the release {id} failed at the {phase}; {left}")]
@@ -223,15 +223,14 @@ impl ReleaseError {
             Self::NoProgram { .. } => {
                 "programs are looked for in the release's virtualenv, then on PATH; is it among the requirements?"
             }
-            Self::Probe { status, .. } => {
+            Self::Probe { hint, .. } => {
                 return Some(format!(
-                    "{}; `[release] server_log` names the file that the server logs to, whose last lines are then shown here",
-                    probe::hint(*status)
+                    "{hint}; `[release] server_log` names the file that the server logs to, whose last lines are then shown here"
                 ));
             }
             Self::Served { source, said } => {
                 let hint = match &**source {
-                    Self::Probe { status, .. } => Some(probe::hint(*status).to_owned()),
+                    Self::Probe { hint, .. } => Some((*hint).to_owned()),
                     source => source.hint(),
                 };
                 return Some(said.hint(hint));

@@ -108,24 +108,28 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
     loop {
         let left = limit.saturating_sub(begun.elapsed());
         let answer = address.ask(left.clamp(Duration::from_millis(1), PATIENCE));
-        let (last, status) = match answer {
+        let (last, hint) = match answer {
             Ok(status) if is_expected(settings, status) => {
                 successes += 1;
                 if successes >= wanted {
                     return Ok(());
                 }
-                (format!("only {successes} of {wanted} good answers in a row"), None)
+                (
+                    format!("only {successes} of {wanted} good answers in a row"),
+                    "`[release.probe] deadline` gives it more time",
+                )
             }
             bad => {
                 successes = 0;
-                describe(bad)
+                let status = bad.as_ref().ok().copied();
+                (describe(bad), hint(status))
             }
         };
         if progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);
         }
         if begun.elapsed() + PAUSE >= limit {
-            return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last, status });
+            return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last, hint });
         }
         std::thread::sleep(PAUSE);
     }
@@ -139,26 +143,26 @@ pub(crate) fn look(settings: &ProbeSettings, limit: Duration) -> Result<(), Stri
         let left = limit.saturating_sub(begun.elapsed());
         match address.ask(left.clamp(Duration::from_millis(1), PATIENCE)) {
             Ok(status) if is_expected(settings, status) => {}
-            bad => return Err(describe(bad).0),
+            bad => return Err(describe(bad)),
         }
     }
     Ok(())
 }
 
-/// A bad answer, and its status.
-fn describe(answer: std::io::Result<u16>) -> (String, Option<u16>) {
+/// A bad answer.
+fn describe(answer: std::io::Result<u16>) -> String {
     match answer {
-        Ok(status) => (format!("it answers {status}"), Some(status)),
+        Ok(status) => format!("it answers {status}"),
         // A socket's time that is over has two names, neither of which says so.
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            ("it does not answer in time".to_owned(), None)
+            "it does not answer in time".to_owned()
         }
-        Err(error) => (error.to_string(), None),
+        Err(error) => error.to_string(),
     }
 }
 
 /// What to do about a bad answer.
-pub(crate) fn hint(status: Option<u16>) -> &'static str {
+fn hint(status: Option<u16>) -> &'static str {
     match status {
         None => "does the server run, and listen where `[release.probe]` asks?",
         Some(400) => {
@@ -204,6 +208,14 @@ mod tests {
         for wrong in ["https://a/", "http://", "http://a/ b", "http://u@a/", "a"] {
             assert!(Address::of(&settings(wrong)).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_hint_fits_the_answer() {
+        assert!(hint(Some(400)).contains("ALLOWED_HOSTS"));
+        assert!(hint(Some(404)).contains("another page"));
+        assert!(hint(Some(502)).contains("error of the application"));
+        assert!(hint(None).contains("listen"));
     }
 
     #[test]

@@ -150,12 +150,12 @@ impl<'a> ServerLog<'a> {
         ServerSaid { log: format!("the journal of {}", unit.name), lines, problem: None, more }
     }
 
-    /// The last lines, with nothing in them that stands in an environment.json of the root.
+    /// The last lines, without secrets of any release: the server may have been started from another one.
     fn shown(&self, tail: &[u8]) -> Vec<String> {
-        let releases: Vec<_> = self.root.found().unwrap_or_default();
-        let paths: Vec<PathBuf> = releases.iter().map(|found| self.root.release(&found.id)).collect();
-        let text = Secrets::of_all(paths.iter().map(PathBuf::as_path)).hide(&String::from_utf8_lossy(tail));
-        let lines = last_lines(text.as_bytes());
+        let entries = fs_err::read_dir(self.root.releases()).into_iter().flatten().flatten();
+        let releases: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        let secrets = Secrets::of_all(releases.iter().map(PathBuf::as_path));
+        let lines = last_lines(secrets.hide(&String::from_utf8_lossy(tail)).as_bytes());
         lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
     }
 

@@ -41,6 +41,7 @@ impl fmt::Display for Service {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.verdict, self.is_partial) {
             (Verdict::Nothing, true) => formatter.write_str("no process of this user runs from a release")?,
+            (Verdict::One { id }, true) => write!(formatter, "every process of this user runs {id}")?,
             (verdict, _) => verdict.fmt(formatter)?,
         }
         if let Some(Environment { pid, of }) = &self.environment {

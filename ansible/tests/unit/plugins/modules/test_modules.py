@@ -76,6 +76,7 @@ def test_a_failure_has_phase_and_hint(host):
         "error": "the release failed at the probe; 1 is live again",
         "causes": ["503"],
         "hint": "look",
+        "server_log": {"log": "the journal of site.service", "lines": ["KeyError"], "more": "journalctl --unit=site.service"},
         "exit_code": 13,
         "id": TWO,
         "phase": "probe",
@@ -88,6 +89,7 @@ def test_a_failure_has_phase_and_hint(host):
     assert result["failed"]
     assert result["msg"] == "the release failed at the probe; 1 is live again: 503 (hint: look)"
     assert [result[key] for key in ("phase", "outcome", "hint", "exit_code")] == ["probe", "reverted", "look", 13]
+    assert result["server_log"]["lines"] == ["KeyError"]
     assert result["failed_release"] == TWO
 
 
