@@ -1,9 +1,10 @@
-"""What Python's readers say of inputs: `python differential.py environment|artifact SOURCES`.
+"""What Python's readers say of inputs: `python differential.py environment|artifact|wheel SOURCES`.
 
 Inputs come on standard input, each behind its length (four bytes, little-endian). Of each a line of JSON is printed:
 
 * environment: what loadenv.py says, as text;
 * artifact: for artifact.py, zipfile and zipimport a SHA-256 over names and contents, or null if it is refused.
+* wheel: a SHA-256 over the paths, modes and contents that wheels.py installs, or null if it is refused.
 
 SOURCES is the directory of loadenv.py and artifact.py.
 """
@@ -41,8 +42,8 @@ def environment(sources):
 def digest(members):
     """Of names and contents, as `differential.rs` has it."""
     total = hashlib.sha256()
-    for name, content in sorted(members):
-        total.update(b"%s\0%s\n" % (name, hashlib.sha256(content).hexdigest().encode("ascii")))
+    for line in sorted(b"%s\0%s\n" % (name, hashlib.sha256(content).hexdigest().encode("ascii")) for name, content in members):
+        total.update(line)
     return total.hexdigest()
 
 
@@ -85,11 +86,48 @@ def artifact(sources):
     return lambda data: [attempt(reader, data) for reader in (ours, by_zipfile, by_zipimport)]
 
 
+def wheel(sources):
+    import wheels
+    from staging import Failure
+
+    class Layout:
+        site_packages = "site-packages"
+
+        def place(self, scheme, rest, name):
+            places = {
+                "purelib": "site-packages",
+                "platlib": "site-packages",
+                "scripts": "bin",
+                "data": "data",
+                "headers": "headers",
+            }
+            return "%s/%s" % (places[scheme], rest) if scheme in places else None
+
+    def judge(data):
+        found = []
+        try:
+            opened = wheels.Wheel(io.BytesIO(data), "wheels/demo-1-py3-none-any.whl")
+            for member, path, scheme in opened.files(Layout()):
+                expected, size = opened.recorded.get(member.name, (None, None))
+                if size not in (None, member.size):
+                    return None
+                executable = scheme == "scripts" or member.is_executable
+                content = b"".join(wheels._compared(opened, member, expected))
+                found.append((b"%d%s" % (executable, path.encode("utf-8")), content))
+        except Failure:
+            return None
+        for name, object_named in opened.scripts.items():
+            found.append((name.encode("utf-8"), ":".join(object_named).encode("utf-8")))
+        return digest(found)
+
+    return judge
+
+
 def main():
     what, sources = sys.argv[1:]
     sys.dont_write_bytecode = True
     sys.path.insert(0, sources)
-    judge = {"environment": environment, "artifact": artifact}[what](sources)
+    judge = {"environment": environment, "artifact": artifact, "wheel": wheel}[what](sources)
     for data in inputs(sys.stdin.buffer):
         sys.stdout.write(json.dumps(judge(data)) + "\n")
 

@@ -1,7 +1,8 @@
 //! The same inputs for every reader of a format: this program, and the Python files that travel, on every Python found.
 //!
 //! The two readers of environment.json must say the same. The readers of artifacts must agree on what an artifact holds:
-//! what the installers take is read by zipfile and zipimport as the same members.
+//! what the installers take is read by zipfile and zipimport as the same members. The two readers of wheels take the same, and
+//! install the same files.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,9 @@ use serde_json::Value;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Sha256};
 use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_release::environment;
+use wheelbarrow_wheel::layout::Destination;
 
 use crate::mutate;
 
@@ -24,7 +27,7 @@ struct Batch {
 }
 
 /// Compares `count` inputs of each kind. What differs, and how many comparisons were made.
-pub(crate) fn compare(corpora: [&[Vec<u8>]; 2], seed: u64, count: u64) -> (Vec<String>, u64) {
+pub(crate) fn compare(corpora: &[Vec<Vec<u8>>; 3], seed: u64, count: u64) -> (Vec<String>, u64) {
     let pythons = pythons();
     if pythons.is_empty() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI brings a Python");
@@ -34,14 +37,18 @@ pub(crate) fn compare(corpora: [&[Vec<u8>]; 2], seed: u64, count: u64) -> (Vec<S
         let input = |number| mutate::input(corpus, &mut mutate::Random::new(seed, what, number));
         corpus.iter().cloned().chain((0..count).map(input)).collect::<Vec<_>>()
     };
-    let texts = inputs("environment", corpora[0]);
-    let own = texts.iter().map(|data| judge(data)).collect();
-    let environments = Batch { what: "environment", inputs: texts, own };
-    let artifacts = inputs("artifact", corpora[1]);
-    let own = artifacts.iter().map(|data| members(data)).collect();
-    let artifacts = Batch { what: "artifact", inputs: artifacts, own };
+    let batch = |what, corpus: &[Vec<u8>], read: fn(&[u8]) -> Value| {
+        let inputs = inputs(what, corpus);
+        let own = inputs.iter().map(|data| read(data)).collect();
+        Batch { what, inputs, own }
+    };
+    let batches = [
+        batch("environment", &corpora[0], judge),
+        batch("artifact", &corpora[1], members),
+        batch("wheel", &corpora[2], files),
+    ];
     let (mut differences, mut comparisons) = (Vec::new(), 0);
-    for batch in [&environments, &artifacts] {
+    for batch in &batches {
         for python in &pythons {
             let theirs = ask(python, batch);
             assert_eq!(theirs.len(), batch.inputs.len(), "{} has answered everything", python.display());
@@ -91,12 +98,49 @@ fn members(data: &[u8]) -> Value {
             Some((entry.name.clone(), Sha256::of(&contents)))
         };
         let mut members = artifact.archive().entries().iter().map(read).collect::<Option<Vec<_>>>()?;
-        members.sort();
-        let lines: Vec<String> = members.iter().map(|(name, hash)| format!("{name}\0{hash}\n")).collect();
-        Some(Sha256::of(lines.concat().as_bytes()).to_string())
+        Some(digest(&mut members))
     });
     let _ = fs::remove_file(&path);
     found.map_or(Value::Null, Value::from)
+}
+
+fn digest(files: &mut [(String, Sha256)]) -> String {
+    files.sort();
+    let lines: Vec<String> = files.iter().map(|(name, hash)| format!("{name}\0{hash}\n")).collect();
+    Sha256::of(lines.concat().as_bytes()).to_string()
+}
+
+/// The same for the files and scripts that a wheel installs; null if it is refused.
+fn files(data: &[u8]) -> Value {
+    installed(data).map_or(Value::Null, |mut files| digest(&mut files).into())
+}
+
+fn installed(data: &[u8]) -> Option<Vec<(String, Sha256)>> {
+    let wheel = OpenWheel::open("demo-1-py3-none-any.whl", data).ok()?;
+    let recorded = wheel.recorded().ok()?;
+    let mut files = Vec::new();
+    for file in wheel.files() {
+        let entry = wheel.entry(file);
+        let sha256 = Sha256::of(&wheel.archive().read(entry, 1 << 24).ok()?);
+        let row = recorded.get(&entry.name).and_then(|row| row.hash.as_ref());
+        let row = row.filter(|(algorithm, _)| algorithm == "sha256");
+        if row.is_some_and(|(_, digest)| format!("sha256={digest}") != sha256.to_record()) {
+            return None;
+        }
+        let path = match &file.destination {
+            Destination::SitePackages(path) => format!("site-packages/{path}"),
+            Destination::Scripts(path) => format!("bin/{path}"),
+            Destination::Data(path) => format!("data/{path}"),
+            Destination::Headers(path) => format!("headers/{path}"),
+        };
+        files.push((format!("{}{path}", u8::from(file.executable)), sha256));
+    }
+    let scripts = wheel.entry_points().iter();
+    files.extend(scripts.map(|entry| {
+        let object = format!("{}:{}", entry.module, entry.object);
+        (entry.name.clone(), Sha256::of(object.as_bytes()))
+    }));
+    Some(files)
 }
 
 fn ask(python: &Path, batch: &Batch) -> Vec<Value> {

@@ -29,7 +29,7 @@ const HUNG: Duration = Duration::from_secs(20);
 const ROUND: u64 = 2_000;
 
 const USAGE: &str = "usage: wheelbarrow-fuzz [--minutes N | --executions N] [--seed N] [--target NAME]... [--compare N] [FILE]...\n\
-    --compare N gives N inputs to every reader of environment.json, and of artifacts\n\
+    --compare N gives N inputs to every reader of environment.json, of artifacts, and of wheels\n\
     FILE is run once, with the one target that is named";
 
 /// What is asked for.
@@ -103,10 +103,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
 }
 
 fn compare(options: &Options) -> Vec<String> {
-    let corpora = [corpus("environment"), corpus("artifact")];
-    let [environment, artifact] = &corpora;
+    let corpora = ["environment", "artifact", "wheel"].map(corpus);
     let (differences, done) =
-        differential::compare([environment, artifact], options.seed, options.compare.unwrap_or_default());
+        differential::compare(&corpora, options.seed, options.compare.unwrap_or_default());
     println!("{done} answers of Pythons compared, {} differ", differences.len());
     differences
 }

@@ -4,20 +4,29 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
 
 import exact
+import rules
 import wheels
-from exact import MANIFEST, SIGNATURE, NotExact
+from exact import MANIFEST, SIGNATURE, NotExact, is_safe
+from rules import broken
 from staging import LACKING, NEWER, UNFIT, Failure
-from wheels import broken
 
 THIN = ".wheelbarrow/thin.json"
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")
-LARGEST_MANIFEST = 64 << 20
+LARGEST_MANIFEST = 32 << 20
+# 65,535 members have two thirds of them.
+MOST_VALUES = 500000
+LONGEST_PTH = 4096
+# Of any path (PATH_MAX in linux/limits.h, less the NUL).
+LONGEST_LINK = 4095
+# What is at the top of an artifact or an install and not the project's.
+TAKEN = (".wheelbarrow", "bootstrap_wheels", "environment.json", "static.in", "venv", "wheels")
 
 
 class Artifact:
@@ -52,14 +61,31 @@ class Artifact:
             if there.kind != member["kind"]:
                 raise broken(self.name, "%s is not of the kind that the manifest says" % path)
             self._check_place(path, member["kind"])
+        self._check_wheels(members)
+
+    def _check_wheels(self, members):
+        names = {}
         for wheel in self.manifest["wheels"]:
-            if wheel["path"] not in members:
-                raise broken(self.name, "%s is not in it" % wheel["path"])
-        known = {wheel["path"] for wheel in self.manifest["wheels"]}
+            path = wheel["path"]
+            top, _, file_name = path.partition("/")
+            is_wheel = top in ("wheels", "bootstrap_wheels") and "/" not in file_name
+            if not is_wheel or path not in members or members[path]["kind"] != "file":
+                raise broken(self.name, "%s is not in it" % path)
+            if self.members[path].method != exact.STORED:
+                raise broken(self.name, "%s is not stored" % path)
+            if rules.name_of(file_name, path) != wheel["name"]:
+                raise broken(self.name, "%s is not of %s" % (path, wheel["name"]))
+            if path in names:
+                raise broken(self.name, "its manifest describes %s twice" % path)
+            names[path] = wheel["name"]
         for target in self.manifest["targets"]:
             for path in target["wheels"] + [target["pip"]]:
-                if path not in known:
+                if path not in names:
                     raise broken(self.name, "%s is not described" % path)
+            if len(set(target["wheels"])) != len(target["wheels"]):
+                raise broken(self.name, "a target has a wheel twice")
+            if names[target["pip"]] != "pip":
+                raise broken(self.name, "%s is not a wheel of pip" % target["pip"])
             for collision in target.get("collisions", ()):
                 if collision["wheel"] not in target["wheels"]:
                     raise broken(self.name, "%s is not a wheel of its target" % collision["wheel"])
@@ -109,8 +135,6 @@ class Artifact:
     def window(self, path):
         """A wheel as a file of its own."""
         member = self.members[path]
-        if member.method != exact.STORED:
-            raise broken(self.name, "%s is not stored" % path)
         return wheels.Window(self.file, member.start, member.size)
 
     def target(self, facts):
@@ -189,7 +213,7 @@ def link_stays_inside(path, target):
     except UnicodeDecodeError:
         return False
     parts = path.split("/")[:-1]
-    if not target or target.startswith("/") or "\0" in target:
+    if not target or len(target.encode("utf-8")) > LONGEST_LINK or target.startswith("/") or "\0" in target:
         return False
     for part in target.split("/"):
         if part == "..":
@@ -239,6 +263,78 @@ def parse_platform(platform):
 # The manifest: a dictionary is an object with just these keys (`?` marks those that may be missing), a list an array.
 
 _NEEDS = {"glibc?": str, "libraries?": [str]}
+# PEP 610; `*` stands for any key.
+_DIRECT_URL = {
+    "url": str,
+    "archive_info?": {"hash?": str, "hashes?": {"*?": str}},
+    "dir_info?": {"editable?": bool},
+    "subdirectory?": str,
+    "vcs_info?": {"vcs": str, "commit_id": str, "requested_revision?": str},
+}
+
+
+def _below(limit):
+    return lambda value: type(value) is int and 0 <= value < limit
+
+
+def _is_command(value):
+    """A list of words, or a text of them, in which quotes hold a word together."""
+    if isinstance(value, str):
+        quotes = re.findall(r"\"[^\"]*\"|'[^']*'|[\"']", value)
+        words = value.split()
+        if any(len(quote) == 1 for quote in quotes) or not words or re.match(r"(\"\"|'')+(\s|$)", words[0]):
+            return False
+        value = words
+    return (
+        isinstance(value, list)
+        and value[:1] not in ([], [""])
+        and all(isinstance(word, str) and "\0" not in word for word in value)
+    )
+
+
+def _is_allowance(value):
+    """The ID of a check of Django, or ID=reason."""
+    if not isinstance(value, str):
+        return False
+    name, equals, reason = (part.strip() for part in value.partition("="))
+    return bool(name) and not any(character.isspace() for character in name) and (not equals or bool(reason))
+
+
+def _is_server(value):
+    kinds = {
+        "command": {"kind": str, "command": _is_command},
+        "touch": {"kind": str, "path": str},
+        "systemd": {"kind": str, "unit": str, "action?": ("restart", "reload")},
+    }
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return kind == "none" or (isinstance(kind, str) and kind in kinds and mismatch(value, kinds[kind], "") is None)
+
+
+def _is_check(value):
+    return isinstance(value, bool) or mismatch(value, _CHECK, "") is None
+
+
+_U16, _U32 = _below(1 << 16), _below(1 << 32)
+_CHECK = {"enabled?": bool, "path?": str, "host?": str, "scheme?": str, "expected?": [_U16], "allow?": [_is_allowance]}
+# docs/settings.md. Nothing here is used by an install, but it must be what a deploy understands.
+_RELEASE = {
+    "settings?": str,
+    "application?": str,
+    "prepare?": [_is_command],
+    "shared?": [str],
+    "owner?": str,
+    "group?": str,
+    "pass_environment?": [str],
+    "static_root?": str,
+    "keep_static?": _U32,
+    "keep?": int,
+    "server?": _is_server,
+    "check?": _is_check,
+    "probe?": {"url": str, "socket?": str, "host?": str, "expected?": [_U16], "successes?": _U32, "deadline?": int},
+    "timeouts?": {"check?": int, "prepare?": int, "reload?": int},
+}
+# Each may be spelled with dashes.
+_RELEASE.update({key.replace("_", "-"): part for key, part in _RELEASE.items()})
 _MANIFEST = {
     "format": int,
     "name": str,
@@ -260,17 +356,19 @@ _MANIFEST = {
         }
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},
-    # Read by the native program, which has the releases.
-    "release?": dict,
-    "wheels": [{"path": str, "name": str, "version": str, "direct_url?": object, "built?": bool, "needs?": _NEEDS}],
+    "release?": _RELEASE,
+    "wheels": [{"path": str, "name": str, "version": str, "direct_url?": _DIRECT_URL, "built?": bool, "needs?": _NEEDS}],
     "allowed?": [{"rule": str, "name": str, "reason?": str}],
     "members": [{"path": str, "size": int, "sha256": "sha256", "kind": ("file", "executable", "link")}],
 }
 
 
 def read_manifest(data, name):
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
+        raise broken(name, "its manifest has more than %d values" % MOST_VALUES)
     try:
-        manifest = json.loads(data.decode("utf-8"), object_pairs_hook=_object)
+        # Another format may have other rules, so its number is looked at first.
+        manifest = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise broken(name, "its manifest is not JSON: %s" % error) from None
     version = manifest.get("format") if isinstance(manifest, dict) else None
@@ -281,21 +379,50 @@ def read_manifest(data, name):
         raise Failure(NEWER, message, hint=hint)
     if type(version) is int and version != 1:
         raise broken(name, "its manifest has the unknown format %d" % version)
-    problem = mismatch(manifest, _MANIFEST, "")
-    if not problem and not manifest["targets"]:
-        problem = "it has no target"
-    if not problem and not (wheels.is_safe(manifest["project"]["directory"]) and "/" not in manifest["project"]["directory"]):
-        problem = "project.directory is no name of a directory"
+    try:
+        manifest = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_int=_int, parse_constant=_no_constant)
+        # Half a surrogate pair is no text.
+        json.dumps(manifest, ensure_ascii=False).encode("utf-8")
+    except ValueError as error:
+        raise broken(name, "its manifest is not JSON: %s" % error) from None
+    problem = mismatch(manifest, _MANIFEST, "") or _problem(manifest)
     if problem:
         raise broken(name, "its manifest: %s" % problem)
     return manifest
+
+
+def _problem(manifest):
+    project = manifest["project"]
+    directory, import_path = project["directory"], project["import_path"]
+    if not manifest["targets"]:
+        return "it has no target"
+    release = manifest.get("release", {})
+    if len({key.replace("-", "_") for key in release}) != len(release):
+        return "release has a key in two spellings"
+    if not is_safe(directory) or "/" in directory or directory in TAKEN:
+        return "project.directory is no name of a directory for the code"
+    if not is_safe(import_path) or import_path.split("/")[0] != directory:
+        return "project.import_path is not in project.directory"
+    return None
 
 
 def _object(pairs):
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key stands twice in one object")
+    if None in result.values():
+        raise ValueError("a value is null")
     return result
+
+
+def _int(text):
+    if text == "-0":
+        raise ValueError("-0 is no number here")
+    return int(text)
+
+
+def _no_constant(text):
+    raise ValueError("%s is no number" % text)
 
 
 def mismatch(value, schema, where):
@@ -305,6 +432,8 @@ def mismatch(value, schema, where):
         if not isinstance(value, dict):
             return "%s is not an object" % here
         expected = {key.rstrip("?"): part for key, part in schema.items()}
+        if "*" in expected:
+            expected = dict.fromkeys(value, expected["*"])
         for key in value:
             if key not in expected:
                 return "%s has the unknown key %a" % (here, key)
@@ -322,7 +451,9 @@ def mismatch(value, schema, where):
         right = isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdefABCDEF")
         return None if right else "%s is no SHA-256" % here
     elif schema is int:
-        return None if type(value) is int and value >= 0 else "%s is no number" % here
+        return None if type(value) is int and 0 <= value < 1 << 64 else "%s is no number" % here
+    elif not isinstance(schema, type):
+        return None if schema(value) else "%s is not as it must be" % here
     else:
         return None if isinstance(value, schema) else "%s is not of its type" % here
     for item, part, path in below:

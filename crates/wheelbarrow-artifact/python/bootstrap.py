@@ -18,9 +18,9 @@ import needs
 import preflight
 import space
 import wheels
-from artifact import MANIFEST, Artifact, opened
+from artifact import LONGEST_PTH, MANIFEST, Artifact, opened
+from rules import broken
 from staging import FAILED, REFUSED, Failure, Staging, check_destination, failure_of, no_programs, shown
-from wheels import broken
 
 
 def install(artifact, facts, options):
@@ -173,8 +173,8 @@ def _write(archive, target, facts, options, root):
         if options["compile"] == "auto":
             record.brought = modules.add(tree, record.sources, record.owner)
     first = wheels.first_pth(tree, layout, archive.manifest["project"]["directory"] + ".pth")
-    if first is not None:
-        tree.file(first, archive.read("loadenv-init.pth"), "the project")
+    if first is not None and "loadenv-init.pth" in archive.members:
+        tree.file(first, [archive.read_small("loadenv-init.pth", LONGEST_PTH)], "the project")
     if options["compile"] == "auto":
         modules.add(tree, sources, "the project")
     _say_of_bytecode(target, facts, modules.count, options)

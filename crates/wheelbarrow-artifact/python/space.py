@@ -3,11 +3,9 @@
 The manifest's own figures are of the site's wheels and code; pip, bytecode and the virtualenv come on top of them.
 """
 
-import zipfile
-
 from bytecode import LARGEST_MODULE
 from staging import block_of, check_bytes, check_inodes
-from wheels import OF_INSTALLERS, ZIP_ERRORS, Layout, broken, entry_points, members_of, read_text
+from wheels import Layout, Wheel, scripts_of
 
 PYC_HEADER = 16
 # A line of SHA256SUMS without its path.
@@ -46,7 +44,7 @@ def needed(archive, target, facts, options, block):
                 modules.append((path, member["size"]))
     room.compiled(modules)
     for path, is_pip in wheels_of(archive.manifest, target, options):
-        _add_wheel(room, archive.window(path), path, layout, is_pip)
+        _add_wheel(room, Wheel(archive.window(path), path), layout, is_pip)
     sums = sum(SUM + len(path.encode("utf-8")) for path in room.files if not path.endswith(".pyc"))
     room.file(".wheelbarrow/manifest.json", len(archive.manifest_bytes))
     room.file(".wheelbarrow/SHA256SUMS", sums)
@@ -95,33 +93,16 @@ class Room:
         self.inodes += 1
 
 
-def _add_wheel(room, file, what, layout, is_pip):
+def _add_wheel(room, wheel, layout, is_pip):
     """The files of a wheel, by the sizes that its zip tells."""
-    try:
-        archive = zipfile.ZipFile(file)
-    except ZIP_ERRORS as error:
-        raise broken(what, error) from None
-    with archive:
-        modules, scripts = [], ("pip", "pip3", "pip3.%d" % layout.minor) if is_pip else ()
-        for info in members_of(archive, what):
-            top, _, below = info.filename.partition("/")
-            in_dist_info = below and top.endswith(".dist-info")
-            if in_dist_info and below == "entry_points.txt" and not is_pip:
-                scripts = entry_points(read_text(archive, info, what), what)
-            if in_dist_info and below in OF_INSTALLERS and below != "RECORD":
-                continue
-            path, is_module = layout.site_packages + "/" + info.filename, info.filename.endswith(".py")
-            if below and top.endswith(".data"):
-                scheme, _, rest = below.partition("/")
-                path = layout.place(scheme, rest, what) or path
-                is_module = is_module and scheme in ("purelib", "platlib")
-            room.file(path, info.file_size)
-            if is_module:
-                modules.append((path, info.file_size))
-            elif in_dist_info and below == "RECORD":
-                room.file(path[: -len("RECORD")] + "INSTALLER", 1)
-                if not is_pip:
-                    room.file(path[: -len("RECORD")] + "REQUESTED", 0)
-        for name in scripts:
-            room.file("venv/bin/" + name, 1)
-        room.compiled(modules)
+    modules = []
+    for member, path, scheme in wheel.files(layout):
+        room.file(path, member.size)
+        if path.endswith(".py") and scheme in (None, "purelib", "platlib"):
+            modules.append((path, member.size))
+    for name in scripts_of(wheel, layout, is_pip):
+        room.file("venv/bin/" + name, 1)
+    dist_info = "%s/%s/" % (layout.site_packages, wheel.dist_info)
+    for name, size in (("RECORD", wheel.record_size), ("INSTALLER", 1)) + (() if is_pip else (("REQUESTED", 0),)):
+        room.file(dist_info + name, size)
+    room.compiled(modules)

@@ -5,115 +5,136 @@ https://packaging.python.org/en/latest/specifications/binary-distribution-format
 
 import base64
 import hashlib
-import io
 import json
 import os
 import stat
-import zipfile
-import zlib
 
+import exact
+import rules
+import zips
+from rules import broken
 from staging import BROKEN, Failure
 
-CHUNK = 1 << 20
 # What a wheel's .dist-info has is not the wheel's to say.
 OF_INSTALLERS = ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json")
-# What a broken or hostile zip makes zipfile raise.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, ValueError)
+# The most bytes of the files of .dist-info that are read whole.
+_LARGEST_RECORD, _LARGEST_METADATA, _LARGEST_TEXT = 32 << 20, 8 << 20, 1 << 20
+# A larger script keeps its first line.
+_LARGEST_SCRIPT = 8 << 20
 
 
-def broken(what, why):
-    return Failure(BROKEN, "%s is broken" % what, why, "get the file again from where it was built")
+# Reading them
 
 
-# Zips
-
-
-class Window(io.RawIOBase):
+class Window:
     """A part of a file as a file: a wheel is stored in the artifact as it is, and read where it lies."""
 
     def __init__(self, file, start, size):
-        super().__init__()
         self.file, self.start, self.size, self.position = file, start, size, 0
 
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def tell(self):
+    def seek(self, offset, whence=os.SEEK_SET):
+        self.position = offset + (self.size if whence == os.SEEK_END else 0)
         return self.position
 
-    def seek(self, offset, whence=io.SEEK_SET):
-        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
-        if position < 0:
-            raise ValueError("a position before the start")
-        self.position = position
-        return position
-
-    def readinto(self, buffer):
-        self.file.seek(self.start + self.position)
-        data = self.file.read(max(0, min(len(buffer), self.size - self.position)))
-        buffer[: len(data)] = data
+    def read(self, count):
+        count = max(0, min(count, self.size - self.position))
+        if count:
+            self.file.seek(self.start + self.position)
+        data = self.file.read(count)
         self.position += len(data)
-        return len(data)
+        return data
 
 
-def is_safe(path):
-    """Relative, and no part of it leads elsewhere."""
-    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+class Wheel:
+    """A wheel whose zip, name, places and texts are in order."""
 
+    def __init__(self, file, path):
+        self.file, self.what = file, path
+        self.file_name = self.what.rpartition("/")[2]
+        name = rules.name_of(self.file_name, self.what)
+        try:
+            self.members = zips.read(file)
+        except zips.NotZip as error:
+            raise broken(self.what, error) from None
+        by_name = {member.name: member for member in self.members}
+        self.dist_info = self._dist_info(name)
 
-def members_of(archive, what):
-    """The members that are no directories, each proven to be harmless by its name and its place in the zip."""
-    found, names, spans = [], set(), []
-    for info in archive.infolist():
-        name = info.orig_filename
-        if info.filename != name or not is_safe(name[:-1] if name.endswith("/") else name):
-            raise broken(what, "a member has the name %a" % name)
-        if name in names:
-            raise broken(what, "it has two members %a" % name)
-        names.add(name)
-        if info.flag_bits & 0x1:
-            raise broken(what, "%s is encrypted" % name)
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise broken(what, "%s has the unknown compression method %d" % (name, info.compress_type))
-        if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-            raise broken(what, "%s is stored in another size than its own" % name)
-        length = len(name.encode("utf-8")) if info.flag_bits & 0x800 else len(name)
-        spans.append((info.header_offset, info.header_offset + 30 + length + info.compress_size, name))
-        if not name.endswith("/"):
-            found.append(info)
-    spans.sort()
-    starts = [span[0] for span in spans[1:]] + [archive.start_dir]
-    for (_, end, name), following in zip(spans, starts):
-        if end > following:
-            raise broken(what, "%s overlaps what follows it" % name)
-    return found
+        def text(name, limit=_LARGEST_TEXT):
+            member = by_name.get("%s/%s" % (self.dist_info, name))
+            if member is None:
+                raise broken(self.what, "it has no %s/%s" % (self.dist_info, name))
+            return self.read_small(member, limit)
 
+        rules.check_wheel_version(self._decoded("WHEEL", text("WHEEL")), self.what)
+        self.scripts = {}
+        if self.dist_info + "/entry_points.txt" in by_name:
+            points = self._decoded("entry_points.txt", text("entry_points.txt"))
+            self.scripts = rules.entry_points(points, self.what)
+        text("METADATA", _LARGEST_METADATA)
+        rows = text("RECORD", _LARGEST_RECORD)
+        self.record_size = len(rows)
+        # Some rows are of directories, or of files that were left out.
+        self.recorded = rules.record(self._decoded("RECORD", rows), self.what, 2 * len(self.members) + 1000)
 
-def chunks_of(archive, info, what):
-    """The bytes of a member, as many as its header says and with the CRC that it says."""
-    count = 0
-    try:
-        with archive.open(info) as member:
-            while True:
-                chunk = member.read(CHUNK)
-                if not chunk:
-                    break
-                count += len(chunk)
+    def _dist_info(self, name):
+        """The one at the top, which must be of the distribution that the file name says."""
+        tops = {member.name.split("/")[0] for member in self.members}
+        found = [top for top in tops if top.endswith(".dist-info")]
+        if len(found) != 1:
+            raise broken(self.what, "it has %s .dist-info directories" % (len(found) or "no"))
+        # Old wheels have dashes in the name, and some in the version: any of the splits may be the right one.
+        parts = found[0].split("-")
+        if name not in [rules.normalised("-".join(parts[:count])) for count in range(1, len(parts))]:
+            raise broken(self.what, "%s is not of %s" % (found[0], name))
+        return found[0]
+
+    def _decoded(self, name, data):
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise broken(self.what, "%s is not UTF-8" % name) from None
+
+    def chunks(self, member):
+        """The bytes of a member, as many as its header says and with the CRC that it says."""
+        try:
+            for chunk in exact.contents(self.file, member):
                 yield chunk
-    except ZIP_ERRORS as error:
-        raise broken(what, "%s: %s" % (info.filename, error)) from None
-    if count != info.file_size:
-        raise broken(what, "%s is shorter than its header says" % info.filename)
+        except exact.NotExact as error:
+            raise broken(self.what, error) from None
 
+    def read_small(self, member, limit):
+        if member.size > limit:
+            raise broken(self.what, "%s is too large" % member.name)
+        return b"".join(self.chunks(member))
 
-def read_text(archive, info, what):
-    try:
-        return b"".join(chunks_of(archive, info, what)).decode("utf-8")
-    except UnicodeDecodeError:
-        raise broken(what, "%s is not UTF-8" % info.filename) from None
+    def files(self, layout):
+        """What is to be installed as it is, or, from `scripts`, with another first line: the member, its path below DEST,
+        and the scheme, None for what is at the top of the wheel."""
+        own = {"%s/%s" % (self.dist_info, name) for name in OF_INSTALLERS}
+        distribution = self.file_name.partition("-")[0]
+        for member in self.members:
+            name = member.name
+            if not member.is_plain:
+                kind = "a link" if stat.S_ISLNK(member.kind) else "neither a file nor an empty directory entry"
+                raise broken(self.what, "%s is %s" % (name, kind))
+            if "\\" in name or not exact.is_safe(name[:-1] if name.endswith("/") else name):
+                raise broken(self.what, "a member has the name %a" % name)
+            if member.is_directory or name in own:
+                continue
+            top, _, below = name.partition("/")
+            if not below or not top.endswith(".data"):
+                yield member, layout.site_packages + "/" + name, None
+                continue
+            scheme, _, rest = below.partition("/")
+            path = layout.place(scheme, rest, distribution) if rest else None
+            if path is None:
+                raise broken(self.what, "%s is in no known scheme" % name)
+            if scheme == "scripts":
+                if rules.has_control(rest):
+                    raise broken(self.what, "a script has the name %a" % rest)
+                if _is_wrapper(rest, self.scripts):
+                    continue
+            yield member, path, scheme
 
 
 # The tree
@@ -251,16 +272,6 @@ class Layout:
         return "../../../" + path[len("venv/") :]
 
 
-def normalised(name):
-    """PEP 503."""
-    result = ""
-    for character in name.lower():
-        character = "-" if character in "-_." else character
-        if character != "-" or not result.endswith("-"):
-            result += character
-    return result
-
-
 class Record:
     """What is left to write when all wheels are there: RECORD, with the bytecode that could be made."""
 
@@ -276,135 +287,63 @@ class Record:
         tree.file(self.path, [record_of(rows, layout.record_path(self.path))], self.owner)
 
 
-def install_wheel(file, wheel, layout, tree, winners, is_pip=False):
+def install_wheel(file, described, layout, tree, winners, is_pip=False):
     """Installs one wheel of the manifest, given as an open file; `is_pip` for the one that nobody asked for by name.
     `winners` has the wheel that writes a path, by the path in RECORD, for paths that several wheels have.
 
     Gives its Record, which is not written yet."""
-    what = wheel["path"]
-    try:
-        archive = zipfile.ZipFile(file)
-    except ZIP_ERRORS as error:
-        raise broken(what, error) from None
-    with archive:
-        members = members_of(archive, what)
-        by_name = {info.filename: info for info in members}
-        dist_info = _dist_info(by_name, wheel, what)
-        _check_wheel_version(read_text(archive, by_name[dist_info + "/WHEEL"], what), what)
-        scripts = {}
-        if dist_info + "/entry_points.txt" in by_name:
-            scripts = entry_points(read_text(archive, by_name[dist_info + "/entry_points.txt"], what), what)
-        if is_pip:
-            entry = scripts.get("pip", ("pip._internal.cli.main", "main"))
-            scripts = dict.fromkeys(("pip", "pip3", "pip3.%d" % layout.minor), entry)
+    wheel = Wheel(file, described["path"])
+    what, rows, sources = wheel.what, [], []
 
-        rows, sources = [], []
+    def write(path, chunks, executable=False):
+        """Gives whether it was written: another wheel may win the path."""
+        recorded = layout.record_path(path)
+        if winners.get(recorded, what) != what:
+            return False
+        digest, size = tree.shared_file(path, chunks, what, executable)
+        rows.append((recorded, record_hash(digest), str(size)))
+        return True
 
-        def write(path, chunks, executable=False):
-            """Gives whether it was written: another wheel may win the path."""
-            recorded = layout.record_path(path)
-            if winners.get(recorded, what) != what:
-                return False
-            digest, size = tree.shared_file(path, chunks, what, executable)
-            rows.append((recorded, record_hash(digest), str(size)))
-            return True
+    for member, path, scheme in list(wheel.files(layout)):
+        expected, size = wheel.recorded.get(member.name, (None, None))
+        if size not in (None, member.size):
+            raise broken(what, "RECORD is not true of %s: the file has another size" % member.name)
+        chunks = _compared(wheel, member, expected)
+        if scheme == "scripts" and member.size <= _LARGEST_SCRIPT:
+            chunks = [_with_shebang(b"".join(chunks), layout)]
+        written = write(path, chunks, scheme == "scripts" or member.is_executable)
+        if written and member.name.endswith(".py") and scheme in (None, "purelib", "platlib"):
+            sources.append((path, member.size))
 
-        own = {dist_info + "/" + name for name in OF_INSTALLERS}
-        generated = {dist_info + "/INSTALLER": b"wheelbarrow\n"}
-        if not is_pip:
-            generated[dist_info + "/REQUESTED"] = b""
-        if wheel.get("direct_url") is not None:
-            generated[dist_info + "/direct_url.json"] = compact_json(wheel["direct_url"])
-
-        # As in the file's name, where pip too has it from.
-        distribution = what.rpartition("/")[2].partition("-")[0]
-        for info in members:
-            name, mode = info.filename, info.external_attr >> 16
-            if name in own:
-                continue
-            if "\\" in name:
-                raise broken(what, "a member has the name %a" % name)
-            if stat.S_ISLNK(mode):
-                raise broken(what, "%s is a link" % name)
-            executable = stat.S_ISREG(mode) and bool(mode & 0o111)
-            chunks = chunks_of(archive, info, what)
-            top, _, below = name.partition("/")
-            is_module = name.endswith(".py")
-            if below and top.endswith(".data"):
-                scheme, _, rest = below.partition("/")
-                is_module = is_module and scheme in ("purelib", "platlib")
-                path = layout.place(scheme, rest, distribution) if rest else None
-                if path is None:
-                    raise broken(what, "%s is in no known scheme" % name)
-                if scheme == "scripts":
-                    if _is_wrapper(rest, scripts):
-                        continue
-                    executable, chunks = True, _with_shebang(chunks, layout)
-            else:
-                path = layout.site_packages + "/" + name
-            if write(path, chunks, executable) and is_module:
-                sources.append((path, info.file_size))
-
-        for name, (module, attribute) in sorted(scripts.items()):
-            write("venv/bin/" + name, [script(layout.shebang(), module, attribute)], executable=True)
-        for name, content in sorted(generated.items()):
-            write(layout.site_packages + "/" + name, [content])
-        return Record("%s/%s/RECORD" % (layout.site_packages, dist_info), what, rows, sources)
+    for name, (module, attribute) in sorted(scripts_of(wheel, layout, is_pip).items()):
+        write("venv/bin/" + name, [script(layout.shebang(), module, attribute)], executable=True)
+    generated = {"INSTALLER": b"wheelbarrow\n"}
+    if not is_pip:
+        generated["REQUESTED"] = b""
+    if "direct_url" in described:
+        generated["direct_url.json"] = compact_json(described["direct_url"])
+    dist_info = "%s/%s/" % (layout.site_packages, wheel.dist_info)
+    for name, content in sorted(generated.items()):
+        write(dist_info + name, [content])
+    return Record(dist_info + "RECORD", what, rows, sources)
 
 
-def _dist_info(names, wheel, what):
-    """The one directory NAME-VERSION.dist-info at the top."""
-    found = {name.split("/")[0] for name in names if "/" in name and name.split("/")[0].endswith(".dist-info")}
-    if len(found) != 1:
-        raise broken(what, "it has %s .dist-info directories" % (len(found) or "no"))
-    dist_info = found.pop()
-    # Old wheels have dashes in the name, and some in the version: any of the splits may be the right one.
-    if wheel["name"] not in [normalised(dist_info[:at]) for at, character in enumerate(dist_info) if character == "-"]:
-        raise broken(what, "%s is not of %s" % (dist_info, wheel["name"]))
-    for needed in ("WHEEL", "RECORD"):
-        if dist_info + "/" + needed not in names:
-            raise broken(what, "it has no %s/%s" % (dist_info, needed))
-    return dist_info
+def _compared(wheel, member, expected):
+    """The bytes of a member, compared with the hash that RECORD has of it, if it has one."""
+    digest = hashlib.sha256()
+    for chunk in wheel.chunks(member):
+        digest.update(chunk)
+        yield chunk
+    if expected is not None and record_hash(digest.digest()) != "sha256=" + expected:
+        raise broken(wheel.what, "RECORD is not true of %s: the file has another hash" % member.name)
 
 
-def _check_wheel_version(text, what):
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip().lower() == "wheel-version":
-            if value.strip().split(".")[0] in ("0", "1"):
-                return
-            raise broken(what, "Wheel-Version %s is not known" % value.strip())
-    raise broken(what, "it does not say its Wheel-Version")
-
-
-def entry_points(text, what):
-    """The console and gui scripts: name to (module, object).
-
-    https://packaging.python.org/en/latest/specifications/entry-points/
-    """
-    section, found = None, {}
-    for line in text.lstrip("\ufeff").splitlines():
-        line = line.strip()
-        if not line or line[0] in "#;":
-            continue
-        if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1].strip()
-            continue
-        if section not in ("console_scripts", "gui_scripts"):
-            continue
-        name, _, value = line.partition("=")
-        for mark in (" #", "\t#", " ;", "\t;"):
-            value = value.partition(mark)[0]
-        module, _, attribute = value.partition("[")[0].partition(":")
-        name, module, attribute = name.strip(), module.strip(), attribute.strip()
-        if not is_safe(name) or "/" in name:
-            raise broken(what, "an entry point has the name %a" % name)
-        # These become Python source, so nothing but dotted names may pass.
-        for dotted in (module, attribute):
-            if not all(part.isidentifier() for part in dotted.split(".")):
-                raise broken(what, "the entry point %s names no object: %a" % (name, value.strip()))
-        found[name] = (module, attribute)
-    return found
+def scripts_of(wheel, layout, is_pip):
+    """The scripts of its entry points."""
+    if not is_pip:
+        return wheel.scripts
+    names = ("pip", "pip3", "pip3.%d" % layout.minor)
+    return dict.fromkeys(names, wheel.scripts.get("pip", ("pip._internal.cli.main", "main")))
 
 
 def first_pth(tree, layout, own):
@@ -437,19 +376,13 @@ def _is_wrapper(name, scripts):
     return name in scripts
 
 
-def _with_shebang(chunks, layout):
-    """The chunks of a script, with the interpreter's line in place of `#!python`."""
-    chunks = iter(chunks)
-    first = next(chunks, b"")
-    if first.startswith(b"#!python"):
-        line, end, below = first.partition(b"\n")
-        rest = line[len(b"#!python") :].rstrip()
-        if rest.startswith(b"w"):
-            rest = rest[1:]
-        first = layout.shebang(rest) + (below if end else b"")
-    yield first
-    for chunk in chunks:
-        yield chunk
+def _with_shebang(content, layout):
+    """A script, with the interpreter's line in place of `#!python`."""
+    if not content.startswith(b"#!python"):
+        return content
+    line, _, below = content[len(b"#!python") :].partition(b"\n")
+    rest = line[1:] if line.startswith(b"w") else line
+    return layout.shebang(rest.rstrip(b" \t\n\x0c\r")) + below
 
 
 def record_hash(digest):

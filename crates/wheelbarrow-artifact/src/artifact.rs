@@ -3,7 +3,7 @@
 //! [`Artifact::open`] reads the directory and the manifest and refuses an artifact in which they disagree.
 //! [`Artifact::verify`] reads every byte once and gives the [`VerifiedArtifact`] that installing asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,13 +16,11 @@ use wheelbarrow_wheel::order;
 
 use crate::error::{ArtifactError, Distrust};
 use crate::format::{self, Misread};
-use crate::manifest::{self, Collision, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
+use crate::manifest::{self, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::progress::{Progress, Unit};
+use crate::rules::{self, DOORS};
 use crate::thin::{self, THIN_PATH};
 use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipWriter};
-
-/// What Python starts, and that compiled.
-pub const DOORS: [&str; 2] = ["__main__.py", "__main__.pyc"];
 
 /// Where the optional signature stands.
 pub const SIGNATURE_PATH: &str = ".wheelbarrow/manifest.json.sig";
@@ -399,41 +397,12 @@ impl Artifact {
 
     /// What later code takes for granted.
     fn check_manifest(&self) -> Result<(), ArtifactError> {
-        let manifest = &self.manifest;
-        let members = manifest.members_by_path();
-        let wheels: BTreeMap<_, _> = manifest.wheels_by_path();
-        let wrong = |what: String| Err(self.altered(what));
-        for path in [&manifest.project.directory, &manifest.project.import_path] {
-            SafePath::new(path)
-                .map_err(|source| ArtifactError::Unsafe { path: self.path.clone(), source })?;
-        }
-        if manifest.targets.is_empty() {
-            return wrong("the manifest names no target".to_owned());
-        }
-        for path in wheels.keys() {
-            let known = members.get(path).is_some_and(|member| member.kind == MemberKind::File);
-            if !known || !(path.starts_with("wheels/") || path.starts_with("bootstrap_wheels/")) {
-                return wrong(format!("the manifest names the wheel {path}, which is no such member"));
-            }
+        rules::check(&self.manifest).map_err(|what| self.altered(what))?;
+        for path in self.manifest.wheels_by_path().keys() {
             // The installer reads members of wheels where they stand.
             let stored = self.archive.find(path).map(|entry| entry.method == Method::Stored);
             if !stored.unwrap_or_else(|| self.may_lack(path)) {
-                return wrong(format!("the wheel {path} is not stored as it is"));
-            }
-        }
-        for target in &manifest.targets {
-            if let Some(Collision { path, wheel }) = target.unsettled() {
-                return wrong(format!(
-                    "{path} is to be written by {wheel}, which is not a wheel of its target"
-                ));
-            }
-            for path in target.wheels.iter().chain([&target.pip]) {
-                if !wheels.contains_key(path.as_str()) {
-                    return wrong(format!(
-                        "the target {} names {path}, which is no wheel of it",
-                        target.python
-                    ));
-                }
+                return Err(self.altered(format!("the wheel {path} is not stored as it is")));
             }
         }
         Ok(())
@@ -487,6 +456,7 @@ fn parse_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, ArtifactError> 
     if format != u64::from(FORMAT) {
         return Err(ArtifactError::Format { path: path.to_path_buf(), found: format });
     }
+    manifest::check_form(bytes).map_err(wrong)?;
     format::read(path, bytes, FORMAT).map_err(|misread| match misread {
         Misread::Newer(newer) => newer.into(),
         Misread::Wrong(error) => wrong(error),

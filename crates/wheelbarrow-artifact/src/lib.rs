@@ -14,6 +14,8 @@ mod printable;
 pub mod progress;
 pub mod python;
 pub mod release;
+pub mod rules;
+mod strict;
 pub mod thin;
 pub mod wheel;
 pub mod zip;
@@ -22,11 +24,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheelbarrow_wheel::order;
 
-pub use artifact::{
-    Anybody, Artifact, DOORS, SHEBANG, SHEBANG_PATH, SIGNATURE_PATH, Trust, VerifiedArtifact,
-};
+pub use artifact::{Anybody, Artifact, SHEBANG, SHEBANG_PATH, SIGNATURE_PATH, Trust, VerifiedArtifact};
 pub use error::{ArtifactError, Distrust};
 pub use printable::{printable, printable_json};
+pub use rules::DOORS;
 
 /// How many threads to work with: as many as there are cores for this process.
 pub fn threads() -> usize {

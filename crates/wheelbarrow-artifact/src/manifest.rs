@@ -295,6 +295,27 @@ pub(crate) fn check_values(text: &[u8]) -> serde_json::Result<()> {
     }
 }
 
+/// Refuses null, a key that stands twice, and an array in place of an object.
+pub(crate) fn check_form(text: &[u8]) -> serde_json::Result<()> {
+    let arrays = [
+        "allow",
+        "allowed",
+        "collisions",
+        "command",
+        "expected",
+        "libraries",
+        "members",
+        "pass-environment",
+        "pass_environment",
+        "prepare",
+        "required",
+        "shared",
+        "targets",
+        "wheels",
+    ];
+    crate::strict::check(text, &arrays, &["prepare"])
+}
+
 impl Manifest {
     /// The wheels by their path.
     pub fn wheels_by_path(&self) -> BTreeMap<&str, &Wheel> {

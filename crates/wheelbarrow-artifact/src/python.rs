@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 15] = [
+pub const MODULES: [(&str, &str); 17] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("bytecode.py", include_str!("../python/bytecode.py")),
@@ -15,10 +15,12 @@ pub const MODULES: [(&str, &str); 15] = [
     ("needs.py", include_str!("../python/needs.py")),
     ("preflight.py", include_str!("../python/preflight.py")),
     ("probe.py", PROBE),
+    ("rules.py", include_str!("../python/rules.py")),
     ("space.py", include_str!("../python/space.py")),
     ("staging.py", include_str!("../python/staging.py")),
     ("thin.py", include_str!("../python/thin.py")),
     ("wheels.py", include_str!("../python/wheels.py")),
+    ("zips.py", include_str!("../python/zips.py")),
 ];
 /// What runs at every start of an artifact: paths in it, and sources.
 pub const STARTED: [(&str, &str); 2] =

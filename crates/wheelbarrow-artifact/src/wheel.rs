@@ -3,6 +3,8 @@
 //! The specification is
 //! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/>.
 
+use std::collections::HashMap;
+
 use wheelbarrow_wheel::entry_points::{self, EntryPoints};
 use wheelbarrow_wheel::filename::WheelFilename;
 use wheelbarrow_wheel::layout::{self, Destination, Layout};
@@ -51,6 +53,8 @@ pub enum WheelError {
     Encoding { wheel: String, member: String },
     #[error("the wheel {wheel} holds a symbolic link, {member}, which wheels cannot have")]
     Link { wheel: String, member: String },
+    #[error("{member} in the wheel {wheel} is neither a file nor an empty directory entry")]
+    Kind { wheel: String, member: String },
 }
 
 impl<'a> OpenWheel<'a> {
@@ -73,7 +77,9 @@ impl<'a> OpenWheel<'a> {
         if let Some(text) = wheel.metadata_text("entry_points.txt")? {
             wheel.entry_points = entry_points::parse(&text).map_err(rules)?;
         }
-        wheel.required("RECORD")?;
+        for file in ["METADATA", "RECORD"] {
+            wheel.required(file)?;
+        }
         wheel.files = wheel.find_files()?;
         Ok(wheel)
     }
@@ -117,6 +123,28 @@ impl<'a> OpenWheel<'a> {
             .map_err(|source| WheelError::Rules { wheel: self.name(), source })
     }
 
+    /// RECORD by path. A row that is not true of a file to be installed is an error, as far as that shows without reading the file.
+    pub fn recorded(&self) -> Result<HashMap<String, RecordRow>, WheelError> {
+        let untrue = |path: &str, what| WheelError::Rules {
+            wheel: self.name(),
+            source: wheelbarrow_wheel::Error::Untrue { path: path.to_owned(), what },
+        };
+        let mut rows: HashMap<String, RecordRow> = HashMap::new();
+        for row in self.record()? {
+            match rows.get(&row.path) {
+                Some(other) if *other != row => return Err(untrue(&row.path, "two rows differ")),
+                _ => rows.insert(row.path.clone(), row),
+            };
+        }
+        for entry in self.files.iter().map(|file| self.entry(file)) {
+            let row = rows.get(&entry.name);
+            if row.is_some_and(|row| row.size.is_some_and(|size| size != entry.size)) {
+                return Err(untrue(&entry.name, "the file has another size"));
+            }
+        }
+        Ok(rows)
+    }
+
     fn find_files(&self) -> Result<Vec<WheelFile>, WheelError> {
         let layout = Layout::new(&self.dist_info);
         let scripts = self.entry_points.names();
@@ -125,6 +153,11 @@ impl<'a> OpenWheel<'a> {
             if entry.is_link() {
                 return Err(WheelError::Link { wheel: self.name(), member: entry.name.clone() });
             }
+            if !entry.is_plain() {
+                return Err(WheelError::Kind { wheel: self.name(), member: entry.name.clone() });
+            }
+            layout::check_path(&entry.name)
+                .map_err(|source| WheelError::Rules { wheel: self.name(), source })?;
             if entry.is_directory() || layout.is_of_installer(&entry.name) {
                 continue;
             }

@@ -31,27 +31,15 @@ pub(crate) type Notice<'n> = dyn Fn(&str, u64, Sha256) + Sync + 'n;
 pub(crate) struct Manner<'m> {
     /// Of a file, and of an executable one; less the umask.
     pub modes: [u32; 2],
-    /// What is known of the hash of a member before it is written.
-    pub hashes: Hashes,
     /// Told of each `.pyc` file: its path, its size in bytes, and its SHA-256.
     pub compiled: Option<&'m Notice<'m>>,
     /// For the progress bar.
     pub task: &'static str,
 }
 
-/// Whether members are hashed once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hashes {
-    /// The whole wheel, or the member, was compared before.
-    Known,
-    /// Each member is hashed as it is written, since it is kept under that hash, and compared with the plan.
-    Compared,
-}
-
 impl Manner<'_> {
     /// As an install wants it.
-    pub(crate) const INSTALL: Self =
-        Self { modes: [0o666, 0o777], hashes: Hashes::Known, compiled: None, task: "installing" };
+    pub(crate) const INSTALL: Self = Self { modes: [0o666, 0o777], compiled: None, task: "installing" };
 }
 
 /// Makes the directories and links of a plan below `root`. Errors name what it was by its path below `destination`.

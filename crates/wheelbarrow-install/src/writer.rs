@@ -13,7 +13,7 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::zip::Inflater;
 
 use crate::InstallError;
-use crate::engine::{Batch, Hashes, Manner};
+use crate::engine::{Batch, Manner};
 use crate::plan::{Contents, PlannedFile, PlannedFrame};
 
 /// What every thread needs.
@@ -73,11 +73,9 @@ impl<'j> Writer<'j> {
             Contents::Bytes(bytes) => written = write_all(open.as_fd(), bytes),
             Contents::Stored(_) => unreachable!("the plan has what is linked by directories"),
             Contents::Member { entry, raw } => {
-                let mut hash = (self.job.manner.hashes == Hashes::Compared).then(sha2::Sha256::new);
+                let mut hash = sha2::Sha256::new();
                 let mut take = |bytes: &[u8]| {
-                    if let Some(hash) = &mut hash {
-                        hash.update(bytes);
-                    }
+                    hash.update(bytes);
                     if written.is_ok() {
                         written = write_all(open.as_fd(), bytes);
                     }
@@ -86,8 +84,7 @@ impl<'j> Writer<'j> {
                 self.inflater
                     .read_releasing(entry, raw, &mut take, &|done| artifact.was_read(done.len()))
                     .map_err(|source| InstallError::Unpack { path: path(), source })?;
-                let found = hash.map(|hash| Sha256(hash.finalize().into()));
-                if found.is_some_and(|found| found != file.sha256) {
+                if Sha256(hash.finalize().into()) != file.sha256 {
                     return Err(InstallError::Changed { path: path() });
                 }
             }

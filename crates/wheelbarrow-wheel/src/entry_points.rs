@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::Error;
+use crate::text::{is_control, is_dotted, lines, strip};
 
 /// The scripts of a wheel, each group in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,12 +31,12 @@ pub fn parse(text: &str) -> Result<EntryPoints, Error> {
     let mut found = EntryPoints::default();
     let mut places: [HashMap<String, usize>; 2] = Default::default();
     let mut group = "";
-    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
+    for line in lines(text).map(strip) {
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            group = name.trim();
+            group = strip(name);
             continue;
         }
         let [console, gui] = &mut places;
@@ -58,16 +59,15 @@ pub fn parse(text: &str) -> Result<EntryPoints, Error> {
 
 fn parse_line(line: &str) -> Result<EntryPoint, &'static str> {
     let (name, reference) = line.split_once('=').ok_or("it has no `=`")?;
-    let name = name.trim();
-    if name.is_empty() || name == "." || name == ".." || name.contains('/') || name.contains(char::is_control)
-    {
+    let name = strip(name);
+    if name.is_empty() || name == "." || name == ".." || name.contains('/') || name.contains(is_control) {
         return Err("its name cannot be that of a script");
     }
     let comment = [" #", "\t#", " ;", "\t;"].iter().filter_map(|mark| reference.find(mark)).min();
     let reference = &reference[..comment.unwrap_or(reference.len())];
     let reference = reference.split('[').next().unwrap_or_default();
     let (module, object) = reference.split_once(':').ok_or("a script needs MODULE:OBJECT")?;
-    let (module, object) = (module.trim(), object.trim());
+    let (module, object) = (strip(module), strip(object));
     if !is_dotted(module) {
         return Err("what stands before the colon is not the name of a module");
     }
@@ -75,14 +75,6 @@ fn parse_line(line: &str) -> Result<EntryPoint, &'static str> {
         return Err("what stands after the colon is not the name of an object");
     }
     Ok(EntryPoint { name: name.to_owned(), module: module.to_owned(), object: object.to_owned() })
-}
-
-/// Python identifiers with dots between, as far as their characters tell.
-fn is_dotted(text: &str) -> bool {
-    text.split('.').all(|part| {
-        part.starts_with(|first: char| first.is_alphabetic() || first == '_')
-            && part.chars().all(|character| character.is_alphanumeric() || character == '_')
-    })
 }
 
 impl EntryPoints {

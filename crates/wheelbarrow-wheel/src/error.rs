@@ -19,6 +19,8 @@ pub enum Error {
     EntryPoint { line: String, reason: &'static str },
     #[error("RECORD, line {line}: {reason}")]
     Record { line: u64, reason: String },
+    #[error("RECORD is not true of `{path}`: {what}")]
+    Untrue { path: String, what: &'static str },
     #[error("{file} is not UTF-8")]
     Encoding { file: &'static str },
     #[error("{file} has no `{field}`")]

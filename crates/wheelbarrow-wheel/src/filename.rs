@@ -9,6 +9,7 @@ use pep440_rs::Version;
 use crate::Error;
 use crate::name;
 use crate::tags::Tag;
+use crate::text::number;
 
 /// More than any wheel has; a name with more is an attack on whoever expands it.
 const MOST_TAGS: usize = 4096;
@@ -61,6 +62,9 @@ impl WheelFilename {
         if !name::is_valid(distribution) {
             return Err(format!("`{distribution}` is not the name of a distribution"));
         }
+        if !is_plain_version(version_text) {
+            return Err(format!("`{version_text}` is not a version"));
+        }
         let version = Version::from_str(version_text)
             .map_err(|error| format!("`{version_text}` is not a version: {error}"))?;
         Ok(Self {
@@ -78,10 +82,21 @@ impl WheelFilename {
 impl BuildTag {
     fn take_apart(text: &str) -> Result<Self, String> {
         let (digits, suffix) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
-        let number =
-            digits.parse().map_err(|_| format!("the build tag `{text}` does not begin with a number"))?;
+        let number = number(digits, 18)
+            .ok_or_else(|| format!("the build tag `{text}` does not begin with a number"))?;
+        if !suffix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte)) {
+            return Err(format!("the build tag `{text}` has other characters than letters and digits"));
+        }
         Ok(Self { number, suffix: suffix.to_owned() })
     }
+}
+
+/// Without white space and numbers of more than 18 digits, of which readers make different things.
+fn is_plain_version(text: &str) -> bool {
+    let public = text.split('+').next().unwrap_or_default();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".!+_".contains(&byte);
+    let mut numbers = public.split(|character: char| !character.is_ascii_digit());
+    text.bytes().all(is_plain) && numbers.all(|number| number.len() <= 18)
 }
 
 /// `py2.py3-none-any` is two tags (PEP 425, compressed tag sets).

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::Error;
 use crate::filename::WheelFilename;
 use crate::name;
+use crate::text::is_control;
 
 /// A wheel's own directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Layout {
 
 /// Where a member goes. As in pip, every directory at the top that ends in `.data` is one of schemes.
 pub fn destination(member: &str) -> Result<Destination, Error> {
-    check_path(member).map_err(|reason| Error::Member { member: member.to_owned(), reason })?;
+    unsafe_path(member).map_err(|reason| Error::Member { member: member.to_owned(), reason })?;
     let Some((_, below)) = member.split_once('/').filter(|(top, _)| top.ends_with(".data")) else {
         return Ok(Destination::SitePackages(member.to_owned()));
     };
@@ -95,6 +96,9 @@ pub fn destination(member: &str) -> Result<Destination, Error> {
     let path = path.to_owned();
     match scheme {
         "purelib" | "platlib" => Ok(Destination::SitePackages(path)),
+        "scripts" if path.contains(is_control) => {
+            Err(Error::Member { member: member.to_owned(), reason: "its name has a control character" })
+        }
         "scripts" => Ok(Destination::Scripts(path)),
         "data" => Ok(Destination::Data(path)),
         "headers" => Ok(Destination::Headers(path)),
@@ -102,8 +106,14 @@ pub fn destination(member: &str) -> Result<Destination, Error> {
     }
 }
 
+/// Refuses a name that leads elsewhere, of a file or, with a `/` at its end, of a directory.
+pub fn check_path(member: &str) -> Result<(), Error> {
+    let path = member.strip_suffix('/').unwrap_or(member);
+    unsafe_path(path).map_err(|reason| Error::Member { member: member.to_owned(), reason })
+}
+
 /// Refuses whatever a file system or a reader of zips could take for another place.
-fn check_path(member: &str) -> Result<(), &'static str> {
+fn unsafe_path(member: &str) -> Result<(), &'static str> {
     if member.starts_with('/') {
         return Err("its path is absolute");
     }

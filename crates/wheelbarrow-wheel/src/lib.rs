@@ -17,6 +17,7 @@ pub mod profile;
 pub mod record;
 pub mod script;
 pub mod tags;
+pub mod text;
 
 pub use error::Error;
 pub use filename::WheelFilename;

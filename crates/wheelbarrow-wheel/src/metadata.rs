@@ -5,12 +5,13 @@
 //! leniently as Python's `email` does: they end at the first line that is none.
 
 use crate::Error;
+use crate::text::{lines, number, strip};
 
 /// WHEEL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WheelInfo {
     /// Major and minor.
-    pub version: (u32, u32),
+    pub version: (u64, u64),
     pub root_is_purelib: bool,
     /// As written, compressed sets not expanded.
     pub tags: Vec<String>,
@@ -38,9 +39,10 @@ impl WheelInfo {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::Encoding { file: "WHEEL" })?;
         let headers = Headers::parse(text);
-        let value =
-            headers.get("Wheel-Version").ok_or(Error::Missing { file: "WHEEL", field: "Wheel-Version" })?;
-        let version = wheel_version(value).ok_or_else(|| Error::WheelVersion { value: value.to_owned() })?;
+        let values = headers.all("Wheel-Version");
+        let value = values.first().ok_or(Error::Missing { file: "WHEEL", field: "Wheel-Version" })?;
+        let version = wheel_version(value).filter(|_| values.len() == 1);
+        let version = version.ok_or_else(|| Error::WheelVersion { value: values.join(", ") })?;
         if version.0 > 1 {
             return Err(Error::NewerWheel { value: value.to_owned() });
         }
@@ -55,8 +57,8 @@ impl WheelInfo {
 }
 
 /// Integers with dots between.
-fn wheel_version(text: &str) -> Option<(u32, u32)> {
-    let numbers: Vec<u32> = text.split('.').map(|part| part.trim().parse().ok()).collect::<Option<_>>()?;
+fn wheel_version(text: &str) -> Option<(u64, u64)> {
+    let numbers: Vec<u64> = text.split('.').map(|part| number(part, 9)).collect::<Option<_>>()?;
     Some((*numbers.first()?, numbers.get(1).copied().unwrap_or(0)))
 }
 
@@ -87,30 +89,30 @@ struct Headers(Vec<(String, String)>);
 impl Headers {
     fn parse(text: &str) -> Self {
         let mut headers: Vec<(String, String)> = Vec::new();
-        for line in text.trim_start_matches('\u{feff}').lines() {
+        for line in lines(text) {
             if line.starts_with([' ', '\t']) {
                 let Some((_, value)) = headers.last_mut() else { break };
                 value.push(' ');
-                value.push_str(line.trim());
+                value.push_str(strip(line));
                 continue;
             }
             let Some((name, value)) = line.split_once(':') else { break };
-            if name.is_empty() || name.contains(|character: char| character.is_whitespace()) {
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
                 break;
             }
-            headers.push((name.to_owned(), value.trim().to_owned()));
+            headers.push((name.to_owned(), strip(value).to_owned()));
         }
         Self(headers)
     }
 
     /// The first of that name, in any case.
     fn get(&self, wanted: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+        self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| strip(value))
     }
 
     fn all(&self, wanted: &str) -> Vec<String> {
         let of_name = self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        of_name.map(|(_, value)| value.trim().to_owned()).collect()
+        of_name.map(|(_, value)| strip(value).to_owned()).collect()
     }
 }
 

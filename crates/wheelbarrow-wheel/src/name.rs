@@ -7,7 +7,7 @@ pub fn normalise(name: &str) -> String {
     for character in name.chars() {
         let separator = matches!(character, '-' | '_' | '.');
         if !separator {
-            normal.extend(character.to_lowercase());
+            normal.push(character.to_ascii_lowercase());
         } else if !separated {
             normal.push('-');
         }

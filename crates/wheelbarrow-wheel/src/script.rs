@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::entry_points::EntryPoint;
+use crate::entry_points::{EntryPoint, EntryPoints};
 
 /// What every Linux kernel reads of a first line, in bytes.
 const LONGEST_SHEBANG: usize = 127;
@@ -10,24 +10,24 @@ const LONGEST_SHEBANG: usize = 127;
 /// The line, or lines, with which the kernel finds `python` (an absolute path), with a line end. Where one line cannot
 /// hold it, `/bin/sh` does: to Python the two lines after it are one string. `rest` is what follows in the line: nothing,
 /// or a space and arguments, or the `3` of a `#!python3`.
-pub fn shebang(python: &str, rest: &str) -> String {
-    let line = format!("#!{python}{rest}");
-    if line.len() <= LONGEST_SHEBANG && !python.contains([' ', '\t']) {
-        return line + "\n";
+fn shebang(python: &str, rest: &[u8]) -> Vec<u8> {
+    if 2 + python.len() + rest.len() <= LONGEST_SHEBANG && !python.contains([' ', '\t']) {
+        return [b"#!", python.as_bytes(), rest, b"\n"].concat();
     }
     // A backslash is doubled between double quotes: that is one to the shell, and no escape sequence to Python.
     let quoted = python.replace('\'', "'\"'\"'").replace('\\', r#"'"\\"'"#);
-    format!("#!/bin/sh\n'''exec' '{quoted}'{rest} \"$0\" \"$@\"\n' '''\n")
+    let exec = format!("#!/bin/sh\n'''exec' '{quoted}'");
+    [exec.as_bytes(), rest, b" \"$0\" \"$@\"\n' '''\n"].concat()
 }
 
 /// The script of an entry point.
-pub fn entry_point_script(python: &str, entry: &EntryPoint) -> String {
+pub fn entry_point_script(python: &str, entry: &EntryPoint) -> Vec<u8> {
     let EntryPoint { module, object, .. } = entry;
     let first = object.split('.').next().unwrap_or(object);
-    let shebang = shebang(python, "");
-    format!(
-        "{shebang}import sys\nfrom {module} import {first}\nif __name__ == \"__main__\":\n    sys.exit({object}())\n"
-    )
+    let code = format!(
+        "import sys\nfrom {module} import {first}\nif __name__ == \"__main__\":\n    sys.exit({object}())\n"
+    );
+    [shebang(python, b""), code.into_bytes()].concat()
 }
 
 /// A file of `scripts` that begins with `#!python`, with the interpreter's line instead; `None` for any other file.
@@ -36,7 +36,7 @@ pub fn rewrite_shebang(content: &[u8], python: &str) -> Option<Vec<u8>> {
     let end = after.iter().position(|byte| *byte == b'\n');
     let (line, rest) = end.map_or((after, &b""[..]), |end| (&after[..end], &after[end + 1..]));
     let rest_of_line = line.strip_prefix(b"w").unwrap_or(line).trim_ascii_end();
-    let mut script = shebang(python, &String::from_utf8_lossy(rest_of_line)).into_bytes();
+    let mut script = shebang(python, rest_of_line);
     script.extend_from_slice(rest);
     Some(script)
 }
@@ -54,9 +54,13 @@ fn strip_suffix_of_any_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> 
     end.eq_ignore_ascii_case(suffix).then_some(stem)
 }
 
-/// The scripts of pip in the virtualenv of Python 3.`minor`, whatever the entry points of its wheel are.
-pub fn console_names_for_pip(minor: u32) -> [String; 3] {
-    ["pip".to_owned(), "pip3".to_owned(), format!("pip3.{minor}")]
+/// The scripts of pip in the virtualenv of Python 3.`minor`, whatever else the entry points of its wheel are.
+pub fn of_pip(entry_points: &EntryPoints, minor: u32) -> [EntryPoint; 3] {
+    let names = ["pip".to_owned(), "pip3".to_owned(), format!("pip3.{minor}")];
+    let found = entry_points.iter().find(|entry| entry.name == "pip");
+    let (module, object) =
+        found.map_or(("pip._internal.cli.main", "main"), |entry| (&entry.module, &entry.object));
+    names.map(|name| EntryPoint { name, module: module.to_owned(), object: object.to_owned() })
 }
 
 #[cfg(test)]
@@ -65,13 +69,17 @@ mod tests {
 
     const PYTHON: &str = "/srv/site/venv/bin/python";
 
+    fn text(script: Vec<u8>) -> String {
+        String::from_utf8(script).unwrap()
+    }
+
     fn entry(name: &str, object: &str) -> EntryPoint {
         EntryPoint { name: name.to_owned(), module: "pack.module".to_owned(), object: object.to_owned() }
     }
 
     #[test]
     fn entry_points_import_the_first_part_and_call_the_whole() {
-        insta::assert_snapshot!(entry_point_script(PYTHON, &entry("git-gud", "git.gud")), @r#"
+        insta::assert_snapshot!(text(entry_point_script(PYTHON, &entry("git-gud", "git.gud"))), @r#"
         #!/srv/site/venv/bin/python
         import sys
         from pack.module import git
@@ -82,6 +90,7 @@ mod tests {
 
     #[test]
     fn a_shebang_that_no_kernel_reads_goes_through_the_shell() {
+        let shebang = |python: &str, rest: &str| text(super::shebang(python, rest.as_bytes()));
         assert_eq!(shebang(PYTHON, ""), "#!/srv/site/venv/bin/python\n");
         assert_eq!(shebang(PYTHON, " -u"), "#!/srv/site/venv/bin/python -u\n");
         insta::assert_snapshot!(shebang("/srv/my site/bin/python", " -u"), @r#"
@@ -115,6 +124,11 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_text_stay_in_the_first_line() {
+        assert!(rewrite_shebang(b"#!python -\xff\x0b\n", PYTHON).unwrap().ends_with(b"python -\xff\x0b\n"));
+    }
+
+    #[test]
     fn what_setuptools_wrote_for_an_entry_point_is_known() {
         let points = HashSet::from(["t1", "win"]);
         for wrapper in ["t1", "t1.exe", "t1.EXE", "t1-script.py", "win.pya"] {
@@ -127,6 +141,9 @@ mod tests {
 
     #[test]
     fn pip_has_three_names() {
-        assert_eq!(console_names_for_pip(12), ["pip", "pip3", "pip3.12"]);
+        let points = EntryPoints { console: vec![entry("other", "x"), entry("pip", "run")], gui: Vec::new() };
+        let scripts = of_pip(&points, 12).map(|entry| format!("{} {}", entry.name, entry.object));
+        assert_eq!(scripts, ["pip run", "pip3 run", "pip3.12 run"]);
+        assert_eq!(of_pip(&EntryPoints::default(), 12)[0].module, "pip._internal.cli.main");
     }
 }

@@ -7,6 +7,7 @@ The first wheel named pip-*.whl is the bundled pip. The artifact is for the Pyth
 
 import argparse
 import base64
+import csv
 import hashlib
 import io
 import json
@@ -18,7 +19,7 @@ import zipfile
 
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON_MEMBERS = ("artifact.py", "bootstrap.py", "bytecode.py", "compile.py", "data.py", "exact.py", "interpreter.py", "mounts.py",
-                  "needs.py", "preflight.py", "probe.py", "space.py", "staging.py", "thin.py", "wheels.py")  # fmt: skip
+                  "needs.py", "preflight.py", "probe.py", "rules.py", "space.py", "staging.py", "thin.py", "wheels.py", "zips.py")  # fmt: skip
 MANIFEST = ".wheelbarrow/manifest.json"
 MODES = {"file": 0o100644, "executable": 0o100755, "link": 0o120777}
 
@@ -39,8 +40,11 @@ def make_wheel(name, version, files, modes=None, entry_points=None, wheel_versio
     files.setdefault(dist_info + "/WHEEL", wheel.encode("utf-8"))
     if entry_points:
         files[dist_info + "/entry_points.txt"] = entry_points.encode("utf-8")
-    rows = ["%s,%s,%d\n" % (path, _record_hash(data), len(data)) for path, data in files.items()]
-    files.setdefault(dist_info + "/RECORD", ("".join(rows) + dist_info + "/RECORD,,\n").encode("utf-8"))
+    record = io.StringIO()
+    rows = csv.writer(record, lineterminator="\n")
+    rows.writerows((path, _record_hash(data), len(data)) for path, data in files.items())
+    rows.writerow((dist_info + "/RECORD", "", ""))
+    files.setdefault(dist_info + "/RECORD", record.getvalue().encode("utf-8"))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path, data in files.items():

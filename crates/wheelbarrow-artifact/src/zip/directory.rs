@@ -14,10 +14,10 @@ const CENTRAL_LENGTH: usize = 46;
 const LOCAL: u32 = 0x0403_4b50;
 const LOCAL_LENGTH: usize = 30;
 
-const FLAG_ENCRYPTED: u16 = 1;
 const FLAG_DESCRIPTOR: u16 = 1 << 3;
-const FLAG_STRONG_ENCRYPTION: u16 = 1 << 6;
 const FLAG_UTF8: u16 = 1 << 11;
+/// Encryption, patches, strong encryption, masked headers (4.4.4).
+const FLAGS_REFUSED: u16 = 1 | 1 << 5 | 1 << 6 | 1 << 13;
 
 /// Deflate's best: 258 bytes out of two bits, a little over 1032 to 1.
 const MOST_INFLATION: u64 = 1033;
@@ -55,15 +55,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, ZipError> {
 fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
     let first = bytes.len().saturating_sub(END_LENGTH + usize::from(u16::MAX));
     let last = bytes.len().checked_sub(END_LENGTH).ok_or(ZipError::NoEnd)?;
-    let position = (first..=last)
-        .rev()
-        .find(|&position| {
-            u32_at(bytes, position) == END
-                && position + END_LENGTH + usize::from(u16_at(bytes, position + 20)) == bytes.len()
-        })
-        .ok_or(ZipError::NoEnd)?;
-    if u16_at(bytes, position + 4) != 0 || u16_at(bytes, position + 6) != 0 {
-        return Err(damaged("it says that it has several disks".to_owned()));
+    let is_whole =
+        |position: usize| position + END_LENGTH + usize::from(u16_at(bytes, position + 20)) == bytes.len();
+    let position = (first..=last).rev().find(|&position| u32_at(bytes, position) == END);
+    let position = position.filter(|&position| is_whole(position)).ok_or(ZipError::NoEnd)?;
+    // Readers differ in which of them they take.
+    if bytes[position + 4..].windows(4).any(|bytes| u32_at(bytes, 0) == END)
+        || (first..position).any(|position| u32_at(bytes, position) == END && is_whole(position))
+    {
+        return Err(damaged("it has several ends of central directory".to_owned()));
+    }
+    if u32_at(bytes, position + 4) != 0 || u16_at(bytes, position + 8) != u16_at(bytes, position + 10) {
+        return Err(several_disks());
     }
     let mut end = End {
         count: u64::from(u16_at(bytes, position + 10)),
@@ -73,6 +76,14 @@ fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
     };
     let behind = match find_zip64_end(bytes, position)? {
         Some((zip64, at)) => {
+            // Readers differ in which of the two they believe.
+            let agrees = |old: u64, new, none: u64| old == new || old == none;
+            if !agrees(end.count, zip64.count, u64::from(u16::MAX))
+                || !agrees(end.size, zip64.size, u64::from(u32::MAX))
+                || !agrees(end.offset, zip64.offset, u64::from(u32::MAX))
+            {
+                return Err(damaged("its two ends of central directory disagree".to_owned()));
+            }
             end = zip64;
             at
         }
@@ -101,6 +112,17 @@ fn find_zip64_end(bytes: &[u8], position: usize) -> Result<Option<(End, usize)>,
         offset: u64_at(bytes, at + 48),
         shift: 0,
     };
+    // The disks of the record, its count on this disk, the locator's disk, and the number of all.
+    if u64_at(bytes, at + 16) != 0
+        || u64_at(bytes, at + 24) != end.count
+        || u32_at(bytes, locator + 4) != 0
+        || u32_at(bytes, locator + 16) > 1
+    {
+        return Err(several_disks());
+    }
+    if end.offset.checked_add(end.size) != Some(u64_at(bytes, locator + 8)) {
+        return Err(damaged("its zip64 end is not where the locator says".to_owned()));
+    }
     Ok(Some((end, at)))
 }
 
@@ -127,7 +149,8 @@ impl<'a> Central<'a> {
         let lengths = [28, 30, 32].map(|at| usize::from(u16_at(bytes, at)));
         let raw_name = slice(bytes, CENTRAL_LENGTH, lengths[0], "a member's name")?;
         let extra = slice(bytes, CENTRAL_LENGTH + lengths[0], lengths[1], "a member's extra field")?;
-        *rest = &bytes[(CENTRAL_LENGTH + lengths.iter().sum::<usize>()).min(bytes.len())..];
+        slice(bytes, CENTRAL_LENGTH + lengths[0] + lengths[1], lengths[2], "a member's comment")?;
+        *rest = &bytes[CENTRAL_LENGTH + lengths.iter().sum::<usize>()..];
         let flags = u16_at(bytes, 8);
         // The upper byte of "version made by": 3 is Unix, 19 is OS X; others have no Unix mode (4.4.2).
         let unix = matches!(bytes[5], 3 | 19);
@@ -169,7 +192,7 @@ impl<'a> Central<'a> {
     /// Checks the local header (4.3.7) and gives the member with the bytes that it takes, header included.
     fn locate(self, bytes: &[u8], directory: usize, shift: u64) -> Result<(Entry, (usize, usize)), ZipError> {
         let outside = || ZipError::Outside { what: format!("member {:?}", self.name) };
-        if self.flags & (FLAG_ENCRYPTED | FLAG_STRONG_ENCRYPTION) != 0 {
+        if self.flags & FLAGS_REFUSED != 0 {
             return Err(ZipError::Encrypted { name: self.name });
         }
         let method = match self.method {
@@ -187,8 +210,11 @@ impl<'a> Central<'a> {
         if u16_at(local, 8) != self.method {
             return Err(disagree("the method"));
         }
-        if u16_at(local, 6) & FLAG_ENCRYPTED != 0 {
+        if u16_at(local, 6) & FLAGS_REFUSED != 0 {
             return Err(disagree("encryption"));
+        }
+        if !self.raw_name.is_ascii() && (u16_at(local, 6) ^ self.flags) & FLAG_UTF8 != 0 {
+            return Err(disagree("the encoding of the name"));
         }
         let name_length = usize::from(u16_at(local, 26));
         if local.get(LOCAL_LENGTH..LOCAL_LENGTH + name_length) != Some(self.raw_name) {
@@ -267,6 +293,10 @@ const CP437: [char; 128] = [
     'Θ', 'Ω', 'δ', '∞', 'φ', 'ε', '∩', '≡', '±', '≥', '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²',
     '■', '\u{a0}',
 ];
+
+fn several_disks() -> ZipError {
+    damaged("it says that it has several disks".to_owned())
+}
 
 fn damaged(what: String) -> ZipError {
     ZipError::Damaged { what }

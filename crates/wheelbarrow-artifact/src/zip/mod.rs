@@ -66,7 +66,7 @@ pub enum ZipError {
     Form { what: String },
     #[error("the zip is damaged: {what}")]
     Damaged { what: String },
-    #[error("member {name:?} is encrypted")]
+    #[error("member {name:?} is encrypted, or a patch")]
     Encrypted { name: String },
     #[error(
         "member {name:?} is compressed by method {method}, which is not read (only stored and deflated are)"
@@ -153,6 +153,15 @@ impl Entry {
 
     pub fn is_link(&self) -> bool {
         self.mode & 0o170_000 == 0o120_000
+    }
+
+    /// What the mode says is what the name says: no link or device, and no directory without `/` or with contents.
+    pub fn is_plain(&self) -> bool {
+        match self.mode & 0o170_000 {
+            0 | 0o100_000 => !self.is_directory() || self.size == 0,
+            0o040_000 => self.is_directory() && self.size == 0,
+            _ => false,
+        }
     }
 
     /// What it is as a member of an artifact, by the mode in the zip.

@@ -86,10 +86,12 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py
     .wheelbarrow/python/probe.py
+    .wheelbarrow/python/rules.py
     .wheelbarrow/python/space.py
     .wheelbarrow/python/staging.py
     .wheelbarrow/python/thin.py
     .wheelbarrow/python/wheels.py
+    .wheelbarrow/python/zips.py
     .wheelbarrow/shebang
     .wheelbarrow/native/linux-x86_64
     loadenv-init.pth

@@ -23,6 +23,9 @@ struct Claim<'p> {
 pub(super) fn merge<'a>(mut parts: Vec<Part<'a>>, reserved: &[&str]) -> Result<Plan<'a>, InstallError> {
     let mut claims = claims(&parts, reserved);
     let repeated = take_repeated(&mut claims, &parts)?;
+    for &(part, file) in &repeated {
+        parts[part].files[file].check_unwritten()?;
+    }
     let directories = directories(&claims, &parts)?;
     let is_bytecode = |claim: &&Claim<'_>| claim.path.ends_with(".pyc");
     let bytecode: HashSet<String> =

@@ -12,10 +12,11 @@ mod wheel;
 
 use std::collections::{HashMap, HashSet};
 
+use sha2::Digest;
 use wheelbarrow_artifact::bytecode::PYC_HEADER;
 use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv};
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Target};
-use wheelbarrow_artifact::zip::Entry;
+use wheelbarrow_artifact::zip::{Entry, Inflater};
 use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
 use wheelbarrow_fs::SafePath;
 
@@ -236,6 +237,20 @@ impl PlannedFile<'_> {
     fn of_bytes(path: String, contents: Vec<u8>, executable: bool) -> Self {
         let sha256 = Sha256::of(&contents);
         Self { path, executable, timed: false, sha256, contents: Contents::Bytes(contents) }
+    }
+}
+
+impl PlannedFile<'_> {
+    /// Compares a file that is not written with its hash: another one is there that says it holds the same.
+    fn check_unwritten(&self) -> Result<(), InstallError> {
+        let Contents::Member { entry, raw } = &self.contents else { return Ok(()) };
+        let mut hash = sha2::Sha256::new();
+        let unpack = |source| InstallError::Unpack { path: self.path.as_str().into(), source };
+        Inflater::new().read(entry, raw, &mut |bytes| hash.update(bytes)).map_err(unpack)?;
+        match Sha256(hash.finalize().into()) == self.sha256 {
+            true => Ok(()),
+            false => Err(InstallError::Changed { path: self.path.as_str().into() }),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use wheelbarrow_artifact::bytecode::PROJECT_PACK;
 use wheelbarrow_artifact::manifest::MemberKind;
+use wheelbarrow_artifact::rules::{self, Place};
 use wheelbarrow_artifact::zip::Entry;
 use wheelbarrow_fs::SafePath;
 
@@ -22,21 +23,16 @@ impl<'a> Planner<'_, 'a> {
         let manifest = self.artifact.manifest();
         let entries: HashMap<&str, &Entry> =
             self.artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
-        let code = format!("{}/", manifest.project.directory);
         let pack = self.packs.of(PROJECT_PACK)?;
         let compiled = modules(&pack);
         let mut sources = HashMap::with_capacity(compiled.len());
         let mut to_compile = Vec::new();
         for member in &manifest.members {
             let path = SafePath::new(&member.path)?;
-            let path = match path.parent() {
-                None if is_for_site_packages(path.name()) => {
-                    format!("venv/{}/{path}", self.interpreter.site_packages)
-                }
-                Some(_) if member.path.starts_with(&code) || member.path.starts_with("static.in/") => {
-                    path.into()
-                }
-                _ => continue,
+            let path = match rules::place(&member.path, &manifest.project.directory) {
+                Some(Place::SitePackages) => format!("venv/{}/{path}", self.interpreter.site_packages),
+                Some(Place::Own) => path.into(),
+                Some(Place::None) | None => continue,
             };
             // Wheels may be missing, these not.
             let entry = entries[member.path.as_str()];
@@ -83,13 +79,13 @@ impl<'a> Planner<'_, 'a> {
 
     /// Where the link at `path` leads to.
     fn project_link(&self, entry: &Entry, path: &str) -> Result<String, InstallError> {
-        const LONGEST_TARGET: u64 = 4096;
+        const LONGEST_TARGET: u64 = 64 << 10;
         let unpack = |source| InstallError::Unpack { path: path.into(), source };
         let target = self.artifact.archive().read(entry, LONGEST_TARGET).map_err(unpack)?;
-        let target = String::from_utf8_lossy(&target).into_owned();
-        if stays_inside(path, &target) {
-            return Ok(target);
+        if rules::link_stays_inside(path, &target) {
+            return Ok(String::from_utf8_lossy(&target).into_owned());
         }
+        let target = String::from_utf8_lossy(&target);
         let reason = "the link leads out of the project";
         Err(wheelbarrow_fs::UnsafePath { path: format!("{path} -> {target}"), reason }.into())
     }
@@ -102,24 +98,6 @@ fn name_before(other: &str) -> String {
     // Nothing but a file that begins with as many of the first character comes before it.
     let first = || other.chars().take_while(|character| *character == '\u{1}').count() + 1;
     before.unwrap_or_else(|| format!("{}{LOADENV_PTH}", "\u{1}".repeat(first())))
-}
-
-fn is_for_site_packages(name: &str) -> bool {
-    name != "__main__.py" && [".py", ".pth", ".start"].iter().any(|suffix| name.ends_with(suffix))
-}
-
-/// Whether a link at `path` to `target` leads to something below the first part of `path`.
-fn stays_inside(path: &str, target: &str) -> bool {
-    let mut depth = path.split('/').count() as i64 - 2;
-    !target.starts_with('/')
-        && target.split('/').all(|part| {
-            depth += match part {
-                "" | "." => 0,
-                ".." => -1,
-                _ => 1,
-            };
-            depth >= 0
-        })
 }
 
 #[cfg(test)]

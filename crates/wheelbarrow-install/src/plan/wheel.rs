@@ -49,24 +49,33 @@ pub(crate) fn wheel_paths<'m>(manifest: &Manifest, target: &'m Target, pip: Pip)
     target.wheels.iter().chain(pip).map(String::as_str).collect()
 }
 
-/// What a file of a wheel holds. The builder has compared RECORD with the contents, and the contents with the manifest's
-/// hash of the wheel, so what RECORD says is true.
+/// What a file of a wheel holds, by RECORD where that says it. Whether it is true shows when the file is written.
 pub(crate) fn member_sha256(
     wheel: &OpenWheel<'_>,
     entry: &Entry,
     recorded: &HashMap<String, RecordRow>,
 ) -> Result<Sha256, WheelError> {
     let known = recorded.get(&entry.name).and_then(|row| row.hash.as_ref());
-    let known = known.filter(|(algorithm, _)| algorithm == "sha256");
-    if let Some(sha256) = known.and_then(|(_, digest)| Sha256::from_record(digest)) {
-        return Ok(sha256);
+    if let Some((_, digest)) = known.filter(|(algorithm, _)| algorithm == "sha256") {
+        return Sha256::from_record(digest).ok_or_else(|| untrue(wheel, entry));
     }
+    contents_sha256(wheel, entry)
+}
+
+/// What a file of a wheel is found to hold.
+fn contents_sha256(wheel: &OpenWheel<'_>, entry: &Entry) -> Result<Sha256, WheelError> {
     let mut hash = sha2::Sha256::new();
     let raw = wheel.archive().raw(entry);
     Inflater::new()
         .read(entry, raw, &mut |bytes| hash.update(bytes))
         .map_err(|source| WheelError::Zip { wheel: wheel.filename().to_string(), source })?;
     Ok(Sha256(hash.finalize().into()))
+}
+
+fn untrue(wheel: &OpenWheel<'_>, entry: &Entry) -> WheelError {
+    let source =
+        wheelbarrow_wheel::Error::Untrue { path: entry.name.clone(), what: "the file has another hash" };
+    WheelError::Rules { wheel: wheel.filename().to_string(), source }
 }
 
 /// What of a wheel decides on the files that an installer writes for it.
@@ -88,8 +97,7 @@ impl<'a> Planner<'_, 'a> {
     pub(super) fn wheel(&self, target_wheel: &'a TargetWheel<'a>) -> Result<Part<'a>, InstallError> {
         let wheel = &target_wheel.wheel;
         let mut part = Part::new(wheel.filename().to_string());
-        let recorded: HashMap<String, RecordRow> =
-            wheel.record()?.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let recorded = wheel.recorded()?;
         let pack = self.packs.of(&part.owner)?;
         let compiled = modules(&pack);
         let mut sources = HashMap::with_capacity(compiled.len());
@@ -148,6 +156,9 @@ impl<'a> Planner<'_, 'a> {
         let unpack = |source| WheelError::Zip { wheel: wheel.filename().to_string(), source };
         if matches!(file.destination, Destination::Scripts(_)) && entry.size <= BUFFERED_LIMIT {
             let contents = wheel.archive().read(entry, BUFFERED_LIMIT).map_err(unpack)?;
+            if member_sha256(wheel, entry, recorded)? != Sha256::of(&contents) {
+                return Err(untrue(wheel, entry).into());
+            }
             if let Some(rewritten) = script::rewrite_shebang(&contents, &self.python) {
                 return Ok(PlannedFile::of_bytes(path, rewritten, true));
             }
@@ -170,14 +181,13 @@ impl<'a> Planner<'_, 'a> {
 
     /// 4: the scripts of the entry points.
     fn scripts(&self, of: &Distribution<'_>) -> Vec<(String, Vec<u8>, bool)> {
-        let mut entries: Vec<EntryPoint> = of.entry_points.iter().cloned().collect();
-        if let Some(first) = entries.first().filter(|_| of.is_pip).cloned() {
-            let names = script::console_names_for_pip(self.interpreter.version[1]);
-            entries = names.into_iter().map(|name| EntryPoint { name, ..first.clone() }).collect();
-        }
+        let entries: Vec<EntryPoint> = match of.is_pip {
+            true => script::of_pip(of.entry_points, self.interpreter.version[1]).into(),
+            false => of.entry_points.iter().cloned().collect(),
+        };
         let script = |entry: &EntryPoint| {
             let text = script::entry_point_script(&self.python, entry);
-            (format!("venv/bin/{}", entry.name), text.into_bytes(), true)
+            (format!("venv/bin/{}", entry.name), text, true)
         };
         entries.iter().map(script).collect()
     }

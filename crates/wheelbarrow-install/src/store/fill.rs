@@ -21,7 +21,7 @@ use super::index::{self, FileKind, Header, INDEX, Kind, NewFiles};
 use super::wanted::Having;
 use super::{BYTECODE, FILES, Store, StoredWheel, Wanted, bytecode_entry, lacking, wheel_entry};
 use crate::InstallError;
-use crate::engine::{self, Hashes, Manner};
+use crate::engine::{self, Manner};
 use crate::plan::{Contents, FramePart, Plan, PlannedFile, PlannedFrame, member_sha256, now};
 use crate::preflight;
 
@@ -141,7 +141,7 @@ impl<'a> Filler<'a> {
         let place = wanted.sha256.to_string();
         let mut files = NewFiles::new();
         let mut sources = HashMap::new();
-        let recorded = wheel.record()?.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let recorded = wheel.recorded()?;
         let first = self.plan.files.len();
         for file in wheel.files() {
             let entry = wheel.entry(file);
@@ -264,12 +264,7 @@ impl<'a> Filler<'a> {
             let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
             compiled.insert(path.to_owned(), (FileKind::Plain, size, sha256));
         };
-        let manner = Manner {
-            modes: [0o444, 0o555],
-            hashes: Hashes::Compared,
-            compiled: Some(&notice),
-            task: "filling the store",
-        };
+        let manner = Manner { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
         engine::prepare(&self.plan, work.path(), work.path())?;
         engine::execute(&self.plan, self.artifact, work.path(), work.path(), &manner, progress)?;
         let compiled = compiled.into_inner().unwrap_or_else(PoisonError::into_inner);

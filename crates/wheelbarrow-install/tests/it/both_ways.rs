@@ -13,18 +13,23 @@ use crate::site::{self, Node, told};
 use crate::zips::{Member, zip};
 
 /// What is where.
-type Tree = BTreeMap<String, Node>;
+pub(crate) type Tree = BTreeMap<String, Node>;
 
 /// Runs the second way as `__main__.py` would, but from the real files. What it installs is moved beside the artifact, so
 /// that all can have one destination.
 const PROGRAM: &str = "
-import json, os, sys
+import io, json, os, sys, traceback
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
 import bootstrap
 codes = []
-for request in json.load(sys.stdin):
-    code = bootstrap.install(**request)
+for request in json.load(io.TextIOWrapper(sys.stdin.buffer, 'utf-8')):
+    sys.stderr.write('\\n%s\\n' % os.path.basename(request['artifact']))
+    try:
+        code = bootstrap.install(**request)
+    except Exception:
+        traceback.print_exc()
+        code = 255
     destination = request['options']['destination']
     assert os.path.lexists(destination) == (code == 0), request['artifact']
     if code == 0:
@@ -40,12 +45,24 @@ fn install_with_bootstrap(
     destination: &Path,
     pip: Pip,
 ) -> (Vec<Option<Tree>>, String) {
+    let (results, said) = bootstrap_on("python3".as_ref(), artifacts, destination, pip);
+    assert!(!said.contains("Traceback"), "{said}");
+    (results.into_iter().map(Result::ok).collect(), said)
+}
+
+/// The same on any Python, with the exit code instead of a tree where the artifact is refused.
+pub(crate) fn bootstrap_on(
+    python: &Path,
+    artifacts: &[PathBuf],
+    destination: &Path,
+    pip: Pip,
+) -> (Vec<Result<Tree, u8>>, String) {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wheelbarrow-artifact/python");
     let options = json!({"destination": destination, "replace": false, "pip": pip == Pip::With, "compile": "never", "quiet": true, "json": false});
     let facts = json!(site::interpreter(destination));
     let request = |artifact| json!({"artifact": artifact, "facts": facts, "options": options});
     let requests: Value = artifacts.iter().map(request).collect();
-    let mut child = Command::new("python3")
+    let mut child = Command::new(python)
         .args(["-I", "-c", PROGRAM])
         .arg(sources)
         .stdin(Stdio::piped())
@@ -56,12 +73,12 @@ fn install_with_bootstrap(
     child.stdin.take().unwrap().write_all(requests.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && !said.contains("Traceback"), "{said}");
+    assert!(output.status.success(), "{said}");
     let codes: Vec<u8> = serde_json::from_slice(&output.stdout).unwrap();
     let tree = |(artifact, code): (&PathBuf, &u8)| {
         let mut installed = artifact.clone().into_os_string();
         installed.push(".installed");
-        (*code == 0).then(|| take_tree(Path::new(&installed)))
+        if *code == 0 { Ok(take_tree(Path::new(&installed))) } else { Err(*code) }
     };
     (artifacts.iter().zip(&codes).map(tree).collect(), said)
 }
@@ -116,16 +133,20 @@ pub(crate) fn take_tree(destination: &Path) -> Tree {
 }
 
 fn assert_same(native: &Tree, second: &Tree) {
+    assert_eq!(difference(native, second), None);
+}
+
+/// The first path in which two trees differ.
+pub(crate) fn difference(native: &Tree, second: &Tree) -> Option<String> {
     let describe = |node: Option<&Node>| match node {
         None => "absent".to_owned(),
         Some(Node::Link { target }) => format!("a link to {target}"),
         Some(Node::File { mode, contents }) => format!("{mode:o} {:?}", String::from_utf8_lossy(contents)),
     };
     let paths: std::collections::BTreeSet<&String> = native.keys().chain(second.keys()).collect();
-    for path in paths {
-        let (one, other) = (native.get(path), second.get(path));
-        assert!(one == other, "{path}\n native: {}\n second: {}", describe(one), describe(other));
-    }
+    let path = paths.into_iter().find(|path| native.get(*path) != second.get(*path))?;
+    let [one, other] = [native, second].map(|tree| describe(tree.get(path)));
+    Some(format!("{path}\n native: {one}\n second: {other}"))
 }
 
 /// Two wheels that write three paths differently, and who wins them.

@@ -44,7 +44,7 @@ fn install_in(directory: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Node>, 
 
 /// An artifact of these members and nothing else but a wheel that is called pip, with a manifest that is true but for
 /// what `change` does to it.
-fn artifact_of(members: &[Member], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+pub(crate) fn artifact_of(members: &[Member], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let pip = "bootstrap_wheels/pip-1-py3-none-any.whl";
     let mut members = members.to_vec();
     members.push(Member { method: 0, ..Member::new(pip, "no pip") });

@@ -61,7 +61,7 @@ fn member(name: &str) -> Member {
 #[test]
 fn members_that_cannot_be_read_are_refused() {
     let encrypted = Member { flags: 1, ..member("pack.py") };
-    insta::assert_snapshot!(refused(&[encrypted]), @r#"the wheel pack-1-py3-none-any.whl is not a whole zip: member "pack.py" is encrypted"#);
+    insta::assert_snapshot!(refused(&[encrypted]), @r#"the wheel pack-1-py3-none-any.whl is not a whole zip: member "pack.py" is encrypted, or a patch"#);
     let unknown = Member { method: 93, ..member("pack.py") };
     insta::assert_snapshot!(refused(&[unknown]), @r#"the wheel pack-1-py3-none-any.whl is not a whole zip: member "pack.py" is compressed by method 93, which is not read (only stored and deflated are)"#);
     let wrong = Member { crc32: Some(1), ..member("pack.py") };

@@ -6,6 +6,7 @@ mod changing;
 mod checking;
 mod compiling;
 mod conformance;
+mod corpus;
 mod faults;
 mod filesystems;
 mod hostile_artifacts;

@@ -41,7 +41,7 @@ pub(crate) fn wheel_members(name: &str, files: &[Member]) -> Vec<Member> {
     members.push(Member::new(&format!("{name}-1.dist-info/METADATA"), metadata));
     let rows = members.iter().filter(|member| !member.name.ends_with('/')).map(|member| {
         let hash = Sha256::of(&member.contents).to_record();
-        format!("\"{}\",{hash},{}\n", member.name, member.contents.len())
+        format!("\"{}\",{hash},{}\n", member.name.replace('"', "\"\""), member.contents.len())
     });
     let record: String = rows.collect();
     let record_name = format!("{name}-1.dist-info/RECORD");
@@ -272,7 +272,7 @@ impl Progress for Notes {
     }
 }
 
-fn try_install(artifact: &Path, destination: &Path, pip: Pip) -> Result<(), InstallError> {
+pub(crate) fn try_install(artifact: &Path, destination: &Path, pip: Pip) -> Result<(), InstallError> {
     let artifact = Artifact::open(artifact)?;
     let options = Options {
         destination: destination.to_path_buf(),

@@ -1,0 +1,165 @@
+"""What the name and the texts of a wheel must be: docs/format.md, "Wheels". The crate wheelbarrow-wheel has the same rules.
+
+What white space, a line and a letter is differs between languages and between versions of Python, so it goes by ASCII here.
+"""
+
+import re
+
+from exact import is_safe
+from staging import BROKEN, Failure
+
+_TAGS = r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*"
+# https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention
+_FILE_NAME = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-([A-Za-z0-9.!+_]+)(?:-[0-9]{1,18}(?![0-9])[A-Za-z0-9_.]*)?"
+    r"-(%s)-(%s)-(%s)\.whl" % (_TAGS, _TAGS, _TAGS)
+)
+# https://packaging.python.org/en/latest/specifications/version-specifiers/#appendix-parsing-version-strings-with-regular-expressions
+_VERSION = re.compile(
+    r"v?(?:[0-9]{1,18}!)?[0-9]{1,18}(?:\.[0-9]{1,18})*(?:[._]?(?:alpha|a|beta|b|preview|pre|c|rc)[._]?(?:[0-9]{1,18})?)?"
+    r"(?:[._]?(?:post|rev|r)[._]?(?:[0-9]{1,18})?)?(?:[._]?dev[._]?(?:[0-9]{1,18})?)?(?:\+[a-z0-9]+(?:[._][a-z0-9]+)*)?"
+)
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+# C0, DEL and C1, and what ends or turns a line (Unicode, UAX #9, section 2).
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_FIELD = re.compile(r'"([^"]*(?:""[^"]*)*)"|([^",\r\n]*)')
+_LINE_END = re.compile("\r?\n")
+# More than any wheel has.
+MOST_TAGS = 4096
+
+
+def broken(what, why):
+    return Failure(BROKEN, "%s is broken" % what, why, "get the file again from where it was built")
+
+
+def lower(text):
+    """Of ASCII letters only."""
+    return text.encode("utf-8").lower().decode("utf-8")
+
+
+def normalised(name):
+    """PEP 503."""
+    return lower(re.sub("[-_.]+", "-", name))
+
+
+def name_of(file_name, what):
+    """The normalised name of the distribution in the file name of a wheel."""
+    match = _FILE_NAME.fullmatch(file_name)
+    if not match:
+        raise broken(what, "%a is not the name of a wheel" % file_name)
+    if not _VERSION.fullmatch(lower(match.group(2))):
+        raise broken(what, "%a is not a version" % match.group(2))
+    count = 1
+    for tags in match.groups()[2:]:
+        count *= len(tags.split("."))
+    if count > MOST_TAGS:
+        raise broken(what, "its name has more than %d tags" % MOST_TAGS)
+    return normalised(match.group(1))
+
+
+def has_control(name):
+    return _CONTROL.search(name) is not None
+
+
+def _lines(text):
+    return text.lstrip("\ufeff").split("\n")
+
+
+def _strip(text):
+    return text.strip(" \t\r")
+
+
+def check_wheel_version(text, what):
+    """WHEEL: its headers end at the first line that is none."""
+    values, key = [], None
+    for line in _lines(text):
+        if line[:1] in (" ", "\t"):
+            if key is None:
+                break
+            if key == "wheel-version":
+                values[-1] += " " + _strip(line)
+            continue
+        key, colon, value = line.partition(":")
+        if not colon or not key or not all("!" <= character <= "~" for character in key):
+            break
+        key = lower(key)
+        if key == "wheel-version":
+            values.append(_strip(value))
+    if not values:
+        raise broken(what, "it does not say its Wheel-Version")
+    if len(values) != 1 or not re.fullmatch(r"0{0,8}[01](?:\.[0-9]{1,9})*", values[0]):
+        raise broken(what, "Wheel-Version %s is not known" % ", ".join(values))
+
+
+def entry_points(text, what):
+    """The console and gui scripts: name to (module, object).
+
+    https://packaging.python.org/en/latest/specifications/entry-points/
+    """
+    section, found = None, {"console_scripts": {}, "gui_scripts": {}}
+    for line in _lines(text):
+        line = _strip(line)
+        if not line or line[0] in "#;":
+            continue
+        if line.startswith("[") and line.endswith("]"):
+            section = _strip(line[1:-1])
+            continue
+        if section not in found:
+            continue
+        name, _, value = line.partition("=")
+        for mark in (" #", "\t#", " ;", "\t;"):
+            value = value.partition(mark)[0]
+        module, _, attribute = value.partition("[")[0].partition(":")
+        name, module, attribute = _strip(name), _strip(module), _strip(attribute)
+        if not is_safe(name) or "/" in name or has_control(name):
+            raise broken(what, "an entry point has the name %a" % name)
+        # These become Python source, so nothing but dotted names may pass.
+        if not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(attribute):
+            raise broken(what, "the entry point %s names no object: %a" % (name, value))
+        found[section][name] = (module, attribute)
+    # Of two with one name the one for windows counts.
+    found["console_scripts"].update(found["gui_scripts"])
+    return found["console_scripts"]
+
+
+def record(text, what, most):
+    """RECORD: by path the SHA-256, as it is written there, and the size; None for either that is not there."""
+    found, count, at = {}, 0, int(text.startswith("\ufeff"))
+
+    def wrong(why):
+        return broken(what, "RECORD, row %d: %s" % (count, why))
+
+    while at < len(text):
+        end = _LINE_END.match(text, at)
+        if end:
+            at = end.end()
+            continue
+        count += 1
+        if count > most:
+            raise wrong("many more rows than there are files")
+        fields = []
+        while True:
+            field = _FIELD.match(text, at)
+            quoted, plain = field.groups()
+            fields.append(plain if quoted is None else quoted.replace('""', '"'))
+            at = field.end()
+            if text[at : at + 1] != ",":
+                break
+            at += 1
+        end = _LINE_END.match(text, at)
+        if at < len(text) and not end:
+            raise wrong("a quote or a carriage return is where none can be")
+        at = end.end() if end else at
+        path, value, size = (fields + ["", ""])[:3]
+        if not path or path.startswith("\ufeff"):
+            raise wrong("it has the path %a" % path)
+        if value and "=" not in value:
+            raise wrong("%a is not a hash" % value)
+        if size and not re.fullmatch("[0-9]{1,18}", size):
+            raise wrong("%a is not a size" % size)
+        algorithm, _, digest = value.partition("=")
+        row = (lower(algorithm), digest.rstrip("="), int(size) if size else None)
+        if found.setdefault(path, row) != row:
+            raise wrong("another row has something else for %s" % path)
+    known = ((path, row) for path, row in found.items())
+    return {path: (digest if algorithm == "sha256" else None, size) for path, (algorithm, digest, size) in known}

@@ -1,0 +1,146 @@
+//! What a manifest must say, beyond its form, and where members of an artifact may be: `docs/format.md`, "The manifest".
+//!
+//! `artifact.py` has the same rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wheelbarrow_fs::SafePath;
+use wheelbarrow_wheel::WheelFilename;
+
+use crate::manifest::{Collision, Manifest, Member, MemberKind, Target};
+
+/// What Python starts, and that compiled.
+pub const DOORS: [&str; 2] = ["__main__.py", "__main__.pyc"];
+
+/// What is at the top of an artifact or an install and not the project's.
+const TAKEN: [&str; 6] =
+    [".wheelbarrow", "bootstrap_wheels", "environment.json", "static.in", "venv", "wheels"];
+
+/// Where an install puts a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Below the destination, under its own path: code and static files.
+    Own,
+    SitePackages,
+    /// Nowhere.
+    None,
+}
+
+/// Where the member `path` goes, if format 1 knows its place.
+pub fn place(path: &str, project: &str) -> Option<Place> {
+    let Some((top, _)) = path.split_once('/') else {
+        let is_for_site_packages =
+            ["loadenv.py", "loadenv-init.pth", "loadenv.start"].contains(&path) || path.ends_with(".pth");
+        return match () {
+            () if is_for_site_packages => Some(Place::SitePackages),
+            () if DOORS.contains(&path) => Some(Place::None),
+            () => None,
+        };
+    };
+    match top {
+        "static.in" => Some(Place::Own),
+        ".wheelbarrow" | "wheels" | "bootstrap_wheels" => Some(Place::None),
+        top if top == project => Some(Place::Own),
+        _ => None,
+    }
+}
+
+/// Whether a link at `path` to `target` leads to something below the first part of `path`.
+pub fn link_stays_inside(path: &str, target: &[u8]) -> bool {
+    /// Of any path (`PATH_MAX` in linux/limits.h, less the NUL).
+    const LONGEST: usize = 4095;
+    let Ok(target) = std::str::from_utf8(target) else { return false };
+    let mut depth = path.split('/').count() as i64 - 2;
+    !target.is_empty()
+        && target.len() <= LONGEST
+        && !target.starts_with('/')
+        && !target.contains('\0')
+        && target.split('/').all(|part| {
+            depth += match part {
+                "" | "." => 0,
+                ".." => -1,
+                _ => 1,
+            };
+            depth >= 0
+        })
+}
+
+/// What is wrong with a manifest, if something is.
+pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
+    let members = manifest.members_by_path();
+    check_project(manifest)?;
+    for member in &manifest.members {
+        match place(&member.path, &manifest.project.directory) {
+            None => return Err(format!("{} is in no place that format 1 knows", member.path)),
+            Some(place) if member.kind == MemberKind::Link && place != Place::Own => {
+                return Err(format!("{} is a link", member.path));
+            }
+            Some(_) => {}
+        }
+    }
+    let names = check_wheels(manifest, &members)?;
+    if manifest.targets.is_empty() {
+        return Err("the manifest names no target".to_owned());
+    }
+    manifest.targets.iter().try_for_each(|target| check_target(target, &names))
+}
+
+fn check_project(manifest: &Manifest) -> Result<(), String> {
+    let project = &manifest.project;
+    let directory = project.directory.as_str();
+    if SafePath::new(directory).is_err() || directory.contains('/') || TAKEN.contains(&directory) {
+        return Err(format!("project.directory is {directory:?}, which cannot be the directory of the code"));
+    }
+    let import_path = project.import_path.as_str();
+    let below =
+        import_path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !below || SafePath::new(import_path).is_err() {
+        return Err(format!(
+            "project.import_path is {import_path:?}, which is not in the directory of the code"
+        ));
+    }
+    Ok(())
+}
+
+/// Gives the names of the wheels by their paths.
+fn check_wheels<'m>(
+    manifest: &'m Manifest,
+    members: &BTreeMap<&str, &Member>,
+) -> Result<BTreeMap<&'m str, &'m str>, String> {
+    let mut names = BTreeMap::new();
+    for wheel in &manifest.wheels {
+        let path = wheel.path.as_str();
+        let is_member = members.get(path).is_some_and(|member| member.kind == MemberKind::File);
+        let filename = ["wheels/", "bootstrap_wheels/"].iter().find_map(|top| path.strip_prefix(top));
+        let Some(filename) = filename.filter(|filename| is_member && !filename.contains('/')) else {
+            return Err(format!("the manifest names the wheel {path}, which is no such member"));
+        };
+        let filename = WheelFilename::parse(filename).map_err(|error| error.to_string())?;
+        if filename.name != wheel.name {
+            return Err(format!("the manifest says that {path} is {:?}", wheel.name));
+        }
+        if names.insert(path, wheel.name.as_str()).is_some() {
+            return Err(format!("the manifest names the wheel {path} twice"));
+        }
+    }
+    Ok(names)
+}
+
+fn check_target(target: &Target, names: &BTreeMap<&str, &str>) -> Result<(), String> {
+    if let Some(Collision { path, wheel }) = target.unsettled() {
+        return Err(format!("{path} is to be written by {wheel}, which is not a wheel of its target"));
+    }
+    let mut seen = BTreeSet::new();
+    for path in &target.wheels {
+        if !names.contains_key(path.as_str()) {
+            return Err(format!("the target {} names {path}, which is no wheel of it", target.python));
+        }
+        if !seen.insert(path) {
+            return Err(format!("the target {} names {path} twice", target.python));
+        }
+    }
+    match names.get(target.pip.as_str()) {
+        Some(&"pip") => Ok(()),
+        _ => Err(format!("the target {} names {}, which is no wheel of pip", target.python, target.pip)),
+    }
+}

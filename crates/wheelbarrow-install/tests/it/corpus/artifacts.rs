@@ -1,0 +1,427 @@
+//! Artifacts: what their manifests say, where their members are, and where links lead.
+
+use serde_json::{Value, json};
+use wheelbarrow_artifact::manifest::Sha256;
+
+use super::{Case, WHEEL, site_of};
+use crate::hostile_artifacts::artifact_of;
+use crate::site::wheel_members;
+use crate::zips::{Member, zip, zip_behind};
+
+const LINE: &[u8] = b"#!/usr/bin/env python3\n";
+
+pub(super) fn cases() -> Vec<Case> {
+    [places(), links(), projects(), wheels(), texts(), values()].into_iter().flatten().collect()
+}
+
+/// An artifact whose bundled pip is this wheel.
+pub(super) fn with_pip(wheel: &[u8]) -> Vec<u8> {
+    let path = "bootstrap_wheels/pip-2-py3-none-any.whl";
+    let members = [Member::new("code/a.py", "a = 1\n"), Member { method: 0, ..Member::new(path, wheel) }];
+    artifact_of(&members, |manifest| {
+        manifest["wheels"].as_array_mut().unwrap().push(json!({"path": path, "name": "pip", "version": "2"}));
+        manifest["targets"][0]["pip"] = json!(path);
+    })
+}
+
+fn of(members: &[Member]) -> Vec<u8> {
+    artifact_of(members, |_| ())
+}
+
+fn changed(change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    artifact_of(&[Member::new("code/a.py", "a = 1\n")], change)
+}
+
+/// Names of members of artifacts, and whether format 1 knows their places.
+fn places() -> Vec<Case> {
+    let names = [
+        ("code/b.py", true),
+        ("code/ünï.py", true),
+        ("code/line\nend", true),
+        ("code/a\\b", true),
+        ("static.in/0/a.css", true),
+        ("static.in/a.css", true),
+        ("loadenv.py", true),
+        ("loadenv-init.pth", true),
+        ("loadenv.start", true),
+        ("code.pth", true),
+        ("other.pth", true),
+        ("__main__.py", true),
+        ("__main__.pyc", true),
+        (".wheelbarrow/anything", true),
+        ("wheels/anything", true),
+        ("bootstrap_wheels/anything", true),
+        ("other.py", false),
+        ("other.start", false),
+        ("README", false),
+        ("code", false),
+        ("static.in", false),
+        ("wheels", false),
+        ("other/b.py", false),
+        ("venv/bin/python", false),
+        ("venv/x", false),
+        ("environment.json", false),
+        ("sitecustomize.py", false),
+        ("/etc/a", false),
+        ("../a", false),
+        ("code/../a", false),
+        ("code//a", false),
+        ("code/./a", false),
+        ("code/", false),
+        ("code/a\0b", false),
+        ("", false),
+    ];
+    let member = |name: &str| {
+        let member = Member::new(name, "x = 1\n");
+        if name.is_ascii() { member } else { member.utf8() }
+    };
+    let case =
+        |(name, taken): &(&str, bool)| Case::new(&format!("place {name:?}"), of(&[member(name)]), *taken);
+    let mut cases: Vec<Case> = names.iter().map(case).collect();
+    let kinds = [
+        ("an executable loadenv.py", Member { mode: 0o100_755, ..member("loadenv.py") }, true),
+        ("a pipe in the code", Member { mode: 0o010_644, ..member("code/p") }, false),
+        ("a directory entry", Member { mode: 0o040_755, method: 0, ..Member::new("code/d/", "") }, false),
+        ("a name twice", member("code/a.py"), false),
+        ("a loadenv-init.pth of 5000 bytes", Member::new("loadenv-init.pth", vec![b'#'; 5000]), true),
+    ];
+    let code = Member::new("code/a.py", "a = 1\n");
+    cases.extend(kinds.map(|(name, member, taken)| Case::new(name, of(&[code.clone(), member]), taken)));
+    let wheel = zip(&wheel_members("pack", &[Member::new("a.pth", "import os\n")]));
+    let path = format!("wheels/{WHEEL}");
+    let with_wheel = |loadenv: &[Member]| {
+        let mut members = vec![Member { method: 0, ..Member::new(&path, &wheel[..]) }];
+        members.extend(loadenv.to_vec());
+        artifact_of(&members, |manifest| {
+            manifest["wheels"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"path": path, "name": "pack", "version": "1"}));
+            manifest["targets"][0]["wheels"] = json!([path]);
+        })
+    };
+    cases.push(Case::new("a wheel with a .pth, and no loadenv", with_wheel(&[]), true));
+    let long = Member::new("loadenv-init.pth", vec![b'#'; 5000]);
+    cases.push(Case::new("a wheel with a .pth, and a long loadenv", with_wheel(&[long]), false));
+    cases
+}
+
+fn links() -> Vec<Case> {
+    let targets: [(&[u8], bool); 17] = [
+        (b"a.py", true),
+        (b"./a.py", true),
+        (b"d//a.py", true),
+        (b"d/", true),
+        (b"..", true),
+        (b"../a.py", true),
+        ("ünï".as_bytes(), true),
+        (b"gone", true),
+        (b"line\nend", true),
+        (b"", false),
+        (b"\xff", false),
+        (b"a\0b", false),
+        (b"/etc/passwd", false),
+        (b"../..", false),
+        (b"../../venv", false),
+        (b"x/../../../y", false),
+        (&[b'x'; 5000], false),
+    ];
+    let link = |name: &str, target: &[u8]| Member { mode: 0o120_777, method: 0, ..Member::new(name, target) };
+    let name = |target: &[u8]| String::from_utf8_lossy(&target[..target.len().min(20)]).into_owned();
+    let mut cases: Vec<Case> = targets
+        .iter()
+        .map(|(target, taken)| {
+            Case::new(&format!("link to {:?}", name(target)), of(&[link("code/d/l", target)]), *taken)
+        })
+        .collect();
+    for (path, taken) in [
+        ("static.in/0/l", true),
+        ("static.in/l", true),
+        ("loadenv.py", false),
+        ("code.pth", false),
+        ("__main__.py", false),
+        (".wheelbarrow/l", false),
+        ("wheels/l", false),
+    ] {
+        cases.push(Case::new(&format!("link at {path:?}"), of(&[link(path, b"x")]), taken));
+    }
+    let through = Member::new("code/d/a.py", "a = 1\n");
+    cases.push(Case::new("a file through a link", of(&[link("code/d", b"e"), through.clone()]), false));
+    cases.push(Case::new("a file through a link, first", of(&[through, link("code/d", b"e")]), false));
+    cases
+}
+
+fn projects() -> Vec<Case> {
+    let with_directory = |directory: &str| {
+        let path = format!("{directory}/a.py");
+        let member = Member::new(&path, "a = 1\n");
+        let member = if path.is_ascii() { member } else { member.utf8() };
+        artifact_of(&[member], |manifest| {
+            manifest["project"]["directory"] = json!(directory);
+            manifest["project"]["import_path"] = json!(directory);
+        })
+    };
+    let mut cases = Vec::new();
+    for (directory, taken) in [
+        ("site", true),
+        ("ünï", true),
+        ("a b", true),
+        ("a/b", false),
+        ("..", false),
+        (".", false),
+        ("", false),
+        ("/etc", false),
+        ("a\0b", false),
+        ("venv", false),
+        ("wheels", false),
+        ("bootstrap_wheels", false),
+        ("static.in", false),
+        (".wheelbarrow", false),
+        ("environment.json", false),
+    ] {
+        cases.push(Case::new(&format!("project.directory {directory:?}"), with_directory(directory), taken));
+    }
+    for (path, taken) in [
+        ("code", true),
+        ("code/src", true),
+        ("code/a/b", true),
+        ("codes", false),
+        ("other", false),
+        ("code/../../etc", false),
+        ("code/", false),
+        ("code//src", false),
+        ("code/.", false),
+        ("../etc", false),
+        ("/etc", false),
+        ("", false),
+        ("code/a\0b", false),
+    ] {
+        let artifact = changed(|manifest| manifest["project"]["import_path"] = json!(path));
+        cases.push(Case::new(&format!("project.import_path {path:?}"), artifact, taken));
+    }
+    cases
+}
+
+/// What the manifest says of wheels.
+fn wheels() -> Vec<Case> {
+    let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "a = 1\n")]));
+    let path = format!("wheels/{WHEEL}");
+    let described = |path: &str, name: &str| json!({"path": path, "name": name, "version": "1"});
+    let with = |method: u16, path: &str, change: &dyn Fn(&mut Value)| {
+        let members =
+            [Member { method, ..Member::new(path, &wheel[..]) }, Member::new("code/a.py", "a = 1\n")];
+        artifact_of(&members, |manifest| {
+            manifest["wheels"].as_array_mut().unwrap().push(described(path, "pack"));
+            manifest["targets"][0]["wheels"] = json!([path]);
+            change(manifest);
+        })
+    };
+    let usual = |change: &dyn Fn(&mut Value)| with(0, &path, change);
+    let pip = "bootstrap_wheels/pip-1-py3-none-any.whl";
+    let cases: Vec<(&str, Vec<u8>, bool)> = vec![
+        ("a wheel", usual(&|_| ()), true),
+        ("a deflated wheel", with(8, &path, &|_| ()), false),
+        ("a wheel among the bundled", with(0, &format!("bootstrap_wheels/{WHEEL}"), &|_| ()), true),
+        ("a wheel in the code", with(0, &format!("code/{WHEEL}"), &|_| ()), false),
+        ("a wheel further down", with(0, &format!("wheels/sub/{WHEEL}"), &|_| ()), false),
+        ("another name", usual(&|manifest| manifest["wheels"][1]["name"] = json!("other")), false),
+        (
+            "a name that is not normalised",
+            usual(&|manifest| manifest["wheels"][1]["name"] = json!("Pack")),
+            false,
+        ),
+        ("the name of pip", usual(&|manifest| manifest["wheels"][1]["name"] = json!("pip")), false),
+        (
+            "an executable wheel",
+            usual(&|manifest| manifest["members"][0]["kind"] = json!("executable")),
+            false,
+        ),
+        (
+            "a wheel that is not there",
+            usual(&|manifest| manifest["wheels"][1]["path"] = json!("wheels/x.whl")),
+            false,
+        ),
+        (
+            "a wheel described twice",
+            usual(&|manifest| manifest["wheels"].as_array_mut().unwrap().push(described(&path, "pack"))),
+            false,
+        ),
+        (
+            "a wheel twice in a target",
+            usual(&|manifest| manifest["targets"][0]["wheels"] = json!([path, path])),
+            false,
+        ),
+        ("a wheel that no target has", usual(&|manifest| manifest["targets"][0]["wheels"] = json!([])), true),
+        (
+            "a target with an unknown wheel",
+            usual(&|manifest| manifest["targets"][0]["wheels"] = json!(["wheels/x"])),
+            false,
+        ),
+        ("a pip that is not pip", usual(&|manifest| manifest["targets"][0]["pip"] = json!(path)), false),
+        (
+            "a pip that is not there",
+            usual(&|manifest| manifest["targets"][0]["pip"] = json!("wheels/pip")),
+            false,
+        ),
+        (
+            "pip among the wheels",
+            usual(&|manifest| manifest["targets"][0]["wheels"] = json!([path, pip])),
+            false,
+        ),
+        (
+            "a winner that is no wheel of the target",
+            usual(&|manifest| manifest["targets"][0]["collisions"] = json!([{"path": "a", "wheel": pip}])),
+            false,
+        ),
+    ];
+    cases.into_iter().map(|(name, artifact, taken)| Case::new(name, artifact, taken)).collect()
+}
+
+/// The text of a manifest, changed as text.
+fn texts() -> Vec<Case> {
+    let code = Member::new("code/a.py", "a = 1\n");
+    let pip = Member { method: 0, ..Member::new("bootstrap_wheels/pip-1-py3-none-any.whl", "no pip") };
+    let listed = [&code, &pip].map(|member| {
+        json!({"path": member.name, "size": member.contents.len(), "sha256": Sha256::of(&member.contents), "kind": "file"})
+    });
+    let manifest = json!({
+        "format": 1, "name": "site", "built_by": "a test", "environment": {}, "members": listed,
+        "project": {"directory": "code", "import_path": "code", "digest": Sha256::of(b"")},
+        "targets": [{"python": "3.12", "abi": "cp312", "platform": "any", "wheels": [], "pip": pip.name,
+                     "unpacked": {"bytes": 0, "inodes": 0}}],
+        "wheels": [{"path": pip.name, "name": "pip", "version": "1"}],
+    });
+    let text = serde_json::to_string(&manifest).unwrap();
+    let url =
+        |value: &str| text.replace(r#""version":"1""#, &format!(r#""version":"1","direct_url":{value}"#));
+    let name = |value: &str| text.replace(r#""name":"site""#, &format!(r#""name":{value}"#));
+    let more = |key: &str| text.replacen('{', &format!("{{{key},"), 1);
+    let cases: Vec<(String, bool)> = vec![
+        (text.clone(), true),
+        (format!(" \t\r\n{text}\n"), true),
+        (format!("\u{feff}{text}"), false),
+        (format!("{text}\0"), false),
+        (format!("{text}{{}}"), false),
+        (name(r#""ünï""#), true),
+        (name(r#""\u00fc\ud83d\ude00""#), true),
+        (name(r#""\ud800""#), false),
+        (name("null"), false),
+        (name("\"a\u{1}\""), false),
+        (more(r#""version":null"#), false),
+        (more(r#""version":"1","version":"1""#), false),
+        (more(r#""format":2"#), false),
+        (more(r#""extra":1"#), false),
+        (more(r#""allowed":[]"#), true),
+        (more(r#""allowed":[{"rule":"r","name":"n","reason":null}]"#), false),
+        (text.replace(r#""bytes":0"#, r#""bytes":0.0"#), false),
+        (text.replace(r#""bytes":0"#, r#""bytes":-1"#), false),
+        (text.replace(r#""bytes":0"#, r#""bytes":-0"#), false),
+        (text.replace(r#""bytes":0"#, r#""bytes":1e3"#), false),
+        (text.replace(r#""bytes":0"#, r#""bytes":NaN"#), false),
+        (text.replace(r#""bytes":0"#, r#""bytes":true"#), false),
+        (text.replace(r#""bytes":0"#, r#""bytes":18446744073709551615"#), true),
+        (text.replace(r#""bytes":0"#, r#""bytes":18446744073709551616"#), false),
+        (text.replace(r#""format":1"#, r#""format":1.0"#), false),
+        (text.replace(r#""format":1"#, r#""format":"1""#), false),
+        (text.replace(r#""format":1"#, r#""format":0"#), false),
+        (text.replace(r#""format":1"#, r#""format":true"#), false),
+        (
+            text.replace(
+                r#""environment":{}"#,
+                r#""environment":{"precedence":"process","required":["A"],"private":true}"#,
+            ),
+            true,
+        ),
+        (text.replace(r#""environment":{}"#, r#""environment":{"precedence":"none"}"#), false),
+        (text.replace(r#""environment":{}"#, r#""environment":[]"#), false),
+        (url(r#"{"url":"file:///x","dir_info":{"editable":true}}"#), true),
+        (url(r#"{"url":"https://x/y","archive_info":{"hash":"sha256=x","hashes":{"sha256":"x"}}}"#), true),
+        (
+            url(
+                r#"{"url":"https://x/y","vcs_info":{"vcs":"git","commit_id":"x","requested_revision":"y"},"subdirectory":"z"}"#,
+            ),
+            true,
+        ),
+        (url("null"), false),
+        (url("1"), false),
+        (url("{}"), false),
+        (url(r#"{"url":1}"#), false),
+        (url(r#"{"url":"x","more":1}"#), false),
+        (url(r#"{"url":"x","dir_info":{"editable":1}}"#), false),
+        (url(r#"{"url":"x","dir_info":null}"#), false),
+        (url(r#"{"url":"x","archive_info":{"hashes":{"a":"b","a":"c"}}}"#), false),
+        (url(r#"{"url":"x","archive_info":{"hashes":{"a":1}}}"#), false),
+        (url(r#"{"url":"x","vcs_info":{"vcs":"git"}}"#), false),
+        (url(r#"{"url":"\ud800"}"#), false),
+        (format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000)), false),
+        (more(&format!(r#""extra":[{}0]"#, "0,".repeat(600_000))), false),
+        (String::new(), false),
+        ("[]".to_owned(), false),
+        ("null".to_owned(), false),
+    ];
+    let artifact = |text: &[u8]| {
+        let members = [code.clone(), pip.clone(), Member::new(".wheelbarrow/manifest.json", text)];
+        zip_behind(LINE, &members)
+    };
+    let named = |text: &str| format!("manifest {:?}", text.chars().take(300).collect::<String>());
+    let mut found: Vec<Case> = cases
+        .iter()
+        .map(|(text, taken)| Case::new(&named(text), artifact(text.as_bytes()), *taken))
+        .collect();
+    let latin = [text.trim_end_matches('}').as_bytes(), b",\"version\":\"\xe9\"}"].concat();
+    found.push(Case::new("a manifest that is not UTF-8", artifact(&latin), false));
+    found
+}
+
+/// What `release` may be: `docs/settings.md` has the keys.
+fn values() -> Vec<Case> {
+    let values = [
+        (json!({}), true),
+        (
+            json!({"settings": "site.settings", "prepare": [["manage.py", "migrate"], "manage.py check"], "keep": 3}),
+            true,
+        ),
+        (json!({"server": {"kind": "none"}, "check": false, "timeouts": {"check": 60}}), true),
+        (
+            json!({"server": {"kind": "systemd", "unit": "site.service", "action": "reload"}, "check": {"path": "/"}}),
+            true,
+        ),
+        (
+            json!({"server": {"kind": "touch", "path": "/srv/reload"}, "probe": {"url": "http://x/", "expected": [200]}}),
+            true,
+        ),
+        (
+            json!({"server": {"kind": "command", "command": ["true"]}, "static-root": "static", "keep_static": 2}),
+            true,
+        ),
+        (json!([]), false),
+        (json!(null), false),
+        (json!({"more": 1}), false),
+        (json!({"settings": 1}), false),
+        (json!({"prepare": [[]]}), false),
+        (json!({"prepare": [""]}), false),
+        (json!({"prepare": ["a 'b"]}), false),
+        (json!({"prepare": ["a\0b"]}), false),
+        (json!({"prepare": [1]}), false),
+        (json!({"keep": -1}), false),
+        (json!({"keep_static": 4_294_967_296_u64}), false),
+        (json!({"server": {"kind": "other"}}), false),
+        (json!({"server": {"kind": "touch"}}), false),
+        (json!({"server": {"kind": "systemd", "unit": "x", "more": 1}}), false),
+        (json!({"server": "none"}), false),
+        (json!({"check": 1}), false),
+        (json!({"check": {"allow": ["x y"]}}), false),
+        (json!({"check": {"expected": [65_536]}}), false),
+        (json!({"probe": {}}), false),
+        (json!({"timeouts": {"check": "60"}}), false),
+        (json!({"timeouts": []}), false),
+    ];
+    values
+        .iter()
+        .map(|(value, taken)| {
+            let artifact = changed(|manifest| manifest["release"] = value.clone());
+            Case::new(&format!("release {value}"), artifact, *taken)
+        })
+        .chain([Case::new("a site", site_of(&[]), true)])
+        .collect()
+}
