@@ -24,8 +24,9 @@ import os
 import sys
 import traceback
 
-# Characters of an exception's text; the traceback on stderr has all of it.
-LONGEST = 1000
+# Characters of an exception's text; the traceback on stderr has all of it. Many more than are shown: who shows them hides
+# secrets first, and would not find one that is cut here.
+LONGEST = 1 << 16
 
 
 class Failed(Exception):

@@ -175,12 +175,12 @@ pub fn check(
         source,
     };
     let running = child::start(&mut command, Leftovers::End, None).map_err(cannot_start)?;
+    let secrets = Secrets::of(install);
     let look = || {
-        answers.cut();
-        said.cut();
+        answers.cut(&secrets);
+        said.cut(&secrets);
     };
     let ended = running.wait(request.limit, progress, look).map_err(ReleaseError::io("wait for", &python))?;
-    let secrets = Secrets::of(install);
     let _ = said.hide(&secrets);
     let heard = Heard { request, secrets: &secrets, said: &said };
     heard.judge(ended, &String::from_utf8_lossy(&answers.head(ANSWER)))
@@ -220,16 +220,16 @@ impl Heard<'_> {
             Ended::Late => return Err(self.fails(Fault::Late { limit: self.request.limit })),
             Ended::By(status) => status.to_string(),
         };
+        let clean = |text: &str| self.clean(text);
+        let reply = reply.map(|reply: Reply| reply.clean(clean));
         let answer = match reply {
             Ok(Reply::Answer(answer)) if self.request.expected.contains(&answer.status) => Some(answer),
             Ok(Reply::Imported { imported: true }) => None,
             Ok(Reply::Answer(Answer { status, location, raised, .. })) => {
                 let expected = self.request.expected.clone();
-                let raised = raised.map(|raised| self.clean(&raised));
                 return Err(self.fails(Fault::Status { status, location, expected, raised }));
             }
             Ok(Reply::Failed { stage, error }) => {
-                let error = self.clean(&error);
                 let is_import = stage == "import";
                 return Err(self.fails(if is_import {
                     Fault::Import { error }
@@ -241,7 +241,8 @@ impl Heard<'_> {
         };
         let django: Option<Django> =
             lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
-        let django = django.map(|django| django.clean(|text| self.clean(text)).allowing(&self.request.allow));
+        // What is allowed is known by its whole name.
+        let django = django.map(|django| django.allowing(&self.request.allow).clean(clean));
         if let Some(error) = django.as_ref().and_then(|django| django.broken.clone()) {
             return Err(self.fails(Fault::Checks { error }));
         }
@@ -254,7 +255,7 @@ impl Heard<'_> {
 
     fn fails(&self, fault: Fault) -> ReleaseError {
         let Request { application, path, .. } = self.request;
-        let said = self.secrets.hide(&self.said.last_lines());
+        let said = self.said.last_lines(self.secrets);
         let log = self.said.path().map(Path::to_path_buf);
         CheckError::Failed { application: application.clone(), path: path.clone(), fault, said, log }.into()
     }
@@ -281,11 +282,38 @@ impl Django {
         self
     }
 
-    fn clean(mut self, clean: impl Fn(&str) -> String) -> Self {
-        self.checks.iter_mut().for_each(|finding| finding.message = clean(&finding.message));
-        self.unknown = self.unknown.map(|reason| clean(&reason));
-        self.broken = self.broken.map(|reason| clean(&reason));
-        self
+    fn clean(self, clean: impl Fn(&str) -> String) -> Self {
+        let all = |texts: Vec<String>| texts.iter().map(|text| clean(text)).collect();
+        let finding = |finding: Finding| Finding {
+            id: clean(&finding.id),
+            message: clean(&finding.message),
+            ..finding
+        };
+        let inside = |inside: Inside| Inside { setting: clean(&inside.setting), path: clean(&inside.path) };
+        Self {
+            checks: self.checks.into_iter().map(finding).collect(),
+            migrations: all(self.migrations),
+            irreversible: all(self.irreversible),
+            applied: all(self.applied),
+            unknown: self.unknown.as_deref().map(&clean),
+            broken: self.broken.as_deref().map(&clean),
+            inside: self.inside.into_iter().map(inside).collect(),
+        }
+    }
+}
+
+impl Reply {
+    fn clean(self, clean: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Answer(answer) => Self::Answer(Answer {
+                host: clean(&answer.host),
+                location: answer.location.as_deref().map(&clean),
+                raised: answer.raised.as_deref().map(&clean),
+                ..answer
+            }),
+            Self::Failed { stage, error } => Self::Failed { error: clean(&error), stage },
+            Self::Imported { imported } => Self::Imported { imported },
+        }
     }
 }
 

@@ -149,7 +149,7 @@ impl Run<'_> {
         let words = self.secrets.hide(&self.words);
         let mut shown = Shown { progress, words, secrets: &self.secrets, next: Instant::now() + LOOK };
         let ended = running.wait(self.timeout, progress, || {
-            output.cut();
+            output.cut(&self.secrets);
             shown.look(&output);
         });
         progress.end();
@@ -164,7 +164,7 @@ impl Run<'_> {
             Ended::Late => format!("was stopped after {} s, its timeout", self.timeout.as_secs()),
             Ended::Cancelled => return Err(ReleaseError::Cancelled),
         };
-        let tail = self.secrets.hide(&output.last_lines());
+        let tail = output.last_lines(&self.secrets);
         Err(ReleaseError::Command { command: self.words, problem, tail, log: Some(self.log) })
     }
 }
@@ -181,7 +181,7 @@ impl Shown<'_> {
     fn look(&mut self, output: &Output) {
         if self.next <= Instant::now() {
             self.next = Instant::now() + LOOK;
-            let lines = self.secrets.hide(&output.last_lines());
+            let lines = output.last_lines(self.secrets);
             self.progress.runs(&self.words, lines.lines().next_back().unwrap_or_default());
         }
     }

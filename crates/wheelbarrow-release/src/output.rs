@@ -23,6 +23,8 @@ const TAIL: u64 = 1 << 20;
 
 /// How many lines and bytes of it stand in an error.
 const SHOWN: (usize, usize) = (20, 4 << 10);
+/// Bytes of its end in which these are looked for.
+const LOOKED_AT: u64 = 16 << 10;
 
 /// Where a program writes to.
 #[derive(Debug)]
@@ -73,29 +75,40 @@ impl Output {
         }
     }
 
-    /// Leaves the middle out if there is too much. Called again and again while the program runs.
-    pub(crate) fn cut(&self) {
-        let _ = self.cut_over(MOST, HEAD, TAIL);
+    /// Leaves the middle out if there is too much, and never a part of a secret only, which would not be found. Called again
+    /// and again while the program runs.
+    pub(crate) fn cut(&self, secrets: &Secrets) {
+        let _ = self.cut_over(secrets, MOST, HEAD, TAIL);
     }
 
-    fn cut_over(&self, most: u64, head: u64, tail: u64) -> io::Result<()> {
+    fn cut_over(&self, secrets: &Secrets, most: u64, head: u64, tail: u64) -> io::Result<()> {
         let length = self.file.metadata()?.len();
         if length.saturating_sub(self.begin) <= most {
             return Ok(());
         }
-        let mut end = vec![0; usize::try_from(tail).unwrap_or_default()];
-        let read = self.file.read_at(&mut end, length - tail)?;
-        end.truncate(read);
-        // Whole lines, so that no half of a secret is left that would not be found.
-        let line = end.iter().position(|&byte| byte == b'\n').map_or(0, |line| line + 1);
-        let mut begin = vec![0; usize::try_from(head).unwrap_or_default()];
-        let read = self.file.read_at(&mut begin, self.begin)?;
-        let kept = begin[..read].iter().rposition(|&byte| byte == b'\n').map_or(read, |line| line + 1);
-        let kept = self.begin + kept as u64;
+        let margin = secrets.margin() as u64;
+        let before = margin.min(length - tail - self.begin);
+        let end = self.read(length - tail - before, tail + before)?;
+        let begin = self.read(self.begin, head + margin)?;
+        // Whole lines, where there are any.
+        let at = end.len().min(before as usize);
+        let line = end[at..].iter().position(|&byte| byte == b'\n').map_or(at, |line| at + line + 1);
+        let line = secrets.over(&end, line).end;
+        let at = begin.len().min(head as usize);
+        let kept = begin[..at].iter().rposition(|&byte| byte == b'\n').map_or(at, |line| line + 1);
+        let kept = self.begin + secrets.over(&begin, kept).start as u64;
         self.file.set_len(kept)?;
         let left_out = length - kept - (end.len() - line) as u64;
-        (&self.file).write_all(format!("\n[wheelbarrow: {left_out} bytes left out]\n").as_bytes())?;
-        (&self.file).write_all(&end[line..])
+        let mut rest = format!("\n[wheelbarrow: {left_out} bytes left out]\n").into_bytes();
+        rest.extend_from_slice(&end[line..]);
+        (&self.file).write_all(&rest)
+    }
+
+    fn read(&self, at: u64, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; most as usize];
+        let read = self.file.read_at(&mut bytes, at)?;
+        bytes.truncate(read);
+        Ok(bytes)
     }
 
     /// At most `most` bytes of its begin.
@@ -108,9 +121,11 @@ impl Output {
         bytes
     }
 
-    /// Its last lines, to be shown in an error.
-    pub(crate) fn last_lines(&self) -> String {
-        last_lines(&self.tail(16 << 10))
+    /// Its last lines, to be shown in an error, with `***` in place of secrets.
+    pub(crate) fn last_lines(&self, secrets: &Secrets) -> String {
+        let bytes = self.tail(LOOKED_AT + secrets.margin() as u64);
+        let begin = secrets.over(&bytes, bytes.len().saturating_sub(LOOKED_AT as usize)).end;
+        last_lines(secrets.hide(&String::from_utf8_lossy(&bytes[begin..])).as_bytes())
     }
 
     /// Its last line, of at most 1 MB.
@@ -131,7 +146,7 @@ impl Output {
 
     /// Puts `***` in place of secrets, once the program has ended.
     pub(crate) fn hide(&self, secrets: &Secrets) -> io::Result<()> {
-        self.cut();
+        self.cut(secrets);
         if secrets.is_empty() {
             return Ok(());
         }
@@ -170,7 +185,7 @@ mod tests {
             let mut writer = output.writer().unwrap();
             for number in 0..2_000 {
                 writeln!(writer, "line {number}").unwrap();
-                output.cut_over(4_000, 500, 500).unwrap();
+                output.cut_over(&Secrets::default(), 4_000, 500, 500).unwrap();
             }
             let text = String::from_utf8(output.head(1 << 20)).unwrap();
             assert!(text.len() < 5_000, "{}", text.len());
@@ -183,6 +198,34 @@ mod tests {
         writeln!(again.writer().unwrap(), "again").unwrap();
         assert_eq!(again.head(100), b"again\n");
         assert!(fs::read_to_string(&path).unwrap().ends_with("line 1999\nagain\n"));
+    }
+
+    #[test]
+    fn no_half_of_a_secret_is_left_at_a_cut() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("environment.json"), r#"{"TOKEN": "kA7f3PqX9zkB8g"}"#).unwrap();
+        let secrets = Secrets::of(place.path());
+        // One line, in which each cut is within the secret once.
+        for shift in 0..15 {
+            let output = Output::memory().unwrap();
+            let line = "-".repeat(shift) + &"kA7f3PqX9zkB8g.".repeat(400);
+            output.writer().unwrap().write_all(line.as_bytes()).unwrap();
+            assert_no_half(&output.last_lines(&secrets));
+            output.cut_over(&secrets, 4_000, 500, 500).unwrap();
+            output.hide(&secrets).unwrap();
+            let text = String::from_utf8(output.head(1 << 20)).unwrap();
+            assert!(text.contains(" bytes left out]\n") && text.contains("***.***"), "{text}");
+            assert_no_half(&text.replace(" bytes left out", "").replace("wheelbarrow", ""));
+
+            let output = Output::memory().unwrap();
+            let line = "-".repeat(shift) + &"kA7f3PqX9zkB8g.".repeat(4_000);
+            output.writer().unwrap().write_all(line.as_bytes()).unwrap();
+            assert_no_half(&output.last_lines(&secrets));
+        }
+    }
+
+    fn assert_no_half(text: &str) {
+        assert!(!text.chars().any(char::is_alphabetic), "{text}");
     }
 
     #[test]

@@ -9,31 +9,27 @@
 //!
 //! A program seldom says a value as it is: it shows it quoted, escaped, or as a part of a URL. All such forms are hidden.
 
+mod find;
 mod forms;
 mod ordinary;
+mod parts;
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
+use find::{Finder, Kind, SHORTEST};
 use fs_err as fs;
 
 /// What is put in place of a secret.
 const HIDDEN: &str = "***";
-/// Shorter values are not looked for: `1` and `true` are no secrets, and stand everywhere.
-const SHORTEST: usize = 4;
 /// Values of one word that are shorter are hidden as a whole word.
 const SHORT_WORD: usize = 12;
 
 /// The values that must not be seen.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    /// The longest first, so that one that contains another goes whole.
-    values: Vec<Value>,
-}
-
-struct Value {
-    text: String,
-    /// Whether it counts only between other characters than letters and digits.
-    is_word: bool,
+    finder: Finder,
 }
 
 impl Secrets {
@@ -44,26 +40,53 @@ impl Secrets {
 
     /// Of several installs.
     pub(crate) fn of_all<'p>(installs: impl IntoIterator<Item = &'p Path>) -> Self {
-        let mut texts: Vec<String> = installs
+        let secrets: BTreeSet<String> = installs
             .into_iter()
             .flat_map(variables)
-            .flat_map(|(name, value)| secrets_of(&name, &value))
-            .flat_map(|secret| forms::of(&secret))
-            .filter(|form| form.len() >= SHORTEST)
+            .flat_map(|(name, value)| parts::secrets_of(&name, &value))
+            .filter(|secret| secret.len() >= SHORTEST && !ordinary::is_switch(secret))
             .collect();
-        texts.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
-        texts.dedup();
-        let value = |text: String| Value { is_word: is_short_word(&text), text };
-        Self { values: texts.into_iter().map(value).collect() }
+        let is_long = |form: &String| form.len() >= SHORTEST;
+        let forms: BTreeSet<String> =
+            secrets.iter().flat_map(|secret| forms::of(secret)).filter(is_long).collect();
+        let encoded: BTreeSet<String> =
+            secrets.iter().flat_map(|secret| forms::encoded(secret)).filter(is_long).collect();
+        let mut finder = Finder::default();
+        encoded.into_iter().for_each(|form| finder.add(form, Kind::Encoded));
+        for form in forms {
+            let kind = if is_short_word(&form) { Kind::Word } else { Kind::Text };
+            finder.add(form, kind);
+        }
+        finder.sort();
+        Self { finder }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.finder.is_empty()
     }
 
     /// The text with `***` in place of each value.
     pub(crate) fn hide(&self, text: &str) -> String {
-        self.values.iter().fold(text.to_owned(), |text, value| value.hide(text))
+        let mut hidden = String::with_capacity(text.len());
+        let mut end = 0;
+        for span in self.finder.spans(text.as_bytes()) {
+            hidden.push_str(&text[end..span.start]);
+            hidden.push_str(HIDDEN);
+            end = span.end;
+        }
+        hidden.push_str(&text[end..]);
+        hidden
+    }
+
+    /// Bytes that must be known on both sides of a place to tell whether it is within a secret.
+    pub(crate) fn margin(&self) -> usize {
+        self.finder.longest
+    }
+
+    /// The secret that goes over the place `at`, where a cut would leave a half that nobody finds; else that place.
+    pub(crate) fn over(&self, bytes: &[u8], at: usize) -> Range<usize> {
+        let mut spans = self.finder.spans(bytes).into_iter();
+        spans.find(|span| span.start < at && at < span.end).unwrap_or(at..at)
     }
 }
 
@@ -76,54 +99,10 @@ fn variables(install: &Path) -> Vec<(String, String)> {
     variables.into_iter().filter_map(|(name, value)| Some((name, text(&value)?))).collect()
 }
 
-impl Value {
-    fn hide(&self, text: String) -> String {
-        if !text.contains(&self.text) {
-            return text;
-        }
-        if !self.is_word {
-            return text.replace(&self.text, HIDDEN);
-        }
-        let mut hidden = String::with_capacity(text.len());
-        let mut end = 0;
-        for (begin, found) in text.match_indices(&self.text) {
-            let before = text[..begin].chars().next_back();
-            let after = text[begin + found.len()..].chars().next();
-            let is_part = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
-            if !is_part(before) && !is_part(after) {
-                hidden.push_str(&text[end..begin]);
-                hidden.push_str(HIDDEN);
-                end = begin + found.len();
-            }
-        }
-        hidden.push_str(&text[end..]);
-        hidden
-    }
-}
-
 fn is_short_word(text: &str) -> bool {
     text.chars().count() < SHORT_WORD
         && text.chars().all(char::is_alphanumeric)
         && ordinary::is_ordinary(text)
-}
-
-/// What of a variable must not be seen: its value, if that is a secret, and what of it may stand alone: a line of a key,
-/// and the password of a URL (RFC 3986, section 3.2.1), which programs take out of it.
-fn secrets_of(name: &str, value: &str) -> Vec<String> {
-    let mut secrets = Vec::new();
-    let password = forms::password(value);
-    let is_url = value.contains("://");
-    if ordinary::is_secret_name(name) || !(ordinary::is_ordinary(value) || is_url) {
-        secrets.push(value.to_owned());
-    } else if is_url && (password.is_some() || value.contains('?')) {
-        // A login or a query may hold more than a password.
-        secrets.push(value.to_owned());
-    }
-    if !secrets.is_empty() && value.trim_end().contains('\n') {
-        secrets.extend(value.lines().map(|line| line.trim().to_owned()));
-    }
-    secrets.extend(password);
-    secrets
 }
 
 #[cfg(test)]
@@ -171,6 +150,38 @@ mod tests {
         for form in forms {
             assert_eq!(ours.hide(&format!("<<{form}>>")), "<<***>>", "{form}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_base64_and_in_hexadecimal_digits() {
+        let ours = secrets(r#"{"SMTP_PASSWORD": "Sm7pPassw0rdZ", "T": "hunter2x"}"#);
+        for said in [
+            // Alone, after "\0web\0", "a:" and "web:"; of URLs.
+            "U203cFBhc3N3MHJkWg==",
+            "AHdlYgBTbTdwUGFzc3cwcmRa",
+            "YTpTbTdwUGFzc3cwcmRa",
+            "d2ViOlNtN3BQYXNzdzByZFo=",
+            "U203cFBhc3N3MHJkWg",
+            "536d377050617373773072645a",
+            "536D377050617373773072645A",
+            "aHVudGVyMng=",
+        ] {
+            assert_eq!(ours.hide(&format!("AUTH PLAIN {said}\r\n")), "AUTH PLAIN ***\r\n", "{said}");
+        }
+        // Wrapped, as encodebytes() of Python does it.
+        let long = "n0t-a-w0rd".repeat(20);
+        let ours = secrets(&format!(r#"{{"T": "{long}"}}"#));
+        let base64 = data_encoding::BASE64.encode(format!("web:{long}").as_bytes());
+        let lines: Vec<&str> =
+            (0..base64.len()).step_by(76).map(|at| &base64[at..base64.len().min(at + 76)]).collect();
+        assert_eq!(ours.hide(&lines.join("\n")), "***\n***\n***\n***");
+    }
+
+    #[test]
+    fn secrets_that_overlap_are_hidden_whole() {
+        let ours =
+            secrets(r#"{"ONE_KEY": "begin-middle1", "OTHER_KEY": "middle1-end", "FLAG_AUTH": "true"}"#);
+        assert_eq!(ours.hide("<begin-middle1-end>, true"), "<***>, true");
     }
 
     #[test]

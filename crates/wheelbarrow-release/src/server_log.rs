@@ -229,7 +229,7 @@ fn ask_journal(unit: &Unit, since: &str) -> Option<Vec<u8>> {
     command.stdin(Stdio::null()).stdout(output.writer().ok()?).stderr(Stdio::null());
     // It starts nothing that would have to be ended.
     let running = child::start(&mut command, Leftovers::Keep, None).ok()?;
-    let ended = running.wait(LIMIT, &Silent, || output.cut()).ok()?;
+    let ended = running.wait(LIMIT, &Silent, || output.cut(&Secrets::default())).ok()?;
     if ended == Ended::Late {
         return None;
     }

@@ -19,6 +19,7 @@ use crate::command::as_site;
 use crate::identity::Identity;
 use crate::output::Output;
 use crate::release::CompleteRelease;
+use crate::secrets::Secrets;
 use crate::settings::{Settings, bin};
 use crate::{ReleaseError, moved};
 
@@ -116,7 +117,7 @@ fn start(
         let target = fs::read_link(&python).map_err(ReleaseError::io("read the link", &python))?;
         return Err(cannot(format!("it leads to {}, which is missing", target.display())));
     }
-    let output = Output::memory()?;
+    let (output, said) = (Output::memory()?, Secrets::default());
     let started = |identity| {
         let mut command = Command::new(&python);
         // Neither the site's modules nor its environment: nothing of the site runs.
@@ -140,11 +141,12 @@ fn start(
         started => started,
     };
     let running = running.map_err(|error| cannot(error.to_string()))?;
-    let ended = running.wait(LIMIT, progress, || output.cut()).map_err(|error| cannot(error.to_string()))?;
+    let ended =
+        running.wait(LIMIT, progress, || output.cut(&said)).map_err(|error| cannot(error.to_string()))?;
     match ended {
         Ended::By(status) if status.success() => Ok(()),
         Ended::Cancelled => Err(ReleaseError::Cancelled),
         Ended::Late => Err(cannot(format!("it does not end within {} s", LIMIT.as_secs()))),
-        Ended::By(status) => Err(cannot(format!("{status}: {}", output.last_lines()))),
+        Ended::By(status) => Err(cannot(format!("{status}: {}", output.last_lines(&said)))),
     }
 }

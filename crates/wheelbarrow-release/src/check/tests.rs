@@ -16,6 +16,13 @@ def elsewhere(environ, start_response):
     start_response("301 Moved Permanently", [("Location", "/login/")])
     return []
 
+def handing_over(environ, start_response):
+    start_response("302 Found", [("Location", "https://id.example.org/?next=/&client_secret=correct-horse")])
+    return []
+
+def going_on(environ, start_response):
+    raise ValueError("." * 995 + "correct-horse")
+
 def telling(environ, start_response):
     raise ValueError("cannot reach postgres://site:correct-horse@db")
 
@@ -90,10 +97,18 @@ from applications import fine as application
 
 /// Asks one of the applications above, with a second of time.
 fn ask(name: &str) -> Result<Answer, String> {
-    look(name).map(|checked| checked.answer.expect("it was asked"))
+    ask_expecting(name, &[200, 204])
+}
+
+fn ask_expecting(name: &str, expected: &[u16]) -> Result<Answer, String> {
+    look_expecting(name, expected).map(|checked| checked.answer.expect("it was asked"))
 }
 
 fn look(name: &str) -> Result<Checked, String> {
+    look_expecting(name, &[200, 204])
+}
+
+fn look_expecting(name: &str, expected: &[u16]) -> Result<Checked, String> {
     let place = tempfile::tempdir().unwrap();
     let (bin, code) = (place.path().join("venv/bin"), place.path().join("site"));
     fs::create_dir_all(&bin).unwrap();
@@ -119,7 +134,7 @@ fn look(name: &str) -> Result<Checked, String> {
         ask: true,
         django: true,
         install: place.path().to_path_buf(),
-        expected: vec![200, 204],
+        expected: expected.to_vec(),
         allow: vec!["x.E2=known".to_owned().try_into().unwrap()],
         limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
     };
@@ -132,6 +147,17 @@ fn look(name: &str) -> Result<Checked, String> {
             error.hint().unwrap_or_default().replace(&place.path().display().to_string(), "[INSTALL]")
         )
     })
+}
+
+#[test]
+fn an_answer_is_shown_without_secrets() {
+    let error = ask("applications:handing_over").unwrap_err();
+    assert!(error.contains("302 to https://id.example.org/?next=/&client_secret=***,"), "{error}");
+    let answer = ask_expecting("applications:handing_over", &[302]).unwrap();
+    assert_eq!(answer.location.as_deref(), Some("https://id.example.org/?next=/&client_secret=***"));
+    // It is cut only once secrets are hidden.
+    let error = ask("applications:going_on").unwrap_err();
+    assert!(!error.contains("corr"), "{error}");
 }
 
 #[test]

@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use data_encoding::{BASE64_NOPAD, HEXLOWER, HEXUPPER};
+
+/// Bytes.
+const PIECE: usize = 16;
+
 /// The value, and what quoting, escaping and their reverse make of it; some of that twice, as in the text of an exception
 /// that is shown in another.
 pub(super) fn of(value: &str) -> BTreeSet<String> {
@@ -20,13 +25,24 @@ pub(super) fn of(value: &str) -> BTreeSet<String> {
     forms
 }
 
-/// The password of a URL, quoted as it stands there.
-pub(super) fn password(value: &str) -> Option<String> {
-    let authority = value.split_once("://")?.1.split(['/', '?', '#']).next()?;
-    // One with an unquoted slash, which is no URL but is found all the same.
-    let authority = if authority.contains('@') { authority } else { value.split_once("://")?.1 };
-    let (user, _) = authority.rsplit_once('@')?;
-    user.split_once(':').map(|(_, password)| password.to_owned()).filter(|password| !password.is_empty())
+/// Pieces of what base64 and hexadecimal digits make of a value. In base64 that depends on how many bytes stand before it, as
+/// in `user:password`, and its ends on what is next to them: only what does not is here.
+pub(super) fn encoded(value: &str) -> BTreeSet<String> {
+    let mut wholes = vec![HEXLOWER.encode(value.as_bytes()), HEXUPPER.encode(value.as_bytes())];
+    for before in 0..3 {
+        let bytes = [&[0; 2][..before.min(2)], value.as_bytes()].concat();
+        let base64 = BASE64_NOPAD.encode(&bytes);
+        let whole = base64[(8 * before).div_ceil(6)..8 * bytes.len() / 6].to_owned();
+        wholes.push(whole.replace('+', "-").replace('/', "_"));
+        wholes.push(whole);
+    }
+    wholes.iter().flat_map(|whole| pieces(whole)).collect()
+}
+
+/// Long texts are broken into lines, of which each has a whole piece.
+fn pieces(text: &str) -> impl Iterator<Item = String> {
+    let size = if text.len() <= 2 * PIECE { text.len().max(1) } else { PIECE };
+    text.as_bytes().chunks(size).map(|piece| String::from_utf8_lossy(piece).into_owned())
 }
 
 /// By quote() and quote_plus() of Python, and as browsers and others do it.
@@ -67,7 +83,7 @@ fn lower_escapes(text: &str) -> String {
 }
 
 /// None where nothing is quoted.
-fn percent_decoded(text: &str) -> Option<String> {
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {

@@ -22,10 +22,35 @@ const NAMES: [&str; 14] = [
 const LONGEST: usize = 100;
 const LONGEST_PART: usize = 24;
 
+/// Last words of the names of members, in JSON or among keywords, that are no secrets beside one.
+const NEUTRAL: [&str; 19] = [
+    "host", "hostaddr", "server", "port", "user", "uid", "username", "name", "dbname", "db", "database",
+    "type", "uri", "url", "domain", "email", "engine", "scheme", "region",
+];
+
+/// What a setting is switched on and off by.
+const SWITCHES: [&str; 4] = ["true", "false", "none", "null"];
+
 /// By its name.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     NAMES.iter().any(|word| name.contains(word))
+}
+
+/// `DSN` says that a password stands among other things.
+pub(super) fn names_one_secret_among_others(name: &str) -> bool {
+    is_secret_name(name) && !is_secret_name(&name.to_ascii_uppercase().replace("DSN", ""))
+}
+
+/// `client_email` of an account, `host` of a database.
+pub(super) fn is_neutral_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.rsplit(['_', '-', '.']).next().is_some_and(|word| NEUTRAL.contains(&word))
+}
+
+/// `DJANGO_AUTH=true` is no secret, by whatever name.
+pub(super) fn is_switch(value: &str) -> bool {
+    SWITCHES.contains(&value.to_ascii_lowercase().as_str())
 }
 
 /// A word, a number, a path, or names with dots, commas and ports: `mysite.settings`, `localhost:5432`,
