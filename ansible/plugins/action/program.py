@@ -8,6 +8,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.artifact import NoArtifact
 from ansible_collections.wheelbarrow.deploy.plugins.plugin_utils.controller import find, open_artifact
+from ansible_collections.wheelbarrow.deploy.plugins.plugin_utils.verified import NotVerified, verified
 
 ELF = b"\x7fELF"
 DEST = "/usr/local/bin/wheelbarrow"
@@ -15,6 +16,9 @@ ARGUMENTS = {
     "src": {"type": "path", "required": True},
     "dest": {"type": "path", "default": DEST},
     "machine": {"type": "str"},
+    "signature": {"type": "str", "choices": ["optional", "required"], "default": "optional"},
+    "signers": {"type": "path", "default": "/etc/wheelbarrow/allowed_signers"},
+    "controller_executable": {"type": "str", "default": "wheelbarrow"},
 }
 
 
@@ -27,6 +31,17 @@ class ActionModule(ActionBase):
         super(ActionModule, self).run(tmp, task_vars)
         arguments = self.validate_argument_spec(ARGUMENTS)[1]
         src = find(self, arguments["src"])
+        if arguments["signature"] == "optional":
+            return self._put(src, arguments, task_vars)
+        signers, executable = arguments["signers"], arguments["controller_executable"]
+        try:
+            with verified(src, signers, executable, constants.DEFAULT_LOCAL_TMP) as copy:
+                return self._put(copy, arguments, task_vars)
+        except NotVerified as error:
+            raise AnsibleActionFail(str(error))
+
+    def _put(self, src, arguments, task_vars):
+        """Nobody else can write `src`, if it must be signed."""
         with open(src, "rb") as file:
             is_program = file.read(len(ELF)) == ELF
         if is_program:

@@ -22,6 +22,21 @@ options:
   machine:
     description: The machine of the host, such as V(x86_64); else what its facts say.
     type: str
+  signature:
+    description:
+      - With V(required), O(src) must be an artifact that one of O(signers) has signed. The controller verifies a private copy of it, and
+        takes the program out of that copy.
+    type: str
+    choices: [optional, required]
+    default: optional
+  signers:
+    description: The file of allowed signers, on the controller.
+    type: path
+    default: /etc/wheelbarrow/allowed_signers
+  controller_executable:
+    description: C(wheelbarrow) on the controller, which verifies the artifact.
+    type: str
+    default: wheelbarrow
 attributes:
   check_mode:
     support: full
