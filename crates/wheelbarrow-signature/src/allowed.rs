@@ -14,6 +14,9 @@ use wheelbarrow_fs::is_out_of_reach;
 use crate::time::{self, Timestamp};
 use crate::{NAMESPACE, SignatureError};
 
+/// Nothing else is blank.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// Who may sign.
 #[derive(Clone, Debug)]
 pub struct AllowedSigners {
@@ -41,7 +44,7 @@ impl AllowedSigners {
     pub fn parse(path: &Path, text: &str) -> Result<Self, SignatureError> {
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
+            let line = line.trim_matches(BLANKS);
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -97,40 +100,83 @@ fn read_trusted(path: &Path) -> io::Result<String> {
 
 /// None is a line for certificates.
 fn parse(line: &str) -> Result<Option<Allowed>, String> {
-    let (principals, rest) = word(line)?;
-    let mut allowed = (None, None, None);
-    let mut key = rest;
-    let mut is_authority = false;
-    if !is_key(rest) {
-        let (options, after) = word(rest)?;
-        key = after;
-        for option in split(&options) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-            let is_there = match name.to_ascii_lowercase().as_str() {
-                "namespaces" => allowed.0.is_some(),
-                "valid-after" => allowed.1.is_some(),
-                "valid-before" => allowed.2.is_some(),
-                _ => false,
-            };
-            if is_there {
-                return Err(format!("it has the option {name:?} twice"));
-            }
-            match name.to_ascii_lowercase().as_str() {
-                "cert-authority" => is_authority = true,
-                "namespaces" => allowed.0 = Some(value.to_owned()),
-                "valid-after" => allowed.1 = Some(time::parse(value)?),
-                "valid-before" => allowed.2 = Some(time::parse(value)?),
-                _ => return Err(format!("the option {name:?} is not known")),
-            }
-        }
+    if let Some(hidden) = line.chars().find(|one| *one != '\t' && is_hidden(*one)) {
+        return Err(format!("it has the character U+{:04X}, which is not seen", u32::from(hidden)));
     }
+    let (principals, rest) = word(line)?;
+    let principals = principals_of(&principals)?;
+    let (options, key) = if is_key(rest) { (Options::default(), rest) } else { options(rest)? };
+    let Options { namespaces, after, before, is_authority } = options;
     if is_authority {
         return Ok(None);
     }
     let key = PublicKey::from_openssh(key).map_err(|error| format!("its key cannot be read ({error})"))?;
-    let (namespaces, after, before) = allowed;
-    Ok(Some(Allowed { principals: principals.replace('"', ""), key, namespaces, after, before }))
+    Ok(Some(Allowed { principals, key, namespaces, after, before }))
+}
+
+/// Without the quotes around them. A name is not asked for, so nothing can be judged by what a name must not be.
+fn principals_of(word: &str) -> Result<String, String> {
+    let bare = word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap_or(word);
+    if bare.contains('"') {
+        return Err("a quote is within its names".to_owned());
+    }
+    if bare.split(',').any(str::is_empty) {
+        return Err("one of its names is empty".to_owned());
+    }
+    match bare.split(',').find(|name| name.starts_with('!')) {
+        Some(name) => Err(format!("{name:?} forbids a name, and everybody is judged by the key alone")),
+        None => Ok(bare.to_owned()),
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    namespaces: Option<String>,
+    after: Option<Timestamp>,
+    before: Option<Timestamp>,
+    is_authority: bool,
+}
+
+/// The options in front of a key, each once, and the key.
+fn options(text: &str) -> Result<(Options, &str), String> {
+    let (words, key) = word(text)?;
+    let mut options = Options::default();
+    for option in split(&words) {
+        let (name, value) =
+            option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+        let lower = name.to_ascii_lowercase();
+        let is_there = match lower.as_str() {
+            "namespaces" => options.namespaces.is_some(),
+            "valid-after" => options.after.is_some(),
+            "valid-before" => options.before.is_some(),
+            _ => false,
+        };
+        if is_there {
+            return Err(format!("it has the option {name:?} twice"));
+        }
+        match (lower.as_str(), value) {
+            ("cert-authority", None) => options.is_authority = true,
+            ("namespaces", Some(value)) => options.namespaces = Some(unquoted(name, value)?.to_owned()),
+            ("valid-after", Some(value)) => options.after = Some(time::parse(unquoted(name, value)?)?),
+            ("valid-before", Some(value)) => options.before = Some(time::parse(unquoted(name, value)?)?),
+            ("", None) => return Err("it has an empty option: there is a comma too many".to_owned()),
+            _ => return Err(format!("the option {option:?} is not known")),
+        }
+    }
+    Ok((options, key))
+}
+
+fn unquoted<'v>(name: &str, value: &'v str) -> Result<&'v str, String> {
+    let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let bare = bare.filter(|bare| !bare.contains(['"', '\\']));
+    bare.ok_or_else(|| format!("the value of {name} is not in quotes, expected {name}=\"...\""))
+}
+
+/// A control character, or one that is not shown: a byte order mark before the first name is a part of it for ssh-keygen.
+fn is_hidden(one: char) -> bool {
+    one.is_control()
+        || one.is_whitespace() && !one.is_ascii()
+        || matches!(one, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn is_key(text: &str) -> bool {
@@ -142,21 +188,19 @@ fn word(text: &str) -> Result<(String, &str), String> {
     let mut quoted = false;
     let end = text.find(|character: char| {
         quoted ^= character == '"';
-        character.is_ascii_whitespace() && !quoted
+        BLANKS.contains(&character) && !quoted
     });
     let end = end.ok_or("it ends early")?;
-    Ok((text[..end].to_owned(), text[end..].trim_start()))
+    Ok((text[..end].to_owned(), text[end..].trim_start_matches(BLANKS)))
 }
 
 /// At commas that are not in quotes.
 fn split(options: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
-    options
-        .split(move |character: char| {
-            quoted ^= character == '"';
-            character == ',' && !quoted
-        })
-        .filter(|option| !option.is_empty())
+    options.split(move |character: char| {
+        quoted ^= character == '"';
+        character == ',' && !quoted
+    })
 }
 
 /// Whether a list of patterns (`*`, `?`, and `!` in front, which forbids) takes `text`, as ssh_config(5) says below PATTERNS.
@@ -201,11 +245,11 @@ mod tests {
             "a KE",
             "a ssh-ed25519 AAAA",
             "a no-such KEY",
-            "a valid-after=2030 KEY",
-            "a valid-after=20301301 KEY",
-            "a valid-before=20300101,valid-before=20400101 KEY",
-            "a valid-after=20200101,Valid-After=20100101 KEY",
-            "a namespaces=file,namespaces=wheelbarrow KEY",
+            "a valid-after=\"2030\" KEY",
+            "a valid-after=\"20301301\" KEY",
+            "a valid-before=\"20300101\",valid-before=\"20400101\" KEY",
+            "a valid-after=\"20200101\",Valid-After=\"20100101\" KEY",
+            "a namespaces=\"file\",namespaces=\"wheelbarrow\" KEY",
         ] {
             assert!(allowed(wrong).is_err(), "{wrong}");
         }
@@ -226,24 +270,119 @@ mod tests {
         }
     }
 
+    /// Lines of which ssh-keygen takes at most those that are taken here; whether they are.
+    const LINES: [(&str, bool); 42] = [
+        ("rel@example.org KEY", true),
+        ("rel@example.org\tKEY", true),
+        ("  rel@example.org KEY comment", true),
+        ("rel@example.org KEY\r", true),
+        ("*@example.org KEY", true),
+        ("other,rel@example.org KEY", true),
+        ("\"rel@example.org\" KEY", true),
+        ("rel@example.org namespaces=\"wheelbarrow\" KEY", true),
+        ("rel@example.org namespaces=\"git,wheel*\",valid-after=\"20200101\" KEY", true),
+        ("rel@example.org VALID-BEFORE=\"20990101Z\" KEY", true),
+        // Values are quoted.
+        ("rel@example.org namespaces=wheelbarrow KEY", false),
+        ("rel@example.org namespaces=\"wheelbarrow KEY", false),
+        ("rel@example.org namespaces=wheelbarrow\" KEY", false),
+        ("rel@example.org namespaces=git\",wheelbarrow\" KEY", false),
+        ("rel@example.org namespaces='wheelbarrow' KEY", false),
+        ("rel@example.org valid-after=20200101 KEY", false),
+        ("rel@example.org valid-before=20990101 KEY", false),
+        ("rel@example.org namespaces=\"git\\\",wheelbarrow\" KEY", false),
+        ("rel@example.org namespaces KEY", false),
+        ("rel@example.org namespaces= KEY", false),
+        ("rel@example.org namespaces=\"\" KEY", false),
+        // Commas stand between options.
+        ("rel@example.org namespaces=\"wheelbarrow\", KEY", false),
+        ("rel@example.org ,namespaces=\"wheelbarrow\" KEY", false),
+        ("rel@example.org , KEY", false),
+        ("rel@example.org namespaces=\"wheelbarrow\"valid-after=\"20200101\" KEY", false),
+        ("rel@example.org cert-authority KEY", false),
+        ("rel@example.org cert-authority=\"no\" KEY", false),
+        // Other blanks than space and tab are none, and what is not seen is a part of a name.
+        ("rel@example.org\x0cKEY", false),
+        ("rel@example.org\x0bKEY", false),
+        ("rel@example.org \x0cKEY", false),
+        ("\x0crel@example.org KEY", false),
+        ("rel@example.org\u{a0}KEY", false),
+        ("\u{a0}rel@example.org KEY", false),
+        ("\u{2003}rel@example.org KEY", false),
+        ("\u{feff}rel@example.org KEY", false),
+        ("\u{200b}rel@example.org KEY", false),
+        // Names.
+        ("!rel@example.org,* KEY", false),
+        ("*,!rel@example.org KEY", false),
+        ("\"!rel@example.org,*\" KEY", false),
+        ("\"\" KEY", false),
+        (", KEY", false),
+        ("re\"l@example.org\" KEY", false),
+    ];
+
+    fn is_taken(line: &str) -> bool {
+        let signers = AllowedSigners::parse(Path::new("allowed"), &format!("{line}\n"));
+        let now = Timestamp::now();
+        signers.is_ok_and(|signers| signers.lines.iter().any(|line| line.objection(now).is_none()))
+    }
+
+    #[test]
+    fn lines_that_may_mean_something_else_are_refused() {
+        for (line, expected) in LINES {
+            assert_eq!(is_taken(&line.replace("KEY", KEY)), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_that_ssh_keygen_refuses() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name).display().to_string();
+        let ssh_keygen = |words: &[&str]| {
+            let mut command = std::process::Command::new("ssh-keygen");
+            command.args(words).stdin(fs_err::File::open(at("message")).unwrap().into_parts().0).output()
+        };
+        fs_err::write(at("message"), "message").unwrap();
+        let Ok(made) = ssh_keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", &at("key")]) else {
+            assert!(std::env::var_os("CI").is_none(), "there is no ssh-keygen");
+            return;
+        };
+        assert!(made.status.success(), "{made:?}");
+        assert!(
+            ssh_keygen(&["-Y", "sign", "-n", NAMESPACE, "-f", &at("key"), &at("message")])
+                .unwrap()
+                .status
+                .success()
+        );
+        let key = fs_err::read_to_string(at("key.pub")).unwrap().trim().to_owned();
+        let (allowed, signature) = (at("allowed"), at("message.sig"));
+        let words =
+            ["-Y", "verify", "-n", NAMESPACE, "-I", "rel@example.org", "-f", &allowed, "-s", &signature];
+        for (line, _) in LINES {
+            let line = line.replace("KEY", &key);
+            fs_err::write(&allowed, format!("{line}\n")).unwrap();
+            let theirs = ssh_keygen(&words).unwrap();
+            assert!(theirs.status.success() || !is_taken(&line), "{line:?}: {theirs:?}");
+        }
+    }
+
     #[test]
     fn namespaces_and_times_count() {
         let objection = |options: &str| {
             parse(&format!("a {options} {KEY}")).unwrap().unwrap().objection(Timestamp::now())
         };
         for good in [
-            "namespaces=wheelbarrow",
+            "namespaces=\"wheelbarrow\"",
             "namespaces=\"file,wheel*\"",
             "namespaces=\"*,!git\"",
-            "valid-after=20200101",
+            "valid-after=\"20200101\"",
         ] {
             assert_eq!(objection(good), None, "{good}");
         }
         for bad in [
-            "namespaces=file",
+            "namespaces=\"file\"",
             "namespaces=\"*,!wheel?arrow\"",
-            "valid-after=21000101Z",
-            "valid-before=20200101120000",
+            "valid-after=\"21000101Z\"",
+            "valid-before=\"20200101120000\"",
         ] {
             assert!(objection(bad).is_some(), "{bad}");
         }
