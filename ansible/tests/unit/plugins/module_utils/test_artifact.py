@@ -50,6 +50,36 @@ def test_a_program_that_the_manifest_does_not_name_is_refused(tmp_path):
         artifact.program("x86_64")
 
 
+THIN = ".wheelbarrow/thin.json"
+
+
+@pytest.mark.parametrize(
+    "thin",
+    [
+        '{"format": 1, "left_out": [], "left_out": ["a"]}',
+        '{"format": 2, "format": 1, "left_out": []}',
+        '{"format": 1, "left_out": [], "more": 1}',
+        '{"format": 1}',
+        '{"format": 2, "left_out": []}',
+        '{"format": true, "left_out": []}',
+        '{"format": 1, "left_out": [1]}',
+        '{"format": 1, "left_out": {}}',
+        "[]",
+        "no JSON",
+    ],
+)
+def test_another_thin_json_is_refused(tmp_path, thin):
+    Artifact(write(tmp_path / "good.zip", {THIN: '{"format": 1, "left_out": ["a"]}', MANIFEST: manifest()}))
+    with pytest.raises(NoArtifact):
+        Artifact(write(tmp_path / "bad.zip", {THIN: thin, MANIFEST: manifest()}))
+
+
+def test_a_manifest_with_a_key_twice_is_refused(tmp_path):
+    twice = manifest().replace('"name": "mysite"', '"name": "mysite", "name": "other"')
+    with pytest.raises(NoArtifact, match="twice"):
+        Artifact(write(tmp_path / "a.zip", {PROGRAM: ELF, MANIFEST: twice}))
+
+
 def in_comment(whole, other):
     """The other zip in the comment of this one, where zipfile finds its end first."""
     return whole[:-2] + struct.pack("<H", len(other)) + other
