@@ -85,8 +85,9 @@ impl Found {
         if value.contains([',', ';']) {
             value.split([',', ';']).map(bare).for_each(|member| self.value(is_named, &member, depth));
         }
-        // `user:password`
-        if let Some((_, password)) = value.split_once(':').filter(|_| is_named) {
+        // `user:password`, but not `host.example.org:8443`.
+        let is_host = value.contains('.') && is_ordinary(value);
+        if let Some((_, password)) = value.split_once(':').filter(|_| is_named && !is_host) {
             self.value(true, password, depth);
         }
         // Words of a sentence are none, nor are flags of a command.
@@ -301,12 +302,20 @@ mod tests {
             ),
             ("SECRETS", r#"{"user": "webuser", "host": "db.internal", "database": "shop"}"#),
             ("ARGUMENTS", "--bind 127.0.0.1:8000 --host db.internal shop --mode=disable"),
+            ("KEYCLOAK_HOST", "db.example.org:8443"),
             ("ORIGINS", "https://shop.example.org,https://db.internal:8000/webuser"),
         ] {
             let found = secrets_of(name, value);
-            for shown in
-                ["db.internal", "webuser", "shop", "disable", "--bind", "--host", "https://shop.example.org"]
-            {
+            for shown in [
+                "db.internal",
+                "webuser",
+                "shop",
+                "disable",
+                "8443",
+                "--bind",
+                "--host",
+                "https://shop.example.org",
+            ] {
                 assert!(!found.contains(shown), "{name}={value}: {shown} is among {found:?}");
             }
         }
