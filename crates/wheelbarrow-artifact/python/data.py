@@ -1,6 +1,6 @@
 """What an install holds beside what was installed: files that its site has written. Nothing removes them unasked.
 
-A file counts as installed while it is as old as the receipt, or has the bytes that the sums name. Of an install whose
+A file counts as installed while it is older than the receipt, or has the bytes that the sums name. Of an install whose
 receipt was altered, only the virtualenv is known. The native installer judges in the same way (`verify/data.rs`).
 """
 
@@ -76,7 +76,8 @@ def is_data(path, absolute, status, files, installed, executable):
     if not files.get(path):
         parts = path.split(b"/")
         return not (parts[-1].endswith(b".pyc") and b"__pycache__" in parts[-2:-1])
-    return changed_at(status) > installed and sha256(absolute) != files[path]
+    # Some file systems have whole seconds only: as old as the receipt may be younger.
+    return changed_at(status) >= installed and sha256(absolute) != files[path]
 
 
 def claims(destination):

@@ -1,6 +1,6 @@
 //! What an install holds beside what was installed: files that its site has written.
 //!
-//! Nothing removes such files unless it is asked to. A file counts as installed while it is as old as the receipt, or has
+//! Nothing removes such files unless it is asked to. A file counts as installed while it is older than the receipt, or has
 //! the bytes that the sums name; so a database that the artifact brought counts as written once the site has changed it.
 //! Of an install whose receipt was altered, only the virtualenv is known.
 
@@ -181,7 +181,8 @@ impl Search<'_> {
         let name = std::str::from_utf8(path).ok();
         let listed = name.and_then(|name| self.claims?.files.get_key_value(name));
         let Some((path, sha256)) = listed else { return Ok(!is_bytecode(path)) };
-        if changed_at(&metadata) <= self.installed {
+        // Some file systems have whole seconds only: as old as the receipt may be younger.
+        if changed_at(&metadata) < self.installed {
             return Ok(false);
         }
         let job = Job { path, sha256: *sha256, size: metadata.len() };

@@ -109,7 +109,8 @@ fn where_directories_cannot_be_exchanged() {
             assert_eq!(fs_err::read_to_string(&module).unwrap(), "x = 1\n");
             assert!(wheelbarrow_install::verify(&destination, &Silent).unwrap().is_clean());
             fs_err::write(destination.join("environment.json"), "{}").unwrap();
-            fs_err::write(module, "edited").unwrap();
+            // An edited one would count as written by the site.
+            fs_err::remove_file(module).unwrap();
         }
     }
 }
