@@ -1,4 +1,4 @@
-//! `cargo xtask bare`: the demo as a new user runs it, in a container with nothing but what README names.
+//! `cargo xtask bare`: README's two commands as a new user runs them, in a container with nothing but what README names.
 //!
 //! The container sees a clean clone in the place of this checkout, with this checkout's target directory, so what is compiled in
 //! there serves here as well. It has this machine's Rust, network and certificates; the rest is Debian's. A container cannot
@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
 use crate::children::{run as run_child, target_directory, unavailable, workspace};
@@ -33,7 +33,13 @@ const PASSED: [&str; 9] = [
 /// Directories below the target directory that hold virtualenvs of the container's Python.
 const OF_ITS_PYTHON: [&str; 2] = ["demo", "tools"];
 
-pub(crate) fn run() -> Result<()> {
+/// What README's commands do, of which some may be named.
+const COMMANDS: [&str; 2] = ["demo", "test"];
+
+pub(crate) fn run(named: &[String]) -> Result<()> {
+    if let Some(other) = named.iter().find(|name| !COMMANDS.contains(&name.as_str())) {
+        bail!("README has no `cargo xtask {other}`");
+    }
     let place = target_directory().join("bare");
     fs::create_dir_all(&place)?;
     let place = fs::canonicalize(place)?;
@@ -43,14 +49,18 @@ pub(crate) fn run() -> Result<()> {
     };
     images.make_system(&place, SUITE, IMAGE, PACKAGES)?;
     let clone = clean_clone(&place)?;
-    let demo = run_child(&mut container(&images, &clone)?);
+    let is_wanted = |name: &&str| named.is_empty() || named.iter().any(|wanted| wanted == name);
+    let result = COMMANDS
+        .into_iter()
+        .filter(is_wanted)
+        .try_for_each(|command| run_child(&mut container(&images, &clone, command)?));
     for name in OF_ITS_PYTHON {
         let directory = target_directory().join(name);
         if directory.exists() {
             fs::remove_dir_all(directory)?;
         }
     }
-    demo
+    result
 }
 
 fn clean_clone(place: &Path) -> Result<PathBuf> {
@@ -63,8 +73,8 @@ fn clean_clone(place: &Path) -> Result<PathBuf> {
     Ok(clone)
 }
 
-/// Runs README's command in the clone.
-fn container(images: &Images, clone: &Path) -> Result<Command> {
+/// Runs one of README's commands in the clone.
+fn container(images: &Images, clone: &Path, command: &str) -> Result<Command> {
     let here = workspace();
     let (cargo, rustup) = (home("CARGO_HOME", ".cargo")?, home("RUSTUP_HOME", ".rustup")?);
     let mut engine = images.engine();
@@ -88,7 +98,7 @@ fn container(images: &Images, clone: &Path) -> Result<Command> {
         engine.arg(format!("--env={name}"));
     }
     engine.arg(format!("--workdir={}", here.display())).arg(IMAGE);
-    engine.args(["cargo", "xtask", "demo"]);
+    engine.args(["cargo", "xtask", command]);
     Ok(engine)
 }
 

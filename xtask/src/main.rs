@@ -8,6 +8,7 @@ mod containers;
 mod demo;
 mod fleet;
 mod fuzz;
+mod licences;
 mod pythons;
 mod server;
 mod servers;
@@ -25,7 +26,7 @@ usage: cargo xtask COMMAND
                             all of them, where `test` takes a sample; members of 3 GB; an hour or so
   demo [--python PATH]... [--all-pythons] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
-  bare                      the demo in a container with nothing but what README names, from a clean clone; minutes
+  bare [demo] [test]        README's commands in a container with nothing but what README names, from a clean clone; minutes
   containers [--rootless-user NAME]
                             one artifact for three systems: sources built in containers of them, installed and served in
                             each; by podman, by docker, and without root as the user NAME; minutes
@@ -40,13 +41,14 @@ usage: cargo xtask COMMAND
   fuzz [--minutes N | --executions N] [--seed N] [--target NAME]... [FILE]
                             every parser with mutated inputs: no panic, at most 1 s and 200 MB for each [default: 100,000 executions]
   fuzz --compare N          N inputs for each reader of environment.json and of artifacts, on every Python found
-  bench [ARGUMENT]...       speed against the peers and the floor";
+  bench [ARGUMENT]...       speed against the peers and the floor, and sizes
+  sizes [--site NAME]       the sizes of artifacts and of the standalone binary in them; fails if one passes its budget";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((command, [])) if command == "test" => test::run(),
-        Some((command, [])) if command == "bare" => bare::run(),
+        Some((command, rest)) if command == "bare" => bare::run(rest),
         Some((command, [])) if command == "torture" => test::torture(),
         Some((command, [])) if command == "containers" => containers::run(None),
         Some((command, [flag, user])) if command == "containers" && flag == "--rootless-user" => {
@@ -61,6 +63,9 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "fuzz" => fuzz::run(rest),
         Some((command, rest)) if command == "bench" => children::bench(rest),
+        Some((command, rest)) if command == "sizes" => {
+            children::bench(&[&["--only".to_owned(), "sizes".to_owned()], rest].concat())
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::cases::{build, fetch, install, store, verify};
+use crate::cases::{build, fetch, install, sizes, store, verify};
 use crate::setup::Setup;
 use crate::site::Site;
 
 const USAGE: &str =
-    "usage: cargo xtask bench [--rounds N] [--only install|store|verify|fetch|build] [--site site106|wagtail]
+    "usage: cargo xtask bench [--rounds N] [--only install|store|verify|fetch|build|sizes] [--site site106|wagtail]
                     [--on tmpfs|disk] [--python PATH]";
 
 fn main() -> Result<()> {
@@ -43,6 +43,13 @@ fn main() -> Result<()> {
     println!("{}\n", setup::machine());
     for name in ["site106", "wagtail"].into_iter().filter(|name| is_wanted(&of, name)) {
         let site = Site::prepare(&setup, name)?;
+        if is_wanted(&only, "sizes") {
+            sizes::sizes(&site)?;
+            if only.is_some() {
+                continue;
+            }
+        }
+        site.prepare_pex(&setup)?;
         for (disk, place) in [("tmpfs", PathBuf::from("/dev/shm")), ("disk", setup.directory.clone())] {
             if !is_wanted(&on, disk) {
                 continue;

@@ -44,11 +44,16 @@ impl Site {
         eprintln!("building the artifact of {name}");
         succeed(site.build(setup, &site.artifact).args(["--bytecode", "always"]))?;
         succeed(site.build(setup, &site.artifact_without_bytecode).args(["--bytecode", "never"]))?;
-        if !site.pex.exists() {
-            eprintln!("building the PEX of {name}");
-            succeed(site.build_pex(setup, &site.pex).arg("--include-tools"))?;
-        }
         Ok(site)
+    }
+
+    /// For those who compare with it.
+    pub(crate) fn prepare_pex(&self, setup: &Setup) -> Result<()> {
+        if self.pex.exists() {
+            return Ok(());
+        }
+        eprintln!("building the PEX of {}", self.name);
+        succeed(self.build_pex(setup, &self.pex).arg("--include-tools"))
     }
 
     /// `wheelbarrow build` of the site, offline.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use memmap2::Mmap;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::open_regular;
 
 /// A regular file, mapped.
 pub struct MappedFile {
@@ -26,19 +28,7 @@ pub struct MappedFile {
 impl MappedFile {
     /// Opens what `path` leads to. Anything but a regular file is refused, a FIFO without waiting for who writes to it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        if !metadata.is_file() {
-            let what = if metadata.file_type().is_fifo() { "a FIFO" } else { "a device or a socket" };
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("it is {what}, not a regular file"),
-            ));
-        }
+        let file = open_regular(path)?;
         if is_out_of_reach(&file) { Self::map(&file) } else { Self::map(&private_copy(file)?) }
     }
 
@@ -96,6 +86,18 @@ pub fn is_out_of_reach(file: &File) -> bool {
     let path = fs_err::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
     file.metadata().is_ok_and(|metadata| by_owner_only(&metadata))
         && path.is_ok_and(|path| path.ancestors().skip(1).all(holds_still))
+        && nobody_writes(file)
+}
+
+/// Whether no descriptor and no map is there by which the file can be changed: somebody may have opened it when it was his own. The
+/// kernel is asked by a lease, which it gives only then (fcntl(2)); a file system without leases counts as if there were one.
+fn nobody_writes(file: &File) -> bool {
+    let number = file.as_raw_fd();
+    // SAFETY: system calls on a descriptor that is open.
+    unsafe {
+        let leased = libc::fcntl(number, libc::F_SETLEASE, libc::F_RDLCK) == 0;
+        leased && libc::fcntl(number, libc::F_SETLEASE, libc::F_UNLCK) == 0
+    }
 }
 
 /// A copy that has no name, in the first directory for temporary files that has room for it.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -17,6 +18,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a program has to end by itself once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a program may take to begin.
+const STARTING: Duration = Duration::from_secs(20);
 
 /// How long processes that were killed may take to disappear.
 const DYING: Duration = Duration::from_secs(2);
@@ -60,8 +64,35 @@ pub(crate) fn start(
     if leftovers == Leftovers::End {
         adopt_orphans(true);
     }
-    let child = command.spawn().inspect_err(|_| adopt_orphans(false))?;
+    let child = spawn(command).inspect_err(|_| adopt_orphans(false))?;
     Ok(Running { child, leftovers, before })
+}
+
+/// Starts it, within [`STARTING`]: between the change of its user and its exec(2) every process of that user can stop it.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
+    let (begun, told) = mpsc::channel::<()>();
+    let own = fs::read_link("/proc/self/exe").ok();
+    let before: BTreeSet<i32> = children().into_iter().map(|process| process.pid).collect();
+    std::thread::scope(|scope| {
+        let watch = move || {
+            // Ends with an error when `begun` is dropped.
+            if told.recv_timeout(STARTING) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            let is_stuck = |process: &Process| {
+                let program = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
+                !before.contains(&process.pid) && program == own
+            };
+            for process in children().into_iter().filter(is_stuck) {
+                let _ = Pid::from_raw(process.pid).map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+            }
+        };
+        // Without a thread it is started unwatched.
+        let _ = std::thread::Builder::new().spawn_scoped(scope, watch);
+        let started = command.spawn();
+        drop(begun);
+        started
+    })
 }
 
 /// Has the command leave the session of this process, and all its descriptors but the standard streams and `kept`. Its
@@ -179,11 +210,27 @@ fn adopt_orphans(adopt: bool) {
     let _ = rustix::process::set_child_subreaper(adopt.then_some(own));
 }
 
+/// Whether a process of the session of `leader` is there, which was started at the time [`started`] gave. While one is, the kernel
+/// gives the number of the leader to no other process.
+pub(crate) fn session_lives(leader: u32, started: u64) -> bool {
+    let leader = i32::try_from(leader).unwrap_or_default();
+    let members: Vec<Process> =
+        processes().into_iter().filter(|process| process.session == leader).collect();
+    let is_other = |process: &Process| process.pid == leader && process.started != started;
+    !members.is_empty() && !members.iter().any(is_other)
+}
+
+/// When a process was started, in clock ticks since the machine was.
+pub(crate) fn started(pid: u32) -> Option<u64> {
+    Some(process(i32::try_from(pid).ok()?)?.started)
+}
+
 #[derive(Debug)]
 struct Process {
     pid: i32,
     parent: i32,
     session: i32,
+    started: u64,
 }
 
 impl Process {
@@ -201,14 +248,18 @@ fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let text = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // `PID (NAME) STATE PPID PGRP SESSION`, and a name may have any character (proc_pid_stat(5)).
-            let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(1);
-            let parent = fields.next()?.parse().ok()?;
-            Some(Process { pid, parent, session: fields.nth(1)?.parse().ok()? })
+            process(entry.file_name().to_str()?.parse().ok()?)
         })
         .collect()
+}
+
+fn process(pid: i32) -> Option<Process> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // `PID (NAME) STATE PPID PGRP SESSION ...`, STARTTIME the 22nd, and a name may have any character (proc_pid_stat(5)).
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |place: usize| fields.get(place - 3)?.parse().ok();
+    let started = fields.get(22 - 3)?.parse().ok()?;
+    Some(Process { pid, parent: number(4)?, session: number(6)?, started })
 }
 
 #[cfg(test)]

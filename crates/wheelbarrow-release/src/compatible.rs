@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Needed, Newer};
+use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
 use wheelbarrow_install::store;
 
 use crate::journal::Event;
@@ -52,7 +53,7 @@ fn check_journal(root: &Root) -> Result<(), ReleaseError> {
 }
 
 fn check_file(path: &Path, known: u32) -> Result<(), ReleaseError> {
-    match fs::read(path) {
+    match read_regular(path, LARGEST_TEXT) {
         Ok(text) => Ok(format::check(path, &text, known)?),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
         Err(error) => Err(ReleaseError::io("read", path)(error)),
@@ -70,7 +71,7 @@ fn check_marks(directory: &Path) -> Result<(), ReleaseError> {
         let path: PathBuf = entry.map_err(ReleaseError::io("list", directory))?.path();
         let metadata = fs::symlink_metadata(&path).map_err(ReleaseError::io("look at", &path))?;
         if metadata.is_file() && metadata.len() > 0 {
-            let text = fs::read(&path).map_err(ReleaseError::io("read", &path))?;
+            let text = read_regular(&path, LARGEST_TEXT).map_err(ReleaseError::io("read", &path))?;
             format::check(&path, &text, 0)?;
             let what = format!("has contents that {} does not know", format::PROGRAM);
             return Err(Newer { path, what, needed: Needed::of(None) }.into());

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_fs::write_atomic;
+use wheelbarrow_fs::{LARGEST_TEXT, read_regular, write_atomic};
 use wheelbarrow_wheel::script::rewrite_shebang;
 
 use crate::release::CompleteRelease;
@@ -21,7 +21,7 @@ const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
 
 /// Where the root was when the release was made; none if it is there still, under whatever name, or the release does not say.
 pub(crate) fn origin(root: &Root, release: &CompleteRelease) -> Option<PathBuf> {
-    let receipt: Value = serde_json::from_slice(&fs::read(release.path().join(RECEIPT_PATH)).ok()?).ok()?;
+    let receipt: Value = serde_json::from_slice(&read_regular(&release.path().join(RECEIPT_PATH), LARGEST_TEXT).ok()?).ok()?;
     let made_in = Path::new(receipt["store"]["path"].as_str()?).parent()?.to_path_buf();
     let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let is_here =
@@ -42,7 +42,7 @@ pub(crate) fn check(release: &CompleteRelease) -> Result<(), ReleaseError> {
 pub(crate) fn repair(root: &Root, release: &CompleteRelease, from: &Path) -> Result<(), ReleaseError> {
     let inside = |root: &Path| root.join("releases").join(release.id().to_string()).display().to_string();
     let paths = Paths { old: inside(from), new: inside(root.path()) };
-    let read = |path: &Path| fs::read(path).map_err(ReleaseError::io("read", path));
+    let read = |path: &Path| read_regular(path, LARGEST_TEXT).map_err(ReleaseError::io("read", path));
     let sums_path = release.path().join(SUMS_PATH);
     let sums = String::from_utf8_lossy(&read(&sums_path)?).into_owned();
 
@@ -136,7 +136,7 @@ fn sum_of(line: &str, changed: &BTreeMap<String, Vec<u8>>) -> String {
 
 /// Nothing is written where nothing differs. Mode and time stay.
 fn rewrite(path: &Path, text: &[u8]) -> Result<(), ReleaseError> {
-    if fs::read(path).is_ok_and(|now| now == text) {
+    if read_regular(path, LARGEST_TEXT).is_ok_and(|now| now == text) {
         return Ok(());
     }
     let metadata = fs::metadata(path).map_err(ReleaseError::io("look at", path))?;

@@ -6,9 +6,11 @@
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::ProbeSettings;
 
@@ -18,6 +20,8 @@ const SUCCESSES: u32 = 3;
 const DEADLINE: u64 = 30;
 /// Between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often to look whether a queue has room.
+const LOOK: Duration = Duration::from_millis(10);
 /// What one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// No status line is longer.
@@ -62,22 +66,16 @@ impl Address {
         })
     }
 
-    /// Asks once; the status.
+    /// Asks once, all within `patience`; the status.
     fn ask(&self, patience: Duration) -> std::io::Result<u16> {
+        let end = Instant::now() + patience;
         if let Some(socket) = &self.socket {
-            let stream = UnixStream::connect(socket)?;
-            stream.set_read_timeout(Some(patience))?;
-            stream.set_write_timeout(Some(patience))?;
-            return self.ask_on(stream);
+            return self.ask_on(Bounded { stream: connect(socket, end)?, end });
         }
         let mut last = Error::other("the host has no address");
         for address in self.authority.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, patience) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(patience))?;
-                    stream.set_write_timeout(Some(patience))?;
-                    return self.ask_on(stream);
-                }
+            match TcpStream::connect_timeout(&address, left(end)?) {
+                Ok(stream) => return self.ask_on(Bounded { stream, end }),
                 Err(error) => last = error,
             }
         }
@@ -96,6 +94,70 @@ impl Address {
         let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
         status.ok_or_else(|| Error::other("the answer is no HTTP"))
     }
+}
+
+/// A stream of which nothing is waited for after `end`, however slowly it goes on.
+struct Bounded<S> {
+    stream: S,
+    end: Instant,
+}
+
+trait Patient {
+    fn wait_at_most(&self, left: Duration) -> std::io::Result<()>;
+}
+
+impl Patient for TcpStream {
+    fn wait_at_most(&self, left: Duration) -> std::io::Result<()> {
+        self.set_read_timeout(Some(left))?;
+        self.set_write_timeout(Some(left))
+    }
+}
+
+impl Patient for UnixStream {
+    fn wait_at_most(&self, left: Duration) -> std::io::Result<()> {
+        self.set_read_timeout(Some(left))?;
+        self.set_write_timeout(Some(left))
+    }
+}
+
+impl<S: Patient + Read> Read for Bounded<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.wait_at_most(left(self.end)?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl<S: Patient + Write> Write for Bounded<S> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.wait_at_most(left(self.end)?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// Never zero, which would mean without end to a socket.
+fn left(end: Instant) -> std::io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// connect(2) waits without end where the queue of a Unix socket is full, and heeds no limit there.
+fn connect(socket: &Path, end: Instant) -> std::io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(socket)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let descriptor = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    while let Err(errno) = rustix::net::connect(&descriptor, &address) {
+        if errno != Errno::AGAIN {
+            return Err(errno.into());
+        }
+        std::thread::sleep(LOOK.min(left(end)?));
+    }
+    let stream = UnixStream::from(descriptor);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// Asks until enough answers in a row were good.
@@ -216,6 +278,33 @@ mod tests {
         assert!(hint(Some(404)).contains("another page"));
         assert!(hint(Some(502)).contains("error of the application"));
         assert!(hint(None).contains("listen"));
+    }
+
+    #[test]
+    fn no_server_is_waited_for_after_the_deadline() {
+        let place = tempfile::tempdir().unwrap();
+        let full = place.path().join("full");
+        let _listener = std::os::unix::net::UnixListener::bind(&full).unwrap();
+        // Nobody accepts, so the queue gets full.
+        let end = Instant::now() + Duration::from_millis(300);
+        let queue: Vec<_> = std::iter::from_fn(|| connect(&full, end).ok()).take(10_000).collect();
+        assert!(queue.len() < 10_000);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let slow = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let to_full = ProbeSettings { socket: Some(full), ..settings("http://a/") };
+        for one in [to_full, settings(&format!("http://{slow}/"))] {
+            let begun = Instant::now();
+            let answer = Address::of(&one).unwrap().ask(Duration::from_millis(500));
+            let (told, _) = describe(answer);
+            assert_eq!(told, "it does not answer in time");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::process::getuid;
 use wheelbarrow_artifact::progress::{Progress, Silent};
-use wheelbarrow_fs::as_user;
+use wheelbarrow_fs::{as_user, open_no_link};
 
 use crate::child::{self, Ended, Leftovers};
 use crate::command::as_site;
@@ -37,33 +37,47 @@ pub(crate) fn check(
     let python = bin(release).join("python");
     let ways: Vec<&Path> = python.ancestors().skip(1).collect();
     let ways: Vec<_> = ways.into_iter().rev().map(Path::to_path_buf).collect();
-    readable_by(identity, ways, |path| fs::metadata(path.join(".")).map(drop))?;
+    readable_by(identity, |_| {
+        let is_closed = |path: &PathBuf| {
+            fs::metadata(path.join(".")).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        };
+        ways.into_iter().find(is_closed)
+    })?;
     start(release, settings, progress)
 }
 
 /// Reads every directory and opens every file of a new release as the user of the site. What the store has under another
 /// mode, and what a site keeps for itself, would be found only by a request.
 pub(crate) fn check_files(release: &CompleteRelease, settings: &Settings) -> Result<(), ReleaseError> {
-    let identity = settings.identity.as_ref();
-    if user_of(identity).is_none() {
-        return Ok(());
-    }
-    let mut files = Vec::new();
-    let mut directories = vec![release.path().to_path_buf()];
+    let top = release.path();
+    let own = top.join(".wheelbarrow");
+    readable_by(settings.identity.as_ref(), |user| first_closed(top.to_path_buf(), &own, user))
+}
+
+/// The first file or directory below `directory` that may not be read. What belongs to `user` is left out with all that is in it:
+/// its owner can do anything there, also while it is looked at, and can mend its mode.
+fn first_closed(directory: PathBuf, left_out: &Path, user: u32) -> Option<PathBuf> {
+    let is_denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+    let mut directories = vec![directory];
     while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(&directory).map_err(ReleaseError::io("list", &directory))? {
-            let entry = entry.map_err(ReleaseError::io("list", &directory))?;
-            let (path, kind) = (entry.path(), entry.file_type());
-            let kind = kind.map_err(ReleaseError::io("look at", &path))?;
-            if kind.is_dir() && path != release.path().join(".wheelbarrow") {
-                directories.push(path.clone());
-                files.push(path);
-            } else if kind.is_file() {
-                files.push(path);
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries.flatten(),
+            Err(error) if is_denied(&error) => return Some(directory),
+            Err(_) => continue,
+        };
+        for path in entries.map(|entry| entry.path()).filter(|path| path != left_out) {
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            match metadata.file_type() {
+                _ if metadata.uid() == user => {}
+                kind if kind.is_dir() => directories.push(path),
+                kind if kind.is_file() && open_no_link(&path).is_err_and(|error| is_denied(&error)) => {
+                    return Some(path);
+                }
+                _ => {}
             }
         }
     }
-    readable_by(identity, files, |path| fs::File::open(path).map(drop))
+    None
 }
 
 /// Why the release could not be started, as far as this user can tell.
@@ -81,21 +95,19 @@ fn user_of(identity: Option<&Identity>) -> Option<(u32, u32)> {
     Some((user, identity.group.unwrap_or(user)))
 }
 
+/// Fails with the path that `closed` finds as the user of the site, whose number it gets.
 fn readable_by(
     identity: Option<&Identity>,
-    paths: Vec<PathBuf>,
-    read: impl Fn(&Path) -> std::io::Result<()> + Send + Sync,
+    closed: impl FnOnce(u32) -> Option<PathBuf> + Send,
 ) -> Result<(), ReleaseError> {
     let Some((user, group)) = user_of(identity) else { return Ok(()) };
-    let denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
-    let look = || paths.into_iter().find(|path| read(path).is_err_and(|error| denied(&error)));
-    let first = as_user(user, group, look).map_err(|source| ReleaseError::Io {
+    let first = as_user(user, group, || closed(user)).map_err(|source| ReleaseError::Io {
         action: "become the user of",
         path: "the site".into(),
         source,
     })?;
     let Some(path) = first else { return Ok(()) };
-    let metadata = fs::metadata(&path).map_err(ReleaseError::io("look at", &path))?;
+    let metadata = fs::symlink_metadata(&path).map_err(ReleaseError::io("look at", &path))?;
     let mode = metadata.permissions().mode() & 0o7777;
     Err(ReleaseError::Unreadable { path, mode, owner: metadata.uid(), group: metadata.gid(), user })
 }

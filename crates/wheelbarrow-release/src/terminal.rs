@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
@@ -20,6 +21,9 @@ use crate::child;
 
 /// How long to wait for one of the two to say something before a look at everything else.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// How long the last words of a command that has ended may take: what it left behind may write without end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs it to its end, apart from the terminal and the session of this process.
 pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
@@ -64,7 +68,7 @@ fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 fn wait(command: &mut Command, mut relay: Option<Relay<'_>>) -> io::Result<ExitStatus> {
     let _raw = relay.as_ref().and_then(|relay| Raw::set(relay.typed?).ok());
-    let mut running = command.spawn()?;
+    let mut running = child::spawn(command)?;
     // The command's ends of the pseudo-terminal: as long as they are open here, its end is not seen.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let group = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
@@ -72,7 +76,8 @@ fn wait(command: &mut Command, mut relay: Option<Relay<'_>>) -> io::Result<ExitS
     loop {
         if let Some(status) = running.try_wait()? {
             if let Some(relay) = &mut relay {
-                while relay.step(Timespec::default())? {}
+                let ended = Instant::now();
+                while ended.elapsed() < LAST_WORDS && relay.step(Timespec::default())? {}
             }
             return Ok(status);
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, NATIVE, Sha256};
+use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
 
 use super::programs::program_entry;
 use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
@@ -110,7 +111,7 @@ fn kept_by(installs: &[PathBuf]) -> Result<Kept, InstallError> {
 
 /// Those of the artifact that the install is of; none where its manifest cannot be read.
 fn programs_of(install: &Path) -> Option<Vec<Sha256>> {
-    let text = fs::read(install.join(MANIFEST_PATH)).ok()?;
+    let text = read_regular(&install.join(MANIFEST_PATH), LARGEST_TEXT).ok()?;
     let members = serde_json::from_slice::<Manifest>(&text).ok()?.members.into_iter();
     Some(members.filter(|member| member.path.starts_with(NATIVE)).map(|member| member.sha256).collect())
 }

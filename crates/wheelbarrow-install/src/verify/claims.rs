@@ -1,13 +1,13 @@
 //! What an install says of itself, as far as its receipt, its sums and its manifest agree.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, MemberKind, Sha256};
-use wheelbarrow_fs::SafePath;
+use wheelbarrow_fs::{LARGEST_TEXT, SafePath, open_no_link};
 
 use crate::InstallError;
 use crate::receipt::{RECEIPT_PATH, Receipt, SUMS_PATH, read_sums};
@@ -72,7 +72,7 @@ impl Claims {
             knows_links: false,
         };
         // A manifest that was changed is told as the file that it is.
-        let manifest = fs::read(destination.join(MANIFEST_PATH)).unwrap_or_default();
+        let manifest = read_own(destination, MANIFEST_PATH).unwrap_or_default();
         if Sha256::of(&manifest) == receipt.manifest_sha256 {
             let manifest: Manifest = serde_json::from_slice(&manifest)
                 .map_err(|error| broken(MANIFEST_PATH, &format!("it is no manifest: {error}")))?;
@@ -125,10 +125,22 @@ fn project_links(manifest: &Manifest) -> Vec<(String, Sha256)> {
 fn read_own(destination: &Path, name: &str) -> Result<Vec<u8>, InstallError> {
     let path = destination.join(name);
     let broken = |what: &str| InstallError::BrokenReceipt { path: path.clone(), what: what.to_owned() };
-    match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_file() => fs::read(&path).map_err(InstallError::io("read", &path)),
-        Ok(_) => Err(broken("it is no file")),
+    let read = || {
+        let mut contents = Vec::new();
+        open_no_link(&path)?.take(LARGEST_TEXT + 1).read_to_end(&mut contents)?;
+        Ok::<_, io::Error>(contents)
+    };
+    match read() {
+        Ok(contents) if contents.len() as u64 <= LARGEST_TEXT => Ok(contents),
+        Ok(_) => Err(broken(&format!("it has more than {LARGEST_TEXT} bytes"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(broken("it is missing")),
-        Err(error) => Err(InstallError::io("look at", &path)(error)),
+        // A link is a loop to who does not follow it.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
+                || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
+        {
+            Err(broken("it is no file"))
+        }
+        Err(error) => Err(InstallError::io("read", &path)(error)),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use wheelbarrow_fs::read_regular;
 use wheelbarrow_wheel::order;
 
 use super::{Finding, Site};
@@ -11,7 +12,7 @@ use crate::{ReleaseError, ReleaseId, Root, configure, lock, rule, settings, tras
 /// How deep configuration is looked for below a directory.
 const DEPTH: usize = 3;
 /// No such file is longer; what is, is no configuration.
-const LONGEST: u64 = 1 << 20;
+pub(super) const LONGEST: u64 = 1 << 20;
 
 /// A file, and its lines without comments.
 pub(super) struct File {
@@ -23,10 +24,7 @@ pub(super) struct File {
 impl File {
     /// None where it cannot be read as text. Comments begin with `#` or `;`; a line that ends in a backslash goes on.
     pub(super) fn read(path: &Path) -> Option<Self> {
-        if fs::metadata(path).ok()?.len() > LONGEST {
-            return None;
-        }
-        let text = fs::read_to_string(path).ok()?;
+        let text = String::from_utf8(read_regular(path, LONGEST).ok()?).ok()?;
         let mut lines: Vec<(usize, String)> = Vec::new();
         let mut goes_on = false;
         for (number, line) in text.lines().enumerate() {

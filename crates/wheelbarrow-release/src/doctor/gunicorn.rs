@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use wheelbarrow_fs::read_regular;
+
+use super::files::LONGEST;
 use super::{Finding, Site};
 use crate::proof::Process;
 use crate::rule;
@@ -153,7 +156,7 @@ fn configuration(words: &[PathBuf], directory: &Path) -> Vec<String> {
     let named =
         words.windows(2).find(|pair| ["-c", "--config"].iter().any(|flag| pair[0] == Path::new(flag)));
     let path = named.map_or_else(|| directory.join("gunicorn.conf.py"), |pair| directory.join(&pair[1]));
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = String::from_utf8(read_regular(&path, LONGEST).unwrap_or_default()).unwrap_or_default();
     let value = |line: &str, key: &str| {
         let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim();
         Some(value.trim_matches(['"', '\'']).to_owned())

@@ -1,0 +1,76 @@
+//! Files that somebody else may have put there: what is no regular file is refused without waiting for it, and what is larger than
+//! such a file can be is not read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+/// Bytes. No manifest, receipt, list of sums or environment is larger.
+pub const LARGEST_TEXT: u64 = 256 << 20;
+
+/// Opens what `path` leads to, for reading. An error of the kind `InvalidInput` if that is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    open(path, OFlags::empty())
+}
+
+/// The same of the file `path` itself: a link is an error.
+pub fn open_no_link(path: &Path) -> io::Result<File> {
+    open(path, OFlags::NOFOLLOW)
+}
+
+/// What a regular file holds, which `path` leads to. An error of the kind `FileTooLarge` above `limit` bytes.
+pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    open_regular(path)?.take(limit.saturating_add(1)).read_to_end(&mut contents)?;
+    if contents.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {limit} bytes, which no such file has"),
+        ));
+    }
+    Ok(contents)
+}
+
+fn open(path: &Path, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        let what = if metadata.file_type().is_fifo() { "a FIFO" } else { "a device or a socket" };
+        let what = format!("it is {what}, not a regular file");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs_err::write(path("file"), "12345").unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for (link, target) in [("to-file", "file"), ("to-fifo", "fifo"), ("to-zero", "/dev/zero")] {
+            std::os::unix::fs::symlink(target, path(link)).unwrap();
+        }
+        let kind = |name: &str| read_regular(&path(name), 4).unwrap_err().kind();
+        for name in ["fifo", "to-fifo", "to-zero"] {
+            assert_eq!(kind(name), ErrorKind::InvalidInput, "{name}");
+        }
+        assert_eq!(kind("file"), ErrorKind::FileTooLarge);
+        assert_eq!(read_regular(&path("to-file"), 5).unwrap(), b"12345");
+        assert!(open_no_link(&path("file")).is_ok() && open_no_link(&path("to-file")).is_err());
+    }
+}
