@@ -84,7 +84,8 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
                 !before.contains(&process.pid) && program == own
             };
             for process in children().into_iter().filter(is_stuck) {
-                let _ = Pid::from_raw(process.pid).map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+                let _ =
+                    Pid::from_raw(process.pid).map(|pid| rustix::process::kill_process(pid, Signal::KILL));
             }
         };
         // Without a thread it is started unwatched.
@@ -214,8 +215,7 @@ fn adopt_orphans(adopt: bool) {
 /// gives the number of the leader to no other process.
 pub(crate) fn session_lives(leader: u32, started: u64) -> bool {
     let leader = i32::try_from(leader).unwrap_or_default();
-    let members: Vec<Process> =
-        processes().into_iter().filter(|process| process.session == leader).collect();
+    let members: Vec<Process> = processes().into_iter().filter(|process| process.session == leader).collect();
     let is_other = |process: &Process| process.pid == leader && process.started != started;
     !members.is_empty() && !members.iter().any(is_other)
 }
@@ -246,11 +246,7 @@ fn children() -> Vec<Process> {
 /// Every process that this one may see.
 fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            process(entry.file_name().to_str()?.parse().ok()?)
-        })
-        .collect()
+    entries.filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 fn process(pid: i32) -> Option<Process> {

@@ -104,7 +104,8 @@ impl RootLock {
             std::thread::sleep(LOOK);
         }
         let (by, since) = (operator.by.clone(), operator.now());
-        let holder = Holder { pid: std::process::id(), by, operation: operation.to_owned(), since, command: None };
+        let holder =
+            Holder { pid: std::process::id(), by, operation: operation.to_owned(), since, command: None };
         let lock = Self { file, commands, holder };
         lock.name(&lock.holder);
         Ok(lock)

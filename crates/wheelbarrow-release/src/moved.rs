@@ -21,7 +21,8 @@ const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
 
 /// Where the root was when the release was made; none if it is there still, under whatever name, or the release does not say.
 pub(crate) fn origin(root: &Root, release: &CompleteRelease) -> Option<PathBuf> {
-    let receipt: Value = serde_json::from_slice(&read_regular(&release.path().join(RECEIPT_PATH), LARGEST_TEXT).ok()?).ok()?;
+    let receipt: Value =
+        serde_json::from_slice(&read_regular(&release.path().join(RECEIPT_PATH), LARGEST_TEXT).ok()?).ok()?;
     let made_in = Path::new(receipt["store"]["path"].as_str()?).parent()?.to_path_buf();
     let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let is_here =
