@@ -13,6 +13,8 @@ from staging import REFUSED, Failure, shown
 
 # How many files are named, and how many are counted.
 NAMED, COUNTED = 10, 10000
+# Bytes. No receipt, list of sums or manifest is larger.
+LARGEST_TEXT = 256 << 20
 # Links to the interpreter in a virtualenv; 3.14 has one of its own.
 PYTHON = re.compile("(python|𝜋thon)[0-9.tdm]*$".encode("utf-8"))
 RECEIPT, SUMS, MANIFEST = (b".wheelbarrow/" + name for name in (b"receipt.json", b"SHA256SUMS", b"manifest.json"))
@@ -77,7 +79,10 @@ def is_data(path, absolute, status, files, installed, executable):
         parts = path.split(b"/")
         return not (parts[-1].endswith(b".pyc") and b"__pycache__" in parts[-2:-1])
     # Some file systems have whole seconds only: as old as the receipt may be younger.
-    return changed_at(status) >= installed and sha256(absolute) != files[path]
+    try:
+        return changed_at(status) >= installed and sha256(absolute) != files[path]
+    except (OSError, ValueError):
+        return True  # it is something else meanwhile, or nobody may read it
 
 
 def claims(destination):
@@ -116,13 +121,25 @@ def parse(line):
 
 
 def read(destination, path):
-    with open(os.path.join(destination, path), "rb") as file:
-        return file.read()
+    with regular(os.path.join(destination, path)) as file:
+        text = file.read(LARGEST_TEXT + 1)
+    if len(text) > LARGEST_TEXT:
+        raise ValueError("too large")
+    return text
+
+
+def regular(path):
+    """Opens a regular file, without waiting for what is none."""
+    file = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("no regular file")
+    return file
 
 
 def sha256(path):
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with regular(path) as file:
         for part in iter(lambda: file.read(1 << 18), b""):
             digest.update(part)
     return digest.hexdigest()

@@ -19,6 +19,9 @@ use rustix::io::Errno;
 
 use crate::open_regular;
 
+/// Bytes of what is copied: zip files without the records of zip64.
+const LARGEST: u64 = u32::MAX as u64;
+
 /// A regular file, mapped.
 pub struct MappedFile {
     map: Mmap,
@@ -104,6 +107,9 @@ fn nobody_writes(file: &File) -> bool {
 fn private_copy(mut file: File) -> io::Result<File> {
     let named = std::env::var_os("TMPDIR").map(PathBuf::from);
     let places = named.into_iter().chain(["/var/tmp".into(), "/tmp".into()]);
+    if file.metadata()?.len() > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "no artifact and no wheel has 4 GB"));
+    }
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
     for place in places {
         let copied = nameless(&place).and_then(|mut copy| {

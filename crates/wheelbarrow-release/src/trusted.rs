@@ -37,6 +37,26 @@ pub(crate) fn to_write(root: &Root, name: &str) -> Result<Place, ReleaseError> {
     }
 }
 
+/// Refuses to work as root on a root that somebody else could exchange, or put a link into: what is removed and renamed below it
+/// could be somebody else's then.
+pub(crate) fn check_root(root: &Root) -> Result<(), ReleaseError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let refused = |reason: String| ReleaseError::Untrusted { path: root.path().to_path_buf(), reason };
+    // A file that need not be there, of which the directory is looked at.
+    for inside in [root.releases(), root.state()].map(|directory| directory.join("file")) {
+        let below = inside.strip_prefix("/").unwrap_or(&inside);
+        match beneath::place(Path::new("/"), below) {
+            Ok(Place { exposed: None, .. }) => {}
+            Ok(Place { exposed: Some(exposure), .. }) => return Err(refused(exposure.to_string())),
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(refused(error.to_string())),
+            Err(error) => return Err(ReleaseError::io("look at", &inside)(error)),
+        }
+    }
+    Ok(())
+}
+
 fn refuse_exposed(place: &Place, file: &File, path: &Path) -> Result<(), ReleaseError> {
     let own = beneath::exposure(file.as_fd(), path).map_err(ReleaseError::io("look at", path))?;
     match place.exposed.clone().or(own) {
