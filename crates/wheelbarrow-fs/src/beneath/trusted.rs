@@ -158,11 +158,13 @@ fn has_others(group: u32) -> bool {
         found.and_then(|fields| number(fields, 2))
     };
     let is_other = |user: Option<u32>| user.is_none_or(|user| !is_ours(user));
-    let Some(found) = groups.iter().find(|fields| number(fields, 2) == Some(group)) else {
+    // A number may have several names, each with members of its own.
+    let mut found = groups.iter().filter(|fields| number(fields, 2) == Some(group)).peekable();
+    if found.peek().is_none() {
         return group != rustix::process::getegid().as_raw();
-    };
-    let members = found.get(3).map(String::as_str).unwrap_or_default();
-    members.split(',').filter(|name| !name.is_empty()).any(|name| is_other(user(name)))
+    }
+    let members = found.flat_map(|fields| fields.get(3)).flat_map(|members| members.split(','));
+    members.filter(|name| !name.is_empty()).any(|name| is_other(user(name)))
         || users.iter().any(|fields| number(fields, 3) == Some(group) && is_other(number(fields, 2)))
 }
 
