@@ -153,7 +153,7 @@ impl Root {
         self.state().join("command.lock")
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.path.join(STATE)
     }
 
