@@ -7,6 +7,7 @@
 mod artifact;
 mod layout;
 mod settings;
+mod tracked;
 mod walk;
 
 use std::io;

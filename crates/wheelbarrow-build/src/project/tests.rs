@@ -56,6 +56,37 @@ fn rules_of_the_project_leave_files_out() {
 }
 
 #[test]
+fn files_that_git_tracks_are_packed_although_its_rules_name_them() {
+    let place = tree(&[
+        (".gitignore", "lib/\n*.xml\n.env\n"),
+        (".wheelbarrowignore", "left.xml\n"),
+        ("app/lib/tracked.js", ""),
+        ("app/lib/new.js", ""),
+        ("app/schedule.xml", ""),
+        ("excluded.xml", ""),
+        ("left.xml", ""),
+        ("new.xml", ""),
+        (".env", ""),
+    ]);
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git").arg("-C").arg(place.path()).args(arguments).status();
+        assert!(status.unwrap().success(), "git {arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    let tracked = ["app/lib/tracked.js", "app/schedule.xml", "excluded.xml", "left.xml", ".env"];
+    git(&[&["add", "--force"], &tracked[..]].concat());
+    let expected = [".gitignore", ".wheelbarrowignore", "app/lib/tracked.js", "app/schedule.xml"];
+    assert_eq!(paths(place.path(), &["/excluded.xml"]), expected);
+    assert_eq!(
+        paths(&place.path().join("app"), &[]),
+        ["lib/tracked.js", "schedule.xml"],
+        "a part of a checkout"
+    );
+    fs::remove_file(place.path().join("app/schedule.xml")).unwrap();
+    assert_eq!(paths(&place.path().join("app"), &[]), ["lib/tracked.js"], "removed and still tracked");
+}
+
+#[test]
 fn rules_above_count_inside_a_checkout_only() {
     let place = tree(&[(".gitignore", "*.log\n"), ("site/a.log", ""), ("site/b.py", "")]);
     assert_eq!(paths(&place.path().join("site"), &[]), ["a.log", "b.py"]);

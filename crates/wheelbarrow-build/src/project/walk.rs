@@ -11,6 +11,7 @@ use ignore::{DirEntry, WalkBuilder};
 
 use wheelbarrow_fs::is_unfinished;
 
+use super::tracked::tracked_and_ignored;
 use super::{Content, ProjectError, ProjectFile, artifact, settings};
 
 /// What never travels, whatever the rules of the project say.
@@ -98,15 +99,17 @@ impl Walker<'_> {
         };
         let exclude = exclude_matcher(&self.root, exclude)?;
         self.walk_once(&self.builder(exclude.clone(), true))?;
-        if exclude.num_whitelists() == 0 {
+        let tracked = if self.is_in_checkout() { tracked_and_ignored(&self.root) } else { BTreeSet::new() };
+        if exclude.num_whitelists() == 0 && tracked.is_empty() {
             return Ok(());
         }
-        // What `!` in `exclude` brings back, git's rules must not see.
+        // What `!` in `exclude` brings back, and what git tracks, git's rules must not see.
         let found: BTreeSet<String> = self.found.iter().map(|file| file.path.clone()).collect();
         for entry in self.builder(exclude.clone(), false).build() {
             let entry = entry.map_err(ProjectError::Walk)?;
             let relative = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
-            let is_back = exclude.matched_path_or_any_parents(relative, false).is_whitelist();
+            let is_back = tracked.contains(relative)
+                || exclude.matched_path_or_any_parents(relative, false).is_whitelist();
             if is_back && relative.to_str().is_none_or(|path| !found.contains(path)) {
                 self.take(&entry)?;
             }
@@ -121,10 +124,14 @@ impl Walker<'_> {
         Ok(())
     }
 
+    fn is_in_checkout(&self) -> bool {
+        self.root.ancestors().any(|directory| directory.join(".git").exists())
+    }
+
     /// With git's rules or without them.
     fn builder(&self, exclude: Gitignore, git: bool) -> WalkBuilder {
         // Inside a checkout the rules of the directories above count too, as git has it; outside they are none of ours.
-        let checkout = git && self.root.ancestors().any(|directory| directory.join(".git").exists());
+        let checkout = git && self.is_in_checkout();
         let mut builder = WalkBuilder::new(&self.root);
         builder
             .standard_filters(false)
