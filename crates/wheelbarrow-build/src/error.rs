@@ -52,7 +52,7 @@ pub enum Error {
     },
     #[error("{} is not a lock", path.display())]
     NotALock { path: PathBuf },
-    #[error("uv does not find that {} fits its pyproject.toml:\n{said}", path.display())]
+    #[error("`uv lock --check` failed for {}:\n{said}", path.display())]
     StaleLock { path: PathBuf, said: String },
 
     #[error("{inputs} has no {what} `{name}`")]
@@ -210,7 +210,9 @@ impl Error {
                  [\"requirements.txt\"] in the settings"
             ),
             Self::NotALock { .. } => "--lock takes a pylock.toml or a uv.lock; name requirements with -r FILE".to_owned(),
-            Self::StaleLock { .. } => "run `uv lock`; or take the lock as it stands with --frozen".to_owned(),
+            Self::StaleLock { .. } => {
+                "if the lock is out of date, run `uv lock`; `--frozen` uses the lock without this check".to_owned()
+            },
             Self::UnknownName { what, known, .. } if known.is_empty() => format!("it has no {what} at all"),
             Self::UnknownName { known, .. } => format!("it has {}", known.join(", ")),
             Self::NoExtras { .. } => "write them into it, as in `django[argon2]`; extras and groups are those of \

@@ -72,7 +72,8 @@ impl Run<'_> {
     }
 
     /// Whether the lock fits its project, as `uv lock --check` sees it. That needs no index where it fits; where uv's
-    /// variables name another index than the lock, it fits nevertheless.
+    /// variables name another index than the lock, it fits nevertheless. uv asks the Python that is packed for: the one
+    /// that it would choose may not be on this machine, or be a shim that does not start.
     fn check(&self, file: &Path, project: &Path) -> Result<()> {
         const INDEXES: [&str; 6] = [
             "UV_DEFAULT_INDEX",
@@ -82,6 +83,7 @@ impl Run<'_> {
             "UV_FIND_LINKS",
             "UV_NO_INDEX",
         ];
+        let interpreter = lowest(&self.request.targets).own_interpreter();
         let mut said = String::new();
         for (with_indexes, offline) in [(true, true), (false, true), (true, false)] {
             if self.request.index.offline && !offline {
@@ -89,6 +91,9 @@ impl Run<'_> {
             }
             let mut command = self.uv.command();
             command.args(["lock", "--check", "--project"]).arg(project).args(offline.then_some("--offline"));
+            if let Some(interpreter) = interpreter {
+                command.arg("--python").arg(&interpreter.executable);
+            }
             if !with_indexes {
                 for name in INDEXES {
                     command.env_remove(name);

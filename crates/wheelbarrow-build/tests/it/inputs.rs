@@ -158,7 +158,7 @@ fn a_lock_of_uv_must_fit_its_project() {
     site.write("pyproject.toml", &project("'foo', 'bar'"));
     let error = site.lock().unwrap_err();
     let said = told(&error, &site.project());
-    assert!(said.contains("uv.lock fits its pyproject.toml:\nThe lockfile at `uv.lock` needs"), "{said}");
+    assert!(said.contains("uv.lock:\nThe lockfile at `uv.lock` needs"), "{said}");
     assert!(said.contains("--frozen"), "{said}");
     assert_eq!(error.exit_code(), 8);
     site.frozen = true;
@@ -167,6 +167,20 @@ fn a_lock_of_uv_must_fit_its_project() {
     assert!(site.lock().is_err(), "what --frozen left does not count");
     uv_lock(&site);
     assert_eq!(names(&site), ["bar 1.0", "foo 1.0"]);
+}
+
+#[test]
+fn a_lock_of_uv_is_checked_by_the_python_that_is_packed_for() {
+    if !has_uv() {
+        return;
+    }
+    let project = format!(
+        "[project]\nname = 'site'\nversion = '1'\nrequires-python = '>=3.8'\ndependencies = ['foo']\n{LINKS}"
+    );
+    let site = site(&[("pyproject.toml", &project)], &["foo|1.0"]);
+    uv_lock(&site);
+    site.write(".python-version", "3.99\n");
+    assert_eq!(names(&site), ["foo 1.0"], "not by the one that uv would choose, which is not here");
 }
 
 #[test]
