@@ -367,6 +367,9 @@ fn find_own(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<Ow
     Ok(Some(own))
 }
 
+/// So many of the files that a build generated are named in its note.
+const GENERATED: usize = 5;
+
 /// Leaves in the project's own wheels what the code does not have, and adds to the code what their build generated.
 fn install_own(
     own: &Own,
@@ -382,16 +385,17 @@ fn install_own(
         let reduced = own::reduce(wheel, code.site(&own.tree.files), cache)?;
         *wheel = reduced.wheel;
         told.insert(format!("installing the project's own distribution, {name} {}", wheel.version));
-        told.extend(
-            reduced
-                .generated
-                .iter()
-                .map(|file| format!("packing {}, which the build of {name} generated", file.path)),
-        );
         told.extend(reduced.doubled.iter().map(|package| {
             format!("the package {package} is installed in site-packages too: its build makes files for one platform")
         }));
         generated.extend(reduced.generated.into_iter().map(|file| (file.path.clone(), file)));
+    }
+    let paths: Vec<&str> = generated.keys().map(String::as_str).collect();
+    if let [first, others @ ..] = &paths[..] {
+        let named = [&[*first], &others[..others.len().min(GENERATED - 1)]].concat().join(", ");
+        let more = paths.len().saturating_sub(GENERATED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        told.insert(format!("packing {named}{more}, which the build of {name} generated"));
     }
     told.iter().for_each(|note| progress.note(note));
     code.files.extend(generated.into_values());
