@@ -21,6 +21,10 @@ const WORKERS: [(&str, &str, &str); 4] = [
     ("Dramatiq", "django_dramatiq", "django-admin rundramatiq"),
 ];
 
+/// Files that usually have the application, as the check of a release looks for it.
+const ENTRIES: [&str; 7] =
+    ["wsgi.py", "asgi.py", "app.py", "main.py", "api.py", "application.py", "__init__.py"];
+
 /// What was found.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Found {
@@ -101,9 +105,9 @@ impl Module<'_> {
 }
 
 fn look_at_settings(module: &Module<'_>, found: &mut Found) {
-    found
-        .required
-        .extend(module.lines().flat_map(|line| line.split("environ[").skip(1)).filter_map(variable));
+    found.required.extend(
+        unconditional(&module.text).flat_map(|line| line.split("environ[").skip(1)).filter_map(variable),
+    );
     let Some(base) = base_directory(module) else { return };
     for line in module.lines().map(str::trim).filter(|line| line.contains("BASE_DIR")) {
         let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
@@ -118,6 +122,21 @@ fn look_at_settings(module: &Module<'_>, found: &mut Found) {
             _ => {}
         }
     }
+}
+
+/// The lines that run whenever the module is imported: those in no block of an `if`, a `try` or a function.
+fn unconditional(text: &str) -> impl Iterator<Item = &str> {
+    const BLOCKS: [&str; 12] =
+        ["if", "elif", "else", "try", "except", "finally", "for", "while", "with", "def", "class", "match"];
+    let mut in_block = false;
+    text.lines().filter(move |line| {
+        let begins = line.starts_with(|first: char| first.is_ascii_alphabetic() || first == '@');
+        if begins {
+            let word = line.split(|end: char| !end.is_ascii_alphabetic()).next().unwrap_or_default();
+            in_block = BLOCKS.contains(&word) || word == "async";
+        }
+        !in_block && !line.trim_start().starts_with('#')
+    })
 }
 
 /// The directory that `BASE_DIR` is, below the project; from `Path(__file__).resolve().parent.parent` or calls of `dirname`.
@@ -157,7 +176,9 @@ fn after(text: &str, sign: &str) -> Option<String> {
 
 fn application(modules: &[Module<'_>], import_path: &str) -> Option<String> {
     let made = |signs: &'static [&'static str]| {
-        modules.iter().find_map(|module| {
+        let mut modules: Vec<_> = modules.iter().collect();
+        modules.sort_by_key(|module| entry_rank(module.path));
+        modules.into_iter().find_map(|module| {
             let line = module.lines().find(|line| {
                 let value = line.split_once('=').map(|(_, value)| value.trim());
                 value.is_some_and(|value| signs.iter().any(|sign| value.starts_with(sign)))
@@ -170,6 +191,12 @@ fn application(modules: &[Module<'_>], import_path: &str) -> Option<String> {
     made(&["get_wsgi_application("])
         .or_else(|| made(&["get_asgi_application("]))
         .or_else(|| made(&["Flask(", "FastAPI(", "Starlette(", "Litestar(", "create_app("]))
+}
+
+/// Modules that servers are usually given come first, in the order of [`ENTRIES`].
+fn entry_rank(path: &str) -> usize {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    ENTRIES.iter().position(|entry| *entry == name).unwrap_or(ENTRIES.len())
 }
 
 /// The name of a module below the import path.
@@ -222,6 +249,16 @@ mod tests {
         let old = "BASE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))\n";
         assert_eq!(base("src/mysite/settings.py", old).as_deref(), Some("src"));
         assert_eq!(base("settings.py", path), None, "above the project");
+    }
+
+    #[test]
+    fn a_variable_is_required_where_it_is_always_read() {
+        let text = "A = os.environ['A']\nif 'B' in os.environ:\n    B = os.environ['B']\nelse:\n    B = os.environ['C']\n\
+                    DATABASES = {\n    'default': {'NAME': os.environ['D']},\n}\n\
+                    def later():\n    return os.environ['E']\n# os.environ['F']\n";
+        let mut found = Found::default();
+        look_at_settings(&Module { path: "mysite/settings.py", text: text.to_owned() }, &mut found);
+        assert_eq!(found.required, BTreeSet::from(["A".to_owned(), "D".to_owned()]));
     }
 
     #[test]

@@ -104,10 +104,14 @@ fn a_flask_application_is_found() {
         ("requirements.txt", "flask"),
         ("web/__init__.py", "from flask import Flask\napp = Flask(__name__)\n"),
         ("alembic.ini", ""),
+        ("export.py", "from web import create_app\napp = create_app()\n"),
     ]);
     let text = place.run(&["init", "--dry-run"]).out;
     assert!(text.contains("\npython = [\"3.11\"]\n") && text.contains("application = \"web:app\""), "{text}");
     assert!(text.contains("prepare = [\"alembic upgrade head\"]"), "{text}");
+    fs_err::write(place.path().join("wsgi.py"), "from web import create_app\napp = create_app()\n").unwrap();
+    let text = place.run(&["init", "--dry-run"]).out;
+    assert!(text.contains("application = \"wsgi:app\""), "what servers are given: {text}");
 }
 
 fn name_of(place: &Place) -> String {
