@@ -11,7 +11,7 @@ The answer: `interface`, `host`, `status`, `location` and `raised` (the exceptio
 `checks`, what `check --deploy` finds, each with `level` (40 and more is an error), `id` and `message`; `migrations` that
 are due in the default database and those of them that are `irreversible`, those that were `applied`, or `unknown`, why
 there is no plan; or `broken`, why the checks could not run; `inside`, settings that have the site write into the release,
-each with `setting` and `path`.
+each with `setting` and `path`; `settings`, the module that the settings come from.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
@@ -50,7 +50,7 @@ def main():
     out.write(json.dumps(answer) + "\n")
     out.flush()
     if request["django"] and "stage" not in answer and is_django():
-        out.write(json.dumps(dict(ask_django(), inside=inside(request["install"]))) + "\n")
+        out.write(json.dumps(dict(ask_django(), inside=inside(request["install"]), settings=settings_module())) + "\n")
     out.close()
     sys.stderr.flush()
     # Threads that the application has started must not keep it.
@@ -149,6 +149,12 @@ def ask_django():
     except Exception as error:
         said["unknown"] = describe(error)
     return said
+
+
+def settings_module():
+    from django.conf import settings
+
+    return getattr(settings, "SETTINGS_MODULE", None)
 
 
 def inside(install):

@@ -82,6 +82,12 @@ pub fn rollback(
     let target = rollback_target(root, options, |live| django::applied(&work, live))?;
     let Some(target) = target else { return stays(root, begun, operator) };
     let environment = target.record.environment_sha256;
+    let applied = applied_since(&stories(&root.journal().read()?), target.id());
+    if !applied.is_empty() {
+        let (id, names) = (target.id(), seam::few(&applied));
+        let note = format!("the database keeps migrations that were applied since {id} was live: {names}");
+        operator.progress.note(&note);
+    }
     // What is left may be the very thing that is broken.
     let left = root.live()?.and_then(|live| root.complete(&live).ok());
     let activated = make_live(&work, Operation::Rollback, target, &options.settings, None)?;
@@ -213,11 +219,24 @@ fn nearest_ancestor(
 
 /// Migrations that were to be applied after the target was last made live, and that Django cannot take back, each once.
 fn irreversible_since(stories: &[Story], target: &ReleaseId) -> Vec<String> {
+    once(since(stories, target).iter().flat_map(|story| &story.irreversible))
+}
+
+/// Migrations that were applied after the target was last made live, each once.
+fn applied_since(stories: &[Story], target: &ReleaseId) -> Vec<String> {
+    let is_prepared = |story: &&Story| story.phases.iter().any(|(phase, _)| *phase == Phase::Prepare);
+    once(since(stories, target).iter().filter(is_prepared).flat_map(|story| &story.migrations))
+}
+
+/// What was done after the target was last made live.
+fn since<'s>(stories: &'s [Story], target: &ReleaseId) -> &'s [Story] {
     let last = stories.iter().rposition(|story| story.id == *target && story.switched);
-    let since = &stories[last.map_or(0, |last| last + 1)..];
+    &stories[last.map_or(0, |last| last + 1)..]
+}
+
+fn once<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    let named = since.iter().flat_map(|story| &story.irreversible);
-    named.filter(|name| seen.insert(*name)).cloned().collect()
+    names.filter(|name| seen.insert(*name)).cloned().collect()
 }
 
 fn make_live(

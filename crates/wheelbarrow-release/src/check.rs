@@ -111,6 +111,9 @@ pub struct Django {
     /// Settings that have the site write into the release.
     #[serde(default)]
     pub inside: Vec<Inside>,
+    /// The module that the settings come from, `mysite.settings`.
+    #[serde(default)]
+    pub settings: Option<String>,
 }
 
 /// A database or a directory for uploads in a release.
@@ -298,6 +301,7 @@ impl Django {
             unknown: self.unknown.as_deref().map(&clean),
             broken: self.broken.as_deref().map(&clean),
             inside: self.inside.into_iter().map(inside).collect(),
+            settings: self.settings.as_deref().map(&clean),
         }
     }
 }

@@ -24,7 +24,10 @@ pub struct Story {
     pub commands: Vec<(String, u64)>,
     /// Whether `current` led to the release, were it for a moment.
     pub switched: bool,
-    /// Of the database: those that cannot be taken back.
+    /// Of the database: those that were to be applied.
+    #[serde(skip)]
+    pub migrations: Vec<String>,
+    /// Those of them that cannot be taken back.
     pub irreversible: Vec<String>,
     /// None for one that was interrupted and that nobody has recovered yet.
     pub end: Option<End>,
@@ -95,6 +98,7 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
                 phases: Vec::new(),
                 commands: Vec::new(),
                 switched: false,
+                migrations: Vec::new(),
                 irreversible: Vec::new(),
                 end: None,
             });
@@ -110,7 +114,10 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
                 story.commands.push((command.clone(), *milliseconds));
             }
             Event::Switched { .. } => story.switched = true,
-            Event::Migrating { irreversible, .. } => story.irreversible.extend_from_slice(irreversible),
+            Event::Migrating { migrations, irreversible } => {
+                story.migrations.extend_from_slice(migrations);
+                story.irreversible.extend_from_slice(irreversible);
+            }
             Event::Done { milliseconds } => story.end = Some(End::Done { milliseconds: *milliseconds }),
             Event::Failed { phase, error, outcome, milliseconds } => {
                 story.end = Some(End::Failed {

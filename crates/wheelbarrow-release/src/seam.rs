@@ -53,8 +53,28 @@ pub(crate) fn check(
     let django = look_at(release, settings, look, said, progress)?;
     if let Some(said) = &django {
         show(said, settings, progress);
+        compare_settings(release, settings, said, progress)?;
     }
     Ok(django)
+}
+
+/// Says so where commands of the site, `migrate` say, use other settings than its server will.
+fn compare_settings(
+    release: &CompleteRelease,
+    settings: &Settings,
+    said: &Django,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let commands = django::settings_module(release, &release.site()?, settings)?;
+    if let (Some(commands), Some(application)) = (commands, &said.settings)
+        && commands != *application
+    {
+        progress.note(&format!(
+            "the application uses the settings {application}, commands use {commands}: set DJANGO_SETTINGS_MODULE in \
+             environment.json, which counts for both"
+        ));
+    }
+    Ok(())
 }
 
 /// The same; what Django says is not shown.
@@ -101,7 +121,7 @@ pub(crate) fn look_at(
 const NAMES: usize = 10;
 
 /// All of them where they are few, as they are after a first deploy.
-fn few(names: &[String]) -> String {
+pub(crate) fn few(names: &[String]) -> String {
     match names.len().checked_sub(NAMES) {
         Some(more @ 1..) => format!("{} and {more} more", names[..NAMES].join(", ")),
         _ => names.join(", "),

@@ -240,6 +240,7 @@ fn django_says_what_it_finds_and_what_is_due() {
         inside: [("MEDIA_ROOT", "site/media"), ("DATABASES['default']", "site/db.sqlite3")]
             .map(|(setting, path)| Inside { setting: setting.to_owned(), path: path.to_owned() })
             .into(),
+        settings: None,
     };
     assert_eq!(checked.django, Some(said));
     assert_eq!(look("applications:fine").unwrap().django, None);

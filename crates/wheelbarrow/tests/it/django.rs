@@ -174,7 +174,10 @@ fn a_rollback_stops_at_migrations_that_cannot_be_taken_back() {
         deploy(&place, &artifact);
         if *number == "2" {
             // What can be taken back stands in nobody's way, and is not taken back.
-            assert_eq!(run(&place, &["rollback"]).code, 0);
+            let said = run(&place, &["rollback"]);
+            let kept = "the database keeps migrations that were applied since 1-";
+            assert!(said.code == 0 && said.err.contains(kept), "{}", said.all());
+            assert!(said.err.contains("was live: mysite.0002_second\n"), "{}", said.all());
             assert_eq!(run(&place, &["activate", "2"]).code, 0);
         }
     }
@@ -188,6 +191,22 @@ fn a_rollback_stops_at_migrations_that_cannot_be_taken_back() {
     assert_eq!(run(&place, &["rollback"]).code, 16, "1 was live before 3");
     let said = run(&place, &["exec", "--", "django-admin", "showmigrations", "--plan"]);
     assert!(said.code == 0 && said.out.contains("0002_second"), "{}", said.all());
+}
+
+#[test]
+fn other_settings_for_commands_than_for_the_application_are_noted() {
+    let place = place();
+    let other = "settings = 'django.conf.global_settings'";
+    let Some(artifact) = version(&place, "1", other, &[]) else { return };
+    let artifact = artifact.display().to_string();
+    let words = ["deploy", &artifact, "--without-pip"];
+    let note = "the application uses the settings mysite.settings, commands use django.conf.global_settings";
+    let said = run(&place, &words);
+    assert!(said.code == 12 && said.err.contains(note), "{}", said.all());
+    let both = "{\"SECRET_KEY\": \"a-secret-of-the-test\", \"DJANGO_SETTINGS_MODULE\": \"mysite.settings\"}";
+    place.write("root/shared/environment.json", both);
+    let said = run(&place, &words);
+    assert!(said.code == 0 && !said.err.contains("the application uses"), "{}", said.all());
 }
 
 #[test]
