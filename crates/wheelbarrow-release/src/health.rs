@@ -116,10 +116,9 @@ impl Look<'_> {
     /// Whether there is a probe.
     fn probe(&mut self, settings: &Settings, limit: Duration) -> bool {
         let Some(asked) = &settings.probe else { return false };
-        let log = ServerLog::begin(self.root, settings);
         if let Err(answer) = probe::look(asked, limit) {
-            let fix = match log.said() {
-                Some(said) => format!("`{}` shows what the server wrote", said.more),
+            let fix = match ServerLog::begin(self.root, settings).command() {
+                Some(command) => format!("`{command}` shows what the server wrote"),
                 None => "look at the log of the server; `[release] server_log` names it".to_owned(),
             };
             self.find(Level::Critical, rule::PROBE_FAILED, asked.url.clone(), answer, fix);

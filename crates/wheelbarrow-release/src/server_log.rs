@@ -29,8 +29,6 @@ use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::{ReleaseError, Root, proof};
 
-/// As many as stand in an error at most.
-const LINES: &str = "--lines=20";
 /// Bytes of a log that are looked at.
 const MOST: u64 = 64 << 10;
 /// What `journalctl` may take.
@@ -91,7 +89,7 @@ impl<'a> ServerLog<'a> {
     }
 
     /// None where nobody knows where it writes to.
-    pub(crate) fn said(&self) -> Option<ServerSaid> {
+    fn said(&self) -> Option<ServerSaid> {
         let file = self.settings.server_log.as_ref().map(|path| self.file(&self.root.shared().join(path)));
         match file {
             Some(file) if !file.lines.is_empty() => Some(file),
@@ -103,6 +101,14 @@ impl<'a> ServerLog<'a> {
         }
     }
 
+    /// The command that shows its last lines, whenever they were written.
+    pub(crate) fn command(&self) -> Option<String> {
+        match &self.settings.server_log {
+            Some(path) => Some(tail_of(&self.root.shared().join(path))),
+            None => self.unit().map(|unit| format!("journalctl --lines=100 {}", unit.words())),
+        }
+    }
+
     fn file(&self, path: &Path) -> ServerSaid {
         let (lines, problem) = match self.tail(path) {
             Ok(tail) => (self.shown(&tail), None),
@@ -111,8 +117,7 @@ impl<'a> ServerLog<'a> {
             }
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let more = format!("tail -n 100 {}", quoted(&path.display().to_string()));
-        ServerSaid { log: path.display().to_string(), lines, problem, more }
+        ServerSaid { log: path.display().to_string(), lines, problem, more: tail_of(path) }
     }
 
     /// What was written since the begin, whole lines.
@@ -145,8 +150,7 @@ impl<'a> ServerLog<'a> {
                 break;
             }
         }
-        let matches = unit.matches().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        let more = format!("journalctl --since=@{} {matches}", since.as_secs());
+        let more = format!("journalctl --since=@{} {}", since.as_secs(), unit.words());
         ServerSaid { log: format!("the journal of {}", unit.name), lines, problem: None, more }
     }
 
@@ -208,6 +212,11 @@ impl Unit {
         Self { name: if is_whole { name.to_owned() } else { format!("{name}.service") }, is_of_user }
     }
 
+    /// For a shell.
+    fn words(&self) -> String {
+        self.matches().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+
     /// Arguments of `journalctl`, which asks for units of its own user only: root looks for those of all users.
     fn matches(&self) -> Vec<String> {
         let Self { name, is_of_user } = self;
@@ -221,19 +230,24 @@ impl Unit {
     }
 }
 
+fn tail_of(path: &Path) -> String {
+    format!("tail -n 100 {}", quoted(&path.display().to_string()))
+}
+
 /// What `journalctl` prints; none if it does not run, or does not end.
 fn ask_journal(unit: &Unit, since: &str) -> Option<Vec<u8>> {
     let output = Output::memory().ok()?;
     let mut command = as_deployer("journalctl");
-    command.args(["--quiet", "--no-pager", "--output=cat", LINES, since]).args(unit.matches());
+    command.args(["--quiet", "--no-pager", "--output=cat", since]).args(unit.matches());
     command.stdin(Stdio::null()).stdout(output.writer().ok()?).stderr(Stdio::null());
     // It starts nothing that would have to be ended.
     let running = child::start(&mut command, Leftovers::Keep, None).ok()?;
+    // No `--lines`: beside `--since` older versions print the first lines, not the last.
     let ended = running.wait(LIMIT, &Silent, || output.cut(&Secrets::default())).ok()?;
-    if ended == Ended::Late {
+    let tail = output.tail(MOST);
+    if ended == Ended::Late && tail.is_empty() {
         return None;
     }
-    let tail = output.tail(MOST);
     Some(if tail.len() as u64 == MOST { whole_lines(&tail) } else { tail })
 }
 

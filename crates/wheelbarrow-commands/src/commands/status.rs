@@ -85,6 +85,10 @@ fn well(health: &Health) -> String {
 fn runs(status: &Status, running: &Service) -> Option<String> {
     let is_of_server = |process: &Process| status.serving.processes.iter().any(|one| one.pid == process.pid);
     let is_known = status.serving.unit.is_some() || status.serving.listener.is_some();
+    let stem = |unit: &str| unit.trim_end_matches(".service").to_owned();
+    if status.unit.as_ref().is_some_and(|unit| running.unit.as_deref().map(stem) == Some(stem(&unit.unit))) {
+        return None;
+    }
     let mut running = running.clone();
     if is_known {
         running.processes.retain(|process| !is_of_server(process));
