@@ -38,6 +38,8 @@ COMMANDS = (
 # Where it is there, it is for the host to say whether an artifact may be installed, and not for the artifact.
 HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"
 # How a program dies that the kernel or a sandbox does not let work here.
+# The native installer's exit code for too little memory, after which nothing is left of its work.
+NO_MEMORY = 75
 UNABLE = ("SIGSYS", "SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS")
 
 
@@ -427,14 +429,14 @@ def run(program, destination, request):
         raise Unable("it cannot be run from memory")
     import staging
 
-    place = staging.Staging(destination.encode("utf-8"), mode=0o700)
+    place = staging.Staging(destination.encode("utf-8"))
     try:
         place.open()
     except OSError:
         # The destination will be refused, and for a better reason than this.
         raise Unable("it cannot be written beside the destination")
     try:
-        path = os.path.join(place.path, b"installer")
+        path = os.path.join(place.real_path, b"installer")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
             file.write(program)
         return execute(path, request)
@@ -583,6 +585,8 @@ def execute(path, request, descriptors=()):
             signal.signal(number, handler)
     if received and code != 0:
         return 128 + received[-1]
+    if code == NO_MEMORY:
+        raise Unable("there is not enough memory for it")
     if code < 0:
         names = {int(getattr(signal, name)): name for name in UNABLE}
         if -code in names:
@@ -611,6 +615,9 @@ if __name__ == "__main__":
         code = main()
     except KeyboardInterrupt:
         code = 130
+    except MemoryError:
+        say("error: not enough memory\nhint: raise the limit (`ulimit -v`, or that of the container or service)")
+        code = 1
     except ImportError:
         # Before Python 3.8 zipimport may lose an interrupt, and with it the module that it was looking for.
         if sys.version_info >= (3, 8):

@@ -20,7 +20,7 @@ THIN = ".wheelbarrow/thin.json"
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")
 LARGEST_MANIFEST = 32 << 20
-# 65,535 members have two thirds of them.
+# More values would take much more memory than their text. 65,535 members have two thirds of them.
 MOST_VALUES = 500000
 LONGEST_PTH = 4096
 # Of any path (PATH_MAX in linux/limits.h, less the NUL).

@@ -129,12 +129,12 @@ def _install(artifact, facts, options, signals):
             if not options["quiet"]:
                 say(sys.stderr, "note: " + preflight.line(note.finding()))
         with Staging(destination) as staging:
-            origin = _write(archive, target, facts, options, staging.path)
-            _keep_environment(destination, staging.path)
-            _keep_directory(destination, staging.path)  # last: until then nobody else may write in it
+            origin = _write(archive, target, facts, options, staging.root)
+            _keep_environment(destination, staging.root)
+            kept = _status(destination)
             staging.flush()
             signals.ignore()  # from here it is done or not; whoever interrupts now must not have to wonder which
-            staging.publish(options["replace"])
+            staging.publish(options["replace"], kept)
     return archive.manifest, target, origin
 
 
@@ -230,16 +230,12 @@ def _say_of_bytecode(target, facts, count, options):
         say(sys.stderr, "note: " + reason)
 
 
-def _keep_directory(old, new):
-    """A destination that was prepared with an owner and a mode keeps them."""
+def _status(destination):
+    """Of a destination that was prepared with an owner and a mode, which it keeps."""
     try:
-        status = os.lstat(old)
+        return os.lstat(destination)
     except FileNotFoundError:
-        return
-    now = os.lstat(new)
-    if (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
-        os.chown(new, status.st_uid, status.st_gid)
-    os.chmod(new, stat.S_IMODE(status.st_mode))
+        return None
 
 
 def _keep_environment(old, new):

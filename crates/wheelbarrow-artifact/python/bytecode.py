@@ -91,8 +91,13 @@ class _Job:
     def run(self):
         for _ in range(min(len(os.sched_getaffinity(0)), len(self.work))):
             thread = threading.Thread(target=self.serve)
+            try:
+                thread.start()
+            except RuntimeError:  # this process may have no more threads
+                break
             self.threads.append(thread)
-            thread.start()
+        if not self.threads:
+            self.serve()
         for thread in self.threads:
             thread.join()
         if self.failures:

@@ -68,8 +68,9 @@ def _loads(library):
         return True
     try:
         ctypes.CDLL(library)
-    except OSError:
-        return False
+    except OSError as error:
+        # It is there, and this process has too little memory for it.
+        return "failed to map" in str(error) or "allocate" in str(error)
     return True
 
 

@@ -2,7 +2,8 @@
 
 A tree is built in `.BASENAME.wheelbarrow-XXXXXXXX` beside its destination and renamed. Whoever builds it holds an
 flock on that directory, so a directory that nobody holds was left by a killed run and is removed by the next one. The
-kernel drops the lock of a dead process: no process id to compare, no age to guess.
+kernel drops the lock of a dead process: no process id to compare, no age to guess. Whoever may open a directory can hold
+such a lock, so until it is in place only its maker may open it.
 
 Every path in here is bytes: a Python 3.6 in the C locale has an ASCII file system encoding.
 """
@@ -14,6 +15,7 @@ import shutil
 import stat
 import time
 
+import beneath
 import mounts
 
 # Exit codes, docs/exit-codes.md.
@@ -58,37 +60,60 @@ def failure_of(error, message):
 
 def shown(path):
     """The path for a person to read."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return beneath.named(path).decode("utf-8", "backslashreplace")
 
 
 class Staging:
     """A new directory beside `destination`, held until it is published or discarded."""
 
-    def __init__(self, destination, mode=0o777):
-        self.destination, self.mode = destination, mode
-        self.parent, name = os.path.split(destination)
-        self.prefix = b"." + name + b".wheelbarrow-"
+    def __init__(self, destination):
+        self.real_parent, name = os.path.split(destination)
+        self.name, self.prefix = name, b"." + name + b".wheelbarrow-"
+        self._parent = self._held = self.path = self.real_path = None
+
+    def _find(self):
+        """Opens the parent directory, whose owner may exchange it: all paths lead through the open one."""
+        self._parent = beneath.opened(self.real_parent)
+        self.parent = self._parent.base
+        self.destination = os.path.join(self.parent, self.name)
         # Where the old tree waits for the moment that two renames need.
         self.aside = os.path.join(self.parent, self.prefix + b"old")
         # A whole tree that takes the place of the destination, whatever is left of that.
         self.next = os.path.join(self.parent, self.prefix + b"next")
         self.lock = os.path.join(self.parent, self.prefix + b"lock")
-        self.path = None
-        self._held = None
 
     def open(self):
-        # Between mkdir and flock a directory looks abandoned, so both happen under a lock.
-        with _Locked(self.lock):
-            self._recover()
-            self._sweep()
-            self.path = os.path.join(self.parent, self.prefix + os.urandom(4).hex().encode())
-            try:
-                os.mkdir(self.path, self.mode)
-                self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-                _try_lock(self._held)
-            except BaseException:
-                self.discard()
-                raise
+        self._find()
+        try:
+            # Between mkdir and flock a directory looks abandoned, so both happen under a lock.
+            with _Locked(self.lock):
+                self._recover()
+                self._sweep()
+                self._make()
+        except BaseException:
+            self.discard()
+            raise
+
+    def _make(self):
+        name = self.prefix + os.urandom(4).hex().encode()
+        path = os.path.join(self.parent, name)
+        os.mkdir(path, 0o700)
+        self.path, self.real_path = path, os.path.join(self.real_parent, name)
+        held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        self._held = beneath.Held(held, self.real_path)
+        if os.fstat(held).st_uid != os.geteuid():
+            raise OSError(errno.EPERM, "it was exchanged meanwhile", self.real_path)
+        _try_lock(held)
+        # What the umask, or an access control list that is inherited, makes of the mode of a new directory.
+        probe = self.root + b"/mode"
+        os.mkdir(probe, 0o777)
+        self.mode = stat.S_IMODE(os.lstat(probe).st_mode) & 0o2777
+        os.rmdir(probe)
+
+    @property
+    def root(self):
+        """Where to write."""
+        return self._held.base
 
     def __enter__(self):
         self.open()
@@ -99,11 +124,12 @@ class Staging:
 
     def discard(self):
         if self.path is not None:
+            _hide(self.path)  # if this is killed, nobody else has a lock on the rest
             shutil.rmtree(self.path, ignore_errors=True)
             self.path = None
-        if self._held is not None:
-            _close(self._held)
-            self._held = None
+        for held in filter(None, (self._held, self._parent)):
+            held.close()
+        self._held = self._parent = None
 
     def _recover(self):
         """Undoes or finishes what a run without the exchanging rename left when it was killed."""
@@ -119,9 +145,14 @@ class Staging:
 
     def put_right(self):
         """The same, for who looks at the destination before `open`."""
-        if os.path.lexists(self.next) or os.path.lexists(self.aside):
-            with _Locked(self.lock):
-                self._recover()
+        left = (os.path.join(self.real_parent, self.prefix + end) for end in (b"next", b"old"))
+        if any(os.path.lexists(path) for path in left):
+            self._find()
+            try:
+                with _Locked(self.lock):
+                    self._recover()
+            finally:
+                self.discard()
 
     def _sweep(self):
         for name in os.listdir(self.parent):
@@ -143,15 +174,21 @@ class Staging:
         library = _library()
         if not hasattr(library, "syncfs"):
             os.sync()
-        elif library.syncfs(self._held) != 0:
+        elif library.syncfs(self._held.descriptor) != 0:
             import ctypes
 
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error), self.destination)
 
-    def publish(self, replace):
-        """Puts the tree into place, whole, and then removes what was there."""
+    def publish(self, replace, kept=None):
+        """Puts the tree into place, whole, and then removes what was there. `kept` is a status whose owner and mode it gets."""
         with _Locked(self.lock):
+            ours, found = os.fstat(self._held.descriptor), os.lstat(self.path)
+            if (ours.st_dev, ours.st_ino) != (found.st_dev, found.st_ino):
+                raise Failure(REFUSED, "%s was exchanged for something else while it was written" % shown(self.path))
+            if kept is not None and (ours.st_uid, ours.st_gid) != (kept.st_uid, kept.st_gid):
+                os.fchown(self._held.descriptor, kept.st_uid, kept.st_gid)
+            os.fchmod(self._held.descriptor, self.mode if kept is None else stat.S_IMODE(kept.st_mode))
             # Another run may have published since the first look, and its install is not ours to remove.
             if check_destination(self.destination, replace):
                 self._exchange()
@@ -159,7 +196,7 @@ class Staging:
                 os.rename(self.path, self.destination)
                 self.path = None
             try:
-                _sync_directory(self.parent)
+                os.fsync(self._parent.descriptor)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems cannot sync a directory
                     # The old tree stays until the next run: after a power cut it may be the destination again.
@@ -246,12 +283,16 @@ class _Locked:
         _close(self.held)
 
 
-def _sync_directory(path):
-    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _hide(path):
     try:
-        os.fsync(held)
-    finally:
-        _close(held)
+        held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        os.fchmod(held, 0o700)
+    except OSError:
+        pass
+    _close(held)
 
 
 def _try_lock(held):

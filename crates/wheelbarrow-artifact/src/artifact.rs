@@ -236,20 +236,13 @@ impl Artifact {
         progress.begin("checking", pairs.iter().map(|(entry, _)| entry.data.len() as u64).sum(), Unit::Bytes);
         let next = AtomicUsize::new(0);
         let failure = Mutex::new(None);
-        std::thread::scope(|scope| {
-            for _ in 0..crate::threads() {
-                scope.spawn(|| {
-                    let mut inflater = Inflater::new();
-                    while let Some((entry, member)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = self.verify_member(entry, member, &mut inflater, progress) {
-                            failure
-                                .lock()
-                                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                                .get_or_insert(error);
-                            next.store(pairs.len(), Ordering::Relaxed);
-                        }
-                    }
-                });
+        crate::on_all_cores(|| {
+            let mut inflater = Inflater::new();
+            while let Some((entry, member)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.verify_member(entry, member, &mut inflater, progress) {
+                    failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+                    next.store(pairs.len(), Ordering::Relaxed);
+                }
             }
         });
         progress.end();

@@ -19,6 +19,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::check_values;
+
 /// Changes with whatever shapes a pack.
 pub const VERSION: u32 = 1;
 
@@ -27,8 +29,8 @@ const SIGNATURE: &[u8; 8] = b"WBCODE1\n";
 /// Frames hold about so many bytes, uncompressed: many enough to share between cores, large enough to compress well.
 const FRAME: usize = 2 << 20;
 
-/// No frame is larger, but for one with a single huge module.
-const LARGEST_FRAME: u64 = 256 << 20;
+/// No frame is larger. Of a module whose code is, no bytecode is packed.
+pub const LARGEST_FRAME: usize = 64 << 20;
 
 /// No index is larger: 65,535 modules of a few hundred bytes.
 const LARGEST_INDEX: u64 = 16 << 20;
@@ -98,7 +100,8 @@ pub fn pack(magic: &str, modules: &[(String, Vec<u8>)]) -> std::io::Result<Vec<u
     let mut index = Index { magic: magic.to_owned(), frames: Vec::new() };
     let mut frames = Vec::new();
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-    let mut rest = modules;
+    let kept: Vec<_> = modules.iter().filter(|(_, code)| code.len() <= LARGEST_FRAME).collect();
+    let mut rest = kept.as_slice();
     while !rest.is_empty() {
         let mut plain = Vec::new();
         let mut files = Vec::new();
@@ -134,14 +137,16 @@ impl<'a> Pack<'a> {
         if plain.len() as u64 > LARGEST_INDEX {
             return Err(damaged("its index is too large"));
         }
-        let index: Index = serde_json::from_slice(&plain).map_err(|error| damaged(&error.to_string()))?;
+        let index: Index = check_values(&plain)
+            .and_then(|()| serde_json::from_slice(&plain))
+            .map_err(|error| damaged(&error.to_string()))?;
         let mut frames = Vec::with_capacity(index.frames.len());
         let mut start = SIGNATURE.len() + 4 + length;
         for IndexFrame { compressed, size, files } in index.frames {
             let end = start.checked_add(compressed).filter(|&end| end <= bytes.len());
             let end = end.ok_or_else(|| damaged("a frame reaches outside"))?;
             let sum = files.iter().try_fold(0usize, |sum, (_, length)| sum.checked_add(*length));
-            if sum != Some(size) || size as u64 > LARGEST_FRAME {
+            if sum != Some(size) || size > LARGEST_FRAME {
                 return Err(damaged("a frame's files do not add up"));
             }
             frames.push(Frame { range: start..end, size, files });
@@ -207,6 +212,24 @@ mod tests {
         let length = u32::try_from(index.len()).unwrap().to_le_bytes();
         let error = Pack::open(&[&SIGNATURE[..], &length, &index].concat()).unwrap_err();
         assert!(error.to_string().contains("too large"), "{error}");
+    }
+
+    #[test]
+    fn an_index_of_more_files_than_an_artifact_has_is_refused() {
+        let files = vec![r#"["",0]"#; 1_000_000].join(",");
+        let index = format!(r#"{{"magic":"","frames":[{{"compressed":0,"size":0,"files":[{files}]}}]}}"#);
+        let index = zstd::bulk::compress(index.as_bytes(), LEVEL).unwrap();
+        let length = u32::try_from(index.len()).unwrap().to_le_bytes();
+        let error = Pack::open(&[&SIGNATURE[..], &length, &index].concat()).unwrap_err();
+        assert!(error.to_string().contains("more than"), "{error}");
+    }
+
+    #[test]
+    fn a_module_that_is_too_large_is_left_out() {
+        let modules = [("a.py".to_owned(), vec![0; LARGEST_FRAME + 1]), ("b.py".to_owned(), vec![0])];
+        let packed = pack("a70d0d0a", &modules).unwrap();
+        let pack = Pack::open(&packed).unwrap();
+        assert_eq!(pack.frames[0].files, [("b.py".to_owned(), 1)]);
     }
 
     #[test]

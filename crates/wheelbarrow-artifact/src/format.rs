@@ -7,8 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The version of this program.
 pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
@@ -44,13 +43,70 @@ pub enum Misread {
 #[derive(Deserialize)]
 struct Head {
     #[serde(default)]
-    format: Value,
+    format: Scalar,
     /// The version that wrote the file.
     #[serde(default)]
-    program: Value,
+    program: Scalar,
     /// The same in a manifest, behind the name of the program.
     #[serde(default)]
-    built_by: Value,
+    built_by: Scalar,
+}
+
+/// A value of which only these two are of use. Any other takes no memory.
+#[derive(Default)]
+enum Scalar {
+    Number(u64),
+    Text(String),
+    #[default]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self::Other)
+    }
+}
+
+impl<'de> Visitor<'de> for Scalar {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self, E> {
+        Ok(Self::Number(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self, E> {
+        Ok(Self::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
+        while values.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
+        while values.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(self)
+    }
 }
 
 impl Needed {
@@ -80,10 +136,12 @@ impl Newer {
 /// Refuses a text of a later format than `known`. What is not JSON, or names no format, has none.
 pub fn check(path: &Path, text: &[u8], known: u32) -> Result<(), Newer> {
     let Ok(head) = serde_json::from_slice::<Head>(text) else { return Ok(()) };
-    if head.format.as_u64().is_none_or(|format| format <= u64::from(known)) {
-        return Ok(());
+    match head.format {
+        Scalar::Number(format) if format > u64::from(known) => {
+            Err(head.newer(path, format!("has format {format}")))
+        }
+        _ => Ok(()),
     }
-    Err(head.newer(path, format!("has format {}", head.format)))
 }
 
 /// Reads what a later version may have written with keys that this one does not know.
@@ -116,7 +174,11 @@ pub(crate) fn unknown(format: u32, known: u32) -> serde_json::Error {
 
 impl Head {
     fn program(&self) -> Option<&str> {
-        self.program.as_str().or_else(|| self.built_by.as_str()?.strip_prefix("wheelbarrow "))
+        match (&self.program, &self.built_by) {
+            (Scalar::Text(program), _) => Some(program),
+            (_, Scalar::Text(builder)) => builder.strip_prefix("wheelbarrow "),
+            _ => None,
+        }
     }
 
     fn is_later(&self) -> bool {

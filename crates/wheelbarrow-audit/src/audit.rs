@@ -1,6 +1,6 @@
 //! Judging wheels against a floor.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use wheelbarrow_artifact::manifest::{Collision, Needs, Unpacked};
@@ -9,7 +9,7 @@ use crate::allow::{Allowance, NO_REASON};
 use crate::finding::{Finding, Rule, Severity};
 use crate::floor::Floor;
 use crate::needs::needs;
-use crate::read::AuditedWheel;
+use crate::read::{AuditedWheel, Modules};
 use crate::rules::{self, collisions::Written};
 
 /// What is judged.
@@ -32,7 +32,7 @@ pub struct Site<'a> {
     /// The file that puts the code on `sys.path`.
     pub pth: Option<String>,
     /// Names of the modules of the site's code.
-    pub modules: &'a BTreeSet<String>,
+    pub modules: &'a Modules,
 }
 
 /// What was found, of one floor.
@@ -95,24 +95,19 @@ pub fn audit(subject: &Subject<'_>, allowances: &[Allowance]) -> Audited {
 /// Every path of a site takes as long to compare as all the rest, so that has its own thread.
 fn judge(subject: &Subject<'_>, allowances: &[Allowance]) -> (Vec<Finding>, Written) {
     let mut findings = Vec::new();
-    let (together, written) = std::thread::scope(|scope| {
-        let site = subject.site.as_ref();
-        let paths = site.map(|site| {
-            scope.spawn(move || {
-                let mut findings = Vec::new();
-                let written = rules::collisions::judge(subject, site, allowances, &mut findings);
-                (findings, written)
-            })
-        });
+    let site = subject.site.as_ref();
+    let paths = || {
+        let mut findings = Vec::new();
+        let written = site.map(|site| rules::collisions::judge(subject, site, allowances, &mut findings));
+        (findings, written.unwrap_or_default())
+    };
+    let ((together, written), ()) = wheelbarrow_artifact::both(paths, || {
         rules::elf::judge(subject, &mut findings);
         rules::python::judge(subject, &mut findings);
         rules::wheel::judge(subject, &mut findings);
         if let Some(site) = site {
             rules::requirements::judge(subject, site, &mut findings);
         }
-        let paths =
-            paths.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        paths.unwrap_or_default()
     });
     findings.extend(together);
     (findings, written)

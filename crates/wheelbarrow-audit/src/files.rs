@@ -1,6 +1,6 @@
 //! Auditing what is in files: an artifact, or wheels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use wheelbarrow_wheel::tags::Platform;
 use crate::allow::Allowance;
 use crate::audit::{Report, Site, Subject, audit};
 use crate::floor::{Floor, NoFloor};
-use crate::read::{AuditedWheel, ReadError, Source, module_names, read};
+use crate::read::{AuditedWheel, Modules, ReadError, Source, read};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -95,10 +95,10 @@ pub fn audit_artifact(
 }
 
 /// Names of the modules that the site's code has on `sys.path`.
-fn code_modules(manifest: &Manifest) -> BTreeSet<String> {
+fn code_modules(manifest: &Manifest) -> Modules {
     let import_path = format!("{}/", manifest.project.import_path);
     let below = manifest.members.iter().filter_map(|member| member.path.strip_prefix(&import_path));
-    below.flat_map(module_names).collect()
+    Modules::of_paths(below)
 }
 
 fn filename(path: &str) -> &str {
@@ -163,9 +163,9 @@ pub fn audit_wheels(
     } else {
         targets.iter().map(Floor::from).collect()
     };
-    let nothing = BTreeSet::new();
     let judge = |floor: &Floor| {
-        let site = (wheels.len() > 1).then_some(Site { name: None, pip: None, pth: None, modules: &nothing });
+        static NOTHING: Modules = Modules::NONE;
+        let site = (wheels.len() > 1).then_some(Site { name: None, pip: None, pth: None, modules: &NOTHING });
         let subject = Subject { floor, wheels: wheels.clone(), site, yanked: &BTreeMap::new() };
         audit(&subject, allowances).into_report(&floor.name)
     };

@@ -28,4 +28,4 @@ pub use files::{AuditError, audit_artifact, audit_wheels};
 pub use finding::{Finding, Rule, Severity};
 pub use floor::{Floor, NoFloor};
 pub use needs::needs;
-pub use read::{AuditedWheel, ReadError, Source, facts_of, module_names, read, read_ahead, wheel_of_facts};
+pub use read::{AuditedWheel, Modules, ReadError, Source, facts_of, read, read_ahead, wheel_of_facts};

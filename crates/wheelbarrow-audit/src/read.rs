@@ -22,8 +22,8 @@ use wheelbarrow_wheel::metadata::Metadata;
 use crate::facts::{self, WheelFacts};
 use member::{Found, Members};
 
-pub use entry_points::module_names;
-pub(crate) use entry_points::modules;
+pub use entry_points::Modules;
+pub(crate) use entry_points::site_packages;
 
 mod entry_points;
 mod member;
@@ -172,23 +172,16 @@ fn take_apart(readings: &[Reading<'_, '_>], progress: &dyn Progress) -> Result<(
     progress.begin("checking wheels", tasks.iter().map(|task| task.size).sum(), Unit::Bytes);
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..wheelbarrow_artifact::threads().min(tasks.len()) {
-            scope.spawn(|| {
-                let mut inflater = Inflater::new();
-                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let done = if progress.is_cancelled() {
-                        Err(ReadError::Cancelled)
-                    } else {
-                        task.run(&mut inflater)
-                    };
-                    if let Err(error) = done {
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        next.store(tasks.len(), Ordering::Relaxed);
-                    }
-                    progress.advance(task.size);
-                }
-            });
+    wheelbarrow_artifact::on_all_cores(|| {
+        let mut inflater = Inflater::new();
+        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let done =
+                if progress.is_cancelled() { Err(ReadError::Cancelled) } else { task.run(&mut inflater) };
+            if let Err(error) = done {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                next.store(tasks.len(), Ordering::Relaxed);
+            }
+            progress.advance(task.size);
         }
     });
     progress.end();

@@ -17,8 +17,8 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{
-    Allowance, Audited, AuditedWheel, Finding, Floor, ReadError, Report, Rule, Site, Source, Subject, audit,
-    needs, sbom,
+    Allowance, Audited, AuditedWheel, Finding, Floor, Modules, ReadError, Report, Rule, Site, Source,
+    Subject, audit, needs, sbom,
 };
 use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
 
@@ -53,7 +53,7 @@ pub struct CheckRequest<'a> {
     /// The file that puts the code on `sys.path`.
     pub pth: &'a str,
     /// Names of the modules of the site's code.
-    pub modules: &'a BTreeSet<String>,
+    pub modules: &'a Modules,
     /// Remembers what need not be looked at twice.
     pub cache: Option<&'a Path>,
     pub allowances: &'a [Allowance],

@@ -2,6 +2,7 @@
 
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::inventory::InventoryError;
+use wheelbarrow_fs::is_out_of_memory;
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
 use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId, ServerSaid};
@@ -100,7 +101,7 @@ pub fn wants_json() -> bool {
 }
 
 pub fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
+    let hint = error.chain().find_map(|cause| {
         let release = cause.downcast_ref::<ReleaseError>().and_then(ReleaseError::hint);
         let artifact = || cause.downcast_ref::<ArtifactError>().and_then(ArtifactError::hint);
         let install = || cause.downcast_ref::<InstallError>().and_then(InstallError::hint);
@@ -108,7 +109,15 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         let refusal = || cause.downcast_ref::<Refusal>().and_then(|refusal| refusal.hint.clone());
         let signature = || cause.downcast_ref::<SignatureError>().and_then(SignatureError::hint);
         release.or_else(artifact).or_else(install).or_else(inventory).or_else(refusal).or_else(signature)
-    })
+    });
+    let memory = || {
+        is_out_of_memory(error.as_ref()).then(|| {
+            "this process may not have as much memory as it needs: raise the limit (`ulimit -v`, or that of the \
+             container or service)"
+                .to_owned()
+        })
+    };
+    hint.or_else(memory)
 }
 
 /// As docs/exit-codes.md says; none for an error that is not known here.

@@ -8,7 +8,8 @@ use std::io;
 /// root's.
 pub fn as_user<T: Send>(user: u32, group: u32, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| become_user(user, group).map(|()| work()));
+        let thread = std::thread::Builder::new();
+        let thread = thread.spawn_scoped(scope, || become_user(user, group).map(|()| work()))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -8,6 +8,7 @@ pub mod beneath;
 mod beside;
 mod lock;
 mod mapped;
+mod memory;
 mod mounts;
 mod regular;
 mod safe_path;
@@ -15,6 +16,7 @@ mod scratch;
 mod signals;
 mod staged;
 mod umask;
+mod unfinished;
 mod writeback;
 
 use std::io;
@@ -26,6 +28,7 @@ pub use atomic::{write_atomic, write_atomic_with};
 pub use beside::{Beside, is_unfinished};
 pub use lock::{Lock, open_lock};
 pub use mapped::{MappedFile, is_out_of_reach};
+pub use memory::{Memory, end_silently_with, end_without_memory, is_limited, is_out_of_memory, watch_panics};
 pub use mounts::{check_links, file_system_of, mounts_in};
 pub use regular::{LARGEST_TEXT, open_no_link, open_regular, read_regular};
 pub use safe_path::{SafePath, UnsafePath};
@@ -33,6 +36,7 @@ pub use scratch::Scratch;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
 pub use staged::{Commit, Staged, put_right};
 pub use umask::SharedUmask;
+pub use unfinished::remove_unfinished;
 pub use writeback::start_writeback;
 
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,8 @@ pub enum FsError {
     MissingParent { path: PathBuf },
     #[error("the working directory was removed, and {} is relative to it", if path.as_os_str().is_empty() { Path::new(".") } else { path }.display())]
     NoWorkingDirectory { path: PathBuf },
+    #[error("{} was exchanged for something else while it was written", path.display())]
+    Exchanged { path: PathBuf },
     #[error("{} is in place and whole, but may be as before after a power cut", path.display())]
     Unsynced { path: PathBuf, source: io::Error },
 }

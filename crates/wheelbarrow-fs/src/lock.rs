@@ -1,13 +1,16 @@
 //! Locks by flock(2): the kernel frees them when their holder dies, however it dies.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::FsError;
+use crate::beneath::Directory;
+use crate::unfinished::Unfinished;
 
 /// How long to wait for a lock before it is an error.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,18 +22,19 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Lock {
     descriptor: OwnedFd,
     /// A file that is only there while somebody has the lock.
-    removed: Option<PathBuf>,
+    removed: Option<Unfinished>,
 }
 
 impl Lock {
-    /// Waits for the lock on a directory that this process has just made.
-    pub(crate) fn directory(path: &Path) -> Result<Self, FsError> {
-        Self::of(open_directory(path)?, path, FlockOperation::NonBlockingLockExclusive)
+    /// Waits for the lock on a directory that this process has just made, and nobody else may open.
+    pub(crate) fn of_directory(directory: &Directory, path: &Path) -> Result<Self, FsError> {
+        let descriptor = directory.as_fd().try_clone_to_owned().map_err(FsError::io("open", path))?;
+        Self::of(descriptor, path, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes the lock on a directory, unless somebody holds it.
-    pub fn try_directory(path: &Path) -> Result<Option<Self>, FsError> {
-        let descriptor = open_directory(path)?;
+    pub(crate) fn try_directory(directory: &Directory, path: &Path) -> Result<Option<Self>, FsError> {
+        let descriptor = directory.as_fd().try_clone_to_owned().map_err(FsError::io("open", path))?;
         match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { descriptor, removed: None })),
             Err(Errno::WOULDBLOCK) => Ok(None),
@@ -39,22 +43,28 @@ impl Lock {
     }
 
     /// Waits for the lock on a file that whoever has it makes, and removes in the end. Unlike a directory, which everybody
-    /// may lock who may read it, nobody can hold such a lock who may not write beside it.
-    pub(crate) fn passing(path: &Path) -> Result<Self, FsError> {
+    /// may lock who may read it, nobody can hold such a lock who may not write beside it. `path` is in `directory`.
+    pub(crate) fn passing(directory: &Directory, path: &Path) -> Result<Self, FsError> {
+        let name = path.file_name().unwrap_or_default();
+        let begun = Instant::now();
         loop {
-            let lock = Self::of(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive);
+            let file = open_lock_in(directory.as_fd(), name, path)?;
+            let lock = Self::until(file, path, FlockOperation::NonBlockingLockExclusive, begun);
             if let Err(FsError::Io { .. }) = lock {
                 // Where locking fails nobody holds one.
-                let _ = rustix::fs::unlink(path);
+                let _ = directory.unlink(name);
             }
             let mut lock = lock?;
             let ours = rustix::fs::fstat(&lock.descriptor).map_err(FsError::errno("look at", path))?;
-            // Else it was removed by who had it before.
-            if rustix::fs::lstat(path)
-                .is_ok_and(|found| (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino))
-            {
-                lock.removed = Some(path.to_path_buf());
-                return Ok(lock);
+            match directory.look(name) {
+                Ok(found) if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino) => {
+                    let listed = Unfinished::list(directory.as_fd(), name);
+                    lock.removed = Some(listed.map_err(FsError::io("open", path))?);
+                    return Ok(lock);
+                }
+                // It was removed by who had it before, or is exchanged all the time.
+                _ if begun.elapsed() >= PATIENCE => return Err(busy(path)),
+                _ => {}
             }
         }
     }
@@ -88,14 +98,21 @@ impl Lock {
     }
 
     fn of(descriptor: OwnedFd, path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
-        let begun = Instant::now();
+        Self::until(descriptor, path, operation, Instant::now())
+    }
+
+    /// Waits for it until [`PATIENCE`] has passed since `begun`.
+    fn until(
+        descriptor: OwnedFd,
+        path: &Path,
+        operation: FlockOperation,
+        begun: Instant,
+    ) -> Result<Self, FsError> {
         loop {
             match rustix::fs::flock(&descriptor, operation) {
                 Ok(()) => return Ok(Self { descriptor, removed: None }),
                 Err(Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(FsError::Busy { path: path.to_path_buf(), seconds: PATIENCE.as_secs() });
-                }
+                Err(Errno::WOULDBLOCK) => return Err(busy(path)),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(FsError::errno("lock", path)(errno)),
             }
@@ -106,8 +123,8 @@ impl Lock {
 impl Drop for Lock {
     /// Not left to the closing: where that fails, this process would wait for itself the next time.
     fn drop(&mut self) {
-        if let Some(path) = &self.removed {
-            let _ = rustix::fs::unlink(path);
+        if let Some(file) = self.removed.take() {
+            file.unlink();
         }
         let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
     }
@@ -119,19 +136,24 @@ impl AsFd for Lock {
     }
 }
 
-pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, FsError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(FsError::errno("open the directory", path))
+fn busy(path: &Path) -> FsError {
+    FsError::Busy { path: path.to_path_buf(), seconds: PATIENCE.as_secs() }
 }
 
 /// Opens the file of a lock, and makes it first if it is not there. Only who may write into its directory may open it: whoever
 /// can open a file can hold a lock on it.
 pub fn open_lock(path: &Path) -> Result<OwnedFd, FsError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let shared = rustix::fs::stat(directory).is_ok_and(|metadata| metadata.st_mode & 0o020 != 0);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(parent, flags, Mode::empty()).map_err(FsError::errno("open", path))?;
+    open_lock_in(directory.as_fd(), path.file_name().unwrap_or_default(), path)
+}
+
+fn open_lock_in(directory: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd, FsError> {
+    let shared = rustix::fs::fstat(directory).is_ok_and(|metadata| metadata.st_mode & 0o020 != 0);
     let mode = Mode::from_raw_mode(if shared { 0o660 } else { 0o600 });
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, mode).map_err(FsError::errno("open", path))?;
+    let file = rustix::fs::openat(directory, name, flags, mode).map_err(FsError::errno("open", path))?;
     let metadata = rustix::fs::fstat(&file).map_err(FsError::errno("look at", path))?;
     if metadata.st_mode & 0o777 != mode.bits() && metadata.st_uid == rustix::process::geteuid().as_raw() {
         // Of an earlier version, or cut by a umask.

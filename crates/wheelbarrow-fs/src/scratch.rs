@@ -3,47 +3,65 @@
 //! Whoever makes one holds an flock on it, so one that can be locked is the leftover of a run that died. Making and
 //! looking happen under a short lock on the place, or a new one could be taken for a leftover in between.
 
+use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
+use crate::beneath::{Directory, remove_tree};
 use crate::staged::unique;
+use crate::unfinished::Unfinished;
 use crate::{FsError, Lock};
 
 /// In the place, while somebody makes a directory or looks for leftovers.
 const LOCK: &str = "lock";
 
-/// An empty directory of this process alone. What is left in it goes when it is dropped.
+/// An empty directory of this process alone, which only this user may open. What is left in it goes when it is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    place: Directory,
+    name: OsString,
+    directory: Directory,
+    _unfinished: Unfinished,
     _lock: Lock,
 }
 
 impl Scratch {
     /// Makes one in `place`, a directory that holds nothing else.
     pub fn begin(place: &Path) -> Result<Self, FsError> {
-        let _place = Lock::passing(&place.join(LOCK))?;
+        let open = Directory::open_following(place).map_err(FsError::io("open", place))?;
+        let _place = Lock::passing(&open, &place.join(LOCK))?;
         loop {
-            let path = place.join(format!("{:08x}", unique()));
-            match rustix::fs::mkdir(&path, rustix::fs::Mode::from_raw_mode(0o777)) {
+            let name = OsString::from(format!("{:08x}", unique()));
+            let path = place.join(&name);
+            match rustix::fs::mkdirat(&open, &name, Mode::from_raw_mode(0o700)) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(FsError::errno("make the directory", &path)(errno)),
             }
-            let lock = Lock::directory(&path).inspect_err(|_| _ = fs::remove_dir(&path))?;
-            return Ok(Self { path, _lock: lock });
+            let made = open.sub(&name).map_err(FsError::io("open the directory", &path));
+            let (directory, lock, unfinished) = made
+                .and_then(|directory| {
+                    let lock = Lock::of_directory(&directory, &path)?;
+                    let listed = Unfinished::list(open.as_fd(), &name);
+                    Ok((directory, lock, listed.map_err(FsError::io("open the directory", &path))?))
+                })
+                .inspect_err(|_| _ = rustix::fs::unlinkat(&open, &name, AtFlags::REMOVEDIR))?;
+            return Ok(Self { path, place: open, name, directory, _unfinished: unfinished, _lock: lock });
         }
     }
 
     /// Removes what runs that died have left in `place`. What cannot be removed, another user's say, stays.
     pub fn clean(place: &Path) -> Result<(), FsError> {
-        let list = || fs::read_dir(place).map_err(FsError::io("list", place));
-        if list()?.next().is_none() {
+        let open = Directory::open_following(place).map_err(FsError::io("open", place))?;
+        let list = || open.entries().map_err(FsError::io("list", place));
+        if list()?.is_empty() {
             return Ok(());
         }
-        let _place = match Lock::passing(&place.join(LOCK)) {
+        let _place = match Lock::passing(&open, &place.join(LOCK)) {
             // Who may not write here may not remove anything either.
             Err(FsError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 return Ok(());
@@ -53,10 +71,11 @@ impl Scratch {
             }
             lock => lock?,
         };
-        for entry in list()? {
-            let path = entry.map_err(FsError::io("list", place))?.path();
-            if let Ok(Some(_lock)) = Lock::try_directory(&path) {
-                let _ = fs::remove_dir_all(&path);
+        for (name, _) in list()? {
+            let path = place.join(&name);
+            let Ok(found) = open.sub(&name) else { continue };
+            if let Ok(Some(_lock)) = Lock::try_directory(&found, &path) {
+                let _ = remove_tree(&open, &name, &path);
             }
         }
         Ok(())
@@ -65,16 +84,23 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Where to write.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove_tree(&self.place, &self.name, &self.path);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     #[test]

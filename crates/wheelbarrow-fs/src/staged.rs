@@ -3,17 +3,22 @@
 //! A staged directory is `.BASENAME.wheelbarrow-XXXXXXXX` beside the destination. Whoever makes it holds an flock on
 //! it, so one that can be locked is the leftover of a run that died, and [`Staged::begin`] removes it. Making and
 //! looking happen under a short lock, a file that is there only meanwhile, or a new one could be taken for a leftover in between.
+//!
+//! Whoever may open a directory can hold an flock on it. So until it is in place, only its maker may open it.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fs_err as fs;
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use crate::lock::open_directory;
+use crate::beneath::{Directory, place, remove_tree};
+use crate::unfinished::Unfinished;
 use crate::{FsError, Lock};
 
 /// What the name of a directory ends in that waits while another takes its place in two steps.
@@ -22,12 +27,23 @@ const OLD: &str = "old";
 /// The same of a whole directory that takes the place of the destination, whatever is left of that.
 const NEXT: &str = "next";
 
+/// The mode of a staged directory before it is put in place.
+const HIDDEN: u32 = 0o700;
+
 /// A directory in the making. Dropped before [`Staged::commit`], it is removed.
+///
+/// Whoever may write in the directory around it may exchange it for something else at any time: all work is done by the open
+/// directories.
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
     destination: PathBuf,
-    parent: PathBuf,
+    parent: Directory,
+    directory: Directory,
+    /// What it gets when it is put in place.
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    _unfinished: Unfinished,
     _lock: Lock,
     committed: bool,
 }
@@ -45,45 +61,82 @@ impl Staged {
     /// Cleans up after runs that died, and makes an empty directory beside `destination`, an absolute path.
     pub fn begin(destination: &Path) -> Result<Self, FsError> {
         let no_parent = || FsError::NoParent { path: destination.to_path_buf() };
-        let parent = destination.parent().ok_or_else(no_parent)?.to_path_buf();
+        let parent_path = destination.parent().ok_or_else(no_parent)?;
         let prefix = prefix(destination.file_name().ok_or_else(no_parent)?);
-        if !parent.is_dir() {
-            return Err(FsError::MissingParent { path: parent });
+        if !parent_path.is_dir() {
+            return Err(FsError::MissingParent { path: parent_path.to_path_buf() });
         }
-        let _short = Lock::passing(&lock_of(destination))?;
+        let parent = open_parent(parent_path)?;
+        let _short = Lock::passing(&parent, &lock_of(destination))?;
         recover(&parent, destination, &prefix)?;
         loop {
             let mut name = prefix.clone();
             name.push(format!("{:08x}", unique()));
-            let path = parent.join(name);
-            match rustix::fs::mkdir(&path, rustix::fs::Mode::from_raw_mode(0o777)) {
+            let path = parent_path.join(&name);
+            match rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(HIDDEN)) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(FsError::errno("make the directory", &path)(errno)),
             }
-            let lock = Lock::directory(&path).inspect_err(|_| _ = fs::remove_dir(&path))?;
+            let opened = open_made(&parent, &name).map_err(FsError::io("open the directory", &path));
+            let (directory, lock, unfinished) = opened
+                .and_then(|directory| {
+                    let lock = Lock::of_directory(&directory, &path)?;
+                    let listed = Unfinished::list(parent.as_fd(), &name);
+                    Ok((directory, lock, listed.map_err(FsError::io("open the directory", parent_path))?))
+                })
+                .inspect_err(|_| _ = rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR))?;
             let destination = destination.to_path_buf();
-            return Ok(Self { path, destination, parent, _lock: lock, committed: false });
+            let mut staged = Self {
+                path,
+                destination,
+                parent,
+                directory,
+                mode: HIDDEN,
+                owner: None,
+                _unfinished: unfinished,
+                _lock: lock,
+                committed: false,
+            };
+            staged.mode = mode_of_new(&staged.directory)
+                .map_err(FsError::errno("make a directory in", &staged.path))?;
+            return Ok(staged);
         }
     }
 
     /// Where to write.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Its path, as long as nobody has moved it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Has it get this owner, group and mode when it is put in place, in place of its maker's.
+    pub fn give(&mut self, user: u32, group: u32, mode: u32) {
+        self.owner = Some((user, group));
+        self.mode = mode;
+    }
+
     /// Syncs what was written to disk and puts it in place by one rename.
     pub fn commit(mut self, commit: Commit) -> Result<(), FsError> {
-        self.sync()?;
+        rustix::fs::syncfs(&self.directory).map_err(FsError::errno("sync", &self.path))?;
         // Held over both steps of an exchange: what stands between them looks like the leftover of a run that died.
-        let short = Lock::passing(&lock_of(&self.destination))?;
-        let parent = open_directory(&self.parent)?;
-        match (commit, fs::symlink_metadata(&self.destination)) {
-            (Commit::Replace, Ok(metadata)) if metadata.is_dir() => self.exchange()?,
+        let short = Lock::passing(&self.parent, &lock_of(&self.destination))?;
+        self.refuse_exchanged()?;
+        let (user, group) = self.owner.unzip();
+        self.directory
+            .give(user, group)
+            .and_then(|()| self.directory.set_mode(self.mode))
+            .map_err(FsError::io("set the owner and the mode of", &self.path))?;
+        match (commit, self.parent.look(name_in(&self.destination))) {
+            (Commit::Replace, Ok(stat)) if is_directory(&stat) => self.exchange()?,
             _ => self.rename()?,
         }
         self.committed = true;
-        match rustix::fs::fsync(&parent) {
+        match rustix::fs::fsync(&self.parent) {
             // Some file systems cannot sync a directory.
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
             // The old directory stays until the next run: after a power cut it may be the destination again.
@@ -94,18 +147,31 @@ impl Staged {
         drop(short);
         // After an exchange the old directory stands here. It is not needed for the new one to be whole: what cannot be
         // removed now is removed by the next run.
-        let _ = fs::remove_dir_all(&self.path);
+        self.remove();
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), FsError> {
-        let directory = fs::File::open(&self.path).map_err(FsError::io("open", &self.path))?;
-        rustix::fs::syncfs(&directory).map_err(FsError::errno("sync", &self.path))
+    /// Whoever may write in the directory around it may have put something else in its place.
+    fn refuse_exchanged(&self) -> Result<(), FsError> {
+        let looked = self.parent.look(name_in(&self.path)).and_then(|now| Ok((now, self.directory.stat()?)));
+        match looked.map_err(FsError::io("look at", &self.path))? {
+            (now, own) if (now.st_dev, now.st_ino) == (own.st_dev, own.st_ino) => Ok(()),
+            _ => Err(FsError::Exchanged { path: self.path.clone() }),
+        }
+    }
+
+    /// Across no mount point. What cannot be removed, another user's say, stays: the next run tries again.
+    fn remove(&self) {
+        let name = name_in(&self.path);
+        // If this process dies meanwhile, nobody else has a lock on the rest.
+        let _ = self.parent.sub(name).and_then(|found| found.set_mode(HIDDEN));
+        let _ = remove_tree(&self.parent, name, &self.path);
     }
 
     /// rename(2) takes the place of an empty directory and of nothing else.
     fn rename(&self) -> Result<(), FsError> {
-        match rustix::fs::rename(&self.path, &self.destination) {
+        let (from, to) = (name_in(&self.path), name_in(&self.destination));
+        match rustix::fs::renameat(&self.parent, from, &self.parent, to) {
             Ok(()) => Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST) => Err(FsError::Occupied { path: self.destination.clone() }),
             Err(Errno::NOTDIR) => {
@@ -116,7 +182,8 @@ impl Staged {
     }
 
     fn exchange(&mut self) -> Result<(), FsError> {
-        match rustix::fs::renameat_with(CWD, &self.path, CWD, &self.destination, RenameFlags::EXCHANGE) {
+        let (from, to) = (name_in(&self.path), name_in(&self.destination));
+        match rustix::fs::renameat_with(&self.parent, from, &self.parent, to, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
             // The last where a seccomp filter does not know the call.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => self.exchange_in_two_steps(),
@@ -129,14 +196,56 @@ impl Staged {
     /// For file systems that cannot exchange. Between the steps there is no destination; a run that dies there is
     /// mended by [`recover`].
     fn exchange_in_two_steps(&mut self) -> Result<(), FsError> {
-        let old = self.parent.join(name_of(self.destination.file_name().unwrap_or_default(), OLD));
-        rustix::fs::rename(&self.destination, &old).map_err(FsError::errno("rename", &self.destination))?;
+        let name = name_in(&self.destination);
+        let old = name_of(name, OLD);
+        let failed = FsError::io("rename", &self.destination);
+        self.parent.rename(name, &self.parent, &old).map_err(failed)?;
         if let Err(error) = self.rename() {
-            let _ = rustix::fs::rename(&old, &self.destination);
+            let _ = self.parent.rename(&old, &self.parent, name);
             return Err(error);
         }
-        self.path = old;
+        self.path = self.destination.with_file_name(old);
         Ok(())
+    }
+
+    /// For directories that cannot be moved. From the first rename on the new directory is to be in place: a run that
+    /// dies is ended by [`finish`], so everything that could keep it from ending is looked for before.
+    fn replace_by_removal(&mut self) -> Result<(), FsError> {
+        check_removable(&self.destination)?;
+        let next = name_of(name_in(&self.destination), NEXT);
+        let failed = FsError::io("rename", &self.path);
+        self.parent.rename(name_in(&self.path), &self.parent, &next).map_err(failed)?;
+        self.committed = true;
+        _ = rustix::fs::fsync(&self.parent);
+        finish(&self.parent, &self.destination)
+    }
+}
+
+/// What the umask, or an access control list that is inherited, makes of the mode of a new directory.
+fn mode_of_new(above: &Directory) -> Result<u32, Errno> {
+    const NAME: &str = "mode";
+    rustix::fs::mkdirat(above, NAME, Mode::from_raw_mode(0o777))?;
+    let stat = rustix::fs::statat(above, NAME, AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::unlinkat(above, NAME, AtFlags::REMOVEDIR)?;
+    Ok(stat.st_mode & 0o2777)
+}
+
+/// Opens the directory that a destination is in. Root follows no link on the way that somebody else may have made.
+fn open_parent(path: &Path) -> Result<Directory, FsError> {
+    let below = path.strip_prefix("/").ok().filter(|below| !below.as_os_str().is_empty());
+    let opened = match below.filter(|_| rustix::process::geteuid().is_root()) {
+        Some(below) => place(Path::new("/"), below).and_then(|found| found.directory.sub(&found.name)),
+        None => Directory::open_following(path),
+    };
+    opened.map_err(FsError::io("open the directory", path))
+}
+
+/// Opens the directory that this user has just made, and no other.
+fn open_made(parent: &Directory, name: &OsStr) -> io::Result<Directory> {
+    let made = parent.sub(name)?;
+    match made.stat()?.st_uid == rustix::process::geteuid().as_raw() {
+        true => Ok(made),
+        false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was exchanged meanwhile")),
     }
 }
 
@@ -148,45 +257,28 @@ pub fn put_right(destination: &Path) -> Result<(), FsError> {
     if !is_left(NEXT) && !is_left(OLD) {
         return Ok(());
     }
-    let _short = Lock::passing(&lock_of(destination))?;
-    finish(parent, destination)
-}
-
-impl Staged {
-    /// For directories that cannot be moved. From the first rename on the new directory is to be in place: a run that
-    /// dies is ended by [`finish`], so everything that could keep it from ending is looked for before.
-    fn replace_by_removal(&mut self) -> Result<(), FsError> {
-        check_removable(&self.destination)?;
-        let next = self.parent.join(name_of(self.destination.file_name().unwrap_or_default(), NEXT));
-        rustix::fs::rename(&self.path, &next).map_err(FsError::errno("rename", &self.path))?;
-        self.committed = true;
-        _ = open_directory(&self.parent).map(rustix::fs::fsync);
-        finish(&self.parent, &self.destination)
-    }
+    let parent = open_parent(parent)?;
+    let _short = Lock::passing(&parent, &lock_of(destination))?;
+    finish(&parent, destination)
 }
 
 /// Ends a replacement that was begun.
-fn finish(parent: &Path, destination: &Path) -> Result<(), FsError> {
-    let name = destination.file_name().unwrap_or_default();
-    let (old, next) = (parent.join(name_of(name, OLD)), parent.join(name_of(name, NEXT)));
-    if fs::symlink_metadata(&next).is_ok() {
-        match fs::remove_dir_all(destination) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(FsError::io("remove", destination)(error));
-            }
-            _ => {}
-        }
-        rustix::fs::rename(&next, destination).map_err(FsError::errno("rename to", destination))?;
+fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
+    let name = name_in(destination);
+    let (old, next) = (name_of(name, OLD), name_of(name, NEXT));
+    if parent.look(&next).is_ok() {
+        remove_tree(parent, name, destination)?;
+        parent.rename(&next, parent, name).map_err(FsError::io("rename to", destination))?;
     }
-    if fs::symlink_metadata(&old).is_ok() && fs::symlink_metadata(destination).is_err() {
-        rustix::fs::rename(&old, destination).map_err(FsError::errno("rename back to", destination))?;
+    if parent.look(&old).is_ok() && parent.look(name).is_err() {
+        parent.rename(&old, parent, name).map_err(FsError::io("rename back to", destination))?;
     }
     Ok(())
 }
 
 /// Whether this user may remove what is in every directory of a tree.
 fn check_removable(directory: &Path) -> Result<(), FsError> {
-    use rustix::fs::{Access, AtFlags, accessat};
+    use rustix::fs::{Access, accessat};
     let access = accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
     access.map_err(FsError::errno("remove what is in", directory))?;
     for entry in fs::read_dir(directory).map_err(FsError::io("list", directory))? {
@@ -201,14 +293,14 @@ fn check_removable(directory: &Path) -> Result<(), FsError> {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.committed {
-            let _ = fs::remove_dir_all(&self.path);
+            self.remove();
         }
     }
 }
 
 /// Held for moments only.
 fn lock_of(destination: &Path) -> PathBuf {
-    destination.with_file_name(name_of(destination.file_name().unwrap_or_default(), "lock"))
+    destination.with_file_name(name_of(name_in(destination), "lock"))
 }
 
 /// Whether a name ends as [`Staged::begin`] and [`OLD`] end it: nobody else's files are swept.
@@ -217,23 +309,30 @@ pub(crate) fn is_made_here(suffix: &[u8]) -> bool {
 }
 
 /// Puts right what runs that died have left beside `destination`.
-fn recover(parent: &Path, destination: &Path, prefix: &OsStr) -> Result<(), FsError> {
+fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) -> Result<(), FsError> {
     finish(parent, destination)?;
-    let entries = fs::read_dir(parent).map_err(FsError::io("list", parent))?;
-    for entry in entries {
-        let entry = entry.map_err(FsError::io("list", parent))?;
-        let name = entry.file_name();
+    let path = destination.parent().unwrap_or(destination);
+    for (name, kind) in parent.entries().map_err(FsError::io("list", path))? {
         let ours = name.as_bytes().strip_prefix(prefix.as_bytes()).is_some_and(is_made_here);
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if !ours || kind != FileType::Directory {
             continue;
         }
-        let path = entry.path();
-        if let Ok(Some(_lock)) = Lock::try_directory(&path) {
+        let path = path.join(&name);
+        let Ok(found) = parent.sub(&name) else { continue };
+        if let Ok(Some(_lock)) = Lock::try_directory(&found, &path) {
             // What cannot be removed, another user's say, does not keep anybody from installing.
-            let _ = fs::remove_dir_all(&path);
+            let _ = remove_tree(parent, &name, &path);
         }
     }
     Ok(())
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn name_in(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
 }
 
 /// `.BASENAME.wheelbarrow-`, cut so that what follows fits in a name of 255 bytes.
@@ -270,6 +369,8 @@ pub(crate) fn unique() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::os::unix::fs::PermissionsExt;
 
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(directory)
@@ -332,6 +433,39 @@ mod tests {
         assert!(living.path().exists() && second.path().exists());
         drop((living, second));
         assert_eq!(names(place.path()), others);
+    }
+
+    /// By `place`: what was put in place of the directory meanwhile.
+    #[test]
+    fn what_was_exchanged_for_the_directory_is_neither_written_nor_put_in_place() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        let staged = Staged::begin(&destination).unwrap();
+        let (elsewhere, target) = (place.path().join("elsewhere"), tempfile::tempdir().unwrap());
+        fs::rename(staged.path(), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(target.path(), staged.path()).unwrap();
+        drop(staged.directory().create(OsStr::new("file"), 0o600).unwrap());
+        let error = staged.commit(Commit::New).unwrap_err();
+        assert!(matches!(error, FsError::Exchanged { .. }), "{error}");
+        assert_eq!(names(place.path()), ["elsewhere"]);
+        assert_eq!((names(&elsewhere), names(target.path())), (vec!["file".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn only_its_maker_opens_it_until_it_is_in_place() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = place.path().join("site");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let staged = Staged::begin(&destination).unwrap();
+        assert_eq!(mode(staged.path()), 0o700);
+        staged.commit(Commit::New).unwrap();
+        fs::create_dir(place.path().join("plain")).unwrap();
+        assert_eq!(mode(&destination), mode(&place.path().join("plain")));
+        let mut staged = Staged::begin(&destination).unwrap();
+        staged.give(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw(), 0o711);
+        assert_eq!(mode(staged.path()), 0o700);
+        staged.commit(Commit::Replace).unwrap();
+        assert_eq!(mode(&destination), 0o711);
     }
 
     #[test]

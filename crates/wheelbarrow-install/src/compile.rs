@@ -3,6 +3,7 @@
 //! As many processes of that interpreter run as there are cores, a fresh one for each batch: what a process has compiled
 //! before would show in the bytes. Files are read and written here, so that what fails is told as for every other file.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +11,6 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fs_err as fs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use wheelbarrow_artifact::bytecode::pyc_header;
@@ -18,6 +18,7 @@ use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use crate::plan::{Batch, Module, Plan};
@@ -30,7 +31,7 @@ const PIPE_BUF: usize = 4096;
 pub(crate) struct Job<'j> {
     pub interpreter: &'j Interpreter,
     /// The staged directory.
-    pub root: &'j Path,
+    pub root: &'j Directory,
     /// Where it will be: tracebacks and errors name it.
     pub destination: &'j Path,
     pub progress: &'j dyn Progress,
@@ -103,8 +104,7 @@ impl Job<'_> {
     /// Whether the module compiles.
     fn compile(&self, module: &Module, compiler: &mut Option<Compiler>) -> Result<bool, InstallError> {
         let path = self.destination.join(&module.source);
-        let (source, time) =
-            read(&self.root.join(&module.source)).map_err(InstallError::io("read", &path))?;
+        let (source, time) = read(self.root, &module.source).map_err(InstallError::io("read", &path))?;
         let failed = |source| InstallError::Compile {
             python: self.interpreter.executable.clone(),
             module: path.clone(),
@@ -132,15 +132,11 @@ impl Job<'_> {
 
     fn write(&self, module: &Module, bytes: &[u8]) -> Result<(), InstallError> {
         let failed = || InstallError::io("write", &self.destination.join(&module.bytecode));
-        let path = self.root.join(&module.bytecode);
-        let create = || std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let (above, name) = module.bytecode.rsplit_once('/').unwrap_or(("", &module.bytecode));
+        let create = || self.root.sub(above).and_then(|above| above.create(OsStr::new(name), 0o666));
         let opened = match create() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let directory = path.parent().unwrap_or(self.root);
-                match fs::create_dir(directory) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    _ => create(),
-                }
+                self.root.make_all(above, 0o777).and_then(|_| create())
             }
             opened => opened,
         };
@@ -152,8 +148,8 @@ impl Job<'_> {
 }
 
 /// A source, and its modification time in seconds since 1970, as Python keeps it in a `.pyc`.
-fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let mut file = fs::File::open(path)?;
+fn read(root: &Directory, path: &str) -> io::Result<(Vec<u8>, u32)> {
+    let mut file = root.file(path)?;
     let mut source = Vec::new();
     file.read_to_end(&mut source)?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as Python does")]

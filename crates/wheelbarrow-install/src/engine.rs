@@ -5,16 +5,17 @@
 //! thread in a row, since two that make files in one directory wait for each other.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{Mode, OFlags};
-use wheelbarrow_artifact::Artifact;
+use rustix::fs::Mode;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_artifact::{Artifact, on_all_cores};
+use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;
@@ -43,15 +44,14 @@ impl Manner<'_> {
 }
 
 /// Makes the directories and links of a plan below `root`. Errors name what it was by its path below `destination`.
-pub(crate) fn prepare(plan: &Plan<'_>, root: &Path, destination: &Path) -> Result<(), InstallError> {
-    let root = open_root(root)?;
+pub(crate) fn prepare(plan: &Plan<'_>, root: &Directory, destination: &Path) -> Result<(), InstallError> {
     for directory in &plan.directories {
-        rustix::fs::mkdirat(&root, directory.as_str(), Mode::from_raw_mode(0o777)).map_err(|errno| {
+        rustix::fs::mkdirat(root, directory.as_str(), Mode::from_raw_mode(0o777)).map_err(|errno| {
             InstallError::io("make the directory", &destination.join(directory))(errno.into())
         })?;
     }
     for (link, target) in &plan.links {
-        rustix::fs::symlinkat(target, &root, link.as_str())
+        rustix::fs::symlinkat(target, root, link.as_str())
             .map_err(|errno| InstallError::io("link", &destination.join(link))(errno.into()))?;
     }
     Ok(())
@@ -62,38 +62,28 @@ pub(crate) fn prepare(plan: &Plan<'_>, root: &Path, destination: &Path) -> Resul
 pub(crate) fn execute(
     plan: &Plan<'_>,
     artifact: &Artifact,
-    root: &Path,
+    root: &Directory,
     destination: &Path,
     manner: &Manner<'_>,
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
-    let root_descriptor = open_root(root)?;
     let batches = batches(plan);
     progress.begin(manner.task, plan.size(), Unit::Bytes);
     let time = plan.time;
-    let job = Job { root: root_descriptor.as_fd(), destination, artifact, time, manner, progress };
+    let job = Job { root: root.as_fd(), destination, artifact, time, manner, progress };
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..wheelbarrow_artifact::threads() {
-            scope.spawn(|| {
-                let mut writer = Writer::new(job);
-                while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = writer.write(batch) {
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        next.store(batches.len(), Ordering::Relaxed);
-                    }
-                }
-            });
+    on_all_cores(|| {
+        let mut writer = Writer::new(job);
+        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = writer.write(batch) {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                next.store(batches.len(), Ordering::Relaxed);
+            }
         }
     });
     progress.end();
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-}
-
-fn open_root(root: &Path) -> Result<OwnedFd, InstallError> {
-    rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| InstallError::io("open", root)(errno.into()))
 }
 
 /// What one thread takes at once.

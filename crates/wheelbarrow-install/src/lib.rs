@@ -224,18 +224,17 @@ impl Job<'_> {
         let mut plan = plan::plan(artifact, target, interpreter, options, wheels)?;
         preflight::check_space(&options.destination, &plan)?;
 
-        let staged = Staged::begin(&options.destination)?;
+        let mut staged = Staged::begin(&options.destination)?;
         // Again: it may have put back what a run that was killed had moved aside.
         let found = preflight::look_at(&options.destination, options.existing)?;
-        let directory = Directory::open(staged.path()).map_err(InstallError::io("open", staged.path()))?;
-        let kept = preflight::keep_environment(&found, &options.destination, &directory)?;
+        let kept = preflight::keep_environment(&found, &options.destination, staged.directory())?;
         let notes = [Finding::of_noexec(&options.destination), Finding::of_environment(interpreter)];
         notes.iter().flatten().for_each(|finding| progress.note(&finding.to_string()));
         compile::say(&plan, target, interpreter, progress);
         let last = plan.split_last();
         let bytecode = plan.bytecode;
         let about = receipt::About { artifact, target, interpreter, options, wheels, bytecode };
-        let (root, destination) = (staged.path(), &options.destination);
+        let (root, destination) = (staged.directory(), &options.destination);
         engine::prepare(&plan, root, destination)?;
         let write = |plan: &Plan<'_>| {
             engine::execute(plan, artifact, root, destination, &Manner::INSTALL, &Unseen(progress))
@@ -249,7 +248,9 @@ impl Job<'_> {
             write(&last.plan(&plan, &failed, about)?)?;
         }
         // Last: until then nobody else may write in it.
-        kept.give(&directory, destination)?;
+        if let Some(stat) = kept {
+            staged.give(stat.st_uid, stat.st_gid, stat.st_mode & 0o7777);
+        }
         let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
         staged.commit(commit)?;
         Ok(bytecode)
@@ -261,7 +262,7 @@ impl Job<'_> {
         plan: &Plan<'_>,
         artifact: &VerifiedArtifact,
         wheels: &Wheels<'_>,
-        root: &Path,
+        root: &Directory,
     ) -> Result<(), InstallError> {
         let Options { destination, store: asked, .. } = self.options;
         let write = |progress: &dyn Progress| {
@@ -277,16 +278,13 @@ impl Job<'_> {
     }
 }
 
-/// Does one in a thread while it does the other.
+/// Does both at once. Of two errors it gives the other's.
 fn both(
     one: impl FnOnce() -> Result<(), InstallError> + Send,
     other: impl FnOnce() -> Result<(), InstallError>,
 ) -> Result<(), InstallError> {
-    std::thread::scope(|scope| {
-        let one = scope.spawn(one);
-        other()?;
-        one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let (one, other) = wheelbarrow_artifact::both(one, other);
+    other.and(one)
 }
 
 /// The small part of a task of which the large one is shown.

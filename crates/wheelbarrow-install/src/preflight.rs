@@ -156,33 +156,20 @@ pub(crate) fn space_errors(destination: &Path, plan: &Plan<'_>) -> Vec<InstallEr
     errors
 }
 
-/// What a staged directory gets of the destination that it takes the place of, at the end.
-pub(crate) struct Kept(Option<Stat>);
-
-impl Kept {
-    /// Gives the staged directory the owner and the mode of the destination.
-    pub(crate) fn give(&self, staged: &Directory, destination: &Path) -> Result<(), InstallError> {
-        let Self(Some(stat)) = self else { return Ok(()) };
-        staged
-            .give(Some(stat.st_uid), Some(stat.st_gid))
-            .and_then(|()| staged.set_mode(stat.st_mode & 0o7777))
-            .map_err(InstallError::io("keep the owner and the mode of", destination))
-    }
-}
-
 /// Copies environment.json of an existing destination, with its owner and mode. Whoever else writes in the destination
-/// may exchange it at any time: it is looked at once it is open, and a link is kept as a link.
+/// may exchange it at any time: it is looked at once it is open, and a link is kept as a link. What is known of the
+/// destination, whose owner and mode the staged directory gets at the end.
 pub(crate) fn keep_environment(
     found: &Found,
     destination: &Path,
     staged: &Directory,
-) -> Result<Kept, InstallError> {
+) -> Result<Option<Stat>, InstallError> {
     if *found == Found::Nothing {
-        return Ok(Kept(None));
+        return Ok(None);
     }
     let look = || InstallError::io("look at", destination);
     let directory = Directory::open(destination).map_err(look())?;
-    let kept = Kept(Some(directory.stat().map_err(look())?));
+    let kept = Some(directory.stat().map_err(look())?);
     let (name, path) = (OsStr::new(ENVIRONMENT), destination.join(ENVIRONMENT));
     match directory.look(name) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
@@ -209,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_environment_is_read_once_it_is_open_and_the_owner_comes_last() {
+    fn an_environment_is_read_once_it_is_open() {
         let place = tempfile::tempdir().unwrap();
         let (destination, staged) = (place.path().join("site"), place.path().join("staged"));
         fs::create_dir(&destination).unwrap();
@@ -232,7 +219,6 @@ mod tests {
         let kept = keep().unwrap();
         assert_eq!(fs::metadata(&to).unwrap().mode() & 0o777, 0o604);
         assert_eq!(fs::metadata(&staged).unwrap().mode(), before);
-        kept.give(&open, &destination).unwrap();
-        assert_eq!(fs::metadata(&staged).unwrap().mode() & 0o777, 0o711);
+        assert_eq!(kept.unwrap().st_mode & 0o777, 0o711);
     }
 }

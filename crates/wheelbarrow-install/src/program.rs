@@ -13,15 +13,21 @@ use std::time::{Duration, Instant};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_artifact::{Anybody, Artifact, printable, printable_json};
+use wheelbarrow_artifact::{Anybody, Artifact, both, printable, printable_json};
+use wheelbarrow_fs::{end_silently_with, is_out_of_memory};
 
 use crate::request::{Request, Requests};
 use crate::{Checked, InstallError, Installed, Source, check, install};
+
+/// The exit code that tells `__main__.py` that there is too little memory, and that nothing was left: it then installs in
+/// Python alone.
+const NO_MEMORY: u8 = 75;
 
 /// Reads the request, does it, and says how it went: on standard output what was asked for, on standard error all else.
 pub fn run() -> ExitCode {
     // It cleans up before it ends.
     wheelbarrow_fs::watch_signals();
+    end_silently_with(NO_MEMORY);
     let mut requests = Requests::new(BufReader::new(std::io::stdin()));
     let mut request = match requests.request() {
         Ok(request) => request,
@@ -33,22 +39,20 @@ pub fn run() -> ExitCode {
         ..Line::default()
     };
     let ahead = Ahead::of(&request);
-    let outcome = std::thread::scope(|scope| {
-        let source = scope.spawn(|| ahead.read(&line));
-        let interpreter = match requests.interpreter(&mut request) {
-            Ok(Some(interpreter)) => interpreter,
+    let (source, interpreter) = both(
+        || ahead.read(&line),
+        || match requests.interpreter(&mut request) {
+            Ok(Some(interpreter)) => Ok(interpreter),
             // Nothing was written yet, and whoever asked has said why.
             Ok(None) => std::process::exit(2),
-            Err(error) => return Err(misunderstand(&error)),
-        };
-        let source = source.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok(carry_out(&request, &interpreter, source, &line))
-    });
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
+            Err(error) => Err(misunderstand(&error)),
+        },
+    );
+    let interpreter = match interpreter {
+        Ok(interpreter) => interpreter,
         Err(code) => return code,
     };
-    match outcome {
+    match carry_out(&request, &interpreter, source, &line) {
         Ok(Outcome::Installed(installed)) => {
             report(&request, &installed);
             ExitCode::SUCCESS
@@ -57,6 +61,8 @@ pub fn run() -> ExitCode {
             report_check(&request, &checked);
             ExitCode::from(checked.exit_code())
         }
+        // Whoever has started this goes on with less.
+        Err(error) if is_out_of_memory(&error) => ExitCode::from(NO_MEMORY),
         Err(error) => {
             explain(&error);
             ExitCode::from(match error.exit_code() {

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use sha2::Digest;
@@ -15,6 +16,9 @@ use wheelbarrow_artifact::zip::Inflater;
 use crate::InstallError;
 use crate::engine::{Batch, Manner};
 use crate::plan::{Contents, PlannedFile, PlannedFrame};
+
+/// Frames with more bytes hold a single module.
+const LARGE: usize = 4 << 20;
 
 /// What every thread needs.
 #[derive(Clone, Copy)]
@@ -102,12 +106,20 @@ impl<'j> Writer<'j> {
     }
 
     fn write_frame(&mut self, frame: &PlannedFrame<'_>) -> Result<(), InstallError> {
-        let mut plain = std::mem::take(&mut self.frame);
-        if plain.len() < frame.size {
-            plain.resize(frame.size, 0);
-        }
-        let result = self.write_parts(frame, &mut plain[..frame.size]);
-        self.frame = plain;
+        let result = if frame.size > LARGE {
+            // One at a time, however many threads there are.
+            static LARGE_BUFFER: Mutex<()> = Mutex::new(());
+            let _held = LARGE_BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
+            self.write_parts(frame, &mut vec![0; frame.size])
+        } else {
+            let mut plain = std::mem::take(&mut self.frame);
+            if plain.len() < frame.size {
+                plain.resize(frame.size, 0);
+            }
+            let result = self.write_parts(frame, &mut plain[..frame.size]);
+            self.frame = plain;
+            result
+        };
         self.job.artifact.was_read(frame.raw.len());
         self.job.progress.advance(frame.size as u64);
         result

@@ -19,10 +19,11 @@ use wheelbarrow_artifact::{Anybody, Trust};
 use wheelbarrow_commands::commands::{Command, Context, HOST_SIGNERS, run};
 use wheelbarrow_commands::failure::{self, Refusal, Told};
 use wheelbarrow_commands::printer::Printer;
+use wheelbarrow_fs::Memory;
 
 /// That of musl has one lock for all threads, and gives large blocks back to the kernel each time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Memory<mimalloc::MiMalloc> = Memory(mimalloc::MiMalloc);
 
 /// Makes releases of this site under a site root, and looks after them.
 #[derive(Parser)]
@@ -55,6 +56,7 @@ const NAME: &str = "wheelbarrow";
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
+    wheelbarrow_fs::watch_panics();
     wheelbarrow_fs::reset_signals();
     // Buffers of large members are not kept beside each other; what is used again at once is kept.
     // SAFETY: no other thread was started yet.

@@ -25,6 +25,8 @@ pub enum Error {
     Encoding { file: &'static str },
     #[error("{file} has no `{field}`")]
     Missing { file: &'static str, field: &'static str },
+    #[error("{file} has more than {most} values of one field")]
+    Most { file: &'static str, most: usize },
     #[error("WHEEL: `{value}` is not a Wheel-Version")]
     WheelVersion { value: String },
     #[error("WHEEL: Wheel-Version {value} is newer than the one this program knows (1.0)")]

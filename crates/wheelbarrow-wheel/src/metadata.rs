@@ -4,8 +4,13 @@
 //! <https://packaging.python.org/en/latest/specifications/core-metadata/>. Both are headers of electronic mail, read as
 //! leniently as Python's `email` does: they end at the first line that is none.
 
+use std::borrow::Cow;
+
 use crate::Error;
 use crate::text::{lines, number, strip};
+
+/// No distribution has as many requirements, extras or classifiers.
+const MOST_VALUES: usize = 20_000;
 
 /// WHEEL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,20 +43,22 @@ impl WheelInfo {
     /// A newer major version than 1 is refused, as the specification asks; older ones (0.1) are read as pip does.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::Encoding { file: "WHEEL" })?;
-        let headers = Headers::parse(text);
-        let values = headers.all("Wheel-Version");
+        let all = |wanted: &'static str| {
+            headers(text).filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+        };
+        let values: Vec<_> = all("Wheel-Version").take(MOST_VALUES).collect();
         let value = values.first().ok_or(Error::Missing { file: "WHEEL", field: "Wheel-Version" })?;
         let version = wheel_version(value).filter(|_| values.len() == 1);
         let version = version.ok_or_else(|| Error::WheelVersion { value: values.join(", ") })?;
         if version.0 > 1 {
-            return Err(Error::NewerWheel { value: value.to_owned() });
+            return Err(Error::NewerWheel { value: value.into() });
         }
         Ok(Self {
             version,
-            root_is_purelib: headers
-                .get("Root-Is-Purelib")
+            root_is_purelib: all("Root-Is-Purelib")
+                .next()
                 .is_some_and(|value| value.eq_ignore_ascii_case("true")),
-            tags: headers.all("Tag"),
+            tags: all("Tag").take(MOST_VALUES).map(Cow::into_owned).collect(),
         })
     }
 }
@@ -66,54 +73,56 @@ impl Metadata {
     /// Bytes that are not UTF-8 become replacement characters: old wheels have them in fields that nobody needs.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = String::from_utf8_lossy(bytes);
-        let headers = Headers::parse(&text);
-        let owned = |field| headers.get(field).map(str::to_owned);
-        let needed = |field| owned(field).ok_or(Error::Missing { file: "METADATA", field });
-        Ok(Self {
-            metadata_version: owned("Metadata-Version"),
-            name: needed("Name")?,
-            version: needed("Version")?,
-            requires_python: owned("Requires-Python"),
-            requires_dist: headers.all("Requires-Dist"),
-            provides_extra: headers.all("Provides-Extra"),
-            license_expression: owned("License-Expression"),
-            license: owned("License"),
-            classifiers: headers.all("Classifier"),
-        })
+        let mut found = Self::default();
+        let (mut name, mut version) = (None, None);
+        for (field, value) in headers(&text) {
+            let is = |wanted| field.eq_ignore_ascii_case(wanted);
+            let one = match () {
+                () if is("Requires-Dist") => Err(&mut found.requires_dist),
+                () if is("Provides-Extra") => Err(&mut found.provides_extra),
+                () if is("Classifier") => Err(&mut found.classifiers),
+                () if is("Metadata-Version") => Ok(&mut found.metadata_version),
+                () if is("Name") => Ok(&mut name),
+                () if is("Version") => Ok(&mut version),
+                () if is("Requires-Python") => Ok(&mut found.requires_python),
+                () if is("License-Expression") => Ok(&mut found.license_expression),
+                () if is("License") => Ok(&mut found.license),
+                () => continue,
+            };
+            match one {
+                Ok(one @ None) => *one = Some(value.into_owned()),
+                // Of several the first counts.
+                Ok(_) => {}
+                Err(all) if all.len() < MOST_VALUES => all.push(value.into_owned()),
+                Err(_) => return Err(Error::Most { file: "METADATA", most: MOST_VALUES }),
+            }
+        }
+        found.name = name.ok_or(Error::Missing { file: "METADATA", field: "Name" })?;
+        found.version = version.ok_or(Error::Missing { file: "METADATA", field: "Version" })?;
+        Ok(found)
     }
 }
 
-/// Names and values in order, folded lines joined with a space.
-struct Headers(Vec<(String, String)>);
-
-impl Headers {
-    fn parse(text: &str) -> Self {
-        let mut headers: Vec<(String, String)> = Vec::new();
-        for line in lines(text) {
-            if line.starts_with([' ', '\t']) {
-                let Some((_, value)) = headers.last_mut() else { break };
-                value.push(' ');
-                value.push_str(strip(line));
-                continue;
-            }
-            let Some((name, value)) = line.split_once(':') else { break };
-            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-                break;
-            }
-            headers.push((name.to_owned(), strip(value).to_owned()));
+/// Names and values in order, folded lines joined with a space. Of what nobody asks for nothing is copied.
+fn headers(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    let mut lines = lines(text).peekable();
+    std::iter::from_fn(move || {
+        let line = lines.next()?;
+        let (name, value) = line.split_once(':')?;
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
         }
-        Self(headers)
-    }
-
-    /// The first of that name, in any case.
-    fn get(&self, wanted: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| strip(value))
-    }
-
-    fn all(&self, wanted: &str) -> Vec<String> {
-        let of_name = self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        of_name.map(|(_, value)| strip(value).to_owned()).collect()
-    }
+        let mut value = Cow::Borrowed(strip(value));
+        while let Some(more) = lines.next_if(|line| line.starts_with([' ', '\t'])) {
+            let value = value.to_mut();
+            value.push(' ');
+            value.push_str(strip(more));
+        }
+        match value {
+            Cow::Borrowed(value) => Some((name, Cow::Borrowed(value))),
+            Cow::Owned(value) => Some((name, Cow::Owned(strip(&value).to_owned()))),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -149,6 +158,12 @@ mod tests {
         assert_eq!(metadata.provides_extra, ["x"]);
         assert_eq!(metadata.requires_python.as_deref(), Some(">=3.8"));
         assert_eq!(Metadata::parse(b"Name: a\n").unwrap_err().to_string(), "METADATA has no `Version`");
+    }
+
+    #[test]
+    fn more_values_than_any_distribution_has_are_refused() {
+        let text = format!("Name: a\nVersion: 1\n{}", "Requires-Dist: b\n".repeat(MOST_VALUES + 1));
+        assert!(Metadata::parse(text.as_bytes()).unwrap_err().to_string().contains("more than 20000"));
     }
 
     proptest! {

@@ -4,11 +4,13 @@ mod commands;
 mod failure;
 mod settings;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, Parser};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_commands::{printer, progress, text};
+use wheelbarrow_fs::Memory;
 
 use crate::failure::Told;
 use crate::printer::Printer;
@@ -25,6 +27,9 @@ pub(crate) struct Installer {
 
 /// As the build script made them.
 pub(crate) const INSTALLERS: &[Installer] = include!(concat!(env!("OUT_DIR"), "/installers.rs"));
+
+#[global_allocator]
+static ALLOCATOR: Memory<System> = Memory(System);
 
 /// Packs a Python site and its dependencies into one executable zip, and turns it into a running release.
 #[derive(Parser)]
@@ -51,6 +56,7 @@ struct Global {
 }
 
 fn main() -> ExitCode {
+    wheelbarrow_fs::watch_panics();
     wheelbarrow_fs::reset_signals();
     let cli = Cli::parse();
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);

@@ -164,9 +164,13 @@ class Broken(Case):
         for data in (b"", b"[]", b"{", b'{"format": 1, "format": 1}', b"\xff", b"[" * 100000):
             with self.assertRaises(Failure):
                 read_manifest(data, "x")
+        with self.assertRaises(Failure) as refused:
+            read_manifest(b'{"format": 1, "members": [%s0]}' % (b"0," * 600000), "x")
+        self.assertIn("more than 500000 values", refused.exception.cause)
 
     def test_hostile_wheels(self):
         bad = {
+            "large": {"evil-1.dist-info/entry_points.txt": b"#" * (2 << 20)},
             "parent": {"../../../../../x": b""},
             "absolute": {"/tmp/x": b""},
             "escape": {"evil-1.data/data/../../../x": b""},

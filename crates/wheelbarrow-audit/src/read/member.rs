@@ -147,14 +147,17 @@ impl<'w, 'a> Members<'w, 'a> {
 
     /// Rows without a member, unless they name a directory.
     fn leftover(&self) -> Vec<String> {
-        let names: std::collections::HashSet<&str> =
-            self.entries().iter().map(|entry| entry.name.as_str()).collect();
+        let mut names: Vec<&str> = self.entries().iter().map(|entry| entry.name.as_str()).collect();
+        names.sort_unstable();
         let gone = self.rows.keys().filter(|path| {
-            !names.contains(path.as_str()) && !self.layout.is_record(path) && !path.ends_with('/')
+            names.binary_search(&path.as_str()).is_err()
+                && !self.layout.is_record(path)
+                && !path.ends_with('/')
         });
         let gone = gone.filter(|path| {
             let inside = format!("{path}/");
-            !names.iter().any(|name| name.starts_with(&inside))
+            let first = names.get(names.partition_point(|name| *name < inside.as_str()));
+            !first.is_some_and(|name| name.starts_with(&inside))
         });
         gone.map(|path| format!("it lists {path}, which is not there")).collect()
     }

@@ -3,12 +3,11 @@
 use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
-use rustc_hash::FxHashSet;
 use wheelbarrow_wheel::name;
 
 use crate::audit::Subject;
 use crate::finding::{Finding, Rule};
-use crate::read::{AuditedWheel, modules};
+use crate::read::{AuditedWheel, Modules, site_packages};
 
 /// More are not worth the lines.
 const MOST_LIES: usize = 3;
@@ -104,7 +103,8 @@ fn entry_points(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     if !dead {
         return;
     }
-    let modules: FxHashSet<String> = subject.wheels.iter().flat_map(|wheel| modules(&wheel.open)).collect();
+    let paths = subject.wheels.iter().flat_map(|wheel| site_packages(&wheel.open).map(|(path, _)| path));
+    let modules = Modules::of_paths(paths);
     let in_code = |module| subject.site.as_ref().is_some_and(|site| site.modules.contains(module));
     for wheel in &subject.wheels {
         for point in &wheel.facts.entry_points {

@@ -1,11 +1,11 @@
 //! Wheels for tests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
-use wheelbarrow_audit::Floor;
+use wheelbarrow_audit::{Floor, Modules};
 use wheelbarrow_wheel::filename::WheelFilename;
 use wheelbarrow_wheel::tags::Platform;
 
@@ -14,7 +14,7 @@ use super::{CheckRequest, PackedTarget, PackedWheel};
 /// For these targets, and nothing else.
 pub(crate) fn request<'a>(targets: &'a [PackedTarget], pth: &'a str) -> CheckRequest<'a> {
     static NOTHING: BTreeMap<(String, String), String> = BTreeMap::new();
-    static NO_MODULES: BTreeSet<String> = BTreeSet::new();
+    static NO_MODULES: Modules = Modules::NONE;
     CheckRequest {
         targets,
         name: "site",

@@ -91,22 +91,18 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<StoreVerificatio
     let entries: Vec<_> = entries.into_iter().map(Mutex::new).collect();
     let failure = Mutex::new(None);
     let files = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..wheelbarrow_artifact::threads() {
-            scope.spawn(|| {
-                while let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
-                    let (path, report) = &mut *entry;
-                    match compare(store, path, report, progress) {
-                        Ok(compared) => _ = files.fetch_add(compared, Ordering::Relaxed),
-                        Err(error) => {
-                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                            next.store(entries.len(), Ordering::Relaxed);
-                        }
-                    }
-                    progress.advance(1);
+    wheelbarrow_artifact::on_all_cores(|| {
+        while let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
+            let (path, report) = &mut *entry;
+            match compare(store, path, report, progress) {
+                Ok(compared) => _ = files.fetch_add(compared, Ordering::Relaxed),
+                Err(error) => {
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    next.store(entries.len(), Ordering::Relaxed);
                 }
-            });
+            }
+            progress.advance(1);
         }
     });
     progress.end();

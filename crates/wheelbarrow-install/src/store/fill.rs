@@ -265,8 +265,8 @@ impl<'a> Filler<'a> {
             compiled.insert(path.to_owned(), (FileKind::Plain, size, sha256));
         };
         let manner = Manner { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
-        engine::prepare(&self.plan, work.path(), work.path())?;
-        engine::execute(&self.plan, self.artifact, work.path(), work.path(), &manner, progress)?;
+        engine::prepare(&self.plan, work.directory(), work.path())?;
+        engine::execute(&self.plan, self.artifact, work.directory(), work.path(), &manner, progress)?;
         let compiled = compiled.into_inner().unwrap_or_else(PoisonError::into_inner);
         for draft in &mut self.drafts {
             if matches!(draft.kind, Kind::Bytecode { .. }) {
@@ -282,8 +282,7 @@ impl<'a> Filler<'a> {
             let text = text.map_err(InstallError::io("write", &path))?;
             fs::write(&path, text).map_err(InstallError::io("write", &path))?;
         }
-        let directory = fs::File::open(work.path()).map_err(InstallError::io("open", work.path()))?;
-        rustix::fs::syncfs(&directory)
+        rustix::fs::syncfs(work.directory())
             .map_err(|errno| InstallError::io("sync", store.path())(errno.into()))?;
         // What is inside another draft comes with it.
         for draft in self.drafts.iter().filter(|draft| !draft.place.contains('/')) {

@@ -13,7 +13,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use wheelbarrow_artifact::on_all_cores;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_fs::beneath::Directory;
 
 use super::transfer::{Ends, Impossible, Transfer};
 use super::{FILES, IndexFile, LinkMode, Store};
@@ -32,15 +34,15 @@ pub(crate) fn link(
     store: &Store,
     directories: &[LinkedDirectory<'_>],
     mode: LinkMode,
-    (root, destination): (&Path, &Path),
+    (root, destination): (&Directory, &Path),
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
-    let (from, to) = (open_root(store.path())?, open_root(root)?);
+    let from = open_root(store.path())?;
     let files = directories.iter().map(|directory| directory.files.len()).sum::<usize>();
     progress.begin("linking", files as u64, Unit::Items);
     let linker = Linker {
         from: from.as_fd(),
-        to: to.as_fd(),
+        to: root.as_fd(),
         store: store.path(),
         destination,
         transfer: Transfer::new(mode),
@@ -50,16 +52,12 @@ pub(crate) fn link(
     let batches = batches(directories);
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..wheelbarrow_artifact::threads() {
-            scope.spawn(|| {
-                while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = linker.batch(batch) {
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        next.store(batches.len(), Ordering::Relaxed);
-                    }
-                }
-            });
+    on_all_cores(|| {
+        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = linker.batch(batch) {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                next.store(batches.len(), Ordering::Relaxed);
+            }
         }
     });
     progress.end();

@@ -122,32 +122,28 @@ fn compare(
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     let different = Mutex::new(verification);
-    std::thread::scope(|scope| {
-        for _ in 0..wheelbarrow_artifact::threads() {
-            scope.spawn(|| {
-                let mut buffer = vec![0; CHUNK];
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match compare_file(root.as_fd(), job, &mut buffer, progress) {
-                        Ok(Outcome::Same) => {}
-                        Ok(outcome) => {
-                            let mut different = different.lock().unwrap_or_else(PoisonError::into_inner);
-                            let list = match outcome {
-                                Outcome::Missing => &mut different.missing,
-                                _ => &mut different.changed,
-                            };
-                            list.push(job.path.to_owned());
-                        }
-                        Err(error) => {
-                            let error = match error.kind() {
-                                io::ErrorKind::Interrupted => InstallError::Cancelled,
-                                _ => InstallError::io("read", &destination.join(job.path))(error),
-                            };
-                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                            next.store(jobs.len(), Ordering::Relaxed);
-                        }
-                    }
+    wheelbarrow_artifact::on_all_cores(|| {
+        let mut buffer = vec![0; CHUNK];
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match compare_file(root.as_fd(), job, &mut buffer, progress) {
+                Ok(Outcome::Same) => {}
+                Ok(outcome) => {
+                    let mut different = different.lock().unwrap_or_else(PoisonError::into_inner);
+                    let list = match outcome {
+                        Outcome::Missing => &mut different.missing,
+                        _ => &mut different.changed,
+                    };
+                    list.push(job.path.to_owned());
                 }
-            });
+                Err(error) => {
+                    let error = match error.kind() {
+                        io::ErrorKind::Interrupted => InstallError::Cancelled,
+                        _ => InstallError::io("read", &destination.join(job.path))(error),
+                    };
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    next.store(jobs.len(), Ordering::Relaxed);
+                }
+            }
         }
     });
     progress.end();

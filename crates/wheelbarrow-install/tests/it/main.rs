@@ -7,6 +7,7 @@ mod checking;
 mod compiling;
 mod conformance;
 mod corpus;
+mod exchanged;
 mod faults;
 mod filesystems;
 mod hostile_artifacts;

@@ -11,6 +11,7 @@ mod init;
 mod keyring;
 mod large;
 mod machine;
+mod memory;
 mod own;
 mod probing;
 mod releases;

@@ -34,6 +34,11 @@ impl Wheel {
         self.writer.add_file(path, MemberKind::File, method, &mut contents).unwrap();
     }
 
+    /// With nothing in it but what was added.
+    pub(crate) fn finish_bare(self) {
+        self.writer.finish().unwrap();
+    }
+
     pub(crate) fn finish(mut self) {
         let dist_info = format!("{}-1.dist-info", self.name);
         self.add(

@@ -1,0 +1,72 @@
+"""A directory that stays the same while somebody else exchanges what leads to it.
+
+Paths are bytes. `Held.base` is its name by descriptor: paths that begin with it lead into the directory that was opened,
+wherever it is now.
+"""
+
+import os
+import stat
+
+
+class Held:
+    """An open directory, called `path` in errors."""
+
+    all = []
+
+    def __init__(self, descriptor, path):
+        self.descriptor, self.path = descriptor, path
+        self.base = b"/proc/self/fd/%d" % descriptor
+        if not os.path.isdir(self.base):  # /proc is not mounted
+            self.base = path
+        Held.all.append(self)
+
+    def close(self):
+        Held.all.remove(self)
+        try:
+            os.close(self.descriptor)
+        except OSError:
+            pass  # nothing was written by it
+
+
+def named(path):
+    """A path for a person: as it would be without descriptors."""
+    path = os.fsencode(path)
+    for held in Held.all:
+        if path == held.base or path.startswith(held.base + b"/"):
+            return held.path + path[len(held.base) :]
+    return path
+
+
+def opened(path):
+    """Opens a directory by an absolute path. Root follows no link on the way that somebody else may have made."""
+    if os.geteuid() != 0:
+        return Held(os.open(path, os.O_RDONLY | os.O_DIRECTORY), path)
+    reached, exposed, links = os.open(b"/", os.O_RDONLY | os.O_DIRECTORY), False, 0
+    parts = path.split(b"/")[::-1]
+    try:
+        while parts:
+            part = parts.pop()
+            if part in (b"", b"."):
+                continue
+            exposed = exposed or _is_exposed(os.fstat(reached))
+            found = os.stat(part, dir_fd=reached, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 and not exposed and links < 40:
+                links += 1
+                target = os.readlink(part, dir_fd=reached)
+                parts.extend(target.split(b"/")[::-1])
+                part = b"/" if target.startswith(b"/") else b"."
+            flags = os.O_DIRECTORY | os.O_NOFOLLOW | (os.O_RDONLY if not any(parts) else os.O_PATH)
+            below = os.open(part, flags, dir_fd=reached)
+            os.close(reached)
+            reached = below
+    except OSError as error:
+        os.close(reached)
+        error.filename = path
+        raise
+    return Held(reached, path)
+
+
+def _is_exposed(status):
+    """Whether somebody other than root may exchange what is in a directory."""
+    shared = stat.S_IMODE(status.st_mode) & 0o022 and not status.st_mode & stat.S_ISVTX
+    return status.st_uid != 0 or bool(shared)

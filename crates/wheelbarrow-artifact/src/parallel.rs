@@ -1,0 +1,87 @@
+//! Work on all cores. Where the system gives no more threads, those that are there do all of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
+
+use wheelbarrow_wheel::order;
+
+/// How many threads to work with: as many as there are cores for this process.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Does `work` for every item, on all cores; the results stand in the order of the items.
+pub fn in_parallel<'t, T: Sync, R: Send>(items: &'t [T], work: impl Fn(&'t T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(items.len()));
+    on_threads(threads().min(items.len()), || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { break };
+            done.push((index, work(item)));
+        }
+        results.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+    });
+    let mut results: Vec<(usize, R)> = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    order::sort_by_key(&mut results, |(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Runs `work` in as many threads as there are cores. They share what is to be done among themselves.
+pub fn on_all_cores(work: impl Fn() + Sync) {
+    on_threads(threads(), work);
+}
+
+/// This thread is one of them.
+fn on_threads(most: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 1..most {
+            if Builder::new().spawn_scoped(scope, &work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+}
+
+/// Does one in a thread while it does the other; one after the other if there is no thread.
+pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    let one = Mutex::new(Some(one));
+    let begin = || one.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let done = Mutex::new(None);
+    let work = || {
+        if let Some(one) = begin() {
+            let result = one();
+            *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        }
+    };
+    let other = std::thread::scope(|scope| {
+        let _ = Builder::new().spawn_scoped(scope, work);
+        other()
+    });
+    work();
+    let one = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (one.expect("it was done by one of the two"), other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_stand_in_order() {
+        let items: Vec<usize> = (0..1000).collect();
+        assert_eq!(
+            in_parallel(&items, |item| item * 2),
+            items.iter().map(|item| item * 2).collect::<Vec<_>>()
+        );
+        assert!(in_parallel(&[], |item: &usize| *item).is_empty());
+    }
+
+    #[test]
+    fn both_are_done_once() {
+        assert_eq!(both(|| 1, || 2), (1, 2));
+    }
+}
