@@ -51,7 +51,7 @@ impl WheelInfo {
         let version = wheel_version(value).filter(|_| values.len() == 1);
         let version = version.ok_or_else(|| Error::WheelVersion { value: values.join(", ") })?;
         if version.0 > 1 {
-            return Err(Error::NewerWheel { value: value.into() });
+            return Err(Error::NewerWheel { value: value.to_string() });
         }
         Ok(Self {
             version,
