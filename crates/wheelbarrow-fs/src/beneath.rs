@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
-pub use remove::remove_tree;
+pub use remove::{Patience, remove_tree};
 pub use trusted::{Exposure, Place, exposure, place};
 
 use crate::staged::unique;
@@ -218,12 +218,21 @@ impl Directory {
 
     /// Names and kinds of what is in it, in no order.
     pub fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
+        self.first_entries(usize::MAX).map(|(entries, _)| entries)
+    }
+
+    /// The same, of no more than `most` entries; and whether there are others. Whoever may write in a directory chooses
+    /// how many it has.
+    pub fn first_entries(&self, most: usize) -> io::Result<(Vec<(OsString, FileType)>, bool)> {
         let mut entries = Vec::new();
         for entry in Dir::read_from(self)? {
             let entry = entry?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
+            }
+            if entries.len() >= most {
+                return Ok((entries, true));
             }
             let kind = match entry.file_type() {
                 // Some file systems leave it to the caller to look.
@@ -236,7 +245,7 @@ impl Directory {
             };
             entries.push((OsStr::from_bytes(name.to_bytes()).to_owned(), kind));
         }
-        Ok(entries)
+        Ok((entries, false))
     }
 
     /// Changes owner and group of the directory where they are others.

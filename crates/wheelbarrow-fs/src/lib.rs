@@ -21,6 +21,7 @@ mod writeback;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use absolute::absolute;
 pub use as_user::as_user;
@@ -53,6 +54,8 @@ pub enum FsError {
     Busy { path: PathBuf, seconds: u64 },
     #[error("{} has no parent directory", path.display())]
     NoParent { path: PathBuf },
+    #[error("{} was not removed completely within {} s", path.display(), limit.as_secs())]
+    Unfinished { path: PathBuf, limit: Duration },
     #[error("the directory {} does not exist", path.display())]
     MissingParent { path: PathBuf },
     #[error("the working directory was removed, and {} is relative to it", if path.as_os_str().is_empty() { Path::new(".") } else { path }.display())]

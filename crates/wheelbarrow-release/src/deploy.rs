@@ -361,6 +361,6 @@ pub(crate) fn stage(
 /// Removes what a failed staging has left. What cannot be removed now, the next command removes.
 pub(crate) fn discard(work: &Work<'_>, id: &ReleaseId) {
     if trash::throw(work, id).is_ok() {
-        let _ = trash::empty(work);
+        let _ = trash::empty(work, trash::AT_FIRST);
     }
 }

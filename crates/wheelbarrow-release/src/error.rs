@@ -201,6 +201,10 @@ impl ReleaseError {
             Self::Fs(FsError::Io { action: "remove", .. }) => {
                 "it is tried again by each command on the root; root may remove it, after `umount` or `chattr -i`"
             }
+            Self::Fs(FsError::Unfinished { .. }) => {
+                "each command on the root goes on with it, `wheelbarrow prune` for the longest; if it never ends, processes \
+                 of the site's user still write there: end them"
+            }
             Self::HoldsData { .. } => {
                 "move the files that are needed to ROOT/shared, and name their paths in `[release] shared`; `--discard-data` \
                  removes them with the release"

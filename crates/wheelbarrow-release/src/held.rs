@@ -108,9 +108,11 @@ fn compare(release: &CompleteRelease, member: &Member) -> Result<Option<Held>, R
     }
 }
 
-/// Whether it says that something of another kind is there, or nothing.
+/// Whether it says that something of another kind is there, or nothing, or a file that somebody holds with a lease
+/// (fcntl(2)), who could keep a reader waiting.
 fn is_another(error: &io::Error) -> bool {
-    let kinds = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::IsADirectory];
+    let kinds =
+        [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::IsADirectory, ErrorKind::WouldBlock];
     kinds.contains(&error.kind()) || matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput)
 }
 

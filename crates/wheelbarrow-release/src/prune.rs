@@ -109,7 +109,7 @@ pub fn remove_release(
     let work = recovery::begin(root, "remove", operator)?;
     plan_remove_release(root, id, written)?;
     trash::throw(&work, id)?;
-    trash::empty(&work)?;
+    trash::empty(&work, trash::REMOVAL)?;
     collect_store(root)
 }
 
@@ -150,7 +150,7 @@ fn remove(work: &Work<'_>, keep: usize, written: Written) -> Result<Pruned, Rele
     }
     // One that cannot be moved keeps no other.
     pruned.removed.retain(|id| trash::throw(work, id).inspect_err(|error| trash::note(work, error)).is_ok());
-    trash::empty(work)?;
+    trash::empty(work, trash::REMOVAL)?;
     collect_store(work.root)?;
     Ok(pruned)
 }

@@ -194,7 +194,7 @@ fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
             trash::note(work, &error);
         }
     }
-    trash::empty(work)?;
+    trash::empty(work, trash::AT_FIRST)?;
     Ok(incomplete)
 }
 

@@ -14,11 +14,11 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
 use wheelbarrow_artifact::{Artifact, DOORS};
-use wheelbarrow_fs::beneath::{Directory, remove_tree};
+use wheelbarrow_fs::beneath::{Directory, Patience, remove_tree};
 use wheelbarrow_install::Pip;
 
 use crate::release::CompleteRelease;
-use crate::{ReleaseError, Root};
+use crate::{ReleaseError, Root, trash};
 
 /// Where packs of bytecode stand, in an artifact and in a release.
 pub(crate) const BYTECODE: &str = ".wheelbarrow/bytecode";
@@ -110,7 +110,7 @@ pub(crate) fn in_trash(
 ) -> Result<Artifact, ReleaseError> {
     let trash = Directory::open(&root.trash()).map_err(ReleaseError::io("open", &root.trash()))?;
     let directory = root.trash().join(REMADE);
-    let remove = || remove_tree(&trash, OsStr::new(REMADE), &directory);
+    let remove = || remove_tree(&trash, OsStr::new(REMADE), &directory, &Patience::of(trash::REMOVAL));
     remove()?;
     trash.make(OsStr::new(REMADE), 0o700).map_err(ReleaseError::io("make the directory", &directory))?;
     let path = directory.join("artifact.zip");

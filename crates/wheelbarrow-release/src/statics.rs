@@ -18,6 +18,7 @@ use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_fs::beneath::Directory;
 
@@ -167,13 +168,14 @@ pub(crate) fn inherit(
         }
         write(work.root, release, &statics)?;
         let io = ReleaseError::io("open the static files of", other.path());
-        let carrying = Carrying::open((&other, &statics.root), (release, &statics.root), settings);
+        let progress = work.operator.progress;
+        let carrying = Carrying::open((&other, &statics.root), (release, &statics.root), settings, progress);
         let Some(mut carrying) = carrying.map_err(io)? else { return Ok(()) };
         let paths = carrying.find(|_| true);
         carrying.link(&paths);
+        refuse_cancelled(progress)?;
         if let Some(problem) = carrying.problem() {
-            let text = format!("not all static files of {} were taken over: {problem}", other.id());
-            work.operator.progress.note(&text);
+            progress.note(&format!("not all static files of {} were taken over: {problem}", other.id()));
         }
         return Ok(());
     }
@@ -195,14 +197,15 @@ pub(crate) fn carry(
     };
     // The same version with another environment is no other version.
     let step = u32::from(live.record.manifest_sha256 != next.record.manifest_sha256);
-    let mut carrying = match Carrying::open((live, &from.root), (next, &to.root), settings) {
-        Ok(Some(carrying)) => carrying,
-        Ok(None) => return Ok(()),
-        Err(error) => {
-            note(&error.to_string());
-            return Ok(());
-        }
-    };
+    let mut carrying =
+        match Carrying::open((live, &from.root), (next, &to.root), settings, work.operator.progress) {
+            Ok(Some(carrying)) => carrying,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                note(&error.to_string());
+                return Ok(());
+            }
+        };
     let age = |path: &str| from.guests.get(path).copied().unwrap_or(0) + step;
     let paths = carrying.find(|path| age(path) <= settings.keep_static);
     if !paths.is_empty() {
@@ -211,10 +214,15 @@ pub(crate) fn carry(
         switch::sync(next.path().join(STATIC_PATH).parent().unwrap_or(next.path()))?;
         carrying.link(&paths);
     }
+    refuse_cancelled(work.operator.progress)?;
     if let Some(problem) = carrying.problem() {
         note(&problem);
     }
     Ok(())
+}
+
+fn refuse_cancelled(progress: &dyn Progress) -> Result<(), ReleaseError> {
+    if progress.is_cancelled() { Err(ReleaseError::Cancelled) } else { Ok(()) }
 }
 
 /// Where the release has collected its static files, below it; none where that is not known.

@@ -1,10 +1,15 @@
 //! Removes a tree by descriptors, without crossing a mount point and however deep it is.
+//!
+//! Whoever has a directory of the tree open can go on writing in it, wherever the tree was renamed to. So each directory
+//! is closed to others before it is listed. A directory further down can still be made deeper faster than it is removed,
+//! which is why a removal has a limit.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -15,6 +20,24 @@ use crate::staged::unique;
 
 /// How many directories are open at once. What lies deeper is moved up first.
 const DEPTH: usize = 64;
+/// How many entries of a directory are in memory at once.
+const ENTRIES: usize = 10_000;
+/// How long a removal goes on after somebody asked to stop: small trees are removed all the same.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a removal may take.
+#[derive(Clone, Copy)]
+pub struct Patience<'p> {
+    pub limit: Duration,
+    pub is_cancelled: &'p dyn Fn() -> bool,
+}
+
+impl Patience<'_> {
+    /// One that nobody cancels.
+    pub fn of(limit: Duration) -> Self {
+        Self { limit, is_cancelled: &|| false }
+    }
+}
 
 /// A directory that is being emptied.
 struct Open {
@@ -22,32 +45,51 @@ struct Open {
     name: OsString,
     /// Directories in it that are still to be removed.
     left: Vec<OsString>,
+    /// Whether it had more entries than were listed.
+    has_more: bool,
+    /// How many of the listed entries are gone.
+    gone: usize,
 }
 
 /// Removes `name` of `directory`, whatever it is; nothing there is no error. What cannot be removed does not keep the
 /// rest: the error is the first of all. `path` is what errors call the tree.
-pub fn remove_tree(directory: &Directory, name: &OsStr, path: &Path) -> Result<(), FsError> {
+///
+/// [`FsError::Unfinished`] says that the patience was over. What is left then has the same name.
+pub fn remove_tree(
+    directory: &Directory,
+    name: &OsStr,
+    path: &Path,
+    patience: &Patience<'_>,
+) -> Result<(), FsError> {
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR) => {}
         Err(errno) => return Err(FsError::errno("remove", path)(errno)),
     }
-    let mut removal = Removal { path, first: None };
+    let mut removal = Removal { path, first: None, patience, begun: Instant::now(), stopped: None };
     let mut open = Vec::new();
     removal.enter(directory, name, &mut open);
     while let Some(last) = open.last_mut() {
+        let is_listed_again = last.left.is_empty() && last.has_more && last.gone > 0;
+        if removal.is_over() {
+            return Err(FsError::Unfinished { path: path.to_path_buf(), limit: removal.begun.elapsed() });
+        }
         match last.left.pop() {
             Some(name) if open.len() < DEPTH => {
                 let above = open.len() - 1;
                 removal.descend(&name, above, &mut open);
             }
             Some(name) => removal.move_up(&name, &mut open),
+            None if is_listed_again => removal.list_again(&mut open),
             None => {
                 let Some(done) = open.pop() else { break };
                 let above = open.last().map_or(directory, |above| &above.directory);
-                if let Err(errno) = rustix::fs::unlinkat(above, &done.name, AtFlags::REMOVEDIR) {
-                    let path = removal.path_of(&open, &done.name);
-                    removal.note("remove", &path, errno.into());
+                match rustix::fs::unlinkat(above, &done.name, AtFlags::REMOVEDIR) {
+                    Ok(()) => open.last_mut().into_iter().for_each(|above| above.gone += 1),
+                    Err(errno) => {
+                        let path = removal.path_of(&open, &done.name);
+                        removal.note("remove", &path, errno.into());
+                    }
                 }
             }
         }
@@ -58,9 +100,21 @@ pub fn remove_tree(directory: &Directory, name: &OsStr, path: &Path) -> Result<(
 struct Removal<'r> {
     path: &'r Path,
     first: Option<FsError>,
+    patience: &'r Patience<'r>,
+    begun: Instant,
+    /// When somebody asked to stop.
+    stopped: Option<Instant>,
 }
 
 impl Removal<'_> {
+    fn is_over(&mut self) -> bool {
+        if self.stopped.is_none() && (self.patience.is_cancelled)() {
+            self.stopped = Some(Instant::now());
+        }
+        self.begun.elapsed() >= self.patience.limit
+            || self.stopped.is_some_and(|stopped| stopped.elapsed() >= GRACE)
+    }
+
     fn descend(&mut self, name: &OsStr, above: usize, open: &mut Vec<Open>) {
         match open[above].directory.sub("") {
             Ok(above) => self.enter(&above, name, open),
@@ -71,32 +125,59 @@ impl Removal<'_> {
     /// Opens a directory and removes what is no directory in it.
     fn enter(&mut self, above: &Directory, name: &OsStr, open: &mut Vec<Open>) {
         let path = self.path_of(open, name);
-        let (directory, entries) = match open_here(above, name).and_then(|directory| {
-            let entries = directory.entries()?;
-            Ok((directory, entries))
-        }) {
-            Ok(opened) => opened,
+        let directory = match open_on_mount(above, name) {
+            Ok(directory) => directory,
             Err(error) => return self.note("remove", &path, error),
         };
-        let mut left = Vec::new();
+        close_to_others(&directory);
+        let mut entered =
+            Open { directory, name: name.to_owned(), left: Vec::new(), has_more: false, gone: 0 };
+        self.list(&path, &mut entered);
+        open.push(entered);
+    }
+
+    fn list_again(&mut self, open: &mut [Open]) {
+        let Some((last, above)) = open.split_last_mut() else { return };
+        let path = self.path_of(above, &last.name);
+        self.list(&path, last);
+    }
+
+    /// Lists as many entries as are taken at once, and removes those that are no directories.
+    fn list(&mut self, path: &Path, open: &mut Open) {
+        (open.has_more, open.gone) = (false, 0);
+        let entries = match open.directory.first_entries(ENTRIES) {
+            Ok((entries, has_more)) => {
+                open.has_more = has_more;
+                entries
+            }
+            Err(error) => return self.note("remove", path, error),
+        };
         for (name, kind) in entries {
             if kind == FileType::Directory {
-                left.push(name);
-            } else if let Err(error) = directory.unlink(&name) {
-                self.note("remove", &path.join(&name), error);
+                open.left.push(name);
+                continue;
+            }
+            if self.is_over() {
+                return;
+            }
+            match open.directory.unlink(&name) {
+                Ok(()) => open.gone += 1,
+                Err(error) => self.note("remove", &path.join(&name), error),
             }
         }
-        open.push(Open { directory, name: name.to_owned(), left });
     }
 
     /// Gives a directory that lies too deep a place at the top of the tree.
     fn move_up(&mut self, name: &OsStr, open: &mut [Open]) {
         let path = self.path_of(open, name);
         let Some((top, rest)) = open.split_first_mut() else { return };
-        let Some(from) = rest.last() else { return };
+        let Some(from) = rest.last_mut() else { return };
         let other = OsString::from(format!(".{:08x}", unique()));
         match from.directory.rename_new(name, &top.directory, &other) {
-            Ok(()) => top.left.push(other),
+            Ok(()) => {
+                from.gone += 1;
+                top.left.push(other);
+            }
             Err(error) => self.note("remove", &path, error),
         }
     }
@@ -112,15 +193,21 @@ impl Removal<'_> {
     }
 }
 
-/// Opens a directory on the same mount, so that what is in it can be removed.
-fn open_here(above: &Directory, name: &OsStr) -> io::Result<Directory> {
-    let directory = open_on_mount(above, name)?;
-    let stat = directory.stat()?;
-    // Who owns a directory may empty it, whatever its mode was for.
-    if stat.st_mode & 0o300 != 0o300 && stat.st_uid == rustix::process::geteuid().as_raw() {
-        directory.set_mode(0o700)?;
+/// Gives a directory that is to be emptied an owner and a mode by which nobody else makes anything in it, not even who
+/// has it open. Where this user has no such right, removing goes on as far as it can.
+fn close_to_others(directory: &Directory) {
+    let me = rustix::process::geteuid();
+    let user = directory.stat().map(|stat| stat.st_uid);
+    if user.is_ok_and(|user| user != me.as_raw())
+        && (!me.is_root() || directory.give(Some(me.as_raw()), None).is_err())
+    {
+        return;
     }
-    Ok(directory)
+    // After the owner: the one before may have changed the mode up to then. The bits of the group are also the most that
+    // an access control list gives.
+    if directory.stat().is_ok_and(|stat| stat.st_mode & 0o322 != 0o300) {
+        let _ = directory.set_mode(0o700);
+    }
 }
 
 fn open_on_mount(above: &Directory, name: &OsStr) -> io::Result<Directory> {

@@ -1,11 +1,14 @@
 //! What is read, written and removed stays below the directory, whoever exchanges what is in it meanwhile.
 
+use std::cell::{Cell, RefCell};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
 use super::*;
+use crate::{FsError, as_user};
 
 /// `place/inside/given`, where somebody else may write, and `place/outside` with a secret.
 struct Scene {
@@ -13,6 +16,9 @@ struct Scene {
 }
 
 const SECRET: &str = "root's own";
+
+/// Longer than any of the tests takes.
+const WHILE: Patience<'static> = Patience { limit: Duration::from_secs(60), is_cancelled: &|| false };
 
 impl Scene {
     fn new() -> Self {
@@ -115,7 +121,7 @@ fn what_is_given_away_is_never_outside() {
 fn what_is_removed_is_never_outside() {
     let scene = Scene::new();
     scene.race(|directory| {
-        let _ = remove_tree(directory, OsStr::new("given"), Path::new("given"));
+        let _ = remove_tree(directory, OsStr::new("given"), Path::new("given"), &WHILE);
         let _ = directory.make_all("given/deep", 0o755);
     });
 }
@@ -160,9 +166,86 @@ fn a_tree_goes_however_deep_it_is_and_whatever_its_modes() {
         reached.set_mode(if number % 10 == 0 { 0o500 } else { 0o755 }).unwrap();
         reached = next;
     }
-    remove_tree(&directory, OsStr::new("tree"), &place.path().join("tree")).unwrap();
+    remove_tree(&directory, OsStr::new("tree"), &place.path().join("tree"), &WHILE).unwrap();
     assert!(directory.entries().unwrap().is_empty());
-    remove_tree(&directory, OsStr::new("tree"), &place.path().join("tree")).unwrap();
+    remove_tree(&directory, OsStr::new("tree"), &place.path().join("tree"), &WHILE).unwrap();
+}
+
+#[test]
+fn a_directory_goes_however_many_entries_it_has() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = Directory::open(place.path()).unwrap();
+    let tree = directory.make_all("tree", 0o755).unwrap();
+    for number in 0..10_500 {
+        let name = OsString::from(number.to_string());
+        if number % 3 == 0 {
+            drop(tree.make(&name, 0o755).unwrap())
+        } else {
+            tree.symlink("x", &name).unwrap()
+        }
+    }
+    let (entries, has_more) = tree.first_entries(100).unwrap();
+    assert_eq!((entries.len(), has_more), (100, true));
+    remove_tree(&directory, OsStr::new("tree"), &place.path().join("tree"), &WHILE).unwrap();
+    assert!(directory.entries().unwrap().is_empty());
+}
+
+#[test]
+fn a_tree_that_grows_for_ever_is_left() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = Directory::open(place.path()).unwrap();
+    let deepest = RefCell::new(directory.make_all("tree/deep", 0o755).unwrap());
+    // For each step of the removal, two steps down: as somebody does who has the deepest directory open.
+    let deepen = || {
+        for _ in 0..2 {
+            let made = deepest.borrow().make(OsStr::new("deep"), 0o755);
+            made.into_iter().for_each(|(made, _)| _ = deepest.replace(made));
+        }
+    };
+    let begun = Instant::now();
+    let is_cancelled = || {
+        deepen();
+        false
+    };
+    let patience = Patience { limit: Duration::from_millis(300), is_cancelled: &is_cancelled };
+    let remove = |patience| remove_tree(&directory, OsStr::new("tree"), Path::new("tree"), patience);
+    assert!(matches!(remove(&patience), Err(FsError::Unfinished { .. })));
+    // Somebody asks to stop.
+    let is_cancelled = || {
+        deepen();
+        true
+    };
+    let patience = Patience { limit: Duration::from_secs(300), is_cancelled: &is_cancelled };
+    assert!(matches!(remove(&patience), Err(FsError::Unfinished { .. })));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    remove(&WHILE).unwrap();
+    assert!(directory.entries().unwrap().is_empty());
+}
+
+#[test]
+fn nobody_else_writes_in_a_directory_that_is_being_removed() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: only root takes directories from others");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let directory = Directory::open(place.path()).unwrap();
+    let tree = directory.make_all("tree", 0o755).unwrap();
+    tree.make(OsStr::new("deep"), 0o755).unwrap();
+    tree.give(Some(4321), Some(4321)).unwrap();
+    tree.set_mode(0o777).unwrap();
+    let make = || as_user(4321, 4321, || tree.make(OsStr::new("more"), 0o755).map(drop)).unwrap();
+    make().unwrap();
+    let refused = Cell::new(0);
+    let is_cancelled = || {
+        let error = make().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        refused.set(refused.get() + 1);
+        false
+    };
+    let patience = Patience { is_cancelled: &is_cancelled, ..WHILE };
+    remove_tree(&directory, OsStr::new("tree"), Path::new("tree"), &patience).unwrap();
+    assert!(refused.get() > 0);
 }
 
 #[test]

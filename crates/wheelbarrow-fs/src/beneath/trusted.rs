@@ -150,7 +150,12 @@ fn is_ours(user: u32) -> bool {
 
 /// Whether a group has members beside root and this user. Of one that no file names, only this user's own is trusted.
 fn has_others(group: u32) -> bool {
-    let (groups, users) = (lines("/etc/group"), lines("/etc/passwd"));
+    let is_own = group == rustix::process::getegid().as_raw();
+    members_beside_us(group, &lines("/etc/group"), &lines("/etc/passwd")).unwrap_or(!is_own)
+}
+
+/// None if none of the groups has that number. Several may have it: the members of all of them can write.
+fn members_beside_us(group: u32, groups: &[Vec<String>], users: &[Vec<String>]) -> Option<bool> {
     let number =
         |fields: &[String], field: usize| fields.get(field).and_then(|text| text.parse::<u32>().ok());
     let user = |name: &str| {
@@ -158,14 +163,14 @@ fn has_others(group: u32) -> bool {
         found.and_then(|fields| number(fields, 2))
     };
     let is_other = |user: Option<u32>| user.is_none_or(|user| !is_ours(user));
-    // A number may have several names, each with members of its own.
     let mut found = groups.iter().filter(|fields| number(fields, 2) == Some(group)).peekable();
-    if found.peek().is_none() {
-        return group != rustix::process::getegid().as_raw();
-    }
-    let members = found.flat_map(|fields| fields.get(3)).flat_map(|members| members.split(','));
-    members.filter(|name| !name.is_empty()).any(|name| is_other(user(name)))
-        || users.iter().any(|fields| number(fields, 3) == Some(group) && is_other(number(fields, 2)))
+    found.peek()?;
+    let mut members =
+        found.flat_map(|fields| fields.get(3).map(String::as_str).unwrap_or_default().split(','));
+    Some(
+        members.any(|name| !name.is_empty() && is_other(user(name)))
+            || users.iter().any(|fields| number(fields, 3) == Some(group) && is_other(number(fields, 2))),
+    )
 }
 
 /// `the user www-data`, or a number if no file names it.
@@ -177,6 +182,25 @@ fn name_of(file: &str, number: u32, what: &str) -> String {
 
 fn lines(path: &str) -> Vec<Vec<String>> {
     let text = fs_err::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    fields(&String::from_utf8_lossy(&text))
+}
+
+fn fields(text: &str) -> Vec<Vec<String>> {
     text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_groups_of_a_number_have_members() {
+        let users = fields("root:x:0:0::/root:\nsite:x:4321:4321::/:\n");
+        let members = |groups| members_beside_us(4000, &fields(groups), &users);
+        assert_eq!(members("other:x:4001:site\n"), None);
+        assert_eq!(members("deploy:x:4000:root\n"), Some(false));
+        assert_eq!(members("deploy:x:4000:root\nweb:x:4000:site\n"), Some(true));
+        assert_eq!(members("deploy:x:4000:root\nweb:x:4000:unknown\n"), Some(true));
+        assert_eq!(members_beside_us(4321, &fields("site:x:4321:\n"), &users), Some(true));
+    }
 }

@@ -162,7 +162,8 @@ fn compare_file(
     let file = match rustix::fs::openat(root, job.path, flags, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Outcome::Missing),
-        Err(Errno::LOOP) => return Ok(Outcome::Changed),
+        // A link, or a file that somebody holds with a lease (fcntl(2)), who could keep a reader waiting.
+        Err(Errno::LOOP | Errno::AGAIN) => return Ok(Outcome::Changed),
         Err(errno) => return Err(errno.into()),
     };
     let mut hash = sha2::Sha256::new();

@@ -94,6 +94,34 @@ fn static_files_are_carried_with_the_rights_of_the_sites_user() {
 }
 
 #[test]
+fn a_static_file_with_as_many_names_as_it_can_have_is_not_copied() {
+    let Some(place) = place() else { return };
+    place.deploy(&place.artifact("1", &collecting("echo 1 > static/1.css"))).unwrap();
+    let statics = place.statics();
+    let file = statics.join("many.css");
+    fs::write(&file, "text").unwrap();
+    chown(&file, Some(OWNER), None).unwrap();
+    (0..20).for_each(|number| fs::hard_link(&file, statics.join(format!("{number}.many"))).unwrap());
+    let other = place.directory.path().join("other");
+    fs::create_dir(&other).unwrap();
+    // More than ext4 allows; a file system with a higher limit links it.
+    let full = (0..70_000).find_map(|number| fs::hard_link(&file, other.join(number.to_string())).err());
+    let inode = fs::metadata(&file).unwrap().ino();
+    place.deploy(&place.artifact("2", &collecting("true"))).unwrap();
+    let statics = place.statics();
+    assert!(statics.join("1.css").exists());
+    let carried: Vec<_> = names(&statics).into_iter().filter(|name| name.contains("many")).collect();
+    assert!(
+        carried.iter().all(|name| fs::metadata(statics.join(name)).unwrap().ino() == inode),
+        "{carried:?}"
+    );
+    if full.is_some() {
+        let notes = place.notes();
+        assert!(notes.contains("Too many links") && notes.contains("20 more"), "{notes}");
+    }
+}
+
+#[test]
 fn a_static_file_that_is_too_deep_is_a_note() {
     let Some(place) = place() else { return };
     let deep = "cd static; echo 1 > 1.css; a=a-name-of-some-length; i=0; \
