@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use crate::beneath::{Directory, remove_tree};
-use crate::staged::unique;
+use crate::beneath::{Directory, Patience, remove_tree};
+use crate::staged::{REMOVAL, unique};
 use crate::unfinished::Unfinished;
 use crate::{FsError, Lock};
 
@@ -75,7 +75,7 @@ impl Scratch {
             let path = place.join(&name);
             let Ok(found) = open.sub(&name) else { continue };
             if let Ok(Some(_lock)) = Lock::try_directory(&found, &path) {
-                let _ = remove_tree(&open, &name, &path);
+                let _ = remove_tree(&open, &name, &path, &Patience::of(REMOVAL));
             }
         }
         Ok(())
@@ -93,7 +93,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = remove_tree(&self.place, &self.name, &self.path);
+        let _ = remove_tree(&self.place, &self.name, &self.path, &Patience::of(REMOVAL));
     }
 }
 

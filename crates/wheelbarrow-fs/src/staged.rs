@@ -12,14 +12,18 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use crate::beneath::{Directory, place, remove_tree};
+use crate::beneath::{Directory, Patience, place, remove_tree};
 use crate::unfinished::Unfinished;
 use crate::{FsError, Lock};
+
+/// The longest that a removal goes on: a large tree on a slow disk takes minutes.
+pub(crate) const REMOVAL: Duration = Duration::from_secs(600);
 
 /// What the name of a directory ends in that waits while another takes its place in two steps.
 const OLD: &str = "old";
@@ -165,7 +169,7 @@ impl Staged {
         let name = name_in(&self.path);
         // If this process dies meanwhile, nobody else has a lock on the rest.
         let _ = self.parent.sub(name).and_then(|found| found.set_mode(HIDDEN));
-        let _ = remove_tree(&self.parent, name, &self.path);
+        let _ = remove_tree(&self.parent, name, &self.path, &Patience::of(REMOVAL));
     }
 
     /// rename(2) takes the place of an empty directory and of nothing else.
@@ -267,7 +271,7 @@ fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
     let name = name_in(destination);
     let (old, next) = (name_of(name, OLD), name_of(name, NEXT));
     if parent.look(&next).is_ok() {
-        remove_tree(parent, name, destination)?;
+        remove_tree(parent, name, destination, &Patience::of(REMOVAL))?;
         parent.rename(&next, parent, name).map_err(FsError::io("rename to", destination))?;
     }
     if parent.look(&old).is_ok() && parent.look(name).is_err() {
@@ -321,7 +325,7 @@ fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) -> Result<(),
         let Ok(found) = parent.sub(&name) else { continue };
         if let Ok(Some(_lock)) = Lock::try_directory(&found, &path) {
             // What cannot be removed, another user's say, does not keep anybody from installing.
-            let _ = remove_tree(parent, &name, &path);
+            let _ = remove_tree(parent, &name, &path, &Patience::of(REMOVAL));
         }
     }
     Ok(())

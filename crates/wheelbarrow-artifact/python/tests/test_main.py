@@ -168,7 +168,7 @@ class Door(Case):
         # A read-only file, no HOME, no standard streams, a site named like a module of Python.
         shutil.copytree(self.project, self.root + "/other")
         members = {"mysite.pth": (b"", "file"), "json.pth": (b"../../../../json\n", "file")}
-        for shadow in ("json", "zipfile", "argparse", "venv"):
+        for shadow in ("json", "zipfile", "argparse", "ensurepip"):
             self.project = self.root + "/other"
             recipe = self.recipe(members=members)
             recipe.members = {path.replace("mysite/", shadow + "/"): value for path, value in recipe.members.items()}

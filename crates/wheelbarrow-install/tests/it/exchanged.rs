@@ -53,7 +53,8 @@ fn during(way: Way, artifact: &Path, parent: &Path, act: &(dyn Fn(&Path) + Sync)
             }
         });
         let destination = parent.join("site");
-        let output = Runner { replace: destination.exists(), ..Runner::of(way, artifact, &destination) }.plain();
+        let output =
+            Runner { replace: destination.exists(), ..Runner::of(way, artifact, &destination) }.plain();
         ended.store(true, Ordering::Relaxed);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!said.contains("panicked") && !said.contains("Traceback"), "{said}");
@@ -106,7 +107,8 @@ fn nobody_else_opens_the_staged_directory() {
         // The second time it is exchanged with an install that others may read.
         for _ in 0..2 {
             let open = |path: &Path| {
-                let opened = wheelbarrow_fs::as_user(SOMEBODY, SOMEBODY, || std::fs::File::open(path)).unwrap();
+                let opened =
+                    wheelbarrow_fs::as_user(SOMEBODY, SOMEBODY, || std::fs::File::open(path)).unwrap();
                 let opened = opened.map(|file| file.metadata().unwrap().permissions().mode());
                 // The old directory has its own mode for a moment.
                 assert!(opened.is_err() || parent.join("site/.wheelbarrow").exists(), "{}", path.display());

@@ -40,7 +40,13 @@ fn built() -> Option<Place> {
 
 fn limited(place: &Place, program: &str, words: &[&str], megabytes: u64) -> Said {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v $1 && shift && exec \"$@\"", "sh", &(megabytes << 10).to_string(), program]);
+    command.args([
+        "-c",
+        "ulimit -v $1 && shift && exec \"$@\"",
+        "sh",
+        &(megabytes << 10).to_string(),
+        program,
+    ]);
     place.finish(command.args(words).current_dir(place.path()).env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
@@ -105,7 +111,10 @@ fn commands_work_or_end_with_an_error() {
     let program = program.get_program().to_str().unwrap();
     let size = fs::metadata(program).unwrap().len() >> 20;
     for limit in [10, 110, 400].map(|megabytes| size + megabytes) {
-        for words in [&["install", "site.zip", "-d", "dest"][..], &["install", "site.zip", "-d", "dest", "--store", "store"]] {
+        for words in [
+            &["install", "site.zip", "-d", "dest"][..],
+            &["install", "site.zip", "-d", "dest", "--store", "store"],
+        ] {
             let said = limited(&place, program, words, limit);
             assert!(check(&place, &said, "dest", limit) || limit < size + 400, "{}", said.all());
         }
@@ -148,8 +157,18 @@ fn hostile_wheels_are_audited_with_little_memory() {
     let missing: String = (0..1_000).map(|n| format!("missing/{n},,\n")).collect();
     let shapes = [
         ("tiny headers", format!("{metadata}{}", "a:\n".repeat(2_700_000)), String::new(), String::new()),
-        ("folded headers", format!("{metadata}A: b\n{}", " c\n".repeat(2_700_000)), String::new(), String::new()),
-        ("requirements", format!("{metadata}{}", "Requires-Dist: a\n".repeat(400_000)), String::new(), String::new()),
+        (
+            "folded headers",
+            format!("{metadata}A: b\n{}", " c\n".repeat(2_700_000)),
+            String::new(),
+            String::new(),
+        ),
+        (
+            "requirements",
+            format!("{metadata}{}", "Requires-Dist: a\n".repeat(400_000)),
+            String::new(),
+            String::new(),
+        ),
         ("rows", metadata.to_owned(), "a,,\n".repeat(5_000_000), String::new()),
         ("missing files", metadata.to_owned(), missing, String::new()),
         ("entry points", metadata.to_owned(), String::new(), format!("[console_scripts]\n{points}")),
@@ -190,7 +209,9 @@ fn hostile_manifests_are_refused_with_little_memory() {
         let mut writer = ZipWriter::new(file, "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
         writer.add(".wheelbarrow/manifest.json", MemberKind::File, manifest.as_bytes()).unwrap();
         writer.finish().unwrap();
-        for words in [&["inspect", "site.zip"][..], &["audit", "site.zip"], &["install", "site.zip", "-d", "dest"]] {
+        for words in
+            [&["inspect", "site.zip"][..], &["audit", "site.zip"], &["install", "site.zip", "-d", "dest"]]
+        {
             let said = modest(&place, words);
             assert!(said.code == 3 || said.code == 19, "{shape}: {words:?}: {}", said.all());
         }
