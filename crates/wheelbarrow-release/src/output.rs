@@ -1,15 +1,15 @@
 //! What a program writes, kept in a file of bounded size: its first and its last lines.
 //!
 //! A program writes into the file itself, so that a migration goes on when the wheelbarrow that started it is killed. While
-//! it runs, the file is cut in the middle as often as it grows over [`MOST`].
+//! it runs, the room of the middle is given back as often as the file takes more than [`MOST`]; the middle is left out at the end.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use rustix::fs::{MemfdFlags, OFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, OFlags};
 
 use crate::ReleaseError;
 use crate::secrets::Secrets;
@@ -75,13 +75,24 @@ impl Output {
         }
     }
 
-    /// Leaves the middle out if there is too much, and never a part of a secret only, which would not be found. Called again
-    /// and again while the program runs.
+    /// Gives the room of the middle back if there is too much. Called again and again while the program runs, of which nothing
+    /// gets lost: it goes on writing at the same place.
     pub(crate) fn cut(&self, secrets: &Secrets) {
-        let _ = self.cut_over(secrets, MOST, HEAD, TAIL);
+        let Ok(metadata) = self.file.metadata() else { return };
+        let (margin, length) = (secrets.margin() as u64, metadata.len());
+        let (from, to) = (self.begin + HEAD + margin, length.saturating_sub(TAIL + margin));
+        if metadata.blocks() * 512 <= MOST || length.saturating_sub(self.begin) <= MOST || to <= from {
+            return;
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if rustix::fs::fallocate(&self.file, flags, from, to - from).is_err() {
+            // A file system that cannot: what is written at this very moment may get lost.
+            let _ = self.leave_out(secrets, MOST, HEAD, TAIL);
+        }
     }
 
-    fn cut_over(&self, secrets: &Secrets, most: u64, head: u64, tail: u64) -> io::Result<()> {
+    /// Leaves the middle out if there is too much, and never a part of a secret only, which would not be found.
+    fn leave_out(&self, secrets: &Secrets, most: u64, head: u64, tail: u64) -> io::Result<()> {
         let length = self.file.metadata()?.len();
         if length.saturating_sub(self.begin) <= most {
             return Ok(());
@@ -146,7 +157,7 @@ impl Output {
 
     /// Puts `***` in place of secrets, once the program has ended.
     pub(crate) fn hide(&self, secrets: &Secrets) -> io::Result<()> {
-        self.cut(secrets);
+        self.leave_out(secrets, MOST, HEAD, TAIL)?;
         if secrets.is_empty() {
             return Ok(());
         }
@@ -185,7 +196,7 @@ mod tests {
             let mut writer = output.writer().unwrap();
             for number in 0..2_000 {
                 writeln!(writer, "line {number}").unwrap();
-                output.cut_over(&Secrets::default(), 4_000, 500, 500).unwrap();
+                output.leave_out(&Secrets::default(), 4_000, 500, 500).unwrap();
             }
             let text = String::from_utf8(output.head(1 << 20)).unwrap();
             assert!(text.len() < 5_000, "{}", text.len());
@@ -211,7 +222,7 @@ mod tests {
             let line = "-".repeat(shift) + &"kA7f3PqX9zkB8g.".repeat(400);
             output.writer().unwrap().write_all(line.as_bytes()).unwrap();
             assert_no_half(&output.last_lines(&secrets));
-            output.cut_over(&secrets, 4_000, 500, 500).unwrap();
+            output.leave_out(&secrets, 4_000, 500, 500).unwrap();
             output.hide(&secrets).unwrap();
             let text = String::from_utf8(output.head(1 << 20)).unwrap();
             assert!(text.contains(" bytes left out]\n") && text.contains("***.***"), "{text}");

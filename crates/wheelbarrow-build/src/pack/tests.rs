@@ -76,6 +76,7 @@ fn the_artifact_is_what_the_format_says() {
     insta::assert_snapshot!(names.join("\n"), @"
     __main__.py
     .wheelbarrow/python/artifact.py
+    .wheelbarrow/python/beneath.py
     .wheelbarrow/python/bootstrap.py
     .wheelbarrow/python/bytecode.py
     .wheelbarrow/python/compile.py

@@ -209,7 +209,8 @@ fn a_tree_that_grows_for_ever_is_left() {
     };
     let patience = Patience { limit: Duration::from_millis(300), is_cancelled: &is_cancelled };
     let remove = |patience| remove_tree(&directory, OsStr::new("tree"), Path::new("tree"), patience);
-    assert!(matches!(remove(&patience), Err(FsError::Unfinished { .. })));
+    let first = remove(&patience);
+    assert!(matches!(first, Err(FsError::Unfinished { .. })), "{first:?}");
     // Somebody asks to stop.
     let is_cancelled = || {
         deepen();
