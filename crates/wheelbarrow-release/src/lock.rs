@@ -47,7 +47,7 @@ pub struct Holder {
     pub since: u64,
     /// Of a command that has a lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) command: Option<CommandRecord>,
+    pub(crate) command: Option<Box<CommandRecord>>,
 }
 
 /// Which command runs.
@@ -119,7 +119,7 @@ impl RootLock {
             .map_err(ReleaseError::errno("open", path))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
             .map_err(ReleaseError::errno("lock", path))?;
-        self.name(&Holder { command: Some(CommandRecord::of(0)), ..self.holder.clone() });
+        self.name(&Holder { command: Some(Box::new(CommandRecord::of(0))), ..self.holder.clone() });
         Ok(CommandLock(file))
     }
 
@@ -127,7 +127,7 @@ impl RootLock {
     pub(crate) fn command_started(&self, pid: u32, what: &str) {
         let operation = format!("{}: {what}", self.holder.operation);
         // One that has ended already has no time.
-        let command = Some(CommandRecord::of(child::started(pid).unwrap_or(1)));
+        let command = Some(Box::new(CommandRecord::of(child::started(pid).unwrap_or(1))));
         self.name(&Holder { pid, operation, command, ..self.holder.clone() });
     }
 

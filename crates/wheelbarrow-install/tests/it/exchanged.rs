@@ -108,7 +108,7 @@ fn nobody_else_opens_the_staged_directory() {
         for _ in 0..2 {
             let open = |path: &Path| {
                 let opened =
-                    wheelbarrow_fs::as_user(SOMEBODY, SOMEBODY, || std::fs::File::open(path)).unwrap();
+                    wheelbarrow_fs::as_user(SOMEBODY, SOMEBODY, || fs_err::File::open(path)).unwrap();
                 let opened = opened.map(|file| file.metadata().unwrap().permissions().mode());
                 // The old directory has its own mode for a moment.
                 assert!(opened.is_err() || parent.join("site/.wheelbarrow").exists(), "{}", path.display());
