@@ -25,9 +25,54 @@ pub fn is_valid(name: &str) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
+/// Whether the name and the extras of a requirement (PEP 508) end with a letter or a digit, as names must, and its marker is plain. The
+/// parser of requirements panics at some that are not.
+pub fn has_whole_names(requirement: &str) -> bool {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let is_whole = |name: &str| name.is_ascii() && !name.ends_with(['-', '_', '.']);
+    let text = requirement.trim_start();
+    let rest = text.trim_start_matches(is_part);
+    let name = &text[..text.len() - rest.len()];
+    let extras = rest.trim_start().strip_prefix('[').map_or("", |rest| rest.split(']').next().unwrap_or(""));
+    let marker = text.split_once(';').map_or("", |(_, marker)| marker);
+    is_whole(name) && extras.split(',').all(|extra| is_whole(extra.trim())) && is_plain_marker(marker)
+}
+
+/// Whether a marker has characters beside ASCII in its quoted values only, where they may be.
+pub fn is_plain_marker(marker: &str) -> bool {
+    let mut quote = None;
+    marker.chars().all(|character| {
+        match quote {
+            Some(open) if character == open => quote = None,
+            Some(_) => return true,
+            None if character == '"' || character == '\'' => quote = Some(character),
+            None => {}
+        }
+        character.is_ascii()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_in_requirements_are_whole() {
+        for (text, expected) in [
+            ("a", true),
+            (" a-b [x, y.z] >= 1.", true),
+            ("ng.[txt]", false),
+            ("a_ ; x", false),
+            ("a[b-]", false),
+            ("a[b, c. ]", false),
+            ("a[\u{e9}]", false),
+            ("a; python_version == \"3\" \u{feff}", false),
+            ("a; os_name == '\u{e9}'", true),
+            ("", true),
+        ] {
+            assert_eq!(has_whole_names(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn runs_of_separators_become_one_dash() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use pep508_rs::{ExtraName, MarkerEnvironment, Requirement, VersionOrUrl};
+use wheelbarrow_wheel::name::has_whole_names;
 use wheelbarrow_wheel::pep440_rs::Version;
 
 use crate::audit::{Site, Subject};
@@ -76,12 +77,12 @@ impl Graph {
         for (place, wheel) in wheels.iter().enumerate() {
             let mut of_wheel = Vec::new();
             for text in wheel.metadata.iter().flat_map(|metadata| &metadata.requires_dist) {
-                match Requirement::from_str(text) {
-                    Ok(requirement) => {
+                match has_whole_names(text).then(|| Requirement::from_str(text)) {
+                    Some(Ok(requirement)) => {
                         let text = text.split(';').next().unwrap_or(text).trim().to_owned();
                         of_wheel.push(Parsed { requirement, text });
                     }
-                    Err(_) => unreadable.push((place, text.clone())),
+                    _ => unreadable.push((place, text.clone())),
                 }
             }
             parsed.push(of_wheel);

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use pep440_rs::{Version, VersionSpecifiers};
 use pep508_rs::{MarkerEnvironment, MarkerTree};
 use wheelbarrow_wheel::name;
+use wheelbarrow_wheel::name::is_plain_marker;
 
 use crate::target::BuildTarget;
 
@@ -34,9 +35,12 @@ impl<'a> Environment<'a> {
 
     /// Whether `marker` holds. An error says what is wrong with its text.
     pub fn holds(&self, marker: &str) -> Result<bool, String> {
+        if !is_plain_marker(marker) {
+            return Err(format!("`{marker}`: a marker is of ASCII outside of quotes"));
+        }
         let settled = self.settle(marker);
         let tree = MarkerTree::from_str(&settled).map_err(|error| {
-            format!("`{marker}`: {}", error.to_string().lines().next().unwrap_or_default())
+            format!("`{marker}`: {}", error.message.to_string().lines().next().unwrap_or_default())
         })?;
         Ok(tree.evaluate(&self.markers, &[]))
     }

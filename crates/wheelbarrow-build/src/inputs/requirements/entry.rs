@@ -66,8 +66,14 @@ fn is_location(text: &str) -> bool {
 }
 
 fn named(text: &str) -> Result<Entry, String> {
-    let requirement = Requirement::<VerbatimUrl>::from_str(text)
-        .map_err(|error| format!("`{text}`: {}", error.to_string().lines().next().unwrap_or_default()))?;
+    if !name::has_whole_names(text) {
+        return Err(format!(
+            "`{text}`: a name must end with a letter or a digit, and a marker is of ASCII outside of quotes"
+        ));
+    }
+    let requirement = Requirement::<VerbatimUrl>::from_str(text).map_err(|error| {
+        format!("`{text}`: {}", error.message.to_string().lines().next().unwrap_or_default())
+    })?;
     let is_exact = |operator: &Operator| matches!(operator, Operator::Equal | Operator::ExactEqual);
     let is_pinned = match &requirement.version_or_url {
         Some(VersionOrUrl::VersionSpecifier(specifiers)) => {
@@ -93,9 +99,11 @@ fn located(text: &str, project: &Path) -> Result<Entry, String> {
     };
     let tree = if marker.is_empty() {
         MarkerTree::TRUE
+    } else if !name::is_plain_marker(marker) {
+        return Err(format!("`{marker}`: a marker is of ASCII outside of quotes"));
     } else {
         MarkerTree::from_str(marker).map_err(|error| {
-            format!("`{marker}`: {}", error.to_string().lines().next().unwrap_or_default())
+            format!("`{marker}`: {}", error.message.to_string().lines().next().unwrap_or_default())
         })?
     };
     let (bare, fragment) = location.split_once('#').unwrap_or((location, ""));
