@@ -75,7 +75,8 @@ def _object(pairs):
 def _check_thin(thin):
     paths = thin.get("left_out") if isinstance(thin, dict) else None
     is_known = isinstance(paths, list) and set(thin) == {"format", "left_out"}
-    if not is_known or type(thin["format"]) is not int or thin["format"] != 1:
+    # True is 1, and no number.
+    if not is_known or isinstance(thin["format"], (bool, float)) or thin["format"] != 1:
         raise ValueError("its %s has another format than 1" % THIN)
     if not all(isinstance(path, type("")) for path in paths):
         raise ValueError("its %s does not name members" % THIN)
