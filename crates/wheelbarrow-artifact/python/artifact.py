@@ -381,7 +381,7 @@ def read_manifest(data, name):
         raise broken(name, "its manifest has the unknown format %d" % version)
     try:
         manifest = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_int=_int, parse_constant=_no_constant)
-        # Half a surrogate pair is no text.
+        # Half of a surrogate pair cannot be written as UTF-8.
         json.dumps(manifest, ensure_ascii=False).encode("utf-8")
     except ValueError as error:
         raise broken(name, "its manifest is not JSON: %s" % error) from None
@@ -400,7 +400,7 @@ def _problem(manifest):
     if len({key.replace("-", "_") for key in release}) != len(release):
         return "release has a key in two spellings"
     if not is_safe(directory) or "/" in directory or directory in TAKEN:
-        return "project.directory is no name of a directory for the code"
+        return "project.directory cannot be the name of the directory with the code"
     if not is_safe(import_path) or import_path.split("/")[0] != directory:
         return "project.import_path is not in project.directory"
     return None
@@ -417,12 +417,12 @@ def _object(pairs):
 
 def _int(text):
     if text == "-0":
-        raise ValueError("-0 is no number here")
+        raise ValueError("the number -0 is not allowed")
     return int(text)
 
 
 def _no_constant(text):
-    raise ValueError("%s is no number" % text)
+    raise ValueError("%s is not a number" % text)
 
 
 def mismatch(value, schema, where):
@@ -449,9 +449,9 @@ def mismatch(value, schema, where):
         return None if isinstance(value, str) and value in schema else "%s is none of %s" % (here, ", ".join(schema))
     elif schema == "sha256":
         right = isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdefABCDEF")
-        return None if right else "%s is no SHA-256" % here
+        return None if right else "%s is not a SHA-256" % here
     elif schema is int:
-        return None if type(value) is int and 0 <= value < 1 << 64 else "%s is no number" % here
+        return None if type(value) is int and 0 <= value < 1 << 64 else "%s is not a whole number of 64 bits" % here
     elif not isinstance(schema, type):
         return None if schema(value) else "%s is not as it must be" % here
     else:

@@ -70,7 +70,7 @@ def _strip(text):
 
 
 def check_wheel_version(text, what):
-    """WHEEL: its headers end at the first line that is none."""
+    """WHEEL: its headers end at the first line that is not a header."""
     values, key = [], None
     for line in _lines(text):
         if line[:1] in (" ", "\t"):

@@ -46,7 +46,7 @@ fn on_threads(most: usize, work: impl Fn() + Sync) {
     });
 }
 
-/// Does one in a thread while it does the other; one after the other if there is no thread.
+/// Does `one` in another thread and `other` in this one. If no thread can be started, it does them one after the other.
 pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
     let one = Mutex::new(Some(one));
     let begin = || one.lock().unwrap_or_else(PoisonError::into_inner).take();

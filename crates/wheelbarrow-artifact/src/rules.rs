@@ -113,7 +113,7 @@ fn check_wheels<'m>(
         let is_member = members.get(path).is_some_and(|member| member.kind == MemberKind::File);
         let filename = ["wheels/", "bootstrap_wheels/"].iter().find_map(|top| path.strip_prefix(top));
         let Some(filename) = filename.filter(|filename| is_member && !filename.contains('/')) else {
-            return Err(format!("the manifest names the wheel {path}, which is no such member"));
+            return Err(format!("the manifest names the wheel {path}, but the artifact has no such file"));
         };
         let filename = WheelFilename::parse(filename).map_err(|error| error.to_string())?;
         if filename.name != wheel.name {
