@@ -83,3 +83,35 @@ fn place(root: &Root, name: &str) -> Result<Option<Place>, ReleaseError> {
 fn path(root: &Root, name: &str) -> PathBuf {
     root.shared().join(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_root_that_another_user_may_exchange_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root is tricked like that");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let above = place.path().join("above");
+        let root = Root::create(&above.join("root")).unwrap();
+        check_root(&root).unwrap();
+        for directory in [above.clone(), root.path().to_path_buf(), root.releases(), root.state()] {
+            chown(&directory, Some(4321), None).unwrap();
+            let refused = check_root(&root).unwrap_err();
+            assert!(matches!(refused, ReleaseError::Untrusted { .. }), "{refused:?}");
+            chown(&directory, Some(0), None).unwrap();
+        }
+        check_root(&root).unwrap();
+        // A link that another user has made.
+        let (releases, elsewhere) = (root.releases(), place.path().join("elsewhere"));
+        fs_err::rename(&releases, &elsewhere).unwrap();
+        symlink(&elsewhere, &releases).unwrap();
+        std::os::unix::fs::lchown(&releases, Some(4321), None).unwrap();
+        assert!(matches!(check_root(&root).unwrap_err(), ReleaseError::Untrusted { .. }));
+    }
+}
