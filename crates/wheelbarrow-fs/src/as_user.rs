@@ -38,6 +38,7 @@ fn become_user(user: u32, group: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use fs_err as fs;
@@ -46,12 +47,16 @@ mod tests {
 
     #[test]
     fn the_rights_are_those_of_the_user() {
-        let place = tempfile::tempdir().unwrap();
-        let (secret, given) = (place.path().join("secret"), place.path().join("given"));
+        // Who runs the tests may have a directory for temporary files that nobody else enters: the other user reaches
+        // this one by its descriptor.
+        let made = tempfile::tempdir().unwrap();
+        let opened = fs::File::open(made.path()).unwrap();
+        let place = std::path::PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        let (secret, given) = (place.join("secret"), place.join("given"));
         fs::write(&secret, "").unwrap();
         fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
         fs::create_dir(&given).unwrap();
-        fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(made.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let (user, group) = (4321, 4322);
         if !rustix::process::getuid().is_root() {
             assert!(as_user(user, group, || ()).is_err());
