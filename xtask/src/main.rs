@@ -4,6 +4,7 @@
 mod ansible;
 mod bare;
 mod children;
+mod circles;
 mod containers;
 mod demo;
 mod fleet;
@@ -22,6 +23,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test                      format, lints, tests, the Python suite, the licences of dependencies
+  circles                   modules that import each other, in Rust and in Python; `test` looks too
   torture                   installs, stores and releases that fail or are killed at each system call that changes something:
                             all of them, where `test` takes a sample; members of 3 GB; an hour or so
   demo [--python PATH]... [--all-pythons] [--keep-serving]
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((command, [])) if command == "test" => test::run(),
         Some((command, rest)) if command == "bare" => bare::run(rest),
+        Some((command, [])) if command == "circles" => circles::check(),
         Some((command, [])) if command == "torture" => test::torture(),
         Some((command, [])) if command == "containers" => containers::run(None),
         Some((command, [flag, user])) if command == "containers" && flag == "--rootless-user" => {
