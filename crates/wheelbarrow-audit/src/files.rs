@@ -12,9 +12,10 @@ use wheelbarrow_wheel::profile::TargetSpec;
 use wheelbarrow_wheel::tags::Platform;
 
 use crate::allow::Allowance;
-use crate::audit::{Report, Site, Subject, audit};
+use crate::audit::{Report, audit};
 use crate::floor::{Floor, NoFloor};
 use crate::read::{AuditedWheel, Modules, ReadError, Source, read};
+use crate::subject::{Site, Subject};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {

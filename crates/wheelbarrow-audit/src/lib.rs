@@ -20,12 +20,14 @@ mod python_symbols;
 mod read;
 mod rules;
 pub mod sbom;
+mod subject;
 
 pub use allow::{Allowance, AllowanceError};
-pub use audit::{Audited, Report, Site, Subject, audit};
+pub use audit::{Audited, Report, audit};
 pub use facts::WheelFacts;
 pub use files::{AuditError, audit_artifact, audit_wheels};
 pub use finding::{Finding, Rule, Severity};
 pub use floor::{Floor, NoFloor};
 pub use needs::needs;
 pub use read::{AuditedWheel, Modules, ReadError, Source, facts_of, read, read_ahead, wheel_of_facts};
+pub use subject::{Site, Subject};

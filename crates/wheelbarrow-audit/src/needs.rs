@@ -1,13 +1,35 @@
 //! What ELF files need outside the artifact, for the manifest and for the server to compare.
 
+use rustc_hash::FxHashSet;
 use wheelbarrow_artifact::manifest::Needs;
 
 use crate::allow::Allowance;
-use crate::audit::Subject;
 use crate::elf::{ElfFile, Kind};
 use crate::policy;
 use crate::read::AuditedWheel;
-use crate::rules::Carried;
+use crate::subject::Subject;
+
+/// What the wheels bring for each other: the loader takes a library that is loaded already by its name, and packages
+/// load theirs before they need them.
+pub(crate) struct Carried<'a>(FxHashSet<&'a str>);
+
+impl<'a> Carried<'a> {
+    pub(crate) fn of(subject: &Subject<'a>) -> Self {
+        let files = subject.wheels.iter().flat_map(|wheel| &wheel.facts.elf);
+        Self(
+            files
+                .flat_map(|file| {
+                    let name = file.path.rsplit('/').next().unwrap_or_default();
+                    file.facts.soname.as_deref().into_iter().chain([name])
+                })
+                .collect(),
+        )
+    }
+
+    pub(crate) fn has(&self, library: &str) -> bool {
+        self.0.contains(library)
+    }
+}
 
 /// Of each wheel, in their order. A library that is allowed is one that the servers do without, so it is not looked for
 /// there.

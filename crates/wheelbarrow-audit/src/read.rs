@@ -24,8 +24,10 @@ use member::{Found, Members};
 
 pub use entry_points::Modules;
 pub(crate) use entry_points::site_packages;
+pub use error::ReadError;
 
 mod entry_points;
+mod error;
 mod member;
 
 /// Members of so many bytes are work of their own.
@@ -47,16 +49,6 @@ pub struct AuditedWheel<'a> {
     pub facts: WheelFacts,
     /// What is wrong with METADATA, where it cannot be read.
     pub metadata: Result<Metadata, String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error(transparent)]
-    Wheel(#[from] WheelError),
-    #[error("cannot keep a large member of {wheel} for looking at it")]
-    Spool { wheel: String, source: std::io::Error },
-    #[error("stopped, and nothing was changed")]
-    Cancelled,
 }
 
 /// Takes the wheels apart; those that `cache` knows by their hash are not read again.

@@ -11,7 +11,8 @@ use wheelbarrow_artifact::zip::{Entry, Inflater, Method};
 use wheelbarrow_wheel::layout::Layout;
 use wheelbarrow_wheel::record::RecordRow;
 
-use super::{ReadError, entry_points};
+use super::entry_points;
+use super::error::ReadError;
 use crate::elf::{ElfFacts, ElfFile, is_elf};
 use crate::facts::WheelFacts;
 

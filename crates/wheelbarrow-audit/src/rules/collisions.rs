@@ -13,10 +13,10 @@ use wheelbarrow_artifact::wheel::WheelFile;
 use wheelbarrow_wheel::layout::Destination;
 
 use crate::allow::{Allowance, NO_REASON};
-use crate::audit::{Site, Subject};
 use crate::finding::{Finding, Rule};
 use crate::floor::Floor;
 use crate::read::AuditedWheel;
+use crate::subject::{Site, Subject};
 
 /// What `python -m venv` writes into `bin` and beside it.
 const VIRTUALENV: [&str; 8] = [

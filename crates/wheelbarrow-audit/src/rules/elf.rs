@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use wheelbarrow_wheel::tags::Libc;
 
-use super::{Carried, and_more};
-use crate::audit::Subject;
+use super::and_more;
 use crate::elf::{ElfFile, Kind, Stack};
 use crate::finding::{Finding, Rule};
-use crate::needs::{of_target, text};
+use crate::needs::{Carried, of_target, text};
 use crate::policy;
 use crate::read::AuditedWheel;
+use crate::subject::Subject;
 
 /// The first glibc that refuses to make the stack executable for a library.
 const NO_EXECUTABLE_STACK: Libc = Libc::Glibc(2, 41);

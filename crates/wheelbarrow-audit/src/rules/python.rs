@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::and_more;
-use crate::audit::Subject;
 use crate::elf::{ElfFile, Kind};
 use crate::finding::{Finding, Rule};
 use crate::needs::of_target;
 use crate::python_symbols::{self, NEWEST, OLDEST};
 use crate::read::AuditedWheel;
+use crate::subject::Subject;
 
 pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let files = subject.wheels.iter().flat_map(|wheel| &wheel.facts.elf);

@@ -8,10 +8,10 @@ use pep508_rs::{ExtraName, MarkerEnvironment, Requirement, VersionOrUrl};
 use wheelbarrow_wheel::name::has_whole_names;
 use wheelbarrow_wheel::pep440_rs::Version;
 
-use crate::audit::{Site, Subject};
 use crate::finding::{Finding, Rule};
 use crate::floor::Floor;
 use crate::read::AuditedWheel;
+use crate::subject::{Site, Subject};
 
 pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<Finding>) {
     let wheels: Vec<_> = subject.wheels.iter().copied().chain(site.pip).collect();

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use pep440_rs::{Version, VersionSpecifiers};
 use wheelbarrow_wheel::name;
 
-use crate::audit::Subject;
 use crate::finding::{Finding, Rule};
 use crate::read::{AuditedWheel, Modules, site_packages};
+use crate::subject::Subject;
 
 /// More are not worth the lines.
 const MOST_LIES: usize = 3;

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use wheelbarrow_artifact::manifest::Sha256;
 
-use crate::audit::Subject;
 use crate::elf::Kind;
 use crate::read::AuditedWheel;
 use crate::rules::requirements::{Graph, Met};
+use crate::subject::Subject;
 
 /// Where the document stands in an artifact.
 pub const PATH: &str = ".wheelbarrow/sbom.cdx.json";

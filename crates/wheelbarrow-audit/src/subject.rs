@@ -1,0 +1,29 @@
+//! What an audit is asked about: the wheels of a target, and the site that they are for.
+
+use std::collections::BTreeMap;
+
+use crate::floor::Floor;
+use crate::read::{AuditedWheel, Modules};
+
+/// What is judged.
+pub struct Subject<'a> {
+    pub floor: &'a Floor,
+    pub wheels: Vec<&'a AuditedWheel<'a>>,
+    /// Whether these are all the wheels of a site, and what else is in it; otherwise what one wheel asks of others is
+    /// not judged.
+    pub site: Option<Site<'a>>,
+    /// Why a version was taken back, by distribution and version, as far as somebody said.
+    pub yanked: &'a BTreeMap<(String, String), String>,
+}
+
+/// What is in a virtualenv beside the wheels.
+pub struct Site<'a> {
+    /// Of the project whose code travels, normalised; nothing where it is none.
+    pub name: Option<&'a str>,
+    /// Goes in too, unless one of the wheels is a pip.
+    pub pip: Option<&'a AuditedWheel<'a>>,
+    /// The file that puts the code on `sys.path`.
+    pub pth: Option<String>,
+    /// Names of the modules of the site's code.
+    pub modules: &'a Modules,
+}
