@@ -6,7 +6,7 @@ use clap::Args;
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan_deploy};
 
-use super::Context;
+use super::context::Context;
 use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
 use crate::failure::{Refusal, Told};

@@ -2,6 +2,7 @@
 
 mod activate;
 mod check;
+mod context;
 mod deploy;
 mod doctor;
 mod env;
@@ -20,13 +21,11 @@ mod store;
 mod unit;
 mod verify;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
 use clap::Subcommand;
-use wheelbarrow_artifact::Trust;
 
 use crate::printer::Printer;
+
+pub use context::{Context, HOST_SIGNERS, Judge};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -70,20 +69,6 @@ pub enum Command {
     Store(store::Arguments),
     /// Compare an install with what was installed, or an artifact with its signature
     Verify(verify::Arguments),
-}
-
-/// Who may sign what is installed on this host, where there is such a file.
-pub const HOST_SIGNERS: &str = "/etc/wheelbarrow/allowed_signers";
-
-/// Makes a judge of artifacts, of the file that `--allowed-signers` names or of the host's own.
-pub type Judge = fn(Option<&Path>) -> anyhow::Result<Arc<dyn Trust>>;
-
-/// What the program knows by itself: an artifact that brings its own installer knows which it is, and which Python ran it.
-#[derive(Clone, Debug)]
-pub struct Context {
-    pub artifact: Option<PathBuf>,
-    pub python: Option<PathBuf>,
-    pub judge: Judge,
 }
 
 pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Result<()> {

@@ -159,6 +159,11 @@ impl SettingsArguments {
     }
 }
 
+/// Not by clap: it would be in the way of DEST.
+pub(super) fn usual_root() -> Option<PathBuf> {
+    std::env::var_os("WHEELBARROW_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from)
+}
+
 /// An id, or only its number, of a release that is there.
 pub(super) fn find(root: &Root, text: &str) -> anyhow::Result<ReleaseId> {
     let Ok(number) = text.parse::<u64>() else { return Ok(text.parse()?) };

@@ -12,7 +12,7 @@ use wheelbarrow_install::store::{
 use wheelbarrow_release::{Root, inventory as inventory_of_root};
 use wheelbarrow_wheel::order;
 
-use super::verify::usual_root;
+use super::root::usual_root;
 use crate::absolute;
 use crate::failure::{Refusal, Told};
 use crate::printer::Printer;

@@ -10,7 +10,7 @@ use wheelbarrow_fs::write_atomic;
 use wheelbarrow_release::Root;
 use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find};
 
-use super::Context;
+use super::context::Context;
 use super::root::find as find_release;
 use crate::absolute;
 use crate::failure::Refusal;

@@ -8,8 +8,8 @@ use wheelbarrow_artifact::{Artifact, SIGNATURE_PATH};
 use wheelbarrow_install::{Verification, verify};
 use wheelbarrow_release::{Root, live};
 
-use super::Context;
-use super::root::find;
+use super::context::Context;
+use super::root::{find, usual_root};
 use crate::absolute;
 use crate::failure::{Refusal, Told};
 use crate::printer::Printer;
@@ -118,11 +118,6 @@ fn verify_artifact(
     let members = text::count(members, "member");
     printer.done(&format!("{}: {members}, all as built{thin}; {signed}", path.display()));
     Ok(())
-}
-
-/// Not by clap: it would be in the way of DEST.
-pub(super) fn usual_root() -> Option<PathBuf> {
-    std::env::var_os("WHEELBARROW_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from)
 }
 
 fn report(verification: &Verification, printer: &Printer) {

@@ -1,0 +1,20 @@
+//! What a command has to be told by the program that it is part of.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wheelbarrow_artifact::Trust;
+
+/// Who may sign what is installed on this host, where there is such a file.
+pub const HOST_SIGNERS: &str = "/etc/wheelbarrow/allowed_signers";
+
+/// Makes a judge of artifacts, of the file that `--allowed-signers` names or of the host's own.
+pub type Judge = fn(Option<&Path>) -> anyhow::Result<Arc<dyn Trust>>;
+
+/// What the program knows by itself: an artifact that brings its own installer knows which it is, and which Python ran it.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub artifact: Option<PathBuf>,
+    pub python: Option<PathBuf>,
+    pub judge: Judge,
+}
