@@ -149,13 +149,15 @@ fn find(
         return None;
     }
     let (mut here, mut rest) = start(modules, from, &used.path)?;
+    // A name alone is a variable's, a function's or a type's: nothing can be done with a module but to look into it.
+    let is_alone = used.path.len() == 1;
     loop {
         let Some((next, after)) = rest.split_first() else {
             // A module was named and nothing in it.
             return Some((here, false));
         };
         let below = [here.as_slice(), std::slice::from_ref(next)].concat();
-        if modules.contains_key(&below) {
+        if !is_alone && modules.contains_key(&below) {
             (here, rest) = (below, after);
             continue;
         }
@@ -239,6 +241,15 @@ mod tests {
             ("a/b.rs", "pub fn g() { super::f() }"),
         ]);
         assert_eq!(found, [["a", "a::b", "a"]]);
+    }
+
+    #[test]
+    fn a_name_alone_is_no_module() {
+        let files =
+            |more| [("lib.rs", "mod a;"), ("a.rs", more), ("a/b.rs", "use super::A; pub fn b(_: A) {}")];
+        assert!(circles(&files("mod b; pub struct A; fn f(b: u8) -> u8 { b }")).is_empty());
+        let reexported = files("mod b; pub use b::b; pub struct A; fn f() { b(A) }");
+        assert_eq!(circles(&reexported), [["a", "a::b", "a"]]);
     }
 
     #[test]
