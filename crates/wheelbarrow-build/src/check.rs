@@ -4,87 +4,31 @@
 //! an error, and what it found out goes on to the manifest and the SBOM.
 
 pub(crate) mod memory;
+mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fs_err as fs;
 use memmap2::Mmap;
-use wheelbarrow_artifact::manifest::{Allowed, Collision, Needs, Unpacked};
+use wheelbarrow_artifact::manifest::{Allowed, Needs};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{
-    Allowance, Audited, AuditedWheel, Finding, Floor, Modules, ReadError, Report, Rule, Site, Source,
-    Subject, audit, needs, sbom,
+    Allowance, Audited, AuditedWheel, Finding, ReadError, Report, Rule, Site, Source, Subject, audit, needs,
+    sbom,
 };
 use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
 
 use memory::{Listening, Memory};
 
-/// A wheel that goes into the artifact.
-pub use crate::gather::GatheredWheel as PackedWheel;
+pub use request::{CheckRequest, Checked, CheckedTarget, PackedTarget, PackedWheel};
 
 /// Warnings of one build that are told one by one.
 const MOST_WARNINGS: usize = 10;
-
-/// What the artifact is for, and which wheels that takes.
-#[derive(Clone, Debug, Hash)]
-pub struct PackedTarget {
-    /// `3.12`.
-    pub python: String,
-    /// `cp312`.
-    pub abi: String,
-    /// The system that the wheels were chosen for.
-    pub floor: Floor,
-    pub wheels: Vec<PackedWheel>,
-    pub pip: PackedWheel,
-}
-
-/// What [`check`] needs to know of the site. Which check this is, is the hash of all of it.
-#[derive(Debug, Hash)]
-pub struct CheckRequest<'a> {
-    pub targets: &'a [PackedTarget],
-    /// Of the site, normalised.
-    pub name: &'a str,
-    pub version: Option<&'a str>,
-    /// The file that puts the code on `sys.path`.
-    pub pth: &'a str,
-    /// Names of the modules of the site's code.
-    pub modules: &'a Modules,
-    /// Remembers what need not be looked at twice.
-    pub cache: Option<&'a Path>,
-    pub allowances: &'a [Allowance],
-    /// Why a version was taken back, by distribution and version.
-    pub yanked: &'a BTreeMap<(String, String), String>,
-    /// Of the artifact.
-    pub time: DosTime,
-}
-
-/// What the check found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// In the order of the request.
-    pub targets: Vec<CheckedTarget>,
-    /// By the file names of wheels.
-    pub needs: BTreeMap<String, Needs>,
-    /// What was let pass.
-    pub allowed: Vec<Allowed>,
-    /// CycloneDX.
-    pub sbom: Vec<u8>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct CheckedTarget {
-    /// The narrowest tag that its wheels need.
-    pub platform: String,
-    /// The wheels alone.
-    pub unpacked: Unpacked,
-    pub needs: Needs,
-    pub collisions: Vec<Collision>,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {

@@ -16,6 +16,7 @@ pub mod inputs;
 pub mod lock;
 pub mod own;
 pub mod pack;
+mod programs;
 pub mod project;
 pub mod python;
 pub mod requires_python;

@@ -8,6 +8,7 @@ use fs_err as fs;
 use wheelbarrow_artifact::interpreter::{Interpreter, Libc, ProbeError};
 use wheelbarrow_wheel::profile::PythonVersion;
 
+use crate::programs::on_path;
 use crate::requires_python::{self, RequiresPython};
 use crate::target::{BuildTarget, TargetRequest};
 use crate::{Error, Result};
@@ -178,20 +179,6 @@ fn candidates(wanted: PythonVersion) -> impl Iterator<Item = PathBuf> {
 /// Whether pyenv finds out at each run which version it stands for.
 fn is_shim(path: &Path) -> bool {
     path.parent().is_some_and(|parent| parent.ends_with(".pyenv/shims"))
-}
-
-/// The executable files called `name` on PATH, in its order.
-pub(crate) fn on_path(name: &str) -> Vec<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .filter(|program| is_executable(program))
-        .collect()
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// `~/.pyenv/versions/X.Y*`, the newest first.

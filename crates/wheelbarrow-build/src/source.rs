@@ -8,6 +8,7 @@
 //! runs, and those of two systems are not mistaken for each other.
 
 mod build;
+mod check_out;
 mod contained;
 mod git;
 mod here;

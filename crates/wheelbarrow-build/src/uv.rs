@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use url::Url;
 
 use crate::credentials::redact;
-use crate::{Error, Result, python};
+use crate::{Error, Result, programs};
 
 /// Where distributions come from. What is given here wins over the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,11 +139,11 @@ impl Uv {
         let named = env::var_os("UV").filter(|path| !path.is_empty()).map(|path| plain(path.into()));
         let modules = ["python3", "python"]
             .into_iter()
-            .flat_map(python::on_path)
+            .flat_map(programs::on_path)
             .map(|program| Self { program, before: vec!["-m".into(), "uv".into()] });
         named
             .into_iter()
-            .chain(python::on_path("uv").into_iter().map(plain))
+            .chain(programs::on_path("uv").into_iter().map(plain))
             .chain(modules)
             .find(Self::answers)
     }
@@ -158,7 +158,7 @@ impl Uv {
 
     /// The file that is all of it, where it is no module of a Python.
     pub fn single_program(&self) -> Option<PathBuf> {
-        let found = python::on_path(self.program.to_str()?).into_iter().next();
+        let found = programs::on_path(self.program.to_str()?).into_iter().next();
         let path = if self.program.is_file() { Some(self.program.clone()) } else { found };
         path.filter(|_| self.before.is_empty())?.canonicalize().ok()
     }

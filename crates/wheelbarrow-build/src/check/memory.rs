@@ -22,7 +22,7 @@ use sha2::Digest;
 use wheelbarrow_artifact::manifest::{Allowed, Needs, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
-use super::{CheckRequest, Checked, CheckedTarget};
+use super::request::{CheckRequest, Checked, CheckedTarget};
 
 /// The directory in the cache.
 pub(crate) const DIRECTORY: &str = "checked";

@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use wheelbarrow_artifact::progress::{Silent, Unit};
+use wheelbarrow_audit::Floor;
 
 use super::testing::{lying_wheel, request, target, wheel};
 use super::*;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::python::on_path;
+use crate::programs::on_path;
 use crate::uv::run;
 use crate::{Error, Result};
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use toml::Value;
 use url::Url;
 
-use super::{Credentials, Login, keyring, origin};
+use super::login::Login;
+use super::{Credentials, keyring, origin};
 
 impl Credentials {
     /// Takes the logins of the indexes in uv's settings: in their URLs, or in the variables `UV_INDEX_NAME_USERNAME` and

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use url::Url;
 
-use super::{Login, without_logins};
+use super::login::{Login, without_logins};
 use crate::uv::variable;
 
 /// Whether it may be asked, as the variables say; nothing where they do not.

@@ -14,9 +14,11 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 
 use super::client::Client;
-use super::{Download, FetchOptions, Place, encoded, wrong_hash};
+use super::encoded;
+use super::request::{Download, FetchOptions, wrong_hash};
 use crate::cache::{Cache, Entry, Partial};
 use crate::credentials::redact;
+use crate::lock::Place;
 use crate::{Error, Result};
 
 /// No server's wish for a pause is granted beyond this.

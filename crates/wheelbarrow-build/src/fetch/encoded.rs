@@ -10,7 +10,7 @@ use sha2::Digest as _;
 use ureq::http::{HeaderMap, header};
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::Download;
+use super::request::Download;
 use crate::cache::Partial;
 use crate::{Error, Result};
 

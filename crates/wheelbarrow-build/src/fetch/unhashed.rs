@@ -7,9 +7,9 @@ use wheelbarrow_artifact::progress::{Progress, Unit};
 
 use super::client::Client;
 use super::download::Job;
-use super::{Download, FetchOptions, Place};
+use super::request::{Download, FetchOptions};
 use crate::cache::{Built, Cache, Entry};
-use crate::lock::Digest;
+use crate::lock::{Digest, Place};
 use crate::{Error, Result};
 
 /// A file that is wanted for its hash.

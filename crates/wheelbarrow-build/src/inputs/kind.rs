@@ -7,6 +7,9 @@ use toml::{Table, Value};
 
 use crate::{Error, Result};
 
+pub(super) const SETUP: [&str; 2] = ["setup.cfg", "setup.py"];
+pub(super) const PYPROJECT: &str = "pyproject.toml";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Pylock,
@@ -44,7 +47,7 @@ impl Kind {
             _ if name.starts_with("pylock.") && name.ends_with(".toml") => Self::Pylock,
             _ if name == "uv.lock" => Self::UvLock,
             Some(_) => Self::Project,
-            None if super::SETUP.contains(&name) || name == super::PYPROJECT => Self::Project,
+            None if SETUP.contains(&name) || name == PYPROJECT => Self::Project,
             None => Self::Requirements,
         })
     }
@@ -92,7 +95,7 @@ pub(super) fn refusal(path: &Path) -> Option<Error> {
 
 /// uv reads its lock under one name, with the project beside it.
 pub(super) fn uv_lock(path: &Path) -> Result<PathBuf> {
-    let has_project = path.with_file_name(super::PYPROJECT).is_file();
+    let has_project = path.with_file_name(PYPROJECT).is_file();
     if name(path) == "uv.lock" && has_project { Ok(path.to_path_buf()) } else { Err(without_project(path)) }
 }
 
@@ -142,7 +145,7 @@ pub(super) fn has_dependencies(pyproject: &Path) -> Result<bool> {
 /// Files that `[tool.setuptools.dynamic]` of a pyproject.toml names.
 pub(super) fn dynamic_files(project: &Path) -> Vec<PathBuf> {
     let directory = project.parent().unwrap_or(Path::new(""));
-    let text = fs::read_to_string(directory.join(super::PYPROJECT)).unwrap_or_default();
+    let text = fs::read_to_string(directory.join(PYPROJECT)).unwrap_or_default();
     let document: Table = text.parse().unwrap_or_default();
     let dynamic = document.get("tool").and_then(|tool| tool.get("setuptools")?.get("dynamic")?.as_table());
     let mut files = Vec::new();

@@ -16,7 +16,7 @@ use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::{Error, Result};
-use kind::Kind;
+use kind::{Kind, PYPROJECT, SETUP};
 
 /// What is turned into the artifact's lock, or already is a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +50,6 @@ const REQUIREMENTS: [&str; 7] = [
 ];
 /// Locks that are refused, not ignored.
 const OTHER_LOCKS: [&str; 3] = ["poetry.lock", "pdm.lock", "Pipfile.lock"];
-const SETUP: [&str; 2] = ["setup.cfg", "setup.py"];
-const PYPROJECT: &str = "pyproject.toml";
 
 impl Inputs {
     /// Looks into `project`. `name` is the site's, for `pylock.NAME.toml`.

@@ -7,7 +7,9 @@ mod complete;
 mod digest;
 mod local;
 mod marker;
+mod paths;
 mod pylock;
+mod request;
 mod resolve;
 mod run;
 mod wanted;
@@ -25,7 +27,8 @@ pub use digest::{Algorithm, Digest};
 pub use marker::Environment;
 pub(crate) use pylock::place;
 pub use pylock::{Archive, Directory, DistributionFile, Package, Place, Pylock, Vcs};
-pub use resolve::{Found, LockRequest, ReadRequest, read, resolve};
+pub use request::{LockRequest, ReadRequest};
+pub use resolve::{Found, read, resolve};
 pub use wanted::Wanted;
 
 /// A lock that was read, and what came with its inputs.

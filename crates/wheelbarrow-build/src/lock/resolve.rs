@@ -5,59 +5,26 @@
 //! made from.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
-use super::run::{Run, absolute_parent};
-use super::{Lock, Pylock, Wanted, local, yanked};
+use super::paths::{absolute_parent, relative_files};
+use super::request::{LockRequest, ReadRequest, is_frozen};
+use super::run::Run;
+use super::{Lock, Pylock, local, yanked};
 use crate::credentials::{redact, without_logins};
 use crate::inputs::formats::Formats;
 use crate::inputs::requirements::{self, Requirements, Sources};
 use crate::inputs::{Inputs, digest_of_files};
-use crate::target::BuildTarget;
 use crate::uv::settings::Settings;
-use crate::uv::{IndexOptions, Uv, truthy, variable};
+use crate::uv::{Uv, variable};
 use crate::{Error, Result};
 
 /// Grows when the same inputs would be resolved in another way.
 const SCHEME: &str = "2";
-
-/// What [`resolve`] needs.
-#[derive(Clone, Debug)]
-pub struct LockRequest {
-    /// The project's directory; relative entries of requirements files start here, as with pip run in it.
-    pub project: PathBuf,
-    pub inputs: Inputs,
-    /// Requirements beside the inputs.
-    pub with: Vec<String>,
-    /// Of the site, for people.
-    pub name: String,
-    /// At least one. Their Pythons are resolved for.
-    pub targets: Vec<BuildTarget>,
-    pub index: IndexOptions,
-    /// Extras and groups to take; for uv.lock, pyproject.toml and pylock.toml.
-    pub wanted: Wanted,
-    /// Resolve anew, to the newest versions.
-    pub upgrade: bool,
-    /// Take a uv.lock that does not fit its project.
-    pub frozen: bool,
-    /// Where the lock goes: `pylock.NAME.toml` beside the artifact.
-    pub lock_out: PathBuf,
-}
-
-/// What [`read`] needs.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadRequest<'a> {
-    pub project: &'a Path,
-    pub inputs: &'a Inputs,
-    pub with: &'a [String],
-    pub lock_out: &'a Path,
-    pub offline: bool,
-}
 
 /// What is there before it is known what it is for: inputs, read, and the lock that was made of them before.
 pub struct Found {
@@ -256,11 +223,6 @@ fn input_digest(
     format!("sha256:{}", Sha256::of(text.as_bytes()))
 }
 
-/// Whether a uv.lock is taken as it stands.
-pub(super) fn is_frozen(request: &LockRequest) -> bool {
-    request.frozen || variable(&["UV_FROZEN"]).is_some_and(|text| truthy(&text))
-}
-
 /// Local directories say in their own files what they need: those files count as inputs.
 fn directories_digest(pylock: &Pylock, lock_out: &Path) -> String {
     let base = lock_out.parent().unwrap_or(Path::new("."));
@@ -274,55 +236,4 @@ fn directories_digest(pylock: &Pylock, lock_out: &Path) -> String {
         }
     }
     format!("sha256:{}", Sha256::of(text.as_bytes()))
-}
-
-/// Files of `--find-links` directories, which uv names by absolute URLs, by `path` below `directory`, so that the lock
-/// holds in another checkout too.
-fn relative_files(text: &str, directory: &Path) -> String {
-    const START: &str = "{ url = \"file://";
-    let mut relative = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(START) {
-        let after = &rest[at + START.len()..];
-        let end = after.find('"').unwrap_or(after.len());
-        let file =
-            Url::parse(&format!("file://{}", &after[..end])).ok().and_then(|url| url.to_file_path().ok());
-        relative.push_str(&rest[..at]);
-        match file {
-            Some(file) => {
-                let path = toml::Value::String(path_between(directory, &file).to_string_lossy().into_owned());
-                relative.push_str(&format!("{{ path = {path}"));
-                rest = after.get(end + 1..).unwrap_or_default();
-            }
-            None => {
-                relative.push_str(START);
-                rest = after;
-            }
-        }
-    }
-    relative + rest
-}
-
-/// From one absolute directory to an absolute file.
-pub(super) fn path_between(directory: &Path, file: &Path) -> PathBuf {
-    let shared =
-        directory.components().zip(file.components()).take_while(|(one, other)| one == other).count();
-    let up = directory.components().skip(shared).map(|_| Component::ParentDir);
-    up.chain(file.components().skip(shared)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_files_are_named_from_the_lock() {
-        let text =
-            "wheels = [{ url = \"file:///work/links/a%20b.whl\", size = 3 }, { url = \"https://h/c.whl\" }]";
-        let expected = "wheels = [{ path = \"../links/a b.whl\", size = 3 }, { url = \"https://h/c.whl\" }]";
-        assert_eq!(relative_files(text, Path::new("/work/out")), expected);
-        let elsewhere = "{ url = \"file://host/share/a.whl\" }";
-        assert_eq!(relative_files(elsewhere, Path::new("/work")), elsewhere);
-        assert_eq!(path_between(Path::new("/a/b"), Path::new("/a/b/c/d")), Path::new("c/d"));
-    }
 }

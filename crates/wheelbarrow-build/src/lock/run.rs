@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
-use super::resolve::{LockRequest, is_frozen};
+use super::paths::absolute_parent;
+use super::request::{LockRequest, is_frozen};
 use super::{local, with, yanked};
 use crate::credentials::redact;
 use crate::inputs::requirements::Requirements;
@@ -200,11 +201,6 @@ fn lowest(targets: &[BuildTarget]) -> &BuildTarget {
 
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path))
-}
-
-pub(super) fn absolute_parent(lock_out: &Path) -> Result<PathBuf> {
-    let absolute = std::path::absolute(lock_out).map_err(Error::io("find", lock_out))?;
-    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
 }
 
 /// Without uv's chatter.

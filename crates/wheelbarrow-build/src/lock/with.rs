@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::{Table, Value};
 use wheelbarrow_wheel::name;
 
-use super::resolve::path_between;
+use super::paths::path_between;
 
 /// Each package of a lock as a constraint, for uv.
 pub(super) fn constraints(lock: &str) -> Result<String, String> {

@@ -5,8 +5,9 @@
 //! out every module that the site's code directory has, since Python imports those from there.
 
 mod reduce;
+mod tree;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -18,17 +19,7 @@ use crate::select::{Chosen, Source};
 use crate::{Error, Result};
 
 pub use reduce::{Reduced, SiteCode, modules, reduce};
-
-/// What the project's own distribution is built from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProjectTree {
-    /// The project's directory.
-    pub root: PathBuf,
-    /// Without what `.gitignore` and `.wheelbarrowignore` name; with what the setting `exclude` names.
-    pub files: Vec<ProjectFile>,
-    /// `git describe`, if the version comes from the build backend, which may read tags.
-    pub revision: String,
-}
+pub use tree::ProjectTree;
 
 /// The project's own distribution.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,19 +1,15 @@
 //! A commit of a git repository, checked out. Logins go to git in its environment, never on its command line.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 use url::Url;
 
 use crate::credentials::{Credentials, redact, without_logins};
-use crate::select::{Chosen, Source};
-use crate::source::Builder;
-use crate::target::BuildTarget;
 use crate::{Error, Result, stoppable, uv};
 
 /// What to check out.
@@ -93,53 +89,10 @@ impl Checkouts {
         let mut checkouts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         checkouts.remove(&(url.to_owned(), commit.to_owned()))
     }
-}
 
-impl Builder<'_> {
-    /// Checks out every commit that has to be built, all at once: a repository that cannot be reached is known before
-    /// anything long begins. The first failure ends the others.
-    pub(crate) fn check_out(&self, chosen: &[(&BuildTarget, &[Chosen])]) -> Result<()> {
-        let mut wanted = BTreeMap::new();
-        for (target, chosen) in chosen {
-            for one in *chosen {
-                let Source::Git { url, commit, .. } = &one.source else {
-                    if matches!(one.source, Source::Archive { .. }) {
-                        // Refuses what nothing here can build.
-                        self.is_remembered(one, target)?;
-                    }
-                    continue;
-                };
-                // Offline, the build will say what is lacking.
-                let out_of_reach = self.index.offline && !url.starts_with("file:");
-                if !out_of_reach && !self.is_remembered(one, target)? {
-                    wanted.insert((url.clone(), commit.clone()), one.name.as_str());
-                }
-            }
-        }
-        let failure = Mutex::new(None);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = wanted
-                .iter()
-                .map(|((url, commit), name)| {
-                    let failure = &failure;
-                    scope.spawn(move || {
-                        if let Err(error) = self.check_out_one(name, url, commit) {
-                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                            self.stop.store(true, Ordering::Relaxed);
-                        }
-                    })
-                })
-                .collect();
-            threads.into_iter().for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
-
-    fn check_out_one(&self, name: &str, url: &str, commit: &str) -> Result<()> {
-        let workspace = self.cache.workspace()?;
-        self.checkout(name, url, commit).run(&workspace.path().join("source"))?;
-        let mut checkouts = self.checkouts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        checkouts.insert((url.to_owned(), commit.to_owned()), workspace);
-        Ok(())
+    /// Keeps that of a commit until it is taken.
+    pub(super) fn put(&self, url: &str, commit: &str, checkout: TempDir) {
+        let mut checkouts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        checkouts.insert((url.to_owned(), commit.to_owned()), checkout);
     }
 }

@@ -1,0 +1,16 @@
+//! The project's files, as a distribution is built from them.
+
+use std::path::PathBuf;
+
+use crate::project::ProjectFile;
+
+/// What the project's own distribution is built from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectTree {
+    /// The project's directory.
+    pub root: PathBuf,
+    /// Without what `.gitignore` and `.wheelbarrowignore` name; with what the setting `exclude` names.
+    pub files: Vec<ProjectFile>,
+    /// `git describe`, if the version comes from the build backend, which may read tags.
+    pub revision: String,
+}
