@@ -17,6 +17,7 @@ use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_release::environment;
 use wheelbarrow_wheel::layout::Destination;
 
+use crate::failures::keep;
 use crate::mutate;
 
 /// Inputs of one kind, and what this program says of each.
@@ -55,7 +56,7 @@ pub(crate) fn compare(corpora: &[Vec<Vec<u8>>; 3], seed: u64, count: u64) -> (Ve
             comparisons += theirs.len() as u64;
             for ((data, own), theirs) in batch.inputs.iter().zip(&batch.own).zip(&theirs) {
                 if let Some(difference) = difference(own, theirs) {
-                    let kept = crate::keep(batch.what, data);
+                    let kept = keep(batch.what, data);
                     differences.push(format!("{} {}: {difference}: {kept}", batch.what, python.display()));
                 }
             }

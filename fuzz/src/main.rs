@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for terminals and logs")]
 
 mod differential;
+mod failures;
 mod memory;
 mod mutate;
 
@@ -15,6 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use failures::keep;
 use fs_err as fs;
 use wheelbarrow_fuzz::{TARGETS, Target};
 
@@ -217,16 +219,6 @@ fn takes_long(function: fn(&[u8]), data: &[u8]) -> bool {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
-}
-
-/// Writes an input that failed; where it is.
-fn keep(name: &str, data: &[u8]) -> String {
-    let hash = wheelbarrow_artifact::manifest::Sha256::of(data).to_string();
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-    let path = target.join("fuzz-failures").join(format!("{name}-{}", &hash[..12]));
-    let written = path.parent().map(fs::create_dir_all).and_then(|_| fs::write(&path, data).ok());
-    if written.is_some() { path.display().to_string() } else { format!("{data:?}") }
 }
 
 /// Ends the process if an input does not come to an end.

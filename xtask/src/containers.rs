@@ -10,9 +10,10 @@ pub(crate) mod images;
 mod rootless;
 mod same;
 mod site;
+mod test;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -21,11 +22,9 @@ use fs_err as fs;
 use crate::children::{clean, run as run_child, succeeds, target_directory, unavailable, wheelbarrow};
 use crate::{pythons, tools};
 
-use images::Images;
-
-/// Suite, system, and the Python that it brings.
-const SYSTEMS: [(&str, &str, u32); 3] =
-    [("bullseye", "debian-11", 9), ("bookworm", "debian-12", 11), ("trixie", "debian-13", 13)];
+pub(crate) use images::join;
+use images::{Images, SYSTEMS};
+use test::{Test, no_foreign_files};
 
 /// In the container of a server: installs, serves, asks for the page, and prints what it says.
 const SERVE: &str = r#"
@@ -70,13 +69,6 @@ pub(crate) fn run(rootless_user: Option<&str>) -> Result<()> {
     test.run(rootless_user)
 }
 
-struct Test {
-    wheelbarrow: PathBuf,
-    uv: PathBuf,
-    place: PathBuf,
-    images: Images,
-}
-
 impl Test {
     fn run(&self, rootless_user: Option<&str>) -> Result<()> {
         let artifact = timed("build for three systems", || self.build())?;
@@ -90,17 +82,6 @@ impl Test {
         timed("another CPU", || self.other_cpu())?;
         println!("containers: built once, installed and served on Debian 11, 12 and 13");
         Ok(())
-    }
-
-    fn wheelbarrow(&self, site: &Path) -> Command {
-        self.wheelbarrow_with(site, &self.place.join("cache"))
-    }
-
-    fn wheelbarrow_with(&self, site: &Path, cache: &Path) -> Command {
-        let mut command = clean(&self.wheelbarrow);
-        command.arg("build").arg(site).arg("--cache-dir").arg(cache).env("UV", &self.uv);
-        self.images.configure(&mut command);
-        command
     }
 
     /// For all three, `psycopg-c` built in a container of each.
@@ -152,14 +133,6 @@ impl Test {
             bail!("{system} did not serve the page:\n{said}{}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(())
-    }
-
-    /// Runs a script on a fresh server without network, the artifact at /srv/demo.zip.
-    fn on_server(&self, suite: &str, artifact: &Path, script: &str) -> Result<std::process::Output> {
-        let mount = format!("{}:/srv/demo.zip:ro", artifact.display());
-        let mut server = self.images.engine();
-        server.args(["run", "--rm", "--network=none", "--volume", &mount, &Images::server(suite)]);
-        Ok(server.args(["sh", "-c", script]).stdin(Stdio::null()).output()?)
     }
 
     /// Any Python that the artifact is not for, and one that it is for on too old a system.
@@ -237,34 +210,10 @@ impl Test {
     }
 }
 
-fn same_bytes(one: &Path, other: &Path) -> Result<()> {
-    if fs::read(one)? != fs::read(other)? {
-        bail!("{} and {} differ", one.display(), other.display());
-    }
-    Ok(())
-}
-
-/// What containers leave behind belongs to who started them, who owns `place`.
-fn no_foreign_files(place: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let own = fs::metadata(place)?.uid();
-    for entry in walkdir::WalkDir::new(place) {
-        let entry = entry?;
-        if entry.metadata()?.uid() != own {
-            bail!("{} belongs to somebody else", entry.path().display());
-        }
-    }
-    Ok(())
-}
-
 /// Says how long it took.
 fn timed<T>(what: &str, task: impl FnOnce() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     let result = task().with_context(|| what.to_owned())?;
     println!("== {what}: {:.0} s", begun.elapsed().as_secs_f64());
     Ok(result)
-}
-
-pub(crate) fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -19,15 +19,8 @@ use crate::containers::images::Images;
 
 use controller::Desk;
 use hosts::Hosts;
-use scenes::{SCENES, Scene};
+use scenes::{Fleet, SCENES, Scene};
 use versions::Versions;
-
-/// All that a scene has to do with.
-pub(crate) struct Fleet<'i> {
-    hosts: Hosts<'i>,
-    desk: Desk,
-    versions: Versions,
-}
 
 /// `--all` adds the scenes that take long; `--oldest` takes the oldest ansible-core instead of the newest.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

@@ -22,7 +22,7 @@ pub fn write_atomic_with(
 ) -> Result<(), FsError> {
     let name = path.file_name().ok_or_else(|| FsError::NoParent { path: path.to_path_buf() })?;
     let mut beside = crate::staged::prefix(name);
-    beside.push(format!("{:08x}", crate::staged::unique()));
+    beside.push(format!("{:08x}", crate::unique::unique()));
     let beside = path.with_file_name(beside);
     let written = (|| {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;

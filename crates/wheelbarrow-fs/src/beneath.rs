@@ -28,7 +28,7 @@ use rustix::io::Errno;
 pub use remove::{Patience, remove_tree};
 pub use trusted::{Exposure, Place, exposure, place};
 
-use crate::staged::unique;
+use crate::unique::unique;
 
 /// An open directory. Paths that its functions take are relative, and no part of them is followed if it is a link.
 #[derive(Debug)]

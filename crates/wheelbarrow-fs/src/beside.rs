@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 
-use crate::staged::{is_made_here, prefix, unique};
+use crate::staged::{is_made_here, prefix};
+use crate::unique::unique;
 
 /// A file that is being written beside its final place.
 #[derive(Debug)]

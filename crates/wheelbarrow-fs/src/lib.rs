@@ -17,6 +17,7 @@ mod signals;
 mod staged;
 mod umask;
 mod unfinished;
+mod unique;
 mod writeback;
 
 use std::io;

@@ -135,7 +135,7 @@ fn nameless(directory: &Path) -> io::Result<File> {
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
         opened => return Ok(opened?.into()),
     }
-    let path = directory.join(format!(".wheelbarrow-{:08x}", crate::staged::unique()));
+    let path = directory.join(format!(".wheelbarrow-{:08x}", crate::unique::unique()));
     let file = rustix::fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW, mode)?;
     fs_err::remove_file(&path)?;
     Ok(file.into())

@@ -8,7 +8,7 @@ use fs_err as fs;
 use rustix::io::Errno;
 
 use crate::FsError;
-use crate::staged::unique;
+use crate::unique::unique;
 
 /// The mount points at `path` and below it, ordered; none if the kernel does not say. Bind mounts are among them, of
 /// files too.

@@ -11,8 +11,9 @@ use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
 use crate::beneath::{Directory, Patience, remove_tree};
-use crate::staged::{REMOVAL, unique};
+use crate::staged::REMOVAL;
 use crate::unfinished::Unfinished;
+use crate::unique::unique;
 use crate::{FsError, Lock};
 
 /// In the place, while somebody makes a directory or looks for leftovers.

@@ -11,7 +11,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
@@ -20,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::beneath::{Directory, Patience, place, remove_tree};
 use crate::unfinished::Unfinished;
+use crate::unique::unique;
 use crate::{FsError, Lock};
 
 /// The longest that a removal goes on: a large tree on a slow disk takes minutes.
@@ -352,22 +352,6 @@ fn name_of(basename: &OsStr, suffix: &str) -> OsString {
     let mut name = prefix(basename);
     name.push(suffix);
     name
-}
-
-/// Differs between the runs that may meet in one directory, and nobody can tell it beforehand; who makes a name of it
-/// tries again if there is such a name.
-pub(crate) fn unique() -> u32 {
-    let mut bytes = [0; 4];
-    // By the system call: the standard library refers to the C library's function weakly, so a static link leaves it out.
-    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    if read == Ok(bytes.len()) {
-        return u32::from_ne_bytes(bytes);
-    }
-    // Before Linux 3.17.
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    now.subsec_nanos().rotate_left(2) ^ std::process::id().rotate_left(16) ^ call
 }
 
 #[cfg(test)]

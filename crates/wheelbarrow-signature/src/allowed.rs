@@ -11,8 +11,11 @@ use fs_err::File;
 use ssh_key::PublicKey;
 use wheelbarrow_fs::is_out_of_reach;
 
+use crate::SignatureError;
 use crate::time::{self, Timestamp};
-use crate::{NAMESPACE, SignatureError};
+
+/// What a signature says that it is for, so that one over something else is none over an artifact.
+pub const NAMESPACE: &str = "wheelbarrow";
 
 /// Nothing else is blank.
 const BLANKS: [char; 2] = [' ', '\t'];

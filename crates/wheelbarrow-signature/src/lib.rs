@@ -19,12 +19,9 @@ use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 use wheelbarrow_artifact::{Anybody, Distrust, Trust};
 
-pub use allowed::AllowedSigners;
+pub use allowed::{AllowedSigners, NAMESPACE};
 pub use error::SignatureError;
 pub use sign::{Signed, sign};
-
-/// What a signature says that it is for, so that one over something else is none over an artifact.
-pub const NAMESPACE: &str = "wheelbarrow";
 
 /// Who signed something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

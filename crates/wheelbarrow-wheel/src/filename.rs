@@ -8,7 +8,7 @@ use pep440_rs::Version;
 
 use crate::Error;
 use crate::name;
-use crate::tags::Tag;
+use crate::tag::Tag;
 use crate::text::number;
 
 /// More than any wheel has; a name with more is an attack on whoever expands it.

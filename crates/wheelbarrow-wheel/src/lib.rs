@@ -16,6 +16,7 @@ mod platform;
 pub mod profile;
 pub mod record;
 pub mod script;
+mod tag;
 pub mod tags;
 pub mod text;
 

@@ -4,19 +4,11 @@
 //! `linux_MACHINE` comes before manylinux and musllinux. A test asks every interpreter found.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 
 use crate::Error;
 use crate::filename::WheelFilename;
 pub use crate::platform::{Libc, Platform};
-
-/// One `PYTHON-ABI-PLATFORM`, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tag {
-    pub python: String,
-    pub abi: String,
-    pub platform: String,
-}
+pub use crate::tag::Tag;
 
 /// The tags that one interpreter takes, best first.
 #[derive(Clone, Debug)]
@@ -41,19 +33,6 @@ pub enum Unfit {
     Machine { wanted: Vec<String>, have: String },
     #[error("it needs {wanted}, this has {have}")]
     Libc { wanted: Libc, have: Libc },
-}
-
-impl Tag {
-    pub fn new(python: &str, abi: &str, platform: &str) -> Self {
-        let [python, abi, platform] = [python, abi, platform].map(str::to_ascii_lowercase);
-        Self { python, abi, platform }
-    }
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-{}-{}", self.python, self.abi, self.platform)
-    }
 }
 
 impl CompatibleTags {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use super::images::{Images, output};
-use super::{SYSTEMS, Test, no_foreign_files, same_bytes, site};
+use super::images::{Images, SYSTEMS, output};
+use super::site;
+use super::test::{Test, no_foreign_files, same_bytes};
 use crate::children::{clean, run as run_child};
 
 /// How long a daemon may take to answer.

@@ -4,8 +4,9 @@
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use super::images::Images;
-use super::{SYSTEMS, Test, site};
+use super::images::{Images, SYSTEMS};
+use super::site;
+use super::test::Test;
 use crate::children::run as run_child;
 
 /// What the newest system makes of its name, and what it is given.

@@ -6,8 +6,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use super::{SYSTEMS, join};
 use crate::children::clean;
+
+/// Suite, system, and the Python that it brings.
+pub(super) const SYSTEMS: [(&str, &str, u32); 3] =
+    [("bullseye", "debian-11", 9), ("bookworm", "debian-12", 11), ("trixie", "debian-13", 13)];
 
 /// Small limits for sandboxes that may not raise them, the machine's own network for those that may not make another, and
 /// the runtime that takes any layout of control groups.
@@ -145,4 +148,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("{program}: {}", said.trim().lines().last().unwrap_or("no reason"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+pub(crate) fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

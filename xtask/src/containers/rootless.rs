@@ -8,8 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use fs_err as fs;
 
-use super::images::{CONFIGURATION, Images, output};
-use super::{SYSTEMS, Test, no_foreign_files, same_bytes, site};
+use super::images::{CONFIGURATION, Images, SYSTEMS, output};
+use super::site;
+use super::test::{Test, no_foreign_files, same_bytes};
 use crate::children::{clean, run as run_child};
 
 /// Somebody of this machine.

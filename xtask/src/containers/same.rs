@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use super::images::Images;
-use super::{SYSTEMS, Test, same_bytes, site};
+use super::images::{Images, SYSTEMS};
+use super::site;
+use super::test::{Test, same_bytes};
 use crate::children::run as run_child;
 
 /// In containers of the oldest and the newest system, and out here; and with the same Python in both containers, the same

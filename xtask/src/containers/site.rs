@@ -137,7 +137,7 @@ pub(super) fn write(site: &Path, requirements: &str, settings: &str) -> Result<(
 pub(super) fn settings(systems: &[(&str, &str, u32)]) -> String {
     let mut text = "name = \"demo\"\nversion = \"1.0\"\n".to_owned();
     for (suite, system, _) in systems {
-        let image = super::Images::builder(suite);
+        let image = super::images::Images::builder(suite);
         text.push_str(&format!(
             "\n[[target]]\ntarget = \"{system}\"\ncontainer = \"{image}\"\nlibraries = [\"libpq.so.5\"]\n"
         ));

@@ -5,13 +5,19 @@ use fs_err as fs;
 use rustix::process::{Signal, kill_process_group};
 use serde_json::Value;
 
-use super::Fleet;
-use super::controller::{Played, variable};
-use super::hosts::{SMALL, WEB};
-use super::versions::BREAKS_ON_WEB2;
+use super::controller::{Desk, Played, variable};
+use super::hosts::{Hosts, SMALL, WEB};
+use super::versions::{BREAKS_ON_WEB2, Versions};
 use crate::children::clean;
 use crate::containers::images::output;
 use crate::servers::load::{Load, Met};
+
+/// All that a scene has to do with.
+pub(super) struct Fleet<'i> {
+    pub(super) hosts: Hosts<'i>,
+    pub(super) desk: Desk,
+    pub(super) versions: Versions,
+}
 
 /// haproxy, in the balancer.
 const ADDRESS: &str = "127.0.0.1:80";

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::{Directory, open_at_once};
 use crate::FsError;
-use crate::staged::unique;
+use crate::unique::unique;
 
 /// How many directories are open at once. What lies deeper is moved up first.
 const DEPTH: usize = 64;

@@ -1,7 +1,7 @@
 //! The table. Debian's rows are what a minbase with python3 holds, asked of each release; the others are the parts that
 //! python3 and the package manager of the system link.
 
-use super::{CompilerSymbols, System};
+use super::system::{CompilerSymbols, System};
 use crate::platform::Libc;
 
 /// In the smallest image of every glibc system here, since its package manager and its Python need them.
