@@ -20,7 +20,7 @@ import space
 import wheels
 from artifact import LONGEST_PTH, MANIFEST, Artifact, opened
 from rules import broken
-from staging import FAILED, REFUSED, Failure, Staging, check_destination, failure_of, no_programs, shown
+from staging import FAILED, REFUSED, Failure, Staging, check_destination, failure_of, no_programs, say, shown
 
 
 def install(artifact, facts, options):
@@ -43,24 +43,6 @@ def install(artifact, facts, options):
         return 128 + interrupted.number
     _report(manifest, target, origin, options)
     return 0
-
-
-def printable(text):
-    """Without control characters, which a terminal obeys: names and versions may hold anything.
-
-    Bytes of file names that are no text (surrogates) stay."""
-    kept = lambda one: one.isprintable() or one in "\n\t" or "\udc80" <= one <= "\udcff"  # noqa: E731
-    return "".join(one if kept(one) else one.encode("unicode_escape").decode() for one in text)
-
-
-def say(stream, line):
-    """One line, in UTF-8 whatever the locale. A closed or full output is no reason to fail what is done."""
-    try:
-        stream.flush()
-        stream.buffer.write(printable(line).encode("utf-8", "surrogateescape") + b"\n")
-        stream.flush()
-    except (AttributeError, OSError, ValueError):
-        pass
 
 
 def _report(manifest, target, origin, options):

@@ -9,7 +9,7 @@ import needs
 import space
 import staging
 from artifact import Artifact, opened
-from staging import Failure, failure_of, shown
+from staging import Failure, failure_of, say, shown
 
 
 def check(artifact, facts, options):
@@ -21,8 +21,6 @@ def check(artifact, facts, options):
 
 def tell(findings, options, ready=""):
     """The same lines and the same JSON as from the native installer."""
-    from bootstrap import say
-
     # What is only to be known comes last.
     findings = sorted(findings, key=lambda finding: finding["exit_code"] or 256)
     code = findings[0]["exit_code"] if findings else 0

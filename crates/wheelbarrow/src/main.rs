@@ -2,31 +2,19 @@
 
 mod commands;
 mod failure;
+mod installers;
 mod settings;
+mod trust;
 
 use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, Parser};
-use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_commands::{printer, progress, text};
 use wheelbarrow_fs::Memory;
 
 use crate::failure::Told;
 use crate::printer::Printer;
-
-/// A native installer, deflated as artifacts have it, and what they say of it.
-pub(crate) struct Installer {
-    pub(crate) machine: &'static str,
-    pub(crate) deflated: &'static [u8],
-    /// Bytes, inflated.
-    pub(crate) size: u64,
-    pub(crate) crc32: u32,
-    pub(crate) sha256: Sha256,
-}
-
-/// As the build script made them.
-pub(crate) const INSTALLERS: &[Installer] = include!(concat!(env!("OUT_DIR"), "/installers.rs"));
 
 #[global_allocator]
 static ALLOCATOR: Memory<System> = Memory(System);
@@ -67,24 +55,6 @@ fn main() -> ExitCode {
                 printer.failure(&error, failure::hint(&error), failure::exit_code(&error));
             }
             ExitCode::from(failure::exit_code(&error))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn installers_are_what_is_said_of_them() {
-        for installer in INSTALLERS {
-            let mut program = vec![0; usize::try_from(installer.size).unwrap()];
-            let inflated =
-                libdeflater::Decompressor::new().deflate_decompress(installer.deflated, &mut program);
-            assert_eq!(inflated, Ok(program.len()), "{}", installer.machine);
-            assert_eq!(installer.crc32, libdeflater::crc32(&program));
-            assert_eq!(installer.sha256, Sha256::of(&program));
-            assert!(program.starts_with(b"\x7fELF"));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The directory of a zip: end record, central directory, and the local headers it points to.
 
-use super::{DosTime, Entry, Method, ZipError};
+use super::entry::{Entry, Method};
+use super::error::ZipError;
+use super::time::DosTime;
 use wheelbarrow_wheel::order;
 
 const END: u32 = 0x0605_4b50;

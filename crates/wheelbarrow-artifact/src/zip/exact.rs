@@ -3,8 +3,9 @@
 //! Readers of zips differ in what they make of comments, zip64 records, bytes in front, between and behind, and of headers that
 //! disagree. So that all of them see the same members, an artifact is byte for byte what the writer makes of its members.
 
+use super::entry::Entry;
+use super::error::ZipError;
 use super::headers::{self, Header};
-use super::{Entry, ZipError};
 
 /// No kernel reads more of a first line than 256 bytes.
 const LONGEST_LINE: usize = 4096;

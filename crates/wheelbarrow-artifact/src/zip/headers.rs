@@ -2,7 +2,8 @@
 //!
 //! Section numbers are those of APPNOTE 6.3.
 
-use super::{DosTime, Method};
+use super::entry::Method;
+use super::time::DosTime;
 use crate::manifest::MemberKind;
 
 /// "Version needed" 2.0, and "made by" the same on Unix (4.4.2, 4.4.3).

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::deflate::Decompressor;
-use super::{Entry, Method, ZipError};
+use super::entry::{Entry, Method};
+use super::error::ZipError;
 
 /// Members up to so many bytes are inflated in one go, by libdeflate into a buffer that each thread keeps. It bounds the
 /// memory of each thread.

@@ -10,15 +10,24 @@ use sha2::Digest;
 use wheelbarrow_fs::start_writeback;
 use wheelbarrow_wheel::order;
 
-use super::writer::{StoredFile, WriteError};
+use super::error::WriteError;
 use crate::in_parallel;
-use crate::manifest::Sha256;
+use crate::manifest::{MemberKind, Sha256};
 
 /// What is copied at once stays in the processor's own memory between reading, hashing and writing.
 const COPIED: usize = 256 << 10;
 
 /// After so many bytes the disk gets to work. With less it is asked too often, with more it has much left at the end.
 const AHEAD: u64 = 2 << 20;
+
+/// A file that becomes a member as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredFile<'a> {
+    /// Of the member.
+    pub path: &'a str,
+    pub kind: MemberKind,
+    pub file: &'a std::path::Path,
+}
 
 /// A file and its place.
 pub(super) struct Placed<'a> {

@@ -10,9 +10,11 @@ use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
 
+use super::entry::{Entry, Method};
+use super::error::WriteError;
 use super::headers::{self, Header, LOCAL_HEADER};
-use super::stored::{Copied, Placed, copy_all};
-use super::{DosTime, Entry, Method};
+use super::stored::{Copied, Placed, StoredFile, copy_all};
+use super::time::DosTime;
 use crate::manifest::{Member, MemberKind, Sha256};
 
 /// Larger members stream.
@@ -33,19 +35,6 @@ pub struct ZipWriter {
     compressor: libdeflater::Compressor,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    #[error("cannot write the artifact")]
-    Write(#[source] io::Error),
-    #[error("cannot read the contents of {path}")]
-    Read { path: String, source: io::Error },
-    #[error(
-        "the artifact would need zip64 at {path}: more than 65,535 members or 4 GiB, which Python before 3.13 cannot \
-         import from"
-    )]
-    TooLarge { path: String },
-}
-
 /// Contents that were deflated before, and what a zip and a manifest say of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deflated {
@@ -55,15 +44,6 @@ pub struct Deflated {
     /// Of the contents, as all that follows.
     pub crc32: u32,
     pub sha256: Sha256,
-}
-
-/// A file that becomes a member as it is.
-#[derive(Clone, Copy, Debug)]
-pub struct StoredFile<'a> {
-    /// Of the member.
-    pub path: &'a str,
-    pub kind: MemberKind,
-    pub file: &'a std::path::Path,
 }
 
 impl ZipWriter {

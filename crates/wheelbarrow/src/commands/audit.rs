@@ -8,7 +8,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_audit::{Finding, Report, audit_artifact, audit_wheels};
 use wheelbarrow_wheel::profile::TargetSpec;
 
-use super::build::allowances;
+use super::allowances::allowances;
 use crate::failure::{Refusal, Told};
 use crate::printer::Printer;
 use crate::progress::Bar;

@@ -10,7 +10,6 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::zip::Deflated;
-use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_build::bytecode::BytecodeMode;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::inputs::NamedInputs;
@@ -21,7 +20,9 @@ use wheelbarrow_build::uv::IndexOptions;
 use wheelbarrow_build::{BuildError, BuildOptions, Prepared};
 use wheelbarrow_wheel::name;
 
+use super::allowances::allowances;
 use crate::failure::Refusal;
+use crate::installers::{self, INSTALLERS};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::settings::Settings;
@@ -238,7 +239,7 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
         release: settings.release,
         shebang: arguments.shebang.or(settings.shebang).unwrap_or_else(|| SHEBANG.to_owned()),
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
-        installers: crate::INSTALLERS.iter().map(installer).collect(),
+        installers: INSTALLERS.iter().map(installer).collect(),
         index: IndexOptions {
             index_url: index.index_url.or(settings.index_url),
             extra_index_urls: either(index.extra_index_url, settings.extra_index_url),
@@ -255,20 +256,10 @@ fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOpti
     })
 }
 
-fn installer(own: &crate::Installer) -> Installer {
-    let crate::Installer { machine, deflated, size, crc32, sha256 } = *own;
+fn installer(own: &installers::Installer) -> Installer {
+    let installers::Installer { machine, deflated, size, crc32, sha256 } = *own;
     let program = Deflated { bytes: Cow::Borrowed(deflated), size, crc32, sha256 };
     Installer { machine: machine.to_owned(), program }
-}
-
-/// Of the settings and of the flags.
-pub(super) fn allowances<'a>(texts: impl Iterator<Item = &'a String>) -> anyhow::Result<Vec<Allowance>> {
-    let parse = |text: &String| {
-        let refuse =
-            |error: AllowanceError| Refusal { message: error.to_string(), hint: Some(error.hint()), code: 2 };
-        text.parse().map_err(|error| refuse(error).into())
-    };
-    texts.map(parse).collect()
 }
 
 fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {

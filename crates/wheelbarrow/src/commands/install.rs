@@ -13,6 +13,7 @@ use crate::failure::Told;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
+use crate::trust::judge;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -84,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
             When::Never => Compile::Never,
         },
     };
-    let trust = super::judge(arguments.allowed_signers.as_deref())?;
+    let trust = judge(arguments.allowed_signers.as_deref())?;
     let interpreter = Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?;
     if arguments.check {
         let checked = check(&arguments.artifact, &*trust, &interpreter, &options, &progress)?;

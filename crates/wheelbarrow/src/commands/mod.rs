@@ -1,5 +1,6 @@
 //! One short file a command: flags, one call into a library, a report.
 
+mod allowances;
 mod audit;
 mod build;
 mod cache;
@@ -11,14 +12,11 @@ mod sign;
 mod targets;
 mod thin;
 
-use std::path::Path;
-use std::sync::Arc;
-
 use clap::Subcommand;
-use wheelbarrow_artifact::Trust;
-use wheelbarrow_commands::commands::{Context, HOST_SIGNERS};
+use wheelbarrow_commands::commands::Context;
 
 use crate::printer::Printer;
+use crate::trust::judge;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -63,9 +61,4 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
             wheelbarrow_commands::commands::run(command, &context, printer)
         }
     }
-}
-
-/// The signers that `--allowed-signers` names, or the host's own.
-fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
-    Ok(wheelbarrow_signature::judge(file, Path::new(HOST_SIGNERS))?)
 }

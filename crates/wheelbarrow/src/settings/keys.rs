@@ -4,7 +4,8 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{SettingsError, shape, syntax};
+use super::error::{SettingsError, line, syntax};
+use super::shape;
 
 pub(super) const TOP: [&str; 23] = [
     "audit",
@@ -83,6 +84,7 @@ fn check_table(
         line: line(text, first.span().start),
         key: format!("{prefix}{key}"),
         suggestion: suggestion(key, known).map(|name| format!("{prefix}{name}")),
+        known: &TOP,
     })
 }
 
@@ -95,9 +97,4 @@ fn suggestion<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|name| (strsim::jaro_winkler(&key, name), *name));
     let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
     (best.0 >= ALIKE).then_some(best.1)
-}
-
-/// Counted from 1.
-pub(super) fn line(text: &str, position: usize) -> usize {
-    text.as_bytes()[..position.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
 }

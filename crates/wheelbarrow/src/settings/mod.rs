@@ -3,6 +3,7 @@
 //! Both have the same keys (`docs/settings.md`). Paths in them are relative to the file. What a flag says wins; that is
 //! for the commands to do. A key that nobody knows is an error, since it is a setting that would not be heeded.
 
+mod error;
 mod keys;
 mod look;
 mod shape;
@@ -14,6 +15,9 @@ use fs_err as fs;
 use serde::Deserialize;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::release::ReleaseSettings;
+
+pub(crate) use error::SettingsError;
+use error::syntax;
 
 /// The file of settings that stands by itself.
 pub(crate) const OWN_FILE: &str = "wheelbarrow.toml";
@@ -94,34 +98,6 @@ pub(crate) struct Audit {
     pub(crate) allow: Vec<String>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SettingsError {
-    #[error("cannot read the settings")]
-    Read(#[from] std::io::Error),
-    #[error("{}, line {line}: {reason}", path.display())]
-    Syntax { path: PathBuf, line: usize, reason: String },
-    #[error("{}, line {line}: `{key}` must be {expected}", path.display())]
-    Kind { path: PathBuf, line: usize, key: String, expected: String, example: &'static str },
-    #[error("{}, line {line}: unknown setting `{key}`", path.display())]
-    Unknown { path: PathBuf, line: usize, key: String, suggestion: Option<String> },
-    #[error("both {} and [tool.wheelbarrow] in {} have settings", own.display(), pyproject.display())]
-    Both { own: PathBuf, pyproject: PathBuf },
-}
-
-impl SettingsError {
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unknown { suggestion: Some(suggestion), .. } => {
-                Some(format!("did you mean `{suggestion}`?"))
-            }
-            Self::Unknown { .. } => Some(format!("the settings are: {}", keys::TOP.join(", "))),
-            Self::Kind { example, .. } => Some(format!("for example: {example}")),
-            Self::Both { .. } => Some("keep one of them".to_owned()),
-            _ => None,
-        }
-    }
-}
-
 #[derive(Deserialize)]
 struct Pyproject {
     project: Option<ProjectTable>,
@@ -191,12 +167,6 @@ fn read(path: &Path) -> Result<Option<String>, SettingsError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
-    let line = error.span().map_or(1, |span| keys::line(text, span.start));
-    let reason = error.message().lines().collect::<Vec<_>>().join("; ");
-    SettingsError::Syntax { path: path.to_path_buf(), line, reason }
 }
 
 #[cfg(test)]

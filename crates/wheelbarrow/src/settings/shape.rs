@@ -7,8 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::SettingsError;
-use super::keys::line;
+use super::error::{SettingsError, line};
 
 #[derive(Clone, Copy)]
 enum Shape {

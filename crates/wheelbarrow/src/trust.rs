@@ -1,0 +1,12 @@
+//! Whose signatures count.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wheelbarrow_artifact::Trust;
+use wheelbarrow_commands::commands::HOST_SIGNERS;
+
+/// The signers that `--allowed-signers` names, or the host's own.
+pub(crate) fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+    Ok(wheelbarrow_signature::judge(file, Path::new(HOST_SIGNERS))?)
+}
