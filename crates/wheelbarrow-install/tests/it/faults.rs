@@ -462,17 +462,17 @@ fn sweep(way: Way, scenes: &[Scene], most: usize) {
 
 #[test]
 fn the_native_installer_is_a_transaction() {
-    sweep(Way::Native, &SCENES, 150);
+    sweep(Way::Native, &SCENES, 100);
 }
 
 #[test]
 fn the_second_way_is_a_transaction() {
-    sweep(Way::Bootstrap, &SCENES, 60);
+    sweep(Way::Bootstrap, &SCENES, 40);
 }
 
 #[test]
 fn compiling_there_is_part_of_it() {
     for way in [Way::Native, Way::Bootstrap] {
-        sweep(way, &[Scene::Compile], 40);
+        sweep(way, &[Scene::Compile], 25);
     }
 }

@@ -285,7 +285,7 @@ fn cases(torture: bool) -> Vec<(Scene, Injection)> {
         }
     }
     println!("{} cases of few, {} of bulk, {} of reading", few.len(), bulk.len(), reading.len());
-    let (fewest, most) = if torture { (usize::MAX, usize::MAX) } else { (90, 20) };
+    let (fewest, most) = if torture { (usize::MAX, usize::MAX) } else { (50, 12) };
     [sample(few, fewest), sample(bulk, fewest / 3), sample(reading, most)].concat()
 }
 

@@ -167,7 +167,7 @@ fn when_the_power_goes_what_is_live_is_whole() {
     if !has_strace() {
         return;
     }
-    let samples = if std::env::var_os("WHEELBARROW_TORTURE").is_some() { usize::MAX } else { 6 };
+    let samples = if std::env::var_os("WHEELBARROW_TORTURE").is_some() { usize::MAX } else { 4 };
     let mut problems = Vec::new();
     let scene = Scene::new();
     let template = scene.place.path().join("template");
