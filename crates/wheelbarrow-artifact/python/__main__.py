@@ -436,10 +436,11 @@ def run(program, destination, request):
         # The destination will be refused, and for a better reason than this.
         raise Unable("it cannot be written beside the destination")
     try:
-        path = os.path.join(place.real_path, b"installer")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
-            file.write(program)
-        return execute(path, request)
+        held = program_in_file(program, os.path.join(place.root, b"installer"))
+        try:
+            return execute("/proc/self/fd/%d" % held, request, (held,))
+        finally:
+            os.close(held)
     except OSError as error:
         raise Unable(error.strerror or error)
     finally:
@@ -500,10 +501,11 @@ def command_from_file(program, words):
     place = None
     try:
         place = tempfile.mkdtemp(prefix="wheelbarrow-")
-        path = os.path.join(place, "wheelbarrow")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
-            file.write(program)
-        process = subprocess.Popen(words, executable=path)
+        held = program_in_file(program, os.path.join(place, "wheelbarrow"))
+        try:
+            process = subprocess.Popen(words, executable="/proc/self/fd/%d" % held, pass_fds=(held,))
+        finally:
+            os.close(held)
         return wait(process)
     except OSError as error:
         raise Unable("%s (TMPDIR names another directory)" % (error.strerror or error))
@@ -558,7 +560,15 @@ def program_in_memory(program):
     return memory
 
 
-def execute(path, request, descriptors=()):
+def program_in_file(program, path):
+    """A new file, open to be run by its descriptor: somebody else may exchange what the path leads through."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "wb") as file:
+        file.write(program)
+        file.flush()
+        return os.open("/proc/self/fd/%d" % file.fileno(), os.O_RDONLY)
+
+
+def execute(path, request, descriptors):
     """Its exit code. An OSError means that it did not start, Unable that it could not work."""
     import signal
     import subprocess

@@ -30,6 +30,23 @@ def taken(self, *arguments, **keywords):
 subprocess.Popen.__init__ = taken
 """
 
+# Whoever may write in a directory puts his own program there before the installer starts.
+EXCHANGING = """
+import os, subprocess
+start = subprocess.Popen.__init__
+def exchange(self, *arguments, **keywords):
+    root = %r
+    for name in os.listdir(root):
+        if "wheelbarrow-" in name:
+            os.rename(os.path.join(root, name), os.path.join(root, "exchanged"))
+            os.mkdir(os.path.join(root, name))
+            for program in ("installer", "wheelbarrow"):
+                with open(os.path.join(root, name, program), "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
+                    file.write("#!/bin/sh\\necho another\\n")
+    start(self, *arguments, **keywords)
+subprocess.Popen.__init__ = exchange
+"""
+
 
 class Door(Case):
     def start(self, *arguments, **environment):
@@ -108,13 +125,24 @@ class Door(Case):
         self.assertEqual("memfd:" in path, hasattr(os, "memfd_create"), path)
         self.assertEqual(self.leftovers(), [])
 
+    def start_from_a_file(self, code, *arguments):
+        """Where no program can be run from memory. `code` goes before all."""
+        code += "import os, runpy, sys\nif hasattr(os, 'memfd_create'):\n    def refuse(*_):\n        raise OSError(1, 'no')\n"
+        code += "    os.memfd_create = refuse\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+        environment = {"REQUEST": self.root + "/request", "TMPDIR": self.root}
+        return run([sys.executable, "-c", code, self.zip] + list(arguments), **environment)
+
     def test_from_a_private_file(self):
         self.make(native=NATIVE)
-        code = "import os, runpy, sys\nif hasattr(os, 'memfd_create'):\n    def refuse(*_):\n        raise OSError(1, 'no')\n"
-        code += "    os.memfd_create = refuse\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
-        result = run([sys.executable, "-c", code, self.zip, "-d", self.dest], REQUEST=self.root + "/request")
-        self.assertEqual(result, (0, "result\n", "note\n"))
+        self.assertEqual(self.start_from_a_file("", "-d", self.dest), (0, "result\n", "note\n"))
         self.assertEqual(self.leftovers(), [])
+
+    def test_a_private_file_that_is_exchanged_is_not_run(self):
+        self.make(native=NATIVE)
+        for arguments in (["-d", self.dest], ["status", "--root", "x"]):
+            self.assertEqual(self.start_from_a_file(EXCHANGING % self.root, *arguments), (0, "result\n", "note\n"))
+            self.assertTrue(os.path.exists(self.root + "/exchanged"))
+            shutil.rmtree(self.root + "/exchanged")
 
     def test_what_cannot_run_here(self):
         dying = b"#!/bin/sh\nkill -%s $$\n"
