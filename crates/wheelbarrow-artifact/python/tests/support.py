@@ -3,12 +3,17 @@
 import collections
 import hashlib
 import os
+import signal
 import stat
 import subprocess
 import sys
 
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+# Who runs the tests in the background of a shell, or by nohup, ignores them for all that is started here.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 Result = collections.namedtuple("Result", "code out err")
 
