@@ -5,6 +5,7 @@ mod ansible;
 mod bare;
 mod children;
 mod circles;
+mod conformance;
 mod containers;
 mod demo;
 mod fleet;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND
   containers [--rootless-user NAME]
                             one artifact for three systems: sources built in containers of them, installed and served in
                             each; by podman, by docker, and without root as the user NAME; minutes
+  conformance               wheels and zips of other projects, and a site of 106 wheels, by the release build; a minute
   servers [PART OF A TITLE]...
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
   story [--write] [SUITE]   docs/guides/wagtail.md, done word for word on Debian 12 and 11 in containers; minutes; --write
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "bare" => bare::run(rest),
         Some((command, [])) if command == "circles" => circles::check(),
         Some((command, [])) if command == "torture" => test::torture(),
+        Some((command, [])) if command == "conformance" => conformance::run(),
         Some((command, [])) if command == "containers" => containers::run(None),
         Some((command, [flag, user])) if command == "containers" && flag == "--rootless-user" => {
             containers::run(Some(user))

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_install::Pip;
 
-use crate::site::{self, Node, told};
+use crate::released;
+use crate::site::{self, Node};
 use crate::zips::{Member, zip};
 
 /// What is where.
@@ -99,7 +100,7 @@ pub(crate) fn install(artifact: &Path, destination: &Path) -> Result<Tree, Strin
 }
 
 fn install_with(artifact: &Path, destination: &Path, pip: Pip) -> Result<Tree, String> {
-    let native = site::install_artifact(artifact, destination, pip).map_err(|error| told(&error));
+    let native = released::install(artifact, destination, pip).map_err(|(_, said)| said);
     let native = native.map(|()| take_tree(destination));
     if !site::has_python() {
         return native;

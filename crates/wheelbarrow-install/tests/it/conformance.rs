@@ -4,15 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::Value;
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::Archive;
+use wheelbarrow_artifact::{Artifact, in_parallel};
 use wheelbarrow_wheel::tags::{CompatibleTags, Platform};
 
-use crate::both_ways;
+use crate::both_ways::{self, Tree};
+use crate::released::{self, text};
 use crate::site::{self, Node, told};
 
 /// What pip installs and we refuse: the wheel, what we say, and why that is right.
@@ -63,8 +65,11 @@ fn wheels_are_installed_as_pip_does() {
     known.extend(ACCEPTED.iter().map(|(wheel, _)| (*wheel).to_owned()));
     known.extend(FILES.iter().map(|(wheel, path, _)| format!("{wheel} {path}")));
     let mut wrong = Vec::new();
-    for (wheel, tools) in &expected {
-        let found = compare(&conformance.join("wheels").join(wheel), wheel, &tools["pip"]);
+    let wheels: Vec<_> = expected.iter().collect();
+    let compare = |(wheel, tools): &(&String, &Value)| {
+        compare(&conformance.join("wheels").join(wheel), wheel, &tools["pip"])
+    };
+    for found in in_parallel(&wheels, compare) {
         wrong.extend(found.into_iter().filter(|difference| {
             let listed = known.iter().find(|known| difference.is(known)).cloned();
             listed.is_none_or(|listed| !known.remove(&listed))
@@ -122,12 +127,15 @@ fn compare(path: &Path, wheel: &str, pip: &Value) -> Vec<Difference> {
     }
 }
 
-/// What the builder does with a wheel, then what the installer does with the artifact.
+/// What the builder does with a wheel, then what the installer does with the artifact. Gives what is there because of the wheel.
 fn check_and_install(
     path: &Path,
     artifact: &Path,
     destination: &Path,
 ) -> Result<BTreeMap<String, Node>, String> {
+    if let Some(program) = released::program() {
+        return build_and_install(&program, path, artifact, destination);
+    }
     let filename = path.file_name().unwrap().to_str().unwrap();
     let bytes = fs_err::read(path).unwrap();
     let wheel = OpenWheel::open(filename, &bytes).map_err(|error| told(&error))?;
@@ -138,7 +146,43 @@ fn check_and_install(
     site::check_record(&wheel)?;
     wheel.metadata().map_err(|error| told(&error))?;
     site::artifact(artifact, &[(filename, &bytes)]);
-    both_ways::install(artifact, destination)
+    let mut tree = both_ways::install(artifact, destination)?;
+    for own in ["venv/bin/python", "venv/lib64", "venv/pyvenv.cfg"] {
+        tree.remove(own).unwrap();
+    }
+    Ok(tree)
+}
+
+/// Installs an artifact by the program and by itself, which leave the same tree, and has the program compare it.
+fn install_both_ways(program: &Path, artifact: &Path, destination: &Path) -> Result<Tree, (u8, String)> {
+    let options = ["--without-pip", "--compile", "never", "--quiet"];
+    let to = ["-d", text(destination)];
+    let by_program = ["install", text(artifact), "--python", text(released::python())];
+    released::run(program, &[&by_program[..], &to, &options].concat())?;
+    released::run(program, &["verify", text(destination)])?;
+    let tree = both_ways::take_tree(destination);
+    released::run(released::python(), &[&[text(artifact)][..], &to, &options].concat())?;
+    assert_eq!(both_ways::difference(&tree, &both_ways::take_tree(destination)), None);
+    Ok(tree)
+}
+
+/// Builds a site of a wheel, installs it, and gives what is there because of the wheel.
+fn build_and_install(
+    program: &Path,
+    wheel: &Path,
+    artifact: &Path,
+    destination: &Path,
+) -> Result<Tree, String> {
+    let told = |(code, said)| format!("exit code {code}: {said}");
+    released::build(program, Some(wheel), artifact).map_err(told)?;
+    let mut tree = install_both_ways(program, artifact, destination).map_err(told)?;
+    static WITHOUT: OnceLock<Tree> = OnceLock::new();
+    let without = WITHOUT.get_or_init(|| {
+        released::build(program, None, artifact).unwrap();
+        install_both_ways(program, artifact, destination).unwrap()
+    });
+    tree.retain(|path, _| !without.contains_key(path));
+    Ok(tree)
 }
 
 fn compare_trees(
@@ -149,9 +193,6 @@ fn compare_trees(
 ) -> Vec<Difference> {
     let in_virtualenv = |(path, node): (String, Node)| Some((path.strip_prefix("venv/")?.to_owned(), node));
     let mut ours: BTreeMap<String, Node> = tree.into_iter().filter_map(in_virtualenv).collect();
-    for own in ["bin/python", "lib64", "pyvenv.cfg"] {
-        ours.remove(own).unwrap();
-    }
     let difference =
         |path: &str, what: String| Difference { wheel: wheel.to_owned(), path: Some(path.to_owned()), what };
     let mut differences = Vec::new();
@@ -238,7 +279,7 @@ fn zips_of_other_projects_are_read_or_refused() {
             }
             let name = path.file_name().unwrap().to_str().unwrap();
             said.push_str(&format!("{name}: {}\n", read_all(&bytes)));
-            assert!(Artifact::open(&path).is_err(), "{name} is not an artifact");
+            assert!(is_refused(&path), "{name} is not an artifact");
         }
     }
     insta::assert_snapshot!(said, @r"
@@ -277,6 +318,15 @@ fn zips_of_other_projects_are_read_or_refused() {
     zip64-2.zip: README 36
     zip64.zip: README 36
     ");
+}
+
+/// Whether a file is said to be broken, as no artifact is.
+fn is_refused(path: &Path) -> bool {
+    let Some(program) = released::program() else { return Artifact::open(path).is_err() };
+    let path = path.to_str().unwrap();
+    ["inspect", "verify"]
+        .iter()
+        .all(|command| released::run(&program, &[command, path]).is_err_and(|(code, _)| code == 3))
 }
 
 /// The members that can be read, or why the zip is refused.

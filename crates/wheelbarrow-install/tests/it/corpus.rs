@@ -17,7 +17,8 @@ use wheelbarrow_install::Pip;
 
 use crate::both_ways::{self, Tree};
 use crate::hostile_artifacts::artifact_of;
-use crate::site::{self, told, wheel_members};
+use crate::released;
+use crate::site::{self, wheel_members};
 use crate::zips::{Member, zip};
 
 const WHEEL: &str = "pack-1-py3-none-any.whl";
@@ -143,13 +144,7 @@ fn in_memory() -> tempfile::TempDir {
 
 /// The tree, or the exit code and what is said.
 fn native_way(artifact: &Path, destination: &Path, pip: Pip) -> Result<Tree, (u8, String)> {
-    match site::try_install(artifact, destination, pip) {
-        Ok(()) => Ok(both_ways::take_tree(destination)),
-        Err(error) => {
-            assert!(!destination.exists(), "a refused install has left something");
-            Err((error.exit_code(), told(&error)))
-        }
-    }
+    released::install(artifact, destination, pip).map(|()| both_ways::take_tree(destination))
 }
 
 fn differ(native: &Result<Tree, (u8, String)>, second: &Result<Tree, u8>, said: &str) -> Option<String> {

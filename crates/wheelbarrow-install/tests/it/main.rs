@@ -15,6 +15,7 @@ mod hostile_wheels;
 mod mounts;
 mod preflight;
 mod readers;
+mod released;
 mod site;
 mod site106;
 mod store;

@@ -229,7 +229,13 @@ pub(crate) fn check_record(wheel: &OpenWheel<'_>) -> Result<(), String> {
 /// Opens, verifies and installs an artifact. Whatever goes wrong, `destination` must not be there.
 pub(crate) fn install_artifact(artifact: &Path, destination: &Path, pip: Pip) -> Result<(), InstallError> {
     let result = try_install(artifact, destination, pip);
-    if result.is_err() {
+    check_left(destination, result.is_err());
+    result
+}
+
+/// Nothing that is unfinished, and no destination after a failure.
+pub(crate) fn check_left(destination: &Path, failed: bool) {
+    if failed {
         assert!(!destination.exists(), "a failed install left {}", destination.display());
     }
     let parent = destination.parent().unwrap();
@@ -239,7 +245,6 @@ pub(crate) fn install_artifact(artifact: &Path, destination: &Path, pip: Pip) ->
         .filter(|path| path.to_string_lossy().contains(".wheelbarrow-"))
         .collect();
     assert!(left.is_empty(), "left behind: {left:?}");
-    result
 }
 
 /// Installs an artifact out of a store; gives what was noted, but for the bytecode that does not travel.

@@ -15,7 +15,7 @@ use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_install::{Compile, Existing, Options, Pip, install};
 use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform, required_platform};
 
-use crate::site;
+use crate::{released, site};
 
 const COUNT: usize = 106;
 
@@ -119,7 +119,7 @@ fn without_path(contents: Vec<u8>, root: &Path) -> Vec<u8> {
 
 /// Installs and gives the paths of the scripts of entry points.
 fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTreeSet<String> {
-    let (artifact, destination) = (directory.join("site.zip"), directory.join("ours"));
+    let (path, destination) = (directory.join("site.zip"), directory.join("ours"));
     let contents: Vec<(String, Vec<u8>)> = wheels
         .iter()
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs_err::read(path).unwrap()))
@@ -140,14 +140,36 @@ fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTree
     println!("needs {}", required_platform(&names, &tags, libc).unwrap());
     let borrowed: Vec<(&str, &[u8])> =
         contents.iter().map(|(filename, bytes)| (filename.as_str(), bytes.as_slice())).collect();
-    site::write_site(&artifact, ("3.11", &interpreter.abi), &[], &borrowed);
-    let artifact = Artifact::open(&artifact).unwrap();
-    let (existing, pip, compile) = (Existing::Refuse, Pip::Without, Compile::Never);
-    let options = Options { destination, existing, pip, store: None, compile };
+    site::write_site(&path, ("3.11", &interpreter.abi), &[], &borrowed);
     let begun = std::time::Instant::now();
-    install(artifact, &interpreter, &options, &Silent).unwrap();
+    match released::program() {
+        Some(program) => install_with_program(&program, python, wheels, &path, &destination),
+        None => {
+            let (existing, pip, compile) = (Existing::Refuse, Pip::Without, Compile::Never);
+            let options = Options { destination, existing, pip, store: None, compile };
+            install(Artifact::open(&path).unwrap(), &interpreter, &options, &Silent).unwrap();
+        }
+    }
     println!("installed in {:?}", begun.elapsed());
     scripts
+}
+
+/// The wheels are what they say, and everything is there after the install.
+fn install_with_program(
+    program: &Path,
+    python: &Path,
+    wheels: &[PathBuf],
+    artifact: &Path,
+    destination: &Path,
+) {
+    let text = |path: &'_ Path| path.to_str().unwrap().to_owned();
+    let [python, artifact, destination] = [python, artifact, destination].map(text);
+    let wheels: Vec<String> = wheels.iter().map(|path| text(path)).collect();
+    let run = |words: &[&str]| drop(released::run(program, words).unwrap());
+    run(&[&["audit", "--quiet"][..], &wheels.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    let options = ["--without-pip", "--compile", "never", "--quiet"];
+    run(&[&["install", &artifact, "--python", &python, "-d", &destination][..], &options].concat());
+    run(&["verify", &destination]);
 }
 
 fn install_with_pip(python: &Path, wheels: &[PathBuf], requirements: &Path, directory: &Path) {
