@@ -183,11 +183,15 @@ class Ahead:
     def __init__(self, function, *arguments):
         import _thread
 
+        import limits
+
         self.function, self.arguments = function, arguments
         self.result = self.error = None
         self.working = _thread.allocate_lock()
         self.working.acquire()
         try:
+            if limits.threads() == 0:
+                raise RuntimeError("no room for a thread")
             _thread.start_new_thread(self.work, ())
         except RuntimeError:  # this process may have no more threads
             self.work()

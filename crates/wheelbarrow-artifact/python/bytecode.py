@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+import limits
 from staging import FAILED, Failure, shown
 
 # Larger sources are nobody's modules; the builder leaves them out too.
@@ -89,7 +90,7 @@ class _Job:
         self.lock, self.ended = threading.Lock(), False
 
     def run(self):
-        for _ in range(min(len(os.sched_getaffinity(0)), len(self.work))):
+        for _ in range(min(len(os.sched_getaffinity(0)), len(self.work), limits.threads())):
             thread = threading.Thread(target=self.serve)
             try:
                 thread.start()

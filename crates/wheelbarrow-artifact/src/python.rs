@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 18] = [
+pub const MODULES: [(&str, &str); 19] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("beneath.py", include_str!("../python/beneath.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
@@ -12,6 +12,7 @@ pub const MODULES: [(&str, &str); 18] = [
     ("data.py", include_str!("../python/data.py")),
     ("exact.py", include_str!("../python/exact.py")),
     ("interpreter.py", INTERPRETER),
+    ("limits.py", LIMITS),
     ("mounts.py", include_str!("../python/mounts.py")),
     ("needs.py", include_str!("../python/needs.py")),
     ("preflight.py", include_str!("../python/preflight.py")),
@@ -24,8 +25,12 @@ pub const MODULES: [(&str, &str); 18] = [
     ("zips.py", include_str!("../python/zips.py")),
 ];
 /// What runs at every start of an artifact: paths in it, and sources.
-pub const STARTED: [(&str, &str); 2] =
-    [("__main__.py", MAIN), (".wheelbarrow/python/interpreter.py", INTERPRETER)];
+pub const STARTED: [(&str, &str); 3] = [
+    ("__main__.py", MAIN),
+    (".wheelbarrow/python/interpreter.py", INTERPRETER),
+    (".wheelbarrow/python/limits.py", LIMITS),
+];
+const LIMITS: &str = include_str!("../python/limits.py");
 /// Tells what an interpreter is; also run by itself, with `python -c`.
 pub const INTERPRETER: &str = include_str!("../python/interpreter.py");
 /// Says what a machine is as a target.

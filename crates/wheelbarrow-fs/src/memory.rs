@@ -1,7 +1,7 @@
 //! Little memory: a limit of the address space (`ulimit -v`) or of the data of a process.
 //!
 //! An allocation that fails would abort the process and leave its staged directories. [`Memory`] removes these and ends the
-//! process with an exit code instead. Where there is a limit it allocates by the C library, which reserves no more address
+//! process with an exit code instead. Where there is a limit it allocates by the C library, which then reserves no more address
 //! space than it uses; the allocator that it is given may reserve a gigabyte.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -69,6 +69,12 @@ pub fn is_limited() -> bool {
                 // SAFETY: the structure is the one that the call fills.
                 unsafe { libc::getrlimit(resource, &mut limit) == 0 && limit.rlim_cur < AMPLE }
             });
+            #[cfg(target_env = "gnu")]
+            if limited {
+                // Else the C library reserves 64 MB for each thread, and what remains may be too little for the others.
+                // SAFETY: there is no other thread yet, and this one is not within the C library.
+                unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+            }
             // By the first to ask, before there is another thread; a later answer would belong to another allocator.
             let limited =
                 LIMITED.compare_exchange(UNKNOWN, u8::from(limited), Ordering::Relaxed, Ordering::Relaxed);

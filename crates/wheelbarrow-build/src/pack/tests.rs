@@ -83,6 +83,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/data.py
     .wheelbarrow/python/exact.py
     .wheelbarrow/python/interpreter.py
+    .wheelbarrow/python/limits.py
     .wheelbarrow/python/mounts.py
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py
