@@ -92,6 +92,40 @@ fn story(method: Method, bytes: u64, bootstrap: bool) {
     done(&["store", "verify", "store"]);
 }
 
+/// All cores take wheels apart at once, and none of them needs more memory for what it is given than for one.
+#[test]
+fn many_large_wheels_stream() {
+    const LARGE: u64 = 48 << 20;
+    let names = ["big0", "big1", "big2", "big3", "big4", "big5", "big6", "big7"];
+    let Some(place) = Place::with_room(4 * LARGE * names.len() as u64) else {
+        assert!(std::env::var_os("CI").is_none(), "CI must have room for large wheels");
+        return println!("skipped: no room for large wheels");
+    };
+    place.write("project/app.py", "import big0\n");
+    for (name, method) in names.iter().zip([Method::Stored, Method::Deflated].into_iter().cycle()) {
+        let mut wheel = Wheel::begin(&place.path(), name);
+        wheel.add(&format!("{name}/__init__.py"), b"x = 1\n");
+        wheel.add_zeros(&format!("{name}/data.bin"), method, LARGE);
+        wheel.finish();
+    }
+    lock(&place.path().join("pylock.big.toml"), &names);
+    let ours = wheelbarrow(&place.path());
+    let build = ["build", "project", "--lock", "pylock.big.toml", "-o", "site.zip", "--cache-dir", "cache"];
+    if !is_built(&capped(&place, &ours, &build)) {
+        return;
+    }
+    for words in [
+        &build[..],
+        &["audit", "site.zip"],
+        &["install", "site.zip", "-d", "dest", "--without-pip"],
+        &["verify", "dest"],
+        &["verify", "site.zip"],
+    ] {
+        let said = capped(&place, &ours, words);
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+}
+
 fn torture() -> bool {
     std::env::var_os("WHEELBARROW_TORTURE").is_some()
 }
