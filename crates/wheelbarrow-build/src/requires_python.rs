@@ -53,6 +53,11 @@ impl RequiresPython {
         self.contains([Some(target.full_version()), last].into_iter().flatten())
     }
 
+    /// Whether a micro version of `minor`, such as `3.12`, is allowed.
+    pub fn allows_some_of(&self, minor: &str) -> bool {
+        self.contains([format!("{minor}.0"), format!("{minor}.99")].into_iter())
+    }
+
     fn contains(&self, versions: impl Iterator<Item = String>) -> bool {
         let versions: Vec<Version> = versions.filter_map(|text| text.parse().ok()).collect();
         self.sets.iter().any(|set| versions.iter().any(|version| set.contains(version)))
@@ -117,7 +122,7 @@ fn translate(set: &str) -> Option<String> {
 }
 
 /// The version in `.python-version`, as pyenv and uv write it; nothing where it names something else than a CPython.
-pub(crate) fn pinned(project: &Path) -> Option<String> {
+pub fn pinned(project: &Path) -> Option<String> {
     let text = fs::read_to_string(project.join(".python-version")).ok()?;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
     let version = line.trim_start_matches("cpython").trim_start_matches(['-', '@']);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use wheelbarrow_build::project::ProjectFile;
-use wheelbarrow_wheel::pep440_rs::{Version, VersionSpecifiers};
+use wheelbarrow_build::requires_python::{self, RequiresPython};
 
 /// Files larger than this are no settings.
 const LARGEST: u64 = 1 << 20;
@@ -223,17 +223,12 @@ fn variable(text: &str) -> Option<String> {
 
 /// The Python that the project is for: `.python-version`, else the newest that `requires-python` takes.
 pub(super) fn python(project: &Path) -> Option<String> {
-    let pinned = fs::read_to_string(project.join(".python-version")).unwrap_or_default();
-    let pinned = pinned.lines().map(str::trim).find(|line| line.starts_with("3."));
-    if let Some(version) = pinned {
+    if let Some(version) = requires_python::pinned(project) {
         return Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
     }
-    let text = fs::read_to_string(project.join(super::PYPROJECT)).ok()?;
-    let document: toml::Table = text.parse().ok()?;
-    let wanted: VersionSpecifiers =
-        document.get("project")?.get("requires-python")?.as_str()?.parse().ok()?;
-    let takes = |minor: &u64| wanted.contains(&Version::new([3, *minor, 99]));
-    MINORS.rev().find(takes).map(|minor| format!("3.{minor}"))
+    let rule = RequiresPython::read(project).ok()??;
+    let mut minors = MINORS.rev().map(|minor| format!("3.{minor}"));
+    minors.find(|minor| rule.allows_some_of(minor))
 }
 
 #[cfg(test)]

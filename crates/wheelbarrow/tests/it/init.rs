@@ -114,6 +114,47 @@ fn a_flask_application_is_found() {
     assert!(text.contains("application = \"wsgi:app\""), "what servers are given: {text}");
 }
 
+#[test]
+fn the_projects_own_word_on_python_counts() {
+    let project = |python: &str| {
+        format!("[project]\nname = 'x'\nversion = '1'\ndependencies = []\nrequires-python = '{python}'\n")
+    };
+    for (file, text, python) in [
+        ("pyproject.toml", project("<3.12"), "3.11"),
+        ("pyproject.toml", project(">=3.14"), "3.14"),
+        ("pyproject.toml", "[tool.poetry.dependencies]\npython = '~3.10'\n".to_owned(), "3.10"),
+        ("setup.cfg", "[options]\npython_requires = <3.13\n".to_owned(), "3.12"),
+        ("Pipfile", "[requires]\npython_version = '3.11'\n".to_owned(), "3.11"),
+        (".python-version", "cpython-3.13.2\n".to_owned(), "3.13"),
+    ] {
+        let place = Place::with(&[(file, &text), ("requirements.txt", ""), ("a.py", "")]);
+        let said = place.run(&["init", "--dry-run"]);
+        assert!(said.out.contains(&format!("\npython = [\"{python}\"]\n")), "{text}: {}", said.all());
+    }
+}
+
+#[test]
+fn workers_of_every_library_are_named() {
+    let place = Place::with(&[
+        ("requirements.txt", "django"),
+        ("manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"),
+        (
+            "shop/settings.py",
+            "INSTALLED_APPS = [\n    'huey.contrib.djhuey',\n    'django_rq',\n    'django_dramatiq',\n]\n",
+        ),
+        ("shop/other.py", "# app = Celery('shop')\n"),
+    ]);
+    let said = place.run(&["init", "--dry-run"]);
+    for worker in [
+        "huey workers (shop/settings.py) need a unit of their own: django-admin run_huey",
+        "RQ workers (shop/settings.py) need a unit of their own: django-admin rqworker",
+        "Dramatiq workers (shop/settings.py) need a unit of their own: django-admin rundramatiq",
+    ] {
+        assert!(said.out.contains(worker), "{}", said.all());
+    }
+    assert!(!said.out.contains("Celery"), "a comment is no worker: {}", said.all());
+}
+
 fn name_of(place: &Place) -> String {
     place.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned()
 }
