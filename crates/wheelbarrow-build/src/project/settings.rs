@@ -24,9 +24,22 @@ pub(super) fn left_out(root: &Path, found: &[ProjectFile]) -> BTreeMap<String, S
         for entry in fs::read_dir(root.join(directory)).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = join(directory, &name);
-            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            if is_file && is_settings(&path) && !packed.contains(path.as_str()) {
+            let kind = entry.file_type();
+            if kind.as_ref().is_ok_and(|kind| kind.is_file())
+                && is_settings(&path)
+                && !packed.contains(path.as_str())
+            {
                 lost.entry(path).or_insert_with(|| "by its name it has settings".to_owned());
+            } else if kind.is_ok_and(|kind| kind.is_dir())
+                && is_called_settings(&name)
+                && has_modules(&entry.path())
+            {
+                // A rule for the whole package needs one for the whole package to take it back.
+                let below = path + "/";
+                if !packed.iter().any(|path| path.starts_with(&below) && path.ends_with(".py")) {
+                    lost.retain(|path, _| !path.starts_with(&below));
+                    lost.insert(below, "by its name it has settings".to_owned());
+                }
             }
         }
     }
@@ -38,7 +51,17 @@ fn is_settings(path: &str) -> bool {
     let Some(stem) = path.strip_suffix(".py") else { return false };
     let mut parts = stem.rsplit('/');
     let name = parts.next().unwrap_or_default();
-    name.starts_with("settings") || name.ends_with("settings") || parts.next() == Some("settings")
+    is_called_settings(name) || parts.next() == Some("settings")
+}
+
+/// `settings`, `local_settings`, `settings_local`.
+fn is_called_settings(name: &str) -> bool {
+    name.starts_with("settings") || name.ends_with("settings")
+}
+
+fn has_modules(directory: &Path) -> bool {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|extension| extension == "py"))
 }
 
 /// Modules that files of settings import and that are there but not packed, each with who imports it.

@@ -201,6 +201,37 @@ fn settings_that_git_ignores_are_named() {
         ["left out secrets/keys.py", "left out site/local.py", "left out site/settings_dev.py"]
     );
     assert!(notes[1].contains("site/settings.py imports it"), "{notes:?}");
+    // As the notes say.
+    let back = ["!/secrets/keys.py", "!/site/local.py", "!/site/settings_dev.py", "local_settings.py"];
+    let (files, notes) = walk_project(place.path(), &back).unwrap();
+    assert_eq!((files.len(), notes), (6, Vec::new()), "{files:?}");
+}
+
+#[test]
+fn a_package_of_settings_that_git_ignores_is_named() {
+    for rule in ["settings/", "**/settings/*.py"] {
+        let place = tree(&[
+            (".gitignore", rule),
+            ("manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.settings')\n"),
+            ("site/wsgi.py", ""),
+            ("site/settings/__init__.py", "from .base import *\n"),
+            ("site/settings/base.py", ""),
+            ("web/settings/app.json", "{}"),
+            ("web/views.py", ""),
+        ]);
+        let (files, notes) = walk_project(place.path(), &[]).unwrap();
+        assert!(!files.iter().any(|file| file.path.starts_with("site/settings")), "{files:?}");
+        let note = "left out site/settings/, which an ignore rule names, and by its name it has settings \
+                    (`\"!/site/settings/\"` in `exclude` keeps it)";
+        assert_eq!(notes, [note], "{rule}");
+        // As the note says.
+        let (files, notes) = walk_project(place.path(), &["!/site/settings/"]).unwrap();
+        let has = |path: &str| files.iter().any(|file| file.path == path);
+        assert!(has("site/settings/__init__.py") && has("site/settings/base.py"), "{rule}: {files:?}");
+        assert_eq!(notes, [""; 0], "{rule}");
+        // Who leaves it out by a rule of Wheelbarrow's means it.
+        assert_eq!(walk_project(place.path(), &["settings/"]).unwrap().1, [""; 0], "{rule}");
+    }
 }
 
 #[test]

@@ -172,9 +172,10 @@ impl Walker<'_> {
             return;
         }
         for (path, why) in settings::left_out(&self.root, &self.found) {
-            if !self.kept.matched_path_or_any_parents(&path, false).is_ignore() {
+            let is_directory = path.ends_with('/');
+            if !self.kept.matched_path_or_any_parents(path.trim_end_matches('/'), is_directory).is_ignore() {
                 self.notes.push(format!(
-                    "left out {path}, which an ignore rule names, and {why} (`!/{path}` in {IGNORE_FILE} keeps it)"
+                    "left out {path}, which an ignore rule names, and {why} (`\"!/{path}\"` in `exclude` keeps it)"
                 ));
             }
         }
