@@ -247,7 +247,11 @@ mod tests {
         assert!(matches!(find("snake"), Err(Error::PythonSpec { .. })));
         assert!(matches!(find("/nowhere/python3"), Err(Error::BadPython { .. })));
         for spec in ["2.7", "3.5", "4.0", "3.x", "3.12.x", "312"] {
-            assert!(matches!(find(spec), Err(Error::UnsupportedPython { .. })), "{spec}");
+            let error = find(spec).unwrap_err();
+            assert!(matches!(error, Error::UnsupportedPython { .. }), "{spec}: {error}");
+            assert_eq!(error.to_string(), format!("Python {spec} is not supported"));
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("CPython from 3.6 on") && hint.contains("found here: 3."), "{hint}");
         }
     }
 

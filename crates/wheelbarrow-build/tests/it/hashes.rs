@@ -7,6 +7,7 @@ use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
 use wheelbarrow_build::Error;
 use wheelbarrow_build::lock::{Algorithm, Digest, Lock};
+use wheelbarrow_build::uv::Uv;
 
 use crate::server::{Server, respond, well};
 use crate::support::{Site, filenames, has_uv};
@@ -101,25 +102,46 @@ fn index(path: &Path, hash: String) -> Server {
     })
 }
 
+/// Requires wb-probe from this index.
+fn write_input(site: &mut Site, input: &str, index: &str) {
+    if input == "requirements.txt" {
+        site.write(input, "wb-probe\n");
+        site.index.extra_index_urls = vec![index.to_owned()];
+        return;
+    }
+    let project =
+        "[project]\nname = 'site'\nversion = '1'\nrequires-python = '>=3.8'\ndependencies = ['wb-probe']\n";
+    let uv = format!("[tool.uv]\npackage = false\n[[tool.uv.index]]\nurl = '{index}'\n");
+    site.write("pyproject.toml", &format!("{project}{uv}"));
+    if input == "uv.lock" {
+        let output = Uv::find().unwrap().command().arg("lock").current_dir(site.project()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn what_an_index_has_no_sha256_for_is_hashed_while_locking() {
     if !has_uv() {
         return;
     }
-    let other = |path: &Path| Digest::of_file(Algorithm::Sha512, path).unwrap().to_string().replace(':', "=");
-    for kind in ["md5", "sha512", "nothing"] {
-        let mut site = Site::new(&[("requirements.txt", "wb-probe\n")]);
+    let of = |algorithm, path: &Path| Digest::of_file(algorithm, path).unwrap().to_string().replace(':', "=");
+    let inputs = ["requirements.txt", "pyproject.toml", "uv.lock"];
+    let kinds = ["md5", "sha384", "sha512", "nothing"];
+    for (input, kind) in inputs.into_iter().flat_map(|input| kinds.map(|kind| (input, kind))) {
+        let mut site = Site::new(&[]);
         let path = site.cache().with_file_name(WHEEL);
         let sha256 = wheel(&path, "one = 1\n");
         let server = index(
             &path,
             match kind {
                 "md5" => format!("md5={}", "0".repeat(32)),
-                "sha512" => other(&path),
+                "sha384" => of(Algorithm::Sha384, &path),
+                "sha512" => of(Algorithm::Sha512, &path),
                 _ => String::new(),
             },
         );
-        site.index.extra_index_urls = vec![server.url("simple").to_string()];
+        write_input(&mut site, input, server.url("simple").as_str());
+        let kind = format!("{input}, {kind}");
         assert_eq!(site.gather().unwrap().targets[0].wheels[0].sha256, sha256, "{kind}");
         let text = fs::read_to_string(site.lock_file()).unwrap();
         assert!(text.contains(&sha256.to_string()), "{kind}: {text}");
@@ -132,7 +154,7 @@ fn what_an_index_has_no_sha256_for_is_hashed_while_locking() {
 }
 
 #[test]
-fn a_sha512_alone_is_compared() {
+fn a_sha384_or_a_sha512_alone_is_compared() {
     let site = Site::new(&[]);
     let path = site.cache().with_file_name(WHEEL);
     let sha256 = wheel(&path, "one = 1\n");
@@ -145,14 +167,16 @@ fn a_sha512_alone_is_compared() {
         site.write("pylock.toml", &format!("lock-version = \"1.0\"\ncreated-by = \"x\"\n{package}"));
         Lock::read(&site.project().join("pylock.toml"))
     };
-    let right = Digest::of_file(Algorithm::Sha512, &path).unwrap().to_string();
-    let right = right.strip_prefix("sha512:").unwrap();
-    let gathered = site.gather_lock(&lock(&format!("sha512 = \"{right}\"")).unwrap());
-    if has_uv() {
-        assert_eq!(gathered.unwrap().targets[0].wheels[0].sha256, sha256);
+    for algorithm in [Algorithm::Sha384, Algorithm::Sha512] {
+        let right = Digest::of_file(algorithm, &path).unwrap().to_string();
+        let (name, right) = right.split_once(':').unwrap();
+        let gathered = site.gather_lock(&lock(&format!("{name} = \"{right}\"")).unwrap());
+        if has_uv() {
+            assert_eq!(gathered.unwrap().targets[0].wheels[0].sha256, sha256);
+        }
+        let wrong = lock(&format!("{name} = \"{}\"", "0".repeat(right.len()))).unwrap();
+        assert!(matches!(site.gather_lock(&wrong), Err(Error::Hash { .. })), "{name}");
     }
-    let wrong = lock(&format!("sha512 = \"{}\"", "0".repeat(128))).unwrap();
-    assert!(matches!(site.gather_lock(&wrong), Err(Error::Hash { .. })));
     let weak = lock(&format!("md5 = \"{}\"", "0".repeat(32))).unwrap_err().to_string();
     assert!(weak.contains("no sha256, sha384 or sha512"), "{weak}");
 }
@@ -187,4 +211,64 @@ fn a_repository_out_of_reach_stops_the_other_builds() {
     let error = site.gather().unwrap_err();
     assert!(matches!(&error, Error::Build { package, .. } if package.starts_with("broken")), "{error}");
     assert!(begun.elapsed().as_secs() < 40, "the slow build was stopped");
+}
+
+/// Builds a wheel that says which settings it was given, and whether wb-probe was there.
+const BACKEND: &str = r#"
+import zipfile
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    try:
+        import wb_probe
+    except ImportError:
+        wb_probe = None
+    info = "pack-1.dist-info/"
+    files = {
+        "pack.py": "SAID = %r\n" % ((sorted((config_settings or {}).items()), wb_probe is not None),),
+        info + "METADATA": "Metadata-Version: 2.1\nName: pack\nVersion: 1\n",
+        info + "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[info + "RECORD"] = "".join("%s,,\n" % name for name in list(files) + [info + "RECORD"])
+    with zipfile.ZipFile(directory + "/pack-1-py3-none-any.whl", "w") as file:
+        for name, text in files.items():
+            file.writestr(zipfile.ZipInfo(name), text)
+    return "pack-1-py3-none-any.whl"
+"#;
+
+#[test]
+fn settings_of_uv_decide_what_is_built() {
+    if !has_uv() {
+        return;
+    }
+    let mut site = Site::new(&[
+        ("requirements.txt", "./pack\n"),
+        (
+            "pack/pyproject.toml",
+            "[project]\nname = 'pack'\nversion = '1'\n[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n",
+        ),
+        ("pack/backend.py", BACKEND),
+    ]);
+    let vendor = site.project().join("../vendor");
+    wheel(&vendor.join(WHEEL), "");
+    site.index.find_links = vec![vendor.canonicalize().unwrap().to_string_lossy().into_owned()];
+    let mut seen: Vec<(&str, Sha256)> = Vec::new();
+    for (settings, said) in [
+        ("", "([], False)"),
+        ("config-settings = { mode = 'one' }\n", "([('mode', 'one')], False)"),
+        ("config-settings = { mode = 'two' }\n", "([('mode', 'two')], False)"),
+        ("[extra-build-dependencies]\npack = ['wb-probe']\n", "([], True)"),
+        ("config-settings = { mode = 'one' }\n", "([('mode', 'one')], False)"),
+        ("", "([], False)"),
+    ] {
+        site.write("uv.toml", settings);
+        let gathered = site.gather().unwrap();
+        let found = &gathered.targets[0].wheels[0];
+        let module = fs::read(&found.path).unwrap();
+        let line = format!("SAID = {said}\n");
+        assert!(module.windows(line.len()).any(|part| part == line.as_bytes()), "{settings}{said}");
+        let before = seen.iter().find(|(other, _)| *other == settings);
+        let is_built = site.notes.take().iter().any(|note| note.starts_with("building pack"));
+        assert_eq!(is_built, before.is_none(), "{settings}");
+        assert!(before.is_none_or(|(_, sha256)| *sha256 == found.sha256), "{settings}");
+        seen.push((settings, found.sha256));
+    }
 }

@@ -326,3 +326,69 @@ fn dependencies_of_other_projects_are_asked_of_their_backend() {
     site.write("requirements-web.txt", "bar");
     assert!(site.lock().unwrap().resolved, "a file that the backend may read has changed");
 }
+
+/// What is chosen where a wheel of foo 1.0 and of 2.0 and a source of 1.5 are there, in a process with these variables; and
+/// the notes.
+fn chosen_with(variables: &[(&str, &str)]) -> String {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "--ignored", "--nocapture", "inputs::choose_in_child"]);
+    let output = child.envs(variables.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find_map(|line| line.split_once("chosen: ")).unwrap().1.to_owned()
+}
+
+#[test]
+#[ignore = "run by others in a process of its own"]
+fn choose_in_child() {
+    let mut files = vec![("requirements.txt", "foo\n".to_owned())];
+    let is_locked = std::env::var_os("TEST_LOCKED").is_some();
+    if is_locked {
+        let project =
+            "[project]\nname = 'site'\nversion = '1'\nrequires-python = '>=3.8'\ndependencies = ['foo']\n";
+        files = vec![("pyproject.toml", format!("{project}{LINKS}"))];
+    }
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let site = site(&files, &["foo|1.0", "foo|1.5+src", "foo|2.0"]);
+    fs::remove_file(site.project().join("../links/foo-1.5-py3-none-any.whl")).unwrap();
+    if is_locked {
+        uv_lock(&site);
+    }
+    match chosen(&site) {
+        Ok(chosen) => {
+            let source = if matches!(chosen[0].source, Source::Archive { .. }) { " source" } else { "" };
+            let notes: String = site.notes.take().iter().map(|note| format!("; {note}")).collect();
+            println!("chosen: {}{source}{notes}", chosen[0].version.as_deref().unwrap());
+        }
+        Err(error) => println!("chosen: {error}"),
+    }
+}
+
+#[test]
+fn variables_of_pip_are_heeded_or_told() {
+    if !has_uv() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let limits = place.path().join("limits.txt");
+    fs::write(&limits, "foo<2\n").unwrap();
+    let limits = limits.to_str().unwrap();
+    let limited = ("PIP_CONSTRAINT", limits);
+    let none: &[(&str, &str)] = &[];
+    for (variables, expected) in [
+        (none, "2.0"),
+        (&[limited], "1.5 source"),
+        (&[limited, ("PIP_ONLY_BINARY", ":all:")], "1.0"),
+        (&[limited, ("PIP_ONLY_BINARY", "Foo")], "1.0"),
+        (&[("PIP_NO_BINARY", "foo")], "1.5 source"),
+        (&[("PIP_NO_BINARY", ":all:")], "1.5 source"),
+        (&[("PIP_CONSTRAINT", "/nowhere/limits.txt")], "cannot read /nowhere/limits.txt"),
+        (
+            &[("PIP_NO_DEPS", "1"), ("PIP_PREFER_BINARY", "1")],
+            "2.0; PIP_NO_DEPS is set and has no effect; PIP_PREFER_BINARY is set and has no effect",
+        ),
+        (&[limited, ("TEST_LOCKED", "1")], "2.0; PIP_CONSTRAINT has no effect on what a lock says"),
+    ] {
+        assert_eq!(chosen_with(variables), expected, "{variables:?}");
+    }
+}
