@@ -13,9 +13,16 @@ fn scripts_run_from_any_path() {
         println!("skipped: there is no {}", system.display());
         return;
     }
-    for name in
-        ["plain", "with space", "it's", "a 'b' \"c\" $HOME `d` é", &"long".repeat(40), &"lo ng'".repeat(30)]
-    {
+    for name in [
+        "plain",
+        "with space",
+        "it's",
+        "a 'b' \"c\" $HOME `d` é",
+        r"a \x \N \u \U \'s \\ b\",
+        &"long".repeat(40),
+        &"lo ng'".repeat(30),
+        &r"lo\ng".repeat(30),
+    ] {
         let directory = tempfile::tempdir().unwrap();
         let bin = directory.path().join(name);
         fs_err::create_dir(&bin).unwrap();
@@ -29,5 +36,10 @@ fn scripts_run_from_any_path() {
         let said =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert_eq!(said, "['a b', '\\'\"$x'] 1\n", "{name}");
+        // Python reads what the shell reads.
+        let output = Command::new(&python).args(["-W", "error"]).arg(&script).output().unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, "[] 0\n", "{name}");
     }
 }
