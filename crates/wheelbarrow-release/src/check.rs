@@ -165,7 +165,9 @@ pub fn check(
 ) -> Result<Checked, ReleaseError> {
     let python = install.join("venv/bin/python");
     let question = question(request).map_err(ReleaseError::io("ask", &python))?;
-    let (answers, said) = (Output::memory()?, log.map_or_else(Output::memory, Output::log)?);
+    let secrets = Secrets::of(install);
+    let answers = Output::memory()?;
+    let mut said = log.map_or_else(Output::memory, |log| Output::log_of_site(log, &secrets))?;
     let mut command = Command::new(&python);
     command.args(["-c", CHECK]).current_dir(code);
     // What it opens on its way, a log say, must be its own when it is served.
@@ -178,13 +180,12 @@ pub fn check(
         source,
     };
     let running = child::start(&mut command, Leftovers::End, None).map_err(cannot_start)?;
-    let secrets = Secrets::of(install);
     let look = || {
         answers.cut(&secrets);
         said.cut(&secrets);
     };
     let ended = running.wait(request.limit, progress, look).map_err(ReleaseError::io("wait for", &python))?;
-    let _ = said.hide(&secrets);
+    let _ = said.end(&secrets);
     let heard = Heard { request, secrets: &secrets, said: &said };
     heard.judge(ended, &String::from_utf8_lossy(&answers.head(ANSWER)))
 }

@@ -129,7 +129,11 @@ impl Clean<'_> {
 impl Run<'_> {
     /// Waits for it to end well.
     pub(crate) fn run(mut self, progress: &dyn Progress) -> Result<Output, ReleaseError> {
-        let output = match Output::log(&self.log) {
+        let log = match self.lock {
+            Some(_) => Output::log_of_site(&self.log, &self.secrets),
+            None => Output::log(&self.log),
+        };
+        let mut output = match log {
             // A full disk keeps nobody from going back.
             Err(error) if error.is_full() => Output::memory()?,
             log => log?,
@@ -157,7 +161,7 @@ impl Run<'_> {
             lock.command_ended();
         }
         // What a program says of its passwords stays with it. On a full disk it stands in a file of mode 0640.
-        let _ = output.hide(&self.secrets);
+        let _ = output.end(&self.secrets);
         let problem = match ended.map_err(ReleaseError::io("wait for the command that writes", &self.log))? {
             Ended::By(status) if status.success() => return Ok(output),
             Ended::By(status) => describe(status),

@@ -2,6 +2,9 @@
 //!
 //! A program writes into the file itself, so that a migration goes on when the wheelbarrow that started it is killed. While
 //! it runs, the room of the middle is given back as often as the file takes more than [`MOST`]; the middle is left out at the end.
+//!
+//! Whoever may write into a file may also cut it off, now and later. So a program of the site has a file of its own, `NAME.log.part`,
+//! which nobody reads any more once it was appended to the log: what other programs wrote is out of its reach.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::fs::{FallocateFlags, MemfdFlags, OFlags};
+use wheelbarrow_fs::open_no_link;
 
 use crate::ReleaseError;
 use crate::secrets::Secrets;
@@ -31,23 +35,41 @@ const LOOKED_AT: u64 = 16 << 10;
 pub(crate) struct Output {
     /// Opened for appending.
     file: File,
-    /// None in memory.
+    /// The log; none in memory.
     path: Option<PathBuf>,
+    /// Whether the file is only the log's [`part`].
+    is_part: bool,
     /// Where the program's own part of the file begins.
     begin: u64,
 }
 
 impl Output {
-    /// Appends to a log that only the owner and the group may read.
+    /// Appends to a log that only the owner and the group may read. For programs of who deploys: they may start a server, which
+    /// goes on writing there.
     pub(crate) fn log(path: &Path) -> Result<Self, ReleaseError> {
-        let directory = path.parent().unwrap_or(path);
-        fs::create_dir_all(directory).map_err(ReleaseError::io("make the directory", directory))?;
-        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.read(true).append(true).create(true).mode(0o640).custom_flags(flags).open(path);
-        let file = file.map_err(ReleaseError::io("open", path))?;
+        make_directory_of(path)?;
+        let file = open_log(path).map_err(ReleaseError::io("open", path))?;
         let begin = file.metadata().map_err(ReleaseError::io("look at", path))?.len();
-        Ok(Self { file, path: Some(path.to_path_buf()), begin })
+        Ok(Self { file, path: Some(path.to_path_buf()), is_part: false, begin })
+    }
+
+    /// The same for a program of the site: what it writes is appended by [`Output::end`].
+    pub(crate) fn log_of_site(path: &Path, secrets: &Secrets) -> Result<Self, ReleaseError> {
+        make_directory_of(path)?;
+        let (log, part) = (Some(path.to_path_buf()), part(path));
+        let open = || ReleaseError::io("open", &part);
+        // A command that was killed has left it.
+        match open_no_link(&part) {
+            Ok(_) => {
+                let file = open_log(&part).map_err(open())?;
+                Self { file, path: log.clone(), is_part: true, begin: 0 }.end(secrets).map_err(open())?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(open()(error)),
+        }
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.read(true).append(true).create_new(true).mode(0o640).open(&part);
+        Ok(Self { file: file.map_err(open())?, path: log, is_part: true, begin: 0 })
     }
 
     /// Keeps it in memory.
@@ -57,7 +79,7 @@ impl Output {
             Ok(file)
         });
         let file = made.map_err(ReleaseError::errno("make a file in", Path::new("memory")))?;
-        Ok(Self { file: file.into(), path: None, begin: 0 })
+        Ok(Self { file: file.into(), path: None, is_part: false, begin: 0 })
     }
 
     /// None in memory.
@@ -67,12 +89,11 @@ impl Output {
 
     /// For a program, which may write and no more: what earlier programs wrote is not for it.
     pub(crate) fn writer(&self) -> Result<File, ReleaseError> {
-        match &self.path {
-            None => self.file.try_clone().map_err(ReleaseError::io("share", Path::new("memory"))),
-            Some(path) => {
-                std::fs::OpenOptions::new().append(true).open(path).map_err(ReleaseError::io("open", path))
-            }
-        }
+        let Some(path) = &self.path else {
+            return self.file.try_clone().map_err(ReleaseError::io("share", Path::new("memory")));
+        };
+        let path = if self.is_part { part(path) } else { path.clone() };
+        std::fs::OpenOptions::new().append(true).open(&path).map_err(ReleaseError::io("open", &path))
     }
 
     /// Gives the room of the middle back if there is too much. Called again and again while the program runs, of which nothing
@@ -87,32 +108,40 @@ impl Output {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if rustix::fs::fallocate(&self.file, flags, from, to - from).is_err() {
             // A file system that cannot: what is written at this very moment may get lost.
-            let _ = self.leave_out(secrets, MOST, HEAD, TAIL);
+            let _ = self.shortened(secrets, MOST, HEAD, TAIL).and_then(|short| self.write(short.as_deref()));
         }
     }
 
-    /// Leaves the middle out if there is too much, and never a part of a secret only, which would not be found.
-    fn leave_out(&self, secrets: &Secrets, most: u64, head: u64, tail: u64) -> io::Result<()> {
+    /// Without the middle if there is too much, and never with a part of a secret only, which would not be found. None if there
+    /// is not too much.
+    fn shortened(&self, secrets: &Secrets, most: u64, head: u64, tail: u64) -> io::Result<Option<Vec<u8>>> {
         let length = self.file.metadata()?.len();
         if length.saturating_sub(self.begin) <= most {
-            return Ok(());
+            return Ok(None);
         }
         let margin = secrets.margin() as u64;
         let before = margin.min(length - tail - self.begin);
         let end = self.read(length - tail - before, tail + before)?;
-        let begin = self.read(self.begin, head + margin)?;
+        let mut begin = self.read(self.begin, head + margin)?;
         // Whole lines, where there are any.
         let at = end.len().min(before as usize);
         let line = end[at..].iter().position(|&byte| byte == b'\n').map_or(at, |line| at + line + 1);
         let line = secrets.over(&end, line).end;
         let at = begin.len().min(head as usize);
         let kept = begin[..at].iter().rposition(|&byte| byte == b'\n').map_or(at, |line| line + 1);
-        let kept = self.begin + secrets.over(&begin, kept).start as u64;
-        self.file.set_len(kept)?;
-        let left_out = length - kept - (end.len() - line) as u64;
-        let mut rest = format!("\n[wheelbarrow: {left_out} bytes left out]\n").into_bytes();
-        rest.extend_from_slice(&end[line..]);
-        (&self.file).write_all(&rest)
+        let kept = secrets.over(&begin, kept).start;
+        begin.truncate(kept);
+        let left_out = length - self.begin - kept as u64 - (end.len() - line) as u64;
+        begin.extend_from_slice(format!("\n[wheelbarrow: {left_out} bytes left out]\n").as_bytes());
+        begin.extend_from_slice(&end[line..]);
+        Ok(Some(begin))
+    }
+
+    /// Puts this in place of what the program wrote.
+    fn write(&self, text: Option<&[u8]>) -> io::Result<()> {
+        let Some(text) = text else { return Ok(()) };
+        self.file.set_len(self.begin)?;
+        (&self.file).write_all(text)
     }
 
     fn read(&self, at: u64, most: u64) -> io::Result<Vec<u8>> {
@@ -155,21 +184,68 @@ impl Output {
         bytes
     }
 
-    /// Puts `***` in place of secrets, once the program has ended.
-    pub(crate) fn hide(&self, secrets: &Secrets) -> io::Result<()> {
-        self.leave_out(secrets, MOST, HEAD, TAIL)?;
-        if secrets.is_empty() {
-            return Ok(());
-        }
-        let bytes = self.head(usize::try_from(2 * MOST).unwrap_or_default());
+    /// Once the program has ended: puts `***` in place of secrets, and what a program of the site wrote into its log.
+    pub(crate) fn end(&mut self, secrets: &Secrets) -> io::Result<()> {
+        let short = self.shortened(secrets, MOST, HEAD, TAIL)?;
+        let is_short = short.is_some();
+        let bytes = short.unwrap_or_else(|| self.head(usize::try_from(2 * MOST).unwrap_or_default()));
         let text = String::from_utf8_lossy(&bytes);
         let hidden = secrets.hide(&text);
-        if hidden == text {
-            return Ok(());
+        let is_hidden = hidden != text;
+        let bytes = if is_hidden { hidden.as_bytes() } else { &bytes };
+        match self.path.as_deref().filter(|_| self.is_part) {
+            Some(log) => {
+                let (file, begin) = append(log, bytes).or_else(|_| {
+                    // It needs the room on a full disk.
+                    self.file.set_len(0)?;
+                    append(log, bytes)
+                })?;
+                std::fs::remove_file(part(log))?;
+                (self.file, self.begin, self.is_part) = (file, begin, false);
+                Ok(())
+            }
+            None => self.write((is_short || is_hidden).then_some(bytes)),
         }
-        self.file.set_len(self.begin)?;
-        (&self.file).write_all(hidden.as_bytes())
     }
+}
+
+impl Drop for Output {
+    /// Of a program that could not be started nothing is left.
+    fn drop(&mut self) {
+        let is_empty = || self.file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        if let Some(log) = self.path.as_deref().filter(|_| self.is_part && is_empty()) {
+            let _ = std::fs::remove_file(part(log));
+        }
+    }
+}
+
+/// Where a program of the site writes.
+fn part(log: &Path) -> PathBuf {
+    let mut part = log.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+fn make_directory_of(log: &Path) -> Result<(), ReleaseError> {
+    let directory = log.parent().unwrap_or(log);
+    fs::create_dir_all(directory).map_err(ReleaseError::io("make the directory", directory))
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o640).custom_flags(flags).open(path)
+}
+
+/// All of it or nothing; the log, and where the bytes begin in it.
+fn append(log: &Path, bytes: &[u8]) -> io::Result<(File, u64)> {
+    let mut file = open_log(log)?;
+    let begin = file.metadata()?.len();
+    if let Err(error) = file.write_all(bytes) {
+        file.set_len(begin)?;
+        return Err(error);
+    }
+    Ok((file, begin))
 }
 
 /// The last lines of a text, cut to what can stand in an error.
@@ -196,7 +272,8 @@ mod tests {
             let mut writer = output.writer().unwrap();
             for number in 0..2_000 {
                 writeln!(writer, "line {number}").unwrap();
-                output.leave_out(&Secrets::default(), 4_000, 500, 500).unwrap();
+                let short = output.shortened(&Secrets::default(), 4_000, 500, 500).unwrap();
+                output.write(short.as_deref()).unwrap();
             }
             let text = String::from_utf8(output.head(1 << 20)).unwrap();
             assert!(text.len() < 5_000, "{}", text.len());
@@ -212,18 +289,56 @@ mod tests {
     }
 
     #[test]
+    fn a_program_of_the_site_reaches_nothing_but_its_own_output() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("environment.json"), r#"{"TOKEN": "kA7f3PqX9zkB8g"}"#).unwrap();
+        let secrets = Secrets::of(place.path());
+        let path = place.path().join("logs/check.log");
+        let read = || fs::read_to_string(&path).unwrap_or_default();
+        let mut first = Output::log_of_site(&path, &secrets).unwrap();
+        let mut stolen = first.writer().unwrap();
+        writeln!(stolen, "one kA7f3PqX9zkB8g").unwrap();
+        first.end(&secrets).unwrap();
+        assert_eq!((read().as_str(), first.last_lines(&secrets).as_str()), ("one ***\n", "one ***"));
+
+        let mut second = Output::log_of_site(&path, &secrets).unwrap();
+        let mut own = second.writer().unwrap();
+        writeln!(own, "hidden").unwrap();
+        own.set_len(0).unwrap();
+        writeln!(own, "two kA7f3PqX9zkB8g").unwrap();
+        stolen.set_len(0).unwrap();
+        writeln!(stolen, "forged").unwrap();
+        second.end(&secrets).unwrap();
+        for descriptor in [&mut stolen, &mut own] {
+            descriptor.set_len(0).unwrap();
+            writeln!(descriptor, "forged").unwrap();
+        }
+        assert_eq!(read(), "one ***\ntwo ***\n");
+        assert_eq!(second.last_line(), b"two ***");
+
+        // Of a command that was killed, the next one keeps the output.
+        let killed = Output::log_of_site(&path, &secrets).unwrap();
+        writeln!(killed.writer().unwrap(), "three").unwrap();
+        drop(killed);
+        drop(Output::log_of_site(&path, &secrets).unwrap());
+        assert_eq!(read(), "one ***\ntwo ***\nthree\n");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn no_half_of_a_secret_is_left_at_a_cut() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("environment.json"), r#"{"TOKEN": "kA7f3PqX9zkB8g"}"#).unwrap();
         let secrets = Secrets::of(place.path());
         // One line, in which each cut is within the secret once.
         for shift in 0..15 {
-            let output = Output::memory().unwrap();
+            let mut output = Output::memory().unwrap();
             let line = "-".repeat(shift) + &"kA7f3PqX9zkB8g.".repeat(400);
             output.writer().unwrap().write_all(line.as_bytes()).unwrap();
             assert_no_half(&output.last_lines(&secrets));
-            output.leave_out(&secrets, 4_000, 500, 500).unwrap();
-            output.hide(&secrets).unwrap();
+            let short = output.shortened(&secrets, 4_000, 500, 500).unwrap();
+            output.write(short.as_deref()).unwrap();
+            output.end(&secrets).unwrap();
             let text = String::from_utf8(output.head(1 << 20)).unwrap();
             assert!(text.contains(" bytes left out]\n") && text.contains("***.***"), "{text}");
             assert_no_half(&text.replace(" bytes left out", "").replace("wheelbarrow", ""));

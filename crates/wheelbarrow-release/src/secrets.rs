@@ -61,10 +61,6 @@ impl Secrets {
         Self { finder }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.finder.is_empty()
-    }
-
     /// The text with `***` in place of each value.
     pub(crate) fn hide(&self, text: &str) -> String {
         let mut hidden = String::with_capacity(text.len());
