@@ -32,7 +32,9 @@ pub use lock::{Lock, open_lock};
 pub use mapped::{MappedFile, is_out_of_reach};
 pub use memory::{Memory, end_silently_with, end_without_memory, is_limited, is_out_of_memory, watch_panics};
 pub use mounts::{check_links, file_system_of, mounts_in};
-pub use regular::{LARGEST_TEXT, open_no_link, open_regular, read_regular};
+pub use regular::{
+    LARGEST_ENVIRONMENT, LARGEST_TEXT, open_no_link, open_regular, read_limited, read_regular,
+};
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};

@@ -8,8 +8,11 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-/// Bytes. No manifest, receipt, list of sums or environment is larger.
+/// Bytes. No manifest, receipt or list of sums is larger.
 pub const LARGEST_TEXT: u64 = 256 << 20;
+
+/// Bytes of an environment.json, and of the settings beside it. `loadenv.py` has the same number.
+pub const LARGEST_ENVIRONMENT: u64 = 1 << 20;
 
 /// Opens what `path` leads to, for reading. An error of the kind `InvalidInput` if that is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
@@ -23,8 +26,13 @@ pub fn open_no_link(path: &Path) -> io::Result<File> {
 
 /// What a regular file holds, which `path` leads to. An error of the kind `FileTooLarge` above `limit` bytes.
 pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_limited(open_regular(path)?, limit)
+}
+
+/// The rest of an open file, with the same limit.
+pub fn read_limited(file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
-    open_regular(path)?.take(limit.saturating_add(1)).read_to_end(&mut contents)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut contents)?;
     if contents.len() as u64 > limit {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,

@@ -53,6 +53,17 @@ class Destination(Case):
         self.assertInstalled(self.install("--replace", "--discard-data"))
         self.assertFalse(os.path.exists(self.dest + "/db.sqlite3"))
 
+    def test_what_has_another_size_is_not_read(self):
+        self.assertInstalled(self.install())
+        (record,) = [name for name in os.listdir(os.path.join(self.dest, SITE)) if name.lower().startswith("demo_pkg")]
+        for name in ["mysite/app/settings.py", SITE + "/demo/__init__.py", SITE + "/%s/RECORD" % record, "venv/pyvenv.cfg"]:
+            path = os.path.join(self.dest, name)
+            size = os.stat(path).st_size
+            os.truncate(path, 1 << 42)  # nobody could wait for that
+            self.assertHeld(name)
+            os.truncate(path, size)
+        self.assertInstalled(self.install("--replace"))
+
     def test_replace_an_install_with_an_altered_receipt(self):
         self.assertInstalled(self.install())
         with open(self.dest + "/.wheelbarrow/receipt.json", "w") as file:

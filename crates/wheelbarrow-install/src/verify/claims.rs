@@ -1,6 +1,6 @@
 //! What an install says of itself, as far as its receipt, its sums and its manifest agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ pub(super) struct Claims {
     pub files: BTreeMap<String, Sha256>,
     /// The project's links, and the SHA-256 of their targets.
     pub links: Vec<(String, Sha256)>,
+    /// Bytes of the project's files.
+    pub sizes: HashMap<String, u64>,
     /// The directory for collected static files that the settings name, below the destination.
     pub static_root: Option<PathBuf>,
     /// The interpreter of the virtualenv.
@@ -67,6 +69,7 @@ impl Claims {
         let mut claims = Self {
             files,
             links: Vec::new(),
+            sizes: HashMap::new(),
             static_root: None,
             executable: receipt.interpreter.executable.clone(),
             knows_links: false,
@@ -80,6 +83,7 @@ impl Claims {
                 return Err(broken(RECEIPT_PATH, "it says something else than the manifest"));
             }
             claims.links = project_links(&manifest);
+            claims.sizes = manifest.members.iter().map(|member| (member.path.clone(), member.size)).collect();
             claims.static_root = static_root(&manifest);
             claims.knows_links = true;
         }

@@ -4,12 +4,13 @@
 //! the bytes that the sums name; so a database that the artifact brought counts as written once the site has changed it.
 //! Of an install whose receipt was altered, only the virtualenv is known.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +18,7 @@ use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_fs::beneath::is_beside;
 
 use super::claims::{Claims, Judgement};
+use super::sizes::{Sizes, plain};
 use super::walk::{is_bytecode, join};
 use super::{CHUNK, Job, Outcome, compare_file};
 use crate::InstallError;
@@ -85,7 +87,8 @@ pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
     let root = rustix::fs::open(destination, flags, Mode::empty())
         .map_err(|errno| InstallError::io("open", destination)(errno.into()))?;
     let (claims, found) = (claims.as_ref(), Found::default());
-    let mut search = Search { destination, made: &made, claims, root, installed, found };
+    let sizes = OnceCell::new();
+    let mut search = Search { destination, made: &made, claims, sizes, root, installed, found };
     search.run()?;
     Ok(Data {
         files: search
@@ -103,6 +106,8 @@ struct Search<'s> {
     made: &'s Made,
     /// None where the receipt was altered.
     claims: Option<&'s Claims>,
+    /// Once they are wanted; none if they cannot be read.
+    sizes: OnceCell<Option<Sizes>>,
     root: std::os::fd::OwnedFd,
     /// When the receipt was written: seconds and nanoseconds.
     installed: (i64, i64),
@@ -185,6 +190,10 @@ impl Search<'_> {
         if changed_at(&metadata) < self.installed {
             return Ok(false);
         }
+        let read = || Sizes::read(self.destination, self.claims?).ok();
+        if !self.sizes.get_or_init(read).as_ref().is_some_and(|sizes| sizes.may_be(path, metadata.len())) {
+            return Ok(true);
+        }
         let job = Job { path, sha256: *sha256, size: metadata.len() };
         let compared = compare_file(std::os::fd::AsFd::as_fd(&self.root), &job, &mut vec![0; CHUNK], &Silent);
         Ok(!matches!(compared, Ok(Outcome::Same | Outcome::Missing)))
@@ -202,19 +211,6 @@ impl Search<'_> {
         let link = self.destination.join(std::ffi::OsStr::from_bytes(path));
         plain(&link.parent().unwrap_or(&link).join(target)).starts_with(shared)
     }
-}
-
-/// Without `.` and `..`, as text.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => _ = plain.pop(),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
 }
 
 /// When the bytes of a file were last changed. Linking a file changes its `ctime`, so that says nothing of files with

@@ -6,6 +6,7 @@
 
 mod claims;
 mod data;
+mod sizes;
 mod walk;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, Judgement, PYTHON};
 pub use self::data::{Data, Made, data};
+use self::sizes::Sizes;
 use self::walk::{Found, walk};
 use crate::InstallError;
 
@@ -67,6 +69,7 @@ impl Verification {
 /// Reads every file of the install at `destination` once, on all cores.
 pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verification, InstallError> {
     let claims = Claims::read(destination)?;
+    let sizes = Sizes::read(destination, &claims).map_err(InstallError::io("open", destination))?;
     let mut found = walk(destination, &claims)?;
     let mut verification = Verification {
         destination: destination.to_path_buf(),
@@ -77,7 +80,9 @@ pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verificatio
     let mut files = Vec::with_capacity(claims.files.len());
     for (path, sha256) in &claims.files {
         match found.remove(path.as_bytes()) {
-            Some(Found::File { size }) => files.push(Job { path, sha256: *sha256, size }),
+            Some(Found::File { size }) if sizes.may_be(path, size) => {
+                files.push(Job { path, sha256: *sha256, size });
+            }
             Some(_) => verification.changed.push(path.clone()),
             None => verification.missing.push(path.clone()),
         }
@@ -167,13 +172,17 @@ fn compare_file(
         Err(errno) => return Err(errno.into()),
     };
     let mut hash = sha2::Sha256::new();
+    let mut left = job.size;
     loop {
         if progress.is_cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         match rustix::io::read(&file, &mut *buffer) {
             Ok(0) => break,
+            // It grows.
+            Ok(read) if read as u64 > left => return Ok(Outcome::Changed),
             Ok(read) => {
+                left -= read as u64;
                 hash.update(&buffer[..read]);
                 progress.advance(read as u64);
             }

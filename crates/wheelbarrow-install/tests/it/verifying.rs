@@ -102,6 +102,29 @@ fn an_install_is_as_it_was_installed() {
     assert_eq!(install.verify(), "");
 }
 
+/// Nobody could wait for that: they have many terabytes.
+#[test]
+fn a_file_of_another_size_is_not_read() {
+    let install = Install::new();
+    let record = format!("venv/{SITE_PACKAGES}/pack-1.dist-info/RECORD");
+    for path in [
+        "code/sub/a.py",
+        "venv/bin/run",
+        "venv/pyvenv.cfg",
+        &format!("venv/{SITE_PACKAGES}/pack.py"),
+        &record,
+    ] {
+        let contents = fs_err::read(install.at(path)).unwrap();
+        let file = fs_err::OpenOptions::new().write(true).open(install.at(path)).unwrap();
+        file.set_len(1 << 42).unwrap();
+        assert_eq!(install.verify(), format!("changed {path}"));
+        let data = wheelbarrow_install::data(&install.destination, &Default::default()).unwrap();
+        assert_eq!((data.files, data.count), (vec![path.to_owned()], 1));
+        file.set_len(contents.len() as u64).unwrap();
+        assert_eq!(install.verify(), "");
+    }
+}
+
 #[test]
 fn through_a_link_to_it() {
     let install = Install::new();
