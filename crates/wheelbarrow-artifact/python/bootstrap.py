@@ -7,7 +7,6 @@ same tree. This one is slower, and needs nothing but the standard library of CPy
 import hashlib
 import json
 import os
-import shutil
 import signal
 import stat
 import sys
@@ -20,7 +19,19 @@ import space
 import wheels
 from artifact import LONGEST_PTH, MANIFEST, Artifact, opened
 from rules import broken
-from staging import FAILED, REFUSED, Failure, Staging, check_destination, failure_of, no_programs, say, shown
+from staging import (
+    FAILED,
+    LARGEST_ENVIRONMENT,
+    REFUSED,
+    Failure,
+    Staging,
+    check_destination,
+    failure_of,
+    large_environment,
+    no_programs,
+    say,
+    shown,
+)
 
 
 def install(artifact, facts, options):
@@ -240,7 +251,10 @@ def _keep_environment(old, new):
             raise Failure(REFUSED, "%s is not a regular file" % shown(source))
         # Nobody may read the secrets between the first byte and the final mode.
         with open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
-            shutil.copyfileobj(reader, writer)
+            text = reader.read(LARGEST_ENVIRONMENT + 1)
+            if len(text) > LARGEST_ENVIRONMENT:
+                raise large_environment(source)
+            writer.write(text)
             writer.flush()
             now = os.fstat(writer.fileno())
             if (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):

@@ -17,6 +17,7 @@ REQUIRED = ()  # names that the file or the process must have
 PRIVATE = False  # whether a file that everybody may read is refused
 
 BROKEN = 7  # exit code, docs/exit-codes.md
+LARGEST = 1 << 20  # bytes of the file
 
 _WHITESPACE = " \t\n\r"
 _KINDS = {"{": "an object", "[": "an array", "t": "true", "f": "false", "n": "null"}
@@ -163,7 +164,7 @@ def read(path):
         with open(path, "rb") as file:
             if PRIVATE and os.fstat(file.fileno()).st_mode & 0o004:
                 raise Broken("everybody may read it; chmod o-r takes that away")
-            return file.read()
+            return file.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -182,6 +183,8 @@ def check(data, inherited):
 
 def parse(data):
     """The variables that the bytes of an environment.json say, or Broken."""
+    if len(data) > LARGEST:
+        raise Broken("larger than 1 MB")
     if data[:3] == b"\xef\xbb\xbf":
         data = data[3:]
     try:

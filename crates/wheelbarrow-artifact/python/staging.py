@@ -19,7 +19,8 @@ import beneath
 import mounts
 
 # Exit codes, docs/exit-codes.md.
-FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, LOCKED, LACKING, NEWER = 1, 2, 3, 4, 5, 6, 15, 18, 19
+FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, ENVIRONMENT, LOCKED, LACKING, NEWER = 1, 2, 3, 4, 5, 6, 7, 15, 18, 19
+LARGEST_ENVIRONMENT = 1 << 20  # bytes, as loadenv.py has it
 
 
 class Failure(Exception):
@@ -389,6 +390,7 @@ def check_place(destination, replace):
                     " .wheelbarrow/receipt.json; move the rest away yourself",
                 )
         _refuse_mounts(destination)
+        _refuse_environment(destination + b"/environment.json")
     return kind is not None
 
 
@@ -406,6 +408,20 @@ def _refuse_mounts(destination):
             "a file system is mounted inside the destination, at %s" % shown(point),
             hint="unmount it, or mount it outside of the destination: --replace removes what is inside",
         )
+
+
+def _refuse_environment(path):
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return
+    if stat.S_ISREG(status.st_mode) and status.st_size > LARGEST_ENVIRONMENT:
+        raise large_environment(path)
+
+
+def large_environment(path):
+    hint = "no Python of an install would start with it: move it away"
+    return Failure(ENVIRONMENT, "%s is larger than 1 MB" % shown(path), hint=hint)
 
 
 def check_right(parent, destination):

@@ -16,7 +16,7 @@ mod trusted;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -28,6 +28,7 @@ use rustix::io::Errno;
 pub use remove::{Patience, remove_tree};
 pub use trusted::{Exposure, Place, exposure, place};
 
+use crate::regular::{LARGEST_TEXT, read_limited};
 use crate::unique::unique;
 
 /// An open directory. Paths that its functions take are relative, and no part of them is followed if it is a link.
@@ -107,11 +108,9 @@ impl Directory {
         regular(open_beneath(self.as_fd(), path.as_ref(), flags).map_err(told)?)
     }
 
-    /// What a regular file holds.
+    /// What a regular file holds; an error above [`LARGEST_TEXT`].
     pub fn read(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-        let mut contents = Vec::new();
-        self.file(path)?.read_to_end(&mut contents)?;
-        Ok(contents)
+        read_limited(self.file(path)?, LARGEST_TEXT)
     }
 
     /// Where a link leads.

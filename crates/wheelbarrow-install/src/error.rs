@@ -58,6 +58,8 @@ pub enum InstallError {
     MissingParent { path: PathBuf },
     #[error("the directory of the destination, {}, is a file", path.display())]
     FileAsParent { path: PathBuf },
+    #[error("{} is larger than 1 MB", path.display())]
+    LargeEnvironment { path: PathBuf },
     #[error("no right to write in {}, where {} is made", parent.display(), destination.display())]
     NoRight { parent: PathBuf, destination: PathBuf },
     #[error("not enough space in {}: {needed} bytes are needed, {available} are free", path.display())]
@@ -149,6 +151,7 @@ impl InstallError {
             }
             Self::MissingParent { path } => return Some(format!("mkdir -p {}", quoted(path))),
             Self::FileAsParent { .. } => "name another destination",
+            Self::LargeEnvironment { .. } => "no Python of an install would start with it: move it away",
             Self::NoRight { parent, .. } => {
                 return Some(format!(
                     "an install is made beside its destination and renamed; run as a user who may write in {}",
@@ -206,6 +209,7 @@ impl InstallError {
             Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoInstall { .. } => 5,
             Self::ForeignStore { .. } | Self::NoStore { .. } => 5,
             Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
+            Self::LargeEnvironment { .. } => 7,
             Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
             | Self::Io { source, .. } => io_exit_code(source),
             Self::Fs(_) => 5,

@@ -9,6 +9,7 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::fs::{Access, FileType, Stat, StatVfsMountFlags};
 use wheelbarrow_fs::beneath::{self, Directory};
+use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_limited};
 
 use crate::plan::Plan;
 use crate::receipt::RECEIPT_PATH;
@@ -113,6 +114,11 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
         (false, Existing::Refuse) => return Err(InstallError::Occupied { path: path() }),
     };
     refuse_mounts(destination)?;
+    let environment = destination.join(ENVIRONMENT);
+    let found_environment = fs::symlink_metadata(&environment);
+    if found_environment.is_ok_and(|found| found.is_file() && found.len() > LARGEST_ENVIRONMENT) {
+        return Err(InstallError::LargeEnvironment { path: environment });
+    }
     if is_install && existing == Existing::Replace {
         let data = data(destination, &Made::default())?;
         if !data.is_empty() {
@@ -180,15 +186,18 @@ pub(crate) fn keep_environment(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(kept),
         Err(error) => return Err(InstallError::io("look at", &path)(error)),
     }
-    let copied = directory.file(name).and_then(|mut from| {
+    let copied = directory.file(name).and_then(|from| {
         let metadata = from.metadata()?;
         // Made for nobody else before it has its contents: they are secrets.
         let mut to = staged.create(name, 0o600)?;
-        io::copy(&mut from, &mut to)?;
+        io::Write::write_all(&mut to, &read_limited(&from, LARGEST_ENVIRONMENT)?)?;
         beneath::give(to.as_fd(), Some(metadata.uid()), Some(metadata.gid()))?;
         to.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & 0o7777))
     });
-    copied.map(|()| kept).map_err(InstallError::io("copy", &path))
+    copied.map(|()| kept).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => InstallError::LargeEnvironment { path },
+        _ => InstallError::io("copy", &path)(error),
+    })
 }
 
 #[cfg(test)]
@@ -213,6 +222,12 @@ mod tests {
         assert_eq!(fs::read_link(&to).unwrap(), Path::new("/nowhere"));
         fs::remove_file(&to).unwrap();
         fs::remove_file(&from).unwrap();
+        fs::write(&from, "").unwrap();
+        fs::OpenOptions::new().write(true).open(&from).unwrap().set_len(1 << 40).unwrap();
+        let refused = keep().unwrap_err();
+        assert!(matches!(refused, InstallError::LargeEnvironment { .. }), "{refused}");
+        assert!(fs::metadata(&to).unwrap().len() <= LARGEST_ENVIRONMENT);
+        fs::remove_file(&to).unwrap();
         fs::write(&from, "{}").unwrap();
         fs::set_permissions(&from, PermissionsExt::from_mode(0o604)).unwrap();
         let before = fs::metadata(&staged).unwrap().mode();

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 
 use wheelbarrow_artifact::manifest::EnvironmentRules;
+use wheelbarrow_fs::LARGEST_ENVIRONMENT;
 
 /// What is wrong: a reason, and the line (from 1) and the key where there are such.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,9 @@ pub fn check(
 }
 
 fn parse(data: &[u8]) -> Result<Vec<String>, EnvironmentError> {
+    if data.len() as u64 > LARGEST_ENVIRONMENT {
+        return Err(EnvironmentError { reason: "larger than 1 MB".to_owned(), line: None, key: None });
+    }
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let text = std::str::from_utf8(data).map_err(|error| {
         let line = data[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;

@@ -1,6 +1,6 @@
 //! What can go wrong with releases.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::ArtifactError;
@@ -261,6 +261,11 @@ impl ReleaseError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Locked { .. } | Self::Fs(FsError::Busy { .. }) => 15,
+            Self::Io { path, source, .. }
+                if path.ends_with(ENVIRONMENT) && source.kind() == ErrorKind::FileTooLarge =>
+            {
+                7
+            }
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source),
             Self::Cancelled => 130,
             Self::Artifact(error) => error.exit_code(),

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use find::{Finder, Kind, SHORTEST};
-use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
+use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_regular};
 
 /// What is put in place of a secret.
 const HIDDEN: &str = "***";
@@ -88,7 +88,7 @@ impl Secrets {
 
 /// Names and values.
 fn variables(install: &Path) -> Vec<(String, String)> {
-    let text = read_regular(&install.join("environment.json"), LARGEST_TEXT).unwrap_or_default();
+    let text = read_regular(&install.join("environment.json"), LARGEST_ENVIRONMENT).unwrap_or_default();
     let variables: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&text).unwrap_or_default();
     let text = |value: &serde_json::Value| Some(value.as_str()?.to_owned());

@@ -2,11 +2,12 @@
 //! root and this user can have written them, or put them there.
 
 use std::fs::{File, Metadata};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_fs::beneath::{self, Place};
+use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_limited};
 
 use crate::{ReleaseError, Root};
 
@@ -15,15 +16,15 @@ pub(crate) fn read(root: &Root, name: &str) -> Result<Option<(Vec<u8>, Metadata)
     let path = path(root, name);
     let read = ReleaseError::io("read", &path);
     let Some(place) = place(root, name)? else { return Ok(None) };
-    let mut file = match place.directory.file(&place.name) {
+    let file = match place.directory.file(&place.name) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(read(error)),
     };
     refuse_exposed(&place, &file, &path)?;
-    let mut contents = Vec::new();
-    let metadata = file.read_to_end(&mut contents).and_then(|_| file.metadata()).map_err(read)?;
-    Ok(Some((contents, metadata)))
+    let contents = read_limited(&file, LARGEST_ENVIRONMENT);
+    let read = contents.and_then(|contents| Ok((contents, file.metadata()?))).map_err(read)?;
+    Ok(Some(read))
 }
 
 /// Where `shared/NAME` is to be written: a directory in which nobody else may write.
@@ -89,6 +90,19 @@ mod tests {
     use std::os::unix::fs::{chown, symlink};
 
     use super::*;
+
+    #[test]
+    fn an_environment_of_many_terabytes_is_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(&place.path().join("root")).unwrap();
+        fs_err::create_dir_all(root.shared()).unwrap();
+        let file = fs_err::File::create(root.shared().join("environment.json")).unwrap();
+        file.set_len(1 << 42).unwrap();
+        let error = read(&root, "environment.json").unwrap_err();
+        assert_eq!(error.exit_code(), 7, "{error:?}");
+        file.set_len(LARGEST_ENVIRONMENT).unwrap();
+        assert!(read(&root, "environment.json").unwrap().is_some());
+    }
 
     #[test]
     fn a_root_that_another_user_may_exchange_is_refused() {

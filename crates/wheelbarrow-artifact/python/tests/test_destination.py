@@ -113,6 +113,30 @@ class Destination(Case):
         self.assertInstalled(self.install("--replace"))
         self.assertEqual(os.readlink(path), "../shared.json")
 
+    def test_large_environment(self):
+        self.assertInstalled(self.install())
+        path = self.dest + "/environment.json"
+        with open(path, "w") as file:
+            file.truncate(1 << 42)
+        for arguments in (["--replace"], ["--replace", "--check"]):
+            result = self.install(*arguments)
+            self.assertEqual((result.code, self.leftovers()), (7, []), result)
+            self.assertIn("environment.json is larger than 1 MB", result.err + result.out)
+        os.truncate(path, 1 << 20)
+        self.assertInstalled(self.install("--replace"))
+        self.assertEqual(os.stat(path).st_size, 1 << 20)
+        # One that becomes so large once it was looked at.
+        with open(path, "a") as file:
+            file.write("x")
+        copy = os.path.join(self.root, "copy")
+        os.mkdir(copy)
+        import bootstrap
+        import staging
+
+        with self.assertRaises(staging.Failure) as caught:
+            bootstrap._keep_environment(os.fsencode(self.dest), os.fsencode(copy))
+        self.assertEqual(caught.exception.code, 7)
+
     @unittest.skipUnless(os.getuid() == 0, "needs root")
     def test_no_right(self):
         os.chmod(os.path.dirname(self.root), 0o755)

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::{Anybody, Artifact};
+use wheelbarrow_fs::LARGEST_ENVIRONMENT;
 use wheelbarrow_release::environment;
 use wheelbarrow_release::{
     Change, Changed, Difference, Rewritten, change_environment, check_name, environment_difference,
@@ -114,7 +115,9 @@ pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         EnvCommand::Apply { change: arguments } => change(&Change::Nothing, &arguments, printer),
         EnvCommand::Write { root, merge, dry_run, wait } => {
             let mut text = Vec::new();
-            std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
+            // One byte more, which is refused.
+            let limited = std::io::stdin().take(LARGEST_ENVIRONMENT + 1).read_to_end(&mut text);
+            limited.context("cannot read standard input")?;
             let change = if merge { Change::Merge { text } } else { Change::Replace { text } };
             let path = absolute(&root.root)?;
             let rewritten = if dry_run {
@@ -169,8 +172,10 @@ fn check(file: &PathBuf, artifact: Option<PathBuf>, printer: &Printer) -> anyhow
         Some(path) => Artifact::open_thin(&path, &Anybody)?.manifest().environment.clone(),
         None => EnvironmentRules::default(),
     };
-    let data = fs::read(file)?;
-    let mode = fs::metadata(file)?.permissions().mode();
+    let open = fs::File::open(file)?;
+    let mode = open.metadata()?.permissions().mode();
+    let mut data = Vec::new();
+    open.take(LARGEST_ENVIRONMENT + 1).read_to_end(&mut data)?;
     let keys =
         environment::check(&data, mode, &rules, |key| std::env::var_os(key).is_some()).map_err(|error| {
             let said = format!("{}{error}", file.display());

@@ -1,6 +1,7 @@
 //! What is read, written and removed stays below the directory, whoever exchanges what is in it meanwhile.
 
 use std::cell::{Cell, RefCell};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};

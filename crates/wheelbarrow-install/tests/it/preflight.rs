@@ -231,7 +231,9 @@ fn what_stands_at_the_destination() {
     fs_err::write(root.join("full/file"), "").unwrap();
     fs_err::write(root.join("file"), "").unwrap();
     std::os::unix::fs::symlink("full", root.join("link")).unwrap();
-    let told = ["full", "file", "link", "no where/site", "file/site"]
+    fs_err::create_dir(root.join("large")).unwrap();
+    fs_err::File::create(root.join("large/environment.json")).unwrap().set_len((1 << 20) + 1).unwrap();
+    let told = ["full", "file", "link", "no where/site", "file/site", "large"]
         .map(|name| place.check(&root.join(name), &[]).replace("[TEMP]", "[PARENT]"));
     insta::assert_snapshot!(told.join("\n"), @"
     5 the destination [PARENT]/full is not empty
@@ -244,6 +246,8 @@ fn what_stands_at_the_destination() {
       mkdir -p '[PARENT]'
     5 the directory of the destination, [PARENT], is a file
       name another destination
+    7 [PARENT]/large/environment.json is larger than 1 MB
+      no Python of an install would start with it: move it away
     ");
 }
 

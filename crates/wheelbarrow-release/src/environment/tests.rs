@@ -133,6 +133,24 @@ fn loadenv_says_the_same_of_every_document() {
 }
 
 #[test]
+fn an_environment_has_a_limit() {
+    let of_size = |size: usize| {
+        let text = format!("{{\"A\": \"{}\"}}", "x".repeat(size - 9));
+        assert_eq!(text.len(), size);
+        text.into_bytes()
+    };
+    let limit = LARGEST_ENVIRONMENT as usize;
+    let documents = [of_size(limit), of_size(limit + 1)];
+    let ours = documents.each_ref().map(|document| judge(document, &[]));
+    assert_eq!(ours, ["sets A", ": larger than 1 MB"]);
+    let Some(theirs) = loadenv_judges(&documents, &[]) else {
+        println!("skipped: there is no python3 here");
+        return;
+    };
+    assert_eq!(theirs, ours);
+}
+
+#[test]
 fn no_message_holds_a_value() {
     for document in documents() {
         let secret = String::from_utf8_lossy(&document).replace("\"1\"", "\"hunter2\"");
