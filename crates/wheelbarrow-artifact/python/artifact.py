@@ -177,6 +177,8 @@ def opened(path):
     if is_out_of_reach(file):
         return file
     with file:
+        if os.fstat(file.fileno()).st_size > exact.LARGEST:
+            raise OSError(errno.EFBIG, "no artifact has 4 GB", path)
         # Not /tmp: that may be memory.
         place = None if os.environ.get("TMPDIR") or not os.path.isdir("/var/tmp") else "/var/tmp"
         copy = tempfile.TemporaryFile(dir=place)

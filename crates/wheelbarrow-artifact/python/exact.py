@@ -16,6 +16,8 @@ SHEBANG = ".wheelbarrow/shebang"
 # No kernel reads more of a first line than 256 bytes.
 LONGEST_LINE = 4096
 CHUNK = 1 << 20
+# Bytes of a file without the records of zip64.
+LARGEST = 0xFFFFFFFF
 # The best that deflate does is a little over 1032 to 1.
 MOST_INFLATION = 1033
 KINDS = {0o100644: "file", 0o100755: "executable", 0o120777: "link"}

@@ -1,6 +1,7 @@
 """Artifacts and wheels that are broken or hostile, and refused."""
 
 import io
+import os
 import sys
 import unittest
 import zipfile
@@ -52,6 +53,12 @@ class Broken(Case):
                 file.write(data)
             self.assertRefused(self.install(), 3)
             data[place] ^= 0x55
+
+    def test_many_terabytes_are_not_copied(self):
+        self.make()
+        os.chmod(self.zip, 0o666)  # what others may write is copied before it is read
+        os.truncate(self.zip, 1 << 42)
+        self.assertRefused(self.install(), 1, "no artifact has 4 GB")
 
     def test_truncated_or_longer(self):
         self.make()
