@@ -11,6 +11,7 @@ import zlib
 
 MANIFEST = ".wheelbarrow/manifest.json"
 SIGNATURE = MANIFEST + ".sig"
+THIN = ".wheelbarrow/thin.json"
 # Holds the first line, so that the manifest covers it; artifacts of before 0.2 have none.
 SHEBANG = ".wheelbarrow/shebang"
 # No kernel reads more of a first line than 256 bytes.
@@ -62,6 +63,10 @@ def read(file):
         raise NotExact("it has no manifest")
     if last[-1:] != [MANIFEST] and last != [MANIFEST, SIGNATURE]:
         raise NotExact("its manifest is not the last member")
+    # The manifest names the kinds of all others.
+    for name in (MANIFEST, SIGNATURE, THIN):
+        if name in members and members[name].kind != "file":
+            raise NotExact("%s does not have the mode of a regular file" % name)
     if SHEBANG in members and not _is_line(file, members[SHEBANG], line):
         raise NotExact("its first line is not the one that it was built with")
     return line[:-1], members

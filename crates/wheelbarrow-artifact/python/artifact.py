@@ -12,11 +12,10 @@ import tempfile
 import exact
 import rules
 import wheels
-from exact import MANIFEST, SIGNATURE, NotExact, is_safe
+from exact import MANIFEST, SIGNATURE, THIN, NotExact, is_safe
 from rules import broken
 from staging import LACKING, NEWER, UNFIT, Failure
 
-THIN = ".wheelbarrow/thin.json"
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")
 LARGEST_MANIFEST = 32 << 20

@@ -7,8 +7,7 @@ import json
 import os
 
 import exact
-
-THIN = ".wheelbarrow/thin.json"
+from exact import THIN
 
 
 def is_thin(artifact):

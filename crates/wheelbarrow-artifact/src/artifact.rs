@@ -322,6 +322,10 @@ impl Artifact {
         }
         for entry in self.archive.entries() {
             if matches!(entry.name.as_str(), MANIFEST_PATH | SIGNATURE_PATH | THIN_PATH) {
+                if entry.kind() != MemberKind::File {
+                    let name = &entry.name;
+                    return Err(self.altered(format!("{name} does not have the mode of a regular file")));
+                }
                 continue;
             }
             SafePath::new(&entry.name)

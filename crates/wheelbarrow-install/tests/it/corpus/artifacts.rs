@@ -368,6 +368,23 @@ fn texts() -> Vec<Case> {
         .iter()
         .map(|(text, taken)| Case::new(&named(text), artifact(text.as_bytes()), *taken))
         .collect();
+    for (name, mode) in [("a file", 0o100_644), ("a link", 0o120_777), ("executable", 0o100_755)] {
+        let place = ".wheelbarrow/manifest.json";
+        let manifest = |mode| Member { mode, ..Member::new(place, text.as_bytes()) };
+        let of = |last: &[Member]| zip_behind(LINE, &[&[code.clone(), pip.clone()], last].concat());
+        let taken = mode == 0o100_644;
+        found.push(Case::new(&format!("a manifest that is {name}"), of(&[manifest(mode)]), taken));
+        let signature = Member { mode, ..Member::new(".wheelbarrow/manifest.json.sig", "x") };
+        let signed = of(&[manifest(0o100_644), signature]);
+        found.push(Case::new(&format!("a signature that is {name}"), signed, taken));
+        if taken {
+            continue;
+        }
+        let thin =
+            Member { mode, ..Member::new(".wheelbarrow/thin.json", r#"{"format": 1, "left_out": []}"#) };
+        let thin = of(&[thin, manifest(0o100_644)]);
+        found.push(Case::new(&format!("a thin.json that is {name}"), thin, false));
+    }
     let latin = [text.trim_end_matches('}').as_bytes(), b",\"version\":\"\xe9\"}"].concat();
     found.push(Case::new("a manifest that is not UTF-8", artifact(&latin), false));
     found
