@@ -271,7 +271,9 @@ def _broken(text, position, reason, key=None):
 
 
 def _printable(key):
-    """The key for one line of a terminal."""
+    """The key for one line of a terminal. What stands behind a `=` may be a value."""
+    name, equals, _ = key.partition("=")
+    key = name + "=..." if equals else key
     key = "".join(character if character.isprintable() else "?" for character in key)
     return key if len(key) <= 80 else key[:80] + "..."
 

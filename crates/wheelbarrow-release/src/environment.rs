@@ -225,9 +225,10 @@ fn unescape(text: &[char], begin: usize) -> Option<(Vec<u16>, usize)> {
     }
 }
 
-/// ` key "KEY":`, on one line and not too long.
+/// ` key "KEY":`, on one line and not too long. What stands behind a `=` may be a value.
 fn show_key(key: &str) -> String {
     const LONGEST: usize = 80;
+    let key = key.split_once('=').map_or_else(|| key.to_owned(), |(name, _)| format!("{name}=..."));
     let shown: Vec<char> =
         key.chars().map(|character| if is_printable(character) { character } else { '?' }).collect();
     let cut: String = shown.iter().take(LONGEST).collect();

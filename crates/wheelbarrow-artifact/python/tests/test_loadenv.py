@@ -128,6 +128,7 @@ class Parse(unittest.TestCase):
             (b'["SECRET"]', 1, None),
             (b'{\n "A=B": "SECRET"}', 2, "A=B"),
             (b'{\n "A": SECRET}', 2, "A"),
+            (b'{\n "A=SECRET": "1"}', 2, "A=SECRET"),
         ]:
             with self.subTest(data=data):
                 with self.assertRaises(loadenv.Broken) as caught:

@@ -46,6 +46,7 @@ fn documents() -> Vec<Vec<u8>> {
         "{\"A\": \"1\",\n\"B\": \"2\",\n\"A\": \"3\"}",
         "{\"\": \"1\"}",
         "{\"A=B\": \"1\"}",
+        "{\"A=B=C\": 1}",
         "{\"A\\u0000\": \"1\"}",
         "{\"A\": \"\\u0000\"}",
         "{\"A\": \"one\ntwo\"}",
@@ -155,6 +156,10 @@ fn no_message_holds_a_value() {
     for document in documents() {
         let secret = String::from_utf8_lossy(&document).replace("\"1\"", "\"hunter2\"");
         assert!(!judge(secret.as_bytes(), REQUIRED).contains("hunter2"), "{secret}");
+    }
+    for document in ["{\"A=hunter2\": \"1\"}", "{\"A=hunter2\" 1}", "{\"A=hunter2\": 1}"] {
+        let said = judge(document.as_bytes(), &[]);
+        assert!(said.starts_with(", line 1: key \"A=...\": "), "{said}");
     }
 }
 
