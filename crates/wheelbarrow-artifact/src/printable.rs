@@ -28,10 +28,10 @@ fn escape<'t>(text: &'t str, is_wrong: impl Fn(char) -> bool, escape: &str, digi
     Cow::Owned(escaped)
 }
 
-/// C0, DEL and C1, and what changes the direction of a line (Unicode, UAX #9, section 2).
+/// C0, DEL and C1, and what ends a line or changes its direction (Unicode, UAX #9, section 2).
 fn is_control(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -40,8 +40,8 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_and_text_is_not() {
-        let text = "a\x1b]52;c;eA==\x07b\r\u{9b}2J\x7f\u{202e}ü\t\n";
-        assert_eq!(printable(text), "a\\x1b]52;c;eA==\\x07b\\x0d\\x9b2J\\x7f\\u202eü\t\n");
+        let text = "a\x1b]52;c;eA==\x07b\r\u{9b}2J\x7f\u{202e}ü\u{200f}\t\n";
+        assert_eq!(printable(text), "a\\x1b]52;c;eA==\\x07b\\x0d\\x9b2J\\x7f\\u202eü\\u200f\t\n");
         assert!(matches!(printable("plain ü\n\ttext"), Cow::Borrowed(_)));
         let json = serde_json::to_string(text).unwrap();
         let escaped = printable_json(&json);

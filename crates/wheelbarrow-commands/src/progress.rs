@@ -57,6 +57,12 @@ impl Task {
     }
 }
 
+/// One line without what a terminal obeys.
+fn plain(text: &str) -> String {
+    let line: String = text.chars().filter(|character| !character.is_control()).collect();
+    wheelbarrow_artifact::printable(&line).into_owned()
+}
+
 impl Progress for Bar {
     fn begin(&self, what: &str, total: u64, unit: Unit) {
         self.end();
@@ -108,7 +114,6 @@ impl Progress for Bar {
             let style = ProgressStyle::with_template("{elapsed:>5} {wide_msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
         });
-        let plain = |text: &str| text.chars().filter(|character| !character.is_control()).collect::<String>();
         bar.set_message(match plain(line) {
             line if line.is_empty() => plain(command),
             line => format!("{}: {line}", plain(command)),
@@ -118,5 +123,15 @@ impl Progress for Bar {
 
     fn is_cancelled(&self) -> bool {
         self.interruptible && wheelbarrow_fs::stopped_by().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_prints_stays_on_its_line_and_in_its_direction() {
+        assert_eq!(plain("a\r\n\x1b[31mb\tü\u{202e}c\u{2067}d"), "a[31mbü\\u202ec\\u2067d");
     }
 }
