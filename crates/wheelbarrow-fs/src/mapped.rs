@@ -221,7 +221,7 @@ fn handle_bus_errors() {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{FileExt, PermissionsExt};
 
     use super::*;
 
@@ -255,6 +255,28 @@ mod tests {
         let (_place, path) = file_of(0o644);
         let file = fs_err::File::open(&path).unwrap().into_parts().0;
         assert!(is_out_of_reach(&file));
+    }
+
+    #[test]
+    fn so_is_one_that_somebody_has_open_for_writing() {
+        let (_place, path) = file_of(0o644);
+        let open = || fs_err::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let is_out_of_reach = || is_out_of_reach(&open_regular(&path).unwrap());
+        let writer = open();
+        assert!(!is_out_of_reach());
+        let mapped = MappedFile::open(&path).unwrap();
+        writer.file().write_all_at(&[8; 100_000], 0).unwrap();
+        assert!(mapped.iter().all(|byte| *byte == 7));
+        drop(writer);
+        assert!(is_out_of_reach());
+        // A map stays when its descriptor is closed.
+        let (writer, _) = open().into_parts();
+        // SAFETY: nobody else uses the file.
+        let map = unsafe { memmap2::MmapMut::map_mut(&writer) }.unwrap();
+        drop(writer);
+        assert!(!is_out_of_reach());
+        drop(map);
+        assert!(is_out_of_reach());
     }
 
     #[test]
