@@ -1,6 +1,8 @@
 //! Programs that may hang, write without end or leave others behind: started apart from this process, and ended with all that
 //! they started.
 
+mod group;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use rustix::process::{Pid, Signal, WaitOptions};
 use wheelbarrow_artifact::progress::Progress;
+
+use self::group::Group;
 
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(10);
@@ -50,6 +54,8 @@ pub(crate) struct Running {
     leftovers: Leftovers,
     /// Children of this process that were there before.
     before: BTreeSet<i32>,
+    /// Of the program, if its leftovers are ended, and there can be one.
+    group: Option<Group>,
 }
 
 /// Starts `command` in a session of its own, without a controlling terminal (setsid(2)) and without the descriptors of this
@@ -61,22 +67,36 @@ pub(crate) fn start(
 ) -> io::Result<Running> {
     let before = children().into_iter().map(|process| process.pid).collect();
     set_apart(command, kept.map(|kept| kept.as_raw_fd()), None);
+    let mut group = None;
     if leftovers == Leftovers::End {
         adopt_orphans(true);
+        group = Group::make();
+    }
+    if let Some(group) = group.as_ref().map(Group::descriptor) {
+        let enter = move || {
+            group::enter(group);
+            Ok(())
+        };
+        // SAFETY: a single system call is made.
+        unsafe { command.pre_exec(enter) };
     }
     let child = spawn(command).inspect_err(|_| adopt_orphans(false))?;
-    Ok(Running { child, leftovers, before })
+    Ok(Running { child, leftovers, before, group })
 }
 
 /// Starts it, within [`STARTING`]: between the change of its user and its exec(2) every process of that user can stop it.
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
+    spawn_within(command, STARTING)
+}
+
+fn spawn_within(command: &mut Command, limit: Duration) -> io::Result<Child> {
     let (begun, told) = mpsc::channel::<()>();
     let own = fs::read_link("/proc/self/exe").ok();
     let before: BTreeSet<i32> = children().into_iter().map(|process| process.pid).collect();
     std::thread::scope(|scope| {
         let watch = move || {
             // Ends with an error when `begun` is dropped.
-            if told.recv_timeout(STARTING) != Err(RecvTimeoutError::Timeout) {
+            if told.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
             let is_stuck = |process: &Process| {
@@ -184,6 +204,8 @@ impl Running {
         if self.leftovers == Leftovers::Keep {
             return;
         }
+        // Without it, or before Linux 5.14, what forks and ends faster than it is killed gets away.
+        let _ = self.group.as_ref().map(Group::kill);
         let session = i32::try_from(self.child.id()).unwrap_or_default();
         let begun = Instant::now();
         loop {
@@ -261,6 +283,7 @@ fn process(pid: i32) -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
+    use std::os::unix::process::ExitStatusExt;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use wheelbarrow_artifact::progress::{Silent, Unit};
@@ -292,6 +315,56 @@ mod tests {
         assert_eq!(ended, Ended::Late);
         std::thread::sleep(Duration::from_millis(1500));
         assert!(!late.exists());
+    }
+
+    /// As if the user that the program runs as had stopped it between its setuid(2) and its exec(2).
+    #[test]
+    fn a_program_that_is_stopped_before_it_begins_is_not_waited_for() {
+        let mut command = shell("exit 3");
+        // SAFETY: a system call.
+        unsafe {
+            command.pre_exec(|| {
+                libc::raise(libc::SIGSTOP);
+                Ok(())
+            });
+        }
+        let begun = Instant::now();
+        let mut child = spawn_within(&mut command, Duration::from_millis(200)).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        // Its limit is only that of the begin.
+        let mut child = spawn_within(&mut shell("sleep 0.5; exit 3"), Duration::from_millis(200)).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+    }
+
+    /// Each of them forks the next one and ends, too fast to be killed one by one.
+    #[test]
+    fn a_relay_of_processes_is_ended() {
+        const RELAY: &str = "
+import os, time
+end = time.time() + 20
+for _ in range(8):
+    if os.fork() == 0:
+        while time.time() < end:
+            open('alive', 'a').close()
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+        os._exit(0)
+while not os.path.exists('alive'):
+    time.sleep(0.01)
+";
+        if Group::make().is_none_or(|group| group.kill().is_err()) {
+            println!("skipped: no control group can be made here");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-c", RELAY]).current_dir(place.path());
+        assert!(matches!(run(&mut command, Duration::from_secs(60), &Silent), Ended::By(_)));
+        fs::remove_file(place.path().join("alive")).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!place.path().join("alive").exists());
     }
 
     #[test]
