@@ -5,7 +5,7 @@
 //! hashed on all cores. No zip64: Python's zipimport reads it only from 3.13 on, and an artifact is imported from.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
@@ -256,7 +256,7 @@ impl ZipWriter {
             let done = usize::try_from(deflate.total_in() - begin).unwrap_or(usize::MAX);
             let status = deflate
                 .compress_vec(&fresh[done..], &mut out, flush)
-                .map_err(|error| WriteError::Write(io::Error::other(error)))?;
+                .map_err(|error| WriteError::Write(std::io::Error::other(error)))?;
             self.put(&out)?;
             let consumed = deflate.total_in() - begin == fresh.len() as u64;
             if status == flate2::Status::StreamEnd || (consumed && !fresh.is_empty()) {
