@@ -45,11 +45,15 @@ impl Lock {
     /// Waits for the lock on a file that whoever has it makes, and removes in the end. Unlike a directory, which everybody
     /// may lock who may read it, nobody can hold such a lock who may not write beside it. `path` is in `directory`.
     pub(crate) fn passing(directory: &Directory, path: &Path) -> Result<Self, FsError> {
+        Self::passing_within(directory, path, PATIENCE)
+    }
+
+    fn passing_within(directory: &Directory, path: &Path, patience: Duration) -> Result<Self, FsError> {
         let name = path.file_name().unwrap_or_default();
-        let begun = Instant::now();
+        let wait = Wait { begun: Instant::now(), patience };
         loop {
             let file = open_lock_in(directory.as_fd(), name, path)?;
-            let lock = Self::until(file, path, FlockOperation::NonBlockingLockExclusive, begun);
+            let lock = Self::until(file, path, FlockOperation::NonBlockingLockExclusive, wait);
             if let Err(FsError::Io { .. }) = lock {
                 // Where locking fails nobody holds one.
                 let _ = directory.unlink(name);
@@ -63,7 +67,7 @@ impl Lock {
                     return Ok(lock);
                 }
                 // It was removed by who had it before, or is exchanged all the time.
-                _ if begun.elapsed() >= PATIENCE => return Err(busy(path)),
+                _ if wait.is_over() => return Err(wait.busy(path)),
                 _ => {}
             }
         }
@@ -71,7 +75,13 @@ impl Lock {
 
     /// Waits for the lock on a file, which is made when it is not there and never removed.
     pub fn file(path: &Path) -> Result<Self, FsError> {
-        Self::of(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive)
+        Self::file_within(path, PATIENCE)
+    }
+
+    /// The same, with another limit.
+    pub fn file_within(path: &Path, patience: Duration) -> Result<Self, FsError> {
+        let wait = Wait { begun: Instant::now(), patience };
+        Self::until(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive, wait)
     }
 
     /// The same, together with others who want it shared. None for who may not open it, and so may change nothing either.
@@ -98,21 +108,21 @@ impl Lock {
     }
 
     fn of(descriptor: OwnedFd, path: &Path, operation: FlockOperation) -> Result<Self, FsError> {
-        Self::until(descriptor, path, operation, Instant::now())
+        let wait = Wait { begun: Instant::now(), patience: PATIENCE };
+        Self::until(descriptor, path, operation, wait)
     }
 
-    /// Waits for it until [`PATIENCE`] has passed since `begun`.
     fn until(
         descriptor: OwnedFd,
         path: &Path,
         operation: FlockOperation,
-        begun: Instant,
+        wait: Wait,
     ) -> Result<Self, FsError> {
         loop {
             match rustix::fs::flock(&descriptor, operation) {
                 Ok(()) => return Ok(Self { descriptor, removed: None }),
-                Err(Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
-                Err(Errno::WOULDBLOCK) => return Err(busy(path)),
+                Err(Errno::WOULDBLOCK) if !wait.is_over() => std::thread::sleep(LOOK),
+                Err(Errno::WOULDBLOCK) => return Err(wait.busy(path)),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(FsError::errno("lock", path)(errno)),
             }
@@ -136,8 +146,21 @@ impl AsFd for Lock {
     }
 }
 
-fn busy(path: &Path) -> FsError {
-    FsError::Busy { path: path.to_path_buf(), seconds: PATIENCE.as_secs() }
+/// A wait for a lock, and its limit.
+#[derive(Clone, Copy)]
+struct Wait {
+    begun: Instant,
+    patience: Duration,
+}
+
+impl Wait {
+    fn is_over(&self) -> bool {
+        self.begun.elapsed() >= self.patience
+    }
+
+    fn busy(&self, path: &Path) -> FsError {
+        FsError::Busy { path: path.to_path_buf(), seconds: self.patience.as_secs() }
+    }
 }
 
 /// Opens the file of a lock, and makes it first if it is not there. Only who may write into its directory may open it: whoever
@@ -160,4 +183,43 @@ fn open_lock_in(directory: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<
         let _ = rustix::fs::fchmod(&file, mode);
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a lock that somebody has, and sees that this ends, and works once the lock is free.
+    fn wait_for(take: impl Fn(Duration) -> Result<Lock, FsError> + Sync, holder: Lock) {
+        let patience = Duration::from_millis(200);
+        let begun = Instant::now();
+        let error = take(patience).unwrap_err();
+        assert!(matches!(error, FsError::Busy { .. }), "{error}");
+        assert!(begun.elapsed() >= patience && begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| take(PATIENCE));
+            std::thread::sleep(Duration::from_millis(50));
+            drop(holder);
+            waiter.join().unwrap().unwrap();
+        });
+        take(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_wait_for_a_lock_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("lock");
+        wait_for(|patience| Lock::file_within(&path, patience), Lock::file(&path).unwrap());
+        let shared = || Lock::shared_file(&path).unwrap().unwrap();
+        let others = [shared(), shared()];
+        let [one, other] = others;
+        drop(one);
+        wait_for(|patience| Lock::file_within(&path, patience), other);
+
+        let path = place.path().join("passing");
+        let directory = Directory::open(place.path()).unwrap();
+        let holder = Lock::passing(&directory, &path).unwrap();
+        wait_for(|patience| Lock::passing_within(&directory, &path, patience), holder);
+        assert!(!path.exists());
+    }
 }
