@@ -51,6 +51,11 @@ answer = Client(HTTP_HOST='www.example.org').get(sys.argv[1])
 print(answer.status_code, answer.getvalue().decode())";
 
 fn version(place: &Place, version: &str, settings: &str, migrations: &[(&str, &str)]) -> Option<PathBuf> {
+    write(place, version, settings, migrations);
+    build(place, version)
+}
+
+fn write(place: &Place, version: &str, settings: &str, migrations: &[(&str, &str)]) {
     let _ = fs_err::remove_dir_all(place.path().join("project"));
     place.write("project/requirements.txt", REQUIREMENTS);
     for (path, text) in [
@@ -78,6 +83,9 @@ fn version(place: &Place, version: &str, settings: &str, migrations: &[(&str, &s
          prepare = ['django-admin collectstatic --noinput', 'django-admin migrate --noinput']\n{settings}\n"
     );
     place.write("project/wheelbarrow.toml", &text);
+}
+
+fn build(place: &Place, version: &str) -> Option<PathBuf> {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
     let mut command = wheelbarrow(&place.path());
     let said = place.finish(command.args(["build", "project", "--cache-dir"]).arg(cache));
@@ -263,6 +271,16 @@ fn a_rollback_goes_over_migrations_that_were_never_applied() {
         let said = run(&place, &["deploy", &artifact, "--without-pip"]);
         assert!(said.code == 12 && said.err.contains("ZeroDivisionError"), "{}", said.all());
     }
+    // Where the database cannot be asked, all that was about to be applied counts, once however often it was tried.
+    let (data, away) = (place.path().join("root/shared/data"), place.path().join("away"));
+    fs_err::rename(&data, &away).unwrap();
+    fs_err::write(&data, "").unwrap();
+    let said = run(&place, &["rollback", "--dry-run"]);
+    assert_eq!(said.code, 16, "{}", said.all());
+    let named: Vec<_> = said.err.match_indices("mysite.0002_failing").collect();
+    assert_eq!(named.len(), 1, "{}", said.all());
+    fs_err::remove_file(&data).unwrap();
+    fs_err::rename(&away, &data).unwrap();
     let said = run(&place, &["rollback", "--dry-run"]);
     assert_eq!(said.code, 0, "{}", said.all());
     let said = run(&place, &["rollback"]);
@@ -285,4 +303,37 @@ fn a_rollback_believes_the_database() {
     assert_eq!(said.code, 0, "{}", said.all());
     let said = run(&place, &["rollback"]);
     assert_eq!(said.code, 0, "{}", said.all());
+}
+
+#[test]
+fn an_exception_is_shown_with_its_traceback() {
+    let place = place();
+    let view = "def view(request):\n    raise LookupError('no such page')\n";
+    let path = "from django.urls import path\nurlpatterns = [path('', view)]\n";
+    let urls = [
+        ("1", "import no_such_module\n".to_owned(), "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("2", format!("{view}{path}"), "LookupError: no such page"),
+    ];
+    for (number, text, exception) in urls {
+        write(&place, number, "", &[]);
+        place.write("project/mysite/urls.py", &text);
+        let Some(artifact) = build(&place, number) else { return };
+        let said = run(&place, &["deploy", &artifact.display().to_string(), "--without-pip"]);
+        assert!(said.code == 11 && said.err.contains(exception), "{}", said.all());
+        let line = if number == "1" { "line 1, in <module>" } else { "line 2, in view" };
+        let has_frame =
+            |text: &str| text.lines().any(|it| it.contains("/mysite/urls.py\", line ") && it.ends_with(line));
+        assert!(has_frame(&said.err), "{}", said.all());
+        let hint = said.err.lines().find(|it| it.starts_with("hint: ")).unwrap();
+        let fits = if number == "1" { "is the module in the code" } else { "the exception is in the code" };
+        assert!(hint.contains(fits) && !hint.contains("expected"), "{hint}");
+        assert!(!said.err.contains("SILENCED_SYSTEM_CHECKS"), "{}", said.all());
+
+        let (_, log) = hint.split_once("all that it said is in ").unwrap();
+        let log = log.split(';').next().unwrap().replace("[PLACE]", &place.path().display().to_string());
+        assert!(log.ends_with("/.wheelbarrow/logs/check.log"), "{log}");
+        let log = fs_err::read_to_string(log).unwrap();
+        assert!(log.contains("Traceback (most recent call last):\n") && has_frame(&log), "{log}");
+        assert!(log.contains(exception) && log.contains("/django/core/"), "{log}");
+    }
 }

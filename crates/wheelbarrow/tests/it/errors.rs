@@ -70,6 +70,67 @@ fn a_python_that_is_not_there() {
 }
 
 #[test]
+fn a_python_that_the_project_excludes() {
+    for (file, text) in [
+        (
+            "pyproject.toml",
+            "[project]\nname = 'x'\nversion = '1'\nrequires-python = '>=3.12'\ndependencies = []\n",
+        ),
+        ("pyproject.toml", "[tool.poetry.dependencies]\npython = '^3.12'\n"),
+        ("setup.cfg", "[options]\npython_requires = >=3.12\n"),
+        ("Pipfile", "[requires]\npython_version = '3.12'\n"),
+    ] {
+        let place = Place::with(&[(file, text), ("requirements.txt", ""), ("manage.py", "")]);
+        for words in [&["build", "--python", "3.11"][..], &["build", "--target", "ubuntu-22.04"]] {
+            let said = place.run(words);
+            assert!(
+                said.code == 8 && said.err.starts_with("error: the project does not allow "),
+                "{}",
+                said.all()
+            );
+            assert!(said.err.contains(&format!("/{file} requires Python ")), "{}", said.all());
+            assert!(
+                said.err.contains("hint: name another Python with --python or --target"),
+                "{}",
+                said.all()
+            );
+        }
+        let names = fs_err::read_dir(place.path()).unwrap();
+        let made: Vec<_> = names
+            .map(|it| it.unwrap().file_name())
+            .filter(|it| *it != *file && *it != *"requirements.txt" && *it != *"manage.py")
+            .collect();
+        assert!(made.is_empty(), "{made:?}");
+    }
+}
+
+#[test]
+fn an_artifact_that_is_a_fifo_keeps_no_command_waiting() {
+    let place = Place::with(&[]);
+    let mut mkfifo = std::process::Command::new("mkfifo");
+    assert!(mkfifo.arg("site.zip").current_dir(place.path()).status().unwrap().success());
+    for words in [
+        "inspect site.zip",
+        "install site.zip -d dest",
+        "install site.zip -d dest --check",
+        "deploy site.zip --root root",
+        "find site.zip --root root",
+        "audit site.zip",
+        "sbom site.zip",
+        "sign site.zip --key key",
+    ] {
+        let ours = crate::support::wheelbarrow(&place.path());
+        let mut command = std::process::Command::new("timeout");
+        command.arg("20").arg(ours.get_program()).args(words.split(' ')).current_dir(place.path());
+        let said = place.finish(&mut command);
+        assert_eq!(said.code, 1, "{words}: {}", said.all());
+        assert!(said.all().contains("it is a FIFO, not a regular file"), "{words}: {}", said.all());
+    }
+    let names: Vec<_> = fs_err::read_dir(place.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(names, ["site.zip"]);
+}
+
+#[test]
 fn a_shebang_that_starts_nothing() {
     let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
     insta::assert_snapshot!(place.run(&["build", "--shebang", "#!python3"]).all(), @r##"

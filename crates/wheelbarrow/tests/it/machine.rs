@@ -101,3 +101,96 @@ fn neither_a_home_nor_a_plain_name_is_needed() {
         fs_err::remove_file(place.path().join("pylock.site.toml")).unwrap();
     }
 }
+
+/// pyenv has a program of that name for every version, whichever is chosen.
+#[test]
+fn a_shim_of_pyenv_leads_to_the_version_in_its_name() {
+    let place = Place::with(&[
+        ("project/requirements.txt", ""),
+        ("project/a.py", ""),
+        ("project/wheelbarrow.toml", "name = 'site'\n"),
+    ]);
+    let code = "import os, sys; print(os.path.realpath(sys.executable), '%d.%d' % sys.version_info[:2])";
+    let real = place.finish(Command::new("python3").args(["-c", code]));
+    let (program, minor) = real.out.trim_end().rsplit_once(' ').unwrap();
+    let name = format!("python{minor}");
+    for shim in [name.as_str(), "python3.98"] {
+        let text = format!("#!/bin/sh\necho 'pyenv: {shim}: command not found' >&2\nexit 127\n");
+        place.write(&format!(".pyenv/shims/{shim}"), &text);
+        let path = place.path().join(".pyenv/shims").join(shim);
+        fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let version = place.path().join(format!(".pyenv/versions/{minor}.99/bin"));
+    fs_err::create_dir_all(&version).unwrap();
+    std::os::unix::fs::symlink(program, version.join("python")).unwrap();
+
+    let build = |python: &str| {
+        let mut command = wheelbarrow(&place.path());
+        command.args(["build", "project", "--dry-run", "--python", python, "--cache-dir"]).arg(cache());
+        command.env("PYENV_ROOT", place.path().join(".pyenv"));
+        place.finish(
+            command.env("PATH", format!("{}:/usr/bin:/bin", place.path().join(".pyenv/shims").display())),
+        )
+    };
+    let said = build(&name);
+    if !is_built(&said) {
+        return;
+    }
+    assert!(said.out.contains(&format!("; Python {minor})")), "{}", said.all());
+    let said = build("python3.98");
+    assert_eq!(said.code, 8, "{}", said.all());
+    assert!(
+        said.err.contains("/.pyenv/shims/python3.98 does not run as a Python 3: pyenv: "),
+        "{}",
+        said.all()
+    );
+    assert!(
+        said.err.contains("hint: give the path of a CPython from 3.6 on, or a version"),
+        "{}",
+        said.all()
+    );
+}
+
+/// Ignores SIGCHLD, so that no child leaves a status, and becomes the command.
+const IGNORING: &str = "
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_parent_that_ignores_its_children_changes_no_build() {
+    let place = Place::with(&[
+        ("project/requirements.txt", "local==1\n"),
+        ("project/wheelbarrow.toml", "name = 'site'\n[release]\ncheck = false\n"),
+        ("project/a.py", ""),
+    ]);
+    wheel(&place.path().join("wheels/local-1-py3-none-any.whl"), "local", ("local.py", b""));
+    let ignoring = |program: &Path, words: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(["-c", IGNORING]).arg(program).args(words).current_dir(place.path());
+        command
+    };
+    let ours = wheelbarrow(&place.path());
+    let words = ["build", "project", "-o", "site.zip", "--find-links", "wheels", "--cache-dir"];
+    let mut command = ignoring(ours.get_program().as_ref(), &words);
+    if let Some(uv) = std::env::var_os("WHEELBARROW_UV") {
+        command.env("UV", uv);
+    }
+    let said = place.finish(command.arg(cache()));
+    if !is_built(&said) {
+        return;
+    }
+    let artifact = place.path().join("site.zip");
+    for way in [&[][..], &["--bootstrap"]] {
+        let install = |words: &[&str]| place.finish(&mut ignoring(&artifact, &[words, way].concat()));
+        let said = install(&["-d", "dest", "--check"]);
+        assert_eq!(said.code, 0, "{way:?}: {}", said.all());
+        let said = install(&["-d", "nowhere/dest", "--check"]);
+        assert!(said.code == 5 && said.out.contains("does not exist"), "{way:?}: {}", said.all());
+        let said = install(&["-d", "dest"]);
+        assert!(said.code == 0 && place.path().join("dest/venv").exists(), "{way:?}: {}", said.all());
+        assert_eq!(install(&["-d", "dest"]).code, 5, "{way:?}");
+        fs_err::remove_dir_all(place.path().join("dest")).unwrap();
+    }
+}

@@ -218,6 +218,44 @@ fn a_flood_of_output_is_cut() {
     assert_eq!(fs_err::metadata(log).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
+/// The most memory that a process takes until it ends, in megabytes.
+fn most_memory(child: &mut std::process::Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs_err::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(kilobytes.unwrap_or(0) >> 10);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    most
+}
+
+#[test]
+fn a_flood_of_output_takes_no_memory() {
+    let place = Place::new();
+    let flood = "import sys\nfor number in range(60):\n    sys.stderr.write('0123456789\\n' * 100000)\n\
+                 raise ValueError('x' * 60000000)\n";
+    let release = toml::from_str("application = 'wsgi:application'").unwrap();
+    let code = vec![("wsgi.py", flood.to_owned())];
+    let artifact = super::site::Site { version: "1", release, code }.write(&place.path());
+    let words = deploy_words(&artifact);
+    let mut command = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let most = most_memory(&mut child);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(11) && said.contains("ValueError: xxx"), "{:?}", output.status);
+    assert!(said.len() < 10_000, "{}", said.len());
+    assert!((4..60).contains(&most), "{most} MB, of the 120 that were written");
+    let release = fs_err::read_dir(place.root().join("releases")).unwrap().next().unwrap().unwrap().path();
+    let log = fs_err::read(release.join(".wheelbarrow/logs/check.log")).unwrap();
+    assert!(log.len() < 12_000_000 && log.starts_with(b"0123456789\n"), "{}", log.len());
+    let journal = fs_err::read_to_string(place.root().join(".wheelbarrow/journal.jsonl")).unwrap();
+    assert!(journal.lines().all(|line| line.len() < 10_000), "a line of the journal is bounded too");
+}
+
 /// Holds whatever it can open and lock of the arguments, and says so.
 const HOLDER: &str = "
 import fcntl, os, sys

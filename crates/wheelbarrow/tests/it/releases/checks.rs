@@ -1,5 +1,6 @@
 //! Which application is checked before the switch, with what, and what is asked after it.
 
+use super::mounts::Mounted;
 use super::root::{Place, Version, deploy_words};
 use super::site::Site;
 use crate::support::Said;
@@ -168,4 +169,23 @@ fn variables_without_which_the_python_does_not_start_are_known_from_the_receipt(
     assert!(unit.out.contains("\nEnvironment=LD_LIBRARY_PATH=/opt/a/lib64\n"), "{}", unit.all());
     let said = place.run(&["exec", "--", "python", "-c", "import os; print(os.environ['LD_LIBRARY_PATH'])"]);
     assert_eq!(said.out, "/opt/a/lib64\n", "{}", said.all());
+}
+
+#[test]
+fn a_file_system_without_symbolic_links_is_refused_before_a_root_is_made() {
+    if !super::strace::has_strace() {
+        return;
+    }
+    let Some(mounted) = Mounted::fuse(64) else { return };
+    let place = Place::new();
+    let root = mounted.point().join("new/site");
+    let words = deploy_words(&place.artifact(&Version::good("1")));
+    let deploy = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=?symlink,symlinkat:error=ENOSYS"]);
+    strace.arg(deploy.get_program()).args(deploy.get_args());
+    let said = place.finish(strace.current_dir(place.path()).env("WHEELBARROW_ROOT", root));
+    assert!(said.code == 5 && said.err.contains("no symbolic links can be made in "), "{}", said.all());
+    assert!(said.err.contains("name a destination on another file system"), "{}", said.all());
+    assert_eq!(mounted.names(), [""; 0], "not even the directory above the root");
 }

@@ -16,6 +16,9 @@ mod lock;
 mod model;
 mod model_fs;
 mod model_kill;
+#[path = "../../../../wheelbarrow-install/tests/it/mounts.rs"]
+#[allow(dead_code, reason = "the tests of installs mount other file systems")]
+mod mounts;
 mod moved;
 mod powercut;
 pub(crate) mod root;
