@@ -26,6 +26,14 @@ pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Cargo for the tests, which heeds a native installer that is ready: without it the build would make another.
+pub(crate) fn cargo_for_tests() -> Command {
+    const INSTALLER: &str = "WHEELBARROW_NATIVE_INSTALLER";
+    let mut command = cargo();
+    command.envs(std::env::var_os(INSTALLER).map(|path| (INSTALLER, path)));
+    command
+}
+
 pub(crate) fn cargo() -> Command {
     clean(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }

@@ -178,8 +178,9 @@ fn open_lock_in(directory: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = rustix::fs::openat(directory, name, flags, mode).map_err(FsError::errno("open", path))?;
     let metadata = rustix::fs::fstat(&file).map_err(FsError::errno("look at", path))?;
-    if metadata.st_mode & 0o777 != mode.bits() && metadata.st_uid == rustix::process::geteuid().as_raw() {
-        // Of an earlier version, or cut by a umask.
+    let is_ours = metadata.st_uid == rustix::process::geteuid().as_raw();
+    // Cut by a umask. One with contents or another name may be a file that somebody has renamed to this name: its mode stays.
+    if metadata.st_mode & 0o777 != mode.bits() && is_ours && metadata.st_size == 0 && metadata.st_nlink == 1 {
         let _ = rustix::fs::fchmod(&file, mode);
     }
     Ok(file)
@@ -187,6 +188,10 @@ fn open_lock_in(directory: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use fs_err as fs;
+
     use super::*;
 
     /// Takes a lock that somebody has, and sees that this ends, and works once the lock is free.
@@ -221,5 +226,22 @@ mod tests {
         let holder = Lock::passing(&directory, &path).unwrap();
         wait_for(|patience| Lock::passing_within(&directory, &path, patience), holder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_mode_of_a_file_with_contents_stays() {
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), PermissionsExt::from_mode(0o775)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (lock, secret) = (place.path().join("lock"), place.path().join("secret"));
+        open_lock(&lock).unwrap();
+        assert_eq!(mode(&lock), 0o660);
+        fs::write(&secret, "secret").unwrap();
+        fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+        open_lock(&secret).unwrap();
+        assert_eq!(mode(&secret), 0o600);
+        fs::set_permissions(&lock, PermissionsExt::from_mode(0o600)).unwrap();
+        open_lock(&lock).unwrap();
+        assert_eq!(mode(&lock), 0o660, "nothing is in it");
     }
 }

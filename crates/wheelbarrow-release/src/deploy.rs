@@ -120,7 +120,7 @@ struct Ready {
 
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
-    let root = Root::at(root);
+    let root = Root::trusted_at(root)?;
     let Ready { artifact, settings, digest, python, lacking, is_switched } = look_at(&root, options)?;
     let manifest = artifact.manifest();
     let found = taken(&root, &digest, &python, options)?;
@@ -155,7 +155,7 @@ pub fn deploy(
     operator: &Operator<'_>,
 ) -> Result<Deployed, ReleaseError> {
     let begun = Instant::now();
-    let ready = look_at(&Root::at(root), options)?;
+    let ready = look_at(&Root::trusted_at(root)?, options)?;
     if !ready.lacking.is_empty() {
         let (path, members) = (options.artifact.clone(), ready.lacking);
         return Err(InstallError::Lacking { path, members }.into());

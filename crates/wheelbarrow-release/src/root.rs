@@ -21,7 +21,7 @@ use wheelbarrow_wheel::order;
 use crate::journal::{Event, Journal};
 use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
 use crate::remake::RECEIPT_PATH;
-use crate::{ReleaseError, ReleaseId};
+use crate::{ReleaseError, ReleaseId, trusted};
 
 const STATE: &str = ".wheelbarrow";
 const RELEASES: &str = "releases";
@@ -58,9 +58,16 @@ impl Root {
         Self { path: path.to_path_buf() }
     }
 
+    /// The same, where nobody else can exchange what root finds there.
+    pub(crate) fn trusted_at(path: &Path) -> Result<Self, ReleaseError> {
+        let root = Self::at(path);
+        trusted::check_root(&root)?;
+        Ok(root)
+    }
+
     /// Makes `path`, absolute, a site root, with everything in it that is not there yet.
     pub fn create(path: &Path) -> Result<Self, ReleaseError> {
-        let root = Self::at(path);
+        let root = Self::trusted_at(path)?;
         let _umask = SharedUmask::set();
         for directory in [
             root.releases(),
@@ -86,7 +93,7 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self, ReleaseError> {
         let root = Self::at(path);
         if root.releases().is_dir() && root.state().is_dir() {
-            return Ok(root);
+            return Self::trusted_at(path);
         }
         Err(ReleaseError::NotARoot { path: path.to_path_buf() })
     }

@@ -240,7 +240,8 @@ fn other_root(root: &Root, text: &str) -> Option<PathBuf> {
     if named.iter().any(|path| real(path) == real(root.path())) {
         return None;
     }
-    named.into_iter().find(|path| Root::open(path).is_ok() || !path.exists())
+    let is_root = |path: &Path| !matches!(Root::open(path), Err(ReleaseError::NotARoot { .. }));
+    named.into_iter().find(|path| is_root(path) || !path.exists())
 }
 
 /// What stands before `/current` and `/releases/ID` in paths of a text.

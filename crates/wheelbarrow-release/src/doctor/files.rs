@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelbarrow_fs::read_regular;
+use wheelbarrow_fs::{as_user, read_regular};
 use wheelbarrow_wheel::order;
 
 use super::{Finding, Site};
@@ -12,7 +12,31 @@ use crate::{ReleaseError, ReleaseId, Root, configure, lock, rule, settings, tras
 /// How deep configuration is looked for below a directory.
 const DEPTH: usize = 3;
 /// No such file is longer; what is, is no configuration.
-pub(super) const LONGEST: u64 = 1 << 20;
+const LONGEST: u64 = 1 << 20;
+
+/// What a file holds; none where it cannot be read as text. What a process names is read with the rights on files that its user
+/// has: any user may start one that names any file, and root would read it for him.
+pub(super) fn text(path: &Path, process: Option<u32>) -> Option<String> {
+    let read = || String::from_utf8(read_regular(path, LONGEST).ok()?).ok();
+    match process.filter(|_| rustix::process::geteuid().is_root()) {
+        Some(pid) => {
+            let (user, group) = user_of(pid)?;
+            as_user(user, group, read).ok()?
+        }
+        None => read(),
+    }
+}
+
+/// The user and the group whose rights a process has. The owner of `/proc/PID` can be another: root, of one that is not dumpable.
+fn user_of(pid: u32) -> Option<(u32, u32)> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let effective = |name: &str| {
+        let numbers = status.lines().find_map(|line| line.strip_prefix(name))?;
+        numbers.split_whitespace().nth(1)?.parse().ok()
+    };
+    Some((effective("Uid:")?, effective("Gid:")?))
+}
 
 /// A file, and its lines without comments.
 pub(super) struct File {
@@ -24,7 +48,15 @@ pub(super) struct File {
 impl File {
     /// None where it cannot be read as text. Comments begin with `#` or `;`; a line that ends in a backslash goes on.
     pub(super) fn read(path: &Path) -> Option<Self> {
-        let text = String::from_utf8(read_regular(path, LONGEST).ok()?).ok()?;
+        Some(Self::of(path, &text(path, None)?))
+    }
+
+    /// The same of a file that a process names.
+    pub(super) fn read_for(process: Option<u32>, path: &Path) -> Option<Self> {
+        Some(Self::of(path, &text(path, process)?))
+    }
+
+    fn of(path: &Path, text: &str) -> Self {
         let mut lines: Vec<(usize, String)> = Vec::new();
         let mut goes_on = false;
         for (number, line) in text.lines().enumerate() {
@@ -39,7 +71,7 @@ impl File {
             }
             goes_on = line.ends_with('\\');
         }
-        Some(Self { path: path.to_path_buf(), lines })
+        Self { path: path.to_path_buf(), lines }
     }
 
     pub(super) fn names(&self, site: &Site<'_>) -> bool {
@@ -127,6 +159,35 @@ fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) {
             collect(&path, depth - 1, paths);
         } else if path.is_file() {
             paths.push(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    use super::*;
+
+    #[test]
+    fn what_a_process_names_is_read_with_its_rights() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root reads what others may not");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("secret");
+        fs::write(&path, "secret").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        let mut other = std::process::Command::new("sleep").arg("60").uid(4321).gid(4321).spawn().unwrap();
+        let mut own = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(text(&path, None).as_deref(), Some("secret"));
+        assert_eq!(text(&path, Some(own.id())).as_deref(), Some("secret"));
+        assert_eq!(text(&path, Some(other.id())), None);
+        for child in [&mut own, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
         }
     }
 }

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use wheelbarrow_fs::read_regular;
-
-use super::files::LONGEST;
+use super::files::text;
 use super::{Finding, Site};
 use crate::proof::Process;
 use crate::rule;
@@ -54,7 +52,7 @@ impl Master {
         // As gunicorn does: what the shell calls it, where it is that.
         let called = variable("PWD").map(PathBuf::from).filter(|path| is_same(path, &works_in));
         let directory = called.unwrap_or(works_in);
-        let mut options = configuration(&words[first..], &directory);
+        let mut options = configuration(pid, &words[first..], &directory);
         options.extend(
             variable("GUNICORN_CMD_ARGS").iter().flat_map(|text| text.split_whitespace().map(str::to_owned)),
         );
@@ -152,11 +150,11 @@ fn position(words: &[PathBuf]) -> Option<usize> {
 }
 
 /// What matters here of a configuration in Python, as options: the file of `-c`, else `gunicorn.conf.py`.
-fn configuration(words: &[PathBuf], directory: &Path) -> Vec<String> {
+fn configuration(pid: u32, words: &[PathBuf], directory: &Path) -> Vec<String> {
     let named =
         words.windows(2).find(|pair| ["-c", "--config"].iter().any(|flag| pair[0] == Path::new(flag)));
     let path = named.map_or_else(|| directory.join("gunicorn.conf.py"), |pair| directory.join(&pair[1]));
-    let text = String::from_utf8(read_regular(&path, LONGEST).unwrap_or_default()).unwrap_or_default();
+    let text = text(&path, Some(pid)).unwrap_or_default();
     let value = |line: &str, key: &str| {
         let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim();
         Some(value.trim_matches(['"', '\'']).to_owned())

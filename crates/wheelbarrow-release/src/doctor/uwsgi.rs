@@ -36,6 +36,8 @@ pub(super) struct Instance {
     program: Option<(String, PathBuf, Vec<PathBuf>)>,
     /// What a reload executes.
     binary: Option<PathBuf>,
+    /// What runs it, where that was found among the processes.
+    process: Option<u32>,
 }
 
 pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process], units: &[Unit]) -> Vec<Instance> {
@@ -50,7 +52,9 @@ pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process], units
         };
         let executable = fs_err::read_link(format!("/proc/{}/exe", process.pid)).ok();
         let program = executable.unwrap_or_else(|| words[0].clone());
-        instances.push(Instance::of_command(format!("process {} (uwsgi)", process.pid), program, &words));
+        let place = format!("process {} (uwsgi)", process.pid);
+        let instance = Instance::of_command(place, program, &words);
+        instances.push(Instance { process: Some(process.pid), ..instance });
     }
     for file in units.iter().map(|unit| &unit.file) {
         for (line, _, value) in file.pairs().filter(|(_, key, _)| *key == "ExecStart") {
@@ -62,27 +66,33 @@ pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process], units
             }
         }
     }
-    for path in instances.iter().filter_map(|one| Some(&one.program.as_ref()?.2)).flatten() {
+    for (process, path) in instances.iter().flat_map(Instance::configuration) {
         if !files.iter().any(|file| file.path == *path) {
-            files.extend(File::read(path));
+            files.extend(File::read_for(process, path));
         }
     }
     for file in files.into_iter().filter(|file| file.names(site)) {
         let watched = file.pairs().filter(|(_, key, _)| WATCHES.contains(key));
         let watched = watched.map(|(line, _, value)| (file.place(line), PathBuf::from(value))).collect();
         let binary = file.pairs().find(|(_, key, _)| *key == BINARY).map(|(_, _, value)| value.into());
-        instances.push(Instance { watched, file: Some(file), program: None, binary });
+        instances.push(Instance { watched, file: Some(file), program: None, binary, process: None });
     }
     instances
 }
 
 impl Instance {
+    /// The files that it names, and the process that does.
+    fn configuration(&self) -> impl Iterator<Item = (Option<u32>, &PathBuf)> {
+        let files = self.program.iter().flat_map(|(_, _, files)| files);
+        files.map(|file| (self.process, file))
+    }
+
     fn of_command(place: String, program: PathBuf, words: &[PathBuf]) -> Self {
         let files = words.iter().filter(|word| word.extension().is_some_and(|kind| kind == "ini"));
         let files = files.map(|word| word.to_string_lossy().rsplit('=').next().unwrap_or_default().into());
         let watched = values_in_words(words, &WATCHES).map(|path| (place.clone(), path)).collect();
         let binary = values_in_words(words, &[BINARY]).next();
-        Self { file: None, watched, program: Some((place, program, files.collect())), binary }
+        Self { file: None, watched, program: Some((place, program, files.collect())), binary, process: None }
     }
 
     /// Whether a reload goes on with the program of one release.
