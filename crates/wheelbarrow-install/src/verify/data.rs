@@ -13,9 +13,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use rustix::fs::{Mode, OFlags};
 use wheelbarrow_artifact::progress::Silent;
-use wheelbarrow_fs::beneath::is_beside;
+use wheelbarrow_fs::beneath::{Directory, is_beside};
 
 use super::claims::{Claims, Judgement};
 use super::sizes::{Sizes, plain};
@@ -83,9 +82,7 @@ pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
     }
     let own = destination.join(RECEIPT_PATH);
     let installed = fs::symlink_metadata(&own).map_or((0, 0), |receipt| changed_at(&receipt));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(destination, flags, Mode::empty())
-        .map_err(|errno| InstallError::io("open", destination)(errno.into()))?;
+    let root = Directory::open_following(destination).map_err(InstallError::io("open", destination))?;
     let (claims, found) = (claims.as_ref(), Found::default());
     let sizes = OnceCell::new();
     let mut search = Search { destination, made: &made, claims, sizes, root, installed, found };
@@ -108,7 +105,7 @@ struct Search<'s> {
     claims: Option<&'s Claims>,
     /// Once they are wanted; none if they cannot be read.
     sizes: OnceCell<Option<Sizes>>,
-    root: std::os::fd::OwnedFd,
+    root: Directory,
     /// When the receipt was written: seconds and nanoseconds.
     installed: (i64, i64),
     found: Found,
@@ -195,7 +192,7 @@ impl Search<'_> {
             return Ok(true);
         }
         let job = Job { path, sha256: *sha256, size: metadata.len() };
-        let compared = compare_file(std::os::fd::AsFd::as_fd(&self.root), &job, &mut vec![0; CHUNK], &Silent);
+        let compared = compare_file(&self.root, &job, &mut vec![0; CHUNK], &Silent);
         Ok(!matches!(compared, Ok(Outcome::Same | Outcome::Missing)))
     }
 

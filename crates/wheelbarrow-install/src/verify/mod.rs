@@ -10,17 +10,15 @@ mod sizes;
 mod walk;
 
 use std::collections::HashMap;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, Judgement, PYTHON};
@@ -105,6 +103,7 @@ struct Job<'c> {
 }
 
 /// What a file was found to be.
+#[derive(Debug)]
 enum Outcome {
     Same,
     Changed,
@@ -118,9 +117,7 @@ fn compare(
     verification: &mut Verification,
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
-    let root =
-        rustix::fs::open(destination, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| InstallError::io("open", destination)(errno.into()))?;
+    let root = Directory::open_following(destination).map_err(InstallError::io("open", destination))?;
     // The others stay in the order of their paths, those of a directory together.
     order::sort_by_key(&mut jobs, |job| std::cmp::Reverse(if job.size >= LARGE { job.size } else { 0 }));
     progress.begin("comparing", jobs.iter().map(|job| job.size).sum(), Unit::Bytes);
@@ -130,7 +127,7 @@ fn compare(
     wheelbarrow_artifact::on_all_cores(|| {
         let mut buffer = vec![0; CHUNK];
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match compare_file(root.as_fd(), job, &mut buffer, progress) {
+            match compare_file(&root, job, &mut buffer, progress) {
                 Ok(Outcome::Same) => {}
                 Ok(outcome) => {
                     let mut different = different.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,19 +154,25 @@ fn compare(
 
 /// An error of kind `Interrupted` means that somebody asked to stop.
 fn compare_file(
-    root: BorrowedFd<'_>,
+    root: &Directory,
     job: &Job<'_>,
     buffer: &mut [u8],
     progress: &dyn Progress,
 ) -> io::Result<Outcome> {
-    // Something else may have been put there since the walk: NONBLOCK, not to wait for the writer of a pipe.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(root, job.path, flags, Mode::empty()) {
+    // Something else may have been put there since the walk, or on the way to it.
+    let mut file = match root.file(job.path) {
         Ok(file) => file,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Outcome::Missing),
-        // A link, or a file that somebody holds with a lease (fcntl(2)), who could keep a reader waiting.
-        Err(Errno::LOOP | Errno::AGAIN) => return Ok(Outcome::Changed),
-        Err(errno) => return Err(errno.into()),
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Outcome::Missing),
+                // No regular file, a link, or a file that somebody holds with a lease (fcntl(2)), who could keep a reader
+                // waiting.
+                io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory | io::ErrorKind::WouldBlock => {
+                    Ok(Outcome::Changed)
+                }
+                _ => Err(error),
+            };
+        }
     };
     let mut hash = sha2::Sha256::new();
     let mut left = job.size;
@@ -177,7 +180,7 @@ fn compare_file(
         if progress.is_cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        match rustix::io::read(&file, &mut *buffer) {
+        match file.read(buffer) {
             Ok(0) => break,
             // It grows.
             Ok(read) if read as u64 > left => return Ok(Outcome::Changed),
@@ -186,9 +189,8 @@ fn compare_file(
                 hash.update(&buffer[..read]);
                 progress.advance(read as u64);
             }
-            Err(Errno::INTR) => {}
-            Err(Errno::ISDIR) => return Ok(Outcome::Changed),
-            Err(errno) => return Err(errno.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     let same = Sha256(hash.finalize().into()) == job.sha256;
@@ -221,4 +223,29 @@ fn compare_links(claims: &Claims, found: &mut HashMap<Vec<u8>, Found>, verificat
         }
         false
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_artifact::progress::Silent;
+
+    use super::*;
+
+    #[test]
+    fn what_is_exchanged_on_the_way_to_a_file_is_not_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Directory::open_following(place.path()).unwrap();
+        let compare = |path| {
+            let job = Job { path, sha256: Sha256::of(b""), size: 0 };
+            compare_file(&root, &job, &mut [0; 10], &Silent).unwrap()
+        };
+        std::os::unix::fs::symlink("/dev", place.path().join("below")).unwrap();
+        fs_err::create_dir(place.path().join("directory")).unwrap();
+        fs_err::write(place.path().join("file"), "").unwrap();
+        for (path, outcome) in
+            [("below/zero", "Changed"), ("directory", "Changed"), ("file", "Same"), ("no", "Missing")]
+        {
+            assert_eq!(format!("{:?}", compare(path)), outcome, "{path}");
+        }
+    }
 }
