@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::children::{self, cargo, succeeds, workspace};
+use crate::children::{self, cargo, cargo_for_tests, succeeds, workspace};
 use crate::tools;
 
 /// Modules of the tests of `wheelbarrow-install` that heed `WHEELBARROW_PROGRAM`.
@@ -11,7 +11,7 @@ const MODULES: [&str; 3] = ["conformance::", "corpus::", "site106::"];
 
 pub(crate) fn run() -> Result<()> {
     let program = children::wheelbarrow()?;
-    let mut command = cargo();
+    let mut command = cargo_for_tests();
     // The whole workspace, as in `cargo xtask test`: else dependencies have other features, and are built again.
     if succeeds(cargo().args(["nextest", "--version"])) {
         let tests = MODULES.map(|module| format!("test(/^{module}/)")).join(" | ");

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 
-use crate::children::{self, cargo, clean, succeeds, workspace};
+use crate::children::{self, cargo, cargo_for_tests, clean, succeeds, workspace};
 use crate::licences;
 use crate::tools;
 
 fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
     let cargo_in = |arguments: &[&str]| {
-        let mut command = cargo();
+        let mut command = cargo_for_tests();
         command.args(arguments).current_dir(workspace());
         command
     };
