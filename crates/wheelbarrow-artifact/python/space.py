@@ -53,7 +53,7 @@ def needed(archive, target, facts, options, block):
 
 
 def wheels_of(manifest, target, options):
-    """The paths of the wheels that are installed, each with whether it is the pip that nobody asked for."""
+    """The paths of the wheels that are installed, each with whether it is the bundled pip, which gets no bytecode."""
     by_path = {wheel["path"]: wheel for wheel in manifest["wheels"]}
     # A site that depends on pip brings its own.
     bundled = options["pip"] and not any(by_path[path]["name"] == "pip" for path in target["wheels"])
@@ -98,7 +98,7 @@ def _add_wheel(room, wheel, layout, is_pip):
     modules = []
     for member, path, scheme in wheel.files(layout):
         room.file(path, member.size)
-        if path.endswith(".py") and scheme in (None, "purelib", "platlib"):
+        if not is_pip and path.endswith(".py") and scheme in (None, "purelib", "platlib"):
             modules.append((path, member.size))
     for name in scripts_of(wheel, layout, is_pip):
         room.file("venv/bin/" + name, 1)

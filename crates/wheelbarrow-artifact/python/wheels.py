@@ -288,7 +288,7 @@ class Record:
 
 
 def install_wheel(file, described, layout, tree, winners, is_pip=False):
-    """Installs one wheel of the manifest, given as an open file; `is_pip` for the one that nobody asked for by name.
+    """Installs one wheel of the manifest, given as an open file; `is_pip` for the bundled pip, which gets no bytecode.
     `winners` has the wheel that writes a path, by the path in RECORD, for paths that several wheels have.
 
     Gives its Record, which is not written yet."""
@@ -312,7 +312,7 @@ def install_wheel(file, described, layout, tree, winners, is_pip=False):
         if scheme == "scripts" and member.size <= _LARGEST_SCRIPT:
             chunks = [_with_shebang(b"".join(chunks), layout)]
         written = write(path, chunks, scheme == "scripts" or member.is_executable)
-        if written and member.name.endswith(".py") and scheme in (None, "purelib", "platlib"):
+        if written and not is_pip and member.name.endswith(".py") and scheme in (None, "purelib", "platlib"):
             sources.append((path, member.size))
 
     for name, (module, attribute) in sorted(scripts_of(wheel, layout, is_pip).items()):

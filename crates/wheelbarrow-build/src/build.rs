@@ -193,7 +193,7 @@ fn contents(options: &BuildOptions, code: Code, targets: Vec<PackedTarget>, time
     }
 }
 
-/// Compiles what every target will import.
+/// Compiles what every target will import. Nothing of a site imports the bundled pip.
 fn compile(
     mode: BytecodeMode,
     cache: &Cache,
@@ -208,7 +208,7 @@ fn compile(
         .map(|(target, interpreter)| Compilee {
             python: &target.python,
             interpreter: interpreter.as_ref(),
-            wheels: target.wheels.iter().chain([&target.pip]).collect(),
+            wheels: target.wheels.iter().collect(),
         })
         .collect();
     let modules = if mode == BytecodeMode::Never { Vec::new() } else { pack::modules(contents)? };

@@ -33,7 +33,7 @@ class BytecodeCase(Case):
 
     def pycs(self):
         found = glob.glob(self.dest + "/**/*.pyc", recursive=True)
-        return {os.path.relpath(path, self.dest) for path in found if "/pip/" not in path and "/lib64/" not in path}
+        return {os.path.relpath(path, self.dest) for path in found if "/lib64/" not in path}
 
 
 class Compiling(BytecodeCase):
@@ -74,6 +74,16 @@ class Compiling(BytecodeCase):
         self.assertEqual(self.auto(), (0, "", ""))
         self.assertEqual(self.read(SITE + "/" + own), "its own")
         self.assertEqual(self.read(SITE + "/pkg-1.dist-info/RECORD").count(own), 1)
+
+    def test_pip(self):
+        self.make([make_wheel("pkg", "1", MODULES)])
+        self.assertEqual(self.auto(), (0, "", ""))
+        self.assertFalse([path for path in self.pycs() if "/pip/" in path])
+        self.assertNotIn(".pyc", self.read(SITE + "/pip-99.0.dist-info/RECORD"))
+        # One that the site names is a wheel like any other.
+        self.make([make_wheel("pip", "98", {"pip/__init__.py": b""})])
+        self.assertEqual(self.auto("--replace"), (0, "", ""))
+        self.assertIn("%s/pip/__pycache__/__init__.%s.pyc" % (SITE, TAG), self.pycs())
 
     def test_never(self):
         self.make()

@@ -50,7 +50,8 @@ impl<'a> Planner<'_, 'a> {
         part.linked = self.directories(&stored.wheel, &wheel.distribution);
         let mut lost = self.take_lost(&stored.wanted.path, &mut part.linked);
         let mut rows = Vec::new();
-        let modules = part.linked.iter().filter(|directory| is_in_site_packages(directory));
+        let has_bytecode = !stored.wanted.is_pip;
+        let modules = part.linked.iter().filter(|directory| has_bytecode && is_in_site_packages(directory));
         let modules = modules.flat_map(LinkedDirectory::paths).map(|(path, file)| (path, file.size));
         let modules = modules.filter(|(path, size)| self.compiles(path, *size)).collect();
         let compiled = self.modules(&mut part, modules);

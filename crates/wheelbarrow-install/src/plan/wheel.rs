@@ -20,6 +20,7 @@ use crate::{InstallError, Pip};
 pub(crate) struct TargetWheel<'a> {
     manifest: &'a manifest::Wheel,
     wheel: OpenWheel<'a>,
+    /// Whether it is the bundled pip, which gets no bytecode.
     is_pip: bool,
 }
 
@@ -98,7 +99,7 @@ impl<'a> Planner<'_, 'a> {
         let wheel = &target_wheel.wheel;
         let mut part = Part::new(wheel.filename().to_string());
         let recorded = wheel.recorded()?;
-        let pack = self.packs.of(&part.owner)?;
+        let pack = if target_wheel.is_pip { None } else { self.packs.of(&part.owner)? };
         let compiled = modules(&pack);
         let mut sources = HashMap::with_capacity(compiled.len());
         let mut to_compile = Vec::new();
@@ -111,7 +112,7 @@ impl<'a> Planner<'_, 'a> {
             }
             let entry = wheel.entry(file);
             let is_module = matches!(file.destination, Destination::SitePackages(_));
-            let compiles = is_module && self.compiles(&path, entry.size);
+            let compiles = is_module && !target_wheel.is_pip && self.compiles(&path, entry.size);
             if compiles {
                 to_compile.push((path.clone(), entry.size));
             }

@@ -16,9 +16,10 @@ pub(crate) struct Wanted {
     /// In the artifact.
     pub path: String,
     pub sha256: Sha256,
-    /// The member with its bytecode, where the interpreter can use it.
+    /// The member with its bytecode, if the interpreter can use it.
     pub pack: Option<(String, Sha256)>,
     pub manifest: manifest::Wheel,
+    /// Whether it is the bundled pip, which gets no bytecode.
     pub is_pip: bool,
 }
 
@@ -57,7 +58,8 @@ pub(crate) fn wanted(
     let mut wanted = Vec::new();
     for path in wheel_paths(artifact.manifest(), target, pip) {
         let filename = path.rsplit('/').next().unwrap_or(path);
-        let pack = bytecode.map(|bytecode| pack_path(&bytecode.cache_tag, filename));
+        let is_pip = path == target.pip;
+        let pack = bytecode.filter(|_| !is_pip).map(|bytecode| pack_path(&bytecode.cache_tag, filename));
         let pack = pack.and_then(|pack| members.get(pack.as_str()).map(|member| (pack, member.sha256)));
         // The reader of the manifest has seen that both are there.
         let (Some(member), Some(wheel)) = (members.get(path), wheels.get(path)) else { continue };
@@ -66,7 +68,7 @@ pub(crate) fn wanted(
             sha256: member.sha256,
             pack,
             manifest: (*wheel).clone(),
-            is_pip: path == target.pip,
+            is_pip,
         });
     }
     wanted

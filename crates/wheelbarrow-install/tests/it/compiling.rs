@@ -59,7 +59,7 @@ impl Progress for Listener {
 }
 
 /// Every CPython from 3.6 on that pyenv or the system has.
-fn pythons() -> Vec<PathBuf> {
+pub(crate) fn pythons() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").unwrap_or_default();
     let versions = fs_err::read_dir(Path::new(&home).join(".pyenv/versions")).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = versions.map(|version| version.path().join("bin/python")).collect();
@@ -71,7 +71,7 @@ fn pythons() -> Vec<PathBuf> {
 }
 
 /// Everybody may look into it.
-fn place() -> tempfile::TempDir {
+pub(crate) fn place() -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     fs_err::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
     place
@@ -110,7 +110,7 @@ fn write_artifact(path: &Path, facts: &Interpreter, packs: &[(&str, &[u8])]) {
     site::write_site_with_bytecode(path, (&target.0, &target.1), &code, &wheels, packs);
 }
 
-fn facts(python: &Path, destination: &Path) -> Interpreter {
+pub(crate) fn facts(python: &Path, destination: &Path) -> Interpreter {
     Interpreter::probe(python, Some(&virtualenv(destination))).unwrap()
 }
 
@@ -128,10 +128,16 @@ fn install_natively(
     install(artifact, facts, &options, listener)
 }
 
-fn install_with_bootstrap(artifact: &Path, facts: &Interpreter, destination: &Path) -> String {
+pub(crate) fn install_with_bootstrap(
+    artifact: &Path,
+    facts: &Interpreter,
+    destination: &Path,
+    pip: Pip,
+) -> String {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wheelbarrow-artifact/python");
     let options = json!({
-        "destination": destination, "replace": false, "pip": false, "compile": "auto", "quiet": false, "json": false,
+        "destination": destination, "replace": false, "pip": pip == Pip::With, "compile": "auto", "quiet": false,
+        "json": false,
     });
     let request = json!({"artifact": artifact, "facts": facts, "options": options});
     let mut child = Command::new(&facts.executable)
@@ -246,7 +252,7 @@ fn both_ways_compile_the_same_and_python_takes_it() {
         let native = tree_without_times(&destination);
         fs_err::remove_dir_all(&destination).unwrap();
         assert_eq!(
-            install_with_bootstrap(&artifact, &facts, &destination).trim_end(),
+            install_with_bootstrap(&artifact, &facts, &destination, Pip::Without).trim_end(),
             format!("note: {note}")
         );
         let second = tree_without_times(&destination);

@@ -13,6 +13,7 @@ mod filesystems;
 mod hostile_artifacts;
 mod hostile_wheels;
 mod mounts;
+mod pip;
 mod preflight;
 mod readers;
 mod released;

@@ -20,7 +20,6 @@ use wheelbarrow_wheel::WheelFilename;
 use crate::zips::Member;
 
 pub(crate) const SITE_PACKAGES: &str = "lib/python3.12/site-packages";
-/// Never opened: the tests install without pip.
 const PIP: &str = "bootstrap_wheels/pip-1-py3-none-any.whl";
 
 /// What a path is: its mode and its contents, or the target of a link.
@@ -73,12 +72,12 @@ pub(crate) fn write_site_with_bytecode(
     wheels: &[(&str, &[u8])],
     packs: &[(&str, &[u8])],
 ) {
-    write(path, target, code, wheels, packs, &Needs::default(), &[]);
+    write(path, &Parts { target, code, wheels, packs, ..Parts::default() });
 }
 
 /// With wheels that each need something of the system.
 pub(crate) fn write_needy_site(path: &Path, wheels: &[(&str, &[u8])], needs: &Needs) {
-    write(path, ("3.12", "cp312"), &[], wheels, &[], needs, &[]);
+    write(path, &Parts { wheels, needs: needs.clone(), ..Parts::default() });
 }
 
 /// With wheels that write the same paths, packs of bytecode, and who wins which path.
@@ -88,7 +87,7 @@ pub(crate) fn write_colliding_site(
     packs: &[(&str, &[u8])],
     winners: &[(&str, &str)],
 ) {
-    write(path, ("3.12", "cp312"), &[], wheels, packs, &Needs::default(), winners);
+    write(path, &Parts { wheels, packs, winners, ..Parts::default() });
 }
 
 /// What the manifest says of the size of a target.
@@ -98,20 +97,40 @@ fn unpacked(wheels: &[(&str, &[u8])]) -> Unpacked {
     Unpacked { bytes: entries().map(|entry| entry.size).sum(), inodes: entries().count() as u64 }
 }
 
-fn write(
-    path: &Path,
-    (python, abi): (&str, &str),
-    code: &[(&str, MemberKind, &str)],
-    wheels: &[(&str, &[u8])],
-    packs: &[(&str, &[u8])],
-    needs: &Needs,
-    winners: &[(&str, &str)],
-) {
+/// What an artifact is made of.
+pub(crate) struct Parts<'p> {
+    /// As for [`write_site`].
+    pub target: (&'p str, &'p str),
+    pub code: &'p [(&'p str, MemberKind, &'p str)],
+    /// The bundled pip. Most tests install without pip, and never open it.
+    pub pip: &'p [u8],
+    pub wheels: &'p [(&'p str, &'p [u8])],
+    pub packs: &'p [(&'p str, &'p [u8])],
+    pub needs: Needs,
+    pub winners: &'p [(&'p str, &'p str)],
+}
+
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Self {
+            target: ("3.12", "cp312"),
+            code: &[],
+            pip: b"no pip",
+            wheels: &[],
+            packs: &[],
+            needs: Needs::default(),
+            winners: &[],
+        }
+    }
+}
+
+pub(crate) fn write(path: &Path, parts: &Parts<'_>) {
+    let &Parts { target: (python, abi), code, pip, wheels, packs, ref needs, winners } = parts;
     let facts = interpreter(path);
     let (python, platform) = python.split_once('@').unwrap_or((python, "any"));
     let mut writer = ZipWriter::new(new_file(path), "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
     let mut listed = vec![wheel_entry(PIP)];
-    add_stored(&mut writer, PIP, b"no pip");
+    add_stored(&mut writer, PIP, pip);
     for (filename, bytes) in wheels {
         let path = format!("wheels/{filename}");
         add_stored(&mut writer, &path, bytes);

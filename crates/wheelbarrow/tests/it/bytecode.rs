@@ -138,6 +138,10 @@ fn the_same_bytes_whoever_compiles_where() {
         let targets = shown["manifest"]["targets"].as_array().unwrap();
         assert!(targets.iter().all(|target| target["bytecode"]["magic"].is_string()), "{targets:?}");
         assert_eq!(targets.len() * 2 + 1, words.len());
+        let members = shown["manifest"]["members"].as_array().unwrap().iter();
+        let packs = members.filter_map(|member| member["path"].as_str()?.strip_suffix(".pack"));
+        let of: BTreeSet<_> = packs.filter_map(|path| path.rsplit('/').next()).collect();
+        assert_eq!(of.into_iter().collect::<Vec<_>>(), ["pack-1-py3-none-any.whl", "project"]);
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
 }
