@@ -18,16 +18,18 @@ use std::io::Read;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use zstd::zstd_safe::CParameter;
 
 use crate::manifest::check_values;
 
 /// Changes with whatever shapes a pack.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const SIGNATURE: &[u8; 8] = b"WBCODE1\n";
 
-/// Frames hold about so many bytes, uncompressed: many enough to share between cores, large enough to compress well.
-const FRAME: usize = 2 << 20;
+/// Frames hold at most so many bytes, uncompressed, or a single module: many enough to share between cores, large enough to
+/// compress well. An installer needs a buffer of that size for each thread.
+pub const FRAME: usize = 8 << 20;
 
 /// No frame is larger. Of a module whose code is, no bytecode is packed.
 pub const LARGEST_FRAME: usize = 64 << 20;
@@ -38,8 +40,11 @@ const LARGEST_INDEX: u64 = 16 << 20;
 /// The most memory that an index may ask for while it is inflated: 2 to the power of this.
 const LARGEST_WINDOW: u32 = 24;
 
-/// Measured on site106: 44 MB, against 43 MB for twice the time at 12 and 51 MB at 3.
-const LEVEL: i32 = 9;
+/// Of zstd, with [`SHORTEST_MATCH`]. `docs/decisions/bytecode.md` has sizes and times.
+const LEVEL: i32 = 10;
+
+/// The level looks for matches of 5 bytes. Bytecode repeats in shorter pieces, too.
+const SHORTEST_MATCH: u32 = 4;
 
 /// The most bytes before the code in a timestamp `.pyc`.
 pub const PYC_HEADER: usize = 16;
@@ -100,6 +105,8 @@ pub fn pack(magic: &str, modules: &[(String, Vec<u8>)]) -> std::io::Result<Vec<u
     let mut index = Index { magic: magic.to_owned(), frames: Vec::new() };
     let mut frames = Vec::new();
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    compressor.set_parameter(CParameter::MinMatch(SHORTEST_MATCH))?;
+    compressor.set_parameter(CParameter::WindowLog(FRAME.ilog2()))?;
     let kept: Vec<_> = modules.iter().filter(|(_, code)| code.len() <= LARGEST_FRAME).collect();
     let mut rest = kept.as_slice();
     while !rest.is_empty() {
@@ -235,7 +242,7 @@ mod tests {
     #[test]
     fn a_pack_gives_back_what_went_in() {
         let modules: Vec<_> = (0..20usize)
-            .map(|number| (format!("pkg/module{number}.py"), vec![b'x'; number * 40_000]))
+            .map(|number| (format!("pkg/module{number}.py"), vec![b'x'; number * 100_000]))
             .collect();
         let packed = pack("a70d0d0a", &modules).unwrap();
         let pack = Pack::open(&packed).unwrap();

@@ -20,7 +20,7 @@ use wheelbarrow_wheel::order;
 
 use crate::InstallError;
 use crate::plan::{Plan, PlannedFile, PlannedFrame};
-use crate::writer::{Job, Writer, parent};
+use crate::writer::{Buffers, Job, Writer, parent};
 
 /// About how much one thread takes at once: small enough to share fairly, large enough to stay in a directory.
 const BATCH: u64 = 512 << 10;
@@ -70,7 +70,8 @@ pub(crate) fn execute(
     let batches = batches(plan);
     progress.begin(manner.task, plan.size(), Unit::Bytes);
     let time = plan.time;
-    let job = Job { root: root.as_fd(), destination, artifact, time, manner, progress };
+    let buffers = Buffers::default();
+    let job = Job { root: root.as_fd(), destination, artifact, time, manner, buffers: &buffers, progress };
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     on_all_cores(|| {

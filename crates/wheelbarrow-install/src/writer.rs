@@ -3,12 +3,13 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use sha2::Digest;
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::bytecode::pyc_header;
+use wheelbarrow_artifact::bytecode::{FRAME, pyc_header};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::zip::Inflater;
@@ -17,8 +18,17 @@ use crate::InstallError;
 use crate::engine::{Batch, Manner};
 use crate::plan::{Contents, PlannedFile, PlannedFrame};
 
-/// Frames with more bytes hold a single module.
-const LARGE: usize = 4 << 20;
+/// How many frames are inflated at once, however many threads there are: each takes [`FRAME`] bytes.
+const BUFFERS: usize = 8;
+
+/// What frames are inflated into.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    buffers: [Mutex<Vec<u8>>; BUFFERS],
+    next: AtomicUsize,
+    /// For a frame with more than [`FRAME`] bytes, which holds a single module: one at a time.
+    large: Mutex<()>,
+}
 
 /// What every thread needs.
 #[derive(Clone, Copy)]
@@ -29,6 +39,7 @@ pub(crate) struct Job<'j> {
     /// [`crate::plan::Plan::time`].
     pub time: u32,
     pub manner: &'j Manner<'j>,
+    pub buffers: &'j Buffers,
     pub progress: &'j dyn Progress,
 }
 
@@ -38,12 +49,15 @@ pub(crate) struct Writer<'j> {
     inflater: Inflater,
     /// Made for the first frame.
     decompressor: Option<zstd::bulk::Decompressor<'static>>,
-    frame: Vec<u8>,
+    /// Shared with other threads if there are many.
+    frame: &'j Mutex<Vec<u8>>,
 }
 
 impl<'j> Writer<'j> {
     pub(crate) fn new(job: Job<'j>) -> Self {
-        Self { job, inflater: Inflater::new(), decompressor: None, frame: Vec::new() }
+        let number = job.buffers.next.fetch_add(1, Ordering::Relaxed);
+        let frame = &job.buffers.buffers[number % BUFFERS];
+        Self { job, inflater: Inflater::new(), decompressor: None, frame }
     }
 
     pub(crate) fn write(&mut self, batch: &Batch<'_, '_>) -> Result<(), InstallError> {
@@ -106,19 +120,16 @@ impl<'j> Writer<'j> {
     }
 
     fn write_frame(&mut self, frame: &PlannedFrame<'_>) -> Result<(), InstallError> {
-        let result = if frame.size > LARGE {
-            // One at a time, however many threads there are.
-            static LARGE_BUFFER: Mutex<()> = Mutex::new(());
-            let _held = LARGE_BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = if frame.size > FRAME {
+            let _held = self.job.buffers.large.lock().unwrap_or_else(PoisonError::into_inner);
             self.write_parts(frame, &mut vec![0; frame.size])
         } else {
-            let mut plain = std::mem::take(&mut self.frame);
-            if plain.len() < frame.size {
-                plain.resize(frame.size, 0);
+            let mut plain = self.frame.lock().unwrap_or_else(PoisonError::into_inner);
+            if plain.is_empty() {
+                // Its final size at once: pages count when they are written to, and those of smaller buffers would stay for a while.
+                *plain = vec![0; FRAME];
             }
-            let result = self.write_parts(frame, &mut plain[..frame.size]);
-            self.frame = plain;
-            result
+            self.write_parts(frame, &mut plain[..frame.size])
         };
         self.job.artifact.was_read(frame.raw.len());
         self.job.progress.advance(frame.size as u64);
