@@ -8,6 +8,7 @@ mod env;
 mod errors;
 mod help;
 mod init;
+mod interrupted;
 mod keyring;
 mod large;
 mod machine;

@@ -31,6 +31,7 @@ mod site;
 mod startable;
 mod story;
 pub(crate) mod strace;
+mod stubborn;
 mod systemd;
 pub(crate) mod thin;
 mod times;
