@@ -26,7 +26,6 @@ use crate::child::{self, Ended, Leftovers};
 use crate::command::as_site;
 use crate::identity::Identity;
 use crate::output::Output;
-use crate::remake::needed_variables;
 use crate::secrets::Secrets;
 use crate::text::cut_line;
 pub use error::{CheckError, Fault};
@@ -171,8 +170,7 @@ pub fn check(
     let mut command = Command::new(&python);
     command.args(["-c", CHECK]).current_dir(code);
     // What it opens on its way, a log say, must be its own when it is served.
-    as_site(&mut command, &install.join("venv/bin"), site.identity, site.passed);
-    command.envs(needed_variables(install));
+    as_site(&mut command, install, site.identity, site.passed);
     command.stdin(question).stdout(answers.writer()?).stderr(said.writer()?);
     let cannot_start = |source| CheckError::Start {
         python: fs::canonicalize(&python).unwrap_or_else(|_| python.clone()),

@@ -24,7 +24,7 @@ use crate::output::Output;
 use crate::release::CompleteRelease;
 use crate::remake::needed_variables;
 use crate::secrets::Secrets;
-use crate::settings::{Settings, bin};
+use crate::settings::Settings;
 
 /// Where root's programs are, whatever PATH root was given: as systemd and Debian's sudo have it.
 const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -58,17 +58,18 @@ pub(crate) fn in_release(
     let site = release.site()?;
     let mut command = Command::new(words.program());
     command.args(words.arguments()).current_dir(release.path().join(&site.project.import_path));
-    as_site(&mut command, &bin(release), settings.identity.as_ref(), &settings.pass_environment);
-    command.envs(needed_variables(release.path()));
+    as_site(&mut command, release.path(), settings.identity.as_ref(), &settings.pass_environment);
     if let Some(module) = crate::django::settings_module(release, &site, settings)? {
         command.env("DJANGO_SETTINGS_MODULE", module);
     }
     Ok(command)
 }
 
-/// Has the command run as the site does: with the programs of its virtualenv, whose `bin` is given, and, if root starts it
-/// for another user, as that user, with an environment of which nothing is root's but the variables in `passed`.
-pub(crate) fn as_site(command: &mut Command, bin: &Path, identity: Option<&Identity>, passed: &[String]) {
+/// Has the command run as the site does: with the programs of the virtualenv in `install`, the variables without which its
+/// Python does not start, and, if root starts it for another user, as that user, with an environment of which nothing else is
+/// root's but the variables in `passed`.
+pub(crate) fn as_site(command: &mut Command, install: &Path, identity: Option<&Identity>, passed: &[String]) {
+    let virtualenv = install.join("venv");
     let other = identity.filter(|_| getuid().is_root());
     if let Some(group) = other.and_then(|identity| identity.group) {
         command.gid(group);
@@ -81,12 +82,13 @@ pub(crate) fn as_site(command: &mut Command, bin: &Path, identity: Option<&Ident
         usual = usual.filter(|_| passed.iter().any(|name| name == "PATH"));
         usual = usual.or_else(|| Some(SECURE_PATH.into()));
     }
-    let mut path = bin.as_os_str().to_owned();
+    let mut path = virtualenv.join("bin").into_os_string();
     if let Some(usual) = usual.filter(|usual| !usual.is_empty()) {
         path.push(":");
         path.push(usual);
     }
-    command.env("PATH", path).env("VIRTUAL_ENV", bin.parent().unwrap_or(bin));
+    command.env("PATH", path).env("VIRTUAL_ENV", virtualenv);
+    command.envs(needed_variables(install));
     for name in ["PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"] {
         command.env_remove(name);
     }

@@ -134,7 +134,7 @@ fn start(
         let mut command = Command::new(&python);
         // Neither the site's modules nor its environment: nothing of the site runs.
         command.args(["-I", "-S", "-c", ""]).current_dir("/");
-        as_site(&mut command, &bin(release), identity, &settings.pass_environment);
+        as_site(&mut command, release.path(), identity, &settings.pass_environment);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
