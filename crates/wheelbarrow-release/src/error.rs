@@ -407,3 +407,17 @@ fn describe(holder: Option<&Holder>) -> String {
 pub(crate) fn indented(tail: &str) -> String {
     tail.lines().map(|line| format!("\n    {line}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_somebody_keeps_has_its_own_exit_code() {
+        let busy = || FsError::Busy { path: "/srv/site/store/lock".into(), seconds: 60 };
+        assert_eq!(ReleaseError::from(busy()).exit_code(), 15);
+        let error = ReleaseError::from(InstallError::from(busy()));
+        assert_eq!(error.exit_code(), 15);
+        assert!(error.to_string().contains("60") && error.hint().is_some(), "{error}: {:?}", error.hint());
+    }
+}
