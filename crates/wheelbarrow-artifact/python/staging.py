@@ -16,6 +16,7 @@ import stat
 import time
 
 import beneath
+import calls
 import mounts
 
 # Exit codes, docs/exit-codes.md.
@@ -126,23 +127,30 @@ class Staging:
     def discard(self):
         if self.path is not None:
             _hide(self.path)  # if this is killed, nobody else has a lock on the rest
-            shutil.rmtree(self.path, ignore_errors=True)
+            _remove(self.path)
             self.path = None
         for held in filter(None, (self._held, self._parent)):
             held.close()
         self._held = self._parent = None
 
     def _recover(self):
-        """Undoes or finishes what a run without the exchanging rename left when it was killed."""
-        if os.path.lexists(self.next):
-            if os.path.lexists(self.destination):
-                shutil.rmtree(self.destination)
-            os.rename(self.next, self.destination)
-        if os.path.lexists(self.aside):
-            if os.path.lexists(self.destination):
-                shutil.rmtree(self.aside, ignore_errors=True)
-            else:
-                os.rename(self.aside, self.destination)
+        """Undoes or finishes what a run without the exchanging rename left when it was killed.
+
+        Anybody who may write there may make something with such a name, so it counts by its owner."""
+        parent = os.stat(self.parent)
+        for left in (self.next, self.aside):
+            try:
+                found = os.lstat(left)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(found.st_mode):
+                continue
+            if left == self.next and found.st_uid == os.geteuid():
+                _remove(self.destination)
+            if is_settled(parent, found) and not os.path.lexists(self.destination):
+                os.rename(left, self.destination)
+            elif left == self.aside and found.st_uid == os.geteuid():
+                _remove(left)
 
     def put_right(self):
         """The same, for who looks at the destination before `open`."""
@@ -165,14 +173,15 @@ class Staging:
             except OSError:
                 continue
             try:
-                if _try_lock(held):
-                    shutil.rmtree(path, ignore_errors=True)
+                # Another user could make as many as he likes.
+                if os.fstat(held).st_uid == os.geteuid() and _try_lock(held):
+                    _remove(path)
             finally:
                 _close(held)
 
     def flush(self):
         """What the rename makes visible must be on the disk before it. syncfs(2) spares the other file systems."""
-        library = _library()
+        library = calls.library()
         if not hasattr(library, "syncfs"):
             os.sync()
         elif library.syncfs(self._held.descriptor) != 0:
@@ -187,12 +196,10 @@ class Staging:
             ours, found = os.fstat(self._held.descriptor), os.lstat(self.path)
             if (ours.st_dev, ours.st_ino) != (found.st_dev, found.st_ino):
                 raise Failure(REFUSED, "%s was exchanged for something else while it was written" % shown(self.path))
-            if kept is not None and (ours.st_uid, ours.st_gid) != (kept.st_uid, kept.st_gid):
-                os.fchown(self._held.descriptor, kept.st_uid, kept.st_gid)
-            os.fchmod(self._held.descriptor, self.mode if kept is None else stat.S_IMODE(kept.st_mode))
+            self._give(kept)
             # Another run may have published since the first look, and its install is not ours to remove.
             if check_destination(self.destination, replace):
-                self._exchange()
+                self._exchange(kept)
             else:
                 os.rename(self.path, self.destination)
                 self.path = None
@@ -206,15 +213,21 @@ class Staging:
                     raise failure_of(error, told % shown(self.destination)) from None
         self.discard()
 
-    def _exchange(self):
+    def _give(self, kept):
+        ours = os.fstat(self._held.descriptor)
+        if kept is not None and (ours.st_uid, ours.st_gid) != (kept.st_uid, kept.st_gid):
+            os.fchown(self._held.descriptor, kept.st_uid, kept.st_gid)
+        os.fchmod(self._held.descriptor, self.mode if kept is None else stat.S_IMODE(kept.st_mode))
+
+    def _exchange(self, kept):
         try:
-            if _rename_exchange(self.path, self.destination):
+            if calls.exchange_directories(self.path, self.destination):
                 return  # the old tree now has the staging name, and is discarded as such
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             # overlayfs does not rename directories of a lower layer, of a container image say.
-            self._replace_by_removal()
+            self._replace_by_removal(kept)
             return
         os.rename(self.destination, self.aside)
         try:
@@ -227,14 +240,17 @@ class Staging:
             raise
         self.path = self.aside
 
-    def _replace_by_removal(self):
+    def _replace_by_removal(self, kept):
         """From the rename on the new tree is to be in place, so what could keep it from that is looked for before."""
         for directory, _, _ in os.walk(self.destination):
             if not os.access(directory, os.W_OK | os.X_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES), directory)
+        os.fchown(self._held.descriptor, os.geteuid(), -1)  # while it waits, or it would not count
         os.rename(self.path, self.next)
         self.path = None
-        self._recover()
+        _remove(self.destination)
+        self._give(kept)
+        os.rename(self.next, self.destination)
 
 
 class _Locked:
@@ -284,6 +300,23 @@ class _Locked:
         _close(self.held)
 
 
+def is_settled(parent, found):
+    """Whether a directory counts that may have been put there by anybody who may write in `parent`. Both are statuses.
+
+    Where the sticky bit keeps users apart, it is that of root, of this user or of the owner of `parent`. Elsewhere who
+    may write could exchange it at any time."""
+    shared = parent.st_mode & stat.S_ISVTX and parent.st_mode & 0o022
+    return not shared or found.st_uid in (0, os.geteuid(), parent.st_uid)
+
+
+def _remove(path):
+    """Removes a tree. What cannot be removed, or lies too deep, stays."""
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except RecursionError:
+        pass
+
+
 def _hide(path):
     try:
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -312,44 +345,6 @@ def _close(held):
         pass
 
 
-# renameat2(2) where the C library has no function for it: musl, and glibc before 2.28.
-_RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "i686": 353, "ppc64le": 357, "s390x": 347, "riscv64": 276}
-
-
-def _library():
-    """The C library, or None in a Python without ctypes."""
-    try:
-        import ctypes
-
-        return ctypes.CDLL(None, use_errno=True)
-    except (ImportError, OSError):
-        return None
-
-
-def _rename_exchange(first, second):
-    """Exchanges two directories in one step. False where that cannot be done here."""
-    library = _library()
-    if library is None:
-        return False
-    import ctypes
-
-    at_cwd, exchange = ctypes.c_int(-100), ctypes.c_uint(2)
-    paths = (at_cwd, ctypes.c_char_p(first), at_cwd, ctypes.c_char_p(second), exchange)
-    if hasattr(library, "renameat2"):
-        result = library.renameat2(*paths)
-    else:
-        number = _RENAMEAT2.get(os.uname().machine)
-        if number is None:
-            return False
-        result = library.syscall(ctypes.c_long(number), *paths)
-    if result == 0:
-        return True
-    error = ctypes.get_errno()
-    if error in (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):  # old kernel, NFS, seccomp
-        return False
-    raise OSError(error, os.strerror(error), second)
-
-
 def check_destination(destination, replace):
     """Refuses what an install must not touch. True if a directory is there to be exchanged."""
     found = check_place(destination, replace)
@@ -364,7 +359,8 @@ def check_place(destination, replace):
     if not base:
         raise Failure(REFUSED, "%s cannot be a destination" % name)
     try:
-        kind = os.lstat(destination).st_mode
+        found = os.lstat(destination)
+        kind = found.st_mode
     except FileNotFoundError:
         if not os.path.isdir(parent):
             what = "the directory of the destination, %s, does not exist" % shown(parent)
@@ -378,6 +374,11 @@ def check_place(destination, replace):
             what = "a symbolic link" if stat.S_ISLNK(kind) else "a file, not a directory"
             hint = "name another destination, or remove it"
             raise Failure(REFUSED, "the destination %s is %s" % (name, what), hint=hint)
+        # The new install gets the owner of what is there, and its environment.json.
+        if not is_settled(os.stat(parent), found):
+            what = "belongs to another user (%d), in a directory where every user may write" % found.st_uid
+            hint = "name another destination, or remove it"
+            raise Failure(REFUSED, "the destination %s %s" % (name, what), hint=hint)
         if set(os.listdir(destination)) - {b"environment.json"}:
             if not replace:
                 hint = "`--replace` exchanges it for the new install in one step"

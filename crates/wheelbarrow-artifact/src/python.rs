@@ -3,11 +3,12 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 19] = [
+pub const MODULES: [(&str, &str); 20] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("beneath.py", include_str!("../python/beneath.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
     ("bytecode.py", include_str!("../python/bytecode.py")),
+    ("calls.py", include_str!("../python/calls.py")),
     ("compile.py", COMPILE),
     ("data.py", include_str!("../python/data.py")),
     ("exact.py", include_str!("../python/exact.py")),

@@ -38,7 +38,7 @@ pub use regular::{
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
-pub use staged::{Commit, Staged, put_right};
+pub use staged::{Commit, Staged, is_settled, put_right};
 pub use umask::SharedUmask;
 pub use unfinished::remove_unfinished;
 pub use writeback::start_writeback;

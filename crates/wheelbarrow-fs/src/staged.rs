@@ -6,30 +6,26 @@
 //!
 //! Whoever may open a directory can hold an flock on it. So until it is in place, only its maker may open it.
 
-use std::ffi::{OsStr, OsString};
+mod left;
+mod names;
+
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use fs_err as fs;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Mode, RenameFlags};
 use rustix::io::Errno;
 
-use crate::beneath::{Directory, Patience, place, remove_tree};
+use crate::beneath::{Directory, Patience, remove_tree};
 use crate::unfinished::Unfinished;
 use crate::unique::unique;
 use crate::{FsError, Lock};
 
-/// The longest that a removal goes on: a large tree on a slow disk takes minutes.
-pub(crate) const REMOVAL: Duration = Duration::from_secs(600);
-
-/// What the name of a directory ends in that waits while another takes its place in two steps.
-const OLD: &str = "old";
-
-/// The same of a whole directory that takes the place of the destination, whatever is left of that.
-const NEXT: &str = "next";
+pub use left::{is_settled, put_right};
+use names::{NEXT, OLD, is_directory, lock_of, name_in, name_of, open_parent};
+pub(crate) use names::{REMOVAL, is_made_here, prefix};
 
 /// The mode of a staged directory before it is put in place.
 const HIDDEN: u32 = 0o700;
@@ -72,7 +68,7 @@ impl Staged {
         }
         let parent = open_parent(parent_path)?;
         let _short = Lock::passing(&parent, &lock_of(destination))?;
-        recover(&parent, destination, &prefix)?;
+        left::recover(&parent, destination, &prefix)?;
         loop {
             let mut name = prefix.clone();
             name.push(format!("{:08x}", unique()));
@@ -130,11 +126,7 @@ impl Staged {
         // Held over both steps of an exchange: what stands between them looks like the leftover of a run that died.
         let short = Lock::passing(&self.parent, &lock_of(&self.destination))?;
         self.refuse_exchanged()?;
-        let (user, group) = self.owner.unzip();
-        self.directory
-            .give(user, group)
-            .and_then(|()| self.directory.set_mode(self.mode))
-            .map_err(FsError::io("set the owner and the mode of", &self.path))?;
+        self.give_away()?;
         match (commit, self.parent.look(name_in(&self.destination))) {
             (Commit::Replace, Ok(stat)) if is_directory(&stat) => self.exchange()?,
             _ => self.rename()?,
@@ -153,6 +145,13 @@ impl Staged {
         // removed now is removed by the next run.
         self.remove();
         Ok(())
+    }
+
+    /// Sets the owner and the mode that it was told.
+    fn give_away(&self) -> Result<(), FsError> {
+        let (user, group) = self.owner.unzip();
+        let given = self.directory.give(user, group).and_then(|()| self.directory.set_mode(self.mode));
+        given.map_err(FsError::io("set the owner and the mode of", &self.path))
     }
 
     /// Whoever may write in the directory around it may have put something else in its place.
@@ -198,7 +197,7 @@ impl Staged {
     }
 
     /// For file systems that cannot exchange. Between the steps there is no destination; a run that dies there is
-    /// mended by [`recover`].
+    /// mended by [`left::recover`].
     fn exchange_in_two_steps(&mut self) -> Result<(), FsError> {
         let name = name_in(&self.destination);
         let old = name_of(name, OLD);
@@ -213,15 +212,20 @@ impl Staged {
     }
 
     /// For directories that cannot be moved. From the first rename on the new directory is to be in place: a run that
-    /// dies is ended by [`finish`], so everything that could keep it from ending is looked for before.
+    /// dies is ended by [`left::finish`], so everything that could keep it from ending is looked for before.
     fn replace_by_removal(&mut self) -> Result<(), FsError> {
         check_removable(&self.destination)?;
-        let next = name_of(name_in(&self.destination), NEXT);
-        let failed = FsError::io("rename", &self.path);
-        self.parent.rename(name_in(&self.path), &self.parent, &next).map_err(failed)?;
+        let (name, failed) = (name_in(&self.destination), FsError::io("rename", &self.path));
+        let next = name_of(name, NEXT);
+        // While it waits it must belong to this user, or it would not count.
+        let own = self.directory.give(Some(rustix::process::geteuid().as_raw()), None);
+        own.and_then(|()| self.parent.rename(name_in(&self.path), &self.parent, &next)).map_err(failed)?;
         self.committed = true;
         _ = rustix::fs::fsync(&self.parent);
-        finish(&self.parent, &self.destination)
+        remove_tree(&self.parent, name, &self.destination, &Patience::of(REMOVAL))?;
+        self.give_away()?;
+        let failed = FsError::io("rename to", &self.destination);
+        self.parent.rename(&next, &self.parent, name).map_err(failed)
     }
 }
 
@@ -234,16 +238,6 @@ fn mode_of_new(above: &Directory) -> Result<u32, Errno> {
     Ok(stat.st_mode & 0o2777)
 }
 
-/// Opens the directory that a destination is in. Root follows no link on the way that somebody else may have made.
-fn open_parent(path: &Path) -> Result<Directory, FsError> {
-    let below = path.strip_prefix("/").ok().filter(|below| !below.as_os_str().is_empty());
-    let opened = match below.filter(|_| rustix::process::geteuid().is_root()) {
-        Some(below) => place(Path::new("/"), below).and_then(|found| found.directory.sub(&found.name)),
-        None => Directory::open_following(path),
-    };
-    opened.map_err(FsError::io("open the directory", path))
-}
-
 /// Opens the directory that this user has just made, and no other.
 fn open_made(parent: &Directory, name: &OsStr) -> io::Result<Directory> {
     let made = parent.sub(name)?;
@@ -251,33 +245,6 @@ fn open_made(parent: &Directory, name: &OsStr) -> io::Result<Directory> {
         true => Ok(made),
         false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was exchanged meanwhile")),
     }
-}
-
-/// Puts right what runs that died have left beside `destination`, an absolute path. [`Staged::begin`] does so too; who looks
-/// at the destination before that does it first.
-pub fn put_right(destination: &Path) -> Result<(), FsError> {
-    let Some((parent, name)) = destination.parent().zip(destination.file_name()) else { return Ok(()) };
-    let is_left = |suffix| fs::symlink_metadata(parent.join(name_of(name, suffix))).is_ok();
-    if !is_left(NEXT) && !is_left(OLD) {
-        return Ok(());
-    }
-    let parent = open_parent(parent)?;
-    let _short = Lock::passing(&parent, &lock_of(destination))?;
-    finish(&parent, destination)
-}
-
-/// Ends a replacement that was begun.
-fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
-    let name = name_in(destination);
-    let (old, next) = (name_of(name, OLD), name_of(name, NEXT));
-    if parent.look(&next).is_ok() {
-        remove_tree(parent, name, destination, &Patience::of(REMOVAL))?;
-        parent.rename(&next, parent, name).map_err(FsError::io("rename to", destination))?;
-    }
-    if parent.look(&old).is_ok() && parent.look(name).is_err() {
-        parent.rename(&old, parent, name).map_err(FsError::io("rename back to", destination))?;
-    }
-    Ok(())
 }
 
 /// Whether this user may remove what is in every directory of a tree.
@@ -300,58 +267,6 @@ impl Drop for Staged {
             self.remove();
         }
     }
-}
-
-/// Held for moments only.
-fn lock_of(destination: &Path) -> PathBuf {
-    destination.with_file_name(name_of(name_in(destination), "lock"))
-}
-
-/// Whether a name ends as [`Staged::begin`] and [`OLD`] end it: nobody else's files are swept.
-pub(crate) fn is_made_here(suffix: &[u8]) -> bool {
-    suffix == OLD.as_bytes() || (suffix.len() == 8 && suffix.iter().all(u8::is_ascii_alphanumeric))
-}
-
-/// Puts right what runs that died have left beside `destination`.
-fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) -> Result<(), FsError> {
-    finish(parent, destination)?;
-    let path = destination.parent().unwrap_or(destination);
-    for (name, kind) in parent.entries().map_err(FsError::io("list", path))? {
-        let ours = name.as_bytes().strip_prefix(prefix.as_bytes()).is_some_and(is_made_here);
-        if !ours || kind != FileType::Directory {
-            continue;
-        }
-        let path = path.join(&name);
-        let Ok(found) = parent.sub(&name) else { continue };
-        if let Ok(Some(_lock)) = Lock::try_directory(&found, &path) {
-            // What cannot be removed, another user's say, does not keep anybody from installing.
-            let _ = remove_tree(parent, &name, &path, &Patience::of(REMOVAL));
-        }
-    }
-    Ok(())
-}
-
-fn is_directory(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-}
-
-fn name_in(path: &Path) -> &OsStr {
-    path.file_name().unwrap_or_default()
-}
-
-/// `.BASENAME.wheelbarrow-`, cut so that what follows fits in a name of 255 bytes.
-pub(crate) fn prefix(basename: &OsStr) -> OsString {
-    let bytes = &basename.as_bytes()[..basename.len().min(220)];
-    let mut prefix = OsString::from(".");
-    prefix.push(OsStr::from_bytes(bytes));
-    prefix.push(".wheelbarrow-");
-    prefix
-}
-
-fn name_of(basename: &OsStr, suffix: &str) -> OsString {
-    let mut name = prefix(basename);
-    name.push(suffix);
-    name
 }
 
 #[cfg(test)]
@@ -407,22 +322,6 @@ mod tests {
         assert_eq!(names(&destination), ["new"]);
     }
 
-    #[test]
-    fn removes_leftovers_but_not_the_work_of_the_living() {
-        let place = tempfile::tempdir().unwrap();
-        let destination = place.path().join("site");
-        fs::create_dir_all(place.path().join(".site.wheelbarrow-00000001/venv")).unwrap();
-        let others = [".other.wheelbarrow-00000001", ".site.wheelbarrow-a.wheelbarrow-00000001"];
-        for other in others {
-            fs::create_dir(place.path().join(other)).unwrap();
-        }
-        let living = Staged::begin(&destination).unwrap();
-        let second = Staged::begin(&destination).unwrap();
-        assert!(living.path().exists() && second.path().exists());
-        drop((living, second));
-        assert_eq!(names(place.path()), others);
-    }
-
     /// By `place`: what was put in place of the directory meanwhile.
     #[test]
     fn what_was_exchanged_for_the_directory_is_neither_written_nor_put_in_place() {
@@ -454,36 +353,5 @@ mod tests {
         assert_eq!(mode(staged.path()), 0o700);
         staged.commit(Commit::Replace).unwrap();
         assert_eq!(mode(&destination), 0o711);
-    }
-
-    #[test]
-    fn ends_a_replacement_that_died() {
-        let place = tempfile::tempdir().unwrap();
-        let destination = place.path().join("site");
-        for left in [true, false] {
-            let next = place.path().join(".site.wheelbarrow-next");
-            fs::create_dir(&next).unwrap();
-            fs::write(next.join("new"), "").unwrap();
-            if left {
-                fs::create_dir_all(destination.join("old/deep")).unwrap();
-            }
-            put_right(&destination).unwrap();
-            assert_eq!(names(&destination), ["new"]);
-            assert_eq!(names(place.path()), ["site"]);
-            fs::remove_dir_all(&destination).unwrap();
-        }
-        put_right(&destination).unwrap();
-        put_right(&place.path().join("missing/site")).unwrap();
-    }
-
-    #[test]
-    fn mends_an_exchange_that_died_between_its_two_steps() {
-        let place = tempfile::tempdir().unwrap();
-        let destination = place.path().join("site");
-        fs::create_dir(place.path().join(".site.wheelbarrow-old")).unwrap();
-        fs::write(place.path().join(".site.wheelbarrow-old/file"), "").unwrap();
-        drop(Staged::begin(&destination).unwrap());
-        assert_eq!(names(&destination), ["file"]);
-        assert_eq!(names(place.path()), ["site"]);
     }
 }

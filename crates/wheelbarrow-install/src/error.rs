@@ -48,6 +48,8 @@ pub enum InstallError {
     Occupied { path: PathBuf },
     #[error("the destination {} holds something that is not an install", path.display())]
     Foreign { path: PathBuf },
+    #[error("the destination {} belongs to another user ({user}), in a directory where every user may write", path.display())]
+    Unsettled { path: PathBuf, user: u32 },
     #[error("the destination {} is {what}", path.display())]
     NotDirectory { path: PathBuf, what: &'static str },
     #[error("the destination {} is a mount point", path.display())]
@@ -139,7 +141,7 @@ impl InstallError {
                 "--replace only exchanges what an artifact has installed, which has a .wheelbarrow/receipt.json; move \
                  the rest away yourself"
             }
-            Self::NotDirectory { .. } => "name another destination, or remove it",
+            Self::NotDirectory { .. } | Self::Unsettled { .. } => "name another destination, or remove it",
             Self::MountPoint { .. } => {
                 "an install is renamed into place, which a mount point cannot be: name a directory inside it"
             }
@@ -202,6 +204,7 @@ impl InstallError {
             | Self::Foreign { .. }
             | Self::HoldsData { .. }
             | Self::NotDirectory { .. }
+            | Self::Unsettled { .. }
             | Self::MountPoint { .. }
             | Self::MountInside { .. }
             | Self::MissingParent { .. }

@@ -96,6 +96,7 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
     if !metadata.is_dir() {
         return Err(InstallError::NotDirectory { path: path(), what: "a file, not a directory" });
     }
+    refuse_unsettled(destination)?;
     let mut empty = true;
     let mut only_environment = true;
     let is_install = fs::symlink_metadata(destination.join(RECEIPT_PATH)).is_ok();
@@ -126,6 +127,17 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
         }
     }
     Ok(found)
+}
+
+/// The new install gets the owner of the directory that is there, and its environment.json.
+fn refuse_unsettled(destination: &Path) -> Result<(), InstallError> {
+    let failed = |errno: rustix::io::Errno| InstallError::io("look at", destination)(errno.into());
+    let above = rustix::fs::stat(parent(destination)).map_err(failed)?;
+    let found = rustix::fs::lstat(destination).map_err(failed)?;
+    match wheelbarrow_fs::is_settled(&above, &found) {
+        true => Ok(()),
+        false => Err(InstallError::Unsettled { path: destination.to_path_buf(), user: found.st_uid }),
+    }
 }
 
 /// A mount point cannot be renamed, and what is mounted inside must not be removed with what is around it.

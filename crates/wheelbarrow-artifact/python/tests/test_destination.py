@@ -1,6 +1,7 @@
 """What may stand at the destination of an install, and what has no room there."""
 
 import os
+import shutil
 import sys
 import unittest
 
@@ -136,6 +137,32 @@ class Destination(Case):
         with self.assertRaises(staging.Failure) as caught:
             bootstrap._keep_environment(os.fsencode(self.dest), os.fsencode(copy))
         self.assertEqual(caught.exception.code, 7)
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root")
+    def test_another_users_directory_where_everybody_may_write(self):
+        os.mkdir(self.dest)
+        os.chown(self.dest, 4321, 4321)
+        os.chmod(self.root, 0o1777)
+        for content in (None, "environment.json", ".wheelbarrow/receipt.json"):
+            if content:
+                os.makedirs(os.path.dirname(os.path.join(self.dest, content)), exist_ok=True)
+                with open(os.path.join(self.dest, content), "w") as file:
+                    file.write("{}")
+            result = self.install("--replace")
+            self.assertEqual((result.code, result.out, self.leftovers()), (5, "", []), result)
+            self.assertIn("belongs to another user (4321)", result.err)
+            checked = self.install("--replace", "--check")
+            self.assertIn("belongs to another user (4321)", checked.out, checked)
+        shutil.rmtree(self.dest)
+        # Elsewhere the owner stays, and that of the directory around it anywhere.
+        for parent, mode in ((0, 0o755), (4321, 0o1777)):
+            os.chown(self.root, parent, -1)
+            os.chmod(self.root, mode)
+            os.mkdir(self.dest)
+            os.chown(self.dest, 4321, 4321)
+            self.assertInstalled(self.install())
+            self.assertEqual(os.stat(self.dest).st_uid, 4321)
+            shutil.rmtree(self.dest)
 
     @unittest.skipUnless(os.getuid() == 0, "needs root")
     def test_no_right(self):

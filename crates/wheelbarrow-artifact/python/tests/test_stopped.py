@@ -16,7 +16,8 @@ from support import SOURCES, clean_environment, tree
 
 sys.path.insert(0, SOURCES)
 
-from staging import Staging, _rename_exchange  # noqa: E402
+from calls import exchange_directories  # noqa: E402
+from staging import Staging  # noqa: E402
 
 
 class Stopped(Case):
@@ -88,11 +89,46 @@ class Stopped(Case):
         self.assertEqual(self.install().code, 0)
         self.assertEqual(sorted(self.leftovers()), [".dest.wheelbarrow-" + name for name in ("aaaaaaaa", "cccccccc", "notes")])
 
-    def test_without_the_exchanging_rename(self):
-        import staging
+    @unittest.skipUnless(os.getuid() == 0, "only root makes directories of another user")
+    def test_what_another_user_made_takes_the_place_of_nothing(self):
+        self.make()
+        ends = ("00000001", "next", "old")
+        for owner, mode in ((0, 0o1777), (0, 0o777), (4321, 0o755)):
+            os.chown(self.root, owner, -1)
+            os.chmod(self.root, mode)
+            for end in ends:
+                os.makedirs("%s/.dest.wheelbarrow-%s/theirs" % (self.root, end))
+                os.chown("%s/.dest.wheelbarrow-%s" % (self.root, end), 4321, -1)
+            if mode == 0o1777:
+                Staging(os.fsencode(self.dest)).put_right()
+                self.assertFalse(os.path.exists(self.dest))
+            os.mkdir(self.dest)
+            self.assertEqual(self.install().code, 0)
+            self.assertTrue(os.path.exists(self.dest + "/.wheelbarrow"))
+            self.assertEqual(sorted(self.leftovers()), [".dest.wheelbarrow-" + end for end in ends])
+            for name in self.leftovers() + ["dest"]:
+                shutil.rmtree(os.path.join(self.root, name))
 
-        original = staging._rename_exchange
-        staging._rename_exchange = lambda first, second: False
+    def test_a_leftover_that_is_deep(self):
+        self.make()
+        os.chdir(self.root)
+        self.addCleanup(os.chdir, SOURCES)
+        os.mkdir(".dest.wheelbarrow-00000001")
+        os.chdir(".dest.wheelbarrow-00000001")
+        for _ in range(1500):
+            os.mkdir("deep")
+            os.chdir("deep")
+        os.chdir(self.root)
+        result = self.install()
+        self.assertEqual((result.code, result.err), (0, ""))
+        if self.leftovers():  # TemporaryDirectory removes no more than that either
+            self.assertEqual(subprocess.call(["rm", "-rf", ".dest.wheelbarrow-00000001"], cwd=self.root), 0)
+
+    def test_without_the_exchanging_rename(self):
+        import calls
+
+        original = calls.exchange_directories
+        calls.exchange_directories = lambda first, second: False
         try:
             dest = os.fsencode(self.dest)
 
@@ -119,14 +155,14 @@ class Stopped(Case):
                     work.publish(replace=True)
             self.assertEqual((sorted(os.listdir(self.dest)), self.leftovers()), ([".wheelbarrow", "new"], []))
         finally:
-            staging._rename_exchange = original
+            calls.exchange_directories = original
 
     def test_exchange(self):
         first, second = (os.path.join(os.fsencode(self.root), name) for name in (b"one", b"two"))
         os.mkdir(first)
         os.mkdir(second)
         inode = os.stat(first).st_ino
-        if not _rename_exchange(first, second):
+        if not exchange_directories(first, second):
             self.skipTest("no exchanging rename here")
         self.assertEqual(os.stat(second).st_ino, inode)
 

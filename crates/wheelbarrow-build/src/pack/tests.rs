@@ -79,6 +79,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/beneath.py
     .wheelbarrow/python/bootstrap.py
     .wheelbarrow/python/bytecode.py
+    .wheelbarrow/python/calls.py
     .wheelbarrow/python/compile.py
     .wheelbarrow/python/data.py
     .wheelbarrow/python/exact.py

@@ -1,5 +1,6 @@
 //! Another user at work in the directory of the destination, while root installs there.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -109,13 +110,56 @@ fn nobody_else_opens_the_staged_directory() {
             let open = |path: &Path| {
                 let opened =
                     wheelbarrow_fs::as_user(SOMEBODY, SOMEBODY, || fs_err::File::open(path)).unwrap();
-                let opened = opened.map(|file| file.metadata().unwrap().permissions().mode());
-                // The old directory has its own mode for a moment.
-                assert!(opened.is_err() || parent.join("site/.wheelbarrow").exists(), "{}", path.display());
+                // One that is whole has its own mode for a moment.
+                let is_whole = |file: fs_err::File| {
+                    let inside = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+                    inside.join(".wheelbarrow/receipt.json").exists()
+                };
+                assert!(
+                    opened.is_err()
+                        || opened.is_ok_and(is_whole)
+                        || parent.join("site/.wheelbarrow").exists()
+                );
             };
             assert!(during(way, &artifact, &parent, &open) > 0, "{way:?}: nothing was seen");
         }
         let mode = fs_err::metadata(parent.join("site")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755, "{way:?}");
+    }
+}
+
+/// What he names as an install that was killed would name it, or makes as the destination.
+#[test]
+fn what_another_user_made_neither_replaces_an_install_nor_owns_it() {
+    if !is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs this as root");
+        return;
+    }
+    for way in [Way::Native, Way::Bootstrap] {
+        let (_place, artifact, parent) = place(0);
+        fs_err::set_permissions(&parent, PermissionsExt::from_mode(0o1777)).unwrap();
+        let destination = parent.join("site");
+        let install = |replace| Runner { replace, ..Runner::of(way, &artifact, &destination) }.plain();
+        let theirs = |name: &str| {
+            fs_err::create_dir_all(parent.join(name).join(".wheelbarrow")).unwrap();
+            for file in ["environment.json", ".wheelbarrow/receipt.json"] {
+                fs_err::write(parent.join(name).join(file), "{}").unwrap();
+            }
+            chown(parent.join(name), Some(SOMEBODY), None).unwrap();
+        };
+        theirs(".site.wheelbarrow-old");
+        for replace in [false, true] {
+            theirs(".site.wheelbarrow-next");
+            let output = install(replace);
+            assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs_err::metadata(&destination).unwrap()), 0);
+            assert!(!destination.join("environment.json").exists(), "{way:?}");
+        }
+        fs_err::remove_dir_all(&destination).unwrap();
+        theirs("site");
+        let output = install(true);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{way:?}: {said}");
+        assert!(said.contains("belongs to another user (4321)"), "{way:?}: {said}");
     }
 }
