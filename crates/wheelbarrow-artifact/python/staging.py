@@ -266,7 +266,13 @@ class _Locked:
     def __enter__(self):
         end = time.time() + self.PATIENCE
         while True:
-            self.held = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                # Without waiting: it may be a file of another user, who has a lease on it.
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                self.held = os.open(self.path, flags, 0o600)
+            except BlockingIOError:
+                self._pause(end)
+                continue
             try:
                 self._wait(end)
                 ours, found = os.fstat(self.held), os.lstat(self.path)
@@ -278,19 +284,23 @@ class _Locked:
                 _close(self.held)
                 raise
             _close(self.held)
+            self._pause(end)  # it may be exchanged all the time
 
     def _wait(self, end):
         while True:
             try:
                 return fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.time() > end:
-                    what = "%s is locked by another process, for more than %d s" % (shown(self.path), self.PATIENCE)
-                    hint = "end the other process, or try again when it has ended; `lslocks` shows it"
-                    raise Failure(LOCKED, what, hint=hint) from None
-                time.sleep(0.005)
+                self._pause(end)
             except OSError:
                 return None
+
+    def _pause(self, end):
+        if time.time() > end:
+            what = "%s is locked by another process, for more than %d s" % (shown(self.path), self.PATIENCE)
+            hint = "end the other process, or try again when it has ended; `lslocks` shows it"
+            raise Failure(LOCKED, what, hint=hint) from None
+        time.sleep(0.005)
 
     def __exit__(self, *_):
         try:

@@ -52,7 +52,17 @@ impl Lock {
         let name = path.file_name().unwrap_or_default();
         let wait = Wait { begun: Instant::now(), patience };
         loop {
-            let file = open_lock_in(directory.as_fd(), name, path)?;
+            let file = match open_lock_in(directory.as_fd(), name, path) {
+                // Another user's lease on a file of his (fcntl(2)).
+                Err(FsError::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
+                    if wait.is_over() {
+                        return Err(wait.busy(path));
+                    }
+                    std::thread::sleep(LOOK);
+                    continue;
+                }
+                opened => opened?,
+            };
             let lock = Self::until(file, path, FlockOperation::NonBlockingLockExclusive, wait);
             if let Err(FsError::Io { .. }) = lock {
                 // Where locking fails nobody holds one.

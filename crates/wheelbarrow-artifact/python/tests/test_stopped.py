@@ -16,6 +16,7 @@ from support import SOURCES, clean_environment, tree
 
 sys.path.insert(0, SOURCES)
 
+import staging  # noqa: E402
 from calls import exchange_directories  # noqa: E402
 from staging import Staging  # noqa: E402
 
@@ -123,6 +124,36 @@ class Stopped(Case):
         self.assertEqual((result.code, result.err), (0, ""))
         if self.leftovers():  # TemporaryDirectory removes no more than that either
             self.assertEqual(subprocess.call(["rm", "-rf", ".dest.wheelbarrow-00000001"], cwd=self.root), 0)
+
+    def test_a_lock_that_is_exchanged_or_leased_all_the_time(self):
+        self.make()
+        locked, lock = staging._Locked(os.fsencode(self.root) + b"/.dest.wheelbarrow-lock"), self.root + "/.dest.wheelbarrow-lock"
+        locked.PATIENCE = 0.2
+        if hasattr(fcntl, "F_SETLEASE"):
+            held = os.open(lock, os.O_RDWR | os.O_CREAT)
+            before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+            self.addCleanup(signal.signal, signal.SIGIO, before)
+            fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            started = time.time()
+            with self.assertRaises(staging.Failure) as caught:
+                locked.__enter__()
+            self.assertEqual((caught.exception.code, time.time() - started < 5), (15, True))
+            os.close(held)
+            os.unlink(lock)
+        # By whoever may write beside it.
+        flock = fcntl.flock
+        self.addCleanup(setattr, fcntl, "flock", flock)
+
+        def exchange(held, flags):
+            flock(held, flags)
+            os.rename(lock, lock + "ed")
+            with open(lock, "w"):
+                pass
+
+        fcntl.flock = exchange
+        with self.assertRaises(staging.Failure) as caught:
+            locked.__enter__()
+        self.assertEqual(caught.exception.code, 15)
 
     def test_without_the_exchanging_rename(self):
         import calls
