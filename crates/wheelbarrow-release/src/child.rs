@@ -178,11 +178,14 @@ impl Running {
         if !matches!(ended, Ended::By(_)) {
             self.stop(&mut look)?;
         }
-        self.end_leftovers();
+        for pid in self.end_leftovers() {
+            progress.note(&undying(pid));
+        }
         Ok(ended)
     }
 
-    /// First asks, then kills.
+    /// First asks, then kills. Whoever traces a program, or answers for a file system that it uses, keeps it from dying as long
+    /// as he likes, and nobody waits for that.
     fn stop(&mut self, look: &mut impl FnMut()) -> io::Result<()> {
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let signal = |signal| group.map(|group| rustix::process::kill_process_group(group, signal));
@@ -194,35 +197,54 @@ impl Running {
         }
         // The group may have members that outlive their leader.
         signal(Signal::KILL);
-        self.child.wait()?;
+        let killed = Instant::now();
+        while killed.elapsed() < DYING && self.child.try_wait()?.is_none() {
+            std::thread::sleep(LOOK);
+        }
         Ok(())
     }
 
     /// Kills what the program left behind: the rest of its session, and what became a child of this process because its
-    /// own parent ended. Killing one makes its children the next, so it is done until there are none.
-    fn end_leftovers(&self) {
+    /// own parent ended. Killing one makes its children the next, so it is done until there are none. Those that do not die.
+    fn end_leftovers(&mut self) -> Vec<Pid> {
+        let session = i32::try_from(self.child.id()).unwrap_or_default();
         if self.leftovers == Leftovers::Keep {
-            return;
+            let lives = matches!(self.child.try_wait(), Ok(None));
+            return Pid::from_raw(session).filter(|_| lives).into_iter().collect();
         }
         // Without it, or before Linux 5.14, what forks and ends faster than it is killed gets away.
         let _ = self.group.as_ref().map(Group::kill);
-        let session = i32::try_from(self.child.id()).unwrap_or_default();
         let begun = Instant::now();
-        loop {
+        let left = loop {
             let left = processes().into_iter().filter(|process| {
                 process.session == session || (process.is_child() && !self.before.contains(&process.pid))
             });
             let left: Vec<Pid> = left.filter_map(|process| Pid::from_raw(process.pid)).collect();
             if left.is_empty() || begun.elapsed() > DYING {
-                break;
+                break left;
             }
             for pid in left {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
                 let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
             }
             std::thread::sleep(LOOK);
-        }
+        };
         adopt_orphans(false);
+        left
+    }
+}
+
+/// What to tell of a process that was killed and lives.
+fn undying(pid: Pid) -> String {
+    let pid = pid.as_raw_nonzero();
+    let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    match tracer.map(str::trim).filter(|&tracer| tracer != "0") {
+        Some(tracer) => {
+            format!("process {pid} was killed and does not end: process {tracer} traces it, so end that one")
+        }
+        None => format!("process {pid} was killed and does not end: nothing waits for it any more"),
     }
 }
 
@@ -402,6 +424,59 @@ while not os.path.exists('alive'):
         let session = read("session");
         let (numbers, own) = session.trim().split_once('\n').unwrap();
         assert_eq!(numbers, format!("{own} 0"), "its own session, no terminal");
+    }
+
+    /// Until its tracer lets it die.
+    const HELD: &str = "\
+import ctypes, sys, time
+pid, call = int(sys.stdin.readline()), ctypes.CDLL(None).ptrace
+SEIZE, TRACEEXIT = 0x4206, 0x40
+for _ in range(500):
+    if call(SEIZE, pid, None, ctypes.c_void_p(TRACEEXIT)) == 0:
+        print('traced', flush=True)
+        time.sleep(60)
+    time.sleep(0.01)
+";
+    /// Which any process may trace (PR_SET_PTRACER).
+    const TRACED: &str = "import ctypes, time; ctypes.CDLL(None).prctl(0x59616d61, ctypes.c_ulong(2**64 - 1), 0, 0, 0); time.sleep(60)";
+
+    #[derive(Default)]
+    struct Notes(std::sync::Mutex<Vec<String>>);
+
+    impl Progress for Notes {
+        fn begin(&self, _: &str, _: u64, _: Unit) {}
+        fn advance(&self, _: u64) {}
+        fn end(&self) {}
+        fn note(&self, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_die_is_not_waited_for() {
+        use std::io::{BufRead, BufReader, Write};
+        use std::process::Stdio;
+        let python = |script: &str| {
+            let mut command = Command::new("python3");
+            command.args(["-c", script]);
+            command
+        };
+        let mut tracer = python(HELD).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let running = start(&mut python(TRACED), Leftovers::End, None).unwrap();
+        let pid = running.id();
+        writeln!(tracer.stdin.take().unwrap(), "{pid}").unwrap();
+        let mut said = String::new();
+        BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "traced\n", "no process may trace another here");
+        let (begun, notes) = (Instant::now(), Notes::default());
+        assert_eq!(running.wait(Duration::ZERO, &notes, || {}).unwrap(), Ended::Late);
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        let expected =
+            format!("process {pid} was killed and does not end: process {} traces it", tracer.id());
+        let notes = notes.0.into_inner().unwrap();
+        assert!(matches!(notes.as_slice(), [note] if note.starts_with(&expected)), "{notes:?}");
+        tracer.kill().unwrap();
+        tracer.wait().unwrap();
     }
 
     #[test]
