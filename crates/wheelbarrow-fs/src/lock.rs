@@ -185,19 +185,35 @@ pub fn open_lock(path: &Path) -> Result<OwnedFd, FsError> {
 fn open_lock_in(directory: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd, FsError> {
     let shared = rustix::fs::fstat(directory).is_ok_and(|metadata| metadata.st_mode & 0o020 != 0);
     let mode = Mode::from_raw_mode(if shared { 0o660 } else { 0o600 });
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = rustix::fs::openat(directory, name, flags, mode).map_err(FsError::errno("open", path))?;
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let open = |more, mode| rustix::fs::openat(directory, name, flags | more, mode);
+    let (file, is_made) = loop {
+        match open(OFlags::CREATE | OFlags::EXCL, mode) {
+            Ok(file) => break (file, true),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(FsError::errno("open", path)(errno)),
+        }
+        match open(OFlags::empty(), Mode::empty()) {
+            Ok(file) => break (file, false),
+            // It was removed by who had it before.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(FsError::errno("open", path)(errno)),
+        }
+    };
     let metadata = rustix::fs::fstat(&file).map_err(FsError::errno("look at", path))?;
-    let is_ours = metadata.st_uid == rustix::process::geteuid().as_raw();
-    // Cut by a umask. One with contents or another name may be a file that somebody has renamed to this name: its mode stays.
-    if metadata.st_mode & 0o777 != mode.bits() && is_ours && metadata.st_size == 0 && metadata.st_nlink == 1 {
-        let _ = rustix::fs::fchmod(&file, mode);
+    let now = metadata.st_mode & 0o777;
+    // Of an earlier version, or cut by a umask. What was there may be another file, which somebody has put there: nobody gets
+    // more rights on it.
+    let wanted = if is_made { mode.bits() } else { mode.bits() & now };
+    if now != wanted && metadata.st_uid == rustix::process::geteuid().as_raw() {
+        let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(wanted));
     }
     Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::PermissionsExt;
 
     use fs_err as fs;
@@ -239,19 +255,39 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_of_a_file_with_contents_stays() {
+    fn another_file_in_place_of_a_lock_gives_nobody_more_rights() {
         let place = tempfile::tempdir().unwrap();
-        fs::set_permissions(place.path(), PermissionsExt::from_mode(0o775)).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let (lock, secret) = (place.path().join("lock"), place.path().join("secret"));
-        open_lock(&lock).unwrap();
-        assert_eq!(mode(&lock), 0o660);
-        fs::write(&secret, "secret").unwrap();
-        fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
-        open_lock(&secret).unwrap();
-        assert_eq!(mode(&secret), 0o600);
-        fs::set_permissions(&lock, PermissionsExt::from_mode(0o600)).unwrap();
-        open_lock(&lock).unwrap();
-        assert_eq!(mode(&lock), 0o660, "nothing is in it");
+        fs::set_permissions(place.path(), PermissionsExt::from_mode(0o770)).unwrap();
+        let path = place.path().join("lock");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        for (before, after) in [(0o600, 0o600), (0o644, 0o640), (0o660, 0o660)] {
+            fs::write(&path, "secret").unwrap();
+            fs::set_permissions(&path, PermissionsExt::from_mode(before)).unwrap();
+            drop(open_lock(&path).unwrap());
+            assert_eq!(mode(), after, "{before:o}");
+            fs::remove_file(&path).unwrap();
+        }
+        drop(open_lock(&path).unwrap());
+        assert_eq!(mode(), 0o660, "who may write in the directory may lock");
+    }
+
+    #[test]
+    fn a_file_that_is_leased_is_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let (directory, path) = (Directory::open(place.path()).unwrap(), place.path().join("lock"));
+        let leased = fs::File::create(&path).unwrap();
+        // SAFETY: an action without code, and a system call on an open descriptor.
+        unsafe {
+            libc::signal(libc::SIGIO, libc::SIG_IGN);
+            assert_eq!(libc::fcntl(leased.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK), 0);
+        }
+        let begun = Instant::now();
+        let given_up = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(leased);
+        });
+        drop(Lock::passing(&directory, &path).unwrap());
+        assert!(begun.elapsed() >= Duration::from_millis(200) && !path.exists());
+        given_up.join().unwrap();
     }
 }
