@@ -14,6 +14,7 @@
 mod kernel;
 mod listener;
 mod service;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,6 +26,7 @@ pub use service::{Environment, Service, by_unit, of_live};
 pub(crate) use service::{of, runs};
 
 use crate::{ReleaseError, ReleaseId, Root};
+use turns::Limits;
 
 /// A process that has to do with releases of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -144,9 +146,9 @@ impl fmt::Display for Verdict {
 }
 
 /// The processes in `scope` that have to do with releases of `root`, by number. Processes that end meanwhile, and those
-/// that this user may not look at, are left out.
+/// that this user may not look at or has no time for, are left out.
 pub fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseError> {
-    kernel::processes(root, scope)
+    Ok(kernel::look(root, scope, Limits::USUAL, &|| false)?.processes)
 }
 
 /// Whether there are processes in `scope` that this user may not look at.
@@ -174,9 +176,28 @@ pub fn judge(processes: &[Process]) -> Verdict {
 }
 
 /// The releases that some process uses in any way, which must not be removed.
-pub fn in_use(root: &Root) -> Result<BTreeSet<ReleaseId>, ReleaseError> {
-    let processes = processes(root, &Scope::All)?;
-    Ok(processes.iter().flat_map(Process::uses).cloned().collect())
+pub(crate) fn in_use(root: &Root, is_cancelled: &dyn Fn() -> bool) -> Result<InUse, ReleaseError> {
+    in_use_within(root, Limits::USUAL, is_cancelled)
+}
+
+/// Releases that processes use.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum InUse {
+    These(BTreeSet<ReleaseId>),
+    /// There was no time to look at all processes, so that it may be any.
+    Any,
+}
+
+fn in_use_within(
+    root: &Root,
+    limits: Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<InUse, ReleaseError> {
+    let seen = kernel::look(root, &Scope::All, limits, is_cancelled)?;
+    Ok(match seen.is_whole {
+        true => InUse::These(seen.processes.iter().flat_map(Process::uses).cloned().collect()),
+        false => InUse::Any,
+    })
 }
 
 #[cfg(test)]
@@ -240,15 +261,46 @@ mod tests {
         let _second = run(&root, &id(2), &id(2), Some(&id(2)));
         let found = processes(&root, &Scope::All).unwrap();
         assert_eq!(judge(&found), Verdict::Several { ids: [id(1), id(2)].into() });
-        assert_eq!(in_use(&root).unwrap(), [id(1), id(2)].into());
+        let used = || in_use(&root, &|| false).unwrap();
+        assert_eq!(used(), InUse::These([id(1), id(2)].into()));
 
         drop(first);
         assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::One { id: id(2) });
         // Removed under its feet, it is still told.
         fs::rename(root.release(&id(2)), root.release(&id(3))).unwrap();
-        assert_eq!(in_use(&root).unwrap(), [id(3)].into());
+        assert_eq!(used(), InUse::These([id(3)].into()));
         fs::remove_dir_all(root.release(&id(3))).unwrap();
-        assert_eq!(in_use(&root).unwrap(), [id(3)].into());
+        assert_eq!(used(), InUse::These([id(3)].into()));
+    }
+
+    /// A process that another user made to take long.
+    #[test]
+    fn what_there_was_no_time_for_counts_as_in_use() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let none = std::time::Duration::ZERO;
+        let limits = Limits { quick: none, all: none };
+        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), InUse::Any);
+        assert!(matches!(in_use(&root, &|| true), Err(ReleaseError::Cancelled)));
+
+        let many = "import os, resource, sys\n\
+                    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n\
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n\
+                    while len(os.getcwd()) < 3600: os.mkdir('d' * 200); os.chdir('d' * 200)\n\
+                    file = os.open('file', os.O_CREAT | os.O_RDWR)\n\
+                    for number in range(100, min(limit, 20000)): os.dup2(file, number)\n\
+                    print('ready', flush=True)\n\
+                    sys.stdin.read()";
+        let mut command = Command::new("python3");
+        command.args(["-c", many]).current_dir(place.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Running(command.spawn().unwrap());
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(process.0.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        let milliseconds = std::time::Duration::from_millis;
+        let limits = Limits { quick: milliseconds(1), all: milliseconds(2) };
+        let begun = std::time::Instant::now();
+        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), InUse::Any);
+        assert!(begun.elapsed() < milliseconds(2000), "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde::Serialize;
+use wheelbarrow_artifact::progress::{Progress, Silent};
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
 use wheelbarrow_install::{Data, InstallError};
 
 use crate::data::{self, Written};
 use crate::history::{Story, stories};
 use crate::journal::{Event, Phase};
+use crate::proof::InUse;
 use crate::root::{Found, Mark};
 use crate::settings::Settings;
 use crate::work::{Operator, Work, milliseconds};
@@ -38,7 +40,7 @@ pub enum Kept {
     /// What was live before, or what the live one was made from: where a rollback goes.
     Predecessor,
     Pinned,
-    /// A process runs from it.
+    /// A process runs from it, or may do so: there was no time to look at all processes.
     Used,
     /// One of the newest good ones.
     Recent,
@@ -75,7 +77,7 @@ pub fn prune(root: &Root, options: &PruneOptions, operator: &Operator<'_>) -> Re
 /// Says what [`prune`] would do.
 pub fn plan_prune(root: &Root, options: &PruneOptions) -> Result<Pruned, ReleaseError> {
     compatible::check(root)?;
-    plan(root, settled(root, options.keep)?, options.written)
+    plan(root, settled(root, options.keep)?, options.written, &Silent)
 }
 
 /// After a deploy that went well, which what goes wrong here does not change.
@@ -121,11 +123,18 @@ pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: Written) -> Res
     match () {
         () if root.live()?.as_ref() == Some(id) => needed("it is live"),
         () if root.is_marked(id, Mark::Pinned)? => needed("it is pinned"),
-        () if proof::in_use(root)?.contains(id) => needed("a process runs from it"),
+        () if !is_unused(root, id)? => needed("a process runs from it, or was not looked at in time"),
         () if trash::refuse_mounted(root, id).is_err() => trash::refuse_mounted(root, id),
         () if written == Written::Kept => data::refuse(root, id),
         () => Ok(()),
     }
+}
+
+fn is_unused(root: &Root, id: &ReleaseId) -> Result<bool, ReleaseError> {
+    Ok(match proof::in_use(root, &|| wheelbarrow_fs::stopped_by().is_some())? {
+        InUse::These(ids) => !ids.contains(id),
+        InUse::Any => false,
+    })
 }
 
 fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
@@ -140,7 +149,7 @@ fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
 }
 
 fn remove(work: &Work<'_>, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
-    let mut pruned = plan(work.root, keep, written)?;
+    let mut pruned = plan(work.root, keep, written, work.operator.progress)?;
     for (id, why) in &pruned.kept {
         if *why == Kept::Mounted
             && let Err(error) = trash::refuse_mounted(work.root, id)
@@ -168,7 +177,12 @@ fn collect_store(root: &Root) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-fn plan(root: &Root, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
+fn plan(
+    root: &Root,
+    keep: usize,
+    written: Written,
+    progress: &dyn Progress,
+) -> Result<Pruned, ReleaseError> {
     let found = root.found()?;
     let mut kept: BTreeMap<ReleaseId, Kept> = BTreeMap::new();
     let mut keep_for = |id: &ReleaseId, why| _ = kept.entry(id.clone()).or_insert(why);
@@ -179,7 +193,13 @@ fn plan(root: &Root, keep: usize, written: Written) -> Result<Pruned, ReleaseErr
         predecessors(&stories, &found, live).iter().for_each(|id| keep_for(id, Kept::Predecessor));
     }
     found.iter().filter(|found| found.is_pinned).for_each(|found| keep_for(&found.id, Kept::Pinned));
-    proof::in_use(root)?.iter().for_each(|id| keep_for(id, Kept::Used));
+    match proof::in_use(root, &|| progress.is_cancelled())? {
+        InUse::These(ids) => ids.iter().for_each(|id| keep_for(id, Kept::Used)),
+        InUse::Any => {
+            progress.note("there was no time to look at every process, so every release counts as used");
+            found.iter().for_each(|found| keep_for(&found.id, Kept::Used));
+        }
+    }
     let was_live = |id: &ReleaseId| stories.iter().any(|story| story.id == *id && story.switched);
     // What was interrupted before it was live takes no good one's place.
     let whole = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);

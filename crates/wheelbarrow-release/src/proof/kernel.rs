@@ -1,13 +1,17 @@
 //! What the kernel tells of processes: descriptors, mapped files, directories, control groups.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
 use fs_err as fs;
 use wheelbarrow_wheel::order;
 
+use super::turns::{Limits, look_at_each};
 use super::{Process, Scope};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -18,15 +22,34 @@ const HELD: [&str; 3] = [crate::release::RELEASE_PATH, ".wheelbarrow/manifest.js
 /// What the kernel writes behind the path of a file that was removed.
 const DELETED: &str = " (deleted)";
 
-pub(super) fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseError> {
+/// What was seen of processes.
+pub(super) struct Seen {
+    /// By number.
+    pub(super) processes: Vec<Process>,
+    /// Whether there was time for all of them.
+    pub(super) is_whole: bool,
+}
+
+pub(super) fn look(
+    root: &Root,
+    scope: &Scope,
+    limits: Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Seen, ReleaseError> {
     let releases = root.releases();
     let releases = fs::canonicalize(&releases).map_err(ReleaseError::io("find", &releases))?;
     let pids = match scope {
         Scope::All => numbers(Path::new("/proc"))?,
         Scope::ControlGroup(group) => members(group)?,
-        Scope::Listener(listener) => super::listener::service(listener),
+        Scope::Listener(listener) => super::listener::service(listener, limits, is_cancelled)?,
     };
-    Ok(pids.into_iter().filter_map(|pid| look_at(pid, &releases)).collect())
+    let mut processes = BTreeMap::new();
+    let is_whole = look_at_each(pids, limits, is_cancelled, |pid, until| {
+        let (process, is_whole) = look_at(pid, &releases, until);
+        processes.extend(process.map(|process| (pid, process)));
+        is_whole
+    })?;
+    Ok(Seen { processes: processes.into_values().collect(), is_whole })
 }
 
 /// Whether there are processes in `scope` of which the kernel tells this user nothing. Who listens is not told of them
@@ -43,27 +66,58 @@ pub(super) fn hides_some(scope: &Scope) -> Result<bool, ReleaseError> {
     Ok(pids.into_iter().any(|pid| pid != 1 && denied(pid)))
 }
 
-fn look_at(pid: u32, releases: &Path) -> Option<Process> {
+/// The process if it has to do with releases, as far as that was seen up to `until`; and whether it was seen whole.
+fn look_at(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool) {
     let proc = Path::new("/proc").join(pid.to_string());
     let release = |path: &Path| release_of(path, releases);
-    let descriptors = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
-    let open: Vec<PathBuf> =
-        descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).collect();
-    let held = |file: &str| open.iter().find(|path| is_file(path, file)).and_then(|path| release(path));
-    let [started_in, code, dependencies] = HELD.map(held);
-    // Fields: addresses, permissions, offset, device, inode, path.
-    let maps = fs::read(proc.join("maps")).unwrap_or_default();
-    let mapped = maps
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|start| &line[start..]))
-        .filter_map(|path| release(Path::new(OsStr::from_bytes(path))))
-        .collect();
+    let mut held: [Option<Option<ReleaseId>>; 3] = [None, None, None];
+    let has_descriptors = each_descriptor(pid, until, |path| {
+        for (held, file) in held.iter_mut().zip(HELD) {
+            if held.is_none() && is_file(path, file) {
+                *held = Some(release(path));
+            }
+        }
+        held.iter().any(Option::is_none)
+    });
+    let [started_in, code, dependencies] = held.map(Option::flatten);
+    let mut mapped = BTreeSet::new();
+    let has_mapped = each_mapped(&proc.join("maps"), until, |path| mapped.extend(release(path)));
     let links = ["cwd", "root", "exe"].map(|link| fs::read_link(proc.join(link)).ok());
     let directory = links.iter().flatten().find_map(|path| release(path));
     let name = fs::read_to_string(proc.join("comm")).unwrap_or_default().trim_end().to_owned();
     let unit = unit(pid);
     let process = Process { pid, name, unit, started_in, code, dependencies, mapped, directory };
-    (!process.uses().is_empty()).then_some(process)
+    ((!process.uses().is_empty()).then_some(process), has_descriptors && has_mapped)
+}
+
+/// Calls `look` with what each descriptor of a process leads to, until it gives false. Whether there was time for that.
+pub(super) fn each_descriptor(pid: u32, until: Instant, mut look: impl FnMut(&Path) -> bool) -> bool {
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        if fs::read_link(descriptor.path()).is_ok_and(|path| !look(&path)) {
+            break;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+    }
+    true
+}
+
+/// The same of the files that it has mapped.
+fn each_mapped(maps: &Path, until: Instant, mut look: impl FnMut(&Path)) -> bool {
+    let Ok(file) = fs::File::open(maps) else { return true };
+    let (mut reader, mut line) = (BufReader::new(file), Vec::new());
+    while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        // Fields: addresses, permissions, offset, device, inode, path.
+        if let Some(start) = line.iter().position(|&byte| byte == b'/') {
+            look(Path::new(OsStr::from_bytes(line[start..].trim_ascii_end())));
+        }
+        line.clear();
+        if Instant::now() >= until {
+            return false;
+        }
+    }
+    true
 }
 
 /// The innermost systemd unit whose control group the process is in (cgroups(7): `0::PATH`, or systemd's own hierarchy).

@@ -8,15 +8,21 @@ use std::path::Path;
 use fs_err as fs;
 
 use super::Listener;
-use super::kernel::numbers;
+use super::kernel::{each_descriptor, numbers};
+use super::turns::{Limits, look_at_each};
+use crate::ReleaseError;
 
 /// The state of a TCP socket that listens.
 const LISTEN: &str = "0A";
 /// Of a Unix socket that listens: `__SO_ACCEPTCON`.
 const ACCEPTS: u64 = 0x0001_0000;
 
-/// Their numbers. Processes that this user may not look at are not found.
-pub(super) fn service(listener: &Listener) -> Vec<u32> {
+/// Their numbers. Processes that this user may not look at are not found, nor those for which there was no time.
+pub(super) fn service(
+    listener: &Listener,
+    limits: Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Vec<u32>, ReleaseError> {
     let inodes = match listener {
         Listener::Port(port) => ["tcp", "tcp6"]
             .iter()
@@ -25,13 +31,22 @@ pub(super) fn service(listener: &Listener) -> Vec<u32> {
         Listener::Socket(path) => listening_at(&read("/proc/net/unix"), path),
     };
     if inodes.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let pids = numbers(Path::new("/proc")).unwrap_or_default();
-    // systemd holds the sockets of its socket units too, and everything descends from it.
-    let holds = |pid: &u32| !is_systemd(*pid) && sockets(*pid).any(|inode| inodes.contains(&inode));
-    let holders = pids.iter().copied().filter(holds).collect();
-    with_descendants(holders, &parents(&pids))
+    let mut holders = BTreeSet::new();
+    look_at_each(pids.clone(), limits, is_cancelled, |pid, until| {
+        // systemd holds the sockets of its socket units too, and everything descends from it.
+        if is_systemd(pid) {
+            return true;
+        }
+        each_descriptor(pid, until, |path| {
+            let is_it = socket(path).is_some_and(|inode| inodes.contains(&inode));
+            holders.extend(is_it.then_some(pid));
+            !is_it
+        })
+    })?;
+    Ok(with_descendants(holders, &parents(&pids)))
 }
 
 fn read(path: &str) -> String {
@@ -68,13 +83,9 @@ fn listening_at(table: &str, path: &Path) -> BTreeSet<u64> {
     table.lines().skip(1).filter_map(inode).collect()
 }
 
-/// Inodes of the sockets that a process has open.
-fn sockets(pid: u32) -> impl Iterator<Item = u64> {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    descriptors.filter_map(|descriptor| {
-        let target = fs::read_link(descriptor.path()).ok()?;
-        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-    })
+/// The inode of a socket, by what a descriptor of it leads to.
+fn socket(target: &Path) -> Option<u64> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 fn is_systemd(pid: u32) -> bool {
@@ -109,6 +120,10 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    fn service(listener: &Listener) -> Vec<u32> {
+        super::service(listener, Limits::USUAL, &|| false).unwrap()
+    }
 
     #[test]
     fn who_listens_is_found_with_its_children() {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
 
+use super::turns::Limits;
 use super::{Listener, Process, Scope, Verdict, hides_some, judge, kernel, processes};
 use crate::probe::Address;
 use crate::settings::Settings;
@@ -24,7 +25,7 @@ pub struct Service {
     /// The first of the processes whose settings are not those of the release that it runs.
     pub environment: Option<Environment>,
     pub processes: Vec<Process>,
-    /// Whether there are processes that this user may not look at; they may run whatever they like.
+    /// Whether there are processes that this user may not look at, or has no time for; they may run whatever they like.
     pub is_partial: bool,
 }
 
@@ -39,7 +40,8 @@ pub struct Environment {
 
 impl fmt::Display for Service {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.verdict, self.is_partial) {
+        let is_root = rustix::process::geteuid().is_root();
+        match (&self.verdict, self.is_partial && !is_root) {
             (Verdict::Nothing, true) => formatter.write_str("no process of this user runs from a release")?,
             (Verdict::One { id }, true) => write!(formatter, "every process of this user runs {id}")?,
             (verdict, _) => verdict.fmt(formatter)?,
@@ -47,8 +49,10 @@ impl fmt::Display for Service {
         if let Some(Environment { pid, of }) = &self.environment {
             write!(formatter, ", but process {pid} has the environment.json of {of}, which differs")?;
         }
-        if self.is_partial {
-            formatter.write_str("; those of other users are seen by root only")?;
+        match (self.is_partial, is_root) {
+            (true, false) => formatter.write_str("; those of other users are seen by root only")?,
+            (true, true) => formatter.write_str("; some processes could not be looked at")?,
+            (false, _) => {}
         }
         Ok(())
     }
@@ -112,9 +116,9 @@ fn found(
     unit: Option<String>,
     listener: Option<String>,
 ) -> Result<Service, ReleaseError> {
-    let processes = processes(root, scope)?;
-    let is_partial = hides_some(scope)?;
-    Ok(service(root, unit, listener, processes, is_partial))
+    let seen = kernel::look(root, scope, Limits::USUAL, &|| false)?;
+    let is_partial = !seen.is_whole || hides_some(scope)?;
+    Ok(service(root, unit, listener, seen.processes, is_partial))
 }
 
 fn service(
