@@ -200,7 +200,7 @@ impl Output {
                     self.file.set_len(0)?;
                     append(log, bytes)
                 })?;
-                std::fs::remove_file(part(log))?;
+                fs_err::remove_file(part(log))?;
                 (self.file, self.begin, self.is_part) = (file, begin, false);
                 Ok(())
             }
@@ -214,7 +214,7 @@ impl Drop for Output {
     fn drop(&mut self) {
         let is_empty = || self.file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         if let Some(log) = self.path.as_deref().filter(|_| self.is_part && is_empty()) {
-            let _ = std::fs::remove_file(part(log));
+            let _ = fs_err::remove_file(part(log));
         }
     }
 }

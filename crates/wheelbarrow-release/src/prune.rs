@@ -177,12 +177,7 @@ fn collect_store(root: &Root) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-fn plan(
-    root: &Root,
-    keep: usize,
-    written: Written,
-    progress: &dyn Progress,
-) -> Result<Pruned, ReleaseError> {
+fn plan(root: &Root, keep: usize, written: Written, progress: &dyn Progress) -> Result<Pruned, ReleaseError> {
     let found = root.found()?;
     let mut kept: BTreeMap<ReleaseId, Kept> = BTreeMap::new();
     let mut keep_for = |id: &ReleaseId, why| _ = kept.entry(id.clone()).or_insert(why);

@@ -195,7 +195,7 @@ fn settings_and_environment_of_another_user_are_refused() {
             status(&place.root(), AskSchema::No, &wheelbarrow_artifact::progress::Silent).unwrap();
         };
         fs::write(&file, text).unwrap();
-        for path in [&file, &shared, &place.path()] {
+        for path in [&file, &shared] {
             chown(path, Some(OWNER), None).unwrap();
             refused("belongs to the user 4321");
             chown(path, Some(0), None).unwrap();
@@ -208,6 +208,11 @@ fn settings_and_environment_of_another_user_are_refused() {
             chown(path, None, Some(0)).unwrap();
             fs::set_permissions(path, before).unwrap();
         }
+        // A root of another user is refused as a whole.
+        chown(place.path(), Some(OWNER), None).unwrap();
+        let error = place.deploy(&next).unwrap_err();
+        assert!(error.exit_code() == 8 && error.to_string().contains("belongs to the user 4321"), "{error}");
+        chown(place.path(), Some(0), None).unwrap();
         let elsewhere = place.directory.path().join("elsewhere");
         fs::create_dir_all(&elsewhere).unwrap();
         fs::rename(&file, elsewhere.join(name)).unwrap();
