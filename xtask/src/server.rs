@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
 
 /// How long it may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,9 +53,14 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Politely, so that it takes its workers with it.
+    /// Politely, so that it takes its workers with it; but not for ever.
     fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
