@@ -87,6 +87,16 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     run(clean(target_directory().join("release/bench")).args(arguments).current_dir(workspace()))
 }
 
+/// Sizes are those of the release, whoever measures them: the program that does is not compiled for speed.
+pub(crate) fn sizes(arguments: &[String]) -> Result<()> {
+    wheelbarrow()?;
+    let build = ["build", "--quiet", "--package", "wheelbarrow-benches", "--bin", "bench"];
+    run(cargo().args(build).current_dir(workspace()))?;
+    let mut bench = clean(target_directory().join("debug/bench"));
+    bench.env("WHEELBARROW_PROGRAMS", target_directory().join("release"));
+    run(bench.args(["--only", "sizes"]).args(arguments).current_dir(workspace()))
+}
+
 fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let here = format!("{}/", workspace().display());

@@ -69,9 +69,7 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "fuzz" => fuzz::run(rest),
         Some((command, rest)) if command == "bench" => children::bench(rest),
-        Some((command, rest)) if command == "sizes" => {
-            children::bench(&[&["--only".to_owned(), "sizes".to_owned()], rest].concat())
-        }
+        Some((command, rest)) if command == "sizes" => children::sizes(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -19,7 +19,10 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn prepare(python: Option<PathBuf>) -> Result<Self> {
-        let binaries = std::env::current_exe()?.parent().context("no directory of programs")?.to_path_buf();
+        let binaries = match std::env::var_os("WHEELBARROW_PROGRAMS") {
+            Some(directory) => directory.into(),
+            None => std::env::current_exe()?.parent().context("no directory of programs")?.to_path_buf(),
+        };
         let directory = workspace()?.join("target/bench");
         fs::create_dir_all(&directory)?;
         let setup = Self {
