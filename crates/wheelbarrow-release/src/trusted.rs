@@ -48,7 +48,7 @@ pub(crate) fn check_root(root: &Root) -> Result<(), ReleaseError> {
     let refused = |reason: String| ReleaseError::Untrusted { path: root.path().to_path_buf(), reason };
     // A file that need not be there, of which the directory is looked at.
     for mut inside in [root.releases(), root.state()].map(|directory| directory.join("file")) {
-        while let Some(above) = inside.parent().filter(|above| above.symlink_metadata().is_err()) {
+        while let Some(above) = inside.parent().filter(|above| !above.is_dir()) {
             inside = above.to_path_buf();
         }
         let below = inside.strip_prefix("/").unwrap_or(&inside);
