@@ -145,12 +145,20 @@ class Staging:
                 continue
             if not stat.S_ISDIR(found.st_mode):
                 continue
-            if left == self.next and found.st_uid == os.geteuid():
+            if left == self.next and self._is_ours(found):
                 _remove(self.destination)
             if is_settled(parent, found) and not os.path.lexists(self.destination):
                 os.rename(left, self.destination)
-            elif left == self.aside and found.st_uid == os.geteuid():
+            elif left == self.aside and self._is_ours(found):
                 _remove(left)
+
+    def _is_ours(self, found):
+        """Of this user, or of who has what stands at the destination, and is given what takes its place."""
+        try:
+            standing = os.lstat(self.destination).st_uid
+        except OSError:
+            standing = None
+        return found.st_uid in (os.geteuid(), standing)
 
     def put_right(self):
         """The same, for who looks at the destination before `open`."""
@@ -174,7 +182,7 @@ class Staging:
                 continue
             try:
                 # Another user could make as many as he likes.
-                if os.fstat(held).st_uid == os.geteuid() and _try_lock(held):
+                if self._is_ours(os.fstat(held)) and _try_lock(held):
                     _remove(path)
             finally:
                 _close(held)

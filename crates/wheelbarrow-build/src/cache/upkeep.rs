@@ -206,10 +206,10 @@ mod tests {
         fill();
         assert_eq!(
             counts(),
-            [2, 2, 1, 5],
+            [2, 2, 1, 6],
             "two wheels, the site's own code, and what every artifact starts with"
         );
-        assert_eq!(cache.prune().unwrap().files, 3);
+        assert_eq!(cache.prune().unwrap().files, 4);
         assert_eq!(counts(), [2, 2, 1, 2], "of the site's own code nobody knows whether it is still there");
         fs::remove_file(&own.path).unwrap();
         assert_eq!(cache.prune().unwrap().files, 3);
