@@ -155,10 +155,10 @@ class Staging:
     def _is_ours(self, found):
         """Of this user, or of who has what stands at the destination, and is given what takes its place."""
         try:
-            standing = os.lstat(self.destination).st_uid
+            is_given = os.lstat(self.destination).st_uid == found.st_uid
         except OSError:
-            standing = None
-        return found.st_uid in (os.geteuid(), standing)
+            is_given = False
+        return found.st_uid == os.geteuid() or is_given and is_settled(os.stat(self.parent), found)
 
     def put_right(self):
         """The same, for who looks at the destination before `open`."""

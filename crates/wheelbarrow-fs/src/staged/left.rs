@@ -44,8 +44,9 @@ fn is_own(stat: &Stat) -> bool {
 
 /// Whether a directory beside the destination, or what was to be that, is of this user, or of who has what stands at the destination,
 /// and is given what takes its place: he could exchange the two himself.
-fn is_ours(stat: &Stat, destination: Option<&Stat>) -> bool {
-    is_own(stat) || destination.is_some_and(|destination| destination.st_uid == stat.st_uid)
+fn is_ours(parent: &Stat, stat: &Stat, destination: Option<&Stat>) -> bool {
+    let is_given = destination.is_some_and(|destination| destination.st_uid == stat.st_uid);
+    is_own(stat) || (is_given && is_settled(parent, stat))
 }
 
 /// Ends a replacement that was begun.
@@ -54,7 +55,7 @@ fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
     let above = parent.stat().map_err(FsError::io("look at", destination.parent().unwrap_or(destination)))?;
     for left in [NEXT, OLD].map(|suffix| name_of(name, suffix)) {
         let Some(stat) = parent.look(&left).ok().filter(is_directory) else { continue };
-        if left == name_of(name, NEXT) && is_ours(&stat, parent.look(name).ok().as_ref()) {
+        if left == name_of(name, NEXT) && is_ours(&above, &stat, parent.look(name).ok().as_ref()) {
             remove_tree(parent, name, destination, &Patience::of(REMOVAL))?;
         }
         if is_settled(&above, &stat) && parent.look(name).is_err() {
@@ -69,6 +70,7 @@ pub(super) fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) ->
     finish(parent, destination)?;
     let path = destination.parent().unwrap_or(destination);
     let end = Instant::now() + SWEEP;
+    let above = parent.stat().map_err(FsError::io("look at", path))?;
     let standing = parent.look(name_in(destination)).ok();
     for (name, kind) in parent.entries().map_err(FsError::io("list", path))? {
         let ours = name.as_bytes().strip_prefix(prefix.as_bytes()).is_some_and(is_made_here);
@@ -78,7 +80,7 @@ pub(super) fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) ->
         let path = path.join(&name);
         let Ok(found) = parent.sub(&name) else { continue };
         // Another user could make as many as he likes, which take as long as he likes.
-        if !found.stat().is_ok_and(|stat| is_ours(&stat, standing.as_ref())) {
+        if !found.stat().is_ok_and(|stat| is_ours(&above, &stat, standing.as_ref())) {
             continue;
         }
         if let Ok(Some(_lock)) = Lock::try_directory(&found, &path) {
