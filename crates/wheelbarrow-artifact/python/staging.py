@@ -153,7 +153,7 @@ class Staging:
                 _remove(left)
 
     def _is_ours(self, found):
-        """Of this user, or of who has what stands at the destination, and is given what takes its place."""
+        """Whether this user has made it. If another user owns the destination, it may have been given to him already."""
         try:
             is_given = os.lstat(self.destination).st_uid == found.st_uid
         except OSError:
@@ -509,7 +509,7 @@ def printable(text):
 
 
 def say(stream, line):
-    """One line, in UTF-8 whatever the locale. A closed or full output is no reason to fail what is done."""
+    """Writes one line in UTF-8, whatever the locale is. Errors of a closed or full output are ignored."""
     try:
         stream.flush()
         stream.buffer.write(printable(line).encode("utf-8", "surrogateescape") + b"\n")

@@ -12,7 +12,7 @@ pub struct Subject<'a> {
     /// Whether these are all the wheels of a site, and what else is in it; otherwise what one wheel asks of others is
     /// not judged.
     pub site: Option<Site<'a>>,
-    /// Why a version was taken back, by distribution and version, as far as somebody said.
+    /// The reasons for which versions were yanked, by distribution and version; empty where none was given.
     pub yanked: &'a BTreeMap<(String, String), String>,
 }
 

@@ -72,7 +72,7 @@ pub fn is_limited() -> bool {
             #[cfg(target_env = "gnu")]
             if limited {
                 // Else the C library reserves 64 MB for each thread, and what remains may be too little for the others.
-                // SAFETY: there is no other thread yet, and this one is not within the C library.
+                // SAFETY: this is the first allocation: no other thread runs, and no function of the C library is interrupted.
                 unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
             }
             // By the first to ask, before there is another thread; a later answer would belong to another allocator.

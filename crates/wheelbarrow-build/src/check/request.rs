@@ -37,7 +37,7 @@ pub struct CheckRequest<'a> {
     /// Remembers what need not be looked at twice.
     pub cache: Option<&'a Path>,
     pub allowances: &'a [Allowance],
-    /// Why a version was taken back, by distribution and version.
+    /// The reasons for which versions were yanked, by distribution and version.
     pub yanked: &'a BTreeMap<(String, String), String>,
     /// Of the artifact.
     pub time: DosTime,

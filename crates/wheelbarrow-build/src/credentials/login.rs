@@ -37,8 +37,8 @@ pub(crate) fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// `text` with the login of each URL in it taken out: `https://user:secret@host/` becomes `https://****@host/`. A bare
-/// `git@` or `ssh://git@` user stays, since it is no secret.
+/// `text` with the login of each URL in it taken out: `https://user:secret@host/` becomes `https://****@host/`. The user
+/// `git` without a password stays, as in `ssh://git@host/`: it is no secret.
 pub fn redact(text: &str) -> String {
     replace_logins(text, "****@")
 }

@@ -24,7 +24,7 @@ impl Builder<'_> {
                     }
                     continue;
                 };
-                // Offline, the build will say what is lacking.
+                // Without a network this is no error yet: the build names what is missing.
                 let out_of_reach = self.index.offline && !url.starts_with("file:");
                 if !out_of_reach && !self.is_remembered(one, target)? {
                     wanted.insert((url.clone(), commit.clone()), one.name.as_str());

@@ -42,8 +42,8 @@ fn is_own(stat: &Stat) -> bool {
     stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
-/// Whether a directory beside the destination, or what was to be that, is of this user, or of who has what stands at the destination,
-/// and is given what takes its place: he could exchange the two himself.
+/// Whether this user has made the directory `stat`, beside the destination or to replace it. Such a directory belongs to this user. If
+/// another user owns the destination, it may have been given to him already, shortly before it was to be put in place.
 fn is_ours(parent: &Stat, stat: &Stat, destination: Option<&Stat>) -> bool {
     let is_given = destination.is_some_and(|destination| destination.st_uid == stat.st_uid);
     is_own(stat) || (is_given && is_settled(parent, stat))

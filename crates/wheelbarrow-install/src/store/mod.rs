@@ -25,7 +25,7 @@ mod programs;
 mod transfer;
 mod wanted;
 
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::{self, Misread, Needed, Newer};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_fs::{Lock, Scratch, SharedUmask};
+use wheelbarrow_fs::{LARGEST_TEXT, Lock, Scratch, SharedUmask, open_regular, read_limited, read_regular};
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;
@@ -228,9 +228,12 @@ impl Store {
     ) -> Result<Vec<u8>, InstallError> {
         let inside = format!("{directory}/{}", entry.index.name(file));
         let path = self.path.join(&entry.path).join(FILES).join(&inside);
-        match fs::read(&path) {
+        match read_regular(&path, file.size) {
             Ok(contents) if Sha256::of(&contents) == file.sha256 => Ok(contents),
             Ok(_) => Err(self.altered(entry, &format!("{inside} was changed"))),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(self.altered(entry, &format!("{inside} was changed")))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(self.altered(entry, &format!("{inside} is missing")))
             }
@@ -280,11 +283,9 @@ impl Store {
 
 /// The bytes and the mode of an index, which was made with all of its entry.
 fn read_index(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let mut file = fs::File::open(path)?;
+    let file = open_regular(path)?;
     let mode = file.metadata()?.mode() & 0o777;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok((bytes, mode))
+    Ok((read_limited(file, LARGEST_TEXT)?, mode))
 }
 
 /// Where the entry of a wheel is in the store.
@@ -304,7 +305,7 @@ pub fn check_format(path: &Path) -> Result<(), InstallError> {
 /// Whether there is a store; its format must be known.
 fn read_format(path: &Path) -> Result<bool, InstallError> {
     let file = path.join(FORMAT_FILE);
-    let text = match fs::read(&file) {
+    let text = match read_regular(&file, LARGEST_TEXT) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {

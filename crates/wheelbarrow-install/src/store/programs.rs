@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Member, NATIVE, Sha256};
-use wheelbarrow_fs::SharedUmask;
+use wheelbarrow_fs::{LARGEST_TEXT, SharedUmask, read_regular};
 
 use super::{Store, names};
 use crate::InstallError;
@@ -32,7 +32,7 @@ impl Store {
     /// Whether a program is what its name says.
     pub(super) fn is_whole_program(&self, sha256: Sha256) -> Result<bool, InstallError> {
         let path = self.program(sha256);
-        match fs::read(&path) {
+        match read_regular(&path, LARGEST_TEXT) {
             Ok(program) => Ok(Sha256::of(&program) == sha256),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(InstallError::io("read", &path)(error)),

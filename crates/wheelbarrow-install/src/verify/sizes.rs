@@ -22,7 +22,7 @@ const LARGEST_RECORD: u64 = 32 << 20;
 pub(super) struct Sizes(HashMap<String, u64>);
 
 impl Sizes {
-    /// Of the files of the project by the manifest, of those of wheels by each RECORD that was not changed.
+    /// The manifest has the sizes of the files of the project. RECORD has those of a wheel; one that was changed is not used.
     pub(super) fn read(destination: &Path, claims: &Claims) -> io::Result<Self> {
         let directory = Directory::open_following(destination)?;
         let mut sizes = claims.sizes.clone();

@@ -476,3 +476,17 @@ fn a_file_that_has_all_links_it_can_have_is_copied() {
     assert_eq!(comparable(&second).len(), comparable(&mounted.point().join("first")).len());
     assert!(wheelbarrow_install::verify(&second, &Silent).unwrap().is_clean());
 }
+
+#[test]
+fn a_store_of_pipes_keeps_nobody_waiting() {
+    let place = Place::new();
+    let store = place.path("pipes");
+    fs_err::create_dir(&store).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(store.join("store.json")).status().unwrap();
+    assert!(made.success());
+    let (teller, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || teller.send(store::check_format(&store).map_err(|error| told(&error))));
+    let answer = answer.recv_timeout(Duration::from_secs(20)).expect("it is not waited for");
+    let error = answer.unwrap_err();
+    assert!(error.contains("store.json") && error.contains("not a regular file"), "{error}");
+}
