@@ -44,6 +44,13 @@ def run(command, timeout=120, environment=None, cwd=None, **extra):
     return Result(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
 
+def out_of_reach(*paths):
+    """Why a test cannot be run as user 65534 (nobody), for whom it needs these paths; an empty text where it can."""
+    code = "import os, sys; os.setuid(65534); sys.exit(not os.access(sys.argv[1], os.X_OK))"
+    hidden = [path for path in paths if run([sys.executable, "-c", code, path]).code]
+    return "another user cannot enter %s" % ", ".join(hidden) if hidden else ""
+
+
 def tree(root, ignored=lambda path: False):
     """Every path below root: for a directory its mode, for a link its target, for a file mode and SHA-256."""
     found = {}

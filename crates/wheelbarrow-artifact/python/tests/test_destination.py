@@ -6,7 +6,7 @@ import sys
 import unittest
 
 from case import SITE, Case
-from support import SOURCES, run, tree
+from support import SOURCES, out_of_reach, run, tree
 
 sys.path.insert(0, SOURCES)
 
@@ -167,9 +167,9 @@ class Destination(Case):
     @unittest.skipUnless(os.getuid() == 0, "needs root")
     def test_no_right(self):
         os.chmod(os.path.dirname(self.root), 0o755)
-        reach = run([sys.executable, "-c", "import os, sys; os.setuid(65534); sys.exit(not os.access(sys.executable, os.X_OK))"])
-        if reach.code:
-            self.skipTest("another user cannot run %s" % sys.executable)
+        hidden = out_of_reach(sys.executable, self.root)
+        if hidden:
+            self.skipTest(hidden)
         code = "import os, sys; os.setuid(65534); os.execv(sys.argv[1], sys.argv[1:])"
         result = run([sys.executable, "-c", code, sys.executable, self.zip, "--bootstrap", "-d", self.dest])
         self.assertRefused(result, 5, "no right to write")
