@@ -13,8 +13,9 @@ import exact
 import rules
 import wheels
 from exact import MANIFEST, SIGNATURE, THIN, NotExact, is_safe
+from exits import LACKING, NEWER, UNFIT
 from rules import broken
-from staging import LACKING, NEWER, UNFIT, Failure
+from staging import Failure
 
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")

@@ -18,11 +18,10 @@ import preflight
 import space
 import wheels
 from artifact import LONGEST_PTH, MANIFEST, Artifact, opened
+from exits import FAILED, REFUSED
 from rules import broken
 from staging import (
-    FAILED,
     LARGEST_ENVIRONMENT,
-    REFUSED,
     Failure,
     Staging,
     check_destination,

@@ -13,7 +13,8 @@ import threading
 import time
 
 import limits
-from staging import FAILED, Failure, shown
+from exits import FAILED
+from staging import Failure, shown
 
 # Larger sources are nobody's modules; the builder leaves them out too.
 LARGEST_MODULE = 64 << 20

@@ -11,7 +11,8 @@ import stat
 
 import rules
 import wheels
-from staging import REFUSED, Failure, shown
+from exits import REFUSED
+from staging import Failure, shown
 
 # How many files are named, and how many are counted.
 NAMED, COUNTED = 10, 10000

@@ -1,6 +1,7 @@
 """Whether this machine has what the wheels' ELF files need: the C library, and libraries that the loader finds."""
 
-from staging import UNFIT, Failure
+from exits import UNFIT
+from staging import Failure
 
 # Debian's packages of libraries that wheels ask for and small servers lack; Ubuntu has the same.
 PACKAGES = {

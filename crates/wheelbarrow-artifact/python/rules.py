@@ -6,7 +6,8 @@ What white space, a line and a letter is differs between languages and between v
 import re
 
 from exact import is_safe
-from staging import BROKEN, Failure
+from exits import BROKEN
+from staging import Failure
 
 _TAGS = r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*"
 # https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention

@@ -18,9 +18,8 @@ import time
 import beneath
 import calls
 import mounts
+from exits import ENVIRONMENT, FAILED, LOCKED, NO_SPACE, REFUSED
 
-# Exit codes, docs/exit-codes.md.
-FAILED, USAGE, BROKEN, UNFIT, REFUSED, NO_SPACE, ENVIRONMENT, LOCKED, LACKING, NEWER = 1, 2, 3, 4, 5, 6, 7, 15, 18, 19
 LARGEST_ENVIRONMENT = 1 << 20  # bytes, as loadenv.py has it
 
 

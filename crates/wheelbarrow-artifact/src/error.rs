@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use wheelbarrow_fs::UnsafePath;
+use wheelbarrow_fs::{Exit, Explain, UnsafePath};
 
-use crate::format::{self, Newer};
+use crate::format::Newer;
 use crate::manifest::{FORMAT, MANIFEST_PATH};
 use crate::zip::ZipError;
 
@@ -40,8 +40,20 @@ pub enum ArtifactError {
     Cancelled,
 }
 
-impl ArtifactError {
-    pub fn hint(&self) -> Option<String> {
+impl Explain for ArtifactError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::StorageFull => Exit::NoSpace,
+            Self::Read { .. } => Exit::Failed,
+            Self::Untrusted { .. } => Exit::Unsigned,
+            Self::Thin { .. } => Exit::Lacking,
+            Self::Newer(_) => Exit::Newer,
+            Self::Cancelled => Exit::Stopped,
+            _ => Exit::Broken,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Read { .. } | Self::Cancelled => return None,
             Self::Newer(newer) => return Some(newer.hint()),
@@ -57,18 +69,5 @@ impl ArtifactError {
             _ => "copy it again from where it was built, and compare the sizes",
         };
         Some(hint.to_owned())
-    }
-
-    /// As docs/exit-codes.md says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::StorageFull => 6,
-            Self::Read { .. } => 1,
-            Self::Untrusted { .. } => 17,
-            Self::Thin { .. } => 18,
-            Self::Newer(_) => format::EXIT_CODE,
-            Self::Cancelled => 130,
-            _ => 3,
-        }
     }
 }

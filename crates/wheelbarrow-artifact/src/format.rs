@@ -12,9 +12,6 @@ use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 /// The version of this program.
 pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
-/// As `docs/exit-codes.md` has it.
-pub const EXIT_CODE: u8 = 19;
-
 /// A file that a later version of Wheelbarrow wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} {what}: {needed} is needed, and this is {PROGRAM}", path.display())]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
+use wheelbarrow_fs::{Exit, Explain};
 
 /// The facts of one interpreter. Every path of the virtualenv is relative to it, with `/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,9 +74,12 @@ pub enum ProbeError {
     Facts { path: PathBuf, source: serde_json::Error },
 }
 
-impl ProbeError {
-    /// What the person can do.
-    pub fn hint(&self) -> Option<String> {
+impl Explain for ProbeError {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+
+    fn hint(&self) -> Option<String> {
         Some("`--python PATH` names another; it must be a CPython, from 3.6 on".to_owned())
     }
 }

@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use wheelbarrow_fs::{Exit, Explain};
 
 use crate::format::{self, Misread, Newer};
 use crate::manifest::Sha256;
@@ -78,8 +79,16 @@ pub enum InventoryError {
     Newer(#[from] Newer),
 }
 
-impl InventoryError {
-    pub fn hint(&self) -> Option<String> {
+impl Explain for InventoryError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Read { .. } => Exit::Failed,
+            Self::Newer(_) => Exit::Newer,
+            _ => Exit::Broken,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         if let Self::Newer(newer) = self {
             return Some(newer.hint());
         }

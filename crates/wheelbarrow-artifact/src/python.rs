@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 20] = [
+pub const MODULES: [(&str, &str); 21] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("beneath.py", include_str!("../python/beneath.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
@@ -12,6 +12,7 @@ pub const MODULES: [(&str, &str); 20] = [
     ("compile.py", COMPILE),
     ("data.py", include_str!("../python/data.py")),
     ("exact.py", include_str!("../python/exact.py")),
+    ("exits.py", include_str!("../python/exits.py")),
     ("interpreter.py", INTERPRETER),
     ("limits.py", LIMITS),
     ("mounts.py", include_str!("../python/mounts.py")),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Manifest, Target};
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_fs::MappedFile;
+use wheelbarrow_fs::{Exit, Explain, MappedFile};
 use wheelbarrow_wheel::profile::TargetSpec;
 use wheelbarrow_wheel::tags::Platform;
 
@@ -29,8 +29,18 @@ pub enum AuditError {
     NotFor { path: PathBuf, wanted: String, has: Vec<String> },
 }
 
-impl AuditError {
-    pub fn hint(&self) -> Option<String> {
+impl Explain for AuditError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => Exit::Failed,
+            Self::NoFloor(_) => Exit::Usage,
+            Self::Wheel(ReadError::Wheel(_)) => Exit::Broken,
+            Self::NotFor { .. } => Exit::Unfit,
+            Self::Wheel(ReadError::Cancelled) => Exit::Stopped,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoFloor(_) => Some(
                 "name the target: `--target debian-12`, `--target 3.11@manylinux_2_28_x86_64`".to_owned(),
@@ -40,17 +50,6 @@ impl AuditError {
                     .to_owned(),
             ),
             _ => None,
-        }
-    }
-
-    /// As docs/exit-codes.md says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => 1,
-            Self::NoFloor(_) => 2,
-            Self::Wheel(ReadError::Wheel(_)) => 3,
-            Self::NotFor { .. } => 4,
-            Self::Wheel(ReadError::Cancelled) => 130,
         }
     }
 }

@@ -10,6 +10,7 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::Allowance;
+use wheelbarrow_fs::{Exit, Explain};
 
 use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};
 use crate::cache::Cache;
@@ -101,23 +102,22 @@ pub enum BuildError {
     Pack(#[from] PackError),
 }
 
-impl BuildError {
-    pub fn hint(&self) -> Option<String> {
+impl Explain for BuildError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Wheels(error) => error.exit(),
+            Self::Project(error) => error.exit(),
+            Self::Check(error) => error.exit(),
+            Self::Pack(error) => error.exit(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Wheels(error) => error.hint(),
             Self::Project(error) => error.hint(),
             Self::Check(error) => error.hint(),
             Self::Pack(error) => error.hint(),
-        }
-    }
-
-    /// As docs/exit-codes.md says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Wheels(error) => error.exit_code(),
-            Self::Project(_) => 8,
-            Self::Check(error) => error.exit_code(),
-            Self::Pack(error) => error.exit_code(),
         }
     }
 }

@@ -24,6 +24,7 @@ use wheelbarrow_audit::{
 use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
 
 use memory::{Listening, Memory};
+use wheelbarrow_fs::{Exit, Explain};
 
 pub use request::{CheckRequest, Checked, CheckedTarget, PackedTarget, PackedWheel};
 
@@ -56,8 +57,18 @@ fn each_refused(reports: &[Report]) -> String {
     text
 }
 
-impl CheckError {
-    pub fn hint(&self) -> Option<String> {
+impl Explain for CheckError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => Exit::Failed,
+            Self::Wheel(ReadError::Cancelled) => Exit::Stopped,
+            Self::Wheel(ReadError::Wheel(_)) => Exit::Broken,
+            Self::Refused { reports } if reports.iter().any(Report::is_broken) => Exit::Broken,
+            _ => Exit::Project,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Refused { reports } => {
                 let mut refused = reports.iter().flat_map(|report| &report.findings);
@@ -76,17 +87,6 @@ impl CheckError {
             }
             _ => return None,
         })
-    }
-
-    /// As docs/exit-codes.md says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => 1,
-            Self::Wheel(ReadError::Cancelled) => 130,
-            Self::Wheel(ReadError::Wheel(_)) => 3,
-            Self::Refused { reports } if reports.iter().any(Report::is_broken) => 3,
-            _ => 8,
-        }
     }
 }
 

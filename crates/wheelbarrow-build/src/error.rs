@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::ProbeError;
-use wheelbarrow_fs::FsError;
+use wheelbarrow_fs::{Exit, Explain, FsError};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -170,9 +170,33 @@ impl Error {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Io { .. }
+            | Self::Fs(_)
+            | Self::Run { .. }
+            | Self::CacheInUse { .. }
+            | Self::Compile { .. }
+            | Self::Certificates { .. }
+            | Self::NoEngine { .. } => Exit::Failed,
+            Self::PythonSpec { .. }
+            | Self::UnsupportedPython { .. }
+            | Self::Target(_)
+            | Self::PackageName { .. }
+            | Self::With { .. } => Exit::Usage,
+            Self::Lock { .. } | Self::Hash { .. } => Exit::Broken,
+            Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } | Self::Pull { .. } => {
+                Exit::Network
+            }
+            _ => Exit::Project,
+        }
+    }
 
     /// What the person can do about it.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoPython { found, .. } => format!(
                 "{}; name one of them, or a path: --python /path/to/python",
@@ -268,27 +292,6 @@ impl Error {
             Self::Certificates { .. } => "SSL_CERT_FILE must name a PEM file".to_owned(),
             _ => return None,
         })
-    }
-
-    /// As docs/exit-codes.md says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Io { .. }
-            | Self::Fs(_)
-            | Self::Run { .. }
-            | Self::CacheInUse { .. }
-            | Self::Compile { .. }
-            | Self::Certificates { .. }
-            | Self::NoEngine { .. } => 1,
-            Self::PythonSpec { .. }
-            | Self::UnsupportedPython { .. }
-            | Self::Target(_)
-            | Self::PackageName { .. }
-            | Self::With { .. } => 2,
-            Self::Lock { .. } | Self::Hash { .. } => 3,
-            Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } | Self::Pull { .. } => 9,
-            _ => 8,
-        }
     }
 }
 

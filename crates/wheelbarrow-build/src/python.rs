@@ -234,6 +234,7 @@ fn glibc_version() -> Option<[u32; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wheelbarrow_fs::Explain;
 
     #[test]
     fn a_version_that_is_nowhere_is_a_target_for_wheels() {

@@ -1,8 +1,10 @@
 //! What an error means to a person and to a script: causes, hint, exit code.
 
+use std::error::Error;
+
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::inventory::InventoryError;
-use wheelbarrow_fs::is_out_of_memory;
+use wheelbarrow_fs::{Exit, Explain, explained, is_out_of_memory};
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
 use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId, ServerSaid};
@@ -14,11 +16,18 @@ use wheelbarrow_signature::SignatureError;
 pub struct Refusal {
     pub message: String,
     pub hint: Option<String>,
-    pub code: u8,
+    pub exit: Exit,
 }
 
-/// What the libraries return as exit code for an operation that was asked to stop.
-const STOPPED: u8 = 130;
+impl Explain for Refusal {
+    fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+}
 
 /// A result that is no error, was printed, and has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -27,15 +36,21 @@ pub struct Told {
     pub code: u8,
 }
 
+impl From<Exit> for Told {
+    fn from(exit: Exit) -> Self {
+        Self { code: exit.code() }
+    }
+}
+
 impl Refusal {
     /// The project cannot be built as it stands.
     pub fn project(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: Some(hint.into()), code: 8 }
+        Self { message: message.into(), hint: Some(hint.into()), exit: Exit::Project }
     }
 
     /// Asked for in a way that means nothing.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: Some(hint.into()), code: 2 }
+        Self { message: message.into(), hint: Some(hint.into()), exit: Exit::Usage }
     }
 }
 
@@ -100,16 +115,15 @@ pub fn wants_json() -> bool {
     std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json")
 }
 
+/// As an error that has a hint and an exit code, where it is one.
+fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Explain> {
+    explained!(
+        error;
+        ReleaseError, ArtifactError, InstallError, InventoryError, EnvironmentError, NotAnId, SignatureError, Refusal
+    )
+}
+
 pub fn hint(error: &anyhow::Error) -> Option<String> {
-    let hint = error.chain().find_map(|cause| {
-        let release = cause.downcast_ref::<ReleaseError>().and_then(ReleaseError::hint);
-        let artifact = || cause.downcast_ref::<ArtifactError>().and_then(ArtifactError::hint);
-        let install = || cause.downcast_ref::<InstallError>().and_then(InstallError::hint);
-        let inventory = || cause.downcast_ref::<InventoryError>().and_then(InventoryError::hint);
-        let refusal = || cause.downcast_ref::<Refusal>().and_then(|refusal| refusal.hint.clone());
-        let signature = || cause.downcast_ref::<SignatureError>().and_then(SignatureError::hint);
-        release.or_else(artifact).or_else(install).or_else(inventory).or_else(refusal).or_else(signature)
-    });
     let memory = || {
         is_out_of_memory(error.as_ref()).then(|| {
             "this process may not have as much memory as it needs: raise the limit (`ulimit -v`, or that of the \
@@ -117,38 +131,13 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
                 .to_owned()
         })
     };
-    hint.or_else(memory)
+    error.chain().find_map(|cause| known(cause)?.hint()).or_else(memory)
 }
 
 /// As docs/exit-codes.md says; none for an error that is not known here.
 pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
-    error
-        .chain()
-        .find_map(|cause| {
-            let release = cause.downcast_ref().map(ReleaseError::exit_code);
-            let artifact = || cause.downcast_ref().map(ArtifactError::exit_code);
-            let install = || cause.downcast_ref().map(InstallError::exit_code);
-            let inventory = || {
-                cause.downcast_ref().map(|error| match error {
-                    InventoryError::Read { .. } => 1,
-                    InventoryError::Newer(_) => wheelbarrow_artifact::format::EXIT_CODE,
-                    _ => 3,
-                })
-            };
-            let environment = || cause.downcast_ref::<EnvironmentError>().map(|_| 7);
-            let id = || cause.downcast_ref::<NotAnId>().map(|_| 2);
-            let told = || cause.downcast_ref().map(|told: &Told| told.code);
-            let refusal = || cause.downcast_ref().map(|refusal: &Refusal| refusal.code);
-            let signature = || cause.downcast_ref().map(SignatureError::exit_code);
-            release
-                .or_else(artifact)
-                .or_else(install)
-                .or_else(inventory)
-                .or_else(environment)
-                .or_else(id)
-                .or_else(told)
-                .or_else(refusal)
-                .or_else(signature)
-        })
-        .map(|code| if code == STOPPED { wheelbarrow_fs::exit_code_of_stop() } else { code })
+    error.chain().find_map(|cause| {
+        let told = || cause.downcast_ref().map(|told: &Told| told.code);
+        known(cause).map(Explain::exit_code).or_else(told)
+    })
 }

@@ -10,7 +10,7 @@ pub mod text;
 
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_fs::FsError;
+use wheelbarrow_fs::{Exit, FsError};
 
 use crate::failure::Refusal;
 
@@ -21,7 +21,7 @@ pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
         FsError::NoWorkingDirectory { .. } => Refusal {
             message: error.to_string(),
             hint: Some("change to a directory that exists, or use absolute paths".to_owned()),
-            code: 5,
+            exit: Exit::Refused,
         }
         .into(),
         error => error.into(),

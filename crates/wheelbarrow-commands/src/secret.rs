@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use wheelbarrow_fs::Exit;
 
 use crate::failure::Refusal;
 
@@ -26,7 +27,7 @@ pub(crate) fn read(name: &str) -> anyhow::Result<String> {
         let typed = type_line(&mut stdin.lock());
         drop(silence);
         let _ = writeln!(stderr);
-        typed?.ok_or_else(|| Refusal { message: "stopped".to_owned(), hint: None, code: 130 })?
+        typed?.ok_or_else(|| Refusal { message: "stopped".to_owned(), hint: None, exit: Exit::Stopped })?
     } else {
         let mut bytes = Vec::new();
         stdin.lock().take(LONGEST + 1).read_to_end(&mut bytes).context("cannot read standard input")?;

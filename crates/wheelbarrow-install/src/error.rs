@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::ArtifactError;
-use wheelbarrow_artifact::format::{self, Newer};
+use wheelbarrow_artifact::format::Newer;
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
-use wheelbarrow_fs::{FsError, UnsafePath};
+use wheelbarrow_fs::{Exit, Explain, FsError, UnsafePath};
 
 use crate::needs::package_hint;
 use crate::target::NoTarget;
@@ -106,9 +106,43 @@ impl InstallError {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
+}
+
+impl Explain for InstallError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Cancelled => Exit::Stopped,
+            Self::Fs(FsError::Busy { .. }) => Exit::Locked,
+            Self::Artifact(error) => error.exit(),
+            Self::Newer(_) => Exit::Newer,
+            Self::Lacking { .. } => Exit::Lacking,
+            Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => Exit::Broken,
+            Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => Exit::Broken,
+            Self::AlteredStore { .. } | Self::Changed { .. } => Exit::Broken,
+            Self::Target { .. } | Self::Glibc { .. } | Self::Library { .. } => Exit::Unfit,
+            Self::Occupied { .. }
+            | Self::Foreign { .. }
+            | Self::HoldsData { .. }
+            | Self::NotDirectory { .. }
+            | Self::Unsettled { .. }
+            | Self::MountPoint { .. }
+            | Self::MountInside { .. }
+            | Self::MissingParent { .. }
+            | Self::FileAsParent { .. } => Exit::Refused,
+            Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoInstall { .. } => Exit::Refused,
+            Self::ForeignStore { .. } | Self::NoStore { .. } => Exit::Refused,
+            Self::NoSpace { .. } | Self::NoInodes { .. } => Exit::NoSpace,
+            Self::LargeEnvironment { .. } => Exit::Environment,
+            Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
+            | Self::Io { source, .. } => Exit::of_io(source),
+            Self::Fs(_) => Exit::Refused,
+            Self::Interpreter(_) | Self::Facts { .. } => Exit::Failed,
+            Self::RestlessStore { .. } | Self::Compile { .. } => Exit::Failed,
+        }
+    }
 
     /// What the person can do.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
             Self::Newer(newer) => return Some(newer.hint()),
@@ -187,39 +221,6 @@ impl InstallError {
         };
         Some(hint.to_owned())
     }
-
-    /// As `docs/exit-codes.md` has them.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Cancelled => 130,
-            Self::Fs(FsError::Busy { .. }) => 15,
-            Self::Artifact(error) => error.exit_code(),
-            Self::Newer(_) => format::EXIT_CODE,
-            Self::Lacking { .. } => 18,
-            Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => 3,
-            Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => 3,
-            Self::AlteredStore { .. } | Self::Changed { .. } => 3,
-            Self::Target { .. } | Self::Glibc { .. } | Self::Library { .. } => 4,
-            Self::Occupied { .. }
-            | Self::Foreign { .. }
-            | Self::HoldsData { .. }
-            | Self::NotDirectory { .. }
-            | Self::Unsettled { .. }
-            | Self::MountPoint { .. }
-            | Self::MountInside { .. }
-            | Self::MissingParent { .. }
-            | Self::FileAsParent { .. } => 5,
-            Self::NoRight { .. } | Self::NotUtf8 { .. } | Self::NoInstall { .. } => 5,
-            Self::ForeignStore { .. } | Self::NoStore { .. } => 5,
-            Self::NoSpace { .. } | Self::NoInodes { .. } => 6,
-            Self::LargeEnvironment { .. } => 7,
-            Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
-            | Self::Io { source, .. } => io_exit_code(source),
-            Self::Fs(_) => 5,
-            Self::Interpreter(_) | Self::Facts { .. } => 1,
-            Self::RestlessStore { .. } | Self::Compile { .. } => 1,
-        }
-    }
 }
 
 fn count(members: usize) -> String {
@@ -242,12 +243,4 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |character: char| character.is_ascii_alphanumeric() || "@%+=:,./-_".contains(character);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\"'\"'")) }
-}
-
-fn io_exit_code(error: &io::Error) -> u8 {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 6,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => 5,
-        _ => 1,
-    }
 }

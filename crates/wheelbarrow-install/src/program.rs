@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Anybody, Artifact, both, printable, printable_json};
-use wheelbarrow_fs::{end_silently_with, is_out_of_memory};
+use wheelbarrow_fs::{Explain, end_silently_with, is_out_of_memory};
 
 use crate::request::{Request, Requests};
 use crate::{Checked, InstallError, Installed, Source, check, install};
@@ -65,10 +65,7 @@ pub fn run() -> ExitCode {
         Err(error) if is_out_of_memory(&error) => ExitCode::from(NO_MEMORY),
         Err(error) => {
             explain(&error);
-            ExitCode::from(match error.exit_code() {
-                130 => wheelbarrow_fs::exit_code_of_stop(),
-                code => code,
-            })
+            ExitCode::from(error.exit_code())
         }
     }
 }

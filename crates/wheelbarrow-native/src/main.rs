@@ -19,7 +19,7 @@ use wheelbarrow_artifact::{Anybody, Trust};
 use wheelbarrow_commands::commands::{Command, Context, HOST_SIGNERS, run};
 use wheelbarrow_commands::failure::{self, Refusal, Told};
 use wheelbarrow_commands::printer::Printer;
-use wheelbarrow_fs::Memory;
+use wheelbarrow_fs::{Exit, Memory};
 
 /// That of musl has one lock for all threads, and gives large blocks back to the kernel each time.
 #[global_allocator]
@@ -110,7 +110,7 @@ fn no_judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
         }
     };
     let hint = Some("use the wheelbarrow of the host: `wheelbarrow deploy ARTIFACT`".to_owned());
-    Err(Refusal { message, hint, code: 17 }.into())
+    Err(Refusal { message, hint, exit: Exit::Unsigned }.into())
 }
 
 /// Help and usage name the artifact, which is what people have started.

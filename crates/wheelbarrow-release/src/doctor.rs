@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_fs::Explain;
 
 use crate::proof::{self, Process, Service, Verdict};
 use crate::remake::needed_variables;

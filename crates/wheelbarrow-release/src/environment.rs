@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 
 use wheelbarrow_artifact::manifest::EnvironmentRules;
-use wheelbarrow_fs::LARGEST_ENVIRONMENT;
+use wheelbarrow_fs::{Exit, Explain, LARGEST_ENVIRONMENT};
 
 /// What is wrong: a reason, and the line (from 1) and the key where there are such.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,12 @@ pub struct EnvironmentError {
     pub reason: String,
     pub line: Option<usize>,
     pub key: Option<String>,
+}
+
+impl Explain for EnvironmentError {
+    fn exit(&self) -> Exit {
+        Exit::Environment
+    }
 }
 
 /// Names what the bytes of the file set, in their order. `mode` is the file's; `inherited` has what the process would

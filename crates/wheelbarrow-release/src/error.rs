@@ -4,9 +4,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::ArtifactError;
-use wheelbarrow_artifact::format::{self, Misread, Newer};
+use wheelbarrow_artifact::format::{Misread, Newer};
 use wheelbarrow_artifact::interpreter::ProbeError;
-use wheelbarrow_fs::FsError;
+use wheelbarrow_fs::{Exit, Explain, FsError};
 use wheelbarrow_install::InstallError;
 
 use crate::check::CheckError;
@@ -135,7 +135,137 @@ impl ReleaseError {
         }
     }
 
-    pub fn hint(&self) -> Option<String> {
+    /// What the server said when this went wrong, if that is known.
+    pub fn server_said(&self) -> Option<&ServerSaid> {
+        match self {
+            Self::Served { said, .. } => Some(said),
+            Self::Failed { source, revert, .. } => {
+                source.server_said().or_else(|| revert.as_ref()?.server_said())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the server did not do what it should after it was told of a release.
+    fn is_of_server(&self) -> bool {
+        match self {
+            Self::Served { source, .. } => source.is_of_server(),
+            Self::Probe { .. } | Self::Unproved { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Of an artifact that was made again out of a release: the file is nobody's, the release is.
+    pub(crate) fn of_remade(self, id: &ReleaseId) -> Self {
+        let id = id.clone();
+        match self {
+            // Wheels are never in it: they are taken from the store.
+            Self::Install(InstallError::Lacking { members, .. }) => {
+                let wheel = members.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+                Self::NotStored { id, wheel: wheel.to_owned() }
+            }
+            Self::Artifact(ArtifactError::Altered { what, .. })
+            | Self::Install(InstallError::Artifact(ArtifactError::Altered { what, .. })) => {
+                Self::Altered { id, what }
+            }
+            other => other,
+        }
+    }
+
+    /// Of an artifact that was made whole in the trash: it is called as people know it.
+    pub(crate) fn of_restored(self, artifact: &Path) -> Self {
+        let path = artifact.to_path_buf();
+        match self {
+            Self::Artifact(error) | Self::Install(InstallError::Artifact(error)) => {
+                Self::Artifact(match error {
+                    ArtifactError::Altered { what, .. } => ArtifactError::Altered { path, what },
+                    ArtifactError::Zip { source, .. } => ArtifactError::Zip { path, source },
+                    other => other,
+                })
+            }
+            Self::Install(InstallError::Lacking { members, .. }) => {
+                Self::Install(InstallError::Lacking { path, members })
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the disk, or what the user may have of it, is full.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => {
+                Exit::of_io(source) == Exit::NoSpace
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether somebody asked for it to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.exit_without_failed() == Exit::Stopped
+    }
+
+    fn exit_without_failed(&self) -> Exit {
+        match self {
+            Self::Failed { source, .. } => source.exit_without_failed(),
+            other => other.exit(),
+        }
+    }
+}
+
+impl Explain for ReleaseError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Locked { .. } | Self::Fs(FsError::Busy { .. }) => Exit::Locked,
+            Self::Io { path, source, .. }
+                if path.ends_with(ENVIRONMENT) && source.kind() == ErrorKind::FileTooLarge =>
+            {
+                Exit::Environment
+            }
+            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => Exit::of_io(source),
+            Self::Cancelled => Exit::Stopped,
+            Self::Artifact(error) => error.exit(),
+            Self::Newer(_) => Exit::Newer,
+            Self::Fs(_) | Self::Interpreter(_) => Exit::Failed,
+            Self::Install(error) => error.exit(),
+            Self::Id(_) | Self::Name { .. } => Exit::Usage,
+            Self::Environment { .. } => Exit::Environment,
+            Self::Untrusted { path, .. } if path.ends_with(ENVIRONMENT) => Exit::Environment,
+            Self::Untrusted { .. } => Exit::Project,
+            Self::Settings { .. } | Self::Setting { .. } => Exit::Project,
+            Self::Unit { problem, .. } => problem.exit(),
+            Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => Exit::Refused,
+            Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => Exit::Refused,
+            Self::Mounted { .. } => Exit::Refused,
+            Self::HoldsData { .. } => Exit::Refused,
+            Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
+                Exit::Refused
+            }
+            Self::CannotStart { .. } => Exit::Unhealthy,
+            Self::Moved { .. } => Exit::Refused,
+            Self::Irreversible { .. } => Exit::Irreversible,
+            Self::Interrupted
+            | Self::Check { .. }
+            | Self::Unproved { .. }
+            | Self::Command { .. }
+            | Self::NoProgram { .. }
+            | Self::Unreadable { .. }
+            | Self::Probe { .. } => Exit::Failed,
+            Self::Served { source, .. } => source.exit(),
+            Self::Failed { outcome: Outcome::RevertFailed, .. } => Exit::RevertFailed,
+            Self::Failed { source, .. } if source.is_cancelled() => Exit::Stopped,
+            Self::Failed { outcome: Outcome::Reverted, .. } => Exit::Reverted,
+            Self::Failed { phase: Phase::Check, source, .. } if source.exit() == Exit::Failed => {
+                Exit::Unhealthy
+            }
+            Self::Failed { phase: Phase::Prepare, source, .. } if source.exit() == Exit::Failed => {
+                Exit::Prepare
+            }
+            Self::Failed { source, .. } => source.exit(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Artifact(error) => return error.hint(),
             Self::Newer(newer) => return Some(newer.hint()),
@@ -150,7 +280,9 @@ impl ReleaseError {
                 ));
             }
             Self::Install(error) => return error.hint(),
-            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) if io_exit_code(source) == 6 => {
+            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. })
+                if Exit::of_io(source) == Exit::NoSpace =>
+            {
                 "make room; `wheelbarrow prune --root ROOT --keep N` removes old releases, and the wheels that only they have"
             }
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) if is_denied(source) => {
@@ -256,129 +388,6 @@ impl ReleaseError {
         };
         Some(hint.to_owned())
     }
-
-    /// As `docs/exit-codes.md` says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Locked { .. } | Self::Fs(FsError::Busy { .. }) => 15,
-            Self::Io { path, source, .. }
-                if path.ends_with(ENVIRONMENT) && source.kind() == ErrorKind::FileTooLarge =>
-            {
-                7
-            }
-            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source),
-            Self::Cancelled => 130,
-            Self::Artifact(error) => error.exit_code(),
-            Self::Newer(_) => format::EXIT_CODE,
-            Self::Fs(_) | Self::Interpreter(_) => 1,
-            Self::Install(error) => error.exit_code(),
-            Self::Id(_) | Self::Name { .. } => 2,
-            Self::Environment { .. } => 7,
-            Self::Untrusted { path, .. } if path.ends_with(ENVIRONMENT) => 7,
-            Self::Untrusted { .. } => 8,
-            Self::Settings { .. } | Self::Setting { .. } => 8,
-            Self::Unit { problem, .. } => problem.exit_code(),
-            Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => 5,
-            Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => 5,
-            Self::Mounted { .. } => 5,
-            Self::HoldsData { .. } => 5,
-            Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
-                5
-            }
-            Self::CannotStart { .. } => 11,
-            Self::Moved { .. } => 5,
-            Self::Irreversible { .. } => 16,
-            Self::Interrupted
-            | Self::Check { .. }
-            | Self::Unproved { .. }
-            | Self::Command { .. }
-            | Self::NoProgram { .. }
-            | Self::Unreadable { .. }
-            | Self::Probe { .. } => 1,
-            Self::Served { source, .. } => source.exit_code(),
-            Self::Failed { outcome: Outcome::RevertFailed, .. } => 14,
-            Self::Failed { source, .. } if source.is_cancelled() => 130,
-            Self::Failed { outcome: Outcome::Reverted, .. } => 13,
-            Self::Failed { phase: Phase::Check, source, .. } if source.exit_code() == 1 => 11,
-            Self::Failed { phase: Phase::Prepare, source, .. } if source.exit_code() == 1 => 12,
-            Self::Failed { source, .. } => source.exit_code(),
-        }
-    }
-
-    /// What the server said when this went wrong, if that is known.
-    pub fn server_said(&self) -> Option<&ServerSaid> {
-        match self {
-            Self::Served { said, .. } => Some(said),
-            Self::Failed { source, revert, .. } => {
-                source.server_said().or_else(|| revert.as_ref()?.server_said())
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether the server did not do what it should after it was told of a release.
-    fn is_of_server(&self) -> bool {
-        match self {
-            Self::Served { source, .. } => source.is_of_server(),
-            Self::Probe { .. } | Self::Unproved { .. } => true,
-            _ => false,
-        }
-    }
-
-    /// Of an artifact that was made again out of a release: the file is nobody's, the release is.
-    pub(crate) fn of_remade(self, id: &ReleaseId) -> Self {
-        let id = id.clone();
-        match self {
-            // Wheels are never in it: they are taken from the store.
-            Self::Install(InstallError::Lacking { members, .. }) => {
-                let wheel = members.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-                Self::NotStored { id, wheel: wheel.to_owned() }
-            }
-            Self::Artifact(ArtifactError::Altered { what, .. })
-            | Self::Install(InstallError::Artifact(ArtifactError::Altered { what, .. })) => {
-                Self::Altered { id, what }
-            }
-            other => other,
-        }
-    }
-
-    /// Of an artifact that was made whole in the trash: it is called as people know it.
-    pub(crate) fn of_restored(self, artifact: &Path) -> Self {
-        let path = artifact.to_path_buf();
-        match self {
-            Self::Artifact(error) | Self::Install(InstallError::Artifact(error)) => {
-                Self::Artifact(match error {
-                    ArtifactError::Altered { what, .. } => ArtifactError::Altered { path, what },
-                    ArtifactError::Zip { source, .. } => ArtifactError::Zip { path, source },
-                    other => other,
-                })
-            }
-            Self::Install(InstallError::Lacking { members, .. }) => {
-                Self::Install(InstallError::Lacking { path, members })
-            }
-            other => other,
-        }
-    }
-
-    /// Whether the disk, or what the user may have of it, is full.
-    pub(crate) fn is_full(&self) -> bool {
-        match self {
-            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => io_exit_code(source) == 6,
-            _ => false,
-        }
-    }
-
-    /// Whether somebody asked for it to stop.
-    pub fn is_cancelled(&self) -> bool {
-        self.exit_code_without_failed() == Some(130)
-    }
-
-    fn exit_code_without_failed(&self) -> Option<u8> {
-        match self {
-            Self::Failed { source, .. } => source.exit_code_without_failed(),
-            other => Some(other.exit_code()),
-        }
-    }
 }
 
 impl From<CheckError> for ReleaseError {
@@ -389,14 +398,6 @@ impl From<CheckError> for ReleaseError {
 
 fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::getuid().is_root()
-}
-
-fn io_exit_code(error: &io::Error) -> u8 {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 6,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => 5,
-        _ => 1,
-    }
 }
 
 fn describe(holder: Option<&Holder>) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
+use wheelbarrow_fs::Explain;
 
 use crate::doctor::{Finding, stale_processes};
 use crate::fingerprint::AskSchema;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_fs::{Exit, Explain};
 
 /// How many digits of the manifest's SHA-256 stand in an id.
 const DIGITS: usize = 8;
@@ -20,6 +21,12 @@ pub struct ReleaseId {
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` names no release: a release has a number, such as 7, and an id, such as 7-1a2b3c4d")]
 pub struct NotAnId(String);
+
+impl Explain for NotAnId {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
 
 impl ReleaseId {
     /// Of the release number `number` of an artifact whose manifest has this hash.

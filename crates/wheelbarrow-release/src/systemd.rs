@@ -8,6 +8,7 @@ use std::process::{Output, Stdio};
 use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_fs::Exit;
 
 use crate::command::as_deployer;
 use crate::{ReleaseError, Root};
@@ -72,11 +73,11 @@ impl UnitProblem {
         }
     }
 
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Silent(_) => 1,
-            Self::Denied(_) => 5,
-            _ => 8,
+            Self::Silent(_) => Exit::Failed,
+            Self::Denied(_) => Exit::Refused,
+            _ => Exit::Project,
         }
     }
 }

@@ -16,7 +16,7 @@ use fs_err as fs;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use wheelbarrow_fs::beneath::{Directory, Patience, remove_tree};
-use wheelbarrow_fs::{FsError, mounts_in};
+use wheelbarrow_fs::{Explain, FsError, mounts_in};
 
 use crate::journal::Event;
 use crate::release::RELEASE_PATH;

@@ -92,6 +92,7 @@ fn path(root: &Root, name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{chown, symlink};
+    use wheelbarrow_fs::Explain;
 
     use super::*;
 

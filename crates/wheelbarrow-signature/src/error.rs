@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use wheelbarrow_artifact::ArtifactError;
-use wheelbarrow_fs::FsError;
+use wheelbarrow_fs::{Exit, Explain, FsError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
@@ -47,8 +47,21 @@ fn because(but: Option<&str>) -> String {
     but.map(|but| format!(" for that: {but}")).unwrap_or_default()
 }
 
-impl SignatureError {
-    pub fn hint(&self) -> Option<String> {
+impl Explain for SignatureError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Unsigned
+            | Self::NoSignature { .. }
+            | Self::Namespace { .. }
+            | Self::Wrong { .. }
+            | Self::Stranger { .. } => Exit::Unsigned,
+            Self::Line { .. } | Self::Refused { .. } | Self::Link { .. } => Exit::Usage,
+            Self::Artifact(error) => error.exit(),
+            Self::Read(_) | Self::Run(_) | Self::Write(_) | Self::Fs(_) => Exit::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Line { .. } => {
                 "a line is `NAME[,NAME] [namespaces=\"wheelbarrow\"] KEYTYPE BASE64`, as ssh-keygen(1) says below ALLOWED SIGNERS"
@@ -61,19 +74,5 @@ impl SignatureError {
             _ => return None,
         };
         Some(hint.to_owned())
-    }
-
-    /// As docs/exit-codes.md says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Unsigned
-            | Self::NoSignature { .. }
-            | Self::Namespace { .. }
-            | Self::Wrong { .. }
-            | Self::Stranger { .. } => 17,
-            Self::Line { .. } | Self::Refused { .. } | Self::Link { .. } => 2,
-            Self::Artifact(error) => error.exit_code(),
-            Self::Read(_) | Self::Run(_) | Self::Write(_) | Self::Fs(_) => 1,
-        }
     }
 }

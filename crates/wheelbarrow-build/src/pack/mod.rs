@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Sha256};
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::{Deflated, DosTime, WriteError};
+use wheelbarrow_fs::{Exit, Explain};
 
 use crate::check::PackedTarget;
 use crate::project::ProjectFile;
@@ -80,8 +81,18 @@ pub enum PackError {
     Write { path: PathBuf, source: WriteError },
 }
 
-impl PackError {
-    pub fn hint(&self) -> Option<String> {
+impl Explain for PackError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Io { .. } => Exit::Failed,
+            Self::Changed { .. } => Exit::Broken,
+            Self::Write { source: WriteError::TooLarge { .. }, .. } => Exit::Project,
+            Self::Write { .. } => Exit::Failed,
+            _ => Exit::Project,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Shebang { .. } => "it is like `--shebang '#!/opt/python3.12/bin/python3'`".to_owned(),
             Self::Epoch { .. } => {
@@ -94,17 +105,6 @@ impl PackError {
             }
             _ => return None,
         })
-    }
-
-    /// As docs/exit-codes.md says.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Io { .. } => 1,
-            Self::Changed { .. } => 3,
-            Self::Write { source: WriteError::TooLarge { .. }, .. } => 8,
-            Self::Write { .. } => 1,
-            _ => 8,
-        }
     }
 }
 

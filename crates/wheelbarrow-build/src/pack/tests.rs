@@ -83,6 +83,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/compile.py
     .wheelbarrow/python/data.py
     .wheelbarrow/python/exact.py
+    .wheelbarrow/python/exits.py
     .wheelbarrow/python/interpreter.py
     .wheelbarrow/python/limits.py
     .wheelbarrow/python/mounts.py

@@ -13,7 +13,7 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_fs::SafePath;
+use wheelbarrow_fs::{Exit, Explain, SafePath};
 
 pub use layout::{RESERVED, directory_name, find_import_path};
 pub use walk::{Rules, Walk, walk};
@@ -86,7 +86,18 @@ pub enum ProjectError {
 }
 
 impl ProjectError {
-    pub fn hint(&self) -> Option<String> {
+    fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Read { path, source }
+    }
+}
+
+impl Explain for ProjectError {
+    fn exit(&self) -> Exit {
+        Exit::Project
+    }
+
+    fn hint(&self) -> Option<String> {
         if let Self::Shared { shared, file } = self {
             let slash = if file == shared { "" } else { "/" };
             return Some(format!(
@@ -113,11 +124,6 @@ impl ProjectError {
             _ => return None,
         };
         Some(hint.to_owned())
-    }
-
-    fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| Self::Read { path, source }
     }
 }
 

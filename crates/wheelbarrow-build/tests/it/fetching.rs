@@ -11,6 +11,7 @@ use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::credentials::Credentials;
 use wheelbarrow_build::fetch::{Download, FetchOptions, Place, fetch};
 use wheelbarrow_build::{Error, Result};
+use wheelbarrow_fs::Explain;
 
 use crate::server::{Request, Server, kept, partial, respond, well};
 use crate::support::Notes;

@@ -4,6 +4,7 @@ use fs_err as fs;
 use wheelbarrow_build::lock::Place;
 use wheelbarrow_build::select::select;
 use wheelbarrow_build::{Error, python};
+use wheelbarrow_fs::Explain;
 
 use crate::support::{Site, filenames, has_uv, told};
 

@@ -8,6 +8,7 @@ use wheelbarrow_build::lock::Lock;
 use wheelbarrow_build::select::select;
 use wheelbarrow_build::target::{BuildTarget, TargetRequest};
 use wheelbarrow_build::uv::Uv;
+use wheelbarrow_fs::Explain;
 
 use crate::support::{Site, has_uv, told};
 

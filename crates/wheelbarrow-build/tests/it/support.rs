@@ -13,6 +13,7 @@ use wheelbarrow_build::python;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::uv::{IndexOptions, Uv};
 use wheelbarrow_build::{Error, Result};
+use wheelbarrow_fs::Explain;
 
 /// A project beside a cache and a place for the artifact.
 pub(crate) struct Site {

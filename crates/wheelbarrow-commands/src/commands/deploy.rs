@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wheelbarrow_fs::Exit;
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan_deploy};
 
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
             true => printer.json(&plan)?,
             false => printer.result(&show(&plan)),
         }
-        return if plan.lacking.is_empty() { Ok(()) } else { Err(Told { code: 18 }.into()) };
+        return if plan.lacking.is_empty() { Ok(()) } else { Err(Told::from(Exit::Lacking).into()) };
     }
     let deployed = deploy(&root, &options, &operator)?;
     printer.deed();

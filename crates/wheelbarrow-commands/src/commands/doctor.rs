@@ -1,6 +1,7 @@
 //! `wheelbarrow doctor --root ROOT`
 
 use clap::Args;
+use wheelbarrow_fs::Exit;
 use wheelbarrow_release::doctor::{Report, examine};
 
 use super::root::RootArguments;
@@ -21,7 +22,7 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     } else {
         show(&report, printer);
     }
-    if report.findings.is_empty() { Ok(()) } else { Err(Told { code: 11 }.into()) }
+    if report.findings.is_empty() { Ok(()) } else { Err(Told::from(Exit::Unhealthy).into()) }
 }
 
 fn show(report: &Report, printer: &Printer) {

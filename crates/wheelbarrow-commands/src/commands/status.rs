@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use wheelbarrow_fs::Exit;
 use wheelbarrow_release::doctor::Finding;
 use wheelbarrow_release::proof::{Process, Service, Verdict, judge};
 use wheelbarrow_release::{Ailment, AskSchema, Health, Level, Schema, Status, health, status};
@@ -53,16 +54,16 @@ fn conclude(health: &Health, json: bool, printer: &Printer) -> anyhow::Result<()
     } else {
         health.findings.iter().for_each(|ailment| printer.result(&line(ailment)));
     }
-    let code = match health.level() {
-        Some(Level::Critical) => 11,
-        Some(Level::Warning) => 20,
+    let exit = match health.level() {
+        Some(Level::Critical) => Exit::Unhealthy,
+        Some(Level::Warning) => Exit::Warnings,
         None if json => return Ok(()),
         None => {
             printer.result(&well(health));
             return Ok(());
         }
     };
-    Err(Told { code }.into())
+    Err(Told::from(exit).into())
 }
 
 fn line(ailment: &Ailment) -> String {

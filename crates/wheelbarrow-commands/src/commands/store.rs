@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::inventory::{FORMAT, Inventory as Host};
+use wheelbarrow_fs::Exit;
 use wheelbarrow_install::store::{
     Access, BrokenEntry, Collection, Inventory, Removal, Store, StoreVerification, add_to_inventory, collect,
     inventory, repair, verify,
@@ -108,7 +109,7 @@ fn run_verify(arguments: &Verify, printer: &Printer) -> anyhow::Result<()> {
     } else {
         report_verification(&verification, printer);
     }
-    if verification.is_clean() { Ok(()) } else { Err(Told { code: 10 }.into()) }
+    if verification.is_clean() { Ok(()) } else { Err(Told::from(Exit::Differences).into()) }
 }
 
 fn report_verification(verification: &StoreVerification, printer: &Printer) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fs_err as fs;
-use wheelbarrow_fs::write_atomic;
+use wheelbarrow_fs::{Exit, write_atomic};
 use wheelbarrow_release::Root;
 use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find};
 
@@ -122,7 +122,7 @@ fn other(path: &Path) -> Refusal {
         hint: Some(
             "without `--write` the new text is printed; `systemctl edit` keeps changes of your own apart from it".to_owned(),
         ),
-        code: 5,
+        exit: Exit::Refused,
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
         write(&directory, &[unit("a.service", "1"), unit("a.socket", "1")], &printer).unwrap();
         let refused = write(&directory, &[unit("b.service", "2"), unit("a.socket", "2")], &printer);
         let refused = refused.unwrap_err();
-        assert_eq!(refused.downcast_ref::<Refusal>().unwrap().code, 5);
+        assert_eq!(refused.downcast_ref::<Refusal>().unwrap().exit, Exit::Refused);
         assert_eq!(
             [read("a.service"), read("a.socket"), read("b.service")],
             [Some("1".to_owned()), Some("1".to_owned()), None]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use wheelbarrow_artifact::{Artifact, SIGNATURE_PATH};
+use wheelbarrow_fs::Exit;
 use wheelbarrow_install::{Verification, verify};
 use wheelbarrow_release::{Root, live};
 
@@ -78,7 +79,7 @@ fn conclude(verification: &Verification, arguments: &Arguments, printer: &Printe
     } else {
         report(verification, printer);
     }
-    if verification.is_clean() { Ok(()) } else { Err(Told { code: 10 }.into()) }
+    if verification.is_clean() { Ok(()) } else { Err(Told::from(Exit::Differences).into()) }
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Member, NATIVE, Sha256};
-use wheelbarrow_fs::{LARGEST_TEXT, SharedUmask, read_regular};
+use wheelbarrow_fs::{Exit, Explain, LARGEST_TEXT, SharedUmask, read_regular};
 
 use super::{Store, names};
 use crate::InstallError;
@@ -52,7 +52,7 @@ impl Store {
         }
         match self.take_program(artifact, member) {
             // It is somebody else's store; only thin artifacts miss the program.
-            Err(error) if error.exit_code() == 5 => Ok(()),
+            Err(error) if error.exit() == Exit::Refused => Ok(()),
             taken => taken.map(drop),
         }
     }

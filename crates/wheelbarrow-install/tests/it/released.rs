@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::zip::Archive;
+use wheelbarrow_fs::Explain;
 use wheelbarrow_install::Pip;
 
 use crate::site::{self, told};

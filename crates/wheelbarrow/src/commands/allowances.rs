@@ -1,14 +1,18 @@
 //! `--allow`, which two commands have.
 
 use wheelbarrow_audit::{Allowance, AllowanceError};
+use wheelbarrow_fs::Exit;
 
 use crate::failure::Refusal;
 
 /// Of the settings and of the flags.
 pub(super) fn allowances<'a>(texts: impl Iterator<Item = &'a String>) -> anyhow::Result<Vec<Allowance>> {
     let parse = |text: &String| {
-        let refuse =
-            |error: AllowanceError| Refusal { message: error.to_string(), hint: Some(error.hint()), code: 2 };
+        let refuse = |error: AllowanceError| Refusal {
+            message: error.to_string(),
+            hint: Some(error.hint()),
+            exit: Exit::Usage,
+        };
         text.parse().map_err(|error| refuse(error).into())
     };
     texts.map(parse).collect()

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_audit::{Finding, Report, audit_artifact, audit_wheels};
+use wheelbarrow_fs::Exit;
 use wheelbarrow_wheel::profile::TargetSpec;
 
 use super::allowances::allowances;
@@ -42,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         _ => {
             let message = "one artifact, or wheels, can be audited at a time";
             let hint = Some("wheels end in .whl".to_owned());
-            return Err(Refusal { message: message.to_owned(), hint, code: 2 }.into());
+            return Err(Refusal { message: message.to_owned(), hint, exit: Exit::Usage }.into());
         }
     };
     let ok = reports.iter().all(Report::is_ok);
@@ -54,15 +55,16 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     match reports.iter().any(Report::is_broken) {
         _ if ok => Ok(()),
         // The codes of a build that the same findings refuse.
-        true => Err(Told { code: 3 }.into()),
-        false => Err(Told { code: 8 }.into()),
+        true => Err(Told::from(Exit::Broken).into()),
+        false => Err(Told::from(Exit::Project).into()),
     }
 }
 
 fn targets(texts: &[String]) -> anyhow::Result<Vec<TargetSpec>> {
     let parse = |text: &String| {
-        text.parse::<TargetSpec>()
-            .map_err(|error| Refusal { message: error.to_string(), hint: Some(error.hint()), code: 2 }.into())
+        text.parse::<TargetSpec>().map_err(|error| {
+            Refusal { message: error.to_string(), hint: Some(error.hint()), exit: Exit::Usage }.into()
+        })
     };
     texts.iter().map(parse).collect()
 }

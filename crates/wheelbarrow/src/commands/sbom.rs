@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_audit::sbom;
+use wheelbarrow_fs::Exit;
 
 use crate::failure::Refusal;
 use crate::printer::Printer;
@@ -27,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     let Some(entry) = artifact.archive().find(sbom::PATH) else {
         let message = format!("{} has no SBOM", arguments.artifact.display());
         let hint = Some("it was built by an older wheelbarrow: build it again".to_owned());
-        return Err(Refusal { message, hint, code: 3 }.into());
+        return Err(Refusal { message, hint, exit: Exit::Broken }.into());
     };
     let text = artifact.read_member(entry, LARGEST)?;
     match &arguments.output {

@@ -7,6 +7,7 @@ use serde_json::json;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::this_system::{os_release, system_of};
+use wheelbarrow_fs::Exit;
 use wheelbarrow_wheel::profile::{MACHINES, PythonVersion, System, TargetSpec};
 
 use crate::failure::Refusal;
@@ -66,7 +67,7 @@ fn probe(python: &Path, as_json: bool, printer: &Printer) -> anyhow::Result<()> 
     let unfit = |reason: String| Refusal {
         message: format!("this Python cannot be a target: {reason}"),
         hint: Some("give the CPython that the site will run on: --python PATH".to_owned()),
-        code: 4,
+        exit: Exit::Unfit,
     };
     let version = interpreter.minor_version();
     let version = if interpreter.abi.ends_with('t') { version + "t" } else { version };

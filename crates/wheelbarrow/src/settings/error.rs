@@ -1,6 +1,7 @@
 //! What is wrong with settings, and where.
 
 use std::path::{Path, PathBuf};
+use wheelbarrow_fs::{Exit, Explain};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
@@ -22,8 +23,15 @@ pub(crate) enum SettingsError {
     Both { own: PathBuf, pyproject: PathBuf },
 }
 
-impl SettingsError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Explain for SettingsError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Read(_) => Exit::Failed,
+            _ => Exit::Project,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { suggestion: Some(suggestion), .. } => {
                 Some(format!("did you mean `{suggestion}`?"))

@@ -1,4 +1,5 @@
 use wheelbarrow_artifact::manifest::Precedence;
+use wheelbarrow_fs::Explain;
 
 use super::*;
 

@@ -3,6 +3,7 @@
 use clap::Args;
 use wheelbarrow_build::target::{ContainerRequest, TargetRequest};
 use wheelbarrow_build::{BuildError, Error};
+use wheelbarrow_fs::Exit;
 use wheelbarrow_wheel::profile::TargetSpec;
 
 use crate::failure::Refusal;
@@ -99,7 +100,7 @@ impl TargetArguments {
             if !specs.contains(&target) {
                 let hint = "give the same target with --target";
                 let message = format!("--container {text}: {target} is not among the targets");
-                return Err(Refusal { message, hint: Some(hint.to_owned()), code: 2 }.into());
+                return Err(Refusal { message, hint: Some(hint.to_owned()), exit: Exit::Usage }.into());
             }
             containers.push(Container { target: Some(target), image: image.to_owned() });
         }

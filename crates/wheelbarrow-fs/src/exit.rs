@@ -1,0 +1,254 @@
+//! How a program ends: exit codes by name, and what an error says about itself.
+
+use std::error::Error;
+use std::io;
+
+use crate::exit_code_of_stop;
+
+/// Why a program ends as it does. The table of docs/exit-codes.md and the constants of the Python side are made from this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Failed,
+    Usage,
+    Broken,
+    Unfit,
+    Refused,
+    NoSpace,
+    Environment,
+    Project,
+    Network,
+    Differences,
+    Unhealthy,
+    Prepare,
+    Reverted,
+    RevertFailed,
+    Locked,
+    Irreversible,
+    Unsigned,
+    Lacking,
+    Newer,
+    Warnings,
+    /// By a signal, or because its caller wanted it.
+    Stopped,
+}
+
+impl Exit {
+    /// Those with a number of their own, in its order: all but [`Exit::Stopped`].
+    pub const NUMBERED: [Self; 20] = [
+        Self::Failed,
+        Self::Usage,
+        Self::Broken,
+        Self::Unfit,
+        Self::Refused,
+        Self::NoSpace,
+        Self::Environment,
+        Self::Project,
+        Self::Network,
+        Self::Differences,
+        Self::Unhealthy,
+        Self::Prepare,
+        Self::Reverted,
+        Self::RevertFailed,
+        Self::Locked,
+        Self::Irreversible,
+        Self::Unsigned,
+        Self::Lacking,
+        Self::Newer,
+        Self::Warnings,
+    ];
+
+    /// Of a system call that failed.
+    pub fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+
+    /// What the process returns to its caller.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Broken => 3,
+            Self::Unfit => 4,
+            Self::Refused => 5,
+            Self::NoSpace => 6,
+            Self::Environment => 7,
+            Self::Project => 8,
+            Self::Network => 9,
+            Self::Differences => 10,
+            Self::Unhealthy => 11,
+            Self::Prepare => 12,
+            Self::Reverted => 13,
+            Self::RevertFailed => 14,
+            Self::Locked => 15,
+            Self::Irreversible => 16,
+            Self::Unsigned => 17,
+            Self::Lacking => 18,
+            Self::Newer => 19,
+            Self::Warnings => 20,
+            Self::Stopped => exit_code_of_stop(),
+        }
+    }
+
+    /// For a person, as Markdown.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Failed => {
+                "something failed that has no code of its own: an I/O error, a program that could not be run, too \
+                 little memory, a result that could not be written (where something was changed, that is no \
+                 failure)"
+            }
+            Self::Usage => "wrong usage, or a Python too old to run the artifact at all",
+            Self::Broken => {
+                "the artifact (or wheel, or lock) is broken: truncated, altered, hostile, of an unknown format, \
+                 or its RECORD is not true"
+            }
+            Self::Unfit => {
+                "the artifact does not fit: Python version, ABI, platform, architecture, C library, missing \
+                 libraries"
+            }
+            Self::Refused => {
+                "the destination is refused: not empty, not a directory, no right to write, a mount point or one \
+                 inside, a file system without symbolic links, relative to a removed working directory; a root \
+                 that is none, a release that it has not, or that is needed, files that the site has written and \
+                 that would be removed, a unit that this user may not restart"
+            }
+            Self::NoSpace => "not enough space or inodes",
+            Self::Environment => {
+                "environment.json is broken or larger than 1 MB, lacks a required key, or may be written by \
+                 another user"
+            }
+            Self::Project => {
+                "the project cannot be built or released as it stands: settings (also those on a server that \
+                 another user may write), a unit that does not serve the root, requirements, a distribution that \
+                 fits no target, a wheel that could not be built, what the audit refuses, at build and by `audit`"
+            }
+            Self::Network => "the network or an index failed",
+            Self::Differences => "a comparison found differences (`verify`, `store verify`)",
+            Self::Unhealthy => {
+                "a look found what is wrong: a release's application was not found, or did not answer as it \
+                 should, and nothing was switched (`deploy`), or servers are set up in a way that goes wrong \
+                 (`doctor`), or the site does not serve the live release (`status --check`)"
+            }
+            Self::Prepare => "a `prepare` command failed; nothing was switched",
+            Self::Reverted => {
+                "reload or probe failed; what was live before is live again; of a first release, nothing is live \
+                 again"
+            }
+            Self::RevertFailed => {
+                "reload or probe failed, and it could not be taken back: the error says what is live and what \
+                 runs"
+            }
+            Self::Locked => {
+                "another command works on the root, or holds a lock on the store or the destination"
+            }
+            Self::Irreversible => "a rollback would go over migrations that cannot be taken back",
+            Self::Unsigned => "the artifact is not signed, or not by whom this host lets",
+            Self::Lacking => {
+                "a thin artifact leaves out what is not here, each file is named; or it was given to what takes \
+                 full ones only. Nothing was changed"
+            }
+            Self::Newer => {
+                "a newer version of Wheelbarrow wrote a file that this version does not understand; the error \
+                 names the file and the version that is needed. Nothing was changed: \
+                 [compatibility.md](compatibility.md)"
+            }
+            Self::Warnings => {
+                "`status --check` found only warnings: the site serves as far as is known, and somebody should \
+                 look"
+            }
+            Self::Stopped => {
+                "stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM: 128 and the number of the signal; nothing was changed"
+            }
+        }
+    }
+}
+
+/// An error that knows what it means to a script, and what a person can do about it.
+pub trait Explain: Error {
+    fn exit(&self) -> Exit;
+
+    /// A way out, as a sentence without a full stop.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.exit().code()
+    }
+}
+
+/// The first of the types that the error is of, as an [`Explain`]: `explained!(error; ReleaseError, ArtifactError)`.
+#[macro_export]
+macro_rules! explained {
+    ($error:expr; $($type:ty),+ $(,)?) => {{
+        let error: &(dyn ::std::error::Error + 'static) = $error;
+        let mut found: Option<&dyn $crate::Explain> = None;
+        $(if found.is_none() {
+            found = error.downcast_ref::<$type>().map(|error| error as &dyn $crate::Explain);
+        })+
+        found
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The part of a file between two lines is what is made from [`Exit`]; `WHEELBARROW_UPDATE=1` writes it.
+    fn holds(file: &str, begin: &str, end: &str, wanted: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+        let text = fs_err::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once(begin).unwrap();
+        let (found, after) = rest.split_once(end).unwrap();
+        if std::env::var_os("WHEELBARROW_UPDATE").is_some() {
+            fs_err::write(&path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+        } else {
+            assert_eq!(found, wanted, "{file} is stale: run this test with WHEELBARROW_UPDATE=1");
+        }
+    }
+
+    #[test]
+    fn codes_are_numbered_in_their_order() {
+        for (number, exit) in (1..).zip(Exit::NUMBERED) {
+            assert_eq!(exit.code(), number, "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn the_page_has_every_code() {
+        let row = |exit: &Exit| format!("| {} | {} |\n", exit.code(), exit.meaning());
+        let rows: String = Exit::NUMBERED.iter().map(row).collect();
+        let table = format!("| 0 | done |\n{rows}| 129, 130, 143 | {} |\n", Exit::Stopped.meaning());
+        holds("docs/exit-codes.md", "|---|---|\n", "\nIf memory is limited", &table);
+    }
+
+    #[test]
+    fn python_has_every_code() {
+        let name = |exit: &Exit| {
+            format!("{exit:?}").replace("NoSpace", "No_Space").replace("RevertF", "Revert_F").to_uppercase()
+        };
+        let lines: String =
+            Exit::NUMBERED.iter().map(|exit| format!("{} = {}\n", name(exit), exit.code())).collect();
+        holds("crates/wheelbarrow-artifact/python/exits.py", "\"\"\"\n\n", "\n# docs", &lines);
+    }
+    /// Those that stand alone.
+    #[test]
+    fn other_python_files_have_the_same() {
+        for (file, line) in [
+            (
+                "crates/wheelbarrow-artifact/python/loadenv.py",
+                format!("\nBROKEN = {} ", Exit::Environment.code()),
+            ),
+            ("ansible/plugins/action/release.py", format!("\nLACKING = {}", Exit::Lacking.code())),
+        ] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+            assert!(fs_err::read_to_string(path).unwrap().contains(&line), "{file}");
+        }
+    }
+}
