@@ -40,7 +40,7 @@ const LARGEST_INDEX: u64 = 16 << 20;
 /// The most memory that an index may ask for while it is inflated: 2 to the power of this.
 const LARGEST_WINDOW: u32 = 24;
 
-/// Of zstd, with [`SHORTEST_MATCH`]. `docs/decisions/bytecode.md` has sizes and times.
+/// Of zstd, with [`SHORTEST_MATCH`]. `docs/decisions/0005-bytecode.md` has sizes and times.
 const LEVEL: i32 = 10;
 
 /// The level looks for matches of 5 bytes. Bytecode repeats in shorter pieces, too.
