@@ -13,7 +13,8 @@ use wheelbarrow_wheel::order;
 
 use crate::needs::needs_errors;
 use crate::store::{Access, Having, Store, StoredWheel, lacking_files, lacking_wheels, wanted};
-use crate::{InstallError, Options, choose_target, plan, preflight};
+use crate::target::choose_target;
+use crate::{InstallError, Options, planner, preflight};
 
 /// Why an install would be refused, or what people would like to know before it is done.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -190,11 +191,11 @@ fn plan_errors(
         return thin_errors(artifact, target, interpreter, options, &store.path)
             .unwrap_or_else(|error| vec![error]);
     }
-    let wheels = match plan::open_wheels(artifact, target, options.pip) {
+    let wheels = match planner::open_wheels(artifact, target, options.pip) {
         Ok(wheels) => wheels,
         Err(error) => return vec![error],
     };
-    match plan::plan(artifact, target, interpreter, options, &plan::Wheels::Artifact(&wheels)) {
+    match planner::plan(artifact, target, interpreter, options, &planner::Wheels::Artifact(&wheels)) {
         Ok(plan) => preflight::space_errors(&options.destination, &plan),
         Err(error) => vec![error],
     }
@@ -221,6 +222,7 @@ fn thin_errors(
         let Some(wheel) = having.wheel else { continue };
         stored.push(StoredWheel { wanted, wheel, bytecode: having.bytecode });
     }
-    let plan = plan::plan(artifact, target, interpreter, options, &plan::Wheels::Store(&store, &stored))?;
+    let plan =
+        planner::plan(artifact, target, interpreter, options, &planner::Wheels::Store(&store, &stored))?;
     Ok(preflight::space_errors(&options.destination, &plan))
 }

@@ -21,8 +21,8 @@ use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_wheel::order;
 
-use crate::plan::{Batch, Module, Plan};
-use crate::{Bytecode, InstallError};
+use crate::InstallError;
+use crate::plan::{Bytecode, CompileBatch, Module, Plan};
 
 /// What can be written to a pipe that is ready without waiting.
 const PIPE_BUF: usize = 4096;
@@ -64,8 +64,8 @@ impl Job<'_> {
     /// Compiles the modules of a plan, of which every source must be there. Gives the bytecode files that could not be
     /// made: templates and Python 2 code do not compile, and stay without as with pip.
     pub(crate) fn run<'p>(&self, plan: &'p Plan<'_>) -> Result<Vec<&'p str>, InstallError> {
-        let size = |batch: &Batch| batch.iter().map(|module| module.size).sum::<u64>();
-        let mut batches: Vec<&'p Batch> = plan.batches.iter().collect();
+        let size = |batch: &CompileBatch| batch.iter().map(|module| module.size).sum::<u64>();
+        let mut batches: Vec<&'p CompileBatch> = plan.batches.iter().collect();
         order::sort_by_key(&mut batches, |batch| std::cmp::Reverse(size(batch)));
         self.progress.begin("compiling", plan.batches.iter().map(size).sum(), Unit::Bytes);
         let stopped = AtomicBool::new(false);
@@ -83,7 +83,7 @@ impl Job<'_> {
         }
     }
 
-    fn batch<'p>(&self, batch: &'p Batch, stopped: &AtomicBool) -> Result<Vec<&'p str>, InstallError> {
+    fn batch<'p>(&self, batch: &'p CompileBatch, stopped: &AtomicBool) -> Result<Vec<&'p str>, InstallError> {
         let mut failed = Vec::new();
         let mut compiler = None;
         for module in batch {

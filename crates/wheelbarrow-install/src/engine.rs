@@ -12,36 +12,17 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::Mode;
-use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Artifact, on_all_cores};
 use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;
-use crate::plan::{Plan, PlannedFile, PlannedFrame};
-use crate::writer::{Buffers, Job, Writer, parent};
+use crate::plan::{Plan, PlannedFile, WriteBatch, parent};
+use crate::writer::{Buffers, Job, WriteOptions, Writer};
 
 /// About how much one thread takes at once: small enough to share fairly, large enough to stay in a directory.
 const BATCH: u64 = 512 << 10;
-
-/// Takes a path, a size in bytes, and a SHA-256.
-pub(crate) type Notice<'n> = dyn Fn(&str, u64, Sha256) + Sync + 'n;
-
-/// How files are written.
-pub(crate) struct Manner<'m> {
-    /// Of a file, and of an executable one; less the umask.
-    pub modes: [u32; 2],
-    /// Told of each `.pyc` file: its path, its size in bytes, and its SHA-256.
-    pub compiled: Option<&'m Notice<'m>>,
-    /// For the progress bar.
-    pub task: &'static str,
-}
-
-impl Manner<'_> {
-    /// As an install wants it.
-    pub(crate) const INSTALL: Self = Self { modes: [0o666, 0o777], compiled: None, task: "installing" };
-}
 
 /// Makes the directories and links of a plan below `root`. Errors name what it was by its path below `destination`.
 pub(crate) fn prepare(plan: &Plan<'_>, root: &Directory, destination: &Path) -> Result<(), InstallError> {
@@ -64,14 +45,14 @@ pub(crate) fn execute(
     artifact: &Artifact,
     root: &Directory,
     destination: &Path,
-    manner: &Manner<'_>,
+    options: &WriteOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
     let batches = batches(plan);
-    progress.begin(manner.task, plan.size(), Unit::Bytes);
+    progress.begin(options.task, plan.size(), Unit::Bytes);
     let time = plan.time;
     let buffers = Buffers::default();
-    let job = Job { root: root.as_fd(), destination, artifact, time, manner, buffers: &buffers, progress };
+    let job = Job { root: root.as_fd(), destination, artifact, time, options, buffers: &buffers, progress };
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     on_all_cores(|| {
@@ -87,16 +68,9 @@ pub(crate) fn execute(
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-/// What one thread takes at once.
-pub(crate) enum Batch<'p, 'a> {
-    /// Files of one directory.
-    Files(Vec<&'p PlannedFile<'a>>),
-    Frame(&'p PlannedFrame<'a>),
-}
-
 /// Files of one directory, cut where they get more than [`BATCH`]; the largest batches first, so that no core is left
 /// alone with one at the end.
-fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Batch<'p, 'a>> {
+fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<WriteBatch<'p, 'a>> {
     let mut by_directory: HashMap<&str, Vec<&PlannedFile<'_>>> = HashMap::new();
     let mut order = Vec::new();
     for file in &plan.files {
@@ -133,6 +107,9 @@ fn batches<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Batch<'p, 'a>> {
     order::sort_by_key(&mut large, |batch: &Vec<&PlannedFile<'_>>| {
         std::cmp::Reverse(batch[0].contents.size())
     });
-    let large = large.into_iter().map(Batch::Files);
-    large.chain(plan.frames.iter().map(Batch::Frame)).chain(small.into_iter().map(Batch::Files)).collect()
+    let large = large.into_iter().map(WriteBatch::Files);
+    large
+        .chain(plan.frames.iter().map(WriteBatch::Frame))
+        .chain(small.into_iter().map(WriteBatch::Files))
+        .collect()
 }

@@ -10,7 +10,7 @@ use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
 use wheelbarrow_fs::{Exit, Explain, FsError, UnsafePath};
 
-use crate::needs::package_hint;
+use crate::packages::package_hint;
 use crate::target::NoTarget;
 
 #[derive(Debug, thiserror::Error)]

@@ -8,18 +8,24 @@ mod check;
 mod compile;
 mod engine;
 mod error;
+mod layout;
+mod member;
 mod needs;
+mod options;
+mod packages;
 mod plan;
+mod planner;
 mod preflight;
 pub mod program;
 mod receipt;
 pub mod request;
 pub mod store;
+mod sums;
 mod target;
 mod verify;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
@@ -28,63 +34,18 @@ use wheelbarrow_artifact::{Artifact, ArtifactError, VerifiedArtifact};
 use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_fs::{Commit, Staged};
 
-use crate::engine::Manner;
-use crate::plan::{Plan, Wheels};
-use crate::store::{Store, StoreOptions};
+use crate::plan::Plan;
+use crate::planner::Wheels;
+use crate::store::Store;
+use crate::writer::WriteOptions;
 
 pub use check::{Checked, Finding, check};
 pub use error::InstallError;
+pub use layout::virtualenv;
+pub use options::{Compile, Existing, Options, Pip};
+pub use plan::Bytecode;
 pub use target::choose_target;
 pub use verify::{Data, Made, Verification, data, verify};
-
-/// What an install is asked for.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Absolute.
-    pub destination: PathBuf,
-    pub existing: Existing,
-    pub pip: Pip,
-    /// Where wheels are unpacked to and linked from; without it they are unpacked into the destination.
-    pub store: Option<StoreOptions>,
-    pub compile: Compile,
-}
-
-/// What to do with a destination that holds something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    Refuse,
-    /// Exchange an install that holds nothing else.
-    Replace,
-    /// Exchange an install with all that was written into it.
-    ReplaceData,
-}
-
-/// Whether pip goes into the virtualenv.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pip {
-    With,
-    Without,
-}
-
-/// Whether modules are compiled where the artifact carries no bytecode for the interpreter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compile {
-    #[default]
-    Auto,
-    Never,
-}
-
-/// Where the bytecode of an install is from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Bytecode {
-    /// It travelled in the artifact.
-    Carried,
-    Compiled,
-    #[default]
-    None,
-}
 
 /// What was installed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -174,7 +135,7 @@ impl Job<'_> {
             let (path, count) = (artifact.path().to_path_buf(), artifact.left_out().len());
             return Err(ArtifactError::Thin { path, count }.into());
         }
-        let wheels = plan::open_wheels(&artifact, self.target, self.options.pip)?;
+        let wheels = planner::open_wheels(&artifact, self.target, self.options.pip)?;
         let bytecode = self.write(&artifact, &Wheels::Artifact(&wheels))?;
         drop(wheels);
         Ok((artifact, bytecode))
@@ -194,7 +155,7 @@ impl Job<'_> {
     fn write_from_store(
         &self,
         artifact: Artifact,
-        asked: &StoreOptions,
+        asked: &store::StoreOptions,
     ) -> Result<(VerifiedArtifact, Bytecode), InstallError> {
         let store = Store::open_or_make(&asked.path)?;
         let wanted = store::wanted(&artifact, self.target, self.interpreter, self.options.pip);
@@ -221,7 +182,7 @@ impl Job<'_> {
     /// Plans, and carries it out beside the destination.
     fn write(&self, artifact: &VerifiedArtifact, wheels: &Wheels<'_>) -> Result<Bytecode, InstallError> {
         let Self { target, interpreter, options, progress } = *self;
-        let mut plan = plan::plan(artifact, target, interpreter, options, wheels)?;
+        let mut plan = planner::plan(artifact, target, interpreter, options, wheels)?;
         preflight::check_space(&options.destination, &plan)?;
 
         let mut staged = Staged::begin(&options.destination)?;
@@ -233,11 +194,13 @@ impl Job<'_> {
         compile::say(&plan, target, interpreter, progress);
         let last = plan.split_last();
         let bytecode = plan.bytecode;
-        let about = receipt::About { artifact, target, interpreter, options, wheels, bytecode };
+        let stored = wheels.stored();
+        let about =
+            receipt::About { artifact, target, interpreter, options, stored: stored.as_ref(), bytecode };
         let (root, destination) = (staged.directory(), &options.destination);
         engine::prepare(&plan, root, destination)?;
         let write = |plan: &Plan<'_>| {
-            engine::execute(plan, artifact, root, destination, &Manner::INSTALL, &Unseen(progress))
+            engine::execute(plan, artifact, root, destination, &WriteOptions::INSTALL, &Unseen(progress))
         };
         if plan.batches.is_empty() {
             // What is told of the files is known before they are there.
@@ -266,7 +229,7 @@ impl Job<'_> {
     ) -> Result<(), InstallError> {
         let Options { destination, store: asked, .. } = self.options;
         let write = |progress: &dyn Progress| {
-            engine::execute(plan, artifact, root, destination, &Manner::INSTALL, progress)
+            engine::execute(plan, artifact, root, destination, &WriteOptions::INSTALL, progress)
         };
         match (wheels, asked) {
             (Wheels::Store(store, _), Some(asked)) => both(
@@ -302,9 +265,4 @@ impl Progress for Unseen<'_> {
     fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
-}
-
-/// Where the virtualenv of an install is.
-pub fn virtualenv(destination: &Path) -> PathBuf {
-    destination.join("venv")
 }

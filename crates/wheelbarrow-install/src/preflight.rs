@@ -11,13 +11,10 @@ use rustix::fs::{Access, FileType, Stat, StatVfsMountFlags};
 use wheelbarrow_fs::beneath::{self, Directory};
 use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_limited};
 
+use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 use crate::plan::Plan;
-use crate::receipt::RECEIPT_PATH;
 use crate::verify::{Made, data};
 use crate::{Existing, InstallError};
-
-/// The one file in a destination that is not of the artifact.
-pub(crate) const ENVIRONMENT: &str = "environment.json";
 
 /// What is at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,47 +10,14 @@ use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::format::{self, Misread};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
-use wheelbarrow_wheel::order;
 
-use crate::plan::Wheels;
-use crate::{Bytecode, InstallError, Options, Pip};
-
-pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
+use crate::InstallError;
+use crate::layout::RECEIPT_PATH;
+use crate::options::{Options, Pip};
+use crate::plan::Bytecode;
 
 /// The format of the receipt that this code writes, and the only one that it reads.
 pub(crate) const FORMAT: u32 = 1;
-
-/// Every file of the install but its bytecode, itself and the receipt, as `sha256sum` writes and checks them.
-pub(crate) const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";
-
-/// A line a file, ordered by path: 64 digits, two spaces, the path. Where the path has a
-/// line end or a backslash, they are escaped, and a backslash in front of the line says so.
-pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8> {
-    // They come in runs that are in order, which a stable sort makes use of.
-    let mut files: Vec<(&str, Sha256)> = files.collect();
-    order::sort_by_key(&mut files, |(path, _)| *path);
-    let mut text = String::with_capacity(files.iter().map(|(path, _)| sums_line(path)).sum());
-    for (path, sha256) in files {
-        let escaped = path.contains(['\\', '\n', '\r']);
-        if escaped {
-            text.push('\\');
-        }
-        data_encoding::HEXLOWER.encode_append(&sha256.0, &mut text);
-        text.push_str("  ");
-        if escaped {
-            text.push_str(&path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r"));
-        } else {
-            text.push_str(path);
-        }
-        text.push('\n');
-    }
-    text.into_bytes()
-}
-
-/// Bytes that [`sums`] writes of a file, escapes aside.
-pub(crate) fn sums_line(path: &str) -> usize {
-    path.len() + 67
-}
 
 /// What a receipt tells of.
 #[derive(Clone, Copy)]
@@ -59,13 +26,14 @@ pub(crate) struct About<'r> {
     pub target: &'r Target,
     pub interpreter: &'r Interpreter,
     pub options: &'r Options,
-    pub wheels: &'r Wheels<'r>,
+    /// What is linked from the store of the options.
+    pub stored: Option<&'r ReceiptStore>,
     pub bytecode: Bytecode,
 }
 
 /// Keys sorted, two spaces of indentation, a line end: as `docs/format.md` wants it from both ways of installing.
 pub(crate) fn receipt(about: About<'_>, sums: Sha256) -> serde_json::Result<Vec<u8>> {
-    let About { artifact, target, interpreter, options, wheels, bytecode } = about;
+    let About { artifact, target, interpreter, options, stored, bytecode } = about;
     let manifest = artifact.manifest();
     let [major, minor, micro] = interpreter.version;
     let mut python = BTreeMap::from([
@@ -90,16 +58,13 @@ pub(crate) fn receipt(about: About<'_>, sums: Sha256) -> serde_json::Result<Vec<
     if let Some(version) = &manifest.version {
         receipt.insert("version", json!(version));
     }
-    if let (Wheels::Store(store, wheels), Some(asked)) = (wheels, &options.store) {
-        let bytecode = wheels.iter().filter_map(|stored| stored.bytecode.as_ref());
-        let bytecode: BTreeSet<Sha256> = bytecode.map(|entry| entry.sha256).collect();
-        let wheels: BTreeSet<Sha256> = wheels.iter().map(|stored| stored.wheel.sha256).collect();
+    if let (Some(ReceiptStore { wheels, bytecode }), Some(asked)) = (stored, &options.store) {
         receipt.insert(
             "store",
             json!({
                 "bytecode": bytecode,
                 "link_mode": asked.link_mode,
-                "path": store.path(),
+                "path": asked.path,
                 "wheels": wheels,
             }),
         );
@@ -125,6 +90,7 @@ pub(crate) struct Receipt {
     pub store: Option<ReceiptStore>,
 }
 
+/// What an install takes from a store.
 #[derive(Default, Deserialize)]
 pub(crate) struct ReceiptStore {
     pub wheels: BTreeSet<Sha256>,
@@ -184,37 +150,4 @@ pub(crate) fn read_store(destination: &Path) -> Result<ReceiptStore, InstallErro
         Err(error) => return Err(InstallError::io("read", &path)(error)),
     };
     Ok(Receipt::parse(&path, &text)?.store.unwrap_or_default())
-}
-
-/// The files that a text of [`sums`] names; none where it is no such text.
-pub(crate) fn read_sums(text: &[u8]) -> Option<BTreeMap<String, Sha256>> {
-    let mut files = BTreeMap::new();
-    let text = std::str::from_utf8(text).ok()?;
-    // Not `lines`, which would take a `\r` off the end of a name.
-    for line in text.split_terminator('\n') {
-        let (line, escaped) = line.strip_prefix('\\').map_or((line, false), |line| (line, true));
-        let (sha256, path) = line.split_once("  ")?;
-        let path = if escaped { unescape(path)? } else { path.to_owned() };
-        if files.insert(path, Sha256::from_hex(sha256)?).is_some() {
-            return None;
-        }
-    }
-    Some(files)
-}
-
-fn unescape(path: &str) -> Option<String> {
-    let mut plain = String::with_capacity(path.len());
-    let mut characters = path.chars();
-    while let Some(character) = characters.next() {
-        plain.push(match character {
-            '\\' => match characters.next()? {
-                '\\' => '\\',
-                'n' => '\n',
-                'r' => '\r',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(plain)
 }

@@ -1,8 +1,10 @@
-//! Which target of an artifact the running interpreter is.
+//! Which target of an artifact the running interpreter is, and what of it is installed.
 
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::{Manifest, Target};
+use wheelbarrow_artifact::manifest::{self, Manifest, Target};
 use wheelbarrow_wheel::tags::{Libc, Platform};
+
+use crate::options::Pip;
 
 /// The artifact is not for this interpreter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,25 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
         first_python: manifest.targets.first().map(|target| target.python.clone()).unwrap_or_default(),
         is_for_python: manifest.targets.iter().any(is_for_python),
     })
+}
+
+/// The wheels that are installed for a target, in order. A site that depends on pip brings its own.
+pub(crate) fn wheel_paths<'m>(manifest: &Manifest, target: &'m Target, pip: Pip) -> Vec<&'m str> {
+    let by_path = manifest.wheels_by_path();
+    let has_own = target.wheels.iter().any(|path| by_path[path.as_str()].name == "pip");
+    let pip = (pip == Pip::With && !has_own).then_some(&target.pip);
+    target.wheels.iter().chain(pip).map(String::as_str).collect()
+}
+
+/// What bytecode of a target the interpreter can use.
+pub(crate) fn usable_bytecode<'m>(
+    target: &'m Target,
+    interpreter: &Interpreter,
+) -> Option<&'m manifest::Bytecode> {
+    target
+        .bytecode
+        .as_ref()
+        .filter(|bytecode| bytecode.magic == interpreter.magic && bytecode.cache_tag == interpreter.cache_tag)
 }
 
 fn any_system(platform: &str) -> &str {

@@ -15,11 +15,28 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::zip::Inflater;
 
 use crate::InstallError;
-use crate::engine::{Batch, Manner};
-use crate::plan::{Contents, PlannedFile, PlannedFrame};
+use crate::plan::{Contents, PlannedFile, PlannedFrame, WriteBatch, parent};
 
 /// How many frames are inflated at once, however many threads there are: each takes [`FRAME`] bytes.
 const BUFFERS: usize = 8;
+
+/// Takes a path, a size in bytes, and a SHA-256.
+pub(crate) type Notice<'n> = dyn Fn(&str, u64, Sha256) + Sync + 'n;
+
+/// How files are written.
+pub(crate) struct WriteOptions<'m> {
+    /// Of a file, and of an executable one; less the umask.
+    pub modes: [u32; 2],
+    /// Told of each `.pyc` file: its path, its size in bytes, and its SHA-256.
+    pub compiled: Option<&'m Notice<'m>>,
+    /// For the progress bar.
+    pub task: &'static str,
+}
+
+impl WriteOptions<'_> {
+    /// As an install wants it.
+    pub(crate) const INSTALL: Self = Self { modes: [0o666, 0o777], compiled: None, task: "installing" };
+}
 
 /// What frames are inflated into.
 #[derive(Default)]
@@ -38,7 +55,7 @@ pub(crate) struct Job<'j> {
     pub artifact: &'j Artifact,
     /// [`crate::plan::Plan::time`].
     pub time: u32,
-    pub manner: &'j Manner<'j>,
+    pub options: &'j WriteOptions<'j>,
     pub buffers: &'j Buffers,
     pub progress: &'j dyn Progress,
 }
@@ -60,13 +77,13 @@ impl<'j> Writer<'j> {
         Self { job, inflater: Inflater::new(), decompressor: None, frame }
     }
 
-    pub(crate) fn write(&mut self, batch: &Batch<'_, '_>) -> Result<(), InstallError> {
+    pub(crate) fn write(&mut self, batch: &WriteBatch<'_, '_>) -> Result<(), InstallError> {
         if self.job.progress.is_cancelled() {
             return Err(InstallError::Cancelled);
         }
         match batch {
-            Batch::Files(files) => self.write_files(files),
-            Batch::Frame(frame) => self.write_frame(frame),
+            WriteBatch::Files(files) => self.write_files(files),
+            WriteBatch::Frame(frame) => self.write_frame(frame),
         }
     }
 
@@ -83,13 +100,12 @@ impl<'j> Writer<'j> {
     }
 
     fn write_file(&mut self, file: &PlannedFile<'_>, directory: BorrowedFd<'_>) -> Result<(), InstallError> {
-        let mode = self.job.manner.modes[usize::from(file.executable)];
+        let mode = self.job.options.modes[usize::from(file.executable)];
         let open = self.create(directory, &file.path, mode)?;
         let mut written = Ok(());
         let artifact = self.job.artifact;
         match &file.contents {
             Contents::Bytes(bytes) => written = write_all(open.as_fd(), bytes),
-            Contents::Stored(_) => unreachable!("the plan has what is linked by directories"),
             Contents::Member { entry, raw } => {
                 let mut hash = sha2::Sha256::new();
                 let mut take = |bytes: &[u8]| {
@@ -156,10 +172,10 @@ impl<'j> Writer<'j> {
                 directory = Some((parent(path), self.open_directory(parent(path))?));
             }
             let Some((_, descriptor)) = &directory else { continue };
-            let open = self.create(descriptor.as_fd(), path, self.job.manner.modes[0])?;
+            let open = self.create(descriptor.as_fd(), path, self.job.options.modes[0])?;
             let header = pyc_header(frame.magic, self.job.time, *source_size);
             write_both(open.as_fd(), &header, code).map_err(|error| self.write_error(path, error))?;
-            if let Some(compiled) = self.job.manner.compiled {
+            if let Some(compiled) = self.job.options.compiled {
                 self.set_time(open.as_fd()).map_err(|error| self.write_error(path, error))?;
                 let hash = sha2::Sha256::new().chain_update(&header).chain_update(code);
                 compiled(path, (header.len() + code.len()) as u64, Sha256(hash.finalize().into()));
@@ -221,9 +237,4 @@ fn write_both(file: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<(
         Err(rustix::io::Errno::INTR) => write_both(file, first, second),
         Err(errno) => Err(errno.into()),
     }
-}
-
-/// Everything before the last `/`.
-pub(crate) fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }

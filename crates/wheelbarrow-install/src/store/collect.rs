@@ -8,8 +8,8 @@ use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, NATIVE, Sha256};
 use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
 
-use super::programs::program_entry;
-use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
+use super::layout::{bytecode_entry, program_entry, wheel_entry};
+use super::{Index, Kind, Store};
 use crate::InstallError;
 use crate::receipt::{self, ReceiptStore};
 

@@ -15,9 +15,9 @@ use wheelbarrow_artifact::manifest::{NATIVE, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
-use super::index::{FileKind, INDEX, Index, Kind};
-use super::programs::program_entry;
-use super::{BYTECODE, FILES, IndexFile, Store, Wanted, bytecode_entry, ensure, wheel_entry};
+use super::index::{FileKind, Index, IndexFile, Kind};
+use super::layout::{BYTECODE, FILES, INDEX, bytecode_entry, program_entry, wheel_entry};
+use super::{Store, Wanted, ensure};
 use crate::InstallError;
 
 /// How much is read at once: it fits into the cache of a core.

@@ -17,13 +17,16 @@ use wheelbarrow_wheel::layout::Destination;
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
-use super::index::{self, FileKind, Header, INDEX, Kind, NewFiles};
+use super::index::{self, FileKind, Header, Kind, NewFiles};
+use super::layout::{BYTECODE, FILES, INDEX, bytecode_entry, wheel_entry};
 use super::wanted::Having;
-use super::{BYTECODE, FILES, Store, StoredWheel, Wanted, bytecode_entry, lacking, wheel_entry};
+use super::{Store, StoredWheel, Wanted, lacking};
 use crate::InstallError;
-use crate::engine::{self, Manner};
-use crate::plan::{Contents, FramePart, Plan, PlannedFile, PlannedFrame, member_sha256, now};
+use crate::engine;
+use crate::member::member_sha256;
+use crate::plan::{Contents, FramePart, Plan, PlannedFile, PlannedFrame, now};
 use crate::preflight;
+use crate::writer::WriteOptions;
 
 /// Another run may take out what this one has just made, but not forever.
 const MOST_ROUNDS: usize = 8;
@@ -264,9 +267,10 @@ impl<'a> Filler<'a> {
             let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
             compiled.insert(path.to_owned(), (FileKind::Plain, size, sha256));
         };
-        let manner = Manner { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
+        let options =
+            WriteOptions { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
         engine::prepare(&self.plan, work.directory(), work.path())?;
-        engine::execute(&self.plan, self.artifact, work.directory(), work.path(), &manner, progress)?;
+        engine::execute(&self.plan, self.artifact, work.directory(), work.path(), &options, progress)?;
         let compiled = compiled.into_inner().unwrap_or_else(PoisonError::into_inner);
         for draft in &mut self.drafts {
             if matches!(draft.kind, Kind::Bytecode { .. }) {

@@ -20,10 +20,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::FORMAT;
-
-/// Where it stands in an entry.
-pub(crate) const INDEX: &str = "index";
+use super::layout::FORMAT;
 
 const SIGNATURE: &str = "wheelbarrow-index";
 
@@ -72,6 +69,14 @@ pub(crate) enum Unusable {
     Altered(String),
     /// A later version of Wheelbarrow made the entry, which stays.
     Newer(String),
+}
+
+/// An entry with its index.
+pub(crate) struct Entry {
+    pub sha256: Sha256,
+    /// Below the store.
+    pub path: String,
+    pub index: Index,
 }
 
 pub(crate) struct Index {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use wheelbarrow_artifact::inventory::{self, HeldBytecode, HeldWheel};
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
+use super::layout::{bytecode_entry, wheel_entry};
+use super::{Index, Kind, Store};
 use crate::InstallError;
 
 /// Everything in a store, ordered by SHA-256.

@@ -11,7 +11,8 @@ use wheelbarrow_wheel::order;
 
 use super::wanted::Having;
 use super::{Access, Store, Wanted, wanted};
-use crate::{InstallError, Pip};
+use crate::InstallError;
+use crate::options::Pip;
 
 /// The files that an install of the target writes itself and the artifact leaves out, by their members' paths: code, static
 /// files, and the bytecode of the code, which a release keeps whether the interpreter can use it or not.

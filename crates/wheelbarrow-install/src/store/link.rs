@@ -17,10 +17,12 @@ use wheelbarrow_artifact::on_all_cores;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_fs::beneath::Directory;
 
+use super::layout::FILES;
 use super::transfer::{Ends, Impossible, Transfer};
-use super::{FILES, IndexFile, LinkMode, Store};
+use super::{IndexFile, Store};
 use crate::InstallError;
-use crate::plan::LinkedDirectory;
+use crate::options::LinkMode;
+use crate::plan::{LinkedDirectory, parent};
 
 /// About how many files a thread takes at once.
 const BATCH: usize = 256;
@@ -246,7 +248,7 @@ impl Linker<'_> {
         match rustix::fs::mkdirat(self.to, path, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(Errno::NOENT) if path.contains('/') => {
-                self.make_directories(crate::writer::parent(path))?;
+                self.make_directories(parent(path))?;
                 self.make_directories(path)
             }
             Err(errno) => Err(self.error("make the directory", path)(errno.into())),

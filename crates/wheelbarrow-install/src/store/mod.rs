@@ -20,6 +20,7 @@ mod fill;
 mod index;
 mod inventory;
 mod lacking;
+mod layout;
 mod link;
 mod programs;
 mod transfer;
@@ -38,53 +39,26 @@ use wheelbarrow_fs::{LARGEST_TEXT, Lock, Scratch, SharedUmask, open_regular, rea
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;
+pub use crate::options::{LinkMode, StoreOptions};
 pub use collect::{Collection, Removal, Removed, collect};
 pub use compare::{BrokenEntry, StoreVerification, repair, verify};
 pub(crate) use fill::ensure;
 use index::Unusable;
-pub(crate) use index::{FileKind, Index, IndexFile, Kind};
+pub(crate) use index::{Entry, FileKind, Index, IndexFile, Kind};
 pub use inventory::{Inventory, Stored, StoredBytecode, add_to_inventory, inventory};
 pub(crate) use lacking::lacking;
 pub use lacking::{lacking_files, lacking_wheels};
+use layout::{BYTECODE, FILES, FORMAT, INDEX, WHEELS, wheel_entry};
 pub(crate) use link::link;
 pub use programs::programs;
-pub(crate) use wanted::{Entry, Having, StoredWheel, Wanted, unread_members, wanted};
-
-/// The layout that this code writes, and the only one that it reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) use wanted::{Having, StoredWheel, Wanted, unread_members, wanted};
 
 const FORMAT_FILE: &str = "store.json";
 const LOCK: &str = "lock";
 const WORK: &str = "tmp";
-const WHEELS: &str = "wheels";
-
-/// The tree of an entry's files.
-const FILES: &str = "files";
-const BYTECODE: &str = "bytecode";
 
 /// What everybody may do with an entry, whatever the umask of who made it.
 const READABLE: u32 = 0o044;
-
-/// How files come from the store into an install.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LinkMode {
-    /// One file under two names: no space, read-only.
-    #[default]
-    Hardlink,
-    /// Files of their own that share their blocks until one is written to.
-    Reflink,
-    /// Files of their own.
-    Copy,
-}
-
-/// The store that an install takes its wheels from.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// Absolute.
-    pub path: PathBuf,
-    pub link_mode: LinkMode,
-}
 
 /// A store under a lock.
 pub struct Store {
@@ -198,7 +172,7 @@ impl Store {
 
     /// Reads the index of an entry; `Ok(Err)` says what is wrong with it, `None` that there is no such entry.
     fn index(&self, entry: &str) -> Result<Option<Result<Index, String>>, InstallError> {
-        let path = self.path.join(entry).join(index::INDEX);
+        let path = self.path.join(entry).join(INDEX);
         match read_index(&path) {
             Ok((_, mode)) if mode & READABLE != READABLE => Ok(Some(Err(format!(
                 "its files cannot be read by others: the mode of its index is {mode:04o}"
@@ -269,8 +243,7 @@ impl Store {
         match fs::rename(&path, work.path().join("dropped")) {
             // A directory of a lower layer of overlayfs. Without its index it is no entry.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                let removed =
-                    fs::remove_file(path.join(index::INDEX)).and_then(|()| fs::remove_dir_all(&path));
+                let removed = fs::remove_file(path.join(INDEX)).and_then(|()| fs::remove_dir_all(&path));
                 removed.map_err(InstallError::io("remove", &path))
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -286,15 +259,6 @@ fn read_index(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     let file = open_regular(path)?;
     let mode = file.metadata()?.mode() & 0o777;
     Ok((read_limited(file, LARGEST_TEXT)?, mode))
-}
-
-/// Where the entry of a wheel is in the store.
-fn wheel_entry(wheel: Sha256) -> String {
-    format!("{WHEELS}/{wheel}")
-}
-
-fn bytecode_entry(wheel: Sha256, pack: Sha256) -> String {
-    format!("{WHEELS}/{wheel}/{BYTECODE}/{pack}")
 }
 
 /// Refuses a store of a later format.

@@ -11,10 +11,9 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Member, NATIVE, Sha256};
 use wheelbarrow_fs::{Exit, Explain, LARGEST_TEXT, SharedUmask, read_regular};
 
+use super::layout::{PROGRAMS, program_entry};
 use super::{Store, names};
 use crate::InstallError;
-
-const PROGRAMS: &str = "programs";
 
 /// No program is larger, in bytes.
 const LARGEST: u64 = 256 << 20;
@@ -84,11 +83,6 @@ impl Store {
         })();
         written.map_err(InstallError::io("write", path))
     }
-}
-
-/// Where a program is in the store.
-pub(super) fn program_entry(sha256: Sha256) -> String {
-    format!("{PROGRAMS}/{sha256}")
 }
 
 /// The programs of a store that are as they were, ordered.

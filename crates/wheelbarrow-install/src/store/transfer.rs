@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::LinkMode;
+use crate::options::LinkMode;
 
 /// What is done with every file, until the file system says that it cannot.
 pub(super) struct Transfer {

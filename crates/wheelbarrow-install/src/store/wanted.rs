@@ -7,9 +7,12 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, NATIVE, Sha256, Target};
 use wheelbarrow_artifact::{Artifact, in_parallel};
 
-use super::{Index, Kind, Store, bytecode_entry, wheel_entry};
-use crate::plan::{usable_bytecode, wheel_paths};
-use crate::{InstallError, Pip};
+use super::Store;
+use super::index::{Entry, Kind};
+use super::layout::{bytecode_entry, wheel_entry};
+use crate::InstallError;
+use crate::options::Pip;
+use crate::target::{usable_bytecode, wheel_paths};
 
 /// A wheel of the target.
 pub(crate) struct Wanted {
@@ -21,14 +24,6 @@ pub(crate) struct Wanted {
     pub manifest: manifest::Wheel,
     /// Whether it is the bundled pip, which gets no bytecode.
     pub is_pip: bool,
-}
-
-/// An entry with what it holds.
-pub(crate) struct Entry {
-    pub sha256: Sha256,
-    /// Below the store.
-    pub path: String,
-    pub index: Index,
 }
 
 /// A wheel that is in the store, with all that an install wants of it.

@@ -10,7 +10,9 @@ use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, MemberKind, Sha256
 use wheelbarrow_fs::{LARGEST_TEXT, SafePath, open_no_link};
 
 use crate::InstallError;
-use crate::receipt::{RECEIPT_PATH, Receipt, SUMS_PATH, read_sums};
+use crate::layout::{RECEIPT_PATH, SUMS_PATH};
+use crate::receipt::Receipt;
+use crate::sums::read_sums;
 
 /// The one link that every virtualenv has.
 pub(super) const PYTHON: &str = "venv/bin/python";

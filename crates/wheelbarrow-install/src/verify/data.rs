@@ -21,8 +21,7 @@ use super::sizes::{Sizes, plain};
 use super::walk::{is_bytecode, join};
 use super::{CHUNK, Job, Outcome, compare_file};
 use crate::InstallError;
-use crate::preflight::ENVIRONMENT;
-use crate::receipt::RECEIPT_PATH;
+use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 
 /// How many files are named.
 const NAMED: usize = 10;

@@ -8,8 +8,7 @@ use fs_err as fs;
 
 use super::claims::Claims;
 use crate::InstallError;
-use crate::preflight::ENVIRONMENT;
-use crate::receipt::{RECEIPT_PATH, SUMS_PATH};
+use crate::layout::{ENVIRONMENT, RECEIPT_PATH, SUMS_PATH};
 
 /// Something that is no directory.
 pub(super) enum Found {

@@ -1,12 +1,16 @@
 //! Putting the parts of a plan together, where it shows what two of them want to write.
 
 use std::collections::HashSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use sha2::Digest;
+use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::zip::Inflater;
 use wheelbarrow_wheel::order;
 
-use super::{Part, Plan, PlannedFrame, stored};
+use super::part::Part;
+use super::shared;
 use crate::InstallError;
+use crate::plan::{Contents, Plan, PlannedFile, PlannedFrame, now};
 
 /// A path that a part writes, ordered by the path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +18,33 @@ struct Claim<'p> {
     path: &'p str,
     /// Its place among the parts.
     part: usize,
-    /// Its place among the part's files; none for a link, and for what the plan adds itself.
-    file: Option<usize>,
+    /// None for a link, and for what the plan adds itself.
+    file: Option<File>,
+}
+
+/// A file of a part, by its place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum File {
+    /// Among those that are written.
+    Written(usize),
+    /// Among those that are linked one by one.
+    Shared(usize),
+}
+
+impl File {
+    fn sha256(self, part: &Part<'_>) -> Sha256 {
+        match self {
+            Self::Written(place) => part.files[place].sha256,
+            Self::Shared(place) => part.shared[place].file.sha256,
+        }
+    }
+
+    fn is_executable(self, part: &Part<'_>) -> bool {
+        match self {
+            Self::Written(place) => part.files[place].executable,
+            Self::Shared(place) => part.shared[place].is_executable(),
+        }
+    }
 }
 
 /// The plan that `parts` make. What several parts write alike is written once; what they write differently is refused. The
@@ -24,25 +53,31 @@ pub(super) fn merge<'a>(mut parts: Vec<Part<'a>>, reserved: &[&str]) -> Result<P
     let mut claims = claims(&parts, reserved);
     let repeated = take_repeated(&mut claims, &parts)?;
     for &(part, file) in &repeated {
-        parts[part].files[file].check_unwritten()?;
+        if let File::Written(place) = file {
+            check_unwritten(&parts[part].files[place])?;
+        }
     }
     let directories = directories(&claims, &parts)?;
     let is_bytecode = |claim: &&Claim<'_>| claim.path.ends_with(".pyc");
     let bytecode: HashSet<String> =
         claims.iter().filter(is_bytecode).map(|claim| claim.path.to_owned()).collect();
-    for (part, files) in parts.iter_mut().enumerate().filter(|_| !repeated.is_empty()) {
-        let mut places = 0..;
-        files.files.retain(|_| places.next().is_none_or(|file| !repeated.contains(&(part, file))));
+    for (number, part) in parts.iter_mut().enumerate().filter(|_| !repeated.is_empty()) {
+        let (mut written, mut shared) = (0.., 0..);
+        let is_first = |file| !repeated.contains(&(number, file));
+        part.files.retain(|_| written.next().map(File::Written).is_none_or(is_first));
+        part.shared.retain(|_| shared.next().map(File::Shared).is_none_or(is_first));
     }
     let mut plan = Plan { directories, time: now(), ..Plan::default() };
+    let mut claimed = Vec::new();
     for mut part in parts {
+        claimed.append(&mut part.shared);
         plan.links.append(&mut part.links);
         plan.files.append(&mut part.files);
         plan.frames.append(&mut part.frames);
         plan.linked.append(&mut part.linked);
         plan.batches.append(&mut part.batches);
     }
-    stored::take_linked(&mut plan);
+    shared::give_back(&mut plan.linked, claimed);
     if !(repeated.is_empty() && bytecode.is_empty()) {
         leave_out(&mut plan, bytecode);
     }
@@ -50,11 +85,15 @@ pub(super) fn merge<'a>(mut parts: Vec<Part<'a>>, reserved: &[&str]) -> Result<P
 }
 
 fn claims<'p>(parts: &'p [Part<'_>], reserved: &[&'p str]) -> Vec<Claim<'p>> {
-    let mut claims = Vec::with_capacity(parts.iter().map(|part| part.files.len() + part.links.len()).sum());
+    let count = |part: &Part<'_>| part.files.len() + part.shared.len() + part.links.len();
+    let mut claims = Vec::with_capacity(parts.iter().map(count).sum());
     for (index, part) in parts.iter().enumerate() {
         let claim = |path, file| Claim { path, part: index, file };
         claims.extend(part.links.iter().map(|(link, _)| claim(link.as_str(), None)));
-        claims.extend(part.files.iter().enumerate().map(|(file, planned)| claim(&planned.path, Some(file))));
+        let written = part.files.iter().enumerate();
+        claims.extend(written.map(|(place, file)| claim(&file.path, Some(File::Written(place)))));
+        let shared = part.shared.iter().enumerate();
+        claims.extend(shared.map(|(place, file)| claim(&file.path, Some(File::Shared(place)))));
     }
     let part = parts.len() - 1;
     claims.extend(reserved.iter().map(|&path| Claim { path, part, file: None }));
@@ -67,10 +106,10 @@ fn claims<'p>(parts: &'p [Part<'_>], reserved: &[&'p str]) -> Vec<Claim<'p>> {
 fn take_repeated(
     claims: &mut Vec<Claim<'_>>,
     parts: &[Part<'_>],
-) -> Result<HashSet<(usize, usize)>, InstallError> {
-    let sha256 = |claim: &Claim<'_>| claim.file.map(|file| parts[claim.part].files[file].sha256);
+) -> Result<HashSet<(usize, File)>, InstallError> {
+    let sha256 = |claim: &Claim<'_>| claim.file.map(|file| file.sha256(&parts[claim.part]));
     let is_executable =
-        |claim: &Claim<'_>| claim.file.is_some_and(|file| parts[claim.part].files[file].executable);
+        |claim: &Claim<'_>| claim.file.is_some_and(|file| file.is_executable(&parts[claim.part]));
     let mut repeated = HashSet::new();
     let mut collision = None;
     claims.dedup_by(|second, first| {
@@ -144,10 +183,14 @@ fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(parent, _)| parent)
 }
 
-/// The second that it is, since 1970.
-pub(crate) fn now() -> u32 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    #[allow(clippy::cast_possible_truncation, reason = "as Python keeps it in .pyc files")]
-    let time = time as u32;
-    time
+/// Compares a file that is not written with its hash: another one is there that says it holds the same.
+fn check_unwritten(file: &PlannedFile<'_>) -> Result<(), InstallError> {
+    let Contents::Member { entry, raw } = &file.contents else { return Ok(()) };
+    let mut hash = sha2::Sha256::new();
+    let unpack = |source| InstallError::Unpack { path: file.path.as_str().into(), source };
+    Inflater::new().read(entry, raw, &mut |bytes| hash.update(bytes)).map_err(unpack)?;
+    match Sha256(hash.finalize().into()) == file.sha256 {
+        true => Ok(()),
+        false => Err(InstallError::Changed { path: file.path.as_str().into() }),
+    }
 }

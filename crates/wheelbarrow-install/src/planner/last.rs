@@ -4,9 +4,11 @@
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_wheel::record::{self, RecordRow};
 
-use super::{Contents, Plan, PlannedFile, stored};
 use crate::InstallError;
-use crate::receipt::{About, RECEIPT_PATH, SUMS_PATH, receipt, sums, sums_line};
+use crate::layout::{RECEIPT_PATH, SUMS_PATH};
+use crate::plan::{Contents, LinkedDirectory, Plan, PlannedFile};
+use crate::receipt::{About, receipt};
+use crate::sums::sums;
 
 /// What was split off a plan.
 pub(crate) struct Last<'a> {
@@ -24,18 +26,6 @@ impl<'a> Plan<'a> {
         self.files = files;
         Last { records }
     }
-
-    /// Bytes of the sums.
-    pub(super) fn sums_size(&self) -> u64 {
-        let files = self.files.iter().map(|file| sums_line(&file.path));
-        let linked = self.linked.iter().filter(|directory| !directory.is_bytecode());
-        let linked = linked.flat_map(|directory| {
-            let index = &directory.entry.index;
-            let line = sums_line(&directory.target) + 1;
-            directory.files.iter().map(move |file| line + index.name(file).len())
-        });
-        files.chain(linked).sum::<usize>() as u64
-    }
 }
 
 impl<'a> Last<'a> {
@@ -50,7 +40,7 @@ impl<'a> Last<'a> {
         let failed = failed.iter().filter_map(|path| path.strip_prefix(&site_packages));
         let rows: Vec<String> = failed.map(row).collect();
         let mut files: Vec<_> = self.records.into_iter().map(|record| without(record, &rows)).collect();
-        let linked = stored::sums(&plan.linked);
+        let linked = linked_sums(&plan.linked);
         let linked = linked.iter().map(|(path, sha256)| (path.as_str(), *sha256));
         let written = plan.files.iter().chain(&files).map(|file| (file.path.as_str(), file.sha256));
         let sums = sums(linked.chain(written));
@@ -81,4 +71,10 @@ fn without<'a>(record: PlannedFile<'a>, rows: &[String]) -> PlannedFile<'a> {
         return record;
     }
     PlannedFile::of_bytes(record.path, text.split_off(1).into_bytes(), false)
+}
+
+/// The sums of the files that are linked, in no order.
+fn linked_sums(linked: &[LinkedDirectory<'_>]) -> Vec<(String, Sha256)> {
+    let own = linked.iter().filter(|directory| !directory.is_bytecode());
+    own.flat_map(|directory| directory.paths().map(|(path, file)| (path, file.sha256))).collect()
 }

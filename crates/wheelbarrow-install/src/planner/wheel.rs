@@ -2,82 +2,21 @@
 
 use std::collections::HashMap;
 
-use sha2::Digest;
-use wheelbarrow_artifact::manifest::{self, Manifest, Sha256, Target};
+use wheelbarrow_artifact::manifest::{self, Sha256};
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError, WheelFile};
-use wheelbarrow_artifact::zip::{BUFFERED_LIMIT, Entry, Inflater};
-use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
+use wheelbarrow_artifact::zip::BUFFERED_LIMIT;
 use wheelbarrow_wheel::entry_points::{EntryPoint, EntryPoints};
 use wheelbarrow_wheel::layout::Destination;
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
-use super::bytecode::modules;
-use super::{Contents, Part, PlannedFile, Planner};
-use crate::{InstallError, Pip};
-
-/// A wheel of the target.
-pub(crate) struct TargetWheel<'a> {
-    manifest: &'a manifest::Wheel,
-    wheel: OpenWheel<'a>,
-    /// Whether it is the bundled pip, which gets no bytecode.
-    is_pip: bool,
-}
-
-/// Reads the directories of the wheels that will be installed.
-pub(crate) fn open_wheels<'a>(
-    artifact: &'a VerifiedArtifact,
-    target: &'a Target,
-    pip: Pip,
-) -> Result<Vec<TargetWheel<'a>>, InstallError> {
-    let by_path = artifact.manifest().wheels_by_path();
-    let entries: HashMap<&str, &Entry> =
-        artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
-    let open = |path: &&'a str| {
-        let filename = path.rsplit('/').next().unwrap_or(path);
-        // The reader of the manifest has seen that both are there.
-        let wheel = OpenWheel::open(filename, artifact.archive().raw(entries[path]))?;
-        Ok(TargetWheel { manifest: by_path[path], wheel, is_pip: *path == target.pip })
-    };
-    in_parallel(&wheel_paths(artifact.manifest(), target, pip), open).into_iter().collect()
-}
-
-/// The wheels that are installed for a target, in order. A site that depends on pip brings its own.
-pub(crate) fn wheel_paths<'m>(manifest: &Manifest, target: &'m Target, pip: Pip) -> Vec<&'m str> {
-    let by_path = manifest.wheels_by_path();
-    let has_own = target.wheels.iter().any(|path| by_path[path.as_str()].name == "pip");
-    let pip = (pip == Pip::With && !has_own).then_some(&target.pip);
-    target.wheels.iter().chain(pip).map(String::as_str).collect()
-}
-
-/// What a file of a wheel holds, by RECORD where that says it. Whether it is true shows when the file is written.
-pub(crate) fn member_sha256(
-    wheel: &OpenWheel<'_>,
-    entry: &Entry,
-    recorded: &HashMap<String, RecordRow>,
-) -> Result<Sha256, WheelError> {
-    let known = recorded.get(&entry.name).and_then(|row| row.hash.as_ref());
-    if let Some((_, digest)) = known.filter(|(algorithm, _)| algorithm == "sha256") {
-        return Sha256::from_record(digest).ok_or_else(|| untrue(wheel, entry));
-    }
-    contents_sha256(wheel, entry)
-}
-
-/// What a file of a wheel is found to hold.
-fn contents_sha256(wheel: &OpenWheel<'_>, entry: &Entry) -> Result<Sha256, WheelError> {
-    let mut hash = sha2::Sha256::new();
-    let raw = wheel.archive().raw(entry);
-    Inflater::new()
-        .read(entry, raw, &mut |bytes| hash.update(bytes))
-        .map_err(|source| WheelError::Zip { wheel: wheel.filename().to_string(), source })?;
-    Ok(Sha256(hash.finalize().into()))
-}
-
-fn untrue(wheel: &OpenWheel<'_>, entry: &Entry) -> WheelError {
-    let source =
-        wheelbarrow_wheel::Error::Untrue { path: entry.name.clone(), what: "the file has another hash" };
-    WheelError::Rules { wheel: wheel.filename().to_string(), source }
-}
+use super::context::Planner;
+use super::packs::modules;
+use super::part::Part;
+use super::wheels::TargetWheel;
+use crate::InstallError;
+use crate::member::{member_sha256, untrue};
+use crate::plan::{Contents, PlannedFile};
 
 /// What of a wheel decides on the files that an installer writes for it.
 pub(super) struct Distribution<'d> {
@@ -87,7 +26,7 @@ pub(super) struct Distribution<'d> {
     pub is_pip: bool,
 }
 
-/// Where a file of a wheel goes, and whether it needs [`Plan::time`].
+/// Where a file of a wheel goes, and whether it needs [`Plan::time`](crate::plan::Plan::time).
 struct PlacedFile {
     path: String,
     timed: bool,
@@ -223,25 +162,5 @@ impl<'a> Planner<'_, 'a> {
                 format!("venv/{}/{}/{path}", self.interpreter.headers, wheel.filename().distribution)
             }
         }
-    }
-
-    pub(super) fn row(&self, path: &str, sha256: Sha256, size: u64) -> RecordRow {
-        let digest = sha256.to_record();
-        let (algorithm, digest) = digest.split_once('=').unwrap_or(("sha256", ""));
-        RecordRow {
-            path: self.relative_to_site_packages(path),
-            hash: Some((algorithm.to_owned(), digest.to_owned())),
-            size: Some(size),
-        }
-    }
-
-    pub(super) fn relative_to_site_packages(&self, path: &str) -> String {
-        let site_packages = format!("venv/{}/", self.interpreter.site_packages);
-        if let Some(inside) = path.strip_prefix(&site_packages) {
-            return inside.to_owned();
-        }
-        // site-packages is lib/pythonX.Y/site-packages: three up from it is the virtualenv.
-        let up = "../".repeat(self.interpreter.site_packages.split('/').count());
-        format!("{up}{}", path.strip_prefix("venv/").unwrap_or(path))
     }
 }

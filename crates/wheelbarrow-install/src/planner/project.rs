@@ -9,9 +9,11 @@ use wheelbarrow_artifact::rules::{self, Place};
 use wheelbarrow_artifact::zip::Entry;
 use wheelbarrow_fs::SafePath;
 
-use super::bytecode::modules;
-use super::{Contents, Part, PlannedFile, Planner};
+use super::context::Planner;
+use super::packs::modules;
+use super::part::Part;
 use crate::InstallError;
+use crate::plan::{Contents, PlannedFile};
 
 const LOADENV_PTH: &str = "loadenv-init.pth";
 /// Bytes; it is one line.

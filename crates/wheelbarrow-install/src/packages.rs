@@ -1,0 +1,44 @@
+//! Which package of a distribution has a library.
+
+/// Debian's packages of libraries that wheels ask for and small servers lack; Ubuntu has the same.
+const PACKAGES: [(&str, &str); 16] = [
+    ("libGL.so.1", "libgl1"),
+    ("libICE.so.6", "libice6"),
+    ("libSM.so.6", "libsm6"),
+    ("libX11.so.6", "libx11-6"),
+    ("libXext.so.6", "libxext6"),
+    ("libXrender.so.1", "libxrender1"),
+    ("libatomic.so.1", "libatomic1"),
+    ("libexpat.so.1", "libexpat1"),
+    ("libgcc_s.so.1", "libgcc-s1"),
+    ("libglib-2.0.so.0", "libglib2.0-0"),
+    ("libgobject-2.0.so.0", "libglib2.0-0"),
+    ("libgthread-2.0.so.0", "libglib2.0-0"),
+    ("libpq.so.5", "libpq5"),
+    ("libssl.so.3", "libssl3"),
+    ("libstdc++.so.6", "libstdc++6"),
+    ("libz.so.1", "zlib1g"),
+];
+
+/// Where a library is to be had.
+pub(crate) fn package_hint(library: &str) -> String {
+    let red_hat = format!("`dnf install '{library}()(64bit)'` on Red Hat's systems");
+    match PACKAGES.iter().find(|(known, _)| *known == library) {
+        Some((_, package)) => format!("`apt install {package}` on Debian and Ubuntu, {red_hat}"),
+        None => format!("`apt-file search {library}` on Debian and Ubuntu names its package, {red_hat}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_know_the_same_packages() {
+        let modules = wheelbarrow_artifact::python::MODULES;
+        let (_, source) = modules.iter().find(|(name, _)| *name == "needs.py").unwrap();
+        let lines = source.lines().filter_map(|line| line.strip_prefix("    \"lib")?.strip_suffix("\","));
+        let theirs: Vec<_> = lines.map(|line| format!("lib{}", line.replace("\": \"", " "))).collect();
+        assert_eq!(theirs, PACKAGES.map(|(library, package)| format!("{library} {package}")));
+    }
+}
