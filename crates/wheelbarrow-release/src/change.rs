@@ -9,8 +9,9 @@ use serde::Serialize;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 
 use crate::activation::{Activation, fail};
-use crate::configure::{ENVIRONMENT, Environment, PRIVATE};
+use crate::configure::Environment;
 use crate::deploy::{Making, Site, discard, stage};
+use crate::environment::{self, ENVIRONMENT, PRIVATE};
 use crate::journal::{Operation, Outcome};
 use crate::prepare::Prepare;
 use crate::prune::Pruned;
@@ -19,7 +20,7 @@ use crate::remake::{Receipt, remake};
 use crate::settings::Settings;
 use crate::shared_environment::{self as shared, Change, Difference, Variables};
 use crate::work::{Operator, Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, environment, recovery, systemd, trusted};
+use crate::{ReleaseError, ReleaseId, Root, recovery, systemd, trusted};
 
 /// What a change did, or would do.
 #[derive(Clone, Debug, Serialize)]

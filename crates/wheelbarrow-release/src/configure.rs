@@ -12,14 +12,11 @@ use wheelbarrow_artifact::manifest::{Manifest, Sha256};
 use wheelbarrow_fs::beneath::{self, Directory};
 use wheelbarrow_fs::{SafePath, write_atomic};
 
+use crate::environment::{self, ENVIRONMENT, PRIVATE};
 use crate::identity::Identity;
 use crate::release::{CompleteRelease, RELEASE_PATH, ReleaseRecord};
 use crate::settings::Settings;
-use crate::{ReleaseError, Root, environment, shared, trusted};
-
-pub(crate) const ENVIRONMENT: &str = "environment.json";
-/// Of an environment.json whose owner has not said otherwise.
-pub(crate) const PRIVATE: u32 = 0o640;
+use crate::{ReleaseError, Root, shared, trusted};
 
 /// What a release is given beside what was installed.
 pub(crate) struct Extras<'e> {

@@ -68,7 +68,7 @@ fn sets_variable(release: &CompleteRelease) -> bool {
 }
 
 fn variable(release: &CompleteRelease) -> Option<String> {
-    let text = release.read(crate::configure::ENVIRONMENT).unwrap_or_default();
+    let text = release.read(crate::environment::ENVIRONMENT).unwrap_or_default();
     let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text);
     values.ok()?.get(VARIABLE)?.as_str().map(str::to_owned)
 }

@@ -8,6 +8,11 @@ use std::ffi::OsStr;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_fs::{Exit, Explain, LARGEST_ENVIRONMENT};
 
+/// What the file is called.
+pub(crate) const ENVIRONMENT: &str = "environment.json";
+/// Of an environment.json whose owner has not said otherwise.
+pub(crate) const PRIVATE: u32 = 0o640;
+
 /// What is wrong: a reason, and the line (from 1) and the key where there are such.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{} {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default(), key.as_deref().map(show_key).unwrap_or_default())]

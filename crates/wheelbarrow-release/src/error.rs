@@ -10,8 +10,7 @@ use wheelbarrow_fs::{Exit, Explain, FsError};
 use wheelbarrow_install::InstallError;
 
 use crate::check::CheckError;
-use crate::configure::ENVIRONMENT;
-use crate::environment::EnvironmentError;
+use crate::environment::{ENVIRONMENT, EnvironmentError};
 use crate::journal::{Outcome, Phase};
 use crate::lock::Holder;
 use crate::{NotAnId, ReleaseId, ServerSaid};

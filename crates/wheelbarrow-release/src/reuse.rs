@@ -8,7 +8,7 @@ use serde::Serialize;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 
-use crate::configure::ENVIRONMENT;
+use crate::environment::ENVIRONMENT;
 use crate::release::CompleteRelease;
 use crate::status::State;
 use crate::{ReleaseError, ReleaseId, Root, list, trusted};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use wheelbarrow_fs::beneath;
 use wheelbarrow_wheel::order;
 
-use crate::configure::{ENVIRONMENT, PRIVATE};
+use crate::environment::{ENVIRONMENT, PRIVATE};
 use crate::identity::Identity;
 use crate::release::CompleteRelease;
 use crate::{ReleaseError, Root, trusted};

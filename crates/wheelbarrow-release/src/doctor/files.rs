@@ -7,7 +7,7 @@ use wheelbarrow_fs::{Explain, as_user, read_regular};
 use wheelbarrow_wheel::order;
 
 use super::{Finding, Site};
-use crate::{ReleaseError, ReleaseId, Root, configure, lock, rule, settings, trash, trusted};
+use crate::{ReleaseError, ReleaseId, Root, environment, lock, rule, settings, trash, trusted};
 
 /// How deep configuration is looked for below a directory.
 const DEPTH: usize = 3;
@@ -116,7 +116,7 @@ impl File {
 /// What is wrong with the files of the root itself: settings that nobody believes, and what cannot be removed.
 pub(super) fn under_root(root: &Root) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for name in [settings::FILE, configure::ENVIRONMENT] {
+    for name in [settings::FILE, environment::ENVIRONMENT] {
         let Err(error @ ReleaseError::Untrusted { .. }) = trusted::read(root, name) else { continue };
         findings.push(Finding {
             rule: rule::UNTRUSTED_FILE,
