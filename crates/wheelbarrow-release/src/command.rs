@@ -21,8 +21,8 @@ use crate::child::{self, Ended, Leftovers};
 use crate::identity::{Identity, other_user};
 use crate::lock::RootLock;
 use crate::output::Output;
+use crate::receipt::needed_variables;
 use crate::release::CompleteRelease;
-use crate::remake::needed_variables;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 

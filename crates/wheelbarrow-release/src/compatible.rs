@@ -12,7 +12,7 @@ use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
 use wheelbarrow_install::store;
 
 use crate::journal::Event;
-use crate::remake::{RECEIPT_FORMAT, RECEIPT_PATH};
+use crate::receipt::{RECEIPT_FORMAT, RECEIPT_PATH};
 use crate::root::Mark;
 use crate::statics::{self, STATIC_PATH};
 use crate::{ReleaseError, Root};

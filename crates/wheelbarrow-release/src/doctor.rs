@@ -19,7 +19,7 @@ use wheelbarrow_artifact::release::{Action, Server};
 use wheelbarrow_fs::Explain;
 
 use crate::proof::{self, Process, Service, Verdict};
-use crate::remake::needed_variables;
+use crate::receipt::needed_variables;
 use crate::rule::{self, Rule};
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root, startable};

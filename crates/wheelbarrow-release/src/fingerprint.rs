@@ -8,8 +8,8 @@ use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Wheel};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_wheel::order;
 
+use crate::receipt::Receipt;
 use crate::release::CompleteRelease;
-use crate::remake::Receipt;
 use crate::seam::{Look, Said, look_at};
 use crate::settings::Settings;
 use crate::{ReleaseError, Root};

@@ -8,8 +8,8 @@ use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Store, add_to_inventory};
 
 use crate::held::{Wanted, held};
+use crate::receipt::RECEIPT_PATH;
 use crate::release::CompleteRelease;
-use crate::remake::RECEIPT_PATH;
 use crate::{ReleaseError, Root};
 
 /// What of a receipt says what an install was made for.

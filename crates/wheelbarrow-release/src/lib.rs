@@ -36,6 +36,7 @@ mod prepare;
 mod probe;
 pub mod proof;
 mod prune;
+mod receipt;
 mod recovery;
 mod release;
 mod remake;

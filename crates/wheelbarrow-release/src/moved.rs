@@ -13,8 +13,8 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_fs::{LARGEST_TEXT, read_regular, write_atomic};
 use wheelbarrow_wheel::script::rewrite_shebang;
 
+use crate::receipt::RECEIPT_PATH;
 use crate::release::CompleteRelease;
-use crate::remake::RECEIPT_PATH;
 use crate::{ReleaseError, Root};
 
 const SUMS_PATH: &str = ".wheelbarrow/SHA256SUMS";

@@ -2,86 +2,26 @@
 //! in the store. It is what a release with another environment is installed from, byte for byte the same and compared
 //! with the same manifest; so what somebody has altered in the release is found, and not carried on.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
-use wheelbarrow_artifact::format;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
 use wheelbarrow_artifact::{Artifact, DOORS};
 use wheelbarrow_fs::beneath::{Directory, Patience, remove_tree};
-use wheelbarrow_install::Pip;
 
 use crate::release::CompleteRelease;
 use crate::{ReleaseError, Root, trash};
 
 /// Where packs of bytecode stand, in an artifact and in a release.
 pub(crate) const BYTECODE: &str = ".wheelbarrow/bytecode";
-pub(crate) const RECEIPT_PATH: &str = ".wheelbarrow/receipt.json";
-pub(crate) const RECEIPT_FORMAT: u32 = 1;
 /// Where an artifact is made, in the trash.
 const REMADE: &str = "remade";
 /// No code of a site compiles to more, in bytes.
 const LARGEST_PACK: u64 = 1 << 30;
-
-/// How a release was installed, as its receipt says.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Receipt {
-    interpreter: ReceiptInterpreter,
-    pip: bool,
-    /// Paths in the artifact.
-    pub(crate) wheels: Vec<String>,
-    pub(crate) target: ReceiptTarget,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct ReceiptTarget {
-    /// `3.12`.
-    pub(crate) python: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct ReceiptInterpreter {
-    executable: PathBuf,
-    #[serde(default)]
-    environment: BTreeMap<String, String>,
-}
-
-impl Receipt {
-    pub(crate) fn of(release: &CompleteRelease) -> Result<Self, ReleaseError> {
-        Self::in_install(release.path())
-    }
-
-    pub(crate) fn in_install(install: &Path) -> Result<Self, ReleaseError> {
-        let path = install.join(RECEIPT_PATH);
-        let text = Directory::open(install).and_then(|install| install.read(RECEIPT_PATH));
-        let text = text.map_err(ReleaseError::io("read", &path))?;
-        format::read(&path, &text, RECEIPT_FORMAT).map_err(ReleaseError::misread(&path))
-    }
-
-    pub(crate) fn python(&self) -> &Path {
-        &self.interpreter.executable
-    }
-
-    /// Variables without which that does not start.
-    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
-        &self.interpreter.environment
-    }
-
-    pub(crate) fn pip(&self) -> Pip {
-        if self.pip { Pip::With } else { Pip::Without }
-    }
-}
-
-/// Variables without which the Python of an install does not start; none where its receipt cannot be read.
-pub(crate) fn needed_variables(install: &Path) -> BTreeMap<String, String> {
-    Receipt::in_install(install).map(|receipt| receipt.environment().clone()).unwrap_or_default()
-}
 
 /// The bytecode of the code, which an install unpacks and does not keep: its path in the artifact, and its bytes.
 pub(crate) fn project_pack(

@@ -19,8 +19,8 @@ use wheelbarrow_fs::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use crate::journal::{Event, Journal};
+use crate::receipt::RECEIPT_PATH;
 use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
-use crate::remake::RECEIPT_PATH;
 use crate::{ReleaseError, ReleaseId, trusted};
 
 const STATE: &str = ".wheelbarrow";

@@ -9,7 +9,7 @@ use wheelbarrow_artifact::{Anybody, Artifact};
 
 use super::{Server, Units};
 use crate::application::{Code, Found, Search, find as search};
-use crate::remake::needed_variables;
+use crate::receipt::needed_variables;
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root, django, live};
 
