@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Newer};
 use wheelbarrow_fs::SharedUmask;
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_fs::beneath::{self, Directory, Place};
 use wheelbarrow_wheel::order;
 
 use crate::journal::{Event, Journal};
 use crate::receipt::RECEIPT_PATH;
 use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
-use crate::{ReleaseError, ReleaseId, trusted};
+use crate::{ReleaseError, ReleaseId};
 
 const STATE: &str = ".wheelbarrow";
 const RELEASES: &str = "releases";
@@ -61,7 +61,7 @@ impl Root {
     /// The same, where nobody else can exchange what root finds there.
     pub(crate) fn trusted_at(path: &Path) -> Result<Self, ReleaseError> {
         let root = Self::at(path);
-        trusted::check_root(&root)?;
+        check_trusted(&root)?;
         Ok(root)
     }
 
@@ -293,6 +293,30 @@ impl Root {
     }
 }
 
+/// Refuses to work as root on a root that somebody else could exchange, or put a link into: what is removed and renamed below it
+/// could be somebody else's then, and the programs in its releases his. The root need not be there: then it is what would be above
+/// it that counts.
+fn check_trusted(root: &Root) -> Result<(), ReleaseError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let refused = |reason: String| ReleaseError::Untrusted { path: root.path().to_path_buf(), reason };
+    // A file that need not be there, of which the directory is looked at.
+    for mut inside in [root.releases(), root.state()].map(|directory| directory.join("file")) {
+        while let Some(above) = inside.parent().filter(|above| !above.is_dir()) {
+            inside = above.to_path_buf();
+        }
+        let below = inside.strip_prefix("/").unwrap_or(&inside);
+        match beneath::place(Path::new("/"), below) {
+            Ok(Place { exposed: None, .. }) => {}
+            Ok(Place { exposed: Some(exposure), .. }) => return Err(refused(exposure.to_string())),
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(refused(error.to_string())),
+            Err(error) => return Err(ReleaseError::io("look at", &inside)(error)),
+        }
+    }
+    Ok(())
+}
+
 fn is_own(stat: &rustix::fs::Stat) -> bool {
     let user = rustix::process::geteuid();
     user.is_root() || stat.st_uid == user.as_raw()
@@ -305,4 +329,56 @@ pub(crate) enum Mark {
     Pinned,
     /// Never chosen unless it is named.
     Bad,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_root_that_another_user_may_exchange_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root is tricked like that");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let above = place.path().join("above");
+        let root = Root::create(&above.join("root")).unwrap();
+        check_trusted(&root).unwrap();
+        for directory in [above.clone(), root.path().to_path_buf(), root.releases(), root.state()] {
+            chown(&directory, Some(4321), None).unwrap();
+            let refused = check_trusted(&root).unwrap_err();
+            assert!(matches!(refused, ReleaseError::Untrusted { .. }), "{refused:?}");
+            chown(&directory, Some(0), None).unwrap();
+        }
+        check_trusted(&root).unwrap();
+        // A link that another user has made.
+        let (releases, elsewhere) = (root.releases(), place.path().join("elsewhere"));
+        fs_err::rename(&releases, &elsewhere).unwrap();
+        symlink(&elsewhere, &releases).unwrap();
+        std::os::unix::fs::lchown(&releases, Some(4321), None).unwrap();
+        assert!(matches!(check_trusted(&root).unwrap_err(), ReleaseError::Untrusted { .. }));
+        assert!(matches!(Root::open(root.path()).unwrap_err(), ReleaseError::Untrusted { .. }));
+    }
+
+    #[test]
+    fn nothing_is_made_where_a_link_of_another_user_leads() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root is tricked like that");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let (above, elsewhere) = (place.path().join("above"), place.path().join("elsewhere"));
+        fs_err::create_dir(&above).unwrap();
+        fs_err::create_dir(&elsewhere).unwrap();
+        chown(&above, Some(4321), None).unwrap();
+        symlink(&elsewhere, above.join("site")).unwrap();
+        for path in [above.join("site"), above.join("site/below/it"), above.join("other")] {
+            assert!(matches!(Root::create(&path).unwrap_err(), ReleaseError::Untrusted { .. }), "{path:?}");
+        }
+        assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 0);
+        assert_eq!(fs_err::read_dir(&above).unwrap().count(), 1);
+    }
 }

@@ -38,30 +38,6 @@ pub(crate) fn to_write(root: &Root, name: &str) -> Result<Place, ReleaseError> {
     }
 }
 
-/// Refuses to work as root on a root that somebody else could exchange, or put a link into: what is removed and renamed below it
-/// could be somebody else's then, and the programs in its releases his. The root need not be there: then it is what would be above
-/// it that counts.
-pub(crate) fn check_root(root: &Root) -> Result<(), ReleaseError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let refused = |reason: String| ReleaseError::Untrusted { path: root.path().to_path_buf(), reason };
-    // A file that need not be there, of which the directory is looked at.
-    for mut inside in [root.releases(), root.state()].map(|directory| directory.join("file")) {
-        while let Some(above) = inside.parent().filter(|above| !above.is_dir()) {
-            inside = above.to_path_buf();
-        }
-        let below = inside.strip_prefix("/").unwrap_or(&inside);
-        match beneath::place(Path::new("/"), below) {
-            Ok(Place { exposed: None, .. }) => {}
-            Ok(Place { exposed: Some(exposure), .. }) => return Err(refused(exposure.to_string())),
-            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(refused(error.to_string())),
-            Err(error) => return Err(ReleaseError::io("look at", &inside)(error)),
-        }
-    }
-    Ok(())
-}
-
 fn refuse_exposed(place: &Place, file: &File, path: &Path) -> Result<(), ReleaseError> {
     let own = beneath::exposure(file.as_fd(), path).map_err(ReleaseError::io("look at", path))?;
     match place.exposed.clone().or(own) {
@@ -91,7 +67,6 @@ fn path(root: &Root, name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{chown, symlink};
     use wheelbarrow_fs::Explain;
 
     use super::*;
@@ -107,50 +82,5 @@ mod tests {
         assert_eq!(error.exit_code(), 7, "{error:?}");
         file.set_len(LARGEST_ENVIRONMENT).unwrap();
         assert!(read(&root, "environment.json").unwrap().is_some());
-    }
-
-    #[test]
-    fn a_root_that_another_user_may_exchange_is_refused() {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: only root is tricked like that");
-            return;
-        }
-        let place = tempfile::tempdir().unwrap();
-        let above = place.path().join("above");
-        let root = Root::create(&above.join("root")).unwrap();
-        check_root(&root).unwrap();
-        for directory in [above.clone(), root.path().to_path_buf(), root.releases(), root.state()] {
-            chown(&directory, Some(4321), None).unwrap();
-            let refused = check_root(&root).unwrap_err();
-            assert!(matches!(refused, ReleaseError::Untrusted { .. }), "{refused:?}");
-            chown(&directory, Some(0), None).unwrap();
-        }
-        check_root(&root).unwrap();
-        // A link that another user has made.
-        let (releases, elsewhere) = (root.releases(), place.path().join("elsewhere"));
-        fs_err::rename(&releases, &elsewhere).unwrap();
-        symlink(&elsewhere, &releases).unwrap();
-        std::os::unix::fs::lchown(&releases, Some(4321), None).unwrap();
-        assert!(matches!(check_root(&root).unwrap_err(), ReleaseError::Untrusted { .. }));
-        assert!(matches!(Root::open(root.path()).unwrap_err(), ReleaseError::Untrusted { .. }));
-    }
-
-    #[test]
-    fn nothing_is_made_where_a_link_of_another_user_leads() {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: only root is tricked like that");
-            return;
-        }
-        let place = tempfile::tempdir().unwrap();
-        let (above, elsewhere) = (place.path().join("above"), place.path().join("elsewhere"));
-        fs_err::create_dir(&above).unwrap();
-        fs_err::create_dir(&elsewhere).unwrap();
-        chown(&above, Some(4321), None).unwrap();
-        symlink(&elsewhere, above.join("site")).unwrap();
-        for path in [above.join("site"), above.join("site/below/it"), above.join("other")] {
-            assert!(matches!(Root::create(&path).unwrap_err(), ReleaseError::Untrusted { .. }), "{path:?}");
-        }
-        assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 0);
-        assert_eq!(fs_err::read_dir(&above).unwrap().count(), 1);
     }
 }
