@@ -11,12 +11,13 @@ use wheelbarrow_artifact::release::ReleaseSettings;
 use crate::activation::Activation;
 use crate::history::{Story, stories};
 use crate::journal::{Operation, Phase};
+use crate::operator::Operator;
 use crate::prepare::{Prepare, check_and_prepare};
 use crate::release::CompleteRelease;
 use crate::root::Mark;
 use crate::seam::{self, Look, Said};
 use crate::settings::Settings;
-use crate::work::{Operator, Work, milliseconds};
+use crate::work::{Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, django, recovery, startable, systemd};
 
 /// What an activation or a rollback did, or would do.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
 use crate::journal::{Event, Operation, Outcome, Phase};
+use crate::operator::Probing;
 use crate::prepare::{Prepare, check_and_prepare};
 use crate::prune::{self, Pruned};
 use crate::release::CompleteRelease;
@@ -12,7 +13,7 @@ use crate::root::Mark;
 use crate::seam::{Proof, witness};
 use crate::server_log::ServerLog;
 use crate::settings::Settings;
-use crate::work::{Fault, Probing, Work, milliseconds};
+use crate::work::{Fault, Work, milliseconds};
 use crate::{
     ReleaseError, ReleaseId, Root, marks, probe, proof, seam, server, shared_environment, startable, statics,
     switch,

@@ -13,6 +13,7 @@ use crate::configure::Environment;
 use crate::deploy::{Making, Site, discard, stage};
 use crate::environment::{self, ENVIRONMENT, PRIVATE};
 use crate::journal::{Operation, Outcome};
+use crate::operator::Operator;
 use crate::prepare::Prepare;
 use crate::prune::Pruned;
 use crate::receipt::Receipt;
@@ -20,7 +21,7 @@ use crate::release::CompleteRelease;
 use crate::remake::remake;
 use crate::settings::Settings;
 use crate::shared_environment::{self as shared, Change, Difference, Variables};
-use crate::work::{Operator, Work, milliseconds};
+use crate::work::{Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, recovery, systemd, trusted};
 
 /// What a change did, or would do.

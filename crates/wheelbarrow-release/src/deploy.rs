@@ -20,6 +20,7 @@ use crate::activate::activate_in;
 use crate::activation::{Activation, fail};
 use crate::configure::{self, Environment, Extras, configure};
 use crate::journal::{Event, Operation, Outcome, Phase};
+use crate::operator::Operator;
 use crate::prepare::Prepare;
 use crate::prune::Pruned;
 use crate::release::{CompleteRelease, FORMAT, ReleaseRecord};
@@ -27,7 +28,7 @@ use crate::remake::project_pack;
 use crate::restore::{lacking, restore};
 use crate::reuse::reusable;
 use crate::settings::Settings;
-use crate::work::{Fault, Operator, Work, milliseconds};
+use crate::work::{Fault, Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, compatible, recovery, systemd, trash};
 
 /// What a deploy is asked for.

@@ -31,6 +31,7 @@ pub mod live;
 mod lock;
 mod marks;
 mod moved;
+mod operator;
 mod output;
 mod prepare;
 mod probe;
@@ -80,7 +81,8 @@ pub use id::{NotAnId, ReleaseId};
 pub use identity::{Identity, operator};
 pub use inventory::inventory;
 pub use journal::{Entry, Event, Journal, Operation, Outcome, Phase};
-pub use lock::{Holder, RootLock, Wait};
+pub use lock::{Holder, RootLock};
+pub use operator::{Operator, Probing, Wait};
 pub use prepare::Prepare;
 pub use prune::{
     Kept, PruneOptions, Pruned, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
@@ -96,4 +98,3 @@ pub use shared_environment::{Change, Difference, check_name};
 pub use status::{Listed, State, Status, history, list, status};
 pub use steps::{Looked, Migrated, check_release, migrate, plan_migrate};
 pub use systemd::{UnitProblem, UnitState};
-pub use work::{Operator, Probing};

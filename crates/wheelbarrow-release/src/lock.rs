@@ -21,8 +21,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::child;
+use crate::operator::{Operator, Wait};
 use crate::text::cut_line;
-use crate::work::Operator;
 use crate::{ReleaseError, Root};
 
 /// How often a waiter looks whether it should stop waiting.
@@ -57,14 +57,6 @@ pub(crate) struct CommandRecord {
     started: u64,
     /// Where its number counts: the boot of the machine, and the namespace of processes.
     counts_in: String,
-}
-
-/// What to do while somebody else works on the root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    No,
-    /// At most so long.
-    For(Duration),
 }
 
 /// The right to change a root, until dropped.
@@ -280,7 +272,7 @@ mod tests {
 
     use super::*;
     use crate::child::{Leftovers, start};
-    use crate::work::Probing;
+    use crate::operator::Probing;
 
     fn take(root: &Root) -> Result<RootLock, ReleaseError> {
         let by = "somebody".to_owned();

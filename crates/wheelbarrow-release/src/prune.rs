@@ -11,10 +11,11 @@ use wheelbarrow_install::{Data, InstallError};
 use crate::data::{self, Written};
 use crate::history::{Story, stories};
 use crate::journal::{Event, Phase};
+use crate::operator::Operator;
 use crate::proof::InUse;
 use crate::root::{Found, Mark};
 use crate::settings::Settings;
-use crate::work::{Operator, Work, milliseconds};
+use crate::work::{Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, compatible, marks, proof, recovery, trash};
 
 /// What goes, and what stays for which reason.

@@ -13,8 +13,9 @@ use serde::Serialize;
 use crate::activation::{Activation, fail, serve_again};
 use crate::history::{Story, stories, unfinished};
 use crate::journal::{Event, Operation, Outcome};
+use crate::operator::Operator;
 use crate::settings::Settings;
-use crate::work::{Fault, Operator, Work};
+use crate::work::{Fault, Work};
 use crate::{ReleaseError, ReleaseId, Root, compatible, data, moved, shared_environment, switch, trash};
 
 /// What was put right.

@@ -10,11 +10,12 @@ use crate::activation::fail;
 use crate::check::Django;
 use crate::history::stories;
 use crate::journal::{Event, Operation, Outcome, Phase};
+use crate::operator::Operator;
 use crate::prepare::{Commands, run};
 use crate::release::CompleteRelease;
 use crate::seam::{Look, Said, check as look_at};
 use crate::settings::Settings;
-use crate::work::{Operator, Work, milliseconds};
+use crate::work::{Work, milliseconds};
 use crate::{ReleaseError, ReleaseId, Root, recovery, systemd};
 
 /// What a look at a release has found; nothing of it keeps the release from being made live.

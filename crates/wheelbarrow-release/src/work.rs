@@ -1,43 +1,14 @@
 //! Somebody at work on a root: they hold its lock, and what they do stands in its journal.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use wheelbarrow_artifact::format::PROGRAM;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_fs::SharedUmask;
 
 use crate::journal::{Entry, Event, Operation, Phase};
-use crate::lock::{RootLock, Wait};
+use crate::lock::RootLock;
+use crate::operator::Operator;
 use crate::{ReleaseError, ReleaseId, Root, reserve};
-
-/// Who asks for something, and how.
-pub struct Operator<'a> {
-    /// A user's name, for people.
-    pub by: String,
-    pub wait: Wait,
-    /// The deploy of a fleet that this is a part of; it stands in the journal.
-    pub deploy: Option<String>,
-    pub probing: Probing,
-    /// Times are for people, so nothing but what is shown depends on it.
-    pub clock: &'a (dyn Fn() -> SystemTime + Sync),
-    pub progress: &'a dyn Progress,
-}
-
-/// Whether the server is asked after a switch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Probing {
-    #[default]
-    Asked,
-    /// Not this time: nothing serves yet.
-    LeftOut,
-}
-
-impl Operator<'_> {
-    /// Seconds since 1970; 0 where the clock stands before that.
-    pub(crate) fn now(&self) -> u64 {
-        (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-    }
-}
 
 /// The right to change a root, and the means to say what was done.
 pub(crate) struct Work<'a> {
