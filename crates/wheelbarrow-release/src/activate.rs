@@ -18,7 +18,7 @@ use crate::root::Mark;
 use crate::seam::{self, Look, Said};
 use crate::settings::Settings;
 use crate::work::{Work, milliseconds};
-use crate::{ReleaseError, ReleaseId, Root, django, recovery, startable, systemd};
+use crate::{ReleaseError, ReleaseId, Root, django_query, recovery, startable, systemd};
 
 /// What an activation or a rollback did, or would do.
 #[derive(Clone, Debug, Serialize)]
@@ -80,7 +80,7 @@ pub fn rollback(
 ) -> Result<Activated, ReleaseError> {
     let begun = Instant::now();
     let work = recovery::begin(root, "rollback", operator)?;
-    let target = rollback_target(root, options, |live| django::applied(&work, live))?;
+    let target = rollback_target(root, options, |live| django_query::applied(&work, live))?;
     let Some(target) = target else { return stays(root, begun, operator) };
     let environment = target.record.environment_sha256;
     let applied = applied_since(&stories(&root.journal().read()?), target.id());

@@ -7,8 +7,8 @@
 use rustix::fs::FileType;
 use wheelbarrow_fs::beneath::Directory;
 
-use crate::django;
-
+/// What names the module of Django's settings.
+pub(crate) const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
 /// Modules that name what a server imports.
 const SERVED: [&str; 2] = ["wsgi", "asgi"];
 const USUAL: [&str; 4] = ["app", "main", "api", "application"];
@@ -73,7 +73,7 @@ impl Code<'_> {
 
     /// The package of the settings that `manage.py` names: the others are examples, tests, or tools.
     fn preferred(&self) -> Option<String> {
-        let settings = django::named_in(&(self.read)("manage.py")?)?;
+        let settings = named_in(&(self.read)("manage.py")?)?;
         settings.split('.').next().map(str::to_owned)
     }
 
@@ -85,7 +85,7 @@ impl Code<'_> {
         // What serves counts; manage.py names the settings of whoever develops in many a project.
         let files = packages.iter().flat_map(|package| SERVED.map(|name| format!("{package}/{name}.py")));
         let files = files.chain(["wsgi.py", "asgi.py", "manage.py"].map(str::to_owned));
-        files.filter_map(|path| django::named_in(&(self.read)(&path)?)).collect()
+        files.filter_map(|path| named_in(&(self.read)(&path)?)).collect()
     }
 
     /// The value of WSGI_APPLICATION or ASGI_APPLICATION, in the module or in what it imports all of.
@@ -157,6 +157,18 @@ impl Code<'_> {
     fn in_module_at_top(&self, name: &str) -> Option<Found> {
         (self.read)(&format!("{name}.py")).and_then(|_| self.in_module(name))
     }
+}
+
+/// `mysite.settings` of `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")`, as `startproject` writes it.
+fn named_in(text: &str) -> Option<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let code: String = code.collect::<Vec<_>>().join("\n");
+    let rest = code.split_once(VARIABLE)?.1;
+    let rest = rest.get(1..)?.trim_start_matches([']', ' ', '\n', ',', '=']);
+    let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let name = rest[1..].split(quote).next()?;
+    let is_module = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '.');
+    (!name.is_empty() && name.chars().all(is_module)).then(|| name.to_owned())
 }
 
 /// `"a.b"` of `KEY = "a.b"`.
@@ -296,5 +308,16 @@ mod tests {
         ] {
             assert_eq!(name(files), found, "{files:?}");
         }
+    }
+
+    #[test]
+    fn the_settings_module_is_found() {
+        let found = |text| named_in(text).unwrap_or_default();
+        let lines = "# DJANGO_SETTINGS_MODULE, 'no'\nos.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"a.settings\")";
+        assert_eq!(found(lines), "a.settings");
+        assert_eq!(found("os.environ['DJANGO_SETTINGS_MODULE'] = 'b'"), "b");
+        assert_eq!(found("setdefault(\n    'DJANGO_SETTINGS_MODULE',\n    'c.d')"), "c.d");
+        assert_eq!(found("setdefault('DJANGO_SETTINGS_MODULE', NAME)"), "");
+        assert_eq!(found(""), "");
     }
 }

@@ -16,7 +16,7 @@ use rustix::process::getuid;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 
-use crate::ReleaseError;
+use crate::application::VARIABLE;
 use crate::child::{self, Ended, Leftovers};
 use crate::identity::{Identity, other_user};
 use crate::lock::RootLock;
@@ -25,6 +25,7 @@ use crate::receipt::needed_variables;
 use crate::release::CompleteRelease;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
+use crate::{ReleaseError, django};
 
 /// Where root's programs are, whatever PATH root was given: as systemd and Debian's sudo have it.
 const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -59,8 +60,8 @@ pub(crate) fn in_release(
     let mut command = Command::new(words.program());
     command.args(words.arguments()).current_dir(release.path().join(&site.project.import_path));
     as_site(&mut command, release.path(), settings.identity.as_ref(), &settings.pass_environment);
-    if let Some(module) = crate::django::settings_module(release, &site, settings)? {
-        command.env("DJANGO_SETTINGS_MODULE", module);
+    if let Some(module) = django::settings_module(release, &site, settings)? {
+        command.env(VARIABLE, module);
     }
     Ok(command)
 }

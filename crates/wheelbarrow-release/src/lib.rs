@@ -16,6 +16,7 @@ mod configure;
 mod data;
 mod deploy;
 mod django;
+mod django_query;
 pub mod doctor;
 pub mod environment;
 mod error;

@@ -11,7 +11,7 @@ use crate::seam::{Look, Said};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::work::{Fault, Work, milliseconds};
-use crate::{ReleaseError, django, seam, startable, statics};
+use crate::{ReleaseError, django, django_query, seam, startable, statics};
 
 /// Whether the commands of `prepare` run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub(crate) fn run(
 ) -> Result<(), ReleaseError> {
     let commands = commands.of(settings);
     if django::migrates(commands.iter().map(|(_, words)| *words))
-        && let Some(plan) = django::migration_plan(work, release, settings)?
+        && let Some(plan) = django_query::migration_plan(work, release, settings)?
         && !plan.migrations.is_empty()
     {
         // Before they are applied: whatever happens then, a rollback must know of them.

@@ -24,7 +24,7 @@ use wheelbarrow_fs::beneath::Directory;
 
 use self::carry::Carrying;
 use crate::configure::make_given;
-use crate::django::{self, Question};
+use crate::django_query::{self, Question};
 use crate::release::CompleteRelease;
 use crate::settings::Settings;
 use crate::work::Work;
@@ -75,7 +75,7 @@ pub(crate) fn ask(
         return Ok(None);
     }
     let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
-    Ok(django::ask::<Option<Answer>>(work, release, settings, &question)?.flatten())
+    Ok(django_query::ask::<Option<Answer>>(work, release, settings, &question)?.flatten())
 }
 
 /// Sees to it that the site's user may write in STATIC_ROOT, before any command runs that has to: one in the release
