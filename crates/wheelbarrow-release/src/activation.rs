@@ -7,8 +7,8 @@ use wheelbarrow_artifact::progress::{Progress, Unit};
 use crate::journal::{Event, Operation, Outcome, Phase};
 use crate::operator::Probing;
 use crate::prepare::{Prepare, check_and_prepare};
-use crate::prune::{self, Pruned};
 use crate::release::CompleteRelease;
+use crate::retention::{self, Pruned};
 use crate::root::Mark;
 use crate::seam::{Proof, witness};
 use crate::server_log::ServerLog;
@@ -44,7 +44,7 @@ impl Activation<'_, '_> {
             return Err(self.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
         }
         self.run()?;
-        Ok(prune::after_deploy(self.work, self.settings.keep))
+        Ok(retention::after_deploy(self.work, self.settings.keep))
     }
 
     /// The same from after the switch on, for an operation that was interrupted there.

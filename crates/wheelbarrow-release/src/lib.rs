@@ -44,6 +44,7 @@ mod release;
 mod remake;
 mod reserve;
 mod restore;
+mod retention;
 mod reuse;
 mod root;
 mod rule;
@@ -85,11 +86,10 @@ pub use journal::{Entry, Event, Journal, Operation, Outcome, Phase};
 pub use lock::{Holder, RootLock};
 pub use operator::{Operator, Probing, Wait};
 pub use prepare::Prepare;
-pub use prune::{
-    Kept, PruneOptions, Pruned, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
-};
+pub use prune::{PruneOptions, pin, plan_prune, plan_remove_release, prune, remove_release, unpin};
 pub use recovery::{Recovered, recover, recover_moved};
 pub use release::{CompleteRelease, ReleaseRecord, Site};
+pub use retention::{Kept, Pruned};
 pub use reuse::{FoundRelease, find as find_release};
 pub use root::{Found, Root};
 pub use rule::Rule;
