@@ -12,7 +12,6 @@ mod faults;
 mod filesystems;
 mod hostile_artifacts;
 mod hostile_wheels;
-mod mounts;
 mod pip;
 mod preflight;
 mod readers;
@@ -23,3 +22,5 @@ mod store;
 mod strace;
 mod verifying;
 mod zips;
+
+use wheelbarrow_testing::mounts;

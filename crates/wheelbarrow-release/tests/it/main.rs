@@ -3,9 +3,7 @@
 
 mod clocks;
 mod files;
-#[allow(dead_code, reason = "the tests of installs use all of it")]
-#[path = "../../../wheelbarrow-install/tests/it/mounts.rs"]
-mod mounts;
-mod site;
 mod support;
 mod trust;
+
+use wheelbarrow_testing::{mounts, site};

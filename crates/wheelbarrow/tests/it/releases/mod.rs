@@ -16,9 +16,6 @@ mod lock;
 mod model;
 mod model_fs;
 mod model_kill;
-#[path = "../../../../wheelbarrow-install/tests/it/mounts.rs"]
-#[allow(dead_code, reason = "the tests of installs mount other file systems")]
-mod mounts;
 mod moved;
 mod powercut;
 pub(crate) mod root;
@@ -26,8 +23,6 @@ mod running;
 mod server;
 mod server_log;
 mod settings;
-#[path = "../../../../wheelbarrow-release/tests/it/site.rs"]
-mod site;
 mod startable;
 mod story;
 pub(crate) mod strace;
@@ -36,3 +31,5 @@ mod systemd;
 pub(crate) mod thin;
 mod times;
 mod told;
+
+use wheelbarrow_testing::{mounts, site};

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Unmounted when it is dropped.
-pub(crate) struct Mounted {
+pub struct Mounted {
     place: tempfile::TempDir,
 }
 
 impl Mounted {
     /// In memory, with these options (`size=4m,nr_inodes=50`).
-    pub(crate) fn tmpfs(options: &str) -> Option<Self> {
+    pub fn tmpfs(options: &str) -> Option<Self> {
         Self::try_to("tmpfs", |_, point| {
             run(
                 "mount",
@@ -21,7 +21,7 @@ impl Mounted {
     }
 
     /// Of so many megabytes on a loop device, made by `mkfs` with its arguments.
-    pub(crate) fn on_loop(megabytes: u64, mkfs: &[&str]) -> Option<Self> {
+    pub fn on_loop(megabytes: u64, mkfs: &[&str]) -> Option<Self> {
         Self::try_to(mkfs[0], |image, point| {
             make(image, megabytes, mkfs)?;
             run("mount", &["-o".as_ref(), "loop".as_ref(), image, point])
@@ -29,7 +29,7 @@ impl Mounted {
     }
 
     /// ext4 by way of FUSE, which cannot exchange two directories in one step.
-    pub(crate) fn fuse(megabytes: u64) -> Option<Self> {
+    pub fn fuse(megabytes: u64) -> Option<Self> {
         Self::try_to("fuse2fs", |image, point| {
             make(image, megabytes, &["mkfs.ext4", "-q"])?;
             run("fuse2fs", &["-o".as_ref(), "fakeroot,rw".as_ref(), image, point])
@@ -37,7 +37,7 @@ impl Mounted {
     }
 
     /// overlayfs above a directory.
-    pub(crate) fn overlay(lower: &Path) -> Option<Self> {
+    pub fn overlay(lower: &Path) -> Option<Self> {
         Self::try_to("overlay", |image, point| {
             let above = Path::new(image).with_file_name("above");
             for name in ["upper", "work"] {
@@ -65,18 +65,18 @@ impl Mounted {
         }
     }
 
-    pub(crate) fn point(&self) -> PathBuf {
+    pub fn point(&self) -> PathBuf {
         self.place.path().join("mounted")
     }
 
     /// Bytes that anybody may take.
-    pub(crate) fn free(&self) -> u64 {
+    pub fn free(&self) -> u64 {
         let disk = rustix::fs::statvfs(self.point()).unwrap();
         disk.f_bavail * disk.f_frsize
     }
 
     /// The names at its top that an install may have made.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let entries = fs_err::read_dir(self.point()).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

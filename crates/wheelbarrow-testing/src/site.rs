@@ -1,4 +1,4 @@
-//! Artifacts of a few lines for the Python that is here. The tests of the binary use this file too.
+//! Artifacts of a few lines for the Python that is here.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,15 @@ use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
 const PIP: &str = "bootstrap_wheels/pip-1-py3-none-any.whl";
 
 /// A site of one version: what its settings say, and the files of its code, by path and text.
-pub(crate) struct Site<'a> {
-    pub(crate) version: &'a str,
-    pub(crate) release: ReleaseSettings,
-    pub(crate) code: Vec<(&'a str, String)>,
+pub struct Site<'a> {
+    pub version: &'a str,
+    pub release: ReleaseSettings,
+    pub code: Vec<(&'a str, String)>,
 }
 
 impl Site<'_> {
     /// Writes `DIRECTORY/VERSION.zip`.
-    pub(crate) fn write(&self, directory: &Path) -> PathBuf {
+    pub fn write(&self, directory: &Path) -> PathBuf {
         let path = directory.join(format!("{}.zip", self.version));
         let file = fs_err::File::create(&path).unwrap().into_parts().0;
         let mut writer = ZipWriter::new(file, "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
@@ -79,7 +79,7 @@ impl Site<'_> {
 }
 
 /// Settings as TOML has them below `[release]`. A site without an application has none to check.
-pub(crate) fn settings(text: &str) -> ReleaseSettings {
+pub fn settings(text: &str) -> ReleaseSettings {
     let mut settings: ReleaseSettings = toml::from_str(text).unwrap();
     if settings.application.is_none() {
         settings.check.get_or_insert_default().enabled.get_or_insert(false);
@@ -87,13 +87,13 @@ pub(crate) fn settings(text: &str) -> ReleaseSettings {
     settings
 }
 
-pub(crate) fn interpreter() -> &'static Interpreter {
+pub fn interpreter() -> &'static Interpreter {
     static FOUND: std::sync::OnceLock<Interpreter> = std::sync::OnceLock::new();
     FOUND.get_or_init(|| Interpreter::probe(Path::new("python3"), None).unwrap())
 }
 
 /// In memory where there is such a place: what is tested here syncs a lot.
-pub(crate) fn place() -> tempfile::TempDir {
+pub fn place() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
