@@ -7,33 +7,25 @@
 
 mod apache;
 mod files;
+mod finding;
 mod gunicorn;
+mod site;
 mod unit;
 mod uwsgi;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_artifact::release::Server;
 use wheelbarrow_fs::Explain;
 
+pub use self::finding::Finding;
+use self::site::Site;
 use crate::proof::{self, Process, Service, Verdict};
 use crate::receipt::needed_variables;
 use crate::rule::{self, Rule};
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root, startable};
-
-/// What is wrong, where, and what helps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// `old-virtualenv`: stable, for scripts.
-    pub rule: Rule,
-    /// `process 17 (gunicorn)`, or a file and a line.
-    pub place: String,
-    pub what: String,
-    pub fix: String,
-}
 
 /// Everything that was found of a root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,17 +41,6 @@ pub struct Report {
 
 /// How many processes a finding names.
 const MOST_NAMED: usize = 5;
-
-/// What is known of the site when something is judged.
-struct Site<'r> {
-    root: &'r Root,
-    /// Where the root really is.
-    real: PathBuf,
-    settings: Option<Settings>,
-    live: Option<ReleaseId>,
-    /// Without which the Python of the live release does not start.
-    variables: BTreeMap<String, String>,
-}
 
 /// Looks at this machine.
 pub fn examine(root: &Root) -> Result<Report, ReleaseError> {
@@ -80,12 +61,12 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     };
     let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
     let site = Site { root, real, settings, live, variables };
-    site.probe(&mut findings);
+    judge_probe(&site, &mut findings);
     let processes = proof::processes(root, &proof::Scope::All)?;
     if let Some(live) = &site.live {
         findings.extend(stale_processes(root, site.settings.as_ref(), live)?);
     }
-    site.cannot_start(&mut findings)?;
+    judge_starting(&site, &mut findings)?;
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
@@ -109,80 +90,42 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     })
 }
 
-impl Site<'_> {
-    fn server(&self) -> &Server {
-        self.settings.as_ref().map_or(&Server::None, |settings| &settings.server)
+/// A server that says that it has started has not served a page yet.
+fn judge_probe(site: &Site<'_>, findings: &mut Vec<Finding>) {
+    let Some(settings) = &site.settings else { return };
+    if settings.probe.is_some() || settings.server == Server::None {
+        return;
     }
+    let notify =
+        "gunicorn tells systemd that it is ready (Type=notify) before its workers have loaded the site";
+    let what = match &settings.server {
+        Server::Systemd { .. } => format!("nothing is asked after the switch, and {notify}"),
+        _ => "nothing is asked after the switch, so no process is proved either".to_owned(),
+    };
+    findings.push(Finding {
+        rule: rule::NO_PROBE,
+        place: site.root.shared().join("wheelbarrow.toml").display().to_string(),
+        what,
+        fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket"
+            .to_owned(),
+    });
+}
 
-    /// Whether a deploy starts the server anew, process and all. Of a command its words tell: `systemctl --user restart acme`.
-    fn restarts(&self) -> bool {
-        match self.server() {
-            Server::Systemd { action, .. } => *action == Action::Restart,
-            Server::Command { command } => command
-                .as_slice()
-                .iter()
-                .flat_map(|word| word.split([' ', '\t', '\n', ';', '&']))
-                .any(|word| matches!(word, "restart" | "try-restart" | "condrestart")),
-            Server::Touch { .. } | Server::None => false,
+/// Releases that could be made live, and could not be started.
+fn judge_starting(site: &Site<'_>, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
+    for found in site.root.found()?.into_iter().filter(|found| !found.is_bad) {
+        let Some(release) = found.complete else { continue };
+        let Ok(settings) = Settings::of(site.root, &release, &Default::default()) else { continue };
+        if let Some(problem) = startable::problem(&release, &settings) {
+            findings.push(Finding {
+                rule: rule::CANNOT_START,
+                place: release.path().display().to_string(),
+                what: problem.to_string(),
+                fix: problem.hint().unwrap_or_default(),
+            });
         }
     }
-
-    /// Below `ROOT/current`: followed anew at each use.
-    fn in_current(&self, path: &Path) -> bool {
-        [self.root.path(), &self.real].iter().any(|root| path.starts_with(root.join("current")))
-    }
-
-    /// Below one release, whatever is live.
-    fn in_one_release(&self, path: &Path) -> bool {
-        [self.root.path(), &self.real].iter().any(|root| path.starts_with(root.join("releases")))
-    }
-
-    /// Whether a text speaks of the root, and not of one whose name only begins like it.
-    fn is_named_in(&self, text: &str) -> bool {
-        [self.root.path(), &self.real].iter().any(|root| {
-            let root = root.to_string_lossy();
-            let after = |(place, _): (usize, &str)| text[place + root.len()..].chars().next();
-            let ends = |next: char| !(next.is_alphanumeric() || "-_.".contains(next));
-            text.match_indices(root.as_ref()).map(after).any(|next| next.is_none_or(ends))
-        })
-    }
-
-    /// A server that says that it has started has not served a page yet.
-    fn probe(&self, findings: &mut Vec<Finding>) {
-        let Some(settings) = &self.settings else { return };
-        if settings.probe.is_some() || settings.server == Server::None {
-            return;
-        }
-        let notify =
-            "gunicorn tells systemd that it is ready (Type=notify) before its workers have loaded the site";
-        let what = match &settings.server {
-            Server::Systemd { .. } => format!("nothing is asked after the switch, and {notify}"),
-            _ => "nothing is asked after the switch, so no process is proved either".to_owned(),
-        };
-        findings.push(Finding {
-            rule: rule::NO_PROBE,
-            place: self.root.shared().join("wheelbarrow.toml").display().to_string(),
-            what,
-            fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket".to_owned(),
-        });
-    }
-
-    /// Releases that could be made live, and could not be started.
-    fn cannot_start(&self, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
-        for found in self.root.found()?.into_iter().filter(|found| !found.is_bad) {
-            let Some(release) = found.complete else { continue };
-            let Ok(settings) = Settings::of(self.root, &release, &Default::default()) else { continue };
-            if let Some(problem) = startable::problem(&release, &settings) {
-                findings.push(Finding {
-                    rule: rule::CANNOT_START,
-                    place: release.path().display().to_string(),
-                    what: problem.to_string(),
-                    fix: problem.hint().unwrap_or_default(),
-                });
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// What the kernel tells, whatever the reason is: of the server, and of every other unit that runs a release.

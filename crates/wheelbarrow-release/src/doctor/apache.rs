@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::release::{Action, Server};
 
 use super::files::{File, below};
-use super::{Finding, Site};
+use super::finding::Finding;
+use super::site::Site;
 use crate::rule;
 
 const DIRECTORIES: [&str; 5] = [

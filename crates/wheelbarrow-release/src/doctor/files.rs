@@ -6,7 +6,8 @@ use fs_err as fs;
 use wheelbarrow_fs::{Explain, as_user, read_regular};
 use wheelbarrow_wheel::order;
 
-use super::{Finding, Site};
+use super::finding::Finding;
+use super::site::Site;
 use crate::{ReleaseError, ReleaseId, Root, environment, lock, rule, settings, trash, trusted};
 
 /// How deep configuration is looked for below a directory.

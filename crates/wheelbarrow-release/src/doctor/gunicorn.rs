@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::files::text;
-use super::{Finding, Site};
+use super::finding::Finding;
+use super::site::Site;
 use crate::proof::Process;
 use crate::rule;
 

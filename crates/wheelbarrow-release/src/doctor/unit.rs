@@ -7,7 +7,8 @@ use std::path::Path;
 use wheelbarrow_artifact::release::Server;
 
 use super::files::{File, below};
-use super::{Finding, Site};
+use super::finding::Finding;
+use super::site::Site;
 use crate::rule;
 
 const DIRECTORIES: [&str; 5] = [

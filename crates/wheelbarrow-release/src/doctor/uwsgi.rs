@@ -12,9 +12,10 @@ use wheelbarrow_artifact::release::Server;
 
 use super::apache::Host;
 use super::files::{File, below};
+use super::finding::Finding;
 use super::gunicorn::{arguments, parent};
+use super::site::Site;
 use super::unit::Unit;
-use super::{Finding, Site};
 use crate::proof::Process;
 use crate::rule;
 
