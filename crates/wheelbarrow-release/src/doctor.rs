@@ -21,7 +21,7 @@ use wheelbarrow_fs::Explain;
 
 pub use self::finding::Finding;
 use self::site::Site;
-use crate::proof::{self, Process, Service, Verdict};
+use crate::proof::{self, Process, Service, Users, Verdict};
 use crate::receipt::needed_variables;
 use crate::rule::{self, Rule};
 use crate::settings::Settings;
@@ -62,7 +62,8 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
     let site = Site { root, real, settings, live, variables };
     judge_probe(&site, &mut findings);
-    let processes = proof::processes(root, &proof::Scope::All)?;
+    let server = proof::of(root, site.settings.as_ref())?;
+    let processes = Users::of(site.settings.as_ref(), Some(&server)).processes(root)?;
     if let Some(live) = &site.live {
         findings.extend(stale_processes(root, site.settings.as_ref(), live)?);
     }
@@ -142,7 +143,7 @@ pub(crate) fn stale_processes(
         findings.push(stale(rule::SERVES_ANOTHER_RELEASE, &server, what(&server), live));
     }
     let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
-    for mut running in proof::by_unit(root)? {
+    for mut running in proof::by_unit_of(root, &Users::of(settings, Some(&server)))? {
         if is_known {
             running.processes.retain(|process| !is_of_server(process));
             running.verdict = proof::judge(&running.processes);

@@ -14,6 +14,7 @@
 mod kernel;
 mod listener;
 mod service;
+mod sockets;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use service::{Environment, Service, by_unit, of_live};
-pub(crate) use service::{of, runs};
+pub(crate) use service::{Users, by_unit_of, of, runs};
 
 use crate::{ReleaseError, ReleaseId, Root};
 use turns::Limits;
@@ -46,6 +47,9 @@ pub struct Process {
     pub mapped: BTreeSet<ReleaseId>,
     /// The release that its working directory is in.
     pub directory: Option<ReleaseId>,
+    /// Everybody as whom it may act: its real, its effective and its saved user.
+    #[serde(skip)]
+    pub users: BTreeSet<u32>,
 }
 
 /// Which processes to look at.
@@ -62,8 +66,8 @@ pub enum Scope {
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listener {
-    /// A TCP port of this machine.
-    Port(u16),
+    /// `host:port`, for TCP.
+    Address(String),
     /// The path of a Unix socket.
     Socket(PathBuf),
 }
@@ -120,7 +124,7 @@ impl Process {
 impl fmt::Display for Listener {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Port(port) => write!(formatter, "port {port}"),
+            Self::Address(address) => formatter.write_str(address),
             Self::Socket(path) => path.display().fmt(formatter),
         }
     }

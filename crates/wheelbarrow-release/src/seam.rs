@@ -161,8 +161,8 @@ pub(crate) enum Proof {
     None(&'static str),
 }
 
-/// Looks for what speaks against a release that was gone back to and that nothing has proved, for this reason: processes run
-/// from the root, and none of them from it. That is an error where a server was told, else what was found.
+/// Looks for what speaks against a release that was gone back to and that nothing has proved, for this reason: processes of the
+/// site run from the root, and none of them from it. That is an error where a server was told, else what was found.
 pub(crate) fn witness(
     root: &Root,
     release: &CompleteRelease,
@@ -176,9 +176,9 @@ pub(crate) fn witness(
         Verdict::Nothing | Verdict::Torn { .. } => false,
     };
     let patience = if settings.server == Server::None { 0 } else { PATIENCE };
-    let begun = Instant::now();
+    let (users, begun) = (proof::Users::of(Some(settings), None), Instant::now());
     loop {
-        let running = proof::by_unit(root)?;
+        let running = proof::by_unit_of(root, &users)?;
         if running.is_empty() || running.iter().any(runs_it) {
             return Ok(None);
         }

@@ -85,8 +85,8 @@ fn look_at(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool)
     let links = ["cwd", "root", "exe"].map(|link| fs::read_link(proc.join(link)).ok());
     let directory = links.iter().flatten().find_map(|path| release(path));
     let name = fs::read_to_string(proc.join("comm")).unwrap_or_default().trim_end().to_owned();
-    let unit = unit(pid);
-    let process = Process { pid, name, unit, started_in, code, dependencies, mapped, directory };
+    let (unit, users) = (unit(pid), users(pid));
+    let process = Process { pid, name, unit, started_in, code, dependencies, mapped, directory, users };
     ((!process.uses().is_empty()).then_some(process), has_descriptors && has_mapped)
 }
 
@@ -118,6 +118,15 @@ fn each_mapped(maps: &Path, until: Instant, mut look: impl FnMut(&Path)) -> bool
         }
     }
     true
+}
+
+/// None where it has ended. Who owns `/proc/PID` says nothing: a process can see to it that root does.
+fn users(pid: u32) -> BTreeSet<u32> {
+    let text = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    // Real, effective, saved, and that for files.
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    line.split_whitespace().take(3).filter_map(|user| user.parse().ok()).collect()
 }
 
 /// The innermost systemd unit whose control group the process is in (cgroups(7): `0::PATH`, or systemd's own hierarchy).

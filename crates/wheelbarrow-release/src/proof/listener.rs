@@ -1,21 +1,16 @@
-//! Which processes serve on a port or a Unix socket: those that have it open, and all that they have started.
+//! Which processes serve on an address or a Unix socket: those that have the socket open that is reached there, and all that
+//! they have started.
 //!
-//! proc(5): `/proc/net/tcp` and `/proc/net/unix` name the inode of each socket, `/proc/PID/fd` who has it.
+//! proc(5): `/proc/PID/fd` tells who has a socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use fs_err as fs;
-
 use super::Listener;
 use super::kernel::{each_descriptor, numbers};
+use super::sockets::{reached, read};
 use super::turns::{Limits, look_at_each};
 use crate::ReleaseError;
-
-/// The state of a TCP socket that listens.
-const LISTEN: &str = "0A";
-/// Of a Unix socket that listens: `__SO_ACCEPTCON`.
-const ACCEPTS: u64 = 0x0001_0000;
 
 /// Their numbers. Processes that this user may not look at are not found, nor those for which there was no time.
 pub(super) fn service(
@@ -23,13 +18,7 @@ pub(super) fn service(
     limits: Limits,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<u32>, ReleaseError> {
-    let inodes = match listener {
-        Listener::Port(port) => ["tcp", "tcp6"]
-            .iter()
-            .flat_map(|table| listening_on(&read(&format!("/proc/net/{table}")), *port))
-            .collect(),
-        Listener::Socket(path) => listening_at(&read("/proc/net/unix"), path),
-    };
+    let inodes = reached(listener);
     if inodes.is_empty() {
         return Ok(Vec::new());
     }
@@ -47,40 +36,6 @@ pub(super) fn service(
         })
     })?;
     Ok(with_descendants(holders, &parents(&pids)))
-}
-
-fn read(path: &str) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-}
-
-/// Inodes of the TCP sockets that listen on a port, whatever the address.
-fn listening_on(table: &str, port: u16) -> BTreeSet<u64> {
-    let inode = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (_, local) = fields.get(1)?.rsplit_once(':')?;
-        let is_it = u16::from_str_radix(local, 16) == Ok(port) && fields.get(3) == Some(&LISTEN);
-        fields.get(9)?.parse().ok().filter(|_| is_it)
-    };
-    table.lines().skip(1).filter_map(inode).collect()
-}
-
-/// Inodes of the Unix sockets that listen at a path.
-fn listening_at(table: &str, path: &Path) -> BTreeSet<u64> {
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let inode = |line: &str| {
-        // Num: RefCount Protocol Flags Type State Inode Path
-        let fields: Vec<&str> = line.splitn(8, ' ').collect();
-        let [flags, inode, at] = [fields.get(3)?, fields.get(6)?, fields.get(7)?];
-        // The inode is padded with spaces, which then stand before the path's field.
-        let (inode, at) = match inode.is_empty() {
-            true => at.trim_start().split_once(' ')?,
-            false => (*inode, *at),
-        };
-        let is_it = u64::from_str_radix(flags, 16).is_ok_and(|flags| flags & ACCEPTS != 0)
-            && [path, &real].contains(&Path::new(at.trim_start()));
-        inode.parse().ok().filter(|_| is_it)
-    };
-    table.lines().skip(1).filter_map(inode).collect()
 }
 
 /// The inode of a socket, by what a descriptor of it leads to.
@@ -132,7 +87,7 @@ mod tests {
         let _unix = UnixListener::bind(&path).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        for listener in [Listener::Socket(path), Listener::Port(tcp.local_addr().unwrap().port())] {
+        for listener in [Listener::Socket(path), Listener::Address(tcp.local_addr().unwrap().to_string())] {
             let found = service(&listener);
             assert!(
                 found.contains(&std::process::id()) && found.contains(&child.id()),
@@ -142,20 +97,5 @@ mod tests {
         assert_eq!(service(&Listener::Socket(place.path().join("none"))), [] as [u32; 0]);
         child.kill().unwrap();
         child.wait().unwrap();
-    }
-
-    #[test]
-    fn tables_are_read_as_the_kernel_writes_them() {
-        let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-                   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100\n   \
-                   1: 0100007F:1F40 0100007F:0001 01 00000000:00000000 00:00000000 00000000     0        0 78 1 0 100\n";
-        assert_eq!(listening_on(tcp, 8000), [77].into());
-        assert_eq!(listening_on(tcp, 80), [].into());
-        let unix = "Num       RefCount Protocol Flags    Type St Inode Path\n\
-                    0000000000000000: 00000002 00000000 00010000 0001 01 12345 /run/a.sock\n\
-                    0000000000000000: 00000003 00000000 00000000 0001 03 12346 /run/a.sock\n\
-                    0000000000000000: 00000002 00000000 00010000 0001 01     9 /run/b c.sock\n";
-        assert_eq!(listening_at(unix, Path::new("/run/a.sock")), [12345].into());
-        assert_eq!(listening_at(unix, Path::new("/run/b c.sock")), [9].into());
     }
 }

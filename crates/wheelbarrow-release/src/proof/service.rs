@@ -1,6 +1,6 @@
 //! What the server of a site runs: which processes are its own, and what they run together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::{ReleaseError, ReleaseId, Root};
 pub struct Service {
     /// The systemd unit that the processes belong to.
     pub unit: Option<String>,
-    /// Where they listen, of a server that is no unit: `port 8000`, or the path of a Unix socket. Where neither is
+    /// Where they listen, of a server that is no unit: `127.0.0.1:8000`, or the path of a Unix socket. Where neither is
     /// known, every process under the root was looked at.
     pub listener: Option<String>,
     #[serde(flatten)]
@@ -81,19 +81,59 @@ pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, Re
             return Ok(service);
         }
     }
-    found(root, &Scope::All, None, None)
+    let mut service = found(root, &Scope::All, None, None)?;
+    let users = Users::of(settings, None);
+    if service.processes.iter().any(|process| users.have(process)) {
+        service.processes.retain(|process| users.have(process));
+        service = self::service(root, None, None, service.processes, service.is_partial);
+    }
+    Ok(service)
 }
 
 /// Every process that runs from a release of the root, a service for each systemd unit; those of no unit are the first. What
 /// only stands in a directory of a release is in none.
 pub fn by_unit(root: &Root) -> Result<Vec<Service>, ReleaseError> {
+    Ok(units_of(root, processes(root, &Scope::All)?))
+}
+
+/// The same without processes of other users.
+pub(crate) fn by_unit_of(root: &Root, users: &Users) -> Result<Vec<Service>, ReleaseError> {
+    Ok(units_of(root, users.processes(root)?))
+}
+
+fn units_of(root: &Root, processes: Vec<Process>) -> Vec<Service> {
     let mut units: BTreeMap<Option<String>, Vec<Process>> = BTreeMap::new();
-    for process in processes(root, &Scope::All)? {
+    for process in processes {
         if judge(std::slice::from_ref(&process)) != Verdict::Nothing {
             units.entry(process.unit.clone()).or_default().push(process);
         }
     }
-    Ok(units.into_iter().map(|(unit, processes)| service(root, unit, None, processes, false)).collect())
+    units.into_iter().map(|(unit, processes)| service(root, unit, None, processes, false)).collect()
+}
+
+/// Whose processes speak for a site. Everybody else can have one that looks like that of any release.
+#[derive(Debug)]
+pub(crate) struct Users(BTreeSet<u32>);
+
+impl Users {
+    /// Root, the user of this process, the site's user, and those of the site's server if it is known which that is.
+    pub(crate) fn of(settings: Option<&Settings>, server: Option<&Service>) -> Self {
+        let own = [rustix::process::getuid(), rustix::process::geteuid()].map(|user| user.as_raw());
+        let owner = settings.and_then(|settings| settings.identity.as_ref()?.user);
+        let server = server.filter(|server| server.unit.is_some() || server.listener.is_some());
+        let its = server.into_iter().flat_map(|server| &server.processes).flat_map(|process| &process.users);
+        Self([0].into_iter().chain(own).chain(owner).chain(its.copied()).collect())
+    }
+
+    /// The processes of these users that have to do with releases.
+    pub(crate) fn processes(&self, root: &Root) -> Result<Vec<Process>, ReleaseError> {
+        let all = processes(root, &Scope::All)?;
+        Ok(all.into_iter().filter(|process| self.have(process)).collect())
+    }
+
+    fn have(&self, process: &Process) -> bool {
+        !process.users.is_empty() && process.users.is_subset(&self.0)
+    }
 }
 
 /// Whether these are processes of `id` and nothing else.
@@ -106,7 +146,7 @@ fn listener(settings: &Settings) -> Option<Listener> {
     let address = Address::of(settings.probe.as_ref()?).ok()?;
     match address.socket {
         Some(path) => Some(Listener::Socket(path)),
-        None => address.authority.rsplit_once(':')?.1.parse().ok().map(Listener::Port),
+        None => Some(Listener::Address(address.authority)),
     }
 }
 

@@ -29,14 +29,14 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 "#;
 
 /// A root whose server is a process that `restart` starts, and that is ended with it.
-struct Served {
-    place: Place,
-    port: u16,
+pub(super) struct Served {
+    pub(super) place: Place,
+    pub(super) port: u16,
     restart: PathBuf,
 }
 
 impl Served {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = Place::new();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let restart = place.path().join("restart");
@@ -52,7 +52,7 @@ impl Served {
     }
 
     /// With a server and a probe of its own, or with neither.
-    fn deploy(&self, version: &str, status: u16, is_told: bool) -> Said {
+    pub(super) fn deploy(&self, version: &str, status: u16, is_told: bool) -> Said {
         let settings = format!(
             "server = {{kind = 'command', command = [{:?}]}}\n\
              probe = {{url = 'http://127.0.0.1:{}/health/', deadline = 3, successes = 1}}",

@@ -26,6 +26,7 @@ mod settings;
 mod startable;
 mod story;
 pub(crate) mod strace;
+mod strangers;
 mod stubborn;
 mod systemd;
 pub(crate) mod thin;
