@@ -5,6 +5,7 @@ It is run once its bytes were compared with the manifest of the artifact; docs/f
 import hashlib
 import json
 import os
+import stat
 
 import exact
 from exact import THIN
@@ -30,17 +31,26 @@ def program(artifact, name, store):
             manifest = json.loads(b"".join(exact.contents(file, members[exact.MANIFEST])).decode("utf-8"))
         for member in manifest["members"]:
             if member["path"] == ".wheelbarrow/native/" + name:
-                expected = str(member["sha256"])
+                expected, size = str(member["sha256"]), int(member["size"])
                 break
         else:
             return None
         if len(expected) != 64 or set(expected) - set("0123456789abcdef"):
             return None
-        with open(os.path.join(store, "programs", expected), "rb") as file:
-            found = file.read()
+        found = contents(os.path.join(store, "programs", expected), size)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if hashlib.sha256(found).hexdigest() == expected else None
+
+
+def contents(path, size):
+    """What a regular file of this size holds. Nothing else is read, and nothing is waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            raise ValueError("%s is something else" % path)
+        return file.read(size)
 
 
 def root_of(words):

@@ -114,7 +114,8 @@ impl Exit {
                 "the destination is refused: not empty, not a directory, no right to write, a mount point or one \
                  inside, a file system without symbolic links, relative to a removed working directory; a root \
                  that is none, a release that it has not, or that is needed, files that the site has written and \
-                 that would be removed, a unit that this user may not restart"
+                 that would be removed, a unit that this user may not restart, a name for units that others on the \
+                 machine have"
             }
             Self::NoSpace => "not enough space or inodes",
             Self::Environment => {
@@ -123,8 +124,9 @@ impl Exit {
             }
             Self::Project => {
                 "the project cannot be built or released as it stands: settings (also those on a server that \
-                 another user may write), a unit that does not serve the root, requirements, a distribution that \
-                 fits no target, a wheel that could not be built, what the audit refuses, at build and by `audit`"
+                 another user may write), for root a store that another user may write, a unit that does not serve \
+                 the root, requirements, a distribution that fits no target, a wheel \
+                 that could not be built, what the audit refuses, at build and by `audit`"
             }
             Self::Network => "the network or an index failed",
             Self::Differences => "a comparison found differences (`verify`, `store verify`)",

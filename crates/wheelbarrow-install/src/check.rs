@@ -12,7 +12,9 @@ use wheelbarrow_fs::Explain;
 use wheelbarrow_wheel::order;
 
 use crate::needs::needs_errors;
-use crate::store::{Access, Having, Store, StoredWheel, lacking_files, lacking_wheels, wanted};
+use crate::store::{
+    Access, Having, Store, StoredWheel, lacking_files, lacking_wheels, refuse_exposed, wanted,
+};
 use crate::target::choose_target;
 use crate::{InstallError, Options, planner, preflight};
 
@@ -191,14 +193,14 @@ fn plan_errors(
         return thin_errors(artifact, target, interpreter, options, &store.path)
             .unwrap_or_else(|error| vec![error]);
     }
-    let wheels = match planner::open_wheels(artifact, target, options.pip) {
-        Ok(wheels) => wheels,
-        Err(error) => return vec![error],
-    };
-    match planner::plan(artifact, target, interpreter, options, &planner::Wheels::Artifact(&wheels)) {
-        Ok(plan) => preflight::space_errors(&options.destination, &plan),
-        Err(error) => vec![error],
-    }
+    let exposed = options.store.as_ref().and_then(|store| refuse_exposed(&store.path).err());
+    let errors = planner::open_wheels(artifact, target, options.pip).and_then(|wheels| {
+        let wheels = planner::Wheels::Artifact(&wheels);
+        let plan = planner::plan(artifact, target, interpreter, options, &wheels)?;
+        Ok(preflight::space_errors(&options.destination, &plan))
+    });
+    let errors = errors.unwrap_or_else(|error| vec![error]);
+    exposed.into_iter().chain(errors).collect()
 }
 
 /// The same for a thin artifact: what it leaves out that is not here, else what is not linked and finds no space.

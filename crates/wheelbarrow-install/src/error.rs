@@ -78,6 +78,9 @@ pub enum InstallError {
     ForeignStore { path: PathBuf },
     #[error("{} holds no store", path.display())]
     NoStore { path: PathBuf },
+    /// What root finds there could be anything.
+    #[error("the store {} may be changed by another user: {reason}", path.display())]
+    UntrustedStore { path: PathBuf, reason: String },
     #[error(transparent)]
     Newer(#[from] Newer),
     #[error("the store {} does not keep what is put into it", path.display())]
@@ -133,6 +136,7 @@ impl Explain for InstallError {
             Self::ForeignStore { .. } | Self::NoStore { .. } => Exit::Refused,
             Self::NoSpace { .. } | Self::NoInodes { .. } => Exit::NoSpace,
             Self::LargeEnvironment { .. } => Exit::Environment,
+            Self::UntrustedStore { .. } => Exit::Project,
             Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
             | Self::Io { source, .. } => Exit::of_io(source),
             Self::Fs(_) => Exit::Refused,
@@ -209,6 +213,10 @@ impl Explain for InstallError {
                 "nothing in it can be compared any more: install it again, with `--replace --discard-data`"
             }
             Self::ForeignStore { .. } => "name another directory, absent or empty",
+            Self::UntrustedStore { .. } => {
+                "root takes a store that only root may write, and the directories above it: name another directory, `chown \
+                 root` and `chmod go-w` it, or run as the user who owns it"
+            }
             Self::NoStore { .. } => "name the STORE that `--store STORE` was given at an install",
             Self::RestlessStore { .. } | Self::AlteredStore { .. } => {
                 "something else removes or changes files in it; `wheelbarrow store verify` says which"

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Newer};
 use wheelbarrow_fs::SharedUmask;
-use wheelbarrow_fs::beneath::{self, Directory, Place};
+use wheelbarrow_fs::beneath::{self, Directory};
 use wheelbarrow_wheel::order;
 
 use crate::journal::{Event, Journal};
@@ -300,18 +300,10 @@ fn check_trusted(root: &Root) -> Result<(), ReleaseError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let refused = |reason: String| ReleaseError::Untrusted { path: root.path().to_path_buf(), reason };
-    // A file that need not be there, of which the directory is looked at.
-    for mut inside in [root.releases(), root.state()].map(|directory| directory.join("file")) {
-        while let Some(above) = inside.parent().filter(|above| !above.is_dir()) {
-            inside = above.to_path_buf();
-        }
-        let below = inside.strip_prefix("/").unwrap_or(&inside);
-        match beneath::place(Path::new("/"), below) {
-            Ok(Place { exposed: None, .. }) => {}
-            Ok(Place { exposed: Some(exposure), .. }) => return Err(refused(exposure.to_string())),
-            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(refused(error.to_string())),
-            Err(error) => return Err(ReleaseError::io("look at", &inside)(error)),
+    for directory in [root.releases(), root.state()] {
+        let exposure = beneath::exposure_of(&directory).map_err(ReleaseError::io("look at", &directory))?;
+        if let Some(reason) = exposure {
+            return Err(ReleaseError::Untrusted { path: root.path().to_path_buf(), reason });
         }
     }
     Ok(())

@@ -63,6 +63,13 @@ class Thin(Case):
         self.assertEqual((result.code, result.out), (18, ""), result)
         self.assertIn("is thin", result.err)
 
+    def test_only_a_regular_file_is_read(self):
+        program = os.path.join(self.store, "programs", NAME)
+        for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
+            make(program)
+            self.assertRefused(self.start("deploy", "--root", "site root"), 18, "thin", "has it not")
+            (os.rmdir if os.path.isdir(program) else os.unlink)(program)
+
     def test_python_alone_takes_none(self):
         self.assertRefused(self.install(), 18, "is thin", "take the full artifact")
         result = self.start("-d", self.dest, "--check", "--bootstrap", "--json")

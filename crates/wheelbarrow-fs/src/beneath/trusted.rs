@@ -68,6 +68,21 @@ pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
     Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory, not a file"))
 }
 
+/// Why another user could exchange the directory at `path`, absolute, or put a link into it. Of what is not there, the deepest
+/// directory above it counts.
+pub fn exposure_of(path: &Path) -> io::Result<Option<String>> {
+    // A file that need not be there, of which the directory is looked at.
+    let mut inside = path.join("file");
+    while let Some(above) = inside.parent().filter(|above| !above.is_dir()) {
+        inside = above.to_path_buf();
+    }
+    match place(Path::new("/"), inside.strip_prefix("/").unwrap_or(&inside)) {
+        Ok(Place { exposed, .. }) => Ok(exposed.map(|exposure| exposure.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
 /// Parts, the first of them last.
 fn push(left: &mut Vec<OsString>, path: &Path) {
     let parts: Vec<&OsStr> =

@@ -35,7 +35,9 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::{self, Misread, Needed, Newer};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_fs::{LARGEST_TEXT, Lock, Scratch, SharedUmask, open_regular, read_limited, read_regular};
+use wheelbarrow_fs::{
+    LARGEST_TEXT, Lock, Scratch, SharedUmask, beneath, open_regular, read_limited, read_regular,
+};
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;
@@ -48,7 +50,7 @@ pub(crate) use index::{Entry, FileKind, Index, IndexFile, Kind};
 pub use inventory::{Inventory, Stored, StoredBytecode, add_to_inventory, inventory};
 pub(crate) use lacking::lacking;
 pub use lacking::{lacking_files, lacking_wheels};
-use layout::{BYTECODE, FILES, FORMAT, INDEX, WHEELS, wheel_entry};
+use layout::{BYTECODE, FILES, FORMAT, INDEX, PROGRAMS, WHEELS, wheel_entry};
 pub(crate) use link::link;
 pub use programs::programs;
 pub(crate) use wanted::{Having, StoredWheel, Wanted, unread_members, wanted};
@@ -87,6 +89,7 @@ struct Format {
 impl Store {
     /// Opens the store at `path` for an install, or makes one in an absent or empty directory.
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, InstallError> {
+        refuse_exposed(path)?;
         let _umask = SharedUmask::set();
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -97,7 +100,9 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(InstallError::io("make the store", path)(error));
             }
-            _ => {}
+            // Somebody else may have been faster.
+            Err(_) => refuse_exposed(path)?,
+            Ok(()) => {}
         }
         if read_format(path)? {
             return Self::open(path, Access::Shared);
@@ -133,6 +138,7 @@ impl Store {
 
     /// Opens a store that must be there.
     pub fn open(path: &Path, access: Access) -> Result<Self, InstallError> {
+        refuse_exposed(path)?;
         if !read_format(path)? {
             return Err(InstallError::NoStore { path: path.to_path_buf() });
         }
@@ -261,8 +267,25 @@ fn read_index(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     Ok((read_limited(file, LARGEST_TEXT)?, mode))
 }
 
+/// Refuses to work as root in a store that somebody else could exchange, or put a link into: what is read there is installed, and
+/// what is written and removed could be somebody else's.
+pub(crate) fn refuse_exposed(path: &Path) -> Result<(), InstallError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    for directory in [WORK, WHEELS, PROGRAMS] {
+        let exposure =
+            beneath::exposure_of(&path.join(directory)).map_err(InstallError::io("look at", path))?;
+        if let Some(reason) = exposure {
+            return Err(InstallError::UntrustedStore { path: path.to_path_buf(), reason });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a store of a later format.
 pub fn check_format(path: &Path) -> Result<(), InstallError> {
+    refuse_exposed(path)?;
     read_format(path).map(drop)
 }
 

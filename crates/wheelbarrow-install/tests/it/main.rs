@@ -19,6 +19,7 @@ mod released;
 mod site;
 mod site106;
 mod store;
+mod store_owner;
 mod strace;
 mod verifying;
 mod zips;
