@@ -180,6 +180,19 @@ pub enum NotWords {
 #[error("`{0}` is no server: it is `none`, `systemd:UNIT`, `touch:PATH` or `command:WORDS`")]
 pub struct NotAServer(String);
 
+/// Files of Wheelbarrow's own in `ROOT/shared`.
+const IN_SHARED: [&str; 2] = ["environment.json", "wheelbarrow.toml"];
+
+/// Whether a path of `shared` is that of a file of Wheelbarrow's own in `ROOT/shared`, or of one that is not in place yet.
+pub fn is_reserved_in_shared(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or(path);
+    let is_new = |file| {
+        let rest = first.strip_prefix('.').and_then(|rest| rest.strip_prefix(file));
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    IN_SHARED.into_iter().any(|file| first == file || is_new(file))
+}
+
 impl ReleaseSettings {
     /// What `later` says, and this where that says nothing.
     #[must_use]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words};
+use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words, is_reserved_in_shared};
 use wheelbarrow_fs::SafePath;
 
 use crate::identity::{self, Identity};
@@ -148,12 +148,18 @@ fn static_root(path: &str) -> Result<SafePath, ReleaseError> {
         .map_err(|error| ReleaseError::Setting { key: "static_root", reason: error.to_string() })
 }
 
-/// Refuses what leads out, and a path inside another.
+/// Refuses what leads out, a path inside another, and files of Wheelbarrow's own, which the site's user must not get.
 fn shared_paths(paths: &[String]) -> Result<Vec<SafePath>, ReleaseError> {
     let wrong = |reason: String| ReleaseError::Setting { key: "shared", reason };
     let mut safe = BTreeSet::new();
     for path in paths {
-        safe.insert(SafePath::new(path.trim_end_matches('/')).map_err(|error| wrong(error.to_string()))?);
+        let path = SafePath::new(path.trim_end_matches('/')).map_err(|error| wrong(error.to_string()))?;
+        if is_reserved_in_shared(path.as_str()) {
+            return Err(wrong(format!(
+                "`{path}` is a file of Wheelbarrow's own in `ROOT/shared`: name another path"
+            )));
+        }
+        safe.insert(path);
     }
     let inside = |inner: &SafePath, outer: &SafePath| {
         inner.as_str().strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('/'))
@@ -169,4 +175,36 @@ fn shared_paths(paths: &[String]) -> Result<Vec<SafePath>, ReleaseError> {
 /// Where a path of a program is looked for beside what is on PATH.
 pub(crate) fn bin(release: &CompleteRelease) -> PathBuf {
     release.virtualenv().join("bin")
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_fs::Explain;
+
+    use super::*;
+
+    #[test]
+    fn files_of_our_own_are_not_shared() {
+        let shared = |path: &str| {
+            let said = ReleaseSettings { shared: Some(vec![path.to_owned()]), ..ReleaseSettings::default() };
+            Settings::check(said)
+        };
+        for own in [
+            "environment.json",
+            "environment.json/",
+            "environment.json/media",
+            "wheelbarrow.toml",
+            ".environment.json.wheelbarrow-new",
+            ".wheelbarrow.toml.1a2b3c4d",
+        ] {
+            let error = shared(own).unwrap_err();
+            assert_eq!(error.exit_code(), 8, "{error}");
+            assert!(error.to_string().contains("a file of Wheelbarrow's own"), "{error}");
+        }
+        for free in
+            ["media", "var/environment.json", "environment", "environment.json.d", ".wheelbarrow.tomlin"]
+        {
+            assert!(shared(free).is_ok(), "{free}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_artifact::release::is_reserved_in_shared;
 use wheelbarrow_fs::{Exit, Explain, SafePath};
 
 pub use layout::{RESERVED, directory_name, find_import_path};
@@ -43,6 +44,9 @@ pub fn check_shared(shared: &[String], files: &[ProjectFile]) -> Result<(), Proj
     for shared in shared {
         let path = shared.trim_end_matches('/');
         SafePath::new(path).map_err(|source| ProjectError::SharedPath { shared: shared.clone(), source })?;
+        if is_reserved_in_shared(path) {
+            return Err(ProjectError::SharedName { shared: shared.clone() });
+        }
         let is_below = |inner: &str, outer: &str| {
             inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
@@ -81,6 +85,8 @@ pub enum ProjectError {
     Shared { shared: String, file: String },
     #[error("the setting `shared` names {shared:?}, which is not a path below the project")]
     SharedPath { shared: String, source: wheelbarrow_fs::UnsafePath },
+    #[error("the setting `shared` names {shared}, a file of Wheelbarrow's own in ROOT/shared")]
+    SharedName { shared: String },
     #[error("{} has no file to pack", root.display())]
     Empty { root: PathBuf },
 }
@@ -109,7 +115,9 @@ impl Explain for ProjectError {
                 "copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or \
                  `exclude`"
             }
-            Self::SharedPath { .. } => "name a directory of the project, as `shared = [\"media\"]`",
+            Self::SharedPath { .. } | Self::SharedName { .. } => {
+                "name a directory of the project, as `shared = [\"media\"]`"
+            }
             Self::Read { .. } => {
                 "make it readable, or leave it out: name it in .wheelbarrowignore or `exclude`"
             }
