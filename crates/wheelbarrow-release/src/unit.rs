@@ -97,8 +97,9 @@ impl Units {
             ("group", &self.group, "-_.@"),
             ("group", &self.socket_group, "-_.@"),
         ];
+        let names = self.variables.keys().map(|name| ("variable", name.as_str(), "_"));
         let variables = self.variables.values().map(|value| ("variable", value.as_str(), "-_./:@()+"));
-        for (what, value, marks) in values.into_iter().chain(variables) {
+        for (what, value, marks) in values.into_iter().chain(names).chain(variables) {
             let refuse = |reason| Err(UnitError { what, value: value.to_owned(), reason });
             if value.is_empty() {
                 return refuse("it is empty");
@@ -107,6 +108,17 @@ impl Units {
             if !value.chars().all(plain) {
                 return refuse("systemd and the shell would each read its characters in their own way");
             }
+            // A flag, an instance of no template, a hidden file.
+            if matches!(what, "name" | "application" | "user" | "group") && value.starts_with(is_mark) {
+                return refuse("it begins with neither a letter nor a digit");
+            }
+        }
+        if self.name.ends_with('@') {
+            return Err(UnitError {
+                what: "name",
+                value: self.name.clone(),
+                reason: "that is a template, which cannot be started",
+            });
         }
         Ok(())
     }
@@ -192,6 +204,11 @@ impl Units {
              WantedBy=sockets.target\n"
         )
     }
+}
+
+/// What a name may have, and not begin with.
+fn is_mark(character: char) -> bool {
+    "-.:@/()".contains(character)
 }
 
 /// A word for the shell, in a unit's single quotes; all other characters that the shell would read are refused.
@@ -290,11 +307,20 @@ mod tests {
     fn what_a_unit_would_misread_is_refused() {
         let spaced = Units { root: "/srv/my site".into(), ..units() };
         insta::assert_snapshot!(spaced.units().unwrap_err().to_string());
-        for wrong in ["a/b", "a(b)", ""] {
+        for wrong in ["a/b", "a(b)", "", "-evil", "@evil", ".evil", ":evil", "evil@"] {
             assert!(Units { name: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
-            assert!(Units { user: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
         }
-        for wrong in ["", "a;b", "a'b", "a%b", "a$b", "a\nb", "a\\b"] {
+        for wrong in ["a/b", "a(b)", "", "-evil", "@evil", ".evil"] {
+            assert!(Units { user: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(Units { group: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(Units { socket_group: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+        }
+        for good in ["site@1", "_site", "2site"] {
+            assert!(Units { name: good.to_owned(), ..units() }.units().is_ok(), "{good:?}");
+        }
+        let variables = BTreeMap::from([("A\nExecStartPre".to_owned(), "/bin/x".to_owned())]);
+        assert!(Units { variables, ..units() }.units().is_err());
+        for wrong in ["", "a;b", "a'b", "a%b", "a$b", "a\nb", "a\\b", "-c/srv/x.py", "--paste", "@x", "(x)"] {
             assert!(Units { application: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
         }
     }
