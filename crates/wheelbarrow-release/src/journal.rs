@@ -19,6 +19,10 @@ use crate::{ReleaseError, ReleaseId};
 const MODE: u32 = 0o640;
 /// Characters of an error.
 const ERROR: usize = 1000;
+/// Bytes of a list of migrations, which has room for thousands.
+const LIST: usize = 100_000;
+/// Of what stands for those that have no room.
+const LAST: usize = 50;
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -229,13 +233,35 @@ impl Journal {
 }
 
 impl Entry {
-    /// An error may be as long as whoever raised it wants.
+    /// An error may be as long as whoever raised it wants, and a site may name as many migrations as it wants.
     fn cut(mut self) -> Self {
-        if let Event::Failed { error, .. } = &mut self.event {
-            *error = cut_line(error, ERROR);
+        match &mut self.event {
+            Event::Failed { error, .. } => *error = cut_line(error, ERROR),
+            Event::Migrating { migrations, irreversible } => {
+                [migrations, irreversible].into_iter().for_each(cut_list);
+            }
+            _ => {}
         }
         self
     }
+}
+
+/// Leaves the first names, as many as there is room for, and says how many others there are.
+fn cut_list(names: &mut Vec<String>) {
+    // As JSON, which may write six bytes for one.
+    let length = |name: &String| serde_json::to_string(name).map_or(LIST, |text| text.len() + 1);
+    if names.iter().map(length).sum::<usize>() <= LIST {
+        return;
+    }
+    let mut left = LIST - LAST;
+    let kept = names.iter().map_while(|name| {
+        left = left.checked_sub(length(name))?;
+        Some(())
+    });
+    let kept = kept.count();
+    let more = names.len() - kept;
+    names.truncate(kept);
+    names.push(format!("and {more} more"));
 }
 
 /// None of a line that was cut off.
@@ -321,6 +347,31 @@ mod tests {
             text.lines().map(|line| line.split_once(',').map_or(line, |(_, rest)| rest)).collect();
         insta::assert_snapshot!(lines.join("\n"));
         assert_eq!(events(&journal), story());
+    }
+
+    #[test]
+    fn a_site_names_no_more_migrations_than_there_is_room_for() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        let names = |number: usize| (0..number).map(|each| format!("app.{each:04}_what_it_does")).collect();
+        let migrating = |migrations: Vec<String>| {
+            let irreversible = migrations.clone();
+            Event::Migrating { migrations, irreversible }
+        };
+        let honest = migrating(names(2000));
+        append_event(&journal, honest.clone());
+        append_event(&journal, migrating(names(50_000)));
+        append_event(&journal, migrating(vec!["\u{1}".repeat(1 << 20)]));
+        let read = events(&journal);
+        assert_eq!(read[0], honest);
+        let Event::Migrating { migrations, irreversible } = &read[1] else { panic!("{read:?}") };
+        let more = 50_000 - (migrations.len() - 1);
+        assert_eq!((migrations.last(), irreversible), (Some(&format!("and {more} more")), migrations));
+        assert_eq!(read[2], migrating(vec!["and 1 more".to_owned()]));
+        let text = fs::read(&journal.path).unwrap();
+        assert!(text.split(|byte| *byte == b'\n').all(|line| line.len() < 201_000));
+        // What is read again is as it was.
+        assert_eq!(events(&journal), read);
     }
 
     #[test]
