@@ -42,7 +42,10 @@ fn main() {
     let machine = variable("CARGO_CFG_TARGET_ARCH");
     let mut programs = Vec::new();
     match env::var_os("WHEELBARROW_NATIVE_INSTALLER").filter(|path| !path.is_empty()) {
-        Some(ready) => programs.push((machine, PathBuf::from(ready))),
+        Some(ready) => {
+            println!("cargo::rerun-if-changed={}", Path::new(&ready).display());
+            programs.push((machine, PathBuf::from(ready)));
+        }
         None if variable("CARGO_CFG_TARGET_OS") != "linux" => {}
         None => {
             let target = static_target(&machine);
@@ -58,7 +61,6 @@ fn main() {
 /// Its deflated bytes in the output directory, and the code that includes them: every artifact has them like that, and
 /// compressing takes longer than packing all the rest.
 fn embed(out: &Path, machine: &str, program: &Path) -> String {
-    println!("cargo::rerun-if-changed={}", program.display());
     let bytes = std::fs::read(program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let deflated = deflate(&bytes);
     let file = out.join(format!("installer-{machine}.deflated"));

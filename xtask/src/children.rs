@@ -14,7 +14,17 @@ pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let drops = ["PIP_", "UV_", "PYTHON", "WHEELBARROW_", "DJANGO_", "VIRTUAL_ENV"];
+        // The last two cargo has set for this program; build scripts look at them, and would run again.
+        let drops = [
+            "PIP_",
+            "UV_",
+            "PYTHON",
+            "WHEELBARROW_",
+            "DJANGO_",
+            "VIRTUAL_ENV",
+            "CARGO_MANIFEST_",
+            "CARGO_PKG_",
+        ];
         if !KEPT.contains(&text.as_ref()) && drops.iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(&name);
         }
