@@ -3,7 +3,8 @@
 Inputs come on standard input, each behind its length (four bytes, little-endian). Of each a line of JSON is printed:
 
 * environment: what loadenv.py says, as text;
-* artifact: for artifact.py, zipfile and zipimport a SHA-256 over names and contents, or null if it is refused.
+* artifact: for artifact.py, the Ansible collection, zipfile and zipimport a SHA-256 over names and contents, or null if it
+  is refused.
 * wheel: a SHA-256 over the paths, modes and contents that wheels.py installs, or null if it is refused.
 
 SOURCES is the directory of loadenv.py and artifact.py.
@@ -52,6 +53,16 @@ def artifact(sources):
 
     place = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     path = os.path.join(place, "a.zip")
+    # The names by which ansible-core finds it.
+    os.makedirs(os.path.join(place, "ansible_collections", "wheelbarrow"))
+    os.symlink(os.path.join(sources, "../../../ansible"), os.path.join(place, "ansible_collections", "wheelbarrow", "deploy"))
+    sys.path.insert(0, place)
+    from ansible_collections.wheelbarrow.deploy.plugins.module_utils import artifact as collection
+
+    def written(data):
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
 
     def ours(data):
         with io.BytesIO(data) as file:
@@ -63,13 +74,21 @@ def artifact(sources):
     def listed(archive):
         return digest([(info.filename.encode("utf-8"), archive.read(info)) for info in archive.infolist()])
 
+    def by_collection(data):
+        collection.Artifact(written(data))
+        with io.BytesIO(data) as file:
+            members = collection.exact.read(file)[1]
+            contents = [
+                (name.encode("utf-8"), b"".join(collection.exact.contents(file, member))) for name, member in members.items()
+            ]
+        return digest(contents)
+
     def by_zipfile(data):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return listed(archive)
 
     def by_zipimport(data):
-        with open(path, "wb") as file:
-            file.write(data)
+        written(data)
         zipimport._zip_directory_cache.clear()
         importer = zipimport.zipimporter(path)
         files = importer._get_files() if hasattr(importer, "_get_files") else importer._files
@@ -83,7 +102,7 @@ def artifact(sources):
         except Exception:
             return None
 
-    return lambda data: [attempt(reader, data) for reader in (ours, by_zipfile, by_zipimport)]
+    return lambda data: [attempt(reader, data) for reader in (ours, by_collection, by_zipfile, by_zipimport)]
 
 
 def wheel(sources):

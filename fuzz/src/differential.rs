@@ -1,7 +1,7 @@
 //! The same inputs for every reader of a format: this program, and the Python files that travel, on every Python found.
 //!
 //! The two readers of environment.json must say the same. The readers of artifacts must agree on what an artifact holds:
-//! what the installers take is read by zipfile and zipimport as the same members. The two readers of wheels take the same, and
+//! what the installers take is read by the Ansible collection, zipfile and zipimport as the same members. The two readers of wheels take the same, and
 //! install the same files.
 
 use std::io::{BufRead, BufReader, Write};
@@ -65,7 +65,7 @@ pub(crate) fn compare(corpora: &[Vec<Vec<u8>>; 3], seed: u64, count: u64) -> (Ve
     (differences, comparisons)
 }
 
-/// Of artifacts an answer is a list: artifact.py, zipfile and zipimport. An installer may be stricter than the other, but
+/// Of artifacts an answer is a list: artifact.py, the collection, zipfile and zipimport. An installer may be stricter than the other, but
 /// what one of them takes is the same for all that read it.
 fn difference(own: &Value, theirs: &Value) -> Option<String> {
     let Some([bootstrap, others @ ..]) = theirs.as_array().map(Vec::as_slice) else {
