@@ -74,11 +74,15 @@ pub fn reduce(wheel: &GatheredWheel, code: SiteCode<'_>, cache: &Cache) -> Resul
     let open = OpenWheel::open(&wheel.filename, &bytes).map_err(broken)?;
     let is_pure = open.filename().tags.iter().all(|tag| tag.platform == "any");
     let known: HashSet<&str> = code.below(code.built_from).collect();
+    // A build may have read through a link to a directory, and the code has the link.
+    let is_known = |path: &str| {
+        known.contains(path) || path.match_indices('/').any(|(end, _)| known.contains(&path[..end]))
+    };
     let mut reduced = Reduced { wheel: wheel.clone(), generated: Vec::new(), doubled: Vec::new() };
     let mut left_out: HashSet<usize> = HashSet::new();
     let workspace = cache.workspace()?;
     for (top, files) in shared_with_code(&open, code) {
-        let is_generated = |file: &&&WheelFile| site_packages(file).is_some_and(|path| !known.contains(path));
+        let is_generated = |file: &&&WheelFile| site_packages(file).is_some_and(|path| !is_known(path));
         let generated: Vec<_> = files.iter().filter(is_generated).collect();
         if !generated.is_empty() && !is_pure {
             reduced.doubled.push(top.to_owned());

@@ -73,6 +73,29 @@ fn build(place: &Place, arguments: &[&str]) -> Said {
     )
 }
 
+/// A build reads what is behind a link to a directory, and puts it into the wheel as files.
+#[test]
+fn what_the_build_reads_through_a_link_is_packed_as_the_link() {
+    let place = project();
+    fs_err::create_dir(place.path().join("project/common")).unwrap();
+    fs_err::write(place.path().join("project/common/data.py"), "").unwrap();
+    fs_err::os::unix::fs::symlink("../common", place.path().join("project/shop/linked")).unwrap();
+    let generated = "    members[\"shop/_generated.py\"]";
+    let backend =
+        BACKEND.replace(generated, &format!("    members[\"shop/linked/data.py\"] = b\"\"\n{generated}"));
+    fs_err::write(place.path().join("project/support/backend.py"), backend).unwrap();
+    let said = build(&place, &[]);
+    if !is_built(&said) {
+        return;
+    }
+    assert!(said.err.contains("packing shop/_generated.py, which the build"), "{}", said.all());
+    let mut install = Command::new(place.path().join("site.zip"));
+    let said = place.finish(install.args(["-d", "dest"]).current_dir(place.path()));
+    assert_eq!(said.code, 0, "{}", said.all());
+    let link = fs_err::read_link(place.path().join("dest/site/shop/linked")).unwrap();
+    assert_eq!(link.as_os_str(), "../common");
+}
+
 #[test]
 fn the_projects_own_distribution_is_installed() {
     let place = project();
