@@ -7,6 +7,8 @@ wherever it is now.
 import os
 import stat
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 class Held:
     """An open directory, called `path` in errors."""
@@ -70,3 +72,62 @@ def _is_exposed(status):
     """Whether somebody other than root may exchange what is in a directory."""
     shared = stat.S_IMODE(status.st_mode) & 0o022 and not status.st_mode & stat.S_ISVTX
     return status.st_uid != 0 or bool(shared)
+
+
+def remove(path):
+    """Removes a tree, however deep it is. What cannot be removed stays, and so does a file or a link at `path`."""
+    try:
+        top = os.open(path, _DIRECTORY)
+    except OSError:
+        return
+    try:
+        names = os.listdir(top)
+        while names:
+            name = names.pop()
+            if not _is_removed(name, top):
+                names.extend(_emptied(name, top))
+        os.rmdir(path)
+    except OSError:
+        pass
+    finally:
+        os.close(top)
+
+
+def _emptied(name, top):
+    """Removes a directory and the files in it. Directories in it are moved up to `top`, so that no path becomes too long
+    and few descriptors are open; gives the names that they have there."""
+    moved, prefix = [], ".removed-%s-" % os.urandom(8).hex()
+    try:
+        held = os.open(name, _DIRECTORY, dir_fd=top)
+    except OSError:
+        return moved
+    try:
+        for number, below in enumerate(os.listdir(held)):
+            if not _is_removed(below, held) and _is_moved(below, held, prefix + str(number), top):
+                moved.append(prefix + str(number))
+    except OSError:
+        pass
+    finally:
+        os.close(held)
+    _is_removed(name, top)
+    return moved
+
+
+def _is_moved(name, source, new, target):
+    try:
+        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
+    except OSError:
+        return False
+    return True
+
+
+def _is_removed(name, directory):
+    """Removes a file or an empty directory."""
+    try:
+        try:
+            os.unlink(name, dir_fd=directory)
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=directory)
+    except OSError:
+        return False
+    return True

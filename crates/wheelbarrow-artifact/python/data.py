@@ -55,13 +55,18 @@ def find(destination):
         directory = directories.pop()
         try:
             names = os.listdir(os.path.join(destination, directory))
+        except FileNotFoundError:
+            continue
         except OSError:
             found.append(directory + b"/")
             continue
         for name in names:
             path = os.path.join(directory, name)
             absolute = os.path.join(destination, path)
-            status = os.lstat(absolute)
+            try:
+                status = os.lstat(absolute)
+            except FileNotFoundError:  # it was removed meanwhile
+                continue
             if stat.S_ISDIR(status.st_mode):
                 if path not in claims.made:
                     directories.append(path)

@@ -11,7 +11,6 @@ Every path in here is bytes: a Python 3.6 in the C locale has an ASCII file syst
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import time
 
@@ -126,7 +125,7 @@ class Staging:
     def discard(self):
         if self.path is not None:
             _hide(self.path)  # if this is killed, nobody else has a lock on the rest
-            _remove(self.path)
+            beneath.remove(self.path)
             self.path = None
         for held in filter(None, (self._held, self._parent)):
             held.close()
@@ -145,11 +144,11 @@ class Staging:
             if not stat.S_ISDIR(found.st_mode):
                 continue
             if left == self.next and self._is_ours(found):
-                _remove(self.destination)
+                beneath.remove(self.destination)
             if is_settled(parent, found) and not os.path.lexists(self.destination):
                 os.rename(left, self.destination)
             elif left == self.aside and self._is_ours(found):
-                _remove(left)
+                beneath.remove(left)
 
     def _is_ours(self, found):
         """Whether this user has made it. If another user owns the destination, it may have been given to him already."""
@@ -182,7 +181,7 @@ class Staging:
             try:
                 # Another user could make as many as he likes.
                 if self._is_ours(os.fstat(held)) and _try_lock(held):
-                    _remove(path)
+                    beneath.remove(path)
             finally:
                 _close(held)
 
@@ -249,13 +248,16 @@ class Staging:
 
     def _replace_by_removal(self, kept):
         """From the rename on the new tree is to be in place, so what could keep it from that is looked for before."""
-        for directory, _, _ in os.walk(self.destination):
+        directories = [self.destination]
+        while directories:
+            directory = directories.pop()
             if not os.access(directory, os.W_OK | os.X_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES), directory)
+            directories.extend(entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))
         os.fchown(self._held.descriptor, os.geteuid(), -1)  # while it waits, or it would not count
         os.rename(self.path, self.next)
         self.path = None
-        _remove(self.destination)
+        beneath.remove(self.destination)
         self._give(kept)
         os.rename(self.next, self.destination)
 
@@ -324,14 +326,6 @@ def is_settled(parent, found):
     may write could exchange it at any time."""
     shared = parent.st_mode & stat.S_ISVTX and parent.st_mode & 0o022
     return not shared or found.st_uid in (0, os.geteuid(), parent.st_uid)
-
-
-def _remove(path):
-    """Removes a tree. What cannot be removed, or lies too deep, stays."""
-    try:
-        shutil.rmtree(path, ignore_errors=True)
-    except RecursionError:
-        pass
 
 
 def _hide(path):

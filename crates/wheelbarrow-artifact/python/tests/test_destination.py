@@ -54,6 +54,25 @@ class Destination(Case):
         self.assertInstalled(self.install("--replace", "--discard-data"))
         self.assertFalse(os.path.exists(self.dest + "/db.sqlite3"))
 
+    def test_a_file_that_vanishes_meanwhile(self):
+        import data
+
+        self.assertInstalled(self.install())
+        os.makedirs(self.dest + "/cache/inner")
+        listdir = os.listdir
+        self.addCleanup(setattr, os, "listdir", listdir)
+        os.listdir = lambda path: listdir(path) + [b"gone"]
+        self.assertEqual(data.find(os.fsencode(self.dest)), ([], 0))
+
+        def vanish(path):
+            names = listdir(path)
+            if b"cache" in names:
+                os.removedirs(self.dest + "/cache/inner")
+            return names
+
+        os.listdir = vanish
+        self.assertEqual(data.find(os.fsencode(self.dest)), ([], 0))
+
     def test_what_has_another_size_is_not_read(self):
         self.assertInstalled(self.install())
         (record,) = [name for name in os.listdir(os.path.join(self.dest, SITE)) if name.lower().startswith("demo_pkg")]

@@ -16,6 +16,7 @@ from support import SOURCES, clean_environment, tree
 
 sys.path.insert(0, SOURCES)
 
+import beneath  # noqa: E402
 import staging  # noqa: E402
 from calls import exchange_directories  # noqa: E402
 from staging import Staging  # noqa: E402
@@ -121,9 +122,30 @@ class Stopped(Case):
             os.chdir("deep")
         os.chdir(self.root)
         result = self.install()
-        self.assertEqual((result.code, result.err), (0, ""))
-        if self.leftovers():  # TemporaryDirectory removes no more than that either
-            self.assertEqual(subprocess.call(["rm", "-rf", ".dest.wheelbarrow-00000001"], cwd=self.root), 0)
+        self.assertInstalled(result)
+        # What its site made there later.
+        os.chdir(self.dest + "/.wheelbarrow")
+        for _ in range(1500):
+            os.mkdir("deep")
+            os.chdir("deep")
+        os.chdir(self.root)
+        self.assertInstalled(self.install("--replace"))
+        self.assertFalse(os.path.lexists(self.dest + "/.wheelbarrow/deep"))
+
+    def test_what_cannot_be_removed_stays(self):
+        tree = os.path.join(self.root, "tree")
+        os.makedirs(tree + "/a/b/c")
+        os.symlink(self.project, tree + "/a/b/link")
+        for name in ("one", "a/two", "a/b/c/three"):
+            with open(os.path.join(tree, name), "w"):
+                pass
+        beneath.remove(os.fsencode(tree))
+        self.assertFalse(os.path.lexists(tree))
+        self.assertTrue(os.path.exists(self.project + "/app/settings.py"))
+        for path in ("link", "zip"):
+            os.symlink(self.project, os.path.join(self.root, "link")) if path == "link" else self.make()
+            beneath.remove(os.fsencode(self.zip if path == "zip" else os.path.join(self.root, "link")))
+        self.assertTrue(os.path.lexists(self.root + "/link") and os.path.exists(self.zip))
 
     def test_a_lock_that_is_exchanged_or_leased_all_the_time(self):
         self.make()

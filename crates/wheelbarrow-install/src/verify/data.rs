@@ -132,6 +132,7 @@ impl Search<'_> {
         while let Some(directory) = directories.pop_front() {
             let absolute = self.destination.join(std::ffi::OsStr::from_bytes(&directory));
             let entries = match fs::read_dir(&absolute) {
+                Err(error) if error.kind() == ErrorKind::NotFound && !directory.is_empty() => continue,
                 // What this user may not list may hold anything.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied && !directory.is_empty() => {
                     self.found.add([directory, b"/".to_vec()].concat());
@@ -169,7 +170,11 @@ impl Search<'_> {
     }
 
     fn is_data(&self, path: &[u8], entry: &fs::DirEntry) -> Result<bool, InstallError> {
-        let metadata = entry.metadata().map_err(InstallError::io("look at", &entry.path()))?;
+        let metadata = match entry.metadata() {
+            // It was removed meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            metadata => metadata.map_err(InstallError::io("look at", &entry.path()))?,
+        };
         if metadata.is_symlink() {
             let target = fs::read_link(entry.path());
             let target = target.map_err(InstallError::io("read the link", &entry.path()))?;
