@@ -6,8 +6,6 @@ import json
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils import exact
 
 PROGRAM = ".wheelbarrow/native/linux-%s"
-# Names what a thin artifact leaves out: docs/format.md, "Thin artifacts".
-THIN = ".wheelbarrow/thin.json"
 # No manifest is larger, nor a program.
 LARGEST = 64 << 20
 
@@ -25,12 +23,10 @@ class Artifact(object):
             with open(path, "rb") as file:
                 self._members = exact.read(file)[1]
             text = self._read(exact.MANIFEST)
-            manifest = _json(text)
-            if THIN in self._members:
-                _check_thin(_json(self._read(THIN)))
+            manifest = json.loads(text.decode("utf-8"), object_pairs_hook=exact.unambiguous)
             self.name, self.version = manifest["name"], manifest.get("version")
             self._sha256 = {member["path"]: member["sha256"] for member in manifest["members"]}
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise NoArtifact("%s is no artifact: %s" % (path, error))
         self.manifest_sha256 = hashlib.sha256(text).hexdigest()
 
@@ -58,25 +54,3 @@ class Artifact(object):
             raise exact.NotExact("%s is too large" % name)
         with open(self.path, "rb") as file:
             return b"".join(exact.contents(file, member))
-
-
-def _json(text):
-    return json.loads(text.decode("utf-8"), object_pairs_hook=_object)
-
-
-def _object(pairs):
-    """Readers differ in which of two values counts."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return result
-
-
-def _check_thin(thin):
-    paths = thin.get("left_out") if isinstance(thin, dict) else None
-    is_known = isinstance(paths, list) and set(thin) == {"format", "left_out"}
-    # True is 1, and no number.
-    if not is_known or isinstance(thin["format"], (bool, float)) or thin["format"] != 1:
-        raise ValueError("its %s has another format than 1" % THIN)
-    if not all(isinstance(path, type("")) for path in paths):
-        raise ValueError("its %s does not name members" % THIN)

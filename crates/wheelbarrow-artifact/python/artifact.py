@@ -10,9 +10,10 @@ import stat
 import tempfile
 
 import exact
+import links
 import rules
 import wheels
-from exact import MANIFEST, SIGNATURE, THIN, NotExact, is_safe
+from exact import MANIFEST, SIGNATURE, THIN, NotExact, has_control, is_safe
 from exits import LACKING, NEWER, UNFIT
 from rules import broken
 from staging import Failure
@@ -23,8 +24,6 @@ LARGEST_MANIFEST = 32 << 20
 # More values would take much more memory than their text. 65,535 members have two thirds of them.
 MOST_VALUES = 500000
 LONGEST_PTH = 4096
-# Of any path (PATH_MAX in linux/limits.h, less the NUL).
-LONGEST_LINK = 4095
 # What is at the top of an artifact or an install and not the project's.
 TAKEN = (".wheelbarrow", "bootstrap_wheels", "environment.json", "static.in", "venv", "wheels")
 
@@ -36,6 +35,9 @@ class Artifact:
         self.file, self.name = file, name
         try:
             self.members = exact.read(file)[1]
+        except exact.Newer as error:
+            hint = "install it with the program that built it, or a newer one"
+            raise Failure(NEWER, "%s was built by a newer program" % name, error, hint) from None
         except NotExact as error:
             raise broken(name, error) from None
         if THIN in self.members:
@@ -121,16 +123,21 @@ class Artifact:
 
     def verify(self):
         """Reads every member once and compares it with the manifest, before anything is written."""
+        targets = {}
         for member in self.manifest["members"]:
             path, digest, content = member["path"], hashlib.sha256(), b""
             for chunk in self.read(path):
                 digest.update(chunk)
                 if member["kind"] == "link":
-                    content += chunk
+                    content += chunk[: links.LONGEST + 1]
             if digest.hexdigest() != member["sha256"].lower():
                 raise broken(self.name, "%s is not what the manifest says: its SHA-256 differs" % path)
-            if member["kind"] == "link" and not link_stays_inside(path, content):
-                raise broken(self.name, "the link %s leads out of the project" % path)
+            if member["kind"] == "link":
+                targets[path] = content
+        try:
+            links.check(exact.tree_of(self.members), targets)
+        except links.BadLink as error:
+            raise broken(self.name, error) from None
 
     def window(self, path):
         """A wheel as a file of its own."""
@@ -206,25 +213,6 @@ def is_out_of_reach(file):
 
 def _system(platform):
     return "any system" if platform == "any" else platform
-
-
-def link_stays_inside(path, target):
-    """Whether a link of the project, read as text, stays below the project's own top directory."""
-    try:
-        target = target.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    parts = path.split("/")[:-1]
-    if not target or len(target.encode("utf-8")) > LONGEST_LINK or target.startswith("/") or "\0" in target:
-        return False
-    for part in target.split("/"):
-        if part == "..":
-            parts.pop()
-            if not parts:
-                return False
-        elif part not in ("", "."):
-            parts.append(part)
-    return True
 
 
 # https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/
@@ -401,9 +389,9 @@ def _problem(manifest):
     release = manifest.get("release", {})
     if len({key.replace("-", "_") for key in release}) != len(release):
         return "release has a key in two spellings"
-    if not is_safe(directory) or "/" in directory or directory in TAKEN:
+    if not is_safe(directory) or has_control(directory) or "/" in directory or directory in TAKEN:
         return "project.directory cannot be the name of the directory with the code"
-    if not is_safe(import_path) or import_path.split("/")[0] != directory:
+    if not is_safe(import_path) or has_control(import_path) or import_path.split("/")[0] != directory:
         return "project.import_path is not in project.directory"
     return None
 

@@ -6,6 +6,8 @@ disagree. Here all of that is refused, so that what is read here is what every o
 The collection wheelbarrow.deploy has a copy of this file; a test compares the two.
 """
 
+import json
+import re
 import struct
 import zlib
 
@@ -21,9 +23,15 @@ CHUNK = 1 << 20
 LARGEST = 0xFFFFFFFF
 # The best that deflate does is a little over 1032 to 1.
 MOST_INFLATION = 1033
+# No site has as many files and directories.
+MOST_PLACES = 500000
+# Bytes of what names the members that are left out.
+_LARGEST_THIN = 32 << 20
 KINDS = {0o100644: "file", 0o100755: "executable", 0o120777: "link"}
 STORED, DEFLATED = 0, 8
 
+# C0, DEL and C1, and what ends or turns a line (Unicode, UAX #9, section 2).
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Section 4.3.7, 4.3.12 and 4.3.16 of APPNOTE 6.3.
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -35,12 +43,55 @@ class NotExact(ValueError):
     """Another form than artifacts have."""
 
 
+class Newer(NotExact):
+    """A form that a newer program may know."""
+
+
 class Member(object):
     """What the zip says of a member. `start` is where its bytes begin, `packed` how many they are."""
 
     def __init__(self, name, kind, method, crc32, packed, size, start):
         self.name, self.kind, self.method, self.crc32 = name, kind, method, crc32
         self.packed, self.size, self.start = packed, size, start
+
+
+class Place(object):
+    """What there is of one path: `below` has the names in a directory, and is None for all else."""
+
+    __slots__ = ("above", "below")
+
+    def __init__(self, above):
+        self.above, self.below = above, {}
+
+
+class Tree(object):
+    """The tree that an install makes of members. `links` has the places of links, by their paths."""
+
+    def __init__(self):
+        self.top, self.links, self.count = Place(None), {}, 0
+
+    def add(self, path, kind):
+        place, parts = self.top, path.split("/")
+        for length, part in enumerate(parts, 1):
+            above, place = place, place.below.get(part)
+            is_new = place is None
+            if is_new:
+                self.count += 1
+                if self.count > MOST_PLACES:
+                    raise NotExact("it has more than %d files and directories" % MOST_PLACES)
+                place = above.below[part] = Place(above)
+            if place.below is None or (length == len(parts) and not is_new):
+                raise NotExact("%s is both a directory and a file or link" % "/".join(parts[:length]))
+        place.below = None
+        if kind == "link":
+            self.links[path] = place
+
+
+def tree_of(members):
+    tree = Tree()
+    for member in members.values():
+        tree.add(member.name, member.kind)
+    return tree
 
 
 def read(file):
@@ -69,7 +120,37 @@ def read(file):
             raise NotExact("%s does not have the mode of a regular file" % name)
     if SHEBANG in members and not _is_line(file, members[SHEBANG], line):
         raise NotExact("its first line is not the one that it was built with")
+    tree_of(members)
+    if THIN in members:
+        _check_thin(file, members)
     return line[:-1], members
+
+
+def _check_thin(file, members):
+    if members[THIN].size > _LARGEST_THIN:
+        raise NotExact("%s is too large" % THIN)
+    try:
+        thin = json.loads(b"".join(contents(file, members[THIN])).decode("utf-8"), object_pairs_hook=unambiguous)
+        left_out = thin["left_out"]
+        is_known = set(thin) == {"format", "left_out"} and isinstance(left_out, list)
+        # Of two halves of a surrogate pair one alone is not text.
+        is_known = is_known and all(path.encode("utf-8") and path not in members for path in left_out)
+        number = thin["format"]
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise NotExact("its %s cannot be read: %s" % (THIN, error))
+    # True is 1, and no number.
+    if type(number) is int and number > 1:
+        raise Newer("its %s has the format %d" % (THIN, number))
+    if type(number) is not int or number != 1 or not is_known:
+        raise NotExact("its %s is not one of format 1" % THIN)
+
+
+def unambiguous(pairs):
+    """An object of JSON. Readers differ in which of two values counts."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return result
 
 
 def _is_line(file, member, line):
@@ -103,7 +184,7 @@ def _member(file, directory, at, position):
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise NotExact("a member has the name %a" % raw)
-    if not is_safe(name):
+    if not is_safe(name) or has_control(name):
         raise NotExact("a member has the name %a" % name)
     if values[3] & 1:
         raise NotExact("%s is encrypted" % name)
@@ -127,6 +208,11 @@ def _member(file, directory, at, position):
 def is_safe(path):
     """Relative, and no part of it leads elsewhere."""
     return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+
+
+def has_control(name):
+    """Whether it has characters that a terminal obeys, and that some programs drop."""
+    return _CONTROL.search(name) is not None
 
 
 def contents(file, member):

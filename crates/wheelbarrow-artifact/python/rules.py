@@ -5,7 +5,7 @@ What white space, a line and a letter is differs between languages and between v
 
 import re
 
-from exact import is_safe
+from exact import has_control, is_safe
 from exits import BROKEN
 from staging import Failure
 
@@ -21,8 +21,6 @@ _VERSION = re.compile(
     r"(?:[._]?(?:post|rev|r)[._]?(?:[0-9]{1,18})?)?(?:[._]?dev[._]?(?:[0-9]{1,18})?)?(?:\+[a-z0-9]+(?:[._][a-z0-9]+)*)?"
 )
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-# C0, DEL and C1, and what ends or turns a line (Unicode, UAX #9, section 2).
-_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _FIELD = re.compile(r'"([^"]*(?:""[^"]*)*)"|([^",\r\n]*)')
 _LINE_END = re.compile("\r?\n")
 # More than any wheel has.
@@ -58,10 +56,6 @@ def name_of(file_name, what):
     return normalised(match.group(1))
 
 
-def has_control(name):
-    return _CONTROL.search(name) is not None
-
-
 def _lines(text):
     return text.lstrip("\ufeff").split("\n")
 
@@ -78,7 +72,7 @@ def check_wheel_version(text, what):
             if key is None:
                 break
             if key == "wheel-version":
-                values[-1] += " " + _strip(line)
+                values[-1] = _strip(values[-1] + " " + _strip(line))
             continue
         key, colon, value = line.partition(":")
         if not colon or not key or not all("!" <= character <= "~" for character in key):

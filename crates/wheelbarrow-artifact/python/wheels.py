@@ -118,7 +118,7 @@ class Wheel:
             if not member.is_plain:
                 kind = "a link" if stat.S_ISLNK(member.kind) else "neither a file nor an empty directory entry"
                 raise broken(self.what, "%s is %s" % (name, kind))
-            if "\\" in name or not exact.is_safe(name[:-1] if name.endswith("/") else name):
+            if "\\" in name or exact.has_control(name) or not exact.is_safe(name[:-1] if name.endswith("/") else name):
                 raise broken(self.what, "a member has the name %a" % name)
             if member.is_directory or name in own:
                 continue
@@ -130,11 +130,8 @@ class Wheel:
             path = layout.place(scheme, rest, distribution) if rest else None
             if path is None:
                 raise broken(self.what, "%s is in no known scheme" % name)
-            if scheme == "scripts":
-                if rules.has_control(rest):
-                    raise broken(self.what, "a script has the name %a" % rest)
-                if _is_wrapper(rest, self.scripts):
-                    continue
+            if scheme == "scripts" and _is_wrapper(rest, self.scripts):
+                continue
             yield member, path, scheme
 
 
@@ -155,13 +152,15 @@ class Tree:
         return self.root + b"/" + path.encode("utf-8")
 
     def directory(self, path, owner):
-        if path in self.directories:
-            return
-        if path in self.owners:
-            raise self.conflict(path, owner)
-        self.directory(path.rpartition("/")[0], owner)
-        os.mkdir(self.at(path))
-        self.directories.add(path)
+        missing = []
+        while path not in self.directories:
+            if path in self.owners:
+                raise self.conflict(path, owner)
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        for path in reversed(missing):
+            os.mkdir(self.at(path))
+            self.directories.add(path)
 
     def claim(self, path, owner):
         if path in self.owners or path in self.directories:

@@ -3,7 +3,7 @@
 //! [`Artifact::open`] reads the directory and the manifest and refuses an artifact in which they disagree.
 //! [`Artifact::verify`] reads every byte once and gives the [`VerifiedArtifact`] that installing asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::UncheckedAdvice;
 use sha2::Digest;
-use wheelbarrow_fs::{MappedFile, SafePath};
+use wheelbarrow_fs::MappedFile;
 use wheelbarrow_wheel::order;
 
 use crate::error::{ArtifactError, Distrust};
@@ -20,6 +20,7 @@ use crate::manifest::{self, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind,
 use crate::progress::{Progress, Unit};
 use crate::rules::{self, DOORS};
 use crate::thin::{self, THIN_PATH};
+use crate::tree::Tree;
 use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipWriter};
 
 /// Where the optional signature stands.
@@ -37,6 +38,9 @@ const LARGEST_MANIFEST: u64 = 32 << 20;
 
 /// Several times that of an RSA key of 16,384 bits.
 const LARGEST_SIGNATURE: u64 = 64 << 10;
+
+/// A link with a larger target is refused in any case.
+const LARGEST_TARGET: u64 = 64 << 10;
 
 /// How much is hashed between two looks at the clock.
 const CHUNK: usize = 1 << 20;
@@ -250,7 +254,10 @@ impl Artifact {
         drop(members);
         match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Some(error) => Err(error),
-            None => Ok(VerifiedArtifact { artifact: self, unread: known }),
+            None => {
+                self.check_links()?;
+                Ok(VerifiedArtifact { artifact: self, unread: known })
+            }
         }
     }
 
@@ -328,8 +335,7 @@ impl Artifact {
                 }
                 continue;
             }
-            SafePath::new(&entry.name)
-                .map_err(|source| ArtifactError::Unsafe { path: self.path.clone(), source })?;
+            self.check_name(&entry.name)?;
             let Some(member) = members.remove(entry.name.as_str()) else {
                 return Err(self.altered(format!("the manifest does not name {}", entry.name)));
             };
@@ -347,10 +353,34 @@ impl Artifact {
             return Err(self.altered(format!("{missing} is missing")));
         }
         let wrong = |path: &&String| !members.contains_key(path.as_str()) || !thin::may_be_left_out(path);
-        match self.left_out.iter().find(wrong) {
-            Some(wrong) => Err(self.altered(format!("it says that it leaves out {wrong}, which cannot be"))),
-            None => Ok(()),
+        if let Some(wrong) = self.left_out.iter().find(wrong) {
+            return Err(self.altered(format!("it says that it leaves out {wrong}, which cannot be")));
         }
+        members.keys().try_for_each(|missing| self.check_name(missing))?;
+        let missing = members.values().map(|member| (member.path.as_str(), member.kind));
+        let there = self.archive.entries().iter().map(|entry| (entry.name.as_str(), entry.kind()));
+        Tree::new(there.chain(missing)).map_err(|what| self.altered(what)).map(drop)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), ArtifactError> {
+        rules::check_name(name).map_err(|source| ArtifactError::Unsafe { path: self.path.clone(), source })
+    }
+
+    /// No link leads out of the project. Those of a thin artifact that leaves some out are looked at when it is whole.
+    fn check_links(&self) -> Result<(), ArtifactError> {
+        let links = || self.archive.entries().iter().filter(|entry| entry.kind() == MemberKind::Link);
+        let all = self.manifest.members.iter().filter(|member| member.kind == MemberKind::Link).count();
+        if all == 0 || links().count() < all {
+            return Ok(());
+        }
+        let targets: BTreeMap<&str, Vec<u8>> = links()
+            .map(|entry| Ok((entry.name.as_str(), self.archive.read(entry, LARGEST_TARGET)?)))
+            .collect::<Result<_, _>>()
+            .map_err(|source| ArtifactError::Zip { path: self.path.clone(), source })?;
+        let members = self.manifest.members.iter().map(|member| (member.path.as_str(), member.kind));
+        let tree = Tree::new(members).map_err(|what| self.altered(what))?;
+        let targets = targets.iter().map(|(path, target)| (*path, target.as_slice())).collect();
+        tree.check_links(&targets).map_err(|source| ArtifactError::Link { path: self.path.clone(), source })
     }
 
     /// Nothing stands behind the manifest but its signature.

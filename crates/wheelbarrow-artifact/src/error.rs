@@ -7,6 +7,7 @@ use wheelbarrow_fs::{Exit, Explain, UnsafePath};
 
 use crate::format::Newer;
 use crate::manifest::{FORMAT, MANIFEST_PATH};
+use crate::tree::BadLink;
 use crate::zip::ZipError;
 
 /// Why an artifact is not trusted.
@@ -26,6 +27,8 @@ pub enum ArtifactError {
     Format { path: PathBuf, found: u64 },
     #[error("{} was refused", path.display())]
     Unsafe { path: PathBuf, source: UnsafePath },
+    #[error("{} has a link that cannot be installed", path.display())]
+    Link { path: PathBuf, source: BadLink },
     #[error("{} was altered: {what}", path.display())]
     Altered { path: PathBuf, what: String },
     #[error("{} is not trusted here", path.display())]
@@ -66,6 +69,7 @@ impl Explain for ArtifactError {
             Self::Untrusted { .. } => {
                 "this host takes what is signed with a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
             }
+            Self::Link { .. } => "change the link to one that stays inside the project, and build it again",
             _ => "copy it again from where it was built, and compare the sizes",
         };
         Some(hint.to_owned())

@@ -18,6 +18,7 @@ pub mod release;
 pub mod rules;
 mod strict;
 pub mod thin;
+pub mod tree;
 pub mod wheel;
 pub mod zip;
 

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelbarrow_fs::SafePath;
+use wheelbarrow_fs::{SafePath, UnsafePath};
 use wheelbarrow_wheel::WheelFilename;
+use wheelbarrow_wheel::text::is_control;
 
 use crate::manifest::{Collision, Manifest, Member, MemberKind, Target};
 
@@ -45,24 +46,13 @@ pub fn place(path: &str, project: &str) -> Option<Place> {
     }
 }
 
-/// Whether a link at `path` to `target` leads to something below the first part of `path`.
-pub fn link_stays_inside(path: &str, target: &[u8]) -> bool {
-    /// Of any path (`PATH_MAX` in linux/limits.h, less the NUL).
-    const LONGEST: usize = 4095;
-    let Ok(target) = std::str::from_utf8(target) else { return false };
-    let mut depth = path.split('/').count() as i64 - 2;
-    !target.is_empty()
-        && target.len() <= LONGEST
-        && !target.starts_with('/')
-        && !target.contains('\0')
-        && target.split('/').all(|part| {
-            depth += match part {
-                "" | "." => 0,
-                ".." => -1,
-                _ => 1,
-            };
-            depth >= 0
-        })
+/// Refuses a name of a member that leads elsewhere, or in which some programs drop characters, so that two names are one.
+pub fn check_name(name: &str) -> Result<(), UnsafePath> {
+    SafePath::new(name)?;
+    match name.contains(is_control) {
+        true => Err(UnsafePath { path: name.to_owned(), reason: "it has a control character in it" }),
+        false => Ok(()),
+    }
 }
 
 /// What is wrong with a manifest, if something is.
@@ -88,13 +78,13 @@ pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
 fn check_project(manifest: &Manifest) -> Result<(), String> {
     let project = &manifest.project;
     let directory = project.directory.as_str();
-    if SafePath::new(directory).is_err() || directory.contains('/') || TAKEN.contains(&directory) {
+    if check_name(directory).is_err() || directory.contains('/') || TAKEN.contains(&directory) {
         return Err(format!("project.directory is {directory:?}, which cannot be the directory of the code"));
     }
     let import_path = project.import_path.as_str();
     let below =
         import_path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if !below || SafePath::new(import_path).is_err() {
+    if !below || check_name(import_path).is_err() {
         return Err(format!(
             "project.import_path is {import_path:?}, which is not in the directory of the code"
         ));

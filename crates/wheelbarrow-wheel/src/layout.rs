@@ -96,9 +96,6 @@ pub fn destination(member: &str) -> Result<Destination, Error> {
     let path = path.to_owned();
     match scheme {
         "purelib" | "platlib" => Ok(Destination::SitePackages(path)),
-        "scripts" if path.contains(is_control) => {
-            Err(Error::Member { member: member.to_owned(), reason: "its name has a control character" })
-        }
         "scripts" => Ok(Destination::Scripts(path)),
         "data" => Ok(Destination::Data(path)),
         "headers" => Ok(Destination::Headers(path)),
@@ -122,6 +119,9 @@ fn unsafe_path(member: &str) -> Result<(), &'static str> {
     }
     if member.contains('\\') {
         return Err("its path has a backslash");
+    }
+    if member.contains(is_control) {
+        return Err("its name has a control character");
     }
     for part in member.split('/') {
         match part {

@@ -13,7 +13,7 @@ pub fn strip(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r'])
 }
 
-/// C0, DEL and C1, and what ends or turns a line (Unicode, UAX #9, section 2): no name of a script has them.
+/// C0, DEL and C1, and what ends or turns a line (Unicode, UAX #9, section 2): no name of a member or a script has them.
 pub fn is_control(character: char) -> bool {
     matches!(character, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

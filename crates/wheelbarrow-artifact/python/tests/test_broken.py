@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import sys
 import unittest
 import zipfile
@@ -14,7 +15,7 @@ sys.path.insert(0, SOURCES)
 
 import bootstrap  # noqa: E402
 import interpreter  # noqa: E402
-from artifact import link_stays_inside, read_manifest  # noqa: E402
+from artifact import read_manifest  # noqa: E402
 from staging import Failure  # noqa: E402
 
 
@@ -135,10 +136,72 @@ class Broken(Case):
             with self.subTest(target=target):
                 self.refuse(self.recipe(members={"mysite/app/l": (target, "link")}))
         recipe = self.recipe(members={"mysite/app/l": (b".", "link"), "mysite/app/l/x": (b"", "file")})
-        self.refuse(recipe, "both write")
-        self.assertTrue(link_stays_inside("mysite/app/l", b"../x/../y"))
-        self.assertFalse(link_stays_inside("mysite/l", b".."))
-        self.assertTrue(link_stays_inside("mysite/a/l", b".."))
+        self.refuse(recipe, "mysite/app/l is both a directory and a file or link")
+
+    def test_links_by_other_links(self):
+        out, name = "the link leads out of the project", "`..` behind a name that is not a directory"
+        for words, links in (
+            (out, {"l": ".."}),
+            (out, {"s": ".", "t": "s/s/../etc"}),
+            (out, {"s": ".", "t": "s/s/s/s/../../../../etc"}),
+            (out, {"app/up": "..", "t": "app/up/../x"}),
+            (name, {"l": "gone/../app"}),
+            (name, {"l": "app/settings.py/../x"}),
+            (name, {"l": "m/../app", "m": "gone"}),
+            ("more than 40 links", {"a": "b/x", "b": "a/x"}),
+            (
+                "more than 40 links",
+                dict({"n0": "."}, **{"n%d" % n: "n%d/n%d/." % (n - 1, n - 1) for n in range(1, 9)}, t="n8/app"),
+            ),
+        ):
+            with self.subTest(links=links):
+                members = {"mysite/" + path: (target.encode("ascii"), "link") for path, target in links.items()}
+                self.refuse(self.recipe(members=members), words)
+        links = {"l": "m/../app/settings.py", "m": "app", "app/up": "..", "n": "app/up/app", "a": "b", "b": "a", "g": "gone/x"}
+        members = {"mysite/" + path: (target.encode("ascii"), "link") for path, target in links.items()}
+        self.recipe(members=members).write(self.zip)
+        self.assertInstalled(self.install())
+        for path, target in links.items():
+            self.assertEqual(os.readlink("%s/mysite/%s" % (self.dest, path)), target)
+
+    def test_a_chain_of_links(self):
+        for length, taken in ((40, True), (41, False)):
+            links = {"l%d" % n: "l%d/../app" % (n - 1) for n in range(1, length + 1)}
+            links["l0"] = "app"
+            members = {"mysite/" + path: (target.encode("ascii"), "link") for path, target in links.items()}
+            if taken:
+                self.recipe(members=members).write(self.zip)
+                self.assertInstalled(self.install())
+                shutil.rmtree(self.dest)
+            else:
+                self.refuse(self.recipe(members=members), "more than 40 links")
+
+    def test_directories_that_are_files_too(self):
+        for paths in (["mysite/sub", "mysite/sub/x"], ["mysite/sub/x/y", "mysite/sub"], [".wheelbarrow/manifest.json/x"]):
+            with self.subTest(paths=paths):
+                self.refuse(self.recipe(members=dict.fromkeys(paths, (b"", "file"))), "is both a directory and a file")
+
+    def test_control_characters_in_names(self):
+        for name in (
+            "mysite/\x01ctl",
+            "mysite/a\nb",
+            "mysite/\x7f",
+            "mysite/\x9b",
+            "mysite/\u202e",
+            "mysite/\u2069",
+            "\u2028.pth",
+        ):
+            with self.subTest(name=ascii(name)):
+                self.refuse(self.recipe(members={name: (b"", "file")}), "a member has the name")
+        for name in ("esc\x1b.py", "a\nb.py", "\u202e.py", "demo-1.data/data/\x1b"):
+            with self.subTest(wheel=ascii(name)):
+                self.refuse(self.recipe([make_wheel("evil", "1", {name: b""})]), "evil", "a member has the name")
+        for key in ("directory", "import_path"):
+            recipe = self.recipe()
+            recipe.manifest["project"][key] = "mysite" if key == "directory" else "mysite/\x1b"
+            if key == "directory":
+                recipe.manifest["project"].update(directory="my\x1bsite", import_path="my\x1bsite")
+            self.refuse(recipe, "project." + key)
 
     def test_manifests(self):
         for words, edit in [
@@ -199,7 +262,7 @@ class Broken(Case):
         for text in ("../x = a:b", "x = a", "x = a:b;import os", "x = a b:c", "= a:b", "x = a:b.", "/x = a:b"):
             with self.subTest(entry=text):
                 self.refuse(self.recipe([make_wheel("evil", "1", {}, entry_points="[console_scripts]\n" + text)]), "entry point")
-        for wheel_version in ("2.0", "x"):
+        for wheel_version in ("2.0", "x", "1\n .0"):
             self.refuse(self.recipe([make_wheel("evil", "1", {}, wheel_version=wheel_version)]), "Wheel-Version")
         self.refuse(self.recipe([("evil-1-py3-none-any.whl", b"no zip")]), "evil-1-py3-none-any.whl")
         name, data = make_wheel("other", "1", {})

@@ -70,6 +70,23 @@ class Thin(Case):
             self.assertRefused(self.start("deploy", "--root", "site root"), 18, "thin", "has it not")
             (os.rmdir if os.path.isdir(program) else os.unlink)(program)
 
+    def test_another_thin_json(self):
+        for code, text in (
+            (3, '{"format": 1, "left_out": [], "left_out": ["%s"]}' % MEMBER),
+            (3, '{"format": 2, "format": 1, "left_out": []}'),
+            (3, '{"format": 1, "left_out": [], "more": 1}'),
+            (3, '{"format": 1, "left_out": [null]}'),
+            (3, '{"format": 1, "left_out": ["loadenv.py"]}'),
+            (3, '{"format": true, "left_out": []}'),
+            (3, "[" * 100000),
+            (19, '{"format": 2, "left_out": {}}'),
+        ):
+            with self.subTest(text=text[:99]):
+                data = text.encode("ascii")
+                self.recipe().write(self.zip, extra=[(_info(".wheelbarrow/thin.json", 0o100644, zipfile.ZIP_DEFLATED), data)])
+                self.assertRefused(self.install(), code)
+                self.assertFalse(thin.is_thin(self.zip))
+
     def test_python_alone_takes_none(self):
         self.assertRefused(self.install(), 18, "is thin", "take the full artifact")
         result = self.start("-d", self.dest, "--check", "--bootstrap", "--json")

@@ -73,6 +73,8 @@ pub enum PackError {
     Variable { name: String },
     #[error("the path {path} cannot be in an artifact")]
     Path { path: String, source: wheelbarrow_fs::UnsafePath },
+    #[error("the artifact cannot be made: {what}")]
+    Members { what: String },
     #[error("{} changed while it was packed: it has SHA-256 {found}, not {expected}", path.display())]
     Changed { path: PathBuf, expected: Sha256, found: Sha256 },
     #[error("cannot {action} {}", path.display())]

@@ -8,9 +8,10 @@ use wheelbarrow_artifact::manifest::{
     Bytecode, FORMAT, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
 };
 use wheelbarrow_artifact::python;
+use wheelbarrow_artifact::rules;
+use wheelbarrow_artifact::tree::Tree;
 use wheelbarrow_artifact::zip::{Deflated, DosTime};
 use wheelbarrow_audit::sbom;
-use wheelbarrow_fs::SafePath;
 
 use super::{Contents, PackError, environment};
 use crate::bytecode::Compiled;
@@ -97,6 +98,8 @@ pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Resu
         source: Source::Bytes(checked.sbom.clone()),
         is_code: false,
     });
+    Tree::new(members.iter().map(|member| (member.path.as_str(), member.kind)))
+        .map_err(|what| PackError::Members { what })?;
     Ok(Plan {
         shebang: contents.shebang.clone(),
         time: contents.time,
@@ -197,7 +200,7 @@ fn import_path(contents: &Contents) -> String {
 fn code(directory: &str, files: &[ProjectFile]) -> Result<Vec<PlannedMember>, PackError> {
     let member = |file: &ProjectFile| {
         let path = format!("{directory}/{}", file.path);
-        SafePath::new(&path).map_err(|source| PackError::Path { path: path.clone(), source })?;
+        rules::check_name(&path).map_err(|source| PackError::Path { path: path.clone(), source })?;
         let (kind, source) = match &file.content {
             Content::File { size, executable: false } => {
                 (MemberKind::File, Source::File(file.source.clone(), *size))

@@ -86,6 +86,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/exits.py
     .wheelbarrow/python/interpreter.py
     .wheelbarrow/python/limits.py
+    .wheelbarrow/python/links.py
     .wheelbarrow/python/mounts.py
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::release::is_reserved_in_shared;
+use wheelbarrow_artifact::tree::BadLink;
 use wheelbarrow_fs::{Exit, Explain, SafePath};
 
 pub use layout::{RESERVED, directory_name, find_import_path};
@@ -71,8 +72,12 @@ pub enum ProjectError {
     Walk(#[source] ignore::Error),
     #[error("the name of {} is not UTF-8", path.display())]
     Name { path: PathBuf },
+    #[error("the name of {path:?} has a control character in it")]
+    Control { path: PathBuf },
     #[error("the link {} leads out of the project: its target is {}", link.display(), target.display())]
     LinkLeaves { link: PathBuf, target: PathBuf },
+    #[error("the link {} cannot be packed", link.display())]
+    Link { link: PathBuf, source: BadLink },
     #[error("`{pattern}` in `exclude` is not a pattern")]
     Exclude { pattern: String, source: ignore::Error },
     #[error("{} has several manage.py: {}", root.display(), found.join(", "))]
@@ -111,7 +116,7 @@ impl Explain for ProjectError {
             ));
         }
         let hint = match self {
-            Self::LinkLeaves { .. } => {
+            Self::LinkLeaves { .. } | Self::Link { .. } => {
                 "copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or \
                  `exclude`"
             }
@@ -121,7 +126,9 @@ impl Explain for ProjectError {
             Self::Read { .. } => {
                 "make it readable, or leave it out: name it in .wheelbarrowignore or `exclude`"
             }
-            Self::Name { .. } => "rename it, or leave it out: name it in .wheelbarrowignore or `exclude`",
+            Self::Name { .. } | Self::Control { .. } => {
+                "rename it, or leave it out: name it in .wheelbarrowignore or `exclude`"
+            }
             Self::Exclude { .. } => {
                 "`exclude` takes patterns as .gitignore has them, such as `node_modules/`"
             }

@@ -315,6 +315,49 @@ fn links_that_leave_are_refused() {
 }
 
 #[test]
+fn links_are_judged_as_in_the_artifact() {
+    let place = tree(&[("site/a/b.py", ""), ("site/left/c.py", ""), ("site/empty/.env", "")]);
+    let root = place.path().join("site");
+    let refused = |target: &str| {
+        let _ = fs::remove_file(root.join("a/link"));
+        symlink(target, root.join("a/link")).unwrap();
+        walk_project(&root, &["/left"]).err().map(|error| {
+            assert_eq!(error.hint(), ProjectError::LinkLeaves { link: "".into(), target: "".into() }.hint());
+            format!("{error}: {}", std::error::Error::source(&error).unwrap())
+        })
+    };
+    symlink("a", root.join("to")).unwrap();
+    for target in ["b.py", ".", "..", "../a/b.py", "../to/b.py", "../to/../a", "../left/c.py", "gone"] {
+        assert_eq!(refused(target), None, "{target}");
+    }
+    for target in ["../left/../a", "../empty/../a", "gone/../b.py"] {
+        let said = refused(target).unwrap();
+        let reason = "the link has `..` behind a name that is not a directory of the project";
+        let expected =
+            format!("the link {}/a/link cannot be packed: a/link -> {target}: {reason}", root.display());
+        assert_eq!(
+            said.replace(&root.canonicalize().unwrap().display().to_string(), &root.display().to_string()),
+            expected
+        );
+    }
+}
+
+#[test]
+fn control_characters_in_names_are_refused() {
+    for name in ["Icon\r", "a\u{1}b.py", "a\nb/c.py", "\u{202e}.py"] {
+        let place = tree(&[("a.py", ""), (name, "")]);
+        let error = walk_project(place.path(), &[]).unwrap_err();
+        assert!(matches!(error, ProjectError::Control { .. }), "{error}");
+        assert!(error.to_string().contains(&name.escape_debug().to_string()), "{error}");
+        assert!(error.hint().unwrap().contains("exclude"), "{error}");
+        assert!(walk_project(place.path(), &["*", "!/a.py"]).is_ok(), "{name:?}");
+    }
+    // What is not packed may have any name.
+    let place = tree(&[("a.py", ""), ("__pycache__/a\u{1}", "")]);
+    assert!(walk_project(place.path(), &[]).is_ok());
+}
+
+#[test]
 fn a_name_that_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt;
     let place = tree(&[]);

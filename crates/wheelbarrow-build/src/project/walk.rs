@@ -1,6 +1,6 @@
 //! The walk over a directory, and what it leaves out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +9,10 @@ use fs_err as fs;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder};
 
+use wheelbarrow_artifact::manifest::MemberKind;
+use wheelbarrow_artifact::tree::{BadLink, Tree};
 use wheelbarrow_fs::is_unfinished;
+use wheelbarrow_wheel::text::is_control;
 
 use super::tracked::tracked_and_ignored;
 use super::{Content, ProjectError, ProjectFile, artifact, settings};
@@ -85,6 +88,7 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError
     let mut walker =
         Walker { walk, root, artifact, kept, found: Vec::new(), notes: Vec::new(), artifacts: Vec::new() };
     walker.walk_all()?;
+    walker.check_links()?;
     walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     walker.note_artifacts();
     walker.note_settings();
@@ -162,8 +166,32 @@ impl Walker<'_> {
             self.notes.push(format!("left out {path}: neither a file nor a link"));
             None
         };
+        if content.is_some() && path.contains(is_control) {
+            return Err(ProjectError::Control { path: source });
+        }
         self.found.extend(content.map(|content| ProjectFile { path, source, content }));
         Ok(())
+    }
+
+    /// As readers of artifacts judge them: a link may lead through what is not packed.
+    fn check_links(&self) -> Result<(), ProjectError> {
+        // In an artifact all of it has a directory above it.
+        let named: Vec<_> =
+            self.found.iter().map(|file| (format!("./{}", file.path), &file.content)).collect();
+        let targets: BTreeMap<_, _> = named
+            .iter()
+            .filter_map(|(path, content)| match content {
+                Content::Link { target } => Some((path.as_str(), target.as_bytes())),
+                Content::File { .. } => None,
+            })
+            .collect();
+        let kind = |path: &str| if targets.contains_key(path) { MemberKind::Link } else { MemberKind::File };
+        let members = named.iter().map(|(path, _)| (path.as_str(), kind(path)));
+        let Some(tree) = Tree::new(members).ok().filter(|_| !targets.is_empty()) else { return Ok(()) };
+        tree.check_links(&targets).map_err(|source| {
+            let path = source.path.trim_start_matches("./").to_owned();
+            ProjectError::Link { link: self.root.join(&path), source: BadLink { path, ..source } }
+        })
     }
 
     /// What a person leaves out by a rule made for Wheelbarrow is meant.

@@ -99,10 +99,12 @@ fn members_that_lead_elsewhere_are_refused() {
     for name in ["/etc/a", "../a", "code//a", "code/./a", "code/"] {
         refused(&[Member::new(name, "a")]);
     }
-    insta::assert_snapshot!(refused(&[link("code/etc", "../../etc")]), @r#"the artifact holds a file that cannot be installed: unsafe path "code/etc -> ../../etc": the link leads out of the project"#);
+    insta::assert_snapshot!(refused(&[link("code/etc", "../../etc")]), @"[TEMP]/site.zip has a link that cannot be installed: code/etc -> ../../etc: the link leads out of the project");
     for (name, target) in [("code/etc", "/etc"), ("code/a/b", "../../venv"), ("code/a", "b/../../..")] {
         refused(&[link(name, target)]);
     }
+    insta::assert_snapshot!(refused(&[link("code/s", "."), link("code/t", "s/../etc")]), @"[TEMP]/site.zip has a link that cannot be installed: code/t -> s/../etc: the link leads out of the project");
+    insta::assert_snapshot!(refused(&[Member::new("code/a\u{1}", "a")]), @r#"[TEMP]/site.zip was refused: unsafe path "code/a\u{1}": it has a control character in it"#);
     // A file that would be written through a link, in either order.
     let through = Member::new("code/static/a.py", "a");
     refused(&[link("code/static", "media"), through.clone()]);

@@ -109,16 +109,21 @@ fn read_here(path: &Path) -> Option<(String, String)> {
 }
 
 fn artifact(program: &str, line: &str) -> Vec<u8> {
+    with_members(program, line, &[])
+}
+
+fn with_members(program: &str, line: &str, more: &[(&str, MemberKind)]) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("site.zip");
     let long = "x = 1\n".repeat(100);
-    let code = [
+    let mut code = vec![
         ("__main__.py", MemberKind::File, "raise SystemExit\n"),
         (PROGRAM, MemberKind::Executable, program),
         (SHEBANG_PATH, MemberKind::File, line),
         ("code/é.py", MemberKind::File, &long),
         ("code/link.py", MemberKind::Link, "é.py"),
     ];
+    code.extend(more.iter().map(|(name, kind)| (*name, *kind, "gone")));
     site::write_site(&path, ("3.12", "cp312"), &code, &[]);
     fs_err::read(path).unwrap()
 }
@@ -320,6 +325,34 @@ fn another_form_is_refused_by_every_reader() {
                 (*name == "none", *name == "none"),
                 "{name}"
             );
+        }
+    }
+}
+
+#[test]
+fn members_that_other_programs_read_as_others_are_refused_by_every_reader() {
+    let (file, link) = (MemberKind::File, MemberKind::Link);
+    let cases: [(&str, &[(&str, MemberKind)]); 8] = [
+        ("none", &[("code/a", file), ("code/l", link), ("code/b/c", file)]),
+        ("a control character", &[("code/a\u{1}b", file)]),
+        ("an end of a line", &[("code/a\nb", file)]),
+        ("a character that turns the line", &[("code/\u{202e}", file)]),
+        ("a file and a directory", &[("code/a", file), ("code/a/b", file)]),
+        ("a directory and a file", &[("code/a/b/c", file), ("code/a", file)]),
+        ("a member below a link", &[("code/l", link), ("code/l/b", file)]),
+        ("a member below the manifest", &[(".wheelbarrow/manifest.json/a", file)]),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..cases.len()).map(|index| directory.path().join(format!("{index}.zip"))).collect();
+    for ((name, members), path) in cases.iter().zip(&paths) {
+        fs_err::write(path, with_members("good", SHEBANG, members)).unwrap();
+        assert_eq!(read_here(path).is_some(), *name == "none", "{name}");
+    }
+    if site::has_python() {
+        for ((name, _), understood) in cases.iter().zip(read_with_python(&paths)) {
+            let taken = *name == "none";
+            let found = (understood.artifact.is_some(), understood.collection.is_some());
+            assert_eq!(found, (taken, taken), "{name}");
         }
     }
 }

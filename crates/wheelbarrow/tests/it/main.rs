@@ -23,4 +23,5 @@ mod store;
 mod support;
 mod targets;
 mod thin;
+mod uninstallable;
 mod wheels;

@@ -37,7 +37,14 @@ fn places() -> Vec<Case> {
     let names = [
         ("code/b.py", true),
         ("code/ünï.py", true),
-        ("code/line\nend", true),
+        ("code/line\nend", false),
+        ("code/start\u{1}", false),
+        ("code/escape\u{1b}[2J", false),
+        ("code/c1\u{9b}", false),
+        ("code/turned\u{202e}", false),
+        ("code/control\u{7f}/b.py", false),
+        ("\u{2028}.pth", false),
+        ("static.in/0/a\tb", false),
         ("code/a\\b", true),
         ("static.in/0/a.css", true),
         ("static.in/a.css", true),
@@ -83,6 +90,9 @@ fn places() -> Vec<Case> {
         ("a pipe in the code", Member { mode: 0o010_644, ..member("code/p") }, false),
         ("a directory entry", Member { mode: 0o040_755, method: 0, ..Member::new("code/d/", "") }, false),
         ("a name twice", member("code/a.py"), false),
+        ("a thousand directories", member(&format!("code/{}a", "d/".repeat(1000))), true),
+        ("a file and a directory", member("code/a.py/b"), false),
+        ("a file below the manifest", member(".wheelbarrow/manifest.json/b"), false),
         ("a loadenv-init.pth of 5000 bytes", Member::new("loadenv-init.pth", vec![b'#'; 5000]), true),
     ];
     let code = Member::new("code/a.py", "a = 1\n");
@@ -145,9 +155,44 @@ fn links() -> Vec<Case> {
     ] {
         cases.push(Case::new(&format!("link at {path:?}"), of(&[link(path, b"x")]), taken));
     }
+    for (links, taken) in several_links() {
+        let members: Vec<_> = links.iter().map(|(path, target)| link(path, target.as_bytes())).collect();
+        let file = Member::new("code/d/a.py", "a = 1\n");
+        cases.push(Case::new(&format!("links {links:?}"), of(&[&members[..], &[file]].concat()), taken));
+    }
     let through = Member::new("code/d/a.py", "a = 1\n");
     cases.push(Case::new("a file through a link", of(&[link("code/d", b"e"), through.clone()]), false));
     cases.push(Case::new("a file through a link, first", of(&[through, link("code/d", b"e")]), false));
+    cases
+}
+
+/// Links beside the file `code/d/a.py`, and whether all of them stay inside.
+fn several_links() -> Vec<(Vec<(String, String)>, bool)> {
+    let cases: [(&[(&str, &str)], bool); 14] = [
+        (&[("code/s", "."), ("code/t", "s/s/d/a.py")], true),
+        (&[("code/s", "."), ("code/t", "s/s/../etc")], false),
+        (&[("code/s", "."), ("code/t", "s/s/s/s/../../../../etc")], false),
+        (&[("code/d/up", ".."), ("code/t", "d/up/d")], true),
+        (&[("code/d/up", ".."), ("code/t", "d/up/../x")], false),
+        (&[("code/l", "d/../d/a.py")], true),
+        (&[("code/l", "gone/../d")], false),
+        (&[("code/l", "d/a.py/../a.py")], false),
+        (&[("code/l", "m/../d/a.py"), ("code/m", "d")], true),
+        (&[("code/l", "m/../d"), ("code/m", "gone")], false),
+        (&[("code/a", "b"), ("code/b", "a")], true),
+        (&[("code/a", "b/x"), ("code/b", "a/x")], false),
+        (&[("static.in/0/l", "../1/x"), ("static.in/1/l", "../0/l/y")], true),
+        (&[("static.in/0/l", "m/../x"), ("static.in/0/m", "..")], false),
+    ];
+    let own = |links: &[(&str, &str)]| {
+        links.iter().map(|(path, target)| ((*path).to_owned(), (*target).to_owned())).collect()
+    };
+    let mut cases: Vec<_> = cases.iter().map(|(links, taken)| (own(links), *taken)).collect();
+    for (length, taken) in [(40, true), (41, false)] {
+        let target = |number| if number == 0 { "d".to_owned() } else { format!("l{}/../d", number - 1) };
+        let chain = (0..=length).map(|number| (format!("code/l{number}"), target(number))).collect();
+        cases.push((chain, taken));
+    }
     cases
 }
 
@@ -172,6 +217,7 @@ fn projects() -> Vec<Case> {
         ("", false),
         ("/etc", false),
         ("a\0b", false),
+        ("a\u{1b}b", false),
         ("venv", false),
         ("wheels", false),
         ("bootstrap_wheels", false),
@@ -195,6 +241,7 @@ fn projects() -> Vec<Case> {
         ("/etc", false),
         ("", false),
         ("code/a\0b", false),
+        ("code/a\nb", false),
     ] {
         let artifact = changed(|manifest| manifest["project"]["import_path"] = json!(path));
         cases.push(Case::new(&format!("project.import_path {path:?}"), artifact, taken));

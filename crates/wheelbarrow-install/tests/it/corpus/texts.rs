@@ -30,7 +30,7 @@ fn with_text(text_of: &str, text: &[u8]) -> Vec<Member> {
 }
 
 fn wheel_files() -> Vec<Case> {
-    let texts: [(&[u8], bool); 32] = [
+    let texts: [(&[u8], bool); 36] = [
         (b"Wheel-Version: 1.0\n", true),
         (b"Wheel-Version: 1.9\nRoot-Is-Purelib: true\n", true),
         (b"Wheel-Version: 0.1\n", true),
@@ -39,6 +39,10 @@ fn wheel_files() -> Vec<Case> {
         (b"wheel-version:\t1.0 \r\n", true),
         (b"Generator: x\n y\nWheel-Version: 1.0\n", true),
         (b"\xef\xbb\xbfWheel-Version: 1.0\n", true),
+        (b"Wheel-Version:\n 1.0\n", true),
+        (b"Wheel-Version: \r\n \r\n\t1.0 \r\n  \nX: y\n", true),
+        (b"Wheel-Version: 1\n .0\n", false),
+        (b"Wheel-Version:\n 2.0\n", false),
         (b"Wheel-Version: 2.0\n", false),
         (b"Wheel-Version: 10.0\n", false),
         (b"Wheel-Version: 1.x\n", false),

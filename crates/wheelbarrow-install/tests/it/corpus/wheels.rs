@@ -24,9 +24,12 @@ fn names() -> Vec<Case> {
         ("a b.py", true),
         ("a,\"b\".py", true),
         ("\u{feff}mark.py", false),
-        ("line\nend.py", true),
-        ("return\r.py", true),
-        ("escape\u{1b}.py", true),
+        ("line\nend.py", false),
+        ("return\r.py", false),
+        ("escape\u{1b}.py", false),
+        ("turned\u{202e}.py", false),
+        ("pack-1.data/data/esc\u{1b}", false),
+        ("pack-1.dist-info/licenses/a\u{7f}", false),
         ("/etc/pack.py", false),
         ("../pack.py", false),
         ("a/../b.py", false),
@@ -58,7 +61,8 @@ fn names() -> Vec<Case> {
         ("early.pth", true),
         ("0-loadenv-init.pth", true),
         ("!loadenv-init.pth", true),
-        ("\u{1}.pth", true),
+        (" early.pth", true),
+        ("\u{1}.pth", false),
         ("loadenv-init.pth", false),
         ("pack-1.dist-info/INSTALLER", true),
         ("pack-1.dist-info/direct_url.json", true),
@@ -77,6 +81,7 @@ fn names() -> Vec<Case> {
         ("/", false),
         ("a//", false),
         ("a\\/", false),
+        ("a\u{1b}/", false),
     ] {
         cases.push(Case::files(&format!("directory {name:?}"), &[directory(name)], taken));
     }
