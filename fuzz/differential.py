@@ -107,7 +107,7 @@ def artifact(sources):
 
 def wheel(sources):
     import wheels
-    from staging import Failure
+    from failure import Failure
 
     class Layout:
         site_packages = "site-packages"

@@ -15,8 +15,8 @@ import rules
 import wheels
 from exact import MANIFEST, SIGNATURE, THIN, NotExact, has_control, is_safe
 from exits import LACKING, NEWER, UNFIT
+from failure import Failure
 from rules import broken
-from staging import Failure
 
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")

@@ -18,19 +18,11 @@ import preflight
 import space
 import wheels
 from artifact import LONGEST_PTH, MANIFEST, Artifact, opened
+from destination import LARGEST_ENVIRONMENT, check_destination, large_environment, no_programs
 from exits import FAILED, REFUSED
+from failure import Failure, failure_of, say, shown
 from rules import broken
-from staging import (
-    LARGEST_ENVIRONMENT,
-    Failure,
-    Staging,
-    check_destination,
-    failure_of,
-    large_environment,
-    no_programs,
-    say,
-    shown,
-)
+from staging import Staging
 
 
 def install(artifact, facts, options):

@@ -14,7 +14,7 @@ import time
 
 import limits
 from exits import FAILED
-from staging import Failure, shown
+from failure import Failure, shown
 
 # Larger sources are nobody's modules; the builder leaves them out too.
 LARGEST_MODULE = 64 << 20

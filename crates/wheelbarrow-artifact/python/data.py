@@ -12,7 +12,7 @@ import stat
 import rules
 import wheels
 from exits import REFUSED
-from staging import Failure, shown
+from failure import Failure, shown
 
 # How many files are named, and how many are counted.
 NAMED, COUNTED = 10, 10000

@@ -1,7 +1,7 @@
 """Whether this machine has what the wheels' ELF files need: the C library, and libraries that the loader finds."""
 
 from exits import UNFIT
-from staging import Failure
+from failure import Failure
 
 # Debian's packages of libraries that wheels ask for and small servers lack; Ubuntu has the same.
 PACKAGES = {

@@ -7,9 +7,9 @@ import sys
 import data
 import needs
 import space
-import staging
 from artifact import Artifact, opened
-from staging import Failure, failure_of, say, shown
+from destination import check_place, check_right, no_programs
+from failure import Failure, failure_of, say, shown
 
 
 def check(artifact, facts, options):
@@ -76,10 +76,10 @@ def find(artifact, facts, options):
                 if not findings:
                     short = attempt(space.failures, standing, archive, target, facts, options) or []
                     findings += [failure.finding() for failure in short]
-    attempt(staging.check_place, destination, options["replace"])
+    attempt(check_place, destination, options["replace"])
     attempt(data.check, destination, options)
-    attempt(staging.check_right, standing, destination)
-    note = attempt(staging.no_programs, standing, destination)
+    attempt(check_right, standing, destination)
+    note = attempt(no_programs, standing, destination)
     findings += [note.finding() for note in (note, environment_note(facts)) if note]
     return findings, site, len(target["wheels"]) if target else 0
 

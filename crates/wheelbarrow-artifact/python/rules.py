@@ -7,7 +7,7 @@ import re
 
 from exact import has_control, is_safe
 from exits import BROKEN
-from staging import Failure
+from failure import Failure
 
 _TAGS = r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*"
 # https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention

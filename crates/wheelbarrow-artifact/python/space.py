@@ -4,7 +4,7 @@ The manifest's own figures are of the site's wheels and code; pip, bytecode and 
 """
 
 from bytecode import LARGEST_MODULE
-from staging import block_of, check_bytes, check_inodes
+from destination import block_of, check_bytes, check_inodes
 from wheels import Layout, Wheel, scripts_of
 
 PYC_HEADER = 16

@@ -13,8 +13,8 @@ import exact
 import rules
 import zips
 from exits import BROKEN
+from failure import Failure
 from rules import broken
-from staging import Failure
 
 # What a wheel's .dist-info has is not the wheel's to say.
 OF_INSTALLERS = ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json")

@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 22] = [
+pub const MODULES: [(&str, &str); 24] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("beneath.py", include_str!("../python/beneath.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
@@ -11,8 +11,10 @@ pub const MODULES: [(&str, &str); 22] = [
     ("calls.py", include_str!("../python/calls.py")),
     ("compile.py", COMPILE),
     ("data.py", include_str!("../python/data.py")),
+    ("destination.py", include_str!("../python/destination.py")),
     ("exact.py", include_str!("../python/exact.py")),
     ("exits.py", include_str!("../python/exits.py")),
+    ("failure.py", include_str!("../python/failure.py")),
     ("interpreter.py", INTERPRETER),
     ("limits.py", LIMITS),
     ("links.py", include_str!("../python/links.py")),

@@ -16,7 +16,7 @@ sys.path.insert(0, SOURCES)
 import bootstrap  # noqa: E402
 import interpreter  # noqa: E402
 from artifact import read_manifest  # noqa: E402
-from staging import Failure  # noqa: E402
+from failure import Failure  # noqa: E402
 
 
 class Broken(Case):

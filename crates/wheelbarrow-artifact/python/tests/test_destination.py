@@ -151,9 +151,9 @@ class Destination(Case):
         copy = os.path.join(self.root, "copy")
         os.mkdir(copy)
         import bootstrap
-        import staging
+        import failure
 
-        with self.assertRaises(staging.Failure) as caught:
+        with self.assertRaises(failure.Failure) as caught:
             bootstrap._keep_environment(os.fsencode(self.dest), os.fsencode(copy))
         self.assertEqual(caught.exception.code, 7)
 

@@ -19,6 +19,7 @@ sys.path.insert(0, SOURCES)
 import beneath  # noqa: E402
 import staging  # noqa: E402
 from calls import exchange_directories  # noqa: E402
+from failure import Failure  # noqa: E402
 from staging import Staging  # noqa: E402
 
 
@@ -157,7 +158,7 @@ class Stopped(Case):
             self.addCleanup(signal.signal, signal.SIGIO, before)
             fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
             started = time.time()
-            with self.assertRaises(staging.Failure) as caught:
+            with self.assertRaises(Failure) as caught:
                 locked.__enter__()
             self.assertEqual((caught.exception.code, time.time() - started < 5), (15, True))
             os.close(held)
@@ -173,7 +174,7 @@ class Stopped(Case):
                 pass
 
         fcntl.flock = exchange
-        with self.assertRaises(staging.Failure) as caught:
+        with self.assertRaises(Failure) as caught:
             locked.__enter__()
         self.assertEqual(caught.exception.code, 15)
 

@@ -82,8 +82,10 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/calls.py
     .wheelbarrow/python/compile.py
     .wheelbarrow/python/data.py
+    .wheelbarrow/python/destination.py
     .wheelbarrow/python/exact.py
     .wheelbarrow/python/exits.py
+    .wheelbarrow/python/failure.py
     .wheelbarrow/python/interpreter.py
     .wheelbarrow/python/limits.py
     .wheelbarrow/python/links.py

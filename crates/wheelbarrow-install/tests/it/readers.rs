@@ -23,7 +23,7 @@ import hashlib, io, json, sys, zipfile
 sys.path[:0] = sys.argv[1:3]
 sys.dont_write_bytecode = True
 from artifact import Artifact
-from staging import Failure
+from failure import Failure
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils import artifact as collection
 
 def digest(members):

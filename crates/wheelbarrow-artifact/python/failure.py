@@ -1,0 +1,71 @@
+"""Errors, and how they are told."""
+
+import errno
+
+import beneath
+from exits import FAILED, NO_SPACE, REFUSED
+
+
+class Failure(Exception):
+    """An error for a person: what failed, why, and what to do about it."""
+
+    def __init__(self, code, message, cause=None, hint=None):
+        super().__init__(message)
+        self.code, self.message, self.cause, self.hint = code, message, cause, hint
+
+    def lines(self):
+        yield "error: " + self.message
+        if self.cause:
+            yield "Caused by: " + str(self.cause)
+        if self.hint:
+            yield "hint: " + self.hint
+
+    def finding(self):
+        """As `--check --json` tells it."""
+        cause = None if self.cause is None else str(self.cause)
+        return {"what": self.message, "why": cause, "fix": self.hint, "exit_code": self.code}
+
+
+def failure_of(error, message):
+    """The failure that an OSError amounts to."""
+    cause = error.strerror or str(error)
+    if error.filename:
+        cause = "%s: %s" % (shown(error.filename), cause)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure(NO_SPACE, message, cause, "make room on that file system and run it again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Failure(REFUSED, message, cause, "run it as a user who may write there")
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        return Failure(REFUSED, message, cause, "something else was put there meanwhile")
+    if error.errno == errno.EBUSY:
+        return Failure(REFUSED, message, cause, "a mount point cannot be exchanged; choose a directory inside it")
+    return Failure(FAILED, message, cause)
+
+
+def shown(path):
+    """The path for a person to read."""
+    return beneath.named(path).decode("utf-8", "backslashreplace")
+
+
+def quoted(path):
+    import shlex
+
+    return shlex.quote(shown(path))
+
+
+def printable(text):
+    """Without control characters, which a terminal obeys: names and versions may hold anything.
+
+    Bytes of file names that are no text (surrogates) stay."""
+    kept = lambda one: one.isprintable() or one in "\n\t" or "\udc80" <= one <= "\udcff"  # noqa: E731
+    return "".join(one if kept(one) else one.encode("unicode_escape").decode() for one in text)
+
+
+def say(stream, line):
+    """Writes one line in UTF-8, whatever the locale is. Errors of a closed or full output are ignored."""
+    try:
+        stream.flush()
+        stream.buffer.write(printable(line).encode("utf-8", "surrogateescape") + b"\n")
+        stream.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
