@@ -7,9 +7,9 @@ use wheelbarrow_artifact::inventory::{FORMAT, HeldTarget, Inventory};
 use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Store, add_to_inventory};
 
-use crate::held::{Wanted, held};
 use crate::receipt::RECEIPT_PATH;
 use crate::release::CompleteRelease;
+use crate::release_files::{self, Wanted};
 use crate::{ReleaseError, Root};
 
 /// What of a receipt says what an install was made for.
@@ -32,7 +32,7 @@ pub fn inventory(root: &Root) -> Result<Inventory, ReleaseError> {
         format: FORMAT,
         machine: Some(std::env::consts::ARCH.to_owned()),
         targets: targets(root)?,
-        files: held(root, &Wanted::All)?.into_keys().collect(),
+        files: release_files::find(root, &Wanted::All)?.into_keys().collect(),
         ..Inventory::default()
     };
     match Store::open(&root.store(), Access::Shared) {

@@ -12,12 +12,12 @@ use wheelbarrow_artifact::{Artifact, ArtifactError};
 use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
 
-use crate::held::{Held, Wanted, held};
+use crate::release_files::{self, ReleaseFile, Wanted};
 use crate::remake::{create, in_trash, zip_error};
 use crate::{ReleaseError, Root};
 
 /// Members of a thin artifact, each with a file that holds the same.
-type Found<'a> = Vec<(&'a Member, Held)>;
+type Found<'a> = Vec<(&'a Member, ReleaseFile)>;
 
 /// What the artifact leaves out and an install under this root would want, and is not there: paths of members. Nothing for
 /// an artifact that is not thin.
@@ -74,14 +74,14 @@ fn find<'a>(
     let wanted = lacking_files(artifact, interpreter);
     let wanted: Vec<&Member> = wanted.iter().filter_map(|path| members.get(path.as_str()).copied()).collect();
     let contents: BTreeSet<Sha256> = wanted.iter().map(|member| member.sha256).collect();
-    let held: HashMap<Sha256, Held> = match root.releases().is_dir() {
-        true if !contents.is_empty() => held(root, &Wanted::These(contents))?,
+    let files: HashMap<Sha256, ReleaseFile> = match root.releases().is_dir() {
+        true if !contents.is_empty() => release_files::find(root, &Wanted::These(contents))?,
         _ => HashMap::new(),
     };
     let (mut found, mut lacking) = (Vec::new(), Vec::new());
     for member in wanted {
-        match held.get(&member.sha256) {
-            Some(held) => found.push((member, held.clone())),
+        match files.get(&member.sha256) {
+            Some(file) => found.push((member, file.clone())),
             None => lacking.push(member.path.clone()),
         }
     }
@@ -92,17 +92,17 @@ fn write(path: &Path, artifact: &Artifact, found: &Found<'_>) -> Result<(), Rele
     let file = create(path)?;
     let zip_error = |error| zip_error(path, error);
     let mut writer = ZipWriter::new(file, artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;
-    for (member, held) in found {
-        let read = ReleaseError::io("read", &held.path());
-        if held.is_link {
-            let target = held.target().map_err(read)?;
+    for (member, from) in found {
+        let read = ReleaseError::io("read", &from.path());
+        if from.is_link {
+            let target = from.target().map_err(read)?;
             writer.add(&member.path, member.kind, &target).map_err(zip_error)?;
         } else if member.kind == MemberKind::Link {
             let mut contents = Vec::new();
-            held.open().and_then(|mut file| file.read_to_end(&mut contents)).map_err(read)?;
+            from.open().and_then(|mut file| file.read_to_end(&mut contents)).map_err(read)?;
             writer.add(&member.path, member.kind, &contents).map_err(zip_error)?;
         } else {
-            let mut contents = fs_err::File::from_parts(held.open().map_err(read)?, held.path());
+            let mut contents = fs_err::File::from_parts(from.open().map_err(read)?, from.path());
             writer.add_file(&member.path, member.kind, Method::Stored, &mut contents).map_err(zip_error)?;
         }
     }

@@ -22,7 +22,7 @@ const CHUNK: usize = 256 << 10;
 
 /// A file of a release, or a link, whose target is what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct ReleaseFile {
     /// The release.
     release: PathBuf,
     /// Below it.
@@ -30,7 +30,7 @@ pub(crate) struct Held {
     pub(crate) is_link: bool,
 }
 
-impl Held {
+impl ReleaseFile {
     /// For errors.
     pub(crate) fn path(&self) -> PathBuf {
         self.release.join(&self.path)
@@ -54,7 +54,7 @@ pub(crate) enum Wanted {
 }
 
 /// The files that complete releases have of what is wanted, one for each contents. The newest releases come first.
-pub(crate) fn held(root: &Root, wanted: &Wanted) -> Result<HashMap<Sha256, Held>, ReleaseError> {
+pub(crate) fn find(root: &Root, wanted: &Wanted) -> Result<HashMap<Sha256, ReleaseFile>, ReleaseError> {
     let mut found = HashMap::new();
     for release in root.found()?.into_iter().rev().filter_map(|found| found.complete) {
         let Some(manifest) = manifest_of(&release)? else { continue };
@@ -69,10 +69,10 @@ pub(crate) fn held(root: &Root, wanted: &Wanted) -> Result<HashMap<Sha256, Held>
             }
         }
         let candidates: Vec<_> = candidates.into_values().collect();
-        for (member, held) in
+        for (member, file) in
             candidates.iter().zip(in_parallel(&candidates, |member| compare(&release, member)))
         {
-            found.extend(held?.map(|held| (member.sha256, held)));
+            found.extend(file?.map(|file| (member.sha256, file)));
         }
     }
     Ok(found)
@@ -91,20 +91,20 @@ fn stands_in_release(path: &str) -> bool {
 
 /// The member as the release has it; none where it is not there or another. Some of a release is its site's to write,
 /// so no link is followed.
-fn compare(release: &CompleteRelease, member: &Member) -> Result<Option<Held>, ReleaseError> {
+fn compare(release: &CompleteRelease, member: &Member) -> Result<Option<ReleaseFile>, ReleaseError> {
     let is_link = member.kind == MemberKind::Link;
-    let held = Held { release: release.path().to_path_buf(), path: member.path.clone(), is_link };
+    let file = ReleaseFile { release: release.path().to_path_buf(), path: member.path.clone(), is_link };
     let sha256 = match is_link {
-        true => held.target().map(|target| Some(Sha256::of(&target))),
-        false => held.open().and_then(|file| match file.metadata()?.len() == member.size {
+        true => file.target().map(|target| Some(Sha256::of(&target))),
+        false => file.open().and_then(|file| match file.metadata()?.len() == member.size {
             true => hash(file).map(Some),
             false => Ok(None),
         }),
     };
     match sha256 {
-        Ok(sha256) => Ok((sha256 == Some(member.sha256)).then_some(held)),
+        Ok(sha256) => Ok((sha256 == Some(member.sha256)).then_some(file)),
         Err(error) if is_another(&error) => Ok(None),
-        Err(error) => Err(ReleaseError::io("read", &held.path())(error)),
+        Err(error) => Err(ReleaseError::io("read", &file.path())(error)),
     }
 }
 
