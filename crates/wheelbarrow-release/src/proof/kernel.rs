@@ -11,8 +11,11 @@ use std::time::Instant;
 use fs_err as fs;
 use wheelbarrow_wheel::order;
 
+use super::listener;
+use super::process::Process;
+use super::procfs::{each_descriptor, numbers};
+use super::scope::Scope;
 use super::turns::{Limits, look_at_each};
-use super::{Process, Scope};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What loadenv keeps open: of the release that the interpreter was started in, of that which the code was imported
@@ -41,7 +44,7 @@ pub(super) fn look(
     let pids = match scope {
         Scope::All => numbers(Path::new("/proc"))?,
         Scope::ControlGroup(group) => members(group)?,
-        Scope::Listener(listener) => super::listener::service(listener, limits, is_cancelled)?,
+        Scope::Listener(listener) => listener::service(listener, limits, is_cancelled)?,
     };
     let mut processes = BTreeMap::new();
     let is_whole = look_at_each(pids, limits, is_cancelled, |pid, until| {
@@ -90,20 +93,7 @@ fn look_at(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool)
     ((!process.uses().is_empty()).then_some(process), has_descriptors && has_mapped)
 }
 
-/// Calls `look` with what each descriptor of a process leads to, until it gives false. Whether there was time for that.
-pub(super) fn each_descriptor(pid: u32, until: Instant, mut look: impl FnMut(&Path) -> bool) -> bool {
-    for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
-        if fs::read_link(descriptor.path()).is_ok_and(|path| !look(&path)) {
-            break;
-        }
-        if Instant::now() >= until {
-            return false;
-        }
-    }
-    true
-}
-
-/// The same of the files that it has mapped.
+/// Calls `look` with each file that a process has mapped. Whether there was time for that.
 fn each_mapped(maps: &Path, until: Instant, mut look: impl FnMut(&Path)) -> bool {
     let Ok(file) = fs::File::open(maps) else { return true };
     let (mut reader, mut line) = (BufReader::new(file), Vec::new());
@@ -156,14 +146,6 @@ fn release_of(path: &Path, releases: &Path) -> Option<ReleaseId> {
     let inside = path.strip_prefix(releases).ok()?;
     let first = inside.components().next()?.as_os_str().to_str()?;
     first.strip_suffix(DELETED).unwrap_or(first).parse().ok()
-}
-
-pub(super) fn numbers(directory: &Path) -> Result<Vec<u32>, ReleaseError> {
-    let entries = fs::read_dir(directory).map_err(ReleaseError::io("list", directory))?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut numbers: Vec<u32> = names.collect();
-    order::sort(&mut numbers);
-    Ok(numbers)
 }
 
 /// The processes of a control group, in the unified hierarchy or in systemd's own of version 1.

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::Listener;
-use super::kernel::{each_descriptor, numbers};
-use super::sockets::{reached, read};
+use super::procfs::{each_descriptor, numbers, read};
+use super::scope::Listener;
+use super::sockets::reached;
 use super::turns::{Limits, look_at_each};
 use crate::ReleaseError;
 

@@ -6,8 +6,10 @@ use std::fmt;
 use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
 
+use super::process::{Process, Verdict, judge};
+use super::scope::{Listener, Scope};
 use super::turns::Limits;
-use super::{Listener, Process, Scope, Verdict, hides_some, judge, kernel, processes};
+use super::{hides_some, kernel, processes};
 use crate::probe::Address;
 use crate::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root};

@@ -5,6 +5,8 @@
 //! * Unix sockets: sock_diag(7) tells the inode and the device of the file that a socket is bound to. The text in
 //!   `/proc/net/unix` is only what the server once wrote: in a mount namespace of their own everybody binds any path.
 
+mod diag;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -15,7 +17,9 @@ use fs_err as fs;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
-use super::Listener;
+use self::diag::BoundFile;
+use super::procfs::read;
+use super::scope::Listener;
 
 /// The state of a TCP socket that listens.
 const LISTEN: &str = "0A";
@@ -26,16 +30,12 @@ const ACCEPTS: u64 = 0x0001_0000;
 pub(super) fn reached(listener: &Listener) -> BTreeSet<u64> {
     match listener {
         Listener::Address(address) => tcp(address),
-        Listener::Socket(path) => match File::at(path).and_then(|file| bound_to(&file)) {
+        Listener::Socket(path) => match BoundFile::at(path).and_then(|file| bound_to(&file)) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(_) => only(listening_at(&read("/proc/net/unix"), path)),
         },
     }
-}
-
-pub(super) fn read(path: &str) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// Those at the first address of a host that anything listens at, as a client tries one after the other.
@@ -109,14 +109,7 @@ fn ip(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// A file as the kernel itself knows it: the numbers of stat(2) are others on some file systems, Btrfs for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct File {
-    inode: u32,
-    device: u32,
-}
-
-impl File {
+impl BoundFile {
     fn at(path: &Path) -> io::Result<Self> {
         let open = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let missing = || io::Error::other("the kernel does not tell where the file is");
@@ -143,7 +136,7 @@ fn device(mounts: &str, id: &str) -> Option<u32> {
 }
 
 /// The Unix sockets that listen and are bound to this very file.
-fn bound_to(file: &File) -> io::Result<BTreeSet<u64>> {
+fn bound_to(file: &BoundFile) -> io::Result<BTreeSet<u64>> {
     let flags = SocketFlags::CLOEXEC;
     let socket =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(netlink::SOCK_DIAG))?;
@@ -161,84 +154,6 @@ fn receive(socket: &OwnedFd) -> io::Result<Vec<u8>> {
     let (_, length) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty())?;
     buffer.truncate(length);
     Ok(buffer)
-}
-
-/// Messages of sock_diag(7) and netlink(7).
-mod diag {
-    use std::io;
-
-    use super::File;
-
-    const BY_FAMILY: u16 = 20;
-    /// `NLM_F_REQUEST`, `NLM_F_DUMP`.
-    const ALL: u16 = 0x301;
-    const ERROR: u16 = 2;
-    const DONE: u16 = 3;
-    const UNIX: u8 = 1;
-    /// `1 << TCP_LISTEN`.
-    const LISTENING: u32 = 1 << 10;
-    const SHOW_FILE: u32 = 2;
-    /// `UNIX_DIAG_VFS`.
-    const FILE: u16 = 1;
-    /// Of `nlmsghdr` and of `unix_diag_msg`.
-    const HEADER: usize = 16;
-
-    /// `nlmsghdr` and `unix_diag_req`.
-    pub(super) fn request() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(40_u32.to_ne_bytes());
-        bytes.extend(BY_FAMILY.to_ne_bytes());
-        bytes.extend(ALL.to_ne_bytes());
-        bytes.extend([0; 8]);
-        bytes.extend([UNIX, 0, 0, 0]);
-        bytes.extend(LISTENING.to_ne_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend(SHOW_FILE.to_ne_bytes());
-        bytes.extend([0; 8]);
-        bytes
-    }
-
-    /// Tells `each` the number of each socket and its file; whether there is more to come.
-    pub(super) fn answer(mut rest: &[u8], mut each: impl FnMut(u32, File)) -> io::Result<bool> {
-        while let Some(length) = number(rest, 0) {
-            let length = length as usize;
-            let message = rest.get(..length).filter(|message| message.len() >= HEADER).ok_or_else(wrong)?;
-            match short(message, 4) {
-                Some(BY_FAMILY) => socket(&message[HEADER..], &mut each),
-                Some(DONE) => return Ok(false),
-                Some(ERROR) => return Err(wrong()),
-                _ => {}
-            }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
-        Ok(true)
-    }
-
-    /// `unix_diag_msg` and its attributes.
-    fn socket(message: &[u8], each: &mut impl FnMut(u32, File)) {
-        let Some(number_of_socket) = number(message, 4) else { return };
-        let mut rest = message.get(HEADER..).unwrap_or_default();
-        while let (Some(length), Some(kind)) = (short(rest, 0), short(rest, 2)) {
-            if kind == FILE
-                && let (Some(inode), Some(device)) = (number(rest, 4), number(rest, 8))
-            {
-                each(number_of_socket, File { inode, device });
-            }
-            rest = rest.get(usize::from(length.max(4)).next_multiple_of(4)..).unwrap_or_default();
-        }
-    }
-
-    fn number(bytes: &[u8], at: usize) -> Option<u32> {
-        Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-    }
-
-    fn short(bytes: &[u8], at: usize) -> Option<u16> {
-        Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-    }
-
-    fn wrong() -> io::Error {
-        io::Error::other("sock_diag does not answer")
-    }
 }
 
 /// The Unix sockets that listen at a path, as they once named it: where a kernel has no sock_diag.
