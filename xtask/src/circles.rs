@@ -27,10 +27,10 @@ pub(crate) fn check() -> Result<()> {
     for root in crate_roots()? {
         let graph =
             source::graph(&root).with_context(|| format!("read the modules of {}", root.display()))?;
-        report(&root, &graph, &mut chains);
+        chains.extend(chains_in(&root, &graph));
     }
     for directory in PYTHON.iter().map(|directory| workspace().join(directory)) {
-        report(&directory, &python::graph(&directory)?, &mut chains);
+        chains.extend(chains_in(&directory, &python::graph(&directory)?));
     }
     if !chains.is_empty() {
         bail!("modules import each other:\n  {}", chains.join("\n  "));
@@ -39,9 +39,10 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-fn report(place: &Path, graph: &Graph, chains: &mut Vec<String>) {
-    let place = place.strip_prefix(workspace()).unwrap_or(place);
-    chains.extend(graph.circles().iter().map(|chain| format!("{}: {}", place.display(), chain.join(" -> "))));
+/// A line for each circle.
+fn chains_in(place: &Path, graph: &Graph) -> Vec<String> {
+    let place = place.strip_prefix(workspace()).unwrap_or(place).display();
+    graph.circles().iter().map(|chain| format!("{place}: {}", chain.join(" -> "))).collect()
 }
 
 /// The files with which the crates of the workspace begin.
@@ -74,4 +75,32 @@ fn expand(member: &str) -> Result<Vec<PathBuf>> {
         fs::read_dir(workspace().join(parent))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_circle_is_told_with_its_place_and_its_chain() {
+        let mut graph = Graph::default();
+        for (from, to) in [("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")] {
+            graph.import(from, to);
+        }
+        let chains = chains_in(&workspace().join("crates/one/src/lib.rs"), &graph);
+        assert_eq!(chains, ["crates/one/src/lib.rs: a -> b -> c -> a"]);
+    }
+
+    #[test]
+    fn every_crate_and_every_directory_of_python_is_looked_at() {
+        let roots = crate_roots().unwrap();
+        for root in
+            ["crates/wheelbarrow/src/main.rs", "crates/wheelbarrow-release/src/lib.rs", "xtask/src/main.rs"]
+        {
+            assert!(roots.contains(&workspace().join(root)), "{root}");
+        }
+        for directory in PYTHON {
+            assert!(workspace().join(directory).is_dir(), "{directory}");
+        }
+    }
 }

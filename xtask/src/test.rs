@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::children::{self, cargo, cargo_for_tests, clean, succeeds, workspace};
+use crate::circles;
 use crate::licences;
 use crate::tools;
 
@@ -13,6 +14,7 @@ fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
         command
     };
     children::run(&mut cargo_in(&["fmt", "--all", "--check"]))?;
+    circles::check()?;
     children::run(&mut cargo_in(&[
         "clippy",
         "--workspace",
