@@ -17,6 +17,7 @@ mod model;
 mod model_fs;
 mod model_kill;
 mod moved;
+mod needy;
 mod powercut;
 pub(crate) mod root;
 mod running;
