@@ -252,7 +252,7 @@ def say(line):
 def parse(artifact):
     import argparse
 
-    name = os.path.basename(artifact)
+    name = printable(os.path.basename(artifact))
     parser = argparse.ArgumentParser(
         prog=name,
         description=PROLOGUE,

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 
 import exact
@@ -21,6 +22,8 @@ from rules import broken
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")
 LARGEST_MANIFEST = 32 << 20
+# Bytes that it takes as text in memory.
+LARGEST_TEXT = 48 << 20
 # More values would take much more memory than their text. 65,535 members have two thirds of them.
 MOST_VALUES = 500000
 LONGEST_PTH = 4096
@@ -357,8 +360,12 @@ def read_manifest(data, name):
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
         raise broken(name, "its manifest has more than %d values" % MOST_VALUES)
     try:
+        text = data.decode("utf-8")
+        # A single character may make all others take four bytes.
+        if sys.getsizeof(text) > LARGEST_TEXT:
+            raise broken(name, "its manifest takes more than %d MB of memory" % (LARGEST_TEXT >> 20))
         # Another format may have other rules, so its number is looked at first.
-        manifest = json.loads(data.decode("utf-8"))
+        manifest = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise broken(name, "its manifest is not JSON: %s" % error) from None
     version = manifest.get("format") if isinstance(manifest, dict) else None
@@ -369,10 +376,13 @@ def read_manifest(data, name):
         raise Failure(NEWER, message, hint=hint)
     if type(version) is int and version != 1:
         raise broken(name, "its manifest has the unknown format %d" % version)
+    del manifest
     try:
-        manifest = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_int=_int, parse_constant=_no_constant)
-        # Half of a surrogate pair cannot be written as UTF-8.
-        json.dumps(manifest, ensure_ascii=False).encode("utf-8")
+        manifest = json.loads(text, object_pairs_hook=_object, parse_int=_int, parse_constant=_no_constant)
+        del text
+        # Half of a surrogate pair, which only an escape can be, cannot be written as UTF-8.
+        if b"\\u" in data:
+            json.dumps(manifest, ensure_ascii=False).encode("utf-8")
     except ValueError as error:
         raise broken(name, "its manifest is not JSON: %s" % error) from None
     problem = mismatch(manifest, _MANIFEST, "") or _problem(manifest)

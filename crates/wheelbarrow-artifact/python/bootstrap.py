@@ -20,7 +20,8 @@ import wheels
 from artifact import LONGEST_PTH, MANIFEST, Artifact, opened
 from destination import LARGEST_ENVIRONMENT, check_destination, large_environment, no_programs
 from exits import FAILED, REFUSED
-from failure import Failure, failure_of, say, shown
+from failure import Failure, failure_of, shown
+from printing import say, say_json
 from rules import broken
 from staging import Staging
 
@@ -48,8 +49,6 @@ def install(artifact, facts, options):
 
 
 def _report(manifest, target, origin, options):
-    if options["quiet"]:
-        return
     name, version, count = manifest["name"], manifest.get("version"), len(target["wheels"])
     if options["json"]:
         result = {
@@ -60,8 +59,8 @@ def _report(manifest, target, origin, options):
             "bytecode": origin,
             "method": "bootstrap",
         }
-        say(sys.stdout, json.dumps(result, sort_keys=True, ensure_ascii=False))
-    else:
+        say_json(sys.stdout, result)
+    elif not options["quiet"]:
         release = " ".join(filter(None, (name, version)))
         wheels_told = "%d wheel%s" % (count, "" if count == 1 else "s")
         say(sys.stdout, "installed %s in %s (%s)" % (release, options["destination"], wheels_told))

@@ -51,21 +51,3 @@ def quoted(path):
     import shlex
 
     return shlex.quote(shown(path))
-
-
-def printable(text):
-    """Without control characters, which a terminal obeys: names and versions may hold anything.
-
-    Bytes of file names that are no text (surrogates) stay."""
-    kept = lambda one: one.isprintable() or one in "\n\t" or "\udc80" <= one <= "\udcff"  # noqa: E731
-    return "".join(one if kept(one) else one.encode("unicode_escape").decode() for one in text)
-
-
-def say(stream, line):
-    """Writes one line in UTF-8, whatever the locale is. Errors of a closed or full output are ignored."""
-    try:
-        stream.flush()
-        stream.buffer.write(printable(line).encode("utf-8", "surrogateescape") + b"\n")
-        stream.flush()
-    except (AttributeError, OSError, ValueError):
-        pass

@@ -1,6 +1,5 @@
 """`--check` in plain Python: everything that would refuse an install, found without writing anything."""
 
-import json
 import os
 import sys
 
@@ -9,7 +8,8 @@ import needs
 import space
 from artifact import Artifact, opened
 from destination import check_place, check_right, no_programs
-from failure import Failure, failure_of, say, shown
+from failure import Failure, failure_of, shown
+from printing import say, say_json
 
 
 def check(artifact, facts, options):
@@ -25,7 +25,7 @@ def tell(findings, options, ready=""):
     findings = sorted(findings, key=lambda finding: finding["exit_code"] or 256)
     code = findings[0]["exit_code"] if findings else 0
     if options["json"]:
-        say(sys.stdout, json.dumps({"ok": code == 0, "findings": findings}, sort_keys=True, ensure_ascii=False))
+        say_json(sys.stdout, {"ok": code == 0, "findings": findings})
     else:
         for finding in findings:
             say(sys.stdout, line(finding))

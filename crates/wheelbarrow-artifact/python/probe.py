@@ -4,6 +4,7 @@ import json
 import sys
 
 import interpreter
+from printing import say
 
 # The systems that have a name, with their C library; the builder's table, and a test compares the two.
 SYSTEMS = {
@@ -64,12 +65,15 @@ def tell(as_json):
         "abi": facts["abi"],
         "executable": facts["executable"],
     }
-    sys.stdout.write((json.dumps(told, indent=2, sort_keys=True) if as_json else target) + "\n")
+    if as_json:
+        sys.stdout.write(json.dumps(told, indent=2, sort_keys=True).replace("\x7f", "\\u007f") + "\n")
+    else:
+        say(sys.stdout, target)
     return 0
 
 
 def refuse(reason):
-    sys.stderr.write("error: this Python cannot be a target\nCaused by: %s\n" % reason)
+    say(sys.stderr, "error: this Python cannot be a target\nCaused by: %s" % reason)
     return 4
 
 

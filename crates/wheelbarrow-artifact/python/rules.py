@@ -21,8 +21,8 @@ _VERSION = re.compile(
     r"(?:[._]?(?:post|rev|r)[._]?(?:[0-9]{1,18})?)?(?:[._]?dev[._]?(?:[0-9]{1,18})?)?(?:\+[a-z0-9]+(?:[._][a-z0-9]+)*)?"
 )
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_FIELD = re.compile(r'"([^"]*(?:""[^"]*)*)"|([^",\r\n]*)')
-_LINE_END = re.compile("\r?\n")
+_PLAIN_FIELD, _PLAIN_FIELDS = re.compile('[^",\r\n]*'), re.compile('(?:[^"\r\n]*,)?')
+_LINE_END = re.compile("\r?\n+")
 # More than any wheel has.
 MOST_TAGS = 4096
 
@@ -117,6 +117,19 @@ def entry_points(text, what):
     return found["console_scripts"]
 
 
+def _field(text, at):
+    """A field of a row, and where it ends. One whose quote is not closed ends where it begins.
+
+    A regular expression would need memory for each doubled quote."""
+    if text[at : at + 1] != '"':
+        end = _PLAIN_FIELD.match(text, at).end()
+        return text[at:end], end
+    end = text.find('"', at + 1)
+    while end >= 0 and text[end + 1 : end + 2] == '"':
+        end = text.find('"', end + 2)
+    return (text[at + 1 : end].replace('""', '"'), end + 1) if end >= 0 else ("", at)
+
+
 def record(text, what, most):
     """RECORD: by path the SHA-256, as it is written there, and the size; None for either that is not there."""
     found, count, at = {}, 0, int(text.startswith("\ufeff"))
@@ -134,13 +147,14 @@ def record(text, what, most):
             raise wrong("many more rows than there are files")
         fields = []
         while True:
-            field = _FIELD.match(text, at)
-            quoted, plain = field.groups()
-            fields.append(plain if quoted is None else quoted.replace('""', '"'))
-            at = field.end()
+            field, at = _field(text, at)
+            if len(fields) < 3:
+                fields.append(field)
             if text[at : at + 1] != ",":
                 break
             at += 1
+            if len(fields) == 3:  # more are skipped
+                at = _PLAIN_FIELDS.match(text, at).end()
         end = _LINE_END.match(text, at)
         if at < len(text) and not end:
             raise wrong("a quote or a carriage return is where none can be")

@@ -92,6 +92,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/mounts.py
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py
+    .wheelbarrow/python/printing.py
     .wheelbarrow/python/probe.py
     .wheelbarrow/python/rules.py
     .wheelbarrow/python/space.py
