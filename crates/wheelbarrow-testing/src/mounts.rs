@@ -6,7 +6,8 @@ use std::process::Command;
 
 /// Unmounted when it is dropped.
 pub struct Mounted {
-    place: tempfile::TempDir,
+    _place: tempfile::TempDir,
+    point: PathBuf,
 }
 
 impl Mounted {
@@ -36,9 +37,9 @@ impl Mounted {
         })
     }
 
-    /// overlayfs above a directory.
-    pub fn overlay(lower: &Path) -> Option<Self> {
-        Self::try_to("overlay", |image, point| {
+    /// overlayfs above a directory, at a mount point, which that directory may be, or else at a new one.
+    pub fn overlay(lower: &Path, point: Option<&Path>) -> Option<Self> {
+        Self::try_on(point, "overlay", |image, point| {
             let above = Path::new(image).with_file_name("above");
             for name in ["upper", "work"] {
                 fs_err::create_dir_all(above.join(name)).unwrap();
@@ -51,11 +52,21 @@ impl Mounted {
     }
 
     fn try_to(what: &str, mount: impl Fn(&OsStr, &OsStr) -> Result<(), Refusal>) -> Option<Self> {
+        Self::try_on(None, what, mount)
+    }
+
+    /// Without a mount point, at a new one.
+    fn try_on(
+        point: Option<&Path>,
+        what: &str,
+        mount: impl Fn(&OsStr, &OsStr) -> Result<(), Refusal>,
+    ) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
-        let (image, point) = (place.path().join("image"), place.path().join("mounted"));
-        fs_err::create_dir(&point).unwrap();
+        let (image, new) = (place.path().join("image"), place.path().join("mounted"));
+        fs_err::create_dir(&new).unwrap();
+        let point = point.map_or(new, Path::to_path_buf);
         match mount(image.as_ref(), point.as_ref()) {
-            Ok(()) => Some(Self { place }),
+            Ok(()) => Some(Self { _place: place, point }),
             Err(Refusal { program, why, missing }) => {
                 let in_ci = std::env::var("CI").as_deref() == Ok("true");
                 assert!(!(missing && in_ci), "CI brings {program}: {why}");
@@ -66,7 +77,7 @@ impl Mounted {
     }
 
     pub fn point(&self) -> PathBuf {
-        self.place.path().join("mounted")
+        self.point.clone()
     }
 
     /// Bytes that anybody may take.

@@ -247,10 +247,9 @@ impl Store {
         let work = self.work()?;
         let path = self.path.join(entry);
         match fs::rename(&path, work.path().join("dropped")) {
-            // A directory of a lower layer of overlayfs. Without its index it is no entry.
+            // A directory of a lower layer of overlayfs.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                let removed = fs::remove_file(path.join(INDEX)).and_then(|()| fs::remove_dir_all(&path));
-                removed.map_err(InstallError::io("remove", &path))
+                remove_in_place(&path).map_err(InstallError::io("remove", &path))
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(InstallError::io("take out of use", &path)(error))
@@ -258,6 +257,16 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+/// Removes an entry that cannot be moved: its index first, without which it is no entry. A run that died may have begun.
+fn remove_in_place(path: &Path) -> io::Result<()> {
+    let or_gone = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    or_gone(fs::remove_file(path.join(INDEX)))?;
+    or_gone(fs::remove_dir_all(path))
 }
 
 /// The bytes and the mode of an index, which was made with all of its entry.

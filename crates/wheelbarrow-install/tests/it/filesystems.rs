@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
 use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_install::store::{self, Access, LinkMode, Removal, Store, StoreOptions};
 
 use crate::mounts::Mounted;
 use crate::site::{self, SITE_PACKAGES, wheel_members};
@@ -126,7 +127,7 @@ fn an_install_in_a_lower_layer_is_replaced() {
     fs_err::write(lower.join("site/environment.json"), "{}").unwrap();
     fs_err::write(lower.join("site/.wheelbarrow/old"), "").unwrap();
     for way in ways() {
-        let Some(mounted) = Mounted::overlay(&lower) else { return };
+        let Some(mounted) = Mounted::overlay(&lower, None) else { return };
         let destination = mounted.point().join("site");
         let moved = rustix::fs::rename(&destination, destination.with_extension("moved"));
         assert_eq!(moved, Err(rustix::io::Errno::XDEV), "it can be moved");
@@ -137,6 +138,48 @@ fn an_install_in_a_lower_layer_is_replaced() {
         assert_eq!(fs_err::read_to_string(destination.join("environment.json")).unwrap(), "{}");
         assert!(wheelbarrow_install::verify(&destination, &Silent).unwrap().is_clean());
     }
+}
+
+#[test]
+fn a_store_in_a_lower_layer_is_used_and_collected() {
+    let place = tempfile::tempdir().unwrap();
+    let artifact = artifact(place.path(), 2);
+    let lower = place.path().join("lower");
+    let stored = StoreOptions { path: lower.join("store"), link_mode: LinkMode::Hardlink };
+    fs_err::create_dir(&lower).unwrap();
+    site::install_stored(&artifact, &place.path().join("site"), &stored);
+    let Some(mounted) = Mounted::overlay(&lower, None) else { return };
+    let (path, site) = (mounted.point().join("store"), mounted.point().join("site"));
+    let entry = || {
+        let entries: Vec<_> = fs_err::read_dir(path.join("wheels")).unwrap().collect();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        entries[0].as_ref().unwrap().path()
+    };
+    let moved = rustix::fs::rename(entry(), path.join("moved"));
+    assert_eq!(moved, Err(rustix::io::Errno::XDEV), "it can be moved");
+    // What is broken there is taken out of use, also where a run that died has begun with it.
+    let module = "files/site-packages/pack/module1.py";
+    for (number, broken) in [module, "index"].into_iter().enumerate() {
+        let Some(mounted) = Mounted::overlay(&lower, None) else { return };
+        let stored = StoreOptions { path: mounted.point().join("store"), link_mode: LinkMode::Hardlink };
+        let entry = mounted.point().join("store/wheels").join(entry().file_name().unwrap());
+        assert!(entry.join(broken).exists(), "{broken}");
+        fs_err::remove_file(entry.join(broken)).unwrap();
+        let site = mounted.point().join(format!("site{number}"));
+        site::install_stored(&artifact, &site, &stored);
+        assert!(wheelbarrow_install::verify(&site, &Silent).unwrap().is_clean());
+        let store = Store::open(&stored.path, Access::Shared).unwrap();
+        let verification = store::verify(&store, &Silent).unwrap();
+        assert!(verification.is_clean() && verification.entries == 1, "{broken}");
+    }
+    let store = Store::open(&path, Access::Exclusive).unwrap();
+    let collection = store::collect(&store, &[], Removal::Now).unwrap();
+    assert_eq!((collection.removed.len(), collection.kept), (1, 0));
+    assert_eq!(fs_err::read_dir(path.join("wheels")).unwrap().count(), 0);
+    drop(store);
+    let stored = StoreOptions { path, link_mode: LinkMode::Hardlink };
+    site::install_stored(&artifact, &site, &stored);
+    assert!(wheelbarrow_install::verify(&site, &Silent).unwrap().is_clean());
 }
 
 /// What a run that died has left, with a part of the old tree in place.

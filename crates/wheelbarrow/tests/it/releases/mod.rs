@@ -12,6 +12,7 @@ mod full;
 mod health;
 mod identity;
 mod inherited;
+mod layers;
 mod lock;
 mod model;
 mod model_fs;
