@@ -50,6 +50,8 @@ pub enum Error {
         /// The command that writes requirements.txt.
         export: &'static str,
     },
+    #[error("{}: neither setup.py nor pyproject.toml is beside it, without which uv and pip do not read it", path.display())]
+    LoneSetupCfg { path: PathBuf },
     #[error("{} is not a lock", path.display())]
     NotALock { path: PathBuf },
     #[error("`uv lock --check` failed for {}:\n{said}", path.display())]
@@ -232,6 +234,10 @@ impl Explain for Error {
             Self::UnsupportedInput { export, .. } => format!(
                 "export it with `{export}`, then name that file: -r requirements.txt, or requirements = \
                  [\"requirements.txt\"] in the settings"
+            ),
+            Self::LoneSetupCfg { path } => format!(
+                "write {} with the line `from setuptools import setup; setup()`",
+                path.with_file_name("setup.py").display()
             ),
             Self::NotALock { .. } => "--lock takes a pylock.toml or a uv.lock; name requirements with -r FILE".to_owned(),
             Self::StaleLock { .. } => {

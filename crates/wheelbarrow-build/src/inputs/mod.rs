@@ -137,6 +137,13 @@ impl Inputs {
         })
     }
 
+    /// A setup.cfg that neither uv nor pip takes for a project.
+    pub(crate) fn lone_setup_cfg(&self) -> Option<&Path> {
+        let Self::Project(file) = self else { return None };
+        let beside = |name: &str| file.with_file_name(name).exists();
+        (file.ends_with(SETUP[0]) && ![PYPROJECT, SETUP[1]].into_iter().any(beside)).then_some(file)
+    }
+
     /// The files themselves.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {

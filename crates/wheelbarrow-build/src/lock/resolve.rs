@@ -147,6 +147,9 @@ fn pylock(
     if let Some(kept) = kept.filter(|kept| as_locked && is_good(kept)) {
         return Ok((kept, false));
     }
+    if let Some(path) = request.inputs.lone_setup_cfg() {
+        return Err(Error::LoneSetupCfg { path: path.to_path_buf() });
+    }
     let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
     progress.begin("resolving", 1, Unit::Items);
     let resolved = Run { request, requirements, given, changed: changed.as_ref(), uv: &uv }.lock();
