@@ -122,12 +122,14 @@ fn a_static_file_with_as_many_names_as_it_can_have_is_not_copied() {
     }
 }
 
+/// Makes a static file whose path is longer than any that the kernel takes.
+const DEEP: &str = "cd static; echo 1 > 1.css; a=a-name-of-some-length; i=0; \
+                    while [ $i -lt 300 ]; do mkdir $a; cd -P $a || cd ./$a; i=$((i+1)); done; touch deep";
+
 #[test]
 fn a_static_file_that_is_too_deep_is_a_note() {
     let Some(place) = place() else { return };
-    let deep = "cd static; echo 1 > 1.css; a=a-name-of-some-length; i=0; \
-                while [ $i -lt 300 ]; do mkdir $a; cd -P $a || cd ./$a; i=$((i+1)); done; touch deep";
-    place.deploy(&place.artifact("1", &collecting(deep))).unwrap();
+    place.deploy(&place.artifact("1", &collecting(DEEP))).unwrap();
     place.deploy(&place.artifact("2", &collecting("echo 2 > static/2.css"))).unwrap();
     assert!(place.statics().join("1.css").exists());
     let notes = place.notes();
@@ -137,6 +139,24 @@ fn a_static_file_that_is_too_deep_is_a_note() {
     place.deploy(&place.artifact("3", &collecting("true"))).unwrap();
     place.prune(1).unwrap();
     assert_eq!(place.list(), [(1, State::Good), (2, State::Bad), (3, State::Live)]);
+}
+
+#[test]
+fn an_environment_is_applied_over_a_static_file_that_is_too_deep() {
+    let Some(place) = place() else { return };
+    place.deploy(&place.artifact("1", &collecting(DEEP))).unwrap();
+    let set = Change::Set { name: "KEY".to_owned(), value: "one".to_owned() };
+    for (number, change) in [set, Change::Nothing].into_iter().enumerate() {
+        if matches!(change, Change::Nothing) {
+            fs::write(place.shared().join("environment.json"), "{\"KEY\": \"two\"}").unwrap();
+        }
+        place.change(&change).unwrap();
+        assert!(place.statics().join("1.css").exists());
+        assert_eq!(place.notes().matches("too long").count(), number + 1, "{}", place.notes());
+    }
+    place.rollback().unwrap();
+    place.prune(1).unwrap();
+    assert_eq!(place.list(), [(1, State::Good), (2, State::Live), (3, State::Bad)]);
 }
 
 #[test]

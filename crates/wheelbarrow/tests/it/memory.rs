@@ -1,11 +1,16 @@
 //! Little memory: a command does its work or ends with one error, aborts never, and leaves nothing. Hostile inputs, which would
 //! take much memory or time if they were read without limits.
 
+use std::io::{Seek, Write};
+use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
-use wheelbarrow_artifact::manifest::MemberKind;
+use serde_json::json;
+use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
+use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
+use wheelbarrow_testing::site::interpreter;
 
 use crate::site::is_built;
 use crate::support::{Place, Said, wheelbarrow};
@@ -218,5 +223,86 @@ fn hostile_manifests_are_refused_with_little_memory() {
             assert!(said.code == 3 || said.code == 19, "{shape}: {words:?}: {}", said.all());
         }
         assert!(!place.path().join("dest").exists());
+    }
+}
+
+/// A frame of zstd (RFC 8878) that inflates to `text` and then, by four bytes for each 128 kB, to so many megabytes of spaces.
+/// Whoever inflates it keeps a window of 2 to the power of `window` bytes.
+fn frame(text: &[u8], megabytes: u64, window: u8) -> Vec<u8> {
+    const BLOCK: usize = 128 << 10;
+    let header = |last: bool, kind: usize, size: usize| {
+        let [one, two, three, _] =
+            u32::try_from(size << 3 | kind << 1 | usize::from(last)).unwrap().to_le_bytes();
+        [one, two, three]
+    };
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (window - 10) << 3];
+    for block in text.chunks(BLOCK) {
+        frame.extend(header(false, 0, block.len()));
+        frame.extend(block);
+    }
+    for _ in 0..megabytes << 3 {
+        frame.extend(header(false, 1, BLOCK));
+        frame.push(b' ');
+    }
+    frame.extend(header(true, 0, 0));
+    frame
+}
+
+/// An artifact for the Python of the tests with this pack for its one module.
+fn write_with_pack(path: &Path, pack: &[u8]) {
+    let facts = interpreter();
+    let file = fs::File::create(path).unwrap().into_parts().0;
+    let mut writer = ZipWriter::new(file, "#!/usr/bin/env python3", DosTime::FIRST).unwrap();
+    let pip = "bootstrap_wheels/pip-1-py3-none-any.whl";
+    let mut stored = |path: &str, contents: &[u8]| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(contents).unwrap();
+        file.rewind().unwrap();
+        let mut file = fs::File::from_parts(file, "a member");
+        writer.add_file(path, MemberKind::File, Method::Stored, &mut file).unwrap();
+    };
+    stored("code/a.py", b"");
+    stored(pip, b"");
+    stored(&pack_path(&facts.cache_tag, PROJECT_PACK), pack);
+    let manifest = json!({
+        "format": 1,
+        "name": "site",
+        "built_by": "a test",
+        "project": {"directory": "code", "import_path": "code", "digest": Sha256::of(b"")},
+        "targets": [{
+            "python": facts.minor_version(), "abi": facts.abi, "platform": "any", "wheels": [], "pip": pip,
+            "bytecode": {"cache_tag": facts.cache_tag, "magic": facts.magic}, "unpacked": {"bytes": 0, "inodes": 0},
+        }],
+        "environment": {},
+        "wheels": [{"path": pip, "name": "pip", "version": "1"}],
+        "members": writer.members(),
+    });
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    writer.add(".wheelbarrow/manifest.json", MemberKind::File, &manifest).unwrap();
+    writer.finish().unwrap();
+}
+
+#[test]
+fn hostile_packs_are_refused_with_little_memory() {
+    let place = Place::with(&[]);
+    let path = place.path().join("site.zip");
+    let index = |magic: &str, files: &str| {
+        format!(r#"{{"magic":"{magic}","frames":[{{"compressed":0,"size":0,"files":[{files}]}}]}}"#)
+    };
+    let largest = (16 << 20) - 100;
+    let shapes = [
+        ("spaces", frame(b"", 6 << 10, 17)),
+        ("a large window", frame(b"", 6 << 10, 31)),
+        ("files", frame(index("", &vec![r#"["",0]"#; largest / 7].join(",")).as_bytes(), 0, 24)),
+        ("a name", frame(index("", &format!(r#"["{}",0]"#, "a".repeat(largest))).as_bytes(), 1, 24)),
+    ];
+    for (shape, index) in shapes {
+        println!("{shape}");
+        let length = u32::try_from(index.len()).unwrap().to_le_bytes();
+        write_with_pack(&path, &[b"WBCODE1\n", &length[..], &index].concat());
+        let said = modest(&place, &["install", "site.zip", "-d", "dest", "--without-pip"]);
+        assert_eq!(said.code, 3, "{shape}: {}", said.all());
+        assert!(said.err.contains("pack is damaged"), "{shape}: {}", said.all());
+        assert!(!place.path().join("dest").exists(), "{shape}");
     }
 }

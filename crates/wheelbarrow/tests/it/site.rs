@@ -102,6 +102,17 @@ fn a_site_is_built_installed_and_run() {
         "{}",
         said.all()
     );
+    // Who stands in what is exchanged stands in the new one if told how.
+    for (extra, note) in [(&[][..], true), (&["--quiet"], false), (&["--bootstrap"], true)] {
+        let mut command = Command::new(&artifact);
+        command.args(["-d", ".", "--replace"]).args(extra).current_dir(place.path().join("by itself"));
+        let said = place.finish(&mut command);
+        assert_eq!(said.code, 0, "{extra:?}: {}", said.all());
+        let told = "note: the working directory was replaced: run `cd '[PLACE]/by itself'` to enter the new install\n";
+        assert_eq!(said.err.ends_with(told), note, "{extra:?}: {}", said.all());
+        let said = place.run(&["verify", "by itself"]);
+        assert_eq!(said.code, 0, "{extra:?}: {}", said.all());
+    }
     let again = place.run(&["install", "my-site-1.4.zip", "-d", "dest"]);
     insta::assert_snapshot!(again.all(), @"
     exit code: 5

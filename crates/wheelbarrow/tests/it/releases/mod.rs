@@ -31,6 +31,7 @@ pub(crate) mod strace;
 mod strangers;
 mod stubborn;
 mod systemd;
+mod terminal;
 pub(crate) mod thin;
 mod times;
 mod told;
