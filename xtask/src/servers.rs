@@ -29,13 +29,15 @@ const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,
 type Scene = (&'static str, fn(&Host) -> Result<()>);
 
 /// In this order, each with a root of its own.
-const SCENES: [Scene; 9] = [
+const SCENES: [Scene; 11] = [
     ("gunicorn by socket unit, nginx in front", units::gunicorn),
     ("releases that fail behind a socket unit", units::failing),
     ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
     ("uvicorn by socket unit", units::uvicorn),
+    ("factories by socket unit", units::factories),
     ("gunicorn, reloaded in place", plain::gunicorn_in_place),
     ("uWSGI, by itself and with an emperor", plain::uwsgi),
+    ("uWSGI of the site's own virtualenv", plain::uwsgi_of_the_site),
     ("Apache's mod_wsgi in daemon mode, touched and graceful", plain::mod_wsgi),
     ("set-ups of gunicorn that do not run a new release", bad::gunicorn),
     ("set-ups of uWSGI, Apache and systemd that do not run a new release", bad::others),

@@ -13,11 +13,18 @@ use crate::{pythons, tools};
 /// As the guide has them, for `/srv/mysite` and the user `www-data`.
 pub(super) const NGINX: &str = include_str!("configuration/nginx.conf");
 pub(super) const UWSGI: &str = include_str!("configuration/uwsgi.ini");
+/// One line more, for a uWSGI that is among the requirements.
+pub(super) const OWN_UWSGI: &str = include_str!("configuration/own-uwsgi.ini");
 pub(super) const APACHE: &str = include_str!("configuration/apache.conf");
 pub(super) const HUP: &str = include_str!("configuration/gunicorn-hup.service");
 #[cfg(test)]
-pub(super) const CONFIGURATION: [(&str, &str); 4] =
-    [("nginx.conf", NGINX), ("uwsgi.ini", UWSGI), ("apache.conf", APACHE), ("gunicorn-hup.service", HUP)];
+pub(super) const CONFIGURATION: [(&str, &str); 5] = [
+    ("nginx.conf", NGINX),
+    ("uwsgi.ini", UWSGI),
+    ("own-uwsgi.ini", OWN_UWSGI),
+    ("apache.conf", APACHE),
+    ("gunicorn-hup.service", HUP),
+];
 
 /// A version that cannot be imported, and one that answers 500 where a server runs it.
 pub(super) const CANNOT_BE_IMPORTED: u32 = 3;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::host::Host;
-use super::place::{APACHE, HUP, UWSGI};
+use super::place::{APACHE, HUP, OWN_UWSGI, UWSGI};
 use super::{Load, Place};
 
 const DEPLOYS: u32 = 6;
@@ -79,6 +79,38 @@ pub(super) fn uwsgi(host: &Host<'_>) -> Result<()> {
     switch_under_load(&place, 8005)?;
     place.expect_ailments("", &[])?;
     host.good(&format!("systemctl stop emperor; rm {vassal}")).map(drop)
+}
+
+/// Each release has a program of its own, here a copy of the system's.
+pub(super) fn uwsgi_of_the_site(host: &Host<'_>) -> Result<()> {
+    let place = Place::new(host, "own-uwsgi", "")?;
+    let touched = settings(&format!("kind = 'touch'\npath = '{}/shared/reload'", place.root()), 8007);
+    let copied = "prepare = [['cp', '-L', '/usr/bin/uwsgi', '../venv/bin/uwsgi']]\n";
+    place.settings(copied)?;
+    place.deploy(1).expect(0, &[])?;
+    host.good(&format!("touch {}/shared/reload", place.root()))?;
+    let file = "/etc/uwsgi/own.ini";
+    let start = format!(
+        "systemctl reset-failed own-uwsgi 2>/dev/null; \
+         systemd-run --unit=own-uwsgi {}/current/venv/bin/uwsgi --ini {file} 2>&1",
+        place.root()
+    );
+    let text = place.adapt(UWSGI, 8007);
+    host.write(file, &format!("{text}{}", place.adapt(OWN_UWSGI, 8007)))?;
+    host.good(&start)?;
+    place.settings(&format!("{copied}{touched}"))?;
+    switch_under_load(&place, 8007)?;
+    place.expect_ailments("", &[])?;
+    host.good("systemctl stop own-uwsgi")?;
+    // Without that line the program stays that of the release in which it was started.
+    host.write(file, &text)?;
+    host.good(&start)?;
+    host.wait_for_port(8007)?;
+    place.settings(&format!("{copied}{}", touched.replace("20", "4")))?;
+    place.deploy(2).expect(13, &["is live again"])?;
+    println!("   without binary-path: taken back");
+    place.expect_ailments("", &["uwsgi-binary"])?;
+    host.good(&format!("systemctl stop own-uwsgi; rm {file}")).map(drop)
 }
 
 pub(super) fn mod_wsgi(host: &Host<'_>) -> Result<()> {

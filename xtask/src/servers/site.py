@@ -33,6 +33,10 @@ def application(environ, start_response):
     return [TEXT]
 
 
+def make():
+    return application
+
+
 async def asgi(scope, receive, send):
     while scope["type"] == "lifespan":
         message = await receive()
@@ -43,6 +47,10 @@ async def asgi(scope, receive, send):
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(TEXT)).encode())]
     await send({"type": "http.response.start", "status": int(line[:3]), "headers": headers})
     await send({"type": "http.response.body", "body": TEXT})
+
+
+def make_asgi():
+    return asgi
 '''
 
 SETTINGS = """name = "mysite"

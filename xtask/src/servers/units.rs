@@ -138,6 +138,23 @@ pub(super) fn uvicorn(host: &Host<'_>) -> Result<()> {
     asgi(host, "uvicorn", "--server uvicorn")
 }
 
+/// Applications that a function makes.
+pub(super) fn factories(host: &Host<'_>) -> Result<()> {
+    for (name, flags) in [
+        ("factory", "--application 'mysite.page:make()'"),
+        ("asgi-factory", "--server uvicorn --application 'mysite.page:make_asgi()'"),
+        ("workers-factory", "--server gunicorn-uvicorn --application 'mysite.page:make_asgi()'"),
+    ] {
+        let place = place(host, name, flags)?;
+        place.switch(1)?;
+        place.switch(2)?;
+        place.expect_ailments("", &[])?;
+        host.good(&format!("systemctl stop {name}.socket {name}.service"))?;
+        println!("   {name}: verified by systemd, started and restarted");
+    }
+    Ok(())
+}
+
 fn asgi(host: &Host<'_>, name: &str, server: &str) -> Result<()> {
     let place = place(host, name, &format!("{server} --application mysite.asgi:application"))?;
     place.switch(1)?;

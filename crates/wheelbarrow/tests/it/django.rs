@@ -1,7 +1,9 @@
 //! A Django site of several versions: its static files, its migrations, its settings. It needs uv and an index, or a
 //! cache that was filled by an earlier run.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::support::{Place, Said, wheelbarrow};
 
@@ -303,6 +305,113 @@ fn a_rollback_believes_the_database() {
     assert_eq!(said.code, 0, "{}", said.all());
     let said = run(&place, &["rollback"]);
     assert_eq!(said.code, 0, "{}", said.all());
+}
+
+/// A PostgreSQL of its own, that ends with it.
+struct Postgres {
+    place: tempfile::TempDir,
+    bin: PathBuf,
+}
+
+impl Postgres {
+    fn new() -> Option<Self> {
+        let Some(bin) = Self::find() else {
+            assert!(std::env::var_os("CI").is_none(), "CI brings PostgreSQL");
+            println!("skipped: PostgreSQL is not here");
+            return None;
+        };
+        let postgres = Self { place: tempfile::tempdir_in("/tmp").unwrap(), bin };
+        // It does not run as root, and whoever it runs as must own its files.
+        fs_err::set_permissions(postgres.place.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let words = ["-D", "data", "-U", "site", "-A", "trust", "--no-sync", "-E", "UTF8"];
+        let (made, said) = postgres.command("initdb", &words);
+        assert!(made, "{said}");
+        postgres.start();
+        Some(postgres)
+    }
+
+    fn find() -> Option<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let debian = fs_err::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let debian = debian.map(|version| version.path().join("bin"));
+        std::env::split_paths(&path).chain(debian).find(|bin| bin.join("initdb").exists())
+    }
+
+    /// Whether it has worked, and what it has said.
+    fn command(&self, program: &str, words: &[&str]) -> (bool, String) {
+        let program = self.bin.join(program);
+        let mut command = Command::new(&program);
+        if rustix::process::getuid().is_root() {
+            command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        }
+        // A pipe would stay open as long as the server.
+        let path = self.place.path().join("said");
+        let said = fs_err::File::create(&path).unwrap().into_parts().0;
+        command.args(words).current_dir(self.place.path()).stdout(said.try_clone().unwrap()).stderr(said);
+        let status = command.status().unwrap();
+        (status.success(), fs_err::read_to_string(path).unwrap())
+    }
+
+    fn start(&self) {
+        let options = format!("-k {} -c listen_addresses= -c fsync=off", self.place.path().display());
+        let (started, said) =
+            self.command("pg_ctl", &["-D", "data", "-w", "-l", "log", "-o", &options, "start"]);
+        assert!(started, "{said}");
+    }
+
+    fn stop(&self) -> bool {
+        self.command("pg_ctl", &["-D", "data", "-w", "-m", "immediate", "stop"]).0
+    }
+
+    /// For `DATABASES`.
+    fn settings(&self) -> String {
+        let host = self.place.path().display();
+        format!(
+            r#"{{"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "site", "HOST": "{host}"}}"#
+        )
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// As on SQLite; here a migration is a transaction, and the connection of the failed one is of no more use.
+#[test]
+fn a_rollback_believes_postgresql() {
+    let Some(postgres) = Postgres::new() else { return };
+    let place = place();
+    let version = |number: &str, migrations: &[(&str, &str)]| {
+        write(&place, number, "", migrations);
+        let requirements = format!("{REQUIREMENTS}psycopg2-binary==2.9.10\n");
+        place.write("project/requirements.txt", &requirements);
+        let sqlite = r#"{"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "data" / "site.db"}"#;
+        assert!(SETTINGS.contains(sqlite));
+        place.write("project/mysite/settings.py", &SETTINGS.replace(sqlite, &postgres.settings()));
+        build(&place, number)
+    };
+    let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x int)', 'DROP TABLE a')");
+    let failing =
+        ("0002_failing", "migrations.RunPython(lambda apps, editor: editor.execute('SELECT x FROM b'))");
+    for number in ["1", "2"] {
+        let Some(artifact) = version(number, &[first]) else { return };
+        deploy(&place, &artifact);
+    }
+    let artifact = version("3", &[first, failing]).unwrap().display().to_string();
+    for _ in 0..2 {
+        let said = run(&place, &["deploy", &artifact, "--without-pip"]);
+        assert!(said.code == 12 && said.err.contains("relation \"b\" does not exist"), "{}", said.all());
+    }
+    assert!(postgres.stop());
+    let said = run(&place, &["rollback", "--dry-run"]);
+    let named = said.err.matches("mysite.0002_failing").count();
+    assert_eq!((said.code, named), (16, 1), "{}", said.all());
+    postgres.start();
+    let said = run(&place, &["rollback"]);
+    assert!(said.code == 0 && said.out.starts_with("1-"), "{}", said.all());
 }
 
 #[test]

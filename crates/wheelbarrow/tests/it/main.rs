@@ -3,6 +3,7 @@
 
 mod audit;
 mod bytecode;
+mod declared;
 mod django;
 mod env;
 mod errors;
