@@ -1,23 +1,29 @@
 //! From a complete release to a live and proved one, or back to where it was: switch, reload, probe, commit.
 
+pub(crate) mod prepare;
+pub(crate) mod statics;
+pub(crate) mod switch;
+pub(crate) mod verification;
+
 use std::time::Instant;
 
 use wheelbarrow_artifact::progress::{Progress, Unit};
 
-use crate::journal::{Event, Operation, Outcome, Phase};
-use crate::operator::Probing;
-use crate::prepare::{Prepare, check_and_prepare};
-use crate::release::CompleteRelease;
-use crate::retention::{self, Pruned};
+use crate::activation::prepare::{Prepare, check_and_prepare};
+use crate::activation::verification::{Proof, witness};
+use crate::check::startable;
+use crate::environment::shared_environment;
 use crate::root::Mark;
-use crate::seam::{Proof, witness};
-use crate::server_log::ServerLog;
-use crate::settings::Settings;
-use crate::work::{Fault, Work, milliseconds};
-use crate::{
-    ReleaseError, ReleaseId, Root, marks, probe, proof, seam, server, shared_environment, startable, statics,
-    switch,
-};
+use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::marks;
+use crate::root::operator::Probing;
+use crate::root::release::CompleteRelease;
+use crate::root::retention::{self, Pruned};
+use crate::root::settings::Settings;
+use crate::root::work::{Fault, Work, milliseconds};
+use crate::serving::server_log::ServerLog;
+use crate::serving::{probe, proof, server};
+use crate::{ReleaseError, ReleaseId, Root};
 
 /// A release on its way to be live.
 pub(crate) struct Activation<'w, 'a> {
@@ -200,12 +206,12 @@ fn prove(
     if work.operator.probing == Probing::LeftOut && settings.probe.is_some() {
         progress
             .note("the probe was left out: `wheelbarrow activate` of the live release asks the server later");
-        return seam::prove(work, release, &Settings { probe: None, ..settings.clone() }, progress);
+        return verification::prove(work, release, &Settings { probe: None, ..settings.clone() }, progress);
     }
     if let Some(settings) = &settings.probe {
         probe::probe(settings, progress)?;
     }
-    seam::prove(work, release, settings, progress)
+    verification::prove(work, release, settings, progress)
 }
 
 /// Writes down that an operation failed; the error that says so to people.

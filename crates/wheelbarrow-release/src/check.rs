@@ -6,7 +6,11 @@
 //! It is imported by the release's own Python with its real environment, which loadenv sees to, in the directory of its
 //! code. Nothing listens, and nothing was switched yet.
 
+pub(crate) mod application;
+pub(crate) mod django;
+pub(crate) mod django_query;
 mod error;
+pub(crate) mod startable;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +26,12 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::CheckAllowance;
 
 use crate::ReleaseError;
-use crate::child::{self, Ended, Leftovers};
 use crate::command::as_site;
-use crate::identity::Identity;
-use crate::output::Output;
-use crate::secrets::Secrets;
-use crate::text::cut_line;
+use crate::command::child::{self, Ended, Leftovers};
+use crate::command::identity::Identity;
+use crate::command::output::Output;
+use crate::command::secrets::Secrets;
+use crate::report::text::cut_line;
 pub use error::{CheckError, Fault};
 
 const CHECK: &str = include_str!("../python/check.py");

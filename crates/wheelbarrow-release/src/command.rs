@@ -5,6 +5,12 @@
 //! the release: nothing in there decides which program is started. Each runs in a session of its own (`child`), with an
 //! empty input, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
 
+pub(crate) mod child;
+pub(crate) mod identity;
+pub(crate) mod output;
+pub(crate) mod secrets;
+pub(crate) mod terminal;
+
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,16 +22,17 @@ use rustix::process::getuid;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 
-use crate::application::VARIABLE;
-use crate::child::{self, Ended, Leftovers};
-use crate::identity::{Identity, other_user};
-use crate::lock::RootLock;
-use crate::output::Output;
-use crate::receipt::needed_variables;
-use crate::release::CompleteRelease;
-use crate::secrets::Secrets;
-use crate::settings::Settings;
-use crate::{ReleaseError, django};
+use crate::ReleaseError;
+use crate::check::application::VARIABLE;
+use crate::check::django;
+use crate::command::child::{Ended, Leftovers};
+use crate::command::identity::{Identity, other_user};
+use crate::command::output::Output;
+use crate::command::secrets::Secrets;
+use crate::root::lock::RootLock;
+use crate::root::receipt::needed_variables;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
 
 /// Where root's programs are, whatever PATH root was given: as systemd and Debian's sudo have it.
 const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -3,6 +3,8 @@
 //!
 //! No message holds a value: the file has passwords in it.
 
+pub(crate) mod shared_environment;
+
 use std::ffi::OsStr;
 
 use wheelbarrow_artifact::manifest::EnvironmentRules;

@@ -11,8 +11,8 @@ use wheelbarrow_install::InstallError;
 
 use crate::check::CheckError;
 use crate::environment::{ENVIRONMENT, EnvironmentError};
-use crate::journal::{Outcome, Phase};
-use crate::lock::Holder;
+use crate::root::journal::{Outcome, Phase};
+use crate::root::lock::Holder;
 use crate::{NotAnId, ReleaseId, ServerSaid};
 
 #[derive(Debug, thiserror::Error)]

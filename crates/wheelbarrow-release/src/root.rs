@@ -9,6 +9,28 @@
 //!   .wheelbarrow/              lock, journal.jsonl, trash/, pins/, bad/, reserve/
 //! ```
 
+pub(crate) mod compatible;
+pub(crate) mod data;
+pub(crate) mod history;
+pub(crate) mod id;
+pub(crate) mod inventory;
+pub(crate) mod journal;
+pub mod live;
+pub(crate) mod lock;
+pub(crate) mod marks;
+pub(crate) mod moved;
+pub(crate) mod operator;
+pub(crate) mod receipt;
+pub(crate) mod release;
+pub(crate) mod release_files;
+pub(crate) mod reserve;
+pub(crate) mod retention;
+pub(crate) mod settings;
+pub(crate) mod shared;
+pub(crate) mod trash;
+pub(crate) mod trusted;
+pub(crate) mod work;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -18,9 +40,9 @@ use wheelbarrow_fs::SharedUmask;
 use wheelbarrow_fs::beneath::{self, Directory};
 use wheelbarrow_wheel::order;
 
-use crate::journal::{Event, Journal};
-use crate::receipt::RECEIPT_PATH;
-use crate::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
+use crate::root::journal::{Event, Journal};
+use crate::root::receipt::RECEIPT_PATH;
+use crate::root::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
 use crate::{ReleaseError, ReleaseId};
 
 const STATE: &str = ".wheelbarrow";

@@ -1,0 +1,280 @@
+//! Static files of earlier versions that stay reachable: a page that was served before a switch names files, often with a
+//! hash in their names, that the next version has no more.
+//!
+//! Before a switch, what the live release has in its STATIC_ROOT and the new one lacks is linked into that of the new
+//! one. `.wheelbarrow/static.json` says which files are such guests, and from how many versions ago, so that they go in
+//! time: with a release that does not get them any more. It is written before the links: a name too many does no harm.
+//!
+//! The site's user may write in both. So it is done with that user's rights (`carry`), and as far as it can be done:
+//! what goes wrong is a note, never a failure.
+//!
+//! A STATIC_ROOT that all releases share keeps every file by itself; nothing is done about it.
+
+mod carry;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::Words;
+use wheelbarrow_fs::beneath::Directory;
+
+use self::carry::Carrying;
+use crate::activation::switch;
+use crate::check::django_query::{self, Question};
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::root::work::Work;
+use crate::stage::configure::make_given;
+use crate::{ReleaseError, Root};
+
+pub(crate) const STATIC_PATH: &str = ".wheelbarrow/static.json";
+const STATIC_ROOT: &str = include_str!("../../python/static_root.py");
+
+/// `static.json`.
+#[derive(Debug, Deserialize, Serialize)]
+struct Statics {
+    /// Missing in those of 0.1.0.
+    #[serde(default = "format")]
+    format: u32,
+    /// Below the release.
+    root: String,
+    /// Files below `root` that came from earlier versions: how many versions ago they were a version's own.
+    guests: BTreeMap<String, u32>,
+    /// What a later version keeps there, and gets back.
+    #[serde(flatten)]
+    other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The format of that file, and the only one that is read.
+pub(crate) const FORMAT: u32 = 1;
+
+fn format() -> u32 {
+    FORMAT
+}
+
+/// STATIC_ROOT, as Django says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answer {
+    /// Absolute.
+    path: PathBuf,
+    /// Whether the site's user may write there, or where it would be made.
+    writable: bool,
+}
+
+/// Asks Django for STATIC_ROOT, if a `prepare` command collects static files and no setting names it. None also if
+/// Django cannot say.
+pub(crate) fn ask(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+) -> Result<Option<Answer>, ReleaseError> {
+    if settings.static_root.is_some() || !collects(&settings.prepare) {
+        return Ok(None);
+    }
+    let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
+    Ok(django_query::ask::<Option<Answer>>(work, release, settings, &question)?.flatten())
+}
+
+/// Sees to it that the site's user may write in STATIC_ROOT, before any command runs that has to: one in the release
+/// is given to that user if it holds nothing yet. The answer may be that user's own, so nothing else is given away.
+pub(crate) fn make_writable(
+    release: &CompleteRelease,
+    settings: &Settings,
+    answer: &Answer,
+) -> Result<(), ReleaseError> {
+    let identity = settings.identity.as_ref().filter(|identity| identity.site_user().is_some());
+    if answer.writable || identity.is_none() {
+        return Ok(());
+    }
+    let refused = |reason: &str| ReleaseError::Setting {
+        key: "static_root",
+        reason: format!(
+            "collectstatic is to write to {} as `owner`, who may not: {reason}",
+            answer.path.display()
+        ),
+    };
+    let Some(below) = below(release.path(), &answer.path) else {
+        return Err(refused("make the directory, and give it to `owner`"));
+    };
+    let directory = release.open()?;
+    let is_free = match directory.sub(&below) {
+        Ok(found) => found.entries().map_err(ReleaseError::io("list", &answer.path))?.is_empty(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    let is_own = [".wheelbarrow", "venv"].iter().any(|own| below.starts_with(own));
+    if !is_free || is_own {
+        return Err(refused(
+            "name a directory below the code as `static_root` in [release], which is given to `owner`",
+        ));
+    }
+    make_given(release.path(), &directory, &below, identity)
+}
+
+/// Where `path` would be below the release, by names alone.
+fn below(release: &Path, path: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(release).ok()?;
+    let below = [release, &real].iter().find_map(|release| path.strip_prefix(release).ok())?;
+    let is_plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+    (is_plain && !below.as_os_str().is_empty()).then(|| below.to_path_buf())
+}
+
+/// Writes down where the release has its static files, before they are collected: whatever happens then, they are known
+/// to be made from the artifact.
+pub(crate) fn note_root(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    answer: Option<Answer>,
+) -> Result<(), ReleaseError> {
+    let found = match &settings.static_root {
+        Some(below) => Some(release.path().join(release.site()?.project.directory).join(below.as_str())),
+        None => answer.map(|answer| answer.path),
+    };
+    let Some(root) = found.and_then(|found| inside(release.path(), &found)) else { return Ok(()) };
+    if read(release.path())?.is_some_and(|statics| statics.root == root) {
+        return Ok(());
+    }
+    write(
+        work.root,
+        release,
+        &Statics { format: FORMAT, root, guests: BTreeMap::new(), other: Default::default() },
+    )
+}
+
+/// Links the static files that another release of the same artifact has collected, for a release whose own commands do
+/// not run. The live one comes first, then the newest.
+pub(crate) fn inherit(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+) -> Result<(), ReleaseError> {
+    if read(release.path())?.is_some() {
+        return Ok(());
+    }
+    let live = work.root.live()?;
+    let same =
+        work.root.found()?.into_iter().rev().filter(|found| !found.is_bad && found.id != *release.id());
+    let mut same: Vec<_> = same.filter_map(|found| found.complete).collect();
+    same.retain(|other| other.record.manifest_sha256 == release.record.manifest_sha256);
+    same.sort_by_key(|other| Some(other.id()) != live.as_ref());
+    for other in same {
+        let Some(statics) = read(other.path())? else { continue };
+        let below = Path::new(&statics.root);
+        if release.open()?.sub(below).is_err() {
+            make_given(release.path(), &release.open()?, below, settings.identity.as_ref())?;
+        }
+        write(work.root, release, &statics)?;
+        let io = ReleaseError::io("open the static files of", other.path());
+        let progress = work.operator.progress;
+        let carrying = Carrying::open((&other, &statics.root), (release, &statics.root), settings, progress);
+        let Some(mut carrying) = carrying.map_err(io)? else { return Ok(()) };
+        let paths = carrying.find(|_| true);
+        carrying.link(&paths);
+        refuse_cancelled(progress)?;
+        if let Some(problem) = carrying.problem() {
+            progress.note(&format!("not all static files of {} were taken over: {problem}", other.id()));
+        }
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// Links what `live` has and `next` lacks, if both are known to have static files of their own. What goes wrong with
+/// the files is a note: pages that were served before lose some of them, and nothing else happens.
+pub(crate) fn carry(
+    work: &Work<'_>,
+    live: &CompleteRelease,
+    next: &CompleteRelease,
+    settings: &Settings,
+) -> Result<(), ReleaseError> {
+    let (Some(from), Some(mut to)) = (read(live.path())?, read(next.path())?) else { return Ok(()) };
+    let note = |problem: &str| {
+        let text = format!("not all static files of {} were kept in {}: {problem}", live.id(), next.id());
+        work.operator.progress.note(&text);
+    };
+    // The same version with another environment is no other version.
+    let step = u32::from(live.record.manifest_sha256 != next.record.manifest_sha256);
+    let mut carrying =
+        match Carrying::open((live, &from.root), (next, &to.root), settings, work.operator.progress) {
+            Ok(Some(carrying)) => carrying,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                note(&error.to_string());
+                return Ok(());
+            }
+        };
+    let age = |path: &str| from.guests.get(path).copied().unwrap_or(0) + step;
+    let paths = carrying.find(|path| age(path) <= settings.keep_static);
+    if !paths.is_empty() {
+        to.guests.extend(paths.iter().map(|path| (path.clone(), age(path).max(1))));
+        write(work.root, next, &to)?;
+        switch::sync(next.path().join(STATIC_PATH).parent().unwrap_or(next.path()))?;
+        carrying.link(&paths);
+    }
+    refuse_cancelled(work.operator.progress)?;
+    if let Some(problem) = carrying.problem() {
+        note(&problem);
+    }
+    Ok(())
+}
+
+fn refuse_cancelled(progress: &dyn Progress) -> Result<(), ReleaseError> {
+    if progress.is_cancelled() { Err(ReleaseError::Cancelled) } else { Ok(()) }
+}
+
+/// Where the release has collected its static files, below it; none where that is not known.
+pub(crate) fn root(release: &CompleteRelease) -> Result<Option<String>, ReleaseError> {
+    root_in(release.path())
+}
+
+/// The same of the directory of a release.
+pub(crate) fn root_in(release: &Path) -> Result<Option<String>, ReleaseError> {
+    Ok(read(release)?.map(|statics| statics.root))
+}
+
+/// Whether one of the commands collects static files.
+fn collects(commands: &[Words]) -> bool {
+    commands.iter().any(|words| words.as_slice().iter().any(|word| word == "collectstatic"))
+}
+
+/// Where `path` really is below the release, if it is not elsewhere. It need not be there yet.
+fn inside(release: &Path, path: &Path) -> Option<String> {
+    let standing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let rest = path.strip_prefix(standing).ok()?;
+    let (release, path) = (fs::canonicalize(release).ok()?, fs::canonicalize(standing).ok()?.join(rest));
+    let below = path.strip_prefix(release).ok()?.to_str()?;
+    (!below.is_empty()).then(|| below.to_owned())
+}
+
+fn read(release: &Path) -> Result<Option<Statics>, ReleaseError> {
+    let path = release.join(STATIC_PATH);
+    match Directory::open(release).and_then(|release| release.read(STATIC_PATH)) {
+        // One that is broken tells as much as none.
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ReleaseError::io("read", &path)(error)),
+    }
+}
+
+/// What a crash leaves on the way lies in the trash.
+fn write(site: &Root, release: &CompleteRelease, statics: &Statics) -> Result<(), ReleaseError> {
+    let path = release.path().join(STATIC_PATH);
+    let text = serde_json::to_vec_pretty(statics).map_err(std::io::Error::other);
+    let mut text = text.map_err(ReleaseError::io("write", &path))?;
+    text.push(b'\n');
+    let new = site.trash().join("static.json");
+    let written = (|| {
+        let mut file = fs::File::create(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)
+    })();
+    written.map_err(|error| {
+        let _ = fs::remove_file(&new);
+        ReleaseError::io("write", &path)(error)
+    })
+}

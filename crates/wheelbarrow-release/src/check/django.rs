@@ -1,0 +1,59 @@
+//! What nobody should have to say of a Django site: where its settings and its application are, and whether commands
+//! migrate its database.
+
+use wheelbarrow_artifact::release::Words;
+
+use crate::ReleaseError;
+use crate::check::application::{Code, Found, Search, VARIABLE, find};
+use crate::command::identity;
+use crate::root::release::{CompleteRelease, Site};
+use crate::root::settings::Settings;
+
+/// The value of `DJANGO_SETTINGS_MODULE` that a command of this release should get: none where its environment.json has
+/// one, or where no file of the site names one.
+pub(crate) fn settings_module(
+    release: &CompleteRelease,
+    site: &Site,
+    settings: &Settings,
+) -> Result<Option<String>, ReleaseError> {
+    if sets_variable(release) {
+        return Ok(None);
+    }
+    if let Some(module) = &settings.said.settings {
+        return Ok(Some(module.clone()));
+    }
+    let is_inherited = identity::other_user(settings.identity.as_ref()).is_none()
+        || settings.pass_environment.iter().any(|name| name == VARIABLE);
+    if is_inherited && std::env::var_os(VARIABLE).is_some() {
+        return Ok(None);
+    }
+    let path = release.path().join(&site.project.import_path);
+    let code = release.open()?.sub(&site.project.import_path).map_err(ReleaseError::io("open", &path))?;
+    Ok(Code::beneath(code).settings_modules().into_iter().next())
+}
+
+/// The application of a release: what its settings name, else what is found in its code.
+pub(crate) fn application(release: &CompleteRelease, site: &Site, settings: &Settings) -> Search {
+    if let Some(name) = settings.said.application.clone() {
+        return Search::One(Found::named(name));
+    }
+    let module = variable(release).or_else(|| settings.said.settings.clone());
+    let code = release.open().ok().and_then(|release| release.sub(&site.project.import_path).ok());
+    code.map_or(Search::Nothing, |code| find(&Code::beneath(code), module.as_deref()))
+}
+
+/// Whether the release's own environment.json, which wins over what a command inherits, has the variable.
+fn sets_variable(release: &CompleteRelease) -> bool {
+    variable(release).is_some()
+}
+
+fn variable(release: &CompleteRelease) -> Option<String> {
+    let text = release.read(crate::environment::ENVIRONMENT).unwrap_or_default();
+    let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text);
+    values.ok()?.get(VARIABLE)?.as_str().map(str::to_owned)
+}
+
+/// Whether one of the commands migrates a database.
+pub(crate) fn migrates<'w>(commands: impl IntoIterator<Item = &'w Words>) -> bool {
+    commands.into_iter().any(|words| words.as_slice().iter().any(|word| word == "migrate"))
+}

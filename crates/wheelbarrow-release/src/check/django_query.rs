@@ -1,0 +1,82 @@
+//! What the Django of a release is asked, by its own Python: which migrations are due, and whatever else it alone knows.
+
+use std::collections::BTreeSet;
+
+use serde::de::DeserializeOwned;
+use wheelbarrow_artifact::release::Words;
+
+use crate::ReleaseError;
+use crate::command::secrets::Secrets;
+use crate::command::{Run, in_release};
+use crate::root::release::CompleteRelease;
+use crate::root::settings::{Settings, bin};
+use crate::root::work::Work;
+
+/// Tells which migrations `migrate` would apply, as JSON.
+const MIGRATIONS: &str = include_str!("../../python/migrations.py");
+
+/// What [`MIGRATIONS`] says.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct MigrationPlan {
+    /// `app.name`, in the order in which they are applied.
+    pub(crate) migrations: Vec<String>,
+    /// Those with an operation that cannot be taken back.
+    pub(crate) irreversible: Vec<String>,
+    /// Those that the database has.
+    pub(crate) applied: BTreeSet<String>,
+}
+
+/// The migrations that are due; none where Django cannot say, which `migrate` itself will explain.
+pub(crate) fn migration_plan(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+) -> Result<Option<MigrationPlan>, ReleaseError> {
+    ask(
+        work,
+        release,
+        settings,
+        &Question { script: MIGRATIONS, words: "the plan of migrations", log: "migrations.log" },
+    )
+}
+
+/// The migrations that the default database has, as a release's Django reads it; none where that cannot be known.
+pub(crate) fn applied(work: &Work<'_>, release: &CompleteRelease) -> Option<BTreeSet<String>> {
+    let settings = Settings::of(work.root, release, &Default::default()).ok()?;
+    Some(migration_plan(work, release, &settings).ok()??.applied)
+}
+
+/// What a release's Django is asked.
+pub(crate) struct Question {
+    /// Python whose last line of output is JSON.
+    pub script: &'static str,
+    /// As errors name it.
+    pub words: &'static str,
+    /// Among the logs of the release.
+    pub log: &'static str,
+}
+
+/// The answer; none where there is none that can be read.
+pub(crate) fn ask<T: DeserializeOwned>(
+    work: &Work<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    question: &Question,
+) -> Result<Option<T>, ReleaseError> {
+    let python = bin(release).join("python").display().to_string();
+    let words = Words::new(vec![python, "-c".to_owned(), question.script.to_owned()]);
+    let Ok(words) = words else { return Ok(None) };
+    let run = Run {
+        command: in_release(release, settings, &words)?,
+        words: question.words.to_owned(),
+        log: release.logs().join(question.log),
+        timeout: settings.prepare_timeout,
+        secrets: Secrets::of(release.path()),
+        lock: Some(&work.lock),
+    };
+    match run.run(work.operator.progress) {
+        Ok(output) => Ok(serde_json::from_slice(&output.last_line()).ok()),
+        Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,165 @@
+//! Whether a release could be started at all: the user of the site can read it, and its Python runs.
+//!
+//! The files of a release are readable by everybody, whatever the umask was; the directories above it are as somebody
+//! made them. The interpreter is not of the release: an upgrade of the system may have removed it.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fs_err as fs;
+use rustix::process::getuid;
+use wheelbarrow_artifact::progress::{Progress, Silent};
+use wheelbarrow_fs::{as_user, open_no_link};
+
+use crate::ReleaseError;
+use crate::command::as_site;
+use crate::command::child::{self, Ended, Leftovers};
+use crate::command::identity::Identity;
+use crate::command::output::Output;
+use crate::command::secrets::Secrets;
+use crate::root::moved;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::{Settings, bin};
+
+/// An interpreter that does nothing takes some milliseconds.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Looks at the way to the release, and starts its Python.
+pub(crate) fn check(
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    moved::check(release)?;
+    let identity = settings.identity.as_ref();
+    let python = bin(release).join("python");
+    let ways: Vec<&Path> = python.ancestors().skip(1).collect();
+    let ways: Vec<_> = ways.into_iter().rev().map(Path::to_path_buf).collect();
+    readable_by(identity, |_| {
+        let is_closed = |path: &PathBuf| {
+            fs::metadata(path.join(".")).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        };
+        ways.into_iter().find(is_closed)
+    })?;
+    start(release, settings, progress)
+}
+
+/// Reads every directory and opens every file of a new release as the user of the site. What the store has under another
+/// mode, and what a site keeps for itself, would be found only by a request.
+pub(crate) fn check_files(release: &CompleteRelease, settings: &Settings) -> Result<(), ReleaseError> {
+    let top = release.path();
+    let own = top.join(".wheelbarrow");
+    readable_by(settings.identity.as_ref(), |user| first_closed(top.to_path_buf(), &own, user))
+}
+
+/// The first file or directory below `directory` that may not be read. What belongs to `user` is left out with all that is in it:
+/// its owner can do anything there, also while it is looked at, and can mend its mode.
+fn first_closed(directory: PathBuf, left_out: &Path, user: u32) -> Option<PathBuf> {
+    let is_denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+    let mut directories = vec![directory];
+    while let Some(directory) = directories.pop() {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries.flatten(),
+            Err(error) if is_denied(&error) => return Some(directory),
+            Err(_) => continue,
+        };
+        for path in entries.map(|entry| entry.path()).filter(|path| path != left_out) {
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            match metadata.file_type() {
+                _ if metadata.uid() == user => {}
+                kind if kind.is_dir() => directories.push(path),
+                kind if kind.is_file() && open_no_link(&path).is_err_and(|error| is_denied(&error)) => {
+                    return Some(path);
+                }
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+/// Why the release could not be started, as far as this user can tell.
+pub(crate) fn problem(release: &CompleteRelease, settings: &Settings) -> Option<ReleaseError> {
+    let python = bin(release).join("python");
+    let is_closed = fs::metadata(&python).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    // Whoever looks is not who runs it.
+    if is_closed && !getuid().is_root() { None } else { check(release, settings, &Silent).err() }
+}
+
+/// Root reads everything, so the user of the site is asked, if it is another.
+fn user_of(identity: Option<&Identity>) -> Option<(u32, u32)> {
+    let identity = identity.filter(|_| getuid().is_root())?;
+    let user = identity.user?;
+    Some((user, identity.group.unwrap_or(user)))
+}
+
+/// Fails with the path that `closed` finds as the user of the site, whose number it gets.
+fn readable_by(
+    identity: Option<&Identity>,
+    closed: impl FnOnce(u32) -> Option<PathBuf> + Send,
+) -> Result<(), ReleaseError> {
+    let Some((user, group)) = user_of(identity) else { return Ok(()) };
+    let first = as_user(user, group, || closed(user)).map_err(|source| ReleaseError::Io {
+        action: "become the user of",
+        path: "the site".into(),
+        source,
+    })?;
+    let Some(path) = first else { return Ok(()) };
+    let metadata = fs::symlink_metadata(&path).map_err(ReleaseError::io("look at", &path))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    Err(ReleaseError::Unreadable { path, mode, owner: metadata.uid(), group: metadata.gid(), user })
+}
+
+fn start(
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let python = bin(release).join("python");
+    let cannot = |reason: String| ReleaseError::CannotStart {
+        id: release.id().clone(),
+        python: python.clone(),
+        reason,
+    };
+    if let Err(error) = fs::metadata(&python)
+        && error.kind() == ErrorKind::NotFound
+    {
+        let target = fs::read_link(&python).map_err(ReleaseError::io("read the link", &python))?;
+        return Err(cannot(format!("it leads to {}, which is missing", target.display())));
+    }
+    let (output, said) = (Output::memory()?, Secrets::default());
+    let started = |identity| {
+        let mut command = Command::new(&python);
+        // Neither the site's modules nor its environment: nothing of the site runs.
+        command.args(["-I", "-S", "-c", ""]).current_dir("/");
+        as_site(&mut command, release.path(), identity, &settings.pass_environment);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output.writer().map_err(std::io::Error::other)?);
+        child::start(&mut command, Leftovers::Keep, None)
+    };
+    let running = match started(settings.identity.as_ref()) {
+        // Whether the site has an application that this keeps from running, its check finds.
+        Err(error)
+            if error.kind() == ErrorKind::PermissionDenied
+                && user_of(settings.identity.as_ref()).is_some() =>
+        {
+            progress.note(&format!("the user of the site cannot start {}: {error}", python.display()));
+            started(None)
+        }
+        started => started,
+    };
+    let running = running.map_err(|error| cannot(error.to_string()))?;
+    let ended =
+        running.wait(LIMIT, progress, || output.cut(&said)).map_err(|error| cannot(error.to_string()))?;
+    match ended {
+        Ended::By(status) if status.success() => Ok(()),
+        Ended::Cancelled => Err(ReleaseError::Cancelled),
+        Ended::Late => Err(cannot(format!("it does not end within {} s", LIMIT.as_secs()))),
+        Ended::By(status) => Err(cannot(format!("{status}: {}", output.last_lines(&said)))),
+    }
+}

@@ -1,0 +1,279 @@
+//! `activate` and `rollback`: making live what is there already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_artifact::release::ReleaseSettings;
+
+use crate::activation::Activation;
+use crate::activation::prepare::{Prepare, check_and_prepare};
+use crate::activation::verification::{self, Look, Said};
+use crate::check::{django_query, startable};
+use crate::operation::recovery;
+use crate::root::Mark;
+use crate::root::history::{Story, stories};
+use crate::root::journal::{Operation, Phase};
+use crate::root::operator::Operator;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::root::work::{Work, milliseconds};
+use crate::serving::systemd;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What an activation or a rollback did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Activated {
+    pub root: PathBuf,
+    pub id: ReleaseId,
+    /// What was live before.
+    pub previous: Option<ReleaseId>,
+    pub milliseconds: u64,
+    /// What runs, if that is another release: `current` leads to this one, and no server was told or could be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproved: Option<String>,
+}
+
+/// What a rollback is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RollbackOptions {
+    /// Else the nearest ancestor that is complete and not bad.
+    pub to: Option<ReleaseId>,
+    /// Only what this deploy of a fleet has switched, as a deploy that fails is taken back: to what was live before it,
+    /// whatever migrations were applied. Where it has switched nothing, nothing is done.
+    pub of: Option<String>,
+    /// Even over migrations that cannot be taken back.
+    pub force: bool,
+    /// What flags say.
+    pub settings: ReleaseSettings,
+}
+
+/// Makes any complete release live. One that never was live is checked and prepared first, as a deploy does it.
+pub fn activate(
+    root: &Root,
+    id: &ReleaseId,
+    flags: &ReleaseSettings,
+    prepare: Prepare,
+    operator: &Operator<'_>,
+) -> Result<Activated, ReleaseError> {
+    let work = recovery::begin(root, "activate", operator)?;
+    activate_in(&work, root.complete(id)?, flags, prepare)
+}
+
+/// The same, by whoever has the lock.
+pub(crate) fn activate_in(
+    work: &Work<'_>,
+    release: CompleteRelease,
+    flags: &ReleaseSettings,
+    prepare: Prepare,
+) -> Result<Activated, ReleaseError> {
+    let (root, id) = (work.root, release.id());
+    let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
+    let prepare = (!was_live && root.live()?.as_ref() != Some(id)).then_some(prepare);
+    make_live(work, Operation::Activate, release, flags, prepare)
+}
+
+/// Goes back to an ancestor of what is live, and marks what it leaves as bad.
+pub fn rollback(
+    root: &Root,
+    options: &RollbackOptions,
+    operator: &Operator<'_>,
+) -> Result<Activated, ReleaseError> {
+    let begun = Instant::now();
+    let work = recovery::begin(root, "rollback", operator)?;
+    let target = rollback_target(root, options, |live| django_query::applied(&work, live))?;
+    let Some(target) = target else { return stays(root, begun, operator) };
+    let environment = target.record.environment_sha256;
+    let applied = applied_since(&stories(&root.journal().read()?), target.id());
+    if !applied.is_empty() {
+        let (id, names) = (target.id(), verification::few(&applied));
+        let note = format!("the database keeps migrations that were applied since {id} was live: {names}");
+        operator.progress.note(&note);
+    }
+    // What is left may be the very thing that is broken.
+    let left = root.live()?.and_then(|live| root.complete(&live).ok());
+    let activated = make_live(&work, Operation::Rollback, target, &options.settings, None)?;
+    if left.is_some_and(|left| left.record.environment_sha256 != environment) {
+        operator.progress.note(
+            "its environment came back with it; the next deploy takes that of shared/environment.json, which \
+             `wheelbarrow env diff` compares",
+        );
+    }
+    Ok(activated)
+}
+
+/// Says where [`rollback`] would go.
+pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated, ReleaseError> {
+    let previous = root.live()?;
+    let id = match rollback_target(root, options, |release| applied(root, release))? {
+        Some(target) => Some(target.record.id),
+        None => previous.clone(),
+    };
+    let id = id.ok_or_else(|| nothing_live(root))?;
+    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0, unproved: None })
+}
+
+/// The migrations that the database has, asked without a log.
+fn applied(root: &Root, release: &CompleteRelease) -> Option<BTreeSet<String>> {
+    let settings = Settings::of(root, release, &Default::default()).ok()?;
+    let said = verification::look_at(release, &settings, Look::Before, Said::Forgotten, &Silent).ok()??;
+    said.unknown.is_none().then(|| said.applied.into_iter().collect())
+}
+
+fn nothing_live(root: &Root) -> ReleaseError {
+    ReleaseError::NothingLive { root: root.path().to_path_buf() }
+}
+
+/// What is live stays so.
+fn stays(root: &Root, begun: Instant, operator: &Operator<'_>) -> Result<Activated, ReleaseError> {
+    let live = root.live()?.ok_or_else(|| nothing_live(root))?;
+    operator.progress.note(&format!("{live} stays: that deploy has put nothing in place of another release"));
+    let milliseconds = milliseconds(begun.elapsed());
+    Ok(Activated {
+        root: root.path().to_path_buf(),
+        id: live.clone(),
+        previous: Some(live),
+        milliseconds,
+        unproved: None,
+    })
+}
+
+/// What was live before the deploy; none where it is not this deploy that made live what is live, or nothing was.
+fn before_deploy(
+    root: &Root,
+    stories: &[Story],
+    deploy: &str,
+    live: &ReleaseId,
+) -> Result<Option<CompleteRelease>, ReleaseError> {
+    let switched =
+        |story: &&Story| story.switched && story.is_done() && story.live.as_ref() != Some(&story.id);
+    let is_of_deploy = |story: &&Story| story.deploy.as_deref() == Some(deploy);
+    let last = stories.iter().rev().find(switched);
+    if last.filter(|story| story.id == *live).filter(is_of_deploy).is_none() {
+        return Ok(None);
+    }
+    let first = stories.iter().filter(switched).find(is_of_deploy);
+    let before = first.and_then(|story| story.live.as_ref()).filter(|before| *before != live);
+    before.map(|before| root.complete(before)).transpose()
+}
+
+/// None to stay, which only who names a deploy is told. `applied` says which migrations the database of a release has, if that
+/// can be known.
+fn rollback_target(
+    root: &Root,
+    options: &RollbackOptions,
+    applied: impl Fn(&CompleteRelease) -> Option<BTreeSet<String>>,
+) -> Result<Option<CompleteRelease>, ReleaseError> {
+    let live = root.live()?.ok_or_else(|| nothing_live(root))?;
+    let stories = stories(&root.journal().read()?);
+    if let Some(deploy) = &options.of {
+        return before_deploy(root, &stories, deploy, &live);
+    }
+    let target = match &options.to {
+        Some(id) if *id == live => {
+            return Err(ReleaseError::NoAncestor { from: live, reason: "it is live already" });
+        }
+        Some(id) => root.complete(id)?,
+        None => nearest_ancestor(root, &stories, &live)?,
+    };
+    let mut migrations = irreversible_since(&stories, target.id());
+    if !migrations.is_empty() && !options.force {
+        // They may have failed, or somebody may have taken them back: what the database has counts.
+        let live = root.complete(&live).ok();
+        let asked = live.as_ref().and_then(&applied).or_else(|| applied(&target));
+        if let Some(applied) = asked {
+            migrations.retain(|migration| applied.contains(migration));
+        }
+    }
+    if !migrations.is_empty() && !options.force {
+        return Err(ReleaseError::Irreversible { target: target.record.id, migrations });
+    }
+    Ok(Some(target))
+}
+
+/// Parents are in the journal, which has them of releases that are gone too, and in the releases' own records.
+fn nearest_ancestor(
+    root: &Root,
+    stories: &[Story],
+    live: &ReleaseId,
+) -> Result<CompleteRelease, ReleaseError> {
+    let made = stories.iter().filter(|story| story.operation.makes_a_release());
+    let mut parents: BTreeMap<ReleaseId, Option<ReleaseId>> =
+        made.map(|story| (story.id.clone(), story.live.clone())).collect();
+    for found in root.found()? {
+        if let Some(release) = found.complete {
+            parents.insert(release.record.id, release.record.parent);
+        }
+    }
+    let mut seen = BTreeSet::from([live.clone()]);
+    let mut next = parents.get(live).cloned().flatten();
+    while let Some(id) = next.filter(|id| seen.insert(id.clone())) {
+        if !root.is_marked(&id, Mark::Bad)?
+            && let Some(release) = root.complete_or_none(&id)?
+        {
+            return Ok(release);
+        }
+        next = parents.get(&id).cloned().flatten();
+    }
+    let reason = if seen.len() > 1 { "its ancestors are gone or marked as bad" } else { "it is the first" };
+    Err(ReleaseError::NoAncestor { from: live.clone(), reason })
+}
+
+/// Migrations that were to be applied after the target was last made live, and that Django cannot take back, each once.
+fn irreversible_since(stories: &[Story], target: &ReleaseId) -> Vec<String> {
+    once(since(stories, target).iter().flat_map(|story| &story.irreversible))
+}
+
+/// Migrations that were applied after the target was last made live, each once.
+fn applied_since(stories: &[Story], target: &ReleaseId) -> Vec<String> {
+    let is_prepared = |story: &&Story| story.phases.iter().any(|(phase, _)| *phase == Phase::Prepare);
+    once(since(stories, target).iter().filter(is_prepared).flat_map(|story| &story.migrations))
+}
+
+/// What was done after the target was last made live.
+fn since<'s>(stories: &'s [Story], target: &ReleaseId) -> &'s [Story] {
+    let last = stories.iter().rposition(|story| story.id == *target && story.switched);
+    &stories[last.map_or(0, |last| last + 1)..]
+}
+
+fn once<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    names.filter(|name| seen.insert(*name)).cloned().collect()
+}
+
+fn make_live(
+    work: &Work<'_>,
+    operation: Operation,
+    release: CompleteRelease,
+    flags: &ReleaseSettings,
+    prepare: Option<Prepare>,
+) -> Result<Activated, ReleaseError> {
+    let begun = Instant::now();
+    let root = work.root;
+    let previous = root.live()?;
+    let mut settings = Settings::of(root, &release, flags)?;
+    if prepare.is_none() {
+        // It was live before. What is left may be the very thing that is broken.
+        let left = previous.as_ref().and_then(|left| root.complete(left).ok());
+        let left = left.and_then(|left| Settings::of(root, &left, &Default::default()).ok());
+        settings = settings.going_back_from(left.as_ref());
+    }
+    systemd::look_at(root, &settings.server)?;
+    let id = release.id().clone();
+    work.begin(operation, &id, previous.as_ref())?;
+    let activation = Activation { work, operation, release, settings, previous: previous.clone(), begun };
+    let (release, settings) = (&activation.release, &activation.settings);
+    let checked = match prepare {
+        Some(prepare) => check_and_prepare(work, release, settings, prepare),
+        // It was live, and was checked then; what it stands on may be gone.
+        None => work.phase(Phase::Check, || startable::check(release, settings, work.operator.progress)),
+    };
+    if let Err(fault) = checked {
+        return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
+    }
+    let unproved = activation.run()?;
+    let milliseconds = milliseconds(begun.elapsed());
+    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds, unproved })
+}

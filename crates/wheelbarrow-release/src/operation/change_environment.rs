@@ -1,0 +1,263 @@
+//! `env set`, `unset`, `apply`: what is live, with another environment, as a release of its own. So it is checked before
+//! the switch, proved after it, and taken back by a rollback, as any other.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use wheelbarrow_artifact::manifest::EnvironmentRules;
+
+use crate::activation::prepare::Prepare;
+use crate::activation::{Activation, fail};
+use crate::environment::shared_environment::{self as shared, Change, Difference, Variables};
+use crate::environment::{self, ENVIRONMENT, PRIVATE};
+use crate::operation::deploy::{Making, Site, discard, stage};
+use crate::operation::recovery;
+use crate::root::journal::{Operation, Outcome};
+use crate::root::operator::Operator;
+use crate::root::receipt::Receipt;
+use crate::root::release::CompleteRelease;
+use crate::root::retention::Pruned;
+use crate::root::settings::Settings;
+use crate::root::trusted;
+use crate::root::work::{Work, milliseconds};
+use crate::serving::systemd;
+use crate::stage::configure::Environment;
+use crate::stage::remake::remake;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What a change did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Changed {
+    pub root: PathBuf,
+    /// The release with the new environment; none where nothing is live, or nothing differs.
+    pub id: Option<ReleaseId>,
+    /// What is, or was, live before.
+    pub previous: Option<ReleaseId>,
+    /// Of the shared file.
+    pub difference: Difference,
+    pub pruned: Pruned,
+    pub milliseconds: u64,
+}
+
+/// The environment that is to be.
+struct Next {
+    text: Vec<u8>,
+    difference: Difference,
+    /// None where nothing is live, or it has this environment already.
+    release: Option<CompleteRelease>,
+}
+
+/// Changes the shared environment and makes it live, or leaves all as it was. Where nothing is live, only the file is
+/// changed.
+pub fn change_environment(
+    root: &Root,
+    change: &Change,
+    prepare: Prepare,
+    operator: &Operator<'_>,
+) -> Result<Changed, ReleaseError> {
+    let begun = Instant::now();
+    let work = recovery::begin(root, "environment", operator)?;
+    let next = look_at(root, change)?;
+    let mut changed = changed(root, &next)?;
+    match &next.release {
+        Some(live) => {
+            let (id, pruned) = activate(&work, live, next.text, prepare, begun)?;
+            (changed.id, changed.pruned) = (Some(id), pruned);
+        }
+        None if next.difference.is_empty() => {}
+        None => {
+            let identity = Settings::of_manifest(root, None, &Default::default())?.identity;
+            shared::write(root, &next.text, identity.as_ref())?;
+        }
+    }
+    changed.milliseconds = milliseconds(begun.elapsed());
+    Ok(changed)
+}
+
+/// Says what [`change_environment`] would do.
+pub fn plan_change(root: &Root, change: &Change) -> Result<Changed, ReleaseError> {
+    let next = look_at(root, change)?;
+    let mut changed = changed(root, &next)?;
+    if let Some(live) = &next.release {
+        changed.id = Some(ReleaseId::new(root.next_number()?, &live.record.manifest_sha256));
+    }
+    Ok(changed)
+}
+
+/// What a rewrite of the shared environment did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rewritten {
+    pub root: PathBuf,
+    pub path: PathBuf,
+    /// By names.
+    pub difference: Difference,
+    /// Whether the file is another one, were it by order and spaces only.
+    pub is_changed: bool,
+    /// Whether the live release has another environment than the file.
+    pub is_pending: bool,
+}
+
+/// Changes the shared file and nothing else: the next release takes it, or `env apply`. `root` becomes a site root.
+pub fn rewrite_environment(
+    root: &Path,
+    change: &Change,
+    operator: &Operator<'_>,
+) -> Result<Rewritten, ReleaseError> {
+    let root = Root::create(root)?;
+    let work = recovery::begin(&root, "environment", operator)?;
+    let (rewritten, text) = look_at_file(work.root, change)?;
+    if rewritten.is_changed {
+        let identity = Settings::of_manifest(&root, None, &Default::default())?.identity;
+        shared::write(&root, &text, identity.as_ref())?;
+    }
+    Ok(rewritten)
+}
+
+/// Says what [`rewrite_environment`] would do; the root need not exist.
+pub fn plan_rewrite(root: &Path, change: &Change) -> Result<Rewritten, ReleaseError> {
+    look_at_file(&Root::trusted_at(root)?, change).map(|(rewritten, _)| rewritten)
+}
+
+fn look_at_file(root: &Root, change: &Change) -> Result<(Rewritten, Vec<u8>), ReleaseError> {
+    let path = shared::path(root);
+    if let Change::Replace { text } | Change::Merge { text } = change {
+        // Who wrote it is not the file that is there.
+        environment::check(text, PRIVATE, &EnvironmentRules::default(), |_| false)
+            .map_err(|source| ReleaseError::Environment { path: "the new environment".into(), source })?;
+        Variables::parse(text).names().iter().try_for_each(|name| shared::check_name(name))?;
+    }
+    let live = root.live()?.map(|live| root.complete(&live)).transpose()?;
+    let rules = live.as_ref().map(|live| Ok::<_, ReleaseError>(live.site()?.environment)).transpose()?;
+    let rules = rules.unwrap_or_default();
+    let (before, mode) = match shared_variables(root, &rules) {
+        // What is replaced need not be whole.
+        Err(ReleaseError::Environment { .. }) if matches!(change, Change::Replace { .. }) => {
+            (Variables::default(), PRIVATE)
+        }
+        read => read?,
+    };
+    let mut after = Variables::parse(&before.to_text());
+    after.change(change);
+    let text = after.to_text();
+    environment::check(&text, mode, &rules, |key| std::env::var_os(key).is_some())
+        .map_err(|source| ReleaseError::Environment { path: path.clone(), source })?;
+    let is_pending = match live {
+        Some(live) => !shared::of_release(&live)?.difference(&after).is_empty(),
+        None => false,
+    };
+    let is_changed = trusted::read(root, ENVIRONMENT)?.is_none_or(|(now, _)| now != text);
+    let (root, difference) = (root.path().to_path_buf(), before.difference(&after));
+    Ok((Rewritten { root, path, difference, is_changed, is_pending }, text))
+}
+
+/// The names in the shared environment, or in that of a release.
+pub fn environment_names(root: &Root, release: Option<&ReleaseId>) -> Result<Vec<String>, ReleaseError> {
+    Ok(variables(root, release)?.names())
+}
+
+/// By which names the environments of two releases differ; none means the shared one.
+pub fn environment_difference(
+    root: &Root,
+    one: Option<&ReleaseId>,
+    other: Option<&ReleaseId>,
+) -> Result<Difference, ReleaseError> {
+    Ok(variables(root, one)?.difference(&variables(root, other)?))
+}
+
+fn variables(root: &Root, release: Option<&ReleaseId>) -> Result<Variables, ReleaseError> {
+    match release {
+        Some(id) => shared::of_release(&root.complete(id)?),
+        None => Ok(shared_variables(root, &EnvironmentRules::default())?.0),
+    }
+}
+
+/// The shared environment and the mode of its file, judged as loadenv would, but for what is required.
+fn shared_variables(root: &Root, rules: &EnvironmentRules) -> Result<(Variables, u32), ReleaseError> {
+    let path = shared::path(root);
+    let (text, mode) = match trusted::read(root, ENVIRONMENT)? {
+        Some((text, metadata)) => (text, metadata.mode()),
+        None => (b"{}".to_vec(), PRIVATE),
+    };
+    let rules = EnvironmentRules { required: Vec::new(), ..rules.clone() };
+    environment::check(&text, mode, &rules, |_| false)
+        .map_err(|source| ReleaseError::Environment { path, source })?;
+    Ok((Variables::parse(&text), mode))
+}
+
+fn look_at(root: &Root, change: &Change) -> Result<Next, ReleaseError> {
+    if let Change::Set { name, .. } | Change::Unset { name } = change {
+        shared::check_name(name)?;
+    }
+    let live = root.live()?.map(|live| root.complete(&live)).transpose()?;
+    let rules = live.as_ref().map(|live| Ok::<_, ReleaseError>(live.site()?.environment)).transpose()?;
+    let rules = rules.unwrap_or_default();
+    let (before, mode) = shared_variables(root, &rules)?;
+    let mut after = Variables::parse(&before.to_text());
+    after.change(change);
+    let text = after.to_text();
+    environment::check(&text, mode, &rules, |key| std::env::var_os(key).is_some())
+        .map_err(|source| ReleaseError::Environment { path: shared::path(root), source })?;
+    let release = match live {
+        Some(live) if shared::of_release(&live)?.difference(&after).is_empty() => None,
+        live => live,
+    };
+    Ok(Next { text, difference: before.difference(&after), release })
+}
+
+fn changed(root: &Root, next: &Next) -> Result<Changed, ReleaseError> {
+    Ok(Changed {
+        root: root.path().to_path_buf(),
+        id: None,
+        previous: root.live()?,
+        difference: next.difference.clone(),
+        pruned: Pruned::default(),
+        milliseconds: 0,
+    })
+}
+
+/// Makes the release and makes it live.
+fn activate(
+    work: &Work<'_>,
+    live: &CompleteRelease,
+    text: Vec<u8>,
+    prepare: Prepare,
+    begun: Instant,
+) -> Result<(ReleaseId, Pruned), ReleaseError> {
+    let root = work.root;
+    let settings = Settings::of(root, live, &Default::default())?;
+    systemd::look_at(root, &settings.server)?;
+    let receipt = Receipt::of(live)?;
+    let code = live.site()?.project.directory;
+    let id = ReleaseId::new(root.next_number()?, &live.record.manifest_sha256);
+    let previous = Some(live.id().clone());
+    work.begin(Operation::Environment, &id, previous.as_ref())?;
+    let making = Making {
+        id: &id,
+        site: Site {
+            name: live.record.name.clone(),
+            version: live.record.version.clone(),
+            code,
+            digest: live.record.manifest_sha256,
+        },
+        python: receipt.python(),
+        variables: receipt.environment(),
+        pip: receipt.pip(),
+        settings: &settings,
+        flags: &live.record.settings,
+        environment: Environment::New(text),
+    };
+    let release = match stage(work, &making, |interpreter| remake(root, live, interpreter)) {
+        Ok(release) => release,
+        Err(mut fault) => {
+            fault.cause = fault.cause.of_remade(live.id());
+            discard(work, &id);
+            return Err(fail(work, &id, begun, fault, Outcome::Unchanged, None));
+        }
+    };
+    let operation = Operation::Environment;
+    let pruned =
+        Activation { work, operation, release, settings, previous, begun }.prepare_and_run(prepare)?;
+    Ok((id, pruned))
+}

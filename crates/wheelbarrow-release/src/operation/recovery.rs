@@ -1,0 +1,210 @@
+//! Putting right what a command left that was killed. Each command that changes something begins with it.
+//!
+//! What is found decides, not what was meant: `current` says whether the switch was done, a release's record whether it
+//! is complete. An operation that had switched is ended: reload, probe, commit, else taken back. One that had not is
+//! over: its release stays if it is complete, else it goes.
+
+use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
+
+use fs_err as fs;
+use serde::Serialize;
+
+use crate::activation::switch;
+use crate::activation::{Activation, fail, serve_again};
+use crate::environment::shared_environment;
+use crate::root::history::{Story, stories, unfinished};
+use crate::root::journal::{Event, Operation, Outcome};
+use crate::root::operator::Operator;
+use crate::root::settings::Settings;
+use crate::root::work::{Fault, Work};
+use crate::root::{compatible, data, moved, trash};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What was put right.
+#[derive(Debug, Default, Serialize)]
+pub struct Recovered {
+    /// The operation that had been interrupted.
+    pub interrupted: Option<Operation>,
+    pub id: Option<ReleaseId>,
+    /// Its release is live now, and proved.
+    pub committed: bool,
+    /// Releases that never became complete.
+    pub removed: Vec<ReleaseId>,
+    /// Releases whose paths were written anew, since the root had been moved.
+    pub moved: Vec<ReleaseId>,
+    /// Why the release was taken back.
+    #[serde(skip)]
+    pub failure: Option<ReleaseError>,
+}
+
+impl Recovered {
+    /// Whether there was anything to do.
+    pub fn is_nothing(&self) -> bool {
+        self.interrupted.is_none() && self.removed.is_empty() && self.moved.is_empty()
+    }
+}
+
+/// Recovers, and does nothing else.
+pub fn recover(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
+    put_right(&Work::take(root, "recover", operator)?)
+}
+
+/// Writes the paths in releases anew that were made where the root was before it was moved, and recovers.
+pub fn recover_moved(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
+    let work = Work::take(root, "recover", operator)?;
+    compatible::check(root)?;
+    let mut moved = Vec::new();
+    for release in root.found()?.into_iter().filter_map(|found| found.complete) {
+        if let Some(from) = moved::origin(root, &release) {
+            moved::repair(root, &release, &from)?;
+            moved.push(release.id().clone());
+        }
+    }
+    Ok(Recovered { moved, ..put_right(&work)? })
+}
+
+/// Takes the lock for `what`, and recovers.
+pub(crate) fn begin<'a>(
+    root: &'a Root,
+    what: &str,
+    operator: &'a Operator<'a>,
+) -> Result<Work<'a>, ReleaseError> {
+    let work = Work::take(root, what, operator)?;
+    let recovered = put_right(&work)?;
+    if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
+        let now = match &recovered.failure {
+            None if recovered.committed => "its release is live and proved".to_owned(),
+            None => "nothing had been switched".to_owned(),
+            Some(error @ ReleaseError::Failed { source, .. }) => format!("{error}: {source}"),
+            Some(error) => error.to_string(),
+        };
+        operator.progress.note(&format!("{operation} of {id} had been interrupted: {now}"));
+    }
+    Ok(work)
+}
+
+fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
+    compatible::check(work.root)?;
+    // A copy or a backup may have left out what is empty.
+    Root::create(work.root.path())?;
+    switch::forget_new(work.root)?;
+    shared_environment::forget_new(work.root)?;
+    let mut recovered = Recovered { removed: sweep(work)?, ..Recovered::default() };
+    let stories = stories(&work.root.journal().read()?);
+    let Some(story) = unfinished(&stories).or_else(|| left_switched(&stories)) else { return Ok(recovered) };
+    if story.is_left_switched() && !is_still_switched(work.root, story)? {
+        return Ok(recovered);
+    }
+    recovered.interrupted = Some(story.operation);
+    recovered.id = Some(story.id.clone());
+    match end(work, story) {
+        Ok(committed) => recovered.committed = committed,
+        Err(error @ ReleaseError::Failed { .. }) => recovered.failure = Some(error),
+        Err(error) => return Err(error),
+    }
+    Ok(recovered)
+}
+
+/// The last operation, where it failed and could not be taken back.
+fn left_switched(stories: &[Story]) -> Option<&Story> {
+    stories.last().filter(|story| story.is_left_switched())
+}
+
+/// Whether `current` leads to a release that failed, though there is another to go back to.
+fn is_still_switched(root: &Root, story: &Story) -> Result<bool, ReleaseError> {
+    let before = story.live.as_ref().map(|before| root.complete_or_none(before)).transpose()?.flatten();
+    Ok(before.is_some() && story.live.as_ref() != Some(&story.id) && root.live()?.as_ref() == Some(&story.id))
+}
+
+/// Ends an operation that was interrupted; whether its release is live now.
+fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
+    let begun = Instant::now();
+    let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
+    let live = work.root.live()?;
+    if !story.operation.switches() {
+        // Whatever is live, it had nothing to do with it.
+        _ = fail(work, &story.id, begun, fault(), Outcome::Unchanged, None);
+        return Ok(false);
+    }
+    if live.as_ref() == Some(&story.id) {
+        let Some(release) = work.root.complete_or_none(&story.id)? else {
+            // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
+            return Err(fail(work, &story.id, begun, fault(), Outcome::RevertFailed, None));
+        };
+        let settings = Settings::of(work.root, &release, &Default::default())?;
+        let settings = if story.operation.makes_a_release() {
+            settings
+        } else {
+            settings.going_back_from(settings_of(work.root, story.live.as_ref()).as_ref())
+        };
+        let previous = story.live.clone();
+        if !story.switched && previous != live {
+            // It was killed between the rename and the entry that tells of it.
+            work.record(Event::Switched { id: story.id.clone(), from: previous.clone() })?;
+        }
+        let activation = Activation { work, operation: story.operation, release, settings, previous, begun };
+        if story.is_left_switched() {
+            return activation.take_back(fault()).map(|()| false);
+        }
+        return activation.resume().map(|()| true);
+    }
+    if !story.switched {
+        _ = fail(work, &story.id, begun, fault(), Outcome::Unchanged, None);
+        return Ok(false);
+    }
+    // It was being taken back: the link leads to the old release again, the server may not know.
+    let served = match &live {
+        Some(live) => {
+            let left = settings_of(work.root, Some(&story.id));
+            work.root.complete(live).and_then(|live| serve_again(work, &live, left.as_ref()))
+        }
+        None => Ok(()),
+    };
+    let (outcome, revert) = match served {
+        Ok(()) => (Outcome::Reverted, None),
+        Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
+    };
+    Err(fail(work, &story.id, begun, fault(), outcome, revert))
+}
+
+/// Of a release that may be gone, or be the very thing that is broken.
+fn settings_of(root: &Root, id: Option<&ReleaseId>) -> Option<Settings> {
+    let release = root.complete_or_none(id?).ok()??;
+    Settings::of(root, &release, &Default::default()).ok()
+}
+
+/// Removes what was being made or removed; the releases that never became complete.
+fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
+    let root = work.root;
+    let live = root.live()?;
+    let mut incomplete = Vec::new();
+    for found in root.found()? {
+        let is_swept = found.is_incomplete() && live.as_ref() != Some(&found.id);
+        // A release that once was complete may hold what its site wrote.
+        if is_swept && data::written(root, &found.id)?.is_empty() {
+            match trash::throw(work, &found.id) {
+                Ok(()) => incomplete.push(found.id),
+                Err(error) => trash::note(work, &error),
+            }
+        }
+    }
+    let releases = root.releases();
+    for entry in fs::read_dir(&releases).map_err(ReleaseError::io("list", &releases))? {
+        let name = entry.map_err(ReleaseError::io("list", &releases))?.file_name();
+        if is_staging(name.as_bytes())
+            && let Err(error) = trash::throw_staging(work, &name)
+        {
+            trash::note(work, &error);
+        }
+    }
+    trash::empty(work, trash::AT_FIRST)?;
+    Ok(incomplete)
+}
+
+/// `.ID.wheelbarrow-XXXXXXXX`, in which an install was made. Who holds the root's lock is the only one to make any.
+fn is_staging(name: &[u8]) -> bool {
+    let id =
+        std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix('.')?.split_once(".wheelbarrow-"));
+    id.is_some_and(|(id, _)| id.parse::<ReleaseId>().is_ok())
+}

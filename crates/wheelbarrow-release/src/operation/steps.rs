@@ -1,0 +1,152 @@
+//! The steps of a deploy that many machines take apart from each other: a release is looked at on each of them before
+//! anything is switched, and its database is changed once, from one of them.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::activation::fail;
+use crate::activation::prepare::{Commands, run};
+use crate::activation::verification::{Look, Said, check as look_at};
+use crate::check::Django;
+use crate::operation::recovery;
+use crate::root::history::stories;
+use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::operator::Operator;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::root::work::{Work, milliseconds};
+use crate::serving::systemd;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What a look at a release has found; nothing of it keeps the release from being made live.
+#[derive(Clone, Debug, Serialize)]
+pub struct Looked {
+    pub root: PathBuf,
+    pub id: ReleaseId,
+    /// What `check --deploy` finds, where the site is Django's.
+    pub checks: Vec<String>,
+    /// Migrations that are due in the default database, as `app.name`.
+    pub due: Vec<String>,
+    /// Those of them that Django cannot take back.
+    pub irreversible: Vec<String>,
+    /// Why it is not known which are due.
+    pub unknown: Option<String>,
+    pub milliseconds: u64,
+}
+
+/// What a migration did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Migrated {
+    pub root: PathBuf,
+    pub id: ReleaseId,
+    /// Those that were due, and are not any more, as `app.name`.
+    pub migrations: Vec<String>,
+    pub irreversible: Vec<String>,
+    /// The commands that ran; none where they ran for this release before.
+    pub commands: Vec<String>,
+    /// False where Django says that none was due, or nothing ran.
+    pub is_changed: bool,
+    pub milliseconds: u64,
+}
+
+/// Does what a deploy does before the `prepare` commands run: imports the application, has Django check itself. A site
+/// without such commands is asked for a page too.
+pub fn check_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Looked, ReleaseError> {
+    let begun = Instant::now();
+    let work = recovery::begin(root, "check", operator)?;
+    let (release, settings) = find(root, id)?;
+    work.begin(Operation::Check, id, root.live()?.as_ref())?;
+    let look = if settings.prepare.is_empty() { Look::Once } else { Look::Before };
+    let django = work
+        .phase(Phase::Check, || look_at(&release, &settings, look, Said::Kept, operator.progress))
+        .map_err(|fault| fail(&work, id, begun, fault, Outcome::Unchanged, None))?;
+    end(&work, begun)?;
+    let Django { checks, migrations, irreversible, unknown, .. } = django.unwrap_or_default();
+    Ok(Looked {
+        root: root.path().to_path_buf(),
+        id: id.clone(),
+        checks: checks.iter().map(ToString::to_string).collect(),
+        due: migrations,
+        irreversible,
+        unknown,
+        milliseconds: milliseconds(begun.elapsed()),
+    })
+}
+
+/// Runs those `prepare` commands of a release that change a database, unless they ran for it before. Nothing is
+/// switched.
+pub fn migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Migrated, ReleaseError> {
+    let begun = Instant::now();
+    let work = recovery::begin(root, "migrate", operator)?;
+    let (release, settings) = find(root, id)?;
+    let mut migrated = nothing(root, id);
+    if is_migrated(root, id)? || Commands::Migrations.of(&settings).is_empty() {
+        return Ok(migrated);
+    }
+    work.begin(Operation::Migrate, id, root.live()?.as_ref())?;
+    let unchanged = |fault| fail(&work, id, begun, fault, Outcome::Unchanged, None);
+    // No database is changed for code that does not even start.
+    let check = || look_at(&release, &settings, Look::Before, Said::Kept, operator.progress);
+    let django = work.phase(Phase::Check, check).map_err(unchanged)?;
+    let prepare = || run(&work, &release, &settings, Commands::Migrations);
+    work.phase(Phase::Prepare, prepare).map_err(unchanged)?;
+    end(&work, begun)?;
+    migrated.tell(&settings, django);
+    migrated.milliseconds = milliseconds(begun.elapsed());
+    Ok(migrated)
+}
+
+/// Says what [`migrate`] would do; nothing is written.
+pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Migrated, ReleaseError> {
+    let (release, settings) = find(root, id)?;
+    let mut migrated = nothing(root, id);
+    if !is_migrated(root, id)? && !Commands::Migrations.of(&settings).is_empty() {
+        migrated
+            .tell(&settings, look_at(&release, &settings, Look::Before, Said::Forgotten, operator.progress)?);
+    }
+    Ok(migrated)
+}
+
+impl Migrated {
+    fn tell(&mut self, settings: &Settings, django: Option<Django>) {
+        self.commands =
+            Commands::Migrations.of(settings).iter().map(|(_, words)| words.to_string()).collect();
+        // Where nobody can say that none was due, some were.
+        self.is_changed =
+            django.as_ref().is_none_or(|said| said.unknown.is_some() || !said.migrations.is_empty());
+        let django = django.unwrap_or_default();
+        (self.migrations, self.irreversible) = (django.migrations, django.irreversible);
+    }
+}
+
+fn nothing(root: &Root, id: &ReleaseId) -> Migrated {
+    Migrated {
+        root: root.path().to_path_buf(),
+        id: id.clone(),
+        migrations: Vec::new(),
+        irreversible: Vec::new(),
+        commands: Vec::new(),
+        is_changed: false,
+        milliseconds: 0,
+    }
+}
+
+fn find(root: &Root, id: &ReleaseId) -> Result<(CompleteRelease, Settings), ReleaseError> {
+    let release = root.complete(id)?;
+    let settings = Settings::of(root, &release, &Default::default())?;
+    // Before a database is changed for a release that could not be made live.
+    systemd::plan(root, &settings.server)?;
+    Ok((release, settings))
+}
+
+fn is_migrated(root: &Root, id: &ReleaseId) -> Result<bool, ReleaseError> {
+    let stories = stories(&root.journal().read()?);
+    let is = |operation| operation == Operation::Migrate;
+    Ok(stories.iter().any(|story| story.id == *id && is(story.operation) && story.is_done()))
+}
+
+fn end(work: &Work<'_>, begun: Instant) -> Result<(), ReleaseError> {
+    work.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })
+}

@@ -1,0 +1,215 @@
+//! `status --check`: whether the site serves the live release, for a monitor. It probes the site, asks systemd and the
+//! kernel, and looks for what a command has left half done. Nothing is changed, and no lock is taken.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::Server;
+use wheelbarrow_fs::Explain;
+
+use crate::report::rule::{self, Rule};
+use crate::report::status::{Status, status};
+use crate::root::settings::Settings;
+use crate::serving::doctor::{Finding, stale_processes};
+use crate::serving::probe;
+use crate::serving::proof::Verdict;
+use crate::serving::server_log::ServerLog;
+use crate::stage::fingerprint::AskSchema;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// The site serves as far as is known, and somebody should look.
+    Warning,
+    /// The site does not serve the live release.
+    Critical,
+}
+
+/// Something that is wrong just now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ailment {
+    pub level: Level,
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// The status of a root, and what is wrong; the worst first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Health {
+    #[serde(flatten)]
+    pub status: Status,
+    /// Whether the site was probed; false if no probe is configured, or nothing is live.
+    pub is_probed: bool,
+    pub findings: Vec<Ailment>,
+}
+
+impl Health {
+    /// None if all is well.
+    pub fn level(&self) -> Option<Level> {
+        self.findings.iter().map(|ailment| ailment.level).max()
+    }
+}
+
+/// Looks at everything; the probe may take as long as `limit`.
+pub fn health(
+    root: &Root,
+    schema: AskSchema,
+    limit: Duration,
+    progress: &dyn Progress,
+) -> Result<Health, ReleaseError> {
+    let mut look = Look { root, findings: Vec::new() };
+    let live = match root.live() {
+        // The status has it.
+        Err(ReleaseError::ForeignCurrent { .. }) => None,
+        live => live?,
+    };
+    let settings = look.settings(live.as_ref());
+    // First: a request may start what serves.
+    let is_probed = settings.as_ref().is_some_and(|settings| look.probe(settings, limit));
+    let mut status = status(root, schema, progress)?;
+    let has_trouble = status.unit.as_ref().is_some_and(|unit| unit.trouble().is_some());
+    if is_probed && look.findings.is_empty() && !has_trouble {
+        status.doubt = None;
+    }
+    look.live(&status);
+    look.unit(&status);
+    look.processes(&status, settings.as_ref(), is_probed)?;
+    look.operations(&status);
+    let mut findings = look.findings;
+    if status.holder.is_some() {
+        // What a command is about to change may be wrong for a moment.
+        findings.iter_mut().for_each(|ailment| ailment.level = Level::Warning);
+    }
+    findings.sort_by_key(|ailment| std::cmp::Reverse(ailment.level));
+    Ok(Health { status, is_probed, findings })
+}
+
+struct Look<'r> {
+    root: &'r Root,
+    findings: Vec<Ailment>,
+}
+
+impl Look<'_> {
+    fn find(&mut self, level: Level, rule: Rule, place: String, what: String, fix: String) {
+        self.findings.push(Ailment { level, finding: Finding { rule, place, what, fix } });
+    }
+
+    fn current(&self) -> String {
+        self.root.current().display().to_string()
+    }
+
+    /// None where nothing is live, or what is live is not complete, which the status says.
+    fn settings(&mut self, live: Option<&ReleaseId>) -> Option<Settings> {
+        let release = self.root.complete(live?).ok()?;
+        match Settings::of(self.root, &release, &Default::default()) {
+            Ok(settings) => Some(settings),
+            Err(error) => {
+                let place = self.root.shared().join(crate::root::settings::FILE).display().to_string();
+                let what = format!("{error}, so the site was not probed");
+                self.find(Level::Warning, rule::SETTINGS, place, what, error.hint().unwrap_or_default());
+                None
+            }
+        }
+    }
+
+    /// Whether there is a probe.
+    fn probe(&mut self, settings: &Settings, limit: Duration) -> bool {
+        let Some(asked) = &settings.probe else { return false };
+        if let Err(answer) = probe::look(asked, limit) {
+            let fix = match ServerLog::begin(self.root, settings).command() {
+                Some(command) => format!("`{command}` shows what the server wrote"),
+                None => "look at the log of the server; `[release] server_log` names it".to_owned(),
+            };
+            self.find(Level::Critical, rule::PROBE_FAILED, asked.url.clone(), answer, fix);
+        }
+        true
+    }
+
+    fn live(&mut self, status: &Status) {
+        if let Some(broken) = &status.broken {
+            let fix =
+                "`wheelbarrow rollback` goes to a release that is whole, `wheelbarrow deploy` makes one";
+            self.find(Level::Critical, rule::BROKEN, self.current(), broken.clone(), fix.to_owned());
+        } else if status.live.is_none() {
+            let fix = "`wheelbarrow deploy` or `wheelbarrow activate ID` makes a release live";
+            let what = "no release is live".to_owned();
+            self.find(Level::Critical, rule::NOTHING_LIVE, self.current(), what, fix.to_owned());
+        }
+    }
+
+    fn unit(&mut self, status: &Status) {
+        let Some(unit) = &status.unit else { return };
+        if let Some(trouble) = unit.trouble() {
+            let fix = format!("`journalctl --unit={0}` and `systemctl status {0}` say why", unit.unit);
+            self.find(Level::Critical, rule::UNIT_FAILED, unit.unit.clone(), trouble, fix);
+        }
+    }
+
+    fn processes(
+        &mut self,
+        status: &Status,
+        settings: Option<&Settings>,
+        is_probed: bool,
+    ) -> Result<(), ReleaseError> {
+        let Some(live) = &status.live else { return Ok(()) };
+        for finding in stale_processes(self.root, settings, &live.id)? {
+            let level =
+                if finding.rule == rule::SERVES_ANOTHER_RELEASE { Level::Critical } else { Level::Warning };
+            self.findings.push(Ailment { level, finding });
+        }
+        let serving = &status.serving;
+        let is_seen = serving.verdict != Verdict::Nothing;
+        let place = serving.unit.clone().or_else(|| serving.listener.clone());
+        if status.unit.as_ref().is_some_and(|unit| unit.trouble().is_some()) {
+            return Ok(());
+        }
+        if !is_seen && !serving.is_partial && serving.unit.is_some() {
+            let what = "no process of the unit runs from a release of this root".to_owned();
+            let fix = "`wheelbarrow doctor` looks at the unit; `systemctl restart` starts it anew".to_owned();
+            self.find(Level::Critical, rule::NO_PROCESS, place.unwrap_or_default(), what, fix);
+            return Ok(());
+        }
+        let is_named = settings.is_some_and(|settings| settings.server != Server::None);
+        let is_verified = is_seen && (place.is_some() || !is_named);
+        // An answer is enough: the processes of other users are seen by root only, and a proxy may answer.
+        if !is_probed && !is_verified && status.broken.is_none() {
+            let what = match &status.doubt {
+                Some(doubt) => format!("{serving}; {doubt}"),
+                None => serving.to_string(),
+            };
+            let place = place.unwrap_or_else(|| self.root.path().display().to_string());
+            self.find(Level::Warning, rule::NOT_VERIFIED, place, what, verifying(settings));
+        }
+        Ok(())
+    }
+
+    fn operations(&mut self, status: &Status) {
+        let root = self.root.path().display().to_string();
+        if status.interrupted {
+            let what = "the last command was killed and left its work half done".to_owned();
+            let fix = "`wheelbarrow recover` completes or reverts it".to_owned();
+            self.find(Level::Warning, rule::INTERRUPTED, root.clone(), what, fix);
+        }
+        let left = status.last.as_ref().filter(|last| last.is_left_switched());
+        if let Some(last) = left {
+            let what = format!("the {} of {} failed and could not be rolled back", last.operation, last.id);
+            let fix = "`wheelbarrow history` says why; `wheelbarrow activate ID` verifies a release again"
+                .to_owned();
+            self.find(Level::Warning, rule::REVERT_FAILED, root, what, fix);
+        }
+    }
+}
+
+/// What would show whether a site serves.
+fn verifying(settings: Option<&Settings>) -> String {
+    match settings.map(|settings| (&settings.server, &settings.probe)) {
+        Some((Server::None, None)) => {
+            "name what serves in `[release.server]`, and what to ask in `[release.probe]`".to_owned()
+        }
+        Some((_, None)) => "`[release.probe]` names what to ask".to_owned(),
+        _ => "run it as root, who sees all processes; is the server started from ROOT/current?".to_owned(),
+    }
+}

@@ -1,0 +1,238 @@
+//! `list`, `status` and `history`: what is there, as plain data. Nothing is changed, and no lock is taken.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::{CheckAllowance, Server};
+use wheelbarrow_fs::Explain;
+use wheelbarrow_install::Data;
+
+use crate::check::startable;
+use crate::operation::prune::{PruneOptions, plan_prune};
+use crate::root::Found;
+use crate::root::history::{End, Story, stories, unfinished};
+use crate::root::journal::Outcome;
+use crate::root::lock::{Holder, holder};
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::root::trash;
+use crate::serving::proof::{self, Service};
+use crate::serving::systemd::{self, UnitState};
+use crate::stage::fingerprint::{self, AskSchema, Fingerprint};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// A release as `list` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listed {
+    pub id: ReleaseId,
+    pub state: State,
+    pub is_pinned: bool,
+    pub name: Option<String>,
+    pub version: Option<String>,
+    pub parent: Option<ReleaseId>,
+    /// Seconds since 1970.
+    pub made_at: Option<u64>,
+    /// Who made it.
+    pub by: Option<String>,
+    /// Which version of Wheelbarrow it needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
+}
+
+/// What a release is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// `current` leads to it.
+    Live,
+    /// It was live, and may be again.
+    Good,
+    /// It is complete, and never was live.
+    Staged,
+    /// It failed, or somebody went back from it.
+    Bad,
+    /// It never became complete; the next command removes it.
+    Incomplete,
+    /// A later version of Wheelbarrow made it, and only such a version can work with it.
+    Newer,
+}
+
+/// What `status` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub root: PathBuf,
+    pub live: Option<Listed>,
+    /// What is wrong with the release that `current` leads to: people took it apart.
+    pub broken: Option<String>,
+    /// What of the live release other machines must have too.
+    pub fingerprint: Option<Fingerprint>,
+    pub releases: usize,
+    /// Findings of Django's checks that the settings of the live release allow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<CheckAllowance>,
+    /// Releases that would be pruned if the site had not written files into them, and these files.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<ReleaseId, Data>,
+    /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
+    pub serving: Service,
+    /// How the systemd unit of the server is doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitState>,
+    /// Why it is not known, or not true, that what the processes run serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+    /// Every process that runs from a release of the root, by systemd unit.
+    pub running: Vec<Service>,
+    /// How the last operation ended.
+    pub last: Option<Story>,
+    /// Whether this user may read the journal, which `last` and `interrupted` are from.
+    pub is_history_readable: bool,
+    /// Whether the last operation was killed, and nobody has recovered it yet.
+    pub interrupted: bool,
+    /// Who works on the root just now.
+    pub holder: Option<Holder>,
+    /// What is left of removed releases, if nobody works on the root: it could not be removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trash: Vec<PathBuf>,
+}
+
+/// Every release, by number.
+pub fn list(root: &Root) -> Result<Vec<Listed>, ReleaseError> {
+    list_with(root, root.live()?.as_ref(), &history(root)?)
+}
+
+fn list_with(root: &Root, live: Option<&ReleaseId>, stories: &[Story]) -> Result<Vec<Listed>, ReleaseError> {
+    Ok(root.found()?.into_iter().map(|found| listed(found, live, stories)).collect())
+}
+
+/// Every operation that the journal has, first to last.
+pub fn history(root: &Root) -> Result<Vec<Story>, ReleaseError> {
+    Ok(stories(&root.journal().read()?))
+}
+
+pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result<Status, ReleaseError> {
+    // What is live everybody may see, what was done only who may read the journal.
+    let (stories, is_readable) = match history(root) {
+        Err(ReleaseError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            (Vec::new(), false)
+        }
+        stories => (stories?, true),
+    };
+    // What stands in place of `current` is for people to see here; commands that change something refuse it.
+    let (live, foreign) = match root.live() {
+        Err(error @ ReleaseError::ForeignCurrent { .. }) => (None, Some(error)),
+        live => (live?, None),
+    };
+    let releases = list_with(root, live.as_ref(), &stories)?;
+    let holder = holder(root);
+    let complete = live.as_ref().map(|live| root.complete(live));
+    let settings = complete.as_ref().and_then(|live| live.as_ref().ok());
+    let settings = settings.and_then(|live| Settings::of(root, live, &Default::default()).ok());
+    let serving = proof::of(root, settings.as_ref())?;
+    let unit = settings.as_ref().and_then(unit_of);
+    let (fingerprint, broken) = match complete {
+        Some(Ok(live)) => match fingerprint::of(root, &live, schema, progress) {
+            Ok(fingerprint) => (Some(fingerprint), cannot_start(root, &live)),
+            Err(error) => (None, Some(error.to_string())),
+        },
+        Some(Err(error)) => (None, Some(error.to_string())),
+        None => (None, foreign.as_ref().map(whole)),
+    };
+    Ok(Status {
+        root: root.path().to_path_buf(),
+        releases: releases.len(),
+        allowed: allowed(settings.as_ref()),
+        // Broken settings are for other commands to report.
+        data: plan_prune(root, &PruneOptions::default()).map(|pruned| pruned.data).unwrap_or_default(),
+        doubt: doubt(settings.as_ref(), unit.as_ref(), &serving, stories.last()),
+        serving,
+        unit,
+        running: proof::by_unit(root)?,
+        broken,
+        fingerprint,
+        live: releases.into_iter().find(|listed| listed.state == State::Live),
+        interrupted: holder.is_none() && unfinished(&stories).is_some(),
+        last: stories.into_iter().next_back(),
+        trash: if holder.is_none() { trash::left(root) } else { Vec::new() },
+        is_history_readable: is_readable,
+        holder,
+    })
+}
+
+fn unit_of(settings: &Settings) -> Option<UnitState> {
+    match &settings.server {
+        Server::Systemd { unit, .. } => systemd::state(unit),
+        _ => None,
+    }
+}
+
+/// Why what the processes run says nothing of whether they serve.
+fn doubt(
+    settings: Option<&Settings>,
+    unit: Option<&UnitState>,
+    serving: &Service,
+    last: Option<&Story>,
+) -> Option<String> {
+    if let Some(trouble) = unit.and_then(UnitState::trouble) {
+        return Some(trouble);
+    }
+    let settings = settings?;
+    let is_known = serving.unit.is_some() || serving.listener.is_some();
+    if let Some(Story {
+        operation,
+        id,
+        end: Some(End::Failed { phase, outcome: Outcome::RevertFailed, .. }),
+        ..
+    }) = last
+    {
+        let what = format!("the {operation} of {id} failed at the {phase}, and could not be rolled back");
+        return Some(format!("{what}: `wheelbarrow status --check` probes the site"));
+    }
+    match (&settings.server, &settings.probe) {
+        (Server::Systemd { unit, .. }, _) if serving.unit.is_none() => {
+            Some(format!("no process is known to be of {unit}"))
+        }
+        (_, Some(probe)) if !is_known => Some(format!("no process is known to answer {}", probe.url)),
+        (_, Some(_)) => Some("not probed: `wheelbarrow status --check` probes the site".to_owned()),
+        (_, None) => None,
+    }
+}
+
+/// Broken settings are for other commands to report.
+fn allowed(settings: Option<&Settings>) -> Vec<CheckAllowance> {
+    settings.and_then(|settings| settings.said.check.clone()?.allow).unwrap_or_default()
+}
+
+/// Why the live release could not be started again.
+fn cannot_start(root: &Root, live: &CompleteRelease) -> Option<String> {
+    let settings = Settings::of(root, live, &Default::default()).ok()?;
+    startable::problem(live, &settings).as_ref().map(whole)
+}
+
+/// An error and what helps.
+fn whole(error: &ReleaseError) -> String {
+    [Some(error.to_string()), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {
+    let made = stories.iter().find(|story| story.id == found.id);
+    let was_live = stories.iter().any(|story| story.id == found.id && story.switched);
+    let record = found.complete.map(|release| release.record);
+    let state = match () {
+        () if live == Some(&found.id) => State::Live,
+        () if found.newer.is_some() => State::Newer,
+        () if record.is_none() => State::Incomplete,
+        () if found.is_bad => State::Bad,
+        () if was_live => State::Good,
+        () => State::Staged,
+    };
+    let by = made.map(|story| story.by.clone());
+    let (name, version, parent, made_at) = match record {
+        Some(record) => (Some(record.name), record.version, record.parent, Some(record.made_at)),
+        None => (None, None, None, None),
+    };
+    let needs = found.newer.map(|newer| newer.to_string());
+    Listed { id: found.id, state, is_pinned: found.is_pinned, name, version, parent, made_at, by, needs }
+}

@@ -1,0 +1,139 @@
+//! The journal told as stories: an operation, its phases, its end.
+
+use serde::Serialize;
+
+use crate::ReleaseId;
+use crate::root::journal::{Entry, Event, Operation, Outcome, Phase};
+
+/// One operation on a release.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Story {
+    pub operation: Operation,
+    pub id: ReleaseId,
+    /// What was live before.
+    pub live: Option<ReleaseId>,
+    pub by: String,
+    /// The deploy of a fleet that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<String>,
+    /// Seconds since 1970, as the clock had it.
+    pub at: u64,
+    /// What ended well, and how long it took, in milliseconds.
+    pub phases: Vec<(Phase, u64)>,
+    /// The commands that ran for it, and how long each took, in milliseconds: a part of the time of their phase.
+    pub commands: Vec<(String, u64)>,
+    /// Whether `current` led to the release, were it for a moment.
+    pub switched: bool,
+    /// Of the database: those that were to be applied.
+    #[serde(skip)]
+    pub migrations: Vec<String>,
+    /// Those of them that cannot be taken back.
+    pub irreversible: Vec<String>,
+    /// None for one that was interrupted and that nobody has recovered yet.
+    pub end: Option<End>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum End {
+    Done { milliseconds: u64 },
+    Failed { phase: Phase, error: String, outcome: Outcome, milliseconds: u64 },
+}
+
+impl Story {
+    /// The phase in which it is, or was when it was interrupted.
+    pub(crate) fn next_phase(&self) -> Phase {
+        let order = [
+            Phase::Preflight,
+            Phase::Stage,
+            Phase::Configure,
+            Phase::Check,
+            Phase::Prepare,
+            Phase::Switch,
+            Phase::Reload,
+            Phase::Probe,
+            Phase::Commit,
+        ];
+        // The check has two parts, around the commands that prepare.
+        let last = self.phases.iter().map(|(phase, _)| *phase).max();
+        order.into_iter().find(|phase| last.is_none_or(|last| *phase > last)).unwrap_or(Phase::Commit)
+    }
+
+    /// How long it took, what came after its end included, in milliseconds; none of one without an end.
+    pub fn milliseconds(&self) -> Option<u64> {
+        let pruning = self.phases.iter().filter(|(phase, _)| *phase == Phase::Prune);
+        match &self.end {
+            Some(End::Done { milliseconds } | End::Failed { milliseconds, .. }) => {
+                Some(milliseconds + pruning.map(|(_, milliseconds)| milliseconds).sum::<u64>())
+            }
+            None => None,
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.end, Some(End::Done { .. }))
+    }
+}
+
+impl Story {
+    /// Whether it failed and could not be taken back; a later command may have another try.
+    pub(crate) fn is_left_switched(&self) -> bool {
+        matches!(self.end, Some(End::Failed { outcome: Outcome::RevertFailed, .. }))
+    }
+}
+
+/// First to last.
+pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
+    let mut stories: Vec<Story> = Vec::new();
+    for Entry { at, by, event } in entries {
+        if let Event::Begun { operation, id, live, deploy, .. } = event {
+            stories.push(Story {
+                operation: *operation,
+                id: id.clone(),
+                live: live.clone(),
+                by: by.clone(),
+                deploy: deploy.clone(),
+                at: *at,
+                phases: Vec::new(),
+                commands: Vec::new(),
+                switched: false,
+                migrations: Vec::new(),
+                irreversible: Vec::new(),
+                end: None,
+            });
+            continue;
+        }
+        // Pruning comes after the end, and is of the operation all the same.
+        let is_prune = matches!(event, Event::Phase { phase: Phase::Prune, .. });
+        let is_open = |story: &&mut Story| story.end.is_none() || story.is_left_switched() || is_prune;
+        let Some(story) = stories.last_mut().filter(is_open) else { continue };
+        match event {
+            Event::Phase { phase, milliseconds } => story.phases.push((*phase, *milliseconds)),
+            Event::Command { command, milliseconds } => {
+                story.commands.push((command.clone(), *milliseconds));
+            }
+            Event::Switched { .. } => story.switched = true,
+            Event::Migrating { migrations, irreversible } => {
+                story.migrations.extend_from_slice(migrations);
+                story.irreversible.extend_from_slice(irreversible);
+            }
+            Event::Done { milliseconds } => story.end = Some(End::Done { milliseconds: *milliseconds }),
+            Event::Failed { phase, error, outcome, milliseconds } => {
+                story.end = Some(End::Failed {
+                    phase: *phase,
+                    error: error.clone(),
+                    outcome: *outcome,
+                    milliseconds: *milliseconds,
+                });
+            }
+            _ => {}
+        }
+    }
+    stories
+}
+
+/// The operation that was interrupted, if the last one was.
+pub(crate) fn unfinished(stories: &[Story]) -> Option<&Story> {
+    stories.last().filter(|story| story.end.is_none())
+}

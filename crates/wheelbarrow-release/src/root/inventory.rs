@@ -1,0 +1,61 @@
+//! What a root has, for whoever makes thin artifacts for it.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use wheelbarrow_artifact::inventory::{FORMAT, HeldTarget, Inventory};
+use wheelbarrow_install::InstallError;
+use wheelbarrow_install::store::{Access, Store, add_to_inventory};
+
+use crate::root::receipt::RECEIPT_PATH;
+use crate::root::release::CompleteRelease;
+use crate::root::release_files::{self, Wanted};
+use crate::{ReleaseError, Root};
+
+/// What of a receipt says what an install was made for.
+#[derive(Deserialize)]
+struct Receipt {
+    bytecode: String,
+    target: ReceiptTarget,
+}
+
+#[derive(Deserialize)]
+struct ReceiptTarget {
+    python: String,
+    abi: String,
+    platform: String,
+}
+
+/// The store's wheels and programs, and the files of complete releases.
+pub fn inventory(root: &Root) -> Result<Inventory, ReleaseError> {
+    let mut inventory = Inventory {
+        format: FORMAT,
+        machine: Some(std::env::consts::ARCH.to_owned()),
+        targets: targets(root)?,
+        files: release_files::find(root, &Wanted::All)?.into_keys().collect(),
+        ..Inventory::default()
+    };
+    match Store::open(&root.store(), Access::Shared) {
+        Ok(store) => add_to_inventory(&store, &mut inventory)?,
+        // Nothing was ever unpacked into it.
+        Err(InstallError::NoStore { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(inventory)
+}
+
+fn targets(root: &Root) -> Result<BTreeSet<HeldTarget>, ReleaseError> {
+    let mut targets = BTreeSet::new();
+    for release in root.found()?.into_iter().filter_map(|found| found.complete) {
+        targets.extend(target(&release));
+    }
+    Ok(targets)
+}
+
+/// None where the receipt cannot be read: the inventory then says less than the root has.
+fn target(release: &CompleteRelease) -> Option<HeldTarget> {
+    let text = release.read(RECEIPT_PATH).ok()?;
+    let Receipt { bytecode, target } = serde_json::from_slice(&text).ok()?;
+    let ReceiptTarget { python, abi, platform } = target;
+    Some(HeldTarget { python, abi, platform, bytecode: bytecode == "carried" })
+}

@@ -1,0 +1,445 @@
+//! What happened under a site root, in the order in which it happened: `ROOT/.wheelbarrow/journal.jsonl`.
+//!
+//! One JSON object a line, appended by one write and synced. A write that a crash cut short leaves a line that is no
+//! JSON; it is passed over, and the next entry starts a new line. The order of the lines is the only order there is:
+//! times are for people.
+
+use std::fmt;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::report::text::cut_line;
+use crate::{ReleaseError, ReleaseId};
+
+/// Errors of a site's programs are in it: for the owner and the group.
+const MODE: u32 = 0o640;
+/// Characters of an error.
+const ERROR: usize = 1000;
+/// Bytes of a list of migrations, which has room for thousands.
+const LIST: usize = 100_000;
+/// Of what stands for those that have no room.
+const LAST: usize = 50;
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Seconds since 1970, as the clock had it.
+    pub at: u64,
+    /// Who asked for it: a user's name, or a number where the user has none.
+    pub by: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Event {
+    /// An operation on a release starts. What follows is its story, until `done` or `failed`.
+    Begun {
+        operation: Operation,
+        id: ReleaseId,
+        /// What was live then.
+        live: Option<ReleaseId>,
+        /// The deploy of a fleet that it is a part of, as whoever asked for it has named that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deploy: Option<String>,
+        /// The version of Wheelbarrow that does it; none of 0.1.0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
+    },
+    /// A phase ended well.
+    Phase {
+        phase: Phase,
+        milliseconds: u64,
+    },
+    /// A command of the release ended, well or not.
+    Command {
+        command: String,
+        milliseconds: u64,
+    },
+    /// Old releases were removed, and nothing else was done.
+    Pruned {
+        removed: usize,
+        milliseconds: u64,
+    },
+    /// `current` leads to the release now.
+    Switched {
+        id: ReleaseId,
+        from: Option<ReleaseId>,
+    },
+    /// The operation ended well: the release is live and proved.
+    Done {
+        milliseconds: u64,
+    },
+    /// The operation ended here, and left things as `outcome` says.
+    Failed {
+        phase: Phase,
+        error: String,
+        outcome: Outcome,
+        milliseconds: u64,
+    },
+    /// The commands that prepare the release are about to change the database by these migrations, as `app.name`.
+    Migrating {
+        migrations: Vec<String>,
+        /// Those of them that Django cannot take back.
+        irreversible: Vec<String>,
+    },
+    /// A release is about to be removed.
+    Removed {
+        id: ReleaseId,
+    },
+    Pinned {
+        id: ReleaseId,
+    },
+    Unpinned {
+        id: ReleaseId,
+    },
+    /// One that is known here, with what only a later version understands: nothing may be concluded from what is around it.
+    #[serde(skip)]
+    Newer {
+        what: String,
+        program: Option<String>,
+    },
+    /// One that a later version of Wheelbarrow knows, and that may be passed over.
+    #[serde(other)]
+    Other,
+}
+
+/// What somebody asked for that can change what is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    Deploy,
+    Activate,
+    Rollback,
+    /// A new environment for the same release.
+    Environment,
+    /// A release was looked at, and nothing else.
+    Check,
+    /// The commands of a release that change a database, and nothing else.
+    Migrate,
+}
+
+/// The steps of an operation, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Preflight,
+    Stage,
+    Configure,
+    Check,
+    Prepare,
+    Switch,
+    Reload,
+    Probe,
+    Commit,
+    /// After the end: what goes wrong with it changes nothing of the operation.
+    Prune,
+}
+
+impl Operation {
+    /// Whether its release was made by it.
+    pub(crate) fn makes_a_release(self) -> bool {
+        matches!(self, Self::Deploy | Self::Environment)
+    }
+
+    /// Whether it was to change what is live.
+    pub(crate) fn switches(self) -> bool {
+        !matches!(self, Self::Check | Self::Migrate)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Deploy => "deploy",
+            Self::Activate => "activate",
+            Self::Rollback => "rollback",
+            Self::Environment => "environment",
+            Self::Check => "check",
+            Self::Migrate => "migrate",
+        })
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Preflight => "preflight",
+            Self::Stage => "stage",
+            Self::Configure => "configure",
+            Self::Check => "check",
+            Self::Prepare => "prepare",
+            Self::Switch => "switch",
+            Self::Reload => "reload",
+            Self::Probe => "probe",
+            Self::Commit => "commit",
+            Self::Prune => "prune",
+        })
+    }
+}
+
+/// What a failed operation left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing was switched.
+    Unchanged,
+    /// The release that was live before is live again, the server included.
+    Reverted,
+    /// It could not be taken back: people must look.
+    RevertFailed,
+}
+
+/// The journal of a root. Writers hold the root's lock.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every entry that was written whole, first to last; none where there is no journal yet.
+    pub fn read(&self) -> Result<Vec<Entry>, ReleaseError> {
+        let mut bytes = Vec::new();
+        match fs::File::open(&self.path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(ReleaseError::io("read", &self.path)(source)),
+        }
+        Ok(Self::entries(&bytes))
+    }
+
+    /// The entries in the text of a journal.
+    pub fn entries(text: &[u8]) -> Vec<Entry> {
+        text.split(|&byte| byte == b'\n').filter_map(parse).collect()
+    }
+
+    /// Appends an entry, and returns when it is on disk.
+    pub(crate) fn append(&self, entry: &Entry) -> Result<(), ReleaseError> {
+        append(&self.path, entry).map_err(ReleaseError::io("write", &self.path))
+    }
+}
+
+impl Entry {
+    /// An error may be as long as whoever raised it wants, and a site may name as many migrations as it wants.
+    fn cut(mut self) -> Self {
+        match &mut self.event {
+            Event::Failed { error, .. } => *error = cut_line(error, ERROR),
+            Event::Migrating { migrations, irreversible } => {
+                [migrations, irreversible].into_iter().for_each(cut_list);
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// Leaves the first names, as many as there is room for, and says how many others there are.
+fn cut_list(names: &mut Vec<String>) {
+    // As JSON, which may write six bytes for one.
+    let length = |name: &String| serde_json::to_string(name).map_or(LIST, |text| text.len() + 1);
+    if names.iter().map(length).sum::<usize>() <= LIST {
+        return;
+    }
+    let mut left = LIST - LAST;
+    let kept = names.iter().map_while(|name| {
+        left = left.checked_sub(length(name))?;
+        Some(())
+    });
+    let kept = kept.count();
+    let more = names.len() - kept;
+    names.truncate(kept);
+    names.push(format!("and {more} more"));
+}
+
+/// None of a line that was cut off.
+fn parse(line: &[u8]) -> Option<Entry> {
+    let error = match serde_json::from_slice::<Entry>(line) {
+        Ok(entry) => return Some(entry.cut()),
+        Err(error) => error,
+    };
+    let text: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+    let string = |key: &str| Some(text.get(key)?.as_str()?.to_owned());
+    let event = Event::Newer { what: error.to_string(), program: string("program") };
+    let at = text.get("at").and_then(serde_json::Value::as_u64).unwrap_or_default();
+    Some(Entry { at, by: string("by").unwrap_or_default(), event })
+}
+
+fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
+    let file = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+    let metadata = file.metadata()?;
+    // Of an earlier version.
+    if metadata.mode() & 0o777 & !MODE != 0 && metadata.uid() == rustix::process::geteuid().as_raw() {
+        let _ = file.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & MODE));
+    }
+    let mut file = fs::File::from_parts(file, path);
+    let mut line = Vec::new();
+    if file.seek(SeekFrom::End(0))? > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            line.push(b'\n');
+        }
+    }
+    serde_json::to_writer(&mut line, &entry.clone().cut())?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> ReleaseId {
+        format!("{number}-1a2b3c4d").parse().unwrap()
+    }
+
+    fn story() -> Vec<Event> {
+        vec![
+            Event::Begun {
+                operation: Operation::Deploy,
+                id: id(2),
+                live: Some(id(1)),
+                deploy: None,
+                program: None,
+            },
+            Event::Phase { phase: Phase::Stage, milliseconds: 812 },
+            Event::Switched { id: id(2), from: Some(id(1)) },
+            Event::Failed {
+                phase: Phase::Probe,
+                error: "503 \"Service Unavailable\"".to_owned(),
+                outcome: Outcome::Reverted,
+                milliseconds: 1,
+            },
+        ]
+    }
+
+    fn append_event(journal: &Journal, event: Event) {
+        journal.append(&Entry { at: 1_700_000_000, by: "deployer".to_owned(), event }).unwrap();
+    }
+
+    fn events(journal: &Journal) -> Vec<Event> {
+        journal.read().unwrap().into_iter().map(|entry| entry.event).collect()
+    }
+
+    #[test]
+    fn a_line_says_what_happened() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        assert_eq!(journal.read().unwrap(), []);
+        story().into_iter().for_each(|event| append_event(&journal, event));
+        let text = fs::read_to_string(&journal.path).unwrap();
+        let lines: Vec<&str> =
+            text.lines().map(|line| line.split_once(',').map_or(line, |(_, rest)| rest)).collect();
+        insta::assert_snapshot!(lines.join("\n"));
+        assert_eq!(events(&journal), story());
+    }
+
+    #[test]
+    fn a_site_names_no_more_migrations_than_there_is_room_for() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        let names = |number: usize| (0..number).map(|each| format!("app.{each:04}_what_it_does")).collect();
+        let migrating = |migrations: Vec<String>| {
+            let irreversible = migrations.clone();
+            Event::Migrating { migrations, irreversible }
+        };
+        let honest = migrating(names(2000));
+        append_event(&journal, honest.clone());
+        append_event(&journal, migrating(names(50_000)));
+        append_event(&journal, migrating(vec!["\u{1}".repeat(1 << 20)]));
+        let read = events(&journal);
+        assert_eq!(read[0], honest);
+        let Event::Migrating { migrations, irreversible } = &read[1] else { panic!("{read:?}") };
+        let more = 50_000 - (migrations.len() - 1);
+        assert_eq!((migrations.last(), irreversible), (Some(&format!("and {more} more")), migrations));
+        assert_eq!(read[2], migrating(vec!["and 1 more".to_owned()]));
+        let text = fs::read(&journal.path).unwrap();
+        assert!(text.split(|byte| *byte == b'\n').all(|line| line.len() < 201_000));
+        // What is read again is as it was.
+        assert_eq!(events(&journal), read);
+    }
+
+    #[test]
+    fn a_tail_cut_off_at_any_byte_costs_the_last_entry_at_most() {
+        let place = tempfile::tempdir().unwrap();
+        let whole = Journal::at(place.path().join("whole.jsonl"));
+        story().into_iter().for_each(|event| append_event(&whole, event));
+        let bytes = fs::read(&whole.path).unwrap();
+        let cut = Journal::at(place.path().join("cut.jsonl"));
+        let ends: Vec<usize> =
+            bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end).collect();
+        for length in 0..=bytes.len() {
+            fs::write(&cut.path, &bytes[..length]).unwrap();
+            let before = events(&cut);
+            // An entry is whole with its last brace, even without the line end.
+            let whole = ends.iter().filter(|&&end| end <= length).count();
+            assert_eq!(before, story()[..whole], "{length}");
+            append_event(&cut, Event::Done { milliseconds: 5 });
+            let mut after = before;
+            after.push(Event::Done { milliseconds: 5 });
+            assert_eq!(events(&cut), after, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_deploy_of_a_fleet_is_kept_and_may_be_missing() {
+        let begun = |deploy: Option<&str>| Event::Begun {
+            operation: Operation::Activate,
+            id: id(2),
+            live: None,
+            deploy: deploy.map(str::to_owned),
+            program: None,
+        };
+        let text = |event: &Event| serde_json::to_string(event).unwrap();
+        assert_eq!(
+            text(&begun(None)),
+            r#"{"event":"begun","operation":"activate","id":"2-1a2b3c4d","live":null}"#
+        );
+        let named = begun(Some("20261124-1"));
+        assert!(text(&named).ends_with(r#","live":null,"deploy":"20261124-1"}"#));
+        for event in [begun(None), named] {
+            assert_eq!(serde_json::from_str::<Event>(&text(&event)).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn entries_of_later_versions_are_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        fs::write(&journal.path, "{\"at\":1,\"by\":\"x\",\"event\":\"moved\",\"to\":\"the moon\"}\n")
+            .unwrap();
+        assert_eq!(events(&journal), [Event::Other]);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_known_event_is_not_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::at(place.path().join("journal.jsonl"));
+        for line in [
+            r#"{"at":1,"by":"x","event":"begun","operation":"move","id":"2-1a2b3c4d","live":null,"program":"9.0.0"}"#,
+            r#"{"at":1,"by":"x","event":"phase","phase":"orbit","milliseconds":1}"#,
+            r#"{"at":1,"by":"x","event":"failed","phase":"probe","error":"","outcome":"lost","milliseconds":1}"#,
+        ] {
+            fs::write(&journal.path, format!("{line}\n")).unwrap();
+            assert!(matches!(&events(&journal)[..], [Event::Newer { .. }]), "{line}");
+            // A part of a line is nothing.
+            fs::write(&journal.path, &line[..line.len() - 1]).unwrap();
+            assert_eq!(events(&journal), []);
+        }
+    }
+}

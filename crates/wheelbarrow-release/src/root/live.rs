@@ -1,0 +1,74 @@
+//! Working with what is live: a command in its environment, and its files compared.
+
+use std::os::unix::process::CommandExt;
+
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::Words;
+use wheelbarrow_install::Verification;
+
+use crate::activation::statics;
+use crate::activation::statics::STATIC_PATH;
+use crate::check::startable;
+use crate::command::identity::other_user;
+use crate::command::in_release;
+use crate::command::terminal;
+use crate::root::moved;
+use crate::root::release::{CompleteRelease, LOGS, RELEASE_PATH};
+use crate::root::settings::Settings;
+use crate::stage::remake::BYTECODE;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// The release `id`, else the live one.
+pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
+    match id {
+        Some(id) => root.complete(id),
+        None => {
+            let nothing = || ReleaseError::NothingLive { root: root.path().to_path_buf() };
+            root.complete(&root.live()?.ok_or_else(nothing)?)
+        }
+    }
+}
+
+/// Runs a command as `prepare` would, in the release itself, so that a switch does not mix two. Returns its exit code if it
+/// runs as another user; else this process becomes the command.
+pub fn execute(root: &Root, release: &CompleteRelease, words: &Words) -> Result<u8, ReleaseError> {
+    moved::check(release)?;
+    let settings = Settings::of(root, release, &Default::default())?;
+    let mut command = in_release(release, &settings, words)?;
+    let ended = match other_user(settings.identity.as_ref()) {
+        Some(_) => terminal::run(&mut command),
+        None => Err(command.exec()),
+    };
+    ended.map(terminal::exit_code).map_err(|source| ReleaseError::NoProgram {
+        command: words.to_string(),
+        program: words.program().to_owned(),
+        source,
+    })
+}
+
+/// Compares a release with what was installed. What makes it a release is not of the install, and nothing extra; nor are
+/// the static files that it has collected.
+pub fn verify(
+    root: &Root,
+    release: &CompleteRelease,
+    progress: &dyn Progress,
+) -> Result<Verification, ReleaseError> {
+    let mut verification = wheelbarrow_install::verify(release.path(), progress)?;
+    let settings = Settings::of(root, release, &Default::default())?;
+    verification.look_for_python();
+    if verification.missing.is_empty() && verification.changed.is_empty() {
+        // What is as it was installed may stand on a Python that is gone.
+        startable::check(release, &settings, progress)?;
+    }
+    let code = release.site()?.project.directory;
+    let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{shared}")).collect();
+    let statics = statics::root(release)?;
+    verification.extra.retain(|path| {
+        let mut own = [LOGS, BYTECODE].into_iter().chain(statics.as_deref());
+        path != RELEASE_PATH
+            && path != STATIC_PATH
+            && !links.contains(path)
+            && !own.any(|own| path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')))
+    });
+    Ok(verification)
+}

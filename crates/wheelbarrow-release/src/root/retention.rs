@@ -1,0 +1,154 @@
+//! Which releases stay, and the removal of all others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_install::store::{Access, Removal, Store, collect};
+use wheelbarrow_install::{Data, InstallError};
+
+use crate::root::Found;
+use crate::root::data::{self, Written};
+use crate::root::history::{Story, stories};
+use crate::root::journal::Phase;
+use crate::root::trash;
+use crate::root::work::Work;
+use crate::serving::proof;
+use crate::serving::proof::InUse;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What goes, and what stays for which reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    pub removed: Vec<ReleaseId>,
+    pub kept: BTreeMap<ReleaseId, Kept>,
+    /// Of those that are kept for them: the files that the site has written.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<ReleaseId, Data>,
+    /// Whether there are processes that this user may not look at; they may run from what was removed.
+    pub is_partial: bool,
+    /// Why it could not be done, after a deploy that went well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Why a release stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    Live,
+    /// What was live before, or what the live one was made from: where a rollback goes.
+    Predecessor,
+    Pinned,
+    /// A process runs from it, or may do so: there was no time to look at all processes.
+    Used,
+    /// One of the newest good ones.
+    Recent,
+    /// One of the newest that never were live, and may be yet.
+    Staged,
+    /// The newest bad one, for people to look at.
+    LastBad,
+    /// A file system is mounted in it.
+    Mounted,
+    /// The site has written files into it.
+    Data,
+}
+
+/// After a deploy that went well, which what goes wrong here does not change.
+pub(crate) fn after_deploy(work: &Work<'_>, keep: usize) -> Pruned {
+    work.phase(Phase::Prune, || remove(work, keep, Written::Kept))
+        .unwrap_or_else(|fault| Pruned { problem: Some(fault.cause.to_string()), ..Pruned::default() })
+}
+
+pub(crate) fn remove(work: &Work<'_>, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
+    let mut pruned = plan(work.root, keep, written, work.operator.progress)?;
+    for (id, why) in &pruned.kept {
+        if *why == Kept::Mounted
+            && let Err(error) = trash::refuse_mounted(work.root, id)
+        {
+            trash::note(work, &error);
+        }
+    }
+    // One that cannot be moved keeps no other.
+    pruned.removed.retain(|id| trash::throw(work, id).inspect_err(|error| trash::note(work, error)).is_ok());
+    trash::empty(work, trash::REMOVAL)?;
+    collect_store(work.root)?;
+    Ok(pruned)
+}
+
+/// Removes the wheels that no release takes from the store any more.
+pub(crate) fn collect_store(root: &Root) -> Result<(), ReleaseError> {
+    let store = match Store::open(&root.store(), Access::Exclusive) {
+        Ok(store) => store,
+        // Nothing was ever unpacked into it.
+        Err(InstallError::NoStore { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let installs: Vec<_> = root.found()?.iter().map(|found| root.release(&found.id)).collect();
+    collect(&store, &installs, Removal::Now)?;
+    Ok(())
+}
+
+pub(crate) fn plan(
+    root: &Root,
+    keep: usize,
+    written: Written,
+    progress: &dyn Progress,
+) -> Result<Pruned, ReleaseError> {
+    let found = root.found()?;
+    let mut kept: BTreeMap<ReleaseId, Kept> = BTreeMap::new();
+    let mut keep_for = |id: &ReleaseId, why| _ = kept.entry(id.clone()).or_insert(why);
+    let live = root.live()?;
+    let stories = stories(&root.journal().read()?);
+    if let Some(live) = &live {
+        keep_for(live, Kept::Live);
+        predecessors(&stories, &found, live).iter().for_each(|id| keep_for(id, Kept::Predecessor));
+    }
+    found.iter().filter(|found| found.is_pinned).for_each(|found| keep_for(&found.id, Kept::Pinned));
+    match proof::in_use(root, &|| progress.is_cancelled())? {
+        InUse::These(ids) => ids.iter().for_each(|id| keep_for(id, Kept::Used)),
+        InUse::Any => {
+            progress.note("there was no time to look at every process, so every release counts as used");
+            found.iter().for_each(|found| keep_for(&found.id, Kept::Used));
+        }
+    }
+    let was_live = |id: &ReleaseId| stories.iter().any(|story| story.id == *id && story.switched);
+    // What was interrupted before it was live takes no good one's place.
+    let whole = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);
+    let (good, staged): (Vec<&Found>, Vec<&Found>) = whole.partition(|found| was_live(&found.id));
+    good.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Recent));
+    staged.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Staged));
+    if let Some(bad) = found.iter().rev().find(|found| found.is_bad) {
+        keep_for(&bad.id, Kept::LastBad);
+    }
+    for found in &found {
+        if !kept.contains_key(&found.id) && trash::refuse_mounted(root, &found.id).is_err() {
+            kept.insert(found.id.clone(), Kept::Mounted);
+        }
+    }
+    kept.retain(|id, _| found.iter().any(|found| found.id == *id));
+    let mut removed: Vec<_> =
+        found.into_iter().map(|found| found.id).filter(|id| !kept.contains_key(id)).collect();
+    let mut data = BTreeMap::new();
+    if written == Written::Kept {
+        for id in &removed {
+            data.insert(id.clone(), data::written(root, id)?);
+        }
+        data.retain(|_, data| !data.is_empty());
+        removed.retain(|id| !data.contains_key(id));
+        kept.extend(data.keys().map(|id| (id.clone(), Kept::Data)));
+    }
+    Ok(Pruned { removed, kept, data, is_partial: proof::hides_some(&proof::Scope::All)?, problem: None })
+}
+
+/// The parent of what is live, and what was live before it by the journal.
+fn predecessors(stories: &[Story], found: &[Found], live: &ReleaseId) -> BTreeSet<ReleaseId> {
+    let last = stories
+        .iter()
+        .rev()
+        .find(|story| story.id == *live && story.live.as_ref() != Some(live) && story.is_done());
+    let before = last.and_then(|story| story.live.clone());
+    let record = found.iter().find(|found| found.id == *live).and_then(|found| found.complete.as_ref());
+    let parent = record.and_then(|release| release.record.parent.clone());
+    before.into_iter().chain(parent).collect()
+}

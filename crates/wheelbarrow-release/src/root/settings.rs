@@ -1,0 +1,211 @@
+//! What counts for a release: its manifest's settings, overridden by `ROOT/shared/wheelbarrow.toml`, overridden by the
+//! flags with which it was made, overridden by the flags of the command that runs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words, is_reserved_in_shared};
+use wheelbarrow_fs::SafePath;
+
+use crate::command::identity::{self, Identity};
+use crate::root::release::CompleteRelease;
+use crate::root::trusted;
+use crate::{ReleaseError, Root};
+
+pub(crate) const FILE: &str = "wheelbarrow.toml";
+
+const KEEP: usize = 5;
+const KEEP_STATIC: u32 = 1;
+const CHECK_SECONDS: u64 = 60;
+const PREPARE_SECONDS: u64 = 3600;
+const RELOAD_SECONDS: u64 = 120;
+/// Statuses that say that a server serves, whatever it thinks of the request.
+const ANSWERS: std::ops::Range<u16> = 100..500;
+
+/// What a release is made and made live with: nothing is missing, and everything was looked at.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// As the sources said, for what is only theirs to say.
+    pub said: ReleaseSettings,
+    pub prepare: Vec<Words>,
+    pub shared: Vec<SafePath>,
+    /// None to leave everything to the user who deploys.
+    pub identity: Option<Identity>,
+    /// Variables of the user who deploys that a command of the site gets too when it runs as another user.
+    pub pass_environment: Vec<String>,
+    pub keep: usize,
+    /// Below the code.
+    pub static_root: Option<SafePath>,
+    /// How many earlier versions' static files stay.
+    pub keep_static: u32,
+    pub server: Server,
+    /// The file that the server logs to, as it was said.
+    pub server_log: Option<PathBuf>,
+    pub probe: Option<ProbeSettings>,
+    pub check_timeout: Duration,
+    pub prepare_timeout: Duration,
+    pub reload_timeout: Duration,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharedFile {
+    #[serde(default)]
+    release: ReleaseSettings,
+}
+
+impl Settings {
+    /// Of a release that is to be made.
+    pub(crate) fn of_manifest(
+        root: &Root,
+        manifest: Option<&ReleaseSettings>,
+        flags: &ReleaseSettings,
+    ) -> Result<Self, ReleaseError> {
+        let said = manifest.cloned().unwrap_or_default().overridden_by(shared_file(root)?);
+        Self::check(said.overridden_by(flags.clone()))
+    }
+
+    /// Of a release that is there.
+    pub fn of(root: &Root, release: &CompleteRelease, flags: &ReleaseSettings) -> Result<Self, ReleaseError> {
+        let flags = release.record.settings.clone().overridden_by(flags.clone());
+        Self::of_manifest(root, release.site()?.release.as_ref(), &flags)
+    }
+
+    /// For going back to a release that names no server or no probe, from one that does: what runs was told by that one, and
+    /// must be told again. A borrowed probe may ask for a page that the older release does not have, so any answer counts
+    /// that is no error of the server; which release answers is seen by its processes.
+    pub(crate) fn going_back_from(mut self, left: Option<&Self>) -> Self {
+        let Some(left) = left else { return self };
+        if self.said.server.is_none() {
+            self.server = left.server.clone();
+            self.reload_timeout = left.reload_timeout;
+            self.server_log = self.server_log.or_else(|| left.server_log.clone());
+        }
+        if self.probe.is_none() {
+            self.probe =
+                left.probe.clone().map(|probe| ProbeSettings { expected: Some(ANSWERS.collect()), ..probe });
+        }
+        self
+    }
+
+    fn check(said: ReleaseSettings) -> Result<Self, ReleaseError> {
+        let seconds = |set: Option<u64>, usual| Duration::from_secs(set.unwrap_or(usual));
+        if let Some(probe) = &said.probe {
+            crate::serving::probe::Address::of(probe)?;
+            statuses("probe.expected", probe.expected.as_deref())?;
+        }
+        if let Some(check) = &said.check {
+            statuses("check.expected", check.expected.as_deref())?;
+            if let Some(path) = check.path.as_ref().filter(|path| !path.starts_with('/')) {
+                let reason = format!("`{path}` does not begin with a slash");
+                return Err(ReleaseError::Setting { key: "check.path", reason });
+            }
+        }
+        Ok(Self {
+            prepare: said.prepare.clone().unwrap_or_default(),
+            shared: shared_paths(said.shared.as_deref().unwrap_or_default())?,
+            identity: identity::find(said.owner.as_deref(), said.group.as_deref())?,
+            pass_environment: said.pass_environment.clone().unwrap_or_default(),
+            // The live release stays in any case.
+            keep: said.keep.unwrap_or(KEEP).max(1),
+            static_root: said.static_root.as_deref().map(static_root).transpose()?,
+            keep_static: said.keep_static.unwrap_or(KEEP_STATIC),
+            server: said.server.clone().unwrap_or(Server::None),
+            server_log: said.server_log.clone(),
+            probe: said.probe.clone(),
+            check_timeout: seconds(said.timeouts.check, CHECK_SECONDS),
+            prepare_timeout: seconds(said.timeouts.prepare, PREPARE_SECONDS),
+            reload_timeout: seconds(said.timeouts.reload, RELOAD_SECONDS),
+            said,
+        })
+    }
+}
+
+fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
+    let path = root.shared().join(FILE);
+    let Some((text, _)) = trusted::read(root, FILE)? else { return Ok(ReleaseSettings::default()) };
+    let text = String::from_utf8(text)
+        .map_err(|_| ReleaseError::Settings { path: path.clone(), reason: "not UTF-8".to_owned() })?;
+    toml::from_str::<SharedFile>(&text).map(|file| file.release).map_err(|error| {
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        let message = error.message().lines().collect::<Vec<_>>().join("; ");
+        ReleaseError::Settings { path, reason: format!("line {line}: {message}") }
+    })
+}
+
+/// Refuses what no answer can have (RFC 9110, section 15).
+fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseError> {
+    match expected.unwrap_or_default().iter().find(|status| !(100..600).contains(*status)) {
+        Some(status) => Err(ReleaseError::Setting { key, reason: format!("{status} is no status of HTTP") }),
+        None => Ok(()),
+    }
+}
+
+fn static_root(path: &str) -> Result<SafePath, ReleaseError> {
+    SafePath::new(path.trim_end_matches('/'))
+        .map_err(|error| ReleaseError::Setting { key: "static_root", reason: error.to_string() })
+}
+
+/// Refuses what leads out, a path inside another, and files of Wheelbarrow's own, which the site's user must not get.
+fn shared_paths(paths: &[String]) -> Result<Vec<SafePath>, ReleaseError> {
+    let wrong = |reason: String| ReleaseError::Setting { key: "shared", reason };
+    let mut safe = BTreeSet::new();
+    for path in paths {
+        let path = SafePath::new(path.trim_end_matches('/')).map_err(|error| wrong(error.to_string()))?;
+        if is_reserved_in_shared(path.as_str()) {
+            return Err(wrong(format!(
+                "`{path}` is a file of Wheelbarrow's own in `ROOT/shared`: name another path"
+            )));
+        }
+        safe.insert(path);
+    }
+    let inside = |inner: &SafePath, outer: &SafePath| {
+        inner.as_str().strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    for outer in &safe {
+        if let Some(inner) = safe.iter().find(|inner| inside(inner, outer)) {
+            return Err(wrong(format!("`{inner}` is inside `{outer}`")));
+        }
+    }
+    Ok(safe.into_iter().collect())
+}
+
+/// Where a path of a program is looked for beside what is on PATH.
+pub(crate) fn bin(release: &CompleteRelease) -> PathBuf {
+    release.virtualenv().join("bin")
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_fs::Explain;
+
+    use super::*;
+
+    #[test]
+    fn files_of_our_own_are_not_shared() {
+        let shared = |path: &str| {
+            let said = ReleaseSettings { shared: Some(vec![path.to_owned()]), ..ReleaseSettings::default() };
+            Settings::check(said)
+        };
+        for own in [
+            "environment.json",
+            "environment.json/",
+            "environment.json/media",
+            "wheelbarrow.toml",
+            ".environment.json.wheelbarrow-new",
+            ".wheelbarrow.toml.1a2b3c4d",
+        ] {
+            let error = shared(own).unwrap_err();
+            assert_eq!(error.exit_code(), 8, "{error}");
+            assert!(error.to_string().contains("a file of Wheelbarrow's own"), "{error}");
+        }
+        for free in
+            ["media", "var/environment.json", "environment", "environment.json.d", ".wheelbarrow.tomlin"]
+        {
+            assert!(shared(free).is_ok(), "{free}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `doctor`: set-ups of servers that would go on with the old release after a switch, or lose requests over it.
+//!
+//! It looks at what runs (`/proc`), at systemd's unit files, and at the configuration of uWSGI and Apache, wherever they
+//! speak of the root. It changes nothing, asks the server for nothing, and judges only what was seen to go wrong with real
+//! servers; `docs/guides/servers.md` has the rules. Configuration that is included by another file by a macro or made by a
+//! program is not understood; what the processes run tells of those.
+
+mod apache;
+mod files;
+mod finding;
+mod gunicorn;
+mod site;
+mod unit;
+mod uwsgi;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use wheelbarrow_artifact::release::Server;
+use wheelbarrow_fs::Explain;
+
+pub use self::finding::Finding;
+use self::site::Site;
+use crate::check::startable;
+use crate::report::rule::{self, Rule};
+use crate::root::receipt::needed_variables;
+use crate::root::settings::Settings;
+use crate::serving::proof::{self, Process, Service, Users, Verdict};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// Everything that was found of a root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub root: PathBuf,
+    pub findings: Vec<Finding>,
+    /// How many processes and files were looked at, which have to do with the root.
+    pub processes: usize,
+    pub files: usize,
+    /// Whether there are processes that this user may not look at.
+    pub is_partial: bool,
+}
+
+/// How many processes a finding names.
+const MOST_NAMED: usize = 5;
+
+/// Looks at this machine.
+pub fn examine(root: &Root) -> Result<Report, ReleaseError> {
+    examine_on(root, Path::new("/"))
+}
+
+/// The same with the configuration below another directory than `/`.
+fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
+    let live = root.live()?;
+    let release = live.as_ref().and_then(|live| root.complete(live).ok());
+    let variables = release.as_ref().map(|release| needed_variables(release.path())).unwrap_or_default();
+    let mut findings = files::under_root(root);
+    let settings = release.map(|release| Settings::of(root, &release, &Default::default())).transpose();
+    let settings = match settings {
+        // It is among the findings.
+        Err(ReleaseError::Untrusted { .. }) => None,
+        settings => settings?,
+    };
+    let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
+    let site = Site { root, real, settings, live, variables };
+    judge_probe(&site, &mut findings);
+    let server = proof::of(root, site.settings.as_ref())?;
+    let processes = Users::of(site.settings.as_ref(), Some(&server)).processes(root)?;
+    if let Some(live) = &site.live {
+        findings.extend(stale_processes(root, site.settings.as_ref(), live)?);
+    }
+    judge_starting(&site, &mut findings)?;
+    gunicorn::judge(&site, &processes, &mut findings);
+    let units = unit::find(&site, machine);
+    units.iter().for_each(|unit| unit.judge(&site, &mut findings));
+    unit::judge_variables(&site, &units, &mut findings);
+    let vassals = uwsgi::find(&site, machine, &processes, &units);
+    let hosts = apache::find(&site, machine);
+    uwsgi::judge(&site, &vassals, &hosts, &mut findings);
+    hosts.iter().for_each(|host| host.judge(&site, &mut findings));
+    let files = units.iter().map(|unit| &unit.file);
+    let files: Vec<_> = files
+        .chain(vassals.iter().filter_map(|one| one.file.as_ref()))
+        .chain(hosts.iter().map(|host| &host.file))
+        .collect();
+    files.iter().for_each(|file| file.names_a_release(&site, &mut findings));
+    Ok(Report {
+        root: root.path().to_path_buf(),
+        findings,
+        processes: processes.len(),
+        files: files.len(),
+        is_partial: proof::hides_some(&proof::Scope::All)?,
+    })
+}
+
+/// A server that says that it has started has not served a page yet.
+fn judge_probe(site: &Site<'_>, findings: &mut Vec<Finding>) {
+    let Some(settings) = &site.settings else { return };
+    if settings.probe.is_some() || settings.server == Server::None {
+        return;
+    }
+    let notify =
+        "gunicorn tells systemd that it is ready (Type=notify) before its workers have loaded the site";
+    let what = match &settings.server {
+        Server::Systemd { .. } => format!("nothing is asked after the switch, and {notify}"),
+        _ => "nothing is asked after the switch, so no process is proved either".to_owned(),
+    };
+    findings.push(Finding {
+        rule: rule::NO_PROBE,
+        place: site.root.shared().join("wheelbarrow.toml").display().to_string(),
+        what,
+        fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket"
+            .to_owned(),
+    });
+}
+
+/// Releases that could be made live, and could not be started.
+fn judge_starting(site: &Site<'_>, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
+    for found in site.root.found()?.into_iter().filter(|found| !found.is_bad) {
+        let Some(release) = found.complete else { continue };
+        let Ok(settings) = Settings::of(site.root, &release, &Default::default()) else { continue };
+        if let Some(problem) = startable::problem(&release, &settings) {
+            findings.push(Finding {
+                rule: rule::CANNOT_START,
+                place: release.path().display().to_string(),
+                what: problem.to_string(),
+                fix: problem.hint().unwrap_or_default(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel tells, whatever the reason is: of the server, and of every other unit that runs a release.
+pub(crate) fn stale_processes(
+    root: &Root,
+    settings: Option<&Settings>,
+    live: &ReleaseId,
+) -> Result<Vec<Finding>, ReleaseError> {
+    let mut findings = Vec::new();
+    let server = proof::of(root, settings)?;
+    let is_known = server.unit.is_some() || server.listener.is_some();
+    if is_known && server.verdict != Verdict::Nothing && !proof::runs(&server, live) {
+        let what = |server: &Service| server.unit.clone().or_else(|| server.listener.clone());
+        findings.push(stale(rule::SERVES_ANOTHER_RELEASE, &server, what(&server), live));
+    }
+    let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
+    for mut running in proof::by_unit_of(root, &Users::of(settings, Some(&server)))? {
+        if is_known {
+            running.processes.retain(|process| !is_of_server(process));
+            running.verdict = proof::judge(&running.processes);
+        }
+        if running.verdict != Verdict::Nothing && !proof::runs(&running, live) {
+            let rule = if is_known { rule::RUNS_ANOTHER_RELEASE } else { rule::SERVES_ANOTHER_RELEASE };
+            let unit = running.unit.clone();
+            findings.push(stale(rule, &running, unit, live));
+        }
+    }
+    Ok(findings)
+}
+
+/// Of processes that do not run what is live.
+fn stale(rule: Rule, service: &Service, name: Option<String>, live: &ReleaseId) -> Finding {
+    let what = match &service.environment {
+        Some(other) => format!("process {} has the environment.json of {}", other.pid, other.of),
+        None => service.verdict.to_string(),
+    };
+    let others = service.processes.iter().filter(|process| process.runs_another_than(live));
+    let others: Vec<_> = others.map(|process| format!("{} ({})", process.pid, process.name)).collect();
+    let names = match others.len() {
+        0 => String::new(),
+        1..=MOST_NAMED => format!("; see process {}", others.join(", ")),
+        more => format!("; see process {} and {} more", others[..MOST_NAMED].join(", "), more - MOST_NAMED),
+    };
+    let fix = match (&service.unit, rule) {
+        (_, rule::SERVES_ANOTHER_RELEASE) => {
+            "restart the server, then `wheelbarrow activate` the live release, which proves it".to_owned()
+        }
+        (Some(unit), _) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
+        _ => "end these processes, and start them again from `current`".to_owned(),
+    };
+    let place = name.unwrap_or_else(|| "processes of no unit".to_owned());
+    Finding { rule, place, what: format!("{what}, and `current` leads to {live}{names}"), fix }
+}
+
+#[cfg(test)]
+mod tests;

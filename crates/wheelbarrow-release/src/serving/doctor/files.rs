@@ -1,0 +1,196 @@
+//! Files of configuration that speak of a root.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use wheelbarrow_fs::{Explain, as_user, read_regular};
+use wheelbarrow_wheel::order;
+
+use super::finding::Finding;
+use super::site::Site;
+use crate::report::rule;
+use crate::root::{lock, settings, trash, trusted};
+use crate::{ReleaseError, ReleaseId, Root, environment};
+
+/// How deep configuration is looked for below a directory.
+const DEPTH: usize = 3;
+/// No such file is longer; what is, is no configuration.
+const LONGEST: u64 = 1 << 20;
+
+/// What a file holds; none where it cannot be read as text. What a process names is read with the rights on files that its user
+/// has: any user may start one that names any file, and root would read it for him.
+pub(super) fn text(path: &Path, process: Option<u32>) -> Option<String> {
+    let read = || String::from_utf8(read_regular(path, LONGEST).ok()?).ok();
+    match process.filter(|_| rustix::process::geteuid().is_root()) {
+        Some(pid) => {
+            let (user, group) = user_of(pid)?;
+            as_user(user, group, read).ok()?
+        }
+        None => read(),
+    }
+}
+
+/// The user and the group whose rights a process has. The owner of `/proc/PID` can be another: root, of one that is not dumpable.
+fn user_of(pid: u32) -> Option<(u32, u32)> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let effective = |name: &str| {
+        let numbers = status.lines().find_map(|line| line.strip_prefix(name))?;
+        numbers.split_whitespace().nth(1)?.parse().ok()
+    };
+    Some((effective("Uid:")?, effective("Gid:")?))
+}
+
+/// A file, and its lines without comments.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    /// Number and text, trimmed, none of them empty.
+    pub(super) lines: Vec<(usize, String)>,
+}
+
+impl File {
+    /// None where it cannot be read as text. Comments begin with `#` or `;`; a line that ends in a backslash goes on.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        Some(Self::of(path, &text(path, None)?))
+    }
+
+    /// The same of a file that a process names.
+    pub(super) fn read_for(process: Option<u32>, path: &Path) -> Option<Self> {
+        Some(Self::of(path, &text(path, process)?))
+    }
+
+    fn of(path: &Path, text: &str) -> Self {
+        let mut lines: Vec<(usize, String)> = Vec::new();
+        let mut goes_on = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !goes_on && (line.is_empty() || line.starts_with(['#', ';'])) {
+                continue;
+            }
+            let part = line.strip_suffix('\\').unwrap_or(line);
+            match lines.last_mut().filter(|_| goes_on) {
+                Some((_, whole)) => whole.push_str(&format!(" {}", part.trim())),
+                None => lines.push((number + 1, part.trim().to_owned())),
+            }
+            goes_on = line.ends_with('\\');
+        }
+        Self { path: path.to_path_buf(), lines }
+    }
+
+    pub(super) fn names(&self, site: &Site<'_>) -> bool {
+        self.lines.iter().any(|(_, line)| site.is_named_in(line))
+    }
+
+    pub(super) fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+
+    /// `key = value` or `key=value`, of those lines that are like that.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, &str, &str)> {
+        self.lines.iter().filter_map(|(number, line)| {
+            let (key, value) = line.split_once('=')?;
+            Some((*number, key.trim(), value.trim()))
+        })
+    }
+
+    /// A release that is named by its own path stays what it is.
+    pub(super) fn names_a_release(&self, site: &Site<'_>, findings: &mut Vec<Finding>) {
+        let releases = [site.root.path(), &site.real].map(|root| format!("{}/releases/", root.display()));
+        for (number, line) in &self.lines {
+            let named = releases.iter().find_map(|releases| {
+                let rest = &line[line.find(releases)? + releases.len()..];
+                rest.split(|next: char| !(next.is_alphanumeric() || next == '-'))
+                    .next()?
+                    .parse::<ReleaseId>()
+                    .ok()
+            });
+            let Some(id) = named else { continue };
+            let root = site.root.path().display();
+            findings.push(Finding {
+                rule: rule::NAMES_A_RELEASE,
+                place: self.place(*number),
+                what: format!("it names the release {id}, and stays with it whatever is live"),
+                fix: format!("{root}/current instead of {root}/releases/{id}"),
+            });
+        }
+    }
+}
+
+/// What is wrong with the files of the root itself: settings that nobody believes, and what cannot be removed.
+pub(super) fn under_root(root: &Root) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in [settings::FILE, environment::ENVIRONMENT] {
+        let Err(error @ ReleaseError::Untrusted { .. }) = trusted::read(root, name) else { continue };
+        findings.push(Finding {
+            rule: rule::UNTRUSTED_FILE,
+            place: root.shared().join(name).display().to_string(),
+            what: format!("{error}, so every command that needs it is refused"),
+            fix: error.hint().unwrap_or_default(),
+        });
+    }
+    let is_at_work = lock::holder(root).is_some();
+    for path in trash::left(root).into_iter().filter(|_| !is_at_work) {
+        findings.push(Finding {
+            rule: rule::LEFT_IN_TRASH,
+            place: path.display().to_string(),
+            what: "a removed release that could not be deleted takes up space".to_owned(),
+            fix: "`wheelbarrow recover` as root says why; then `umount`, `chattr -i` or `rm -r --one-file-system`"
+                .to_owned(),
+        });
+    }
+    findings
+}
+
+/// Every file below these directories of a machine that can be read, in order; a directory that is not there has none.
+pub(super) fn below(machine: &Path, directories: &[&str], wanted: fn(&Path) -> bool) -> Vec<File> {
+    let mut paths = Vec::new();
+    for directory in directories {
+        collect(&machine.join(directory.trim_start_matches('/')), DEPTH, &mut paths);
+    }
+    // A file that several links lead to is one.
+    let mut seen = std::collections::BTreeSet::new();
+    paths.retain(|path| wanted(path) && seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    paths.iter().filter_map(|path| File::read(path)).collect()
+}
+
+fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> =
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    order::sort(&mut entries);
+    for path in entries {
+        if path.is_dir() && depth > 1 {
+            collect(&path, depth - 1, paths);
+        } else if path.is_file() {
+            paths.push(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    use super::*;
+
+    #[test]
+    fn what_a_process_names_is_read_with_its_rights() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root reads what others may not");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("secret");
+        fs::write(&path, "secret").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        let mut other = std::process::Command::new("sleep").arg("60").uid(4321).gid(4321).spawn().unwrap();
+        let mut own = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(text(&path, None).as_deref(), Some("secret"));
+        assert_eq!(text(&path, Some(own.id())).as_deref(), Some("secret"));
+        assert_eq!(text(&path, Some(other.id())), None);
+        for child in [&mut own, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The site as its configuration is judged.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::release::{Action, Server};
+
+use crate::root::settings::Settings;
+use crate::{ReleaseId, Root};
+
+/// What is known of the site when something is judged.
+pub(super) struct Site<'r> {
+    pub(super) root: &'r Root,
+    /// Where the root really is.
+    pub(super) real: PathBuf,
+    pub(super) settings: Option<Settings>,
+    pub(super) live: Option<ReleaseId>,
+    /// Without which the Python of the live release does not start.
+    pub(super) variables: BTreeMap<String, String>,
+}
+
+impl Site<'_> {
+    pub(super) fn server(&self) -> &Server {
+        self.settings.as_ref().map_or(&Server::None, |settings| &settings.server)
+    }
+
+    /// Whether a deploy starts the server anew, process and all. Of a command its words tell: `systemctl --user restart acme`.
+    pub(super) fn restarts(&self) -> bool {
+        match self.server() {
+            Server::Systemd { action, .. } => *action == Action::Restart,
+            Server::Command { command } => command
+                .as_slice()
+                .iter()
+                .flat_map(|word| word.split([' ', '\t', '\n', ';', '&']))
+                .any(|word| matches!(word, "restart" | "try-restart" | "condrestart")),
+            Server::Touch { .. } | Server::None => false,
+        }
+    }
+
+    /// Below `ROOT/current`: followed anew at each use.
+    pub(super) fn in_current(&self, path: &Path) -> bool {
+        [self.root.path(), &self.real].iter().any(|root| path.starts_with(root.join("current")))
+    }
+
+    /// Below one release, whatever is live.
+    pub(super) fn in_one_release(&self, path: &Path) -> bool {
+        [self.root.path(), &self.real].iter().any(|root| path.starts_with(root.join("releases")))
+    }
+
+    /// Whether a text speaks of the root, and not of one whose name only begins like it.
+    pub(super) fn is_named_in(&self, text: &str) -> bool {
+        [self.root.path(), &self.real].iter().any(|root| {
+            let root = root.to_string_lossy();
+            let after = |(place, _): (usize, &str)| text[place + root.len()..].chars().next();
+            let ends = |next: char| !(next.is_alphanumeric() || "-_.".contains(next));
+            text.match_indices(root.as_ref()).map(after).any(|next| next.is_none_or(ends))
+        })
+    }
+}

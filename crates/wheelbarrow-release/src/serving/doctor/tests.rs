@@ -1,0 +1,237 @@
+//! What files say; what real servers do is seen by `cargo xtask servers`.
+
+use fs_err as fs;
+
+use super::*;
+use crate::root::release::{FORMAT, RELEASE_PATH};
+
+struct Machine {
+    place: tempfile::TempDir,
+    root: Root,
+}
+
+impl Machine {
+    /// A root with one live release, and these settings.
+    fn new(settings: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(&place.path().join("srv/site")).unwrap();
+        let id: ReleaseId = "1-1a2b3c4d".parse().unwrap();
+        let release = root.release(&id);
+        fs::create_dir_all(release.join(".wheelbarrow")).unwrap();
+        let digest = "0".repeat(64);
+        let record = format!(
+            r#"{{"format": {FORMAT}, "id": "{id}", "name": "site", "version": null, "manifest_sha256": "{digest}",
+                "parent": null, "environment_sha256": null, "made_at": 0}}"#
+        );
+        fs::write(release.join(RELEASE_PATH), record).unwrap();
+        let manifest = format!(
+            r#"{{"project": {{"directory": "site", "import_path": "site", "digest": "{digest}"}},
+                "environment": {{"required": [], "precedence": "file", "private": false}}, "release": null}}"#
+        );
+        fs::write(release.join(wheelbarrow_artifact::manifest::MANIFEST_PATH), manifest).unwrap();
+        fs::create_dir_all(release.join("venv/bin")).unwrap();
+        // A Python that starts, and does nothing.
+        std::os::unix::fs::symlink("/bin/true", release.join("venv/bin/python")).unwrap();
+        std::os::unix::fs::symlink(format!("releases/{id}"), root.current()).unwrap();
+        fs::write(root.shared().join("wheelbarrow.toml"), format!("[release]\n{settings}")).unwrap();
+        Self { place, root }
+    }
+
+    /// ROOT stands for the root.
+    fn write(&self, path: &str, text: &str) {
+        let path = self.place.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text.replace("ROOT", &self.root.path().display().to_string())).unwrap();
+    }
+
+    /// Rules, with the file and line where they were found.
+    fn found(&self) -> Vec<String> {
+        let before = listing(self.place.path());
+        let report = examine_on(&self.root, self.place.path()).unwrap();
+        assert_eq!(before, listing(self.place.path()), "nothing is written");
+        let place = format!("{}/", self.place.path().display());
+        report
+            .findings
+            .iter()
+            .map(|found| format!("{} {}", found.rule, found.place.replace(&place, "")))
+            .collect()
+    }
+}
+
+fn listing(directory: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let status = entry.metadata().unwrap();
+        all.push(format!("{} {} {:?}", entry.path().display(), status.len(), status.modified().unwrap()));
+        if status.is_dir() {
+            all.extend(listing(&entry.path()));
+        }
+    }
+    all.sort();
+    all
+}
+
+const PROBE: &str = "[release.probe]\nurl = 'http://localhost/'\nsocket = '/run/no-such.sock'\n";
+
+#[test]
+fn a_root_that_nothing_serves_has_no_findings() {
+    assert_eq!(Machine::new("").found(), [] as [&str; 0]);
+}
+
+#[test]
+fn units_are_read_with_their_drop_ins() {
+    let machine =
+        Machine::new(&format!("[release.server]\nkind = 'systemd'\nunit = 'site.service'\n{PROBE}"));
+    machine.write(
+        "etc/systemd/system/site.service",
+        "[Service]\n# ROOT/releases/1-1a2b3c4d\nExecStart=ROOT/current/venv/bin/python -m gunicorn \\\n  \
+         --bind unix:/tmp/site.sock site.wsgi\nPrivateTmp=yes\n",
+    );
+    machine.write("etc/systemd/system/site.service.d/local.conf", "[Service]\nKillMode=process\n");
+    machine.write(
+        "etc/systemd/system/other.service",
+        "[Service]\nKillMode=process\nExecStart=ROOT-2/current/x\n",
+    );
+    machine.write(
+        "etc/systemd/system/worker.service",
+        "[Service]\nWorkingDirectory=ROOT/releases/1-1a2b3c4d/site\n",
+    );
+    let expected = [
+        "private-tmp etc/systemd/system/site.service:5",
+        "kill-mode etc/systemd/system/site.service.d/local.conf:2",
+        "names-a-release etc/systemd/system/worker.service:2",
+    ];
+    assert_eq!(machine.found(), expected);
+}
+
+#[test]
+fn a_system_that_is_read_only_for_the_site_needs_a_way_to_shared() {
+    let machine = Machine::new("");
+    machine.write(
+        "etc/systemd/system/a.service",
+        "[Service]\nWorkingDirectory=ROOT/current\nProtectSystem=strict\n",
+    );
+    assert_eq!(machine.found(), ["protect-system etc/systemd/system/a.service:3"]);
+    machine.write(
+        "etc/systemd/system/a.service",
+        "[Service]\nWorkingDirectory=ROOT/current\nProtectSystem=strict\nReadWritePaths=-ROOT/shared\n",
+    );
+    assert_eq!(machine.found(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_python_that_needs_a_variable_gets_it_from_the_unit() {
+    let machine = Machine::new("");
+    machine.write(
+        "srv/site/releases/1-1a2b3c4d/.wheelbarrow/receipt.json",
+        r#"{"interpreter": {"executable": "/opt/python", "environment": {"LD_LIBRARY_PATH": "/opt/lib64"}},
+            "pip": false, "wheels": [], "target": {"python": "3.12"}}"#,
+    );
+    let unit = "etc/systemd/system/a.service";
+    machine.write(unit, "[Service]\nExecStart=ROOT/current/venv/bin/python -m gunicorn\n");
+    assert_eq!(machine.found(), [format!("missing-variable {unit}:2")]);
+    let drop_in = "etc/systemd/system/a.service.d/x.conf";
+    machine.write(drop_in, "[Service]\nEnvironment=\"LD_LIBRARY_PATH=/opt/lib64\"\n");
+    // A drop-in that does not speak of the root counts too.
+    assert_eq!(machine.found(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_touch_needs_somebody_who_watches() {
+    let machine = Machine::new("");
+    let touch = |path: &str| {
+        let path = path.replace("ROOT", &machine.root.path().display().to_string());
+        let text = format!("[release.server]\nkind = 'touch'\npath = '{path}'\n{PROBE}");
+        machine.write("srv/site/shared/wheelbarrow.toml", &text);
+    };
+    machine.write(
+        "etc/uwsgi/site.ini",
+        "[uwsgi]\nchdir = ROOT/current/site\ntouch-reload = ROOT/shared/reload\n",
+    );
+    touch("ROOT/shared/reload");
+    assert_eq!(machine.found(), [] as [&str; 0]);
+    touch("ROOT/shared/other");
+    assert_eq!(machine.found(), ["touch-not-watched srv/site/shared/wheelbarrow.toml"]);
+    // The script of an Apache is as good, and an emperor watches the file itself.
+    machine.write(
+        "etc/apache2/sites-enabled/site.conf",
+        "WSGIScriptAlias / \"ROOT/shared/other\" process-group=site\n",
+    );
+    assert_eq!(machine.found(), [] as [&str; 0]);
+    machine.write(
+        "etc/uwsgi/site.ini",
+        "[uwsgi]\nchdir = ROOT/current/site\nfs-reload = ROOT/current/site/app.py\n",
+    );
+    assert_eq!(machine.found(), ["touch-file-in-release etc/uwsgi/site.ini:3"]);
+}
+
+#[test]
+fn a_uwsgi_of_the_site_needs_the_path_of_its_program() {
+    let machine = Machine::new("");
+    let place = machine.place.path().display().to_string();
+    machine.write(
+        "etc/systemd/system/site.service",
+        &format!("[Service]\nExecStart=ROOT/current/venv/bin/uwsgi --ini {place}/etc/uwsgi/site.ini\n"),
+    );
+    let ini = |line: &str| {
+        machine.write("etc/uwsgi/site.ini", &format!("[uwsgi]\nchdir = ROOT/current/site\n{line}\n"))
+    };
+    ini("");
+    let found = "uwsgi-binary etc/systemd/system/site.service:2";
+    assert_eq!(machine.found(), [found]);
+    ini("binary-path = ROOT/releases/1-1a2b3c4d/venv/bin/uwsgi");
+    assert_eq!(machine.found(), [found, "names-a-release etc/uwsgi/site.ini:3"]);
+    ini("binary-path = ROOT/current/venv/bin/uwsgi");
+    assert_eq!(machine.found(), [] as [&str; 0]);
+    ini("");
+    machine.write(
+        "etc/systemd/system/site.service",
+        "[Service]\nExecStart=/usr/bin/uwsgi --chdir ROOT/current/site\n",
+    );
+    assert_eq!(machine.found(), [] as [&str; 0]);
+}
+
+#[test]
+fn apache_is_judged_by_its_hosts() {
+    let machine = Machine::new("[release.server]\nkind = 'command'\ncommand = 'apachectl graceful'\n");
+    let host = "etc/apache2/sites-enabled/site.conf";
+    machine.write(host, "WSGIScriptAlias / ROOT/current/site/wsgi.py\n");
+    let no_probe = "no-probe srv/site/shared/wheelbarrow.toml";
+    assert_eq!(machine.found(), [no_probe, &format!("embedded-mode {host}:1")]);
+    machine.write(host, "WSGIProcessGroup site\nWSGIScriptAlias / ROOT/current/site/wsgi.py\n");
+    assert_eq!(machine.found(), [no_probe, &format!("graceful {host}:2")]);
+    machine.write(host, "WSGIScriptAlias / /srv/another/wsgi.py\n");
+    assert_eq!(machine.found(), [no_probe]);
+}
+
+#[test]
+fn a_command_that_restarts_reloads_nothing_in_place() {
+    let restarts = |command: &str| {
+        let settings = format!("[release.server]\nkind = 'command'\ncommand = {command}\n{PROBE}");
+        let machine = Machine::new(&settings);
+        let release = machine.root.complete(&"1-1a2b3c4d".parse().unwrap()).unwrap();
+        let settings = Settings::of(&machine.root, &release, &Default::default()).unwrap();
+        let real = machine.root.path().to_path_buf();
+        Site {
+            root: &machine.root,
+            real,
+            settings: Some(settings),
+            live: None,
+            variables: Default::default(),
+        }
+        .restarts()
+    };
+    for command in [
+        "'systemctl restart acme'",
+        "'systemctl --user try-restart acme.service'",
+        "['sudo', 'systemctl', 'restart', 'acme']",
+        "['sh', '-c', 'systemctl restart acme && echo done']",
+        "'supervisorctl restart acme:*'",
+    ] {
+        assert!(restarts(command), "{command}");
+    }
+    for command in ["'systemctl reload acme'", "'systemctl reload-or-restart acme'", "'kill -HUP 1'"] {
+        assert!(!restarts(command), "{command}");
+    }
+}

@@ -1,0 +1,144 @@
+//! systemd's unit files that speak of the root, or are the unit that is restarted (systemd.exec(5), systemd.kill(5)).
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+
+use wheelbarrow_artifact::release::Server;
+
+use super::files::{File, below};
+use super::finding::Finding;
+use super::site::Site;
+use crate::report::rule;
+
+const DIRECTORIES: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/transient",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
+/// What users' homes are below.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+
+/// A service, or a drop-in for one.
+pub(super) struct Unit {
+    pub(super) file: File,
+}
+
+pub(super) fn find(site: &Site<'_>, machine: &Path) -> Vec<Unit> {
+    let is_service = |path: &Path| {
+        let is_drop_in =
+            || path.parent().is_some_and(|parent| parent.to_string_lossy().ends_with(".service.d"));
+        path.extension().is_some_and(|kind| kind == "service" || (kind == "conf" && is_drop_in()))
+    };
+    let told = match site.server() {
+        Server::Systemd { unit, .. } => Some(format!("{}.service", unit.trim_end_matches(".service"))),
+        _ => None,
+    };
+    let is_told = |path: &Path| {
+        let names =
+            path.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy().into_owned());
+        told.as_ref().is_some_and(|told| names.into_iter().any(|name| name.trim_end_matches(".d") == told))
+    };
+    let files = below(machine, &DIRECTORIES, is_service);
+    let named: BTreeSet<_> =
+        files.iter().filter(|file| file.names(site)).filter_map(|file| drop_ins(&file.path)).collect();
+    let is_drop_in =
+        |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|name| named.contains(name));
+    let is_of_site = |file: &File| file.names(site) || is_told(&file.path) || is_drop_in(&file.path);
+    let of_site: Vec<bool> = files.iter().map(is_of_site).collect();
+    files.into_iter().zip(of_site).filter(|(_, is)| *is).map(|(file, _)| Unit { file }).collect()
+}
+
+/// What the directory with drop-ins of a unit is called.
+fn drop_ins(unit: &Path) -> Option<OsString> {
+    let mut name = unit.file_name()?.to_owned();
+    name.push(".d");
+    Some(name)
+}
+
+impl Unit {
+    pub(super) fn judge(&self, site: &Site<'_>, findings: &mut Vec<Finding>) {
+        let all: Vec<_> = self.file.pairs().collect();
+        let shared = site.root.shared();
+        let has_way = all.iter().any(|(_, key, value)| {
+            ["ReadWritePaths", "ReadWriteDirectories", "BindPaths"].contains(key)
+                && value
+                    .split_whitespace()
+                    .any(|path| shared.starts_with(path.trim_start_matches(['-', '+'])))
+        });
+        for (line, key, value) in &all {
+            let is_on = ["yes", "true", "on", "1"].contains(value);
+            let found = match (*key, *value) {
+                ("KillMode", "process" | "none") => Some((
+                    rule::KILL_MODE,
+                    format!("KillMode={value} leaves the workers of the old release at work after a restart"),
+                    "KillMode=mixed".to_owned(),
+                )),
+                // Homes are not of the system.
+                ("ProtectSystem", "strict") if !has_way && !in_home(site) => Some((
+                    rule::PROTECT_SYSTEM,
+                    format!("ProtectSystem=strict makes {} read-only for the site: uploads fail", shared.display()),
+                    format!("ReadWritePaths={}, or ProtectSystem=full", shared.display()),
+                )),
+                ("ProtectHome", value) if value != "no" && value != "false" && in_home(site) => Some((
+                    rule::PROTECT_HOME,
+                    format!("ProtectHome={value} hides {} from the site, or makes it read-only", site.real.display()),
+                    "a root in /srv, or ProtectHome=no".to_owned(),
+                )),
+                ("PrivateTmp", _) if is_on => all
+                    .iter()
+                    .find(|(_, key, value)| key.starts_with("Exec") && (value.contains("unix:/tmp/") || value.contains("unix:/var/tmp/")))
+                    .map(|(_, _, _)| {
+                        (
+                            rule::PRIVATE_TMP,
+                            "PrivateTmp hides the socket that the server opens in /tmp from the proxy and from the probe".to_owned(),
+                            "a socket in /run: `wheelbarrow unit` prints a socket unit".to_owned(),
+                        )
+                    }),
+                _ => None,
+            };
+            if let Some((rule, what, fix)) = found {
+                findings.push(Finding { rule, place: self.file.place(*line), what, fix });
+            }
+        }
+    }
+}
+
+/// Variables without which the Python does not start, of services that start it.
+pub(super) fn judge_variables(site: &Site<'_>, units: &[Unit], findings: &mut Vec<Finding>) {
+    for (name, value) in &site.variables {
+        for unit in units {
+            let mut lines = unit.file.pairs();
+            let Some((line, _, _)) =
+                lines.find(|(_, key, value)| *key == "ExecStart" && site.is_named_in(value))
+            else {
+                continue;
+            };
+            // Its own file, and its drop-ins.
+            let directory = drop_ins(&unit.file.path);
+            let is_of_unit = |other: &&Unit| {
+                other.file.path == unit.file.path
+                    || other.file.path.parent().and_then(Path::file_name) == directory.as_deref()
+            };
+            let sets = |(_, key, value): (usize, &str, &str)| {
+                key == "EnvironmentFile" || value.contains(name.as_str()) || value.contains("scl enable")
+            };
+            if !units.iter().filter(is_of_unit).any(|unit| unit.file.pairs().any(sets)) {
+                findings.push(Finding {
+                    rule: rule::MISSING_VARIABLE,
+                    place: unit.file.place(line),
+                    what: format!(
+                        "the site's Python does not start without {name}, which the unit does not set"
+                    ),
+                    fix: format!("Environment={name}={value}"),
+                });
+            }
+        }
+    }
+}
+
+fn in_home(site: &Site<'_>) -> bool {
+    HOMES.iter().any(|home| site.real.starts_with(home))
+}

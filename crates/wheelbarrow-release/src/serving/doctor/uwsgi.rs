@@ -1,0 +1,182 @@
+//! uWSGI: its configuration, in files or on a command line, and which files it watches.
+//!
+//! `touch-reload` fires when a file's modification time becomes later. That of a file of the code is when its release was
+//! installed, so going back to a release makes it earlier; a file of a wheel has the same time in every release.
+//!
+//! A reload executes uWSGI's own program again, by the path that the kernel has for it: in a virtualenv that is the path of
+//! one release, and so is the virtualenv that the program finds around itself. `binary-path` names another path.
+
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_artifact::release::Server;
+
+use super::apache::Host;
+use super::files::{File, below};
+use super::finding::Finding;
+use super::gunicorn::{arguments, parent};
+use super::site::Site;
+use super::unit::Unit;
+use crate::report::rule;
+use crate::serving::proof::Process;
+
+const DIRECTORIES: [&str; 4] = ["/etc/uwsgi", "/etc/uwsgi-emperor", "/etc/uwsgi.d", "/etc/uwsgi.ini"];
+/// Of all or of each worker in turn.
+const WATCHES: [&str; 5] =
+    ["touch-reload", "touch-chain-reload", "touch-workers-reload", "touch-mules-reload", "fs-reload"];
+
+/// The option that names the program.
+const BINARY: &str = "binary-path";
+
+/// One instance, as it is configured.
+pub(super) struct Instance {
+    /// None where a command line says it all.
+    pub(super) file: Option<File>,
+    /// Place and path of each file that it watches.
+    watched: Vec<(String, PathBuf)>,
+    /// Of a process, or of the command of a unit: its place, the program, and the files of its configuration.
+    program: Option<(String, PathBuf, Vec<PathBuf>)>,
+    /// What a reload executes.
+    binary: Option<PathBuf>,
+    /// What runs it, where that was found among the processes.
+    process: Option<u32>,
+}
+
+pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process], units: &[Unit]) -> Vec<Instance> {
+    let is_configuration = |path: &Path| path.extension().is_some_and(|kind| kind == "ini");
+    let mut files = below(machine, &DIRECTORIES, is_configuration);
+    let mut instances = Vec::new();
+    let uwsgi = |pid: u32| arguments(pid).filter(|words| is_uwsgi(words));
+    for process in processes {
+        // Workers have the command line of their master.
+        let Some(words) = uwsgi(process.pid).filter(|_| parent(process.pid).and_then(uwsgi).is_none()) else {
+            continue;
+        };
+        let executable = fs_err::read_link(format!("/proc/{}/exe", process.pid)).ok();
+        let program = executable.unwrap_or_else(|| words[0].clone());
+        let place = format!("process {} (uwsgi)", process.pid);
+        let instance = Instance::of_command(place, program, &words);
+        instances.push(Instance { process: Some(process.pid), ..instance });
+    }
+    for file in units.iter().map(|unit| &unit.file) {
+        for (line, _, value) in file.pairs().filter(|(_, key, _)| *key == "ExecStart") {
+            let value = value.trim_start_matches(['-', '@', ':', '+', '!']);
+            let words: Vec<PathBuf> =
+                value.split_whitespace().map(|word| word.trim_matches(['"', '\'']).into()).collect();
+            if is_uwsgi(&words) {
+                instances.push(Instance::of_command(file.place(line), words[0].clone(), &words));
+            }
+        }
+    }
+    for (process, path) in instances.iter().flat_map(Instance::configuration) {
+        if !files.iter().any(|file| file.path == *path) {
+            files.extend(File::read_for(process, path));
+        }
+    }
+    for file in files.into_iter().filter(|file| file.names(site)) {
+        let watched = file.pairs().filter(|(_, key, _)| WATCHES.contains(key));
+        let watched = watched.map(|(line, _, value)| (file.place(line), PathBuf::from(value))).collect();
+        let binary = file.pairs().find(|(_, key, _)| *key == BINARY).map(|(_, _, value)| value.into());
+        instances.push(Instance { watched, file: Some(file), program: None, binary, process: None });
+    }
+    instances
+}
+
+impl Instance {
+    /// The files that it names, and the process that does.
+    fn configuration(&self) -> impl Iterator<Item = (Option<u32>, &PathBuf)> {
+        let files = self.program.iter().flat_map(|(_, _, files)| files);
+        files.map(|file| (self.process, file))
+    }
+
+    fn of_command(place: String, program: PathBuf, words: &[PathBuf]) -> Self {
+        let files = words.iter().filter(|word| word.extension().is_some_and(|kind| kind == "ini"));
+        let files = files.map(|word| word.to_string_lossy().rsplit('=').next().unwrap_or_default().into());
+        let watched = values_in_words(words, &WATCHES).map(|path| (place.clone(), path)).collect();
+        let binary = values_in_words(words, &[BINARY]).next();
+        Self { file: None, watched, program: Some((place, program, files.collect())), binary, process: None }
+    }
+
+    /// Whether a reload goes on with the program of one release.
+    fn judge_program(&self, site: &Site<'_>, all: &[Self], findings: &mut Vec<Finding>) {
+        let Some((place, program, files)) = &self.program else { return };
+        let is_own = |path: &Path| site.in_current(path) || site.in_one_release(path);
+        let configured =
+            all.iter().filter(|one| one.file.as_ref().is_some_and(|file| files.contains(&file.path)));
+        let mut binaries = configured.chain([self]).filter_map(|one| one.binary.as_ref());
+        if !is_own(program) || site.restarts() || binaries.any(|path| !site.in_one_release(path)) {
+            return;
+        }
+        let current = site.root.current().join("venv/bin/uwsgi");
+        findings.push(Finding {
+            rule: rule::UWSGI_BINARY,
+            place: place.clone(),
+            what: "uWSGI is of the site's own virtualenv, and a reload executes the program of the same release again"
+                .to_owned(),
+            fix: format!("{BINARY} = {}", current.display()),
+        });
+    }
+}
+
+fn is_uwsgi(words: &[PathBuf]) -> bool {
+    let name =
+        words.first().and_then(|word| word.file_name()).map(|name| name.to_string_lossy().into_owned());
+    name.is_some_and(|name| name.starts_with("uwsgi"))
+}
+
+/// The values of these options.
+fn values_in_words(words: &[PathBuf], keys: &[&str]) -> impl Iterator<Item = PathBuf> {
+    words.iter().enumerate().filter_map(|(place, word)| {
+        let word = word.to_str()?.strip_prefix("--")?;
+        match word.split_once('=') {
+            Some((key, value)) => keys.contains(&key).then(|| value.into()),
+            None => words.get(place + 1).filter(|_| keys.contains(&word)).cloned(),
+        }
+    })
+}
+
+pub(super) fn judge(site: &Site<'_>, instances: &[Instance], hosts: &[Host], findings: &mut Vec<Finding>) {
+    instances.iter().for_each(|instance| instance.judge_program(site, instances, findings));
+    let touched = match site.server() {
+        Server::Touch { path } => Some(path),
+        _ => None,
+    };
+    let shared = site.root.shared().join("reload");
+    for (place, path) in instances.iter().flat_map(|instance| &instance.watched) {
+        if (site.in_current(path) || site.in_one_release(path)) && touched != Some(path) {
+            findings.push(Finding {
+                rule: rule::TOUCH_FILE_IN_RELEASE,
+                place: place.clone(),
+                what: format!(
+                    "it waits for {} to become newer; the files of all releases have the same time",
+                    path.display()
+                ),
+                fix: format!(
+                    "touch-reload = {0}, and `[release.server] kind = \"touch\", path = \"{0}\"`",
+                    shared.display()
+                ),
+            });
+        }
+    }
+    let Some(touched) = touched else { return };
+    // An emperor watches the files of its vassals.
+    let mut watched = instances.iter().flat_map(|instance| {
+        let file = instance.file.iter().map(|file| &file.path);
+        file.chain(instance.watched.iter().map(|(_, path)| path))
+    });
+    let is_watched =
+        watched.any(|path| path == touched) || hosts.iter().any(|host| host.runs_script(touched));
+    if !is_watched && (!instances.is_empty() || !hosts.is_empty()) {
+        findings.push(Finding {
+            rule: rule::TOUCH_NOT_WATCHED,
+            place: site.root.shared().join("wheelbarrow.toml").display().to_string(),
+            what: format!(
+                "a deploy touches {}, and neither uWSGI nor Apache waits for that",
+                touched.display()
+            ),
+            fix: format!(
+                "touch-reload = {} for uWSGI; for Apache, touch the file of WSGIScriptAlias",
+                touched.display()
+            ),
+        });
+    }
+}

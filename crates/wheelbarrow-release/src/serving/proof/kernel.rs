@@ -1,0 +1,198 @@
+//! What the kernel tells of processes: descriptors, mapped files, directories, control groups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use fs_err as fs;
+use wheelbarrow_wheel::order;
+
+use super::listener;
+use super::process::Process;
+use super::procfs::{each_descriptor, numbers};
+use super::scope::Scope;
+use super::turns::{Limits, look_at_each};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What loadenv keeps open: of the release that the interpreter was started in, of that which the code was imported
+/// from, and of that which the first dependency was.
+const HELD: [&str; 3] = [crate::root::release::RELEASE_PATH, ".wheelbarrow/manifest.json", "venv/pyvenv.cfg"];
+
+/// What the kernel writes behind the path of a file that was removed.
+const DELETED: &str = " (deleted)";
+
+/// What was seen of processes.
+pub(super) struct Seen {
+    /// By number.
+    pub(super) processes: Vec<Process>,
+    /// Whether there was time for all of them.
+    pub(super) is_whole: bool,
+}
+
+pub(super) fn look(
+    root: &Root,
+    scope: &Scope,
+    limits: Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Seen, ReleaseError> {
+    let releases = root.releases();
+    let releases = fs::canonicalize(&releases).map_err(ReleaseError::io("find", &releases))?;
+    let pids = match scope {
+        Scope::All => numbers(Path::new("/proc"))?,
+        Scope::ControlGroup(group) => members(group)?,
+        Scope::Listener(listener) => listener::service(listener, limits, is_cancelled)?,
+    };
+    let mut processes = BTreeMap::new();
+    let is_whole = look_at_each(pids, limits, is_cancelled, |pid, until| {
+        let (process, is_whole) = look_at(pid, &releases, until);
+        processes.extend(process.map(|process| (pid, process)));
+        is_whole
+    })?;
+    Ok(Seen { processes: processes.into_values().collect(), is_whole })
+}
+
+/// Whether there are processes in `scope` of which the kernel tells this user nothing. Who listens is not told of them
+/// either. The first process of the machine starts servers and is none.
+pub(super) fn hides_some(scope: &Scope) -> Result<bool, ReleaseError> {
+    let pids = match scope {
+        Scope::ControlGroup(group) => members(group)?,
+        Scope::All | Scope::Listener(_) => numbers(Path::new("/proc"))?,
+    };
+    let denied = |pid: u32| {
+        let directory = fs::read_link(Path::new("/proc").join(pid.to_string()).join("cwd"));
+        directory.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    Ok(pids.into_iter().any(|pid| pid != 1 && denied(pid)))
+}
+
+/// The process if it has to do with releases, as far as that was seen up to `until`; and whether it was seen whole.
+fn look_at(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool) {
+    let proc = Path::new("/proc").join(pid.to_string());
+    let release = |path: &Path| release_of(path, releases);
+    let mut held: [Option<Option<ReleaseId>>; 3] = [None, None, None];
+    let has_descriptors = each_descriptor(pid, until, |path| {
+        for (held, file) in held.iter_mut().zip(HELD) {
+            if held.is_none() && is_file(path, file) {
+                *held = Some(release(path));
+            }
+        }
+        held.iter().any(Option::is_none)
+    });
+    let [started_in, code, dependencies] = held.map(Option::flatten);
+    let mut mapped = BTreeSet::new();
+    let has_mapped = each_mapped(&proc.join("maps"), until, |path| mapped.extend(release(path)));
+    let links = ["cwd", "root", "exe"].map(|link| fs::read_link(proc.join(link)).ok());
+    let directory = links.iter().flatten().find_map(|path| release(path));
+    let name = fs::read_to_string(proc.join("comm")).unwrap_or_default().trim_end().to_owned();
+    let (unit, users) = (unit(pid), users(pid));
+    let process = Process { pid, name, unit, started_in, code, dependencies, mapped, directory, users };
+    ((!process.uses().is_empty()).then_some(process), has_descriptors && has_mapped)
+}
+
+/// Calls `look` with each file that a process has mapped. Whether there was time for that.
+fn each_mapped(maps: &Path, until: Instant, mut look: impl FnMut(&Path)) -> bool {
+    let Ok(file) = fs::File::open(maps) else { return true };
+    let (mut reader, mut line) = (BufReader::new(file), Vec::new());
+    while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        // Fields: addresses, permissions, offset, device, inode, path.
+        if let Some(start) = line.iter().position(|&byte| byte == b'/') {
+            look(Path::new(OsStr::from_bytes(line[start..].trim_ascii_end())));
+        }
+        line.clear();
+        if Instant::now() >= until {
+            return false;
+        }
+    }
+    true
+}
+
+/// None where it has ended. Who owns `/proc/PID` says nothing: a process can see to it that root does.
+fn users(pid: u32) -> BTreeSet<u32> {
+    let text = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    // Real, effective, saved, and that for files.
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    line.split_whitespace().take(3).filter_map(|user| user.parse().ok()).collect()
+}
+
+/// The innermost systemd unit whose control group the process is in (cgroups(7): `0::PATH`, or systemd's own hierarchy).
+fn unit(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    unit_in(&text)
+}
+
+fn unit_in(text: &str) -> Option<String> {
+    let paths = text.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        matches!(controllers, "" | "name=systemd").then_some(path)
+    });
+    let is_unit = |name: &&str| name.ends_with(".service") || name.ends_with(".scope");
+    paths.filter_map(|path| path.rsplit('/').find(is_unit)).next().map(str::to_owned)
+}
+
+/// Whether it is this file of a release, there or removed.
+fn is_file(path: &Path, file: &str) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    Path::new(OsStr::from_bytes(bytes.strip_suffix(DELETED.as_bytes()).unwrap_or(bytes))).ends_with(file)
+}
+
+/// The release that a path is in.
+fn release_of(path: &Path, releases: &Path) -> Option<ReleaseId> {
+    let inside = path.strip_prefix(releases).ok()?;
+    let first = inside.components().next()?.as_os_str().to_str()?;
+    first.strip_suffix(DELETED).unwrap_or(first).parse().ok()
+}
+
+/// The processes of a control group, in the unified hierarchy or in systemd's own of version 1.
+fn members(group: &Path) -> Result<Vec<u32>, ReleaseError> {
+    let mut pids = Vec::new();
+    let mut directories: Vec<PathBuf> = place(group).into_iter().collect();
+    while let Some(directory) = directories.pop() {
+        let list = directory.join("cgroup.procs");
+        let text = fs::read_to_string(&list).map_err(ReleaseError::io("read", &list))?;
+        pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        directories.extend(below.map(|entry| entry.path()));
+    }
+    order::sort(&mut pids);
+    Ok(pids)
+}
+
+fn place(group: &Path) -> Option<PathBuf> {
+    let inside = group.strip_prefix("/").unwrap_or(group);
+    let places = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+    places.iter().map(|place| Path::new(place).join(inside)).find(|place| place.is_dir())
+}
+
+/// The control group of a systemd unit that runs.
+pub(super) fn control_group(unit: &str) -> Option<PathBuf> {
+    let mut systemctl = crate::command::as_deployer("systemctl");
+    let output =
+        systemctl.args(["show", "--property=ControlGroup", "--", unit]).stdin(Stdio::null()).output();
+    let text = String::from_utf8(output.ok()?.stdout).ok()?;
+    let group = text.trim().strip_prefix("ControlGroup=").filter(|group| !group.is_empty())?;
+    // A group that is not seen from here, in a container, is as good as none.
+    place(Path::new(group)).map(|_| PathBuf::from(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit_in;
+
+    #[test]
+    fn the_unit_is_the_innermost() {
+        let of = |text| unit_in(text).unwrap_or_default();
+        assert_eq!(of("0::/system.slice/acme.service\n"), "acme.service");
+        let user = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/worker.service/sub\n";
+        assert_eq!(of(user), "worker.service");
+        let both = "2:cpu:/system.slice/x.service\n1:name=systemd:/system.slice/acme-worker.service\n0::/\n";
+        assert_eq!(of(both), "acme-worker.service");
+        assert_eq!(of("0::/\n"), "");
+    }
+}

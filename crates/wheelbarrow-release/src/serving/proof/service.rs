@@ -1,0 +1,189 @@
+//! What the server of a site runs: which processes are its own, and what they run together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+use wheelbarrow_artifact::release::Server;
+
+use super::process::{Process, Verdict, judge};
+use super::scope::{Listener, Scope};
+use super::turns::Limits;
+use super::{hides_some, kernel, processes};
+use crate::root::settings::Settings;
+use crate::serving::probe::Address;
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// What was found of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// The systemd unit that the processes belong to.
+    pub unit: Option<String>,
+    /// Where they listen, of a server that is no unit: `127.0.0.1:8000`, or the path of a Unix socket. Where neither is
+    /// known, every process under the root was looked at.
+    pub listener: Option<String>,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The first of the processes whose settings are not those of the release that it runs.
+    pub environment: Option<Environment>,
+    pub processes: Vec<Process>,
+    /// Whether there are processes that this user may not look at, or has no time for; they may run whatever they like.
+    pub is_partial: bool,
+}
+
+/// A process that was started with the environment.json of another release than the one that it runs, and they differ:
+/// a reload in place keeps what the process once read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    pub pid: u32,
+    /// Whose environment.json it has.
+    pub of: ReleaseId,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_root = rustix::process::geteuid().is_root();
+        match (&self.verdict, self.is_partial && !is_root) {
+            (Verdict::Nothing, true) => formatter.write_str("no process of this user runs from a release")?,
+            (Verdict::One { id }, true) => write!(formatter, "every process of this user runs {id}")?,
+            (verdict, _) => verdict.fmt(formatter)?,
+        }
+        if let Some(Environment { pid, of }) = &self.environment {
+            write!(formatter, ", but process {pid} has the environment.json of {of}, which differs")?;
+        }
+        match (self.is_partial, is_root) {
+            (true, false) => formatter.write_str("; those of other users are seen by root only")?,
+            (true, true) => formatter.write_str("; some processes could not be looked at")?,
+            (false, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Of the live release's server; of every process under the root where nothing is live.
+pub fn of_live(root: &Root) -> Result<Service, ReleaseError> {
+    let live = root.live()?.and_then(|live| root.complete(&live).ok());
+    let settings = live.and_then(|live| Settings::of(root, &live, &Default::default()).ok());
+    of(root, settings.as_ref())
+}
+
+/// Of the server that settings name. Which processes are its own: those of the systemd unit, else those that listen
+/// where the probe asks, with all that they have started. Where systemd knows of no such unit that runs, or nothing of
+/// the root listens there, every process under the root is looked at.
+pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, ReleaseError> {
+    if let Some(Server::Systemd { unit, .. }) = settings.map(|settings| &settings.server)
+        && let Some(group) = kernel::control_group(unit)
+    {
+        return found(root, &Scope::ControlGroup(group), Some(unit.clone()), None);
+    }
+    if let Some(listener) = settings.and_then(listener) {
+        let name = listener.to_string();
+        let service = found(root, &Scope::Listener(listener), None, Some(name))?;
+        if !service.processes.is_empty() {
+            return Ok(service);
+        }
+    }
+    let mut service = found(root, &Scope::All, None, None)?;
+    let users = Users::of(settings, None);
+    if service.processes.iter().any(|process| users.have(process)) {
+        service.processes.retain(|process| users.have(process));
+        service = self::service(root, None, None, service.processes, service.is_partial);
+    }
+    Ok(service)
+}
+
+/// Every process that runs from a release of the root, a service for each systemd unit; those of no unit are the first. What
+/// only stands in a directory of a release is in none.
+pub fn by_unit(root: &Root) -> Result<Vec<Service>, ReleaseError> {
+    Ok(units_of(root, processes(root, &Scope::All)?))
+}
+
+/// The same without processes of other users.
+pub(crate) fn by_unit_of(root: &Root, users: &Users) -> Result<Vec<Service>, ReleaseError> {
+    Ok(units_of(root, users.processes(root)?))
+}
+
+fn units_of(root: &Root, processes: Vec<Process>) -> Vec<Service> {
+    let mut units: BTreeMap<Option<String>, Vec<Process>> = BTreeMap::new();
+    for process in processes {
+        if judge(std::slice::from_ref(&process)) != Verdict::Nothing {
+            units.entry(process.unit.clone()).or_default().push(process);
+        }
+    }
+    units.into_iter().map(|(unit, processes)| service(root, unit, None, processes, false)).collect()
+}
+
+/// Whose processes speak for a site. Everybody else can have one that looks like that of any release.
+#[derive(Debug)]
+pub(crate) struct Users(BTreeSet<u32>);
+
+impl Users {
+    /// Root, the user of this process, the site's user, and those of the site's server if it is known which that is.
+    pub(crate) fn of(settings: Option<&Settings>, server: Option<&Service>) -> Self {
+        let own = [rustix::process::getuid(), rustix::process::geteuid()].map(|user| user.as_raw());
+        let owner = settings.and_then(|settings| settings.identity.as_ref()?.user);
+        let server = server.filter(|server| server.unit.is_some() || server.listener.is_some());
+        let its = server.into_iter().flat_map(|server| &server.processes).flat_map(|process| &process.users);
+        Self([0].into_iter().chain(own).chain(owner).chain(its.copied()).collect())
+    }
+
+    /// The processes of these users that have to do with releases.
+    pub(crate) fn processes(&self, root: &Root) -> Result<Vec<Process>, ReleaseError> {
+        let all = processes(root, &Scope::All)?;
+        Ok(all.into_iter().filter(|process| self.have(process)).collect())
+    }
+
+    fn have(&self, process: &Process) -> bool {
+        !process.users.is_empty() && process.users.is_subset(&self.0)
+    }
+}
+
+/// Whether these are processes of `id` and nothing else.
+pub(crate) fn runs(service: &Service, id: &ReleaseId) -> bool {
+    service.environment.is_none() && matches!(&service.verdict, Verdict::One { id: one } if one == id)
+}
+
+/// Where the probe asks on this machine.
+fn listener(settings: &Settings) -> Option<Listener> {
+    let address = Address::of(settings.probe.as_ref()?).ok()?;
+    match address.socket {
+        Some(path) => Some(Listener::Socket(path)),
+        None => Some(Listener::Address(address.authority)),
+    }
+}
+
+fn found(
+    root: &Root,
+    scope: &Scope,
+    unit: Option<String>,
+    listener: Option<String>,
+) -> Result<Service, ReleaseError> {
+    let seen = kernel::look(root, scope, Limits::USUAL, &|| false)?;
+    let is_partial = !seen.is_whole || hides_some(scope)?;
+    Ok(service(root, unit, listener, seen.processes, is_partial))
+}
+
+fn service(
+    root: &Root,
+    unit: Option<String>,
+    listener: Option<String>,
+    processes: Vec<Process>,
+    is_partial: bool,
+) -> Service {
+    let verdict = judge(&processes);
+    let environment = match &verdict {
+        Verdict::One { id } => other_environment(root, id, &processes),
+        _ => None,
+    };
+    Service { unit, listener, verdict, environment, processes, is_partial }
+}
+
+/// The first process whose environment.json is not that of `id`, though it has the code of it.
+fn other_environment(root: &Root, id: &ReleaseId, processes: &[Process]) -> Option<Environment> {
+    let digest = |id: &ReleaseId| root.complete(id).ok().map(|release| release.record().environment_sha256);
+    let its = digest(id)?;
+    processes.iter().filter(|process| process.code.is_some()).find_map(|process| {
+        let of = process.started_in.clone().filter(|of| of != id)?;
+        (digest(&of)? != its).then_some(Environment { pid: process.pid, of })
+    })
+}

@@ -1,0 +1,149 @@
+//! Telling what serves the site that the release is another.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_fs::beneath;
+
+use crate::ReleaseError;
+use crate::command::secrets::Secrets;
+use crate::command::{Run, as_deployer};
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+
+/// Reloads the server for `release`, which is `current` already. The command does not get the lock: what it starts
+/// may live for months.
+pub(crate) fn reload(
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let command = match &settings.server {
+        Server::None => return Ok(()),
+        Server::Touch { path } => return touch(path),
+        Server::Command { command: words } => {
+            let mut command = as_deployer(words.program());
+            command.args(words.arguments());
+            command
+        }
+        Server::Systemd { unit, action } => {
+            // systemd refuses to start what was started five times in ten seconds, and a release that cannot start is
+            // started again and again: its predecessor must not find that door shut. A unit that was never loaded has no
+            // such count, which is no failure of ours.
+            let forget = systemctl("reset-failed", unit);
+            let _ = run(forget, format!("systemctl reset-failed {unit}"), release, settings, progress);
+            systemctl(if *action == Action::Restart { "restart" } else { "reload" }, unit)
+        }
+    };
+    run(command, settings.server.to_string(), release, settings, progress)
+}
+
+fn systemctl(verb: &str, unit: &str) -> Command {
+    let mut command = as_deployer("systemctl");
+    command.args([verb, "--", unit]);
+    command
+}
+
+fn run(
+    command: Command,
+    words: String,
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let log = release.logs().join("reload.log");
+    let secrets = Secrets::of(release.path());
+    Run { command, words, log, timeout: settings.reload_timeout, secrets, lock: None }.run(progress).map(drop)
+}
+
+/// Gives the file a modification time that no file had before: uWSGI wants one that is newer by a second, mod_wsgi another,
+/// to the microsecond, than the file of that name had which may be another release's.
+///
+/// The site's user may own its directory: no link of theirs is followed, and only a regular file is touched.
+fn touch(path: &Path) -> Result<(), ReleaseError> {
+    let touch = || ReleaseError::io("touch", path);
+    let absolute = std::path::absolute(path).map_err(touch())?;
+    let below = absolute.strip_prefix("/").unwrap_or(&absolute);
+    let place = beneath::place(Path::new("/"), below).map_err(touch())?;
+    let file = place.directory.append(&place.name, 0o666).map_err(touch())?;
+    let before = file.metadata().and_then(|metadata| metadata.modified());
+    let before = before.map_err(ReleaseError::io("look at", path))?;
+    let time = later_by_a_second(SystemTime::now(), before);
+    file.set_modified(time).map_err(touch())
+}
+
+/// Now, where that is in a later second than `before` is, else in the second after that. Where in its second it is says
+/// the clock: the files of two releases that were installed within one second get two times.
+fn later_by_a_second(now: SystemTime, before: SystemTime) -> SystemTime {
+    let split = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        (since.as_secs(), since.subsec_nanos())
+    };
+    let ((now, nanos), (before, _)) = (split(now), split(before));
+    UNIX_EPOCH + Duration::new(now.max(before + 1), nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use fs_err as fs;
+
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_regular_file_is_touched_where_another_user_may_write() {
+        let place = tempfile::tempdir().unwrap();
+        let (given, own) = (place.path().join("given"), place.path().join("own"));
+        fs::create_dir_all(given.join("real")).unwrap();
+        fs::create_dir(&own).unwrap();
+        symlink(own.join("file"), given.join("link")).unwrap();
+        symlink(&own, given.join("directory")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            given.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o666),
+            0,
+        )
+        .unwrap();
+        fs::set_permissions(&given, PermissionsExt::from_mode(0o777)).unwrap();
+        for name in ["link", "directory/file", "pipe", "real"] {
+            touch(&given.join(name)).unwrap_err();
+        }
+        assert_eq!(fs::read_dir(&own).unwrap().count(), 0);
+        touch(&given.join("real/file")).unwrap();
+        assert!(given.join("real/file").is_file());
+
+        fs::set_permissions(&given, PermissionsExt::from_mode(0o755)).unwrap();
+        touch(&given.join("directory/file")).unwrap();
+        touch(&given.join("link")).unwrap();
+        assert!(own.join("file").is_file(), "links that only we can have made are followed");
+    }
+
+    #[test]
+    fn a_touched_file_is_a_second_newer_and_like_no_other() {
+        let place = tempfile::tempdir().unwrap();
+        let installed = UNIX_EPOCH + Duration::from_secs(UNIX_EPOCH.elapsed().unwrap().as_secs());
+        let touched = |name: &str, before: SystemTime| {
+            let path = place.path().join(name);
+            fs::write(&path, "").unwrap();
+            fs::File::options().write(true).open(&path).unwrap().file().set_modified(before).unwrap();
+            touch(&path).unwrap();
+            fs::metadata(&path).unwrap().modified().unwrap()
+        };
+        let micros = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_micros();
+        let mut seen = std::collections::BTreeSet::new();
+        for before in [installed; 20] {
+            let time = touched("wsgi.py", before);
+            assert!(micros(time) / 1_000_000 > micros(before) / 1_000_000);
+            assert!(seen.insert(micros(time)), "{seen:?}");
+        }
+        // Set back by a day.
+        let ahead = installed + Duration::from_secs(86_400);
+        assert!(touched("reload", ahead) >= ahead + Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,341 @@
+//! What the server of a site wrote since it was told of a release: the last lines of its log, for the error.
+//!
+//! After a switch a failure is seen from outside, as a status or as a connection that is refused. Why it failed is in the
+//! file that `server_log` names, or in the journal of the systemd unit: the one that is restarted, by us or by a command,
+//! else the one that the processes which listen belong to. It is read once something has failed, and only what was
+//! written since.
+//!
+//! The site's user may own the log: no link of theirs is followed, and nothing but a regular file is read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::getuid;
+use serde::Serialize;
+use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_artifact::release::Server;
+use wheelbarrow_fs::beneath;
+
+use crate::command::as_deployer;
+use crate::command::child::{self, Ended, Leftovers};
+use crate::command::output::{Output, last_lines};
+use crate::command::secrets::Secrets;
+use crate::error::indented;
+use crate::root::settings::Settings;
+use crate::serving::proof;
+use crate::{ReleaseError, Root};
+
+/// Bytes of a log that are looked at.
+const MOST: u64 = 64 << 10;
+/// What `journalctl` may take.
+const LIMIT: Duration = Duration::from_secs(3);
+/// journald writes a line down some moments after it was said.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// What a server wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerSaid {
+    /// `the journal of mysite.service`, or the path of a file.
+    pub log: String,
+    /// Its last lines since the switch, without secrets; none where it wrote nothing.
+    pub lines: Vec<String>,
+    /// Why it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The command that shows more of it.
+    pub more: String,
+}
+
+/// Where a server writes to, from now on.
+pub(crate) struct ServerLog<'a> {
+    root: &'a Root,
+    settings: &'a Settings,
+    since: SystemTime,
+    /// Inode and length of the file that is configured.
+    before: Option<(u64, u64)>,
+}
+
+/// A unit of systemd, or of the systemd of a user.
+#[derive(Debug, PartialEq, Eq)]
+struct Unit {
+    name: String,
+    is_of_user: bool,
+}
+
+impl<'a> ServerLog<'a> {
+    pub(crate) fn begin(root: &'a Root, settings: &'a Settings) -> Self {
+        let file = settings.server_log.as_ref().and_then(|path| open(&root.shared().join(path)).ok());
+        let metadata = file.and_then(|file| file.metadata().ok());
+        let before = metadata.map(|metadata| (metadata.ino(), metadata.len()));
+        Self { root, settings, since: SystemTime::now(), before }
+    }
+
+    /// The error with what the server wrote, if it is about the server.
+    pub(crate) fn explain(&self, error: ReleaseError) -> ReleaseError {
+        match error {
+            ReleaseError::Probe { .. } | ReleaseError::Unproved { .. } | ReleaseError::Command { .. } => {
+                match self.said() {
+                    Some(said) => ReleaseError::Served { source: Box::new(error), said },
+                    None => error,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// None where nobody knows where it writes to.
+    fn said(&self) -> Option<ServerSaid> {
+        let file = self.settings.server_log.as_ref().map(|path| self.file(&self.root.shared().join(path)));
+        match file {
+            Some(file) if !file.lines.is_empty() => Some(file),
+            // It may have failed before it opened its log.
+            file => match self.unit().map(|unit| self.journal(&unit)) {
+                Some(journal) if file.is_none() || !journal.lines.is_empty() => Some(journal),
+                _ => file,
+            },
+        }
+    }
+
+    /// The command that shows its last lines, whenever they were written.
+    pub(crate) fn command(&self) -> Option<String> {
+        match &self.settings.server_log {
+            Some(path) => Some(tail_of(&self.root.shared().join(path))),
+            None => self.unit().map(|unit| format!("journalctl --lines=100 {}", unit.words())),
+        }
+    }
+
+    fn file(&self, path: &Path) -> ServerSaid {
+        let (lines, problem) = match self.tail(path) {
+            Ok(tail) => (self.shown(&tail), None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (Vec::new(), Some("not found".to_owned()))
+            }
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        ServerSaid { log: path.display().to_string(), lines, problem, more: tail_of(path) }
+    }
+
+    /// What was written since the begin, whole lines.
+    fn tail(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut file = open(path)?;
+        let metadata = file.metadata()?;
+        let begin = match self.before {
+            Some((inode, length)) if inode == metadata.ino() && length <= metadata.len() => length,
+            // It is another file, or was emptied.
+            _ => 0,
+        };
+        let start = begin.max(metadata.len().saturating_sub(MOST));
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.take(MOST).read_to_end(&mut bytes)?;
+        Ok(if start > begin { whole_lines(&bytes) } else { bytes })
+    }
+
+    fn journal(&self, unit: &Unit) -> ServerSaid {
+        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut lines = Vec::new();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            let exact = format!("--since=@{}.{:06}", since.as_secs(), since.subsec_micros());
+            let Some(tail) = ask_journal(unit, &exact) else { break };
+            lines = self.shown(&tail);
+            if !lines.is_empty() {
+                break;
+            }
+        }
+        let more = format!("journalctl --since=@{} {}", since.as_secs(), unit.words());
+        ServerSaid { log: format!("the journal of {}", unit.name), lines, problem: None, more }
+    }
+
+    /// The last lines, without secrets of any release: the server may have been started from another one.
+    fn shown(&self, tail: &[u8]) -> Vec<String> {
+        let entries = fs_err::read_dir(self.root.releases()).into_iter().flatten().flatten();
+        let releases: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        let secrets = Secrets::of_all(releases.iter().map(PathBuf::as_path));
+        let lines = last_lines(secrets.hide(&String::from_utf8_lossy(tail)).as_bytes());
+        lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
+    }
+
+    fn unit(&self) -> Option<Unit> {
+        let named = match &self.settings.server {
+            Server::Systemd { unit, .. } => Some(Unit::new(unit, false)),
+            Server::Command { command } => unit_in(command.as_slice()),
+            Server::Touch { .. } | Server::None => None,
+        };
+        named.or_else(|| {
+            let service = proof::of(self.root, Some(self.settings)).ok()?;
+            service.listener.as_ref()?;
+            let mut units = service.processes.iter().filter_map(|process| process.unit.as_ref());
+            units.find(|unit| unit.ends_with(".service")).map(|unit| Unit::new(unit, false))
+        })
+    }
+}
+
+impl ServerSaid {
+    /// A hint with the command that shows more.
+    pub(crate) fn hint(&self, hint: Option<String>) -> String {
+        let more = if self.lines.is_empty() && self.problem.is_none() {
+            format!(
+                "`{}` shows what the server wrote; if it logs to a file, `[release] server_log` names it",
+                self.more
+            )
+        } else {
+            format!("`{}` shows more", self.more)
+        };
+        hint.map_or(more.clone(), |hint| format!("{hint}; {more}"))
+    }
+}
+
+impl fmt::Display for ServerSaid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.problem {
+            Some(problem) => write!(formatter, "\n  {} cannot be read: {problem}", self.log),
+            None if self.lines.is_empty() => Ok(()),
+            None => {
+                write!(formatter, "\n  {} since then:{}", self.log, indented(&self.lines.join("\n")))
+            }
+        }
+    }
+}
+
+impl Unit {
+    fn new(name: &str, is_of_user: bool) -> Self {
+        const KINDS: [&str; 5] = ["service", "socket", "target", "scope", "timer"];
+        let is_whole = name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
+        Self { name: if is_whole { name.to_owned() } else { format!("{name}.service") }, is_of_user }
+    }
+
+    /// For a shell.
+    fn words(&self) -> String {
+        self.matches().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Arguments of `journalctl`, which asks for units of its own user only: root looks for those of all users.
+    fn matches(&self) -> Vec<String> {
+        let Self { name, is_of_user } = self;
+        match (is_of_user, getuid().is_root()) {
+            (false, _) => vec![format!("--unit={name}")],
+            (true, false) => vec![format!("--user-unit={name}")],
+            (true, true) => {
+                vec![format!("_SYSTEMD_USER_UNIT={name}"), "+".to_owned(), format!("USER_UNIT={name}")]
+            }
+        }
+    }
+}
+
+fn tail_of(path: &Path) -> String {
+    format!("tail -n 100 {}", quoted(&path.display().to_string()))
+}
+
+/// What `journalctl` prints; none if it does not run, or does not end.
+fn ask_journal(unit: &Unit, since: &str) -> Option<Vec<u8>> {
+    let output = Output::memory().ok()?;
+    let mut command = as_deployer("journalctl");
+    command.args(["--quiet", "--no-pager", "--output=cat", since]).args(unit.matches());
+    command.stdin(Stdio::null()).stdout(output.writer().ok()?).stderr(Stdio::null());
+    // It starts nothing that would have to be ended.
+    let running = child::start(&mut command, Leftovers::Keep, None).ok()?;
+    // No `--lines`: beside `--since` older versions print the first lines, not the last.
+    let ended = running.wait(LIMIT, &Silent, || output.cut(&Secrets::default())).ok()?;
+    let tail = output.tail(MOST);
+    if ended == Ended::Late && tail.is_empty() {
+        return None;
+    }
+    Some(if tail.len() as u64 == MOST { whole_lines(&tail) } else { tail })
+}
+
+/// Without the first, of which the begin is missing and with it perhaps a part of a secret.
+fn whole_lines(bytes: &[u8]) -> Vec<u8> {
+    let line = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |line| line + 1);
+    bytes[line..].to_vec()
+}
+
+/// Opens a log that somebody else may own.
+fn open(path: &Path) -> io::Result<File> {
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let place = beneath::place(Path::new("/"), below)?;
+    let file = place.directory.file(&place.name)?;
+    if place.exposed.is_some() && file.metadata()?.nlink() > 1 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it has a second name: not read where another user may write",
+        ));
+    }
+    Ok(file)
+}
+
+/// The unit that a command restarts by `systemctl`, whatever is around it: `sudo`, or a shell.
+fn unit_in(words: &[String]) -> Option<Unit> {
+    let is_systemctl = |word: &&str| Path::new(word).file_name().is_some_and(|name| name == "systemctl");
+    let words: Vec<&str> = words
+        .iter()
+        .flat_map(|word| word.split([' ', '\t', '\n', ';', '&', '|']))
+        .filter(|word| !word.is_empty())
+        .collect();
+    // What stands before the first is no command of systemctl.
+    words.split(is_systemctl).skip(1).find_map(|words| {
+        let mut words = words.iter();
+        let (mut has_verb, mut is_of_user) = (false, false);
+        while let Some(word) = words.next() {
+            match *word {
+                "--user" => is_of_user = true,
+                "-H" | "--host" => return None,
+                "-M" | "--machine" | "-s" | "--signal" | "-t" | "--type" => _ = words.next(),
+                flag if flag.starts_with('-') => {}
+                _ if !has_verb => has_verb = true,
+                unit => return Some(Unit::new(unit, is_of_user)),
+            }
+        }
+        None
+    })
+}
+
+/// For a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_=+./@:,".contains(character);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_that_a_command_restarts_is_known() {
+        let unit = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            unit_in(&words).map(|unit| (unit.name, unit.is_of_user))
+        };
+        let named = |name: &str, is_of_user| Some((name.to_owned(), is_of_user));
+        assert_eq!(unit(&["systemctl", "restart", "acme"]), named("acme.service", false));
+        assert_eq!(
+            unit(&["sudo", "-n", "/bin/systemctl", "-q", "reload", "a.b"]),
+            named("a.b.service", false)
+        );
+        assert_eq!(unit(&["systemctl", "--user", "restart", "acme.service"]), named("acme.service", true));
+        let shell = "systemctl daemon-reload && systemctl kill -s HUP acme.service; true";
+        assert_eq!(unit(&["sh", "-c", shell]), named("acme.service", false));
+        assert_eq!(unit(&["systemctl", "-H", "other", "restart", "acme"]), None);
+        assert_eq!(unit(&["kill", "-HUP", "7"]), None);
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("--unit=site@1.service"), "--unit=site@1.service");
+        assert_eq!(quoted("/var/log/it's here"), r"'/var/log/it'\''s here'");
+    }
+
+    #[test]
+    fn a_line_that_is_cut_is_left_out() {
+        assert_eq!(whole_lines(b"cret\nwhole\n"), b"whole\n");
+        assert_eq!(whole_lines(b"a line without end"), b"");
+    }
+}

@@ -1,0 +1,7 @@
+//! Making a release: installed at its final path, linked with what is shared, or taken over from what is there.
+
+pub(crate) mod configure;
+pub(crate) mod fingerprint;
+pub(crate) mod remake;
+pub(crate) mod restore;
+pub(crate) mod reuse;
