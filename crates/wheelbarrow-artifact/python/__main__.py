@@ -624,12 +624,21 @@ def converse(process, request):
     return code
 
 
+def is_limited():
+    """Whether this process may not have all the memory there is, as far as that was asked."""
+    limits = sys.modules.get("limits")
+    return limits is not None and limits.threads() != sys.maxsize
+
+
 if __name__ == "__main__":
     try:
         code = main()
     except KeyboardInterrupt:
         code = 130
-    except MemoryError:
+    except (MemoryError, SystemError) as error:
+        # An import that memory is too short for may fail without an exception, which Python calls a SystemError.
+        if isinstance(error, SystemError) and not is_limited():
+            raise
         say("error: not enough memory\nhint: raise the limit (`ulimit -v`, or that of the container or service)")
         code = 1
     except ImportError:

@@ -103,14 +103,35 @@ def _emptied(name, top):
         return moved
     try:
         for number, below in enumerate(os.listdir(held)):
-            if not _is_removed(below, held) and _is_moved(below, held, prefix + str(number), top):
+            if _is_removed(below, held):
+                continue
+            if _is_moved(below, held, prefix + str(number), top):
                 moved.append(prefix + str(number))
+            else:
+                _remove_in_place(below, held)
     except OSError:
         pass
     finally:
         os.close(held)
     _is_removed(name, top)
     return moved
+
+
+def _remove_in_place(name, directory):
+    """Where directories cannot be moved, as in a lower layer of overlayfs; as deep as descriptors go."""
+    try:
+        held = os.open(name, _DIRECTORY, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        for below in os.listdir(held):
+            if not _is_removed(below, held):
+                _remove_in_place(below, held)
+    except (OSError, RecursionError):
+        pass
+    finally:
+        os.close(held)
+    _is_removed(name, directory)
 
 
 def _is_moved(name, source, new, target):

@@ -26,12 +26,9 @@ fn the_systems_are_listed() {
 /// The Python that travels has names and C libraries of its own; they must be those of the table.
 #[test]
 fn an_artifact_knows_the_same_systems() {
-    let place = Place::with(&[
-        ("probe.py", wheelbarrow_artifact::python::PROBE),
-        ("interpreter.py", wheelbarrow_artifact::python::INTERPRETER),
-        ("list.py", "import probe\nfor name, libc in probe.SYSTEMS.items(): print(name, *libc)\n"),
-        ("tell.py", "import probe, sys\nsys.exit(probe.tell(True))\n"),
-    ]);
+    let place = Place::with(&wheelbarrow_artifact::python::MODULES);
+    place.write("list.py", "import probe\nfor name, libc in probe.SYSTEMS.items(): print(name, *libc)\n");
+    place.write("tell.py", "import probe, sys\nsys.exit(probe.tell(True))\n");
     let python =
         |script: &str| place.finish(Command::new("python3").arg(script).current_dir(place.path())).out;
     let ours = System::all()
