@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import sys
 import tempfile
@@ -187,12 +186,18 @@ def opened(path):
     if is_out_of_reach(file):
         return file
     with file:
-        if os.fstat(file.fileno()).st_size > exact.LARGEST:
+        left = os.fstat(file.fileno()).st_size
+        if left > exact.LARGEST:
             raise OSError(errno.EFBIG, "no artifact has 4 GB", path)
         # Not /tmp: that may be memory.
         place = None if os.environ.get("TMPDIR") or not os.path.isdir("/var/tmp") else "/var/tmp"
         copy = tempfile.TemporaryFile(dir=place)
-        shutil.copyfileobj(file, copy, exact.CHUNK)
+        while left > 0:  # it may grow meanwhile
+            data = file.read(min(left, exact.CHUNK))
+            if not data:
+                break
+            copy.write(data)
+            left -= len(data)
         return copy
 
 

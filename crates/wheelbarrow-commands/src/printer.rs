@@ -24,6 +24,11 @@ fn write(text: &str) -> std::io::Result<()> {
     writeln!(stdout, "{}", printable(text)).and_then(|()| stdout.flush())
 }
 
+/// On standard error. Where that cannot be written nobody is told, and what is under way goes on.
+fn tell(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
     quiet: bool,
@@ -87,7 +92,7 @@ impl Printer {
     /// What a person should know beside the result.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            anstream::eprintln!("{} {}", "note:".cyan(), printable(text));
+            tell(format_args!("{} {}", "note:".cyan(), printable(text)));
         }
     }
 
@@ -99,19 +104,19 @@ impl Printer {
     /// Only with `--verbose`.
     pub fn detail(&self, text: &str) {
         if self.verbose {
-            anstream::eprintln!("{}", printable(text));
+            tell(format_args!("{}", printable(text)));
         }
     }
 
     /// Why it failed, the causes behind that, and what to do.
     /// With `--json` the same is on stdout, under the one key `failure`.
     pub fn failure(&self, error: &anyhow::Error, hint: Option<String>, exit_code: u8) {
-        anstream::eprintln!("{} {}", "error:".red().bold(), printable(&error.to_string()));
+        tell(format_args!("{} {}", "error:".red().bold(), printable(&error.to_string())));
         for cause in failure::causes(error) {
-            anstream::eprintln!("  Caused by: {}", printable(&cause));
+            tell(format_args!("  Caused by: {}", printable(&cause)));
         }
         if let Some(hint) = &hint {
-            anstream::eprintln!("{} {}", "hint:".green().bold(), printable(hint));
+            tell(format_args!("{} {}", "hint:".green().bold(), printable(hint)));
         }
         if failure::wants_json() {
             let failure = failure::Failure::new(error, hint, exit_code);

@@ -107,15 +107,16 @@ fn nobody_writes(file: &File) -> bool {
 fn private_copy(mut file: File) -> io::Result<File> {
     let named = std::env::var_os("TMPDIR").map(PathBuf::from);
     let places = named.into_iter().chain(["/var/tmp".into(), "/tmp".into()]);
-    if file.metadata()?.len() > LARGEST {
+    let size = file.metadata()?.len();
+    if size > LARGEST {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "no artifact and no wheel has 4 GB"));
     }
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
     for place in places {
         let copied = nameless(&place).and_then(|mut copy| {
             io::Seek::rewind(&mut file)?;
-            // The kernel shares the blocks where the file system can.
-            io::copy(&mut file, &mut copy)?;
+            // The kernel shares the blocks where the file system can. It may grow meanwhile.
+            io::copy(&mut io::Read::take(&mut file, size), &mut copy)?;
             Ok(copy)
         });
         match copied {

@@ -55,11 +55,16 @@ pub fn check(
     }
 }
 
+/// The text without the byte order mark that it may begin with.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 fn parse(data: &[u8]) -> Result<Vec<String>, EnvironmentError> {
     if data.len() as u64 > LARGEST_ENVIRONMENT {
         return Err(EnvironmentError { reason: "larger than 1 MB".to_owned(), line: None, key: None });
     }
-    let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+    let data = without_mark(data);
     let text = std::str::from_utf8(data).map_err(|error| {
         let line = data[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
         EnvironmentError { reason: "not UTF-8".to_owned(), line: Some(line), key: None }

@@ -133,7 +133,7 @@ fn check_and_install(
     artifact: &Path,
     destination: &Path,
 ) -> Result<BTreeMap<String, Node>, String> {
-    if let Some(program) = released::program() {
+    if let (Some(program), Some(_)) = (released::program(), released::python()) {
         return build_and_install(&program, path, artifact, destination);
     }
     let filename = path.file_name().unwrap().to_str().unwrap();
@@ -157,11 +157,12 @@ fn check_and_install(
 fn install_both_ways(program: &Path, artifact: &Path, destination: &Path) -> Result<Tree, (u8, String)> {
     let options = ["--without-pip", "--compile", "never", "--quiet"];
     let to = ["-d", text(destination)];
-    let by_program = ["install", text(artifact), "--python", text(released::python())];
+    let python = released::python().unwrap();
+    let by_program = ["install", text(artifact), "--python", text(python)];
     released::run(program, &[&by_program[..], &to, &options].concat())?;
     released::run(program, &["verify", text(destination)])?;
     let tree = both_ways::take_tree(destination);
-    released::run(released::python(), &[&[text(artifact)][..], &to, &options].concat())?;
+    released::run(python, &[&[text(artifact)][..], &to, &options].concat())?;
     assert_eq!(both_ways::difference(&tree, &both_ways::take_tree(destination)), None);
     Ok(tree)
 }

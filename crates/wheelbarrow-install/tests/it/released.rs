@@ -21,16 +21,21 @@ pub(crate) fn program() -> Option<PathBuf> {
 }
 
 /// A CPython 3.12, for which the wheels of other projects were installed by pip.
-pub(crate) fn python() -> &'static Path {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+pub(crate) fn python() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOUND.get_or_init(|| {
         let versions = std::env::home_dir().unwrap_or_default().join(".pyenv/versions");
         let entries = std::fs::read_dir(versions).into_iter().flatten().flatten();
         let pyenv = entries.map(|entry| entry.path().join("bin/python3.12"));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let on_path = std::env::split_paths(&path).map(|directory| directory.join("python3.12"));
-        pyenv.chain(on_path).find(|python| python.exists()).expect("there is a Python 3.12")
-    })
+        let found = pyenv.chain(on_path).find(|python| python.exists());
+        if found.is_none() {
+            println!("skipped: no wheel is installed by the release, there is no Python 3.12");
+        }
+        found
+    });
+    FOUND.get().and_then(Option::as_deref)
 }
 
 /// What a program said; an error if it failed.
@@ -79,7 +84,14 @@ pub(crate) fn build(program: &Path, wheel: Option<&Path>, artifact: &Path) -> Re
     fs_err::write(&lock, locked).unwrap();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released/cache");
     let mut words = vec!["build", "--quiet", text(&project), "--lock", text(&lock), "-o", text(artifact)];
-    words.extend(["--python", text(python()), "--bytecode", "never", "--cache-dir", text(&cache)]);
+    words.extend([
+        "--python",
+        text(python().unwrap_or(Path::new("python3"))),
+        "--bytecode",
+        "never",
+        "--cache-dir",
+        text(&cache),
+    ]);
     words.extend((!allowed.is_empty()).then_some(allowed.as_str()));
     run(program, &words).map(drop)
 }

@@ -105,13 +105,19 @@ pub(crate) fn make_writable(
         Ok(found) => found.entries().map_err(ReleaseError::io("list", &answer.path))?.is_empty(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    let is_own = [".wheelbarrow", "venv"].iter().any(|own| below.starts_with(own));
-    if !is_free || is_own {
+    if !is_free || is_own(&below) {
         return Err(refused(
             "name a directory below the code as `static_root` in [release], which is given to `owner`",
         ));
     }
     make_given(release.path(), &directory, &below, identity)
+}
+
+/// Whether a path below the release is Wheelbarrow's or of the virtualenv, and so none for static files. Where static files are is
+/// what the site's user says.
+fn is_own(below: &Path) -> bool {
+    let is_plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+    !is_plain || [".wheelbarrow", "venv"].iter().any(|own| below.starts_with(own))
 }
 
 /// Where `path` would be below the release, by names alone.
@@ -134,7 +140,8 @@ pub(crate) fn note_root(
         Some(below) => Some(release.path().join(release.site()?.project.directory).join(below.as_str())),
         None => answer.map(|answer| answer.path),
     };
-    let Some(root) = found.and_then(|found| inside(release.path(), &found)) else { return Ok(()) };
+    let root = found.and_then(|found| inside(release.path(), &found)).filter(|root| !is_own(Path::new(root)));
+    let Some(root) = root else { return Ok(()) };
     if read(release.path())?.is_some_and(|statics| statics.root == root) {
         return Ok(());
     }
@@ -254,7 +261,10 @@ fn read(release: &Path) -> Result<Option<Statics>, ReleaseError> {
     let path = release.join(STATIC_PATH);
     match Directory::open(release).and_then(|release| release.read(STATIC_PATH)) {
         // One that is broken tells as much as none.
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Ok(text) => {
+            let statics: Option<Statics> = serde_json::from_slice(&text).ok();
+            Ok(statics.filter(|statics| !is_own(Path::new(&statics.root))))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ReleaseError::io("read", &path)(error)),
     }
@@ -277,4 +287,29 @@ fn write(site: &Root, release: &CompleteRelease, statics: &Statics) -> Result<()
         let _ = fs::remove_file(&new);
         ReleaseError::io("write", &path)(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer for STATIC_ROOT is what the site's user says.
+    #[test]
+    fn no_static_files_are_in_the_virtualenv_or_among_our_own() {
+        for own in [".wheelbarrow/logs", "venv", "venv/lib/x", "../other", "/etc", "code/../venv"] {
+            assert!(is_own(Path::new(own)), "{own}");
+        }
+        for free in ["code/static", "static", "venv-static", "mysite/.wheelbarrow"] {
+            assert!(!is_own(Path::new(free)), "{free}");
+        }
+        let release = tempfile::tempdir().unwrap();
+        fs::create_dir(release.path().join(".wheelbarrow")).unwrap();
+        for (root, is_believed) in
+            [("venv/lib/python3.11/site-packages/sitecustomize", false), ("code/static", true)]
+        {
+            let text = format!(r#"{{"format": 1, "root": "{root}", "guests": {{}}}}"#);
+            fs::write(release.path().join(STATIC_PATH), text).unwrap();
+            assert_eq!(read(release.path()).unwrap().is_some(), is_believed, "{root}");
+        }
+    }
 }

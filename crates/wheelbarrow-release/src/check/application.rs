@@ -4,6 +4,8 @@
 //! (`wsgi:application`), Flask (`app.py` or `wsgi.py` with `app`, or a factory `create_app`) and FastAPI (`main.py`, `app.py`
 //! or `api.py` with `app`) look for themselves.
 
+use std::collections::BTreeSet;
+
 use rustix::fs::FileType;
 use wheelbarrow_fs::beneath::Directory;
 
@@ -17,8 +19,8 @@ const FACTORIES: [&str; 2] = ["create_app", "make_app"];
 /// Words of a module that makes an ASGI application.
 const ASGI: [&str; 6] =
     ["FastAPI(", "Starlette(", "Quart(", "Litestar(", "get_asgi_application", "ProtocolTypeRouter("];
-/// How many settings modules import each other.
-const DEPTH: usize = 5;
+/// How many settings modules are read that import each other.
+const MODULES: usize = 100;
 
 /// Gives the text of a file by its path below the code.
 type Read<'c> = Box<dyn Fn(&str) -> Option<String> + 'c>;
@@ -89,7 +91,10 @@ impl Code<'_> {
     }
 
     /// The value of WSGI_APPLICATION or ASGI_APPLICATION, in the module or in what it imports all of.
-    fn served(&self, settings: &str, depth: usize) -> Option<Found> {
+    fn served(&self, settings: &str, seen: &mut BTreeSet<String>) -> Option<Found> {
+        if seen.len() >= MODULES || !seen.insert(settings.to_owned()) {
+            return None;
+        }
         let text = self.module(settings)?;
         for (key, is_asgi) in [("WSGI_APPLICATION", false), ("ASGI_APPLICATION", true)] {
             let value = text.lines().find_map(|line| string_of(line, key));
@@ -104,11 +109,11 @@ impl Code<'_> {
         } else {
             settings.rsplit_once('.').map_or("", |(base, _)| base)
         };
-        let imported = text.lines().filter_map(|line| {
+        let mut imported = text.lines().filter_map(|line| {
             let from = line.strip_prefix("from ")?.trim().strip_suffix("import *")?.trim();
             absolute(base, from)
         });
-        imported.filter(|_| depth > 0).find_map(|module| self.served(&module, depth - 1))
+        imported.find_map(|module| self.served(&module, seen))
     }
 
     fn in_module(&self, module: &str) -> Option<Found> {
@@ -138,7 +143,7 @@ impl Code<'_> {
 pub(crate) fn find(code: &Code<'_>, settings: Option<&str>) -> Search {
     let modules = settings.map_or_else(|| code.settings_modules(), |settings| vec![settings.to_owned()]);
     let preferred = code.preferred();
-    let of_django = modules.iter().find_map(|settings| code.served(settings, DEPTH));
+    let of_django = modules.iter().find_map(|settings| code.served(settings, &mut BTreeSet::new()));
     let of_package =
         || SERVED.iter().find_map(|name| code.in_module(&format!("{}.{name}", preferred.as_ref()?)));
     let at_top = |names: &[&str]| names.iter().find_map(|name| code.in_module_at_top(name));
@@ -259,6 +264,16 @@ mod tests {
             Search::Nothing => "nothing".to_owned(),
             Search::Several(names) => names.join(" or "),
         }
+    }
+
+    #[test]
+    fn settings_that_import_themselves_again_and_again_are_read_once() {
+        let many = "from site.s import *\n".repeat(3000);
+        let files = [
+            ("site/wsgi.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.s')\n"),
+            ("site/s.py", many.as_str()),
+        ];
+        assert_eq!(name(&files), "nothing");
     }
 
     const APPLICATION: &str = "application = get_wsgi_application()\n";

@@ -6,6 +6,7 @@ use wheelbarrow_artifact::release::Words;
 use crate::ReleaseError;
 use crate::check::application::{Code, Found, Search, VARIABLE, find};
 use crate::command::identity;
+use crate::environment::without_mark;
 use crate::root::release::{CompleteRelease, Site};
 use crate::root::settings::Settings;
 
@@ -49,7 +50,7 @@ fn sets_variable(release: &CompleteRelease) -> bool {
 
 fn variable(release: &CompleteRelease) -> Option<String> {
     let text = release.read(crate::environment::ENVIRONMENT).unwrap_or_default();
-    let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text);
+    let values = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(without_mark(&text));
     values.ok()?.get(VARIABLE)?.as_str().map(str::to_owned)
 }
 

@@ -21,6 +21,8 @@ use std::path::Path;
 use find::{Finder, Kind, SHORTEST};
 use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_regular};
 
+use crate::environment::without_mark;
+
 /// What is put in place of a secret.
 const HIDDEN: &str = "***";
 /// Values of one word that are shorter are hidden as a whole word.
@@ -90,7 +92,7 @@ impl Secrets {
 fn variables(install: &Path) -> Vec<(String, String)> {
     let text = read_regular(&install.join("environment.json"), LARGEST_ENVIRONMENT).unwrap_or_default();
     let variables: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&text).unwrap_or_default();
+        serde_json::from_slice(without_mark(&text)).unwrap_or_default();
     let text = |value: &serde_json::Value| Some(value.as_str()?.to_owned());
     variables.into_iter().filter_map(|(name, value)| Some((name, text(&value)?))).collect()
 }
@@ -121,6 +123,11 @@ mod tests {
         let said = r"no user site at db with correct-horse; 'BEGIN\nc2VjcmV0\n'";
         assert_eq!(secrets(text).hide(said), r"no user site at db with ***; 'BEGIN\n***\n'");
         assert_eq!(Secrets::of(Path::new("/nowhere")).hide("secret"), "secret");
+    }
+
+    #[test]
+    fn a_file_with_a_byte_order_mark_has_secrets_too() {
+        assert_eq!(secrets("\u{feff}{\"A\": \"correct-horse\"}").hide("correct-horse"), "***");
     }
 
     #[test]

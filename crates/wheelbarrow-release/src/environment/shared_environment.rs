@@ -14,7 +14,7 @@ use wheelbarrow_fs::beneath;
 use wheelbarrow_wheel::order;
 
 use crate::command::identity::Identity;
-use crate::environment::{ENVIRONMENT, PRIVATE};
+use crate::environment::{ENVIRONMENT, PRIVATE, without_mark};
 use crate::root::release::CompleteRelease;
 use crate::root::trusted;
 use crate::{ReleaseError, Root};
@@ -64,7 +64,7 @@ impl Difference {
 impl Variables {
     /// Of text that was found to be an environment.json.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        serde_json::from_slice(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)).unwrap_or_default()
+        serde_json::from_slice(without_mark(text)).unwrap_or_default()
     }
 
     pub(crate) fn names(&self) -> Vec<String> {

@@ -83,7 +83,9 @@ fn later_by_a_second(now: SystemTime, before: SystemTime) -> SystemTime {
         (since.as_secs(), since.subsec_nanos())
     };
     let ((now, nanos), (before, _)) = (split(now), split(before));
-    UNIX_EPOCH + Duration::new(now.max(before + 1), nanos)
+    // A file may have a time that no clock gets to.
+    let later = UNIX_EPOCH.checked_add(Duration::new(now.max(before.saturating_add(1)), nanos));
+    later.unwrap_or(UNIX_EPOCH + Duration::new(now, nanos))
 }
 
 #[cfg(test)]
@@ -93,6 +95,14 @@ mod tests {
     use fs_err as fs;
 
     use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_gets_to_is_no_error() {
+        let (now, nanos) = (UNIX_EPOCH + Duration::from_secs(1_000), Duration::from_nanos(7));
+        let last = UNIX_EPOCH + Duration::from_secs(i64::MAX.unsigned_abs());
+        assert_eq!(later_by_a_second(now + nanos, last), now + nanos);
+        assert_eq!(later_by_a_second(now + nanos, now), now + Duration::from_secs(1) + nanos);
+    }
 
     #[test]
     fn nothing_but_a_regular_file_is_touched_where_another_user_may_write() {

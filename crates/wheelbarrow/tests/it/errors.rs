@@ -224,3 +224,12 @@ fn a_working_directory_that_was_removed() {
     hint: `wheelbarrow deploy ARTIFACT --root ROOT` makes one
     ");
 }
+
+#[test]
+fn what_cannot_be_said_stops_nothing() {
+    let place = Place::with(&[]);
+    let command = format!("{} build nothing 2>/dev/full", env!("CARGO_BIN_EXE_wheelbarrow"));
+    let said =
+        place.finish(std::process::Command::new("sh").args(["-c", &command]).current_dir(place.path()));
+    assert_eq!(said.code, place.run(&["build", "nothing"]).code);
+}

@@ -4,6 +4,7 @@
 //! works, and with `--preload` the site itself.
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,7 @@ impl Master {
     fn of(pid: u32) -> Option<Self> {
         let words = arguments(pid)?;
         let first = position(&words)?;
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let environment = of_process(pid, "environ").unwrap_or_default();
         // No value but those of these three is looked at.
         let variable = |name: &str| {
             let mut pairs = environment.split(|&byte| byte == 0);
@@ -124,11 +125,19 @@ impl Master {
 
 /// The words of a process; none where it has ended or may not be looked at.
 pub(super) fn arguments(pid: u32) -> Option<Vec<PathBuf>> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let bytes = of_process(pid, "cmdline")?;
     let bytes = bytes.strip_suffix(b"\0")?;
     Some(
         bytes.split(|&byte| byte == 0).map(|word| PathBuf::from(OsString::from_vec(word.to_vec()))).collect(),
     )
+}
+
+/// A file of `/proc/PID`, as far as it may be read and somebody may look at it: a process can make it as long as it likes.
+fn of_process(pid: u32, file: &str) -> Option<Vec<u8>> {
+    const LONGEST: u64 = 1 << 20;
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/{file}")).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 pub(super) fn parent(pid: u32) -> Option<u32> {
