@@ -101,7 +101,8 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
             continue;
         };
         println!(
-            "cargo::warning=no native installer for {machine}, which needs: {lacks}; its servers use Python alone"
+            "cargo::warning=no native installer for {machine}, which needs: {lacks}; then `cargo clean --release -p wheelbarrow` \
+             and build again. Without it, servers of that CPU install with Python alone"
         );
     }
     programs

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use crate::children::{run as run_child, target_directory, unavailable, workspace};
+use crate::children::{cargo, run as run_child, target_directory, unavailable, workspace};
 use crate::containers::images::Images;
 
 const SUITE: &str = "bookworm";
@@ -54,6 +54,10 @@ pub(crate) fn run(named: &[String]) -> Result<()> {
         .into_iter()
         .filter(is_wanted)
         .try_for_each(|command| run_child(&mut container(&images, &clone, command)?));
+    // It has no compiler for another CPU, so its release lacks that installer. Cargo would not notice that there is one here.
+    run_child(
+        cargo().args(["clean", "--quiet", "--release", "--package", "wheelbarrow"]).current_dir(workspace()),
+    )?;
     for name in OF_ITS_PYTHON {
         let directory = target_directory().join(name);
         if directory.exists() {

@@ -39,7 +39,7 @@ def _text(path, target):
 
 
 class _Walk:
-    """Finds where links lead, each once. A place that is None is no member."""
+    """Finds where links lead, each once. None stands for a path without a member."""
 
     def __init__(self, tree):
         self.top, self.targets, self.known = tree.top, {}, {}

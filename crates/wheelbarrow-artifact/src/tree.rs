@@ -45,7 +45,7 @@ pub struct BadLink {
     pub reason: &'static str,
 }
 
-/// Where a way ends, and how many links it goes through. No place: there is no such member.
+/// The member that a path leads to, by its place in the tree (none if there is no such member), and how many links are on the way.
 type Way = (Option<usize>, usize);
 
 /// Finds where links lead, each once.

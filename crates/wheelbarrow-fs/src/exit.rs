@@ -112,10 +112,10 @@ impl Exit {
             }
             Self::Refused => {
                 "the destination is refused: not empty, not a directory, no right to write, a mount point or one \
-                 inside, a file system without symbolic links, relative to a removed working directory; a root \
-                 that is none, a release that it has not, or that is needed, files that the site has written and \
-                 that would be removed, a unit that this user may not restart, a name for units that others on the \
-                 machine have"
+                 inside, a file system without symbolic links, relative to a removed working directory. Or the \
+                 request is refused: a directory that is not a root, a release that does not exist or is still needed, \
+                 files of the site that would be removed, a unit that this user may not restart, a unit name \
+                 that is taken"
             }
             Self::NoSpace => "not enough space or inodes",
             Self::Environment => {
@@ -123,35 +123,37 @@ impl Exit {
                  another user"
             }
             Self::Project => {
-                "the project cannot be built or released as it stands: settings (also those on a server that \
-                 another user may write), for root a store that another user may write, a unit that does not serve \
-                 the root, requirements, a distribution that fits no target, a wheel \
-                 that could not be built, what the audit refuses, at build and by `audit`"
+                "the project cannot be built or released as it is. At build: settings, requirements, a distribution \
+                 that fits no target, a wheel that could not be built, a finding of the audit (also of \
+                 `audit`). On a server: settings or a store that another user may write, a unit that does not serve \
+                 the root"
             }
             Self::Network => "the network or an index failed",
             Self::Differences => "a comparison found differences (`verify`, `store verify`)",
             Self::Unhealthy => {
-                "a look found what is wrong: a release's application was not found, or did not answer as it \
-                 should, and nothing was switched (`deploy`), or servers are set up in a way that goes wrong \
-                 (`doctor`), or the site does not serve the live release (`status --check`)"
+                "a check failed. `deploy`: the application was not found or did not answer as expected; nothing was \
+                 switched. `doctor`: a server is configured wrongly. `status --check`: the site does not serve the \
+                 live release"
             }
             Self::Prepare => "a `prepare` command failed; nothing was switched",
             Self::Reverted => {
-                "reload or probe failed; what was live before is live again; of a first release, nothing is live \
-                 again"
+                "reload or probe failed; the release that was live before is live again (after a first deploy: \
+                 none)"
             }
             Self::RevertFailed => {
-                "reload or probe failed, and it could not be taken back: the error says what is live and what \
-                 runs"
+                "reload or probe failed, and the previous release could not be made live again: the error says \
+                 which release is live and which runs"
             }
             Self::Locked => {
                 "another command works on the root, or holds a lock on the store or the destination"
             }
-            Self::Irreversible => "a rollback would go over migrations that cannot be taken back",
-            Self::Unsigned => "the artifact is not signed, or not by whom this host lets",
+            Self::Irreversible => {
+                "the rollback is refused: migrations that were applied since then cannot be reversed"
+            }
+            Self::Unsigned => "the artifact is not signed by a key that this host allows",
             Self::Lacking => {
-                "a thin artifact leaves out what is not here, each file is named; or it was given to what takes \
-                 full ones only. Nothing was changed"
+                "a thin artifact leaves out files that this host does not have (each is named), or a command that \
+                 needs a full artifact got a thin one. Nothing was changed"
             }
             Self::Newer => {
                 "a newer version of Wheelbarrow wrote a file that this version does not understand; the error \
@@ -159,7 +161,7 @@ impl Exit {
                  [compatibility.md](compatibility.md)"
             }
             Self::Warnings => {
-                "`status --check` found only warnings: the site serves as far as is known, and somebody should \
+                "`status --check` found only warnings: as far as is known the site serves, but somebody should \
                  look"
             }
             Self::Stopped => {

@@ -38,7 +38,7 @@ pub(crate) fn unescape(text: &str) -> String {
 }
 
 /// `text` with the login of each URL in it taken out: `https://user:secret@host/` becomes `https://****@host/`. The user
-/// `git` without a password stays, as in `ssh://git@host/`: it is no secret.
+/// `git` of `ssh://git@host/` has no password, so it is not secret and stays.
 pub fn redact(text: &str) -> String {
     replace_logins(text, "****@")
 }

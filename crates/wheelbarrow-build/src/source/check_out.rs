@@ -24,7 +24,7 @@ impl Builder<'_> {
                     }
                     continue;
                 };
-                // Without a network this is no error yet: the build names what is missing.
+                // Offline, what is missing is an error later: the build names it.
                 let out_of_reach = self.index.offline && !url.starts_with("file:");
                 if !out_of_reach && !self.is_remembered(one, target)? {
                     wanted.insert((url.clone(), commit.clone()), one.name.as_str());

@@ -259,7 +259,8 @@ impl Store {
     }
 }
 
-/// Removes an entry that cannot be moved: its index first, without which it is no entry. A run that died may have begun.
+/// Removes an entry that cannot be moved. The index goes first: without it nobody takes the rest for an entry. A run that was
+/// killed may have removed a part already.
 fn remove_in_place(path: &Path) -> io::Result<()> {
     let or_gone = |removed: io::Result<()>| match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
