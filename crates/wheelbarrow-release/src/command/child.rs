@@ -178,8 +178,8 @@ impl Running {
         if !matches!(ended, Ended::By(_)) {
             self.stop(&mut look)?;
         }
-        for pid in self.end_leftovers() {
-            progress.note(&undying(pid));
+        for text in self.end_leftovers().into_iter().filter_map(undying) {
+            progress.note(&text);
         }
         Ok(ended)
     }
@@ -234,17 +234,20 @@ impl Running {
     }
 }
 
-/// What to tell of a process that was killed and lives.
-fn undying(pid: Pid) -> String {
+/// What to tell of a process that was killed and is still there. Nothing of one that is dead and whose parent, which is still
+/// there, has not asked how it ended: only its number is left.
+fn undying(pid: Pid) -> Option<String> {
     let pid = pid.as_raw_nonzero();
     let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    match tracer.map(str::trim).filter(|&tracer| tracer != "0") {
-        Some(tracer) => {
-            format!("process {pid} was killed and does not end: process {tracer} traces it, so end that one")
-        }
-        None => format!("process {pid} was killed and does not end: nothing waits for it any more"),
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    match field("TracerPid:") {
+        None => None,
+        Some("0") if field("State:").is_some_and(|state| state.starts_with('Z')) => None,
+        Some("0") => Some(format!("process {pid} was killed and does not end: the kernel is busy with it")),
+        Some(tracer) => Some(format!(
+            "process {pid} was killed and does not end: process {tracer} traces it, so end that one"
+        )),
     }
 }
 
@@ -462,7 +465,9 @@ for _ in range(500):
             command
         };
         let mut tracer = python(HELD).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let running = start(&mut python(TRACED), Leftovers::End, None).unwrap();
+        // It has a dead child of which it takes no notice.
+        let mut traced = shell("true & exec python3 -c \"$1\"");
+        let running = start(traced.args(["sh", TRACED]), Leftovers::End, None).unwrap();
         let pid = running.id();
         writeln!(tracer.stdin.take().unwrap(), "{pid}").unwrap();
         let mut said = String::new();
