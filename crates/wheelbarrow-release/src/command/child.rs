@@ -440,8 +440,14 @@ for _ in range(500):
         time.sleep(60)
     time.sleep(0.01)
 ";
-    /// Which any process may trace (PR_SET_PTRACER).
-    const TRACED: &str = "import ctypes, time; ctypes.CDLL(None).prctl(0x59616d61, ctypes.c_ulong(2**64 - 1), 0, 0, 0); time.sleep(60)";
+    /// Which any process may trace (PR_SET_PTRACER), and which has a dead child of which it takes no notice.
+    const TRACED: &str = "\
+import ctypes, os, time
+ctypes.CDLL(None).prctl(0x59616d61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)
+os.fork() or os._exit(0)
+print('ready', flush=True)
+time.sleep(60)
+";
 
     #[derive(Default)]
     struct Notes(std::sync::Mutex<Vec<String>>);
@@ -465,12 +471,14 @@ for _ in range(500):
             command
         };
         let mut tracer = python(HELD).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // It has a dead child of which it takes no notice.
-        let mut traced = shell("true & exec python3 -c \"$1\"");
-        let running = start(traced.args(["sh", TRACED]), Leftovers::End, None).unwrap();
+        let mut traced = python(TRACED);
+        let mut running = start(traced.stdout(Stdio::piped()), Leftovers::End, None).unwrap();
+        let mut said = String::new();
+        BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n");
         let pid = running.id();
         writeln!(tracer.stdin.take().unwrap(), "{pid}").unwrap();
-        let mut said = String::new();
+        said.clear();
         BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "traced\n", "no process may trace another here");
         let (begun, notes) = (Instant::now(), Notes::default());
