@@ -1,8 +1,7 @@
 //! From a complete release to a live and proved one, or back to where it was: switch, reload, probe, commit.
 
 pub(crate) mod prepare;
-pub(crate) mod statics;
-pub(crate) mod switch;
+
 pub(crate) mod verification;
 
 use std::time::Instant;
@@ -14,20 +13,22 @@ use crate::activation::verification::{Proof, witness};
 use crate::check::startable;
 use crate::environment::shared_environment;
 use crate::root::Mark;
+use crate::root::current;
 use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::locked_root::{Fault, LockedRoot, milliseconds};
 use crate::root::marks;
 use crate::root::operator::Probing;
 use crate::root::release::CompleteRelease;
 use crate::root::retention::{self, Pruned};
 use crate::root::settings::Settings;
-use crate::root::work::{Fault, Work, milliseconds};
 use crate::serving::server_log::ServerLog;
 use crate::serving::{probe, proof, server};
+use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// A release on its way to be live.
 pub(crate) struct Activation<'w, 'a> {
-    pub(crate) work: &'w Work<'a>,
+    pub(crate) locked: &'w LockedRoot<'a>,
     pub(crate) operation: Operation,
     pub(crate) release: CompleteRelease,
     pub(crate) settings: Settings,
@@ -46,11 +47,11 @@ impl Activation<'_, '_> {
 
     /// Checks and prepares it first, makes it live or takes it back, and prunes.
     pub(crate) fn prepare_and_run(&self, prepare: Prepare) -> Result<Pruned, ReleaseError> {
-        if let Err(fault) = check_and_prepare(self.work, &self.release, &self.settings, prepare) {
+        if let Err(fault) = check_and_prepare(self.locked, &self.release, &self.settings, prepare) {
             return Err(self.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
         }
         self.run()?;
-        Ok(retention::after_deploy(self.work, self.settings.keep))
+        Ok(retention::after_deploy(self.locked, self.settings.keep))
     }
 
     /// The same from after the switch on, for an operation that was interrupted there.
@@ -63,13 +64,13 @@ impl Activation<'_, '_> {
     }
 
     fn switch(&self) -> Result<(), Fault> {
-        self.work.phase(Phase::Switch, || {
-            let live = self.previous.as_ref().map(|live| self.work.root.complete_or_none(live));
+        self.locked.phase(Phase::Switch, || {
+            let live = self.previous.as_ref().map(|live| self.locked.root.complete_or_none(live));
             if let Some(live) = live.transpose()?.flatten() {
-                match statics::carry(self.work, &live, &self.release, &self.settings) {
+                match statics::carry(self.locked, &live, &self.release, &self.settings) {
                     // Pages of before may lack a style sheet, which is no reason to stay.
                     Err(error) if error.is_full() => {
-                        let progress = self.work.operator.progress;
+                        let progress = self.locked.operator.progress;
                         let (live, next) = (live.id(), self.release.id());
                         let text = format!("not all static files of {live} were kept in {next}: {error}");
                         progress.note(&text);
@@ -77,13 +78,13 @@ impl Activation<'_, '_> {
                     carried => carried?,
                 }
             }
-            switch::switch(self.work.root, &self.release)?;
-            self.work.record(Event::Switched { id: self.release.id().clone(), from: self.previous.clone() })
+            current::switch(self.locked.root, &self.release)?;
+            self.locked.record(Event::Switched { id: self.release.id().clone(), from: self.previous.clone() })
         })
     }
 
     fn prove(&self) -> Result<Option<String>, Fault> {
-        let log = ServerLog::begin(self.work.root, &self.settings);
+        let log = ServerLog::begin(self.locked.root, &self.settings);
         let doubt = self.serve().map_err(|fault| Fault { cause: log.explain(fault.cause), ..fault })?;
         self.commit().map_err(|cause| Fault { phase: Phase::Commit, cause })?;
         Ok(doubt)
@@ -91,19 +92,21 @@ impl Activation<'_, '_> {
 
     /// Has the server run it, and looks whether it does.
     fn serve(&self) -> Result<Option<String>, Fault> {
-        let progress = self.work.operator.progress;
-        self.work.phase(Phase::Reload, || server::reload(&self.release, &self.settings, progress))?;
-        self.work.phase(Phase::Probe, || match prove(self.work, &self.release, &self.settings, progress)? {
-            Proof::None(reason) if !self.operation.makes_a_release() => {
-                witness(self.work.root, &self.release, &self.settings, reason)
+        let progress = self.locked.operator.progress;
+        self.locked.phase(Phase::Reload, || server::reload(&self.release, &self.settings, progress))?;
+        self.locked.phase(Phase::Probe, || {
+            match prove(self.locked, &self.release, &self.settings, progress)? {
+                Proof::None(reason) if !self.operation.makes_a_release() => {
+                    witness(self.locked.root, &self.release, &self.settings, reason)
+                }
+                _ => Ok(None),
             }
-            _ => Ok(None),
         })
     }
 
     /// From here on it is good.
     fn commit(&self) -> Result<(), ReleaseError> {
-        let root = self.work.root;
+        let root = self.locked.root;
         let committing = Instant::now();
         marks::unset(root, self.release.id(), Mark::Bad)?;
         if let Some(left) = self.previous.as_ref().filter(|_| self.operation == Operation::Rollback)
@@ -114,8 +117,8 @@ impl Activation<'_, '_> {
         let end = || {
             let phase =
                 Event::Phase { phase: Phase::Commit, milliseconds: milliseconds(committing.elapsed()) };
-            self.work.record(phase)?;
-            self.work.record(Event::Done { milliseconds: milliseconds(self.begun.elapsed()) })
+            self.locked.record(phase)?;
+            self.locked.record(Event::Done { milliseconds: milliseconds(self.begun.elapsed()) })
         };
         if self.operation != Operation::Environment {
             return end();
@@ -132,13 +135,13 @@ impl Activation<'_, '_> {
         let (outcome, revert) = self.revert(fault.phase);
         if self.operation.makes_a_release() && !fault.cause.is_cancelled() {
             // What keeps the mark from being set keeps nothing from being live; the journal says it too.
-            let _ = marks::set(self.work.root, self.release.id(), Mark::Bad);
+            let _ = marks::set(self.locked.root, self.release.id(), Mark::Bad);
         }
-        Err(fail(self.work, self.release.id(), self.begun, fault, outcome, revert))
+        Err(fail(self.locked, self.release.id(), self.begun, fault, outcome, revert))
     }
 
     fn revert(&self, phase: Phase) -> (Outcome, Option<Box<ReleaseError>>) {
-        let live = match self.work.root.live() {
+        let live = match self.locked.root.live() {
             Ok(live) => live,
             Err(error) => return (Outcome::RevertFailed, Some(Box::new(error))),
         };
@@ -157,66 +160,66 @@ impl Activation<'_, '_> {
     }
 
     fn put_back(&self) -> Result<(), ReleaseError> {
-        let root = self.work.root;
+        let root = self.locked.root;
         let Some(previous) = &self.previous else {
             // Nothing was live, and no server can be told to serve nothing.
-            return switch::unlink(root);
+            return current::unlink(root);
         };
         let previous = root.complete(previous)?;
-        switch::switch(root, &previous)?;
+        current::switch(root, &previous)?;
         if self.operation == Operation::Rollback {
             // It may have been marked as the one that was left.
             marks::unset(root, previous.id(), Mark::Bad)?;
         }
-        serve_again(self.work, &previous, Some(&self.settings))
+        serve_again(self.locked, &previous, Some(&self.settings))
     }
 }
 
 /// Reloads and proves what is live, which was gone back to from a release with the settings `left`, whoever wants to stop
 /// meanwhile.
 pub(crate) fn serve_again(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     live: &CompleteRelease,
     left: Option<&Settings>,
 ) -> Result<(), ReleaseError> {
-    let settings = Settings::of(work.root, live, &Default::default())?.going_back_from(left);
-    let progress = Deaf(work.operator.progress);
+    let settings = Settings::of(locked.root, live, &Default::default())?.going_back_from(left);
+    let progress = Deaf(locked.operator.progress);
     startable::check(live, &settings, &progress)?;
-    let log = ServerLog::begin(work.root, &settings);
+    let log = ServerLog::begin(locked.root, &settings);
     let served = match server::reload(live, &settings, &progress) {
         // The server of the release that failed may never have run.
         Err(_) if settings.said.server.is_none() => Ok(Proof::None("the server could not be told")),
         Err(error) => Err(error),
-        Ok(()) => prove(work, live, &settings, &progress),
+        Ok(()) => prove(locked, live, &settings, &progress),
     };
     served
         .and_then(|proof| match proof {
-            Proof::None(reason) => witness(work.root, live, &settings, reason).map(drop),
+            Proof::None(reason) => witness(locked.root, live, &settings, reason).map(drop),
             Proof::Processes => Ok(()),
         })
         .map_err(|error| log.explain(error))
 }
 
 fn prove(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Proof, ReleaseError> {
-    if work.operator.probing == Probing::LeftOut && settings.probe.is_some() {
+    if locked.operator.probing == Probing::LeftOut && settings.probe.is_some() {
         progress
             .note("the probe was left out: `wheelbarrow activate` of the live release asks the server later");
-        return verification::prove(work, release, &Settings { probe: None, ..settings.clone() }, progress);
+        return verification::prove(locked, release, &Settings { probe: None, ..settings.clone() }, progress);
     }
     if let Some(settings) = &settings.probe {
         probe::probe(settings, progress)?;
     }
-    verification::prove(work, release, settings, progress)
+    verification::prove(locked, release, settings, progress)
 }
 
 /// Writes down that an operation failed; the error that says so to people.
 pub(crate) fn fail(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     id: &ReleaseId,
     begun: Instant,
     fault: Fault,
@@ -227,9 +230,9 @@ pub(crate) fn fail(
     let error = cause.to_string().lines().next().unwrap_or_default().to_owned();
     let milliseconds = milliseconds(begun.elapsed());
     // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
-    let _ = work.record(Event::Failed { phase, error, outcome, milliseconds });
-    let left = what_is_left(work.root, outcome);
-    let is_first = outcome == Outcome::Reverted && work.root.live().is_ok_and(|live| live.is_none());
+    let _ = locked.record(Event::Failed { phase, error, outcome, milliseconds });
+    let left = what_is_left(locked.root, outcome);
+    let is_first = outcome == Outcome::Reverted && locked.root.live().is_ok_and(|live| live.is_none());
     ReleaseError::Failed { id: id.clone(), phase, outcome, left, is_first, source: Box::new(cause), revert }
 }
 

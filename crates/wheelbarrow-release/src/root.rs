@@ -10,6 +10,7 @@
 //! ```
 
 pub(crate) mod compatible;
+pub(crate) mod current;
 pub(crate) mod data;
 pub(crate) mod history;
 pub(crate) mod id;
@@ -17,6 +18,7 @@ pub(crate) mod inventory;
 pub(crate) mod journal;
 pub mod live;
 pub(crate) mod lock;
+pub(crate) mod locked_root;
 pub(crate) mod marks;
 pub(crate) mod moved;
 pub(crate) mod operator;
@@ -29,7 +31,6 @@ pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod trash;
 pub(crate) mod trusted;
-pub(crate) mod work;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

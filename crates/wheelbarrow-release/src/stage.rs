@@ -5,3 +5,4 @@ pub(crate) mod fingerprint;
 pub(crate) mod remake;
 pub(crate) mod restore;
 pub(crate) mod reuse;
+pub(crate) mod statics;

@@ -5,15 +5,16 @@ use std::time::Instant;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
+use crate::activation::verification;
 use crate::activation::verification::{Look, Said};
-use crate::activation::{statics, verification};
 use crate::check::{django, django_query, startable};
 use crate::command::secrets::Secrets;
 use crate::command::{Run, in_release};
 use crate::root::journal::{Event, Phase};
+use crate::root::locked_root::{Fault, LockedRoot, milliseconds};
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::root::work::{Fault, Work, milliseconds};
+use crate::stage::statics;
 
 /// Whether the commands of `prepare` run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +54,14 @@ fn changes_a_database(words: &Words) -> bool {
 }
 
 pub(crate) fn check_and_prepare(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     prepare: Prepare,
 ) -> Result<(), Fault> {
-    let progress = work.operator.progress;
+    let progress = locked.operator.progress;
     let check = |look| {
-        work.phase(Phase::Check, || {
+        locked.phase(Phase::Check, || {
             if look != Look::After {
                 startable::check(release, settings, progress)?;
                 startable::check_files(release, settings)?;
@@ -72,22 +73,22 @@ pub(crate) fn check_and_prepare(
         Prepare::Run => Some(Commands::All),
         Prepare::WithoutMigrations => Some(Commands::Others),
         Prepare::Skip => {
-            work.phase(Phase::Prepare, || statics::inherit(work, release, settings))?;
+            locked.phase(Phase::Prepare, || statics::inherit(locked, release, settings))?;
             None
         }
     };
     let commands = commands.filter(|commands| !commands.of(settings).is_empty());
     check(if commands.is_some() { Look::Before } else { Look::Once })?;
-    work.phase(Phase::Check, || {
-        let static_root = statics::ask(work, release, settings)?;
+    locked.phase(Phase::Check, || {
+        let static_root = statics::ask(locked, release, settings)?;
         if let Some(static_root) = static_root.as_ref().filter(|_| commands.is_some()) {
             statics::make_writable(release, settings, static_root)?;
         }
         // Before they are collected: whatever happens then, they are known to be made from the artifact.
-        statics::note_root(work, release, settings, static_root)
+        statics::note_root(locked, release, settings, static_root)
     })?;
     if let Some(commands) = commands {
-        work.phase(Phase::Prepare, || run(work, release, settings, commands))?;
+        locked.phase(Phase::Prepare, || run(locked, release, settings, commands))?;
         check(Look::After)?;
     }
     Ok(())
@@ -95,19 +96,19 @@ pub(crate) fn check_and_prepare(
 
 /// Runs these commands, one after the other.
 pub(crate) fn run(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     commands: Commands,
 ) -> Result<(), ReleaseError> {
     let commands = commands.of(settings);
     if django::migrates(commands.iter().map(|(_, words)| *words))
-        && let Some(plan) = django_query::migration_plan(work, release, settings)?
+        && let Some(plan) = django_query::migration_plan(locked, release, settings)?
         && !plan.migrations.is_empty()
     {
         // Before they are applied: whatever happens then, a rollback must know of them.
         let (migrations, irreversible) = (plan.migrations, plan.irreversible);
-        work.record(Event::Migrating { migrations, irreversible })?;
+        locked.record(Event::Migrating { migrations, irreversible })?;
     }
     for (number, words) in commands {
         let run = Run {
@@ -116,11 +117,11 @@ pub(crate) fn run(
             log: release.logs().join(format!("prepare-{number}.log")),
             timeout: settings.prepare_timeout,
             secrets: Secrets::of(release.path()),
-            lock: Some(&work.lock),
+            lock: Some(&locked.lock),
         };
         let (begun, command) = (Instant::now(), run.secrets.hide(&run.words));
-        let ended = run.run(work.operator.progress);
-        work.record(Event::Command { command, milliseconds: milliseconds(begun.elapsed()) })?;
+        let ended = run.run(locked.operator.progress);
+        locked.record(Event::Command { command, milliseconds: milliseconds(begun.elapsed()) })?;
         ended?;
     }
     Ok(())

@@ -8,9 +8,9 @@ use wheelbarrow_artifact::release::Server;
 use crate::check::application::Search;
 use crate::check::django;
 use crate::check::{self, AsSite, CheckError, Django, Inside, Request};
+use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::root::work::Work;
 use crate::serving::proof::Verdict;
 use crate::serving::{probe, proof};
 use crate::{ReleaseError, Root};
@@ -200,7 +200,7 @@ pub(crate) fn witness(
 /// Whether it is this release that serves: every process of the server, as the kernel tells it. Some servers start anew
 /// only when they are asked for something, so they are asked between two looks.
 pub(crate) fn prove(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,
@@ -219,7 +219,7 @@ pub(crate) fn prove(
     let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
     let begun = Instant::now();
     loop {
-        let service = proof::of(work.root, Some(settings))?;
+        let service = proof::of(locked.root, Some(settings))?;
         // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
         let is_known = service.unit.is_some() || (!is_unit && service.listener.is_some());
         if is_known && proof::runs(&service, release.id()) {

@@ -8,9 +8,9 @@ use wheelbarrow_artifact::release::Words;
 use crate::ReleaseError;
 use crate::command::secrets::Secrets;
 use crate::command::{Run, in_release};
+use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
-use crate::root::work::Work;
 
 /// Tells which migrations `migrate` would apply, as JSON.
 const MIGRATIONS: &str = include_str!("../../python/migrations.py");
@@ -28,12 +28,12 @@ pub(crate) struct MigrationPlan {
 
 /// The migrations that are due; none where Django cannot say, which `migrate` itself will explain.
 pub(crate) fn migration_plan(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
 ) -> Result<Option<MigrationPlan>, ReleaseError> {
     ask(
-        work,
+        locked,
         release,
         settings,
         &Question { script: MIGRATIONS, words: "the plan of migrations", log: "migrations.log" },
@@ -41,9 +41,9 @@ pub(crate) fn migration_plan(
 }
 
 /// The migrations that the default database has, as a release's Django reads it; none where that cannot be known.
-pub(crate) fn applied(work: &Work<'_>, release: &CompleteRelease) -> Option<BTreeSet<String>> {
-    let settings = Settings::of(work.root, release, &Default::default()).ok()?;
-    Some(migration_plan(work, release, &settings).ok()??.applied)
+pub(crate) fn applied(locked: &LockedRoot<'_>, release: &CompleteRelease) -> Option<BTreeSet<String>> {
+    let settings = Settings::of(locked.root, release, &Default::default()).ok()?;
+    Some(migration_plan(locked, release, &settings).ok()??.applied)
 }
 
 /// What a release's Django is asked.
@@ -58,7 +58,7 @@ pub(crate) struct Question {
 
 /// The answer; none where there is none that can be read.
 pub(crate) fn ask<T: DeserializeOwned>(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     question: &Question,
@@ -72,9 +72,9 @@ pub(crate) fn ask<T: DeserializeOwned>(
         log: release.logs().join(question.log),
         timeout: settings.prepare_timeout,
         secrets: Secrets::of(release.path()),
-        lock: Some(&work.lock),
+        lock: Some(&locked.lock),
     };
-    match run.run(work.operator.progress) {
+    match run.run(locked.operator.progress) {
         Ok(output) => Ok(serde_json::from_slice(&output.last_line()).ok()),
         Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => Ok(None),
         Err(error) => Err(error),

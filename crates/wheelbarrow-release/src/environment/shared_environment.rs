@@ -258,7 +258,7 @@ fn replace(
         let _ = forget_new(root);
         ReleaseError::io("write", &path)(error)
     })?;
-    crate::activation::switch::sync(&root.shared())
+    crate::root::current::sync(&root.shared())
 }
 
 #[cfg(test)]

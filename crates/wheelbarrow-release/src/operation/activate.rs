@@ -16,10 +16,10 @@ use crate::operation::recovery;
 use crate::root::Mark;
 use crate::root::history::{Story, stories};
 use crate::root::journal::{Operation, Phase};
+use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::root::work::{Work, milliseconds};
 use crate::serving::systemd;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -58,21 +58,21 @@ pub fn activate(
     prepare: Prepare,
     operator: &Operator<'_>,
 ) -> Result<Activated, ReleaseError> {
-    let work = recovery::begin(root, "activate", operator)?;
-    activate_in(&work, root.complete(id)?, flags, prepare)
+    let locked = recovery::begin(root, "activate", operator)?;
+    activate_in(&locked, root.complete(id)?, flags, prepare)
 }
 
 /// The same, by whoever has the lock.
 pub(crate) fn activate_in(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: CompleteRelease,
     flags: &ReleaseSettings,
     prepare: Prepare,
 ) -> Result<Activated, ReleaseError> {
-    let (root, id) = (work.root, release.id());
+    let (root, id) = (locked.root, release.id());
     let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
     let prepare = (!was_live && root.live()?.as_ref() != Some(id)).then_some(prepare);
-    make_live(work, Operation::Activate, release, flags, prepare)
+    make_live(locked, Operation::Activate, release, flags, prepare)
 }
 
 /// Goes back to an ancestor of what is live, and marks what it leaves as bad.
@@ -82,8 +82,8 @@ pub fn rollback(
     operator: &Operator<'_>,
 ) -> Result<Activated, ReleaseError> {
     let begun = Instant::now();
-    let work = recovery::begin(root, "rollback", operator)?;
-    let target = rollback_target(root, options, |live| django_query::applied(&work, live))?;
+    let locked = recovery::begin(root, "rollback", operator)?;
+    let target = rollback_target(root, options, |live| django_query::applied(&locked, live))?;
     let Some(target) = target else { return stays(root, begun, operator) };
     let environment = target.record.environment_sha256;
     let applied = applied_since(&stories(&root.journal().read()?), target.id());
@@ -94,7 +94,7 @@ pub fn rollback(
     }
     // What is left may be the very thing that is broken.
     let left = root.live()?.and_then(|live| root.complete(&live).ok());
-    let activated = make_live(&work, Operation::Rollback, target, &options.settings, None)?;
+    let activated = make_live(&locked, Operation::Rollback, target, &options.settings, None)?;
     if left.is_some_and(|left| left.record.environment_sha256 != environment) {
         operator.progress.note(
             "its environment came back with it; the next deploy takes that of shared/environment.json, which \
@@ -244,14 +244,14 @@ fn once<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
 }
 
 fn make_live(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     operation: Operation,
     release: CompleteRelease,
     flags: &ReleaseSettings,
     prepare: Option<Prepare>,
 ) -> Result<Activated, ReleaseError> {
     let begun = Instant::now();
-    let root = work.root;
+    let root = locked.root;
     let previous = root.live()?;
     let mut settings = Settings::of(root, &release, flags)?;
     if prepare.is_none() {
@@ -262,13 +262,13 @@ fn make_live(
     }
     systemd::look_at(root, &settings.server)?;
     let id = release.id().clone();
-    work.begin(operation, &id, previous.as_ref())?;
-    let activation = Activation { work, operation, release, settings, previous: previous.clone(), begun };
+    locked.begin(operation, &id, previous.as_ref())?;
+    let activation = Activation { locked, operation, release, settings, previous: previous.clone(), begun };
     let (release, settings) = (&activation.release, &activation.settings);
     let checked = match prepare {
-        Some(prepare) => check_and_prepare(work, release, settings, prepare),
+        Some(prepare) => check_and_prepare(locked, release, settings, prepare),
         // It was live, and was checked then; what it stands on may be gone.
-        None => work.phase(Phase::Check, || startable::check(release, settings, work.operator.progress)),
+        None => locked.phase(Phase::Check, || startable::check(release, settings, locked.operator.progress)),
     };
     if let Err(fault) = checked {
         return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));

@@ -15,13 +15,13 @@ use crate::environment::{self, ENVIRONMENT, PRIVATE};
 use crate::operation::deploy::{Making, Site, discard, stage};
 use crate::operation::recovery;
 use crate::root::journal::{Operation, Outcome};
+use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::root::trusted;
-use crate::root::work::{Work, milliseconds};
 use crate::serving::systemd;
 use crate::stage::configure::Environment;
 use crate::stage::remake::remake;
@@ -58,12 +58,12 @@ pub fn change_environment(
     operator: &Operator<'_>,
 ) -> Result<Changed, ReleaseError> {
     let begun = Instant::now();
-    let work = recovery::begin(root, "environment", operator)?;
+    let locked = recovery::begin(root, "environment", operator)?;
     let next = look_at(root, change)?;
     let mut changed = changed(root, &next)?;
     match &next.release {
         Some(live) => {
-            let (id, pruned) = activate(&work, live, next.text, prepare, begun)?;
+            let (id, pruned) = activate(&locked, live, next.text, prepare, begun)?;
             (changed.id, changed.pruned) = (Some(id), pruned);
         }
         None if next.difference.is_empty() => {}
@@ -106,8 +106,8 @@ pub fn rewrite_environment(
     operator: &Operator<'_>,
 ) -> Result<Rewritten, ReleaseError> {
     let root = Root::create(root)?;
-    let work = recovery::begin(&root, "environment", operator)?;
-    let (rewritten, text) = look_at_file(work.root, change)?;
+    let locked = recovery::begin(&root, "environment", operator)?;
+    let (rewritten, text) = look_at_file(locked.root, change)?;
     if rewritten.is_changed {
         let identity = Settings::of_manifest(&root, None, &Default::default())?.identity;
         shared::write(&root, &text, identity.as_ref())?;
@@ -219,20 +219,20 @@ fn changed(root: &Root, next: &Next) -> Result<Changed, ReleaseError> {
 
 /// Makes the release and makes it live.
 fn activate(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     live: &CompleteRelease,
     text: Vec<u8>,
     prepare: Prepare,
     begun: Instant,
 ) -> Result<(ReleaseId, Pruned), ReleaseError> {
-    let root = work.root;
+    let root = locked.root;
     let settings = Settings::of(root, live, &Default::default())?;
     systemd::look_at(root, &settings.server)?;
     let receipt = Receipt::of(live)?;
     let code = live.site()?.project.directory;
     let id = ReleaseId::new(root.next_number()?, &live.record.manifest_sha256);
     let previous = Some(live.id().clone());
-    work.begin(Operation::Environment, &id, previous.as_ref())?;
+    locked.begin(Operation::Environment, &id, previous.as_ref())?;
     let making = Making {
         id: &id,
         site: Site {
@@ -248,16 +248,16 @@ fn activate(
         flags: &live.record.settings,
         environment: Environment::New(text),
     };
-    let release = match stage(work, &making, |interpreter| remake(root, live, interpreter)) {
+    let release = match stage(locked, &making, |interpreter| remake(root, live, interpreter)) {
         Ok(release) => release,
         Err(mut fault) => {
             fault.cause = fault.cause.of_remade(live.id());
-            discard(work, &id);
-            return Err(fail(work, &id, begun, fault, Outcome::Unchanged, None));
+            discard(locked, &id);
+            return Err(fail(locked, &id, begun, fault, Outcome::Unchanged, None));
         }
     };
     let operation = Operation::Environment;
     let pruned =
-        Activation { work, operation, release, settings, previous, begun }.prepare_and_run(prepare)?;
+        Activation { locked, operation, release, settings, previous, begun }.prepare_and_run(prepare)?;
     Ok((id, pruned))
 }

@@ -21,11 +21,11 @@ use crate::activation::{Activation, fail};
 use crate::operation::activate::activate_in;
 use crate::operation::recovery;
 use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::locked_root::{Fault, LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::{CompleteRelease, FORMAT, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
-use crate::root::work::{Fault, Work, milliseconds};
 use crate::root::{compatible, trash};
 use crate::serving::systemd;
 use crate::stage::configure::{self, Environment, Extras, configure};
@@ -168,17 +168,17 @@ pub fn deploy(
         systemd::look_at(&Root::at(root), &ready.settings.server)?;
     }
     let root = Root::create(root)?;
-    let work = recovery::begin(&root, "deploy", operator)?;
+    let locked = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
     if let Some(release) = taken(&root, &ready.digest, &ready.python, options)? {
         let signed_by = ready.artifact.vouched_by().map(str::to_owned);
-        return take(&work, release, options, begun).map(|taken| Deployed { signed_by, ..taken });
+        return take(&locked, release, options, begun).map(|taken| Deployed { signed_by, ..taken });
     }
     let id = ReleaseId::new(root.next_number()?, &ready.digest);
-    work.begin(Operation::Deploy, &id, previous.as_ref())?;
+    locked.begin(Operation::Deploy, &id, previous.as_ref())?;
     // With the wait for the lock, and what was recovered.
     let looked = milliseconds(begun.elapsed());
-    work.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
+    locked.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
 
     let Ready { artifact, settings, digest, .. } = ready;
     let manifest = artifact.manifest().clone();
@@ -198,12 +198,12 @@ pub fn deploy(
         flags: &options.settings,
         environment: Environment::Shared,
     };
-    let release = match stage(&work, &making, |interpreter| restore(&root, artifact, interpreter)) {
+    let release = match stage(&locked, &making, |interpreter| restore(&root, artifact, interpreter)) {
         Ok(release) => release,
         Err(mut fault) => {
             fault.cause = fault.cause.of_restored(&options.artifact);
-            discard(&work, &id);
-            return Err(fail(&work, &id, begun, fault, Outcome::Unchanged, None));
+            discard(&locked, &id);
+            return Err(fail(&locked, &id, begun, fault, Outcome::Unchanged, None));
         }
     };
     let mut deployed = Deployed {
@@ -221,11 +221,11 @@ pub fn deploy(
     };
     if options.until == Until::Live {
         let operation = Operation::Deploy;
-        let activation = Activation { work: &work, operation, release, settings, previous, begun };
+        let activation = Activation { locked: &locked, operation, release, settings, previous, begun };
         deployed.pruned = activation.prepare_and_run(options.prepare)?;
         deployed.is_live = true;
     } else {
-        work.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })?;
+        locked.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })?;
     }
     deployed.milliseconds = milliseconds(begun.elapsed());
     Ok(deployed)
@@ -246,14 +246,14 @@ fn taken(
 
 /// Goes on with a release that is there.
 fn take(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: CompleteRelease,
     options: &DeployOptions,
     begun: Instant,
 ) -> Result<Deployed, ReleaseError> {
-    let previous = work.root.live()?;
+    let previous = locked.root.live()?;
     let mut deployed = Deployed {
-        root: work.root.path().to_path_buf(),
+        root: locked.root.path().to_path_buf(),
         id: release.id().clone(),
         path: release.path().to_path_buf(),
         name: release.record.name.clone(),
@@ -266,7 +266,7 @@ fn take(
         milliseconds: 0,
     };
     if options.until == Until::Live && !deployed.is_live {
-        activate_in(work, release, &options.settings, options.prepare)?;
+        activate_in(locked, release, &options.settings, options.prepare)?;
         deployed.is_live = true;
     }
     deployed.milliseconds = milliseconds(begun.elapsed());
@@ -323,13 +323,13 @@ pub(crate) struct Site {
 
 /// Installs at the final path, and makes a release of it.
 pub(crate) fn stage(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     making: &Making<'_>,
     artifact: impl FnOnce(&Interpreter) -> Result<Artifact, ReleaseError>,
 ) -> Result<CompleteRelease, Fault> {
-    let root = work.root;
+    let root = locked.root;
     let Making { id, site, python, variables, pip, settings, flags, environment } = making;
-    let pack = work.phase(Phase::Stage, || {
+    let pack = locked.phase(Phase::Stage, || {
         let destination = root.release(id);
         let interpreter = Interpreter::probe_with(python, Some(&virtualenv(&destination)), variables)?;
         let store = StoreOptions { path: root.store(), link_mode: LinkMode::default() };
@@ -342,10 +342,10 @@ pub(crate) fn stage(
         };
         let artifact = artifact(&interpreter)?;
         let pack = project_pack(&artifact, &interpreter)?;
-        install(artifact, &interpreter, &options, work.operator.progress)?;
+        install(artifact, &interpreter, &options, locked.operator.progress)?;
         Ok(pack)
     })?;
-    work.phase(Phase::Configure, || {
+    locked.phase(Phase::Configure, || {
         let record = ReleaseRecord {
             format: FORMAT,
             program: Some(PROGRAM.to_owned()),
@@ -355,7 +355,7 @@ pub(crate) fn stage(
             manifest_sha256: site.digest,
             parent: root.live()?,
             environment_sha256: None,
-            made_at: work.operator.now(),
+            made_at: locked.operator.now(),
             settings: (*flags).clone(),
         };
         configure(root, &site.code, settings, &Extras { environment, pack: pack.as_ref() }, record)
@@ -363,8 +363,8 @@ pub(crate) fn stage(
 }
 
 /// Removes what a failed staging has left. What cannot be removed now, the next command removes.
-pub(crate) fn discard(work: &Work<'_>, id: &ReleaseId) {
-    if trash::throw(work, id).is_ok() {
-        let _ = trash::empty(work, trash::AT_FIRST);
+pub(crate) fn discard(locked: &LockedRoot<'_>, id: &ReleaseId) {
+    if trash::throw(locked, id).is_ok() {
+        let _ = trash::empty(locked, trash::AT_FIRST);
     }
 }

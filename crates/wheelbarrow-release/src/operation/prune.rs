@@ -8,10 +8,10 @@ use crate::operation::recovery;
 use crate::root::Mark;
 use crate::root::data::{self, Written};
 use crate::root::journal::Event;
+use crate::root::locked_root::milliseconds;
 use crate::root::operator::Operator;
 use crate::root::retention::{Pruned, collect_store, plan, remove};
 use crate::root::settings::Settings;
-use crate::root::work::milliseconds;
 use crate::root::{compatible, marks, trash};
 use crate::serving::proof;
 use crate::serving::proof::InUse;
@@ -27,13 +27,13 @@ pub struct PruneOptions {
 
 /// Removes the releases that may go.
 pub fn prune(root: &Root, options: &PruneOptions, operator: &Operator<'_>) -> Result<Pruned, ReleaseError> {
-    let work = recovery::begin(root, "prune", operator)?;
+    let locked = recovery::begin(root, "prune", operator)?;
     let begun = Instant::now();
     let keep = settled(root, options.keep)?;
-    let pruned = remove(&work, keep, options.written)?;
+    let pruned = remove(&locked, keep, options.written)?;
     let milliseconds = milliseconds(begun.elapsed());
     // It is done, and the journal of a full disk is no reason to say otherwise.
-    let _ = work.record(Event::Pruned { removed: pruned.removed.len(), milliseconds });
+    let _ = locked.record(Event::Pruned { removed: pruned.removed.len(), milliseconds });
     Ok(pruned)
 }
 
@@ -45,17 +45,17 @@ pub fn plan_prune(root: &Root, options: &PruneOptions) -> Result<Pruned, Release
 
 /// Never removed, whatever is asked for, until it is unpinned.
 pub fn pin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
-    let work = recovery::begin(root, "pin", operator)?;
+    let locked = recovery::begin(root, "pin", operator)?;
     root.complete(id)?;
     marks::set(root, id, Mark::Pinned)?;
-    work.record(Event::Pinned { id: id.clone() })
+    locked.record(Event::Pinned { id: id.clone() })
 }
 
 pub fn unpin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
-    let work = recovery::begin(root, "unpin", operator)?;
+    let locked = recovery::begin(root, "unpin", operator)?;
     root.complete(id)?;
     marks::unset(root, id, Mark::Pinned)?;
-    work.record(Event::Unpinned { id: id.clone() })
+    locked.record(Event::Unpinned { id: id.clone() })
 }
 
 /// Removes one release, which nobody needs: not live, not pinned, not used by a process.
@@ -65,10 +65,10 @@ pub fn remove_release(
     written: Written,
     operator: &Operator<'_>,
 ) -> Result<(), ReleaseError> {
-    let work = recovery::begin(root, "remove", operator)?;
+    let locked = recovery::begin(root, "remove", operator)?;
     plan_remove_release(root, id, written)?;
-    trash::throw(&work, id)?;
-    trash::empty(&work, trash::REMOVAL)?;
+    trash::throw(&locked, id)?;
+    trash::empty(&locked, trash::REMOVAL)?;
     collect_store(root)
 }
 

@@ -10,14 +10,14 @@ use std::time::Instant;
 use fs_err as fs;
 use serde::Serialize;
 
-use crate::activation::switch;
 use crate::activation::{Activation, fail, serve_again};
 use crate::environment::shared_environment;
+use crate::root::current;
 use crate::root::history::{Story, stories, unfinished};
 use crate::root::journal::{Event, Operation, Outcome};
+use crate::root::locked_root::{Fault, LockedRoot};
 use crate::root::operator::Operator;
 use crate::root::settings::Settings;
-use crate::root::work::{Fault, Work};
 use crate::root::{compatible, data, moved, trash};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -47,12 +47,12 @@ impl Recovered {
 
 /// Recovers, and does nothing else.
 pub fn recover(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
-    put_right(&Work::take(root, "recover", operator)?)
+    put_right(&LockedRoot::take(root, "recover", operator)?)
 }
 
 /// Writes the paths in releases anew that were made where the root was before it was moved, and recovers.
 pub fn recover_moved(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
-    let work = Work::take(root, "recover", operator)?;
+    let locked = LockedRoot::take(root, "recover", operator)?;
     compatible::check(root)?;
     let mut moved = Vec::new();
     for release in root.found()?.into_iter().filter_map(|found| found.complete) {
@@ -61,7 +61,7 @@ pub fn recover_moved(root: &Root, operator: &Operator<'_>) -> Result<Recovered, 
             moved.push(release.id().clone());
         }
     }
-    Ok(Recovered { moved, ..put_right(&work)? })
+    Ok(Recovered { moved, ..put_right(&locked)? })
 }
 
 /// Takes the lock for `what`, and recovers.
@@ -69,9 +69,9 @@ pub(crate) fn begin<'a>(
     root: &'a Root,
     what: &str,
     operator: &'a Operator<'a>,
-) -> Result<Work<'a>, ReleaseError> {
-    let work = Work::take(root, what, operator)?;
-    let recovered = put_right(&work)?;
+) -> Result<LockedRoot<'a>, ReleaseError> {
+    let locked = LockedRoot::take(root, what, operator)?;
+    let recovered = put_right(&locked)?;
     if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
         let now = match &recovered.failure {
             None if recovered.committed => "its release is live and proved".to_owned(),
@@ -81,24 +81,24 @@ pub(crate) fn begin<'a>(
         };
         operator.progress.note(&format!("{operation} of {id} had been interrupted: {now}"));
     }
-    Ok(work)
+    Ok(locked)
 }
 
-fn put_right(work: &Work<'_>) -> Result<Recovered, ReleaseError> {
-    compatible::check(work.root)?;
+fn put_right(locked: &LockedRoot<'_>) -> Result<Recovered, ReleaseError> {
+    compatible::check(locked.root)?;
     // A copy or a backup may have left out what is empty.
-    Root::create(work.root.path())?;
-    switch::forget_new(work.root)?;
-    shared_environment::forget_new(work.root)?;
-    let mut recovered = Recovered { removed: sweep(work)?, ..Recovered::default() };
-    let stories = stories(&work.root.journal().read()?);
+    Root::create(locked.root.path())?;
+    current::forget_new(locked.root)?;
+    shared_environment::forget_new(locked.root)?;
+    let mut recovered = Recovered { removed: sweep(locked)?, ..Recovered::default() };
+    let stories = stories(&locked.root.journal().read()?);
     let Some(story) = unfinished(&stories).or_else(|| left_switched(&stories)) else { return Ok(recovered) };
-    if story.is_left_switched() && !is_still_switched(work.root, story)? {
+    if story.is_left_switched() && !is_still_switched(locked.root, story)? {
         return Ok(recovered);
     }
     recovered.interrupted = Some(story.operation);
     recovered.id = Some(story.id.clone());
-    match end(work, story) {
+    match end(locked, story) {
         Ok(committed) => recovered.committed = committed,
         Err(error @ ReleaseError::Failed { .. }) => recovered.failure = Some(error),
         Err(error) => return Err(error),
@@ -118,46 +118,47 @@ fn is_still_switched(root: &Root, story: &Story) -> Result<bool, ReleaseError> {
 }
 
 /// Ends an operation that was interrupted; whether its release is live now.
-fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
+fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
     let begun = Instant::now();
     let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
-    let live = work.root.live()?;
+    let live = locked.root.live()?;
     if !story.operation.switches() {
         // Whatever is live, it had nothing to do with it.
-        _ = fail(work, &story.id, begun, fault(), Outcome::Unchanged, None);
+        _ = fail(locked, &story.id, begun, fault(), Outcome::Unchanged, None);
         return Ok(false);
     }
     if live.as_ref() == Some(&story.id) {
-        let Some(release) = work.root.complete_or_none(&story.id)? else {
+        let Some(release) = locked.root.complete_or_none(&story.id)? else {
             // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
-            return Err(fail(work, &story.id, begun, fault(), Outcome::RevertFailed, None));
+            return Err(fail(locked, &story.id, begun, fault(), Outcome::RevertFailed, None));
         };
-        let settings = Settings::of(work.root, &release, &Default::default())?;
+        let settings = Settings::of(locked.root, &release, &Default::default())?;
         let settings = if story.operation.makes_a_release() {
             settings
         } else {
-            settings.going_back_from(settings_of(work.root, story.live.as_ref()).as_ref())
+            settings.going_back_from(settings_of(locked.root, story.live.as_ref()).as_ref())
         };
         let previous = story.live.clone();
         if !story.switched && previous != live {
             // It was killed between the rename and the entry that tells of it.
-            work.record(Event::Switched { id: story.id.clone(), from: previous.clone() })?;
+            locked.record(Event::Switched { id: story.id.clone(), from: previous.clone() })?;
         }
-        let activation = Activation { work, operation: story.operation, release, settings, previous, begun };
+        let activation =
+            Activation { locked, operation: story.operation, release, settings, previous, begun };
         if story.is_left_switched() {
             return activation.take_back(fault()).map(|()| false);
         }
         return activation.resume().map(|()| true);
     }
     if !story.switched {
-        _ = fail(work, &story.id, begun, fault(), Outcome::Unchanged, None);
+        _ = fail(locked, &story.id, begun, fault(), Outcome::Unchanged, None);
         return Ok(false);
     }
     // It was being taken back: the link leads to the old release again, the server may not know.
     let served = match &live {
         Some(live) => {
-            let left = settings_of(work.root, Some(&story.id));
-            work.root.complete(live).and_then(|live| serve_again(work, &live, left.as_ref()))
+            let left = settings_of(locked.root, Some(&story.id));
+            locked.root.complete(live).and_then(|live| serve_again(locked, &live, left.as_ref()))
         }
         None => Ok(()),
     };
@@ -165,7 +166,7 @@ fn end(work: &Work<'_>, story: &Story) -> Result<bool, ReleaseError> {
         Ok(()) => (Outcome::Reverted, None),
         Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
     };
-    Err(fail(work, &story.id, begun, fault(), outcome, revert))
+    Err(fail(locked, &story.id, begun, fault(), outcome, revert))
 }
 
 /// Of a release that may be gone, or be the very thing that is broken.
@@ -175,17 +176,17 @@ fn settings_of(root: &Root, id: Option<&ReleaseId>) -> Option<Settings> {
 }
 
 /// Removes what was being made or removed; the releases that never became complete.
-fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
-    let root = work.root;
+fn sweep(locked: &LockedRoot<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
+    let root = locked.root;
     let live = root.live()?;
     let mut incomplete = Vec::new();
     for found in root.found()? {
         let is_swept = found.is_incomplete() && live.as_ref() != Some(&found.id);
         // A release that once was complete may hold what its site wrote.
         if is_swept && data::written(root, &found.id)?.is_empty() {
-            match trash::throw(work, &found.id) {
+            match trash::throw(locked, &found.id) {
                 Ok(()) => incomplete.push(found.id),
-                Err(error) => trash::note(work, &error),
+                Err(error) => trash::note(locked, &error),
             }
         }
     }
@@ -193,12 +194,12 @@ fn sweep(work: &Work<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
     for entry in fs::read_dir(&releases).map_err(ReleaseError::io("list", &releases))? {
         let name = entry.map_err(ReleaseError::io("list", &releases))?.file_name();
         if is_staging(name.as_bytes())
-            && let Err(error) = trash::throw_staging(work, &name)
+            && let Err(error) = trash::throw_staging(locked, &name)
         {
-            trash::note(work, &error);
+            trash::note(locked, &error);
         }
     }
-    trash::empty(work, trash::AT_FIRST)?;
+    trash::empty(locked, trash::AT_FIRST)?;
     Ok(incomplete)
 }
 

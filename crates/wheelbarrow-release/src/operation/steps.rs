@@ -13,10 +13,10 @@ use crate::check::Django;
 use crate::operation::recovery;
 use crate::root::history::stories;
 use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::root::work::{Work, milliseconds};
 use crate::serving::systemd;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -55,14 +55,14 @@ pub struct Migrated {
 /// without such commands is asked for a page too.
 pub fn check_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Looked, ReleaseError> {
     let begun = Instant::now();
-    let work = recovery::begin(root, "check", operator)?;
+    let locked = recovery::begin(root, "check", operator)?;
     let (release, settings) = find(root, id)?;
-    work.begin(Operation::Check, id, root.live()?.as_ref())?;
+    locked.begin(Operation::Check, id, root.live()?.as_ref())?;
     let look = if settings.prepare.is_empty() { Look::Once } else { Look::Before };
-    let django = work
+    let django = locked
         .phase(Phase::Check, || look_at(&release, &settings, look, Said::Kept, operator.progress))
-        .map_err(|fault| fail(&work, id, begun, fault, Outcome::Unchanged, None))?;
-    end(&work, begun)?;
+        .map_err(|fault| fail(&locked, id, begun, fault, Outcome::Unchanged, None))?;
+    end(&locked, begun)?;
     let Django { checks, migrations, irreversible, unknown, .. } = django.unwrap_or_default();
     Ok(Looked {
         root: root.path().to_path_buf(),
@@ -79,20 +79,20 @@ pub fn check_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Re
 /// switched.
 pub fn migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Migrated, ReleaseError> {
     let begun = Instant::now();
-    let work = recovery::begin(root, "migrate", operator)?;
+    let locked = recovery::begin(root, "migrate", operator)?;
     let (release, settings) = find(root, id)?;
     let mut migrated = nothing(root, id);
     if is_migrated(root, id)? || Commands::Migrations.of(&settings).is_empty() {
         return Ok(migrated);
     }
-    work.begin(Operation::Migrate, id, root.live()?.as_ref())?;
-    let unchanged = |fault| fail(&work, id, begun, fault, Outcome::Unchanged, None);
+    locked.begin(Operation::Migrate, id, root.live()?.as_ref())?;
+    let unchanged = |fault| fail(&locked, id, begun, fault, Outcome::Unchanged, None);
     // No database is changed for code that does not even start.
     let check = || look_at(&release, &settings, Look::Before, Said::Kept, operator.progress);
-    let django = work.phase(Phase::Check, check).map_err(unchanged)?;
-    let prepare = || run(&work, &release, &settings, Commands::Migrations);
-    work.phase(Phase::Prepare, prepare).map_err(unchanged)?;
-    end(&work, begun)?;
+    let django = locked.phase(Phase::Check, check).map_err(unchanged)?;
+    let prepare = || run(&locked, &release, &settings, Commands::Migrations);
+    locked.phase(Phase::Prepare, prepare).map_err(unchanged)?;
+    end(&locked, begun)?;
     migrated.tell(&settings, django);
     migrated.milliseconds = milliseconds(begun.elapsed());
     Ok(migrated)
@@ -147,6 +147,6 @@ fn is_migrated(root: &Root, id: &ReleaseId) -> Result<bool, ReleaseError> {
     Ok(stories.iter().any(|story| story.id == *id && is(story.operation) && story.is_done()))
 }
 
-fn end(work: &Work<'_>, begun: Instant) -> Result<(), ReleaseError> {
-    work.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })
+fn end(locked: &LockedRoot<'_>, begun: Instant) -> Result<(), ReleaseError> {
+    locked.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })
 }

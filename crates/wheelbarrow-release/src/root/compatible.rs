@@ -11,10 +11,10 @@ use wheelbarrow_artifact::format::{self, Needed, Newer};
 use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
 use wheelbarrow_install::store;
 
-use crate::activation::statics::{self, STATIC_PATH};
 use crate::root::Mark;
 use crate::root::journal::Event;
 use crate::root::receipt::{RECEIPT_FORMAT, RECEIPT_PATH};
+use crate::stage::statics::{self, STATIC_PATH};
 use crate::{ReleaseError, Root};
 
 /// Looks at everything under the root that has a format. The root need not exist.

@@ -2,7 +2,7 @@
 
 use wheelbarrow_install::{Data, InstallError, Made, data};
 
-use crate::activation::statics;
+use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Whether files go that a site has written.

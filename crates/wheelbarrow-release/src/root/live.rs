@@ -6,8 +6,6 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_install::Verification;
 
-use crate::activation::statics;
-use crate::activation::statics::STATIC_PATH;
 use crate::check::startable;
 use crate::command::identity::other_user;
 use crate::command::in_release;
@@ -16,6 +14,8 @@ use crate::root::moved;
 use crate::root::release::{CompleteRelease, LOGS, RELEASE_PATH};
 use crate::root::settings::Settings;
 use crate::stage::remake::BYTECODE;
+use crate::stage::statics;
+use crate::stage::statics::STATIC_PATH;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// The release `id`, else the live one.

@@ -11,8 +11,8 @@ use crate::root::Found;
 use crate::root::data::{self, Written};
 use crate::root::history::{Story, stories};
 use crate::root::journal::Phase;
+use crate::root::locked_root::LockedRoot;
 use crate::root::trash;
-use crate::root::work::Work;
 use crate::serving::proof;
 use crate::serving::proof::InUse;
 use crate::{ReleaseError, ReleaseId, Root};
@@ -55,24 +55,27 @@ pub enum Kept {
 }
 
 /// After a deploy that went well, which what goes wrong here does not change.
-pub(crate) fn after_deploy(work: &Work<'_>, keep: usize) -> Pruned {
-    work.phase(Phase::Prune, || remove(work, keep, Written::Kept))
+pub(crate) fn after_deploy(locked: &LockedRoot<'_>, keep: usize) -> Pruned {
+    locked
+        .phase(Phase::Prune, || remove(locked, keep, Written::Kept))
         .unwrap_or_else(|fault| Pruned { problem: Some(fault.cause.to_string()), ..Pruned::default() })
 }
 
-pub(crate) fn remove(work: &Work<'_>, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
-    let mut pruned = plan(work.root, keep, written, work.operator.progress)?;
+pub(crate) fn remove(locked: &LockedRoot<'_>, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
+    let mut pruned = plan(locked.root, keep, written, locked.operator.progress)?;
     for (id, why) in &pruned.kept {
         if *why == Kept::Mounted
-            && let Err(error) = trash::refuse_mounted(work.root, id)
+            && let Err(error) = trash::refuse_mounted(locked.root, id)
         {
-            trash::note(work, &error);
+            trash::note(locked, &error);
         }
     }
     // One that cannot be moved keeps no other.
-    pruned.removed.retain(|id| trash::throw(work, id).inspect_err(|error| trash::note(work, error)).is_ok());
-    trash::empty(work, trash::REMOVAL)?;
-    collect_store(work.root)?;
+    pruned
+        .removed
+        .retain(|id| trash::throw(locked, id).inspect_err(|error| trash::note(locked, error)).is_ok());
+    trash::empty(locked, trash::REMOVAL)?;
+    collect_store(locked.root)?;
     Ok(pruned)
 }
 

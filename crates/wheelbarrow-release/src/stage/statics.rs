@@ -23,11 +23,11 @@ use wheelbarrow_artifact::release::Words;
 use wheelbarrow_fs::beneath::Directory;
 
 use self::carry::Carrying;
-use crate::activation::switch;
 use crate::check::django_query::{self, Question};
+use crate::root::current;
+use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::root::work::Work;
 use crate::stage::configure::make_given;
 use crate::{ReleaseError, Root};
 
@@ -68,7 +68,7 @@ pub(crate) struct Answer {
 /// Asks Django for STATIC_ROOT, if a `prepare` command collects static files and no setting names it. None also if
 /// Django cannot say.
 pub(crate) fn ask(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
 ) -> Result<Option<Answer>, ReleaseError> {
@@ -76,7 +76,7 @@ pub(crate) fn ask(
         return Ok(None);
     }
     let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
-    Ok(django_query::ask::<Option<Answer>>(work, release, settings, &question)?.flatten())
+    Ok(django_query::ask::<Option<Answer>>(locked, release, settings, &question)?.flatten())
 }
 
 /// Sees to it that the site's user may write in STATIC_ROOT, before any command runs that has to: one in the release
@@ -131,7 +131,7 @@ fn below(release: &Path, path: &Path) -> Option<PathBuf> {
 /// Writes down where the release has its static files, before they are collected: whatever happens then, they are known
 /// to be made from the artifact.
 pub(crate) fn note_root(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     answer: Option<Answer>,
@@ -146,7 +146,7 @@ pub(crate) fn note_root(
         return Ok(());
     }
     write(
-        work.root,
+        locked.root,
         release,
         &Statics { format: FORMAT, root, guests: BTreeMap::new(), other: Default::default() },
     )
@@ -155,16 +155,16 @@ pub(crate) fn note_root(
 /// Links the static files that another release of the same artifact has collected, for a release whose own commands do
 /// not run. The live one comes first, then the newest.
 pub(crate) fn inherit(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
 ) -> Result<(), ReleaseError> {
     if read(release.path())?.is_some() {
         return Ok(());
     }
-    let live = work.root.live()?;
+    let live = locked.root.live()?;
     let same =
-        work.root.found()?.into_iter().rev().filter(|found| !found.is_bad && found.id != *release.id());
+        locked.root.found()?.into_iter().rev().filter(|found| !found.is_bad && found.id != *release.id());
     let mut same: Vec<_> = same.filter_map(|found| found.complete).collect();
     same.retain(|other| other.record.manifest_sha256 == release.record.manifest_sha256);
     same.sort_by_key(|other| Some(other.id()) != live.as_ref());
@@ -174,9 +174,9 @@ pub(crate) fn inherit(
         if release.open()?.sub(below).is_err() {
             make_given(release.path(), &release.open()?, below, settings.identity.as_ref())?;
         }
-        write(work.root, release, &statics)?;
+        write(locked.root, release, &statics)?;
         let io = ReleaseError::io("open the static files of", other.path());
-        let progress = work.operator.progress;
+        let progress = locked.operator.progress;
         let carrying = Carrying::open((&other, &statics.root), (release, &statics.root), settings, progress);
         let Some(mut carrying) = carrying.map_err(io)? else { return Ok(()) };
         let paths = carrying.find(|_| true);
@@ -193,7 +193,7 @@ pub(crate) fn inherit(
 /// Links what `live` has and `next` lacks, if both are known to have static files of their own. What goes wrong with
 /// the files is a note: pages that were served before lose some of them, and nothing else happens.
 pub(crate) fn carry(
-    work: &Work<'_>,
+    locked: &LockedRoot<'_>,
     live: &CompleteRelease,
     next: &CompleteRelease,
     settings: &Settings,
@@ -201,12 +201,12 @@ pub(crate) fn carry(
     let (Some(from), Some(mut to)) = (read(live.path())?, read(next.path())?) else { return Ok(()) };
     let note = |problem: &str| {
         let text = format!("not all static files of {} were kept in {}: {problem}", live.id(), next.id());
-        work.operator.progress.note(&text);
+        locked.operator.progress.note(&text);
     };
     // The same version with another environment is no other version.
     let step = u32::from(live.record.manifest_sha256 != next.record.manifest_sha256);
     let mut carrying =
-        match Carrying::open((live, &from.root), (next, &to.root), settings, work.operator.progress) {
+        match Carrying::open((live, &from.root), (next, &to.root), settings, locked.operator.progress) {
             Ok(Some(carrying)) => carrying,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -218,11 +218,11 @@ pub(crate) fn carry(
     let paths = carrying.find(|path| age(path) <= settings.keep_static);
     if !paths.is_empty() {
         to.guests.extend(paths.iter().map(|path| (path.clone(), age(path).max(1))));
-        write(work.root, next, &to)?;
-        switch::sync(next.path().join(STATIC_PATH).parent().unwrap_or(next.path()))?;
+        write(locked.root, next, &to)?;
+        current::sync(next.path().join(STATIC_PATH).parent().unwrap_or(next.path()))?;
         carrying.link(&paths);
     }
-    refuse_cancelled(work.operator.progress)?;
+    refuse_cancelled(locked.operator.progress)?;
     if let Some(problem) = carrying.problem() {
         note(&problem);
     }

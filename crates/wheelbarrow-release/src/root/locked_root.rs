@@ -12,7 +12,7 @@ use crate::root::reserve;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// The right to change a root, and the means to say what was done.
-pub(crate) struct Work<'a> {
+pub(crate) struct LockedRoot<'a> {
     pub(crate) root: &'a Root,
     pub(crate) operator: &'a Operator<'a>,
     pub(crate) lock: RootLock,
@@ -20,7 +20,7 @@ pub(crate) struct Work<'a> {
     _umask: SharedUmask,
 }
 
-impl Drop for Work<'_> {
+impl Drop for LockedRoot<'_> {
     /// What a full disk has taken of the reserve is there again once there is room.
     fn drop(&mut self) {
         reserve::keep(self.root);
@@ -34,7 +34,7 @@ pub(crate) struct Fault {
     pub(crate) cause: ReleaseError,
 }
 
-impl<'a> Work<'a> {
+impl<'a> LockedRoot<'a> {
     pub(crate) fn take(root: &'a Root, what: &str, operator: &'a Operator<'a>) -> Result<Self, ReleaseError> {
         let lock = RootLock::take(root, what, operator)?;
         // What takes more than it gives must not live on it.
