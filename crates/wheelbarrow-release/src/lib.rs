@@ -4,7 +4,6 @@
 //! be is what the journal says; a release is complete when its own record is there. Nothing else is believed: no clock,
 //! no modification time, no order of names.
 
-mod activation;
 pub mod check;
 mod command;
 pub mod environment;
@@ -14,8 +13,8 @@ mod report;
 mod root;
 mod serving;
 mod stage;
+mod steps;
 
-pub use activation::prepare::Prepare;
 pub use command::identity::{Identity, operator};
 pub use environment::shared_environment::{Change, Difference, check_name};
 pub use error::ReleaseError;
@@ -24,6 +23,7 @@ pub use operation::change_environment::{
     Changed, Rewritten, change_environment, environment_difference, environment_names, plan_change,
     plan_rewrite, rewrite_environment,
 };
+pub use operation::check_and_migrate::{Looked, Migrated, check_release, migrate, plan_migrate};
 pub use operation::deploy::{
     DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan as plan_deploy,
 };
@@ -31,7 +31,6 @@ pub use operation::prune::{
     PruneOptions, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
 };
 pub use operation::recovery::{Recovered, recover, recover_moved};
-pub use operation::steps::{Looked, Migrated, check_release, migrate, plan_migrate};
 pub use report::health::{Ailment, Health, Level, health};
 pub use report::rule::Rule;
 pub use report::status::{Listed, State, Status, history, list, status};
@@ -52,3 +51,4 @@ pub use serving::systemd::{UnitProblem, UnitState};
 pub use serving::{doctor, proof, unit};
 pub use stage::fingerprint::{AskSchema, Fingerprint, Schema};
 pub use stage::reuse::{FoundRelease, find as find_release};
+pub use steps::prepare::Prepare;

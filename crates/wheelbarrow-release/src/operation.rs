@@ -1,8 +1,11 @@
-//! What can be done to a root, each as one function: it looks, takes the lock, and carries out its phases.
+//! What can be done to a root, each as one function: it looks, takes the lock, makes a `plan`, and has the `engine` take its
+//! steps.
 
 pub(crate) mod activate;
 pub(crate) mod change_environment;
+pub(crate) mod check_and_migrate;
 pub(crate) mod deploy;
+mod engine;
+mod plan;
 pub(crate) mod prune;
 pub(crate) mod recovery;
-pub(crate) mod steps;

@@ -94,6 +94,7 @@ fn show(plan: &DeployPlan) -> String {
     rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));
     rows.push(("server", plan.server.clone()));
     rows.extend(plan.probe.iter().map(|url| ("would ask", url.clone())));
+    rows.extend(plan.steps.iter().map(|step| ("step", step.clone())));
     rows.extend(plan.lacking.iter().map(|path| ("is not here", path.clone())));
     let rows: Vec<_> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
     table(&[Align::Left, Align::Left], &rows)

@@ -8,11 +8,8 @@ use serde::Serialize;
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::release::ReleaseSettings;
 
-use crate::activation::Activation;
-use crate::activation::prepare::{Prepare, check_and_prepare};
-use crate::activation::verification::{self, Look, Said};
-use crate::check::{django_query, startable};
-use crate::operation::recovery;
+use crate::check::django_query;
+use crate::operation::{engine, plan, recovery};
 use crate::root::Mark;
 use crate::root::history::{Story, stories};
 use crate::root::journal::{Operation, Phase};
@@ -21,6 +18,9 @@ use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::systemd;
+use crate::steps::check::{self, Look, Said};
+use crate::steps::prepare::Prepare;
+use crate::steps::{Done, Job};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What an activation or a rollback did, or would do.
@@ -69,10 +69,18 @@ pub(crate) fn activate_in(
     flags: &ReleaseSettings,
     prepare: Prepare,
 ) -> Result<Activated, ReleaseError> {
-    let (root, id) = (locked.root, release.id());
-    let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
-    let prepare = (!was_live && root.live()?.as_ref() != Some(id)).then_some(prepare);
+    let prepare = prepare_first(locked.root, release.id(), prepare)?;
     make_live(locked, Operation::Activate, release, flags, prepare)
+}
+
+/// None for a release that was live, or is.
+pub(crate) fn prepare_first(
+    root: &Root,
+    id: &ReleaseId,
+    prepare: Prepare,
+) -> Result<Option<Prepare>, ReleaseError> {
+    let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
+    Ok((!was_live && root.live()?.as_ref() != Some(id)).then_some(prepare))
 }
 
 /// Goes back to an ancestor of what is live, and marks what it leaves as bad.
@@ -88,7 +96,7 @@ pub fn rollback(
     let environment = target.record.environment_sha256;
     let applied = applied_since(&stories(&root.journal().read()?), target.id());
     if !applied.is_empty() {
-        let (id, names) = (target.id(), verification::few(&applied));
+        let (id, names) = (target.id(), check::few(&applied));
         let note = format!("the database keeps migrations that were applied since {id} was live: {names}");
         operator.progress.note(&note);
     }
@@ -118,7 +126,7 @@ pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated
 /// The migrations that the database has, asked without a log.
 fn applied(root: &Root, release: &CompleteRelease) -> Option<BTreeSet<String>> {
     let settings = Settings::of(root, release, &Default::default()).ok()?;
-    let said = verification::look_at(release, &settings, Look::Before, Said::Forgotten, &Silent).ok()??;
+    let said = check::look_at(release, &settings, Look::Before, Said::Forgotten, &Silent).ok()??;
     said.unknown.is_none().then(|| said.applied.into_iter().collect())
 }
 
@@ -262,18 +270,19 @@ fn make_live(
     }
     systemd::look_at(root, &settings.server)?;
     let id = release.id().clone();
-    locked.begin(operation, &id, previous.as_ref())?;
-    let activation = Activation { locked, operation, release, settings, previous: previous.clone(), begun };
-    let (release, settings) = (&activation.release, &activation.settings);
-    let checked = match prepare {
-        Some(prepare) => check_and_prepare(locked, release, settings, prepare),
-        // It was live, and was checked then; what it stands on may be gone.
-        None => locked.phase(Phase::Check, || startable::check(release, settings, locked.operator.progress)),
+    let steps = plan::activate(&settings, prepare, previous.as_ref() == Some(&id));
+    let mut job = Job {
+        locked,
+        operation,
+        id: id.clone(),
+        settings: &settings,
+        previous: previous.clone(),
+        begun,
+        release: Some(release),
+        done: Done::default(),
     };
-    if let Err(fault) = checked {
-        return Err(activation.take_back(fault).err().unwrap_or(ReleaseError::Cancelled));
-    }
-    let unproved = activation.run()?;
-    let milliseconds = milliseconds(begun.elapsed());
+    engine::begin(&job)?;
+    engine::run(&mut job, steps)?;
+    let (unproved, milliseconds) = (job.done.unproved, milliseconds(begun.elapsed()));
     Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds, unproved })
 }

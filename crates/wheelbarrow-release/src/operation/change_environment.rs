@@ -8,13 +8,10 @@ use std::time::Instant;
 use serde::Serialize;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 
-use crate::activation::prepare::Prepare;
-use crate::activation::{Activation, fail};
 use crate::environment::shared_environment::{self as shared, Change, Difference, Variables};
 use crate::environment::{self, ENVIRONMENT, PRIVATE};
-use crate::operation::deploy::{Making, Site, discard, stage};
-use crate::operation::recovery;
-use crate::root::journal::{Operation, Outcome};
+use crate::operation::{engine, plan, recovery};
+use crate::root::journal::Operation;
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::receipt::Receipt;
@@ -24,7 +21,10 @@ use crate::root::settings::Settings;
 use crate::root::trusted;
 use crate::serving::systemd;
 use crate::stage::configure::Environment;
-use crate::stage::remake::remake;
+use crate::steps::configure::Configure;
+use crate::steps::prepare::Prepare;
+use crate::steps::stage::{Source, Stage};
+use crate::steps::{Done, Job};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What a change did, or would do.
@@ -229,35 +229,33 @@ fn activate(
     let settings = Settings::of(root, live, &Default::default())?;
     systemd::look_at(root, &settings.server)?;
     let receipt = Receipt::of(live)?;
-    let code = live.site()?.project.directory;
-    let id = ReleaseId::new(root.next_number()?, &live.record.manifest_sha256);
-    let previous = Some(live.id().clone());
-    locked.begin(Operation::Environment, &id, previous.as_ref())?;
-    let making = Making {
-        id: &id,
-        site: Site {
-            name: live.record.name.clone(),
-            version: live.record.version.clone(),
-            code,
-            digest: live.record.manifest_sha256,
-        },
+    let stage = Stage {
+        source: Some(Source::Release(live)),
         python: receipt.python(),
         variables: receipt.environment(),
         pip: receipt.pip(),
-        settings: &settings,
+    };
+    let configure = Configure {
+        name: live.record.name.clone(),
+        version: live.record.version.clone(),
+        code: live.site()?.project.directory,
+        digest: live.record.manifest_sha256,
         flags: &live.record.settings,
         environment: Environment::New(text),
     };
-    let release = match stage(locked, &making, |interpreter| remake(root, live, interpreter)) {
-        Ok(release) => release,
-        Err(mut fault) => {
-            fault.cause = fault.cause.of_remade(live.id());
-            discard(locked, &id);
-            return Err(fail(locked, &id, begun, fault, Outcome::Unchanged, None));
-        }
+    let steps = plan::make(stage, configure, &settings, Some(prepare));
+    let id = ReleaseId::new(root.next_number()?, &live.record.manifest_sha256);
+    let mut job = Job {
+        locked,
+        operation: Operation::Environment,
+        id: id.clone(),
+        settings: &settings,
+        previous: Some(live.id().clone()),
+        begun,
+        release: None,
+        done: Done::default(),
     };
-    let operation = Operation::Environment;
-    let pruned =
-        Activation { locked, operation, release, settings, previous, begun }.prepare_and_run(prepare)?;
-    Ok((id, pruned))
+    engine::begin(&job)?;
+    engine::run(&mut job, steps)?;
+    Ok((id, job.done.pruned))
 }

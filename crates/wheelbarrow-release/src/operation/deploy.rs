@@ -6,32 +6,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
-use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::{Artifact, Trust};
-use wheelbarrow_install::store::{LinkMode, StoreOptions};
-use wheelbarrow_install::{
-    Existing as Destination, InstallError, Options, Pip, choose_target, install, virtualenv,
-};
+use wheelbarrow_install::{InstallError, Pip, choose_target};
 
-use crate::activation::prepare::Prepare;
-use crate::activation::{Activation, fail};
-use crate::operation::activate::activate_in;
-use crate::operation::recovery;
-use crate::root::journal::{Event, Operation, Outcome, Phase};
-use crate::root::locked_root::{Fault, LockedRoot, milliseconds};
+use crate::operation::activate::{activate_in, prepare_first};
+use crate::operation::{engine, plan, recovery};
+use crate::root::compatible;
+use crate::root::journal::{Event, Operation, Phase};
+use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
-use crate::root::release::{CompleteRelease, FORMAT, ReleaseRecord};
+use crate::root::release::CompleteRelease;
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
-use crate::root::{compatible, trash};
 use crate::serving::systemd;
-use crate::stage::configure::{self, Environment, Extras, configure};
-use crate::stage::remake::project_pack;
-use crate::stage::restore::{lacking, restore};
+use crate::stage::configure::{self, Environment};
+use crate::stage::restore::lacking;
 use crate::stage::reuse::reusable;
+use crate::steps::configure::Configure;
+use crate::steps::prepare::Prepare;
+use crate::steps::stage::{Source, Stage};
+use crate::steps::{Done, Job, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What a deploy is asked for.
@@ -84,6 +81,8 @@ pub struct DeployPlan {
     pub server: String,
     pub probe: Option<String>,
     pub keep: usize,
+    /// What it does, in order.
+    pub steps: Vec<String>,
     /// What a thin artifact leaves out and the root has not: the deploy would be refused for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<String>,
@@ -125,17 +124,18 @@ struct Ready {
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::trusted_at(root)?;
-    let Ready { artifact, settings, digest, python, lacking, is_switched } = look_at(&root, options)?;
-    let manifest = artifact.manifest();
-    let found = taken(&root, &digest, &python, options)?;
-    if is_switched {
-        systemd::plan(&root, &settings.server)?;
+    let ready = look_at(&root, options)?;
+    let found = taken(&root, &ready.digest, &ready.python, options)?;
+    if ready.is_switched {
+        systemd::plan(&root, &ready.settings.server)?;
     }
     let id = match &found {
         Some(found) => found.id().clone(),
-        None => ReleaseId::new(root.next_number()?, &digest),
+        None => ReleaseId::new(root.next_number()?, &ready.digest),
     };
-    Ok(DeployPlan {
+    let Ready { artifact, settings, digest, lacking, is_switched, .. } = ready;
+    let manifest = artifact.manifest();
+    let mut deploy_plan = DeployPlan {
         root: root.path().to_path_buf(),
         id,
         is_new: found.is_none(),
@@ -146,10 +146,22 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         shared: settings.shared.iter().map(ToString::to_string).collect(),
         prepare: settings.prepare.iter().map(ToString::to_string).collect(),
         server: settings.server.to_string(),
-        probe: settings.probe.map(|probe| probe.url),
+        probe: settings.probe.as_ref().map(|probe| probe.url.clone()),
         keep: settings.keep,
+        steps: Vec::new(),
         lacking,
-    })
+    };
+    let (steps, settings) = match found {
+        None => (make(artifact, digest, &settings, options), settings),
+        Some(_) if !is_switched => return Ok(deploy_plan),
+        Some(found) => {
+            let settings = Settings::of(&root, &found, &options.settings)?;
+            let prepare = prepare_first(&root, found.id(), options.prepare)?;
+            (plan::activate(&settings, prepare, false), settings)
+        }
+    };
+    deploy_plan.steps = plan::describe(&steps, &settings);
+    Ok(deploy_plan)
 }
 
 /// Makes a release of the artifact and makes it live, or leaves what was live before. `root` becomes a site root.
@@ -170,65 +182,70 @@ pub fn deploy(
     let root = Root::create(root)?;
     let locked = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
+    let signed_by = ready.artifact.vouched_by().map(str::to_owned);
     if let Some(release) = taken(&root, &ready.digest, &ready.python, options)? {
-        let signed_by = ready.artifact.vouched_by().map(str::to_owned);
         return take(&locked, release, options, begun).map(|taken| Deployed { signed_by, ..taken });
     }
-    let id = ReleaseId::new(root.next_number()?, &ready.digest);
-    locked.begin(Operation::Deploy, &id, previous.as_ref())?;
+    let Ready { artifact, settings, digest, .. } = ready;
+    let (name, version) = (artifact.manifest().name.clone(), artifact.manifest().version.clone());
+    let steps = make(artifact, digest, &settings, options);
+    let mut job = Job {
+        locked: &locked,
+        operation: Operation::Deploy,
+        id: ReleaseId::new(root.next_number()?, &digest),
+        settings: &settings,
+        previous: previous.clone(),
+        begun,
+        release: None,
+        done: Done::default(),
+    };
+    engine::begin(&job)?;
     // With the wait for the lock, and what was recovered.
     let looked = milliseconds(begun.elapsed());
     locked.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
+    engine::run(&mut job, steps)?;
+    Ok(Deployed {
+        root: root.path().to_path_buf(),
+        path: root.release(&job.id),
+        id: job.id,
+        name,
+        version,
+        signed_by,
+        previous,
+        is_live: options.until == Until::Live,
+        is_new: true,
+        pruned: job.done.pruned,
+        milliseconds: milliseconds(begun.elapsed()),
+    })
+}
 
-    let Ready { artifact, settings, digest, .. } = ready;
-    let manifest = artifact.manifest().clone();
-    let signed_by = artifact.vouched_by().map(str::to_owned);
-    let making = Making {
-        id: &id,
-        site: Site {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            code: manifest.project.directory,
-            digest,
-        },
-        python: &options.python,
-        variables: &BTreeMap::new(),
-        pip: options.pip,
-        settings: &settings,
+/// Variables without which the Python does not start: none, beside those of this process.
+static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
+
+/// The steps of a deploy that makes a release.
+fn make<'o>(
+    artifact: Artifact,
+    digest: Sha256,
+    settings: &Settings,
+    options: &'o DeployOptions,
+) -> Steps<'o> {
+    let manifest = artifact.manifest();
+    let configure = Configure {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        code: manifest.project.directory.clone(),
+        digest,
         flags: &options.settings,
         environment: Environment::Shared,
     };
-    let release = match stage(&locked, &making, |interpreter| restore(&root, artifact, interpreter)) {
-        Ok(release) => release,
-        Err(mut fault) => {
-            fault.cause = fault.cause.of_restored(&options.artifact);
-            discard(&locked, &id);
-            return Err(fail(&locked, &id, begun, fault, Outcome::Unchanged, None));
-        }
+    let stage = Stage {
+        source: Some(Source::Artifact(Box::new(artifact))),
+        python: &options.python,
+        variables: &NO_VARIABLES,
+        pip: options.pip,
     };
-    let mut deployed = Deployed {
-        root: root.path().to_path_buf(),
-        path: release.path().to_path_buf(),
-        name: manifest.name,
-        version: manifest.version,
-        signed_by,
-        previous: previous.clone(),
-        is_live: false,
-        is_new: true,
-        pruned: Pruned::default(),
-        milliseconds: 0,
-        id,
-    };
-    if options.until == Until::Live {
-        let operation = Operation::Deploy;
-        let activation = Activation { locked: &locked, operation, release, settings, previous, begun };
-        deployed.pruned = activation.prepare_and_run(options.prepare)?;
-        deployed.is_live = true;
-    } else {
-        locked.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })?;
-    }
-    deployed.milliseconds = milliseconds(begun.elapsed());
-    Ok(deployed)
+    let prepare = (options.until == Until::Live).then_some(options.prepare);
+    plan::make(stage, configure, settings, prepare)
 }
 
 /// The release that is there already and need not be made.
@@ -294,77 +311,4 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     let is_live = taken.is_some_and(|taken| root.live().is_ok_and(|live| live.as_ref() == Some(taken.id())));
     let is_switched = options.until == Until::Live && !is_live;
     Ok(Ready { artifact, settings, digest, python: interpreter.executable, lacking, is_switched })
-}
-
-/// A release that is to be made.
-pub(crate) struct Making<'m> {
-    pub(crate) id: &'m ReleaseId,
-    pub(crate) site: Site,
-    /// The Python that the site will run on.
-    pub(crate) python: &'m Path,
-    /// Without which that does not start, beside those of this process.
-    pub(crate) variables: &'m BTreeMap<String, String>,
-    pub(crate) pip: Pip,
-    pub(crate) settings: &'m Settings,
-    /// What flags said.
-    pub(crate) flags: &'m ReleaseSettings,
-    pub(crate) environment: Environment,
-}
-
-/// What is made a release of.
-pub(crate) struct Site {
-    pub(crate) name: String,
-    pub(crate) version: Option<String>,
-    /// The top directory of the code.
-    pub(crate) code: String,
-    /// Of the manifest.
-    pub(crate) digest: Sha256,
-}
-
-/// Installs at the final path, and makes a release of it.
-pub(crate) fn stage(
-    locked: &LockedRoot<'_>,
-    making: &Making<'_>,
-    artifact: impl FnOnce(&Interpreter) -> Result<Artifact, ReleaseError>,
-) -> Result<CompleteRelease, Fault> {
-    let root = locked.root;
-    let Making { id, site, python, variables, pip, settings, flags, environment } = making;
-    let pack = locked.phase(Phase::Stage, || {
-        let destination = root.release(id);
-        let interpreter = Interpreter::probe_with(python, Some(&virtualenv(&destination)), variables)?;
-        let store = StoreOptions { path: root.store(), link_mode: LinkMode::default() };
-        let options = Options {
-            destination,
-            existing: Destination::Refuse,
-            pip: *pip,
-            store: Some(store),
-            compile: wheelbarrow_install::Compile::Auto,
-        };
-        let artifact = artifact(&interpreter)?;
-        let pack = project_pack(&artifact, &interpreter)?;
-        install(artifact, &interpreter, &options, locked.operator.progress)?;
-        Ok(pack)
-    })?;
-    locked.phase(Phase::Configure, || {
-        let record = ReleaseRecord {
-            format: FORMAT,
-            program: Some(PROGRAM.to_owned()),
-            id: (*id).clone(),
-            name: site.name.clone(),
-            version: site.version.clone(),
-            manifest_sha256: site.digest,
-            parent: root.live()?,
-            environment_sha256: None,
-            made_at: locked.operator.now(),
-            settings: (*flags).clone(),
-        };
-        configure(root, &site.code, settings, &Extras { environment, pack: pack.as_ref() }, record)
-    })
-}
-
-/// Removes what a failed staging has left. What cannot be removed now, the next command removes.
-pub(crate) fn discard(locked: &LockedRoot<'_>, id: &ReleaseId) {
-    if trash::throw(locked, id).is_ok() {
-        let _ = trash::empty(locked, trash::AT_FIRST);
-    }
 }

@@ -10,15 +10,17 @@ use std::time::Instant;
 use fs_err as fs;
 use serde::Serialize;
 
-use crate::activation::{Activation, fail, serve_again};
 use crate::environment::shared_environment;
+use crate::operation::{engine, plan};
 use crate::root::current;
 use crate::root::history::{Story, stories, unfinished};
 use crate::root::journal::{Event, Operation, Outcome};
-use crate::root::locked_root::{Fault, LockedRoot};
+use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Operator;
 use crate::root::settings::Settings;
 use crate::root::{compatible, data, moved, trash};
+use crate::steps::switch::serve_again;
+use crate::steps::{Done, Fault, Job, NOTHING};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What was put right.
@@ -124,13 +126,13 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
     let live = locked.root.live()?;
     if !story.operation.switches() {
         // Whatever is live, it had nothing to do with it.
-        _ = fail(locked, &story.id, begun, fault(), Outcome::Unchanged, None);
+        _ = engine::fail(locked, &story.id, begun, fault(), NOTHING);
         return Ok(false);
     }
     if live.as_ref() == Some(&story.id) {
         let Some(release) = locked.root.complete_or_none(&story.id)? else {
             // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
-            return Err(fail(locked, &story.id, begun, fault(), Outcome::RevertFailed, None));
+            return Err(engine::fail(locked, &story.id, begun, fault(), (Outcome::RevertFailed, None)));
         };
         let settings = Settings::of(locked.root, &release, &Default::default())?;
         let settings = if story.operation.makes_a_release() {
@@ -143,15 +145,24 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
             // It was killed between the rename and the entry that tells of it.
             locked.record(Event::Switched { id: story.id.clone(), from: previous.clone() })?;
         }
-        let activation =
-            Activation { locked, operation: story.operation, release, settings, previous, begun };
+        let mut job = Job {
+            locked,
+            operation: story.operation,
+            id: story.id.clone(),
+            settings: &settings,
+            previous,
+            begun,
+            release: Some(release),
+            done: Done::default(),
+        };
+        let steps = plan::switch();
         if story.is_left_switched() {
-            return activation.take_back(fault()).map(|()| false);
+            return Err(engine::take_back(&mut job, &steps, fault()));
         }
-        return activation.resume().map(|()| true);
+        return engine::resume(&mut job, steps, 1).map(|()| true);
     }
     if !story.switched {
-        _ = fail(locked, &story.id, begun, fault(), Outcome::Unchanged, None);
+        _ = engine::fail(locked, &story.id, begun, fault(), NOTHING);
         return Ok(false);
     }
     // It was being taken back: the link leads to the old release again, the server may not know.
@@ -162,11 +173,11 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
         }
         None => Ok(()),
     };
-    let (outcome, revert) = match served {
+    let undone = match served {
         Ok(()) => (Outcome::Reverted, None),
         Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
     };
-    Err(fail(locked, &story.id, begun, fault(), outcome, revert))
+    Err(engine::fail(locked, &story.id, begun, fault(), undone))
 }
 
 /// Of a release that may be gone, or be the very thing that is broken.

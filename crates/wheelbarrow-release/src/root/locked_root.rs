@@ -1,15 +1,14 @@
 //! Somebody at work on a root: they hold its lock, and what they do stands in its journal.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_fs::SharedUmask;
 
-use crate::root::journal::{Entry, Event, Operation, Phase};
+use crate::root::journal::{Entry, Event};
 use crate::root::lock::RootLock;
 use crate::root::operator::Operator;
 use crate::root::reserve;
-use crate::{ReleaseError, ReleaseId, Root};
+use crate::{ReleaseError, Root};
 
 /// The right to change a root, and the means to say what was done.
 pub(crate) struct LockedRoot<'a> {
@@ -25,13 +24,6 @@ impl Drop for LockedRoot<'_> {
     fn drop(&mut self) {
         reserve::keep(self.root);
     }
-}
-
-/// A phase that did not end well.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) phase: Phase,
-    pub(crate) cause: ReleaseError,
 }
 
 impl<'a> LockedRoot<'a> {
@@ -54,30 +46,6 @@ impl<'a> LockedRoot<'a> {
             }
             done => done,
         }
-    }
-
-    /// An operation starts.
-    pub(crate) fn begin(
-        &self,
-        operation: Operation,
-        id: &ReleaseId,
-        live: Option<&ReleaseId>,
-    ) -> Result<(), ReleaseError> {
-        let (deploy, program) = (self.operator.deploy.clone(), Some(PROGRAM.to_owned()));
-        self.record(Event::Begun { operation, id: id.clone(), live: live.cloned(), deploy, program })
-    }
-
-    /// Does a phase, and writes down that it ended well and how long it took.
-    pub(crate) fn phase<T>(
-        &self,
-        phase: Phase,
-        body: impl FnOnce() -> Result<T, ReleaseError>,
-    ) -> Result<T, Fault> {
-        let begun = Instant::now();
-        let fault = |cause| Fault { phase, cause };
-        let value = body().map_err(fault)?;
-        self.record(Event::Phase { phase, milliseconds: milliseconds(begun.elapsed()) }).map_err(fault)?;
-        Ok(value)
     }
 }
 

@@ -10,7 +10,6 @@ use wheelbarrow_install::{Data, InstallError};
 use crate::root::Found;
 use crate::root::data::{self, Written};
 use crate::root::history::{Story, stories};
-use crate::root::journal::Phase;
 use crate::root::locked_root::LockedRoot;
 use crate::root::trash;
 use crate::serving::proof;
@@ -52,13 +51,6 @@ pub enum Kept {
     Mounted,
     /// The site has written files into it.
     Data,
-}
-
-/// After a deploy that went well, which what goes wrong here does not change.
-pub(crate) fn after_deploy(locked: &LockedRoot<'_>, keep: usize) -> Pruned {
-    locked
-        .phase(Phase::Prune, || remove(locked, keep, Written::Kept))
-        .unwrap_or_else(|fault| Pruned { problem: Some(fault.cause.to_string()), ..Pruned::default() })
 }
 
 pub(crate) fn remove(locked: &LockedRoot<'_>, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {

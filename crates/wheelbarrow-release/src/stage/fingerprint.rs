@@ -8,10 +8,10 @@ use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Wheel};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_wheel::order;
 
-use crate::activation::verification::{Look, Said, look_at};
 use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
+use crate::steps::check::{Look, Said, look_at};
 use crate::{ReleaseError, Root};
 
 /// Of the live release.

@@ -6,18 +6,18 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::activation::fail;
-use crate::activation::prepare::{Commands, run};
-use crate::activation::verification::{Look, Said, check as look_at};
 use crate::check::Django;
-use crate::operation::recovery;
+use crate::operation::{engine, plan, recovery};
 use crate::root::history::stories;
-use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::journal::Operation;
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::systemd;
+use crate::steps::check::{Look, Said, check};
+use crate::steps::prepare::Commands;
+use crate::steps::{Done, Job, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What a look at a release has found; nothing of it keeps the release from being made live.
@@ -57,12 +57,8 @@ pub fn check_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Re
     let begun = Instant::now();
     let locked = recovery::begin(root, "check", operator)?;
     let (release, settings) = find(root, id)?;
-    locked.begin(Operation::Check, id, root.live()?.as_ref())?;
-    let look = if settings.prepare.is_empty() { Look::Once } else { Look::Before };
-    let django = locked
-        .phase(Phase::Check, || look_at(&release, &settings, look, Said::Kept, operator.progress))
-        .map_err(|fault| fail(&locked, id, begun, fault, Outcome::Unchanged, None))?;
-    end(&locked, begun)?;
+    let steps = plan::check(&settings);
+    let django = take(&locked, begun, Operation::Check, release, &settings, steps)?;
     let Django { checks, migrations, irreversible, unknown, .. } = django.unwrap_or_default();
     Ok(Looked {
         root: root.path().to_path_buf(),
@@ -85,14 +81,7 @@ pub fn migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<M
     if is_migrated(root, id)? || Commands::Migrations.of(&settings).is_empty() {
         return Ok(migrated);
     }
-    locked.begin(Operation::Migrate, id, root.live()?.as_ref())?;
-    let unchanged = |fault| fail(&locked, id, begun, fault, Outcome::Unchanged, None);
-    // No database is changed for code that does not even start.
-    let check = || look_at(&release, &settings, Look::Before, Said::Kept, operator.progress);
-    let django = locked.phase(Phase::Check, check).map_err(unchanged)?;
-    let prepare = || run(&locked, &release, &settings, Commands::Migrations);
-    locked.phase(Phase::Prepare, prepare).map_err(unchanged)?;
-    end(&locked, begun)?;
+    let django = take(&locked, begun, Operation::Migrate, release, &settings, plan::migrate())?;
     migrated.tell(&settings, django);
     migrated.milliseconds = milliseconds(begun.elapsed());
     Ok(migrated)
@@ -104,7 +93,7 @@ pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Res
     let mut migrated = nothing(root, id);
     if !is_migrated(root, id)? && !Commands::Migrations.of(&settings).is_empty() {
         migrated
-            .tell(&settings, look_at(&release, &settings, Look::Before, Said::Forgotten, operator.progress)?);
+            .tell(&settings, check(&release, &settings, Look::Before, Said::Forgotten, operator.progress)?);
     }
     Ok(migrated)
 }
@@ -147,6 +136,26 @@ fn is_migrated(root: &Root, id: &ReleaseId) -> Result<bool, ReleaseError> {
     Ok(stories.iter().any(|story| story.id == *id && is(story.operation) && story.is_done()))
 }
 
-fn end(locked: &LockedRoot<'_>, begun: Instant) -> Result<(), ReleaseError> {
-    locked.record(Event::Done { milliseconds: milliseconds(begun.elapsed()) })
+/// Takes the steps; what Django said meanwhile.
+fn take(
+    locked: &LockedRoot<'_>,
+    begun: Instant,
+    operation: Operation,
+    release: CompleteRelease,
+    settings: &Settings,
+    steps: Steps<'_>,
+) -> Result<Option<Django>, ReleaseError> {
+    let mut job = Job {
+        locked,
+        operation,
+        id: release.id().clone(),
+        settings,
+        previous: locked.root.live()?,
+        begun,
+        release: Some(release),
+        done: Done::default(),
+    };
+    engine::begin(&job)?;
+    engine::run(&mut job, steps)?;
+    Ok(job.done.django)
 }

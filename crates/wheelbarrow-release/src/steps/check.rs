@@ -1,27 +1,17 @@
-//! Where an operation asks what a release is worth: before the switch its application, after it what really serves.
-
-use std::time::{Duration, Instant};
+//! Check: whether a release can be started, and its application be imported and answer.
 
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_artifact::release::Server;
 
+use crate::ReleaseError;
 use crate::check::application::Search;
-use crate::check::django;
-use crate::check::{self, AsSite, CheckError, Django, Inside, Request};
-use crate::root::locked_root::LockedRoot;
+use crate::check::{self, AsSite, CheckError, Django, Inside, Request, django, startable};
+use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::serving::proof::Verdict;
-use crate::serving::{probe, proof};
-use crate::{ReleaseError, Root};
+use crate::steps::{Job, Step};
 
 /// What an application may answer where nobody says otherwise: most first pages are one, or lead to one.
 const EXPECTED: [u16; 7] = [200, 204, 301, 302, 303, 307, 308];
-const DEADLINE: u64 = 30;
-/// How long a server that was told to take a release back may take for it, in seconds, where nothing asks it.
-const PATIENCE: u64 = 10;
-/// Between two looks at what serves.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// How far the check of an application goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +31,53 @@ pub(crate) enum Said {
     Kept,
     /// Nothing is to be written.
     Forgotten,
+}
+
+pub(crate) struct Check(pub(crate) Look);
+
+impl Step for Check {
+    fn phase(&self) -> Phase {
+        Phase::Check
+    }
+
+    fn describe(&self, settings: &Settings) -> String {
+        match self.0 {
+            _ if settings.said.check.as_ref().is_some_and(|check| check.enabled == Some(false)) => {
+                "start its Python".to_owned()
+            }
+            Look::Before => "import the application".to_owned(),
+            Look::After => "request a page".to_owned(),
+            Look::Once => "import the application, request a page".to_owned(),
+        }
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let (release, settings, progress) = (job.release()?, job.settings, job.progress());
+        if self.0 == Look::After {
+            return check(release, settings, self.0, Said::Kept, progress).map(drop);
+        }
+        startable::check(release, settings, progress)?;
+        startable::check_files(release, settings)?;
+        job.done.django = check(release, settings, self.0, Said::Kept, progress)?;
+        Ok(())
+    }
+}
+
+/// For a release that was live before: whether it still can be started.
+pub(crate) struct Startable;
+
+impl Step for Startable {
+    fn phase(&self) -> Phase {
+        Phase::Check
+    }
+
+    fn describe(&self, _settings: &Settings) -> String {
+        "start its Python".to_owned()
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        startable::check(job.release()?, job.settings, job.progress())
+    }
 }
 
 /// Whether the release's application can be imported and, if it is asked, answers a request, in process. What Django says
@@ -151,94 +188,5 @@ fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
     }
     if !said.irreversible.is_empty() {
         progress.note(&format!("Django cannot take back {}", few(&said.irreversible)));
-    }
-}
-
-/// What shows that a release serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
-    /// Every process of the server runs it.
-    Processes,
-    /// Nothing, for this reason.
-    None(&'static str),
-}
-
-/// Looks for what speaks against a release that was gone back to and that nothing has proved, for this reason: processes of the
-/// site run from the root, and none of them from it. That is an error where a server was told, else what was found.
-pub(crate) fn witness(
-    root: &Root,
-    release: &CompleteRelease,
-    settings: &Settings,
-    reason: &str,
-) -> Result<Option<String>, ReleaseError> {
-    let id = release.id();
-    let runs_it = |service: &proof::Service| match &service.verdict {
-        Verdict::One { id: one } => one == id,
-        Verdict::Several { ids } => ids.contains(id),
-        Verdict::Nothing | Verdict::Torn { .. } => false,
-    };
-    let patience = if settings.server == Server::None { 0 } else { PATIENCE };
-    let (users, begun) = (proof::Users::of(Some(settings), None), Instant::now());
-    loop {
-        let running = proof::by_unit_of(root, &users)?;
-        if running.is_empty() || running.iter().any(runs_it) {
-            return Ok(None);
-        }
-        if begun.elapsed() >= Duration::from_secs(patience) {
-            let others: Vec<String> = running.iter().map(|service| service.verdict.to_string()).collect();
-            let found = format!("{}; {reason}", others.join(", "));
-            let (what, id) = (settings.server.to_string(), id.clone());
-            return match settings.server {
-                Server::None => Ok(Some(found)),
-                _ => Err(ReleaseError::Unproved { what, id, deadline: patience, found }),
-            };
-        }
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// Whether it is this release that serves: every process of the server, as the kernel tells it. Some servers start anew
-/// only when they are asked for something, so they are asked between two looks.
-pub(crate) fn prove(
-    locked: &LockedRoot<'_>,
-    release: &CompleteRelease,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<Proof, ReleaseError> {
-    let what = match (&settings.server, &settings.probe) {
-        (Server::None, _) => return Ok(Proof::None("no server is configured, so none was restarted")),
-        (Server::Systemd { unit, .. }, _) => unit.clone(),
-        (_, Some(probe)) => format!("what listens for {}", probe.url),
-        (_, None) => {
-            progress
-                .note("which processes serve is known where there is a `probe`, so no process was looked at");
-            return Ok(Proof::None("no `probe` is configured"));
-        }
-    };
-    let is_unit = matches!(settings.server, Server::Systemd { .. });
-    let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
-    let begun = Instant::now();
-    loop {
-        let service = proof::of(locked.root, Some(settings))?;
-        // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
-        let is_known = service.unit.is_some() || (!is_unit && service.listener.is_some());
-        if is_known && proof::runs(&service, release.id()) {
-            return Ok(Proof::Processes);
-        }
-        if !is_known && !is_unit {
-            progress.note(&format!("{what} is no process of the site that may be looked at, so none was"));
-            return Ok(Proof::None("no process of the server may be looked at"));
-        }
-        if progress.is_cancelled() {
-            return Err(ReleaseError::Cancelled);
-        }
-        if begun.elapsed() >= Duration::from_secs(deadline) {
-            let (id, found) = (release.id().clone(), service.to_string());
-            return Err(ReleaseError::Unproved { what, id, deadline, found });
-        }
-        std::thread::sleep(PAUSE);
-        if let Some(settings) = &settings.probe {
-            probe::ask_once(settings);
-        }
     }
 }

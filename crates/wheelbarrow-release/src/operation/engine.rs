@@ -1,0 +1,117 @@
+//! Takes the steps of a plan in order, and journals each; on failure undoes them, backwards.
+
+use std::time::Instant;
+
+use wheelbarrow_artifact::format::PROGRAM;
+
+use crate::root::journal::{Event, Outcome, Phase};
+use crate::root::locked_root::{LockedRoot, milliseconds};
+use crate::root::retention::Pruned;
+use crate::root::{Mark, marks};
+use crate::serving::proof;
+use crate::steps::{Fault, Job, NOTHING, Step, Steps, Undone};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// The journal says that the operation starts.
+pub(crate) fn begin(job: &Job<'_>) -> Result<(), ReleaseError> {
+    job.locked.record(Event::Begun {
+        operation: job.operation,
+        id: job.id.clone(),
+        live: job.previous.clone(),
+        deploy: job.locked.operator.deploy.clone(),
+        program: Some(PROGRAM.to_owned()),
+    })
+}
+
+/// Takes all steps.
+pub(crate) fn run(job: &mut Job<'_>, steps: Steps<'_>) -> Result<(), ReleaseError> {
+    resume(job, steps, 0)
+}
+
+/// Takes the steps from the number `first` on; those before it are done.
+pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> Result<(), ReleaseError> {
+    let end = steps.iter().position(|step| step.phase() == Phase::Prune).unwrap_or(steps.len());
+    for at in first..end {
+        if let Err(fault) = take(job, &mut *steps[at]) {
+            return Err(take_back(job, &steps[..=at], fault));
+        }
+    }
+    let done = Event::Done { milliseconds: milliseconds(job.begun.elapsed()) };
+    if let Err(cause) = job.locked.record(done) {
+        let phase = steps[..end].last().map_or(Phase::Commit, |step| step.phase());
+        return Err(take_back(job, &steps[..end], Fault { phase, cause }));
+    }
+    for step in &mut steps[end..] {
+        // After the end: what goes wrong here changes nothing of the operation.
+        if let Err(Fault { cause, .. }) = take(job, &mut **step) {
+            job.done.pruned = Pruned { problem: Some(cause.to_string()), ..Pruned::default() };
+        }
+    }
+    Ok(())
+}
+
+/// Does a step, and writes down that it ended well and how long it took.
+fn take(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
+    let (phase, begun) = (step.phase(), Instant::now());
+    // Later steps stop where they can.
+    let is_cancelled = phase <= Phase::Switch && job.progress().is_cancelled();
+    let taken = if is_cancelled { Err(ReleaseError::Cancelled) } else { step.run(job) };
+    let journaled = taken.and_then(|()| {
+        job.locked.record(Event::Phase { phase, milliseconds: milliseconds(begun.elapsed()) })
+    });
+    journaled.map_err(|cause| Fault { phase, cause })
+}
+
+/// Undoes steps, the last of which may have failed half way, says how that went, and gives the error.
+pub(crate) fn take_back(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: Fault) -> ReleaseError {
+    let mut undone = NOTHING;
+    for step in steps.iter().rev() {
+        match step.undo(job, &fault) {
+            (Outcome::Unchanged, _) => {}
+            changed => undone = changed,
+        }
+    }
+    if job.operation.makes_a_release() && job.release.is_some() && !fault.cause.is_cancelled() {
+        // What keeps the mark from being set keeps nothing from being live; the journal says it too.
+        let _ = marks::set(job.locked.root, &job.id, Mark::Bad);
+    }
+    fail(job.locked, &job.id, job.begun, fault, undone)
+}
+
+/// Writes down that an operation failed; the error that says so to people.
+pub(crate) fn fail(
+    locked: &LockedRoot<'_>,
+    id: &ReleaseId,
+    begun: Instant,
+    Fault { phase, cause }: Fault,
+    (outcome, revert): Undone,
+) -> ReleaseError {
+    let error = cause.to_string().lines().next().unwrap_or_default().to_owned();
+    let milliseconds = milliseconds(begun.elapsed());
+    // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
+    let _ = locked.record(Event::Failed { phase, error, outcome, milliseconds });
+    let left = what_is_left(locked.root, outcome);
+    let is_first = outcome == Outcome::Reverted && locked.root.live().is_ok_and(|live| live.is_none());
+    ReleaseError::Failed { id: id.clone(), phase, outcome, left, is_first, source: Box::new(cause), revert }
+}
+
+/// What is live after a failure. Where that is not what was live before, also what runs, as the kernel tells it.
+fn what_is_left(root: &Root, outcome: Outcome) -> String {
+    let live = root.live();
+    let runs = || proof::of_live(root).map_or_else(|error| error.to_string(), |service| service.to_string());
+    match (outcome, live) {
+        (Outcome::Unchanged, _) => "nothing was switched".to_owned(),
+        (Outcome::Reverted, Ok(Some(live))) => format!("{live}, which was live before, is live again"),
+        (Outcome::Reverted, _) => format!(
+            "nothing was live before it, so `current` is gone again, and the server was not told; {}",
+            runs()
+        ),
+        (Outcome::RevertFailed, Ok(Some(live))) => {
+            format!("it could not be taken back: `current` leads to {live}; {}", runs())
+        }
+        (Outcome::RevertFailed, Ok(None)) => {
+            format!("it could not be taken back: there is no `current`; {}", runs())
+        }
+        (Outcome::RevertFailed, Err(error)) => format!("it could not be taken back: {error}; {}", runs()),
+    }
+}

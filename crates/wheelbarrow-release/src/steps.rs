@@ -1,0 +1,104 @@
+//! The steps that operations are made of, a file each: what a step does, how it is undone, what a plan says of it.
+//!
+//! `operation/plan` puts them in order, `operation/engine` takes them. A step finds what it needs in the job, and leaves
+//! there what later steps need.
+
+pub(crate) mod check;
+pub(crate) mod commit;
+pub(crate) mod configure;
+pub(crate) mod prepare;
+pub(crate) mod prune;
+pub(crate) mod reload;
+pub(crate) mod stage;
+pub(crate) mod static_root;
+pub(crate) mod switch;
+pub(crate) mod verify;
+
+use std::time::Instant;
+
+use wheelbarrow_artifact::progress::Progress;
+
+use crate::check::Django;
+use crate::environment::shared_environment::Before;
+use crate::root::journal::{Operation, Outcome, Phase};
+use crate::root::locked_root::LockedRoot;
+use crate::root::release::CompleteRelease;
+use crate::root::retention::Pruned;
+use crate::root::settings::Settings;
+use crate::serving::server_log::ServerLog;
+use crate::{ReleaseError, ReleaseId};
+
+/// A part of an operation that the journal has as one phase.
+pub(crate) trait Step {
+    fn phase(&self) -> Phase;
+
+    /// What it would do, for a plan.
+    fn describe(&self, settings: &Settings) -> String;
+
+    /// Does it.
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError>;
+
+    /// Undoes what it did before this fault, its own or that of a later step. What is on disk decides what that is.
+    fn undo(&self, _job: &mut Job<'_>, _fault: &Fault) -> Undone {
+        NOTHING
+    }
+}
+
+/// Steps in order.
+pub(crate) type Steps<'s> = Vec<Box<dyn Step + 's>>;
+
+/// What is live after a step was undone, as far as the step changes that; what went wrong meanwhile.
+pub(crate) type Undone = (Outcome, Option<Box<ReleaseError>>);
+
+/// The step has changed nothing of what is live.
+pub(crate) const NOTHING: Undone = (Outcome::Unchanged, None);
+
+/// A step that failed.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) phase: Phase,
+    pub(crate) cause: ReleaseError,
+}
+
+/// An operation on a release that is under way.
+pub(crate) struct Job<'j> {
+    pub(crate) locked: &'j LockedRoot<'j>,
+    pub(crate) operation: Operation,
+    pub(crate) id: ReleaseId,
+    pub(crate) settings: &'j Settings,
+    /// What was live before; the release itself where it is live already.
+    pub(crate) previous: Option<ReleaseId>,
+    pub(crate) begun: Instant,
+    /// None until it is complete.
+    pub(crate) release: Option<CompleteRelease>,
+    pub(crate) done: Done<'j>,
+}
+
+/// What steps have left for later steps, and for the report.
+#[derive(Default)]
+pub(crate) struct Done<'j> {
+    /// The bytecode of the code: its path in the artifact, and its bytes.
+    pub(crate) pack: Option<(String, Vec<u8>)>,
+    pub(crate) django: Option<Django>,
+    /// What the server writes since the switch.
+    pub(crate) server_log: Option<ServerLog<'j>>,
+    /// What runs, if that is another release: no server was told or could be looked at.
+    pub(crate) unproved: Option<String>,
+    /// The shared environment before that of the release took its place.
+    pub(crate) environment: Option<Before>,
+    pub(crate) pruned: Pruned,
+}
+
+impl<'j> Job<'j> {
+    pub(crate) fn release(&self) -> Result<&CompleteRelease, ReleaseError> {
+        self.release.as_ref().ok_or_else(|| ReleaseError::Incomplete { id: self.id.clone() })
+    }
+
+    pub(crate) fn progress(&self) -> &'j dyn Progress {
+        self.locked.operator.progress
+    }
+
+    pub(crate) fn is_live_already(&self) -> bool {
+        self.previous.as_ref() == Some(&self.id)
+    }
+}

@@ -1,0 +1,25 @@
+//! Prune: removes old releases, after the end of an operation that went well.
+
+use crate::ReleaseError;
+use crate::root::data::Written;
+use crate::root::journal::Phase;
+use crate::root::retention;
+use crate::root::settings::Settings;
+use crate::steps::{Job, Step};
+
+pub(crate) struct Prune;
+
+impl Step for Prune {
+    fn phase(&self) -> Phase {
+        Phase::Prune
+    }
+
+    fn describe(&self, settings: &Settings) -> String {
+        format!("remove old releases, keep the newest {}", settings.keep)
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        job.done.pruned = retention::remove(job.locked, job.settings.keep, Written::Kept)?;
+        Ok(())
+    }
+}

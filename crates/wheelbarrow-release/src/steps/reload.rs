@@ -1,0 +1,32 @@
+//! Reload: the server starts the release.
+
+use crate::ReleaseError;
+use crate::root::journal::{Outcome, Phase};
+use crate::root::settings::Settings;
+use crate::serving::server;
+use crate::serving::server_log::ServerLog;
+use crate::steps::{Fault, Job, NOTHING, Step, Undone};
+
+pub(crate) struct Reload;
+
+impl Step for Reload {
+    fn phase(&self) -> Phase {
+        Phase::Reload
+    }
+
+    fn describe(&self, settings: &Settings) -> String {
+        settings.server.to_string()
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let log = job.done.server_log.insert(ServerLog::begin(job.locked.root, job.settings));
+        let release = job.release.as_ref().ok_or_else(|| ReleaseError::Incomplete { id: job.id.clone() })?;
+        server::reload(release, job.settings, job.locked.operator.progress)
+            .map_err(|error| log.explain(error))
+    }
+
+    /// The switch back tells the server again. Where the release was live before, there is nothing to go back to.
+    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> Undone {
+        if job.is_live_already() { (Outcome::RevertFailed, None) } else { NOTHING }
+    }
+}

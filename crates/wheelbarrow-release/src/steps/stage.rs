@@ -1,0 +1,99 @@
+//! Stage: installs at the final path.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_install::store::{LinkMode, StoreOptions};
+use wheelbarrow_install::{Compile, Existing, Options, Pip, install, virtualenv};
+
+use crate::ReleaseError;
+use crate::root::journal::Phase;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::root::trash;
+use crate::stage::remake::{project_pack, remake};
+use crate::stage::restore::restore;
+use crate::steps::{Fault, Job, NOTHING, Step, Undone};
+
+pub(crate) struct Stage<'s> {
+    /// None once it is installed.
+    pub(crate) source: Option<Source<'s>>,
+    /// The Python that the site will run on.
+    pub(crate) python: &'s Path,
+    /// Without which that does not start, beside those of this process.
+    pub(crate) variables: &'s BTreeMap<String, String>,
+    pub(crate) pip: Pip,
+}
+
+/// What a release is installed from.
+pub(crate) enum Source<'s> {
+    /// Whole or thin.
+    Artifact(Box<Artifact>),
+    /// Another release, of the same artifact.
+    Release(&'s CompleteRelease),
+}
+
+impl Stage<'_> {
+    fn install(
+        &self,
+        artifact: Artifact,
+        interpreter: &Interpreter,
+        job: &mut Job<'_>,
+    ) -> Result<(), ReleaseError> {
+        let root = job.locked.root;
+        let options = Options {
+            destination: root.release(&job.id),
+            existing: Existing::Refuse,
+            pip: self.pip,
+            store: Some(StoreOptions { path: root.store(), link_mode: LinkMode::default() }),
+            compile: Compile::Auto,
+        };
+        job.done.pack = project_pack(&artifact, interpreter)?;
+        install(artifact, interpreter, &options, job.progress())?;
+        Ok(())
+    }
+}
+
+impl Step for Stage<'_> {
+    fn phase(&self) -> Phase {
+        Phase::Stage
+    }
+
+    fn describe(&self, _settings: &Settings) -> String {
+        match &self.source {
+            Some(Source::Release(live)) => format!("install the artifact of {}", live.id()),
+            _ => "install the artifact".to_owned(),
+        }
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let root = job.locked.root;
+        let virtualenv = virtualenv(&root.release(&job.id));
+        let interpreter = Interpreter::probe_with(self.python, Some(&virtualenv), self.variables)?;
+        match self.source.take() {
+            Some(Source::Artifact(artifact)) => {
+                let path = artifact.path().to_path_buf();
+                restore(root, *artifact, &interpreter)
+                    .and_then(|artifact| self.install(artifact, &interpreter, job))
+                    .map_err(|error| error.of_restored(&path))
+            }
+            Some(Source::Release(live)) => remake(root, live, &interpreter)
+                .and_then(|artifact| self.install(artifact, &interpreter, job))
+                .map_err(|error| error.of_remade(live.id())),
+            None => Ok(()),
+        }
+    }
+
+    /// What did not become a release is removed. What cannot be removed now, the next command removes.
+    fn undo(&self, job: &mut Job<'_>, fault: &Fault) -> Undone {
+        if fault.phase <= Phase::Configure {
+            job.release = None;
+            if trash::throw(job.locked, &job.id).is_ok() {
+                let _ = trash::empty(job.locked, trash::AT_FIRST);
+            }
+        }
+        NOTHING
+    }
+}

@@ -1,0 +1,49 @@
+//! What is done for a release's static files before the switch.
+
+use crate::ReleaseError;
+use crate::root::journal::Phase;
+use crate::root::settings::Settings;
+use crate::stage::statics;
+use crate::steps::{Job, Step};
+
+/// Finds out where the release collects its static files, and lets the site's user write there if commands will.
+pub(crate) struct StaticRoot {
+    pub(crate) is_written: bool,
+}
+
+impl Step for StaticRoot {
+    fn phase(&self) -> Phase {
+        Phase::Check
+    }
+
+    fn describe(&self, _settings: &Settings) -> String {
+        "find the directory of its static files".to_owned()
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let (release, settings) = (job.release()?, job.settings);
+        let static_root = statics::ask(job.locked, release, settings)?;
+        if let Some(static_root) = static_root.as_ref().filter(|_| self.is_written) {
+            statics::make_writable(release, settings, static_root)?;
+        }
+        // Before they are collected: whatever happens then, they are known to be made from the artifact.
+        statics::note_root(job.locked, release, settings, static_root)
+    }
+}
+
+/// Takes over the static files of another release of the same artifact.
+pub(crate) struct Inherit;
+
+impl Step for Inherit {
+    fn phase(&self) -> Phase {
+        Phase::Prepare
+    }
+
+    fn describe(&self, _settings: &Settings) -> String {
+        "link the static files of another release of the same artifact".to_owned()
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        statics::inherit(job.locked, job.release()?, job.settings)
+    }
+}

@@ -1,0 +1,121 @@
+//! Switch: `current` leads to the release, and back to what was live before if a later step fails.
+
+use wheelbarrow_artifact::progress::{Progress, Unit};
+
+use crate::ReleaseError;
+use crate::check::startable;
+use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::locked_root::LockedRoot;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::root::{Mark, current, marks};
+use crate::serving::server;
+use crate::serving::server_log::ServerLog;
+use crate::stage::statics;
+use crate::steps::verify::{Proof, prove, witness};
+use crate::steps::{Fault, Job, NOTHING, Step, Undone};
+
+pub(crate) struct Switch;
+
+impl Step for Switch {
+    fn phase(&self) -> Phase {
+        Phase::Switch
+    }
+
+    fn describe(&self, _settings: &Settings) -> String {
+        "point `current` at it".to_owned()
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let (root, release) = (job.locked.root, job.release()?);
+        let live = job.previous.as_ref().map(|live| root.complete_or_none(live)).transpose()?.flatten();
+        if let Some(live) = live {
+            match statics::carry(job.locked, &live, release, job.settings) {
+                // Pages of before may lack a style sheet, which is no reason to stay.
+                Err(error) if error.is_full() => {
+                    let (live, next) = (live.id(), release.id());
+                    let text = format!("not all static files of {live} were kept in {next}: {error}");
+                    job.progress().note(&text);
+                }
+                carried => carried?,
+            }
+        }
+        current::switch(root, release)?;
+        job.locked.record(Event::Switched { id: job.id.clone(), from: job.previous.clone() })
+    }
+
+    /// Puts back what was live, the server included: it is told last, when `current` leads back.
+    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> Undone {
+        let failed = |error| (Outcome::RevertFailed, Some(Box::new(error)));
+        match job.locked.root.live() {
+            Err(error) => failed(error),
+            Ok(live) if live.as_ref() != Some(&job.id) || job.is_live_already() => NOTHING,
+            Ok(_) => put_back(job).map_or_else(failed, |()| (Outcome::Reverted, None)),
+        }
+    }
+}
+
+fn put_back(job: &Job<'_>) -> Result<(), ReleaseError> {
+    let root = job.locked.root;
+    let Some(previous) = &job.previous else {
+        // Nothing was live, and no server can be told to serve nothing.
+        return current::unlink(root);
+    };
+    let previous = root.complete(previous)?;
+    current::switch(root, &previous)?;
+    if job.operation == Operation::Rollback {
+        // It may have been marked as the one that was left.
+        marks::unset(root, previous.id(), Mark::Bad)?;
+    }
+    serve_again(job.locked, &previous, Some(job.settings))
+}
+
+/// Reloads and verifies what is live, which was gone back to from a release with the settings `left`, whoever wants to stop
+/// meanwhile.
+pub(crate) fn serve_again(
+    locked: &LockedRoot<'_>,
+    live: &CompleteRelease,
+    left: Option<&Settings>,
+) -> Result<(), ReleaseError> {
+    let settings = Settings::of(locked.root, live, &Default::default())?.going_back_from(left);
+    let progress = Deaf(locked.operator.progress);
+    startable::check(live, &settings, &progress)?;
+    let log = ServerLog::begin(locked.root, &settings);
+    let served = match server::reload(live, &settings, &progress) {
+        // The server of the release that failed may never have run.
+        Err(_) if settings.said.server.is_none() => Ok(Proof::None("the server could not be told")),
+        Err(error) => Err(error),
+        Ok(()) => prove(locked, live, &settings, &progress),
+    };
+    served
+        .and_then(|proof| match proof {
+            Proof::None(reason) => witness(locked.root, live, &settings, reason).map(drop),
+            Proof::Processes => Ok(()),
+        })
+        .map_err(|error| log.explain(error))
+}
+
+/// Shows progress, and does not listen to who wants it to stop.
+struct Deaf<'a>(&'a dyn Progress);
+
+impl Progress for Deaf<'_> {
+    fn begin(&self, what: &str, total: u64, unit: Unit) {
+        self.0.begin(what, total, unit);
+    }
+
+    fn advance(&self, amount: u64) {
+        self.0.advance(amount);
+    }
+
+    fn end(&self) {
+        self.0.end();
+    }
+
+    fn note(&self, message: &str) {
+        self.0.note(message);
+    }
+
+    fn runs(&self, command: &str, line: &str) {
+        self.0.runs(command, line);
+    }
+}

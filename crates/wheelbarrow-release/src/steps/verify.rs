@@ -1,0 +1,160 @@
+//! Verify: whether the server answers, and which release its processes run.
+
+use std::time::{Duration, Instant};
+
+use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_artifact::release::Server;
+
+use crate::root::journal::Phase;
+use crate::root::locked_root::LockedRoot;
+use crate::root::operator::Probing;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::serving::proof::Verdict;
+use crate::serving::{probe, proof};
+use crate::steps::{Job, Step};
+use crate::{ReleaseError, Root};
+
+const DEADLINE: u64 = 30;
+/// How long a server that was told to take a release back may take for it, in seconds, where nothing asks it.
+const PATIENCE: u64 = 10;
+/// Between two looks at what serves.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(crate) struct Verify;
+
+impl Step for Verify {
+    fn phase(&self) -> Phase {
+        Phase::Probe
+    }
+
+    fn describe(&self, settings: &Settings) -> String {
+        match &settings.probe {
+            Some(probe) => format!("request {}", probe.url),
+            None if settings.server == Server::None => "nothing: no server and no probe".to_owned(),
+            None => "compare the processes of the server".to_owned(),
+        }
+    }
+
+    fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let (release, settings) = (job.release()?, job.settings);
+        let verified = match prove(job.locked, release, settings, job.progress()) {
+            Ok(Proof::None(reason)) if !job.operation.makes_a_release() => {
+                witness(job.locked.root, release, settings, reason)
+            }
+            proved => proved.map(|_| None),
+        };
+        job.done.unproved = match &job.done.server_log {
+            Some(log) => verified.map_err(|error| log.explain(error))?,
+            None => verified?,
+        };
+        Ok(())
+    }
+}
+
+/// What shows that a release serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Every process of the server runs it.
+    Processes,
+    /// Nothing, for this reason.
+    None(&'static str),
+}
+
+/// Looks for what speaks against a release that was gone back to and that nothing has proved, for this reason: processes of the
+/// site run from the root, and none of them from it. That is an error where a server was told, else what was found.
+pub(crate) fn witness(
+    root: &Root,
+    release: &CompleteRelease,
+    settings: &Settings,
+    reason: &str,
+) -> Result<Option<String>, ReleaseError> {
+    let id = release.id();
+    let runs_it = |service: &proof::Service| match &service.verdict {
+        Verdict::One { id: one } => one == id,
+        Verdict::Several { ids } => ids.contains(id),
+        Verdict::Nothing | Verdict::Torn { .. } => false,
+    };
+    let patience = if settings.server == Server::None { 0 } else { PATIENCE };
+    let (users, begun) = (proof::Users::of(Some(settings), None), Instant::now());
+    loop {
+        let running = proof::by_unit_of(root, &users)?;
+        if running.is_empty() || running.iter().any(runs_it) {
+            return Ok(None);
+        }
+        if begun.elapsed() >= Duration::from_secs(patience) {
+            let others: Vec<String> = running.iter().map(|service| service.verdict.to_string()).collect();
+            let found = format!("{}; {reason}", others.join(", "));
+            let (what, id) = (settings.server.to_string(), id.clone());
+            return match settings.server {
+                Server::None => Ok(Some(found)),
+                _ => Err(ReleaseError::Unproved { what, id, deadline: patience, found }),
+            };
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whether the server answers as the probe demands, and it is this release that serves.
+pub(crate) fn prove(
+    locked: &LockedRoot<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Proof, ReleaseError> {
+    if locked.operator.probing == Probing::LeftOut && settings.probe.is_some() {
+        progress
+            .note("the probe was left out: `wheelbarrow activate` of the live release asks the server later");
+        return prove_processes(locked, release, &Settings { probe: None, ..settings.clone() }, progress);
+    }
+    if let Some(settings) = &settings.probe {
+        probe::probe(settings, progress)?;
+    }
+    prove_processes(locked, release, settings, progress)
+}
+
+/// Whether it is this release that serves: every process of the server, as the kernel tells it. Some servers start anew
+/// only when they are asked for something, so they are asked between two looks.
+fn prove_processes(
+    locked: &LockedRoot<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Proof, ReleaseError> {
+    let what = match (&settings.server, &settings.probe) {
+        (Server::None, _) => return Ok(Proof::None("no server is configured, so none was restarted")),
+        (Server::Systemd { unit, .. }, _) => unit.clone(),
+        (_, Some(probe)) => format!("what listens for {}", probe.url),
+        (_, None) => {
+            progress
+                .note("which processes serve is known where there is a `probe`, so no process was looked at");
+            return Ok(Proof::None("no `probe` is configured"));
+        }
+    };
+    let is_unit = matches!(settings.server, Server::Systemd { .. });
+    let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
+    let begun = Instant::now();
+    loop {
+        let service = proof::of(locked.root, Some(settings))?;
+        // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
+        let is_known = service.unit.is_some() || (!is_unit && service.listener.is_some());
+        if is_known && proof::runs(&service, release.id()) {
+            return Ok(Proof::Processes);
+        }
+        if !is_known && !is_unit {
+            progress.note(&format!("{what} is no process of the site that may be looked at, so none was"));
+            return Ok(Proof::None("no process of the server may be looked at"));
+        }
+        if progress.is_cancelled() {
+            return Err(ReleaseError::Cancelled);
+        }
+        if begun.elapsed() >= Duration::from_secs(deadline) {
+            let (id, found) = (release.id().clone(), service.to_string());
+            return Err(ReleaseError::Unproved { what, id, deadline, found });
+        }
+        std::thread::sleep(PAUSE);
+        if let Some(settings) = &settings.probe {
+            probe::ask_once(settings);
+        }
+    }
+}
