@@ -20,7 +20,7 @@ use crate::root::settings::Settings;
 use crate::serving::systemd;
 use crate::steps::check::{self, Look, Said};
 use crate::steps::prepare::Prepare;
-use crate::steps::{Done, Job};
+use crate::steps::{Done, Job, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What an activation or a rollback did, or would do.
@@ -69,18 +69,8 @@ pub(crate) fn activate_in(
     flags: &ReleaseSettings,
     prepare: Prepare,
 ) -> Result<Activated, ReleaseError> {
-    let prepare = prepare_first(locked.root, release.id(), prepare)?;
-    make_live(locked, Operation::Activate, release, flags, prepare)
-}
-
-/// None for a release that was live, or is.
-pub(crate) fn prepare_first(
-    root: &Root,
-    id: &ReleaseId,
-    prepare: Prepare,
-) -> Result<Option<Prepare>, ReleaseError> {
-    let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
-    Ok((!was_live && root.live()?.as_ref() != Some(id)).then_some(prepare))
+    let (settings, steps) = plan_activation(locked.root, &release, flags, prepare)?;
+    make_live(locked, Operation::Activate, release, &settings, steps)
 }
 
 /// Goes back to an ancestor of what is live, and marks what it leaves as bad.
@@ -102,7 +92,8 @@ pub fn rollback(
     }
     // What is left may be the very thing that is broken.
     let left = root.live()?.and_then(|live| root.complete(&live).ok());
-    let activated = make_live(&locked, Operation::Rollback, target, &options.settings, None)?;
+    let (settings, steps) = plan_return(root, &target, &options.settings)?;
+    let activated = make_live(&locked, Operation::Rollback, target, &settings, steps)?;
     if left.is_some_and(|left| left.record.environment_sha256 != environment) {
         operator.progress.note(
             "its environment came back with it; the next deploy takes that of shared/environment.json, which \
@@ -251,31 +242,51 @@ fn once<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
     names.filter(|name| seen.insert(*name)).cloned().collect()
 }
 
+/// The settings with which a release becomes live, and the steps. One that was live is only started.
+pub(crate) fn plan_activation(
+    root: &Root,
+    release: &CompleteRelease,
+    flags: &ReleaseSettings,
+    prepare: Prepare,
+) -> Result<(Settings, Steps<'static>), ReleaseError> {
+    let id = release.id();
+    let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
+    if was_live || root.live()?.as_ref() == Some(id) {
+        return plan_return(root, release, flags);
+    }
+    let settings = Settings::of(root, release, flags)?;
+    let steps = plan::activate(&settings, Some(prepare), false);
+    Ok((settings, steps))
+}
+
+/// The same for a release that was live before, or is.
+fn plan_return(
+    root: &Root,
+    release: &CompleteRelease,
+    flags: &ReleaseSettings,
+) -> Result<(Settings, Steps<'static>), ReleaseError> {
+    let live = root.live()?;
+    let settings = Settings::of(root, release, flags)?;
+    let settings = settings.going_back_from(Settings::of_left(root, live.as_ref()).as_ref());
+    let steps = plan::activate(&settings, None, live.as_ref() == Some(release.id()));
+    Ok((settings, steps))
+}
+
 fn make_live(
     locked: &LockedRoot<'_>,
     operation: Operation,
     release: CompleteRelease,
-    flags: &ReleaseSettings,
-    prepare: Option<Prepare>,
+    settings: &Settings,
+    steps: Steps<'_>,
 ) -> Result<Activated, ReleaseError> {
-    let begun = Instant::now();
-    let root = locked.root;
-    let previous = root.live()?;
-    let mut settings = Settings::of(root, &release, flags)?;
-    if prepare.is_none() {
-        // It was live before. What is left may be the very thing that is broken.
-        let left = previous.as_ref().and_then(|left| root.complete(left).ok());
-        let left = left.and_then(|left| Settings::of(root, &left, &Default::default()).ok());
-        settings = settings.going_back_from(left.as_ref());
-    }
+    let (begun, root) = (Instant::now(), locked.root);
+    let (id, previous) = (release.id().clone(), root.live()?);
     systemd::look_at(root, &settings.server)?;
-    let id = release.id().clone();
-    let steps = plan::activate(&settings, prepare, previous.as_ref() == Some(&id));
     let mut job = Job {
         locked,
         operation,
         id: id.clone(),
-        settings: &settings,
+        settings,
         previous: previous.clone(),
         begun,
         release: Some(release),

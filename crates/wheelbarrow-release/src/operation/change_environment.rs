@@ -121,35 +121,10 @@ pub fn plan_rewrite(root: &Path, change: &Change) -> Result<Rewritten, ReleaseEr
 }
 
 fn look_at_file(root: &Root, change: &Change) -> Result<(Rewritten, Vec<u8>), ReleaseError> {
-    let path = shared::path(root);
-    if let Change::Replace { text } | Change::Merge { text } = change {
-        // Who wrote it is not the file that is there.
-        environment::check(text, PRIVATE, &EnvironmentRules::default(), |_| false)
-            .map_err(|source| ReleaseError::Environment { path: "the new environment".into(), source })?;
-        Variables::parse(text).names().iter().try_for_each(|name| shared::check_name(name))?;
-    }
-    let live = root.live()?.map(|live| root.complete(&live)).transpose()?;
-    let rules = live.as_ref().map(|live| Ok::<_, ReleaseError>(live.site()?.environment)).transpose()?;
-    let rules = rules.unwrap_or_default();
-    let (before, mode) = match shared_variables(root, &rules) {
-        // What is replaced need not be whole.
-        Err(ReleaseError::Environment { .. }) if matches!(change, Change::Replace { .. }) => {
-            (Variables::default(), PRIVATE)
-        }
-        read => read?,
-    };
-    let mut after = Variables::parse(&before.to_text());
-    after.change(change);
-    let text = after.to_text();
-    environment::check(&text, mode, &rules, |key| std::env::var_os(key).is_some())
-        .map_err(|source| ReleaseError::Environment { path: path.clone(), source })?;
-    let is_pending = match live {
-        Some(live) => !shared::of_release(&live)?.difference(&after).is_empty(),
-        None => false,
-    };
+    let Next { text, difference, release } = look_at(root, change)?;
     let is_changed = trusted::read(root, ENVIRONMENT)?.is_none_or(|(now, _)| now != text);
-    let (root, difference) = (root.path().to_path_buf(), before.difference(&after));
-    Ok((Rewritten { root, path, difference, is_changed, is_pending }, text))
+    let (path, is_pending) = (shared::path(root), release.is_some());
+    Ok((Rewritten { root: root.path().to_path_buf(), path, difference, is_changed, is_pending }, text))
 }
 
 /// The names in the shared environment, or in that of a release.
@@ -187,13 +162,26 @@ fn shared_variables(root: &Root, rules: &EnvironmentRules) -> Result<(Variables,
 }
 
 fn look_at(root: &Root, change: &Change) -> Result<Next, ReleaseError> {
-    if let Change::Set { name, .. } | Change::Unset { name } = change {
-        shared::check_name(name)?;
+    match change {
+        Change::Nothing => {}
+        Change::Set { name, .. } | Change::Unset { name } => shared::check_name(name)?,
+        Change::Replace { text } | Change::Merge { text } => {
+            // Who wrote it is not the file that is there.
+            environment::check(text, PRIVATE, &EnvironmentRules::default(), |_| false)
+                .map_err(|source| ReleaseError::Environment { path: "the new environment".into(), source })?;
+            Variables::parse(text).names().iter().try_for_each(|name| shared::check_name(name))?;
+        }
     }
     let live = root.live()?.map(|live| root.complete(&live)).transpose()?;
     let rules = live.as_ref().map(|live| Ok::<_, ReleaseError>(live.site()?.environment)).transpose()?;
     let rules = rules.unwrap_or_default();
-    let (before, mode) = shared_variables(root, &rules)?;
+    let (before, mode) = match shared_variables(root, &rules) {
+        // What is replaced need not be whole.
+        Err(ReleaseError::Environment { .. }) if matches!(change, Change::Replace { .. }) => {
+            (Variables::default(), PRIVATE)
+        }
+        read => read?,
+    };
     let mut after = Variables::parse(&before.to_text());
     after.change(change);
     let text = after.to_text();

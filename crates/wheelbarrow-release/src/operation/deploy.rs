@@ -12,13 +12,13 @@ use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::{Artifact, Trust};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
 
-use crate::operation::activate::{activate_in, prepare_first};
+use crate::operation::activate::{activate_in, plan_activation};
 use crate::operation::{engine, plan, recovery};
 use crate::root::compatible;
 use crate::root::journal::{Event, Operation, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
-use crate::root::release::CompleteRelease;
+use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::serving::systemd;
@@ -152,12 +152,11 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         lacking,
     };
     let (steps, settings) = match found {
-        None => (make(artifact, digest, &settings, options), settings),
+        None => (steps(artifact, digest, &settings, options), settings),
         Some(_) if !is_switched => return Ok(deploy_plan),
         Some(found) => {
-            let settings = Settings::of(&root, &found, &options.settings)?;
-            let prepare = prepare_first(&root, found.id(), options.prepare)?;
-            (plan::activate(&settings, prepare, false), settings)
+            let (settings, steps) = plan_activation(&root, &found, &options.settings, options.prepare)?;
+            (steps, settings)
         }
     };
     deploy_plan.steps = plan::describe(&steps, &settings);
@@ -183,18 +182,48 @@ pub fn deploy(
     let locked = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
     let signed_by = ready.artifact.vouched_by().map(str::to_owned);
-    if let Some(release) = taken(&root, &ready.digest, &ready.python, options)? {
-        return take(&locked, release, options, begun).map(|taken| Deployed { signed_by, ..taken });
-    }
+    let taken = taken(&root, &ready.digest, &ready.python, options)?;
+    let (is_new, is_live) = (taken.is_none(), options.until == Until::Live);
+    let (release, pruned) = match taken {
+        None => make(&locked, ready, options, begun)?,
+        Some(release) => {
+            if is_live && previous.as_ref() != Some(release.id()) {
+                activate_in(&locked, release.clone(), &options.settings, options.prepare)?;
+            }
+            (release, Pruned::default())
+        }
+    };
+    let CompleteRelease { path, record: ReleaseRecord { id, name, version, .. } } = release;
+    Ok(Deployed {
+        root: root.path().to_path_buf(),
+        is_live: is_live || previous.as_ref() == Some(&id),
+        id,
+        path,
+        name,
+        version,
+        signed_by,
+        previous,
+        is_new,
+        pruned,
+        milliseconds: milliseconds(begun.elapsed()),
+    })
+}
+
+/// Makes a release, and makes it live if it is to be.
+fn make(
+    locked: &LockedRoot<'_>,
+    ready: Ready,
+    options: &DeployOptions,
+    begun: Instant,
+) -> Result<(CompleteRelease, Pruned), ReleaseError> {
     let Ready { artifact, settings, digest, .. } = ready;
-    let (name, version) = (artifact.manifest().name.clone(), artifact.manifest().version.clone());
-    let steps = make(artifact, digest, &settings, options);
+    let steps = steps(artifact, digest, &settings, options);
     let mut job = Job {
-        locked: &locked,
+        locked,
         operation: Operation::Deploy,
-        id: ReleaseId::new(root.next_number()?, &digest),
+        id: ReleaseId::new(locked.root.next_number()?, &digest),
         settings: &settings,
-        previous: previous.clone(),
+        previous: locked.root.live()?,
         begun,
         release: None,
         done: Done::default(),
@@ -204,26 +233,14 @@ pub fn deploy(
     let looked = milliseconds(begun.elapsed());
     locked.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
     engine::run(&mut job, steps)?;
-    Ok(Deployed {
-        root: root.path().to_path_buf(),
-        path: root.release(&job.id),
-        id: job.id,
-        name,
-        version,
-        signed_by,
-        previous,
-        is_live: options.until == Until::Live,
-        is_new: true,
-        pruned: job.done.pruned,
-        milliseconds: milliseconds(begun.elapsed()),
-    })
+    Ok((job.release()?.clone(), job.done.pruned))
 }
 
 /// Variables without which the Python does not start: none, beside those of this process.
 static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
 
 /// The steps of a deploy that makes a release.
-fn make<'o>(
+fn steps<'o>(
     artifact: Artifact,
     digest: Sha256,
     settings: &Settings,
@@ -259,35 +276,6 @@ fn taken(
         (Existing::Taken, true) => reusable(root, digest, &options.settings, Some(python)),
         _ => Ok(None),
     }
-}
-
-/// Goes on with a release that is there.
-fn take(
-    locked: &LockedRoot<'_>,
-    release: CompleteRelease,
-    options: &DeployOptions,
-    begun: Instant,
-) -> Result<Deployed, ReleaseError> {
-    let previous = locked.root.live()?;
-    let mut deployed = Deployed {
-        root: locked.root.path().to_path_buf(),
-        id: release.id().clone(),
-        path: release.path().to_path_buf(),
-        name: release.record.name.clone(),
-        version: release.record.version.clone(),
-        signed_by: None,
-        is_live: previous.as_ref() == Some(release.id()),
-        is_new: false,
-        previous,
-        pruned: Pruned::default(),
-        milliseconds: 0,
-    };
-    if options.until == Until::Live && !deployed.is_live {
-        activate_in(locked, release, &options.settings, options.prepare)?;
-        deployed.is_live = true;
-    }
-    deployed.milliseconds = milliseconds(begun.elapsed());
-    Ok(deployed)
 }
 
 /// All that can be known before anything is written.

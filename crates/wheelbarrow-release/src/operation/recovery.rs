@@ -19,7 +19,7 @@ use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Operator;
 use crate::root::settings::Settings;
 use crate::root::{compatible, data, moved, trash};
-use crate::steps::switch::serve_again;
+use crate::steps::switch::{serve_again, went_back};
 use crate::steps::{Done, Fault, Job, NOTHING};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -138,7 +138,7 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
         let settings = if story.operation.makes_a_release() {
             settings
         } else {
-            settings.going_back_from(settings_of(locked.root, story.live.as_ref()).as_ref())
+            settings.going_back_from(Settings::of_left(locked.root, story.live.as_ref()).as_ref())
         };
         let previous = story.live.clone();
         if !story.switched && previous != live {
@@ -168,22 +168,12 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
     // It was being taken back: the link leads to the old release again, the server may not know.
     let served = match &live {
         Some(live) => {
-            let left = settings_of(locked.root, Some(&story.id));
+            let left = Settings::of_left(locked.root, Some(&story.id));
             locked.root.complete(live).and_then(|live| serve_again(locked, &live, left.as_ref()))
         }
         None => Ok(()),
     };
-    let undone = match served {
-        Ok(()) => (Outcome::Reverted, None),
-        Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
-    };
-    Err(engine::fail(locked, &story.id, begun, fault(), undone))
-}
-
-/// Of a release that may be gone, or be the very thing that is broken.
-fn settings_of(root: &Root, id: Option<&ReleaseId>) -> Option<Settings> {
-    let release = root.complete_or_none(id?).ok()??;
-    Settings::of(root, &release, &Default::default()).ok()
+    Err(engine::fail(locked, &story.id, begun, fault(), went_back(served)))
 }
 
 /// Removes what was being made or removed; the releases that never became complete.

@@ -12,7 +12,7 @@ use wheelbarrow_fs::SafePath;
 use crate::command::identity::{self, Identity};
 use crate::root::release::CompleteRelease;
 use crate::root::trusted;
-use crate::{ReleaseError, Root};
+use crate::{ReleaseError, ReleaseId, Root};
 
 pub(crate) const FILE: &str = "wheelbarrow.toml";
 
@@ -71,6 +71,12 @@ impl Settings {
     pub fn of(root: &Root, release: &CompleteRelease, flags: &ReleaseSettings) -> Result<Self, ReleaseError> {
         let flags = release.record.settings.clone().overridden_by(flags.clone());
         Self::of_manifest(root, release.site()?.release.as_ref(), &flags)
+    }
+
+    /// Of a release that is left. It may be gone, or be the very thing that is broken.
+    pub(crate) fn of_left(root: &Root, id: Option<&ReleaseId>) -> Option<Self> {
+        let release = root.complete_or_none(id?).ok()??;
+        Self::of(root, &release, &Default::default()).ok()
     }
 
     /// For going back to a release that names no server or no probe, from one that does: what runs was told by that one, and

@@ -46,12 +46,18 @@ impl Step for Switch {
 
     /// Puts back what was live, the server included: it is told last, when `current` leads back.
     fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> Undone {
-        let failed = |error| (Outcome::RevertFailed, Some(Box::new(error)));
         match job.locked.root.live() {
-            Err(error) => failed(error),
+            Err(error) => went_back(Err(error)),
             Ok(live) if live.as_ref() != Some(&job.id) || job.is_live_already() => NOTHING,
-            Ok(_) => put_back(job).map_or_else(failed, |()| (Outcome::Reverted, None)),
+            Ok(_) => went_back(put_back(job)),
         }
+    }
+}
+
+pub(crate) fn went_back(served: Result<(), ReleaseError>) -> Undone {
+    match served {
+        Ok(()) => (Outcome::Reverted, None),
+        Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
     }
 }
 
