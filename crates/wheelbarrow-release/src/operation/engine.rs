@@ -115,3 +115,126 @@ fn what_is_left(root: &Root, outcome: Outcome) -> String {
         (Outcome::RevertFailed, Err(error)) => format!("it could not be taken back: {error}; {}", runs()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::time::SystemTime;
+
+    use wheelbarrow_artifact::progress::{Progress, Unit};
+
+    use super::*;
+    use crate::root::journal::Operation;
+    use crate::root::operator::{Operator, Probing, Wait};
+    use crate::root::settings::Settings;
+    use crate::steps::Done;
+
+    struct Noted<'n> {
+        phase: Phase,
+        fails: bool,
+        notes: &'n RefCell<Vec<String>>,
+    }
+
+    impl Step for Noted<'_> {
+        fn phase(&self) -> Phase {
+            self.phase
+        }
+
+        fn describe(&self, _settings: &Settings) -> String {
+            String::new()
+        }
+
+        fn run(&mut self, _job: &mut Job<'_>) -> Result<(), ReleaseError> {
+            self.notes.borrow_mut().push(format!("run {}", self.phase));
+            if self.fails { Err(ReleaseError::Interrupted) } else { Ok(()) }
+        }
+
+        fn undo(&self, _job: &mut Job<'_>, _fault: &Fault) -> Undone {
+            self.notes.borrow_mut().push(format!("undo {}", self.phase));
+            if self.phase == Phase::Switch { (Outcome::Reverted, None) } else { NOTHING }
+        }
+    }
+
+    struct Cancelled(bool);
+
+    impl Progress for Cancelled {
+        fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+        fn advance(&self, _amount: u64) {}
+        fn end(&self) {}
+        fn note(&self, _message: &str) {}
+        fn is_cancelled(&self) -> bool {
+            self.0
+        }
+    }
+
+    /// What is done if the step `failing` fails: the steps that ran and were undone, what the journal has, the result.
+    fn taken(failing: Option<Phase>, is_cancelled: bool) -> (String, String, Result<Pruned, ReleaseError>) {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let (progress, clock) = (Cancelled(is_cancelled), SystemTime::now);
+        let operator = Operator {
+            by: "deployer".to_owned(),
+            wait: Wait::No,
+            deploy: None,
+            probing: Probing::Asked,
+            clock: &clock,
+            progress: &progress,
+        };
+        let locked = LockedRoot::take(&root, "activate", &operator).unwrap();
+        let settings = Settings::of_manifest(&root, None, &Default::default()).unwrap();
+        let notes = RefCell::default();
+        let phases = [Phase::Check, Phase::Switch, Phase::Reload, Phase::Commit, Phase::Prune];
+        let steps = phases.into_iter().map(|phase| {
+            Box::new(Noted { phase, fails: failing == Some(phase), notes: &notes }) as Box<dyn Step>
+        });
+        let mut job = Job {
+            locked: &locked,
+            operation: Operation::Activate,
+            id: "1-1a2b3c4d".parse().unwrap(),
+            settings: &settings,
+            previous: None,
+            begun: Instant::now(),
+            release: None,
+            done: Done::default(),
+        };
+        begin(&job).unwrap();
+        let result = run(&mut job, steps.collect()).map(|()| job.done.pruned);
+        let journal = root.journal().read().unwrap();
+        let events = journal.iter().map(|entry| match &entry.event {
+            Event::Begun { .. } => "begun".to_owned(),
+            Event::Phase { phase, .. } => phase.to_string(),
+            Event::Done { .. } => "done".to_owned(),
+            Event::Failed { phase, outcome, .. } => format!("failed in {phase}: {outcome:?}"),
+            other => format!("{other:?}"),
+        });
+        (notes.take().join(", "), events.collect::<Vec<_>>().join(", "), result)
+    }
+
+    #[test]
+    fn steps_are_taken_in_order_and_undone_backwards() {
+        let (steps, journal, result) = taken(None, false);
+        assert_eq!(steps, "run check, run switch, run reload, run commit, run prune");
+        assert_eq!(journal, "begun, check, switch, reload, commit, done, prune");
+        assert_eq!(result.unwrap(), Pruned::default());
+        let (steps, journal, result) = taken(Some(Phase::Reload), false);
+        assert_eq!(steps, "run check, run switch, run reload, undo reload, undo switch, undo check");
+        assert_eq!(journal, "begun, check, switch, failed in reload: Reverted");
+        assert!(matches!(result, Err(ReleaseError::Failed { phase: Phase::Reload, .. })), "{result:?}");
+    }
+
+    #[test]
+    fn what_fails_after_the_end_changes_nothing() {
+        let (steps, journal, result) = taken(Some(Phase::Prune), false);
+        assert_eq!(steps, "run check, run switch, run reload, run commit, run prune");
+        assert_eq!(journal, "begun, check, switch, reload, commit, done");
+        assert_eq!(result.unwrap().problem, Some(ReleaseError::Interrupted.to_string()));
+    }
+
+    #[test]
+    fn a_cancelled_operation_takes_no_step() {
+        let (steps, journal, result) = taken(None, true);
+        assert_eq!(steps, "undo check");
+        assert_eq!(journal, "begun, failed in check: Unchanged");
+        assert!(result.unwrap_err().is_cancelled());
+    }
+}

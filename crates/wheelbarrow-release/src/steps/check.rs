@@ -43,7 +43,7 @@ impl Step for Check {
     fn describe(&self, settings: &Settings) -> String {
         match self.0 {
             _ if settings.said.check.as_ref().is_some_and(|check| check.enabled == Some(false)) => {
-                "start its Python".to_owned()
+                "start the Python of the release".to_owned()
             }
             Look::Before => "import the application".to_owned(),
             Look::After => "request a page".to_owned(),
@@ -72,7 +72,7 @@ impl Step for Startable {
     }
 
     fn describe(&self, _settings: &Settings) -> String {
-        "start its Python".to_owned()
+        "start the Python of the release".to_owned()
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {

@@ -15,7 +15,7 @@ impl Step for Commit {
     }
 
     fn describe(&self, _settings: &Settings) -> String {
-        "mark it as good".to_owned()
+        "accept the release".to_owned()
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {

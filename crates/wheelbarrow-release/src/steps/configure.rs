@@ -31,8 +31,8 @@ impl Step for Configure<'_> {
 
     fn describe(&self, settings: &Settings) -> String {
         match settings.shared.len() {
-            0 => "copy the environment into it".to_owned(),
-            _ => "copy the environment into it, link the shared paths".to_owned(),
+            0 => "add the environment".to_owned(),
+            _ => "add the environment and links to the shared paths".to_owned(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Reload: the server starts the release.
 
+use wheelbarrow_artifact::release::Server;
+
 use crate::ReleaseError;
 use crate::root::journal::{Outcome, Phase};
 use crate::root::settings::Settings;
@@ -15,7 +17,10 @@ impl Step for Reload {
     }
 
     fn describe(&self, settings: &Settings) -> String {
-        settings.server.to_string()
+        match &settings.server {
+            Server::None => "no server is configured".to_owned(),
+            server => server.to_string(),
+        }
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {

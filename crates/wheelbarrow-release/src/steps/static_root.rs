@@ -17,7 +17,7 @@ impl Step for StaticRoot {
     }
 
     fn describe(&self, _settings: &Settings) -> String {
-        "find the directory of its static files".to_owned()
+        "find the directory of the static files".to_owned()
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {

@@ -23,7 +23,7 @@ impl Step for Switch {
     }
 
     fn describe(&self, _settings: &Settings) -> String {
-        "point `current` at it".to_owned()
+        "point `current` at the release".to_owned()
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {

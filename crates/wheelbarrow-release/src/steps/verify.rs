@@ -31,7 +31,7 @@ impl Step for Verify {
     fn describe(&self, settings: &Settings) -> String {
         match &settings.probe {
             Some(probe) => format!("request {}", probe.url),
-            None if settings.server == Server::None => "nothing: no server and no probe".to_owned(),
+            None if settings.server == Server::None => "no server and no probe are configured".to_owned(),
             None => "compare the processes of the server".to_owned(),
         }
     }
