@@ -41,10 +41,10 @@ impl Step for Check {
     }
 
     fn describe(&self, settings: &Settings) -> String {
+        let is_off = settings.said.check.as_ref().is_some_and(|check| check.enabled == Some(false));
         match self.0 {
-            _ if settings.said.check.as_ref().is_some_and(|check| check.enabled == Some(false)) => {
-                "start the Python of the release".to_owned()
-            }
+            Look::After if is_off => "the check of the application is disabled".to_owned(),
+            _ if is_off => "start the Python of the release".to_owned(),
             Look::Before => "import the application".to_owned(),
             Look::After => "request a page".to_owned(),
             Look::Once => "import the application, request a page".to_owned(),
