@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_wheel::tags::Libc;
 
 /// The facts of one interpreter. Every path of the virtualenv is relative to it, with `/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,13 +36,6 @@ pub struct Interpreter {
     /// What `python -m venv` would make; absent when no destination was asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtualenv: Option<Virtualenv>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Libc {
-    /// `glibc` or `musl`.
-    pub name: String,
-    pub version: [u32; 2],
 }
 
 /// The virtualenv without its packages.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::interpreter::Interpreter;
 use fs_err as fs;
+use wheelbarrow_wheel::tags::Libc;
 
 /// What ldconfig(8) writes.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -48,7 +49,7 @@ impl Loader {
         if let Some(prefix) = interpreter.executable.parent().and_then(Path::parent) {
             directories.push(prefix.join("lib"));
         }
-        if interpreter.libc.name == "musl" {
+        if matches!(interpreter.libc, Libc::Musl(..)) {
             directories.extend(musl_directories(machine));
             let uncached = directories.len();
             return Self { machine: machine_number(machine), directories, uncached, cache: HashMap::new() };

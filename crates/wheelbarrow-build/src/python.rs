@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
-use wheelbarrow_artifact::interpreter::{Interpreter, Libc, ProbeError};
+use wheelbarrow_artifact::interpreter::{Interpreter, ProbeError};
 use wheelbarrow_wheel::profile::PythonVersion;
+use wheelbarrow_wheel::tags::Libc;
 
 use crate::programs::on_path;
 use crate::requires_python::{self, RequiresPython};
@@ -220,15 +221,14 @@ fn this_machine() -> (String, Libc) {
         }
     }
     let machine = env::consts::ARCH.to_owned();
-    let version = glibc_version().unwrap_or([2, 17]);
-    (machine, Libc { name: "glibc".to_owned(), version })
+    (machine, glibc().unwrap_or(Libc::Glibc(2, 17)))
 }
 
-fn glibc_version() -> Option<[u32; 2]> {
+fn glibc() -> Option<Libc> {
     let output = Command::new("getconf").arg("GNU_LIBC_VERSION").stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
-    Some([major.parse().ok()?, minor.parse().ok()?])
+    Some(Libc::Glibc(major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]

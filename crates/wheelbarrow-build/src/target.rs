@@ -1,11 +1,13 @@
 //! Targets: which Python, on which machine, with which C library; and what stands for it here.
 
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
-use wheelbarrow_artifact::interpreter::{Interpreter, Libc};
+use std::mem::discriminant;
+
+use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::loader::Loader;
 use wheelbarrow_audit::Floor;
 use wheelbarrow_wheel::profile::{TargetSpec, base_libraries};
-use wheelbarrow_wheel::tags::{self, CompatibleTags, Platform};
+use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
 
 use crate::this_system::{os_release, system_of};
 
@@ -52,7 +54,7 @@ impl BuildTarget {
             python: interpreter.minor_version(),
             abi: interpreter.abi.clone(),
             machine: interpreter.machine.clone(),
-            libc: interpreter.libc.clone(),
+            libc: interpreter.libc,
             interpreter: Some(interpreter),
             spec: None,
             libraries: Vec::new(),
@@ -68,7 +70,7 @@ impl BuildTarget {
             abi: spec.python.abi(),
             interpreter,
             machine: spec.platform.machine().to_owned(),
-            libc: libc(&spec.platform),
+            libc: spec.platform.libc(),
             spec: Some(spec.clone()),
             libraries: request.libraries.clone(),
             container: request.container.clone(),
@@ -96,12 +98,7 @@ impl BuildTarget {
     }
 
     pub fn platform(&self) -> Platform {
-        let [major, minor] = self.libc.version;
-        let libc = match self.libc.name.as_str() {
-            "musl" => tags::Libc::Musl(major, minor),
-            _ => tags::Libc::Glibc(major, minor),
-        };
-        Platform::Linux { machine: self.machine.clone(), libc }
+        Platform::Linux { machine: self.machine.clone(), libc: self.libc }
     }
 
     /// What its wheels are judged by.
@@ -147,8 +144,8 @@ impl BuildTarget {
     pub fn takes_builds_of(&self, interpreter: &Interpreter) -> bool {
         interpreter.abi == self.abi
             && interpreter.machine == self.machine
-            && interpreter.libc.name == self.libc.name
-            && interpreter.libc.version <= self.libc.version
+            && discriminant(&interpreter.libc) == discriminant(&self.libc)
+            && interpreter.libc <= self.libc
     }
 
     /// The environment that markers are evaluated in (PEP 508). `platform_release` and `platform_version` are of a
@@ -170,13 +167,4 @@ impl BuildTarget {
         })
         .expect("versions made of numbers are versions")
     }
-}
-
-/// As interpreters tell it.
-pub(crate) fn libc(platform: &Platform) -> Libc {
-    let (name, version) = match platform.libc() {
-        tags::Libc::Glibc(major, minor) => ("glibc", [major, minor]),
-        tags::Libc::Musl(major, minor) => ("musl", [major, minor]),
-    };
-    Libc { name: name.to_owned(), version }
 }

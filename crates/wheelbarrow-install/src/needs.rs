@@ -6,6 +6,7 @@
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::loader::Loader;
 use wheelbarrow_artifact::manifest::{Manifest, Target, Wheel};
+use wheelbarrow_wheel::tags::Libc;
 
 use crate::InstallError;
 
@@ -31,16 +32,19 @@ pub(crate) fn needs_errors(
 }
 
 fn glibc_error(manifest: &Manifest, target: &Target, interpreter: &Interpreter) -> Option<InstallError> {
-    let libc = &interpreter.libc;
+    let libc = interpreter.libc;
     let too_old = |needed: Option<Vec<u32>>| {
-        needed.is_some_and(|needed| libc.name != "glibc" || needed.as_slice() > libc.version.as_slice())
+        needed.is_some_and(|needed| match libc {
+            Libc::Glibc(major, minor) => needed.as_slice() > &[major, minor],
+            Libc::Musl(..) => true,
+        })
     };
     if !too_old(target.needs.glibc_version()) {
         return None;
     }
     Some(InstallError::Glibc {
         needed: target.needs.glibc.clone().unwrap_or_default(),
-        here: format!("{} {}.{}", libc.name, libc.version[0], libc.version[1]),
+        here: libc.to_string(),
         wheels: wheels(manifest, target, |wheel| too_old(wheel.needs.glibc_version())),
     })
 }

@@ -2,7 +2,7 @@
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, Manifest, Target};
-use wheelbarrow_wheel::tags::{Libc, Platform};
+use wheelbarrow_wheel::tags::Platform;
 
 use crate::options::Pip;
 
@@ -76,16 +76,13 @@ fn any_system(platform: &str) -> &str {
 }
 
 fn platform(interpreter: &Interpreter) -> Platform {
-    let [major, minor] = interpreter.libc.version;
-    let libc =
-        if interpreter.libc.name == "musl" { Libc::Musl(major, minor) } else { Libc::Glibc(major, minor) };
-    Platform::Linux { machine: interpreter.machine.clone(), libc }
+    Platform::Linux { machine: interpreter.machine.clone(), libc: interpreter.libc }
 }
 
 #[cfg(test)]
 mod tests {
-    use wheelbarrow_artifact::interpreter::Libc as LibcFacts;
     use wheelbarrow_artifact::manifest::{EnvironmentRules, FORMAT, Project, Sha256, Unpacked};
+    use wheelbarrow_wheel::tags::Libc;
 
     use super::*;
 
@@ -120,7 +117,7 @@ mod tests {
         }
     }
 
-    fn interpreter(libc: &str, version: [u32; 2]) -> Interpreter {
+    fn interpreter(libc: Libc) -> Interpreter {
         Interpreter {
             executable: "/usr/bin/python3".into(),
             version: [3, 11, 2],
@@ -129,7 +126,7 @@ mod tests {
             magic: String::new(),
             abi: "cp311".to_owned(),
             machine: "x86_64".to_owned(),
-            libc: LibcFacts { name: libc.to_owned(), version },
+            libc,
             site_packages: String::new(),
             headers: String::new(),
             environment: Default::default(),
@@ -149,13 +146,12 @@ mod tests {
             ("3.11", "musllinux_1_2_x86_64"),
             ("3.11", "manylinux_2_17_aarch64"),
         ]);
-        let chosen = |libc, version| {
-            choose_target(&manifest, &interpreter(libc, version)).map(|target| target.pip.clone()).unwrap()
-        };
-        assert_eq!(chosen("glibc", [2, 41]), "3", "of two equals the first");
-        assert_eq!(chosen("glibc", [2, 28]), "1");
-        assert_eq!(chosen("glibc", [2, 4]), "0");
-        assert_eq!(chosen("musl", [1, 2]), "6");
-        assert_eq!(chosen("musl", [1, 1]), "0");
+        let chosen =
+            |libc| choose_target(&manifest, &interpreter(libc)).map(|target| target.pip.clone()).unwrap();
+        assert_eq!(chosen(Libc::Glibc(2, 41)), "3", "of two equals the first");
+        assert_eq!(chosen(Libc::Glibc(2, 28)), "1");
+        assert_eq!(chosen(Libc::Glibc(2, 4)), "0");
+        assert_eq!(chosen(Libc::Musl(1, 2)), "6");
+        assert_eq!(chosen(Libc::Musl(1, 1)), "0");
     }
 }

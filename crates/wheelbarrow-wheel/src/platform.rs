@@ -1,7 +1,10 @@
 //! Platforms of servers, and the platform tags that their interpreters take.
 //! <https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/#platform-tag>
 
+use std::borrow::Cow;
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// Where an interpreter runs. Only Linux is served.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,10 +17,47 @@ pub enum Platform {
 }
 
 /// The C library with its major and minor version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Facts", into = "Facts")]
 pub enum Libc {
     Glibc(u32, u32),
     Musl(u32, u32),
+}
+
+/// As an interpreter tells it: `{"name": "glibc", "version": [2, 36]}`.
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    name: Cow<'static, str>,
+    version: [u32; 2],
+}
+
+impl Libc {
+    /// Of a system that has neither, or does not say: too old for whatever needs a glibc.
+    pub const UNKNOWN: Self = Self::Glibc(0, 0);
+}
+
+impl TryFrom<Facts> for Libc {
+    type Error = String;
+
+    fn try_from(Facts { name, version: [major, minor] }: Facts) -> Result<Self, String> {
+        match &*name {
+            "glibc" => Ok(Self::Glibc(major, minor)),
+            "musl" => Ok(Self::Musl(major, minor)),
+            "unknown" => Ok(Self::UNKNOWN),
+            other => Err(format!("`{other}` is no C library that is known")),
+        }
+    }
+}
+
+impl From<Libc> for Facts {
+    fn from(libc: Libc) -> Self {
+        let (name, major, minor) = match libc {
+            Libc::UNKNOWN => ("unknown", 0, 0),
+            Libc::Glibc(major, minor) => ("glibc", major, minor),
+            Libc::Musl(major, minor) => ("musl", major, minor),
+        };
+        Self { name: name.into(), version: [major, minor] }
+    }
 }
 
 /// The names that came before PEP 600, with the glibc each stands for.
@@ -139,6 +179,7 @@ impl fmt::Display for Platform {
 impl fmt::Display for Libc {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            &Self::UNKNOWN => formatter.write_str("an unknown C library"),
             Self::Glibc(major, minor) => write!(formatter, "glibc {major}.{minor}"),
             Self::Musl(major, minor) => write!(formatter, "musl {major}.{minor}"),
         }
@@ -151,6 +192,21 @@ mod tests {
 
     fn platform(tag: &str) -> Platform {
         Platform::parse(tag).unwrap()
+    }
+
+    #[test]
+    fn a_c_library_is_read_as_interpreters_tell_it() {
+        for (facts, libc) in [
+            (("glibc", [2, 36]), Libc::Glibc(2, 36)),
+            (("musl", [1, 2]), Libc::Musl(1, 2)),
+            (("unknown", [0, 0]), Libc::UNKNOWN),
+        ] {
+            let (name, version) = facts;
+            assert_eq!(Libc::try_from(Facts { name: name.into(), version }), Ok(libc));
+            let told = Facts::from(libc);
+            assert_eq!((&*told.name, told.version), facts);
+        }
+        assert!(Libc::try_from(Facts { name: "bionic".into(), version: [0, 0] }).is_err());
     }
 
     #[test]

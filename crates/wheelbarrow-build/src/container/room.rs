@@ -104,15 +104,9 @@ impl Room {
         let interpreter = find_python(&engine, &image, target).map_err(unfit)?;
         if !target.takes_builds_of(&interpreter) {
             let BuildTarget { abi, libc, machine, .. } = target;
-            let text = |libc: &wheelbarrow_artifact::interpreter::Libc| {
-                format!("{} {}.{}", libc.name, libc.version[0], libc.version[1])
-            };
             return Err(unfit(format!(
                 "its Python is {} on {} with {}; the target is {abi} on {machine} with {}",
-                interpreter.abi,
-                interpreter.machine,
-                text(&interpreter.libc),
-                text(libc)
+                interpreter.abi, interpreter.machine, interpreter.libc, libc
             )));
         }
         Ok(Self { engine, image, key, interpreter })

@@ -68,12 +68,11 @@ impl Place<'_> {
         match self {
             Self::Container(room) => room.key.clone(),
             Self::Here(interpreter) | Self::Elsewhere(interpreter) => {
-                let [major, minor] = interpreter.libc.version;
                 let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
                 let lines =
                     release.lines().filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_ID="));
                 let system = lines.collect::<Vec<_>>().join(" ");
-                format!("here {} {major}.{minor} {system}", interpreter.libc.name)
+                format!("here {} {system}", interpreter.libc)
             }
         }
     }

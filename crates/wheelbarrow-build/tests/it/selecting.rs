@@ -1,20 +1,20 @@
 //! What is taken of a lock for a target, and what a person is told when nothing can be.
 
-use wheelbarrow_artifact::interpreter::Libc;
 use wheelbarrow_build::lock::Lock;
 use wheelbarrow_build::select::{Chosen, Source, select};
 use wheelbarrow_build::target::{BuildTarget, TargetRequest};
 use wheelbarrow_build::{Error, Result};
+use wheelbarrow_wheel::tags::Libc;
 
 use crate::support::told;
 
-fn target(python: &str, machine: &str, libc: (&str, [u32; 2])) -> BuildTarget {
+fn target(python: &str, machine: &str, libc: Libc) -> BuildTarget {
     BuildTarget {
         python: python.to_owned(),
         abi: format!("cp{}", python.replace('.', "")),
         interpreter: None,
         machine: machine.to_owned(),
-        libc: Libc { name: libc.0.to_owned(), version: libc.1 },
+        libc,
         spec: None,
         libraries: Vec::new(),
         container: None,
@@ -22,7 +22,7 @@ fn target(python: &str, machine: &str, libc: (&str, [u32; 2])) -> BuildTarget {
 }
 
 fn debian() -> BuildTarget {
-    target("3.11", "x86_64", ("glibc", [2, 36]))
+    target("3.11", "x86_64", Libc::Glibc(2, 36))
 }
 
 /// A lock whose files are given by name; `@` stands for hashes.
@@ -72,15 +72,15 @@ wheels = [
 fn the_best_tag_wins_then_the_highest_build() {
     let taken = chosen(LXML, &debian()).unwrap();
     assert_eq!(file(&taken[0]), "lxml-5.1.0-2-cp311-cp311-manylinux_2_28_x86_64.whl");
-    let taken = chosen(LXML, &target("3.11", "x86_64", ("glibc", [2, 26]))).unwrap();
+    let taken = chosen(LXML, &target("3.11", "x86_64", Libc::Glibc(2, 26))).unwrap();
     assert_eq!(file(&taken[0]), "lxml-5.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl");
-    let taken = chosen(LXML, &target("3.11", "aarch64", ("musl", [1, 2]))).unwrap();
+    let taken = chosen(LXML, &target("3.11", "aarch64", Libc::Musl(1, 2))).unwrap();
     assert_eq!(file(&taken[0]), "lxml-5.1.0-cp311-cp311-musllinux_1_2_aarch64.whl");
 }
 
 #[test]
 fn where_nothing_fits_each_candidate_has_its_reason() {
-    insta::assert_snapshot!(refusal(LXML, &target("3.11", "aarch64", ("glibc", [2, 36]))), @r"
+    insta::assert_snapshot!(refusal(LXML, &target("3.11", "aarch64", Libc::Glibc(2, 36))), @r"
     no distribution of lxml 5.1.0 fits Python 3.11 (manylinux_2_36_aarch64):
       lxml-5.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl: it is for the CPU x86_64, this is aarch64
       lxml-5.1.0-cp311-cp311-manylinux_2_28_x86_64.whl: it is for the CPU x86_64, this is aarch64
@@ -90,7 +90,7 @@ fn where_nothing_fits_each_candidate_has_its_reason() {
     hint: take another version of it, another Python or a newer system, for which there is a wheel; or name a directory with one that you built: --find-links DIR
     ");
     let sdist = LXML.replace("version =", "sdist = { url = \"https://h/lxml-5.1.0.tar.gz\", @ }\nversion =");
-    let taken = chosen(&sdist, &target("3.13", "x86_64", ("glibc", [2, 36]))).unwrap();
+    let taken = chosen(&sdist, &target("3.13", "x86_64", Libc::Glibc(2, 36))).unwrap();
     assert!(matches!(taken[0].source, Source::Archive { .. }));
 }
 
@@ -117,7 +117,7 @@ packages = [
     assert_eq!(names(&lock, &debian()), ["a 1", "d -"], "the default groups, where none is named");
     lock.extras = vec!["web".to_owned()];
     lock.groups = vec!["dev".to_owned()];
-    assert_eq!(names(&lock, &target("3.13", "x86_64", ("glibc", [2, 41]))), ["a 2", "b 1", "c 1"]);
+    assert_eq!(names(&lock, &target("3.13", "x86_64", Libc::Glibc(2, 41))), ["a 2", "b 1", "c 1"]);
     lock.groups = vec!["nobody".to_owned()];
     assert!(matches!(select(&lock, &debian()), Err(Error::NotCovered { .. })));
 }

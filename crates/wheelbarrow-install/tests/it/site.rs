@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
-use wheelbarrow_artifact::interpreter::{Interpreter, Libc, Virtualenv, VirtualenvFile};
+use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv, VirtualenvFile};
 use wheelbarrow_artifact::manifest::{
     self, Bytecode, Collision, Manifest, MemberKind, Needs, Project, Sha256, Target, Unpacked,
 };
@@ -16,6 +16,7 @@ use wheelbarrow_artifact::zip::{Archive, DosTime, Method, ZipWriter};
 use wheelbarrow_install::store::StoreOptions;
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install};
 use wheelbarrow_wheel::WheelFilename;
+use wheelbarrow_wheel::tags::Libc;
 
 use crate::zips::Member;
 
@@ -219,7 +220,7 @@ pub(crate) fn interpreter(destination: &Path) -> Interpreter {
         magic: "cb0d0d0a".to_owned(),
         abi: "cp312".to_owned(),
         machine: "x86_64".to_owned(),
-        libc: Libc { name: "glibc".to_owned(), version: [2, 36] },
+        libc: Libc::Glibc(2, 36),
         site_packages: SITE_PACKAGES.to_owned(),
         headers: "include/site/python3.12".to_owned(),
         environment: Default::default(),

@@ -13,7 +13,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_install::{Compile, Existing, Options, Pip, install};
-use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform, required_platform};
+use wheelbarrow_wheel::tags::{CompatibleTags, Platform, required_platform};
 
 use crate::{released, site};
 
@@ -135,8 +135,7 @@ fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTree
         scripts.extend(wheel.entry_points().iter().map(|entry| format!("bin/{}", entry.name)));
         names.push(wheel.filename().clone());
     }
-    let [major, minor] = interpreter.libc.version;
-    let libc = Libc::Glibc(major, minor);
+    let libc = interpreter.libc;
     let platform = Platform::Linux { machine: interpreter.machine.clone(), libc };
     let tags = CompatibleTags::new((3, 11), &interpreter.abi, &platform);
     println!("needs {}", required_platform(&names, &tags, libc).unwrap());
