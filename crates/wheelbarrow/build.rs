@@ -23,7 +23,7 @@ use sha2::Digest;
 
 /// What it is made of, below the workspace.
 const CRATES: [&str; 8] =
-    ["artifact", "commands", "fs", "install", "native", "release", "signature", "wheel"];
+    ["artifact", "base", "commands", "install", "native", "release", "signature", "wheel"];
 
 /// Levels of libdeflate.
 const SMALLEST: i32 = 12;

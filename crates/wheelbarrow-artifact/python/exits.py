@@ -1,4 +1,4 @@
-"""Exit codes by name. Made from `Exit` of wheelbarrow-fs."""
+"""Exit codes by name. Made from `Exit` of wheelbarrow-base."""
 
 FAILED = 1
 USAGE = 2

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::UncheckedAdvice;
 use sha2::Digest;
-use wheelbarrow_fs::MappedFile;
+use wheelbarrow_base::MappedFile;
 use wheelbarrow_wheel::order;
 
 use crate::error::{ArtifactError, Distrust};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use wheelbarrow_fs::{Exit, Explain, UnsafePath};
+use wheelbarrow_base::{Exit, Explain, UnsafePath};
 
 use crate::format::Newer;
 use crate::manifest::{FORMAT, MANIFEST_PATH};

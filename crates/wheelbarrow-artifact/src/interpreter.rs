@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
-use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain};
 use wheelbarrow_wheel::tags::Libc;
 
 /// The facts of one interpreter. Every path of the virtualenv is relative to it, with `/`.

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain};
 
 use crate::format::{self, Misread, Newer};
 use crate::manifest::Sha256;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelbarrow_fs::{SafePath, UnsafePath};
+use wheelbarrow_base::{SafePath, UnsafePath};
 use wheelbarrow_wheel::WheelFilename;
 use wheelbarrow_wheel::text::is_control;
 

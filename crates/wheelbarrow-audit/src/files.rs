@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Manifest, Target};
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_fs::{Exit, Explain, MappedFile};
+use wheelbarrow_base::{Exit, Explain, MappedFile};
 use wheelbarrow_wheel::profile::TargetSpec;
 use wheelbarrow_wheel::tags::Platform;
 

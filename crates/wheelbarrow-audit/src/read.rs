@@ -231,5 +231,5 @@ fn keep(cache: &Path, sha256: Sha256, facts: &WheelFacts) {
     let Some(parent) = path.parent() else { return };
     let _ = fs::create_dir_all(parent)
         .and_then(|()| serde_json::to_vec(facts).map_err(Into::into))
-        .map(|text| wheelbarrow_fs::write_atomic(&path, &text, 0o666));
+        .map(|text| wheelbarrow_base::write_atomic(&path, &text, 0o666));
 }

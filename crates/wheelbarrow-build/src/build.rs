@@ -10,7 +10,7 @@ use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::Allowance;
-use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain};
 
 use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};
 use crate::cache::Cache;

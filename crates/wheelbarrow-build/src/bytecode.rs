@@ -169,7 +169,7 @@ fn digest(modules: &[(String, Vec<u8>)]) -> Sha256 {
 fn keep(path: &Path, of: &str, pack: &[u8]) -> Result<()> {
     let failed = |source| Error::Compile { of: of.to_owned(), source };
     fs::create_dir_all(path.parent().unwrap_or(path)).map_err(failed)?;
-    wheelbarrow_fs::write_atomic(path, pack, 0o666).map_err(|error| failed(io::Error::other(error)))
+    wheelbarrow_base::write_atomic(path, pack, 0o666).map_err(|error| failed(io::Error::other(error)))
 }
 
 /// A pack of modules that are in memory.

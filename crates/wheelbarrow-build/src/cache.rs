@@ -155,7 +155,7 @@ impl Cache {
         let path = self.built_path(key);
         make_parent(&path)?;
         let text = serde_json::to_vec(built).unwrap_or_default();
-        Ok(wheelbarrow_fs::write_atomic(&path, &text, 0o666)?)
+        Ok(wheelbarrow_base::write_atomic(&path, &text, 0o666)?)
     }
 
     fn built_path(&self, key: Sha256) -> PathBuf {

@@ -24,7 +24,7 @@ use wheelbarrow_audit::{
 use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
 
 use memory::{Listening, Memory};
-use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain};
 
 pub use request::{CheckRequest, Checked, CheckedTarget, PackedTarget, PackedWheel};
 

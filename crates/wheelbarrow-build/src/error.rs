@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::ProbeError;
-use wheelbarrow_fs::{Exit, Explain, FsError};
+use wheelbarrow_base::{Exit, Explain, FsError};
 
 pub type Result<T> = std::result::Result<T, Error>;
 

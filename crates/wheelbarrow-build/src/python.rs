@@ -234,7 +234,7 @@ fn glibc() -> Option<Libc> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wheelbarrow_fs::Explain;
+    use wheelbarrow_base::Explain;
 
     #[test]
     fn a_version_that_is_nowhere_is_a_target_for_wheels() {

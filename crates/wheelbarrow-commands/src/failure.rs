@@ -4,7 +4,7 @@ use std::error::Error;
 
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::inventory::InventoryError;
-use wheelbarrow_fs::{Exit, Explain, explained, is_out_of_memory};
+use wheelbarrow_base::{Exit, Explain, explained, is_out_of_memory};
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
 use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId, ServerSaid};

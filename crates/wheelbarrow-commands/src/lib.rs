@@ -10,14 +10,14 @@ pub mod text;
 
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_fs::{Exit, FsError};
+use wheelbarrow_base::{Exit, FsError};
 
 use crate::failure::Refusal;
 
 /// Absolute and without `..`, going by the text alone, as `__main__.py` does it: a link in the path stays, so that the
 /// scripts of the virtualenv name what was asked for.
 pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    wheelbarrow_fs::absolute(path).map_err(|error| match error {
+    wheelbarrow_base::absolute(path).map_err(|error| match error {
         FsError::NoWorkingDirectory { .. } => Refusal {
             message: error.to_string(),
             hint: Some("change to a directory that exists, or use absolute paths".to_owned()),

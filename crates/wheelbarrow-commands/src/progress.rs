@@ -35,7 +35,7 @@ impl Bar {
 
     /// For what undoes things when somebody asks for it to stop, by Ctrl-C or a signal.
     pub fn interruptible(printer: &Printer) -> Self {
-        wheelbarrow_fs::watch_signals();
+        wheelbarrow_base::watch_signals();
         Self { interruptible: true, ..Self::new(printer) }
     }
 }
@@ -122,7 +122,7 @@ impl Progress for Bar {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.interruptible && wheelbarrow_fs::stopped_by().is_some()
+        self.interruptible && wheelbarrow_base::stopped_by().is_some()
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 
 use crate::failure::Refusal;
 

@@ -8,7 +8,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::{Artifact, Trust, VerifiedArtifact};
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 use wheelbarrow_wheel::order;
 
 use crate::needs::needs_errors;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::Mode;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Artifact, on_all_cores};
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;

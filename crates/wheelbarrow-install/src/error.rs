@@ -8,7 +8,7 @@ use wheelbarrow_artifact::format::Newer;
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
-use wheelbarrow_fs::{Exit, Explain, FsError, UnsafePath};
+use wheelbarrow_base::{Exit, Explain, FsError, UnsafePath};
 
 use crate::packages::package_hint;
 use crate::target::NoTarget;

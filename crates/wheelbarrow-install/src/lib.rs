@@ -31,8 +31,8 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Artifact, ArtifactError, VerifiedArtifact};
-use wheelbarrow_fs::beneath::Directory;
-use wheelbarrow_fs::{Commit, Staged};
+use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::{Commit, Staged};
 
 use crate::plan::Plan;
 use crate::planner::Wheels;
@@ -99,7 +99,7 @@ pub fn install(
     if let Some(error) = needs::needs_errors(artifact.manifest(), &target, interpreter).into_iter().next() {
         return Err(error);
     }
-    wheelbarrow_fs::put_right(&options.destination)?;
+    wheelbarrow_base::put_right(&options.destination)?;
     preflight::look_at(&options.destination, options.existing)?;
     let job = Job { target: &target, interpreter, options, progress };
     let (artifact, bytecode) = match (source, &options.store) {

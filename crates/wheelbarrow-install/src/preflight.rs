@@ -8,8 +8,8 @@ use std::path::Path;
 
 use fs_err as fs;
 use rustix::fs::{Access, FileType, Stat, StatVfsMountFlags};
-use wheelbarrow_fs::beneath::{self, Directory};
-use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_limited};
+use wheelbarrow_base::beneath::{self, Directory};
+use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_limited};
 
 use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 use crate::plan::Plan;
@@ -77,7 +77,7 @@ fn may_write(parent: &Path, destination: &Path) -> Result<(), InstallError> {
         parent: parent.to_path_buf(),
         destination: destination.to_path_buf(),
     })?;
-    Ok(wheelbarrow_fs::check_links(parent)?)
+    Ok(wheelbarrow_base::check_links(parent)?)
 }
 
 fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallError> {
@@ -131,7 +131,7 @@ fn refuse_unsettled(destination: &Path) -> Result<(), InstallError> {
     let failed = |errno: rustix::io::Errno| InstallError::io("look at", destination)(errno.into());
     let above = rustix::fs::stat(parent(destination)).map_err(failed)?;
     let found = rustix::fs::lstat(destination).map_err(failed)?;
-    match wheelbarrow_fs::is_settled(&above, &found) {
+    match wheelbarrow_base::is_settled(&above, &found) {
         true => Ok(()),
         false => Err(InstallError::Unsettled { path: destination.to_path_buf(), user: found.st_uid }),
     }
@@ -139,7 +139,7 @@ fn refuse_unsettled(destination: &Path) -> Result<(), InstallError> {
 
 /// A mount point cannot be renamed, and what is mounted inside must not be removed with what is around it.
 fn refuse_mounts(destination: &Path) -> Result<(), InstallError> {
-    let Some(path) = wheelbarrow_fs::mounts_in(destination).into_iter().next() else { return Ok(()) };
+    let Some(path) = wheelbarrow_base::mounts_in(destination).into_iter().next() else { return Ok(()) };
     let is_itself = fs::canonicalize(destination).is_ok_and(|real| real == path);
     Err(if is_itself { InstallError::MountPoint { path } } else { InstallError::MountInside { path } })
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Anybody, Artifact, both, printable, printable_json};
-use wheelbarrow_fs::{Explain, end_silently_with, is_out_of_memory};
+use wheelbarrow_base::{Explain, end_silently_with, is_out_of_memory};
 
 use crate::request::{Request, Requests};
 use crate::{Checked, InstallError, Installed, Source, check, install};
@@ -26,7 +26,7 @@ const NO_MEMORY: u8 = 75;
 /// Reads the request, does it, and says how it went: on standard output what was asked for, on standard error all else.
 pub fn run() -> ExitCode {
     // It cleans up before it ends.
-    wheelbarrow_fs::watch_signals();
+    wheelbarrow_base::watch_signals();
     end_silently_with(NO_MEMORY);
     let mut requests = Requests::new(BufReader::new(std::io::stdin()));
     let mut request = match requests.request() {
@@ -242,6 +242,6 @@ impl Progress for Line {
     }
 
     fn is_cancelled(&self) -> bool {
-        wheelbarrow_fs::stopped_by().is_some()
+        wheelbarrow_base::stopped_by().is_some()
     }
 }

@@ -142,7 +142,7 @@ impl Receipt {
 /// What the install at `destination` takes from a store; nothing where it was installed without one.
 pub(crate) fn read_store(destination: &Path) -> Result<ReceiptStore, InstallError> {
     let path = destination.join(RECEIPT_PATH);
-    let text = match wheelbarrow_fs::read_regular(&path, wheelbarrow_fs::LARGEST_TEXT) {
+    let text = match wheelbarrow_base::read_regular(&path, wheelbarrow_base::LARGEST_TEXT) {
         Ok(text) => text,
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
             return Err(InstallError::NoInstall { path: destination.to_path_buf() });

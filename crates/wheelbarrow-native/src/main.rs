@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
 use wheelbarrow_artifact::{Anybody, Trust};
+use wheelbarrow_base::{Exit, Memory};
 use wheelbarrow_commands::commands::{Command, Context, HOST_SIGNERS, run};
 use wheelbarrow_commands::failure::{self, Refusal, Told};
 use wheelbarrow_commands::printer::Printer;
-use wheelbarrow_fs::{Exit, Memory};
 
 /// That of musl has one lock for all threads, and gives large blocks back to the kernel each time.
 #[global_allocator]
@@ -56,8 +56,8 @@ const NAME: &str = "wheelbarrow";
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
-    wheelbarrow_fs::watch_panics();
-    wheelbarrow_fs::reset_signals();
+    wheelbarrow_base::watch_panics();
+    wheelbarrow_base::reset_signals();
     // Buffers of large members are not kept beside each other; what is used again at once is kept.
     // SAFETY: no other thread was started yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 1) };

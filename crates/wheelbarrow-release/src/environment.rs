@@ -8,7 +8,7 @@ pub(crate) mod shared_environment;
 use std::ffi::OsStr;
 
 use wheelbarrow_artifact::manifest::EnvironmentRules;
-use wheelbarrow_fs::{Exit, Explain, LARGEST_ENVIRONMENT};
+use wheelbarrow_base::{Exit, Explain, LARGEST_ENVIRONMENT};
 
 /// What the file is called.
 pub(crate) const ENVIRONMENT: &str = "environment.json";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::format::{Misread, Newer};
 use wheelbarrow_artifact::interpreter::ProbeError;
-use wheelbarrow_fs::{Exit, Explain, FsError};
+use wheelbarrow_base::{Exit, Explain, FsError};
 use wheelbarrow_install::InstallError;
 
 use crate::check::CheckError;

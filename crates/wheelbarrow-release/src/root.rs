@@ -37,8 +37,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Newer};
-use wheelbarrow_fs::SharedUmask;
-use wheelbarrow_fs::beneath::{self, Directory};
+use wheelbarrow_base::SharedUmask;
+use wheelbarrow_base::beneath::{self, Directory};
 use wheelbarrow_wheel::order;
 
 use crate::root::journal::{Event, Journal};

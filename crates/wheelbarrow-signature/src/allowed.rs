@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::File;
 use ssh_key::PublicKey;
-use wheelbarrow_fs::is_out_of_reach;
+use wheelbarrow_base::is_out_of_reach;
 
 use crate::SignatureError;
 use crate::time::{self, Timestamp};

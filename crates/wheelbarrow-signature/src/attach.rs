@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_fs::write_atomic_with;
+use wheelbarrow_base::write_atomic_with;
 
 use crate::SignatureError;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use wheelbarrow_artifact::ArtifactError;
-use wheelbarrow_fs::{Exit, Explain, FsError};
+use wheelbarrow_base::{Exit, Explain, FsError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {

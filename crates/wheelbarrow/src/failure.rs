@@ -4,10 +4,10 @@ use std::error::Error;
 
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_audit::AuditError;
+use wheelbarrow_base::{Explain, explained};
 use wheelbarrow_build::BuildError;
 use wheelbarrow_commands::failure;
 pub(crate) use wheelbarrow_commands::failure::{Refusal, Told};
-use wheelbarrow_fs::{Explain, explained};
 
 use crate::settings::SettingsError;
 

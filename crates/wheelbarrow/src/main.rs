@@ -10,8 +10,8 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, Parser};
+use wheelbarrow_base::Memory;
 use wheelbarrow_commands::{printer, progress, text};
-use wheelbarrow_fs::Memory;
 
 use crate::failure::Told;
 use crate::printer::Printer;
@@ -44,8 +44,8 @@ struct Global {
 }
 
 fn main() -> ExitCode {
-    wheelbarrow_fs::watch_panics();
-    wheelbarrow_fs::reset_signals();
+    wheelbarrow_base::watch_panics();
+    wheelbarrow_base::reset_signals();
     let cli = Cli::parse();
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {

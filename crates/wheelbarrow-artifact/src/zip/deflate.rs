@@ -16,7 +16,7 @@ impl Decompressor {
     pub(super) fn new() -> Self {
         // SAFETY: it asks for nothing but memory.
         let pointer = unsafe { libdeflate_alloc_decompressor() };
-        Self(NonNull::new(pointer).unwrap_or_else(|| wheelbarrow_fs::end_without_memory()))
+        Self(NonNull::new(pointer).unwrap_or_else(|| wheelbarrow_base::end_without_memory()))
     }
 
     /// Inflates what `raw` begins with into `out`: how many bytes were read, and how many written. None where that is not

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
-use wheelbarrow_fs::start_writeback;
+use wheelbarrow_base::start_writeback;
 use wheelbarrow_wheel::order;
 
 use super::error::WriteError;

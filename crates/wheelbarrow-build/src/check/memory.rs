@@ -68,7 +68,7 @@ impl Memory {
         let remembered = Remembered { wheels, targets, needs, allowed, sbom, notes };
         let Ok(text) = serde_json::to_vec(&remembered) else { return };
         let directory = path.parent().unwrap_or(path);
-        let _ = fs::create_dir_all(directory).map(|()| wheelbarrow_fs::write_atomic(path, &text, 0o666));
+        let _ = fs::create_dir_all(directory).map(|()| wheelbarrow_base::write_atomic(path, &text, 0o666));
     }
 }
 

@@ -226,7 +226,7 @@ pub(crate) fn digest_of_files(project: &Path, files: &[(PathBuf, Sha256)]) -> Sh
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wheelbarrow_fs::Explain;
+    use wheelbarrow_base::Explain;
 
     fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ fn write_down(path: &Path, found: &BTreeMap<&str, Sha256>) -> Result<()> {
             text = with_hash(&text, &format!("{name} = {value}"), *sha256);
         }
     }
-    Ok(wheelbarrow_fs::write_atomic(path, text.as_bytes(), 0o666)?)
+    Ok(wheelbarrow_base::write_atomic(path, text.as_bytes(), 0o666)?)
 }
 
 /// uv writes each file as an inline table, on one line.

@@ -167,7 +167,7 @@ fn pylock(
         text.trim(),
         yanked::table(&yanked)
     );
-    wheelbarrow_fs::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
+    wheelbarrow_base::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
     Ok((Pylock::parse_unhashed(&text).map_err(broken)?, true))
 }
 

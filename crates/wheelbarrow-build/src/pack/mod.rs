@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Sha256};
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::{Deflated, DosTime, WriteError};
-use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain};
 
 use crate::check::PackedTarget;
 use crate::project::ProjectFile;
@@ -72,7 +72,7 @@ pub enum PackError {
     #[error("`{name}` in environment.required cannot be the name of a variable")]
     Variable { name: String },
     #[error("the path {path} cannot be in an artifact")]
-    Path { path: String, source: wheelbarrow_fs::UnsafePath },
+    Path { path: String, source: wheelbarrow_base::UnsafePath },
     #[error("the artifact cannot be made: {what}")]
     Members { what: String },
     #[error("{} changed while it was packed: it has SHA-256 {found}, not {expected}", path.display())]

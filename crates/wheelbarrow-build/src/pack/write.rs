@@ -9,7 +9,7 @@ use sha2::Digest;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::zip::{Method, StoredFile, WriteError, ZipWriter};
-use wheelbarrow_fs::Beside;
+use wheelbarrow_base::Beside;
 
 use super::{PackError, Packed, Plan, PlannedMember, Source};
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::release::is_reserved_in_shared;
 use wheelbarrow_artifact::tree::BadLink;
-use wheelbarrow_fs::{Exit, Explain, SafePath};
+use wheelbarrow_base::{Exit, Explain, SafePath};
 
 pub use layout::{RESERVED, directory_name, find_import_path};
 pub use walk::{Rules, Walk, walk};
@@ -89,7 +89,7 @@ pub enum ProjectError {
     )]
     Shared { shared: String, file: String },
     #[error("the setting `shared` names {shared:?}, which is not a path below the project")]
-    SharedPath { shared: String, source: wheelbarrow_fs::UnsafePath },
+    SharedPath { shared: String, source: wheelbarrow_base::UnsafePath },
     #[error("the setting `shared` names {shared}, a file of Wheelbarrow's own in ROOT/shared")]
     SharedName { shared: String },
     #[error("{} has no file to pack", root.display())]

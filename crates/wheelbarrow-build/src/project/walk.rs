@@ -11,7 +11,7 @@ use ignore::{DirEntry, WalkBuilder};
 
 use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_artifact::tree::{BadLink, Tree};
-use wheelbarrow_fs::is_unfinished;
+use wheelbarrow_base::is_unfinished;
 use wheelbarrow_wheel::text::is_control;
 
 use super::tracked::tracked_and_ignored;

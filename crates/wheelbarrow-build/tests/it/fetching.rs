@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_base::Explain;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::credentials::Credentials;
 use wheelbarrow_build::fetch::{Download, FetchOptions, Place, fetch};
 use wheelbarrow_build::{Error, Result};
-use wheelbarrow_fs::Explain;
 
 use crate::server::{Request, Server, kept, partial, respond, well};
 use crate::support::Notes;

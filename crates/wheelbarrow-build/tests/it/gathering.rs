@@ -1,10 +1,10 @@
 //! From requirements as people write them to wheels, through uv and the index.
 
 use fs_err as fs;
+use wheelbarrow_base::Explain;
 use wheelbarrow_build::lock::Place;
 use wheelbarrow_build::select::select;
 use wheelbarrow_build::{Error, python};
-use wheelbarrow_fs::Explain;
 
 use crate::support::{Site, filenames, has_uv, told};
 

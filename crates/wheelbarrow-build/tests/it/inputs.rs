@@ -4,10 +4,10 @@ use std::process::Command;
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_base::Explain;
 use wheelbarrow_build::select::{Chosen, Source, select};
 use wheelbarrow_build::uv::Uv;
 use wheelbarrow_build::{Error, Result, python};
-use wheelbarrow_fs::Explain;
 
 use crate::support::{Site, has_uv, told};
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use fs_err as fs;
+use wheelbarrow_base::Explain;
 use wheelbarrow_build::lock::Lock;
 use wheelbarrow_build::select::select;
 use wheelbarrow_build::target::{BuildTarget, TargetRequest};
 use wheelbarrow_build::uv::Uv;
-use wheelbarrow_fs::Explain;
 
 use crate::support::{Site, has_uv, told};
 

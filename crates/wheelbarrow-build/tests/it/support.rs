@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use fs_err as fs;
 use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::Explain;
 use wheelbarrow_build::fetch::FetchOptions;
 use wheelbarrow_build::gather::{GatherRequest, Gathered, gather};
 use wheelbarrow_build::inputs::Inputs;
@@ -13,7 +14,6 @@ use wheelbarrow_build::python;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::uv::{IndexOptions, Uv};
 use wheelbarrow_build::{Error, Result};
-use wheelbarrow_fs::Explain;
 
 /// A project beside a cache and a place for the artifact.
 pub(crate) struct Site {

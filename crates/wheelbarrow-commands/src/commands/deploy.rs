@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan_deploy};
 

@@ -1,7 +1,7 @@
 //! `wheelbarrow doctor --root ROOT`
 
 use clap::Args;
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 use wheelbarrow_release::doctor::{Report, examine};
 
 use super::root::RootArguments;

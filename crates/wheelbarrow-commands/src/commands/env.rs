@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::{Anybody, Artifact};
-use wheelbarrow_fs::LARGEST_ENVIRONMENT;
+use wheelbarrow_base::LARGEST_ENVIRONMENT;
 use wheelbarrow_release::environment;
 use wheelbarrow_release::{
     Change, Changed, Difference, Rewritten, change_environment, check_name, environment_difference,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 use wheelbarrow_release::doctor::Finding;
 use wheelbarrow_release::proof::{Process, Service, Verdict, judge};
 use wheelbarrow_release::{Ailment, AskSchema, Health, Level, Schema, Status, health, status};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::inventory::{FORMAT, Inventory as Host};
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 use wheelbarrow_install::store::{
     Access, BrokenEntry, Collection, Inventory, Removal, Store, StoreVerification, add_to_inventory, collect,
     inventory, repair, verify,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fs_err as fs;
-use wheelbarrow_fs::{Exit, write_atomic};
+use wheelbarrow_base::{Exit, write_atomic};
 use wheelbarrow_release::Root;
 use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use wheelbarrow_artifact::{Artifact, SIGNATURE_PATH};
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 use wheelbarrow_install::{Verification, verify};
 use wheelbarrow_release::{Root, live};
 

@@ -18,7 +18,7 @@ mod wheels;
 use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv};
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Target};
 use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
-use wheelbarrow_fs::SafePath;
+use wheelbarrow_base::SafePath;
 
 use self::context::Planner;
 use self::packs::Packs;

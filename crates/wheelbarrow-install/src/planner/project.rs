@@ -7,7 +7,7 @@ use wheelbarrow_artifact::bytecode::PROJECT_PACK;
 use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_artifact::rules::{self, Place};
 use wheelbarrow_artifact::zip::Entry;
-use wheelbarrow_fs::SafePath;
+use wheelbarrow_base::SafePath;
 
 use super::context::Planner;
 use super::packs::modules;

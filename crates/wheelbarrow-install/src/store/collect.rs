@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, NATIVE, Sha256};
-use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
+use wheelbarrow_base::{LARGEST_TEXT, read_regular};
 
 use super::layout::{bytecode_entry, program_entry, wheel_entry};
 use super::{Index, Kind, Store};

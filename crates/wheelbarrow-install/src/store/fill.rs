@@ -12,7 +12,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
 use wheelbarrow_artifact::zip::BUFFERED_LIMIT;
-use wheelbarrow_fs::{SafePath, SharedUmask};
+use wheelbarrow_base::{SafePath, SharedUmask};
 use wheelbarrow_wheel::layout::Destination;
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;

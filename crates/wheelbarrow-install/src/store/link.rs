@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use wheelbarrow_artifact::on_all_cores;
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 
 use super::layout::FILES;
 use super::transfer::{Ends, Impossible, Transfer};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Member, NATIVE, Sha256};
-use wheelbarrow_fs::{Exit, Explain, LARGEST_TEXT, SharedUmask, read_regular};
+use wheelbarrow_base::{Exit, Explain, LARGEST_TEXT, SharedUmask, read_regular};
 
 use super::layout::{PROGRAMS, program_entry};
 use super::{Store, names};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, MemberKind, Sha256};
-use wheelbarrow_fs::{LARGEST_TEXT, SafePath, open_no_link};
+use wheelbarrow_base::{LARGEST_TEXT, SafePath, open_no_link};
 
 use crate::InstallError;
 use crate::layout::{RECEIPT_PATH, SUMS_PATH};

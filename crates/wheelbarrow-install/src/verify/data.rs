@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::progress::Silent;
-use wheelbarrow_fs::beneath::{Directory, is_beside};
+use wheelbarrow_base::beneath::{Directory, is_beside};
 
 use super::claims::{Claims, Judgement};
 use super::sizes::{Sizes, plain};

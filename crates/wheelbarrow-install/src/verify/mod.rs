@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::progress::{Progress, Unit};
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, Judgement, PYTHON};

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_fs::beneath::Directory;
-use wheelbarrow_fs::read_limited;
+use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::read_limited;
 use wheelbarrow_wheel::record;
 
 use super::claims::Claims;

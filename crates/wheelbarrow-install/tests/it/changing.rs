@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::zip::Archive;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install};
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::manifest::Needs;
 use wheelbarrow_artifact::progress::Silent;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check};
 
 use crate::site::{self, wheel_members};

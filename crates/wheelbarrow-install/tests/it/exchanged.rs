@@ -109,7 +109,7 @@ fn nobody_else_opens_the_staged_directory() {
         for _ in 0..2 {
             let open = |path: &Path| {
                 let opened =
-                    wheelbarrow_fs::as_user(SOMEBODY, SOMEBODY, || fs_err::File::open(path)).unwrap();
+                    wheelbarrow_base::as_user(SOMEBODY, SOMEBODY, || fs_err::File::open(path)).unwrap();
                 // One that is whole has its own mode for a moment.
                 let is_whole = |file: fs_err::File| {
                     let inside = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::zip::Archive;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 use wheelbarrow_install::Pip;
 
 use crate::site::{self, told};
@@ -113,7 +113,7 @@ fn take_installer(program: &Path) -> PathBuf {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released");
     fs_err::create_dir_all(&kept).unwrap();
     let path = kept.join("installer");
-    wheelbarrow_fs::write_atomic(&path, &archive.read(entry, entry.size).unwrap(), 0o755).unwrap();
+    wheelbarrow_base::write_atomic(&path, &archive.read(entry, entry.size).unwrap(), 0o755).unwrap();
     path
 }
 

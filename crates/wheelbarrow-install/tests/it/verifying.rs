@@ -9,7 +9,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::progress::Silent;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install, verify, virtualenv};
 
 use crate::site::{self, SITE_PACKAGES, told, wheel_members};

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use rustix::fs::FileType;
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 
 /// What names the module of Django's settings.
 pub(crate) const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";

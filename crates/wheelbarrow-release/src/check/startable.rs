@@ -12,7 +12,7 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::process::getuid;
 use wheelbarrow_artifact::progress::{Progress, Silent};
-use wheelbarrow_fs::{as_user, open_no_link};
+use wheelbarrow_base::{as_user, open_no_link};
 
 use crate::ReleaseError;
 use crate::command::as_site;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::fs::{FallocateFlags, MemfdFlags, OFlags};
-use wheelbarrow_fs::open_no_link;
+use wheelbarrow_base::open_no_link;
 
 use crate::ReleaseError;
 use crate::command::secrets::Secrets;

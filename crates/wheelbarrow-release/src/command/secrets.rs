@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use find::{Finder, Kind, SHORTEST};
-use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_regular};
+use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_regular};
 
 use crate::environment::without_mark;
 

@@ -27,7 +27,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs it to its end, apart from the terminal and the session of this process.
 pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
-    wheelbarrow_fs::watch_signals();
+    wheelbarrow_base::watch_signals();
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let are_terminals = streams.map(rustix::termios::isatty);
     let Some(stream) = are_terminals.iter().position(|is_terminal| *is_terminal) else {
@@ -81,7 +81,7 @@ fn wait(command: &mut Command, mut relay: Option<Relay<'_>>) -> io::Result<ExitS
             }
             return Ok(status);
         }
-        let asked = wheelbarrow_fs::stopped_by();
+        let asked = wheelbarrow_base::stopped_by();
         if let Some((signal, group)) = asked.filter(|_| passed != asked).zip(group)
             && let Some(signal) = Signal::from_named_raw(i32::from(signal))
         {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use fs_err as fs;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use wheelbarrow_fs::beneath;
+use wheelbarrow_base::beneath;
 use wheelbarrow_wheel::order;
 
 use crate::command::identity::Identity;

@@ -283,7 +283,7 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     root.live()?;
     compatible::check(root)?;
     let standing = root.path().ancestors().find(|path| path.is_dir());
-    standing.map_or(Ok(()), wheelbarrow_fs::check_links).map_err(InstallError::from)?;
+    standing.map_or(Ok(()), wheelbarrow_base::check_links).map_err(InstallError::from)?;
     let artifact = Artifact::open_thin(&options.artifact, &*options.trust)?;
     let settings = Settings::of_manifest(root, artifact.manifest().release.as_ref(), &options.settings)?;
     configure::look_at(root, artifact.manifest(), &settings)?;

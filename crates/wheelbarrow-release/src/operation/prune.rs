@@ -88,7 +88,7 @@ pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: Written) -> Res
 }
 
 fn is_unused(root: &Root, id: &ReleaseId) -> Result<bool, ReleaseError> {
-    Ok(match proof::in_use(root, &|| wheelbarrow_fs::stopped_by().is_some())? {
+    Ok(match proof::in_use(root, &|| wheelbarrow_base::stopped_by().is_some())? {
         InUse::These(ids) => !ids.contains(id),
         InUse::Any => false,
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 
 use crate::report::rule::{self, Rule};
 use crate::report::status::{Status, status};

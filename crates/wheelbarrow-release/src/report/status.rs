@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::{CheckAllowance, Server};
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 use wheelbarrow_install::Data;
 
 use crate::check::startable;

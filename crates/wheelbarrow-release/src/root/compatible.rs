@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::format::{self, Needed, Newer};
-use wheelbarrow_fs::{LARGEST_TEXT, read_regular};
+use wheelbarrow_base::{LARGEST_TEXT, read_regular};
 use wheelbarrow_install::store;
 
 use crate::root::Mark;

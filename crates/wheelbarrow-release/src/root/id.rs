@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain};
 
 /// How many digits of the manifest's SHA-256 stand in an id.
 const DIGITS: usize = 8;

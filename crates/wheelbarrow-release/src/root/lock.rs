@@ -186,7 +186,7 @@ pub(crate) fn holder(root: &Root) -> Option<Holder> {
 }
 
 fn open(path: &Path) -> Result<fs::File, ReleaseError> {
-    let file = wheelbarrow_fs::open_lock(path)?;
+    let file = wheelbarrow_base::open_lock(path)?;
     Ok(fs::File::from_parts(file.into(), path))
 }
 

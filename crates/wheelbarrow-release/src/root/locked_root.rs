@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wheelbarrow_fs::SharedUmask;
+use wheelbarrow_base::SharedUmask;
 
 use crate::root::journal::{Entry, Event};
 use crate::root::lock::RootLock;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_fs::{LARGEST_TEXT, read_regular, write_atomic};
+use wheelbarrow_base::{LARGEST_TEXT, read_regular, write_atomic};
 use wheelbarrow_wheel::script::rewrite_shebang;
 
 use crate::root::receipt::RECEIPT_PATH;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use wheelbarrow_artifact::format;
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_install::Pip;
 
 use crate::ReleaseError;

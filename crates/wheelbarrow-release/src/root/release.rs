@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format;
 use wheelbarrow_artifact::manifest::{self, EnvironmentRules, MANIFEST_PATH, Project, Sha256};
 use wheelbarrow_artifact::release::ReleaseSettings;
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 
 use crate::{ReleaseError, ReleaseId};
 

@@ -11,7 +11,7 @@ use sha2::Digest;
 use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::thin::is_of_project;
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 
 use crate::root::release::CompleteRelease;
 use crate::stage::remake::BYTECODE;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words, is_reserved_in_shared};
-use wheelbarrow_fs::SafePath;
+use wheelbarrow_base::SafePath;
 
 use crate::command::identity::{self, Identity};
 use crate::root::release::CompleteRelease;
@@ -186,7 +186,7 @@ pub(crate) fn bin(release: &CompleteRelease) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use wheelbarrow_fs::Explain;
+    use wheelbarrow_base::Explain;
 
     use super::*;
 

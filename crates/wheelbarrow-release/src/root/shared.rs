@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 use rustix::process::getuid;
-use wheelbarrow_fs::beneath::{self, Directory};
-use wheelbarrow_fs::{SafePath, as_user};
+use wheelbarrow_base::beneath::{self, Directory};
+use wheelbarrow_base::{SafePath, as_user};
 
 use crate::command::identity::Identity;
 use crate::{ReleaseError, Root};

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use wheelbarrow_fs::beneath::{Directory, Patience, remove_tree};
-use wheelbarrow_fs::{Explain, FsError, mounts_in};
+use wheelbarrow_base::beneath::{Directory, Patience, remove_tree};
+use wheelbarrow_base::{Explain, FsError, mounts_in};
 
 use crate::root::current;
 use crate::root::journal::Event;

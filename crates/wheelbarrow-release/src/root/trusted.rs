@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_fs::beneath::{self, Place};
-use wheelbarrow_fs::{LARGEST_ENVIRONMENT, read_limited};
+use wheelbarrow_base::beneath::{self, Place};
+use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_limited};
 
 use crate::{ReleaseError, Root};
 
@@ -67,7 +67,7 @@ fn path(root: &Root, name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use wheelbarrow_fs::Explain;
+    use wheelbarrow_base::Explain;
 
     use super::*;
 

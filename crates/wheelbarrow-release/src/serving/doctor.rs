@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 
 pub use self::finding::Finding;
 use self::site::Site;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::{Action, Server};
-use wheelbarrow_fs::beneath;
+use wheelbarrow_base::beneath;
 
 use crate::ReleaseError;
 use crate::command::secrets::Secrets;

@@ -19,7 +19,7 @@ use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::release::Server;
-use wheelbarrow_fs::beneath;
+use wheelbarrow_base::beneath;
 
 use crate::command::as_deployer;
 use crate::command::child::{self, Ended, Leftovers};

@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Server};
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 
 use crate::command::as_deployer;
 use crate::{ReleaseError, Root};

@@ -9,8 +9,8 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::process::getuid;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256};
-use wheelbarrow_fs::beneath::{self, Directory};
-use wheelbarrow_fs::{SafePath, write_atomic};
+use wheelbarrow_base::beneath::{self, Directory};
+use wheelbarrow_base::{SafePath, write_atomic};
 
 use crate::command::identity::Identity;
 use crate::environment::{self, ENVIRONMENT, PRIVATE};

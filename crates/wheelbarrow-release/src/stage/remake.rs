@@ -11,7 +11,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
 use wheelbarrow_artifact::{Artifact, DOORS};
-use wheelbarrow_fs::beneath::{Directory, Patience, remove_tree};
+use wheelbarrow_base::beneath::{Directory, Patience, remove_tree};
 
 use crate::root::release::CompleteRelease;
 use crate::root::trash;

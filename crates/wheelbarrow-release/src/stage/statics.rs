@@ -20,7 +20,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::beneath::Directory;
 
 use self::carry::Carrying;
 use crate::check::django_query::{self, Question};

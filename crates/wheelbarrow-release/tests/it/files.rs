@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use fs_err as fs;
 use wheelbarrow_artifact::progress::Silent;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 use wheelbarrow_release::{State, Until, live};
 
 use crate::mounts::Mounted;

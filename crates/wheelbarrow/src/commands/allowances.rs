@@ -1,7 +1,7 @@
 //! `--allow`, which two commands have.
 
 use wheelbarrow_audit::{Allowance, AllowanceError};
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 
 use crate::failure::Refusal;
 

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_audit::{Finding, Report, audit_artifact, audit_wheels};
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 use wheelbarrow_wheel::profile::TargetSpec;
 
 use super::allowances::allowances;

@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         printer.result(text.trim_end());
         return Ok(());
     }
-    wheelbarrow_fs::write_atomic(&path, text.as_bytes(), 0o666)?;
+    wheelbarrow_base::write_atomic(&path, text.as_bytes(), 0o666)?;
     printer.done(&format!("wrote {}", path.display()));
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_audit::sbom;
-use wheelbarrow_fs::Exit;
+use wheelbarrow_base::Exit;
 
 use crate::failure::Refusal;
 use crate::printer::Printer;
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     };
     let text = artifact.read_member(entry, LARGEST)?;
     match &arguments.output {
-        Some(output) => wheelbarrow_fs::write_atomic(output, &text, 0o666)
+        Some(output) => wheelbarrow_base::write_atomic(output, &text, 0o666)
             .with_context(|| format!("cannot write {}", output.display()))?,
         None => printer.result(String::from_utf8_lossy(&text).trim_end()),
     }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_base::Exit;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::this_system::{os_release, system_of};
-use wheelbarrow_fs::Exit;
 use wheelbarrow_wheel::profile::{MACHINES, PythonVersion, System, TargetSpec};
 
 use crate::failure::Refusal;

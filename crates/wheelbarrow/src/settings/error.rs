@@ -1,7 +1,7 @@
 //! What is wrong with settings, and where.
 
 use std::path::{Path, PathBuf};
-use wheelbarrow_fs::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {

@@ -1,5 +1,5 @@
 use wheelbarrow_artifact::manifest::Precedence;
-use wheelbarrow_fs::Explain;
+use wheelbarrow_base::Explain;
 
 use super::*;
 

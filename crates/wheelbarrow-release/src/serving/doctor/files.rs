@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use wheelbarrow_fs::{Explain, as_user, read_regular};
+use wheelbarrow_base::{Explain, as_user, read_regular};
 use wheelbarrow_wheel::order;
 
 use super::finding::Finding;

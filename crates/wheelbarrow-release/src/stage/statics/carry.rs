@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use wheelbarrow_artifact::progress::Progress;
-use wheelbarrow_fs::as_user;
-use wheelbarrow_fs::beneath::Directory;
+use wheelbarrow_base::as_user;
+use wheelbarrow_base::beneath::Directory;
 
 use crate::command::identity::Identity;
 use crate::root::release::CompleteRelease;

@@ -1,9 +1,9 @@
 //! The flags and settings that say what an artifact is for, and where its sources are built.
 
 use clap::Args;
+use wheelbarrow_base::Exit;
 use wheelbarrow_build::target::{ContainerRequest, TargetRequest};
 use wheelbarrow_build::{BuildError, Error};
-use wheelbarrow_fs::Exit;
 use wheelbarrow_wheel::profile::TargetSpec;
 
 use crate::failure::Refusal;

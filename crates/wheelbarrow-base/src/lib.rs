@@ -1,5 +1,5 @@
-//! What touches the file system with care: paths that stay inside, files and directories that appear whole or not at
-//! all, locks that die with their holder; and signals.
+//! What every crate needs: atomic writes, staged directories, locks that die with their holder, safe paths, work below
+//! a descriptor, signals, limits of memory; exit codes, and the trait by which an error gives its code and hint.
 
 mod absolute;
 mod as_user;
