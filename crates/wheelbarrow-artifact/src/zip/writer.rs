@@ -162,6 +162,17 @@ impl ZipWriter {
         self.stream(path, kind, method, contents)
     }
 
+    /// Adds at most `size` bytes of a file as they are: somebody else may be writing to it.
+    pub fn add_limited(
+        &mut self,
+        path: &str,
+        kind: MemberKind,
+        size: u64,
+        contents: impl Read,
+    ) -> Result<Sha256, WriteError> {
+        self.stream(path, kind, Method::Stored, &mut contents.take(size))
+    }
+
     /// Adds files as they are, on all cores; gives their SHA-256 in the same order. What was written is on its way to the
     /// disk then, so that a sync has little left to wait for.
     pub fn add_stored(&mut self, files: &[StoredFile<'_>]) -> Result<Vec<Sha256>, WriteError> {
@@ -330,6 +341,19 @@ fn local(header: &Header<'_>) -> Result<Vec<u8>, WriteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_grows_is_added_up_to_a_limit() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("site.zip");
+        let file = fs_err::File::create(&path).unwrap().into_parts().0;
+        let mut zip = ZipWriter::new(file, "#!", DosTime::FIRST).unwrap();
+        let hash = zip.add_limited("grows", MemberKind::File, 5, std::io::repeat(b'a')).unwrap();
+        assert_eq!(hash, Sha256::of(b"aaaaa"));
+        zip.finish().unwrap();
+        let archive = super::super::Archive::parse(fs_err::read(path).unwrap()).unwrap();
+        assert_eq!(archive.read(archive.find("grows").unwrap(), 100).unwrap(), b"aaaaa");
+    }
 
     /// As one by one, whatever is around them.
     #[test]

@@ -97,7 +97,7 @@ fn compare(release: &CompleteRelease, member: &Member) -> Result<Option<ReleaseF
     let sha256 = match is_link {
         true => file.target().map(|target| Some(Sha256::of(&target))),
         false => file.open().and_then(|file| match file.metadata()?.len() == member.size {
-            true => hash(file).map(Some),
+            true => hash(file, member.size),
             false => Ok(None),
         }),
     };
@@ -116,13 +116,31 @@ fn is_another(error: &io::Error) -> bool {
     kinds.contains(&error.kind()) || matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput)
 }
 
-fn hash(mut file: File) -> io::Result<Sha256> {
+/// None of a file that has more than `size` bytes: its owner may write while it is read, and for ever.
+fn hash(file: impl Read, size: u64) -> io::Result<Option<Sha256>> {
     let mut hash = sha2::Sha256::new();
     let mut buffer = vec![0; CHUNK];
+    let mut left = size;
+    let mut file = file.take(size.saturating_add(1));
     loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Sha256(hash.finalize().into())),
-            read => hash.update(&buffer[..read]),
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(Some(Sha256(hash.finalize().into())));
         }
+        let Some(rest) = left.checked_sub(read as u64) else { return Ok(None) };
+        left = rest;
+        hash.update(&buffer[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_grows_while_it_is_read_is_another() {
+        assert_eq!(hash(io::repeat(0), 3).unwrap(), None);
+        assert_eq!(hash(io::repeat(0), CHUNK as u64).unwrap(), None);
+        assert_eq!(hash(&b"abc"[..], 3).unwrap(), Some(Sha256::of(b"abc")));
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::bytecode::{PROJECT_PACK, pack_path};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
-use wheelbarrow_artifact::zip::{DosTime, Method, WriteError, ZipWriter};
+use wheelbarrow_artifact::zip::{DosTime, WriteError, ZipWriter};
 use wheelbarrow_artifact::{Artifact, DOORS};
 use wheelbarrow_base::beneath::{Directory, Patience, remove_tree};
 
@@ -100,10 +100,8 @@ fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> R
                 if !is_same_size {
                     return Err(altered(release, &member.path));
                 }
-                let mut contents = fs_err::File::from_parts(contents, release.path().join(&from));
-                writer
-                    .add_file(&member.path, member.kind, Method::Stored, &mut contents)
-                    .map_err(zip_error)?;
+                let contents = fs_err::File::from_parts(contents, release.path().join(&from));
+                writer.add_limited(&member.path, member.kind, member.size, contents).map_err(zip_error)?;
             }
             // Of those of `.wheelbarrow` an install keeps only some.
             Err(error) if is_gone(&error) => {}

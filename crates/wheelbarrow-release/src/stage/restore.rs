@@ -7,7 +7,7 @@ use std::path::Path;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Member, MemberKind, Sha256};
 use wheelbarrow_artifact::thin::THIN_PATH;
-use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
+use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
 use wheelbarrow_artifact::{Artifact, ArtifactError};
 use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
@@ -99,11 +99,12 @@ fn write(path: &Path, artifact: &Artifact, found: &Found<'_>) -> Result<(), Rele
             writer.add(&member.path, member.kind, &target).map_err(zip_error)?;
         } else if member.kind == MemberKind::Link {
             let mut contents = Vec::new();
-            from.open().and_then(|mut file| file.read_to_end(&mut contents)).map_err(read)?;
+            let open = from.open();
+            open.and_then(|file| file.take(member.size).read_to_end(&mut contents)).map_err(read)?;
             writer.add(&member.path, member.kind, &contents).map_err(zip_error)?;
         } else {
-            let mut contents = fs_err::File::from_parts(from.open().map_err(read)?, from.path());
-            writer.add_file(&member.path, member.kind, Method::Stored, &mut contents).map_err(zip_error)?;
+            let contents = fs_err::File::from_parts(from.open().map_err(read)?, from.path());
+            writer.add_limited(&member.path, member.kind, member.size, contents).map_err(zip_error)?;
         }
     }
     let archive = artifact.archive();
