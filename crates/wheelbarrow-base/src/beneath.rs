@@ -94,7 +94,7 @@ impl Directory {
     /// What is at a path; a link is looked at itself.
     pub fn look(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
         let (above, name) = self.above(path.as_ref())?;
-        Ok(rustix::fs::statat(&above, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::statat(above.as_ref().unwrap_or(self), name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Of the directory itself.
@@ -116,7 +116,7 @@ impl Directory {
     /// Where a link leads.
     pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<OsString> {
         let (above, name) = self.above(path.as_ref())?;
-        let target = rustix::fs::readlinkat(&above, name, Vec::new())?;
+        let target = rustix::fs::readlinkat(above.as_ref().unwrap_or(self), name, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()))
     }
 
@@ -256,11 +256,12 @@ impl Directory {
         Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode))?)
     }
 
-    /// The directory that has the last part of `path`, and that part.
-    fn above<'p>(&self, path: &'p Path) -> io::Result<(Self, &'p OsStr)> {
+    /// The directory that has the last part of `path`, none if it is this one, and that part.
+    fn above<'p>(&self, path: &'p Path) -> io::Result<(Option<Self>, &'p OsStr)> {
         let mut parts = parts(path)?;
         let name = parts.pop().ok_or(Errno::INVAL)?;
-        Ok((self.sub(parts.iter().collect::<PathBuf>())?, name))
+        let above = (!parts.is_empty()).then(|| self.sub(parts.iter().collect::<PathBuf>()));
+        Ok((above.transpose()?, name))
     }
 }
 

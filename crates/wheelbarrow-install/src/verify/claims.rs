@@ -1,13 +1,14 @@
 //! What an install says of itself, as far as its receipt, its sums and its manifest agree.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
+use rustix::fs::FileType;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, MemberKind, Sha256};
-use wheelbarrow_base::{LARGEST_TEXT, SafePath, open_no_link};
+use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::{LARGEST_TEXT, SafePath};
 
 use crate::InstallError;
 use crate::layout::{RECEIPT_PATH, SUMS_PATH};
@@ -41,23 +42,23 @@ pub(super) enum Judgement {
 }
 
 impl Claims {
-    pub(super) fn read(destination: &Path) -> Result<Self, InstallError> {
+    /// `root` is the destination.
+    pub(super) fn read(destination: &Path, root: &Directory) -> Result<Self, InstallError> {
         let broken = |path: &str, what: &str| InstallError::BrokenReceipt {
             path: destination.join(path),
             what: what.to_owned(),
         };
-        let own = destination.join(RECEIPT_PATH);
-        let own = own.parent().unwrap_or(destination);
-        match fs::symlink_metadata(own) {
-            Ok(metadata) if metadata.is_dir() => {}
+        let own = Path::new(RECEIPT_PATH).parent().unwrap_or(Path::new(""));
+        match root.look(own) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(InstallError::io("look at", own)(error));
+                return Err(InstallError::io("look at", &destination.join(own))(error));
             }
             _ => return Err(InstallError::NoInstall { path: destination.to_path_buf() }),
         }
-        let receipt = read_own(destination, RECEIPT_PATH)?;
+        let receipt = read_own(destination, root, RECEIPT_PATH)?;
         let receipt = Receipt::parse(&destination.join(RECEIPT_PATH), &receipt)?;
-        let sums = read_own(destination, SUMS_PATH)?;
+        let sums = read_own(destination, root, SUMS_PATH)?;
         if Sha256::of(&sums) != receipt.sums_sha256 {
             return Err(broken(SUMS_PATH, "its SHA-256 is not the one in the receipt"));
         }
@@ -77,7 +78,7 @@ impl Claims {
             knows_links: false,
         };
         // A manifest that was changed is told as the file that it is.
-        let manifest = read_own(destination, MANIFEST_PATH).unwrap_or_default();
+        let manifest = read_own(destination, root, MANIFEST_PATH).unwrap_or_default();
         if Sha256::of(&manifest) == receipt.manifest_sha256 {
             let manifest: Manifest = serde_json::from_slice(&manifest)
                 .map_err(|error| broken(MANIFEST_PATH, &format!("it is no manifest: {error}")))?;
@@ -127,26 +128,24 @@ fn project_links(manifest: &Manifest) -> Vec<(String, Sha256)> {
     links.map(|member| (member.path.clone(), member.sha256)).collect()
 }
 
+/// The destination, as a directory.
+pub(super) fn open(destination: &Path) -> Result<Directory, InstallError> {
+    Directory::open_following(destination).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            InstallError::NoInstall { path: destination.to_path_buf() }
+        }
+        _ => InstallError::io("open", destination)(error),
+    })
+}
+
 /// A file that must be one, and no link.
-fn read_own(destination: &Path, name: &str) -> Result<Vec<u8>, InstallError> {
+fn read_own(destination: &Path, root: &Directory, name: &str) -> Result<Vec<u8>, InstallError> {
     let path = destination.join(name);
     let broken = |what: &str| InstallError::BrokenReceipt { path: path.clone(), what: what.to_owned() };
-    let read = || {
-        let mut contents = Vec::new();
-        open_no_link(&path)?.take(LARGEST_TEXT + 1).read_to_end(&mut contents)?;
-        Ok::<_, io::Error>(contents)
-    };
-    match read() {
-        Ok(contents) if contents.len() as u64 <= LARGEST_TEXT => Ok(contents),
-        Ok(_) => Err(broken(&format!("it has more than {LARGEST_TEXT} bytes"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(broken("it is missing")),
-        // A link is a loop to who does not follow it.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
-                || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
-        {
-            Err(broken("it is no file"))
-        }
-        Err(error) => Err(InstallError::io("read", &path)(error)),
-    }
+    root.read(name).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => broken(&format!("it has more than {LARGEST_TEXT} bytes")),
+        io::ErrorKind::NotFound => broken("it is missing"),
+        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => broken("it is no file"),
+        _ => InstallError::io("read", &path)(error),
+    })
 }

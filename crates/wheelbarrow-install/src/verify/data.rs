@@ -6,19 +6,19 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsStr;
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
+use rustix::fs::{FileType, Stat};
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_base::beneath::{Directory, is_beside};
 
-use super::claims::{Claims, Judgement};
+use super::claims::{self, Claims, Judgement};
 use super::sizes::{Sizes, plain};
-use super::walk::{is_bytecode, join};
+use super::walk::{below, is_bytecode, is_too_long, join, list};
 use super::{CHUNK, Job, Outcome, compare_file};
 use crate::InstallError;
 use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
@@ -69,7 +69,8 @@ impl fmt::Display for Data {
 
 /// Looks through the install at `destination`.
 pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
-    let claims = match Claims::read(destination) {
+    let root = claims::open(destination)?;
+    let claims = match Claims::read(destination, &root) {
         Ok(claims) => Some(claims),
         Err(InstallError::BrokenReceipt { .. }) => None,
         Err(error) => return Err(error),
@@ -79,9 +80,7 @@ pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
         Some(claims) => made.directories.extend(claims.static_root.clone()),
         None => _ = made.directories.insert("venv".into()),
     }
-    let own = destination.join(RECEIPT_PATH);
-    let installed = fs::symlink_metadata(&own).map_or((0, 0), |receipt| changed_at(&receipt));
-    let root = Directory::open_following(destination).map_err(InstallError::io("open", destination))?;
+    let installed = root.look(RECEIPT_PATH).map_or((0, 0), |receipt| changed_at(&receipt));
     let (claims, found) = (claims.as_ref(), Found::default());
     let sizes = OnceCell::new();
     let mut search = Search { destination, made: &made, claims, sizes, root, installed, found };
@@ -102,8 +101,8 @@ struct Search<'s> {
     made: &'s Made,
     /// None where the receipt was altered.
     claims: Option<&'s Claims>,
-    /// Once they are wanted; none if they cannot be read.
-    sizes: OnceCell<Option<Sizes>>,
+    /// Once they are wanted.
+    sizes: OnceCell<Sizes>,
     root: Directory,
     /// When the receipt was written: seconds and nanoseconds.
     installed: (i64, i64),
@@ -129,27 +128,30 @@ impl Found {
 impl Search<'_> {
     fn run(&mut self) -> Result<(), InstallError> {
         let mut directories = VecDeque::from([Vec::new()]);
-        while let Some(directory) = directories.pop_front() {
-            let absolute = self.destination.join(std::ffi::OsStr::from_bytes(&directory));
-            let entries = match fs::read_dir(&absolute) {
-                Err(error) if error.kind() == ErrorKind::NotFound && !directory.is_empty() => continue,
+        while let Some(above) = directories.pop_front() {
+            let listed = match list(&self.root, &above) {
                 // What this user may not list may hold anything.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied && !directory.is_empty() => {
-                    self.found.add([directory, b"/".to_vec()].concat());
+                Err(error) if error.kind() == ErrorKind::PermissionDenied && !above.is_empty() => {
+                    self.found.add([above, b"/".to_vec()].concat());
                     continue;
                 }
-                listed => listed.map_err(InstallError::io("list", &absolute))?,
+                listed => listed.map_err(InstallError::io("list", &below(self.destination, &above)))?,
             };
-            for entry in entries {
-                let entry = entry.map_err(InstallError::io("list", &absolute))?;
-                let path = join(&directory, entry.file_name().as_bytes());
-                let kind = entry.file_type().map_err(InstallError::io("look at", &absolute))?;
-                if self.is_made(&path, kind.is_dir()) {
+            let Some((directory, entries)) = listed else { continue };
+            for (name, kind) in entries {
+                let path = join(&above, name.as_bytes());
+                let is_directory = kind == FileType::Directory;
+                if self.is_made(&path, is_directory) {
                     continue;
                 }
-                if kind.is_dir() {
+                if is_directory && is_too_long(&path) {
+                    self.found.add([path, b"/".to_vec()].concat());
+                } else if is_directory {
                     directories.push_back(path);
-                } else if self.is_data(&path, &entry)? {
+                } else if self
+                    .is_data(&path, &directory, &name)
+                    .map_err(|error| InstallError::io("look at", &below(self.destination, &path))(error))?
+                {
                     self.found.add(path);
                 }
                 if self.found.count >= COUNTED {
@@ -162,40 +164,38 @@ impl Search<'_> {
 
     fn is_made(&self, path: &[u8], is_directory: bool) -> bool {
         match is_directory {
-            true => {
-                path == OWN || self.made.directories.contains(Path::new(std::ffi::OsStr::from_bytes(path)))
-            }
+            true => path == OWN || self.made.directories.contains(Path::new(OsStr::from_bytes(path))),
             false => path == ENVIRONMENT.as_bytes() || is_beside(path, ENVIRONMENT.as_bytes()),
         }
     }
 
-    fn is_data(&self, path: &[u8], entry: &fs::DirEntry) -> Result<bool, InstallError> {
-        let metadata = match entry.metadata() {
+    fn is_data(&self, path: &[u8], directory: &Directory, name: &OsStr) -> io::Result<bool> {
+        let stat = match directory.look(name) {
             // It was removed meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            metadata => metadata.map_err(InstallError::io("look at", &entry.path()))?,
+            looked => looked?,
         };
-        if metadata.is_symlink() {
-            let target = fs::read_link(entry.path());
-            let target = target.map_err(InstallError::io("read the link", &entry.path()))?;
-            return Ok(!self.is_link_of_install(path, &target));
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Symlink {
+            let target = directory.read_link(name)?;
+            return Ok(!self.is_link_of_install(path, Path::new(&target)));
         }
         // A socket or a pipe holds nothing.
-        if !metadata.is_file() {
+        if kind != FileType::RegularFile {
             return Ok(false);
         }
         let name = std::str::from_utf8(path).ok();
         let listed = name.and_then(|name| self.claims?.files.get_key_value(name));
         let Some((path, sha256)) = listed else { return Ok(!is_bytecode(path)) };
         // Some file systems have whole seconds only: as old as the receipt may be younger.
-        if changed_at(&metadata) < self.installed {
+        if changed_at(&stat) < self.installed {
             return Ok(false);
         }
-        let read = || Sizes::read(self.destination, self.claims?).ok();
-        if !self.sizes.get_or_init(read).as_ref().is_some_and(|sizes| sizes.may_be(path, metadata.len())) {
+        let (Some(claims), size) = (self.claims, stat.st_size.unsigned_abs()) else { return Ok(true) };
+        if !self.sizes.get_or_init(|| Sizes::read(&self.root, claims)).may_be(path, size) {
             return Ok(true);
         }
-        let job = Job { path, sha256: *sha256, size: metadata.len() };
+        let job = Job { path, sha256: *sha256, size };
         let compared = compare_file(&self.root, &job, &mut vec![0; CHUNK], &Silent);
         Ok(!matches!(compared, Ok(Outcome::Same | Outcome::Missing)))
     }
@@ -209,16 +209,16 @@ impl Search<'_> {
             }
         }
         let Some(shared) = &self.made.shared else { return false };
-        let link = self.destination.join(std::ffi::OsStr::from_bytes(path));
+        let link = self.destination.join(OsStr::from_bytes(path));
         plain(&link.parent().unwrap_or(&link).join(target)).starts_with(shared)
     }
 }
 
 /// When the bytes of a file were last changed. Linking a file changes its `ctime`, so that says nothing of files with
 /// several links; nobody sets it, while some programs set `mtime` back.
-fn changed_at(metadata: &std::fs::Metadata) -> (i64, i64) {
-    match metadata.nlink() {
-        1 => (metadata.ctime(), metadata.ctime_nsec()),
-        _ => (metadata.mtime(), metadata.mtime_nsec()),
+fn changed_at(stat: &Stat) -> (i64, i64) {
+    match stat.st_nlink {
+        1 => (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        _ => (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
     }
 }

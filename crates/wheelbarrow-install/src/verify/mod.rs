@@ -66,9 +66,10 @@ impl Verification {
 
 /// Reads every file of the install at `destination` once, on all cores.
 pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verification, InstallError> {
-    let claims = Claims::read(destination)?;
-    let sizes = Sizes::read(destination, &claims).map_err(InstallError::io("open", destination))?;
-    let mut found = walk(destination, &claims)?;
+    let root = claims::open(destination)?;
+    let claims = Claims::read(destination, &root)?;
+    let sizes = Sizes::read(&root, &claims);
+    let mut found = walk(destination, &root, &claims)?;
     let mut verification = Verification {
         destination: destination.to_path_buf(),
         files: claims.files.len(),
@@ -85,7 +86,7 @@ pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verificatio
             None => verification.missing.push(path.clone()),
         }
     }
-    compare(destination, files, &mut verification, progress)?;
+    compare(&root, files, &mut verification, progress)?;
     compare_links(&claims, &mut found, &mut verification);
     verification.extra = found.into_keys().map(|path| String::from_utf8_lossy(&path).into_owned()).collect();
     for paths in [&mut verification.changed, &mut verification.missing, &mut verification.extra] {
@@ -112,22 +113,22 @@ enum Outcome {
 
 /// Hashes the files, by one thread a core.
 fn compare(
-    destination: &Path,
+    root: &Directory,
     mut jobs: Vec<Job<'_>>,
     verification: &mut Verification,
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
-    let root = Directory::open_following(destination).map_err(InstallError::io("open", destination))?;
     // The others stay in the order of their paths, those of a directory together.
     order::sort_by_key(&mut jobs, |job| std::cmp::Reverse(if job.size >= LARGE { job.size } else { 0 }));
     progress.begin("comparing", jobs.iter().map(|job| job.size).sum(), Unit::Bytes);
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
+    let destination = verification.destination.clone();
     let different = Mutex::new(verification);
     wheelbarrow_artifact::on_all_cores(|| {
         let mut buffer = vec![0; CHUNK];
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match compare_file(&root, job, &mut buffer, progress) {
+            match compare_file(root, job, &mut buffer, progress) {
                 Ok(Outcome::Same) => {}
                 Ok(outcome) => {
                     let mut different = different.lock().unwrap_or_else(PoisonError::into_inner);

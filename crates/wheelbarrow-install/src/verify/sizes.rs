@@ -2,7 +2,6 @@
 //! can make it many terabytes large without writing a byte.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use wheelbarrow_artifact::manifest::Sha256;
@@ -23,11 +22,10 @@ pub(super) struct Sizes(HashMap<String, u64>);
 
 impl Sizes {
     /// The manifest has the sizes of the files of the project. RECORD has those of a wheel; one that was changed is not used.
-    pub(super) fn read(destination: &Path, claims: &Claims) -> io::Result<Self> {
-        let directory = Directory::open_following(destination)?;
+    pub(super) fn read(root: &Directory, claims: &Claims) -> Self {
         let mut sizes = claims.sizes.clone();
         for (path, sha256) in claims.files.iter().filter(|(path, _)| path.ends_with(".dist-info/RECORD")) {
-            let read = directory.file(path).and_then(|file| read_limited(file, LARGEST_RECORD));
+            let read = root.file(path).and_then(|file| read_limited(file, LARGEST_RECORD));
             let Some(text) = read.ok().filter(|text| Sha256::of(text) == *sha256) else { continue };
             let site_packages = Path::new(path).ancestors().nth(2).unwrap_or(Path::new(""));
             for row in record::parse(&text).unwrap_or_default() {
@@ -38,7 +36,7 @@ impl Sizes {
                 }
             }
         }
-        Ok(Self(sizes))
+        Self(sizes)
     }
 
     /// Whether a file of so many bytes may be the one that was installed.

@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use wheelbarrow_artifact::Artifact;
@@ -10,7 +11,10 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_base::Explain;
-use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install, verify, virtualenv};
+use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_install::{
+    Compile, Existing, InstallError, Made, Options, Pip, data, install, verify, virtualenv,
+};
 
 use crate::site::{self, SITE_PACKAGES, told, wheel_members};
 use crate::zips::{Member, zip};
@@ -230,6 +234,58 @@ fn a_directory_that_became_a_link_is_not_followed() {
     fs_err::rename(install.at("code/sub"), &moved).unwrap();
     symlink(&moved, install.at("code/sub")).unwrap();
     assert_eq!(install.verify(), "missing code/sub/a.py\nextra code/sub");
+}
+
+/// The site's user may write in a directory of the install while root compares it.
+#[test]
+fn a_directory_that_is_exchanged_for_a_link_meanwhile_is_not_followed() {
+    let install = Install::new();
+    let outside = install.destination.with_file_name("outside");
+    fs_err::create_dir(&outside).unwrap();
+    fs_err::write(outside.join("foreign"), "").unwrap();
+    install.write("code/media/own", "");
+    symlink(&outside, install.at("code/link")).unwrap();
+    let (media, link) = (install.at("code/media"), install.at("code/link"));
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, &media, rustix::fs::CWD, &link, exchange).unwrap();
+            }
+        });
+        let compared: Vec<_> = (0..300)
+            .map(|_| {
+                let verification = verify(&install.destination, &Silent).map_err(|error| told(&error));
+                (verification, data(&install.destination, &Made::default()).map_err(|error| told(&error)))
+            })
+            .collect();
+        ended.store(true, Ordering::Relaxed);
+        for (verification, data) in compared {
+            let (verification, data) = (verification.unwrap(), data.unwrap());
+            assert!(verification.changed.is_empty() && verification.missing.is_empty(), "{verification:?}");
+            let mut named = verification.extra.iter().chain(&data.files);
+            assert!(named.all(|path| !path.contains("foreign")), "{:?} {data:?}", verification.extra);
+        }
+    });
+}
+
+/// Only a program that goes from directory to directory can make such a path.
+#[test]
+fn a_directory_with_a_path_that_is_too_long_is_extra() {
+    let install = Install::new();
+    let mut directory = Directory::open(&install.at("code")).unwrap();
+    let name = "d".repeat(250);
+    for _ in 0..20 {
+        directory = directory.make(name.as_ref(), 0o777).unwrap().0;
+    }
+    directory.create("file".as_ref(), 0o666).unwrap();
+    let verification = verify(&install.destination, &Silent).unwrap();
+    let [extra] = &verification.extra[..] else { panic!("{verification:?}") };
+    assert_eq!(extra, &format!("code{}", format!("/{name}").repeat(17)));
+    assert!(verification.changed.is_empty() && verification.missing.is_empty());
+    let found = data(&install.destination, &Made::default()).unwrap();
+    assert_eq!(found.files, [format!("{extra}/")]);
 }
 
 #[test]
