@@ -101,9 +101,11 @@ impl Root {
             root.marks(Mark::Bad),
         ] {
             if !directory.is_dir() {
-                fs::create_dir_all(&directory).map_err(ReleaseError::io("make the directory", &directory))?;
+                make_directory(&root, &directory)?;
             }
         }
+        // Another user may have been faster with a link.
+        check_trusted(&root)?;
         // What is put together in there is for nobody else before it was looked at.
         let trash = Directory::open(&root.trash()).map_err(ReleaseError::io("open", &root.trash()))?;
         if trash.stat().is_ok_and(|stat| stat.st_mode & 0o077 != 0 && is_own(&stat)) {
@@ -332,6 +334,22 @@ fn check_trusted(root: &Root) -> Result<(), ReleaseError> {
     Ok(())
 }
 
+/// With those above it. Root makes nothing where another user may have a say in what is made.
+fn make_directory(root: &Root, directory: &Path) -> Result<(), ReleaseError> {
+    let failed = ReleaseError::io("make the directory", directory);
+    let untrusted = |reason| Err(ReleaseError::Untrusted { path: root.path().to_path_buf(), reason });
+    if !rustix::process::geteuid().is_root() {
+        return fs::create_dir_all(directory).map_err(failed);
+    }
+    match beneath::make_directories(directory, 0o777) {
+        Ok(None) => Ok(()),
+        Ok(Some(exposure)) => untrusted(exposure.to_string()),
+        // A link that another user may have made.
+        Err(error) if error.kind() == ErrorKind::InvalidData => untrusted(error.to_string()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 fn is_own(stat: &rustix::fs::Stat) -> bool {
     let user = rustix::process::geteuid();
     user.is_root() || stat.st_uid == user.as_raw()
@@ -349,6 +367,7 @@ pub(crate) enum Mark {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{chown, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -395,5 +414,39 @@ mod tests {
         }
         assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 0);
         assert_eq!(fs_err::read_dir(&above).unwrap().count(), 1);
+    }
+
+    /// In a directory such as `/tmp`, between a look at the path and the making of directories.
+    #[test]
+    fn a_link_that_comes_while_a_root_is_made_is_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root is tricked like that");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let (above, elsewhere) = (place.path().join("above"), place.path().join("elsewhere"));
+        fs_err::create_dir(&above).unwrap();
+        fs_err::create_dir(&elsewhere).unwrap();
+        fs_err::set_permissions(&above, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+        let (link, site) = (above.join("link"), above.join("site"));
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    symlink(&elsewhere, &link).unwrap();
+                    std::os::unix::fs::lchown(&link, Some(4321), None).unwrap();
+                    let _ = fs_err::rename(&link, &site);
+                    let _ = fs_err::remove_file(&link);
+                    let _ = fs_err::remove_file(&site);
+                }
+            });
+            for _ in 0..100 {
+                if Root::create(&site).is_ok() {
+                    fs_err::remove_dir_all(&site).unwrap();
+                }
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 0);
     }
 }

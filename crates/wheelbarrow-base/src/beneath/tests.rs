@@ -275,3 +275,33 @@ fn links_are_followed_where_only_we_can_have_made_them() {
         assert_eq!(exposed.reason, "belongs to the user 4321");
     }
 }
+
+#[test]
+fn directories_are_made_only_where_nobody_else_writes() {
+    let scene = Scene::new();
+    let base = scene.place.path();
+    let own = base.join("inside/own/deep/deeper");
+    assert_eq!(make_directories(&own, 0o755).unwrap(), None);
+    assert_eq!(make_directories(&own, 0o755).unwrap(), None);
+    assert!(own.is_dir());
+    std::os::unix::fs::symlink(scene.outside(), base.join("inside/link")).unwrap();
+    assert_eq!(make_directories(&base.join("inside/link/new"), 0o755).unwrap(), None);
+    assert!(scene.outside().join("new").is_dir());
+    fs::remove_dir(scene.outside().join("new")).unwrap();
+    fs::set_permissions(base.join("inside"), PermissionsExt::from_mode(0o777)).unwrap();
+    let exposed = make_directories(&base.join("inside/other/new"), 0o755).unwrap().unwrap();
+    assert_eq!(exposed.reason, "may be written by everybody");
+    assert!(!base.join("inside/other").exists());
+    // Everybody may make something in it, and nobody exchanges what is there.
+    fs::set_permissions(base.join("inside"), PermissionsExt::from_mode(0o1777)).unwrap();
+    assert_eq!(make_directories(&base.join("inside/other/new"), 0o755).unwrap(), None);
+    if rustix::process::getuid().is_root() {
+        std::os::unix::fs::lchown(base.join("inside/link"), Some(4321), None).unwrap();
+        let error = make_directories(&base.join("inside/link/new"), 0o755).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        std::os::unix::fs::chown(base.join("inside/other"), Some(4321), None).unwrap();
+        let exposed = make_directories(&base.join("inside/other/more"), 0o755).unwrap().unwrap();
+        assert_eq!(exposed.reason, "belongs to the user 4321");
+        assert!(!scene.outside().join("new").exists() && !base.join("inside/other/more").exists());
+    }
+}

@@ -83,6 +83,33 @@ pub fn exposure_of(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Makes the directory at `path`, absolute, and the directories above it that are not there, without following a link that
+/// somebody else may have made. Nothing is made in or below a directory in which somebody else may write: the directory is returned.
+pub fn make_directories(path: &Path, mode: u32) -> io::Result<Option<Exposure>> {
+    let mut directories: Vec<&Path> = path.ancestors().collect();
+    while let Some(directory) = directories.pop() {
+        let place = match place(Path::new("/"), directory) {
+            // It ends in `/` or in `..`, and is there.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => continue,
+            place => place?,
+        };
+        if place.exposed.is_some() {
+            return Ok(place.exposed);
+        }
+        match place.directory.look(&place.name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // If somebody else was faster, what they have made is looked at, or is no directory.
+                let (made, _) = place.directory.make(&place.name, mode)?;
+                if let Some(exposure) = exposure(made.as_fd(), directory)? {
+                    return Ok(Some(exposure));
+                }
+            }
+            looked => _ = looked?,
+        }
+    }
+    Ok(None)
+}
+
 /// Parts, the first of them last.
 fn push(left: &mut Vec<OsString>, path: &Path) {
     let parts: Vec<&OsStr> =
