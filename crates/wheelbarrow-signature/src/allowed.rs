@@ -7,8 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fs_err::File;
 use ssh_key::PublicKey;
+use wheelbarrow_base::beneath::place;
 use wheelbarrow_base::is_out_of_reach;
 
 use crate::SignatureError;
@@ -88,17 +88,19 @@ impl Allowed {
     }
 }
 
-/// Whoever may write the file says who signs, so that must be nobody but root and this user.
+/// Whoever may write the file, or a link on the way to it, says who signs, so that must be nobody but root and this user.
 fn read_trusted(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
-    if !is_out_of_reach(file.file()) {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let place = place(Path::new("/"), &std::path::absolute(path)?).map_err(named)?;
+    let file = place.directory.file(&place.name).map_err(named)?;
+    if !is_out_of_reach(&file) {
         let why = format!(
             "others may write {} or a directory above it: `chown root FILE` and `chmod go-w FILE DIRECTORY` end that",
             path.display()
         );
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    io::read_to_string(file)
+    io::read_to_string(file).map_err(named)
 }
 
 /// None is a line for certificates.
@@ -270,6 +272,29 @@ mod tests {
             fs_err::set_permissions(&path, PermissionsExt::from_mode(file)).unwrap();
             fs_err::set_permissions(place.path(), PermissionsExt::from_mode(directory)).unwrap();
             assert_eq!(AllowedSigners::read(&path).is_ok(), is_taken, "{file:o} {directory:o}");
+        }
+    }
+
+    #[test]
+    fn a_link_counts_only_if_nobody_else_can_have_made_it() {
+        use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("allowed_signers");
+        fs_err::write(&path, format!("a {KEY}\n")).unwrap();
+        let links = place.path().join("links");
+        fs_err::create_dir(&links).unwrap();
+        let link = links.join("link");
+        symlink(&path, &link).unwrap();
+        AllowedSigners::read(&link).unwrap();
+        fs_err::set_permissions(&links, PermissionsExt::from_mode(0o777)).unwrap();
+        let said = AllowedSigners::read(&link).unwrap_err();
+        let SignatureError::Read(error) = said else { panic!("{said}") };
+        assert!(error.to_string().contains("links/link: a symbolic link"), "{error}");
+        // Nobody replaces a link of this user where the sticky bit is set.
+        fs_err::set_permissions(&links, PermissionsExt::from_mode(0o1777)).unwrap();
+        AllowedSigners::read(&link).unwrap();
+        if lchown(&link, Some(4321), None).is_ok() {
+            AllowedSigners::read(&link).unwrap_err();
         }
     }
 
