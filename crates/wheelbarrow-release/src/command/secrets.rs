@@ -15,6 +15,7 @@ mod ordinary;
 mod parts;
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 
@@ -63,13 +64,16 @@ impl Secrets {
         Self { finder }
     }
 
-    /// The text with `***` in place of each value.
+    /// The text with `***` in place of each value, on each line that has some of it.
     pub(crate) fn hide(&self, text: &str) -> String {
         let mut hidden = String::with_capacity(text.len());
         let mut end = 0;
         for span in self.finder.spans(text.as_bytes()) {
             hidden.push_str(&text[end..span.start]);
+            let mut lines = text[span.clone()].lines();
+            lines.next();
             hidden.push_str(HIDDEN);
+            lines.for_each(|_| _ = write!(hidden, "\n{HIDDEN}"));
             end = span.end;
         }
         hidden.push_str(&text[end..]);
@@ -78,7 +82,7 @@ impl Secrets {
 
     /// Bytes that must be known on both sides of a place to tell whether it is within a secret.
     pub(crate) fn margin(&self) -> usize {
-        self.finder.longest
+        self.finder.margin()
     }
 
     /// The secret that goes over the place `at`, where a cut would leave a half that nobody finds; else that place.
@@ -180,6 +184,58 @@ mod tests {
         let lines: Vec<&str> =
             (0..base64.len()).step_by(76).map(|at| &base64[at..base64.len().min(at + 76)]).collect();
         assert_eq!(ours.hide(&lines.join("\n")), "***\n***\n***\n***");
+    }
+
+    #[test]
+    fn a_short_secret_is_hidden_wherever_lines_are_broken() {
+        let ours = secrets(r#"{"SMTP_PASSWORD": "Sm7pPassw0rdZ", "T": "hunter2x"}"#);
+        let breaks = ["\n", "\r\n", "\n    ", "\\n", "\\r\\n", "\\\n", "\\\\n", "'\n '", "\"\n  b\""];
+        for (width, before) in
+            [64, 76].into_iter().flat_map(|width| (0..2 * width).map(move |at| (width, at)))
+        {
+            let text = format!("{}{}{}", "u".repeat(before), "Sm7pPassw0rdZ", ": and more".repeat(9));
+            let base64 = data_encoding::BASE64.encode(text.as_bytes());
+            // Characters that are of the secret alone.
+            let within = (8 * before).div_ceil(6)..8 * (before + 13) / 6;
+            let lines: Vec<_> =
+                (0..base64.len()).step_by(width).map(|at| at..base64.len().min(at + width)).collect();
+            let wrapped: Vec<&str> = lines.iter().map(|line| &base64[line.clone()]).collect();
+            for line_break in breaks {
+                let hidden = ours.hide(&format!("<{}>", wrapped.join(line_break)));
+                for line in &lines {
+                    let (begin, end) = (line.start.max(within.start), line.end.min(within.end));
+                    let shown = if begin < end { begin..end } else { line.clone() };
+                    let is_shown = hidden.contains(&base64[shown.clone()]);
+                    assert!(
+                        shown.len() < 3 || is_shown == (begin >= end),
+                        "{before} {line_break:?}: {hidden}"
+                    );
+                }
+            }
+        }
+        // A secret itself, and words that only meet.
+        assert_eq!(ours.hide("hunt\n  er2x"), "***\n***");
+        let word = secrets(r#"{"DB_PASSWORD": "postgres"}"#);
+        assert_eq!(word.hide("post\ngres"), "post\ngres");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_as_a_shell_and_as_json_quote_it() {
+        let ours = secrets(r#"{"SIGNING_KEY": "it's $5 & \"<b>\"/\\!"}"#);
+        for form in [
+            // shlex.quote(), ${VAR@Q} and `set -x`, printf %q, Shellwords, within double quotes.
+            r#"it'"'"'s $5 & "<b>"/\!"#,
+            r#"it'\''s $5 & "<b>"/\!"#,
+            r#"it\'s\ \$5\ \&\ \"\<b\>\"/\\\!"#,
+            r#"it's \$5 & \"<b>\"/\\!"#,
+            // The first of these in JSON; json_script of Django, tojson of Jinja; others.
+            r#"it'\"'\"'s $5 & \"<b>\"/\\!"#,
+            r#"it's $5 \u0026 \"\u003Cb\u003E\"/\\!"#,
+            r#"it\u0027s $5 \u0026 \"\u003cb\u003e\"/\\!"#,
+            r#"it's $5 & \"<b>\"\/\\!"#,
+        ] {
+            assert_eq!(ours.hide(&format!("<<{form}>>")), "<<***>>", "{form}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) struct Finder {
     /// By their first bytes, the longest first.
     forms: HashMap<[u8; SHORTEST], Vec<Form>>,
     /// Bytes.
-    pub(super) longest: usize,
+    longest: usize,
 }
 
 impl Finder {
@@ -45,37 +45,117 @@ impl Finder {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.forms.is_empty()
     }
 
-    /// In order; those that overlap are one.
+    /// Bytes that must be known on both sides of a place to tell whether it is within a secret: one may be broken into lines.
+    pub(super) fn margin(&self) -> usize {
+        if self.is_empty() { 0 } else { 2 * self.longest + 128 }
+    }
+
+    /// In order; those that overlap are one. A secret that is broken into lines has the line breaks within its span.
     pub(super) fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        let mut spans: Vec<Range<usize>> = Vec::new();
         if self.is_empty() {
-            return spans;
+            return Vec::new();
         }
+        let mut found: Vec<(&Form, Range<usize>)> =
+            self.find(bytes).into_iter().map(|(form, at)| (form, at..at + form.text.len())).collect();
+        let joined = Joined::of(bytes);
+        for (form, at) in self.find(&joined.bytes) {
+            let span = joined.place(at)..joined.place(at + form.text.len() - 1) + 1;
+            // Words that are next to each other on two lines are two words.
+            if span.len() > form.text.len() && form.kind != Kind::Word {
+                found.push((form, span));
+            }
+        }
+        let extended = |(form, span): (&Form, Range<usize>)| match form.kind {
+            Kind::Encoded => run(bytes, span),
+            _ => span,
+        };
+        let mut spans: Vec<Range<usize>> = found.into_iter().map(extended).collect();
+        spans.sort_by_key(|span| span.start);
+        spans.dedup_by(|next, last| {
+            let overlaps = next.start < last.end;
+            if overlaps {
+                last.end = last.end.max(next.end);
+            }
+            overlaps
+        });
+        spans
+    }
+
+    /// The longest form at each place that has one.
+    fn find(&self, bytes: &[u8]) -> Vec<(&Form, usize)> {
+        let mut found = Vec::new();
         // Most places are passed over without a look into the map.
         let mut begins = vec![false; 1 << 16];
         self.forms.keys().for_each(|start| begins[pair(start)] = true);
         for (at, start) in bytes.windows(SHORTEST).enumerate() {
             let forms = if begins[pair(start)] { self.forms.get(start) } else { None };
-            let Some(form) = forms.and_then(|forms| forms.iter().find(|form| form.stands_at(bytes, at)))
-            else {
-                continue;
-            };
-            let end = at + form.text.len();
-            if spans.last().is_some_and(|last| end <= last.end) {
-                continue;
-            }
-            let mut span = if form.kind == Kind::Encoded { run(bytes, at..end) } else { at..end };
-            while let Some(last) = spans.pop_if(|last| last.end > span.start) {
-                span = last.start.min(span.start)..last.end.max(span.end);
-            }
-            spans.push(span);
+            let form = forms.and_then(|forms| forms.iter().find(|form| form.stands_at(bytes, at)));
+            found.extend(form.map(|form| (form, at)));
         }
-        spans
+        found
     }
+}
+
+/// A text without its line breaks.
+struct Joined {
+    bytes: Vec<u8>,
+    /// Where in `bytes` one was, and how many bytes were left out up to there.
+    breaks: Vec<(usize, usize)>,
+}
+
+impl Joined {
+    fn of(bytes: &[u8]) -> Self {
+        let mut joined = Self { bytes: Vec::with_capacity(bytes.len()), breaks: Vec::new() };
+        let mut at = 0;
+        while at < bytes.len() {
+            match line_break(&bytes[at..]) {
+                0 => {
+                    joined.bytes.push(bytes[at]);
+                    at += 1;
+                }
+                length => {
+                    at += length;
+                    joined.breaks.push((joined.bytes.len(), at - joined.bytes.len()));
+                }
+            }
+        }
+        joined
+    }
+
+    /// Where a byte of the joined text is in the text.
+    fn place(&self, at: usize) -> usize {
+        let passed = self.breaks.partition_point(|(begin, _)| *begin <= at);
+        at + passed.checked_sub(1).map_or(0, |last| self.breaks[last].1)
+    }
+}
+
+/// How many bytes of line breaks the text begins with, 0 for none. Programs that wrap a long text indent the next line, or make
+/// several literals; a text that is shown in another has escaped line breaks.
+fn line_break(text: &[u8]) -> usize {
+    let quotes = usize::from(matches!(text, [b'\'' | b'"', b'\n' | b'\r', ..]));
+    let mut length = quotes;
+    loop {
+        length += match &text[length..] {
+            [b'\n' | b'\r', ..] => 1,
+            [b'\\', b'n' | b'r' | b'\n', ..] => 2,
+            [b'\\', b'\\', b'n' | b'r', ..] => 3,
+            _ => break,
+        };
+    }
+    if length == quotes {
+        return 0;
+    }
+    length += text[length..].iter().take_while(|byte| b" \t".contains(byte)).count();
+    length
+        + match &text[length..] {
+            [b'b', b'\'' | b'"', ..] => 2,
+            [b'\'' | b'"', ..] => 1,
+            _ => 0,
+        }
 }
 
 impl Form {

@@ -17,7 +17,7 @@ pub(super) fn of(value: &str) -> BTreeSet<String> {
     let mut forms = plain.clone();
     for text in &plain {
         forms.extend(in_urls(text));
-        for once in escaped(text) {
+        for once in BTreeSet::from_iter(escaped(text)) {
             forms.extend(escaped(&once));
             forms.insert(once);
         }
@@ -104,12 +104,15 @@ pub(super) fn percent_decoded(text: &str) -> Option<String> {
     (decoded != text).then_some(decoded)
 }
 
-/// As strings of JSON and of Python, as bytes of Python, and in HTML.
+/// As strings of JSON and of Python, as bytes of Python, in HTML, and as words of a shell.
 fn escaped(text: &str) -> Vec<String> {
     let json = serde_json::to_string(text).unwrap_or_default();
     let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
     let ascii = only_ascii(&json);
-    let mut forms = vec![json, ascii];
+    let mut forms =
+        vec![json.replace('/', "\\/"), in_scripts(&json, "&<>", true), in_scripts(&json, "&<>'", false)];
+    forms.extend([json, ascii]);
+    forms.extend(in_shells(text));
     for quote in ['\'', '"', '\0'] {
         let string = repr(text, quote);
         forms.push(only_ascii(&string));
@@ -121,6 +124,33 @@ fn escaped(text: &str) -> Vec<String> {
     forms.push(html.replace('\'', "&#39;"));
     forms.push(html);
     forms
+}
+
+/// JSON within HTML: by json_script of Django, with upper digits, and by tojson of Jinja.
+fn in_scripts(json: &str, escaped: &str, is_upper: bool) -> String {
+    let mut shown = String::new();
+    for one in json.chars() {
+        let _ = match (escaped.contains(one), is_upper) {
+            (true, true) => write!(shown, "\\u{:04X}", u32::from(one)),
+            (true, false) => write!(shown, "\\u{:04x}", u32::from(one)),
+            (false, _) => write!(shown, "{one}"),
+        };
+    }
+    shown
+}
+
+/// Within single quotes by Python and by shells themselves, within double quotes, and without quotes by Bash (`printf %q`) and by Ruby.
+fn in_shells(text: &str) -> [String; 5] {
+    let backslashed = |is_special: &dyn Fn(char) -> bool| {
+        text.chars().flat_map(|one| is_special(one).then_some('\\').into_iter().chain([one])).collect()
+    };
+    [
+        text.replace('\'', "'\"'\"'"),
+        text.replace('\'', "'\\''"),
+        backslashed(&|one| "\\\"$`".contains(one)),
+        backslashed(&|one| " \t'\"\\|&;()<>!{}*[]?^$`,".contains(one)),
+        backslashed(&|one| !(one.is_ascii_alphanumeric() || "_-.,:+/@".contains(one))),
+    ]
 }
 
 /// The inside of `repr(str)` (`unicode_repr` of CPython).
