@@ -22,8 +22,8 @@ use std::process::{Command, Stdio};
 use sha2::Digest;
 
 /// What it is made of, below the workspace.
-const CRATES: [&str; 8] =
-    ["artifact", "base", "commands", "install", "native", "release", "signature", "wheel"];
+const CRATES: [&str; 9] =
+    ["artifact", "base", "commands", "install", "native", "platform", "release", "signature", "wheel"];
 
 /// Levels of libdeflate.
 const SMALLEST: i32 = 12;

@@ -3,7 +3,7 @@
 from exits import UNFIT
 from failure import Failure
 
-# Debian's packages of libraries that wheels ask for and small servers lack; Ubuntu has the same.
+# Debian's packages of libraries that wheels ask for and small servers lack; Ubuntu has the same. Made from wheelbarrow-platform.
 PACKAGES = {
     "libGL.so.1": "libgl1",
     "libICE.so.6": "libice6",

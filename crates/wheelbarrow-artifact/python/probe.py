@@ -6,28 +6,26 @@ import sys
 import interpreter
 from printing import say
 
-# The systems that have a name, with their C library; the builder's table, and a test compares the two.
+# The systems that have a name: their C library, and their ID and VERSION_ID in os-release(5). Made from wheelbarrow-platform.
 SYSTEMS = {
-    "el7": ("glibc", 2, 17),
-    "el8": ("glibc", 2, 28),
-    "el9": ("glibc", 2, 34),
-    "el10": ("glibc", 2, 39),
-    "amazon-2023": ("glibc", 2, 34),
-    "debian-11": ("glibc", 2, 31),
-    "debian-12": ("glibc", 2, 36),
-    "debian-13": ("glibc", 2, 41),
-    "ubuntu-20.04": ("glibc", 2, 31),
-    "ubuntu-22.04": ("glibc", 2, 35),
-    "ubuntu-24.04": ("glibc", 2, 39),
-    "alpine-3.18": ("musl", 1, 2),
-    "alpine-3.19": ("musl", 1, 2),
-    "alpine-3.20": ("musl", 1, 2),
-    "alpine-3.21": ("musl", 1, 2),
-    "alpine-3.22": ("musl", 1, 2),
-    "alpine-3.23": ("musl", 1, 2),
+    "el7": (("glibc", 2, 17), "rhel 7", "centos 7", "ol 7"),
+    "el8": (("glibc", 2, 28), "rhel 8", "almalinux 8", "rocky 8", "ol 8", "centos 8"),
+    "el9": (("glibc", 2, 34), "rhel 9", "almalinux 9", "rocky 9", "ol 9", "centos 9"),
+    "el10": (("glibc", 2, 39), "rhel 10", "almalinux 10", "rocky 10", "ol 10", "centos 10"),
+    "amazon-2023": (("glibc", 2, 34), "amzn 2023"),
+    "debian-11": (("glibc", 2, 31), "debian 11"),
+    "debian-12": (("glibc", 2, 36), "debian 12"),
+    "debian-13": (("glibc", 2, 41), "debian 13"),
+    "ubuntu-20.04": (("glibc", 2, 31), "ubuntu 20.04"),
+    "ubuntu-22.04": (("glibc", 2, 35), "ubuntu 22.04"),
+    "ubuntu-24.04": (("glibc", 2, 39), "ubuntu 24.04"),
+    "alpine-3.18": (("musl", 1, 2), "alpine 3.18"),
+    "alpine-3.19": (("musl", 1, 2), "alpine 3.19"),
+    "alpine-3.20": (("musl", 1, 2), "alpine 3.20"),
+    "alpine-3.21": (("musl", 1, 2), "alpine 3.21"),
+    "alpine-3.22": (("musl", 1, 2), "alpine 3.22"),
+    "alpine-3.23": (("musl", 1, 2), "alpine 3.23"),
 }
-FAMILIES = {"rhel": "el", "almalinux": "el", "rocky": "el", "ol": "el", "centos": "el", "amzn": "amazon-",
-            "debian": "debian-", "ubuntu": "ubuntu-", "alpine": "alpine-"}  # fmt: skip
 MACHINES = ("x86_64", "aarch64")
 
 
@@ -92,11 +90,9 @@ def os_release(paths=("/etc/os-release", "/usr/lib/os-release")):
 
 def name_of(release, facts):
     """The system's name, if it has one and this Python runs with its C library."""
-    family, version = FAMILIES.get(release.get("ID", "")), release.get("VERSION_ID", "")
+    own = "%s %s." % (release.get("ID", ""), release.get("VERSION_ID", ""))
     libc = (facts["libc"]["name"],) + tuple(facts["libc"]["version"])
-    parts = version.split(".")
-    for count in range(len(parts), 0, -1):
-        name = "%s%s" % (family, ".".join(parts[:count]))
-        if SYSTEMS.get(name) == libc and facts["machine"] in MACHINES:
-            return name
+    for name, system in SYSTEMS.items():
+        if any(own.startswith(known + ".") for known in system[1:]):
+            return name if system[0] == libc and facts["machine"] in MACHINES else None
     return None

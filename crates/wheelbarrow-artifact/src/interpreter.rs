@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use wheelbarrow_base::{Exit, Explain};
-use wheelbarrow_wheel::tags::Libc;
+use wheelbarrow_platform::Libc;
 
 /// The facts of one interpreter. Every path of the virtualenv is relative to it, with `/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::interpreter::Interpreter;
 use fs_err as fs;
-use wheelbarrow_wheel::tags::Libc;
+use wheelbarrow_platform::Libc;
 
 /// What ldconfig(8) writes.
 const CACHE: &str = "/etc/ld.so.cache";

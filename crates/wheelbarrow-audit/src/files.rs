@@ -8,8 +8,8 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Manifest, Target};
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_base::{Exit, Explain, MappedFile};
-use wheelbarrow_wheel::profile::TargetSpec;
-use wheelbarrow_wheel::tags::Platform;
+use wheelbarrow_platform::Platform;
+use wheelbarrow_platform::TargetSpec;
 
 use crate::allow::Allowance;
 use crate::audit::{Report, audit};

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use pep440_rs::Version;
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
+use wheelbarrow_platform::{
+    CompatibleTags, CompilerSymbols, Libc, Platform, PythonVersion, Tag, TargetSpec, base_libraries,
+    promised_compilers, python_symbols, required_platform,
+};
 use wheelbarrow_wheel::WheelFilename;
-use wheelbarrow_wheel::profile::{CompilerSymbols, PythonVersion, TargetSpec, base_libraries};
-use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
-
-use crate::policy;
 
 /// One system that wheels are to run on.
 #[derive(Clone, Debug, Hash)]
@@ -40,14 +40,19 @@ impl Floor {
         let libraries = platform.as_ref().map(|platform| base_libraries(platform, None)).unwrap_or_default();
         let system = platform.as_ref().map_or_else(|| "any system".to_owned(), ToString::to_string);
         let name = format!("Python {}.{} on {system}", python.0, python.1);
-        let compilers = platform.as_ref().and_then(|platform| policy::compilers(platform.libc()));
+        let compilers = platform.as_ref().and_then(|platform| promised_compilers(platform.libc()));
         Self { name, python, abi: abi.to_owned(), platform, libraries, here: BTreeSet::new(), compilers }
     }
 
     /// The narrowest system that the names of all `wheels` promise to run on: the highest Python that one of them asks
     /// for, and the oldest system that fits them all.
     pub fn promised(wheels: &[&WheelFilename]) -> Result<Self, NoFloor> {
-        let minor = wheels.iter().map(|wheel| least_python(wheel)).max().flatten().unwrap_or(NEWEST_PYTHON);
+        let minor = wheels
+            .iter()
+            .map(|wheel| least_python(wheel))
+            .max()
+            .flatten()
+            .unwrap_or_else(python_symbols::newest);
         let tags = || wheels.iter().flat_map(|wheel| &wheel.tags);
         let free_threaded = tags().all(|tag| tag.abi.ends_with('t'));
         let abi = PythonVersion { minor, free_threaded }.abi();
@@ -56,8 +61,8 @@ impl Floor {
         for libc in [Libc::Glibc(2, 99), Libc::Musl(1, 9)] {
             let system = Platform::Linux { machine: machine.clone(), libc };
             let tags = CompatibleTags::new((3, minor), &abi, &system);
-            let needed = wheelbarrow_wheel::tags::required_platform(wheels.iter().copied(), &tags, libc);
-            if let Ok(platform) = needed {
+            let wheels = wheels.iter().map(|wheel| wheel.tags.as_slice());
+            if let Some(platform) = required_platform(wheels, &tags, libc) {
                 return Ok(Self::new((3, minor), &abi, Platform::parse(&platform)));
             }
         }
@@ -115,12 +120,9 @@ impl From<&TargetSpec> for Floor {
     }
 }
 
-/// Taken where wheels say nothing of Python.
-const NEWEST_PYTHON: u32 = 13;
-
 /// The lowest minor version of Python 3 that one of the wheel's tags takes; nothing where any will do.
 fn least_python(wheel: &WheelFilename) -> Option<u32> {
-    let minor = |tag: &wheelbarrow_wheel::tags::Tag| {
+    let minor = |tag: &Tag| {
         let digits = tag.python.strip_prefix("cp3").or_else(|| tag.python.strip_prefix("py3"))?;
         digits.parse::<u32>().ok()
     };

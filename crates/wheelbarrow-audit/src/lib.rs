@@ -15,8 +15,6 @@ mod files;
 mod finding;
 mod floor;
 mod needs;
-mod policy;
-mod python_symbols;
 mod read;
 mod rules;
 pub mod sbom;

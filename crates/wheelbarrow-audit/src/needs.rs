@@ -2,10 +2,10 @@
 
 use rustc_hash::FxHashSet;
 use wheelbarrow_artifact::manifest::Needs;
+use wheelbarrow_platform::is_of_libc;
 
 use crate::allow::Allowance;
 use crate::elf::{ElfFile, Kind};
-use crate::policy;
 use crate::read::AuditedWheel;
 use crate::subject::Subject;
 
@@ -51,7 +51,7 @@ fn of_wheel(
     }
     let distribution = &wheel.open.filename().name;
     let libraries = of_target(wheel, subject).flat_map(|file| &file.facts.needed).filter(|library| {
-        !policy::is_of_libc(library)
+        !is_of_libc(library)
             && !carried.has(library)
             && !library.starts_with("libpython")
             && !allowances.iter().any(|allowance| allowance.allows_library(distribution, library))

@@ -202,20 +202,9 @@ macro_rules! explained {
 mod tests {
     use std::path::Path;
 
-    use super::*;
+    use wheelbarrow_testing::generated::assert_part;
 
-    /// The part of a file between two lines is what is made from [`Exit`]; `WHEELBARROW_UPDATE=1` writes it.
-    fn holds(file: &str, begin: &str, end: &str, wanted: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
-        let text = fs_err::read_to_string(&path).unwrap();
-        let (before, rest) = text.split_once(begin).unwrap();
-        let (found, after) = rest.split_once(end).unwrap();
-        if std::env::var_os("WHEELBARROW_UPDATE").is_some() {
-            fs_err::write(&path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
-        } else {
-            assert_eq!(found, wanted, "{file} is stale: run this test with WHEELBARROW_UPDATE=1");
-        }
-    }
+    use super::*;
 
     #[test]
     fn codes_are_numbered_in_their_order() {
@@ -229,7 +218,7 @@ mod tests {
         let row = |exit: &Exit| format!("| {} | {} |\n", exit.code(), exit.meaning());
         let rows: String = Exit::NUMBERED.iter().map(row).collect();
         let table = format!("| 0 | done |\n{rows}| 129, 130, 143 | {} |\n", Exit::Stopped.meaning());
-        holds("docs/exit-codes.md", "|---|---|\n", "\nIf memory is limited", &table);
+        assert_part("docs/exit-codes.md", "|---|---|\n", "\nIf memory is limited", &table);
     }
 
     #[test]
@@ -239,7 +228,7 @@ mod tests {
         };
         let lines: String =
             Exit::NUMBERED.iter().map(|exit| format!("{} = {}\n", name(exit), exit.code())).collect();
-        holds("crates/wheelbarrow-artifact/python/exits.py", "\"\"\"\n\n", "\n# docs", &lines);
+        assert_part("crates/wheelbarrow-artifact/python/exits.py", "\"\"\"\n\n", "\n# docs", &lines);
     }
     /// Those that stand alone.
     #[test]

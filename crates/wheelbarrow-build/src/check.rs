@@ -21,7 +21,7 @@ use wheelbarrow_audit::{
     Allowance, Audited, AuditedWheel, Finding, ReadError, Report, Rule, Site, Source, Subject, audit, needs,
     sbom,
 };
-use wheelbarrow_wheel::tags::{Libc, Platform, required_platform};
+use wheelbarrow_platform::{Libc, Platform, required_platform};
 
 use memory::{Listening, Memory};
 use wheelbarrow_base::{Exit, Explain};
@@ -191,8 +191,8 @@ fn subject<'a>(
 /// The narrowest that the names of the wheels promise, or what their files really need where that is more.
 fn platform(subject: &Subject<'_>, needs: &Needs) -> String {
     let named = subject.floor.tags().zip(subject.floor.libc()).and_then(|(tags, libc)| {
-        let filenames = subject.wheels.iter().map(|wheel| wheel.open.filename());
-        required_platform(filenames.filter(|filename| tags.rank(filename).is_some()), &tags, libc).ok()
+        let wheels = subject.wheels.iter().map(|wheel| wheel.open.filename().tags.as_slice());
+        required_platform(wheels.filter(|wheel| tags.rank(wheel).is_some()), &tags, libc)
     });
     let named = named.unwrap_or_else(|| "any".to_owned());
     let least = Platform::parse(&named).map(|platform| platform.libc());

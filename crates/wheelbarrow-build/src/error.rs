@@ -32,7 +32,7 @@ pub enum Error {
     PythonSpec { spec: String },
 
     #[error(transparent)]
-    Target(#[from] wheelbarrow_wheel::profile::SpecError),
+    Target(#[from] wheelbarrow_platform::SpecError),
 
     #[error("nothing in {} says what the project depends on", project.display())]
     NoInputs { project: PathBuf },

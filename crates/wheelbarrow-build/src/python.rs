@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use fs_err as fs;
 use wheelbarrow_artifact::interpreter::{Interpreter, ProbeError};
-use wheelbarrow_wheel::profile::PythonVersion;
-use wheelbarrow_wheel::tags::Libc;
+use wheelbarrow_platform::Libc;
+use wheelbarrow_platform::PythonVersion;
 
 use crate::programs::on_path;
 use crate::requires_python::{self, RequiresPython};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_platform::CompatibleTags;
 use wheelbarrow_wheel::WheelFilename;
 use wheelbarrow_wheel::filename::BuildTag;
-use wheelbarrow_wheel::tags::CompatibleTags;
 
 use crate::fetch::{Download, Unhashed};
 use crate::lock::{Archive, Digest, DistributionFile, Environment, Lock, Package, Place, Vcs, place};
@@ -274,7 +274,7 @@ impl Selector<'_> {
     /// By tag, then by build tag, the higher first; nothing where the wheel is not for this target.
     fn rank(&self, package: &Package, filename: &str) -> Option<(usize, Reverse<Option<BuildTag>>)> {
         let wheel = WheelFilename::parse(filename).ok().filter(|wheel| wheel.name == package.name)?;
-        Some((self.tags.rank(&wheel)?, Reverse(wheel.build)))
+        Some((self.tags.rank(&wheel.tags)?, Reverse(wheel.build)))
     }
 
     fn nothing_fits(&self, package: &Package, filenames: Vec<String>) -> Error {
@@ -296,7 +296,7 @@ impl Selector<'_> {
             Err(_) if !allowed.sources => "only-binary (no-build) is set for it".to_owned(),
             Err(error) => error.to_string(),
             Ok(wheel) if wheel.name != package.name => format!("it is a wheel of {}", wheel.name),
-            Ok(wheel) => self.tags.explain(&wheel).map_or_else(String::new, |unfit| unfit.to_string()),
+            Ok(wheel) => self.tags.explain(&wheel.tags).map_or_else(String::new, |unfit| unfit.to_string()),
         }
     }
 

@@ -6,8 +6,8 @@ use std::mem::discriminant;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::loader::Loader;
 use wheelbarrow_audit::Floor;
-use wheelbarrow_wheel::profile::{TargetSpec, base_libraries};
-use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
+use wheelbarrow_platform::{CompatibleTags, Libc, Platform};
+use wheelbarrow_platform::{TargetSpec, base_libraries};
 
 use crate::this_system::{os_release, system_of};
 

@@ -1,7 +1,7 @@
 //! Which system this machine runs: os-release(5).
 
 use fs_err as fs;
-use wheelbarrow_wheel::profile::System;
+use wheelbarrow_platform::System;
 
 /// Keys and values of os-release(5), as far as they are plain.
 pub fn os_release() -> Vec<(String, String)> {

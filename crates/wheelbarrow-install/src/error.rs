@@ -9,8 +9,8 @@ use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
 use wheelbarrow_base::{Exit, Explain, FsError, UnsafePath};
+use wheelbarrow_platform::package_hint;
 
-use crate::packages::package_hint;
 use crate::target::NoTarget;
 
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,6 @@ mod layout;
 mod member;
 mod needs;
 mod options;
-mod packages;
 mod plan;
 mod planner;
 mod preflight;

@@ -6,7 +6,7 @@
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::loader::Loader;
 use wheelbarrow_artifact::manifest::{Manifest, Target, Wheel};
-use wheelbarrow_wheel::tags::Libc;
+use wheelbarrow_platform::Libc;
 
 use crate::InstallError;
 

@@ -2,7 +2,7 @@
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, Manifest, Target};
-use wheelbarrow_wheel::tags::Platform;
+use wheelbarrow_platform::Platform;
 
 use crate::options::Pip;
 
@@ -82,7 +82,7 @@ fn platform(interpreter: &Interpreter) -> Platform {
 #[cfg(test)]
 mod tests {
     use wheelbarrow_artifact::manifest::{EnvironmentRules, FORMAT, Project, Sha256, Unpacked};
-    use wheelbarrow_wheel::tags::Libc;
+    use wheelbarrow_platform::Libc;
 
     use super::*;
 

@@ -2,5 +2,6 @@
 
 #![allow(clippy::print_stdout, reason = "tests say what they skipped")]
 
+pub mod generated;
 pub mod mounts;
 pub mod site;

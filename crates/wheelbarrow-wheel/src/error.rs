@@ -31,6 +31,4 @@ pub enum Error {
     WheelVersion { value: String },
     #[error("WHEEL: Wheel-Version {value} is newer than the one this program knows (1.0)")]
     NewerWheel { value: String },
-    #[error("`{filename}` does not fit the target")]
-    Unfit { filename: String },
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use pep440_rs::Version;
+use wheelbarrow_platform::Tag;
 
 use crate::Error;
 use crate::name;
-use crate::tag::Tag;
 use crate::text::number;
 
 /// More than any wheel has; a name with more is an attack on whoever expands it.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use wheelbarrow_wheel::tags::Libc;
+use wheelbarrow_platform::{Libc, is_of_glibc, is_of_libc, is_of_musl};
 
 use super::and_more;
 use crate::elf::{ElfFile, Kind, Stack};
 use crate::finding::{Finding, Rule};
 use crate::needs::{Carried, of_target, text};
-use crate::policy;
 use crate::read::AuditedWheel;
 use crate::subject::Subject;
 
@@ -77,9 +76,9 @@ fn name(path: &str) -> &str {
 fn libc(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let Some(libc) = subject.floor.libc() else { return };
     let other = |file: &&ElfFile| match libc {
-        Libc::Glibc(..) => file.facts.needed.iter().any(|library| policy::is_musl(library)),
+        Libc::Glibc(..) => file.facts.needed.iter().any(|library| is_of_musl(library)),
         Libc::Musl(..) => {
-            file.facts.needed.iter().any(|library| policy::is_glibc(library))
+            file.facts.needed.iter().any(|library| is_of_glibc(library))
                 || !file.facts.versions_of("GLIBC").is_empty()
         }
     };
@@ -156,7 +155,7 @@ fn libraries(
     let mut missing: BTreeMap<&str, Vec<&ElfFile>> = BTreeMap::new();
     for file in of_target(wheel, subject) {
         for library in &file.facts.needed {
-            let known = policy::is_of_libc(library)
+            let known = is_of_libc(library)
                 || carried.has(library)
                 || subject.floor.libraries.contains(library)
                 || library.starts_with("libpython");

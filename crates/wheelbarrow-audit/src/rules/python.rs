@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use wheelbarrow_platform::python_symbols::{self, OLDEST};
+
 use super::and_more;
 use crate::elf::{ElfFile, Kind};
 use crate::finding::{Finding, Rule};
 use crate::needs::of_target;
-use crate::python_symbols::{self, NEWEST, OLDEST};
 use crate::read::AuditedWheel;
 use crate::subject::Subject;
 
@@ -70,7 +71,9 @@ fn symbols(
                     "which appeared in Python 3.{appeared}, while its name promises the stable ABI of 3.{promised}"
                 ),
             ),
-            Fit::Unknown if ordinary => (false, format!("which no Python from 3.{OLDEST} to 3.{NEWEST} has")),
+            Fit::Unknown if ordinary => {
+                (false, format!("which no Python from 3.{OLDEST} to 3.{} has", python_symbols::newest()))
+            }
             Fit::Unknown => continue,
         };
         told.entry(what).or_insert((error, Vec::new())).1.push((symbol, files[0]));
@@ -94,9 +97,9 @@ fn symbols(
 
 fn fit(symbol: &str, minor: u32, stable: Option<u32>) -> Fit {
     let Some(minors) = python_symbols::minors(symbol) else {
-        return if minor > NEWEST { Fit::Good } else { Fit::Unknown };
+        return if minor > python_symbols::newest() { Fit::Good } else { Fit::Unknown };
     };
-    if minor <= NEWEST && !minors.has(minor) {
+    if minor <= python_symbols::newest() && !minors.has(minor) {
         return match minors.first() {
             first if first > minor => Fit::Newer(first),
             _ => Fit::Gone(

@@ -15,7 +15,7 @@ const MOST_LIES: usize = 3;
 pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let tags = subject.floor.tags();
     for wheel in &subject.wheels {
-        if let Some(why) = tags.as_ref().and_then(|tags| tags.explain(wheel.open.filename())) {
+        if let Some(why) = tags.as_ref().and_then(|tags| tags.explain(&wheel.open.filename().tags)) {
             let fix = "take another version of it, or build it from its source for the target";
             findings.push(Finding::error(Rule::Tag, wheel, why.to_string()).fix(fix));
         }

@@ -3,5 +3,6 @@
 
 mod allowing;
 mod odd;
+mod python_symbols;
 mod real;
 mod support;

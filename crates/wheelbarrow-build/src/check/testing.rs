@@ -6,8 +6,8 @@ use std::path::Path;
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
 use wheelbarrow_audit::{Floor, Modules};
+use wheelbarrow_platform::Platform;
 use wheelbarrow_wheel::filename::WheelFilename;
-use wheelbarrow_wheel::tags::Platform;
 
 use super::{CheckRequest, PackedTarget, PackedWheel};
 

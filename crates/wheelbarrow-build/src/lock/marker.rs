@@ -114,7 +114,7 @@ mod tests {
             abi: "cp311".to_owned(),
             interpreter: None,
             machine: "aarch64".to_owned(),
-            libc: wheelbarrow_wheel::tags::Libc::Glibc(2, 28),
+            libc: wheelbarrow_platform::Libc::Glibc(2, 28),
             spec: None,
             libraries: Vec::new(),
             container: None,

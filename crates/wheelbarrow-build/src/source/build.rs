@@ -130,7 +130,7 @@ impl Builder<'_> {
     fn remembered(&self, key: Sha256, target: &BuildTarget) -> Result<Option<BuiltWheel>> {
         let Some((built, entry)) = self.cache.built(key)? else { return Ok(None) };
         let filename = WheelFilename::parse(&built.filename).ok();
-        let filename = filename.filter(|filename| target.tags().rank(filename).is_some());
+        let filename = filename.filter(|filename| target.tags().rank(&filename.tags).is_some());
         Ok(filename.map(|filename| BuiltWheel { filename, entry }))
     }
 
@@ -271,7 +271,7 @@ impl Builder<'_> {
                 foreign: true,
             });
         }
-        if let Some(unfit) = target.tags().explain(&filename) {
+        if let Some(unfit) = target.tags().explain(&filename.tags) {
             return Err(bad(format!("{name}, which does not fit: {unfit}")));
         }
         Ok(BuiltWheel { entry: self.cache.put(path)?, filename })

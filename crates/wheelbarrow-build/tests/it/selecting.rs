@@ -4,7 +4,7 @@ use wheelbarrow_build::lock::Lock;
 use wheelbarrow_build::select::{Chosen, Source, select};
 use wheelbarrow_build::target::{BuildTarget, TargetRequest};
 use wheelbarrow_build::{Error, Result};
-use wheelbarrow_wheel::tags::Libc;
+use wheelbarrow_platform::Libc;
 
 use crate::support::told;
 

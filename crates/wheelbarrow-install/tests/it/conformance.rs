@@ -11,7 +11,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::Archive;
 use wheelbarrow_artifact::{Artifact, in_parallel};
-use wheelbarrow_wheel::tags::{CompatibleTags, Platform};
+use wheelbarrow_platform::{CompatibleTags, Platform};
 
 use crate::both_ways::{self, Tree};
 use crate::released::{self, text};
@@ -140,7 +140,7 @@ fn check_and_install(
     let bytes = fs_err::read(path).unwrap();
     let wheel = OpenWheel::open(filename, &bytes).map_err(|error| told(&error))?;
     let platform = Platform::parse("manylinux_2_36_x86_64").unwrap();
-    if let Some(unfit) = CompatibleTags::new((3, 12), "cp312", &platform).explain(wheel.filename()) {
+    if let Some(unfit) = CompatibleTags::new((3, 12), "cp312", &platform).explain(&wheel.filename().tags) {
         return Err(unfit.to_string());
     }
     site::check_record(&wheel)?;

@@ -15,8 +15,8 @@ use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::{Archive, DosTime, Method, ZipWriter};
 use wheelbarrow_install::store::StoreOptions;
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install};
+use wheelbarrow_platform::Libc;
 use wheelbarrow_wheel::WheelFilename;
-use wheelbarrow_wheel::tags::Libc;
 
 use crate::zips::Member;
 

@@ -13,7 +13,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_install::{Compile, Existing, Options, Pip, install};
-use wheelbarrow_wheel::tags::{CompatibleTags, Platform, required_platform};
+use wheelbarrow_platform::{CompatibleTags, Platform, required_platform};
 
 use crate::{released, site};
 
@@ -138,7 +138,8 @@ fn install_with_us(python: &Path, wheels: &[PathBuf], directory: &Path) -> BTree
     let libc = interpreter.libc;
     let platform = Platform::Linux { machine: interpreter.machine.clone(), libc };
     let tags = CompatibleTags::new((3, 11), &interpreter.abi, &platform);
-    println!("needs {}", required_platform(&names, &tags, libc).unwrap());
+    let tags_of = names.iter().map(|name| name.tags.as_slice());
+    println!("needs {}", required_platform(tags_of, &tags, libc).unwrap());
     let borrowed: Vec<(&str, &[u8])> =
         contents.iter().map(|(filename, bytes)| (filename.as_str(), bytes.as_slice())).collect();
     site::write_site(&path, ("3.11", &interpreter.abi), &[], &borrowed);

@@ -1,4 +1,3 @@
-//! The crate against what other programs say: interpreters, and the kernel that starts scripts.
+//! The crate against what starts scripts: the kernel.
 
-mod packaging;
 mod scripts;

@@ -7,7 +7,7 @@ use serde_json::json;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_audit::{Finding, Report, audit_artifact, audit_wheels};
 use wheelbarrow_base::Exit;
-use wheelbarrow_wheel::profile::TargetSpec;
+use wheelbarrow_platform::TargetSpec;
 
 use super::allowances::allowances;
 use crate::failure::{Refusal, Told};

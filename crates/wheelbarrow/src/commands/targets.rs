@@ -8,7 +8,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_base::Exit;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::this_system::{os_release, system_of};
-use wheelbarrow_wheel::profile::{MACHINES, PythonVersion, System, TargetSpec};
+use wheelbarrow_platform::{MACHINES, PythonVersion, System, TargetSpec};
 
 use crate::failure::Refusal;
 use crate::printer::Printer;
@@ -50,7 +50,7 @@ fn overview() -> String {
 fn describe(system: &System) -> serde_json::Value {
     let pythons: Vec<_> = system.pythons.iter().map(|minor| format!("3.{minor}")).collect();
     let platforms: Vec<_> = MACHINES.iter().map(|machine| system.platform(machine).to_string()).collect();
-    let libraries = wheelbarrow_wheel::profile::base_libraries(&system.platform(MACHINES[0]), Some(system));
+    let libraries = wheelbarrow_platform::base_libraries(&system.platform(MACHINES[0]), Some(system));
     json!({
         "target": system.name,
         "system": system.title,

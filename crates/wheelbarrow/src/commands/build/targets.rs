@@ -4,7 +4,7 @@ use clap::Args;
 use wheelbarrow_base::Exit;
 use wheelbarrow_build::target::{ContainerRequest, TargetRequest};
 use wheelbarrow_build::{BuildError, Error};
-use wheelbarrow_wheel::profile::TargetSpec;
+use wheelbarrow_platform::TargetSpec;
 
 use crate::failure::Refusal;
 use crate::settings::{BuildSettings, TargetSettings};

@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wheelbarrow_wheel::profile::{MACHINES, System, TargetSpec};
-use wheelbarrow_wheel::tags::{CompatibleTags, Libc, Platform};
+use wheelbarrow_platform::{CompatibleTags, Libc, MACHINES, Platform, System, TargetSpec};
 
 /// The interpreter's own facts in the first line, its tags in the others.
 const OWN: &str = r#"

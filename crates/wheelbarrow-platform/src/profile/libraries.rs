@@ -1,25 +1,6 @@
-//! Shared libraries by the names that `DT_NEEDED` has.
+//! The shared libraries of C libraries, by the names that `DT_NEEDED` has.
 
 use crate::platform::{Libc, Platform};
-
-/// What every manylinux promises beside the C library, from PEP 513 on.
-pub(super) const PROMISED: [&str; 15] = [
-    "libatomic.so.1",
-    "libexpat.so.1",
-    "libgcc_s.so.1",
-    "libGL.so.1",
-    "libglib-2.0.so.0",
-    "libgobject-2.0.so.0",
-    "libgthread-2.0.so.0",
-    "libICE.so.6",
-    "libnsl.so.1",
-    "libSM.so.6",
-    "libstdc++.so.6",
-    "libX11.so.6",
-    "libXext.so.6",
-    "libXrender.so.1",
-    "libz.so.1",
-];
 
 const GLIBC: [&str; 8] = [
     "libanl.so.1",
@@ -31,6 +12,10 @@ const GLIBC: [&str; 8] = [
     "librt.so.1",
     "libutil.so.1",
 ];
+
+/// Also of glibc, and nothing that a system without them would lack.
+const RARE_GLIBC: [&str; 4] =
+    ["libBrokenLocale.so.1", "libmvec.so.1", "libnss_files.so.2", "libthread_db.so.1"];
 
 /// The dynamic loader, by machine.
 const LOADERS: [(&str, &str); 7] = [
@@ -57,4 +42,23 @@ pub(super) fn of_libc(platform: &Platform) -> Vec<String> {
         // Alpine's linker writes the second name, others the first.
         Libc::Musl(..) => vec!["libc.so".to_owned(), format!("libc.musl-{machine}.so.1")],
     }
+}
+
+/// Whether the library is part of a C library.
+pub fn is_of_libc(library: &str) -> bool {
+    is_of_glibc(library) || is_of_musl(library)
+}
+
+/// Whether only musl has it.
+pub fn is_of_musl(library: &str) -> bool {
+    library == "libc.so" || library.starts_with("libc.musl-") || library.starts_with("ld-musl-")
+}
+
+/// Whether only glibc has it.
+pub fn is_of_glibc(library: &str) -> bool {
+    GLIBC.contains(&library)
+        || RARE_GLIBC.contains(&library)
+        || library.starts_with("ld-linux")
+        || library.starts_with("ld64.so")
+        || library == "ld.so.1"
 }

@@ -5,10 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::Error;
-use crate::filename::WheelFilename;
-pub use crate::platform::{Libc, Platform};
-pub use crate::tag::Tag;
+use crate::platform::{Libc, Platform};
+use crate::tag::Tag;
 
 /// The tags that one interpreter takes, best first.
 #[derive(Clone, Debug)]
@@ -51,13 +49,13 @@ impl CompatibleTags {
         self.ordered.iter()
     }
 
-    /// The place of the wheel's best tag; lower is better. `None` where none fits.
-    pub fn rank(&self, wheel: &WheelFilename) -> Option<usize> {
-        wheel.tags.iter().filter_map(|tag| self.ranks.get(tag).copied()).min()
+    /// The place of a wheel's best tag; lower is better. `None` if none fits.
+    pub fn rank(&self, wheel: &[Tag]) -> Option<usize> {
+        wheel.iter().filter_map(|tag| self.ranks.get(tag).copied()).min()
     }
 
-    /// The first thing wrong, or `None` where the wheel fits.
-    pub fn explain(&self, wheel: &WheelFilename) -> Option<Unfit> {
+    /// The first thing wrong with a wheel of these tags, or `None` if it fits.
+    pub fn explain(&self, wheel: &[Tag]) -> Option<Unfit> {
         if self.rank(wheel).is_some() {
             return None;
         }
@@ -70,11 +68,11 @@ impl CompatibleTags {
                 || tag.python == own
                 || tag.python.starts_with("py") && self.has(|have| have.python == tag.python)
         };
-        let of_python: Vec<&Tag> = wheel.tags.iter().filter(is_of_python).collect();
+        let of_python: Vec<&Tag> = wheel.iter().filter(is_of_python).collect();
         let of_abi: Vec<&Tag> = of_python.iter().copied().filter(is_of_abi).collect();
         Some(if of_python.is_empty() {
             let have = format!("CPython {major}.{minor}");
-            Unfit::Python { wanted: each(wheel.tags.iter().map(|tag| &tag.python)), have }
+            Unfit::Python { wanted: each(wheel.iter().map(|tag| &tag.python)), have }
         } else if of_abi.is_empty() {
             Unfit::Abi { wanted: each(of_python.iter().map(|tag| &tag.abi)), have: self.abi.clone() }
         } else {
@@ -149,25 +147,24 @@ fn pure((major, minor): (u32, u32), platforms: &[String], tags: &mut Vec<Tag>) {
     tags.extend(pythons.iter().map(|python| Tag::new(python, "none", "any")));
 }
 
-/// The narrowest platform that all `wheels` need together, of those that `tags` takes: `any`, or the highest
+/// The narrowest platform that wheels need together, given the tags of each: `any`, or the highest
 /// `manylinux_2_X_MACHINE` or `musllinux_1_X_MACHINE`. A wheel of `linux_MACHINE` says nothing of the C library; it
-/// was built on this machine, so it needs `built_on`.
+/// was built on this machine, so it needs `built_on`. `None` if `tags` has no tag of one of the wheels.
 pub fn required_platform<'a>(
-    wheels: impl IntoIterator<Item = &'a WheelFilename>,
+    wheels: impl IntoIterator<Item = &'a [Tag]>,
     tags: &CompatibleTags,
     built_on: Libc,
-) -> Result<String, Error> {
+) -> Option<String> {
     let mut highest: Option<Platform> = None;
     for wheel in wheels {
-        let fitting = wheel.tags.iter().filter(|tag| tags.ranks.contains_key(*tag));
+        let fitting = wheel.iter().filter(|tag| tags.ranks.contains_key(*tag));
         let needs = fitting.map(|tag| needed(&tag.platform, built_on));
-        let least = needs.min_by_key(|need| need.as_ref().map(Platform::libc));
-        let least = least.ok_or_else(|| Error::Unfit { filename: wheel.to_string() })?;
+        let least = needs.min_by_key(|need| need.as_ref().map(Platform::libc))?;
         if least.as_ref().map(Platform::libc) > highest.as_ref().map(Platform::libc) {
             highest = least;
         }
     }
-    Ok(highest.map_or_else(|| "any".to_owned(), |platform| platform.to_string()))
+    Some(highest.map_or_else(|| "any".to_owned(), |platform| platform.to_string()))
 }
 
 /// What one platform tag needs; `None` is nothing.
@@ -182,8 +179,14 @@ fn needed(tag: &str, built_on: Libc) -> Option<Platform> {
 mod tests {
     use super::*;
 
-    fn wheel(filename: &str) -> WheelFilename {
-        WheelFilename::parse(filename).unwrap()
+    /// The tags of a file name.
+    fn wheel(filename: &str) -> Vec<Tag> {
+        let mut parts = filename.strip_suffix(".whl").unwrap().rsplit('-');
+        let [platforms, abis, pythons] = std::array::from_fn(|_| parts.next().unwrap().split('.'));
+        let pairs = pythons.flat_map(|python| abis.clone().map(move |abi| (python, abi)));
+        pairs
+            .flat_map(|(python, abi)| platforms.clone().map(move |platform| Tag::new(python, abi, platform)))
+            .collect()
     }
 
     fn tags(python: (u32, u32), abi: &str, platform: &str) -> CompatibleTags {
@@ -227,8 +230,8 @@ mod tests {
     fn the_platform_needed_is_the_highest_of_the_lowest() {
         let server = tags((3, 11), "cp311", "manylinux_2_36_x86_64");
         let need = |filenames: &[&str]| {
-            let wheels: Vec<WheelFilename> = filenames.iter().map(|filename| wheel(filename)).collect();
-            required_platform(&wheels, &server, Libc::Glibc(2, 31)).map_err(|error| error.to_string())
+            let wheels: Vec<_> = filenames.iter().map(|filename| wheel(filename)).collect();
+            required_platform(wheels.iter().map(Vec::as_slice), &server, Libc::Glibc(2, 31))
         };
         let pure = "a-1-py3-none-any.whl";
         let old = "b-1-cp311-cp311-manylinux_2_5_x86_64.manylinux1_x86_64.manylinux_2_17_x86_64.whl";
@@ -239,10 +242,11 @@ mod tests {
         assert_eq!(need(&[newer, old, pure]).unwrap(), "manylinux_2_28_x86_64");
         assert_eq!(need(&[newer, built]).unwrap(), "manylinux_2_31_x86_64");
         assert_eq!(need(&["c-1-py3-none-any.manylinux_2_28_x86_64.whl"]).unwrap(), "any");
-        assert!(need(&["e-1-cp38-cp38-win_amd64.whl"]).unwrap_err().contains("does not fit"));
+        assert_eq!(need(&["e-1-cp38-cp38-win_amd64.whl"]), None);
 
         let alpine = tags((3, 12), "cp312", "musllinux_1_2_aarch64");
         let wheels = [wheel("f-1-cp312-cp312-musllinux_1_1_aarch64.whl"), wheel(pure)];
-        assert_eq!(required_platform(&wheels, &alpine, Libc::Musl(1, 2)).unwrap(), "musllinux_1_1_aarch64");
+        let need = required_platform(wheels.iter().map(Vec::as_slice), &alpine, Libc::Musl(1, 2));
+        assert_eq!(need.unwrap(), "musllinux_1_1_aarch64");
     }
 }

@@ -1,5 +1,5 @@
 //! The table. Debian's rows are what a minbase with python3 holds, asked of each release; the others are the parts that
-//! python3 and the package manager of the system link.
+//! python3 and the package manager of the system link. `probe.py` has a copy of the names.
 
 use super::system::{CompilerSymbols, System};
 use crate::platform::Libc;

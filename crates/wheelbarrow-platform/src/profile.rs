@@ -5,16 +5,18 @@
 //! breaks a server.
 
 mod libraries;
+mod promised;
 mod spec;
 mod system;
 mod systems;
 
 use std::collections::BTreeSet;
 
-pub use spec::{PythonVersion, SpecError, TargetSpec};
-
 use crate::platform::{Libc, Platform};
 
+pub use libraries::{is_of_glibc, is_of_libc, is_of_musl};
+pub use promised::promised_compilers;
+pub use spec::{PythonVersion, SpecError, TargetSpec};
 pub use system::{CompilerSymbols, System};
 
 /// The CPUs that a system can be named with; the first where none is.
@@ -51,7 +53,7 @@ pub fn base_libraries(platform: &Platform, system: Option<&System>) -> BTreeSet<
     let own = libraries::of_libc(platform);
     let others: &[&[&str]] = match (system, platform.libc()) {
         (Some(system), _) => system.libraries,
-        (None, Libc::Glibc(..)) => &[&libraries::PROMISED],
+        (None, Libc::Glibc(..)) => &[&promised::LIBRARIES],
         (None, Libc::Musl(..)) => &[],
     };
     own.into_iter().chain(others.iter().flat_map(|group| group.iter()).map(ToString::to_string)).collect()
