@@ -308,17 +308,29 @@ def _is_server(value):
     return kind == "none" or (isinstance(kind, str) and kind in kinds and mismatch(value, kinds[kind], "") is None)
 
 
+def _is_hook(value):
+    return _is_command(value) or mismatch(value, {"run": _is_command, "required?": bool, "timeout?": int}, "") is None
+
+
+def _are_hooks(value):
+    """A list of hooks; one alone is a text or a table."""
+    return all(_is_hook(hook) for hook in value) if isinstance(value, list) else _is_hook(value)
+
+
 def _is_check(value):
     return isinstance(value, bool) or mismatch(value, _CHECK, "") is None
 
 
 _U16, _U32 = _below(1 << 16), _below(1 << 32)
 _CHECK = {"enabled?": bool, "path?": str, "host?": str, "scheme?": str, "expected?": [_U16], "allow?": [_is_allowance]}
+_HOOK_NAMES = ("before_migrate?", "after_switch?", "on_failure?", "after_rollback?")
+_HOOKS = dict.fromkeys(_HOOK_NAMES + tuple(name.replace("_", "-") for name in _HOOK_NAMES), _are_hooks)
 # docs/settings.md. Nothing here is used by an install, but it must be what a deploy understands.
 _RELEASE = {
     "settings?": str,
     "application?": str,
     "prepare?": [_is_command],
+    "hooks?": _HOOKS,
     "shared?": [str],
     "owner?": str,
     "group?": str,
@@ -329,7 +341,7 @@ _RELEASE = {
     "server?": _is_server,
     "check?": _is_check,
     "probe?": {"url": str, "socket?": str, "host?": str, "expected?": [_U16], "successes?": _U32, "deadline?": int},
-    "timeouts?": {"check?": int, "prepare?": int, "reload?": int},
+    "timeouts?": {"check?": int, "prepare?": int, "reload?": int, "hook?": int},
 }
 # Each may be spelled with dashes.
 _RELEASE.update({key.replace("_", "-"): part for key, part in _RELEASE.items()})

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_wheel::order;
 
-use crate::release::ReleaseSettings;
+use crate::release::{HOOK_KEYS, ReleaseSettings};
 
 /// The format version that this code writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
@@ -297,7 +297,7 @@ pub(crate) fn check_values(text: &[u8]) -> serde_json::Result<()> {
 
 /// Refuses null, a key that stands twice, and an array in place of an object.
 pub(crate) fn check_form(text: &[u8]) -> serde_json::Result<()> {
-    let arrays = [
+    const ARRAYS: [&str; 15] = [
         "allow",
         "allowed",
         "collisions",
@@ -309,11 +309,13 @@ pub(crate) fn check_form(text: &[u8]) -> serde_json::Result<()> {
         "pass_environment",
         "prepare",
         "required",
+        "run",
         "shared",
         "targets",
         "wheels",
     ];
-    crate::strict::check(text, &arrays, &["prepare"])
+    let nested = [&["prepare"], &HOOK_KEYS[..]].concat();
+    crate::strict::check(text, &[&ARRAYS[..], &nested].concat(), &nested)
 }
 
 impl Manifest {

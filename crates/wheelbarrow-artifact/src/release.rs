@@ -3,12 +3,19 @@
 //! Every key may be missing, so that a later source adds to an earlier one: the manifest, then
 //! `ROOT/shared/wheelbarrow.toml`, then flags. `docs/settings.md` explains the keys.
 
+mod hooks;
+mod words;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::de::{SeqAccess, Visitor};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub(crate) use self::hooks::KEYS as HOOK_KEYS;
+pub use self::hooks::{Hook, Hooks};
+pub use self::words::{NotWords, Words};
 
 /// The keys of `[release]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +30,9 @@ pub struct ReleaseSettings {
     /// Commands that run in the new release before the switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<Vec<Words>>,
+    /// Commands that run before migrations, after a switch, and after what goes wrong.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     /// Paths below the code that are links to the same below `ROOT/shared`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<Vec<String>>,
@@ -158,22 +168,9 @@ pub struct Timeouts {
     /// The command that restarts the server; 120 where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<u64>,
-}
-
-/// A command: the program and its arguments. In settings a list of strings, or one string whose words are parted by
-/// spaces and held together by quotes; no shell is asked. Never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Words(Vec<String>);
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotWords {
-    #[error("a command has no words")]
-    Empty,
-    #[error("a quote in `{0}` is not closed")]
-    Quote(String),
-    #[error("`{0}` has a NUL character")]
-    Nul(String),
+    /// A hook that has no timeout of its own; 600 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,6 +198,7 @@ impl ReleaseSettings {
             settings: later.settings.or(self.settings),
             application: later.application.or(self.application),
             prepare: later.prepare.or(self.prepare),
+            hooks: self.hooks.overridden_by(later.hooks),
             shared: later.shared.or(self.shared),
             owner: later.owner.or(self.owner),
             group: later.group.or(self.group),
@@ -219,6 +217,7 @@ impl ReleaseSettings {
                 check: later.timeouts.check.or(self.timeouts.check),
                 prepare: later.timeouts.prepare.or(self.timeouts.prepare),
                 reload: later.timeouts.reload.or(self.timeouts.reload),
+                hook: later.timeouts.hook.or(self.timeouts.hook),
             },
         }
     }
@@ -297,98 +296,6 @@ fn check_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<C
     deserializer.deserialize_any(Either)
 }
 
-impl Words {
-    pub fn new(words: Vec<String>) -> Result<Self, NotWords> {
-        if words.first().is_none_or(String::is_empty) {
-            return Err(NotWords::Empty);
-        }
-        match words.iter().find(|word| word.contains('\0')) {
-            Some(word) => Err(NotWords::Nul(word.clone())),
-            None => Ok(Self(words)),
-        }
-    }
-
-    pub fn program(&self) -> &str {
-        &self.0[0]
-    }
-
-    pub fn arguments(&self) -> &[String] {
-        &self.0[1..]
-    }
-
-    pub fn as_slice(&self) -> &[String] {
-        &self.0
-    }
-}
-
-impl FromStr for Words {
-    type Err = NotWords;
-
-    fn from_str(text: &str) -> Result<Self, NotWords> {
-        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-        for character in text.chars() {
-            match quote {
-                Some(open) if open == character => quote = None,
-                Some(_) => word.get_or_insert_default().push(character),
-                None if matches!(character, '"' | '\'') => {
-                    quote = Some(character);
-                    word.get_or_insert_default();
-                }
-                None if character.is_whitespace() => words.extend(word.take()),
-                None => word.get_or_insert_default().push(character),
-            }
-        }
-        if quote.is_some() {
-            return Err(NotWords::Quote(text.to_owned()));
-        }
-        words.extend(word);
-        Self::new(words)
-    }
-}
-
-impl fmt::Display for Words {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, word) in self.0.iter().enumerate() {
-            let space = if number == 0 { "" } else { " " };
-            let quote = match word {
-                word if word.contains('\'') => "\"",
-                word if word.is_empty() || word.contains([' ', '"', '\n', '\t']) => "'",
-                _ => "",
-            };
-            write!(formatter, "{space}{quote}{word}{quote}")?;
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Deserialize<'de> for Words {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Words;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a command: a string, or a list of strings")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Words, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
-                let mut words = Vec::new();
-                while let Some(word) = list.next_element()? {
-                    words.push(word);
-                }
-                Words::new(words).map_err(serde::de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
 impl FromStr for Server {
     type Err = NotAServer;
 
@@ -421,16 +328,6 @@ impl fmt::Display for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_parted_by_spaces_and_held_by_quotes() {
-        let words = |text: &str| text.parse::<Words>().map(|words| words.0);
-        assert_eq!(words(" a  'b c' d\"e 'f\" '' ").unwrap(), ["a", "b c", "de 'f", ""]);
-        assert_eq!(words("django-admin migrate").unwrap(), ["django-admin", "migrate"]);
-        assert_eq!(words(" "), Err(NotWords::Empty));
-        assert_eq!(words("'' x"), Err(NotWords::Empty));
-        assert!(matches!(words("a 'b"), Err(NotWords::Quote(_))));
-    }
 
     #[test]
     fn a_command_is_read_from_a_string_and_from_a_list() {

@@ -2,8 +2,8 @@
 //!
 //! There are two kinds. A command of the site runs in the release, as the site's user if root deploys: it gets the release's
 //! programs first, and nothing of root's environment. A command of who deploys, which restarts the server, runs outside
-//! the release: nothing in there decides which program is started. Each runs in a session of its own (`child`), with an
-//! empty input, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
+//! the release: nothing in there decides which program is started. Each runs in a session of its own (`child`), its input is
+//! empty or a few bytes, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
 
 pub(crate) mod child;
 pub(crate) mod identity;
@@ -12,12 +12,15 @@ pub(crate) mod secrets;
 pub(crate) mod terminal;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::MemfdFlags;
 use rustix::process::getuid;
 use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
@@ -49,6 +52,8 @@ pub(crate) struct Run<'a> {
     /// As it was asked for.
     pub(crate) words: String,
     pub(crate) log: PathBuf,
+    /// What it can read.
+    pub(crate) input: Vec<u8>,
     pub(crate) timeout: Duration,
     /// What must not stand in an error.
     pub(crate) secrets: Secrets,
@@ -148,20 +153,25 @@ impl Run<'_> {
             Err(error) if error.is_full() => Output::memory()?,
             log => log?,
         };
-        self.command.stdin(Stdio::null()).stdout(output.writer()?).stderr(output.writer()?);
+        let input = match self.input.is_empty() {
+            true => Stdio::null(),
+            false => input_of(&self.input)?.into(),
+        };
+        self.command.stdin(input).stdout(output.writer()?).stderr(output.writer()?);
         let held = self.lock.map(RootLock::for_command).transpose()?;
         let leftovers = if self.lock.is_some() { Leftovers::End } else { Leftovers::Keep };
+        let words = self.secrets.hide(&self.words);
         let started = child::start(&mut self.command, leftovers, held.as_ref().map(AsFd::as_fd));
         let running = started.map_err(|source| {
             let program: OsString = self.command.get_program().to_owned();
             let program = program.to_string_lossy().into_owned();
-            ReleaseError::NoProgram { command: self.words.clone(), program, source }
+            ReleaseError::NoProgram { command: words.clone(), program, source }
         })?;
         if let Some(lock) = self.lock {
-            lock.command_started(running.id(), &self.words);
+            lock.command_started(running.id(), &words);
         }
-        let words = self.secrets.hide(&self.words);
-        let mut shown = Shown { progress, words, secrets: &self.secrets, next: Instant::now() + LOOK };
+        let mut shown =
+            Shown { progress, words: &words, secrets: &self.secrets, next: Instant::now() + LOOK };
         let ended = running.wait(self.timeout, progress, || {
             output.cut(&self.secrets);
             shown.look(&output);
@@ -179,14 +189,24 @@ impl Run<'_> {
             Ended::Cancelled => return Err(ReleaseError::Cancelled),
         };
         let tail = output.last_lines(&self.secrets);
-        Err(ReleaseError::Command { command: self.words, problem, tail, log: Some(self.log) })
+        Err(ReleaseError::Command { command: words, problem, tail, log: Some(self.log) })
     }
+}
+
+/// A file in memory: no program keeps anybody waiting who writes to it.
+fn input_of(bytes: &[u8]) -> Result<File, ReleaseError> {
+    let memory = || Path::new("memory");
+    let file = rustix::fs::memfd_create("wheelbarrow-input", MemfdFlags::CLOEXEC)
+        .map_err(ReleaseError::errno("make a file in", memory()))?;
+    let mut file = File::from(file);
+    file.write_all(bytes).and_then(|()| file.rewind()).map_err(ReleaseError::io("write to", memory()))?;
+    Ok(file)
 }
 
 /// Shows a command and its last line while somebody waits for it.
 struct Shown<'s> {
     progress: &'s dyn Progress,
-    words: String,
+    words: &'s str,
     secrets: &'s Secrets,
     next: Instant,
 }
@@ -196,7 +216,7 @@ impl Shown<'_> {
         if self.next <= Instant::now() {
             self.next = Instant::now() + LOOK;
             let lines = output.last_lines(self.secrets);
-            self.progress.runs(&self.words, lines.lines().next_back().unwrap_or_default());
+            self.progress.runs(self.words, lines.lines().next_back().unwrap_or_default());
         }
     }
 }

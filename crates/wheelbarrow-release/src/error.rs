@@ -85,6 +85,8 @@ pub enum ReleaseError {
     Unreadable { path: PathBuf, mode: u32, owner: u32, group: u32, user: u32 },
     #[error("the Python of the release {id}, {}, cannot be started: {reason}", python.display())]
     CannotStart { id: ReleaseId, python: PathBuf, reason: String },
+    #[error("the hook {hook}: {error}")]
+    Hook { hook: &'static str, error: Box<ReleaseError> },
     #[error("no program {program} for `{command}`")]
     NoProgram { command: String, program: String, source: io::Error },
     #[error("{what} does not run {id} after {deadline} s: {found}")]
@@ -189,6 +191,11 @@ impl ReleaseError {
         }
     }
 
+    /// What stands in the journal.
+    pub(crate) fn first_line(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+
     /// Whether the disk, or what the user may have of it, is full.
     pub(crate) fn is_full(&self) -> bool {
         match self {
@@ -251,6 +258,7 @@ impl Explain for ReleaseError {
             | Self::Unreadable { .. }
             | Self::Probe { .. } => Exit::Failed,
             Self::Served { source, .. } => source.exit(),
+            Self::Hook { error, .. } => error.exit(),
             Self::Failed { outcome: Outcome::RevertFailed, .. } => Exit::RevertFailed,
             Self::Failed { source, .. } if source.is_cancelled() => Exit::Stopped,
             Self::Failed { outcome: Outcome::Reverted, .. } => Exit::Reverted,
@@ -355,6 +363,7 @@ impl Explain for ReleaseError {
                 };
                 return Some(format!("all it said is in {}{why}", log.display()));
             }
+            Self::Hook { error, .. } => return error.hint(),
             Self::NoProgram { .. } => {
                 "programs are looked for in the release's virtualenv, then on PATH; is it among the requirements?"
             }

@@ -35,7 +35,7 @@ pub use report::health::{Ailment, Health, Level, health};
 pub use report::rule::Rule;
 pub use report::status::{Listed, State, Status, history, list, status};
 pub use root::data::Written;
-pub use root::history::{End, Story};
+pub use root::history::{End, RunCommand, Story};
 pub use root::id::{NotAnId, ReleaseId};
 pub use root::inventory::inventory;
 pub use root::journal::{Entry, Event, Journal, Operation, Outcome, Phase};

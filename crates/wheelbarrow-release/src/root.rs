@@ -189,6 +189,11 @@ impl Root {
         self.path.join(STATE)
     }
 
+    /// A path below the root, as it stands in the journal.
+    pub(crate) fn below(&self, path: &Path) -> Option<String> {
+        Some(path.strip_prefix(&self.path).ok()?.to_str()?.to_owned())
+    }
+
     /// Where `current` leads to, as it stands on disk.
     pub fn live(&self) -> Result<Option<ReleaseId>, ReleaseError> {
         let path = self.current();

@@ -6,6 +6,7 @@
 pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod configure;
+pub(crate) mod hook;
 pub(crate) mod prepare;
 pub(crate) mod prune;
 pub(crate) mod reload;
@@ -28,9 +29,19 @@ use crate::root::settings::Settings;
 use crate::serving::server_log::ServerLog;
 use crate::{ReleaseError, ReleaseId};
 
-/// A part of an operation that the journal has as one phase.
+/// A part of an operation. The journal has it as one phase, or as the commands of a hook.
 pub(crate) trait Step {
     fn phase(&self) -> Phase;
+
+    /// Of a step that runs a hook, the name of that.
+    fn hook(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it comes after the end of the operation: what goes wrong then changes nothing of it.
+    fn is_after_end(&self) -> bool {
+        self.phase() == Phase::Prune
+    }
 
     /// What it would do, for a plan.
     fn describe(&self, settings: &Settings) -> String;

@@ -70,6 +70,7 @@ pub(crate) fn ask<T: DeserializeOwned>(
         command: in_release(release, settings, &words)?,
         words: question.words.to_owned(),
         log: release.logs().join(question.log),
+        input: Vec::new(),
         timeout: settings.prepare_timeout,
         secrets: Secrets::of(release.path()),
         lock: Some(&locked.lock),

@@ -92,7 +92,7 @@ pub fn rollback(
     }
     // What is left may be the very thing that is broken.
     let left = root.live()?.and_then(|live| root.complete(&live).ok());
-    let (settings, steps) = plan_return(root, &target, &options.settings)?;
+    let (settings, steps) = plan_return(root, Operation::Rollback, &target, &options.settings)?;
     let activated = make_live(&locked, Operation::Rollback, target, &settings, steps)?;
     if left.is_some_and(|left| left.record.environment_sha256 != environment) {
         operator.progress.note(
@@ -252,23 +252,24 @@ pub(crate) fn plan_activation(
     let id = release.id();
     let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
     if was_live || root.live()?.as_ref() == Some(id) {
-        return plan_return(root, release, flags);
+        return plan_return(root, Operation::Activate, release, flags);
     }
     let settings = Settings::of(root, release, flags)?;
-    let steps = plan::activate(&settings, Some(prepare), false);
+    let steps = plan::activate(&settings, Operation::Activate, Some(prepare), false);
     Ok((settings, steps))
 }
 
 /// The same for a release that was live before, or is.
 fn plan_return(
     root: &Root,
+    operation: Operation,
     release: &CompleteRelease,
     flags: &ReleaseSettings,
 ) -> Result<(Settings, Steps<'static>), ReleaseError> {
     let live = root.live()?;
     let settings = Settings::of(root, release, flags)?;
     let settings = settings.going_back_from(Settings::of_left(root, live.as_ref()).as_ref());
-    let steps = plan::activate(&settings, None, live.as_ref() == Some(release.id()));
+    let steps = plan::activate(&settings, operation, None, live.as_ref() == Some(release.id()));
     Ok((settings, steps))
 }
 

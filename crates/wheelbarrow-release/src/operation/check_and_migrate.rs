@@ -81,7 +81,7 @@ pub fn migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<M
     if is_migrated(root, id)? || Commands::Migrations.of(&settings).is_empty() {
         return Ok(migrated);
     }
-    let django = take(&locked, begun, Operation::Migrate, release, &settings, plan::migrate())?;
+    let django = take(&locked, begun, Operation::Migrate, release, &settings, plan::migrate(&settings))?;
     migrated.tell(&settings, django);
     migrated.milliseconds = milliseconds(begun.elapsed());
     Ok(migrated)

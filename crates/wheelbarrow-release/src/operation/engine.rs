@@ -1,14 +1,15 @@
-//! Takes the steps of a plan in order, and journals each; on failure undoes them, backwards.
+//! Takes the steps of a plan in order, and journals each; on failure undoes them, backwards, and runs the hooks for that.
 
 use std::time::Instant;
 
 use wheelbarrow_artifact::format::PROGRAM;
 
-use crate::root::journal::{Event, Outcome, Phase};
+use crate::root::journal::{Event, Operation, Outcome, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::retention::Pruned;
 use crate::root::{Mark, marks};
 use crate::serving::proof;
+use crate::steps::hook::{self, Failure};
 use crate::steps::{Fault, Job, NOTHING, Step, Steps, Undone};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -30,7 +31,7 @@ pub(crate) fn run(job: &mut Job<'_>, steps: Steps<'_>) -> Result<(), ReleaseErro
 
 /// Takes the steps from the number `first` on; those before it are done.
 pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> Result<(), ReleaseError> {
-    let end = steps.iter().position(|step| step.phase() == Phase::Prune).unwrap_or(steps.len());
+    let end = steps.iter().position(|step| step.is_after_end()).unwrap_or(steps.len());
     for at in first..end {
         if let Err(fault) = take(job, &mut *steps[at]) {
             return Err(take_back(job, &steps[..=at], fault));
@@ -56,8 +57,10 @@ fn take(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
     // Later steps stop where they can.
     let is_cancelled = phase <= Phase::Switch && job.progress().is_cancelled();
     let taken = if is_cancelled { Err(ReleaseError::Cancelled) } else { step.run(job) };
-    let journaled = taken.and_then(|()| {
-        job.locked.record(Event::Phase { phase, milliseconds: milliseconds(begun.elapsed()) })
+    let journaled = taken.and_then(|()| match step.hook() {
+        // Its commands are in the journal.
+        Some(_) => Ok(()),
+        None => job.locked.record(Event::Phase { phase, milliseconds: milliseconds(begun.elapsed()) }),
     });
     journaled.map_err(|cause| Fault { phase, cause })
 }
@@ -75,24 +78,42 @@ pub(crate) fn take_back(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: 
         // What keeps the mark from being set keeps nothing from being live; the journal says it too.
         let _ = marks::set(job.locked.root, &job.id, Mark::Bad);
     }
-    fail(job.locked, &job.id, job.begun, fault, undone)
+    let failed =
+        Failed { operation: job.operation, id: &job.id, previous: job.previous.as_ref(), begun: job.begun };
+    failed.end(job.locked, fault, undone)
 }
 
-/// Writes down that an operation failed; the error that says so to people.
-pub(crate) fn fail(
-    locked: &LockedRoot<'_>,
-    id: &ReleaseId,
-    begun: Instant,
-    Fault { phase, cause }: Fault,
-    (outcome, revert): Undone,
-) -> ReleaseError {
-    let error = cause.to_string().lines().next().unwrap_or_default().to_owned();
-    let milliseconds = milliseconds(begun.elapsed());
-    // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
-    let _ = locked.record(Event::Failed { phase, error, outcome, milliseconds });
-    let left = what_is_left(locked.root, outcome);
-    let is_first = outcome == Outcome::Reverted && locked.root.live().is_ok_and(|live| live.is_none());
-    ReleaseError::Failed { id: id.clone(), phase, outcome, left, is_first, source: Box::new(cause), revert }
+/// An operation that failed.
+pub(crate) struct Failed<'f> {
+    pub(crate) operation: Operation,
+    pub(crate) id: &'f ReleaseId,
+    /// What was live before.
+    pub(crate) previous: Option<&'f ReleaseId>,
+    pub(crate) begun: Instant,
+}
+
+impl Failed<'_> {
+    /// Writes down that it failed, and runs the hooks for that; the error that says so to people.
+    pub(crate) fn end(
+        self,
+        locked: &LockedRoot<'_>,
+        Fault { phase, cause }: Fault,
+        (outcome, revert): Undone,
+    ) -> ReleaseError {
+        let Self { operation, id, previous, begun } = self;
+        let error = cause.first_line();
+        let milliseconds = milliseconds(begun.elapsed());
+        // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
+        let _ = locked.record(Event::Failed { phase, error: error.clone(), outcome, milliseconds });
+        let left = what_is_left(locked.root, outcome);
+        let is_first = outcome == Outcome::Reverted && locked.root.live().is_ok_and(|live| live.is_none());
+        hook::after_failure(
+            locked,
+            &Failure { operation, id, previous, phase, outcome, error: &error, begun },
+        );
+        let id = id.clone();
+        ReleaseError::Failed { id, phase, outcome, left, is_first, source: Box::new(cause), revert }
+    }
 }
 
 /// What is live after a failure. Where that is not what was live before, also what runs, as the kernel tells it.
@@ -124,7 +145,6 @@ mod tests {
     use wheelbarrow_artifact::progress::{Progress, Unit};
 
     use super::*;
-    use crate::root::journal::Operation;
     use crate::root::operator::{Operator, Probing, Wait};
     use crate::root::settings::Settings;
     use crate::steps::Done;

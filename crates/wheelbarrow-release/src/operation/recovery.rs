@@ -11,7 +11,8 @@ use fs_err as fs;
 use serde::Serialize;
 
 use crate::environment::shared_environment;
-use crate::operation::{engine, plan};
+use crate::operation::engine::{self, Failed};
+use crate::operation::plan;
 use crate::root::current;
 use crate::root::history::{Story, stories, unfinished};
 use crate::root::journal::{Event, Operation, Outcome};
@@ -122,17 +123,19 @@ fn is_still_switched(root: &Root, story: &Story) -> Result<bool, ReleaseError> {
 /// Ends an operation that was interrupted; whether its release is live now.
 fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
     let begun = Instant::now();
+    let failed =
+        || Failed { operation: story.operation, id: &story.id, previous: story.live.as_ref(), begun };
     let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
     let live = locked.root.live()?;
     if !story.operation.switches() {
         // Whatever is live, it had nothing to do with it.
-        _ = engine::fail(locked, &story.id, begun, fault(), NOTHING);
+        _ = failed().end(locked, fault(), NOTHING);
         return Ok(false);
     }
     if live.as_ref() == Some(&story.id) {
         let Some(release) = locked.root.complete_or_none(&story.id)? else {
             // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
-            return Err(engine::fail(locked, &story.id, begun, fault(), (Outcome::RevertFailed, None)));
+            return Err(failed().end(locked, fault(), (Outcome::RevertFailed, None)));
         };
         let settings = Settings::of(locked.root, &release, &Default::default())?;
         let settings = if story.operation.makes_a_release() {
@@ -155,14 +158,14 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
             release: Some(release),
             done: Done::default(),
         };
-        let steps = plan::switch();
+        let steps = plan::switch(&settings, story.operation);
         if story.is_left_switched() {
             return Err(engine::take_back(&mut job, &steps, fault()));
         }
         return engine::resume(&mut job, steps, 1).map(|()| true);
     }
     if !story.switched {
-        _ = engine::fail(locked, &story.id, begun, fault(), NOTHING);
+        _ = failed().end(locked, fault(), NOTHING);
         return Ok(false);
     }
     // It was being taken back: the link leads to the old release again, the server may not know.
@@ -173,7 +176,7 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
         }
         None => Ok(()),
     };
-    Err(engine::fail(locked, &story.id, begun, fault(), went_back(served)))
+    Err(failed().end(locked, fault(), went_back(served)))
 }
 
 /// Removes what was being made or removed; the releases that never became complete.

@@ -22,6 +22,8 @@ pub struct Story {
     pub phases: Vec<(Phase, u64)>,
     /// The commands that ran for it, and how long each took, in milliseconds: a part of the time of their phase.
     pub commands: Vec<(String, u64)>,
+    /// The same with all that is known of them, and the commands of hooks, in order.
+    pub runs: Vec<RunCommand>,
     /// Whether `current` led to the release, were it for a moment.
     pub switched: bool,
     /// Of the database: those that were to be applied.
@@ -31,6 +33,22 @@ pub struct Story {
     pub irreversible: Vec<String>,
     /// None for one that was interrupted and that nobody has recovered yet.
     pub end: Option<End>,
+}
+
+/// A command that ran for an operation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunCommand {
+    pub command: String,
+    pub milliseconds: u64,
+    /// As `after_switch`; none of a command that prepares the release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
+    /// Where its output is, below the root; none of what an earlier version has run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// Why it failed, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// How an operation ended.
@@ -97,6 +115,7 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
                 at: *at,
                 phases: Vec::new(),
                 commands: Vec::new(),
+                runs: Vec::new(),
                 switched: false,
                 migrations: Vec::new(),
                 irreversible: Vec::new(),
@@ -104,14 +123,24 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
             });
             continue;
         }
-        // Pruning comes after the end, and is of the operation all the same.
-        let is_prune = matches!(event, Event::Phase { phase: Phase::Prune, .. });
-        let is_open = |story: &&mut Story| story.end.is_none() || story.is_left_switched() || is_prune;
+        // Pruning and hooks come after the end, and are of the operation all the same.
+        let is_late =
+            matches!(event, Event::Phase { phase: Phase::Prune, .. } | Event::Command { hook: Some(_), .. });
+        let is_open = |story: &&mut Story| story.end.is_none() || story.is_left_switched() || is_late;
         let Some(story) = stories.last_mut().filter(is_open) else { continue };
         match event {
             Event::Phase { phase, milliseconds } => story.phases.push((*phase, *milliseconds)),
-            Event::Command { command, milliseconds } => {
-                story.commands.push((command.clone(), *milliseconds));
+            Event::Command { command, milliseconds, hook, log, problem } => {
+                if hook.is_none() {
+                    story.commands.push((command.clone(), *milliseconds));
+                }
+                story.runs.push(RunCommand {
+                    command: command.clone(),
+                    milliseconds: *milliseconds,
+                    hook: hook.clone(),
+                    log: log.clone(),
+                    problem: problem.clone(),
+                });
             }
             Event::Switched { .. } => story.switched = true,
             Event::Migrating { migrations, irreversible } => {

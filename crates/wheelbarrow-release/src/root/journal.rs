@@ -56,10 +56,19 @@ pub enum Event {
         phase: Phase,
         milliseconds: u64,
     },
-    /// A command of the release ended, well or not.
+    /// A command of the release ended, well or not. Those of hooks may come after the end.
     Command {
         command: String,
         milliseconds: u64,
+        /// None of one that prepares the release. A name of a later version is one that nothing is concluded from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hook: Option<String>,
+        /// Where its output is, below the root.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<String>,
+        /// Why it failed, in one line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// Old releases were removed, and nothing else was done.
     Pruned {
@@ -236,7 +245,9 @@ impl Entry {
     /// An error may be as long as whoever raised it wants, and a site may name as many migrations as it wants.
     fn cut(mut self) -> Self {
         match &mut self.event {
-            Event::Failed { error, .. } => *error = cut_line(error, ERROR),
+            Event::Failed { error, .. } | Event::Command { problem: Some(error), .. } => {
+                *error = cut_line(error, ERROR);
+            }
             Event::Migrating { migrations, irreversible } => {
                 [migrations, irreversible].into_iter().for_each(cut_list);
             }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use wheelbarrow_artifact::release::{ProbeSettings, ReleaseSettings, Server, Words, is_reserved_in_shared};
+use wheelbarrow_artifact::release::{
+    Hook, Hooks, ProbeSettings, ReleaseSettings, Server, Words, is_reserved_in_shared,
+};
 use wheelbarrow_base::SafePath;
 
 use crate::command::identity::{self, Identity};
@@ -21,6 +23,7 @@ const KEEP_STATIC: u32 = 1;
 const CHECK_SECONDS: u64 = 60;
 const PREPARE_SECONDS: u64 = 3600;
 const RELOAD_SECONDS: u64 = 120;
+const HOOK_SECONDS: u64 = 600;
 /// Statuses that say that a server serves, whatever it thinks of the request.
 const ANSWERS: std::ops::Range<u16> = 100..500;
 
@@ -47,6 +50,8 @@ pub struct Settings {
     pub check_timeout: Duration,
     pub prepare_timeout: Duration,
     pub reload_timeout: Duration,
+    /// Of a hook without a timeout of its own.
+    pub hook_timeout: Duration,
 }
 
 #[derive(Default, Deserialize)]
@@ -109,6 +114,7 @@ impl Settings {
                 return Err(ReleaseError::Setting { key: "check.path", reason });
             }
         }
+        required_hooks(&said.hooks)?;
         Ok(Self {
             prepare: said.prepare.clone().unwrap_or_default(),
             shared: shared_paths(said.shared.as_deref().unwrap_or_default())?,
@@ -124,6 +130,7 @@ impl Settings {
             check_timeout: seconds(said.timeouts.check, CHECK_SECONDS),
             prepare_timeout: seconds(said.timeouts.prepare, PREPARE_SECONDS),
             reload_timeout: seconds(said.timeouts.reload, RELOAD_SECONDS),
+            hook_timeout: seconds(said.timeouts.hook, HOOK_SECONDS),
             said,
         })
     }
@@ -146,6 +153,23 @@ fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
 fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseError> {
     match expected.unwrap_or_default().iter().find(|status| !(100..600).contains(*status)) {
         Some(status) => Err(ReleaseError::Setting { key, reason: format!("{status} is no status of HTTP") }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses `required` where a failure of a hook has an effect of its own.
+fn required_hooks(hooks: &Hooks) -> Result<(), ReleaseError> {
+    let others = [
+        ("hooks.before_migrate", &hooks.before_migrate, "its failure stops the operation in any case"),
+        ("hooks.on_failure", &hooks.on_failure, "its failure changes nothing"),
+        ("hooks.after_rollback", &hooks.after_rollback, "its failure changes nothing"),
+    ];
+    let is_required = |hooks: &Option<Vec<Hook>>| hooks.iter().flatten().any(|hook| hook.required);
+    match others.into_iter().find(|(_, hooks, _)| is_required(hooks)) {
+        Some((key, _, why)) => Err(ReleaseError::Setting {
+            key,
+            reason: format!("`required` is for `after_switch` only: {why}"),
+        }),
         None => Ok(()),
     }
 }

@@ -56,7 +56,9 @@ fn run(
 ) -> Result<(), ReleaseError> {
     let log = release.logs().join("reload.log");
     let secrets = Secrets::of(release.path());
-    Run { command, words, log, timeout: settings.reload_timeout, secrets, lock: None }.run(progress).map(drop)
+    Run { command, words, log, input: Vec::new(), timeout: settings.reload_timeout, secrets, lock: None }
+        .run(progress)
+        .map(drop)
 }
 
 /// Gives the file a modification time that no file had before: uWSGI wants one that is newer by a second, mod_wsgi another,

@@ -76,13 +76,21 @@ impl Step for Commands {
                 command: in_release(release, settings, words)?,
                 words: words.to_string(),
                 log: release.logs().join(format!("prepare-{number}.log")),
+                input: Vec::new(),
                 timeout: settings.prepare_timeout,
                 secrets: Secrets::of(release.path()),
                 lock: Some(&locked.lock),
             };
             let (begun, command) = (Instant::now(), run.secrets.hide(&run.words));
+            let log = locked.root.below(&run.log);
             let ended = run.run(locked.operator.progress);
-            locked.record(Event::Command { command, milliseconds: milliseconds(begun.elapsed()) })?;
+            locked.record(Event::Command {
+                command,
+                milliseconds: milliseconds(begun.elapsed()),
+                hook: None,
+                log,
+                problem: ended.as_ref().err().map(ReleaseError::first_line),
+            })?;
             ended?;
         }
         Ok(())

@@ -102,7 +102,7 @@ pub(crate) fn serve_again(
 }
 
 /// Shows progress, and does not listen to who wants it to stop.
-struct Deaf<'a>(&'a dyn Progress);
+pub(crate) struct Deaf<'a>(pub(crate) &'a dyn Progress);
 
 impl Progress for Deaf<'_> {
     fn begin(&self, what: &str, total: u64, unit: Unit) {

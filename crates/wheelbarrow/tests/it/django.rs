@@ -52,7 +52,12 @@ from django.test import Client
 answer = Client(HTTP_HOST='www.example.org').get(sys.argv[1])
 print(answer.status_code, answer.getvalue().decode())";
 
-fn version(place: &Place, version: &str, settings: &str, migrations: &[(&str, &str)]) -> Option<PathBuf> {
+pub(crate) fn version(
+    place: &Place,
+    version: &str,
+    settings: &str,
+    migrations: &[(&str, &str)],
+) -> Option<PathBuf> {
     write(place, version, settings, migrations);
     build(place, version)
 }
@@ -100,13 +105,13 @@ fn build(place: &Place, version: &str) -> Option<PathBuf> {
     Some(place.path().join(format!("mysite-{version}.zip")))
 }
 
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let place = Place::with(&[]);
     place.write("root/shared/environment.json", "{\"SECRET_KEY\": \"a-secret-of-the-test\"}");
     place
 }
 
-fn run(place: &Place, words: &[&str]) -> Said {
+pub(crate) fn run(place: &Place, words: &[&str]) -> Said {
     place.finish(wheelbarrow(&place.path()).args(words).env("WHEELBARROW_ROOT", "root"))
 }
 

@@ -5,6 +5,7 @@ mod audit;
 mod bytecode;
 mod declared;
 mod django;
+mod django_hooks;
 mod env;
 mod errors;
 mod help;

@@ -65,7 +65,8 @@ fn commands_run_as_the_owner_and_files_stay_roots() {
     fs_err::set_permissions(shared.join("environment.json"), PermissionsExt::from_mode(0o600)).unwrap();
     let text = format!(
         "[release]\nowner = {0:?}\ngroup = {0:?}\nshared = ['media']\nstatic_root = 'static'\n\
-         prepare = [['sh', '-c', 'id -un > media/who; echo $HOME >> media/who; touch static/new; ! touch own']]\n",
+         prepare = [['sh', '-c', 'id -un > media/who; echo $HOME >> media/who; touch static/new; ! touch own']]\n\
+         [release.hooks]\nafter_switch = [['sh', '-c', 'cat > media/facts; id -un > media/hook']]\n",
         user.0
     );
     fs_err::write(shared.join("wheelbarrow.toml"), text).unwrap();
@@ -96,6 +97,9 @@ fn commands_run_as_the_owner_and_files_stay_roots() {
     let current = place.root().join("current");
     let who = fs_err::read_to_string(shared.join("media/who")).unwrap();
     assert!(who.starts_with(&format!("{}\n", user.0)) && !who.contains("/root"), "{who}");
+    assert_eq!(fs_err::read_to_string(shared.join("media/hook")).unwrap(), format!("{}\n", user.0));
+    let facts = fs_err::read_to_string(shared.join("media/facts")).unwrap();
+    assert!(facts.starts_with(r#"{"hook":"after_switch","operation":"deploy","release":"1-"#), "{facts}");
     assert_eq!((of(&shared.join("media")).0, of(&shared.join("media")).1), (owner, group));
     assert_eq!((of(&current.join("code/static/new")).0, of(&current.join("code/app.py")).0), (owner, 0));
     assert!(!current.join("code/own").exists(), "the release is root's");

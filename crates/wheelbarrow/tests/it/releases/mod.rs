@@ -10,6 +10,7 @@ mod faults;
 mod fleet;
 mod full;
 mod health;
+mod hooks;
 mod identity;
 mod inherited;
 mod layers;
