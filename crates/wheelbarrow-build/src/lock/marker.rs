@@ -36,7 +36,7 @@ impl<'a> Environment<'a> {
     /// Whether `marker` holds. An error says what is wrong with its text.
     pub fn holds(&self, marker: &str) -> Result<bool, String> {
         if !is_plain_marker(marker) {
-            return Err(format!("`{marker}`: a marker is of ASCII outside of quotes"));
+            return Err(format!("`{marker}`: a marker must be ASCII"));
         }
         let settled = self.settle(marker);
         let tree = MarkerTree::from_str(&settled).map_err(|error| {

@@ -68,7 +68,7 @@ fn is_location(text: &str) -> bool {
 fn named(text: &str) -> Result<Entry, String> {
     if !name::has_whole_names(text) {
         return Err(format!(
-            "`{text}`: a name must end with a letter or a digit, and a marker is of ASCII outside of quotes"
+            "`{text}`: a name must end with a letter or a digit, and a marker must be ASCII"
         ));
     }
     let requirement = Requirement::<VerbatimUrl>::from_str(text).map_err(|error| {
@@ -100,7 +100,7 @@ fn located(text: &str, project: &Path) -> Result<Entry, String> {
     let tree = if marker.is_empty() {
         MarkerTree::TRUE
     } else if !name::is_plain_marker(marker) {
-        return Err(format!("`{marker}`: a marker is of ASCII outside of quotes"));
+        return Err(format!("`{marker}`: a marker must be ASCII"));
     } else {
         MarkerTree::from_str(marker).map_err(|error| {
             format!("`{marker}`: {}", error.message.to_string().lines().next().unwrap_or_default())
