@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::root::{Place, Version, deploy_words};
 use super::thin::{copy, differences};
+use crate::support::{Said, wheelbarrow};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -239,14 +240,61 @@ fn an_artifact_of_0_1_0_is_understood() {
     let artifact = format!("{FIXTURES}/site-0.1.0.zip");
     let said = place.run(&["verify", &artifact]);
     assert_eq!(said.code, 0, "{}", said.all());
-    // It is for this Python.
-    let python = Command::new("python3.11").arg("-c").arg("import sys; print(sys.executable)").output();
-    let Ok(python) = python.map(|output| String::from_utf8(output.stdout).unwrap().trim().to_owned()) else {
-        assert!(std::env::var_os("CI").is_none(), "there is no python3.11");
-        return println!("skipped: there is no python3.11");
-    };
+    let Some(python) = its_python() else { return };
     let said = place.run(&["deploy", &artifact, "--without-pip", "--python", &python]);
     assert_eq!(said.code, 0, "{}", said.all());
     assert_eq!(place.list(), [(1, "live".to_owned())]);
     assert_eq!(place.run(&["exec", "hello"]).out, "hello\n");
+}
+
+/// The Python that the fixture is for.
+fn its_python() -> Option<String> {
+    let python = Command::new("python3.11").arg("-c").arg("import sys; print(sys.executable)").output();
+    let python = python.map(|output| String::from_utf8(output.stdout).unwrap().trim().to_owned());
+    if python.is_err() {
+        assert!(std::env::var_os("CI").is_none(), "there is no python3.11");
+        println!("skipped: there is no python3.11");
+    }
+    python.ok()
+}
+
+/// The artifact of 0.1.0 brings the fallback installer of 0.1.0: an older program on what this one has made, and the other way round.
+#[test]
+fn an_installer_of_0_1_0_and_this_one_replace_what_the_other_has_made() {
+    let place = Place::new();
+    let Some(python) = its_python() else { return };
+    let artifact = format!("{FIXTURES}/site-0.1.0.zip");
+    let destination = place.path().join("destination");
+    let older = |words: &[&str]| {
+        let mut command = Command::new(&python);
+        command.arg(&artifact).args(["--without-pip", "-d", "destination"]).args(words);
+        place.finish(command.current_dir(place.path()))
+    };
+    let ours = |words: &[&str]| {
+        let mut command = wheelbarrow(&place.path());
+        command.args(["install", &artifact, "--without-pip", "--python", &python, "-d", "destination"]);
+        place.finish(command.args(words))
+    };
+    let verify = || place.finish(wheelbarrow(&place.path()).args(["verify", "destination"]));
+    let environment = destination.join("environment.json");
+    let said = older(&[]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    for replace in [&ours as &dyn Fn(&[&str]) -> Said, &older, &ours] {
+        let said = verify();
+        assert_eq!(said.code, 0, "{}", said.all());
+        fs::write(&environment, r#"{"KEPT": "yes"}"#).unwrap();
+        let said = replace(&["--replace"]);
+        assert_eq!(said.code, 0, "{}", said.all());
+        assert_eq!(fs::read_to_string(&environment).unwrap(), r#"{"KEPT": "yes"}"#);
+    }
+    assert_eq!(verify().code, 0);
+    // Of a root it knows nothing, and so changes nothing.
+    let said = place.deploy(&Version::good("1"));
+    assert_eq!(said.code, 0, "{}", said.all());
+    let before = place.path().join("before");
+    copy(&place.root(), &before);
+    let mut deploy = Command::new(&python);
+    let said = place.finish(deploy.arg(&artifact).args(["deploy", "--root"]).arg(place.root()));
+    assert_ne!(said.code, 0, "{}", said.all());
+    assert!(differences(&before, &place.root()).is_empty());
 }
