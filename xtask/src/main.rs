@@ -45,6 +45,8 @@ usage: cargo xtask COMMAND
   fuzz [--minutes N | --executions N] [--seed N] [--target NAME]... [FILE]
                             every parser with mutated inputs: no panic, at most 1 s and 200 MB for each [default: 100,000 executions]
   fuzz --compare N          N inputs for each reader of environment.json and of artifacts, on every Python found
+  fuzz --libfuzzer SECONDS [NAME]...
+                            libFuzzer for so long on each target, or on those that are named; a C++ compiler builds it
   bench [ARGUMENT]...       speed against the peers and the floor, and sizes
   sizes [--site NAME]       the sizes of artifacts and of the standalone binary in them; fails if one passes its budget";
 
