@@ -12,8 +12,8 @@ use fs_err as fs;
 use serde_json::Value;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Sha256};
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::wheel::OpenWheel;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_release::environment;
 use wheelbarrow_wheel::layout::Destination;
 

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use memmap2::UncheckedAdvice;
 use sha2::Digest;
 use wheelbarrow_base::MappedFile;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use crate::error::{ArtifactError, Distrust};
 use crate::format::{self, Misread};
 use crate::manifest::{self, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
-use crate::progress::{Progress, Unit};
 use crate::rules::{self, DOORS};
 use crate::thin::{self, THIN_PATH};
 use crate::tree::Tree;

@@ -12,7 +12,6 @@ pub mod loader;
 pub mod manifest;
 mod parallel;
 mod printable;
-pub mod progress;
 pub mod python;
 pub mod release;
 pub mod rules;

@@ -5,9 +5,9 @@
 //! `docs/format.md` is the specification.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
+pub use wheelbarrow_base::Sha256;
 use wheelbarrow_wheel::order;
 
 use crate::release::{HOOK_KEYS, ReleaseSettings};
@@ -20,10 +20,6 @@ pub const MANIFEST_PATH: &str = ".wheelbarrow/manifest.json";
 
 /// What the path of every native program begins with; its system and machine follow.
 pub const NATIVE: &str = ".wheelbarrow/native/";
-
-/// A SHA-256, as 64 lower-case hexadecimal digits in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sha256(pub [u8; 32]);
 
 /// The whole manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -327,57 +323,6 @@ impl Manifest {
     /// The members by their path.
     pub fn members_by_path(&self) -> BTreeMap<&str, &Member> {
         self.members.iter().map(|member| (member.path.as_str(), member)).collect()
-    }
-}
-
-impl Sha256 {
-    /// Of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest;
-        Self(sha2::Sha256::digest(bytes).into())
-    }
-
-    /// From 64 hexadecimal digits of either case.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
-        Some(Self(bytes.try_into().ok()?))
-    }
-
-    /// From the unpadded URL-safe base64 of RECORD files, without the `sha256=`.
-    pub fn from_record(digest: &str) -> Option<Self> {
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(digest.as_bytes()).ok()?;
-        Some(Self(bytes.try_into().ok()?))
-    }
-
-    /// As RECORD files write it: `sha256=` and unpadded URL-safe base64.
-    pub fn to_record(self) -> String {
-        format!("sha256={}", data_encoding::BASE64URL_NOPAD.encode(&self.0))
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&data_encoding::HEXLOWER.encode(&self.0))
-    }
-}
-
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Sha256({self})")
-    }
-}
-
-impl Serialize for Sha256 {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Sha256 {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::from_hex(&text)
-            .ok_or_else(|| serde::de::Error::custom("not a SHA-256 of 64 hexadecimal digits"))
     }
 }
 

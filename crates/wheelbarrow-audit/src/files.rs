@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Manifest, Target};
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::{Exit, Explain, MappedFile};
 use wheelbarrow_platform::Platform;
 use wheelbarrow_platform::TargetSpec;

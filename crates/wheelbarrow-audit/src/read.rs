@@ -14,9 +14,9 @@ use fs_err as fs;
 use memmap2::{Mmap, UncheckedAdvice};
 use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::wheel::{OpenWheel, WheelError};
 use wheelbarrow_artifact::zip::{Entry, Inflater};
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::metadata::Metadata;
 
 use crate::facts::{self, WheelFacts};

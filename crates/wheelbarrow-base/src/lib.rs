@@ -1,5 +1,5 @@
 //! What every crate needs: atomic writes, staged directories, locks that die with their holder, safe paths, work below
-//! a descriptor, signals, limits of memory; exit codes, and the trait by which an error gives its code and hint.
+//! a descriptor, signals, limits of memory; hashes, progress; exit codes, and the trait by which an error gives its code and hint.
 
 mod absolute;
 mod as_user;
@@ -11,14 +11,17 @@ mod lock;
 mod mapped;
 mod memory;
 mod mounts;
+pub mod progress;
 mod regular;
 mod safe_path;
 mod scratch;
+mod sha256;
 mod signals;
 mod staged;
 mod umask;
 mod unfinished;
 mod unique;
+mod variable;
 mod writeback;
 
 use std::io;
@@ -39,10 +42,12 @@ pub use regular::{
 };
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
+pub use sha256::Sha256;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
 pub use staged::{Commit, Staged, is_settled, put_right};
 pub use umask::SharedUmask;
 pub use unfinished::remove_unfinished;
+pub use variable::variable;
 pub use writeback::start_writeback;
 
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::Allowance;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::{Exit, Explain};
 
 use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};

@@ -14,9 +14,9 @@ use fs_err as fs;
 use memmap2::Mmap;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Bytecode, Sha256};
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::{bytecode, python};
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::layout::Destination;
 
 use crate::cache::Cache;

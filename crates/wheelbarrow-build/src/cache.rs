@@ -20,7 +20,6 @@ mod upkeep;
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,7 +28,8 @@ use fs_err as fs;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
-use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_base::Sha256;
+use wheelbarrow_http::PartialFile;
 
 use crate::{Error, Result};
 
@@ -123,25 +123,24 @@ impl Cache {
     }
 
     /// Begins or resumes a download. Waits while another process fetches the same file.
-    pub fn partial(&self, sha256: Sha256) -> Result<Partial> {
+    pub fn partial(&self, sha256: Sha256) -> Result<PartialFile> {
         let path = self.path(sha256).with_extension("part");
         make_parent(&path)?;
-        loop {
-            let file = fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(Error::io("write", &path))?;
-            rustix::fs::flock(&file, FlockOperation::LockExclusive)
-                .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
-            // Whoever held the lock may have renamed the file; then the name is free, or another's.
-            let held = file.metadata().map_err(Error::io("read", &path))?.ino();
-            if path.metadata().is_ok_and(|metadata| metadata.ino() == held) {
-                return Ok(Partial { file, path, sha256 });
-            }
+        Ok(PartialFile::open(path)?)
+    }
+
+    /// Makes a download an entry. `found` is the hash of its bytes, which the caller computed; if it is not the hash that
+    /// the download was begun with, the file is removed and `found` is given back as the error.
+    pub fn finish(&self, partial: PartialFile, found: Sha256) -> Result<std::result::Result<Entry, Sha256>> {
+        let path = self.path(found);
+        if partial.path() != path.with_extension("part") {
+            partial.discard();
+            return Ok(Err(found));
         }
+        let size = partial.len()?;
+        set_mark(partial.path(), size)?;
+        fs::rename(partial.path(), &path).map_err(Error::io("rename", partial.path()))?;
+        Ok(Ok(Entry { path, sha256: found, size }))
     }
 
     /// What was built under `key` before, if the wheel is still there.
@@ -179,53 +178,6 @@ impl Cache {
         make_parent(&path)?;
         fs::write(&path, log).map_err(Error::io("write", &path))?;
         Ok(path)
-    }
-}
-
-/// A download on its way, locked against other processes.
-#[derive(Debug)]
-pub struct Partial {
-    pub file: fs::File,
-    path: PathBuf,
-    sha256: Sha256,
-}
-
-impl Partial {
-    /// Bytes that are there.
-    pub fn len(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(Error::io("read", &self.path))?.len())
-    }
-
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
-    /// Throws away what is there.
-    pub fn restart(&self) -> Result<()> {
-        self.file.set_len(0).map_err(Error::io("write", &self.path))
-    }
-
-    /// Makes it an entry. `found` is the hash of its bytes, which the caller computed; a wrong one removes the file and
-    /// is given back as the error.
-    pub fn finish(self, found: Sha256) -> Result<std::result::Result<Entry, Sha256>> {
-        if found != self.sha256 {
-            fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))?;
-            return Ok(Err(found));
-        }
-        let size = self.len()?;
-        set_mark(&self.path, size)?;
-        let path = self.path.with_extension("");
-        fs::rename(&self.path, &path).map_err(Error::io("rename", &self.path))?;
-        Ok(Ok(Entry { path, sha256: self.sha256, size }))
-    }
-
-    /// Removes it; nothing was lacking after all.
-    pub fn discard(self) {
-        let _ = fs::remove_file(&self.path);
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -309,7 +261,7 @@ mod tests {
         std::thread::scope(|scope| {
             let second = scope.spawn(|| cache.partial(sha256).unwrap().len().unwrap());
             std::thread::sleep(Duration::from_millis(50));
-            first.finish(sha256).unwrap().unwrap();
+            cache.finish(first, sha256).unwrap().unwrap();
             assert_eq!(second.join().unwrap(), 0, "a new file, not the one that was renamed");
         });
         assert_eq!(cache.get(sha256).unwrap().unwrap().size, 5);
@@ -320,7 +272,7 @@ mod tests {
         let (_directory, cache) = cache();
         let partial = cache.partial(Sha256::of(b"right")).unwrap();
         let wrong = Sha256::of(b"wrong");
-        assert_eq!(partial.finish(wrong).unwrap(), Err(wrong));
+        assert_eq!(cache.finish(partial, wrong).unwrap(), Err(wrong));
         assert_eq!(cache.get(Sha256::of(b"right")).unwrap(), None);
     }
 

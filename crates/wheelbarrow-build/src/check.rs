@@ -14,13 +14,13 @@ use std::path::PathBuf;
 use fs_err as fs;
 use memmap2::Mmap;
 use wheelbarrow_artifact::manifest::{Allowed, Needs};
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{
     Allowance, Audited, AuditedWheel, Finding, ReadError, Report, Rule, Site, Source, Subject, audit, needs,
     sbom,
 };
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_platform::{Libc, Platform, required_platform};
 
 use memory::{Listening, Memory};

@@ -1,12 +1,13 @@
 //! What can go wrong on the way from a project to its wheels.
 //!
-//! No variant holds a URL with credentials: whoever fills one in passes it through [`crate::credentials::redact`].
+//! No variant holds a URL with credentials: whoever fills one in passes it through [`wheelbarrow_http::redact`].
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_base::{Exit, Explain, FsError};
+use wheelbarrow_http::HttpError;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -97,14 +98,10 @@ pub enum Error {
     #[error("a build is using the cache {}", path.display())]
     CacheInUse { path: PathBuf },
 
-    #[error("cannot fetch {url}: {reason}")]
-    Fetch { url: String, reason: String },
-    #[error("{url} asks for a user name and password, or refuses those it got (HTTP {status})")]
-    Unauthorized { url: String, status: u16 },
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("offline, and the cache lacks:{}", missing.iter().map(|file| format!("\n  {file}")).collect::<String>())]
     Offline { missing: Vec<String> },
-    #[error("the certificates in {} cannot be read: {reason}", path.display())]
-    Certificates { path: PathBuf, reason: String },
 
     #[error("{package} has no wheel for {target}, and {reason}")]
     NotHere {
@@ -182,7 +179,6 @@ impl Explain for Error {
             | Self::Run { .. }
             | Self::CacheInUse { .. }
             | Self::Compile { .. }
-            | Self::Certificates { .. }
             | Self::NoEngine { .. } => Exit::Failed,
             Self::PythonSpec { .. }
             | Self::UnsupportedPython { .. }
@@ -190,9 +186,8 @@ impl Explain for Error {
             | Self::PackageName { .. }
             | Self::With { .. } => Exit::Usage,
             Self::Lock { .. } | Self::Hash { .. } => Exit::Broken,
-            Self::Fetch { .. } | Self::Unauthorized { .. } | Self::Offline { .. } | Self::Pull { .. } => {
-                Exit::Network
-            }
+            Self::Offline { .. } | Self::Pull { .. } => Exit::Network,
+            Self::Http(error) => error.exit(),
             _ => Exit::Project,
         }
     }
@@ -259,16 +254,11 @@ impl Explain for Error {
                     .to_owned()
             }
             Self::Hash { .. } => "the file is not the one that was locked; if the change is meant, lock again".to_owned(),
-            Self::Unauthorized { .. } => "put the user name and password into ~/.netrc, or into the index URL: \
-                --index-url https://USER:PASSWORD@HOST/simple, or PIP_INDEX_URL, or UV_INDEX_URL"
-                .to_owned(),
             Self::Offline { .. } => "run once without --offline to fill the cache, or put the files into a directory: \
                 --find-links DIR"
                 .to_owned(),
             Self::CacheInUse { .. } => "run it again when that is done".to_owned(),
-            Self::Fetch { .. } => "check the network, the proxy variables and SSL_CERT_FILE, then run again: \
-                what was fetched is kept"
-                .to_owned(),
+            Self::Http(error) => return error.hint(),
             Self::NotHere { foreign: true, .. } => "build it in a container of that system, \
                 `--container IMAGE`; or take a version of it that has a wheel, or name a directory with one: \
                 --find-links DIR"
@@ -295,7 +285,6 @@ impl Explain for Error {
                 build_hint(last_lines, log)
             ),
             Self::Build { last_lines, log, .. } => build_hint(last_lines, log),
-            Self::Certificates { .. } => "SSL_CERT_FILE must name a PEM file".to_owned(),
             _ => return None,
         })
     }

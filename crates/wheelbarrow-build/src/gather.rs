@@ -8,20 +8,20 @@ use std::sync::{Mutex, PoisonError, mpsc};
 
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
+use wheelbarrow_http::Credentials;
 use wheelbarrow_wheel::WheelFilename;
 
 use crate::bootstrap;
 use crate::cache::{Cache, Entry};
 use crate::container::Rooms;
-use crate::credentials::Credentials;
 use crate::fetch::{Download, FetchOptions, fetch, fetch_and};
 use crate::lock::{Digest, Lock, complete};
 use crate::own::Own;
 use crate::select::{Chosen, Source, select};
 use crate::source::{Builder, Checkouts};
 use crate::target::BuildTarget;
-use crate::uv::IndexOptions;
+use crate::uv::{IndexOptions, add_logins};
 use crate::{Error, Result};
 
 /// Wheels that are built at the same time; each may take a gigabyte of memory.
@@ -196,7 +196,7 @@ fn credentials(lock: &Lock, request: &GatherRequest) -> Credentials {
     let indexes = request.index.indexes();
     let mut credentials = Credentials::collect(indexes.urls());
     credentials.extend(&lock.credentials);
-    credentials.add_uv_indexes(&request.project);
+    add_logins(&mut credentials, &request.project);
     credentials
 }
 

@@ -1,6 +1,6 @@
 //! From a project to an artifact: find the inputs, lock, gather wheels, build what has none, pack.
 //!
-//! Nothing here prints; what takes long is told through [`wheelbarrow_artifact::progress::Progress`].
+//! Nothing here prints; what takes long is told through [`wheelbarrow_base::progress::Progress`].
 
 pub mod bootstrap;
 mod build;
@@ -8,7 +8,6 @@ pub mod bytecode;
 pub mod cache;
 pub mod check;
 pub mod container;
-pub mod credentials;
 mod error;
 pub mod fetch;
 pub mod gather;

@@ -388,7 +388,7 @@ fn texts(required: &[BTreeSet<Digest>]) -> Vec<String> {
 
 /// <https://packaging.python.org/en/latest/specifications/direct-url/>, without logins.
 fn direct_url(url: &str, (key, info): (&str, Value), subdirectory: Option<&str>) -> Value {
-    let mut value = json!({"url": crate::credentials::without_logins(url), key: info});
+    let mut value = json!({"url": wheelbarrow_http::without_logins(url), key: info});
     if let Some(subdirectory) = subdirectory {
         value["subdirectory"] = json!(subdirectory);
     }

@@ -2,6 +2,7 @@
 //!
 //! Index URLs may hold passwords, so they go to uv in its environment, never on its command line.
 
+mod logins;
 pub(crate) mod narrow;
 pub(crate) mod settings;
 
@@ -11,9 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use url::Url;
+use wheelbarrow_base::variable;
+use wheelbarrow_http::redact;
 
-use crate::credentials::redact;
 use crate::{Error, Result, programs};
+
+pub use logins::add_logins;
 
 /// Where distributions come from. What is given here wins over the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,11 +113,6 @@ fn absolute(place: &str) -> String {
         Ok(path) if !place.contains("://") => path.to_string_lossy().into_owned(),
         _ => place.to_owned(),
     }
-}
-
-/// The first of `names` that is set to something.
-pub(crate) fn variable(names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| env::var(name).ok().filter(|text| !text.trim().is_empty()))
 }
 
 fn split(text: &str, separators: &[char]) -> Vec<String> {

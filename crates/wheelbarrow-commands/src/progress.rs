@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
 
 use crate::printer::Printer;
 

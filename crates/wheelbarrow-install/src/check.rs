@@ -6,9 +6,9 @@ use std::path::Path;
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::{Artifact, Trust, VerifiedArtifact};
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order;
 
 use crate::needs::needs_errors;

@@ -17,8 +17,8 @@ use wheelbarrow_artifact::bytecode::pyc_header;
 use wheelbarrow_artifact::in_parallel;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;

@@ -12,9 +12,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::Mode;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Artifact, on_all_cores};
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use crate::InstallError;

@@ -28,9 +28,9 @@ use std::path::PathBuf;
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Target;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Artifact, ArtifactError, VerifiedArtifact};
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_base::{Commit, Staged};
 
 use crate::plan::Plan;

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::{Anybody, Artifact, both, printable, printable_json};
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_base::{Explain, end_silently_with, is_out_of_memory};
 
 use crate::request::{Request, Requests};

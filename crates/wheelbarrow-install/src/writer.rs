@@ -11,8 +11,8 @@ use sha2::Digest;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::{FRAME, pyc_header};
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::zip::Inflater;
+use wheelbarrow_base::progress::Progress;
 
 use crate::InstallError;
 use crate::plan::{Contents, PlannedFile, PlannedFrame, WriteBatch, parent};

@@ -22,8 +22,8 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::CheckAllowance;
+use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::command::as_site;

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 use rustix::process::getuid;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
+use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::check::application::VARIABLE;

@@ -17,7 +17,7 @@ pub(crate) mod verify;
 
 use std::time::Instant;
 
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 
 use crate::check::Django;
 use crate::environment::shared_environment::Before;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 
 use crate::attach::attach;
 use crate::{NAMESPACE, SignatureError};

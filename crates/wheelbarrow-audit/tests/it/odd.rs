@@ -235,7 +235,7 @@ fn a_set_that_does_not_hold_together() {
 #[test]
 fn a_wheel_looked_at_ahead_is_not_read_again() {
     use wheelbarrow_artifact::manifest::Sha256;
-    use wheelbarrow_artifact::progress::Silent;
+    use wheelbarrow_base::progress::Silent;
     let place = Place::new();
     let name = "odd-1-py3-none-any.whl";
     let wheel = place.wheel(name, &[("m.py", b"x"), ("odd-1.dist-info/RECORD", b"m.py,,\n")]);

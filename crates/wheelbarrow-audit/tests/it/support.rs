@@ -5,9 +5,9 @@ use std::process::Command;
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
 use wheelbarrow_audit::{Allowance, Report, audit_wheels};
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_wheel::WheelFilename;
 
 /// A place to make wheels in.

@@ -133,7 +133,7 @@ mod tests {
     use crate::bytecode::{BytecodeMode, Compilee, compile_all};
     use crate::check::{CheckRequest, check, testing};
     use crate::gather::GatheredWheel;
-    use wheelbarrow_artifact::progress::Silent;
+    use wheelbarrow_base::progress::Silent;
 
     #[test]
     fn prune_keeps_what_is_whole_and_clean_keeps_what_is_not_ours() {

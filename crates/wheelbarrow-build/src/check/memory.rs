@@ -20,7 +20,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::{Allowed, Needs, Sha256};
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::request::{CheckRequest, Checked, CheckedTarget};
 

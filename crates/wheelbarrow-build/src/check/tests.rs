@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
-use wheelbarrow_artifact::progress::{Silent, Unit};
 use wheelbarrow_audit::Floor;
+use wheelbarrow_base::progress::{Silent, Unit};
 
 use super::testing::{lying_wheel, request, target, wheel};
 use super::*;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 
 use super::engine::{Engine, Image, Run, said};
 use crate::target::{BuildTarget, ContainerRequest};

@@ -1,9 +1,6 @@
 //! Fetching files whose hashes are known into the cache: in parallel, resumed, retried, compared.
 
-mod client;
 mod download;
-mod encoded;
-mod names;
 mod request;
 mod unhashed;
 
@@ -11,17 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
+use wheelbarrow_http::Client;
 
 use crate::cache::{Cache, Entry, hash_file};
-use crate::credentials::Credentials;
 use crate::{Error, Result};
-use client::Client;
 use download::Job;
 use request::wrong_hash;
 
 pub use crate::lock::Place;
-pub use client::certificates;
 pub use request::{Download, FetchOptions};
 pub(crate) use unhashed::{Unhashed, fetch_unhashed};
 
@@ -72,25 +67,6 @@ pub(crate) fn fetch_and(
         .collect()
 }
 
-/// A text on a server whose hash is not known, as a requirements file may be.
-pub(crate) fn text(url: &url::Url, credentials: &Credentials) -> Result<Vec<u8>> {
-    let shown = crate::credentials::redact(url.as_str());
-    let failed =
-        |reason: String| Error::Fetch { url: shown.clone(), reason: crate::credentials::redact(&reason) };
-    let client = Client::new(FetchOptions::default().stall)?;
-    let mut bare = url.clone();
-    let _ = (bare.set_username(""), bare.set_password(None));
-    let mut request = client.agent(url).get(bare.as_str());
-    if let Some(authorization) = credentials.authorization(url) {
-        request = request.header(ureq::http::header::AUTHORIZATION, authorization);
-    }
-    let mut response = request.call().map_err(|error| failed(error.to_string()))?;
-    if !response.status().is_success() {
-        return Err(failed(format!("HTTP {}", response.status())));
-    }
-    response.body_mut().read_to_vec().map_err(|error| failed(error.to_string()))
-}
-
 /// What the cache has not, each hash once.
 fn lacking<'a>(cache: &Cache, downloads: &[&'a Download]) -> Result<Vec<&'a Download>> {
     let mut lacking: Vec<&Download> = Vec::new();
@@ -137,7 +113,7 @@ fn fetch_remote(
     arrived: &(dyn Fn(&Download) + Sync),
 ) -> Result<()> {
     remote.sort_by_key(|download| std::cmp::Reverse(download.size.unwrap_or(0)));
-    let client = Client::new(options.stall)?;
+    let client = Client::new(options.patience.stall)?;
     let next = AtomicUsize::new(0);
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     let has_failed = || failed.lock().is_ok_and(|failed| failed.is_some());

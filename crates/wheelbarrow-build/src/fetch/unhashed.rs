@@ -3,9 +3,9 @@
 //! Other hashes are compared where there are some, and remembered with the SHA-256 that the file turned out to have.
 
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
+use wheelbarrow_http::Client;
 
-use super::client::Client;
 use super::download::Job;
 use super::request::{Download, FetchOptions};
 use crate::cache::{Built, Cache, Entry};
@@ -45,7 +45,7 @@ pub(crate) fn fetch_unhashed(
             missing: lacking.iter().map(|(file, _)| file.filename.clone()).collect(),
         });
     }
-    let client = Client::new(options.stall)?;
+    let client = Client::new(options.patience.stall)?;
     progress.begin("fetching", lacking.iter().filter_map(|(file, _)| file.size).sum(), Unit::Bytes);
     let fetched: Result<Vec<Entry>> = wanted
         .iter()

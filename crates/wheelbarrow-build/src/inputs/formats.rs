@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wheelbarrow_wheel::name;
 
-use crate::uv::variable;
+use wheelbarrow_base::variable;
 
 const ALL: &str = ":all:";
 const NONE: &str = ":none:";

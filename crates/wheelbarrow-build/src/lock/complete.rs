@@ -10,7 +10,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 
 use super::{Lock, Package};
 use crate::cache::Cache;

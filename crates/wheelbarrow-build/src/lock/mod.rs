@@ -18,7 +18,8 @@ mod yanked;
 
 use std::path::{Path, PathBuf};
 
-use crate::credentials::Credentials;
+use wheelbarrow_http::Credentials;
+
 use crate::inputs::formats::Formats;
 use crate::inputs::hashes::RequiredHashes;
 

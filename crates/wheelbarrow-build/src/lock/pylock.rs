@@ -252,7 +252,7 @@ fn last_part(url: Option<&str>, path: Option<&str>) -> Option<String> {
     // A lock has thousands of them, few of which are fetched: parsing each in full would be felt.
     let (_, rest) = url?.split(['?', '#']).next()?.split_once("://")?;
     let (_, path) = rest.split_once('/')?;
-    Some(crate::credentials::unescape(path.rsplit('/').find(|part| !part.is_empty())?))
+    Some(wheelbarrow_http::unescape(path.rsplit('/').find(|part| !part.is_empty())?))
 }
 
 /// Where a file of the lock is: `path`, relative to `directory`, else `url`.

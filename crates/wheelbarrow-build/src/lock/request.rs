@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_base::variable;
+
 use super::Wanted;
 use crate::inputs::Inputs;
 use crate::target::BuildTarget;
-use crate::uv::{IndexOptions, truthy, variable};
+use crate::uv::{IndexOptions, truthy};
 
 /// What [`resolve`](super::resolve()) needs.
 #[derive(Clone, Debug)]

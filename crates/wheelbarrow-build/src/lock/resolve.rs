@@ -9,18 +9,19 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
+use wheelbarrow_base::variable;
+use wheelbarrow_http::{redact, without_logins};
 
 use super::paths::{absolute_parent, relative_files};
 use super::request::{LockRequest, ReadRequest, is_frozen};
 use super::run::Run;
 use super::{Lock, Pylock, local, yanked};
-use crate::credentials::{redact, without_logins};
 use crate::inputs::formats::Formats;
 use crate::inputs::requirements::{self, Requirements, Sources};
 use crate::inputs::{Inputs, digest_of_files};
+use crate::uv::Uv;
 use crate::uv::settings::Settings;
-use crate::uv::{Uv, variable};
 use crate::{Error, Result};
 
 /// Grows when the same inputs would be resolved in another way.

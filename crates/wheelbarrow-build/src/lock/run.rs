@@ -7,16 +7,17 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
+use wheelbarrow_base::variable;
+use wheelbarrow_http::redact;
 
 use super::paths::absolute_parent;
 use super::request::{LockRequest, is_frozen};
 use super::{local, with, yanked};
-use crate::credentials::redact;
 use crate::inputs::requirements::Requirements;
 use crate::inputs::{Inputs, workspace};
 use crate::target::BuildTarget;
 use crate::uv::narrow::Narrowed;
-use crate::uv::{self, Uv, variable};
+use crate::uv::{self, Uv};
 use crate::{Error, Result};
 
 /// What uv's own output is called until it is the lock; never taken for a person's.

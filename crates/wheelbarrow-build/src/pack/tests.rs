@@ -4,7 +4,7 @@ use std::path::Path;
 use fs_err as fs;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::MemberKind;
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_base::progress::Silent;
 
 use super::*;
 use crate::check::{Checked, check, testing};

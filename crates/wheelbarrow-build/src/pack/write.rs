@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Member, MemberKind, Sha256};
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::zip::{Method, StoredFile, WriteError, ZipWriter};
 use wheelbarrow_base::Beside;
+use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::{PackError, Packed, Plan, PlannedMember, Source};
 

@@ -7,14 +7,14 @@ use std::sync::atomic::AtomicBool;
 use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
+use wheelbarrow_http::Credentials;
 use wheelbarrow_wheel::WheelFilename;
 
 use super::git::{Checkout, Checkouts};
 use super::tree;
 use crate::cache::{Built, Cache, Entry};
 use crate::container::{Room, Rooms};
-use crate::credentials::Credentials;
 use crate::fetch::FetchOptions;
 use crate::select::{Chosen, Source};
 use crate::target::BuildTarget;
@@ -220,7 +220,7 @@ impl Builder<'_> {
     pub(super) fn failed(&self, chosen: &Chosen, target: &BuildTarget, log: &[u8]) -> Error {
         let version = chosen.version.clone().unwrap_or_default();
         let name = format!("{}-{version}-{}", chosen.name, target.abi);
-        let log = crate::credentials::redact(&String::from_utf8_lossy(log));
+        let log = wheelbarrow_http::redact(&String::from_utf8_lossy(log));
         let path = match self.cache.keep_log(&name, log.as_bytes()) {
             Ok(path) => path,
             Err(error) => return error,

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 use url::Url;
+use wheelbarrow_http::{Credentials, redact, without_logins};
 
-use crate::credentials::{Credentials, redact, without_logins};
 use crate::{Error, Result, stoppable, uv};
 
 /// What to check out.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_base::progress::Silent;
 
 use super::build::Builder;
 use crate::cache::Entry;

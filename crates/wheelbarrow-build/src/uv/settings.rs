@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use toml::{Table, Value};
+use wheelbarrow_base::variable;
+use wheelbarrow_http::without_logins;
 
-use crate::credentials::without_logins;
 use crate::inputs::formats::Formats;
 
-use super::{truthy, variable};
+use super::truthy;
 
 /// Say where files come from and how they travel, not what is locked. A mirror here and none there shall not change the
 /// lock back and forth.

@@ -9,9 +9,9 @@ use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::Explain;
 use wheelbarrow_build::cache::Cache;
-use wheelbarrow_build::credentials::Credentials;
 use wheelbarrow_build::fetch::{Download, FetchOptions, Place, fetch};
 use wheelbarrow_build::{Error, Result};
+use wheelbarrow_http::{Credentials, HttpError, Patience};
 
 use crate::server::{Request, Server, kept, partial, respond, well};
 use crate::support::Notes;
@@ -37,9 +37,11 @@ impl Story {
             offline: false,
             directories: Vec::new(),
             credentials: Credentials::default(),
-            stall: Duration::from_secs(10),
-            backoff: Duration::from_millis(5),
-            attempts: 3,
+            patience: Patience {
+                stall: Duration::from_secs(10),
+                backoff: Duration::from_millis(5),
+                attempts: 3,
+            },
         };
         Self { _directory: directory, cache, options, notes: Notes::default() }
     }
@@ -169,7 +171,7 @@ fn lies_about_the_length_are_seen_through() {
 #[test]
 fn a_stalled_server_is_left() {
     let mut story = Story::new();
-    story.options.stall = Duration::from_secs(1);
+    story.options.patience.stall = Duration::from_secs(1);
     let server = Server::start(|request, stream| {
         if request.number < 2 {
             let start = request.start().unwrap_or(0);
@@ -356,7 +358,7 @@ fn logins_go_to_their_host_only_and_are_never_told() {
     });
     let mut story = Story::new();
     let error = story.fetch(&server, &body()).unwrap_err();
-    assert!(matches!(error, Error::Unauthorized { status: 401, .. }), "{error}");
+    assert!(matches!(error, Error::Http(HttpError::Unauthorized { status: 401, .. })), "{error}");
 
     let mut index = server.url("simple");
     index.set_username("joe").unwrap();

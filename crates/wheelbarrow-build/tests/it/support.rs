@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use fs_err as fs;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_build::fetch::FetchOptions;
 use wheelbarrow_build::gather::{GatherRequest, Gathered, gather};
 use wheelbarrow_build::inputs::Inputs;

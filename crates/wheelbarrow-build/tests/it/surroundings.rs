@@ -4,7 +4,8 @@ use std::process::Command;
 
 use fs_err as fs;
 use url::Url;
-use wheelbarrow_build::credentials::Credentials;
+use wheelbarrow_build::uv::add_logins;
+use wheelbarrow_http::Credentials;
 
 use crate::fetching::{Story, body};
 use crate::server::{Server, respond, well};
@@ -27,7 +28,7 @@ fn fetch_in_child() {
     let index = std::env::var("TEST_INDEX").ok();
     story.options.credentials = Credentials::collect(index.as_deref());
     if let Some(project) = std::env::var_os("TEST_PROJECT") {
-        story.options.credentials.add_uv_indexes(project.as_ref());
+        add_logins(&mut story.options.credentials, project.as_ref());
     }
     match story.fetch_one(&Story::download(url, &body())) {
         Ok(bytes) => println!("fetched {}", bytes.len()),

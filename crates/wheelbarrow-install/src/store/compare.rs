@@ -12,7 +12,7 @@ use sha2::Digest;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::manifest::{NATIVE, Sha256};
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use super::index::{FileKind, Index, IndexFile, Kind};

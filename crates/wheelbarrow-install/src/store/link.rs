@@ -14,8 +14,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use wheelbarrow_artifact::on_all_cores;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::layout::FILES;
 use super::transfer::{Ends, Impossible, Transfer};

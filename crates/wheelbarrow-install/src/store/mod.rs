@@ -34,7 +34,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::{self, Misread, Needed, Newer};
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::{
     LARGEST_TEXT, Lock, Scratch, SharedUmask, beneath, open_regular, read_limited, read_regular,
 };

@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_base::beneath::{Directory, is_beside};
+use wheelbarrow_base::progress::Silent;
 
 use super::claims::{self, Claims, Judgement};
 use super::sizes::{Sizes, plain};

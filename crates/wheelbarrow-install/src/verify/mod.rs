@@ -17,8 +17,8 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::Sha256;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, Judgement, PYTHON};
@@ -228,7 +228,7 @@ fn compare_links(claims: &Claims, found: &mut HashMap<Vec<u8>, Found>, verificat
 
 #[cfg(test)]
 mod tests {
-    use wheelbarrow_artifact::progress::Silent;
+    use wheelbarrow_base::progress::Silent;
 
     use super::*;
 

@@ -5,9 +5,9 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_artifact::zip::Archive;
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install};
 

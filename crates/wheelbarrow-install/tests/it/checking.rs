@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::manifest::Needs;
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check};
 
 use crate::site::{self, wheel_members};

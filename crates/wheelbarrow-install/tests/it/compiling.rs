@@ -13,8 +13,8 @@ use serde_json::json;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::MemberKind;
-use wheelbarrow_artifact::progress::{Progress, Unit};
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{
     Bytecode, Compile, Existing, InstallError, Installed, Options, Pip, install, virtualenv,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheelbarrow_artifact::bytecode;
 use wheelbarrow_artifact::manifest::MemberKind;
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::store::{self, Access, Store};
 
 use crate::site;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::store::{self, Access, LinkMode, Removal, Store, StoreOptions};
 
 use crate::mounts::Mounted;

@@ -7,7 +7,7 @@ use std::process::Command;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::MemberKind;
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::store::{self, Access, LinkMode, Store, StoreOptions};
 use wheelbarrow_install::{Compile, Existing, Made, Options, Pip, data, install, verify};
 

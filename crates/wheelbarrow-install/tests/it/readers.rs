@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::MemberKind;
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::zip::Archive;
 use wheelbarrow_artifact::{Artifact, SHEBANG, SHEBANG_PATH};
+use wheelbarrow_base::progress::Silent;
 
 use crate::site;
 

@@ -10,9 +10,9 @@ use wheelbarrow_artifact::interpreter::{Interpreter, Virtualenv, VirtualenvFile}
 use wheelbarrow_artifact::manifest::{
     self, Bytecode, Collision, Manifest, MemberKind, Needs, Project, Sha256, Target, Unpacked,
 };
-use wheelbarrow_artifact::progress::{Progress, Silent, Unit};
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::{Archive, DosTime, Method, ZipWriter};
+use wheelbarrow_base::progress::{Progress, Silent, Unit};
 use wheelbarrow_install::store::StoreOptions;
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, install};
 use wheelbarrow_platform::Libc;

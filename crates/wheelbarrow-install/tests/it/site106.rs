@@ -10,8 +10,8 @@ use std::process::Command;
 
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::wheel::OpenWheel;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::{Compile, Existing, Options, Pip, install};
 use wheelbarrow_platform::{CompatibleTags, Platform, required_platform};
 

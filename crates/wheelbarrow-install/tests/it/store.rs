@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode;
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::store::{
     self, Access, BrokenEntry, LinkMode, Removal, Store, StoreOptions, StoreVerification,
 };

@@ -3,9 +3,9 @@
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::store::{self, Access, LinkMode, Store, StoreOptions};
 use wheelbarrow_install::{Compile, Existing, InstallError, Options, Pip, check, install};
 

@@ -9,9 +9,9 @@ use serde_json::Value;
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_base::Explain;
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::{
     Compile, Existing, InstallError, Made, Options, Pip, data, install, verify, virtualenv,
 };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use rustix::process::getuid;
-use wheelbarrow_artifact::progress::{Progress, Silent};
+use wheelbarrow_base::progress::{Progress, Silent};
 use wheelbarrow_base::{as_user, open_no_link};
 
 use crate::ReleaseError;

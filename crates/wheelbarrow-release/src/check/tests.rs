@@ -1,7 +1,7 @@
 //! Applications that answer, and applications that do not.
 
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::Silent;
 
 use super::*;
 

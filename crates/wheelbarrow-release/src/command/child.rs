@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use rustix::process::{Pid, Signal, WaitOptions};
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 
 use self::group::Group;
 
@@ -311,7 +311,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use wheelbarrow_artifact::progress::{Silent, Unit};
+    use wheelbarrow_base::progress::{Silent, Unit};
 
     use super::*;
 

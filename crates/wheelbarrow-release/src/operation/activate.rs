@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::release::ReleaseSettings;
+use wheelbarrow_base::progress::Silent;
 
 use crate::check::django_query;
 use crate::operation::{engine, plan, recovery};

@@ -142,7 +142,7 @@ mod tests {
     use std::cell::RefCell;
     use std::time::SystemTime;
 
-    use wheelbarrow_artifact::progress::{Progress, Unit};
+    use wheelbarrow_base::progress::{Progress, Unit};
 
     use super::*;
     use crate::root::operator::{Operator, Probing, Wait};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use wheelbarrow_artifact::progress::Silent;
+use wheelbarrow_base::progress::Silent;
 
 use crate::operation::recovery;
 use crate::root::Mark;

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::Progress;
 
 use crate::report::rule::{self, Rule};
 use crate::report::status::{Status, status};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::{CheckAllowance, Server};
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_install::Data;
 
 use crate::check::startable;

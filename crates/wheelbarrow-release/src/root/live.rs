@@ -2,8 +2,8 @@
 
 use std::os::unix::process::CommandExt;
 
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_install::Verification;
 
 use crate::check::startable;

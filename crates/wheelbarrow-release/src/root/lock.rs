@@ -268,7 +268,7 @@ fn read_holder(file: &mut fs::File) -> Option<Holder> {
 mod tests {
     use std::process::{Command, Stdio};
 
-    use wheelbarrow_artifact::progress::Silent;
+    use wheelbarrow_base::progress::Silent;
 
     use super::*;
     use crate::command::child::{Leftovers, start};

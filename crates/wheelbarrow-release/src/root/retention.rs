@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
 use wheelbarrow_install::{Data, InstallError};
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::ProbeSettings;
+use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 
@@ -312,7 +312,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let settings = ProbeSettings { deadline: Some(1), ..settings(&url) };
-        let error = probe(&settings, &wheelbarrow_artifact::progress::Silent).unwrap_err();
+        let error = probe(&settings, &wheelbarrow_base::progress::Silent).unwrap_err();
         assert!(
             matches!(error, ReleaseError::Probe { ref last, .. } if last.contains("does not answer")),
             "{error:?}"

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::{Action, Server};
 use wheelbarrow_base::beneath;
+use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::command::secrets::Secrets;

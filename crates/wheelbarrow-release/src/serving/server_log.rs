@@ -17,9 +17,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::getuid;
 use serde::Serialize;
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::beneath;
+use wheelbarrow_base::progress::Silent;
 
 use crate::command::as_deployer;
 use crate::command::child::{self, Ended, Leftovers};

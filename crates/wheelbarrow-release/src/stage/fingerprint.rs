@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Wheel};
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order;
 
 use crate::root::receipt::Receipt;

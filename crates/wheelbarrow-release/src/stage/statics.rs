@@ -18,9 +18,9 @@ use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::Progress;
 
 use self::carry::Carrying;
 use crate::check::django_query::{self, Question};

@@ -1,6 +1,6 @@
 //! Check: whether a release can be started, and its application be imported and answer.
 
-use wheelbarrow_artifact::progress::Progress;
+use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::check::application::Search;

@@ -1,6 +1,6 @@
 //! Switch: `current` leads to the release, and back to what was live before if a later step fails.
 
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
 
 use crate::ReleaseError;
 use crate::check::startable;

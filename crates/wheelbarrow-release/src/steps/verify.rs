@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_artifact::release::Server;
+use wheelbarrow_base::progress::Progress;
 
 use crate::root::journal::Phase;
 use crate::root::locked_root::LockedRoot;

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use fs_err as fs;
-use wheelbarrow_artifact::progress::Silent;
 use wheelbarrow_base::Explain;
+use wheelbarrow_base::progress::Silent;
 use wheelbarrow_release::{State, Until, live};
 
 use crate::mounts::Mounted;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wheelbarrow_artifact::progress::{Progress, Unit};
+use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{
     Activated, Change, Changed, DeployOptions, Deployed, Existing, Listed, Operator, Prepare, Probing,

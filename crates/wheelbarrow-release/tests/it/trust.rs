@@ -213,7 +213,7 @@ fn settings_and_environment_of_another_user_are_refused() {
             let report = doctor::examine(&place.root()).unwrap();
             let found = report.findings.iter().find(|finding| finding.rule == "untrusted-file");
             assert!(found.is_some_and(|found| found.place.ends_with(name)), "{report:?}");
-            status(&place.root(), AskSchema::No, &wheelbarrow_artifact::progress::Silent).unwrap();
+            status(&place.root(), AskSchema::No, &wheelbarrow_base::progress::Silent).unwrap();
         };
         fs::write(&file, text).unwrap();
         for path in [&file, &shared] {
@@ -347,7 +347,7 @@ fn what_cannot_be_removed_from_the_trash_stops_nothing() {
     assert_eq!(names(&left), ["code"], "the rest is removed");
     let notes = place.notes();
     assert!(notes.contains("trash/1-1a2b3c4d/code/media") && notes.contains("is mounted"), "{notes}");
-    let silent = wheelbarrow_artifact::progress::Silent;
+    let silent = wheelbarrow_base::progress::Silent;
     let found = status(&place.root(), AskSchema::No, &silent).unwrap();
     assert_eq!(found.trash, std::slice::from_ref(&left));
     let report = doctor::examine(&place.root()).unwrap();

@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_http::{Credentials, redact};
 
 use super::formats::Formats;
 use super::hashes::{RequiredHash, RequiredHashes};
-use crate::credentials::{Credentials, redact};
-use crate::fetch;
 use crate::{Error, Result};
 pub use entry::Subject;
 pub(super) use entry::parse;
@@ -144,7 +143,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(sources: &'a Sources<'a>) -> Self {
-        let set = |name| crate::uv::variable(&[name]).is_some_and(|text| crate::uv::truthy(&text));
+        let set = |name| wheelbarrow_base::variable(&[name]).is_some_and(|text| crate::uv::truthy(&text));
         let mut result =
             Requirements { complete: true, prereleases: set("PIP_PRE"), ..Requirements::default() };
         result.formats = Formats::of_pip();
@@ -175,7 +174,7 @@ impl<'a> Reader<'a> {
             Place::Url(url) if self.sources.offline => {
                 return Err(Error::Offline { missing: vec![redact(url.as_str())] });
             }
-            Place::Url(url) => fetch::text(url, &self.result.credentials)?,
+            Place::Url(url) => wheelbarrow_http::text(url, &self.result.credentials)?,
         };
         self.text(place, &bytes, is_constraint)
     }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use wheelbarrow_artifact::progress::Progress;
 use wheelbarrow_base::as_user;
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_base::progress::Progress;
 
 use crate::command::identity::Identity;
 use crate::root::release::CompleteRelease;
@@ -301,7 +301,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use fs_err as fs;
-    use wheelbarrow_artifact::progress::{Silent, Unit};
+    use wheelbarrow_base::progress::{Silent, Unit};
 
     use super::*;
 

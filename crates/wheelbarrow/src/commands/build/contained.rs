@@ -12,8 +12,8 @@ use anyhow::Context;
 use wheelbarrow_build::BuildOptions;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::container::{Engine, Run};
-use wheelbarrow_build::fetch::certificates;
 use wheelbarrow_build::uv::Uv;
+use wheelbarrow_http::certificates;
 
 use crate::failure::{Refusal, Told};
 

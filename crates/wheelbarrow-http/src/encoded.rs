@@ -8,25 +8,28 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use flate2::read::MultiGzDecoder;
 use sha2::Digest as _;
 use ureq::http::{HeaderMap, header};
-use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_base::Sha256;
 
-use super::request::Download;
-use crate::cache::Partial;
-use crate::{Error, Result};
+use crate::error::HttpError;
+use crate::partial::PartialFile;
 
 /// Whether the body may be the file's bytes compressed once more.
-pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn is_gzip(headers: &HeaderMap) -> bool {
     let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     encoding.is_some_and(|value| matches!(value.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip"))
 }
 
-/// Puts the decoded file in the place of what came, where that is what was asked for; says whether it was.
-pub(super) fn decode(partial: &mut Partial, download: &Download) -> Result<bool> {
+/// Puts the decoded file in the place of what came if it has the hash `wanted`; says whether it has. `size` is in bytes.
+pub(crate) fn decode(
+    partial: &mut PartialFile,
+    wanted: Sha256,
+    size: Option<u64>,
+) -> Result<bool, HttpError> {
     let path = partial.path().to_path_buf();
-    let failed = |error| Error::io("decode", &path)(error);
+    let failed = |error| HttpError::io("decode", &path)(error);
     let mut plain = tempfile::tempfile_in(path.parent().unwrap_or(&path)).map_err(failed)?;
     partial.file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    let most = download.size.map_or(u64::MAX, |size| size + 1);
+    let most = size.map_or(u64::MAX, |size| size + 1);
     let mut decoder = MultiGzDecoder::new(&mut partial.file).take(most);
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -39,7 +42,7 @@ pub(super) fn decode(partial: &mut Partial, download: &Download) -> Result<bool>
         hasher.update(&buffer[..read]);
         plain.write_all(&buffer[..read]).map_err(failed)?;
     }
-    if Sha256(hasher.finalize().into()) != download.sha256 {
+    if Sha256(hasher.finalize().into()) != wanted {
         return Ok(false);
     }
     partial.restart()?;

@@ -18,7 +18,7 @@ const GOOD_FOR: Duration = Duration::from_secs(60);
 
 /// What was looked up, for all agents that hold a clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     hosts: Arc<Mutex<HashMap<String, Arc<Mutex<Host>>>>>,
     lookup: Arc<DefaultResolver>,
 }

@@ -18,7 +18,7 @@ pub(super) fn login_of(url: &Url) -> Option<Login> {
 }
 
 /// Undoes percent escapes.
-pub(crate) fn unescape(text: &str) -> String {
+pub fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -1,6 +1,5 @@
 //! Who may fetch from where: user names and passwords out of index URLs and netrc, and keeping them out of sight.
 
-mod configured;
 mod keyring;
 mod login;
 
@@ -13,8 +12,8 @@ use url::Url;
 
 use login::{Login, login_of};
 
-pub(crate) use login::unescape;
-pub use login::{redact, without_logins};
+pub use keyring::is_keyring;
+pub use login::{redact, unescape, without_logins};
 
 /// Looks up what to send to a host.
 #[derive(Clone, Default)]
@@ -70,6 +69,29 @@ impl Credentials {
         let is_known = login.is_some();
         self.origins.extend(login.map(|login| (origin(url), login)));
         is_known
+    }
+
+    /// The URL's own login, and that of the variables `UV_INDEX_NAME_USERNAME` and `UV_INDEX_NAME_PASSWORD` for an index
+    /// of this name.
+    pub fn add_named(&mut self, name: &str, url: &str) {
+        let Ok(url) = Url::parse(url) else { return };
+        self.add_url(&url);
+        let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let name: String = name.chars().map(upper).collect();
+        let variable = |what: &str| std::env::var(format!("UV_INDEX_{name}_{what}")).ok();
+        if let Some(password) = variable("PASSWORD") {
+            let user = variable("USERNAME").unwrap_or_default();
+            self.origins.entry(origin(&url)).or_insert(Login { user, password });
+        }
+    }
+
+    /// Ends the search for passwords that no URL and no variable had. The program `keyring` is asked for them if the
+    /// settings say so.
+    pub fn complete(&mut self, ask_keyring: bool) {
+        let unanswered = std::mem::take(&mut self.unanswered);
+        for url in unanswered.iter().filter(|_| ask_keyring) {
+            self.ask_keyring(url);
+        }
     }
 
     /// Adds those of `other` for origins that have none here.

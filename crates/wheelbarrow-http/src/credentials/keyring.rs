@@ -6,17 +6,17 @@
 use std::process::{Command, Stdio};
 
 use url::Url;
+use wheelbarrow_base::variable;
 
 use super::login::{Login, without_logins};
-use crate::uv::variable;
 
 /// Whether it may be asked, as the variables say; nothing where they do not.
 pub(super) fn is_asked_by_variables() -> Option<bool> {
     variable(&["UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER"]).map(|provider| is_keyring(&provider))
 }
 
-/// Whether this provider is it.
-pub(super) fn is_keyring(provider: &str) -> bool {
+/// Whether this provider, as pip and uv name them, is the program.
+pub fn is_keyring(provider: &str) -> bool {
     provider.trim() == "subprocess"
 }
 

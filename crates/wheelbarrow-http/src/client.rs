@@ -6,18 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
+use ureq::http::header::AUTHORIZATION;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::typestate::WithoutBody;
 use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Proxy, RequestBuilder};
 use url::Url;
 
-use super::names::Names;
-use crate::credentials::redact;
-use crate::uv::variable;
-use crate::{Error, Result};
+use wheelbarrow_base::variable;
+
+use crate::credentials::{Credentials, redact};
+use crate::error::HttpError;
+use crate::names::Names;
+use crate::patience::Patience;
+
+type Result<T> = std::result::Result<T, HttpError>;
 
 /// Agents for each way out; a connection is kept and used again by all threads.
-pub(super) struct Client {
+pub struct Client {
     direct: Agent,
     http: Option<Agent>,
     https: Option<Agent>,
@@ -41,7 +47,7 @@ const SYSTEM_CERTIFICATES: [&str; 5] = [
 
 impl Client {
     /// `stall` is how long a connection may stay silent.
-    pub(super) fn new(stall: Duration) -> Result<Self> {
+    pub fn new(stall: Duration) -> Result<Self> {
         let tls = TlsConfig::builder().root_certs(roots()?).build();
         let unchecked = TlsConfig::builder().disable_verification(true).build();
         let names = Names::default();
@@ -68,12 +74,12 @@ impl Client {
     }
 
     /// True for the first who asks.
-    pub(super) fn is_first_wait(&self) -> bool {
+    pub(crate) fn is_first_wait(&self) -> bool {
         !self.waited.swap(true, Ordering::Relaxed)
     }
 
     /// The agent to ask for `url`.
-    pub(super) fn agent(&self, url: &Url) -> &Agent {
+    fn agent(&self, url: &Url) -> &Agent {
         let host = url.host_str().unwrap_or_default();
         let with_port = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
         if url.scheme() == "https"
@@ -87,6 +93,30 @@ impl Client {
         let through = if url.scheme() == "https" { &self.https } else { &self.http };
         through.as_ref().unwrap_or(&self.direct)
     }
+
+    /// A question for `url`, with its login.
+    pub(crate) fn request(&self, url: &Url, credentials: &Credentials) -> RequestBuilder<WithoutBody> {
+        let mut bare = url.clone();
+        let _ = (bare.set_username(""), bare.set_password(None));
+        bare.set_fragment(None);
+        let request = self.agent(url).get(bare.as_str());
+        match credentials.authorization(url) {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
+}
+
+/// A text on a server whose hash is not known, as a requirements file may be.
+pub fn text(url: &Url, credentials: &Credentials) -> Result<Vec<u8>> {
+    let failed = |reason: String| HttpError::Fetch { url: redact(url.as_str()), reason: redact(&reason) };
+    let client = Client::new(Patience::default().stall)?;
+    let request = client.request(url, credentials);
+    let mut response = request.call().map_err(|error| failed(error.to_string()))?;
+    if !response.status().is_success() {
+        return Err(failed(format!("HTTP {}", response.status())));
+    }
+    response.body_mut().read_to_vec().map_err(|error| failed(error.to_string()))
 }
 
 /// `*`, a host, or a domain with or without a dot in front; each may have a port.
@@ -100,7 +130,7 @@ fn bypasses(no_proxy: &[String], host: &str, with_port: &str) -> bool {
 
 fn proxy(names: &[&str]) -> Result<Option<Proxy>> {
     let Some(text) = variable(names) else { return Ok(None) };
-    let wrong = |_| Error::Fetch { url: redact(&text), reason: "it is no URL of a proxy".to_owned() };
+    let wrong = |_| HttpError::Fetch { url: redact(&text), reason: "it is no URL of a proxy".to_owned() };
     // No exceptions in here: `Client::agent` knows them, and asks another agent then.
     Proxy::new(&text).map(Some).map_err(wrong)
 }
@@ -140,7 +170,7 @@ fn roots() -> Result<RootCerts> {
         } else {
             let found = in_file(&file)?;
             if found.is_empty() {
-                return Err(Error::Certificates { path: file, reason: "there is none".to_owned() });
+                return Err(HttpError::Certificates { path: file, reason: "there is none".to_owned() });
             }
             certificates.extend(found);
         }
@@ -158,8 +188,10 @@ fn roots() -> Result<RootCerts> {
 
 /// What does not parse is passed over, as OpenSSL does.
 fn in_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
-    let unreadable =
-        |error: std::io::Error| Error::Certificates { path: path.to_path_buf(), reason: error.to_string() };
+    let unreadable = |error: std::io::Error| HttpError::Certificates {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    };
     let pem = fs::read(path).map_err(unreadable)?;
     Ok(parse_pem(&pem)
         .filter_map(|item| match item {

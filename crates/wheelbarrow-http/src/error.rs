@@ -1,0 +1,51 @@
+//! What can go wrong on the way.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wheelbarrow_base::{Exit, Explain};
+
+/// No variant holds a URL with credentials: whoever fills one in passes it through [`crate::redact`].
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot fetch {url}: {reason}")]
+    Fetch { url: String, reason: String },
+    #[error("{url} asks for a user name and password, or refuses those it got (HTTP {status})")]
+    Unauthorized { url: String, status: u16 },
+    #[error("the certificates in {} cannot be read: {reason}", path.display())]
+    Certificates { path: PathBuf, reason: String },
+}
+
+impl HttpError {
+    /// For `map_err` on an I/O call; `action` completes "cannot ... PATH".
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Explain for HttpError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Io { .. } | Self::Certificates { .. } => Exit::Failed,
+            Self::Fetch { .. } | Self::Unauthorized { .. } => Exit::Network,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Io { .. } => return None,
+            Self::Fetch { .. } => {
+                "check the network, the proxy variables and SSL_CERT_FILE, then run again: what was fetched is kept"
+            }
+            Self::Unauthorized { .. } => {
+                "put the user name and password into ~/.netrc, or into the index URL: --index-url \
+                    https://USER:PASSWORD@HOST/simple, or PIP_INDEX_URL, or UV_INDEX_URL"
+            }
+            Self::Certificates { .. } => "SSL_CERT_FILE must name a PEM file",
+        };
+        Some(hint.to_owned())
+    }
+}
