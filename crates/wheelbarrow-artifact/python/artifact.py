@@ -260,6 +260,8 @@ def parse_platform(platform):
 
 # The manifest: a dictionary is an object with just these keys (`?` marks those that may be missing), a list an array.
 
+DIGITS = set("0123456789")
+MACHINE = DIGITS | set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _NEEDS = {"glibc?": str, "libraries?": [str]}
 # PEP 610; `*` stands for any key.
 _DIRECT_URL = {
@@ -321,6 +323,29 @@ def _is_check(value):
     return isinstance(value, bool) or mismatch(value, _CHECK, "") is None
 
 
+# The forms of `facts.rs`.
+def _is_number(text):
+    return 0 < len(text) < 10 and not set(text) - DIGITS and (text == "0" or text[0] != "0")
+
+
+def _is_minor_version(value):
+    parts = value.split(".") if isinstance(value, str) else []
+    return len(parts) == 2 and all(_is_number(part) for part in parts)
+
+
+def _is_abi_tag(value):
+    rest = value[2:].rstrip("abcdefghijklmnopqrstuvwxyz") if isinstance(value, str) else ""
+    return rest != "" and value[:2] == "cp" and not set(rest) - DIGITS
+
+
+def _is_required_platform(value):
+    parts = value.split("_", 3) if isinstance(value, str) else []
+    if len(parts) < 4:
+        return value == "any"
+    is_machine = parts[3] != "" and not set(parts[3]) - MACHINE
+    return parts[0] in ("manylinux", "musllinux") and is_machine and _is_number(parts[1]) and _is_number(parts[2])
+
+
 _U16, _U32 = _below(1 << 16), _below(1 << 32)
 _CHECK = {"enabled?": bool, "path?": str, "host?": str, "scheme?": str, "expected?": [_U16], "allow?": [_is_allowance]}
 _HOOK_NAMES = ("before_migrate?", "after_switch?", "on_failure?", "after_rollback?")
@@ -353,9 +378,9 @@ _MANIFEST = {
     "project": {"directory": str, "import_path": str, "digest": "sha256"},
     "targets": [
         {
-            "python": str,
-            "abi": str,
-            "platform": str,
+            "python": _is_minor_version,
+            "abi": _is_abi_tag,
+            "platform": _is_required_platform,
             "wheels": [str],
             "pip": str,
             "unpacked": {"bytes": int, "inodes": int},

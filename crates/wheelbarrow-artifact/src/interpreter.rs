@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use wheelbarrow_base::{Exit, Explain};
-use wheelbarrow_platform::Libc;
+use wheelbarrow_platform::{AbiTag, Libc, MinorVersion};
 
 /// The facts of one interpreter. Every path of the virtualenv is relative to it, with `/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Interpreter {
     /// The magic number of its bytecode, hexadecimal.
     pub magic: String,
     /// The ABI tag: `cp312`, `cp37m`, `cp313t`.
-    pub abi: String,
+    pub abi: AbiTag,
     /// `x86_64`, `aarch64`, `i686`: the interpreter's own, which may be narrower than the kernel's.
     pub machine: String,
     pub libc: Libc,
@@ -80,8 +80,8 @@ impl Explain for ProbeError {
 
 impl Interpreter {
     /// `3.12`.
-    pub fn minor_version(&self) -> String {
-        format!("{}.{}", self.version[0], self.version[1])
+    pub fn minor_version(&self) -> MinorVersion {
+        MinorVersion::new(self.version[0], self.version[1])
     }
 
     /// The interpreter with `compile.py`, which says what to write to it and what it answers. The same modules get the

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wheelbarrow_base::{Exit, Explain};
+use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
 use crate::format::{self, Misread, Newer};
 use crate::manifest::Sha256;
@@ -42,9 +43,9 @@ pub struct Inventory {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeldTarget {
-    pub python: String,
-    pub abi: String,
-    pub platform: String,
+    pub python: MinorVersion,
+    pub abi: AbiTag,
+    pub platform: RequiredPlatform,
     /// Whether its interpreter took the bytecode that travelled.
     pub bytecode: bool,
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 pub use wheelbarrow_base::Sha256;
+use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 use wheelbarrow_wheel::order;
 
 use crate::release::{HOOK_KEYS, ReleaseSettings};
@@ -68,11 +69,11 @@ pub struct Project {
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// CPython's minor version, as `3.12`.
-    pub python: String,
+    pub python: MinorVersion,
     /// The ABI tag of that interpreter, as `cp312`; the installer wants the same.
-    pub abi: String,
+    pub abi: AbiTag,
     /// The narrowest platform tag that the wheels need: `any`, `manylinux_2_28_x86_64`, `musllinux_1_2_aarch64`, ...
-    pub platform: String,
+    pub platform: RequiredPlatform,
     /// Paths of the wheels of this target, each in [`Manifest::wheels`], ordered.
     pub wheels: Vec<String>,
     /// Path of the pip that goes into the virtualenv.

@@ -8,7 +8,6 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Manifest, Target};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::{Exit, Explain, MappedFile};
-use wheelbarrow_platform::Platform;
 use wheelbarrow_platform::TargetSpec;
 
 use crate::allow::Allowance;
@@ -128,16 +127,10 @@ fn floors<'a>(artifact: &'a Artifact, specs: &[TargetSpec]) -> Result<Vec<(&'a T
 /// The narrowest system that it says it is for. Which one it was built for it does not say: the libraries that it needs
 /// were found there, or the build would have been refused, and servers are asked for them.
 fn own_floor(target: &Target) -> Floor {
-    let platform = Platform::parse(&target.platform);
-    let mut floor = Floor::new(version(&target.python), &target.abi, platform);
+    let mut floor = Floor::new(target.python.numbers(), &target.abi, target.platform.platform());
     floor.libraries.extend(target.needs.libraries.iter().cloned());
     floor.compilers = None;
     floor
-}
-
-fn version(python: &str) -> (u32, u32) {
-    let (major, minor) = python.split_once('.').unwrap_or((python, "0"));
-    (major.parse().unwrap_or(3), minor.parse().unwrap_or(0))
 }
 
 /// Judges wheels by what their names promise, or by `targets`. Several are judged as one set.

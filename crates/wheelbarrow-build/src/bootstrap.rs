@@ -132,7 +132,9 @@ fn locate(
     fs::write(&requirement, text).map_err(Error::io("write", &requirement))?;
     let out = workspace.path().join("pylock.pip.toml");
     let mut command = uv.with_indexes(&["pip", "compile", "--no-deps", "--no-header", "--universal"], index);
-    command.args(["--format", "pylock.toml", "--python-version", &target.python, "--output-file"]).arg(&out);
+    command
+        .args(["--format", "pylock.toml", "--python-version", target.python.as_str(), "--output-file"])
+        .arg(&out);
     if let Some(interpreter) = target.own_interpreter() {
         command.arg("--python").arg(&interpreter.executable);
     }

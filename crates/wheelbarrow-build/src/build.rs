@@ -296,7 +296,7 @@ fn find_targets(options: &BuildOptions) -> Result<Vec<BuildTarget>, BuildError> 
 
 fn check_python(target: &BuildTarget, rule: Option<&RequiresPython>) -> Result<(), crate::Error> {
     if target.version() < (3, python::OLDEST_MINOR) {
-        return Err(crate::Error::UnsupportedPython { spec: target.python.clone(), found: Vec::new() });
+        return Err(crate::Error::UnsupportedPython { spec: target.python.to_string(), found: Vec::new() });
     }
     match rule.filter(|rule| !rule.allows(target)) {
         None => Ok(()),

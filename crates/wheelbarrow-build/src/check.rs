@@ -21,7 +21,7 @@ use wheelbarrow_audit::{
     sbom,
 };
 use wheelbarrow_base::progress::Progress;
-use wheelbarrow_platform::{Libc, Platform, required_platform};
+use wheelbarrow_platform::{Libc, Platform, RequiredPlatform, required_platform};
 
 use memory::{Listening, Memory};
 use wheelbarrow_base::{Exit, Explain};
@@ -189,22 +189,22 @@ fn subject<'a>(
 }
 
 /// The narrowest that the names of the wheels promise, or what their files really need where that is more.
-fn platform(subject: &Subject<'_>, needs: &Needs) -> String {
+fn platform(subject: &Subject<'_>, needs: &Needs) -> RequiredPlatform {
     let named = subject.floor.tags().zip(subject.floor.libc()).and_then(|(tags, libc)| {
         let wheels = subject.wheels.iter().map(|wheel| wheel.open.filename().tags.as_slice());
         required_platform(wheels.filter(|wheel| tags.rank(wheel).is_some()), &tags, libc)
     });
-    let named = named.unwrap_or_else(|| "any".to_owned());
-    let least = Platform::parse(&named).map(|platform| platform.libc());
+    let named = named.unwrap_or_else(RequiredPlatform::any);
+    let least = named.platform().map(|platform| platform.libc());
     let Some(Libc::Glibc(..)) = least else { return named };
     let (Some(&[major, minor]), Some(floor)) = (needs.glibc_version().as_deref(), &subject.floor.platform)
     else {
         return named;
     };
     // More than the target has was let in by hand; the server then says which wheel that is.
-    let needed = Some(Libc::Glibc(major, minor));
-    if needed > least && needed <= Some(floor.libc()) {
-        return format!("manylinux_{major}_{minor}_{}", floor.machine());
+    let libc = Libc::Glibc(major, minor);
+    if Some(libc) > least && libc <= floor.libc() {
+        return Platform::Linux { machine: floor.machine().to_owned(), libc }.into();
     }
     named
 }

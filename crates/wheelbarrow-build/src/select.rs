@@ -119,7 +119,8 @@ pub(crate) fn unhashed(lock: &Lock, target: &BuildTarget) -> Result<Vec<Unhashed
 /// The lock's own word on what it is for.
 fn covers(lock: &Lock, target: &BuildTarget, environment: &Environment<'_>) -> Result<()> {
     let broken = |reason| Error::Lock { path: lock.path.clone(), reason };
-    let lacks = |reason| Error::NotCovered { path: lock.path.clone(), python: target.python.clone(), reason };
+    let lacks =
+        |reason| Error::NotCovered { path: lock.path.clone(), python: target.python.to_string(), reason };
     if let Some(wanted) = &lock.pylock.requires_python
         && !environment.python_is_in(wanted).map_err(broken)?
     {
@@ -203,7 +204,7 @@ impl Selector<'_> {
             let reason = format!("{name} {} requires Python {wanted}", package.version_text());
             return Err(Error::NotCovered {
                 path: self.lock.path.clone(),
-                python: self.target.python.clone(),
+                python: self.target.python.to_string(),
                 reason,
             });
         }

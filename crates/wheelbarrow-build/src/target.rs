@@ -6,8 +6,9 @@ use std::mem::discriminant;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::loader::Loader;
 use wheelbarrow_audit::Floor;
-use wheelbarrow_platform::{CompatibleTags, Libc, Platform};
-use wheelbarrow_platform::{TargetSpec, base_libraries};
+use wheelbarrow_platform::{
+    AbiTag, CompatibleTags, Libc, MinorVersion, Platform, TargetSpec, base_libraries,
+};
 
 use crate::this_system::{os_release, system_of};
 
@@ -33,9 +34,9 @@ pub struct ContainerRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildTarget {
     /// CPython's minor version: `3.12`.
-    pub python: String,
+    pub python: MinorVersion,
     /// `cp312`, `cp37m`, `cp313t`.
-    pub abi: String,
+    pub abi: AbiTag,
     /// Of this version, on this machine; absent where there is none. It compiles bytecode whatever the system.
     pub interpreter: Option<Interpreter>,
     /// `x86_64`, `aarch64`.
@@ -79,8 +80,7 @@ impl BuildTarget {
 
     /// Major and minor.
     pub fn version(&self) -> (u32, u32) {
-        let (major, minor) = self.python.split_once('.').unwrap_or((&self.python, "0"));
-        (major.parse().unwrap_or(3), minor.parse().unwrap_or(0))
+        self.python.numbers()
     }
 
     /// The interpreter whose very version the site will run on: not one that merely has the same minor version as a named

@@ -195,9 +195,9 @@ mod tests {
         let targets = targets.map(|(python, machine)| {
             let tag = python.replace('.', "");
             Target {
-                python: python.to_owned(),
-                abi: format!("cp{tag}"),
-                platform: format!("manylinux_2_28_{machine}"),
+                python: python.parse().unwrap(),
+                abi: format!("cp{tag}").parse().unwrap(),
+                platform: format!("manylinux_2_28_{machine}").parse().unwrap(),
                 wheels: vec!["wheels/all.whl".to_owned(), format!("wheels/own-{tag}-{machine}.whl")],
                 pip: "bootstrap_wheels/pip.whl".to_owned(),
                 bytecode: Some(Bytecode { cache_tag: format!("cpython-{}", tag), magic: "00".to_owned() }),
@@ -280,9 +280,9 @@ mod tests {
             format: inventory::FORMAT,
             machine: Some("x86_64".to_owned()),
             targets: BTreeSet::from([HeldTarget {
-                python: "3.12".to_owned(),
-                abi: "cp312".to_owned(),
-                platform: "manylinux_2_17_x86_64".to_owned(),
+                python: "3.12".parse().unwrap(),
+                abi: "cp312".parse().unwrap(),
+                platform: "manylinux_2_17_x86_64".parse().unwrap(),
                 bytecode,
             }]),
             wheels: wheels.collect(),

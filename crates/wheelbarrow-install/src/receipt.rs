@@ -10,6 +10,7 @@ use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::format::{self, Misread};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
+use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
 use crate::InstallError;
 use crate::layout::RECEIPT_PATH;
@@ -100,9 +101,9 @@ pub(crate) struct ReceiptStore {
 
 #[derive(Deserialize)]
 pub(crate) struct ReceiptTarget {
-    pub abi: String,
-    pub platform: String,
-    pub python: String,
+    pub abi: AbiTag,
+    pub platform: RequiredPlatform,
+    pub python: MinorVersion,
 }
 
 #[derive(Deserialize)]

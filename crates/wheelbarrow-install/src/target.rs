@@ -30,7 +30,7 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
     };
     let is_for_python =
         |target: &Target| target.python == interpreter.minor_version() && target.abi == interpreter.abi;
-    let libc = |target: &&Target| Platform::parse(&target.platform).map(|platform| platform.libc());
+    let libc = |target: &&Target| target.platform.platform().map(|platform| platform.libc());
     // Of several with the highest, max_by_key takes the last.
     let best = manifest.targets.iter().rev().filter(fits).max_by_key(libc);
     best.ok_or_else(|| NoTarget {
@@ -47,7 +47,7 @@ pub fn choose_target<'m>(manifest: &'m Manifest, interpreter: &Interpreter) -> R
             interpreter.minor_version(),
             interpreter.abi
         ),
-        first_python: manifest.targets.first().map(|target| target.python.clone()).unwrap_or_default(),
+        first_python: manifest.targets.first().map(|target| target.python.to_string()).unwrap_or_default(),
         is_for_python: manifest.targets.iter().any(is_for_python),
     })
 }
@@ -88,9 +88,9 @@ mod tests {
 
     fn manifest(targets: &[(&str, &str)]) -> Manifest {
         let target = |(number, (python, platform)): (usize, &(&str, &str))| Target {
-            python: (*python).to_owned(),
-            abi: format!("cp{}", python.replace('.', "")),
-            platform: (*platform).to_owned(),
+            python: python.parse().unwrap(),
+            abi: format!("cp{}", python.replace('.', "")).parse().unwrap(),
+            platform: platform.parse().unwrap(),
             wheels: Vec::new(),
             pip: number.to_string(),
             bytecode: None,
@@ -124,7 +124,7 @@ mod tests {
             implementation: "cpython".to_owned(),
             cache_tag: "cpython-311".to_owned(),
             magic: String::new(),
-            abi: "cp311".to_owned(),
+            abi: "cp311".parse().unwrap(),
             machine: "x86_64".to_owned(),
             libc,
             site_packages: String::new(),

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::facts::RequiredPlatform;
 use crate::platform::{Libc, Platform};
 use crate::tag::Tag;
 
@@ -154,7 +155,7 @@ pub fn required_platform<'a>(
     wheels: impl IntoIterator<Item = &'a [Tag]>,
     tags: &CompatibleTags,
     built_on: Libc,
-) -> Option<String> {
+) -> Option<RequiredPlatform> {
     let mut highest: Option<Platform> = None;
     for wheel in wheels {
         let fitting = wheel.iter().filter(|tag| tags.ranks.contains_key(*tag));
@@ -164,7 +165,7 @@ pub fn required_platform<'a>(
             highest = least;
         }
     }
-    Some(highest.map_or_else(|| "any".to_owned(), |platform| platform.to_string()))
+    Some(highest.map_or_else(RequiredPlatform::any, RequiredPlatform::from))
 }
 
 /// What one platform tag needs; `None` is nothing.

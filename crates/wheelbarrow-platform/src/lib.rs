@@ -4,6 +4,7 @@
 //! artifacts has copies of two, which a test makes from the tables here.
 
 mod compatible;
+mod facts;
 mod packages;
 mod platform;
 mod profile;
@@ -11,6 +12,7 @@ pub mod python_symbols;
 mod tag;
 
 pub use compatible::{CompatibleTags, Unfit, required_platform};
+pub use facts::{AbiTag, FactError, MinorVersion, RequiredPlatform};
 pub use packages::{PACKAGES, package_hint};
 pub use platform::{Libc, Platform};
 pub use profile::{

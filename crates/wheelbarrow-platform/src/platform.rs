@@ -79,7 +79,7 @@ impl Platform {
     fn versioned(tag: &str) -> Option<(&str, Libc)> {
         for (legacy, (major, minor)) in LEGACY {
             if let Some(machine) = tag.strip_prefix(legacy).and_then(|rest| rest.strip_prefix('_')) {
-                return Some((machine, Libc::Glibc(major, minor)));
+                return is_machine(machine).then_some((machine, Libc::Glibc(major, minor)));
             }
         }
         let (libc, rest) = tag.split_once('_')?;
@@ -87,7 +87,7 @@ impl Platform {
         let (minor, machine) = rest.split_once('_')?;
         let (major, minor) = (number(major)?, number(minor)?);
         match libc {
-            _ if machine.is_empty() => None,
+            _ if !is_machine(machine) => None,
             "manylinux" => Some((machine, Libc::Glibc(major, minor))),
             "musllinux" => Some((machine, Libc::Musl(major, minor))),
             _ => None,
@@ -161,9 +161,15 @@ fn manylinux(machine: &str, (major, minor): (u32, u32), tags: &mut Vec<String>) 
     }
 }
 
-/// Digits only, without the `+` that `parse` would take.
+/// As in tags: `x86_64`.
+fn is_machine(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// At most nine digits, without the `+` that `parse` would take.
 fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    let are_digits = text.len() < 10 && text.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits.then(|| text.parse().ok())?
 }
 
 impl fmt::Display for Platform {

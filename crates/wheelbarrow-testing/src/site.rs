@@ -57,7 +57,7 @@ impl Site<'_> {
             targets: vec![Target {
                 python: facts.minor_version(),
                 abi: facts.abi.clone(),
-                platform: "any".to_owned(),
+                platform: "any".parse().unwrap(),
                 wheels: Vec::new(),
                 pip: PIP.to_owned(),
                 bytecode: None,

@@ -6,6 +6,7 @@ use std::path::Path;
 use wheelbarrow_artifact::manifest::{Allowed, Collision, Needs, Unpacked};
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{Allowance, Floor, Modules};
+use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
 /// A wheel that goes into the artifact.
 pub use crate::gather::GatheredWheel as PackedWheel;
@@ -14,9 +15,9 @@ pub use crate::gather::GatheredWheel as PackedWheel;
 #[derive(Clone, Debug, Hash)]
 pub struct PackedTarget {
     /// `3.12`.
-    pub python: String,
+    pub python: MinorVersion,
     /// `cp312`.
-    pub abi: String,
+    pub abi: AbiTag,
     /// The system that the wheels were chosen for.
     pub floor: Floor,
     pub wheels: Vec<PackedWheel>,
@@ -59,7 +60,7 @@ pub struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CheckedTarget {
     /// The narrowest tag that its wheels need.
-    pub platform: String,
+    pub platform: RequiredPlatform,
     /// The wheels alone.
     pub unpacked: Unpacked,
     pub needs: Needs,

@@ -84,5 +84,5 @@ fn make(
 pub(crate) fn target(python: &str, abi: &str, wheels: Vec<PackedWheel>, pip: PackedWheel) -> PackedTarget {
     let minor = python.split_once('.').and_then(|(_, minor)| minor.parse().ok()).unwrap();
     let floor = Floor::new((3, minor), abi, Platform::parse("manylinux_2_28_x86_64"));
-    PackedTarget { python: python.to_owned(), abi: abi.to_owned(), floor, wheels, pip }
+    PackedTarget { python: python.parse().unwrap(), abi: abi.parse().unwrap(), floor, wheels, pip }
 }

@@ -66,7 +66,7 @@ impl Rooms {
     ) -> Result<Arc<Room>> {
         // The lock is held while one is opened: others would only open the same.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (request.image.clone(), request.packages.clone(), target.abi.clone());
+        let key = (request.image.clone(), request.packages.clone(), target.abi.to_string());
         if let Some(room) = open.rooms.get(&key) {
             return Ok(Arc::clone(room));
         }

@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn markers_are_those_of_the_target() {
         let target = BuildTarget {
-            python: "3.11".to_owned(),
-            abi: "cp311".to_owned(),
+            python: "3.11".parse().unwrap(),
+            abi: "cp311".parse().unwrap(),
             interpreter: None,
             machine: "aarch64".to_owned(),
             libc: wheelbarrow_platform::Libc::Glibc(2, 28),

@@ -116,7 +116,7 @@ impl Run<'_> {
         let Self { request, requirements, .. } = self;
         let mut command = self.uv.with_indexes(&["pip", "compile", "--universal"], &request.index);
         let target = lowest(&request.targets);
-        command.arg("--python-version").arg(&target.python);
+        command.arg("--python-version").arg(target.python.as_str());
         let narrowed = Narrowed::new(&request.project, &request.targets.iter().collect::<Vec<_>>())?;
         narrowed.point(&mut command);
         if requirements.complete {

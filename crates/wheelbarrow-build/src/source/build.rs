@@ -147,7 +147,7 @@ impl Builder<'_> {
                 package: package(chosen),
                 target: target.describe(),
                 reason: format!("there is no Python {} here to build it with", target.python),
-                python: target.python.clone(),
+                python: target.python.to_string(),
                 foreign: target.spec.is_some(),
             }),
         }
@@ -267,7 +267,7 @@ impl Builder<'_> {
                 package: package(chosen),
                 target: target.describe(),
                 reason: format!("this machine ({here}) is no such system to build it on"),
-                python: target.python.clone(),
+                python: target.python.to_string(),
                 foreign: true,
             });
         }

@@ -10,8 +10,8 @@ use crate::support::told;
 
 fn target(python: &str, machine: &str, libc: Libc) -> BuildTarget {
     BuildTarget {
-        python: python.to_owned(),
-        abi: format!("cp{}", python.replace('.', "")),
+        python: python.parse().unwrap(),
+        abi: format!("cp{}", python.replace('.', "")).parse().unwrap(),
         interpreter: None,
         machine: machine.to_owned(),
         libc,

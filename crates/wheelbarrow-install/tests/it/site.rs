@@ -145,9 +145,9 @@ pub(crate) fn write(path: &Path, parts: &Parts<'_>) {
     }
     let bytecode = Bytecode { cache_tag: facts.cache_tag, magic: facts.magic };
     let target = Target {
-        python: python.to_owned(),
-        abi: abi.to_owned(),
-        platform: platform.to_owned(),
+        python: python.parse().unwrap(),
+        abi: abi.parse().unwrap(),
+        platform: platform.parse().unwrap(),
         wheels: listed[1..].iter().map(|wheel| wheel.path.clone()).collect(),
         pip: PIP.to_owned(),
         bytecode: (!packs.is_empty()).then_some(bytecode),
@@ -218,7 +218,7 @@ pub(crate) fn interpreter(destination: &Path) -> Interpreter {
         implementation: "cpython".to_owned(),
         cache_tag: "cpython-312".to_owned(),
         magic: "cb0d0d0a".to_owned(),
-        abi: "cp312".to_owned(),
+        abi: "cp312".parse().unwrap(),
         machine: "x86_64".to_owned(),
         libc: Libc::Glibc(2, 36),
         site_packages: SITE_PACKAGES.to_owned(),

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{MACHINES, System, base_libraries};
+use crate::facts::{AbiTag, MinorVersion};
 use crate::platform::Platform;
 
 /// CPython's minor version, and whether it is built without the lock (PEP 703).
@@ -55,18 +56,18 @@ impl PythonVersion {
     }
 
     /// Major and minor, as markers have it: `3.13`.
-    pub fn version(self) -> String {
-        format!("3.{}", self.minor)
+    pub fn version(self) -> MinorVersion {
+        MinorVersion::new(3, self.minor)
     }
 
     /// The ABI tag: `cp312`, `cp37m`, `cp313t`.
-    pub fn abi(self) -> String {
+    pub fn abi(self) -> AbiTag {
         let suffix = match self.minor {
             _ if self.free_threaded => "t",
             ..8 => "m",
             _ => "",
         };
-        format!("cp3{}{suffix}", self.minor)
+        AbiTag::new(self.minor, suffix)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use wheelbarrow_artifact::inventory::{FORMAT, HeldTarget, Inventory};
 use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Store, add_to_inventory};
+use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
 use crate::root::receipt::RECEIPT_PATH;
 use crate::root::release::CompleteRelease;
@@ -21,9 +22,9 @@ struct Receipt {
 
 #[derive(Deserialize)]
 struct ReceiptTarget {
-    python: String,
-    abi: String,
-    platform: String,
+    python: MinorVersion,
+    abi: AbiTag,
+    platform: RequiredPlatform,
 }
 
 /// The store's wheels and programs, and the files of complete releases.

@@ -70,7 +70,7 @@ fn probe(python: &Path, as_json: bool, printer: &Printer) -> anyhow::Result<()> 
         exit: Exit::Unfit,
     };
     let version = interpreter.minor_version();
-    let version = if interpreter.abi.ends_with('t') { version + "t" } else { version };
+    let version = format!("{version}{}", if interpreter.abi.ends_with('t') { "t" } else { "" });
     let usual = PythonVersion::parse(&version).filter(|version| version.abi() == interpreter.abi);
     let Some(version) = usual.filter(|_| interpreter.implementation == "cpython") else {
         let Interpreter { executable, abi, .. } = &interpreter;
