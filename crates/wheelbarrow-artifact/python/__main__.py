@@ -30,10 +30,10 @@ examples:
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
 5 the destination is refused, 6 no space, 17 the host wants it signed
 """
-# What is done by the native program: releases under a site root.
+# The commands on releases, which the standalone binary has. Made from wheelbarrow-commands.
 COMMANDS = (
-    "deploy activate check migrate rollback list find status history prune remove pin unpin recover env exec unit doctor "
-    "store verify".split()
+    "deploy activate check migrate rollback list find status history prune remove pin unpin recover env exec unit "
+    "doctor store verify".split()
 )
 # Where it is there, it is for the host to say whether an artifact may be installed, and not for the artifact.
 HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"

@@ -95,3 +95,28 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
         Command::Verify(arguments) => verify::run(&arguments, context, printer),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_testing::generated::assert_part;
+
+    use super::*;
+
+    /// The fallback installer has to know which words are commands, before it knows whether the binary runs.
+    #[test]
+    fn python_has_every_command() {
+        let command = Command::augment_subcommands(clap::Command::new("wheelbarrow"));
+        let mut lines = vec![String::new()];
+        for name in command.get_subcommands().map(clap::Command::get_name) {
+            match lines.last_mut() {
+                Some(line) if line.len() + name.len() < 110 => {
+                    line.push_str(if line.is_empty() { "" } else { " " });
+                    line.push_str(name);
+                }
+                _ => lines.push(name.to_owned()),
+            }
+        }
+        let text = format!("    \"{}\".split()\n", lines.join(" \"\n    \""));
+        assert_part("crates/wheelbarrow-artifact/python/__main__.py", "COMMANDS = (\n", ")\n# Where", &text);
+    }
+}
