@@ -41,6 +41,19 @@ pub(crate) fn reload(
     run(command, settings.server.to_string(), release, settings, progress)
 }
 
+/// Whether a reload starts the server anew, process and all. Of a command its words tell: `systemctl --user restart acme`.
+pub(crate) fn restarts(server: &Server) -> bool {
+    match server {
+        Server::Systemd { action, .. } => *action == Action::Restart,
+        Server::Command { command } => command
+            .as_slice()
+            .iter()
+            .flat_map(|word| word.split([' ', '\t', '\n', ';', '&']))
+            .any(|word| matches!(word, "restart" | "try-restart" | "condrestart")),
+        Server::Touch { .. } | Server::None => false,
+    }
+}
+
 fn systemctl(verb: &str, unit: &str) -> Command {
     let mut command = as_deployer("systemctl");
     command.args([verb, "--", unit]);

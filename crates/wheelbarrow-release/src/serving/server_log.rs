@@ -168,7 +168,8 @@ impl<'a> ServerLog<'a> {
         let named = match &self.settings.server {
             Server::Systemd { unit, .. } => Some(Unit::new(unit, false)),
             Server::Command { command } => unit_in(command.as_slice()),
-            Server::Touch { .. } | Server::None => None,
+            // Its processes tell.
+            _ => None,
         };
         named.or_else(|| {
             let service = proof::of(self.root, Some(self.settings)).ok()?;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_artifact::release::Server;
 
 use crate::root::settings::Settings;
+use crate::serving::server;
 use crate::{ReleaseId, Root};
 
 /// What is known of the site when something is judged.
@@ -24,17 +25,9 @@ impl Site<'_> {
         self.settings.as_ref().map_or(&Server::None, |settings| &settings.server)
     }
 
-    /// Whether a deploy starts the server anew, process and all. Of a command its words tell: `systemctl --user restart acme`.
+    /// Whether a deploy starts the server anew, process and all.
     pub(super) fn restarts(&self) -> bool {
-        match self.server() {
-            Server::Systemd { action, .. } => *action == Action::Restart,
-            Server::Command { command } => command
-                .as_slice()
-                .iter()
-                .flat_map(|word| word.split([' ', '\t', '\n', ';', '&']))
-                .any(|word| matches!(word, "restart" | "try-restart" | "condrestart")),
-            Server::Touch { .. } | Server::None => false,
-        }
+        server::restarts(self.server())
     }
 
     /// Below `ROOT/current`: followed anew at each use.
