@@ -17,14 +17,14 @@ const MOST_LINKS: usize = 40;
 
 /// Members by their places. The first place is the top.
 pub struct Tree<'a> {
-    places: Vec<Place>,
+    places: Vec<Node>,
     /// By the directory and the name in it.
     below: HashMap<(usize, &'a str), usize>,
     /// The places of links, by their paths.
     links: BTreeMap<&'a str, usize>,
 }
 
-struct Place {
+struct Node {
     above: usize,
     kind: Kind,
 }
@@ -59,7 +59,7 @@ struct Walk<'t, 'a> {
 impl<'a> Tree<'a> {
     /// Refuses members that cannot be installed together, and says why.
     pub fn new(members: impl IntoIterator<Item = (&'a str, MemberKind)>) -> Result<Self, String> {
-        let top = Place { above: 0, kind: Kind::Directory };
+        let top = Node { above: 0, kind: Kind::Directory };
         let mut tree = Self { places: vec![top], below: HashMap::new(), links: BTreeMap::new() };
         for (path, kind) in members {
             tree.add(path, kind)?;
@@ -77,7 +77,7 @@ impl<'a> Tree<'a> {
                 if next > MOST_PLACES {
                     return Err(format!("it has more than {MOST_PLACES} files and directories"));
                 }
-                self.places.push(Place { above: at, kind: Kind::Directory });
+                self.places.push(Node { above: at, kind: Kind::Directory });
             }
             if (is_last && place != next) || self.places[place].kind != Kind::Directory {
                 let path = &path[..end + part.len()];

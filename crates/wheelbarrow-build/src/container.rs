@@ -6,5 +6,5 @@
 mod engine;
 mod room;
 
-pub use engine::{Engine, Run};
+pub use engine::{ContainerRun, Engine};
 pub(crate) use room::{Room, Rooms, SOURCE_DATE_EPOCH, WORK};

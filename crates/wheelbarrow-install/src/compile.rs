@@ -28,7 +28,7 @@ use crate::plan::{Bytecode, CompileBatch, Module, Plan};
 const PIPE_BUF: usize = 4096;
 
 /// Where to compile, and for whom.
-pub(crate) struct Job<'j> {
+pub(crate) struct CompileJob<'j> {
     pub interpreter: &'j Interpreter,
     /// The staged directory.
     pub root: &'j Directory,
@@ -60,7 +60,7 @@ pub(crate) fn say(plan: &Plan<'_>, target: &Target, interpreter: &Interpreter, p
     }
 }
 
-impl Job<'_> {
+impl CompileJob<'_> {
     /// Compiles the modules of a plan, of which every source must be there. Gives the bytecode files that could not be
     /// made: templates and Python 2 code do not compile, and stay without as with pip.
     pub(crate) fn run<'p>(&self, plan: &'p Plan<'_>) -> Result<Vec<&'p str>, InstallError> {

@@ -19,7 +19,7 @@ use wheelbarrow_wheel::order;
 
 use crate::InstallError;
 use crate::plan::{Plan, PlannedFile, WriteBatch, parent};
-use crate::writer::{Buffers, Job, WriteOptions, Writer};
+use crate::writer::{Buffers, WriteJob, WriteOptions, Writer};
 
 /// About how much one thread takes at once: small enough to share fairly, large enough to stay in a directory.
 const BATCH: u64 = 512 << 10;
@@ -52,7 +52,8 @@ pub(crate) fn execute(
     progress.begin(options.task, plan.size(), Unit::Bytes);
     let time = plan.time;
     let buffers = Buffers::default();
-    let job = Job { root: root.as_fd(), destination, artifact, time, options, buffers: &buffers, progress };
+    let job =
+        WriteJob { root: root.as_fd(), destination, artifact, time, options, buffers: &buffers, progress };
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     on_all_cores(|| {

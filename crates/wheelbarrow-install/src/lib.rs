@@ -99,8 +99,8 @@ pub fn install(
         return Err(error);
     }
     wheelbarrow_base::put_right(&options.destination)?;
-    preflight::look_at(&options.destination, options.existing)?;
-    let job = Job { target: &target, interpreter, options, progress };
+    preflight::inspect(&options.destination, options.existing)?;
+    let job = InstallJob { target: &target, interpreter, options, progress };
     let (artifact, bytecode) = match (source, &options.store) {
         (Source::Opened(artifact), Some(asked)) => job.write_from_store(artifact, asked)?,
         (Source::Verified(artifact), Some(asked)) => job.write_from_store(artifact.into(), asked)?,
@@ -118,14 +118,14 @@ pub fn install(
     })
 }
 
-struct Job<'j> {
+struct InstallJob<'j> {
     target: &'j Target,
     interpreter: &'j Interpreter,
     options: &'j Options,
     progress: &'j dyn Progress,
 }
 
-impl Job<'_> {
+impl InstallJob<'_> {
     fn write_from_artifact(
         &self,
         artifact: VerifiedArtifact,
@@ -186,7 +186,7 @@ impl Job<'_> {
 
         let mut staged = Staged::begin(&options.destination)?;
         // Again: it may have put back what a run that was killed had moved aside.
-        let found = preflight::look_at(&options.destination, options.existing)?;
+        let found = preflight::inspect(&options.destination, options.existing)?;
         let kept = preflight::keep_environment(&found, &options.destination, staged.directory())?;
         let notes = [Finding::of_noexec(&options.destination), Finding::of_environment(interpreter)];
         notes.iter().flatten().for_each(|finding| progress.note(&finding.to_string()));
@@ -206,14 +206,15 @@ impl Job<'_> {
             both(|| write(&last.plan(&plan, &[], about)?), || self.carry_out(&plan, artifact, wheels, root))?;
         } else {
             self.carry_out(&plan, artifact, wheels, root)?;
-            let failed = compile::Job { interpreter, root, destination, progress }.run(&plan)?;
+            let failed = compile::CompileJob { interpreter, root, destination, progress }.run(&plan)?;
             write(&last.plan(&plan, &failed, about)?)?;
         }
         // Last: until then nobody else may write in it.
         if let Some(stat) = kept {
             staged.give(stat.st_uid, stat.st_gid, stat.st_mode & 0o7777);
         }
-        let commit = if found == preflight::Found::Directory { Commit::Replace } else { Commit::New };
+        let commit =
+            if found == preflight::FoundDestination::Directory { Commit::Replace } else { Commit::New };
         staged.commit(commit)?;
         Ok(bytecode)
     }

@@ -18,7 +18,7 @@ use crate::{Existing, InstallError};
 
 /// What is at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum FoundDestination {
     Nothing,
     EmptyDirectory,
     /// To be exchanged: it holds an install, or only environment.json.
@@ -26,7 +26,7 @@ pub(crate) enum Found {
 }
 
 /// Refuses a destination that may not be written.
-pub(crate) fn look_at(destination: &Path, existing: Existing) -> Result<Found, InstallError> {
+pub(crate) fn inspect(destination: &Path, existing: Existing) -> Result<FoundDestination, InstallError> {
     let parent = parent(destination);
     if !parent.is_dir() {
         return Err(no_directory(parent));
@@ -36,7 +36,7 @@ pub(crate) fn look_at(destination: &Path, existing: Existing) -> Result<Found, I
     Ok(found)
 }
 
-/// All that [`look_at`] would refuse.
+/// All that [`inspect`] would refuse.
 pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<InstallError> {
     let mut errors = Vec::new();
     let parent = parent(destination);
@@ -80,10 +80,10 @@ fn may_write(parent: &Path, destination: &Path) -> Result<(), InstallError> {
     Ok(wheelbarrow_base::check_links(parent)?)
 }
 
-fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallError> {
+fn look_inside(destination: &Path, existing: Existing) -> Result<FoundDestination, InstallError> {
     let metadata = match fs::symlink_metadata(destination) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundDestination::Nothing),
         Err(error) => return Err(InstallError::io("look at", destination)(error)),
     };
     let path = || destination.to_path_buf();
@@ -103,9 +103,9 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<Found, InstallE
         only_environment &= entry.file_name() == ENVIRONMENT;
     }
     let found = match (empty, existing) {
-        (true, _) => Found::EmptyDirectory,
-        (false, _) if only_environment => Found::Directory,
-        (false, Existing::Replace | Existing::ReplaceData) if is_install => Found::Directory,
+        (true, _) => FoundDestination::EmptyDirectory,
+        (false, _) if only_environment => FoundDestination::Directory,
+        (false, Existing::Replace | Existing::ReplaceData) if is_install => FoundDestination::Directory,
         (false, Existing::Replace | Existing::ReplaceData) => {
             return Err(InstallError::Foreign { path: path() });
         }
@@ -175,11 +175,11 @@ pub(crate) fn space_errors(destination: &Path, plan: &Plan<'_>) -> Vec<InstallEr
 /// may exchange it at any time: it is looked at once it is open, and a link is kept as a link. What is known of the
 /// destination, whose owner and mode the staged directory gets at the end.
 pub(crate) fn keep_environment(
-    found: &Found,
+    found: &FoundDestination,
     destination: &Path,
     staged: &Directory,
 ) -> Result<Option<Stat>, InstallError> {
-    if *found == Found::Nothing {
+    if *found == FoundDestination::Nothing {
         return Ok(None);
     }
     let look = || InstallError::io("look at", destination);
@@ -221,7 +221,7 @@ mod tests {
         fs::create_dir(&staged).unwrap();
         fs::set_permissions(&destination, PermissionsExt::from_mode(0o711)).unwrap();
         let open = Directory::open(&staged).unwrap();
-        let keep = || keep_environment(&Found::Directory, &destination, &open);
+        let keep = || keep_environment(&FoundDestination::Directory, &destination, &open);
         let (from, to) = (destination.join(ENVIRONMENT), staged.join(ENVIRONMENT));
         rustix::fs::mknodat(rustix::fs::CWD, &from, FileType::Fifo, 0o600.into(), 0).unwrap();
         assert!(keep().is_err(), "a pipe is not waited for");

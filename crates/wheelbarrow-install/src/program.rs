@@ -53,11 +53,11 @@ pub fn run() -> ExitCode {
         Err(code) => return code,
     };
     match carry_out(&request, &interpreter, source, &line) {
-        Ok(Outcome::Installed(installed)) => {
+        Ok(Done::Installed(installed)) => {
             report(&request, &installed);
             ExitCode::SUCCESS
         }
-        Ok(Outcome::Checked(checked)) => {
+        Ok(Done::Checked(checked)) => {
             report_check(&request, &checked);
             ExitCode::from(checked.exit_code())
         }
@@ -70,7 +70,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-enum Outcome {
+enum Done {
     Installed(Installed),
     Checked(Checked),
 }
@@ -116,11 +116,11 @@ fn carry_out(
     interpreter: &Interpreter,
     source: Option<Result<Source, InstallError>>,
     line: &Line,
-) -> Result<Outcome, InstallError> {
+) -> Result<Done, InstallError> {
     let options = request.options.to_options();
     match source {
-        None => check(&request.artifact, &Anybody, interpreter, &options, line).map(Outcome::Checked),
-        Some(source) => install(source?, interpreter, &options, line).map(Outcome::Installed),
+        None => check(&request.artifact, &Anybody, interpreter, &options, line).map(Done::Checked),
+        Some(source) => install(source?, interpreter, &options, line).map(Done::Installed),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Buffers {
 
 /// What every thread needs.
 #[derive(Clone, Copy)]
-pub(crate) struct Job<'j> {
+pub(crate) struct WriteJob<'j> {
     pub root: BorrowedFd<'j>,
     pub destination: &'j Path,
     pub artifact: &'j Artifact,
@@ -62,7 +62,7 @@ pub(crate) struct Job<'j> {
 
 /// One thread with its buffers.
 pub(crate) struct Writer<'j> {
-    job: Job<'j>,
+    job: WriteJob<'j>,
     inflater: Inflater,
     /// Made for the first frame.
     decompressor: Option<zstd::bulk::Decompressor<'static>>,
@@ -71,7 +71,7 @@ pub(crate) struct Writer<'j> {
 }
 
 impl<'j> Writer<'j> {
-    pub(crate) fn new(job: Job<'j>) -> Self {
+    pub(crate) fn new(job: WriteJob<'j>) -> Self {
         let number = job.buffers.next.fetch_add(1, Ordering::Relaxed);
         let frame = &job.buffers.buffers[number % BUFFERS];
         Self { job, inflater: Inflater::new(), decompressor: None, frame }

@@ -57,14 +57,14 @@ pub(super) fn copy_all(files: &[Placed<'_>], out: &File) -> Result<Vec<Copied>, 
 }
 
 /// Writes from a position on, and has what is written go to the disk meanwhile. Whoever syncs hears of what fails there.
-struct Target<'a> {
+struct StoredData<'a> {
     out: &'a File,
     position: u64,
     /// All before this is on its way.
     begun: u64,
 }
 
-impl Target<'_> {
+impl StoredData<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.out.write_all_at(bytes, self.position).map_err(WriteError::Write)?;
         self.position += bytes.len() as u64;
@@ -83,7 +83,7 @@ fn copy(placed: &Placed<'_>, out: &File) -> Result<Copied, WriteError> {
     let read_error = |source| WriteError::Read { path: placed.stored.path.to_owned(), source };
     let mut file = fs_err::File::open(placed.stored.file).map_err(read_error)?;
     let (mut sum, mut hash) = (libdeflater::Crc::new(), sha2::Sha256::new());
-    let mut target = Target { out, position: placed.data_at, begun: placed.data_at };
+    let mut target = StoredData { out, position: placed.data_at, begun: placed.data_at };
     let end = placed.data_at + placed.size;
     let mut chunk = vec![0; COPIED];
     loop {

@@ -89,7 +89,7 @@ enum Owner {
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum FileKind {
     /// One path, different bytes; one of them is the install's own.
     Own,
     /// One path of two wheels, different bytes. `below` is what the paths have in common: a file, or a directory at the top.
@@ -107,7 +107,7 @@ enum Kind {
 /// Two that cannot be installed together, once for all their paths.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Clash {
-    kind: Kind,
+    kind: FileKind,
     first: Owner,
     /// A wheel: what the install itself writes is claimed first.
     second: usize,
@@ -199,25 +199,25 @@ impl<'a> Claims<'a> {
             let first = self.paths[&other].owner;
             // Within one wheel it is what its author meant, and servers tell the names apart.
             if first != claim.owner {
-                self.clash(Kind::Case, first, place, format!("{other} and {path}"));
+                self.clash(FileKind::Case, first, place, format!("{other} and {path}"));
             }
         }
         self.paths.insert(path, claim);
     }
 
     /// Which collision it is that `path` was claimed by `first` before. An allowed one is settled: the first wins.
-    fn collision(&mut self, first: Owner, path: &str) -> Kind {
-        let Owner::Wheel(winner) = first else { return Kind::Own };
+    fn collision(&mut self, first: Owner, path: &str) -> FileKind {
+        let Owner::Wheel(winner) = first else { return FileKind::Own };
         let short = short(&self.site_packages, path);
         if let Some(allowance) =
             self.allowances.iter().find(|it| it.allows_path(short) || it.allows_path(path))
         {
             self.settled.insert(path.to_owned(), winner);
-            return Kind::Allowed { name: allowance.name.clone(), reason: allowance.reason.clone() };
+            return FileKind::Allowed { name: allowance.name.clone(), reason: allowance.reason.clone() };
         }
         // Programs have nothing in common but their directory.
         let below = if short.starts_with("bin/") { short } else { short.split('/').next().unwrap_or(short) };
-        Kind::Same { below: below.to_owned() }
+        FileKind::Same { below: below.to_owned() }
     }
 
     /// As RECORD writes a path.
@@ -228,7 +228,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    fn clash(&mut self, kind: Kind, first: Owner, second: usize, path: String) {
+    fn clash(&mut self, kind: FileKind, first: Owner, second: usize, path: String) {
         self.clashes.entry(Clash { kind, first, second }).or_default().insert(path);
     }
 
@@ -245,7 +245,7 @@ impl<'a> Claims<'a> {
         }
         let both = directories.iter().filter_map(|(path, owner)| {
             let file = self.paths.get(*path)?.owner;
-            let kind = if file <= *owner { Kind::FileAndDirectory } else { Kind::DirectoryAndFile };
+            let kind = if file <= *owner { FileKind::FileAndDirectory } else { FileKind::DirectoryAndFile };
             Some((kind, file.min(*owner), file.max(*owner), (*path).to_owned()))
         });
         let both: Vec<_> = both.collect();
@@ -325,8 +325,8 @@ impl Clash {
         let second_name = second.to_string();
         let both = format!("{first} and {second} both write {path}{more}, and not the same");
         let (rule, what) = match &self.kind {
-            Kind::Own => (Rule::Collision, both),
-            Kind::Same { below } => {
+            FileKind::Own => (Rule::Collision, both),
+            FileKind::Same { below } => {
                 let name = if paths.len() == 1 { short(site_packages, path) } else { below };
                 let fix = format!(
                     "leave one of them out of the requirements; or let {first} win: `--allow collision:{name}=REASON`"
@@ -334,15 +334,15 @@ impl Clash {
                 let finding = Finding::error(Rule::Collision, wheels[self.second], both).file(path).fix(fix);
                 return Finding { name: name.to_owned(), ..finding };
             }
-            Kind::Allowed { name, reason } => {
+            FileKind::Allowed { name, reason } => {
                 let finding = Finding::error(Rule::Collision, wheels[self.second], both).file(path);
                 let finding = finding.fix(format!("{first} writes it"));
                 let reason = reason.clone().unwrap_or_else(|| NO_REASON.to_owned());
                 return Finding { name: name.clone(), allowed: Some(reason), ..finding };
             }
-            Kind::FileAndDirectory => (Rule::Collision, into(&first, &second_name)),
-            Kind::DirectoryAndFile => (Rule::Collision, into(&second_name, &first)),
-            Kind::Case => (
+            FileKind::FileAndDirectory => (Rule::Collision, into(&first, &second_name)),
+            FileKind::DirectoryAndFile => (Rule::Collision, into(&second_name, &first)),
+            FileKind::Case => (
                 Rule::CaseClash,
                 format!("{first} and {second} write {path}{more}: the names differ only by case"),
             ),

@@ -30,7 +30,7 @@ pub(crate) struct Image {
 
 /// One run of a container, which is gone afterwards.
 #[derive(Clone, Debug, Default)]
-pub struct Run<'a> {
+pub struct ContainerRun<'a> {
     pub image: &'a str,
     /// Path here, path there; read-only where it ends in `:ro`.
     pub mounts: Vec<(PathBuf, String)>,
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// The command that does it; its exit code is the container's.
-    pub fn run(&self, run: &Run<'_>) -> Command {
+    pub fn run(&self, run: &ContainerRun<'_>) -> Command {
         let mut command =
             self.command(&["run", "--rm", "--entrypoint", "", "--security-opt", "label=disable"]);
         command.args(&self.user);

@@ -9,7 +9,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::Progress;
 
-use super::engine::{Engine, Image, Run, said};
+use super::engine::{ContainerRun, Engine, Image, said};
 use crate::target::{BuildTarget, ContainerRequest};
 use crate::uv::run;
 use crate::{Error, Result};
@@ -133,13 +133,13 @@ impl Room {
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ];
         let program = self.interpreter.executable.clone().into_os_string();
-        let mut command = self.engine.run(&Run {
+        let mut command = self.engine.run(&ContainerRun {
             image: &self.image,
             mounts,
             environment,
             directory: Some(Path::new(WORK)),
             command: std::iter::once(program).chain(arguments.iter().map(Into::into)).collect(),
-            ..Run::default()
+            ..ContainerRun::default()
         });
         run(&mut command)
     }
@@ -158,8 +158,8 @@ fn find_python(
     let words = ["sh", "-c", FIND_PYTHON, "sh", wheelbarrow_artifact::python::INTERPRETER];
     let (minor, names) = (minor.to_string(), [pypa.as_str(), python.as_str(), "python3", "python"]);
     let command = words.into_iter().chain([minor.as_str()]).chain(names).map(Into::into).collect();
-    let output =
-        run(&mut engine.run(&Run { image, command, ..Run::default() })).map_err(|error| error.to_string())?;
+    let output = run(&mut engine.run(&ContainerRun { image, command, ..ContainerRun::default() }))
+        .map_err(|error| error.to_string())?;
     match output.status.code() {
         Some(0) => serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("its Python tells nonsense: {error}")),

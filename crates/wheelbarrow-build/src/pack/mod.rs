@@ -20,7 +20,7 @@ use crate::project::ProjectFile;
 
 pub use wheelbarrow_artifact::SHEBANG;
 
-pub use plan::{Plan, PlannedMember, Source, check_shebang, modules, plan};
+pub use plan::{MemberSource, Plan, PlannedMember, check_shebang, modules, plan};
 pub use write::write;
 pub(crate) use write::write_beside;
 

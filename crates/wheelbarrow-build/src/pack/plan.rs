@@ -36,13 +36,13 @@ pub struct Plan {
 pub struct PlannedMember {
     pub path: String,
     pub kind: MemberKind,
-    pub source: Source,
+    pub source: MemberSource,
     /// Counts for the project's digest.
     pub is_code: bool,
 }
 
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum MemberSource {
     Bytes(Vec<u8>),
     Deflated(Deflated),
     /// A file to be deflated, of so many bytes when it was seen.
@@ -57,7 +57,7 @@ pub enum Source {
     Pack(PathBuf, u64),
 }
 
-impl Source {
+impl MemberSource {
     /// Bytes, uncompressed.
     pub fn size(&self) -> u64 {
         match self {
@@ -85,7 +85,7 @@ pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Resu
     members.extend(compiled.packs.iter().map(|(path, (file, size))| PlannedMember {
         path: path.clone(),
         kind: MemberKind::File,
-        source: Source::Pack(file.clone(), *size),
+        source: MemberSource::Pack(file.clone(), *size),
         is_code: false,
     }));
     members.extend(code(&contents.directory, &contents.code)?);
@@ -95,7 +95,7 @@ pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Resu
     members.push(PlannedMember {
         path: sbom::PATH.to_owned(),
         kind: MemberKind::File,
-        source: Source::Bytes(checked.sbom.clone()),
+        source: MemberSource::Bytes(checked.sbom.clone()),
         is_code: false,
     });
     Tree::new(members.iter().map(|member| (member.path.as_str(), member.kind)))
@@ -117,7 +117,7 @@ fn programs(contents: &Contents, compiled: &[(String, Vec<u8>)]) -> Result<Vec<P
     let file = |path: &str, bytes: &[u8]| PlannedMember {
         path: path.to_owned(),
         kind: MemberKind::File,
-        source: Source::Bytes(bytes.to_vec()),
+        source: MemberSource::Bytes(bytes.to_vec()),
         is_code: false,
     };
     let text = |path: &str, text: &str| file(path, text.as_bytes());
@@ -138,7 +138,7 @@ fn programs(contents: &Contents, compiled: &[(String, Vec<u8>)]) -> Result<Vec<P
     members.extend(installers.into_iter().map(|installer| PlannedMember {
         path: format!("{NATIVE}linux-{}", installer.machine),
         kind: MemberKind::Executable,
-        source: Source::Deflated(installer.program.clone()),
+        source: MemberSource::Deflated(installer.program.clone()),
         is_code: false,
     }));
     let pth = project_pth(&import_path(contents));
@@ -203,12 +203,12 @@ fn code(directory: &str, files: &[ProjectFile]) -> Result<Vec<PlannedMember>, Pa
         rules::check_name(&path).map_err(|source| PackError::Path { path: path.clone(), source })?;
         let (kind, source) = match &file.content {
             Content::File { size, executable: false } => {
-                (MemberKind::File, Source::File(file.source.clone(), *size))
+                (MemberKind::File, MemberSource::File(file.source.clone(), *size))
             }
             Content::File { size, executable: true } => {
-                (MemberKind::Executable, Source::File(file.source.clone(), *size))
+                (MemberKind::Executable, MemberSource::File(file.source.clone(), *size))
             }
-            Content::Link { target } => (MemberKind::Link, Source::Bytes(target.clone().into_bytes())),
+            Content::Link { target } => (MemberKind::Link, MemberSource::Bytes(target.clone().into_bytes())),
         };
         Ok(PlannedMember { path, kind, source, is_code: true })
     };
@@ -224,7 +224,7 @@ fn wheel_member(directory: &str, wheel: &PackedWheel) -> PlannedMember {
     PlannedMember {
         path: format!("{directory}/{}", wheel.filename),
         kind: MemberKind::File,
-        source: Source::Wheel { path: wheel.path.clone(), size: wheel.size, sha256: wheel.sha256 },
+        source: MemberSource::Wheel { path: wheel.path.clone(), size: wheel.size, sha256: wheel.sha256 },
         is_code: false,
     }
 }

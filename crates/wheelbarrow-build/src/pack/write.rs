@@ -11,7 +11,7 @@ use wheelbarrow_artifact::zip::{Method, StoredFile, WriteError, ZipWriter};
 use wheelbarrow_base::Beside;
 use wheelbarrow_base::progress::{Progress, Unit};
 
-use super::{PackError, Packed, Plan, PlannedMember, Source};
+use super::{MemberSource, PackError, Packed, Plan, PlannedMember};
 
 /// Whatever the umask: an artifact is a program.
 const MODE: u32 = 0o755;
@@ -77,23 +77,27 @@ fn add(zip: &mut ZipWriter, member: &PlannedMember, output: &Path) -> Result<(),
         fs::File::open(path).map_err(read_error)
     };
     match &member.source {
-        Source::Bytes(bytes) => zip.add(&member.path, member.kind, bytes).map_err(write_error),
-        Source::Deflated(contents) => {
+        MemberSource::Bytes(bytes) => zip.add(&member.path, member.kind, bytes).map_err(write_error),
+        MemberSource::Deflated(contents) => {
             zip.add_deflated(&member.path, member.kind, contents).map_err(write_error)
         }
-        Source::File(path, _) => {
+        MemberSource::File(path, _) => {
             let added = zip.add_file(&member.path, member.kind, Method::Deflated, &mut open(path)?);
             added.map(|_| ()).map_err(write_error)
         }
-        Source::Pack(..) | Source::Wheel { .. } => add_stored(zip, std::slice::from_ref(member), output),
+        MemberSource::Pack(..) | MemberSource::Wheel { .. } => {
+            add_stored(zip, std::slice::from_ref(member), output)
+        }
     }
 }
 
 /// Wheels and packs, together. Wheels are compared with their hashes once more, as they are written.
 fn add_stored(zip: &mut ZipWriter, members: &[PlannedMember], output: &Path) -> Result<(), PackError> {
     let file = |member: &PlannedMember| match &member.source {
-        Source::Pack(path, _) | Source::Wheel { path, .. } | Source::File(path, _) => path.clone(),
-        Source::Bytes(_) | Source::Deflated(_) => PathBuf::new(),
+        MemberSource::Pack(path, _) | MemberSource::Wheel { path, .. } | MemberSource::File(path, _) => {
+            path.clone()
+        }
+        MemberSource::Bytes(_) | MemberSource::Deflated(_) => PathBuf::new(),
     };
     let paths: Vec<PathBuf> = members.iter().map(file).collect();
     let stored = members.iter().zip(&paths).map(|(member, file)| StoredFile {
@@ -105,7 +109,7 @@ fn add_stored(zip: &mut ZipWriter, members: &[PlannedMember], output: &Path) -> 
     let hashes = zip.add_stored(&stored.collect::<Vec<_>>()).map_err(write_error)?;
     for (member, found) in members.iter().zip(hashes) {
         match &member.source {
-            Source::Wheel { path, sha256, .. } if *sha256 != found => {
+            MemberSource::Wheel { path, sha256, .. } if *sha256 != found => {
                 return Err(PackError::Changed { path: path.clone(), expected: *sha256, found });
             }
             _ => {}

@@ -54,7 +54,7 @@ pub struct BuiltWheel {
 }
 
 /// Where a source is built.
-pub(super) enum Place<'t> {
+pub(super) enum BuildPlace<'t> {
     /// With an interpreter of this machine.
     Here(&'t Interpreter),
     /// The same, though this machine is not the target: good for what turns out to be pure Python.
@@ -62,7 +62,7 @@ pub(super) enum Place<'t> {
     Container(Arc<Room>),
 }
 
-impl Place<'_> {
+impl BuildPlace<'_> {
     /// For the cache: what is built in one place must not serve another.
     fn key(&self) -> String {
         match self {
@@ -114,10 +114,10 @@ impl Builder<'_> {
         self.progress.note(&format!("building {} from source for {}", package(chosen), target.describe()));
         let workspace = self.cache.workspace()?;
         let out = match &place {
-            Place::Here(interpreter) | Place::Elsewhere(interpreter) => {
+            BuildPlace::Here(interpreter) | BuildPlace::Elsewhere(interpreter) => {
                 self.build_here(chosen, archive, target, interpreter, workspace.path())?
             }
-            Place::Container(room) => {
+            BuildPlace::Container(room) => {
                 self.build_contained(chosen, archive, target, room, workspace.path(), within)?
             }
         };
@@ -135,14 +135,14 @@ impl Builder<'_> {
     }
 
     /// In the container that is asked for; else here, if there is such a Python.
-    fn place<'t>(&self, chosen: &Chosen, target: &'t BuildTarget) -> Result<Place<'t>> {
+    fn place<'t>(&self, chosen: &Chosen, target: &'t BuildTarget) -> Result<BuildPlace<'t>> {
         if let Some(container) = &target.container {
             let room = self.rooms.room(container, target, self.engine, self.index.offline, self.progress)?;
-            return Ok(Place::Container(room));
+            return Ok(BuildPlace::Container(room));
         }
         match &target.interpreter {
-            Some(interpreter) if target.takes_builds_of(interpreter) => Ok(Place::Here(interpreter)),
-            Some(interpreter) if interpreter.abi == target.abi => Ok(Place::Elsewhere(interpreter)),
+            Some(interpreter) if target.takes_builds_of(interpreter) => Ok(BuildPlace::Here(interpreter)),
+            Some(interpreter) if interpreter.abi == target.abi => Ok(BuildPlace::Elsewhere(interpreter)),
             _ => Err(Error::NotHere {
                 package: package(chosen),
                 target: target.describe(),
@@ -237,7 +237,7 @@ impl Builder<'_> {
         chosen: &Chosen,
         target: &BuildTarget,
         out: &Path,
-        place: &Place<'_>,
+        place: &BuildPlace<'_>,
     ) -> Result<BuiltWheel> {
         let version = chosen.version.clone().unwrap_or_default();
         let bad =
@@ -259,7 +259,7 @@ impl Builder<'_> {
         if wanted.is_some_and(|wanted: pep440_rs::Version| wanted != filename.version) {
             return Err(bad(format!("{name}, which is another version")));
         }
-        if let Place::Elsewhere(interpreter) = place
+        if let BuildPlace::Elsewhere(interpreter) = place
             && !is_pure(&filename)
         {
             let here = BuildTarget::of((*interpreter).clone()).platform();
@@ -284,7 +284,7 @@ fn pure_key(source: &str) -> Sha256 {
 }
 
 /// The same of a wheel for one system.
-fn own_key(source: &str, target: &BuildTarget, place: &Place<'_>) -> Sha256 {
+fn own_key(source: &str, target: &BuildTarget, place: &BuildPlace<'_>) -> Sha256 {
     let key = format!("{SCHEME}\n{source}\n{}\n{}\n{}", target.abi, target.platform(), place.key());
     Sha256::of(key.as_bytes())
 }

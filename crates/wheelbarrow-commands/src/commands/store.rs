@@ -23,11 +23,11 @@ use crate::text::{self, Align};
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: StoreCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum StoreCommand {
     /// Compare a store with what was put into it, and take out of use what was altered
     Verify(Verify),
     /// Remove the wheels and bytecode that no install takes from it
@@ -89,10 +89,10 @@ struct HostInventory {
 
 pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     match &arguments.command {
-        Command::Verify(arguments) => run_verify(arguments, printer),
-        Command::Gc(arguments) => run_gc(arguments, printer),
-        Command::List(arguments) => run_list(arguments, printer),
-        Command::Inventory(arguments) => run_inventory(arguments, printer),
+        StoreCommand::Verify(arguments) => run_verify(arguments, printer),
+        StoreCommand::Gc(arguments) => run_gc(arguments, printer),
+        StoreCommand::List(arguments) => run_list(arguments, printer),
+        StoreCommand::Inventory(arguments) => run_inventory(arguments, printer),
     }
 }
 

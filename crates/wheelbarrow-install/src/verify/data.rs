@@ -19,7 +19,7 @@ use wheelbarrow_base::progress::Silent;
 use super::claims::{self, Claims, Judgement};
 use super::sizes::{Sizes, plain};
 use super::walk::{below, is_bytecode, is_too_long, join, list};
-use super::{CHUNK, Job, Outcome, compare_file};
+use super::{CHUNK, Outcome, VerifyJob, compare_file};
 use crate::InstallError;
 use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 
@@ -81,7 +81,7 @@ pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
         None => _ = made.directories.insert("venv".into()),
     }
     let installed = root.look(RECEIPT_PATH).map_or((0, 0), |receipt| changed_at(&receipt));
-    let (claims, found) = (claims.as_ref(), Found::default());
+    let (claims, found) = (claims.as_ref(), FoundData::default());
     let sizes = OnceCell::new();
     let mut search = Search { destination, made: &made, claims, sizes, root, installed, found };
     search.run()?;
@@ -106,16 +106,16 @@ struct Search<'s> {
     root: Directory,
     /// When the receipt was written: seconds and nanoseconds.
     installed: (i64, i64),
-    found: Found,
+    found: FoundData,
 }
 
 #[derive(Default)]
-struct Found {
+struct FoundData {
     names: BTreeSet<Vec<u8>>,
     count: usize,
 }
 
-impl Found {
+impl FoundData {
     fn add(&mut self, path: Vec<u8>) {
         self.count += 1;
         self.names.insert(path);
@@ -195,7 +195,7 @@ impl Search<'_> {
         if !self.sizes.get_or_init(|| Sizes::read(&self.root, claims)).may_be(path, size) {
             return Ok(true);
         }
-        let job = Job { path, sha256: *sha256, size };
+        let job = VerifyJob { path, sha256: *sha256, size };
         let compared = compare_file(&self.root, &job, &mut vec![0; CHUNK], &Silent);
         Ok(!matches!(compared, Ok(Outcome::Same | Outcome::Missing)))
     }

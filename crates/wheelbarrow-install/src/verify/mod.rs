@@ -80,7 +80,7 @@ pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verificatio
     for (path, sha256) in &claims.files {
         match found.remove(path.as_bytes()) {
             Some(Found::File { size }) if sizes.may_be(path, size) => {
-                files.push(Job { path, sha256: *sha256, size });
+                files.push(VerifyJob { path, sha256: *sha256, size });
             }
             Some(_) => verification.changed.push(path.clone()),
             None => verification.missing.push(path.clone()),
@@ -96,7 +96,7 @@ pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verificatio
 }
 
 /// A file to be hashed.
-struct Job<'c> {
+struct VerifyJob<'c> {
     path: &'c str,
     sha256: Sha256,
     /// Bytes, when it was looked at.
@@ -114,7 +114,7 @@ enum Outcome {
 /// Hashes the files, by one thread a core.
 fn compare(
     root: &Directory,
-    mut jobs: Vec<Job<'_>>,
+    mut jobs: Vec<VerifyJob<'_>>,
     verification: &mut Verification,
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
@@ -156,7 +156,7 @@ fn compare(
 /// An error of kind `Interrupted` means that somebody asked to stop.
 fn compare_file(
     root: &Directory,
-    job: &Job<'_>,
+    job: &VerifyJob<'_>,
     buffer: &mut [u8],
     progress: &dyn Progress,
 ) -> io::Result<Outcome> {
@@ -237,7 +237,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let root = Directory::open_following(place.path()).unwrap();
         let compare = |path| {
-            let job = Job { path, sha256: Sha256::of(b""), size: 0 };
+            let job = VerifyJob { path, sha256: Sha256::of(b""), size: 0 };
             compare_file(&root, &job, &mut [0; 10], &Silent).unwrap()
         };
         std::os::unix::fs::symlink("/dev", place.path().join("below")).unwrap();

@@ -14,7 +14,7 @@ use wheelbarrow_build::bytecode::BytecodeMode;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::inputs::NamedInputs;
 use wheelbarrow_build::lock::Wanted;
-use wheelbarrow_build::pack::{Installer, Packed, Plan, SHEBANG, Source};
+use wheelbarrow_build::pack::{Installer, MemberSource, Packed, Plan, SHEBANG};
 use wheelbarrow_build::project::directory_name;
 use wheelbarrow_build::uv::IndexOptions;
 use wheelbarrow_build::{BuildError, BuildOptions, Prepared};
@@ -339,7 +339,7 @@ fn report_plan(
     }
     for member in &plan.members {
         let size = text::bytes(member.source.size());
-        let built = if matches!(member.source, Source::Wheel { .. }) { " (as it is)" } else { "" };
+        let built = if matches!(member.source, MemberSource::Wheel { .. }) { " (as it is)" } else { "" };
         printer.result(&format!("{size:>10}  {}{built}", member.path));
     }
     printer.done(&format!("would write {} ({})", options.output.display(), purpose(plan)));

@@ -61,10 +61,10 @@ pub struct Requirements {
 pub fn read(sources: &Sources<'_>) -> Result<Requirements> {
     let mut reader = Reader::new(sources);
     for file in sources.files {
-        reader.file(&Place::Path(file.clone()), false)?;
+        reader.file(&FilePlace::Path(file.clone()), false)?;
     }
     for constraints in sources.constraints {
-        let place = Place::new(constraints, &Place::Path(sources.project.join("constraints.txt")));
+        let place = FilePlace::new(constraints, &FilePlace::Path(sources.project.join("constraints.txt")));
         reader.file(&place, true)?;
     }
     for requirement in sources.with {
@@ -78,18 +78,18 @@ pub fn read_text(path: &Path, text: &[u8]) -> Result<Requirements> {
     let project = path.parent().unwrap_or(Path::new(""));
     let sources = Sources { project, files: &[], constraints: &[], with: &[], offline: true };
     let mut reader = Reader::new(&sources);
-    reader.text(&Place::Path(path.to_path_buf()), text, false)?;
+    reader.text(&FilePlace::Path(path.to_path_buf()), text, false)?;
     reader.finish()
 }
 
 /// A file, or one on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum FilePlace {
     Path(PathBuf),
     Url(Url),
 }
 
-impl Place {
+impl FilePlace {
     /// As `from` names it.
     fn new(target: &str, from: &Self) -> Self {
         let url = match from {
@@ -119,7 +119,7 @@ impl Place {
 
 /// A line of a file.
 struct At<'a> {
-    place: &'a Place,
+    place: &'a FilePlace,
     line: usize,
 }
 
@@ -133,7 +133,7 @@ struct Reader<'a> {
     sources: &'a Sources<'a>,
     result: Requirements,
     /// Files, and whether they were read as constraints.
-    seen: Vec<(Place, bool)>,
+    seen: Vec<(FilePlace, bool)>,
     /// Whether there was a requirement at all.
     any: bool,
     hashes_are_required: bool,
@@ -160,26 +160,26 @@ impl<'a> Reader<'a> {
         Ok(self.result)
     }
 
-    fn file(&mut self, place: &Place, is_constraint: bool) -> Result<()> {
+    fn file(&mut self, place: &FilePlace, is_constraint: bool) -> Result<()> {
         let real = match place {
-            Place::Path(path) => Place::Path(path.canonicalize().unwrap_or_else(|_| path.clone())),
-            Place::Url(url) => Place::Url(url.clone()),
+            FilePlace::Path(path) => FilePlace::Path(path.canonicalize().unwrap_or_else(|_| path.clone())),
+            FilePlace::Url(url) => FilePlace::Url(url.clone()),
         };
         if self.seen.contains(&(real.clone(), is_constraint)) {
             return Ok(());
         }
         self.seen.push((real, is_constraint));
         let bytes = match place {
-            Place::Path(path) => fs::read(path).map_err(Error::io("read", path))?,
-            Place::Url(url) if self.sources.offline => {
+            FilePlace::Path(path) => fs::read(path).map_err(Error::io("read", path))?,
+            FilePlace::Url(url) if self.sources.offline => {
                 return Err(Error::Offline { missing: vec![redact(url.as_str())] });
             }
-            Place::Url(url) => wheelbarrow_http::text(url, &self.result.credentials)?,
+            FilePlace::Url(url) => wheelbarrow_http::text(url, &self.result.credentials)?,
         };
         self.text(place, &bytes, is_constraint)
     }
 
-    fn text(&mut self, place: &Place, bytes: &[u8], is_constraint: bool) -> Result<()> {
+    fn text(&mut self, place: &FilePlace, bytes: &[u8], is_constraint: bool) -> Result<()> {
         self.result.files.push((place.shown(), Sha256::of(bytes)));
         let text = decode(bytes).map_err(|(line, reason)| At { place, line }.wrong(reason))?;
         for (line, text) in logical(&text) {
@@ -223,8 +223,8 @@ impl<'a> Reader<'a> {
         while let Some((option, value)) = words.next_option().map_err(|reason| at.wrong(reason))? {
             match option {
                 "--requirement" | "--constraint" => {
-                    let nested = Place::new(&value, at.place);
-                    if let Place::Path(path) = &nested
+                    let nested = FilePlace::new(&value, at.place);
+                    if let FilePlace::Path(path) = &nested
                         && !path.is_file()
                     {
                         return Err(at.wrong(format!("{} does not exist", path.display())));
@@ -270,7 +270,7 @@ impl<'a> Reader<'a> {
 
     /// A directory is looked for beside the file first, as pip does.
     fn links(&self, at: &At<'_>, value: &str) -> String {
-        let Place::Path(file) = at.place else { return value.to_owned() };
+        let FilePlace::Path(file) = at.place else { return value.to_owned() };
         let beside = file.parent().unwrap_or(Path::new("")).join(value);
         let found =
             [beside, self.sources.project.join(value)].into_iter().find_map(|path| path.canonicalize().ok());
@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
             return Err(wrong("expected a requirement such as gunicorn or \"gunicorn>=23\"".to_owned()));
         }
         self.logins(text);
-        let place = Place::Path("--with".into());
+        let place = FilePlace::Path("--with".into());
         self.requirement(&At { place: &place, line: 1 }, text, BTreeSet::new(), false).map_err(|error| {
             match error {
                 Error::Requirements { reason, .. } => wrong(reason),

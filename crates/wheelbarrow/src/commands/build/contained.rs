@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use wheelbarrow_build::BuildOptions;
 use wheelbarrow_build::cache::Cache;
-use wheelbarrow_build::container::{Engine, Run};
+use wheelbarrow_build::container::{ContainerRun, Engine};
 use wheelbarrow_build::uv::Uv;
 use wheelbarrow_http::certificates;
 
@@ -60,8 +60,12 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
     own.starts(&engine, build.image)?;
     let here = env::current_dir().context("cannot find the current directory")?;
     let cache = Cache::open(build.cache_dir).map_err(wheelbarrow_build::BuildError::from)?;
-    let mut run =
-        Run { image: build.image, directory: Some(&here), network: !build.offline, ..Run::default() };
+    let mut run = ContainerRun {
+        image: build.image,
+        directory: Some(&here),
+        network: !build.offline,
+        ..ContainerRun::default()
+    };
     run.mounts = mounts(build, &here, cache.root())?;
     run.mounts.extend(own.mounts.clone());
     run.environment =
@@ -128,7 +132,7 @@ impl Program {
 
     fn starts(&self, engine: &Engine, image: &str) -> anyhow::Result<()> {
         let command = self.command.iter().cloned().chain(["--version".into()]).collect();
-        let run = Run { image, mounts: self.mounts.clone(), command, ..Run::default() };
+        let run = ContainerRun { image, mounts: self.mounts.clone(), command, ..ContainerRun::default() };
         let output = engine.run(&run).output().context("cannot run the container engine")?;
         if output.status.success() {
             return Ok(());
