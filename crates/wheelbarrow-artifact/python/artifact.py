@@ -384,7 +384,7 @@ _MANIFEST = {
             "wheels": [str],
             "pip": str,
             "unpacked": {"bytes": int, "inodes": int},
-            # Only the native installer can read it: it is compressed by zstd.
+            # Compressed by zstd, which Python can read from 3.14 on.
             "bytecode?": {"cache_tag": str, "magic": str},
             "needs?": _NEEDS,
             "collisions?": [{"path": str, "wheel": str}],

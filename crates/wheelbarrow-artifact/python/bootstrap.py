@@ -136,6 +136,8 @@ def _write(archive, target, facts, options, root):
     destination = options["destination"].encode("utf-8")
     layout = wheels.Layout(facts, destination)
     modules, sources, records = bytecode.Modules(facts), [], []
+    packs, named = bytecode.Packs(archive, target, facts), {}
+    has_bytecode = packs.usable or options["compile"] == "auto"
     for member in archive.manifest["members"]:
         path = archive.place(member["path"], layout)
         if path is None:
@@ -147,28 +149,35 @@ def _write(archive, target, facts, options, root):
             raise broken(archive.name, "%s changed while it was read" % member["path"])
         elif path.endswith(".py") and not path.startswith("static.in/"):
             sources.append((path, member["size"]))
+            named[member["path"]] = path
+    packs.add("project", named)
 
     by_path = {wheel["path"]: wheel for wheel in archive.manifest["wheels"]}
     winners = {collision["path"]: collision["wheel"] for collision in target.get("collisions", ())}
     for path, is_pip in space.wheels_of(archive.manifest, target, options):
         record = wheels.install_wheel(archive.window(path), by_path[path], layout, tree, winners, is_pip)
         records.append(record)
-        if options["compile"] == "auto":
+        packs.add(path.split("/")[-1], record.named)
+        if has_bytecode:
             record.brought = modules.add(tree, record.sources, record.owner)
     first = wheels.first_pth(tree, layout, archive.manifest["project"]["directory"] + ".pth")
     if first is not None and "loadenv-init.pth" in archive.members:
         tree.file(first, [archive.read_small("loadenv-init.pth", LONGEST_PTH)], "the project")
-    if options["compile"] == "auto":
+    if has_bytecode:
         modules.add(tree, sources, "the project")
-    _say_of_bytecode(target, facts, modules.count, options)
-    compiled = {path: modules.path(path) for path in modules.compile(root, destination)}
+    if packs.usable:
+        done, origin = packs.write(modules, root, destination), "carried"
+    else:
+        _say_of_bytecode(target, facts, modules.count, options)
+        done, origin = modules.compile(root, destination), "compiled" if modules.count else "none"
+    compiled = {path: modules.path(path) for path in done}
     for record in records:
         record.write(tree, layout, compiled)
 
     tree.file(MANIFEST, [archive.manifest_bytes], "the manifest")
     sums = tree.sums()
     receipt = {
-        "bytecode": "compiled" if modules.count else "none",
+        "bytecode": origin,
         "format": 1,
         "name": archive.manifest["name"],
         "manifest_sha256": hashlib.sha256(archive.manifest_bytes).hexdigest(),

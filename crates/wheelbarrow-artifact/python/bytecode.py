@@ -1,4 +1,6 @@
-"""Compiling modules where they are installed: starts processes with compile.py and talks to them.
+"""Bytecode of modules: out of the artifact's packs, if this Python can inflate them, else compiled where they are installed.
+
+Compiling starts processes with compile.py and talks to them.
 
 As many run as there are cores. A fresh one compiles each batch, in the order of the paths: so the bytes are the same
 whatever the number of cores. Files are read and written here, so that what fails is told as for every other file.
@@ -6,6 +8,7 @@ whatever the number of cores. Files are read and written here, so that what fail
 
 import collections
 import importlib.util
+import json
 import os
 import struct
 import subprocess
@@ -13,8 +16,15 @@ import threading
 import time
 
 import limits
+from artifact import MOST_VALUES
 from exits import FAILED
 from failure import Failure, shown
+from rules import broken
+
+try:
+    from compression import zstd  # from Python 3.14 on
+except ImportError:
+    zstd = None
 
 # Larger sources are nobody's modules; the builder leaves them out too.
 LARGEST_MODULE = 64 << 20
@@ -22,6 +32,9 @@ LARGEST_MODULE = 64 << 20
 BATCH = 1 << 20
 # The owner of the bytecode that is made here.
 OURS = "its bytecode"
+# docs/format.md, "Packs of bytecode".
+SIGNATURE = b"WBCODE1\n"
+LARGEST_INDEX, LARGEST_WINDOW, LARGEST_FRAME = 16 << 20, 24, 64 << 20
 
 
 class Modules:
@@ -68,6 +81,77 @@ class Modules:
         finally:
             job.end()
         return job.compiled
+
+
+class Packs:
+    """The bytecode that the artifact carries for this Python, if it can be read here."""
+
+    def __init__(self, archive, target, facts):
+        carried = target.get("bytecode", {})
+        fits = all(carried.get(key) == facts[key] for key in ("cache_tag", "magic"))
+        self.usable = zstd is not None and fits
+        self.archive, self.prefix = archive, ".wheelbarrow/bytecode/%s/" % facts["cache_tag"]
+        self.named = {}  # by pack: the paths of modules by their names in the pack
+
+    def add(self, name, named):
+        """The pack of a wheel, by its file name, or `project`."""
+        self.named[name] = named
+
+    def write(self, modules, root, destination):
+        """Writes the bytecode of those of `modules` that a pack has; gives their paths."""
+        wanted = {path for _, batch in modules.batches for path in batch}
+        job = _Job(modules, root, destination)
+        for name, named in sorted(self.named.items()):
+            pack = "%s%s.pack" % (self.prefix, name)
+            if pack not in self.archive.members:
+                continue
+            try:
+                for module, code in codes(self.archive.read(pack)):
+                    if named.get(module) in wanted:
+                        job.store(named[module], code)
+            except (KeyError, TypeError, ValueError, RecursionError, zstd.ZstdError) as error:
+                raise broken(self.archive.name, "%s is damaged: %s" % (pack, error))
+        return job.compiled
+
+
+def codes(chunks):
+    """Names and code objects of a pack."""
+    reader = _Reader(chunks)
+    if reader.take(len(SIGNATURE)) != SIGNATURE:
+        raise ValueError("it does not begin as a pack")
+    packed = reader.take(min(struct.unpack("<I", reader.take(4))[0], LARGEST_INDEX))
+    limits_of_index = {zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW}
+    index = zstd.ZstdDecompressor(options=limits_of_index).decompress(packed, LARGEST_INDEX + 1)
+    if len(index) > LARGEST_INDEX or sum(index.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
+        raise ValueError("its index is too large")
+    for frame in json.loads(index.decode("utf-8"))["frames"]:
+        size = frame["size"]
+        if size != sum(length for _, length in frame["files"]) or not 0 <= size <= LARGEST_FRAME:
+            raise ValueError("the files of a frame do not add up")
+        plain = zstd.ZstdDecompressor().decompress(reader.take(frame["compressed"]), size + 1)
+        if len(plain) != size:
+            raise ValueError("a frame has another size than its index says")
+        start = 0
+        for name, length in frame["files"]:
+            yield name, plain[start : start + length]
+            start += length
+
+
+class _Reader:
+    def __init__(self, chunks):
+        self.chunks, self.rest = iter(chunks), b""
+
+    def take(self, count):
+        parts, have = [self.rest], len(self.rest)
+        while have < count:
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                raise ValueError("it is cut off")
+            parts.append(chunk)
+            have += len(chunk)
+        joined = b"".join(parts)
+        self.rest = joined[count:]
+        return joined[:count]
 
 
 def source_of(module):
@@ -166,15 +250,22 @@ class _Job:
         path = self.root + b"/" + module.encode("utf-8")
         with open(path, "rb") as file:
             source = file.read()
-        os.utime(path, (self.time, self.time))
         name = self.destination + b"/" + module.encode("utf-8")
         code = self.ask(process, module, b"".join(struct.pack("<I", len(part)) + part for part in (name, source)))
+        os.utime(path, (self.time, self.time))
         if code:
-            # Before PEP 552, which came with this magic number of Python 3.7, there were no flags.
-            flags = b"" if int.from_bytes(self.magic[:2], "little") < 3392 else bytes(4)
-            header = self.magic + flags + struct.pack("<II", self.time & 0xFFFFFFFF, len(source) & 0xFFFFFFFF)
-            self.write(self.root + b"/" + self.modules.path(module).encode("utf-8"), header + code)
-            self.compiled.add(module)
+            self.store(module, code)
+
+    def store(self, module, code):
+        """Writes the bytecode of a module, and gives its source the time that the bytecode names."""
+        path = self.root + b"/" + module.encode("utf-8")
+        os.utime(path, (self.time, self.time))
+        # Before PEP 552, which came with this magic number of Python 3.7, there were no flags.
+        flags = b"" if int.from_bytes(self.magic[:2], "little") < 3392 else bytes(4)
+        size = os.stat(path).st_size
+        header = self.magic + flags + struct.pack("<II", self.time & 0xFFFFFFFF, size & 0xFFFFFFFF)
+        self.write(self.root + b"/" + self.modules.path(module).encode("utf-8"), header + code)
+        self.compiled.add(module)
 
     def ask(self, process, module, question):
         try:

@@ -275,9 +275,10 @@ class Layout:
 class Record:
     """What is left to write when all wheels are there: RECORD, with the bytecode that could be made."""
 
-    def __init__(self, path, owner, rows, sources):
+    def __init__(self, path, owner, rows, sources, named):
         self.path, self.owner, self.rows = path, owner, rows
         self.sources = sources  # the modules, by path and size
+        self.named = named  # their paths by the names of the wheel's members
         self.brought = []  # bytecode of them that another wheel has
 
     def write(self, tree, layout, bytecode):
@@ -293,7 +294,7 @@ def install_wheel(file, described, layout, tree, winners, is_pip=False):
 
     Gives its Record, which is not written yet."""
     wheel = Wheel(file, described["path"])
-    what, rows, sources = wheel.what, [], []
+    what, rows, sources, named = wheel.what, [], [], {}
 
     def write(path, chunks, executable=False):
         """Gives whether it was written: another wheel may win the path."""
@@ -314,6 +315,7 @@ def install_wheel(file, described, layout, tree, winners, is_pip=False):
         written = write(path, chunks, scheme == "scripts" or member.is_executable)
         if written and not is_pip and member.name.endswith(".py") and scheme in (None, "purelib", "platlib"):
             sources.append((path, member.size))
+            named[member.name] = path
 
     for name, (module, attribute) in sorted(scripts_of(wheel, layout, is_pip).items()):
         write("venv/bin/" + name, [script(layout.shebang(), module, attribute)], executable=True)
@@ -325,7 +327,7 @@ def install_wheel(file, described, layout, tree, winners, is_pip=False):
     dist_info = "%s/%s/" % (layout.site_packages, wheel.dist_info)
     for name, content in sorted(generated.items()):
         write(dist_info + name, [content])
-    return Record(dist_info + "RECORD", what, rows, sources)
+    return Record(dist_info + "RECORD", what, rows, sources, named)
 
 
 def _compared(wheel, member, expected):

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 
 from case import SITE, Case
 from make_artifact import make_wheel
@@ -108,6 +109,101 @@ class Compiling(BytecodeCase):
             code = preload.replace("END", repr(end))
             result = run([sys.executable, "-c", code, self.zip, "-d", self.dest, "--bootstrap"])
             self.assertRefused(result._replace(err=result.err.partition("\n")[2]), 1, "cannot compile", told, "--compile never")
+
+
+# Stands for the module of Python 3.14: what it inflates is compressed by zlib.
+STAND_IN = """
+import zlib
+class ZstdError(Exception):
+    pass
+class DecompressionParameter:
+    window_log_max = 1
+class ZstdDecompressor:
+    def __init__(self, options=None):
+        pass
+    def decompress(self, data, max_length=-1):
+        try:
+            return zlib.decompressobj().decompress(data, max(max_length, 0))
+        except zlib.error as error:
+            raise ZstdError(error)
+"""
+
+
+class Packed(BytecodeCase):
+    """Packs, which a Python reads that has `compression.zstd`."""
+
+    def setUp(self):
+        super().setUp()
+        directory = os.path.join(self.root, "modules", "compression")
+        os.makedirs(directory)
+        for name, text in (("__init__.py", ""), ("zstd.py", STAND_IN)):
+            with open(os.path.join(directory, name), "w") as file:
+                file.write(text)
+        self.modules = os.path.dirname(directory)
+
+    def pack(self, modules, magic=None):
+        frames, index = [], {"magic": magic or importlib.util.MAGIC_NUMBER.hex(), "frames": []}
+        for half in (modules[::2], modules[1::2]):
+            plain = b"".join(code for _, code in half)
+            frames.append(zlib.compress(plain))
+            files = [[name, len(code)] for name, code in half]
+            index["frames"].append({"compressed": len(frames[-1]), "size": len(plain), "files": files})
+        index = zlib.compress(json.dumps(index).encode("utf-8"))
+        return b"WBCODE1\n" + struct.pack("<I", len(index)) + index + b"".join(frames)
+
+    def make_packed(self, change=lambda pack: pack, magic=None):
+        code = {
+            "pkg/__init__.py": marshal.dumps(compile("x = 'packed'", "pkg", "exec")),
+            "pkg/deep/module.py": marshal.dumps(compile("def f(): return 'packed'", "module", "exec")),
+            "pkg/not/there.py": b"of no module",
+        }
+        wheel = make_wheel("pkg", "1", MODULES)
+        place = ".wheelbarrow/bytecode/%s/%s.pack"
+        settings = marshal.dumps(compile("NAME = 'packed'", "settings", "exec"))
+        recipe = self.recipe(
+            [wheel],
+            members={
+                place % (TAG, wheel[0]): (change(self.pack(sorted(code.items()))), "file"),
+                place % (TAG, "project"): (self.pack([("mysite/app/settings.py", settings)]), "file"),
+            },
+        )
+        magic = magic or importlib.util.MAGIC_NUMBER.hex()
+        recipe.manifest["targets"][0]["bytecode"] = {"cache_tag": TAG, "magic": magic}
+        recipe.write(self.zip)
+
+    def packed(self, *arguments):
+        return self.install("--quiet", *arguments, PYTHONPATH=self.modules)
+
+    def test_they_are_unpacked(self):
+        self.make_packed()
+        self.assertEqual(self.packed(), (0, "", ""))
+        names = ["%s/pkg/__pycache__/__init__", "%s/pkg/deep/__pycache__/module"]
+        wanted = {name % SITE + ".%s.pyc" % TAG for name in names} | {"mysite/app/__pycache__/settings.%s.pyc" % TAG}
+        self.assertEqual(self.pycs(), wanted)
+        self.assertEqual(json.loads(self.read(".wheelbarrow/receipt.json"))["bytecode"], "carried")
+        record = self.read(SITE + "/pkg-1.dist-info/RECORD")
+        self.assertIn("pkg/__pycache__/__init__.%s.pyc,,\n" % TAG, record)
+        self.assertEqual(record.count(".pyc"), 2)
+        python = self.dest + "/venv/bin/python"
+        code = "import pkg, pkg.deep.module as m, app.settings as s; print(pkg.x, m.f(), s.NAME)"
+        self.assertEqual(run([python, "-c", code], cwd=self.dest + "/mysite").out, "packed packed packed\n")
+        with open("%s/%s/pkg/deep/module.py" % (self.dest, SITE), "a") as file:
+            file.write("def f(): return 'edited'\n")
+        self.assertEqual(run([python, "-c", "import pkg.deep.module as m; print(m.f())"]).out, "edited\n")
+
+    def test_those_of_another_python_are_not(self):
+        self.make_packed(magic="00000000")
+        self.assertEqual(self.packed(), (0, "", ""))
+        self.assertEqual(self.pycs(), set())
+
+    def test_a_damaged_one_is_refused(self):
+        for change, told in (
+            (lambda pack: b"X" + pack[1:], "does not begin as a pack"),
+            (lambda pack: pack[:-1], "cut off"),
+            (lambda pack: pack[:12] + b"\0" * 8 + pack[20:], "damaged"),
+        ):
+            self.make_packed(change)
+            self.assertRefused(self.packed(), 3, "pkg-1-py3-none-any.whl.pack is damaged", told)
 
 
 class Steady(BytecodeCase):
