@@ -73,8 +73,14 @@ pub(crate) fn target_directory() -> PathBuf {
     set.map_or_else(|| workspace().join("target"), |path| workspace().join(path))
 }
 
-/// Builds `wheelbarrow` as its users have it, and gives its path.
+/// Builds `wheelbarrow` as its users have it, and gives its path. For a quick try `WHEELBARROW_PROGRAM` names another build, but not
+/// in CI.
 pub(crate) fn wheelbarrow() -> Result<PathBuf> {
+    if let Some(program) =
+        std::env::var_os("WHEELBARROW_PROGRAM").filter(|_| std::env::var_os("CI").is_none())
+    {
+        return Ok(fs_err::canonicalize(PathBuf::from(program))?);
+    }
     run(cargo()
         .args(["build", "--quiet", "--release", "--package", "wheelbarrow"])
         .current_dir(workspace()))?;

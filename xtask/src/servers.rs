@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod load;
 mod place;
 mod plain;
+mod services;
 mod units;
 
 use anyhow::{Result, bail};
@@ -24,17 +25,18 @@ use place::{Place, Versions};
 
 const SUITE: &str = "bookworm";
 const IMAGE: &str = "localhost/wheelbarrow-test-servers:bookworm";
-const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,uwsgi-plugin-python3,apache2,libapache2-mod-wsgi-py3";
+const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,uwsgi-plugin-python3,apache2,libapache2-mod-wsgi-py3,redis-server";
 
 type Scene = (&'static str, fn(&Host) -> Result<()>);
 
 /// In this order, each with a root of its own.
-const SCENES: [Scene; 11] = [
+const SCENES: [Scene; 12] = [
     ("gunicorn by socket unit, nginx in front", units::gunicorn),
     ("releases that fail behind a socket unit", units::failing),
     ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
     ("uvicorn by socket unit", units::uvicorn),
     ("factories by socket unit", units::factories),
+    ("services: web, workers that drain, beat, a timer", services::services),
     ("gunicorn, reloaded in place", plain::gunicorn_in_place),
     ("uWSGI, by itself and with an emperor", plain::uwsgi),
     ("uWSGI of the site's own virtualenv", plain::uwsgi_of_the_site),

@@ -294,19 +294,21 @@ pub(crate) fn check_values(text: &[u8]) -> serde_json::Result<()> {
 
 /// Refuses null, a key that stands twice, and an array in place of an object.
 pub(crate) fn check_form(text: &[u8]) -> serde_json::Result<()> {
-    const ARRAYS: [&str; 15] = [
+    const ARRAYS: [&str; 17] = [
         "allow",
         "allowed",
         "collisions",
         "command",
         "expected",
         "libraries",
+        "loosen",
         "members",
         "pass-environment",
         "pass_environment",
         "prepare",
         "required",
         "run",
+        "service",
         "shared",
         "targets",
         "wheels",

@@ -4,18 +4,24 @@
 //! `ROOT/shared/wheelbarrow.toml`, then flags. `docs/settings.md` explains the keys.
 
 mod hooks;
+mod server;
+mod service;
 mod words;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub(crate) use self::hooks::KEYS as HOOK_KEYS;
-pub use self::hooks::{Hook, Hooks};
-pub use self::words::{NotWords, Words};
+pub(crate) use hooks::KEYS as HOOK_KEYS;
+pub use hooks::{Hook, Hooks};
+pub use server::{Action, NotAServer, ProbeSettings, Server};
+pub use service::{
+    Handover, Hosts, NotAService, OwnUnit, Restriction, Service, ServiceName, ServiceProbe, ServiceProcess,
+    Signal, Start, Stop,
+};
+pub use words::{NotWords, Words};
 
 /// The keys of `[release]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,32 +73,15 @@ pub struct ReleaseSettings {
     pub probe: Option<ProbeSettings>,
     #[serde(default)]
     pub timeouts: Timeouts,
-}
-
-/// What serves the site, and how it is told that the release is another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Server {
-    /// Nothing is told.
-    None,
-    /// Any command.
-    Command { command: Words },
-    /// A file gets a fresh modification time: uWSGI's touch-reload, mod_wsgi's script.
-    Touch { path: PathBuf },
-    Systemd {
-        unit: String,
-        #[serde(default)]
-        action: Action,
-    },
-}
-
-/// What `systemctl` is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    #[default]
-    Restart,
-    Reload,
+    /// Every process of the site, where that is more than one server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Vec<Service>>,
+    /// The first part of the names of units of Wheelbarrow's own; else the name of the project.
+    #[serde(default, alias = "unit-name", skip_serializing_if = "Option::is_none")]
+    pub unit_name: Option<String>,
+    /// Whether this host runs what only one host of a fleet may run; true where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub singletons: Option<bool>,
 }
 
 /// A request that the application answers in process.
@@ -132,29 +121,6 @@ pub struct CheckAllowance {
 #[error("`{0}` allows nothing: it is the ID of a check, as `security.W004`, or `ID=reason`")]
 pub struct NotAnAllowance(String);
 
-/// A request that the server answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeSettings {
-    /// `http://127.0.0.1:8000/health/`; with `socket`, its host is only a header.
-    pub url: String,
-    /// A Unix socket to connect to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub socket: Option<PathBuf>,
-    /// The `Host` header, where it is not that of the URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// What it may answer; any of 200 to 399 where it is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<Vec<u16>>,
-    /// How many good answers in a row prove it; 3 where it is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub successes: Option<u32>,
-    /// Seconds until it must be proved; 30 where it is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<u64>,
-}
-
 /// Seconds that a step may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,10 +138,6 @@ pub struct Timeouts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<u64>,
 }
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no server: it is `none`, `systemd:UNIT`, `touch:PATH` or `command:WORDS`")]
-pub struct NotAServer(String);
 
 /// Files of Wheelbarrow's own in `ROOT/shared`.
 const IN_SHARED: [&str; 2] = ["environment.json", "wheelbarrow.toml"];
@@ -219,6 +181,9 @@ impl ReleaseSettings {
                 reload: later.timeouts.reload.or(self.timeouts.reload),
                 hook: later.timeouts.hook.or(self.timeouts.hook),
             },
+            service: later.service.or(self.service),
+            unit_name: later.unit_name.or(self.unit_name),
+            singletons: later.singletons.or(self.singletons),
         }
     }
 }
@@ -296,35 +261,6 @@ fn check_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<C
     deserializer.deserialize_any(Either)
 }
 
-impl FromStr for Server {
-    type Err = NotAServer;
-
-    fn from_str(text: &str) -> Result<Self, NotAServer> {
-        let wrong = || NotAServer(text.to_owned());
-        match text.split_once(':') {
-            None if text == "none" => Ok(Self::None),
-            Some(("systemd", unit)) if !unit.is_empty() => {
-                Ok(Self::Systemd { unit: unit.to_owned(), action: Action::default() })
-            }
-            Some(("touch", path)) if path.starts_with('/') => Ok(Self::Touch { path: path.into() }),
-            Some(("command", words)) => Ok(Self::Command { command: words.parse().map_err(|_| wrong())? }),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => formatter.write_str("none"),
-            Self::Command { command } => command.fmt(formatter),
-            Self::Touch { path } => write!(formatter, "touch {}", path.display()),
-            Self::Systemd { unit, action: Action::Restart } => write!(formatter, "systemctl restart {unit}"),
-            Self::Systemd { unit, action: Action::Reload } => write!(formatter, "systemctl reload {unit}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,14 +292,5 @@ mod tests {
         for wrong in [r#"{"check": {"paths": "/"}}"#, r#"{"check": {"allow": ["a b"]}}"#, r#"{"check": 1}"#] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn servers_are_named_in_a_word() {
-        let server = |text: &str| text.parse::<Server>().map(|server| server.to_string());
-        assert_eq!(server("systemd:site.service").unwrap(), "systemctl restart site.service");
-        assert_eq!(server("command:kill -HUP 7").unwrap(), "kill -HUP 7");
-        assert_eq!(server("touch:/run/site").unwrap(), "touch /run/site");
-        assert!(server("touch:here").is_err() && server("apache").is_err());
     }
 }

@@ -13,6 +13,7 @@ use crate::check::CheckError;
 use crate::environment::{ENVIRONMENT, EnvironmentError};
 use crate::root::journal::{Outcome, Phase};
 use crate::root::lock::Holder;
+use crate::serving::unit::UnitError;
 use crate::{NotAnId, ReleaseId, ServerSaid};
 
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,14 @@ pub enum ReleaseError {
     Setting { key: &'static str, reason: String },
     #[error("the unit {unit} cannot serve this root: {problem}")]
     Unit { unit: String, problem: crate::UnitProblem },
+    #[error("{} is a unit that was not written for this root", path.display())]
+    ForeignUnit { path: PathBuf },
+    #[error(transparent)]
+    UnitText(#[from] UnitError),
+    #[error("the service `{name}` does not run it: {source}")]
+    Service { name: String, source: Box<ReleaseError> },
+    #[error("{name} does not stay up: {trouble}")]
+    Down { name: String, trouble: String },
     #[error("`{name}` cannot be the name of a variable: {reason}")]
     Name { name: String, reason: &'static str },
     #[error("the release {id} is not as it was installed: {what}")]
@@ -140,6 +149,7 @@ impl ReleaseError {
     pub fn server_said(&self) -> Option<&ServerSaid> {
         match self {
             Self::Served { said, .. } => Some(said),
+            Self::Service { source, .. } => source.server_said(),
             Self::Failed { source, revert, .. } => {
                 source.server_said().or_else(|| revert.as_ref()?.server_said())
             }
@@ -150,8 +160,8 @@ impl ReleaseError {
     /// Whether the server did not do what it should after it was told of a release.
     fn is_of_server(&self) -> bool {
         match self {
-            Self::Served { source, .. } => source.is_of_server(),
-            Self::Probe { .. } | Self::Unproved { .. } => true,
+            Self::Served { source, .. } | Self::Service { source, .. } => source.is_of_server(),
+            Self::Probe { .. } | Self::Unproved { .. } | Self::Down { .. } => true,
             _ => false,
         }
     }
@@ -238,7 +248,8 @@ impl Explain for ReleaseError {
             Self::Environment { .. } => Exit::Environment,
             Self::Untrusted { path, .. } if path.ends_with(ENVIRONMENT) => Exit::Environment,
             Self::Untrusted { .. } => Exit::Project,
-            Self::Settings { .. } | Self::Setting { .. } => Exit::Project,
+            Self::Settings { .. } | Self::Setting { .. } | Self::UnitText(_) => Exit::Project,
+            Self::ForeignUnit { .. } => Exit::Refused,
             Self::Unit { problem, .. } => problem.exit(),
             Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => Exit::Refused,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => Exit::Refused,
@@ -253,11 +264,12 @@ impl Explain for ReleaseError {
             Self::Interrupted
             | Self::Check { .. }
             | Self::Unproved { .. }
+            | Self::Down { .. }
             | Self::Command { .. }
             | Self::NoProgram { .. }
             | Self::Unreadable { .. }
             | Self::Probe { .. } => Exit::Failed,
-            Self::Served { source, .. } => source.exit(),
+            Self::Served { source, .. } | Self::Service { source, .. } => source.exit(),
             Self::Hook { error, .. } => error.exit(),
             Self::Failed { outcome: Outcome::RevertFailed, .. } => Exit::RevertFailed,
             Self::Failed { source, .. } if source.is_cancelled() => Exit::Stopped,
@@ -301,6 +313,14 @@ impl Explain for ReleaseError {
             }
             Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
             Self::Unit { problem, .. } => problem.hint(),
+            Self::ForeignUnit { .. } => {
+                "`unit-name` in `[release]` of ROOT/shared/wheelbarrow.toml names the units of this root otherwise"
+            }
+            Self::UnitText(_) => {
+                "name it otherwise, or set the unit up by hand and name it: `unit = \"...\"`"
+            }
+            Self::Service { source, .. } => return source.hint(),
+            Self::Down { .. } => "`journalctl --unit UNIT` has all that it wrote",
             Self::Check { error } => return Some(error.hint()),
             Self::Unproved { .. } => {
                 "`wheelbarrow doctor --root ROOT` says what keeps it from running a new release; `wheelbarrow unit` prints \

@@ -47,6 +47,7 @@ pub use root::retention::{Kept, Pruned};
 pub use root::settings::Settings;
 pub use root::{Found, Root};
 pub use serving::server_log::ServerSaid;
+pub use serving::services::{ServiceState, units as service_units};
 pub use serving::systemd::{UnitProblem, UnitState};
 pub use serving::{doctor, proof, unit};
 pub use stage::fingerprint::{AskSchema, Fingerprint, Schema};

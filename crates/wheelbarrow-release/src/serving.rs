@@ -5,5 +5,6 @@ pub(crate) mod probe;
 pub mod proof;
 pub(crate) mod server;
 pub(crate) mod server_log;
+pub(crate) mod services;
 pub(crate) mod systemd;
 pub mod unit;

@@ -15,7 +15,7 @@ pub(crate) mod static_root;
 pub(crate) mod switch;
 pub(crate) mod verify;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use wheelbarrow_base::progress::Progress;
 
@@ -93,6 +93,8 @@ pub(crate) struct Done<'j> {
     pub(crate) django: Option<Django>,
     /// What the server writes since the switch.
     pub(crate) server_log: Option<ServerLog<'j>>,
+    /// When what serves was told.
+    pub(crate) told: Option<SystemTime>,
     /// What runs, if that is another release: no server was told or could be looked at.
     pub(crate) unproved: Option<String>,
     /// The shared environment before that of the release took its place.

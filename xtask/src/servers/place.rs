@@ -29,8 +29,22 @@ pub(super) const CONFIGURATION: [(&str, &str); 5] = [
 /// A version that cannot be imported, and one that answers 500 where a server runs it.
 pub(super) const CANNOT_BE_IMPORTED: u32 = 3;
 pub(super) const ANSWERS_500: u32 = 4;
-const KINDS: [(u32, &str); 4] =
-    [(1, "good"), (2, "good"), (CANNOT_BE_IMPORTED, "import"), (ANSWERS_500, "served")];
+/// Versions with services: two that work, one whose worker and one whose beat does not start, one that has web alone.
+pub(super) const SERVICES: [u32; 2] = [5, 6];
+pub(super) const NO_WORKER: u32 = 7;
+pub(super) const NO_BEAT: u32 = 8;
+pub(super) const WEB_ALONE: u32 = 9;
+const KINDS: [(u32, &str); 9] = [
+    (1, "good"),
+    (2, "good"),
+    (CANNOT_BE_IMPORTED, "import"),
+    (ANSWERS_500, "served"),
+    (SERVICES[0], "services"),
+    (SERVICES[1], "services"),
+    (NO_WORKER, "worker"),
+    (NO_BEAT, "beat"),
+    (WEB_ALONE, "web"),
+];
 
 pub(super) struct Versions {
     /// Holds `1.zip` and so on.

@@ -1,7 +1,8 @@
 """site.py DIRECTORY NUMBER KIND: a site whose page says of which version its code and its dependency are.
 
 Every process of it can be told apart by asking it, without any proof: so the proof can be compared with it. KIND is `good`,
-`import` (it cannot be imported) or `served` (it answers in process, and 500 where a server runs it).
+`import` (it cannot be imported), `served` (it answers in process, and 500 where a server runs it), or one with services:
+`services` (web, two workers of Celery, beat, a timer), `worker` or `beat` (that one does not start), `web` (nothing but web).
 """
 
 import os
@@ -63,6 +64,60 @@ exclude = ["/wheels/"]
 application = "mysite.wsgi:application"
 """
 
+TASKS = '''"""A queue, and what its tasks leave: a line in a file of their own, each time they end."""
+
+import os
+import time
+
+import celery
+
+import dependency
+
+app = celery.Celery("mysite", broker="redis://127.0.0.1:6379/0")
+app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)
+app.conf.beat_schedule = {"tick": {"task": "mysite.tasks.tick", "schedule": 1.0}}
+SHARED = "/srv/services/shared"
+
+
+@app.task
+def work(number, seconds):
+    time.sleep(seconds)
+    with open(os.path.join(SHARED, "tasks", str(number)), "a") as file:
+        file.write("%%d\\n" %% dependency.VERSION)
+
+
+@app.task
+def tick():
+    pass
+'''
+
+WEB = """
+[[release.service]]
+name = "web"
+run = "gunicorn mysite.wsgi --workers 2"
+socket = true
+probe = { path = "/", deadline = 30 }
+"""
+
+OTHERS = """
+[[release.service]]
+name = "worker"
+run = "celery --app %(worker)s worker --concurrency 4 --loglevel INFO"
+instances = 2
+handover = "drain"
+stop = { timeout = 60 }
+
+[[release.service]]
+name = "beat"
+run = "celery --app %(beat)s beat --pidfile /srv/services/shared/run/beat.pid --schedule /srv/services/shared/run/beat"
+hosts = "one"
+
+[[release.service]]
+name = "timer"
+run = "touch /srv/services/shared/run/timer"
+schedule = "*:*:0/2"
+"""
+
 METADATA = "Metadata-Version: 2.1\nName: dependency\nVersion: %d\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: site.py\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
@@ -95,6 +150,17 @@ def wheel(directory, number):
             file.writestr(path, text)
 
 
+def services(kind):
+    apps = {"worker": "mysite.tasks", "beat": "mysite.tasks"}
+    if kind in apps:
+        apps[kind] = "mysite.no_such_module"
+    elif kind == "web":
+        return WEB
+    elif kind != "services":
+        return ""
+    return WEB + OTHERS % apps
+
+
 def main(directory, number, kind):
     values = {"number": int(number), "broken": kind == "served"}
     wheel(os.path.join(directory, "wheels"), int(number))
@@ -103,8 +169,11 @@ def main(directory, number, kind):
     write(os.path.join(directory, "mysite", "page.py"), PAGE % values)
     write(os.path.join(directory, "mysite", "wsgi.py"), missing + "from mysite.page import application\n")
     write(os.path.join(directory, "mysite", "asgi.py"), missing + "from mysite.page import asgi as application\n")
-    write(os.path.join(directory, "wheelbarrow.toml"), SETTINGS % values)
+    write(os.path.join(directory, "wheelbarrow.toml"), SETTINGS % values + services(kind))
     requirements = ["dependency==%s" % number, "gunicorn", "markupsafe", "uvicorn", "uvicorn-worker"]
+    if services(kind):
+        requirements.append("celery[redis]")
+        write(os.path.join(directory, "mysite", "tasks.py"), TASKS.replace("%%", "%"))
     write(os.path.join(directory, "requirements.txt"), "\n".join(requirements) + "\n")
 
 

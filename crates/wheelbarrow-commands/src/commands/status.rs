@@ -151,6 +151,11 @@ fn show(status: &Status) -> String {
         rows.push(("broken", format!("{broken}{way}")));
     }
     rows.push(("serving", serving(status)));
+    let troubled = status
+        .services
+        .iter()
+        .filter_map(|service| Some(("service", format!("{}: {}", service.name, service.trouble.as_ref()?))));
+    rows.extend(troubled);
     rows.extend(status.running.iter().filter_map(|running| Some(("running", runs(status, running)?))));
     if let Some(schema) = status.fingerprint.as_ref().and_then(|fingerprint| fingerprint.schema.as_ref()) {
         rows.push(("schema", show_schema(schema)));

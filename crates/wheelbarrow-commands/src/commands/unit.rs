@@ -7,8 +7,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fs_err as fs;
 use wheelbarrow_base::{Exit, write_atomic};
-use wheelbarrow_release::Root;
 use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find};
+use wheelbarrow_release::{Root, service_units};
 
 use super::context::Context;
 use super::root::find as find_release;
@@ -80,8 +80,14 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
         (None, Some(artifact)) => Source::Artifact(artifact),
         (release, _) => Source::Release(release.as_ref()),
     };
-    let units = find(root.as_deref(), source, wanted)?.units();
-    let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;
+    let of_services = root.as_deref().map(|root| service_units(root, source)).transpose()?;
+    let units: Vec<Unit> = match of_services.filter(|units| !units.is_empty()) {
+        Some(units) => units,
+        None => {
+            let units = find(root.as_deref(), source, wanted)?.units();
+            units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?.into()
+        }
+    };
     let shadowed = units.iter().find_map(|unit| shadowed(&unit.name, &LOADED.map(Path::new)));
     match (&arguments.write, shadowed) {
         (Some(_), Some(path)) => return Err(shadows(&path).into()),
@@ -97,8 +103,8 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
     if arguments.write.is_some() {
         return Ok(());
     }
-    let [service, socket] = units.map(|unit| unit.to_string());
-    printer.result(&format!("{service}\n{}", socket.trim_end()));
+    let texts: Vec<String> = units.iter().map(ToString::to_string).collect();
+    printer.result(texts.join("\n").trim_end());
     Ok(())
 }
 

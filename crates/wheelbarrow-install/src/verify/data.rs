@@ -218,7 +218,7 @@ impl Search<'_> {
 /// several links; nobody sets it, while some programs set `mtime` back.
 fn changed_at(stat: &Stat) -> (i64, i64) {
     match stat.st_nlink {
-        1 => (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        _ => (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        1 => (stat.st_ctime, stat.st_ctime_nsec as i64),
+        _ => (stat.st_mtime, stat.st_mtime_nsec as i64),
     }
 }

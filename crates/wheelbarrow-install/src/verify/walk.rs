@@ -87,11 +87,11 @@ fn look(
     }
 }
 
+/// An open directory, and what is in it: names and what they are.
+type Listed = (Directory, Vec<(OsString, FileType)>);
+
 /// Opens and lists the directory at a path below `root`. None of one that was removed or exchanged since its name was listed.
-pub(super) fn list(
-    root: &Directory,
-    path: &[u8],
-) -> io::Result<Option<(Directory, Vec<(OsString, FileType)>)>> {
+pub(super) fn list(root: &Directory, path: &[u8]) -> io::Result<Option<Listed>> {
     let directory = match root.sub(OsStr::from_bytes(path)) {
         Ok(directory) => directory,
         Err(error) => {

@@ -17,7 +17,7 @@ use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::serving::systemd;
+use crate::serving::services;
 use crate::steps::check::{self, Look, Said};
 use crate::steps::prepare::Prepare;
 use crate::steps::{Done, Job, Steps};
@@ -282,7 +282,7 @@ fn make_live(
 ) -> Result<Activated, ReleaseError> {
     let (begun, root) = (Instant::now(), locked.root);
     let (id, previous) = (release.id().clone(), root.live()?);
-    systemd::look_at(root, &settings.server)?;
+    services::look_at(root, settings, &release.site()?.project.import_path)?;
     let mut job = Job {
         locked,
         operation,

@@ -19,7 +19,7 @@ use crate::root::release::CompleteRelease;
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::root::trusted;
-use crate::serving::systemd;
+use crate::serving::services;
 use crate::stage::configure::Environment;
 use crate::steps::configure::Configure;
 use crate::steps::prepare::Prepare;
@@ -68,7 +68,7 @@ pub fn change_environment(
         }
         None if next.difference.is_empty() => {}
         None => {
-            let identity = Settings::of_manifest(root, None, &Default::default())?.identity;
+            let identity = Settings::of_root(root)?.identity;
             shared::write(root, &next.text, identity.as_ref())?;
         }
     }
@@ -109,7 +109,7 @@ pub fn rewrite_environment(
     let locked = recovery::begin(&root, "environment", operator)?;
     let (rewritten, text) = look_at_file(locked.root, change)?;
     if rewritten.is_changed {
-        let identity = Settings::of_manifest(&root, None, &Default::default())?.identity;
+        let identity = Settings::of_root(&root)?.identity;
         shared::write(&root, &text, identity.as_ref())?;
     }
     Ok(rewritten)
@@ -215,7 +215,7 @@ fn activate(
 ) -> Result<(ReleaseId, Pruned), ReleaseError> {
     let root = locked.root;
     let settings = Settings::of(root, live, &Default::default())?;
-    systemd::look_at(root, &settings.server)?;
+    services::look_at(root, &settings, &live.site()?.project.import_path)?;
     let receipt = Receipt::of(live)?;
     let stage = Stage {
         source: Some(Source::Release(live)),

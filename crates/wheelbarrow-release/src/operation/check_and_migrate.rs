@@ -14,7 +14,7 @@ use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::serving::systemd;
+use crate::serving::services;
 use crate::steps::check::{Look, Said, check};
 use crate::steps::prepare::Commands;
 use crate::steps::{Done, Job, Steps};
@@ -126,7 +126,7 @@ fn find(root: &Root, id: &ReleaseId) -> Result<(CompleteRelease, Settings), Rele
     let release = root.complete(id)?;
     let settings = Settings::of(root, &release, &Default::default())?;
     // Before a database is changed for a release that could not be made live.
-    systemd::plan(root, &settings.server)?;
+    services::plan(root, &settings, &release.site()?.project.import_path)?;
     Ok((release, settings))
 }
 

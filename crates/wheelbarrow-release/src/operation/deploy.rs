@@ -21,7 +21,7 @@ use crate::root::operator::Operator;
 use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
-use crate::serving::systemd;
+use crate::serving::services;
 use crate::stage::configure::{self, Environment};
 use crate::stage::restore::lacking;
 use crate::stage::reuse::reusable;
@@ -127,7 +127,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
     let ready = look_at(&root, options)?;
     let found = taken(&root, &ready.digest, &ready.python, options)?;
     if ready.is_switched {
-        systemd::plan(&root, &ready.settings.server)?;
+        services::plan(&root, &ready.settings, &ready.artifact.manifest().project.import_path)?;
     }
     let id = match &found {
         Some(found) => found.id().clone(),
@@ -176,7 +176,8 @@ pub fn deploy(
         return Err(InstallError::Lacking { path, members }.into());
     }
     if ready.is_switched {
-        systemd::look_at(&Root::at(root), &ready.settings.server)?;
+        let code = &ready.artifact.manifest().project.import_path;
+        services::look_at(&Root::at(root), &ready.settings, code)?;
     }
     let root = Root::create(root)?;
     let locked = recovery::begin(&root, "deploy", operator)?;
@@ -285,7 +286,8 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     let standing = root.path().ancestors().find(|path| path.is_dir());
     standing.map_or(Ok(()), wheelbarrow_base::check_links).map_err(InstallError::from)?;
     let artifact = Artifact::open_thin(&options.artifact, &*options.trust)?;
-    let settings = Settings::of_manifest(root, artifact.manifest().release.as_ref(), &options.settings)?;
+    let manifest = artifact.manifest();
+    let settings = Settings::of_manifest(root, &manifest.name, manifest.release.as_ref(), &options.settings)?;
     configure::look_at(root, artifact.manifest(), &settings)?;
     let interpreter = Interpreter::probe(&options.python, None)?;
     choose_target(artifact.manifest(), &interpreter)

@@ -201,7 +201,7 @@ mod tests {
             progress: &progress,
         };
         let locked = LockedRoot::take(&root, "activate", &operator).unwrap();
-        let settings = Settings::of_manifest(&root, None, &Default::default()).unwrap();
+        let settings = Settings::of_root(&root).unwrap();
         let notes = RefCell::default();
         let phases = [Phase::Check, Phase::Switch, Phase::Reload, Phase::Commit, Phase::Prune];
         let steps = phases.into_iter().map(|phase| {

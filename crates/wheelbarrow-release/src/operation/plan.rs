@@ -80,13 +80,13 @@ pub(crate) fn migrate(settings: &Settings) -> Steps<'static> {
 
 /// A line for each step, and for each hook that runs if one of them fails.
 pub(crate) fn describe(steps: &Steps<'_>, settings: &Settings) -> Vec<String> {
-    let line = |step: &Box<dyn Step + '_>| match step.hook() {
+    let line = |step: &dyn Step| match step.hook() {
         Some(hook) => format!("hook {hook}: {}", step.describe(settings)),
         None => format!("{}: {}", step.phase(), step.describe(settings)),
     };
     let on_failure = When::OnFailure.words(settings);
     let on_failure = on_failure.map(|words| format!("hook on_failure: run {words} if a step fails"));
-    steps.iter().map(line).chain(on_failure).collect()
+    steps.iter().map(|step| line(&**step)).chain(on_failure).collect()
 }
 
 fn before_switch(settings: &Settings, prepare: Prepare) -> Steps<'static> {
@@ -116,17 +116,18 @@ mod tests {
     fn settings(text: &str) -> Settings {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
-        Settings::of_manifest(&root, Some(&serde_json::from_str(text).unwrap()), &Default::default()).unwrap()
+        Settings::of_manifest(&root, "site", Some(&serde_json::from_str(text).unwrap()), &Default::default())
+            .unwrap()
     }
 
     /// Phases and hooks.
     fn names(steps: &Steps<'_>) -> String {
-        let name = |step: &Box<dyn Step + '_>| match step.hook() {
+        let name = |step: &dyn Step| match step.hook() {
             Some(hook) if step.is_after_end() => format!("({hook})"),
             Some(hook) => hook.to_owned(),
             None => step.phase().to_string(),
         };
-        steps.iter().map(name).collect::<Vec<_>>().join(" ")
+        steps.iter().map(|step| name(&**step)).collect::<Vec<_>>().join(" ")
     }
 
     const ALL: &str = r#"{"prepare": ["migrate"], "hooks": {"before_migrate": "dump", "after_switch": ["purge", {"run": "smoke", "required": true}],
@@ -183,6 +184,7 @@ mod tests {
             let text = format!(r#"{{"hooks": {{"{hook}": {{"run": "x", "required": true}}}}}}"#);
             let error = Settings::of_manifest(
                 &root,
+                "site",
                 Some(&serde_json::from_str(&text).unwrap()),
                 &Default::default(),
             );

@@ -101,6 +101,6 @@ fn settled(root: &Root, keep: Option<usize>) -> Result<usize, ReleaseError> {
     let live = root.live()?.map(|live| root.complete_or_none(&live)).transpose()?.flatten();
     match live {
         Some(live) => Ok(Settings::of(root, &live, &Default::default())?.keep),
-        None => Ok(Settings::of_manifest(root, None, &Default::default())?.keep),
+        None => Ok(Settings::of_root(root)?.keep),
     }
 }

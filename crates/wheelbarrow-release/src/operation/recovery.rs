@@ -20,6 +20,7 @@ use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Operator;
 use crate::root::settings::Settings;
 use crate::root::{compatible, data, moved, trash};
+use crate::serving::services;
 use crate::steps::switch::{serve_again, went_back};
 use crate::steps::{Done, Fault, Job, NOTHING};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -165,6 +166,13 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
         return engine::resume(&mut job, steps, 1).map(|()| true);
     }
     if !story.switched {
+        // It may have been about to switch, with some of the services stopped.
+        if let Some(live) =
+            live.as_ref().map(|live| locked.root.complete_or_none(live)).transpose()?.flatten()
+        {
+            let settings = Settings::of(locked.root, &live, &Default::default())?;
+            services::start_singletons(&live, &settings, locked.operator.progress)?;
+        }
         _ = failed().end(locked, fault(), NOTHING);
         return Ok(false);
     }

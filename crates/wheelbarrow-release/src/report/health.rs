@@ -12,9 +12,9 @@ use crate::report::rule::{self, Rule};
 use crate::report::status::{Status, status};
 use crate::root::settings::Settings;
 use crate::serving::doctor::{Finding, stale_processes};
-use crate::serving::probe;
 use crate::serving::proof::Verdict;
 use crate::serving::server_log::ServerLog;
+use crate::serving::{probe, services};
 use crate::stage::fingerprint::AskSchema;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -69,6 +69,9 @@ pub fn health(
     let settings = look.settings(live.as_ref());
     // First: a request may start what serves.
     let is_probed = settings.as_ref().is_some_and(|settings| look.probe(settings, limit));
+    if let (Some(id), Some(settings)) = (&live, &settings) {
+        look.other_probes(settings, id, limit);
+    }
     let mut status = status(root, schema, progress)?;
     let has_trouble = status.unit.as_ref().is_some_and(|unit| unit.trouble().is_some());
     if is_probed && look.findings.is_empty() && !has_trouble {
@@ -105,7 +108,7 @@ impl Look<'_> {
     fn settings(&mut self, live: Option<&ReleaseId>) -> Option<Settings> {
         let release = self.root.complete(live?).ok()?;
         match Settings::of(self.root, &release, &Default::default()) {
-            Ok(settings) => Some(settings),
+            Ok(settings) => Some(services::main(self.root, settings, release.id())),
             Err(error) => {
                 let place = self.root.shared().join(crate::root::settings::FILE).display().to_string();
                 let what = format!("{error}, so the site was not probed");
@@ -128,6 +131,18 @@ impl Look<'_> {
         true
     }
 
+    /// Of services beside the one that answers requests.
+    fn other_probes(&mut self, main: &Settings, live: &ReleaseId, limit: Duration) {
+        let settings =
+            self.root.complete(live).and_then(|live| Settings::of(self.root, &live, &Default::default()));
+        let Ok(settings) = settings else { return };
+        for served in services::of(self.root, &settings, live) {
+            if served.settings.server != main.server {
+                self.probe(&served.settings, limit);
+            }
+        }
+    }
+
     fn live(&mut self, status: &Status) {
         if let Some(broken) = &status.broken {
             let fix =
@@ -141,10 +156,13 @@ impl Look<'_> {
     }
 
     fn unit(&mut self, status: &Status) {
-        let Some(unit) = &status.unit else { return };
-        if let Some(trouble) = unit.trouble() {
-            let fix = format!("`journalctl --unit={0}` and `systemctl status {0}` say why", unit.unit);
-            self.find(Level::Critical, rule::UNIT_FAILED, unit.unit.clone(), trouble, fix);
+        let others = status.services.iter().map(|service| &service.unit);
+        let others = others.filter(|unit| status.unit.as_ref().is_none_or(|main| main.unit != unit.unit));
+        for unit in status.unit.iter().chain(others) {
+            if let Some(trouble) = unit.trouble() {
+                let fix = format!("`journalctl --unit={0}` and `systemctl status {0}` say why", unit.unit);
+                self.find(Level::Critical, rule::UNIT_FAILED, unit.unit.clone(), trouble, fix);
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::trash;
 use crate::serving::proof::{self, Service};
+use crate::serving::services::{self, ServiceState};
 use crate::serving::systemd::{self, UnitState};
 use crate::stage::fingerprint::{self, AskSchema, Fingerprint};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -80,6 +81,9 @@ pub struct Status {
     /// How the systemd unit of the server is doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitState>,
+    /// The units of the services of the live release.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceState>,
     /// Why it is not known, or not true, that what the processes run serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
@@ -130,6 +134,9 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
     let complete = live.as_ref().map(|live| root.complete(live));
     let settings = complete.as_ref().and_then(|live| live.as_ref().ok());
     let settings = settings.and_then(|live| Settings::of(root, live, &Default::default()).ok());
+    let services = live.as_ref().zip(settings.as_ref());
+    let services = services.map(|(id, settings)| services::states(root, settings, id)).unwrap_or_default();
+    let settings = live.as_ref().zip(settings).map(|(id, settings)| services::main(root, settings, id));
     let serving = proof::of(root, settings.as_ref())?;
     let unit = settings.as_ref().and_then(unit_of);
     let (fingerprint, broken) = match complete {
@@ -149,6 +156,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         doubt: doubt(settings.as_ref(), unit.as_ref(), &serving, stories.last()),
         serving,
         unit,
+        services,
         running: proof::by_unit(root)?,
         broken,
         fingerprint,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use wheelbarrow_artifact::release::{
-    Hook, Hooks, ProbeSettings, ReleaseSettings, Server, Words, is_reserved_in_shared,
+    Hook, Hooks, Hosts, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe, Words,
+    is_reserved_in_shared,
 };
 use wheelbarrow_base::SafePath;
 
@@ -47,6 +48,10 @@ pub struct Settings {
     /// The file that the server logs to, as it was said.
     pub server_log: Option<PathBuf>,
     pub probe: Option<ProbeSettings>,
+    /// Every process of the site that this host runs, beside `server`.
+    pub services: Vec<Service>,
+    /// The first part of the names of units of Wheelbarrow's own.
+    pub unit_name: String,
     pub check_timeout: Duration,
     pub prepare_timeout: Duration,
     pub reload_timeout: Duration,
@@ -65,17 +70,23 @@ impl Settings {
     /// Of a release that is to be made.
     pub(crate) fn of_manifest(
         root: &Root,
+        name: &str,
         manifest: Option<&ReleaseSettings>,
         flags: &ReleaseSettings,
     ) -> Result<Self, ReleaseError> {
         let said = manifest.cloned().unwrap_or_default().overridden_by(shared_file(root)?);
-        Self::check(said.overridden_by(flags.clone()))
+        Self::check(name, said.overridden_by(flags.clone()))
+    }
+
+    /// What counts for the root, whatever release is in it.
+    pub(crate) fn of_root(root: &Root) -> Result<Self, ReleaseError> {
+        Self::of_manifest(root, "", None, &ReleaseSettings::default())
     }
 
     /// Of a release that is there.
     pub fn of(root: &Root, release: &CompleteRelease, flags: &ReleaseSettings) -> Result<Self, ReleaseError> {
         let flags = release.record.settings.clone().overridden_by(flags.clone());
-        Self::of_manifest(root, release.site()?.release.as_ref(), &flags)
+        Self::of_manifest(root, &release.record.name, release.site()?.release.as_ref(), &flags)
     }
 
     /// Of a release that is left. It may be gone, or be the very thing that is broken.
@@ -101,7 +112,7 @@ impl Settings {
         self
     }
 
-    fn check(said: ReleaseSettings) -> Result<Self, ReleaseError> {
+    fn check(name: &str, said: ReleaseSettings) -> Result<Self, ReleaseError> {
         let seconds = |set: Option<u64>, usual| Duration::from_secs(set.unwrap_or(usual));
         if let Some(probe) = &said.probe {
             crate::serving::probe::Address::of(probe)?;
@@ -127,6 +138,8 @@ impl Settings {
             server: said.server.clone().unwrap_or(Server::None),
             server_log: said.server_log.clone(),
             probe: said.probe.clone(),
+            services: services(&said)?,
+            unit_name: said.unit_name.clone().unwrap_or_else(|| name.to_owned()),
             check_timeout: seconds(said.timeouts.check, CHECK_SECONDS),
             prepare_timeout: seconds(said.timeouts.prepare, PREPARE_SECONDS),
             reload_timeout: seconds(said.timeouts.reload, RELOAD_SECONDS),
@@ -134,6 +147,33 @@ impl Settings {
             said,
         })
     }
+}
+
+/// Those that this host runs, by their names each once.
+fn services(said: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
+    let wrong = |reason: String| Err(ReleaseError::Setting { key: "service", reason });
+    let mut services = said.service.clone().unwrap_or_default();
+    let mut names = BTreeSet::new();
+    for service in &services {
+        if !names.insert(service.name.as_str()) {
+            return wrong(format!("two services have the name `{}`", service.name));
+        }
+        if service.name.as_str() == "web"
+            && said.server.as_ref().is_some_and(|server| *server != Server::None)
+        {
+            return wrong("`[release.server]` is a service `web` already: have one or the other".to_owned());
+        }
+        if let Some(ServiceProbe::Path(probe) | ServiceProbe::Request(probe)) = &service.probe {
+            statuses("probe.expected", probe.expected.as_deref())?;
+        }
+        if let Some(ServiceProbe::Request(probe)) = &service.probe {
+            crate::serving::probe::Address::of(probe)?;
+        }
+    }
+    if said.singletons == Some(false) {
+        services.retain(|service| service.hosts == Hosts::All);
+    }
+    Ok(services)
 }
 
 fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
@@ -218,7 +258,7 @@ mod tests {
     fn files_of_our_own_are_not_shared() {
         let shared = |path: &str| {
             let said = ReleaseSettings { shared: Some(vec![path.to_owned()]), ..ReleaseSettings::default() };
-            Settings::check(said)
+            Settings::check("site", said)
         };
         for own in [
             "environment.json",

@@ -33,9 +33,9 @@ pub(crate) fn reload(
             // systemd refuses to start what was started five times in ten seconds, and a release that cannot start is
             // started again and again: its predecessor must not find that door shut. A unit that was never loaded has no
             // such count, which is no failure of ours.
-            let forget = systemctl("reset-failed", unit);
+            let forget = unit_command("reset-failed", unit);
             let _ = run(forget, format!("systemctl reset-failed {unit}"), release, settings, progress);
-            systemctl(if *action == Action::Restart { "restart" } else { "reload" }, unit)
+            unit_command(if *action == Action::Restart { "restart" } else { "reload" }, unit)
         }
     };
     run(command, settings.server.to_string(), release, settings, progress)
@@ -54,7 +54,24 @@ pub(crate) fn restarts(server: &Server) -> bool {
     }
 }
 
-fn systemctl(verb: &str, unit: &str) -> Command {
+/// Asks systemd to do something with several units.
+pub(crate) fn systemctl(
+    words: &[&str],
+    units: &[String],
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let mut command = as_deployer("systemctl");
+    command.args(words);
+    if !units.is_empty() {
+        command.arg("--").args(units);
+    }
+    let words = [&["systemctl"], words].concat().join(" ");
+    run(command, format!("{words} {}", units.join(" ")).trim_end().to_owned(), release, settings, progress)
+}
+
+fn unit_command(verb: &str, unit: &str) -> Command {
     let mut command = as_deployer("systemctl");
     command.args([verb, "--", unit]);
     command

@@ -76,15 +76,21 @@ impl<'a> ServerLog<'a> {
         Self { root, settings, since: SystemTime::now(), before }
     }
 
+    /// The same since a time that is over; what a file of its own has had before is not known.
+    pub(crate) fn since(root: &'a Root, settings: &'a Settings, since: SystemTime) -> Self {
+        Self { root, settings, since, before: None }
+    }
+
     /// The error with what the server wrote, if it is about the server.
     pub(crate) fn explain(&self, error: ReleaseError) -> ReleaseError {
         match error {
-            ReleaseError::Probe { .. } | ReleaseError::Unproved { .. } | ReleaseError::Command { .. } => {
-                match self.said() {
-                    Some(said) => ReleaseError::Served { source: Box::new(error), said },
-                    None => error,
-                }
-            }
+            ReleaseError::Probe { .. }
+            | ReleaseError::Unproved { .. }
+            | ReleaseError::Down { .. }
+            | ReleaseError::Command { .. } => match self.said() {
+                Some(said) => ReleaseError::Served { source: Box::new(error), said },
+                None => error,
+            },
             other => other,
         }
     }

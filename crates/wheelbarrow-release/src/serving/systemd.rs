@@ -9,6 +9,7 @@ use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Action, Server};
 use wheelbarrow_base::Exit;
+use wheelbarrow_base::progress::Progress;
 
 use crate::command::as_deployer;
 use crate::{ReleaseError, Root};
@@ -86,6 +87,41 @@ impl UnitProblem {
 pub(crate) fn look_at(root: &Root, server: &Server) -> Result<(), ReleaseError> {
     let Server::Systemd { unit, action } = server else { return Ok(()) };
     judge(root, unit, *action).map_err(|problem| ReleaseError::Unit { unit: unit.clone(), problem })
+}
+
+/// Whether systemd runs here and answers.
+pub(crate) fn answers() -> Result<(), UnitProblem> {
+    let output = systemctl(&["show", "--property=Version"])?;
+    if output.status.success() { Ok(()) } else { Err(UnitProblem::Silent(first_line(&output.stderr))) }
+}
+
+/// The instances of a template that systemd knows, whatever they do.
+pub(crate) fn instances(template: &str) -> Vec<String> {
+    let pattern = format!("{template}@*.service");
+    let words = ["list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--", &pattern];
+    let Ok(output) = systemctl(&words) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Has systemd forget that units have failed which are not wanted any more. Of most it knows nothing.
+pub(crate) fn forget(units: &[String]) {
+    let mut words = vec!["reset-failed", "--"];
+    words.extend(units.iter().map(String::as_str));
+    let _ = systemctl(&words);
+}
+
+/// Asks for something that a deploy can do without; what goes wrong is a note.
+pub(crate) fn command(words: &[&str], units: &[String], progress: &dyn Progress) {
+    let mut all = words.to_vec();
+    all.push("--");
+    all.extend(units.iter().map(String::as_str));
+    let problem = match systemctl(if units.is_empty() { words } else { &all }) {
+        Ok(output) if output.status.success() => return,
+        Ok(output) => first_line(&output.stderr),
+        Err(problem) => problem.to_string(),
+    };
+    progress.note(&format!("`systemctl {} {}`: {problem}", words.join(" "), units.join(" ")));
 }
 
 /// The same for a plan, which may be made where systemd does not run.

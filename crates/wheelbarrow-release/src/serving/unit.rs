@@ -5,6 +5,8 @@
 //! most set-ups; so a release is a full restart here.
 
 mod find;
+pub(crate) mod installed;
+pub mod own;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,20 +101,11 @@ impl Units {
         ];
         let names = self.variables.keys().map(|name| ("variable", name.as_str(), "_"));
         let variables = self.variables.values().map(|value| ("variable", value.as_str(), "-_./:@()+"));
-        for (what, value, marks) in values.into_iter().chain(names).chain(variables) {
-            let refuse = |reason| Err(UnitError { what, value: value.to_owned(), reason });
-            if value.is_empty() {
-                return refuse("it is empty");
-            }
-            let plain = |character: char| character.is_ascii_alphanumeric() || marks.contains(character);
-            if !value.chars().all(plain) {
-                return refuse("systemd and the shell would each read its characters in their own way");
-            }
-            // A flag, an instance of no template, a hidden file.
-            if matches!(what, "name" | "application" | "user" | "group") && value.starts_with(is_mark) {
-                return refuse("it begins with neither a letter nor a digit");
-            }
-        }
+        values
+            .into_iter()
+            .chain(names)
+            .chain(variables)
+            .try_for_each(|(what, value, marks)| check_value(what, value, marks))?;
         if self.name.ends_with('@') {
             return Err(UnitError {
                 what: "name",
@@ -204,6 +197,25 @@ impl Units {
              WantedBy=sockets.target\n"
         )
     }
+}
+
+/// Refuses a value that has other characters than letters, digits and these marks.
+fn check_value(what: &'static str, value: &str, marks: &str) -> Result<(), UnitError> {
+    let refuse = |reason| Err(UnitError { what, value: value.to_owned(), reason });
+    if value.is_empty() {
+        return refuse("it is empty");
+    }
+    let plain = |character: char| character.is_ascii_alphanumeric() || marks.contains(character);
+    if !value.chars().all(plain) {
+        return refuse("systemd and the shell would each read its characters in their own way");
+    }
+    // A flag, an instance of no template, a hidden file.
+    if matches!(what, "name" | "application" | "user" | "group" | "user or group")
+        && value.starts_with(is_mark)
+    {
+        return refuse("it begins with neither a letter nor a digit");
+    }
+    Ok(())
 }
 
 /// What a name may have, and not begin with.

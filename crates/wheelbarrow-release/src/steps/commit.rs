@@ -5,6 +5,7 @@ use crate::environment::shared_environment;
 use crate::root::journal::{Operation, Phase};
 use crate::root::settings::Settings;
 use crate::root::{Mark, marks};
+use crate::serving::services;
 use crate::steps::{Fault, Job, NOTHING, Step, Undone};
 
 pub(crate) struct Commit;
@@ -34,7 +35,7 @@ impl Step for Commit {
                 job.release.as_ref().ok_or_else(|| ReleaseError::Incomplete { id: job.id.clone() })?;
             shared_environment::publish(root, release, before)?;
         }
-        Ok(())
+        services::settle(root, Some((job.release()?, job.settings)), job.progress())
     }
 
     /// What it marks, the switch back marks again.

@@ -333,7 +333,7 @@ impl Place<'_> {
         let inherits = other_user(self.settings.identity.as_ref()).is_none()
             && self.release.site()?.environment.precedence == Precedence::Process;
         let variables = shared_environment::of_release(self.release)?;
-        let is_taken = |name: &str| !OURS.contains(&name) && !(inherits && std::env::var_os(name).is_some());
+        let is_taken = |name: &str| !OURS.contains(&name) && (!inherits || std::env::var_os(name).is_none());
         command.envs(variables.iter().filter(|(name, _)| is_taken(name)));
         Ok(command)
     }

@@ -1,12 +1,14 @@
 //! Reload: the server starts the release.
 
+use std::time::SystemTime;
+
 use wheelbarrow_artifact::release::Server;
 
 use crate::ReleaseError;
 use crate::root::journal::{Outcome, Phase};
 use crate::root::settings::Settings;
-use crate::serving::server;
 use crate::serving::server_log::ServerLog;
+use crate::serving::services;
 use crate::steps::{Fault, Job, NOTHING, Step, Undone};
 
 pub(crate) struct Reload;
@@ -17,16 +19,19 @@ impl Step for Reload {
     }
 
     fn describe(&self, settings: &Settings) -> String {
+        let services = services::describe(settings);
         match &settings.server {
-            Server::None => "no server is configured".to_owned(),
-            server => server.to_string(),
+            Server::None if services.is_empty() => "no server is configured".to_owned(),
+            server if settings.services.is_empty() => server.to_string(),
+            _ => services.join("; "),
         }
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        job.done.told = Some(SystemTime::now());
         let log = job.done.server_log.insert(ServerLog::begin(job.locked.root, job.settings));
         let release = job.release.as_ref().ok_or_else(|| ReleaseError::Incomplete { id: job.id.clone() })?;
-        server::reload(release, job.settings, job.locked.operator.progress)
+        services::start(job.locked.root, release, job.settings, job.locked.operator.progress)
             .map_err(|error| log.explain(error))
     }
 

@@ -1,5 +1,7 @@
 //! Switch: `current` leads to the release, and back to what was live before if a later step fails.
 
+use std::time::SystemTime;
+
 use wheelbarrow_base::progress::{Progress, Unit};
 
 use crate::ReleaseError;
@@ -9,10 +11,10 @@ use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::{Mark, current, marks};
-use crate::serving::server;
 use crate::serving::server_log::ServerLog;
+use crate::serving::services;
 use crate::stage::statics;
-use crate::steps::verify::{Proof, prove, witness};
+use crate::steps::verify::{Proof, prove_all, witness};
 use crate::steps::{Fault, Job, NOTHING, Step, Undone};
 
 pub(crate) struct Switch;
@@ -29,8 +31,8 @@ impl Step for Switch {
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let (root, release) = (job.locked.root, job.release()?);
         let live = job.previous.as_ref().map(|live| root.complete_or_none(live)).transpose()?.flatten();
-        if let Some(live) = live {
-            match statics::carry(job.locked, &live, release, job.settings) {
+        if let Some(live) = &live {
+            match statics::carry(job.locked, live, release, job.settings) {
                 // Pages of before may lack a style sheet, which is no reason to stay.
                 Err(error) if error.is_full() => {
                     let (live, next) = (live.id(), release.id());
@@ -40,7 +42,18 @@ impl Step for Switch {
                 carried => carried?,
             }
         }
-        current::switch(root, release)?;
+        let left =
+            live.map(|live| Settings::of(root, &live, &Default::default()).map(|settings| (live, settings)));
+        let left = left.transpose()?;
+        if let Some((live, settings)) = &left {
+            services::stop_singletons(live, settings, job.progress())?;
+        }
+        if let Err(error) = current::switch(root, release) {
+            if let Some((live, settings)) = &left {
+                services::start_singletons(live, settings, job.progress())?;
+            }
+            return Err(error);
+        }
         job.locked.record(Event::Switched { id: job.id.clone(), from: job.previous.clone() })
     }
 
@@ -65,7 +78,8 @@ fn put_back(job: &Job<'_>) -> Result<(), ReleaseError> {
     let root = job.locked.root;
     let Some(previous) = &job.previous else {
         // Nothing was live, and no server can be told to serve nothing.
-        return current::unlink(root);
+        current::unlink(root)?;
+        return services::settle(root, None, job.progress());
     };
     let previous = root.complete(previous)?;
     current::switch(root, &previous)?;
@@ -87,18 +101,20 @@ pub(crate) fn serve_again(
     let progress = Deaf(locked.operator.progress);
     startable::check(live, &settings, &progress)?;
     let log = ServerLog::begin(locked.root, &settings);
-    let served = match server::reload(live, &settings, &progress) {
+    let told = SystemTime::now();
+    let served = match services::start(locked.root, live, &settings, &progress) {
         // The server of the release that failed may never have run.
         Err(_) if settings.said.server.is_none() => Ok(Proof::None("the server could not be told")),
         Err(error) => Err(error),
-        Ok(()) => prove(locked, live, &settings, &progress),
+        Ok(()) => prove_all(locked, live, &settings, told, &progress),
     };
     served
         .and_then(|proof| match proof {
             Proof::None(reason) => witness(locked.root, live, &settings, reason).map(drop),
             Proof::Processes => Ok(()),
         })
-        .map_err(|error| log.explain(error))
+        .map_err(|error| log.explain(error))?;
+    services::settle(locked.root, Some((live, &settings)), &progress)
 }
 
 /// Shows progress, and does not listen to who wants it to stop.

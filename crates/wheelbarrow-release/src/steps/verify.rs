@@ -1,17 +1,21 @@
 //! Verify: whether the server answers, and which release its processes run.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use wheelbarrow_artifact::release::Server;
+use wheelbarrow_artifact::release::{Server, Words};
 use wheelbarrow_base::progress::Progress;
 
+use crate::command::secrets::Secrets;
+use crate::command::{Run, in_release};
 use crate::root::journal::Phase;
 use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Probing;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::proof::Verdict;
-use crate::serving::{probe, proof};
+use crate::serving::server_log::ServerLog;
+use crate::serving::services::{self, Served};
+use crate::serving::{probe, proof, systemd};
 use crate::steps::{Job, Step};
 use crate::{ReleaseError, Root};
 
@@ -30,6 +34,7 @@ impl Step for Verify {
 
     fn describe(&self, settings: &Settings) -> String {
         match &settings.probe {
+            _ if !settings.services.is_empty() => "look at every service".to_owned(),
             Some(probe) => format!("request {}", probe.url),
             None if settings.server == Server::None => "no server and no probe are configured".to_owned(),
             None => "compare the processes of the server".to_owned(),
@@ -38,7 +43,8 @@ impl Step for Verify {
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let (release, settings) = (job.release()?, job.settings);
-        let verified = match prove(job.locked, release, settings, job.progress()) {
+        let told = job.done.told.unwrap_or_else(SystemTime::now);
+        let verified = match prove_all(job.locked, release, settings, told, job.progress()) {
             Ok(Proof::None(reason)) if !job.operation.makes_a_release() => {
                 witness(job.locked.root, release, settings, reason)
             }
@@ -92,6 +98,124 @@ pub(crate) fn witness(
             };
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whether every service works and runs this release. `told` is when they were told of it.
+pub(crate) fn prove_all(
+    locked: &LockedRoot<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    told: SystemTime,
+    progress: &dyn Progress,
+) -> Result<Proof, ReleaseError> {
+    let proof = prove(locked, release, settings, progress)?;
+    let all = services::of(locked.root, settings, release.id());
+    for served in &all {
+        let log = ServerLog::since(locked.root, &served.settings, told);
+        prove_service(locked, release, served, progress)
+            .map_err(|error| log.explain(error))
+            .map_err(services::of_service(&served.name))?;
+    }
+    Ok(if all.is_empty() { proof } else { Proof::Processes })
+}
+
+fn prove_service(
+    locked: &LockedRoot<'_>,
+    release: &CompleteRelease,
+    served: &Served,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let Server::Systemd { unit, .. } = &served.settings.server else {
+        return prove(locked, release, &served.settings, progress).map(drop);
+    };
+    if served.is_timer {
+        return match systemd::state(unit) {
+            Some(state) if state.active != "active" => {
+                Err(ReleaseError::Down { name: unit.clone(), trouble: format!("it is {}", state.active) })
+            }
+            _ => Ok(()),
+        };
+    }
+    match served.stays_up {
+        Some(seconds) => stays_up(locked.root, release, served, unit, seconds)?,
+        None => prove(locked, release, &served.settings, progress).map(drop)?,
+    }
+    match &served.command {
+        Some((words, deadline)) => answers(locked, release, &served.settings, served, words, *deadline),
+        None => Ok(()),
+    }
+}
+
+/// Whether a unit runs the release, and still does so many seconds after it has imported the code of the site. How long that takes
+/// says the machine.
+fn stays_up(
+    root: &Root,
+    release: &CompleteRelease,
+    served: &Served,
+    unit: &str,
+    seconds: u64,
+) -> Result<(), ReleaseError> {
+    let (begun, id) = (Instant::now(), release.id());
+    let mut imported = None;
+    loop {
+        if let Some(state) = systemd::state(unit) {
+            let often = (state.restarts > 0).then(|| format!("it has ended {} times", state.restarts));
+            if let Some(trouble) = state.trouble().or(often) {
+                return Err(ReleaseError::Down { name: unit.to_owned(), trouble });
+            }
+        }
+        let found = proof::of(root, Some(&served.settings))?;
+        let is_proved = found.unit.is_some() && proof::runs(&found, id);
+        if is_proved && found.processes.iter().any(|process| process.code.as_ref() == Some(id)) {
+            let since = imported.get_or_insert_with(Instant::now);
+            if since.elapsed() >= Duration::from_secs(seconds) {
+                return Ok(());
+            }
+        }
+        if begun.elapsed() >= Duration::from_secs(DEADLINE.max(seconds)) {
+            // A program that is no Python has nothing of a release open, and not every Python imports the site.
+            return match found.verdict {
+                Verdict::Nothing if found.unit.is_some() => Ok(()),
+                _ if is_proved => Ok(()),
+                _ => Err(ReleaseError::Unproved {
+                    what: unit.to_owned(),
+                    id: id.clone(),
+                    deadline: DEADLINE,
+                    found: found.to_string(),
+                }),
+            };
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whether a command of the site succeeds before its deadline.
+fn answers(
+    locked: &LockedRoot<'_>,
+    release: &CompleteRelease,
+    settings: &Settings,
+    served: &Served,
+    words: &Words,
+    deadline: u64,
+) -> Result<(), ReleaseError> {
+    let until = Instant::now() + Duration::from_secs(deadline);
+    loop {
+        let run = Run {
+            command: in_release(release, settings, words)?,
+            words: words.to_string(),
+            input: Vec::new(),
+            log: release.logs().join(format!("probe-{}.log", served.name.replace(' ', "-"))),
+            timeout: until.saturating_duration_since(Instant::now()),
+            secrets: Secrets::of(release.path()),
+            lock: Some(&locked.lock),
+        };
+        match run.run(locked.operator.progress) {
+            Ok(_) => return Ok(()),
+            Err(error @ ReleaseError::Cancelled) => return Err(error),
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(_) => std::thread::sleep(PAUSE),
+        }
     }
 }
 

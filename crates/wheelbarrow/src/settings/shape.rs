@@ -29,7 +29,7 @@ use Shape::{Command, Commands, Flag, OneOf, Table, Tables, Text, Texts, Whole, W
 
 /// Keys with what they hold and an example. A key that is not among them is serde's to judge; `release.check` is
 /// a table or `false`.
-const SHAPES: [(&str, Shape, &str); 63] = [
+const SHAPES: [(&str, Shape, &str); 80] = [
     ("audit", Table, "[audit]"),
     ("audit.allow", Texts, "allow = [\"elf-glibc:numpy=the servers are newer\"]"),
     ("build", Table, "[build]"),
@@ -80,10 +80,27 @@ const SHAPES: [(&str, Shape, &str); 63] = [
     ("release.server.kind", OneOf(&["systemd", "touch", "command", "none"]), "kind = \"systemd\""),
     ("release.server.path", Text, "path = \"/etc/uwsgi/mysite.ini\""),
     ("release.server.unit", Text, "unit = \"mysite.service\""),
+    ("release.service", Tables, "[[release.service]]"),
+    ("release.service.action", OneOf(&["restart", "reload"]), "action = \"restart\""),
+    ("release.service.command", Command, "command = \"kill -HUP 7\""),
+    ("release.service.handover", OneOf(&["restart", "drain"]), "handover = \"drain\""),
+    ("release.service.hosts", OneOf(&["all", "one"]), "hosts = \"one\""),
+    ("release.service.instances", Whole, "instances = 2"),
+    ("release.service.loosen", Texts, "loosen = [\"home\"]"),
+    ("release.service.name", Text, "name = \"worker\""),
+    ("release.service.probe", Table, "probe = { path = \"/health/\" }"),
+    ("release.service.run", Command, "run = \"celery -A mysite worker\""),
+    ("release.service.schedule", Text, "schedule = \"daily\""),
+    ("release.service.socket", Flag, "socket = true"),
+    ("release.service.stays-up", Whole, "stays-up = 3"),
+    ("release.service.stop", Table, "stop = { signal = \"TERM\", timeout = 600 }"),
+    ("release.service.touch", Text, "touch = \"/etc/uwsgi/mysite.ini\""),
+    ("release.service.unit", Text, "unit = \"celery.service\""),
     ("release.settings", Text, "settings = \"mysite.settings\""),
     ("release.shared", Texts, "shared = [\"media\"]"),
     ("release.static-root", Text, "static_root = \"static\""),
     ("release.timeouts", Table, "[release.timeouts]"),
+    ("release.unit-name", Text, "unit-name = \"mysite\""),
     ("requirements", Texts, "requirements = [\"requirements.txt\"]"),
     ("shebang", Text, "shebang = \"#!/usr/bin/env python3\""),
     ("static", Texts, "static = [\"frontend/dist\"]"),

@@ -1,0 +1,105 @@
+//! What serves a site, and what is asked of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::words::Words;
+
+/// What serves the site, and how it is told that the release is another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Server {
+    /// Nothing is told.
+    None,
+    /// Any command.
+    Command { command: Words },
+    /// A file gets a fresh modification time: uWSGI's touch-reload, mod_wsgi's script.
+    Touch { path: PathBuf },
+    Systemd {
+        unit: String,
+        #[serde(default)]
+        action: Action,
+    },
+}
+
+/// What `systemctl` is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    #[default]
+    Restart,
+    Reload,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no server: it is `none`, `systemd:UNIT`, `touch:PATH` or `command:WORDS`")]
+pub struct NotAServer(String);
+
+/// A request that the server answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSettings {
+    /// `http://127.0.0.1:8000/health/`; with `socket`, its host is only a header.
+    pub url: String,
+    /// A Unix socket to connect to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// The `Host` header, where it is not that of the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What it may answer; any of 200 to 399 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Vec<u16>>,
+    /// How many good answers in a row prove it; 3 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successes: Option<u32>,
+    /// Seconds until it must be proved; 30 where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+}
+
+impl FromStr for Server {
+    type Err = NotAServer;
+
+    fn from_str(text: &str) -> Result<Self, NotAServer> {
+        let wrong = || NotAServer(text.to_owned());
+        match text.split_once(':') {
+            None if text == "none" => Ok(Self::None),
+            Some(("systemd", unit)) if !unit.is_empty() => {
+                Ok(Self::Systemd { unit: unit.to_owned(), action: Action::default() })
+            }
+            Some(("touch", path)) if path.starts_with('/') => Ok(Self::Touch { path: path.into() }),
+            Some(("command", words)) => Ok(Self::Command { command: words.parse().map_err(|_| wrong())? }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("none"),
+            Self::Command { command } => command.fmt(formatter),
+            Self::Touch { path } => write!(formatter, "touch {}", path.display()),
+            Self::Systemd { unit, action: Action::Restart } => write!(formatter, "systemctl restart {unit}"),
+            Self::Systemd { unit, action: Action::Reload } => write!(formatter, "systemctl reload {unit}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_named_in_a_word() {
+        let server = |text: &str| text.parse::<Server>().map(|server| server.to_string());
+        assert_eq!(server("systemd:site.service").unwrap(), "systemctl restart site.service");
+        assert_eq!(server("command:kill -HUP 7").unwrap(), "kill -HUP 7");
+        assert_eq!(server("touch:/run/site").unwrap(), "touch /run/site");
+        assert!(server("touch:here").is_err() && server("apache").is_err());
+    }
+}

@@ -1,0 +1,494 @@
+//! The services of a site: `[[release.service]]`. Each is a process, or several of a kind, that runs a release: what answers
+//! requests, workers, a scheduler, jobs of a timer.
+//!
+//! A service with `run` has units of Wheelbarrow's own. One with `unit`, `touch` or `command` is somebody else's: it is told of
+//! a release and looked at, and its files stay as they are.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::server::{Action, ProbeSettings, Server};
+use super::words::Words;
+
+/// Seconds that processes which are asked to end have for it.
+const STOP_SECONDS: u64 = 90;
+/// Seconds that a service without a probe must stay up.
+const STAYS_UP: u64 = 3;
+/// Instances of one service on one host.
+const MOST_INSTANCES: u32 = 999;
+
+/// A service, which cannot be wrong in itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Table", into = "Table")]
+pub struct Service {
+    pub name: ServiceName,
+    pub process: ServiceProcess,
+    pub hosts: Hosts,
+    pub probe: Option<ServiceProbe>,
+    /// Seconds that it must stay up once it has imported the site, where there is no probe.
+    pub stays_up: u64,
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServiceProcess {
+    /// Units of Wheelbarrow's own.
+    Own(OwnUnit),
+    /// What somebody else set up, and how it is told.
+    Told(Server),
+}
+
+/// What the units of a service are written from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnUnit {
+    /// A program of the virtualenv or of the host.
+    pub run: Words,
+    pub start: Start,
+    pub stop: Stop,
+    /// Restrictions of the unit that the site cannot bear.
+    pub loosen: Vec<Restriction>,
+}
+
+/// When its processes are started.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// Always one process, which inherits a listening socket as descriptor 3.
+    Socket,
+    /// Always so many processes.
+    Instances { count: u32, handover: Handover },
+    /// At the times of a calendar (systemd.time(7)).
+    Schedule(String),
+}
+
+/// How a service is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// `TERM`
+    #[serde(default = "term")]
+    pub signal: Signal,
+    /// Seconds after which it is killed.
+    #[serde(default = "stop_seconds")]
+    pub timeout: u64,
+}
+
+/// What becomes of the processes of the release before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handover {
+    /// They end, then the new ones start.
+    #[default]
+    Restart,
+    /// The new ones start; the old ones take nothing new and finish what they have.
+    Drain,
+}
+
+/// On which hosts of a fleet a service runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hosts {
+    #[default]
+    All,
+    /// On one, and never twice at a time.
+    One,
+}
+
+/// What shows that a service works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceProbe {
+    /// A request to the socket of its unit. The URL is a path.
+    Path(ProbeSettings),
+    /// A request.
+    Request(ProbeSettings),
+    /// A command of the site that succeeds within so many seconds.
+    Command { command: Words, deadline: u64 },
+}
+
+/// A restriction of a unit that may be loosened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restriction {
+    /// Reading and writing below `/home`.
+    Home,
+    /// Writing in the system's directories as far as the user may.
+    System,
+    /// Raw devices below `/dev`.
+    Devices,
+    /// A `/tmp` that is shared with other services.
+    SharedTmp,
+    /// User namespaces: a headless browser.
+    Namespaces,
+    /// Addresses beside IPv4, IPv6 and Unix sockets.
+    AddressFamilies,
+    /// System calls that services do not need.
+    SystemCalls,
+    /// More rights by a set-user-id program: `sudo`, sendmail.
+    Privileges,
+}
+
+/// A part of the names of units: letters, digits and single dashes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(String);
+
+/// A signal by its name without `SIG`: `TERM`, `QUIT`, `RTMIN+3`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Signal(String);
+
+/// Why a table of `[[release.service]]` is no service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAService {
+    #[error("`{0}` is not the name of a service: use small letters, digits and dashes, as in `worker-2`")]
+    Name(String),
+    #[error("`{0}` is not the name of a signal: `TERM`, `INT` and `QUIT` are")]
+    Signal(String),
+    #[error("the service `{name}` needs one of `run`, `unit`, `touch` and `command`, and has {count}")]
+    Process { name: ServiceName, count: usize },
+    #[error("the service `{name}` has `{key}`, which needs `run`")]
+    NeedsRun { name: ServiceName, key: &'static str },
+    #[error("the service `{name}` has `action`, which needs `unit`")]
+    NeedsUnit { name: ServiceName },
+    #[error("the service `{name}` has both `{one}` and `{other}`")]
+    Both { name: ServiceName, one: &'static str, other: &'static str },
+    #[error("the service `{name}` has {count} instances: from 1 to 999 are possible")]
+    Instances { name: ServiceName, count: u32 },
+    #[error("the service `{name}` has `hosts = \"one\"`, so it can have one instance and cannot drain")]
+    NotOne { name: ServiceName },
+    #[error("the probe of the service `{name}` needs one of `path`, `url` and `command`")]
+    Probe { name: ServiceName },
+    #[error("the probe of the service `{name}` has `path`, which needs `socket = true`; use `url`")]
+    NoSocket { name: ServiceName },
+    #[error("the path `{path}` in the probe of the service `{name}` does not begin with a slash")]
+    Path { name: ServiceName, path: String },
+    #[error("the service `{name}` runs at times only, so it cannot have a probe or `stays-up`")]
+    Scheduled { name: ServiceName },
+    #[error("the times `{schedule}` of the service `{name}` have characters that no calendar of systemd has")]
+    Schedule { name: ServiceName, schedule: String },
+}
+
+/// How a service stands in a file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Table {
+    name: Option<ServiceName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Words>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<Action>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    touch: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Words>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handover: Option<Handover>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<Stop>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loosen: Option<Vec<Restriction>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<Hosts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<ProbeTable>,
+    #[serde(alias = "stays_up", skip_serializing_if = "Option::is_none")]
+    stays_up: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProbeTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Words>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Vec<u16>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<u64>,
+}
+
+/// Seconds within which a command shows that a service works.
+const COMMAND_SECONDS: u64 = 60;
+
+impl Service {
+    /// The units of Wheelbarrow's own that it has.
+    pub fn own(&self) -> Option<&OwnUnit> {
+        match &self.process {
+            ServiceProcess::Own(own) => Some(own),
+            ServiceProcess::Told(_) => None,
+        }
+    }
+
+    /// Whether its processes run all the time.
+    pub fn is_constant(&self) -> bool {
+        !self.own().is_some_and(|own| matches!(own.start, Start::Schedule(_)))
+    }
+}
+
+impl Stop {
+    fn usual() -> Self {
+        Self { signal: term(), timeout: STOP_SECONDS }
+    }
+}
+
+fn term() -> Signal {
+    Signal("TERM".to_owned())
+}
+
+fn stop_seconds() -> u64 {
+    STOP_SECONDS
+}
+
+impl ServiceName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ServiceName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl FromStr for ServiceName {
+    type Err = NotAService;
+
+    fn from_str(text: &str) -> Result<Self, NotAService> {
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+        };
+        let fits = text.len() <= 64 && text.split('-').all(is_part);
+        if fits { Ok(Self(text.to_owned())) } else { Err(NotAService::Name(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = NotAService;
+
+    fn try_from(text: String) -> Result<Self, NotAService> {
+        text.parse()
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0
+    }
+}
+
+impl Signal {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Signal {
+    type Error = NotAService;
+
+    fn try_from(text: String) -> Result<Self, NotAService> {
+        let name = text.strip_prefix("SIG").unwrap_or(&text);
+        let is_letter =
+            |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || "+-".contains(letter);
+        let fits = name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.len() <= 12
+            && name.chars().all(is_letter);
+        if fits { Ok(Self(name.to_owned())) } else { Err(NotAService::Signal(text)) }
+    }
+}
+
+impl From<Signal> for String {
+    fn from(signal: Signal) -> Self {
+        signal.0
+    }
+}
+
+impl TryFrom<Table> for Service {
+    type Error = NotAService;
+
+    fn try_from(table: Table) -> Result<Self, NotAService> {
+        let name = table.name.clone().ok_or_else(|| NotAService::Name(String::new()))?;
+        let hosts = table.hosts.unwrap_or_default();
+        let process = process(&name, &table, hosts)?;
+        let has_socket = matches!(&process, ServiceProcess::Own(OwnUnit { start: Start::Socket, .. }));
+        let service = Self {
+            probe: table.probe.map(|probe| probe.checked(&name, has_socket)).transpose()?,
+            stays_up: table.stays_up.unwrap_or(STAYS_UP),
+            name,
+            process,
+            hosts,
+        };
+        if !service.is_constant() && (service.probe.is_some() || table.stays_up.is_some()) {
+            return Err(NotAService::Scheduled { name: service.name });
+        }
+        Ok(service)
+    }
+}
+
+fn process(name: &ServiceName, table: &Table, hosts: Hosts) -> Result<ServiceProcess, NotAService> {
+    let is_there =
+        [table.run.is_some(), table.unit.is_some(), table.touch.is_some(), table.command.is_some()];
+    let count = is_there.into_iter().filter(|is_there| *is_there).count();
+    if count != 1 {
+        return Err(NotAService::Process { name: name.clone(), count });
+    }
+    if table.action.is_some() && table.unit.is_none() {
+        return Err(NotAService::NeedsUnit { name: name.clone() });
+    }
+    let Some(run) = &table.run else {
+        let own = [
+            ("socket", table.socket.is_some()),
+            ("instances", table.instances.is_some()),
+            ("handover", table.handover.is_some()),
+            ("schedule", table.schedule.is_some()),
+            ("stop", table.stop.is_some()),
+            ("loosen", table.loosen.is_some()),
+        ];
+        if let Some((key, _)) = own.into_iter().find(|(_, is_there)| *is_there) {
+            return Err(NotAService::NeedsRun { name: name.clone(), key });
+        }
+        let unit =
+            table.unit.clone().map(|unit| Server::Systemd { unit, action: table.action.unwrap_or_default() });
+        let touch = table.touch.clone().map(|path| Server::Touch { path });
+        let command = table.command.clone().map(|command| Server::Command { command });
+        return Ok(ServiceProcess::Told(unit.or(touch).or(command).unwrap_or(Server::None)));
+    };
+    Ok(ServiceProcess::Own(OwnUnit {
+        run: run.clone(),
+        start: start(name, table, hosts)?,
+        stop: table.stop.clone().unwrap_or_else(Stop::usual),
+        loosen: table.loosen.clone().unwrap_or_default(),
+    }))
+}
+
+fn start(name: &ServiceName, table: &Table, hosts: Hosts) -> Result<Start, NotAService> {
+    let both = |one, other| Err(NotAService::Both { name: name.clone(), one, other });
+    let has_socket = table.socket == Some(true);
+    let (count, handover) = (table.instances.unwrap_or(1), table.handover.unwrap_or_default());
+    if !(1..=MOST_INSTANCES).contains(&count) {
+        return Err(NotAService::Instances { name: name.clone(), count });
+    }
+    if hosts == Hosts::One && (count > 1 || handover == Handover::Drain) {
+        return Err(NotAService::NotOne { name: name.clone() });
+    }
+    match (&table.schedule, has_socket) {
+        (Some(_), true) => both("schedule", "socket"),
+        (Some(_), _) if table.instances.is_some() => both("schedule", "instances"),
+        (Some(_), _) if table.handover.is_some() => both("schedule", "handover"),
+        (None, true) if table.instances.is_some() => both("socket", "instances"),
+        (None, true) if table.handover.is_some() => both("socket", "handover"),
+        (None, true) => Ok(Start::Socket),
+        (None, false) => Ok(Start::Instances { count, handover }),
+        (Some(schedule), false) => {
+            let is_mark = |letter: char| letter.is_ascii_alphanumeric() || " *-:,./~+_".contains(letter);
+            match !schedule.trim().is_empty() && schedule.chars().all(is_mark) {
+                true => Ok(Start::Schedule(schedule.trim().to_owned())),
+                false => Err(NotAService::Schedule { name: name.clone(), schedule: schedule.clone() }),
+            }
+        }
+    }
+}
+
+impl ProbeTable {
+    fn checked(self, name: &ServiceName, has_socket: bool) -> Result<ServiceProbe, NotAService> {
+        let name = name.clone();
+        let request = |url: String, socket| ProbeSettings {
+            url,
+            socket,
+            host: self.host.clone(),
+            expected: self.expected.clone(),
+            successes: self.successes,
+            deadline: self.deadline,
+        };
+        match (self.path.clone(), self.url.clone(), self.command.clone()) {
+            (Some(_), None, None) if !has_socket => Err(NotAService::NoSocket { name }),
+            (Some(path), None, None) if !path.starts_with('/') => Err(NotAService::Path { name, path }),
+            (Some(path), None, None) if self.socket.is_none() => Ok(ServiceProbe::Path(request(path, None))),
+            (None, Some(url), None) => Ok(ServiceProbe::Request(request(url, self.socket.clone()))),
+            (None, None, Some(command)) => {
+                Ok(ServiceProbe::Command { command, deadline: self.deadline.unwrap_or(COMMAND_SECONDS) })
+            }
+            _ => Err(NotAService::Probe { name }),
+        }
+    }
+}
+
+impl From<Service> for Table {
+    fn from(service: Service) -> Self {
+        let mut table = Self {
+            name: Some(service.name),
+            hosts: Some(service.hosts).filter(|hosts| *hosts != Hosts::All),
+            probe: service.probe.map(ProbeTable::from),
+            stays_up: Some(service.stays_up).filter(|seconds| *seconds != STAYS_UP),
+            ..Self::default()
+        };
+        match service.process {
+            ServiceProcess::Own(OwnUnit { run, start, stop, loosen }) => {
+                table.run = Some(run);
+                table.stop = Some(stop).filter(|stop| *stop != Stop::usual());
+                table.loosen = Some(loosen).filter(|loosen| !loosen.is_empty());
+                match start {
+                    Start::Socket => table.socket = Some(true),
+                    Start::Instances { count, handover } => {
+                        table.instances = Some(count).filter(|count| *count != 1);
+                        table.handover = Some(handover).filter(|handover| *handover != Handover::default());
+                    }
+                    Start::Schedule(schedule) => table.schedule = Some(schedule),
+                }
+            }
+            ServiceProcess::Told(Server::Systemd { unit, action }) => {
+                table.unit = Some(unit);
+                table.action = Some(action).filter(|action| *action != Action::default());
+            }
+            ServiceProcess::Told(Server::Touch { path }) => table.touch = Some(path),
+            ServiceProcess::Told(Server::Command { command }) => table.command = Some(command),
+            ServiceProcess::Told(Server::None) => {}
+        }
+        table
+    }
+}
+
+impl From<ServiceProbe> for ProbeTable {
+    fn from(probe: ServiceProbe) -> Self {
+        let (path, settings) = match probe {
+            ServiceProbe::Path(settings) => (Some(settings.url.clone()), settings),
+            ServiceProbe::Request(settings) => (None, settings),
+            ServiceProbe::Command { command, deadline } => {
+                let deadline = Some(deadline).filter(|deadline| *deadline != COMMAND_SECONDS);
+                return Self { command: Some(command), deadline, ..Self::default() };
+            }
+        };
+        Self {
+            url: path.is_none().then_some(settings.url),
+            path,
+            command: None,
+            socket: settings.socket,
+            host: settings.host,
+            expected: settings.expected,
+            successes: settings.successes,
+            deadline: settings.deadline,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! All services of a site: in which order they are told of a release, and what becomes of those of the release before.
+//!
+//! What systemd has decides, not what an earlier command meant to do: units that were written for this root and are not the
+//! release's are stopped and removed, whoever left them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rustix::process::getuid;
+use serde::Serialize;
+use wheelbarrow_artifact::release::{
+    Action, Hosts, ProbeSettings, Server, Service, ServiceProbe, ServiceProcess, Start, Words,
+};
+use wheelbarrow_artifact::{Anybody, Artifact};
+use wheelbarrow_base::progress::Progress;
+
+use crate::root::live;
+use crate::root::receipt::needed_variables;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
+use crate::serving::server_log::ServerLog;
+use crate::serving::systemd::UnitState;
+use crate::serving::unit::installed::Installed;
+use crate::serving::unit::own::{SiteUnits, is_drained, started};
+use crate::serving::unit::{Source, Unit};
+use crate::serving::{server, systemd};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// Who is in front, where nobody says otherwise: Debian's name for it.
+const PROXY_GROUP: &str = "www-data";
+
+/// A process of a site that is told of a release and verified, as if it were the only one.
+pub(crate) struct Served {
+    /// Of the service.
+    pub(crate) name: String,
+    /// With its server and its probe.
+    pub(crate) settings: Settings,
+    /// A command that shows that it works, and the seconds that it may take.
+    pub(crate) command: Option<(Words, u64)>,
+    /// Seconds that it must stay up; none where something else shows that it works.
+    pub(crate) stays_up: Option<u64>,
+    /// A timer has no processes.
+    pub(crate) is_timer: bool,
+}
+
+/// What serves `id`, in the order in which it is told: `[release.server]`, sockets, other processes, what only one host has,
+/// timers.
+pub(crate) fn of(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<Served> {
+    in_order(settings).into_iter().flat_map(|service| served(root, settings, service, id)).collect()
+}
+
+/// The settings as if what answers requests, or else what is told first, were all that the site has.
+pub(crate) fn main(root: &Root, settings: Settings, id: &ReleaseId) -> Settings {
+    if settings.server != Server::None {
+        return settings;
+    }
+    match of(root, &settings, id).into_iter().next() {
+        Some(first) if !first.is_timer => first.settings,
+        _ => settings,
+    }
+}
+
+/// How a service is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServiceState {
+    pub name: String,
+    pub unit: UnitState,
+    /// Why it does not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// Of those that are units.
+pub(crate) fn states(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<ServiceState> {
+    let states = of(root, settings, id).into_iter().filter_map(|served| {
+        let Server::Systemd { unit, .. } = &served.settings.server else { return None };
+        let unit = systemd::state(unit)?;
+        Some(ServiceState { name: served.name, trouble: unit.trouble(), unit })
+    });
+    states.collect()
+}
+
+fn in_order(settings: &Settings) -> Vec<&Service> {
+    let mut services: Vec<&Service> = settings.services.iter().collect();
+    services
+        .sort_by_key(|service| (!service.is_constant(), service.hosts == Hosts::One, !has_socket(service)));
+    services
+}
+
+fn has_socket(service: &Service) -> bool {
+    service.own().is_some_and(|own| own.start == Start::Socket)
+}
+
+fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -> Vec<Served> {
+    let servers = match &service.process {
+        ServiceProcess::Told(server) => vec![server.clone()],
+        ServiceProcess::Own(_) => started(&settings.unit_name, service, id)
+            .into_iter()
+            .map(|unit| Server::Systemd { unit, action: Action::Restart })
+            .collect(),
+    };
+    let site = site_units(root, settings, String::new());
+    let probe = match &service.probe {
+        Some(ServiceProbe::Path(probe)) => {
+            let host = probe.host.clone().unwrap_or_else(|| "localhost".to_owned());
+            let (url, socket) = (format!("http://{host}{}", probe.url), Some(site.socket(service).into()));
+            Some(ProbeSettings { url, socket, ..probe.clone() })
+        }
+        Some(ServiceProbe::Request(probe)) => Some(probe.clone()),
+        Some(ServiceProbe::Command { .. }) | None => None,
+    };
+    let command = match &service.probe {
+        Some(ServiceProbe::Command { command, deadline }) => Some((command.clone(), *deadline)),
+        _ => None,
+    };
+    let is_timer = !service.is_constant();
+    let count = servers.len();
+    let named = |number: usize| match count {
+        1 => service.name.to_string(),
+        _ => format!("{} {}", service.name, number + 1),
+    };
+    let each = servers.into_iter().enumerate().map(|(number, server)| Served {
+        name: named(number),
+        stays_up: (service.probe.is_none() && matches!(server, Server::Systemd { .. }) && !is_timer)
+            .then_some(service.stays_up),
+        settings: Settings { server, probe: probe.clone(), services: Vec::new(), ..settings.clone() },
+        // One answer speaks for all instances.
+        command: command.clone().filter(|_| number + 1 == count),
+        is_timer,
+    });
+    each.collect()
+}
+
+/// Refuses services that cannot be told of a release. `code` is the directory of the code in it.
+pub(crate) fn look_at(root: &Root, settings: &Settings, code: &str) -> Result<(), ReleaseError> {
+    systemd::look_at(root, &settings.server)?;
+    for service in &settings.services {
+        if let ServiceProcess::Told(server) = &service.process {
+            systemd::look_at(root, server)?;
+        }
+    }
+    let units = own_units(root, settings, code.to_owned())?;
+    if units.is_empty() {
+        return Ok(());
+    }
+    if !getuid().is_root() {
+        return Err(ReleaseError::Setting {
+            key: "service",
+            reason: "only root can write units of the system. Deploy as root, or set the units up by hand and name \
+                     them: `unit = \"...\"` instead of `run`"
+                .to_owned(),
+        });
+    }
+    if settings.identity.as_ref().is_none_or(|identity| identity.user.is_none()) {
+        return Err(ReleaseError::Setting {
+            key: "owner",
+            reason:
+                "it is missing, so the services would run as root. Name the site's user: `owner = \"mysite\"`"
+                    .to_owned(),
+        });
+    }
+    systemd::answers().map_err(|problem| ReleaseError::Unit { unit: units[0].name.clone(), problem })?;
+    Installed::of(root).refuse_foreign(&units)
+}
+
+/// The same for a plan, which may be made where systemd does not run, by a user who may not deploy.
+pub(crate) fn plan(root: &Root, settings: &Settings, code: &str) -> Result<(), ReleaseError> {
+    systemd::plan(root, &settings.server)?;
+    own_units(root, settings, code.to_owned()).map(drop)
+}
+
+fn site_units(root: &Root, settings: &Settings, code: String) -> SiteUnits {
+    let user = settings.said.owner.clone();
+    SiteUnits {
+        name: settings.unit_name.clone(),
+        root: root.path().to_path_buf(),
+        code,
+        group: settings.said.group.clone().or_else(|| user.clone()),
+        socket_group: Some(PROXY_GROUP.to_owned()),
+        user,
+        variables: Default::default(),
+    }
+}
+
+/// None for a site without services of Wheelbarrow's own.
+fn own_units(root: &Root, settings: &Settings, code: String) -> Result<Vec<Unit>, ReleaseError> {
+    if settings.services.iter().all(|service| service.own().is_none()) {
+        return Ok(Vec::new());
+    }
+    Ok(site_units(root, settings, code).units(&settings.services)?)
+}
+
+/// The units of Wheelbarrow's own that a site has, of an artifact or a release; none where it has no such services.
+pub fn units(root: &Path, source: Source<'_>) -> Result<Vec<Unit>, ReleaseError> {
+    match source {
+        Source::Artifact(path) => {
+            let artifact = Artifact::open_thin(path, &Anybody)?;
+            let (root, manifest) = (Root::trusted_at(root)?, artifact.manifest());
+            let settings = manifest.release.as_ref();
+            let settings = Settings::of_manifest(&root, &manifest.name, settings, &Default::default())?;
+            own_units(&root, &settings, manifest.project.import_path.clone())
+        }
+        Source::Release(id) => {
+            let root = Root::open(root)?;
+            let release = live::release(&root, id)?;
+            let settings = Settings::of(&root, &release, &Default::default())?;
+            release_units(&root, &settings, &release)
+        }
+    }
+}
+
+fn release_units(
+    root: &Root,
+    settings: &Settings,
+    release: &CompleteRelease,
+) -> Result<Vec<Unit>, ReleaseError> {
+    if settings.services.iter().all(|service| service.own().is_none()) {
+        return Ok(Vec::new());
+    }
+    let code = release.site()?.project.import_path;
+    let variables = needed_variables(release.path());
+    Ok(SiteUnits { variables, ..site_units(root, settings, code) }.units(&settings.services)?)
+}
+
+/// Has every service run `release`, which is `current` already.
+pub(crate) fn start(
+    root: &Root,
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let units = release_units(root, settings, release)?;
+    let systemctl =
+        |verb: &[&str], units: &[String]| server::systemctl(verb, units, release, settings, progress);
+    if !units.is_empty() {
+        if Installed::of(root).write(&units)? {
+            systemctl(&["daemon-reload"], &[])?;
+        }
+        let of_kind = |kind: &str| {
+            let names = units.iter().map(|unit| unit.name.clone());
+            names.filter(|name| name.ends_with(kind)).collect::<Vec<_>>()
+        };
+        let sockets = of_kind(".socket");
+        if !sockets.is_empty() {
+            systemctl(&["start"], &sockets)?;
+        }
+        let mut enabled = [of_kind(".target"), sockets].concat();
+        enabled.extend(
+            settings.services.iter().flat_map(|service| started(&settings.unit_name, service, release.id())),
+        );
+        systemctl(&["enable", "--quiet"], &enabled)?;
+    }
+    server::reload(release, settings, progress)?;
+    for served in of(root, settings, release.id()) {
+        let log = ServerLog::begin(root, &served.settings);
+        let told = server::reload(release, &served.settings, progress);
+        told.map_err(|error| log.explain(error)).map_err(of_service(&served.name))?;
+    }
+    Ok(())
+}
+
+/// Adds the name of the service to an error.
+pub(crate) fn of_service(name: &str) -> impl Fn(ReleaseError) -> ReleaseError {
+    let name = name.to_owned();
+    move |error| match error {
+        ReleaseError::Cancelled => error,
+        other => ReleaseError::Service { name: name.clone(), source: Box::new(other) },
+    }
+}
+
+/// Stops what only one host may run, before another release takes its place.
+pub(crate) fn stop_singletons(
+    live: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let units = singletons(settings, live.id());
+    if units.is_empty() { Ok(()) } else { server::systemctl(&["stop"], &units, live, settings, progress) }
+}
+
+/// Starts them again where nothing took the place of the release.
+pub(crate) fn start_singletons(
+    live: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let units = singletons(settings, live.id());
+    if units.is_empty() { Ok(()) } else { server::systemctl(&["start"], &units, live, settings, progress) }
+}
+
+fn singletons(settings: &Settings, id: &ReleaseId) -> Vec<String> {
+    let services = settings.services.iter().filter(|service| service.hosts == Hosts::One);
+    let units = services.flat_map(|service| match &service.process {
+        ServiceProcess::Told(Server::Systemd { unit, .. }) => vec![unit.clone()],
+        ServiceProcess::Told(_) => Vec::new(),
+        ServiceProcess::Own(_) => started(&settings.unit_name, service, id),
+    });
+    units.collect()
+}
+
+/// Stops and removes the units of this root that are not those of `live`; processes that drain finish what they have.
+pub(crate) fn settle(
+    root: &Root,
+    live: Option<(&CompleteRelease, &Settings)>,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    if !getuid().is_root() {
+        return Ok(());
+    }
+    let installed = Installed::of(root);
+    let there = installed.names()?;
+    if there.is_empty() {
+        return Ok(());
+    }
+    let (mut wanted, mut running, mut drained) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    if let Some((release, settings)) = live {
+        wanted = release_units(root, settings, release)?.into_iter().map(|unit| unit.name).collect();
+        let own = settings.services.iter().filter_map(|service| Some((service, service.own()?)));
+        for (service, own) in own {
+            running.extend(started(&settings.unit_name, service, release.id()));
+            if is_drained(&own.start) {
+                drained.insert(format!("{}-{}@.service", settings.unit_name, service.name));
+            }
+        }
+    }
+    let command = |words: &[&str], units: &[String]| systemd::command(words, units, progress);
+    // Instances first: without their template systemd would not know how to stop them.
+    for name in there.iter().filter_map(|name| name.strip_suffix("@.service")) {
+        let instances = systemd::instances(name);
+        let left: Vec<String> = instances.into_iter().filter(|unit| !running.contains(unit)).collect();
+        if left.is_empty() {
+            continue;
+        }
+        command(&["disable", "--quiet"], &left);
+        let is_drained =
+            drained.contains(&format!("{name}@.service")) || left.iter().all(|unit| of_release(unit));
+        command(if is_drained { &["stop", "--no-block"] } else { &["stop"] }, &left);
+    }
+    let left: Vec<String> = there.difference(&wanted).cloned().collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let stoppable: Vec<String> = left.iter().filter(|name| !name.contains("@.")).cloned().collect();
+    if !stoppable.is_empty() {
+        command(&["disable", "--now", "--quiet"], &stoppable);
+    }
+    left.iter().try_for_each(|name| installed.remove(name))?;
+    command(&["daemon-reload"], &[]);
+    systemd::forget(&stoppable);
+    Ok(())
+}
+
+/// Whether an instance has the name of a release.
+fn of_release(unit: &str) -> bool {
+    let instance = unit.split_once('@').map_or("", |(_, instance)| instance);
+    instance.split('.').next().is_some_and(|id| id.parse::<ReleaseId>().is_ok())
+}
+
+/// What a plan says of services.
+pub(crate) fn describe(settings: &Settings) -> Vec<String> {
+    let base = match &settings.server {
+        Server::None => None,
+        server => Some(format!("web: {server}")),
+    };
+    let described = |service: &Service| match &service.process {
+        ServiceProcess::Told(server) => format!("{}: {server}", service.name),
+        ServiceProcess::Own(own) => match &own.start {
+            Start::Schedule(schedule) => format!("{}: timer, {schedule}", service.name),
+            start if is_drained(start) => format!("{}: start, then drain the old one", service.name),
+            _ => format!("{}: restart", service.name),
+        },
+    };
+    base.into_iter().chain(in_order(settings).into_iter().map(described)).collect()
+}

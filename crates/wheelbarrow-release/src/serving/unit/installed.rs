@@ -1,0 +1,121 @@
+//! The units of Wheelbarrow's own that systemd has: written, and removed where they are not wanted any more.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use wheelbarrow_base::write_atomic;
+
+use super::Unit;
+use super::own::is_of;
+use crate::{ReleaseError, Root};
+
+/// Where the units of this machine are that no package brought.
+pub(crate) const DIRECTORY: &str = "/etc/systemd/system";
+const KINDS: [&str; 4] = ["service", "socket", "timer", "target"];
+
+/// Bytes of a unit that are looked at.
+const LONGEST: u64 = 1 << 20;
+
+/// Units in a directory.
+pub(crate) struct Installed<'r> {
+    directory: PathBuf,
+    root: &'r Root,
+}
+
+impl<'r> Installed<'r> {
+    pub(crate) fn of(root: &'r Root) -> Self {
+        Self { directory: DIRECTORY.into(), root }
+    }
+
+    /// Refuses units in whose place stands something that was not written for this root.
+    pub(crate) fn refuse_foreign(&self, wanted: &[Unit]) -> Result<(), ReleaseError> {
+        for unit in wanted {
+            let path = self.directory.join(&unit.name);
+            let is_free = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => true,
+                Err(error) => return Err(ReleaseError::io("look at", &path)(error)),
+                Ok(_) => self.is_own(&path),
+            };
+            if !is_free {
+                return Err(ReleaseError::ForeignUnit { path });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes those that are not as they should be; whether there were any.
+    pub(crate) fn write(&self, wanted: &[Unit]) -> Result<bool, ReleaseError> {
+        self.refuse_foreign(wanted)?;
+        let mut has_changed = false;
+        for unit in wanted {
+            let path = self.directory.join(&unit.name);
+            if fs::read_to_string(&path).is_ok_and(|text| text == unit.text) {
+                continue;
+            }
+            write_atomic(&path, unit.text.as_bytes(), 0o644)?;
+            has_changed = true;
+        }
+        Ok(has_changed)
+    }
+
+    /// The names of those that were written for this root.
+    pub(crate) fn names(&self) -> Result<BTreeSet<String>, ReleaseError> {
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries.map_err(ReleaseError::io("list", &self.directory))?,
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let is_kind = |name: &String| name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
+        Ok(names.filter(is_kind).filter(|name| self.is_own(&self.directory.join(name))).collect())
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), ReleaseError> {
+        let path = self.directory.join(name);
+        fs::remove_file(&path).map_err(ReleaseError::io("remove", &path))
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        let is_file = |metadata: &std::fs::Metadata| metadata.is_file() && metadata.len() < LONGEST;
+        fs::symlink_metadata(path).is_ok_and(|metadata| is_file(&metadata))
+            && fs::read_to_string(path).is_ok_and(|text| is_of(&self.root.path().to_string_lossy(), &text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_units_of_this_root_are_written_and_found() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(&place.path().join("root")).unwrap();
+        let directory = place.path().join("units");
+        fs::create_dir(&directory).unwrap();
+        let installed = Installed { directory: directory.clone(), root: &root };
+        let own = format!("# Written by Wheelbarrow for {}. More.\n", root.path().display());
+        let unit = |name: &str, text: &str| Unit { name: name.to_owned(), text: text.to_owned() };
+        let wanted = [unit("a.service", &own), unit("b.timer", &own)];
+        assert!(installed.write(&wanted).unwrap());
+        assert!(!installed.write(&wanted).unwrap(), "nothing has changed");
+        assert!(installed.write(&[unit("a.service", &format!("{own}[Unit]\n"))]).unwrap());
+
+        let foreign = [
+            ("c.service", "[Unit]\n".to_owned()),
+            ("d.service", own.replace("/root.", "/root2.")),
+            ("e.service", own.replace("/root.", "/root/2.")),
+        ];
+        for (name, text) in &foreign {
+            fs::write(directory.join(name), text).unwrap();
+            let error = installed.write(&[unit(name, &own)]).unwrap_err();
+            assert!(matches!(error, ReleaseError::ForeignUnit { .. }), "{error}");
+            assert_eq!(fs::read_to_string(directory.join(name)).unwrap(), *text);
+        }
+        fs::write(directory.join("f.conf"), &own).unwrap();
+        std::os::unix::fs::symlink("a.service", directory.join("g.service")).unwrap();
+        assert_eq!(installed.names().unwrap(), ["a.service", "b.timer"].map(str::to_owned).into());
+        installed.remove("b.timer").unwrap();
+        assert_eq!(installed.names().unwrap(), ["a.service"].map(str::to_owned).into());
+    }
+}

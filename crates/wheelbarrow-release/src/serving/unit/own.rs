@@ -1,0 +1,510 @@
+//! The units of `[[release.service]]`: what systemd is to run for a site, written from its settings.
+//!
+//! A process finds its release once, at its start, and stays in it: with `current` in a path of its own it would import from
+//! the next release. Every restriction that a usual site can bear is on, and `loosen` takes single ones away.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use wheelbarrow_artifact::release::{Handover, OwnUnit, Restriction, Service, Start, Words};
+
+use super::{Unit, UnitError};
+use crate::ReleaseId;
+
+/// The first line of every unit of Wheelbarrow's own begins so; the root follows.
+const WRITTEN: &str = "# Written by Wheelbarrow for ";
+
+/// What all units of a site have in common.
+#[derive(Clone, Debug)]
+pub struct SiteUnits {
+    /// The first part of their names.
+    pub name: String,
+    /// Absolute.
+    pub root: PathBuf,
+    /// Where the code is imported from, relative to a release.
+    pub code: String,
+    /// Who the site runs as; none for the systemd of a user.
+    pub user: Option<String>,
+    pub group: Option<String>,
+    /// Who may connect to sockets besides: the group of the proxy in front.
+    pub socket_group: Option<String>,
+    /// Variables without which the Python does not start.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl SiteUnits {
+    /// The target that holds all units of the site.
+    pub fn target(&self) -> String {
+        format!("{}.target", self.name)
+    }
+
+    /// Where the socket of a service is.
+    pub fn socket(&self, service: &Service) -> String {
+        match self.user {
+            Some(_) => format!("/run/{}-{}.sock", self.name, service.name),
+            None => format!("{}/shared/{}.sock", self.root.display(), service.name),
+        }
+    }
+
+    /// The target, and the units of these services.
+    pub fn units(&self, services: &[Service]) -> Result<Vec<Unit>, UnitError> {
+        self.check()?;
+        let mut units = vec![Unit { name: self.target(), text: self.whole(&self.target_text()) }];
+        for service in services {
+            let Some(own) = service.own() else { continue };
+            let base = format!("{}-{}", self.name, service.name);
+            let text = self.whole(&self.service(&base, service, own)?);
+            units.push(Unit { name: format!("{}.service", template(&base, &own.start)), text });
+            match &own.start {
+                Start::Socket => {
+                    let text = self.whole(&self.socket_text(&base, service));
+                    units.push(Unit { name: format!("{base}.socket"), text });
+                }
+                Start::Schedule(schedule) => {
+                    let text = self.whole(&self.timer_text(&base, schedule));
+                    units.push(Unit { name: format!("{base}.timer"), text });
+                }
+                Start::Instances { .. } => {}
+            }
+        }
+        Ok(units)
+    }
+
+    /// The text with the line that says whose it is.
+    fn whole(&self, text: &str) -> String {
+        format!(
+            "{}. The next deploy writes it anew:\n# put changes of your own into a drop-in, by `systemctl edit`.\n{text}",
+            written_for(&self.root.to_string_lossy())
+        )
+    }
+
+    fn check(&self) -> Result<(), UnitError> {
+        let root = self.root.to_string_lossy();
+        let users = [&self.user, &self.group, &self.socket_group].into_iter().flatten();
+        let users = users.map(|user| ("user or group", user.as_str(), "-_.@"));
+        let names = self.variables.keys().map(|name| ("variable", name.as_str(), "_"));
+        let values = self.variables.values().map(|value| ("variable", value.as_str(), "-_./:@()+"));
+        let own = [
+            ("name", self.name.as_str(), "-_.:"),
+            ("root", &root, "-_./:@"),
+            ("directory", &self.code, "-_./"),
+        ];
+        own.into_iter()
+            .chain(users)
+            .chain(names)
+            .chain(values)
+            .try_for_each(|(what, value, marks)| super::check_value(what, value, marks))
+    }
+
+    fn target_text(&self) -> String {
+        format!(
+            "[Unit]\n\
+             Description=All services of {name}, served from {root}\n\
+             \n\
+             [Install]\n\
+             WantedBy={wanted}\n",
+            name = self.name,
+            root = self.root.display(),
+            wanted = self.booted(),
+        )
+    }
+
+    /// What is started with the machine, or with the session of a user.
+    fn booted(&self) -> &'static str {
+        if self.user.is_some() { "multi-user.target" } else { "default.target" }
+    }
+
+    fn service(&self, base: &str, service: &Service, own: &OwnUnit) -> Result<String, UnitError> {
+        let OwnUnit { start, stop, loosen, .. } = own;
+        let (root, target) = (self.root.display(), self.target());
+        let socket = match start {
+            Start::Socket => format!(
+                "# The socket stays open while the service restarts, and connections wait in it.\n\
+                 Requires={base}.socket\n\
+                 After={base}.socket\n"
+            ),
+            _ => String::new(),
+        };
+        let kind = match start {
+            Start::Schedule(_) => "Type=oneshot\n",
+            Start::Socket if own.run.program().ends_with("gunicorn") => "Type=notify\n",
+            _ => "Type=exec\n",
+        };
+        let lives = match start {
+            Start::Schedule(_) => String::new(),
+            _ => "# Whatever ends it, it is started again. A release that cannot start must not shut the door to the one\n\
+                  # that is put back.\n\
+                  Restart=always\n\
+                  RestartSec=1\n"
+                .to_owned(),
+        };
+        let install = match start {
+            Start::Schedule(_) => String::new(),
+            _ => format!("\n[Install]\nWantedBy={target}\n"),
+        };
+        Ok(format!(
+            "[Unit]\n\
+             Description={name} of {site}, run from {root}\n\
+             After=network.target\n\
+             PartOf={target}\n\
+             {socket}\
+             StartLimitIntervalSec=0\n\
+             \n\
+             [Service]\n\
+             {kind}\
+             {identity}\
+             {variables}\
+             # The release is found once: a process stays in the one that it was started in.\n\
+             ExecStart=/bin/sh -c '{script}'{instance}\n\
+             # The main process is asked to end, and ends its children; only what is left then is killed.\n\
+             KillMode=mixed\n\
+             KillSignal=SIG{signal}\n\
+             TimeoutStopSec={timeout}\n\
+             {lives}\
+             {restrictions}\
+             {install}",
+            name = service.name,
+            site = self.name,
+            identity = self.identity(),
+            variables = self.variable_lines(),
+            script = self.script(own)?,
+            instance = if is_drained(start) { " %i" } else { "" },
+            signal = stop.signal.as_str(),
+            timeout = stop.timeout,
+            restrictions = self.restrictions(loosen),
+        ))
+    }
+
+    fn identity(&self) -> String {
+        let user = self.user.iter().map(|user| format!("User={user}\n"));
+        let group = self.group.iter().map(|group| format!("Group={group}\n"));
+        user.chain(group).collect()
+    }
+
+    fn variable_lines(&self) -> String {
+        let lines = self.variables.iter().map(|(name, value)| format!("Environment={name}={value}\n"));
+        let lines: String = lines.collect();
+        if lines.is_empty() { lines } else { format!("# The Python does not start without.\n{lines}") }
+    }
+
+    /// What the shell does, for a unit's single quotes.
+    fn script(&self, own: &OwnUnit) -> Result<String, UnitError> {
+        let (root, code) = (self.root.display(), &self.code);
+        let release = match is_drained(&own.start) {
+            // Its instance is `RELEASE.NUMBER`.
+            true => format!("release={root}/releases/$${{0%%.*}}"),
+            false => format!("release=$$(readlink -f {root}/current)"),
+        };
+        let run = quoted(&own.run)?;
+        Ok(format!(
+            "{release} && cd \"$$release/{code}\" && PATH=\"$$release/venv/bin:$$PATH\" VIRTUAL_ENV=\"$$release/venv\" exec {run}"
+        ))
+    }
+
+    fn restrictions(&self, loosen: &[Restriction]) -> String {
+        if self.user.is_none() {
+            // The systemd of a user cannot do more than that user may.
+            return "NoNewPrivileges=yes\n".to_owned();
+        }
+        let root = self.root.display();
+        let is_kept = |restriction| !loosen.contains(&restriction);
+        let mut lines = Vec::new();
+        let mut add = |restriction, why: &str, kept: &str| {
+            let word = word_of(restriction);
+            match is_kept(restriction) {
+                true => lines.push(format!("# {why} (`loosen = [\"{word}\"]`).\n{kept}\n")),
+                false => lines.push(format!("# Loosened: {word}.\n")),
+            }
+        };
+        add(
+            Restriction::Privileges,
+            "No program gives it more rights",
+            "NoNewPrivileges=yes\nRestrictSUIDSGID=yes\nCapabilityBoundingSet=",
+        );
+        let system = format!("ProtectSystem=strict\nReadWritePaths={root}");
+        add(
+            Restriction::System,
+            "It writes below its root, and in the directories of systemd's for services",
+            &system,
+        );
+        let is_below = |places: &[&str]| places.iter().any(|place| self.root.starts_with(place));
+        if !is_below(&["/home", "/root", "/run/user"]) {
+            add(Restriction::Home, "It does not see what people have", "ProtectHome=yes");
+        }
+        if !is_below(&["/tmp", "/var/tmp"]) {
+            add(Restriction::SharedTmp, "Its /tmp is its own", "PrivateTmp=yes");
+        }
+        add(Restriction::Devices, "Of /dev it has what is no hardware", "PrivateDevices=yes");
+        add(Restriction::Namespaces, "It makes no containers", "RestrictNamespaces=yes");
+        add(
+            Restriction::AddressFamilies,
+            "It speaks IP and Unix sockets",
+            "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+        );
+        add(
+            Restriction::SystemCalls,
+            "Of the kernel it asks what services ask",
+            "SystemCallArchitectures=native\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\nSystemCallErrorNumber=EPERM",
+        );
+        format!(
+            "{}\
+             # What no site does.\n\
+             ProtectClock=yes\n\
+             ProtectControlGroups=yes\n\
+             ProtectHostname=yes\n\
+             ProtectKernelLogs=yes\n\
+             ProtectKernelModules=yes\n\
+             ProtectKernelTunables=yes\n\
+             ProtectProc=invisible\n\
+             LockPersonality=yes\n\
+             RestrictRealtime=yes\n",
+            lines.concat()
+        )
+    }
+
+    fn socket_text(&self, base: &str, service: &Service) -> String {
+        let owner: String = match (&self.user, &self.socket_group) {
+            (Some(user), Some(group)) => format!(
+                "SocketUser={user}\n\
+                 # The proxy in front connects as a member of this group.\n\
+                 SocketGroup={group}\n\
+                 SocketMode=0660\n"
+            ),
+            _ => String::new(),
+        };
+        format!(
+            "[Unit]\n\
+             Description=The socket of {base}\n\
+             PartOf={target}\n\
+             \n\
+             [Socket]\n\
+             ListenStream={path}\n\
+             {owner}\
+             \n\
+             [Install]\n\
+             WantedBy=sockets.target\n",
+            target = self.target(),
+            path = self.socket(service),
+        )
+    }
+
+    fn timer_text(&self, base: &str, schedule: &str) -> String {
+        format!(
+            "[Unit]\n\
+             Description=The times of {base}\n\
+             PartOf={target}\n\
+             \n\
+             [Timer]\n\
+             OnCalendar={schedule}\n\
+             # Not a minute later, as systemd may have it otherwise.\n\
+             AccuracySec=1s\n\
+             # A time that was missed because the machine was off is made up for.\n\
+             Persistent=yes\n\
+             \n\
+             [Install]\n\
+             WantedBy=timers.target\n",
+            target = self.target(),
+        )
+    }
+}
+
+/// The names under which systemd runs a service in a release: what is started, verified and stopped. The timer of one that
+/// runs at times.
+pub(crate) fn started(site: &str, service: &Service, id: &ReleaseId) -> Vec<String> {
+    let Some(own) = service.own() else { return Vec::new() };
+    let base = format!("{site}-{}", service.name);
+    match &own.start {
+        Start::Schedule(_) => vec![format!("{base}.timer")],
+        Start::Instances { count, handover: Handover::Drain } => {
+            (1..=*count).map(|number| format!("{base}@{id}.{number}.service")).collect()
+        }
+        Start::Instances { count, .. } if *count > 1 => {
+            (1..=*count).map(|number| format!("{base}@{number}.service")).collect()
+        }
+        Start::Socket | Start::Instances { .. } => vec![format!("{base}.service")],
+    }
+}
+
+/// Whether the old processes finish what they have beside the new ones.
+pub(crate) fn is_drained(start: &Start) -> bool {
+    matches!(start, Start::Instances { handover: Handover::Drain, .. })
+}
+
+/// Whether a unit was written for this root, and may be written anew or removed.
+pub(crate) fn is_of(root: &str, text: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.starts_with(&format!("{}. ", written_for(root))))
+}
+
+fn written_for(root: &str) -> String {
+    format!("{WRITTEN}{root}")
+}
+
+fn template(base: &str, start: &Start) -> String {
+    match start {
+        Start::Instances { count, handover } if *count > 1 || *handover == Handover::Drain => {
+            format!("{base}@")
+        }
+        _ => base.to_owned(),
+    }
+}
+
+fn word_of(restriction: Restriction) -> String {
+    serde_json::to_value(restriction)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// A command for the shell, in a unit's single quotes.
+fn quoted(words: &Words) -> Result<String, UnitError> {
+    let quote = |word: &String| {
+        if word.is_empty() {
+            return Ok("\"\"".to_owned());
+        }
+        super::check_value("word of `run`", word, "-_./:@=,+%~^{}[]()<>|&;#*?! ")?;
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@=,+%".contains(letter);
+        let escaped = word.replace('%', "%%");
+        Ok(if word.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") })
+    };
+    let words: Vec<String> = words.as_slice().iter().map(quote).collect::<Result<_, UnitError>>()?;
+    Ok(words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelbarrow_artifact::release::ReleaseSettings;
+
+    use super::*;
+
+    fn site() -> SiteUnits {
+        SiteUnits {
+            name: "mysite".to_owned(),
+            root: "/srv/mysite".into(),
+            code: "mysite".to_owned(),
+            user: Some("mysite".to_owned()),
+            group: Some("mysite".to_owned()),
+            socket_group: Some("www-data".to_owned()),
+            variables: BTreeMap::new(),
+        }
+    }
+
+    fn services(text: &str) -> Vec<Service> {
+        toml::from_str::<ReleaseSettings>(text).unwrap().service.unwrap()
+    }
+
+    const ALL: &str = r#"
+        [[service]]
+        name = "web"
+        run = "gunicorn mysite.wsgi --workers 3"
+        socket = true
+        [[service]]
+        name = "worker"
+        run = ["celery", "-A", "mysite", "worker", "--hostname=worker@%h", "a b"]
+        instances = 2
+        handover = "drain"
+        stop = { timeout = 600 }
+        loosen = ["home", "privileges"]
+        [[service]]
+        name = "beat"
+        run = "celery -A mysite beat"
+        hosts = "one"
+        [[service]]
+        name = "clearsessions"
+        run = "django-admin clearsessions"
+        schedule = "daily"
+        [[service]]
+        name = "mail"
+        unit = "mail.service"
+    "#;
+
+    #[test]
+    fn units_of_all_services() {
+        let units = site().units(&services(ALL)).unwrap();
+        let texts: Vec<String> = units.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(texts.join("\n"));
+        assert!(units.iter().all(|unit| is_of("/srv/mysite", &unit.text) && !is_of("/srv/my", &unit.text)));
+    }
+
+    #[test]
+    fn instances_have_the_name_of_their_release_where_they_outlive_it() {
+        let id: ReleaseId = "3-1a2b3c4d".parse().unwrap();
+        let names: Vec<_> =
+            services(ALL).iter().flat_map(|service| started("mysite", service, &id)).collect();
+        let expected = [
+            "mysite-web.service",
+            "mysite-worker@3-1a2b3c4d.1.service",
+            "mysite-worker@3-1a2b3c4d.2.service",
+            "mysite-beat.service",
+            "mysite-clearsessions.timer",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn what_a_shell_or_systemd_would_read_is_refused() {
+        for word in ["a'b", "a\"b", "$HOME", "`id`", "a\\b", "a\nb", "a\u{e4}"] {
+            let service = serde_json::json!([{ "name": "a", "run": ["x", word] }]);
+            let services: Vec<Service> = serde_json::from_value(service).unwrap();
+            let error = site().units(&services).unwrap_err().to_string();
+            assert!(error.contains("cannot stand in a unit"), "{error}");
+        }
+        for root in ["/srv/my site", "/srv/a'b", "/srv/a%b", "/srv/a$b"] {
+            let wrong = SiteUnits { root: root.into(), ..site() };
+            assert!(wrong.units(&[]).is_err(), "{root}");
+        }
+    }
+
+    /// The programs that the shell starts, with their arguments: each word as it was written.
+    #[test]
+    fn the_shell_reads_the_words_that_were_written() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("site");
+        let release = root.join("releases/3-1a2b3c4d");
+        fs_err::create_dir_all(release.join("code")).unwrap();
+        fs_err::create_dir_all(release.join("venv/bin")).unwrap();
+        std::os::unix::fs::symlink("releases/3-1a2b3c4d", root.join("current")).unwrap();
+        let program = release.join("venv/bin/program");
+        fs_err::write(&program, "#!/bin/sh\npwd -P\nfor word; do echo \"<$word>\"; done\n").unwrap();
+        fs_err::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let words = ["program", "", "a b", "--hostname=w@%h", "x|y;z", "*", "(a)", "#"];
+        let site = SiteUnits { root: root.clone(), code: "code".to_owned(), ..site() };
+        for handover in ["restart", "drain"] {
+            let service = serde_json::json!([{ "name": "a", "run": words, "handover": handover }]);
+            let services: Vec<Service> = serde_json::from_value(service).unwrap();
+            let script = site.script(services[0].own().unwrap()).unwrap();
+            let script = script.replace("$$", "$").replace("%%", "%");
+            let ended =
+                std::process::Command::new("sh").args(["-c", &script, "3-1a2b3c4d.2"]).output().unwrap();
+            let said = String::from_utf8(ended.stdout).unwrap();
+            let expected: Vec<String> = words[1..].iter().map(|word| format!("<{word}>")).collect();
+            let directory = fs_err::canonicalize(release.join("code")).unwrap();
+            assert_eq!(said.trim_end(), format!("{}\n{}", directory.display(), expected.join("\n")));
+        }
+    }
+
+    #[test]
+    fn systemd_takes_the_units_and_finds_little_exposed() {
+        let place = tempfile::tempdir().unwrap();
+        let units = site().units(&services(ALL)).unwrap();
+        let paths: Vec<_> = units.iter().map(|unit| place.path().join(&unit.name)).collect();
+        units.iter().zip(&paths).for_each(|(unit, path)| fs_err::write(path, &unit.text).unwrap());
+        let analyze = |words: &[&str], paths: &[PathBuf]| {
+            let output = std::process::Command::new("systemd-analyze").args(words).args(paths).output();
+            match output {
+                Ok(output) => Some(output),
+                Err(error) => {
+                    assert!(std::env::var_os("CI").is_none(), "CI brings systemd-analyze: {error}");
+                    println!("skipped: systemd-analyze: {error}");
+                    None
+                }
+            }
+        };
+        let Some(verified) = analyze(&["verify"], &paths) else { return };
+        let said = String::from_utf8_lossy(&verified.stderr);
+        assert!(!said.contains("mysite"), "{said}");
+        let web = paths.iter().find(|path| path.ends_with("mysite-web.service")).unwrap();
+        let output = analyze(&["security", "--offline=true", "--threshold=30"], std::slice::from_ref(web));
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
