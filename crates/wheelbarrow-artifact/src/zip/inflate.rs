@@ -84,7 +84,9 @@ impl Inflater {
         let wrong = || ZipError::Inflate { name: entry.name.clone(), size: entry.size };
         let size = usize::try_from(entry.size).map_err(|_| wrong())?;
         if buffer.len() < size {
-            buffer.resize(size, 0);
+            // The old one goes first, and the kernel has zeros without writing them.
+            *buffer = Vec::new();
+            *buffer = vec![0; size];
         }
         let contents = &mut buffer[..size];
         // Bytes behind the end of what is inflated are nobody's: some readers would take them for the next member.
