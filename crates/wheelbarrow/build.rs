@@ -35,6 +35,10 @@ const OTHERS: [(&str, &str); 2] = [("x86_64", "x86_64-linux-gnu-gcc"), ("aarch64
 /// For a compiler with the headers of glibc: no checked variants of functions (Ubuntu), no strtol of C23 (GCC 15).
 const PLAIN_C: &str = "-std=gnu11 -U_FORTIFY_SOURCE";
 
+/// Zstandard with one decoder of literals and one of sequences, which reads whatever was written, and without texts of errors.
+const SMALL_ZSTD: &str =
+    "-DHUF_FORCE_DECOMPRESS_X1=1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT=1 -DZSTD_STRIP_ERROR_STRINGS=1";
+
 fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     println!("cargo::rerun-if-env-changed=WHEELBARROW_NATIVE_INSTALLER");
@@ -141,8 +145,9 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
         let compiler = cross_compiler.or_else(|| (!is_on_path("musl-gcc")).then_some("cc"));
         if let Some(compiler) = compiler {
             cargo.env(format!("CC_{name}"), compiler);
-            cargo.env(format!("CFLAGS_{name}"), PLAIN_C);
         }
+        let plain = compiler.map_or("", |_| PLAIN_C);
+        cargo.env(format!("CFLAGS_{name}"), format!("{plain} {SMALL_ZSTD}").trim_start());
         if has_lld() {
             cargo.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
         }
