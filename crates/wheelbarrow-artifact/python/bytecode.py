@@ -16,9 +16,9 @@ import threading
 import time
 
 import limits
-from artifact import MOST_VALUES
 from exits import FAILED
 from failure import Failure, shown
+from manifest import MOST_VALUES
 from rules import broken
 
 try:

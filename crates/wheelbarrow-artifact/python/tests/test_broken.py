@@ -15,8 +15,8 @@ sys.path.insert(0, SOURCES)
 
 import bootstrap  # noqa: E402
 import interpreter  # noqa: E402
-from artifact import read_manifest  # noqa: E402
 from failure import Failure  # noqa: E402
+from manifest import read_manifest  # noqa: E402
 
 
 class Broken(Case):

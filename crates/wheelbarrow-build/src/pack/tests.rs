@@ -89,6 +89,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/interpreter.py
     .wheelbarrow/python/limits.py
     .wheelbarrow/python/links.py
+    .wheelbarrow/python/manifest.py
     .wheelbarrow/python/mounts.py
     .wheelbarrow/python/needs.py
     .wheelbarrow/python/preflight.py
