@@ -10,6 +10,12 @@ pub trait Progress: Sync {
     fn end(&self);
     /// Something that a person should know, in one line.
     fn note(&self, message: &str);
+    /// The same, for who wants details.
+    fn detail(&self, _message: &str) {}
+    /// A phase of an operation begins.
+    fn phase(&self, _name: &str) {}
+    /// It is over, well or not.
+    fn phase_ended(&self, _name: &str, _milliseconds: u64) {}
     /// A command runs, and the last line that it printed. Called again and again until `end`.
     fn runs(&self, _command: &str, _line: &str) {}
     /// Whether the person wants it to stop. Long tasks ask now and then, and then fail with everything undone.

@@ -11,7 +11,7 @@ use clap::ColorChoice;
 use owo_colors::OwoColorize;
 use wheelbarrow_artifact::{printable, printable_json};
 
-use crate::failure;
+use crate::{failure, text};
 
 /// The first error of writing results in this process.
 static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
@@ -93,6 +93,14 @@ impl Printer {
     pub fn note(&self, text: &str) {
         if !self.quiet {
             tell(format_args!("{} {}", "note:".cyan(), printable(text)));
+        }
+    }
+
+    /// That a phase of an operation is over: a line on a terminal and in a log. Programs find it in the JSON.
+    pub fn phase(&self, name: &str, milliseconds: u64) {
+        if !self.quiet && !failure::wants_json() {
+            let name = printable(name);
+            tell(format_args!("{name:<14} {}", text::seconds(milliseconds)));
         }
     }
 

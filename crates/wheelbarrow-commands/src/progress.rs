@@ -15,6 +15,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Bar {
     printer: Printer,
     task: Mutex<Option<Task>>,
+    /// The phase that is under way; empty outside of one.
+    phase: Mutex<String>,
     done: AtomicU64,
     /// Whether a signal only asks it to stop.
     interruptible: bool,
@@ -30,13 +32,61 @@ struct Task {
 
 impl Bar {
     pub fn new(printer: &Printer) -> Self {
-        Self { printer: *printer, task: Mutex::new(None), done: AtomicU64::new(0), interruptible: false }
+        Self {
+            printer: *printer,
+            task: Mutex::new(None),
+            phase: Mutex::default(),
+            done: AtomicU64::new(0),
+            interruptible: false,
+        }
     }
 
     /// For what undoes things when somebody asks for it to stop, by Ctrl-C or a signal.
     pub fn interruptible(printer: &Printer) -> Self {
         wheelbarrow_base::watch_signals();
-        Self { interruptible: true, ..Self::new(printer) }
+        let mut bar = Self::new(printer);
+        bar.interruptible = true;
+        bar
+    }
+
+    /// Prints above what is drawn.
+    fn above(&self, print: impl FnOnce()) {
+        match self.task.lock().ok().as_deref() {
+            Some(Some(Task { bar: Some(bar), .. })) => bar.suspend(print),
+            _ => print(),
+        }
+    }
+
+    /// A line for what has no measure.
+    fn show(&self, message: &str) {
+        if !self.printer.draws_progress() {
+            return;
+        }
+        let phase = self.phase.lock().map(|phase| phase.clone()).unwrap_or_default();
+        let Ok(mut task) = self.task.lock() else { return };
+        let task = task.get_or_insert_with(|| Task {
+            what: String::new(),
+            total: 0,
+            unit: Unit::Items,
+            begun: Instant::now(),
+            bar: None,
+        });
+        let bar = task.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{elapsed:>5} {wide_msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        let parts: Vec<_> =
+            [plain(&phase), message.to_owned()].into_iter().filter(|part| !part.is_empty()).collect();
+        bar.set_message(parts.join(": "));
+        bar.tick();
+    }
+}
+
+impl Drop for Bar {
+    /// An error is printed below what is drawn.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -91,34 +141,34 @@ impl Progress for Bar {
     }
 
     fn note(&self, message: &str) {
-        match self.task.lock().ok().as_deref() {
-            Some(Some(Task { bar: Some(bar), .. })) => bar.suspend(|| self.printer.note(message)),
-            _ => self.printer.note(message),
-        }
+        self.above(|| self.printer.note(message));
     }
 
     fn runs(&self, command: &str, line: &str) {
-        if !self.printer.draws_progress() {
-            return;
-        }
-        let Ok(mut task) = self.task.lock() else { return };
-        let task = task.get_or_insert_with(|| Task {
-            what: String::new(),
-            total: 0,
-            unit: Unit::Items,
-            begun: Instant::now(),
-            bar: None,
-        });
-        let bar = task.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{elapsed:>5} {wide_msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-        });
-        bar.set_message(match plain(line) {
+        self.show(&match plain(line) {
             line if line.is_empty() => plain(command),
             line => format!("{}: {line}", plain(command)),
         });
-        bar.tick();
+    }
+
+    fn detail(&self, message: &str) {
+        self.above(|| self.printer.detail(message));
+    }
+
+    fn phase(&self, name: &str) {
+        self.end();
+        if let Ok(mut phase) = self.phase.lock() {
+            name.clone_into(&mut phase);
+        }
+        self.show("");
+    }
+
+    fn phase_ended(&self, name: &str, milliseconds: u64) {
+        self.end();
+        if let Ok(mut phase) = self.phase.lock() {
+            phase.clear();
+        }
+        self.printer.phase(name, milliseconds);
     }
 
     fn is_cancelled(&self) -> bool {

@@ -10,6 +10,7 @@ pub(crate) mod application;
 pub(crate) mod django;
 pub(crate) mod django_query;
 mod error;
+pub(crate) mod findings;
 pub(crate) mod startable;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ pub use operation::prune::{
     PruneOptions, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
 };
 pub use operation::recovery::{Recovered, recover, recover_moved};
+pub use report::changes::{Changes, Distributions, Findings, StaticFiles};
 pub use report::health::{Ailment, Health, Level, health};
 pub use report::rule::Rule;
 pub use report::status::{Listed, State, Status, history, list, status};

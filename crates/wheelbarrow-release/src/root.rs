@@ -12,6 +12,7 @@
 pub(crate) mod compatible;
 pub(crate) mod current;
 pub(crate) mod data;
+pub(crate) mod distributions;
 pub(crate) mod history;
 pub(crate) mod id;
 pub(crate) mod inventory;

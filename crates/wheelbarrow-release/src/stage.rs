@@ -5,4 +5,5 @@ pub(crate) mod fingerprint;
 pub(crate) mod remake;
 pub(crate) mod restore;
 pub(crate) mod reuse;
+pub(crate) mod static_files;
 pub(crate) mod statics;

@@ -17,10 +17,12 @@ pub(crate) mod verify;
 
 use std::time::{Instant, SystemTime};
 
+use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::progress::Progress;
 
 use crate::check::Django;
 use crate::environment::shared_environment::Before;
+use crate::report::changes::{Changes, Findings};
 use crate::root::journal::{Operation, Outcome, Phase};
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
@@ -100,6 +102,11 @@ pub(crate) struct Done<'j> {
     /// The shared environment before that of the release took its place.
     pub(crate) environment: Option<Before>,
     pub(crate) pruned: Pruned,
+    /// Those that were applied, as `app.name`.
+    pub(crate) migrations: Vec<String>,
+    pub(crate) findings: Findings,
+    /// Names of phases and hooks, and how long each took, in milliseconds.
+    pub(crate) phases: Vec<(String, u64)>,
 }
 
 impl<'j> Job<'j> {
@@ -109,6 +116,20 @@ impl<'j> Job<'j> {
 
     pub(crate) fn progress(&self) -> &'j dyn Progress {
         self.locked.operator.progress
+    }
+
+    /// What was changed, after it was done.
+    pub(crate) fn changes(&self) -> Changes {
+        let before = self.previous.as_ref();
+        let before = before.and_then(|before| self.locked.root.complete_or_none(before).ok().flatten());
+        let between = self.release.as_ref().map(|release| Changes::between(before.as_ref(), release));
+        Changes {
+            migrations: self.done.migrations.clone(),
+            server: (self.settings.server != Server::None).then(|| self.settings.server.to_string()),
+            findings: self.done.findings.clone(),
+            phases: self.done.phases.clone(),
+            ..between.unwrap_or_default()
+        }
     }
 
     pub(crate) fn is_live_already(&self) -> bool {

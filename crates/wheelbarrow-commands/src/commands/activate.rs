@@ -1,8 +1,9 @@
 //! `wheelbarrow activate ID --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::{Activated, activate};
+use wheelbarrow_release::{Activated, Changes, activate};
 
+use super::changes::lines;
 use super::root::{SwitchArguments, find};
 use crate::printer::Printer;
 use crate::progress::Bar;
@@ -23,8 +24,8 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     if switch.dry_run {
         let previous = root.live()?;
         root.complete(&id)?;
-        let plan =
-            Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0, unproved: None };
+        let (root, changes) = (root.path().to_path_buf(), Changes::default());
+        let plan = Activated { root, id, previous, milliseconds: 0, changes, unproved: None };
         return report(&plan, "would be live", json, printer);
     }
     let progress = Bar::interruptible(printer);
@@ -38,7 +39,7 @@ pub(super) fn report(activated: &Activated, what: &str, json: bool, printer: &Pr
     if json {
         return printer.json(activated);
     }
-    let Activated { id, previous, milliseconds, unproved, .. } = activated;
+    let Activated { id, previous, milliseconds, unproved, changes, .. } = activated;
     let before = match previous {
         Some(previous) if previous == id => ", as before".to_owned(),
         Some(previous) => format!(", in place of {previous}"),
@@ -50,7 +51,7 @@ pub(super) fn report(activated: &Activated, what: &str, json: bool, printer: &Pr
         Some(found) => printer.result(&format!(
             "`current` leads to {id}{before} ({seconds}), which does not serve: {found}; restart the server"
         )),
-        None => printer.done(&format!("{id} {what}{before} ({seconds})")),
+        None => printer.done(&format!("{id} {what}{before} ({seconds}){}", lines(changes))),
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use wheelbarrow_base::Exit;
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan_deploy};
 
+use super::changes::lines;
 use super::context::Context;
 use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
@@ -101,12 +102,13 @@ fn show(plan: &DeployPlan) -> String {
 }
 
 fn report(deployed: &Deployed) -> String {
-    let Deployed { id, name, version, is_live, pruned, milliseconds, .. } = deployed;
+    let Deployed { id, name, version, is_live, pruned, changes, milliseconds, .. } = deployed;
     let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let state = if *is_live { "live" } else { "staged" };
     let removed = match pruned.removed.len() {
         0 => String::new(),
         number => format!(", {} removed", text::count(number, "old release")),
     };
-    format!("{id} is {state}: {name}{version} ({}{removed})", text::seconds(*milliseconds))
+    let lines = if *is_live { lines(changes) } else { String::new() };
+    format!("{id} is {state}: {name}{version} ({}{removed}){lines}", text::seconds(*milliseconds))
 }

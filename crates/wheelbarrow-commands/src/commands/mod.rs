@@ -1,6 +1,7 @@
 //! One short file a command: flags, one call into a library, a report.
 
 mod activate;
+mod changes;
 mod check;
 mod context;
 mod deploy;

@@ -172,6 +172,23 @@ pub(super) fn find(root: &Root, text: &str) -> anyhow::Result<ReleaseId> {
     Ok(found.ok_or_else(unknown)?.id)
 }
 
+/// The same among those of the history, some of which may be gone.
+pub(super) fn find_id<'i>(
+    root: &Root,
+    mut ids: impl Iterator<Item = &'i ReleaseId>,
+    text: &str,
+) -> anyhow::Result<ReleaseId> {
+    let found = match text.parse::<u64>() {
+        Ok(number) => ids.find(|id| id.number() == number),
+        Err(_) => {
+            let id = text.parse::<ReleaseId>()?;
+            ids.find(|found| **found == id)
+        }
+    };
+    let unknown = || ReleaseError::Unknown { root: root.path().to_path_buf(), id: text.to_owned() };
+    Ok(found.ok_or_else(unknown)?.clone())
+}
+
 /// `3-1a2b3c4d`, or a dash.
 pub(super) fn or_dash(id: Option<&ReleaseId>) -> String {
     id.map_or_else(|| "-".to_owned(), ToString::to_string)

@@ -10,6 +10,7 @@ use wheelbarrow_base::progress::Silent;
 
 use crate::check::django_query;
 use crate::operation::{engine, plan, recovery};
+use crate::report::changes::Changes;
 use crate::root::Mark;
 use crate::root::history::{Story, stories};
 use crate::root::journal::{Operation, Phase};
@@ -31,6 +32,8 @@ pub struct Activated {
     /// What was live before.
     pub previous: Option<ReleaseId>,
     pub milliseconds: u64,
+    /// Empty of a plan.
+    pub changes: Changes,
     /// What runs, if that is another release: `current` leads to this one, and no server was told or could be looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unproved: Option<String>,
@@ -111,7 +114,14 @@ pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated
         None => previous.clone(),
     };
     let id = id.ok_or_else(|| nothing_live(root))?;
-    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds: 0, unproved: None })
+    Ok(Activated {
+        root: root.path().to_path_buf(),
+        id,
+        previous,
+        milliseconds: 0,
+        changes: Changes::default(),
+        unproved: None,
+    })
 }
 
 /// The migrations that the database has, asked without a log.
@@ -135,6 +145,7 @@ fn stays(root: &Root, begun: Instant, operator: &Operator<'_>) -> Result<Activat
         id: live.clone(),
         previous: Some(live),
         milliseconds,
+        changes: Changes::default(),
         unproved: None,
     })
 }
@@ -295,6 +306,7 @@ fn make_live(
     };
     engine::begin(&job)?;
     engine::run(&mut job, steps)?;
-    let (unproved, milliseconds) = (job.done.unproved, milliseconds(begun.elapsed()));
-    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds, unproved })
+    let (changes, milliseconds) = (job.changes(), milliseconds(begun.elapsed()));
+    let unproved = job.done.unproved;
+    Ok(Activated { root: root.path().to_path_buf(), id, previous, milliseconds, changes, unproved })
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::check::Django;
+use crate::check::{Django, findings};
 use crate::operation::{engine, plan, recovery};
 use crate::root::history::stories;
 use crate::root::journal::Operation;
@@ -92,8 +92,11 @@ pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Res
     let (release, settings) = find(root, id)?;
     let mut migrated = nothing(root, id);
     if !is_migrated(root, id)? && !Commands::Migrations.of(&settings).is_empty() {
-        migrated
-            .tell(&settings, check(&release, &settings, Look::Before, Said::Forgotten, operator.progress)?);
+        let known = findings::of_live(root);
+        migrated.tell(
+            &settings,
+            check(&release, &settings, Look::Before, Said::Forgotten, &known, operator.progress)?,
+        );
     }
     Ok(migrated)
 }

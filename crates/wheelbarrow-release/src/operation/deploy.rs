@@ -14,6 +14,7 @@ use wheelbarrow_install::{InstallError, Pip, choose_target};
 
 use crate::operation::activate::{activate_in, plan_activation};
 use crate::operation::{engine, plan, recovery};
+use crate::report::changes::Changes;
 use crate::root::compatible;
 use crate::root::journal::{Event, Operation, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
@@ -104,6 +105,7 @@ pub struct Deployed {
     /// Whether it was made now.
     pub is_new: bool,
     pub pruned: Pruned,
+    pub changes: Changes,
     pub milliseconds: u64,
 }
 
@@ -170,6 +172,7 @@ pub fn deploy(
     operator: &Operator<'_>,
 ) -> Result<Deployed, ReleaseError> {
     let begun = Instant::now();
+    operator.progress.phase(&Phase::Preflight.to_string());
     let ready = look_at(&Root::trusted_at(root)?, options)?;
     if !ready.lacking.is_empty() {
         let (path, members) = (options.artifact.clone(), ready.lacking);
@@ -185,13 +188,14 @@ pub fn deploy(
     let signed_by = ready.artifact.vouched_by().map(str::to_owned);
     let taken = taken(&root, &ready.digest, &ready.python, options)?;
     let (is_new, is_live) = (taken.is_none(), options.until == Until::Live);
-    let (release, pruned) = match taken {
+    let (release, pruned, changes) = match taken {
         None => make(&locked, ready, options, begun)?,
         Some(release) => {
+            let mut changes = Changes::default();
             if is_live && previous.as_ref() != Some(release.id()) {
-                activate_in(&locked, release.clone(), &options.settings, options.prepare)?;
+                changes = activate_in(&locked, release.clone(), &options.settings, options.prepare)?.changes;
             }
-            (release, Pruned::default())
+            (release, Pruned::default(), changes)
         }
     };
     let CompleteRelease { path, record: ReleaseRecord { id, name, version, .. } } = release;
@@ -206,6 +210,7 @@ pub fn deploy(
         previous,
         is_new,
         pruned,
+        changes,
         milliseconds: milliseconds(begun.elapsed()),
     })
 }
@@ -216,7 +221,7 @@ fn make(
     ready: Ready,
     options: &DeployOptions,
     begun: Instant,
-) -> Result<(CompleteRelease, Pruned), ReleaseError> {
+) -> Result<(CompleteRelease, Pruned, Changes), ReleaseError> {
     let Ready { artifact, settings, digest, .. } = ready;
     let steps = steps(artifact, digest, &settings, options);
     let mut job = Job {
@@ -233,8 +238,11 @@ fn make(
     // With the wait for the lock, and what was recovered.
     let looked = milliseconds(begun.elapsed());
     locked.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
+    job.progress().phase_ended(&Phase::Preflight.to_string(), looked);
+    job.done.phases.push((Phase::Preflight.to_string(), looked));
     engine::run(&mut job, steps)?;
-    Ok((job.release()?.clone(), job.done.pruned))
+    let changes = job.changes();
+    Ok((job.release()?.clone(), job.done.pruned, changes))
 }
 
 /// Variables without which the Python does not start: none, beside those of this process.

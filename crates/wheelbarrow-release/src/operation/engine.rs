@@ -32,23 +32,57 @@ pub(crate) fn run(job: &mut Job<'_>, steps: Steps<'_>) -> Result<(), ReleaseErro
 /// Takes the steps from the number `first` on; those before it are done.
 pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> Result<(), ReleaseError> {
     let end = steps.iter().position(|step| step.is_after_end()).unwrap_or(steps.len());
+    let mut phases = Phases::default();
     for at in first..end {
+        phases.enter(job, &*steps[at]);
         if let Err(fault) = take(job, &mut *steps[at]) {
+            phases.leave(job);
             return Err(take_back(job, &steps[..=at], fault));
         }
     }
+    phases.leave(job);
     let done = Event::Done { milliseconds: milliseconds(job.begun.elapsed()) };
     if let Err(cause) = job.locked.record(done) {
         let phase = steps[..end].last().map_or(Phase::Commit, |step| step.phase());
         return Err(take_back(job, &steps[..end], Fault { phase, cause }));
     }
     for step in &mut steps[end..] {
+        phases.enter(job, &**step);
         // After the end: what goes wrong here changes nothing of the operation.
         if let Err(Fault { cause, .. }) = take(job, &mut **step) {
             job.done.pruned = Pruned { problem: Some(cause.to_string()), ..Pruned::default() };
         }
     }
+    phases.leave(job);
     Ok(())
+}
+
+/// Shows what is under way: steps of one phase that follow each other are one.
+#[derive(Default)]
+struct Phases {
+    current: Option<(String, Instant)>,
+}
+
+impl Phases {
+    fn enter(&mut self, job: &mut Job<'_>, step: &dyn Step) {
+        let name = match step.hook() {
+            Some(hook) => format!("hook {hook}"),
+            None => step.phase().to_string(),
+        };
+        if self.current.as_ref().is_none_or(|(current, _)| *current != name) {
+            self.leave(job);
+            job.progress().phase(&name);
+            self.current = Some((name, Instant::now()));
+        }
+    }
+
+    fn leave(&mut self, job: &mut Job<'_>) {
+        if let Some((name, begun)) = self.current.take() {
+            let took = milliseconds(begun.elapsed());
+            job.progress().phase_ended(&name, took);
+            job.done.phases.push((name, took));
+        }
+    }
 }
 
 /// Does a step, and writes down that it ended well and how long it took.
@@ -68,12 +102,20 @@ fn take(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
 /// Undoes steps, the last of which may have failed half way, says how that went, and gives the error.
 pub(crate) fn take_back(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: Fault) -> ReleaseError {
     let mut undone = NOTHING;
+    let begun = Instant::now();
+    if job.locked.root.live().is_ok_and(|live| live.as_ref() == Some(&job.id)) {
+        job.progress().phase("rollback");
+    }
     for step in steps.iter().rev() {
         match step.undo(job, &fault) {
             (Outcome::Unchanged, _) => {}
             changed => undone = changed,
         }
     }
+    if undone.0 != Outcome::Unchanged {
+        job.progress().phase_ended("rollback", milliseconds(begun.elapsed()));
+    }
+    job.progress().end();
     if job.operation.makes_a_release() && job.release.is_some() && !fault.cause.is_cancelled() {
         // What keeps the mark from being set keeps nothing from being live; the journal says it too.
         let _ = marks::set(job.locked.root, &job.id, Mark::Bad);

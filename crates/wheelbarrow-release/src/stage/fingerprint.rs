@@ -1,13 +1,12 @@
 //! What machines that serve the same site must agree on, as far as one of them can say it: code, dependencies,
 //! environment, and what its database was made into.
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
-use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Sha256, Wheel};
+use serde::Serialize;
+use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order;
 
+use crate::root::distributions;
 use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
@@ -53,11 +52,6 @@ pub enum AskSchema {
     No,
 }
 
-#[derive(Deserialize)]
-struct Wheels {
-    wheels: Vec<Wheel>,
-}
-
 pub(crate) fn of(
     root: &Root,
     release: &CompleteRelease,
@@ -82,12 +76,9 @@ pub(crate) fn of(
 }
 
 fn distributions(release: &CompleteRelease, receipt: &Receipt) -> Result<Vec<String>, ReleaseError> {
-    let path: PathBuf = release.path().join(MANIFEST_PATH);
-    let text = release.read(MANIFEST_PATH)?;
-    let manifest: Wheels = serde_json::from_slice(&text)
-        .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))?;
-    let installed = manifest.wheels.iter().filter(|wheel| receipt.wheels.contains(&wheel.path));
-    let mut names: Vec<_> = installed.map(|wheel| format!("{}=={}", wheel.name, wheel.version)).collect();
+    let installed = distributions::installed(release, receipt)?;
+    let mut names: Vec<_> =
+        installed.iter().map(|wheel| format!("{}=={}", wheel.name, wheel.version)).collect();
     order::sort(&mut names);
     Ok(names)
 }

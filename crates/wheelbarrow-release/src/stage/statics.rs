@@ -12,7 +12,7 @@
 
 mod carry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
@@ -29,6 +29,7 @@ use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::stage::configure::make_given;
+use crate::stage::static_files;
 use crate::{ReleaseError, Root};
 
 pub(crate) const STATIC_PATH: &str = ".wheelbarrow/static.json";
@@ -241,6 +242,17 @@ pub(crate) fn root(release: &CompleteRelease) -> Result<Option<String>, ReleaseE
 /// The same of the directory of a release.
 pub(crate) fn root_in(release: &Path) -> Result<Option<String>, ReleaseError> {
     Ok(read(release)?.map(|statics| statics.root))
+}
+
+/// The files that the release has collected, without guests; none if that is not known, or there are too many.
+pub(crate) fn own_files(release: &CompleteRelease) -> Result<Option<BTreeSet<String>>, ReleaseError> {
+    let Some(statics) = read(release.path())? else { return Ok(None) };
+    let Ok(root) = release.open()?.sub(&statics.root) else { return Ok(None) };
+    let mut files = static_files::files(&root);
+    if let Some(files) = &mut files {
+        files.retain(|path| !statics.guests.contains_key(path));
+    }
+    Ok(files)
 }
 
 /// Whether one of the commands collects static files.

@@ -4,6 +4,7 @@ use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::check::application::Search;
+use crate::check::findings;
 use crate::check::{self, AsSite, CheckError, Django, Inside, Request, django, startable};
 use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
@@ -54,11 +55,18 @@ impl Step for Check {
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let (release, settings, progress) = (job.release()?, job.settings, job.progress());
         if self.0 == Look::After {
-            return check(release, settings, self.0, Said::Kept, progress).map(drop);
+            return check(release, settings, self.0, Said::Kept, &[], progress).map(drop);
         }
         startable::check(release, settings, progress)?;
         startable::check_files(release, settings)?;
-        job.done.django = check(release, settings, self.0, Said::Kept, progress)?;
+        let known = if job.is_live_already() { Vec::new() } else { findings::of_live(job.locked.root) };
+        let django = check(release, settings, self.0, Said::Kept, &known, progress)?;
+        let checks = django.as_ref().map(|said| &said.checks[..]).unwrap_or_default();
+        let compared = findings::compare(release, checks, &known);
+        if django.is_some() {
+            findings::keep(release, checks)?;
+        }
+        (job.done.findings, job.done.django) = (compared, django);
         Ok(())
     }
 }
@@ -81,16 +89,18 @@ impl Step for Startable {
 }
 
 /// Whether the release's application can be imported and, if it is asked, answers a request, in process. What Django says
-/// of itself is shown and given back.
+/// of itself is shown and given back; of what is `known` already only how much it is.
 pub(crate) fn check(
     release: &CompleteRelease,
     settings: &Settings,
     look: Look,
     said: Said,
+    known: &[String],
     progress: &dyn Progress,
 ) -> Result<Option<Django>, ReleaseError> {
     let django = look_at(release, settings, look, said, progress)?;
     if let Some(said) = &django {
+        show_findings(release, said, known, progress);
         show(said, settings, progress);
         compare_settings(release, settings, said, progress)?;
     }
@@ -167,11 +177,29 @@ pub(crate) fn few(names: &[String]) -> String {
     }
 }
 
-/// What `check --deploy` finds, and what `migrate` would do.
-fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
+/// What `check --deploy` finds: what is new, and how much is not.
+fn show_findings(release: &CompleteRelease, said: &Django, known: &[String], progress: &dyn Progress) {
+    let mut count = 0;
     for finding in &said.checks {
-        progress.note(&format!("check --deploy: {finding}"));
+        let line = format!("check --deploy: {finding}");
+        if findings::is_known(release, finding, known) {
+            count += 1;
+            progress.detail(&line);
+        } else {
+            progress.note(&line);
+        }
     }
+    match count {
+        0 => {}
+        1 => progress.note("check --deploy: 1 finding that the live release has too (`--verbose` shows it)"),
+        _ => progress.note(&format!(
+            "check --deploy: {count} findings that the live release has too (`--verbose` shows them)"
+        )),
+    }
+}
+
+/// What is in the release, and what `migrate` would do.
+fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
     for Inside { setting, path } in &said.inside {
         progress.note(&format!(
             "{setting} is in the release, {path}: the next release has none of it; a path below `[release] shared` \

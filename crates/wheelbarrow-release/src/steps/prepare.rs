@@ -63,12 +63,14 @@ impl Step for Commands {
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let (locked, release, settings) = (job.locked, job.release()?, job.settings);
         let commands = self.of(settings);
+        let mut applied = Vec::new();
         if django::migrates(commands.iter().map(|(_, words)| *words))
             && let Some(plan) = django_query::migration_plan(locked, release, settings)?
             && !plan.migrations.is_empty()
         {
             // Before they are applied: whatever happens then, a rollback must know of them.
             let (migrations, irreversible) = (plan.migrations, plan.irreversible);
+            applied.clone_from(&migrations);
             locked.record(Event::Migrating { migrations, irreversible })?;
         }
         for (number, words) in commands {
@@ -93,6 +95,7 @@ impl Step for Commands {
             })?;
             ended?;
         }
+        job.done.migrations = applied;
         Ok(())
     }
 }

@@ -137,6 +137,18 @@ impl Progress for Deaf<'_> {
         self.0.note(message);
     }
 
+    fn detail(&self, message: &str) {
+        self.0.detail(message);
+    }
+
+    fn phase(&self, name: &str) {
+        self.0.phase(name);
+    }
+
+    fn phase_ended(&self, name: &str, milliseconds: u64) {
+        self.0.phase_ended(name, milliseconds);
+    }
+
     fn runs(&self, command: &str, line: &str) {
         self.0.runs(command, line);
     }

@@ -2,6 +2,7 @@
 
 mod apart;
 mod back;
+mod changes;
 mod checks;
 mod compatible;
 mod data;

@@ -83,5 +83,13 @@ fn a_terminal_shows_the_running_command_and_its_last_line() {
     script.env("WHEELBARROW_ROOT", "site").env("TERM", "xterm").env("COLUMNS", "100");
     let said = place.finish(script.stdin(std::process::Stdio::null()));
     assert_eq!(said.code, 0, "{}", said.all());
-    assert!(said.out.contains("sleep 1.5") && said.out.contains("applying 0042"), "{:?}", said.out);
+    assert!(said.out.contains("prepare: sh -c ") && said.out.contains("applying 0042"), "{:?}", said.out);
+    // Each phase stays on the terminal with its time.
+    for phase in ["preflight", "stage", "check", "prepare", "switch", "commit"] {
+        assert!(
+            said.out.lines().any(|line| line.contains(&format!("{phase:<14} "))),
+            "{phase}: {:?}",
+            said.out
+        );
+    }
 }

@@ -1,0 +1,22 @@
+//! What a release has installed, as its manifest and its receipt say.
+
+use serde::Deserialize;
+use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Wheel};
+
+use crate::ReleaseError;
+use crate::root::receipt::Receipt;
+use crate::root::release::CompleteRelease;
+
+#[derive(Deserialize)]
+struct Wheels {
+    wheels: Vec<Wheel>,
+}
+
+/// The wheels that were installed, in no order.
+pub(crate) fn installed(release: &CompleteRelease, receipt: &Receipt) -> Result<Vec<Wheel>, ReleaseError> {
+    let path = release.path().join(MANIFEST_PATH);
+    let text = release.read(MANIFEST_PATH)?;
+    let manifest: Wheels = serde_json::from_slice(&text)
+        .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))?;
+    Ok(manifest.wheels.into_iter().filter(|wheel| receipt.wheels.contains(&wheel.path)).collect())
+}
