@@ -130,7 +130,8 @@ mod tests {
         let difference = Distributions::between(&before, &after);
         assert_eq!(difference.added, [distribution("httpx", "0.27")]);
         assert_eq!(difference.removed, [distribution("requests", "2.31")]);
-        let changed = VersionChange { name: "django".to_owned(), from: "5.1".to_owned(), to: "5.2".to_owned() };
+        let changed =
+            VersionChange { name: "django".to_owned(), from: "5.1".to_owned(), to: "5.2".to_owned() };
         assert_eq!(difference.changed, [changed]);
         assert!(Distributions::between(&before, &before).is_empty());
         assert_eq!(Distributions::between(&BTreeMap::new(), &before).added.len(), 3);
