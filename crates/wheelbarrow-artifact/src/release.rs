@@ -103,12 +103,16 @@ pub struct CheckSettings {
     /// What it may answer; 200, 204 or a redirect where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Vec<u16>>,
-    /// Findings of Django's checks that are no errors here: `security.W004`, or `ID=reason`.
+    /// Findings that are no errors here: `security.W004` of Django's checks, or `ID=reason`. What a site writes into its
+    /// releases needs a reason: `data-in-release:MEDIA_ROOT=reason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<CheckAllowance>>,
 }
 
-/// A finding of Django's checks that somebody has looked at. In settings `ID`, or `ID=reason`.
+/// The finding that a site would write data into its releases, as `data-in-release:SETTING`, or alone for all settings.
+pub const DATA_IN_RELEASE: &str = "data-in-release";
+
+/// A finding of the check that somebody has looked at. In settings `ID`, or `ID=reason`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CheckAllowance {
@@ -118,8 +122,12 @@ pub struct CheckAllowance {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` allows nothing: it is the ID of a check, as `security.W004`, or `ID=reason`")]
-pub struct NotAnAllowance(String);
+pub enum NotAnAllowance {
+    #[error("`{0}` allows nothing: it is the ID of a check, as `security.W004`, or `ID=reason`")]
+    NoId(String),
+    #[error("`{0}` lets a site lose what it writes, so it needs a reason: `{0}=REASON`")]
+    NoReason(String),
+}
 
 /// Seconds that a step may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,10 +147,15 @@ pub struct Timeouts {
     pub hook: Option<u64>,
 }
 
-/// Files of Wheelbarrow's own in `ROOT/shared`.
-const IN_SHARED: [&str; 2] = ["environment.json", "wheelbarrow.toml"];
+/// The directory in `ROOT/shared` that has the files of `shared` where the site runs as another user.
+pub const FILES_IN_SHARED: &str = ".files";
+/// The directory in `ROOT/shared` for what was copied out of releases.
+pub const RESCUED_IN_SHARED: &str = "rescued";
 
-/// Whether a path of `shared` is that of a file of Wheelbarrow's own in `ROOT/shared`, or of one that is not in place yet.
+/// What is Wheelbarrow's own in `ROOT/shared`.
+const IN_SHARED: [&str; 4] = ["environment.json", "wheelbarrow.toml", FILES_IN_SHARED, RESCUED_IN_SHARED];
+
+/// Whether a path of `shared` is that of something of Wheelbarrow's own in `ROOT/shared`, or of one that is not in place yet.
 pub fn is_reserved_in_shared(path: &str) -> bool {
     let first = path.split('/').next().unwrap_or(path);
     let is_new = |file| {
@@ -211,9 +224,22 @@ impl TryFrom<String> for CheckAllowance {
             None => (text.trim(), None),
         };
         let is_id = !id.is_empty() && !id.contains(char::is_whitespace);
+        let is_of_data = id.split(':').next() == Some(DATA_IN_RELEASE);
         match (is_id, reason) {
-            (false, _) | (_, Some("")) => Err(NotAnAllowance(text)),
+            (false, _) | (_, Some("")) => Err(NotAnAllowance::NoId(text)),
+            (true, None) if is_of_data => Err(NotAnAllowance::NoReason(text)),
             (true, reason) => Ok(Self { id: id.to_owned(), reason: reason.map(str::to_owned) }),
+        }
+    }
+}
+
+impl CheckAllowance {
+    /// Whether it lets the site write what `setting` names into its releases.
+    pub fn covers_data(&self, setting: &str) -> bool {
+        match self.id.strip_prefix(DATA_IN_RELEASE) {
+            Some("") => true,
+            Some(rest) => rest.strip_prefix(':') == Some(setting),
+            None => false,
         }
     }
 }
@@ -289,8 +315,19 @@ mod tests {
         let allowed = check(r#"{"check": {"allow": ["a.E1", "b.E2 = mail is sent elsewhere"]}}"#).unwrap();
         let allowed: Vec<_> = allowed.unwrap().allow.unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(allowed, ["a.E1", "b.E2: mail is sent elsewhere"]);
-        for wrong in [r#"{"check": {"paths": "/"}}"#, r#"{"check": {"allow": ["a b"]}}"#, r#"{"check": 1}"#] {
+        for wrong in [
+            r#"{"check": {"paths": "/"}}"#,
+            r#"{"check": {"allow": ["a b"]}}"#,
+            r#"{"check": {"allow": ["data-in-release:MEDIA_ROOT"]}}"#,
+            r#"{"check": 1}"#,
+        ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
+        let covers =
+            |text: &str, setting| CheckAllowance::try_from(text.to_owned()).unwrap().covers_data(setting);
+        assert!(covers("data-in-release:MEDIA_ROOT=thumbnails", "MEDIA_ROOT"));
+        assert!(!covers("data-in-release:MEDIA_ROOT=thumbnails", "DATABASES.default"));
+        assert!(covers("data-in-release=a demonstration", "DATABASES.default"));
+        assert!(!covers("data-in-releases=no", "MEDIA_ROOT") && !covers("x.E1", "MEDIA_ROOT"));
     }
 }

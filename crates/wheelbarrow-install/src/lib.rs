@@ -44,7 +44,7 @@ pub use layout::virtualenv;
 pub use options::{Compile, Existing, Options, Pip};
 pub use plan::Bytecode;
 pub use target::choose_target;
-pub use verify::{Data, Made, Verification, data, verify};
+pub use verify::{Data, Made, Verification, data, data_files, verify};
 
 /// What was installed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -76,6 +76,14 @@ pub enum ReleaseError {
     Mounted { id: ReleaseId, mount: PathBuf },
     #[error("the release {id} cannot be removed: files were written into it: {data}")]
     HoldsData { id: ReleaseId, data: wheelbarrow_install::Data },
+    #[error("{} is there already", path.display())]
+    RescuedAlready { path: PathBuf },
+    #[error(
+        "the live release {id} holds what the site has written, and ROOT/shared has not: {}; another release would start \
+         without it",
+        paths.join(", ")
+    )]
+    NotShared { id: ReleaseId, paths: Vec<String>, moves: Vec<String> },
     #[error("{} has no live release", root.display())]
     NothingLive { root: PathBuf },
     #[error("there is no release to go back to from {from}: {reason}")]
@@ -254,7 +262,7 @@ impl Explain for ReleaseError {
             Self::NotARoot { .. } | Self::NotADirectory { .. } | Self::ForeignCurrent { .. } => Exit::Refused,
             Self::Unknown { .. } | Self::Incomplete { .. } | Self::NothingLive { .. } => Exit::Refused,
             Self::Mounted { .. } => Exit::Refused,
-            Self::HoldsData { .. } => Exit::Refused,
+            Self::HoldsData { .. } | Self::RescuedAlready { .. } | Self::NotShared { .. } => Exit::Refused,
             Self::Needed { .. } | Self::NoAncestor { .. } | Self::Altered { .. } | Self::NotStored { .. } => {
                 Exit::Refused
             }
@@ -365,8 +373,16 @@ impl Explain for ReleaseError {
                  of the site's user still write there: end them"
             }
             Self::HoldsData { .. } => {
-                "move the files that are needed to ROOT/shared, and name their paths in `[release] shared`; `--discard-data` \
-                 removes them with the release"
+                "`wheelbarrow rescue ID` copies them to ROOT/shared/rescued; `[release] shared` keeps such paths outside of \
+                 releases; `--discard-data` removes them with the release"
+            }
+            Self::RescuedAlready { .. } => "it may have files that the release no longer has: move it away",
+            Self::NotShared { id, moves, .. } => {
+                return Some(format!(
+                    "nothing was changed; stop the site, `wheelbarrow rescue {id}`, then {}. To begin without it, make an \
+                     empty file or directory there",
+                    moves.join(", ")
+                ));
             }
             Self::NothingLive { .. } => "`wheelbarrow deploy` or `wheelbarrow activate` makes one live",
             Self::NoAncestor { .. } => "`--to ID` names one; `wheelbarrow list --root ROOT` shows them",

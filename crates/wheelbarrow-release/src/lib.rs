@@ -31,6 +31,7 @@ pub use operation::prune::{
     PruneOptions, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
 };
 pub use operation::recovery::{Recovered, recover, recover_moved};
+pub use operation::rescue::{Rescued, plan_rescue, rescue};
 pub use report::changes::{Changes, Distributions, Findings, StaticFiles};
 pub use report::health::{Ailment, Health, Level, health};
 pub use report::rule::Rule;
@@ -44,6 +45,7 @@ pub use root::live;
 pub use root::lock::{Holder, RootLock};
 pub use root::operator::{Operator, Probing, Wait};
 pub use root::release::{CompleteRelease, ReleaseRecord, Site};
+pub use root::rescued::{Copied, NotCopied};
 pub use root::retention::{Kept, Pruned};
 pub use root::settings::Settings;
 pub use root::{Found, Root};

@@ -9,3 +9,4 @@ mod engine;
 mod plan;
 pub(crate) mod prune;
 pub(crate) mod recovery;
+pub(crate) mod rescue;

@@ -26,6 +26,7 @@ pub(crate) mod operator;
 pub(crate) mod receipt;
 pub(crate) mod release;
 pub(crate) mod release_files;
+pub(crate) mod rescued;
 pub(crate) mod reserve;
 pub(crate) mod retention;
 pub(crate) mod settings;

@@ -2,6 +2,7 @@
 
 pub(crate) mod configure;
 pub(crate) mod fingerprint;
+pub(crate) mod not_shared;
 pub(crate) mod remake;
 pub(crate) mod restore;
 pub(crate) mod reuse;

@@ -90,7 +90,7 @@ pub enum ProjectError {
     Shared { shared: String, file: String },
     #[error("the setting `shared` names {shared:?}, which is not a path below the project")]
     SharedPath { shared: String, source: wheelbarrow_base::UnsafePath },
-    #[error("the setting `shared` names {shared}, a file of Wheelbarrow's own in ROOT/shared")]
+    #[error("the setting `shared` names {shared}, which is Wheelbarrow's own in ROOT/shared")]
     SharedName { shared: String },
     #[error("{} has no file to pack", root.display())]
     Empty { root: PathBuf },

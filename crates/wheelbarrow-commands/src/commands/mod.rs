@@ -15,6 +15,7 @@ mod pin;
 mod prune;
 mod recover;
 mod remove;
+mod rescue;
 mod rollback;
 mod root;
 mod status;
@@ -52,6 +53,8 @@ pub enum Command {
     Prune(prune::Arguments),
     /// Remove one release that nobody needs
     Remove(remove::Arguments),
+    /// Copy the files that the site has written into a release to ROOT/shared/rescued
+    Rescue(rescue::Arguments),
     /// Keep a release, whatever is pruned
     Pin(pin::Arguments),
     /// Let a release be pruned again
@@ -85,6 +88,7 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
         Command::History(arguments) => history::run(&arguments, printer),
         Command::Prune(arguments) => prune::run(&arguments, printer),
         Command::Remove(arguments) => remove::run(&arguments, printer),
+        Command::Rescue(arguments) => rescue::run(&arguments, printer),
         Command::Pin(arguments) => pin::run(&arguments, pin::Pin::Set, printer),
         Command::Unpin(arguments) => pin::run(&arguments, pin::Pin::Unset, printer),
         Command::Recover(arguments) => recover::run(&arguments, printer),

@@ -53,8 +53,9 @@ pub(super) fn written(discard: bool) -> Written {
 pub(super) fn note(pruned: &Pruned, printer: &Printer) {
     for (id, data) in &pruned.data {
         printer.note(&format!(
-            "{id} is kept for the files that were written into it: {data}; `wheelbarrow remove {id} --discard-data` removes \
-             it, `[release] shared` keeps such files outside of releases"
+            "{id} is kept for the files that were written into it: {data}; `wheelbarrow rescue {id}` copies them to \
+             ROOT/shared/rescued, `wheelbarrow remove {id} --discard-data` removes it; `[release] shared` keeps such files \
+             outside of releases"
         ));
     }
     if pruned.is_partial && !pruned.removed.is_empty() {

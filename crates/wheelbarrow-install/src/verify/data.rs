@@ -6,10 +6,10 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
@@ -69,6 +69,22 @@ impl fmt::Display for Data {
 
 /// Looks through the install at `destination`.
 pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
+    let found =
+        search(destination, made, FoundData { named: NAMED, counted: COUNTED, ..FoundData::default() })?;
+    Ok(Data {
+        files: found.names.into_iter().map(|path| String::from_utf8_lossy(&path).into_owned()).collect(),
+        count: found.count,
+    })
+}
+
+/// The paths of all such files, ordered. One that ends in a slash is a directory that cannot be listed.
+pub fn data_files(destination: &Path, made: &Made) -> Result<Vec<PathBuf>, InstallError> {
+    let all = FoundData { named: usize::MAX, counted: usize::MAX, ..FoundData::default() };
+    let names = search(destination, made, all)?.names;
+    Ok(names.into_iter().map(|path| OsString::from_vec(path).into()).collect())
+}
+
+fn search(destination: &Path, made: &Made, found: FoundData) -> Result<FoundData, InstallError> {
     let root = claims::open(destination)?;
     let claims = match Claims::read(destination, &root) {
         Ok(claims) => Some(claims),
@@ -81,19 +97,10 @@ pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
         None => _ = made.directories.insert("venv".into()),
     }
     let installed = root.look(RECEIPT_PATH).map_or((0, 0), |receipt| changed_at(&receipt));
-    let (claims, found) = (claims.as_ref(), FoundData::default());
-    let sizes = OnceCell::new();
+    let (claims, sizes) = (claims.as_ref(), OnceCell::new());
     let mut search = Search { destination, made: &made, claims, sizes, root, installed, found };
     search.run()?;
-    Ok(Data {
-        files: search
-            .found
-            .names
-            .into_iter()
-            .map(|path| String::from_utf8_lossy(&path).into_owned())
-            .collect(),
-        count: search.found.count,
-    })
+    Ok(search.found)
 }
 
 struct Search<'s> {
@@ -113,13 +120,16 @@ struct Search<'s> {
 struct FoundData {
     names: BTreeSet<Vec<u8>>,
     count: usize,
+    /// How many are named at most, and counted.
+    named: usize,
+    counted: usize,
 }
 
 impl FoundData {
     fn add(&mut self, path: Vec<u8>) {
         self.count += 1;
         self.names.insert(path);
-        if self.names.len() > NAMED {
+        if self.names.len() > self.named {
             self.names.pop_last();
         }
     }
@@ -154,7 +164,7 @@ impl Search<'_> {
                 {
                     self.found.add(path);
                 }
-                if self.found.count >= COUNTED {
+                if self.found.count >= self.found.counted {
                     return Ok(());
                 }
             }

@@ -22,7 +22,7 @@ use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use self::claims::{Claims, Judgement, PYTHON};
-pub use self::data::{Data, Made, data};
+pub use self::data::{Data, Made, data, data_files};
 use self::sizes::Sizes;
 use self::walk::{Found, walk};
 use crate::InstallError;

@@ -24,6 +24,7 @@ use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::serving::services;
 use crate::stage::configure::{self, Environment};
+use crate::stage::not_shared;
 use crate::stage::restore::lacking;
 use crate::stage::reuse::reusable;
 use crate::steps::configure::Configure;
@@ -145,7 +146,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         version: manifest.version.clone(),
         signed_by: artifact.vouched_by().map(str::to_owned),
         live: root.live()?,
-        shared: settings.shared.iter().map(ToString::to_string).collect(),
+        shared: settings.shared.iter().map(|shared| shared.path.to_string()).collect(),
         prepare: settings.prepare.iter().map(ToString::to_string).collect(),
         server: settings.server.to_string(),
         probe: settings.probe.as_ref().map(|probe| probe.url.clone()),
@@ -297,6 +298,7 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     let manifest = artifact.manifest();
     let settings = Settings::of_manifest(root, &manifest.name, manifest.release.as_ref(), &options.settings)?;
     configure::look_at(root, artifact.manifest(), &settings)?;
+    not_shared::refuse(root, &settings)?;
     let interpreter = Interpreter::probe(&options.python, None)?;
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;

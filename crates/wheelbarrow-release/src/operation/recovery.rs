@@ -19,7 +19,7 @@ use crate::root::journal::{Event, Operation, Outcome};
 use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Operator;
 use crate::root::settings::Settings;
-use crate::root::{compatible, data, moved, trash};
+use crate::root::{compatible, data, moved, rescued, trash};
 use crate::serving::services;
 use crate::steps::switch::{serve_again, went_back};
 use crate::steps::{Done, Fault, Job, NOTHING};
@@ -211,6 +211,7 @@ fn sweep(locked: &LockedRoot<'_>) -> Result<Vec<ReleaseId>, ReleaseError> {
             trash::note(locked, &error);
         }
     }
+    rescued::forget_unfinished(locked);
     trash::empty(locked, trash::AT_FIRST)?;
     Ok(incomplete)
 }

@@ -1,6 +1,8 @@
 //! Files that a site has written into a release. Nothing removes them unless it is asked to.
 
-use wheelbarrow_install::{Data, InstallError, Made, data};
+use std::path::PathBuf;
+
+use wheelbarrow_install::{Data, InstallError, Made, data, data_files};
 
 use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
@@ -16,16 +18,24 @@ pub enum Written {
 /// What is in a release that is not known to be made from its artifact. Known are what was installed, bytecode, what
 /// Wheelbarrow writes, environment.json, collected static files, and links into `ROOT/shared`.
 pub(crate) fn written(root: &Root, id: &ReleaseId) -> Result<Data, ReleaseError> {
-    let path = root.release(id);
-    let made = Made {
-        directories: statics::root_in(&path)?.map(Into::into).into_iter().collect(),
-        shared: Some(root.shared()),
-    };
-    match data(&path, &made) {
+    match data(&root.release(id), &made(root, id)?) {
         // It never was installed: people made the directory.
         Err(InstallError::NoInstall { .. }) => Ok(Data::default()),
         found => Ok(found?),
     }
+}
+
+/// The paths of all such files, below the release.
+pub(crate) fn written_files(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>, ReleaseError> {
+    match data_files(&root.release(id), &made(root, id)?) {
+        Err(InstallError::NoInstall { .. }) => Ok(Vec::new()),
+        found => Ok(found?),
+    }
+}
+
+fn made(root: &Root, id: &ReleaseId) -> Result<Made, ReleaseError> {
+    let statics = statics::root_in(&root.release(id))?;
+    Ok(Made { directories: statics.map(Into::into).into_iter().collect(), shared: Some(root.shared()) })
 }
 
 /// The same, where nothing goes that is needed.

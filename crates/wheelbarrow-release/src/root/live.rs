@@ -61,7 +61,7 @@ pub fn verify(
         startable::check(release, &settings, progress)?;
     }
     let code = release.site()?.project.directory;
-    let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{shared}")).collect();
+    let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{}", shared.path)).collect();
     let statics = statics::root(release)?;
     verification.extra.retain(|path| {
         let mut own = [LOGS, BYTECODE].into_iter().chain(statics.as_deref());

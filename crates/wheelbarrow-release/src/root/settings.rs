@@ -1,7 +1,7 @@
 //! What counts for a release: its manifest's settings, overridden by `ROOT/shared/wheelbarrow.toml`, overridden by the
 //! flags with which it was made, overridden by the flags of the command that runs.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use wheelbarrow_base::SafePath;
 
 use crate::command::identity::{self, Identity};
 use crate::root::release::CompleteRelease;
+use crate::root::shared::SharedPath;
 use crate::root::trusted;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -34,7 +35,7 @@ pub struct Settings {
     /// As the sources said, for what is only theirs to say.
     pub said: ReleaseSettings,
     pub prepare: Vec<Words>,
-    pub shared: Vec<SafePath>,
+    pub shared: Vec<SharedPath>,
     /// None to leave everything to the user who deploys.
     pub identity: Option<Identity>,
     /// Variables of the user who deploys that a command of the site gets too when it runs as another user.
@@ -220,27 +221,26 @@ fn static_root(path: &str) -> Result<SafePath, ReleaseError> {
 }
 
 /// Refuses what leads out, a path inside another, and files of Wheelbarrow's own, which the site's user must not get.
-fn shared_paths(paths: &[String]) -> Result<Vec<SafePath>, ReleaseError> {
+fn shared_paths(paths: &[String]) -> Result<Vec<SharedPath>, ReleaseError> {
     let wrong = |reason: String| ReleaseError::Setting { key: "shared", reason };
-    let mut safe = BTreeSet::new();
+    let mut safe = BTreeMap::new();
     for path in paths {
-        let path = SafePath::new(path.trim_end_matches('/')).map_err(|error| wrong(error.to_string()))?;
+        let shared = SharedPath::new(path).map_err(|error| wrong(error.to_string()))?;
+        let path = shared.path.clone();
         if is_reserved_in_shared(path.as_str()) {
-            return Err(wrong(format!(
-                "`{path}` is a file of Wheelbarrow's own in `ROOT/shared`: name another path"
-            )));
+            return Err(wrong(format!("`{path}` is Wheelbarrow's own in `ROOT/shared`: name another path")));
         }
-        safe.insert(path);
+        safe.insert(path, shared);
     }
     let inside = |inner: &SafePath, outer: &SafePath| {
         inner.as_str().strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('/'))
     };
-    for outer in &safe {
-        if let Some(inner) = safe.iter().find(|inner| inside(inner, outer)) {
+    for outer in safe.keys() {
+        if let Some(inner) = safe.keys().find(|inner| inside(inner, outer)) {
             return Err(wrong(format!("`{inner}` is inside `{outer}`")));
         }
     }
-    Ok(safe.into_iter().collect())
+    Ok(safe.into_values().collect())
 }
 
 /// Where a path of a program is looked for beside what is on PATH.
@@ -255,6 +255,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_extension_makes_a_file_and_a_slash_a_directory() {
+        use crate::root::shared::SharedKind;
+        let kind = |path: &str| SharedPath::new(path).unwrap().kind;
+        for file in ["db.sqlite3", "data/site.db", "log/site.log", ".data/x.db"] {
+            assert_eq!(kind(file), SharedKind::File, "{file}");
+        }
+        for directory in ["media", ".data", "var/log", "conf.d", "media.v2/", "site.db/log"] {
+            assert_eq!(kind(directory), SharedKind::Directory, "{directory}");
+        }
+    }
+
+    #[test]
     fn files_of_our_own_are_not_shared() {
         let shared = |path: &str| {
             let said = ReleaseSettings { shared: Some(vec![path.to_owned()]), ..ReleaseSettings::default() };
@@ -267,10 +279,12 @@ mod tests {
             "wheelbarrow.toml",
             ".environment.json.wheelbarrow-new",
             ".wheelbarrow.toml.1a2b3c4d",
+            ".files",
+            "rescued/1-1a2b3c4d",
         ] {
             let error = shared(own).unwrap_err();
             assert_eq!(error.exit_code(), 8, "{error}");
-            assert!(error.to_string().contains("a file of Wheelbarrow's own"), "{error}");
+            assert!(error.to_string().contains("is Wheelbarrow's own"), "{error}");
         }
         for free in
             ["media", "var/environment.json", "environment", "environment.json.d", ".wheelbarrow.tomlin"]

@@ -1,22 +1,61 @@
-//! What releases share: directories below `ROOT/shared`, made with the first release that names them.
+//! What releases share: directories below `ROOT/shared`, made with the first release that names them, and files, which the
+//! site makes itself.
 //!
 //! Some of them are given to the site's user. Below those, root makes nothing and gives nothing away: what is missing
 //! there is made with the rights of the site's user, and no link is followed.
+//!
+//! SQLite writes beside a database (`-journal`, `-wal`, `-shm`), so its user must be able to write in the directory that the
+//! file is in; and `ROOT/shared` stays root's, since environment.json is in it. So where root deploys for another user, a
+//! file that is missing is a link into `ROOT/shared/.files`, which is given to that user.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use rustix::process::getuid;
+use wheelbarrow_artifact::release::FILES_IN_SHARED as FILES;
 use wheelbarrow_base::beneath::{self, Directory};
-use wheelbarrow_base::{SafePath, as_user};
+use wheelbarrow_base::{SafePath, UnsafePath, as_user};
 
 use crate::command::identity::Identity;
 use crate::{ReleaseError, Root};
 
 const PERMISSIONS: u32 = 0o777;
+/// Of the directory for files: what is in there is nobody's but the site's.
+const FILES_PERMISSIONS: u32 = 0o750;
+
+/// A path of `shared`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedPath {
+    pub path: SafePath,
+    /// What it is if it is not there yet.
+    pub kind: SharedKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedKind {
+    Directory,
+    File,
+}
+
+impl SharedPath {
+    /// As settings name it: a file if its name has an extension (other than `.d`) and no slash is behind it.
+    pub(crate) fn new(text: &str) -> Result<Self, UnsafePath> {
+        let path = SafePath::new(text.trim_end_matches('/'))?;
+        let extension = Path::new(path.name()).extension();
+        let kind = match extension {
+            Some(extension) if !text.ends_with('/') && extension != "d" => SharedKind::File,
+            _ => SharedKind::Directory,
+        };
+        Ok(Self { path, kind })
+    }
+
+    pub(crate) fn directory(path: SafePath) -> Self {
+        Self { path, kind: SharedKind::Directory }
+    }
+}
 
 /// How far a path below `shared` is there.
 enum Reached<'p> {
@@ -31,29 +70,102 @@ enum Reached<'p> {
 }
 
 /// Refuses a path that [`make`] would refuse. The root need not exist.
-pub(crate) fn look_at(root: &Root, path: &SafePath, identity: Option<&Identity>) -> Result<(), ReleaseError> {
+pub(crate) fn look_at(
+    root: &Root,
+    shared: &SharedPath,
+    identity: Option<&Identity>,
+) -> Result<(), ReleaseError> {
     if !root.shared().is_dir() {
         return Ok(());
     }
-    match reach(root, path)? {
-        Reached::Missing { is_exposed: true, .. } => maker(root, path, identity).map(drop),
+    match reach(root, &shared.path)? {
+        Reached::Missing { is_exposed: true, .. } => maker(root, &shared.path, identity).map(drop),
         _ => Ok(()),
     }
 }
 
-/// Makes the directory `shared/PATH` and gives it to the site's user; one that is there stays as it is.
-pub(crate) fn make(root: &Root, path: &SafePath, identity: Option<&Identity>) -> Result<(), ReleaseError> {
+/// Makes the directory `shared/PATH` and gives it to the site's user; of a file, the directory that it will be in. What is
+/// there stays as it is.
+pub(crate) fn make(
+    root: &Root,
+    shared: &SharedPath,
+    identity: Option<&Identity>,
+) -> Result<(), ReleaseError> {
+    let SharedPath { path, kind } = shared;
     let Reached::Missing { above, names, is_exposed } = reach(root, path)? else { return Ok(()) };
     let full = root.shared().join(path.as_str());
     let make = ReleaseError::io("make the directory", &full);
+    let is_file = *kind == SharedKind::File;
+    let directories = &names[..names.len() - usize::from(is_file)];
     if !is_exposed {
-        return make_given(above, &names, identity).map_err(make);
+        let others = identity.filter(|identity| is_file && identity.site_user().is_some());
+        return match others {
+            Some(identity) => make_file_place(root, above, &names, path, identity),
+            None if is_file => make_given(above, directories, None),
+            None => make_given(above, directories, identity),
+        }
+        .map_err(make);
     }
-    let make_all = || above.make_all(names.iter().collect::<std::path::PathBuf>(), PERMISSIONS).map(drop);
+    let make_all = || above.make_all(directories.iter().collect::<PathBuf>(), PERMISSIONS).map(drop);
     match maker(root, path, identity)? {
         Some((user, group)) => as_user(user, group, make_all).and_then(|made| made).map_err(make),
         None => make_all().map_err(make),
     }
+}
+
+/// Makes `shared/PATH` a link to `.files/PATH`, in a directory of the site's user. The names are those below `above`.
+fn make_file_place(
+    root: &Root,
+    above: Directory,
+    names: &[&OsStr],
+    path: &SafePath,
+    identity: &Identity,
+) -> io::Result<()> {
+    let shared = Directory::open_following(&root.shared())?;
+    let (mut place, _) = shared.make(OsStr::new(FILES), FILES_PERMISSIONS)?;
+    place.give(identity.user, identity.group)?;
+    let parts: Vec<&str> = path.as_str().split('/').collect();
+    let directories = &parts[..parts.len() - 1];
+    if !directories.is_empty() {
+        // The site's user may write there, so it is made with that user's rights.
+        let make_all = || place.make_all(directories.iter().collect::<PathBuf>(), PERMISSIONS);
+        place = match identity.site_user() {
+            Some((user, group)) => as_user(user, group, make_all).and_then(|made| made)?,
+            None => make_all()?,
+        };
+    }
+    drop(place);
+    let (name, between) = names.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+    let above =
+        between.iter().try_fold(above, |above, name| Ok::<_, io::Error>(above.make(name, PERMISSIONS)?.0))?;
+    above.symlink(format!("{}{FILES}/{path}", "../".repeat(directories.len())), name)
+}
+
+/// A command that puts what a release has at `path` below its code where releases share it, once it was rescued to
+/// `rescued`; none if something is shared there already.
+pub(crate) fn move_command(
+    root: &Root,
+    shared: &SharedPath,
+    rescued: &Path,
+    identity: Option<&Identity>,
+) -> Result<Option<String>, ReleaseError> {
+    let Reached::Missing { is_exposed, names, .. } = reach(root, &shared.path)? else { return Ok(None) };
+    let place = root.shared();
+    let other = identity.filter(|_| shared.kind == SharedKind::File && !is_exposed);
+    let to = match other.and_then(Identity::site_user) {
+        Some((user, group)) => {
+            let to = place.join(FILES).join(shared.path.as_str());
+            let above = to.parent().unwrap_or(&place).display();
+            let make = format!("install -d -o {user} -g {group} -m 750 {above}");
+            return Ok(Some(format!("`{make} && mv {} {}`", rescued.display(), to.display())));
+        }
+        None => place.join(shared.path.as_str()),
+    };
+    let make = match to.parent() {
+        Some(above) if names.len() > 1 => format!("mkdir -p {} && ", above.display()),
+        _ => String::new(),
+    };
+    Ok(Some(format!("`{make}mv {} {}`", rescued.display(), to.display())))
 }
 
 /// The last of them belongs to the site's user, if it is made here.

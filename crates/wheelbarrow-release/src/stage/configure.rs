@@ -16,6 +16,7 @@ use crate::command::identity::Identity;
 use crate::environment::{self, ENVIRONMENT, PRIVATE};
 use crate::root::release::{CompleteRelease, RELEASE_PATH, ReleaseRecord};
 use crate::root::settings::Settings;
+use crate::root::shared::SharedPath;
 use crate::root::{shared, trusted};
 use crate::{ReleaseError, Root};
 
@@ -37,7 +38,7 @@ pub(crate) enum Environment {
 /// Refuses shared paths at which the artifact has something, and an environment that the site would refuse.
 pub(crate) fn look_at(root: &Root, manifest: &Manifest, settings: &Settings) -> Result<(), ReleaseError> {
     let code = &manifest.project.directory;
-    for shared in &settings.shared {
+    for SharedPath { path: shared, .. } in &settings.shared {
         let path = format!("{code}/{shared}");
         let is_there = |member: &str| {
             member.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -51,7 +52,7 @@ pub(crate) fn look_at(root: &Root, manifest: &Manifest, settings: &Settings) -> 
             return Err(ReleaseError::Setting { key: "shared", reason });
         }
     }
-    for shared in shared_directories(settings) {
+    for shared in shared_paths(settings) {
         shared::look_at(root, &shared, settings.identity.as_ref())?;
     }
     let path = root.shared().join(ENVIRONMENT);
@@ -64,15 +65,15 @@ pub(crate) fn look_at(root: &Root, manifest: &Manifest, settings: &Settings) -> 
         .map_err(|source| ReleaseError::Environment { path, source })
 }
 
-/// Directories below `ROOT/shared` that a release needs: what is shared, and a STATIC_ROOT in there.
-fn shared_directories(settings: &Settings) -> Vec<SafePath> {
+/// What a release needs below `ROOT/shared`: what is shared, and a STATIC_ROOT in there.
+fn shared_paths(settings: &Settings) -> Vec<SharedPath> {
     let statics = settings.static_root.iter().filter(|path| is_shared(settings, path));
-    settings.shared.iter().chain(statics).cloned().collect()
+    settings.shared.iter().cloned().chain(statics.cloned().map(SharedPath::directory)).collect()
 }
 
 /// Whether a path below the code is a link to what is shared, or leads through one.
 fn is_shared(settings: &Settings, path: &SafePath) -> bool {
-    settings.shared.iter().any(|shared| Path::new(path.as_str()).starts_with(shared.as_str()))
+    settings.shared.iter().any(|shared| Path::new(path.as_str()).starts_with(shared.path.as_str()))
 }
 
 /// Makes the install at `path` complete.
@@ -90,10 +91,10 @@ pub(crate) fn configure(
     }
     let environment_sha256 =
         give_environment(root, (&path, &release), settings.identity.as_ref(), extras.environment)?;
-    for shared in shared_directories(settings) {
+    for shared in shared_paths(settings) {
         shared::make(root, &shared, settings.identity.as_ref())?;
     }
-    for shared in &settings.shared {
+    for SharedPath { path: shared, .. } in &settings.shared {
         link(&path, &release, code, shared)?;
     }
     if let Some(below) = settings.static_root.as_ref().filter(|below| !is_shared(settings, below)) {

@@ -35,10 +35,8 @@ pub(super) struct Found {
     pub(super) prepare: Vec<&'static str>,
     /// Variables without which the settings do not load.
     pub(super) required: BTreeSet<String>,
-    /// Directories below the project that the site writes to.
+    /// Directories and databases below the project that the site writes to.
     pub(super) shared: BTreeSet<String>,
-    /// SQLite databases at the top of the project, where no directory can be shared for them.
-    pub(super) databases: BTreeSet<String>,
     pub(super) static_root: Option<String>,
     /// Name, file and command.
     pub(super) workers: Vec<(&'static str, String, String)>,
@@ -117,7 +115,7 @@ fn look_at_settings(module: &Module<'_>, found: &mut Found) {
             "STATIC_ROOT" => found.static_root = Some(path),
             "NAME" => match path.rsplit_once('/') {
                 Some((directory, _)) => _ = found.shared.insert(directory.to_owned()),
-                None => _ = found.databases.insert(path),
+                None => _ = found.shared.insert(path),
             },
             _ => {}
         }

@@ -78,7 +78,7 @@ fn sections(text: &mut String, dot: &str, found: &Found) {
         let names: Vec<_> = found.required.iter().collect();
         setting(text, "", "required", &format!("{}  # os.environ[...] in the settings", list(&names)));
     }
-    let Found { settings, application, prepare, shared, static_root, databases, workers, .. } = found;
+    let Found { settings, application, prepare, shared, static_root, workers, .. } = found;
     let nothing = settings.is_none() && application.is_none() && prepare.is_empty() && shared.is_empty();
     if !nothing {
         let _ = writeln!(text, "\n[{dot}release]");
@@ -101,10 +101,6 @@ fn sections(text: &mut String, dot: &str, found: &Found) {
     }
     if let Some(path) = static_root {
         setting(text, "", "static_root", &quoted(path));
-    }
-    for path in databases {
-        let _ =
-            writeln!(text, "# {path} is lost with its release: move it to a directory that is in `shared`");
     }
     for (library, file, command) in workers {
         let _ = writeln!(text, "# {library} workers ({file}) need a unit of their own: {command}");

@@ -1,5 +1,7 @@
 //! Files that a site has written into its releases: nothing removes them unless it is asked to.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
 use serde_json::{Value, json};
 
 use super::root::{Place, Version};
@@ -19,11 +21,7 @@ fn place() -> Place {
 }
 
 fn write(place: &Place, number: u64, path: &str) {
-    let releases = fs_err::read_dir(place.root().join("releases")).unwrap();
-    let release = releases
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{number}-")));
-    let path = release.unwrap().join(path);
+    let path = place.release(number).join(path);
     fs_err::create_dir_all(path.parent().unwrap()).unwrap();
     fs_err::write(path, "written").unwrap();
 }
@@ -42,7 +40,7 @@ fn a_release_with_files_of_the_site_stays_until_they_are_discarded() {
     let said = place.run(&["prune", "--keep", "1"]);
     assert_eq!((said.code, numbers(&place)), (0, vec![1, 2, 3]), "{}", said.all());
     assert!(said.err.contains("code/db.sqlite3, code/uploads/00.jpg"), "{}", said.all());
-    assert!(said.err.contains("08.jpg and 11 more; `wheelbarrow remove 1-"), "{}", said.all());
+    assert!(said.err.contains("08.jpg and 11 more; `wheelbarrow rescue 1-"), "{}", said.all());
     let pruned: Value =
         serde_json::from_str(&place.run(&["prune", "--keep", "1", "--dry-run", "--json"]).out).unwrap();
     let id = pruned["data"].as_object().unwrap().keys().next().unwrap().clone();
@@ -106,4 +104,142 @@ fn a_release_without_its_record_goes_only_if_nothing_was_written() {
     }
     assert_eq!(place.run(&["recover"]).code, 0);
     assert_eq!(numbers(&place), [1, 3]);
+}
+
+#[test]
+fn files_of_the_site_are_copied_out_of_a_release() {
+    let place = place();
+    write(&place, 1, "code/db.sqlite3");
+    write(&place, 1, "code/uploads/a b/c.jpg");
+    fs_err::set_permissions(place.release(1).join("code/db.sqlite3"), PermissionsExt::from_mode(0o640))
+        .unwrap();
+    fs_err::os::unix::fs::symlink("/etc/passwd", place.release(1).join("code/uploads/link")).unwrap();
+    let id = place.release(1).file_name().unwrap().to_str().unwrap().to_owned();
+    let said = place.run(&["rescue", "1", "--dry-run"]);
+    let listed = "code/db.sqlite3\ncode/uploads/a b/c.jpg\n2 files would be copied\n";
+    assert_eq!(said.out, listed, "{}", said.all());
+    assert!(!place.root().join("shared/rescued").exists());
+
+    let said = place.run(&["rescue", "1", "--json"]);
+    let rescued: Value = serde_json::from_str(&said.out).unwrap();
+    let path = place.root().join("shared/rescued").join(&id);
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!((&rescued["files"], &rescued["links"]), (&json!(2), &json!(["code/uploads/link"])));
+    assert_eq!((&rescued["failed"], &rescued["bytes"]), (&json!([]), &json!(14)));
+    assert_eq!(fs_err::read(path.join("code/uploads/a b/c.jpg")).unwrap(), b"written");
+    assert_eq!(fs_err::metadata(path.join("code/db.sqlite3")).unwrap().mode() & 0o777, 0o640);
+    assert_eq!(fs_err::metadata(place.root().join("shared/rescued")).unwrap().mode() & 0o777, 0o700);
+    assert!(fs_err::symlink_metadata(path.join("code/uploads/link")).is_err());
+    assert!(place.release(1).join("code/db.sqlite3").exists(), "the release stays as it is");
+
+    let said = place.run(&["rescue", "1"]);
+    assert!(said.code == 5 && said.err.contains("is there already"), "{}", said.all());
+    let said = place.run(&["rescue", "2"]);
+    assert!(said.code == 0 && said.out.contains("holds no files"), "{}", said.all());
+    assert_eq!(place.run(&["rescue", "9"]).code, 5);
+    let said = place.run(&["remove", "1", "--discard-data"]);
+    assert_eq!((said.code, numbers(&place)), (0, vec![2, 3]), "{}", said.all());
+    assert_eq!(fs_err::read(path.join("code/db.sqlite3")).unwrap(), b"written");
+}
+
+#[test]
+fn nothing_is_rescued_to_where_others_may_write() {
+    let place = place();
+    write(&place, 1, "code/db.sqlite3");
+    let rescued = place.root().join("shared/rescued");
+    fs_err::os::unix::fs::symlink(place.path(), &rescued).unwrap();
+    let said = place.run(&["rescue", "1"]);
+    assert!(said.code != 0 && said.err.contains("shared/rescued"), "{}", said.all());
+    fs_err::remove_file(&rescued).unwrap();
+    fs_err::create_dir(&rescued).unwrap();
+    fs_err::set_permissions(&rescued, PermissionsExt::from_mode(0o777)).unwrap();
+    let said = place.run(&["rescue", "1"]);
+    assert!(said.code == 8 && said.err.contains("may be written by everybody"), "{}", said.all());
+    assert_eq!(fs_err::read_dir(&rescued).unwrap().count(), 0);
+}
+
+const WRITE: &str = "prepare = [['sh', '-c', 'echo row >> db.sqlite3; echo row > db.sqlite3-journal']]";
+
+#[test]
+fn a_file_is_shared_before_it_is_there() {
+    let place = Place::new();
+    let settings = "shared = ['db.sqlite3', 'var/state/queue.db', 'conf.v2/']\n";
+    for (number, rows) in [("1", "row\n"), ("2", "row\nrow\n")] {
+        // SQLite names its journal after the real file.
+        let write = WRITE.replace("> db.sqlite3-journal", "> $(realpath db.sqlite3)-journal");
+        let said = place.deploy(&Version::with(number, &format!("{settings}{write}")));
+        assert_eq!(said.code, 0, "{}", said.all());
+        assert_eq!(fs_err::read_to_string(place.root().join("shared/db.sqlite3")).unwrap(), rows);
+    }
+    let link = fs_err::read_link(place.root().join("current/code/db.sqlite3")).unwrap();
+    assert_eq!(link.to_str(), Some("../../../shared/db.sqlite3"));
+    assert!(place.root().join("shared/db.sqlite3-journal").is_file());
+    assert!(place.root().join("shared/var/state").is_dir());
+    assert!(fs_err::symlink_metadata(place.root().join("shared/var/state/queue.db")).is_err());
+    assert!(place.root().join("shared/conf.v2").is_dir());
+    let said = place.run(&["prune", "--keep", "1"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let said = place.run(&["verify"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+}
+
+#[test]
+fn the_user_of_the_site_makes_the_file_and_what_sqlite_has_beside_it() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: only root deploys for another user");
+        return;
+    }
+    let place = Place::new();
+    fs_err::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let owner = "owner = '4321'\ngroup = '4322'\nshared = ['db.sqlite3', 'var/queue.db']\n";
+    let write = WRITE.replace(
+        "echo row > db.sqlite3-journal",
+        "echo row > $(realpath db.sqlite3)-journal; echo > var/queue.db",
+    );
+    for number in ["1", "2"] {
+        let said = place.deploy(&Version::with(number, &format!("{owner}{write}")));
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+    let shared = place.root().join("shared");
+    for path in
+        [".files", ".files/db.sqlite3", ".files/db.sqlite3-journal", ".files/var", ".files/var/queue.db"]
+    {
+        assert_eq!(fs_err::symlink_metadata(shared.join(path)).unwrap().uid(), 4321, "{path}");
+    }
+    for path in [".", "var", "db.sqlite3"] {
+        assert_eq!(fs_err::symlink_metadata(shared.join(path)).unwrap().uid(), 0, "{path}");
+    }
+    assert_eq!(fs_err::read_to_string(place.root().join("current/code/db.sqlite3")).unwrap(), "row\nrow\n");
+    assert_eq!(fs_err::metadata(shared.join(".files")).unwrap().mode() & 0o007, 0);
+    assert_eq!(place.run(&["prune", "--keep", "1"]).code, 0);
+}
+
+#[test]
+fn what_is_shared_from_now_on_is_not_lost_sight_of() {
+    let place = place();
+    write(&place, 3, "code/db.sqlite3");
+    write(&place, 3, "code/uploads/a.jpg");
+    let shared = Version::with("4", "shared = ['media', 'db.sqlite3', 'uploads']");
+    let said = place.deploy(&shared);
+    assert_eq!((said.code, numbers(&place)), (5, vec![1, 2, 3]), "{}", said.all());
+    assert!(said.err.contains("code/db.sqlite3, code/uploads"), "{}", said.all());
+    assert!(place.release(3).join("code/db.sqlite3").exists());
+    assert!(!place.root().join("shared/db.sqlite3").exists());
+
+    // The commands that it names.
+    assert_eq!(place.run(&["rescue", "3"]).code, 0);
+    let (_, moves) = said.err.split_once("then `").unwrap();
+    for command in moves.split('`').step_by(2).filter(|command| command.starts_with("mv ")) {
+        let command = command.replace("[PLACE]", &place.path().display().to_string());
+        assert!(
+            std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success(),
+            "{command}"
+        );
+    }
+    let said = place.deploy(&shared);
+    assert_eq!((said.code, place.live()), (0, Some(4)), "{}", said.all());
+    for path in ["code/db.sqlite3", "code/uploads/a.jpg"] {
+        assert_eq!(fs_err::read(place.root().join("current").join(path)).unwrap(), b"written", "{path}");
+    }
+    assert_eq!(place.deploy(&Version::with("5", "shared = ['media', 'db.sqlite3', 'uploads']")).code, 0);
 }

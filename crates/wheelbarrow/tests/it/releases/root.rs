@@ -62,9 +62,14 @@ impl Place {
 
     /// What every version shares: the server is asked, and impatiently.
     pub(crate) fn serve(&self) -> Server {
+        self.serve_with("")
+    }
+
+    /// The same, with more settings of every version.
+    pub(crate) fn serve_with(&self, settings: &str) -> Server {
         let server = Server::of(&self.root());
         let text = format!(
-            "[release]\nstatic_root = 'static'\n[release.probe]\nurl = {:?}\nsuccesses = 1\ndeadline = 1\n\
+            "[release]\nstatic_root = 'static'\n{settings}\n[release.probe]\nurl = {:?}\nsuccesses = 1\ndeadline = 1\n\
              [release.server]\nkind = \"none\"\n",
             server.url
         );
@@ -112,6 +117,15 @@ impl Place {
 
     pub(crate) fn live(&self) -> Option<u64> {
         number(&self.root().join("current"))
+    }
+
+    /// The directory of a release.
+    pub(crate) fn release(&self, number: u64) -> PathBuf {
+        let entries = fs_err::read_dir(self.root().join("releases")).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        let is_it =
+            |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{number}-"));
+        paths.find(is_it).unwrap()
     }
 
     /// What must hold at any moment: `current` is absent or leads to a complete release.

@@ -41,14 +41,6 @@ impl Place {
         fs::write(&path, said.out).unwrap();
         path
     }
-
-    fn release(&self, number: u64) -> PathBuf {
-        let mut entries =
-            fs::read_dir(self.root().join("releases")).unwrap().map(|entry| entry.unwrap().path());
-        let named =
-            |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{number}-"));
-        entries.find(named).unwrap()
-    }
 }
 
 /// Everything below a directory: what it is, its mode, and what it holds. Bytecode that was compiled there begins with the

@@ -1,0 +1,303 @@
+//! `ROOT/shared/rescued/ID`: copies of what a site has written into a release, from where people move what they need.
+//!
+//! The site's user may exchange what is in the release while it is copied. So every file is opened below the open release,
+//! by no link, and only a regular file is copied. The copies lie in a directory that nobody but root, or who deploys, can
+//! enter; owners and modes are those of the originals, so that what is moved away serves the site as before.
+//!
+//! A copy is complete or absent: it is made under another name, synced and renamed.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FileType, Mode, SeekFrom, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+use rustix::process::getuid;
+use serde::Serialize;
+use wheelbarrow_artifact::release::RESCUED_IN_SHARED;
+use wheelbarrow_base::beneath::{self, Directory, Patience, remove_tree};
+
+use crate::root::locked_root::LockedRoot;
+use crate::root::{current, trash};
+use crate::{ReleaseError, ReleaseId, Root};
+
+/// Nobody else enters the directory with the copies.
+const PRIVATE: u32 = 0o700;
+
+/// What was copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Copied {
+    pub files: usize,
+    pub bytes: u64,
+    /// Links: they hold nothing, and are not followed.
+    pub links: Vec<String>,
+    /// What could not be copied, with the reason.
+    pub failed: Vec<NotCopied>,
+}
+
+/// A file, or a directory, that could not be copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotCopied {
+    pub path: String,
+    pub reason: String,
+}
+
+/// Where the copies of a release are.
+pub(crate) fn path(root: &Root, id: &ReleaseId) -> PathBuf {
+    above(root).join(id.to_string())
+}
+
+fn above(root: &Root) -> PathBuf {
+    root.shared().join(RESCUED_IN_SHARED)
+}
+
+/// Copies these files of a release, paths below it. One that ends in a slash could not be listed.
+pub(crate) fn copy(
+    locked: &LockedRoot<'_>,
+    id: &ReleaseId,
+    files: &[PathBuf],
+) -> Result<Copied, ReleaseError> {
+    let (root, path) = (locked.root, path(locked.root, id));
+    let rescued = open_or_make(root)?;
+    let name = id.to_string();
+    if rescued.look(&name).is_ok() {
+        return Err(ReleaseError::RescuedAlready { path });
+    }
+    let new = unfinished(&name);
+    remove(root, &rescued, &new, trash::REMOVAL)?;
+    let copied = (|| {
+        let (to, _) =
+            rescued.make(OsStr::new(&new), PRIVATE).map_err(ReleaseError::io("make the directory", &path))?;
+        let from = root.release(id);
+        let from = Directory::open(&from).map_err(ReleaseError::io("open", &from))?;
+        let copied = copy_all(locked, &from, &to, files, &path)?;
+        rustix::fs::syncfs(&to).map_err(ReleaseError::errno("sync", &path))?;
+        rescued
+            .rename_new(OsStr::new(&new), &rescued, OsStr::new(&name))
+            .map_err(ReleaseError::io("rename to", &path))?;
+        current::sync(&above(root))?;
+        Ok(copied)
+    })();
+    if copied.is_err() {
+        let _ = remove(root, &rescued, &new, trash::AT_FIRST);
+    }
+    copied
+}
+
+/// Removes what a killed run has left.
+pub(crate) fn forget_unfinished(locked: &LockedRoot<'_>) {
+    // Most roots have no such directory, and what is not root's is left alone.
+    let Ok(rescued) = Directory::open(&above(locked.root)) else { return };
+    if exposure(&rescued, &above(locked.root)).is_err() {
+        return;
+    }
+    for (name, _) in rescued.entries().unwrap_or_default() {
+        let name = name.to_string_lossy();
+        let id = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new"));
+        if id.is_some_and(|id| id.parse::<ReleaseId>().is_ok())
+            && let Err(error) = remove(locked.root, &rescued, &name, trash::AT_FIRST)
+        {
+            trash::note(locked, &error);
+        }
+    }
+}
+
+fn unfinished(name: &str) -> String {
+    format!(".{name}.new")
+}
+
+fn remove(root: &Root, rescued: &Directory, name: &str, limit: Duration) -> Result<(), ReleaseError> {
+    Ok(remove_tree(rescued, OsStr::new(name), &above(root).join(name), &Patience::of(limit))?)
+}
+
+/// Opens `shared/rescued`, in which and above which nobody else may write.
+fn open_or_make(root: &Root) -> Result<Directory, ReleaseError> {
+    let (shared, path) = (root.shared(), above(root));
+    let open = Directory::open_following(&shared).map_err(ReleaseError::io("open", &shared))?;
+    exposure(&open, &shared)?;
+    let made = open.make(OsStr::new(RESCUED_IN_SHARED), PRIVATE);
+    let (rescued, _) = made.map_err(ReleaseError::io("make the directory", &path))?;
+    exposure(&rescued, &path)?;
+    Ok(rescued)
+}
+
+fn exposure(directory: &Directory, path: &Path) -> Result<(), ReleaseError> {
+    let exposed = beneath::exposure(directory.as_fd(), path).map_err(ReleaseError::io("look at", path))?;
+    match exposed {
+        Some(exposed) => {
+            Err(ReleaseError::Untrusted { path: path.to_path_buf(), reason: exposed.to_string() })
+        }
+        None => Ok(()),
+    }
+}
+
+fn copy_all(
+    locked: &LockedRoot<'_>,
+    from: &Directory,
+    to: &Directory,
+    files: &[PathBuf],
+    shown: &Path,
+) -> Result<Copied, ReleaseError> {
+    let mut copied = Copied::default();
+    for path in files {
+        if locked.operator.progress.is_cancelled() {
+            return Err(ReleaseError::Cancelled);
+        }
+        let name = path.to_string_lossy().into_owned();
+        match copy_file(from, to, path) {
+            Ok(Some(bytes)) => {
+                copied.files += 1;
+                copied.bytes += bytes;
+            }
+            Ok(None) => copied.links.push(name),
+            Err(error) => {
+                let error = ReleaseError::io("copy to", &shown.join(path))(error);
+                if error.is_full() {
+                    return Err(error);
+                }
+                let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                copied.failed.push(NotCopied { path: name, reason });
+            }
+        }
+    }
+    Ok(copied)
+}
+
+pub(crate) fn is_link(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+}
+
+/// How many bytes the file has; none of a link, which is not copied.
+fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option<u64>> {
+    let (Some(name), false) = (path.file_name(), path.as_os_str().as_encoded_bytes().ends_with(b"/")) else {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the directory cannot be listed, or its path is too long",
+        ));
+    };
+    if is_link(&from.look(path)?) {
+        return Ok(None);
+    }
+    let source = from.file(path)?;
+    let stat = rustix::fs::fstat(&source)?;
+    let (mut from, mut to) = (from.sub("")?, to.sub("")?);
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        let part = part.as_os_str();
+        from = from.sub(part)?;
+        let (made, is_new) = to.make(part, PRIVATE)?;
+        if is_new {
+            let stat = from.stat()?;
+            give(made.as_fd(), &stat)?;
+            // Who copies must be able to go on in it.
+            made.set_mode(stat.st_mode & 0o777 | PRIVATE)?;
+        }
+        to = made;
+    }
+    let target = to.create(name, 0o600)?;
+    copy_data(&source, &target, stat.st_size.unsigned_abs())?;
+    give(target.as_fd(), &stat)?;
+    // No program runs as somebody else because of where it was copied to.
+    rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?;
+    let written = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
+    rustix::fs::futimens(&target, &Timestamps { last_access: written, last_modification: written })?;
+    Ok(Some(stat.st_size.unsigned_abs()))
+}
+
+/// The owner and the group of the original; only root may give files away.
+fn give(open: std::os::fd::BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
+    match getuid().is_root() {
+        true => beneath::give(open, Some(stat.st_uid), Some(stat.st_gid)),
+        false => Ok(()),
+    }
+}
+
+/// Copies the first `size` bytes, without holes: a file may be larger than the disk and hold nothing.
+fn copy_data(source: &File, target: &File, size: u64) -> io::Result<()> {
+    let mut at = 0;
+    while at < size {
+        let data = match rustix::fs::seek(source, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            // A file system that knows of no holes.
+            Err(Errno::INVAL) => at,
+            Err(errno) => return Err(errno.into()),
+        };
+        let end = rustix::fs::seek(source, SeekFrom::Hole(data)).unwrap_or(size).min(size);
+        rustix::fs::seek(source, SeekFrom::Start(data))?;
+        rustix::fs::seek(target, SeekFrom::Start(data))?;
+        let mut target = target;
+        if data >= size || io::copy(&mut source.take(end.saturating_sub(data)), &mut target)? == 0 {
+            break;
+        }
+        at = end;
+    }
+    target.set_len(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use fs_err as fs;
+
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, Directory, Directory) {
+        let place = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            fs::create_dir(place.path().join(name)).unwrap();
+            Directory::open(&place.path().join(name)).unwrap()
+        };
+        let (from, to) = (open("from"), open("to"));
+        (place, from, to)
+    }
+
+    #[test]
+    fn a_copy_has_the_bytes_the_mode_and_the_holes() {
+        let (place, from, to) = place();
+        let (original, copy) = (place.path().join("from/a/b"), place.path().join("to/a/b"));
+        fs::create_dir(place.path().join("from/a")).unwrap();
+        let mut file = File::create(&original).unwrap();
+        file.write_all(b"begin").unwrap();
+        file.seek(io::SeekFrom::Start(1 << 30)).unwrap();
+        file.write_all(b"end").unwrap();
+        file.set_len(1 << 40).unwrap();
+        fs::set_permissions(&original, PermissionsExt::from_mode(0o4640)).unwrap();
+        assert_eq!(copy_file(&from, &to, Path::new("a/b")).unwrap(), Some(1 << 40));
+        let copied = fs::metadata(&copy).unwrap();
+        assert_eq!((copied.mode() & 0o7777, copied.len()), (0o640, 1 << 40));
+        assert!(copied.blocks() < 1 << 12, "{} blocks", copied.blocks());
+        assert_eq!(copied.mtime(), fs::metadata(&original).unwrap().mtime());
+        let mut read = File::open(&copy).unwrap();
+        let mut part = [0; 6];
+        read.read_exact(&mut part).unwrap();
+        assert_eq!(&part, b"begin\0");
+        read.seek(io::SeekFrom::Start(1 << 30)).unwrap();
+        read.read_exact(&mut part).unwrap();
+        assert_eq!(&part, b"end\0\0\0");
+    }
+
+    #[test]
+    fn nothing_is_copied_through_a_link_or_out_of_a_pipe() {
+        let (place, from, to) = place();
+        let secret = place.path().join("secret");
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("key"), "secret").unwrap();
+        let link = |target: &Path, name: &str| {
+            fs_err::os::unix::fs::symlink(target, place.path().join("from").join(name)).unwrap();
+        };
+        link(&secret, "directory");
+        link(&secret.join("key"), "file");
+        let pipe = place.path().join("from/pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert!(copy_file(&from, &to, Path::new("directory/key")).is_err());
+        assert!(copy_file(&from, &to, Path::new("pipe")).is_err());
+        assert!(copy_file(&from, &to, Path::new("closed/")).is_err());
+        assert_eq!(copy_file(&from, &to, Path::new("file")).unwrap(), None);
+        assert_eq!(fs::read_dir(place.path().join("to")).unwrap().count(), 0);
+    }
+}
