@@ -114,7 +114,7 @@ impl Exit {
                 "the destination is refused: not empty, not a directory, no right to write, a mount point or one \
                  inside, a file system without symbolic links, relative to a removed working directory. Or the \
                  request is refused: a directory that is not a root, a release that does not exist or is still needed, \
-                 files of the site that would be removed, a unit that this user may not restart, a unit name \
+                 files of the site that would be removed or lost sight of, a unit that this user may not restart, a unit name \
                  that is taken"
             }
             Self::NoSpace => "not enough space or inodes",
@@ -131,8 +131,8 @@ impl Exit {
             Self::Network => "the network or an index failed",
             Self::Differences => "a comparison found differences (`verify`, `store verify`)",
             Self::Unhealthy => {
-                "a check failed. `deploy`: the application was not found or did not answer as expected; nothing was \
-                 switched. `doctor`: a server is configured wrongly. `status --check`: the site does not serve the \
+                "a check failed. `deploy`: the application was not found, did not answer as expected, or would write its \
+                 data into the release; nothing was switched. `doctor`: a server is configured wrongly. `status --check`: the site does not serve the \
                  live release"
             }
             Self::Prepare => "a `prepare` command failed; nothing was switched",

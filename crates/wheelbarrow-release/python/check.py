@@ -11,7 +11,8 @@ The answer: `interface`, `host`, `status`, `location` and `raised` (the exceptio
 `checks`, what `check --deploy` finds, each with `level` (40 and more is an error), `id` and `message`; `migrations` that
 are due in the default database and those of them that are `irreversible`, those that were `applied`, or `unknown`, why
 there is no plan; or `broken`, why the checks could not run; `inside`, settings that have the site write into the release,
-each with `setting` and `path`; `settings`, the module that the settings come from.
+each with `setting`, `path` and `is_data` (false for caches, sessions and logs); `settings`, the module that the settings
+come from.
 
 WSGI is PEP 3333, ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>.
 """
@@ -50,7 +51,7 @@ def main():
     out.write(json.dumps(answer) + "\n")
     out.flush()
     if request["django"] and "stage" not in answer and is_django():
-        out.write(json.dumps(dict(ask_django(), inside=inside(request["install"]), settings=settings_module())) + "\n")
+        out.write(json.dumps(dict(ask_django(request["install"]), settings=settings_module())) + "\n")
     out.close()
     sys.stderr.flush()
     # Threads that the application has started must not keep it.
@@ -121,8 +122,9 @@ def is_django():
     return settings is not None and settings.configured
 
 
-def ask_django():
+def ask_django(install):
     said = {"checks": [], "migrations": [], "irreversible": [], "applied": [], "unknown": None, "broken": None}
+    said["inside"] = []
     try:
         import django
         from django.core import checks
@@ -135,6 +137,12 @@ def ask_django():
     except Exception as error:
         traceback.print_exc()
         said["broken"] = describe(error)
+    said["inside"] = inside(install)
+    for one in said["inside"]:
+        if one["setting"] == "DATABASES.default" and not os.path.exists(os.path.join(install, one["path"])):
+            # SQLite would make a file that holds nothing, and that nobody could tell from one that was written.
+            said["unknown"] = "%s is not there yet" % one["path"]
+            return said
     try:
         from django.db import DEFAULT_DB_ALIAS, connections
         from django.db.migrations.executor import MigrationExecutor
@@ -158,21 +166,109 @@ def settings_module():
 
 
 def inside(install):
-    """Databases and uploads that end with the release, because they are in it."""
+    """What ends with the release, because the site writes it there: data, of which it must not lose any, and the rest."""
     from django.conf import settings
 
-    named = [("MEDIA_ROOT", getattr(settings, "MEDIA_ROOT", None))]
-    for alias, database in sorted((getattr(settings, "DATABASES", None) or {}).items()):
-        # `:memory:` and URIs of SQLite are no paths.
-        name = str(database.get("NAME") or "")
-        if "sqlite" in database.get("ENGINE", "") or "spatialite" in database.get("ENGINE", ""):
-            named.append(("DATABASES[%r]" % alias, None if name.startswith((":", "file:")) else name))
-    release, found = os.path.realpath(install), []
-    for setting, path in named:
-        path = os.path.realpath(str(path)) if path else ""
-        if path.startswith(release + os.sep):
-            found.append({"setting": setting, "path": os.path.relpath(path, release)})
+    release, found = os.path.realpath(install), {}
+    for collect, is_data in ((uploads, True), (databases, True), (unnamed_uploads, False), (other_files, False)):
+        try:
+            written = list(collect(settings))
+        except Exception:
+            traceback.print_exc()
+            continue
+        for setting, path in written:
+            path = os.path.realpath(str(path)) if path else ""
+            # The first that names a path counts: MEDIA_ROOT comes before the fields that use it.
+            if path.startswith(release + os.sep):
+                path = os.path.relpath(path, release)
+                found.setdefault(path, {"setting": setting, "path": path, "is_data": is_data})
+    return list(found.values())
+
+
+def uploads(settings):
+    """Directories of storages that keep uploads in files: those that settings name, and those that fields bring."""
+    try:
+        from django.core.files.storage import FileSystemStorage, default_storage
+    except ImportError:
+        return [("MEDIA_ROOT", getattr(settings, "MEDIA_ROOT", None))]
+    named = [("MEDIA_ROOT", lambda: default_storage)]
+    for alias in sorted(getattr(settings, "STORAGES", None) or {}):
+        # What collectstatic makes, it can make again.
+        if alias not in ("default", "staticfiles"):
+            named.append(("STORAGES.%s" % alias, lambda alias=alias: storage_of(alias)))
+    for field in file_fields():
+        named.append(("%s.%s" % (field.model._meta.label, field.name), lambda field=field: field.storage))
+    found = []
+    for setting, storage in named:
+        try:
+            storage = storage()
+            if isinstance(storage, FileSystemStorage):
+                found.append((setting, storage.base_location))
+        except Exception:
+            # A storage that does not load is no place to write to; Django's checks are about such.
+            traceback.print_exc()
     return found
+
+
+def unnamed_uploads(settings):
+    """The working directory of the server: without MEDIA_ROOT, that is where uploads go."""
+    if not getattr(settings, "MEDIA_ROOT", None):
+        for field in file_fields():
+            if getattr(field.storage, "base_location", None) == "":
+                yield "MEDIA_ROOT, which is empty,", os.getcwd()
+
+
+def file_fields():
+    try:
+        from django.apps import apps
+        from django.db.models import FileField
+    except ImportError:
+        return []
+    fields = [field for model in apps.get_models() for field in model._meta.local_fields]
+    return [field for field in fields if isinstance(field, FileField)]
+
+
+def storage_of(alias):
+    from django.core.files.storage import storages
+
+    return storages[alias]
+
+
+def databases(settings):
+    for alias, database in sorted((getattr(settings, "DATABASES", None) or {}).items()):
+        if "sqlite" in database.get("ENGINE", "") or "spatialite" in database.get("ENGINE", ""):
+            yield "DATABASES.%s" % alias, sqlite_path(str(database.get("NAME") or ""))
+
+
+def sqlite_path(name):
+    """The file of a database that is written; none of one in memory. <https://www.sqlite.org/uri.html>"""
+    if name.startswith("file:"):
+        from urllib.parse import parse_qs, unquote
+
+        name, _, query = name[len("file:") :].partition("#")[0].partition("?")
+        query = parse_qs(query)
+        if query.get("mode", [""])[-1] in ("memory", "ro") or query.get("immutable", ["0"])[-1] == "1":
+            return None
+        if name.startswith("//"):
+            name = "/" + name[2:].partition("/")[2]
+        name = unquote(name)
+    return None if name.startswith(":") else name
+
+
+def other_files(settings):
+    """Files of which the site can do without: caches, sessions, logs, mails that are not sent."""
+    import tempfile
+
+    for alias, cache in sorted((getattr(settings, "CACHES", None) or {}).items()):
+        if "filebased" in cache.get("BACKEND", "") or "diskcache" in cache.get("BACKEND", ""):
+            yield "CACHES.%s" % alias, cache.get("LOCATION")
+    if getattr(settings, "SESSION_ENGINE", "").endswith(".file"):
+        yield "SESSION_FILE_PATH", getattr(settings, "SESSION_FILE_PATH", None) or tempfile.gettempdir()
+    handlers = (getattr(settings, "LOGGING", None) or {}).get("handlers") or {}
+    for name, handler in sorted(handlers.items()):
+        yield "LOGGING.%s" % name, handler.get("filename")
+    if "filebased" in getattr(settings, "EMAIL_BACKEND", ""):
+        yield "EMAIL_FILE_PATH", getattr(settings, "EMAIL_FILE_PATH", None)
 
 
 def tell_of_errors(raised):

@@ -11,6 +11,7 @@ pub(crate) mod django;
 pub(crate) mod django_query;
 mod error;
 pub(crate) mod findings;
+pub(crate) mod inside;
 pub(crate) mod startable;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use crate::command::output::Output;
 use crate::command::secrets::Secrets;
 use crate::report::text::cut_line;
 pub use error::{CheckError, Fault};
+pub use inside::Inside;
 
 const CHECK: &str = include_str!("../python/check.py");
 
@@ -118,15 +120,6 @@ pub struct Django {
     /// The module that the settings come from, `mysite.settings`.
     #[serde(default)]
     pub settings: Option<String>,
-}
-
-/// A database or a directory for uploads in a release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inside {
-    /// `MEDIA_ROOT`
-    pub setting: String,
-    /// Below the release.
-    pub path: String,
 }
 
 /// A message of Django's system check framework.
@@ -296,7 +289,8 @@ impl Django {
             message: clean(&finding.message),
             ..finding
         };
-        let inside = |inside: Inside| Inside { setting: clean(&inside.setting), path: clean(&inside.path) };
+        let inside =
+            |inside: Inside| Inside { setting: clean(&inside.setting), path: clean(&inside.path), ..inside };
         Self {
             checks: self.checks.into_iter().map(finding).collect(),
             migrations: all(self.migrations),

@@ -4,6 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wheelbarrow_artifact::release::DATA_IN_RELEASE;
+
+use crate::check::inside::Inside;
+
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error("{}", explained(application, path, fault))]
@@ -21,6 +25,12 @@ pub enum CheckError {
     NoApplication,
     #[error("nothing says which application is served: {}", applications.join(" or "))]
     SeveralApplications { applications: Vec<String> },
+    #[error("the site would write its data into the release, and lose it with the next one: {}", named(data))]
+    DataInRelease {
+        data: Vec<Inside>,
+        /// What `shared` must be, as TOML; none if no path can be shared.
+        shared: Option<String>,
+    },
     #[error("{} cannot be started{}", python.display(), user.map(|user| format!(" by the user {user}")).unwrap_or_default())]
     Start { python: PathBuf, user: Option<u32>, source: std::io::Error },
 }
@@ -61,6 +71,13 @@ pub enum Fault {
     },
 }
 
+/// `DATABASES.default is code/db.sqlite3`
+fn named(data: &[Inside]) -> String {
+    let names: Vec<_> =
+        data.iter().map(|Inside { setting, path, .. }| format!("{setting} is {path}")).collect();
+    names.join(", ")
+}
+
 fn explained(application: &str, path: &str, fault: &Fault) -> String {
     match fault {
         Fault::Import { error } => format!("{application} cannot be imported: {error}"),
@@ -90,7 +107,7 @@ impl CheckError {
         match self {
             // Findings are in the error already.
             Self::Failed { fault: Fault::Django { .. }, .. } | Self::Start { .. } => None,
-            Self::NoApplication | Self::SeveralApplications { .. } => None,
+            Self::NoApplication | Self::SeveralApplications { .. } | Self::DataInRelease { .. } => None,
             Self::Failed { said, .. } => Some(said),
         }
     }
@@ -105,6 +122,20 @@ impl CheckError {
                 "nothing was switched; `[tool.wheelbarrow.release] application = \"PACKAGE.wsgi:application\"` names it, \
                  `check = false` leaves the check out"
                     .to_owned()
+            }
+            Self::DataInRelease { data, shared } => {
+                let mend = match shared {
+                    Some(shared) => format!(
+                        "`shared = {shared}` in `[tool.wheelbarrow.release]` keeps it in ROOT/shared, for all releases"
+                    ),
+                    None => "set a path below the code, other than the code itself, and name it in `[release] shared`"
+                        .to_owned(),
+                };
+                let first = data.first().map(|inside| inside.setting.as_str()).unwrap_or_default();
+                format!(
+                    "nothing was switched, and no command has run; {mend}; \
+                     `[tool.wheelbarrow.release.check] allow = [\"{DATA_IN_RELEASE}:{first}=REASON\"]` lets it pass"
+                )
             }
             Self::Failed { fault: fault @ Fault::Import { .. }, said, log, .. } if !said.is_empty() => {
                 let log = log.as_ref().map(|log| format!("; all that it said is in {}", log.display()));

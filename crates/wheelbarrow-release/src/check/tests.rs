@@ -87,7 +87,19 @@ module("django.conf", settings=Told(
         "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"},
         "shared": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/var/lib/db.sqlite3"},
         "tests": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+        "memory": {"ENGINE": "django.db.backends.sqlite3", "NAME": "file:memory.db?mode=memory&cache=shared"},
+        "archive": {"ENGINE": "django.db.backends.sqlite3", "NAME": "file:old%20archive.db?timeout=3"},
+        "frozen": {"ENGINE": "django.db.backends.sqlite3", "NAME": "file:frozen.db?mode=ro"},
+        "server": {"ENGINE": "django.db.backends.postgresql", "NAME": "media/db"},
     },
+    CACHES={
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "cache"},
+        "files": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "cache"},
+        "tmp": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "/var/tmp/cache"},
+    },
+    SESSION_ENGINE="django.contrib.sessions.backends.file",
+    SESSION_FILE_PATH="sessions",
+    LOGGING={"handlers": {"file": {"filename": "debug.log"}, "console": {"class": "logging.StreamHandler"}}},
 ))
 module("django.core", checks=Told(run_checks=run_checks))
 module("django.db", DEFAULT_DB_ALIAS="default", connections={"default": None})
@@ -119,12 +131,15 @@ fn look_expecting(name: &str, expected: &[u16]) -> Result<Checked, String> {
         .output()
         .unwrap();
     let python = String::from_utf8(python.stdout).unwrap();
+    fs::write(code.join("db.sqlite3"), "").unwrap();
     std::os::unix::fs::symlink(python.trim(), bin.join("python")).unwrap();
     fs::write(code.join("applications.py"), APPLICATIONS).unwrap();
     fs::write(code.join("broken.py"), "import no_such_module\n").unwrap();
     for (name, errors) in [("warns", "0"), ("errs", "1")] {
         fs::write(code.join(format!("{name}.py")), DJANGO.replace("LEVEL_ERROR", errors)).unwrap();
     }
+    fs::write(code.join("fresh.py"), DJANGO.replace("LEVEL_ERROR", "0").replace("db.sqlite3", "new.db"))
+        .unwrap();
     fs::write(place.path().join("environment.json"), r#"{"DB_PASSWORD": "correct-horse"}"#).unwrap();
     let request = Request {
         application: name.to_owned(),
@@ -238,13 +253,28 @@ fn django_says_what_it_finds_and_what_is_due() {
         applied,
         unknown: None,
         broken: None,
-        inside: [("MEDIA_ROOT", "site/media"), ("DATABASES['default']", "site/db.sqlite3")]
-            .map(|(setting, path)| Inside { setting: setting.to_owned(), path: path.to_owned() })
-            .into(),
+        inside: [
+            ("MEDIA_ROOT", "site/media", true),
+            ("DATABASES.archive", "site/old archive.db", true),
+            ("DATABASES.default", "site/db.sqlite3", true),
+            ("CACHES.files", "site/cache", false),
+            ("SESSION_FILE_PATH", "site/sessions", false),
+            ("LOGGING.file", "site/debug.log", false),
+        ]
+        .map(|(setting, path, is_data)| Inside {
+            setting: setting.to_owned(),
+            path: path.to_owned(),
+            is_data,
+        })
+        .into(),
         settings: None,
     };
     assert_eq!(checked.django, Some(said));
     assert_eq!(look("applications:fine").unwrap().django, None);
+    // SQLite would make a database that is not there.
+    let fresh = look("fresh").unwrap().django.unwrap();
+    assert_eq!(fresh.unknown.as_deref(), Some("site/new.db is not there yet"));
+    assert!(fresh.migrations.is_empty());
     let error = look("errs").unwrap_err();
     let first = error.lines().next().unwrap_or_default();
     assert_eq!(first, "errs has errors by Django's own checks: x.E1 bad ***");

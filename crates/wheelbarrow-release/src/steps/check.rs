@@ -1,11 +1,13 @@
 //! Check: whether a release can be started, and its application be imported and answer.
 
+use wheelbarrow_artifact::release::CheckAllowance;
 use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::check::application::Search;
 use crate::check::findings;
-use crate::check::{self, AsSite, CheckError, Django, Inside, Request, django, startable};
+use crate::check::inside::{Inside, shared_with};
+use crate::check::{self, AsSite, CheckError, Django, Request, django, startable};
 use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
@@ -103,8 +105,37 @@ pub(crate) fn check(
         show_findings(release, said, known, progress);
         show(said, settings, progress);
         compare_settings(release, settings, said, progress)?;
+        refuse_data(&release.site()?.project.directory, said, settings, progress)?;
     }
     Ok(django)
+}
+
+/// Refuses a site that would write a database or uploads into its release, unless the settings allow that.
+fn refuse_data(
+    code: &str,
+    said: &Django,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<(), ReleaseError> {
+    let check = settings.said.check.as_ref();
+    let allow = check.and_then(|check| check.allow.as_deref()).unwrap_or_default();
+    let mut refused = Vec::new();
+    for inside in said.inside.iter().filter(|inside| inside.is_data) {
+        match allow.iter().find(|allow| allow.covers_data(&inside.setting)) {
+            Some(CheckAllowance { reason, .. }) => progress.note(&format!(
+                "{} is in the release, {}; allowed: {}",
+                inside.setting,
+                inside.path,
+                reason.as_deref().unwrap_or_default()
+            )),
+            None => refused.push(inside.clone()),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let shared = shared_with(&refused, code, settings.said.shared.as_deref().unwrap_or_default());
+    Err(CheckError::DataInRelease { data: refused, shared }.into())
 }
 
 /// Says so where commands of the site, `migrate` say, use other settings than its server will.
@@ -200,7 +231,7 @@ fn show_findings(release: &CompleteRelease, said: &Django, known: &[String], pro
 
 /// What is in the release, and what `migrate` would do.
 fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
-    for Inside { setting, path } in &said.inside {
+    for Inside { setting, path, .. } in said.inside.iter().filter(|inside| !inside.is_data) {
         progress.note(&format!(
             "{setting} is in the release, {path}: the next release has none of it; a path below `[release] shared` \
              outlives releases"

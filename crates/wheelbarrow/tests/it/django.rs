@@ -451,3 +451,44 @@ fn an_exception_is_shown_with_its_traceback() {
         assert!(log.contains(exception) && log.contains("/django/core/"), "{log}");
     }
 }
+
+/// Of `startproject`: the database is beside the code.
+#[test]
+fn a_default_site_keeps_its_database() {
+    let place = place();
+    let version = |number: &str, shared: &str| {
+        let migration = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
+        write(&place, number, "", &[migration]);
+        let settings = SETTINGS.replace(r#"BASE_DIR / "data" / "site.db""#, r#"BASE_DIR / "db.sqlite3""#);
+        place.write("project/mysite/settings.py", &settings);
+        let text = place.read("project/wheelbarrow.toml").replace("shared = ['data']", shared);
+        place.write("project/wheelbarrow.toml", &text);
+        build(&place, number).map(|artifact| artifact.display().to_string())
+    };
+    let sql = |sql: &str| {
+        let script = "import django, sys; django.setup()\nfrom django.db import connection as c\n\
+                      cursor = c.cursor(); cursor.execute(sys.argv[1]); print(cursor.fetchall())";
+        let said = run(&place, &["exec", "--", "python", "-c", script, sql]);
+        assert_eq!(said.code, 0, "{}", said.all());
+        said.out.trim_end().to_owned()
+    };
+    let Some(artifact) = version("1", "") else { return };
+    let said = run(&place, &["deploy", &artifact, "--without-pip"]);
+    assert!(said.code == 11 && said.err.contains("`shared = [\"db.sqlite3\"]`"), "{}", said.all());
+    assert!(!said.err.contains("data-in-release:MEDIA_ROOT"), "{}", said.all());
+    let status = run(&place, &["prune", "--json"]);
+    assert!(!status.out.contains("db.sqlite3"), "the check has made no database: {}", status.all());
+
+    for number in ["2", "3"] {
+        let artifact = version(number, "shared = ['db.sqlite3']").unwrap();
+        deploy(&place, Path::new(&artifact));
+        if number == "2" {
+            assert_eq!(sql("PRAGMA journal_mode=wal"), "[('wal',)]");
+        }
+        sql(&format!("INSERT INTO a VALUES ({number})"));
+    }
+    assert_eq!(run(&place, &["rollback"]).code, 0);
+    assert_eq!(run(&place, &["prune", "--keep", "1"]).code, 0);
+    assert_eq!(sql("SELECT x FROM a ORDER BY x"), "[(2,), (3,)]");
+    assert!(place.path().join("root/shared/db.sqlite3").is_file());
+}

@@ -14,6 +14,7 @@ mod health;
 mod hooks;
 mod identity;
 mod inherited;
+mod inside;
 mod layers;
 mod lock;
 mod model;
