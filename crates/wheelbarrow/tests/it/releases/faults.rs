@@ -28,11 +28,13 @@ enum Scene {
     Activate,
     /// A variable is taken away.
     Environment,
+    /// What the site has written into 2 is copied.
+    Rescue,
     /// Of a deploy of 4 that was killed when it had switched.
     Recover,
 }
 
-const SCENES: [Scene; 8] = [
+const SCENES: [Scene; 9] = [
     Scene::Deploy,
     Scene::Thin,
     Scene::DeployBroken,
@@ -40,6 +42,7 @@ const SCENES: [Scene; 8] = [
     Scene::Prune,
     Scene::Activate,
     Scene::Environment,
+    Scene::Rescue,
     Scene::Recover,
 ];
 
@@ -49,7 +52,7 @@ impl Scene {
         match self {
             Self::Deploy | Self::Thin | Self::Environment | Self::Recover => 4,
             Self::Rollback | Self::Activate => 2,
-            Self::DeployBroken | Self::Prune => 3,
+            Self::DeployBroken | Self::Prune | Self::Rescue => 3,
         }
     }
 
@@ -61,6 +64,10 @@ impl Scene {
 
 const OLD_ENVIRONMENT: &str = r#"{"WHO": "one", "LEVEL": "two"}"#;
 const NEW_ENVIRONMENT: &str = "{\n  \"WHO\": \"one\"\n}\n";
+
+/// What the site has written: where releases share, through the live release, and into release 2.
+const WRITTEN: [&str; 3] = ["shared/media/a.jpg", "current/code/db.sqlite3", "[2]/code/uploads/a.jpg"];
+const WRITTEN_TEXT: &str = "written by the site";
 
 /// A place of one thread.
 struct Stage {
@@ -74,13 +81,18 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let place = Place::new();
-        let server = place.serve();
+        let server = place.serve_with("shared = ['media', 'db.sqlite3']");
         let environment = place.root().join("shared/environment.json");
         fs_err::write(&environment, OLD_ENVIRONMENT).unwrap();
         fs_err::set_permissions(&environment, PermissionsExt::from_mode(0o640)).unwrap();
         for name in ["1", "2", "3"] {
             let said = place.deploy(&Version::good(name));
             assert_eq!(said.code, 0, "{}", said.all());
+        }
+        for path in WRITTEN {
+            let path = place.root().join(path.replace("[2]", place.release(2).to_str().unwrap()));
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, WRITTEN_TEXT).unwrap();
         }
         let (good, broken) = (place.artifact(&Version::good("4")), place.artifact(&Version::broken("5")));
         let thin = place.path().join("thin.zip");
@@ -127,6 +139,7 @@ impl Stage {
             Scene::Prune => words(&["prune", "--keep", "1"]),
             Scene::Activate => words(&["activate", "2"]),
             Scene::Environment => words(&["env", "unset", "LEVEL"]),
+            Scene::Rescue => words(&["rescue", "2"]),
             Scene::Recover => words(&["recover"]),
         };
         self.place.command(&words.iter().map(String::as_str).collect::<Vec<_>>())
@@ -153,9 +166,11 @@ impl Stage {
         let live = self.place.live();
         let after = Some(scene.after());
         self.check_environment()?;
+        self.check_written()?;
         match (scene, output.status.code()) {
-            (Scene::Prune, _) if live != Some(3) => Err(format!("prune made {live:?} live")),
-            (Scene::Prune, _) => Ok(()),
+            (Scene::Rescue, Some(0)) if !self.rescued().exists() => Err("nothing was copied".to_owned()),
+            (Scene::Prune | Scene::Rescue, _) if live != Some(3) => Err(format!("{live:?} is live")),
+            (Scene::Prune | Scene::Rescue, _) => Ok(()),
             // A recovery that cannot write takes back.
             (Scene::Recover, _) if [Some(3), Some(4)].contains(&live) => Ok(()),
             (_, Some(0)) if scene != Scene::DeployBroken && live != after => {
@@ -171,6 +186,29 @@ impl Stage {
             _ if live != Some(3) && live != after => Err(format!("{live:?} is live")),
             _ => Ok(()),
         }
+    }
+
+    /// What the site has written is there, and a copy of it is whole or absent.
+    fn check_written(&self) -> Result<(), String> {
+        let release = self.place.release(2);
+        for path in WRITTEN {
+            let path = self.place.root().join(path.replace("[2]", release.to_str().unwrap()));
+            let text = fs_err::read_to_string(&path).map_err(|error| error.to_string())?;
+            if text != WRITTEN_TEXT {
+                return Err(format!("{} holds {text:?}", path.display()));
+            }
+        }
+        let rescued = self.rescued();
+        if !rescued.exists() {
+            return Ok(());
+        }
+        let text =
+            fs_err::read_to_string(rescued.join("code/uploads/a.jpg")).map_err(|error| error.to_string())?;
+        if text == WRITTEN_TEXT { Ok(()) } else { Err(format!("the copy holds {text:?}")) }
+    }
+
+    fn rescued(&self) -> PathBuf {
+        self.place.root().join("shared/rescued").join(self.place.release(2).file_name().unwrap())
     }
 
     /// The site answers.
@@ -207,13 +245,14 @@ impl Stage {
         }
         self.place.check_current()?;
         self.check_environment()?;
+        self.check_written()?;
         self.check_agreement()?;
         self.check_answer(&[200])?;
         if let Some((number, state)) = self.place.list().iter().find(|(_, state)| state == "incomplete") {
             return Err(format!("{number} is {state} after a recovery"));
         }
-        for directory in ["releases", "shared", ".wheelbarrow/trash"] {
-            let entries = fs_err::read_dir(self.place.root().join(directory)).unwrap();
+        for directory in ["releases", "shared", "shared/rescued", ".wheelbarrow/trash"] {
+            let entries = fs_err::read_dir(self.place.root().join(directory)).into_iter().flatten();
             let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let left: Vec<_> =
                 names.filter(|name| name.starts_with('.') || directory.ends_with("trash")).collect();
@@ -231,7 +270,7 @@ impl Stage {
             0 if !lost_statics && fs_err::read_dir(static_files).unwrap().count() < 2 => {
                 Err("no static files".to_owned())
             }
-            0 => self.place.check_current(),
+            0 => self.place.check_current().and_then(|()| self.check_written()),
             _ => Err(format!("the next deploy: {}", said.all())),
         }
     }

@@ -1,6 +1,7 @@
 //! Random sequences of everything that can be done to a root, against a model of twenty lines.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use proptest::prelude::*;
@@ -24,6 +25,11 @@ enum Step {
     Prune(usize),
     /// Another value of a variable.
     Environment,
+    /// The site writes: where releases share, and into the release at this place.
+    Write(usize),
+    Rescue(usize),
+    /// A prune that removes what the site has written.
+    Discard(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -39,6 +45,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_usize).prop_map(Step::Unpin),
         1 => (1..3_usize).prop_map(Step::Prune),
         2 => Just(Step::Environment),
+        3 => (0..8_usize).prop_map(Step::Write),
+        1 => (0..8_usize).prop_map(Step::Rescue),
+        1 => (1..3_usize).prop_map(Step::Discard),
     ]
 }
 
@@ -50,6 +59,8 @@ pub(super) struct Release {
     was_live: bool,
     /// The value of the variable when it was made.
     pub(super) environment: Option<u64>,
+    /// Whether the site has written into it.
+    pub(super) holds_data: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,6 +74,8 @@ pub(super) struct Model {
     pub(super) last: u64,
     /// The value of the variable that the next release gets.
     pub(super) shared: Option<u64>,
+    /// What the site has written, and what was copied of it: the file below the root, and what it holds.
+    pub(super) written: BTreeMap<PathBuf, String>,
 }
 
 impl Model {
@@ -98,6 +111,10 @@ impl Model {
     }
 
     pub(super) fn prune(&mut self, keep: usize) {
+        self.prune_with(keep, true);
+    }
+
+    fn prune_with(&mut self, keep: usize, keeps_data: bool) {
         let newest = |was_live: bool| {
             let whole = self.releases.iter().rev().filter(|(_, release)| !release.is_bad);
             whole
@@ -114,7 +131,10 @@ impl Model {
             let number = Some(*number);
             let named =
                 [live, last_bad].contains(&number) || (live.is_some() && [before, parent].contains(&number));
-            named || release.is_pinned || recent.iter().any(|recent| Some(*recent) == number)
+            named
+                || release.is_pinned
+                || (keeps_data && release.holds_data)
+                || recent.iter().any(|recent| Some(*recent) == number)
         });
     }
 
@@ -126,6 +146,22 @@ impl Model {
             () => "staged",
         };
         self.releases.iter().map(|(number, release)| (*number, state(*number, release).to_owned())).collect()
+    }
+
+    /// A copy that is there stays; a new one has all that the release holds.
+    pub(super) fn expect_rescued(&mut self, place: &Place, number: u64) {
+        let (release, copy) = (place.release(number), rescued(place, number));
+        let (release, copy) =
+            (release.strip_prefix(place.root()).unwrap(), copy.strip_prefix(place.root()).unwrap());
+        if self.written.keys().any(|path| path.starts_with(copy)) || !self.release(number).holds_data {
+            return;
+        }
+        let copied = self
+            .written
+            .iter()
+            .filter_map(|(path, text)| Some((copy.join(path.strip_prefix(release).ok()?), text.clone())));
+        let copied: Vec<_> = copied.collect();
+        self.written.extend(copied);
     }
 
     pub(super) fn nth(&self, place: usize) -> Option<u64> {
@@ -207,11 +243,65 @@ fn take(place: &Place, model: &mut Model, step: &Step) {
                 model.prune(5);
             }
         }
+        Step::Write(nth) => {
+            let Some(number) = model.nth(*nth) else { return };
+            write(place, model, number);
+        }
+        Step::Rescue(nth) => {
+            let Some(number) = model.nth(*nth) else { return };
+            let is_there = rescued(place, number).exists();
+            let code = place.run(&["rescue", &number.to_string()]).code;
+            assert_eq!(code, if is_there && model.releases[&number].holds_data { 5 } else { 0 });
+            model.expect_rescued(place, number);
+        }
+        Step::Discard(keep) => {
+            let releases: Vec<_> =
+                model.releases.keys().map(|number| (*number, place.release(*number))).collect();
+            assert_eq!(place.run(&["prune", "--keep", &keep.to_string(), "--discard-data"]).code, 0);
+            model.prune_with(*keep, false);
+            for (_, path) in releases.iter().filter(|(number, _)| !model.releases.contains_key(number)) {
+                let path = path.strip_prefix(place.root()).unwrap();
+                model.written.retain(|written, _| !written.starts_with(path));
+            }
+        }
         Step::Prune(keep) => {
             assert_eq!(place.run(&["prune", "--keep", &keep.to_string()]).code, 0);
             model.prune(*keep);
         }
     }
+}
+
+/// The site writes a file in `media`, one through the live release, and one into this release.
+fn write(place: &Place, model: &mut Model, number: u64) {
+    let text = model.written.len().to_string();
+    let release = place.release(number);
+    let release = release.strip_prefix(place.root()).unwrap();
+    let put = |path: PathBuf| {
+        fs_err::create_dir_all(place.root().join(&path).parent().unwrap()).unwrap();
+        fs_err::write(place.root().join(&path), &text).unwrap();
+        path
+    };
+    let upload = put(Path::new("shared/media").join(&text));
+    let database = put("current/code/db.sqlite3".into());
+    let inside = put(release.join("code/uploads").join(&text));
+    assert!(place.root().join("shared/db.sqlite3").is_file());
+    for path in [upload, database, inside] {
+        model.written.insert(path, text.clone());
+    }
+    model.release(number).holds_data = true;
+}
+
+/// Where what was copied out of a release is.
+pub(super) fn rescued(place: &Place, number: u64) -> PathBuf {
+    place.root().join("shared/rescued").join(place.release(number).file_name().unwrap())
+}
+
+/// Files that are not there, or hold something else.
+fn lost(place: &Place, model: &Model) -> Vec<PathBuf> {
+    let is_lost = |(path, text): &(&PathBuf, &String)| {
+        fs_err::read_to_string(place.root().join(path)).ok().as_ref() != Some(*text)
+    };
+    model.written.iter().filter(is_lost).map(|(path, _)| path.clone()).collect()
 }
 
 /// What the live release has.
@@ -229,7 +319,7 @@ fn random_sequences_do_what_the_model_does() {
     let steps = proptest::collection::vec(step(), 1..14);
     let result = runner.run(&steps, |steps| {
         let place = Place::new();
-        let _server = place.serve();
+        let _server = place.serve_with("shared = ['media', 'db.sqlite3']");
         // Known before it, so that every verb has a root.
         assert_eq!(place.deploy(&Version::good("good")).code, 0);
         let mut model = Model::default();
@@ -243,6 +333,7 @@ fn random_sequences_do_what_the_model_does() {
             prop_assert_eq!(place.list(), model.states(), "after {:?}", so_far);
             let live = &model.releases[&model.live.unwrap()];
             prop_assert_eq!(environment(&place), live.environment, "environment after {:?}", so_far);
+            prop_assert_eq!(lost(&place, &model), Vec::<PathBuf>::new(), "lost after {:?}", so_far);
         }
         Ok(())
     });

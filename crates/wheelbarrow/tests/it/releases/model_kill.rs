@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::model::Model;
+use super::model::{Model, rescued};
 use super::root::{Place, Version, deploy_words};
 
 /// What is killed, after so many milliseconds.
@@ -19,6 +19,8 @@ pub(super) enum Kill {
     Prune(usize, u64),
     /// Another value of a variable.
     Environment(u64),
+    /// Of the release at this place among those that are there.
+    Rescue(usize, u64),
 }
 
 pub(super) fn kill() -> impl Strategy<Value = Kill> {
@@ -28,6 +30,7 @@ pub(super) fn kill() -> impl Strategy<Value = Kill> {
         2 => (0..8_usize, 0..60_u64).prop_map(|(nth, after)| Kill::Activate(nth, after)),
         2 => (1..3_usize, 0..60_u64).prop_map(|(keep, after)| Kill::Prune(keep, after)),
         2 => (0..500_u64).prop_map(Kill::Environment),
+        1 => (0..8_usize, 0..60_u64).prop_map(|(nth, after)| Kill::Rescue(nth, after)),
     ]
 }
 
@@ -67,6 +70,16 @@ impl Kill {
                 if place.live() == Some(number) {
                     model.go_live(number);
                 }
+            }
+            Self::Rescue(nth, after) => {
+                let Some(number) = model.nth(nth) else { return };
+                interrupt(place, &words(&["rescue", &number.to_string()]), None, after);
+                if rescued(place, number).exists() {
+                    model.expect_rescued(place, number);
+                }
+                let above = fs_err::read_dir(place.root().join("shared/rescued")).into_iter().flatten();
+                let mut names = above.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                assert!(names.all(|name| !name.starts_with('.')), "what a killed rescue left is removed");
             }
             Self::Prune(keep, after) => {
                 let before = model.clone();
