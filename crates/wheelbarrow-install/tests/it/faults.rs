@@ -476,3 +476,44 @@ fn compiling_there_is_part_of_it() {
         sweep(way, &[Scene::Compile], 25);
     }
 }
+
+/// Of each call the first few: a run that is refused makes no more.
+#[test]
+fn no_fault_makes_a_replacement_remove_what_the_site_has_written() {
+    if !has_strace() {
+        return;
+    }
+    for (way, most) in [(Way::Native, 3), (Way::Bootstrap, 1)] {
+        if way == Way::Bootstrap && !site::has_python() {
+            continue;
+        }
+        let place = Place::new(way);
+        let runner = place.runner(Scene::Replace);
+        place.set(Scene::Replace);
+        let counts = runner.count();
+        let set = || {
+            place.set(Scene::Replace);
+            fs_err::create_dir(place.destination().join("code")).unwrap();
+            fs_err::write(place.destination().join("code/db.sqlite3"), "written").unwrap();
+            snapshot(&place.destination())
+        };
+        for (call, (before, largest)) in counts {
+            for number in before + 1..=largest.min(before + most) {
+                let fault = FAULTS[number % FAULTS.len()];
+                let injection = Injection { call: call.clone(), fault, number };
+                let written = set();
+                let run = runner.inject(&injection);
+                assert_ne!(run.code, Some(0), "{way:?} {injection:?}: {}", run.said);
+                let same = compare(&snapshot(&place.destination()), &written);
+                assert_eq!(same, Ok(()), "{way:?} {injection:?}: {}", run.said);
+                let next = runner.plain();
+                assert_eq!(next.status.code(), Some(5), "{way:?} {injection:?}");
+                assert_eq!(
+                    compare(&snapshot(&place.destination()), &written),
+                    Ok(()),
+                    "{way:?} {injection:?}"
+                );
+            }
+        }
+    }
+}
