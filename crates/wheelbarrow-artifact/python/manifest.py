@@ -59,7 +59,9 @@ def _is_allowance(value):
     if not isinstance(value, str):
         return False
     name, equals, reason = (part.strip() for part in value.partition("="))
-    return bool(name) and not any(character.isspace() for character in name) and (not equals or bool(reason))
+    # What lets a site lose data needs a reason.
+    needs_reason = bool(equals) or name.split(":")[0] == "data-in-release"
+    return bool(name) and not any(character.isspace() for character in name) and (not needs_reason or bool(reason))
 
 
 def _is_server(value):

@@ -261,7 +261,7 @@ mod tests {
         let (place, from, to) = place();
         let (original, copy) = (place.path().join("from/a/b"), place.path().join("to/a/b"));
         fs::create_dir(place.path().join("from/a")).unwrap();
-        let mut file = File::create(&original).unwrap();
+        let mut file = fs_err::File::create(&original).unwrap();
         file.write_all(b"begin").unwrap();
         file.seek(io::SeekFrom::Start(1 << 30)).unwrap();
         file.write_all(b"end").unwrap();
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!((copied.mode() & 0o7777, copied.len()), (0o640, 1 << 40));
         assert!(copied.blocks() < 1 << 12, "{} blocks", copied.blocks());
         assert_eq!(copied.mtime(), fs::metadata(&original).unwrap().mtime());
-        let mut read = File::open(&copy).unwrap();
+        let mut read = fs_err::File::open(&copy).unwrap();
         let mut part = [0; 6];
         read.read_exact(&mut part).unwrap();
         assert_eq!(&part, b"begin\0");

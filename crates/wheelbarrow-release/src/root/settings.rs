@@ -2,6 +2,7 @@
 //! flags with which it was made, overridden by the flags of the command that runs.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -533,6 +533,8 @@ fn values() -> Vec<Case> {
         (json!({"server": "none"}), false),
         (json!({"check": 1}), false),
         (json!({"check": {"allow": ["x y"]}}), false),
+        (json!({"check": {"allow": ["data-in-release=thumbnails"]}}), true),
+        (json!({"check": {"allow": ["data-in-release:MEDIA_ROOT"]}}), false),
         (json!({"check": {"expected": [65_536]}}), false),
         (json!({"probe": {}}), false),
         (json!({"timeouts": {"check": "60"}}), false),
