@@ -11,6 +11,7 @@
 //! A STATIC_ROOT that all releases share keeps every file by itself; nothing is done about it.
 
 mod carry;
+mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -23,6 +24,7 @@ use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
 
 use self::carry::Carrying;
+use self::place::is_own;
 use crate::check::django_query::{self, Question};
 use crate::root::current;
 use crate::root::locked_root::LockedRoot;
@@ -81,14 +83,15 @@ pub(crate) fn ask(
 }
 
 /// Sees to it that the site's user may write in STATIC_ROOT, before any command runs that has to: one in the release
-/// is given to that user if it holds nothing yet. The answer may be that user's own, so nothing else is given away.
+/// is given to that user if nothing can be imported from there. The answer may be that user's own, so nothing else is
+/// given away.
 pub(crate) fn make_writable(
     release: &CompleteRelease,
     settings: &Settings,
     answer: &Answer,
 ) -> Result<(), ReleaseError> {
-    let identity = settings.identity.as_ref().filter(|identity| identity.site_user().is_some());
-    if answer.writable || identity.is_none() {
+    let identity = settings.identity.as_ref();
+    if answer.writable || !is_of_another(settings) {
         return Ok(());
     }
     let refused = |reason: &str| ReleaseError::Setting {
@@ -102,23 +105,37 @@ pub(crate) fn make_writable(
         return Err(refused("make the directory, and give it to `owner`"));
     };
     let directory = release.open()?;
-    let is_free = match directory.sub(&below) {
-        Ok(found) => found.entries().map_err(ReleaseError::io("list", &answer.path))?.is_empty(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    };
-    if !is_free || is_own(&below) {
-        return Err(refused(
-            "name a directory below the code as `static_root` in [release], which is given to `owner`",
-        ));
+    if let Some(problem) = place::problem(&directory, &below).unwrap_or_else(|error| Some(error.to_string()))
+    {
+        return Err(refused(&format!(
+            "{problem}; name a directory below the code as `static_root` in [release], which is given to \
+             `owner`, or call it {}",
+            place::NAMES[..3].join(", ")
+        )));
     }
     make_given(release.path(), &directory, &below, identity)
 }
 
-/// Whether a path below the release is Wheelbarrow's or of the virtualenv, and so none for static files. Where static files are is
-/// what the site's user says.
-fn is_own(below: &Path) -> bool {
-    let is_plain = below.components().all(|part| matches!(part, Component::Normal(_)));
-    !is_plain || [".wheelbarrow", "venv"].iter().any(|own| below.starts_with(own))
+/// Whether the site's user is another than who deploys, and so not to be believed.
+fn is_of_another(settings: &Settings) -> bool {
+    settings.identity.as_ref().is_some_and(|identity| identity.site_user().is_some())
+}
+
+/// Whether the settings name this directory for static files, or it may be given away without.
+fn is_for_statics(
+    release: &CompleteRelease,
+    settings: &Settings,
+    below: &Path,
+) -> Result<bool, ReleaseError> {
+    if !is_of_another(settings) {
+        return Ok(true);
+    }
+    if let Some(named) = &settings.static_root
+        && Path::new(&release.site()?.project.directory).join(named.as_str()) == below
+    {
+        return Ok(true);
+    }
+    Ok(place::problem(&release.open()?, below).is_ok_and(|problem| problem.is_none()))
 }
 
 /// Where `path` would be below the release, by names alone.
@@ -172,6 +189,11 @@ pub(crate) fn inherit(
     for other in same {
         let Some(statics) = read(other.path())? else { continue };
         let below = Path::new(&statics.root);
+        if !is_for_statics(release, settings, below)? {
+            let note = "not taken over: no setting names their directory, and Python could import it";
+            locked.operator.progress.note(&format!("the static files of {} were {note}", other.id()));
+            return Ok(());
+        }
         if release.open()?.sub(below).is_err() {
             make_given(release.path(), &release.open()?, below, settings.identity.as_ref())?;
         }

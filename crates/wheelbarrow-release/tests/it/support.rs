@@ -123,6 +123,10 @@ impl Place {
         self.operator(|operator| change_environment(&self.root(), change, Prepare::Run, operator))
     }
 
+    pub(crate) fn change_without_commands(&self, change: &Change) -> Result<Changed, ReleaseError> {
+        self.operator(|operator| change_environment(&self.root(), change, Prepare::Skip, operator))
+    }
+
     pub(crate) fn rewrite(&self, change: &Change) -> Result<Rewritten, ReleaseError> {
         self.operator(|operator| rewrite_environment(&self.path(), change, operator))
     }

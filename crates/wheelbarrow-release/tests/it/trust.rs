@@ -396,9 +396,34 @@ fn where_static_files_go_can_be_written_before_any_command_runs() {
     let ran = || fs::read_to_string(place.shared().join("log/ran")).unwrap().lines().count();
     assert_eq!(ran(), 1);
     let own = place.own().display().to_string();
-    for root in ["full", ".", "../venv/lib", own.as_str()] {
+    let importable =
+        ["json", "setproctitle", "django/static", "django/__pycache__", "x.dist-info", "../json"];
+    for root in ["full", ".", "../venv/lib", own.as_str()].into_iter().chain(importable) {
         let error = place.deploy_on(&code(root), python).unwrap_err();
         assert_eq!(error.exit_code(), 8, "{root}: {error}");
         assert_eq!(ran(), 1, "{root}: nothing ran");
+    }
+}
+
+/// An earlier version gave any directory of a release away: what it wrote down is not believed.
+#[test]
+fn a_directory_that_python_could_import_is_not_given_again() {
+    let Some(place) = place() else { return };
+    let settings = format!("owner = '{OWNER}'\nprepare = [['true', 'collectstatic']]");
+    let live = place.deploy(&place.artifact("1", &settings)).unwrap().path;
+    for (root, is_given) in [("code/setproctitle", false), ("code/staticfiles", true)] {
+        let statics = live.join(root);
+        fs::create_dir(&statics).unwrap();
+        fs::write(statics.join("__init__.py"), "").unwrap();
+        for path in [statics.clone(), statics.join("__init__.py")] {
+            chown(path, Some(OWNER), None).unwrap();
+        }
+        let text = format!(r#"{{"format": 1, "root": "{root}", "guests": {{}}}}"#);
+        fs::write(live.join(".wheelbarrow/static.json"), text).unwrap();
+        let change = Change::Set { name: "NAME".to_owned(), value: root.to_owned() };
+        let next = place.change_without_commands(&change).unwrap().id.unwrap();
+        let next = place.path().join(format!("releases/{next}")).join(root);
+        assert_eq!(next.exists(), is_given, "{root}: {}", place.notes());
+        assert!(place.notes().contains("Python could import"), "{}", place.notes());
     }
 }
