@@ -25,6 +25,9 @@ const HEAD: u64 = 1 << 20;
 /// Bytes of its end that are kept then.
 const TAIL: u64 = 1 << 20;
 
+/// What the name of the file of a program of the site ends with.
+const PART: &str = "part";
+
 /// How many lines and bytes of it stand in an error.
 const SHOWN: (usize, usize) = (20, 4 << 10);
 /// Bytes of its end in which these are looked for.
@@ -58,15 +61,7 @@ impl Output {
         make_directory_of(path)?;
         let (log, part) = (Some(path.to_path_buf()), part(path));
         let open = || ReleaseError::io("open", &part);
-        // A command that was killed has left it.
-        match open_no_link(&part) {
-            Ok(_) => {
-                let file = open_log(&part).map_err(open())?;
-                Self { file, path: log.clone(), is_part: true, begin: 0 }.end(secrets).map_err(open())?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(open()(error)),
-        }
+        end_part(path, secrets).map_err(open())?;
         let mut options = std::fs::OpenOptions::new();
         let file = options.read(true).append(true).create_new(true).mode(0o640).open(&part);
         Ok(Self { file: file.map_err(open())?, path: log, is_part: true, begin: 0 })
@@ -219,10 +214,39 @@ impl Drop for Output {
     }
 }
 
+/// Appends what commands that were killed have left in a directory of logs, without secrets.
+pub(crate) fn end_left(logs: &Path, secrets: impl Fn() -> Secrets) -> io::Result<()> {
+    let entries = match std::fs::read_dir(logs) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == PART) {
+            end_part(&path.with_extension(""), &secrets())?;
+        }
+    }
+    Ok(())
+}
+
+/// Of one log; nothing left is no error.
+fn end_part(log: &Path, secrets: &Secrets) -> io::Result<()> {
+    let part = part(log);
+    match open_no_link(&part) {
+        Ok(_) => {
+            let file = open_log(&part)?;
+            Output { file, path: Some(log.to_path_buf()), is_part: true, begin: 0 }.end(secrets)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Where a program of the site writes.
 fn part(log: &Path) -> PathBuf {
     let mut part = log.as_os_str().to_owned();
-    part.push(".part");
+    part.push(".");
+    part.push(PART);
     part.into()
 }
 

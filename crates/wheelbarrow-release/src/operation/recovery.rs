@@ -10,6 +10,8 @@ use std::time::Instant;
 use fs_err as fs;
 use serde::Serialize;
 
+use crate::command::output;
+use crate::command::secrets::Secrets;
 use crate::environment::shared_environment;
 use crate::operation::engine::{self, Failed};
 use crate::operation::plan;
@@ -18,6 +20,7 @@ use crate::root::history::{Story, stories, unfinished};
 use crate::root::journal::{Event, Operation, Outcome};
 use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Operator;
+use crate::root::release::LOGS;
 use crate::root::settings::Settings;
 use crate::root::{compatible, data, moved, rescued, trash};
 use crate::serving::services;
@@ -95,6 +98,7 @@ fn put_right(locked: &LockedRoot<'_>) -> Result<Recovered, ReleaseError> {
     current::forget_new(locked.root)?;
     shared_environment::forget_new(locked.root)?;
     let mut recovered = Recovered { removed: sweep(locked)?, ..Recovered::default() };
+    hide_left(locked)?;
     let stories = stories(&locked.root.journal().read()?);
     let Some(story) = unfinished(&stories).or_else(|| left_switched(&stories)) else { return Ok(recovered) };
     if story.is_left_switched() && !is_still_switched(locked.root, story)? {
@@ -185,6 +189,19 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
         None => Ok(()),
     };
     Err(failed().end(locked, fault(), went_back(served)))
+}
+
+/// Hides the secrets in what commands have written that were killed with their wheelbarrow.
+fn hide_left(locked: &LockedRoot<'_>) -> Result<(), ReleaseError> {
+    for found in locked.root.found()? {
+        let release = locked.root.release(&found.id);
+        let logs = release.join(LOGS);
+        if let Err(error) = output::end_left(&logs, || Secrets::of(&release)) {
+            let text = format!("what a killed command has written stays in {}: {error}", logs.display());
+            locked.operator.progress.note(&text);
+        }
+    }
+    Ok(())
 }
 
 /// Removes what was being made or removed; the releases that never became complete.

@@ -65,6 +65,23 @@ fn a_command_that_may_not_write_hears_where_it_may() {
     assert!(hint.contains("prepare-1.log; what runs as `owner` may write into `shared` paths"), "{hint}");
 }
 
+/// It had been killed together with its command, which has said a secret.
+#[test]
+fn recovery_hides_what_a_killed_command_has_said() {
+    let place = Place::new();
+    let shared = place.path().join("shared");
+    fs::create_dir_all(&shared).unwrap();
+    fs::write(shared.join("environment.json"), r#"{"SECRET_KEY": "kA7f3PqX9zkB8g"}"#).unwrap();
+    fs::set_permissions(shared.join("environment.json"), PermissionsExt::from_mode(0o640)).unwrap();
+    let deployed = place.deploy(&place.artifact("1", "prepare = [['echo', 'one']]")).unwrap();
+    let log = deployed.path.join(".wheelbarrow/logs/prepare-1.log");
+    let part = log.with_extension("log.part");
+    fs::write(&part, "two kA7f3PqX9zkB8g\n").unwrap();
+    place.recover().unwrap();
+    assert_eq!(fs::read_to_string(log).unwrap(), "one\ntwo ***\n");
+    assert!(!part.exists());
+}
+
 #[test]
 fn what_is_shared_must_not_be_in_the_artifact() {
     let place = Place::new();
