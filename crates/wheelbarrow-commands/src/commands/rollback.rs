@@ -30,10 +30,11 @@ pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
     let to = arguments.to.map(|to| find(&root, &to)).transpose()?;
     let of = arguments.wait.deploy_id.clone();
     let options = RollbackOptions { to, of, force: arguments.force, settings: Default::default() };
-    if arguments.dry_run {
-        return report(&plan_rollback(&root, &options)?, "would be live", arguments.root.json, printer);
-    }
     let progress = Bar::interruptible(printer);
+    if arguments.dry_run {
+        let planned = plan_rollback(&root, &options, &progress)?;
+        return report(&planned, "would be live", arguments.root.json, printer);
+    }
     let activated = rollback(&root, &options, &arguments.wait.operator(&progress))?;
     printer.deed();
     report(&activated, "is live", arguments.root.json, printer)

@@ -71,7 +71,8 @@ pub(crate) fn ask<T: DeserializeOwned>(
         words: question.words.to_owned(),
         log: release.logs().join(question.log),
         input: Vec::new(),
-        timeout: settings.prepare_timeout,
+        // A question, and no work: whoever goes back waits for it.
+        timeout: settings.check_timeout,
         secrets: Secrets::of(release.path()),
         lock: Some(&locked.lock),
     };

@@ -130,36 +130,32 @@ fn start(
         let target = fs::read_link(&python).map_err(ReleaseError::io("read the link", &python))?;
         return Err(cannot(format!("it leads to {}, which is missing", target.display())));
     }
-    let (output, said) = (Output::memory()?, Secrets::default());
+    // Neither the site's modules nor its environment: nothing of the site runs.
     let started = |identity| {
+        let (output, said) = (Output::memory()?, Secrets::default());
         let mut command = Command::new(&python);
-        // Neither the site's modules nor its environment: nothing of the site runs.
         command.args(["-I", "-S", "-c", ""]).current_dir("/");
         as_site(&mut command, release.path(), identity, &settings.pass_environment);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output.writer().map_err(std::io::Error::other)?);
-        child::start(&mut command, Leftovers::Keep, None)
-    };
-    let running = match started(settings.identity.as_ref()) {
-        // Whether the site has an application that this keeps from running, its check finds.
-        Err(error)
-            if error.kind() == ErrorKind::PermissionDenied
-                && user_of(settings.identity.as_ref()).is_some() =>
-        {
-            progress.note(&format!("the user of the site cannot start {}: {error}", python.display()));
-            started(None)
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output.writer()?);
+        let ended = child::start(&mut command, Leftovers::Keep, None)
+            .and_then(|running| running.wait(LIMIT, progress, || output.cut(&said)));
+        match ended {
+            Ok(Ended::By(status)) if status.success() => Ok(None),
+            Ok(Ended::Cancelled) => Err(ReleaseError::Cancelled),
+            Ok(Ended::Late) => Ok(Some(format!("it does not end within {} s", LIMIT.as_secs()))),
+            Ok(Ended::By(status)) => Ok(Some(format!("{status}: {}", output.last_lines(&said)))),
+            Err(error) => Ok(Some(error.to_string())),
         }
-        started => started,
     };
-    let running = running.map_err(|error| cannot(error.to_string()))?;
-    let ended =
-        running.wait(LIMIT, progress, || output.cut(&said)).map_err(|error| cannot(error.to_string()))?;
-    match ended {
-        Ended::By(status) if status.success() => Ok(()),
-        Ended::Cancelled => Err(ReleaseError::Cancelled),
-        Ended::Late => Err(cannot(format!("it does not end within {} s", LIMIT.as_secs()))),
-        Ended::By(status) => Err(cannot(format!("{status}: {}", output.last_lines(&said)))),
+    let Some(reason) = started(settings.identity.as_ref())? else { return Ok(()) };
+    if user_of(settings.identity.as_ref()).is_none() {
+        return Err(cannot(reason));
     }
+    // The processes of that user can stop one another, and nobody is kept in a release by that. Whether the site has an
+    // application that the reason keeps from running, its check finds.
+    if let Some(reason) = started(None)? {
+        return Err(cannot(reason));
+    }
+    progress.note(&format!("the user of the site cannot start {}: {reason}", python.display()));
+    Ok(())
 }

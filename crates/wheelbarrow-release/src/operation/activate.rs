@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use wheelbarrow_artifact::release::ReleaseSettings;
-use wheelbarrow_base::progress::Silent;
+use wheelbarrow_base::progress::Progress;
 
 use crate::check::django_query;
 use crate::operation::{engine, plan, recovery};
@@ -84,7 +84,8 @@ pub fn rollback(
 ) -> Result<Activated, ReleaseError> {
     let begun = Instant::now();
     let locked = recovery::begin(root, "rollback", operator)?;
-    let target = rollback_target(root, options, |live| django_query::applied(&locked, live))?;
+    let target =
+        rollback_target(root, options, |live| django_query::applied(&locked, live), operator.progress)?;
     let Some(target) = target else { return stays(root, begun, operator) };
     let environment = target.record.environment_sha256;
     let applied = applied_since(&stories(&root.journal().read()?), target.id());
@@ -107,9 +108,13 @@ pub fn rollback(
 }
 
 /// Says where [`rollback`] would go.
-pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated, ReleaseError> {
+pub fn plan_rollback(
+    root: &Root,
+    options: &RollbackOptions,
+    progress: &dyn Progress,
+) -> Result<Activated, ReleaseError> {
     let previous = root.live()?;
-    let id = match rollback_target(root, options, |release| applied(root, release))? {
+    let id = match rollback_target(root, options, |release| applied(root, release, progress), progress)? {
         Some(target) => Some(target.record.id),
         None => previous.clone(),
     };
@@ -125,9 +130,9 @@ pub fn plan_rollback(root: &Root, options: &RollbackOptions) -> Result<Activated
 }
 
 /// The migrations that the database has, asked without a log.
-fn applied(root: &Root, release: &CompleteRelease) -> Option<BTreeSet<String>> {
+fn applied(root: &Root, release: &CompleteRelease, progress: &dyn Progress) -> Option<BTreeSet<String>> {
     let settings = Settings::of(root, release, &Default::default()).ok()?;
-    let said = check::look_at(release, &settings, Look::Before, Said::Forgotten, &Silent).ok()??;
+    let said = check::look_at(release, &settings, Look::Before, Said::Forgotten, progress).ok()??;
     said.unknown.is_none().then(|| said.applied.into_iter().collect())
 }
 
@@ -175,6 +180,7 @@ fn rollback_target(
     root: &Root,
     options: &RollbackOptions,
     applied: impl Fn(&CompleteRelease) -> Option<BTreeSet<String>>,
+    progress: &dyn Progress,
 ) -> Result<Option<CompleteRelease>, ReleaseError> {
     let live = root.live()?.ok_or_else(|| nothing_live(root))?;
     let stories = stories(&root.journal().read()?);
@@ -192,7 +198,14 @@ fn rollback_target(
     if !migrations.is_empty() && !options.force {
         // They may have failed, or somebody may have taken them back: what the database has counts.
         let live = root.complete(&live).ok();
-        let asked = live.as_ref().and_then(&applied).or_else(|| applied(&target));
+        let applied = |release: &CompleteRelease| match progress.is_cancelled() {
+            true => None,
+            false => applied(release),
+        };
+        let asked = live.as_ref().and_then(applied).or_else(|| applied(&target));
+        if progress.is_cancelled() {
+            return Err(ReleaseError::Cancelled);
+        }
         if let Some(applied) = asked {
             migrations.retain(|migration| applied.contains(migration));
         }

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use fs_err as fs;
 use wheelbarrow_base::Explain;
-use wheelbarrow_base::progress::Silent;
-use wheelbarrow_release::{State, Until, live};
+use wheelbarrow_base::progress::{Progress, Silent, Unit};
+use wheelbarrow_release::{ReleaseError, RollbackOptions, State, Until, live, plan_rollback};
 
 use crate::mounts::Mounted;
 use crate::support::Place;
@@ -80,6 +80,39 @@ fn recovery_hides_what_a_killed_command_has_said() {
     place.recover().unwrap();
     assert_eq!(fs::read_to_string(log).unwrap(), "one\ntwo ***\n");
     assert!(!part.exists());
+}
+
+/// Going back asks the site which migrations the database has.
+#[test]
+fn who_asks_where_a_rollback_would_go_can_stop_waiting() {
+    let place = Place::new();
+    for version in ["1", "2"] {
+        place.deploy(&place.artifact(version, "")).unwrap();
+    }
+    let journal = place.path().join(".wheelbarrow/journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let switched = text.lines().rfind(|line| line.contains("switched")).unwrap();
+    let at = switched.split(',').next().unwrap();
+    let migrating =
+        format!("{at},\"by\":\"a\",\"event\":\"migrating\",\"migrations\":[],\"irreversible\":[\"a.1\"]}}");
+    fs::write(&journal, text.replace(switched, &format!("{migrating}\n{switched}"))).unwrap();
+    let ask = |progress: &dyn Progress| plan_rollback(&place.root(), &RollbackOptions::default(), progress);
+    let error = ask(&Silent).unwrap_err();
+    assert!(matches!(error, ReleaseError::Irreversible { .. }), "{error:?}");
+    let error = ask(&Stopped).unwrap_err();
+    assert!(matches!(error, ReleaseError::Cancelled), "{error:?}");
+}
+
+struct Stopped;
+
+impl Progress for Stopped {
+    fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+    fn advance(&self, _amount: u64) {}
+    fn end(&self) {}
+    fn note(&self, _message: &str) {}
+    fn is_cancelled(&self) -> bool {
+        true
+    }
 }
 
 #[test]

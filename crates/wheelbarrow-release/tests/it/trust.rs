@@ -405,6 +405,46 @@ fn where_static_files_go_can_be_written_before_any_command_runs() {
     }
 }
 
+/// It may be asked again and again, while somebody waits for a rollback.
+#[test]
+fn a_site_that_does_not_answer_a_question_is_not_waited_for() {
+    let place = Place::new();
+    let settings = "prepare = [['true', 'collectstatic']]\ntimeouts.check = 1";
+    let code = vec![
+        ("django/conf.py", "import time\ntime.sleep(30)\n".to_owned()),
+        ("django/__init__.py", String::new()),
+    ];
+    let site = crate::site::Site { version: "1", release: crate::site::settings(settings), code };
+    let begun = std::time::Instant::now();
+    place.deploy(&site.write(place.directory.path())).unwrap();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+/// Whoever runs as that user can kill every process of that user.
+#[test]
+fn the_sites_user_keeps_nobody_in_a_release() {
+    let Some(place) = place() else { return };
+    let settings = format!("owner = '{OWNER}'");
+    let first = place.deploy(&place.artifact("1", &settings)).unwrap();
+    place.deploy(&place.artifact("2", &settings)).unwrap();
+    let python = first.path.join("venv/bin/python");
+    let real = fs::canonicalize(&python).unwrap();
+    let killing = |users: &str| {
+        fs::remove_file(&python).unwrap();
+        let script =
+            format!("#!/bin/sh\n[ $(id -u) {users} 0 ] && kill -9 $$\nexec {} \"$@\"\n", real.display());
+        fs::write(&python, script).unwrap();
+        fs::set_permissions(&python, PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    killing("-ge");
+    let error = place.rollback().unwrap_err();
+    assert!(error.to_string().contains("signal: 9") || error.exit_code() == 11, "{error}");
+    killing("!=");
+    place.rollback().unwrap();
+    let notes = place.notes();
+    assert!(notes.contains("the user of the site cannot start") && notes.contains("signal: 9"), "{notes}");
+}
+
 /// An earlier version gave any directory of a release away: what it wrote down is not believed.
 #[test]
 fn a_directory_that_python_could_import_is_not_given_again() {
