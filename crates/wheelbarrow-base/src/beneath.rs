@@ -26,7 +26,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Re
 use rustix::io::Errno;
 
 pub use remove::{Patience, remove_tree};
-pub use trusted::{Exposure, Place, exposure, exposure_of, make_directories, place};
+pub use trusted::{Exposure, Place, exposure, exposure_of, make_directories, place, socket};
 
 use crate::regular::{LARGEST_TEXT, read_limited};
 use crate::unique::unique;

@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -66,6 +66,19 @@ pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
         }
     }
     Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory, not a file"))
+}
+
+/// The Unix socket to which a path leads, open for nothing: `/proc/self/fd/N` names it from then on.
+pub fn socket(path: &Path) -> io::Result<OwnedFd> {
+    let absolute = std::path::absolute(path)?;
+    let place = place(Path::new("/"), absolute.strip_prefix("/").unwrap_or(&absolute))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = rustix::fs::openat(&place.directory, &place.name, flags, Mode::empty())?;
+    match FileType::from_raw_mode(rustix::fs::fstat(&open)?.st_mode) {
+        FileType::Socket => Ok(open),
+        FileType::Symlink => Err(told(rustix::io::Errno::LOOP)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a Unix socket")),
+    }
 }
 
 /// Why another user could exchange the directory at `path`, absolute, or put a link into it. Of what is not there, the deepest

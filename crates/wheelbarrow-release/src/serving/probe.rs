@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use wheelbarrow_artifact::release::ProbeSettings;
+use wheelbarrow_base::beneath;
 use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
@@ -145,8 +147,11 @@ fn left(end: Instant) -> std::io::Result<Duration> {
 }
 
 /// connect(2) waits without end where the queue of a Unix socket is full, and heeds no limit there.
+///
+/// The site's user may own its directory: no link of theirs is followed to a socket that only this user may open.
 fn connect(socket: &Path, end: Instant) -> std::io::Result<UnixStream> {
-    let address = SocketAddrUnix::new(socket)?;
+    let file = beneath::socket(socket)?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let descriptor = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     while let Err(errno) = rustix::net::connect(&descriptor, &address) {
@@ -305,6 +310,22 @@ mod tests {
             assert_eq!(told, "it does not answer in time");
             assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         }
+    }
+
+    #[test]
+    fn no_link_of_another_user_leads_to_a_socket() {
+        let place = tempfile::tempdir().unwrap();
+        let (given, own) = (place.path().join("given"), place.path().join("own"));
+        std::fs::create_dir(&given).unwrap();
+        let _own = std::os::unix::net::UnixListener::bind(&own).unwrap();
+        let _given = std::os::unix::net::UnixListener::bind(given.join("socket")).unwrap();
+        std::os::unix::fs::symlink(&own, given.join("link")).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        connect(&given.join("link"), end).unwrap();
+        std::fs::set_permissions(&given, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let refused = connect(&given.join("link"), end).unwrap_err();
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        connect(&given.join("socket"), end).unwrap();
     }
 
     #[test]

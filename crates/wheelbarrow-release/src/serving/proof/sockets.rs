@@ -14,8 +14,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use fs_err as fs;
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+use wheelbarrow_base::beneath;
 
 use self::diag::BoundFile;
 use super::procfs::read;
@@ -32,7 +32,10 @@ pub(super) fn reached(listener: &Listener) -> BTreeSet<u64> {
         Listener::Address(address) => tcp(address),
         Listener::Socket(path) => match BoundFile::at(path).and_then(|file| bound_to(&file)) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            // There is none, or a link that somebody else made.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                BTreeSet::new()
+            }
             Err(_) => only(listening_at(&read("/proc/net/unix"), path)),
         },
     }
@@ -111,7 +114,7 @@ fn ip(text: &str) -> Option<IpAddr> {
 
 impl BoundFile {
     fn at(path: &Path) -> io::Result<Self> {
-        let open = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let open = beneath::socket(path)?;
         let missing = || io::Error::other("the kernel does not tell where the file is");
         let info = read(&format!("/proc/self/fdinfo/{}", open.as_raw_fd()));
         let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
