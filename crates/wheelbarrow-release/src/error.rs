@@ -413,19 +413,21 @@ impl Explain for ReleaseError {
                     Self::Probe { hint, .. } => Some((*hint).to_owned()),
                     source => source.hint(),
                 };
-                return Some(said.hint(hint));
+                return said.hint(hint);
             }
             Self::Failed { outcome: Outcome::RevertFailed, source, revert, .. } => {
                 let hint = "look at the server; `wheelbarrow status --root ROOT` says what is live, `wheelbarrow activate \
                             ID` tries again";
                 let said = revert.as_ref().and_then(|revert| revert.server_said()).or(source.server_said());
-                return Some(said.map_or_else(|| hint.to_owned(), |said| said.hint(Some(hint.to_owned()))));
+                let hint = Some(hint.to_owned());
+                return said.map_or(hint.clone(), |said| said.hint(hint));
             }
             Self::Failed { source, is_first: true, .. } if source.is_of_server() => {
                 let hint = "if nothing could serve before there was `current`: deploy with `--no-probe`, start the server, \
                             then `wheelbarrow activate ID` asks it";
                 let said = source.server_said();
-                return Some(said.map_or_else(|| hint.to_owned(), |said| said.hint(Some(hint.to_owned()))));
+                let hint = Some(hint.to_owned());
+                return said.map_or(hint.clone(), |said| said.hint(hint));
             }
             Self::Failed { source, .. } => return source.hint(),
             _ => return None,

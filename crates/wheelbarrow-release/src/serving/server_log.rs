@@ -48,8 +48,9 @@ pub struct ServerSaid {
     /// Why it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The command that shows more of it.
-    pub more: String,
+    /// The command that shows more of it; none for a file that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more: Option<String>,
 }
 
 /// Where a server writes to, from now on.
@@ -111,7 +112,10 @@ impl<'a> ServerLog<'a> {
     /// The command that shows its last lines, whenever they were written.
     pub(crate) fn command(&self) -> Option<String> {
         match &self.settings.server_log {
-            Some(path) => Some(tail_of(&self.root.shared().join(path))),
+            Some(path) => {
+                let path = self.root.shared().join(path);
+                open(&path).is_ok().then(|| tail_of(&path))
+            }
             None => self.unit().map(|unit| format!("journalctl --lines=100 {}", unit.words())),
         }
     }
@@ -124,7 +128,9 @@ impl<'a> ServerLog<'a> {
             }
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        ServerSaid { log: path.display().to_string(), lines, problem, more: tail_of(path) }
+        // What is not followed or not waited for here, a command of a person would follow, or wait for.
+        let more = problem.is_none().then(|| tail_of(path));
+        ServerSaid { log: path.display().to_string(), lines, problem, more }
     }
 
     /// What was written since the begin, whole lines.
@@ -158,7 +164,7 @@ impl<'a> ServerLog<'a> {
             }
         }
         let more = format!("journalctl --since=@{} {}", since.as_secs(), unit.words());
-        ServerSaid { log: format!("the journal of {}", unit.name), lines, problem: None, more }
+        ServerSaid { log: format!("the journal of {}", unit.name), lines, problem: None, more: Some(more) }
     }
 
     /// The last lines, without secrets of any release: the server may have been started from another one.
@@ -188,16 +194,17 @@ impl<'a> ServerLog<'a> {
 
 impl ServerSaid {
     /// A hint with the command that shows more.
-    pub(crate) fn hint(&self, hint: Option<String>) -> String {
-        let more = if self.lines.is_empty() && self.problem.is_none() {
-            format!(
-                "`{}` shows what the server wrote; if it logs to a file, `[release] server_log` names it",
-                self.more
-            )
-        } else {
-            format!("`{}` shows more", self.more)
-        };
-        hint.map_or(more.clone(), |hint| format!("{hint}; {more}"))
+    pub(crate) fn hint(&self, hint: Option<String>) -> Option<String> {
+        let more = self.more.as_ref().map(|command| match self.lines.is_empty() {
+            true => format!(
+                "`{command}` shows what the server wrote; if it logs to a file, `[release] server_log` names it"
+            ),
+            false => format!("`{command}` shows more"),
+        });
+        match (hint, more) {
+            (Some(hint), Some(more)) => Some(format!("{hint}; {more}")),
+            (hint, more) => hint.or(more),
+        }
     }
 }
 
@@ -332,6 +339,21 @@ mod tests {
         assert_eq!(unit(&["sh", "-c", shell]), named("acme.service", false));
         assert_eq!(unit(&["systemctl", "-H", "other", "restart", "acme"]), None);
         assert_eq!(unit(&["kill", "-HUP", "7"]), None);
+    }
+
+    /// A command would follow the link that was not followed.
+    #[test]
+    fn no_command_is_named_that_opens_what_was_refused() {
+        let mut said = ServerSaid {
+            log: "a.log".to_owned(),
+            lines: Vec::new(),
+            problem: None,
+            more: Some("tail a.log".to_owned()),
+        };
+        assert!(said.hint(None).unwrap().contains("`tail a.log` shows what"));
+        said.more = None;
+        assert_eq!(said.hint(None), None);
+        assert_eq!(said.hint(Some("hint".to_owned())), Some("hint".to_owned()));
     }
 
     #[test]
