@@ -309,7 +309,12 @@ impl Root {
                 last = last.max(id.map_or(0, |id| id.number()));
             }
         }
-        Ok(last + 1)
+        last.checked_add(1).ok_or_else(|| {
+            let reason = format!(
+                "number {last} is the highest that there is: remove what has it, if it is no release"
+            );
+            ReleaseError::io("number the next release in", &self.releases())(std::io::Error::other(reason))
+        })
     }
 
     pub(crate) fn is_marked(&self, id: &ReleaseId, mark: Mark) -> Result<bool, ReleaseError> {
@@ -377,6 +382,17 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn no_release_gets_a_number_a_second_time() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        for (last, next) in [(u64::MAX - 1, Some(u64::MAX)), (u64::MAX, None)] {
+            fs::create_dir(root.releases().join(format!("{last}-00000000"))).unwrap();
+            let found = root.next_number();
+            assert!(found.as_ref().ok() == next.as_ref(), "{found:?}");
+        }
+    }
 
     #[test]
     fn a_root_that_another_user_may_exchange_is_refused() {
