@@ -4,9 +4,9 @@
 //! lock may open it: nobody else can hold it.
 //!
 //! A command that must not be overtaken, a migration say, inherits another file, open for reading, with a shared lock on it:
-//! it keeps others out even when the wheelbarrow that started it was killed. It can neither free the lock nor write into it. It can
-//! pass it on, though, to a process that stays: so such a lock counts only while the command that it was given to runs, which is
-//! written down in the first file.
+//! it keeps others out even when the wheelbarrow that started it was killed. It can free that lock, take it for itself alone, and
+//! pass it on to a process that stays. So what counts is whether the command runs that it was given to, which is written down in
+//! the first file, and a lock that no such command has is put aside with its file.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -106,10 +106,21 @@ impl RootLock {
     /// For a command that keeps others out for as long as it runs, whatever becomes of this process.
     pub(crate) fn for_command(&self) -> Result<CommandLock, ReleaseError> {
         let path = &self.commands;
-        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-            .map_err(ReleaseError::errno("open", path))?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
-            .map_err(ReleaseError::errno("lock", path))?;
+        let share = || {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = rustix::fs::open(path, flags, Mode::empty())?;
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).map(|()| file)
+        };
+        let file = match share() {
+            // An earlier command has passed it on, to somebody who keeps it.
+            Err(Errno::WOULDBLOCK) => {
+                fs::remove_file(path).map_err(ReleaseError::io("remove", path))?;
+                open(path)?;
+                share()
+            }
+            shared => shared,
+        };
+        let file = file.map_err(ReleaseError::errno("lock", path))?;
         self.name(&Holder { command: Some(Box::new(CommandRecord::of(0))), ..self.holder.clone() });
         Ok(CommandLock(file))
     }
@@ -201,16 +212,19 @@ fn try_lock(file: &fs::File, path: &Path) -> Result<bool, ReleaseError> {
 /// Whether no command of a wheelbarrow that was killed still runs. To be asked by who has the lock, `file`: a wheelbarrow that
 /// works has it too, and its command with it.
 fn no_command_runs(path: &Path, file: &mut fs::File) -> Result<bool, ReleaseError> {
-    if try_lock(&open(path)?, path)? {
-        return Ok(true);
-    }
+    let is_free = try_lock(&open(path)?, path)?;
     let record = read_record(file).map_err(ReleaseError::io("read", file.path()))?;
     let runs = match serde_json::from_slice::<Holder>(&record) {
+        // It may have freed the lock itself.
+        Ok(Holder { pid, command: Some(command), .. }) if is_free => command.is_seen(pid),
         Ok(Holder { pid, command: Some(command), .. }) => command.runs(pid),
         Ok(Holder { command: None, .. }) => false,
         // Nothing is written down while nobody has the lock.
-        Err(_) => !record.trim_ascii().is_empty(),
+        Err(_) => !is_free && !record.trim_ascii().is_empty(),
     };
+    if is_free {
+        return Ok(!runs);
+    }
     if !runs {
         // Whoever has it still was not given it.
         fs::remove_file(path).map_err(ReleaseError::io("remove", path))?;
@@ -226,7 +240,12 @@ impl CommandRecord {
 
     /// Whether its session has a process, as far as this process can tell.
     fn runs(&self, pid: u32) -> bool {
-        self.started == 0 || self.counts_in != counts_in() || child::session_lives(pid, self.started)
+        self.started == 0 || self.counts_in != counts_in() || self.is_seen(pid)
+    }
+
+    /// Whether its session has a process here.
+    fn is_seen(&self, pid: u32) -> bool {
+        self.started != 0 && self.counts_in == counts_in() && child::session_lives(pid, self.started)
     }
 }
 
@@ -331,6 +350,24 @@ mod tests {
         drop((held, lock));
         // It was unlocked, and its new owner locks it again.
         rustix::fs::flock(&passed_on, FlockOperation::NonBlockingLockShared).unwrap();
+        let lock = take(&root).unwrap();
+        // The same for itself alone, which keeps no later command from its own.
+        let held = lock.for_command().unwrap();
+        let passed_on = rustix::io::dup(&held).unwrap();
+        drop(held);
+        rustix::fs::flock(&passed_on, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(lock.for_command().is_ok());
+    }
+
+    #[test]
+    fn a_command_that_frees_its_lock_keeps_others_out_nevertheless() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let (running, passed_on) = killed(&root, "sleep 1.2");
+        rustix::fs::flock(&passed_on, FlockOperation::Unlock).unwrap();
+        let locked = take(&root).unwrap_err();
+        assert!(matches!(locked, ReleaseError::Locked { .. }), "{locked:?}");
+        running.wait(Duration::from_secs(60), &Silent, || {}).unwrap();
         assert!(take(&root).is_ok());
     }
 }
