@@ -239,6 +239,34 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_hidden_as_other_programs_write_it() {
+        let ours = secrets(r#"{"SIGNING_KEY": "it's = \"ö你\ud83d\udd11\" & <b>"}"#);
+        for form in [
+            // ascii(), unicode_escape, and standard error in an ASCII locale.
+            r#"it\'s = "\xf6\u4f60\U0001f511" & <b>"#,
+            r#"it's = "\xf6\u4f60\U0001f511" & <b>"#,
+            // markupsafe, and Go; JSON of Go.
+            "it&#39;s = &#34;ö你🔑&#34; &amp; &lt;b&gt;",
+            r#"it's = \"ö你🔑\" \u0026 \u003cb\u003e"#,
+            // SQL, CSV, mail, a URL within another.
+            r#"it''s = "ö你🔑" & <b>"#,
+            r#"it's = ""ö你🔑"" & <b>"#,
+            r#"it's =3D "=C3=B6=E4=BD=A0=F0=9F=94=91" & <b>"#,
+            "it%2527s%2520%253D%2520%2522%25C3%25B6%25E4%25BD%25A0%25F0%259F%2594%2591%2522%2520%2526%2520%253Cb%253E",
+        ] {
+            assert_eq!(ours.hide(&format!("<<{form}>>")), "<<***>>", "{form}");
+        }
+        let ours = secrets(r#"{"T": "hunter2x-and-more"}"#);
+        for (form, hidden) in [
+            ("hunter\x1b[1;31m2x-and\x1b[0m-more", "***"),
+            ("hunter\x1b[0m\n  \x1b[31m2x-and-more", "***\n***"),
+            ("hunter2x=\r\n-and-more", "***\n***"),
+        ] {
+            assert_eq!(ours.hide(&format!("<{form}>")), format!("<{hidden}>"), "{form:?}");
+        }
+    }
+
+    #[test]
     fn secrets_that_overlap_are_hidden_whole() {
         let ours =
             secrets(r#"{"ONE_KEY": "begin-middle1", "OTHER_KEY": "middle1-end", "FLAG_AUTH": "true"}"#);

@@ -100,7 +100,7 @@ impl Finder {
     }
 }
 
-/// A text without its line breaks.
+/// A text without its line breaks and colours.
 struct Joined {
     bytes: Vec<u8>,
     /// Where in `bytes` one was, and how many bytes were left out up to there.
@@ -112,7 +112,7 @@ impl Joined {
         let mut joined = Self { bytes: Vec::with_capacity(bytes.len()), breaks: Vec::new() };
         let mut at = 0;
         while at < bytes.len() {
-            match line_break(&bytes[at..]) {
+            match gap(&bytes[at..]) {
                 0 => {
                     joined.bytes.push(bytes[at]);
                     at += 1;
@@ -133,6 +133,19 @@ impl Joined {
     }
 }
 
+/// How many bytes the text begins with that a program may put within a word that it shows, 0 for none: colours and line breaks.
+fn gap(text: &[u8]) -> usize {
+    let colour = match text {
+        [b'\x1b', b'[', rest @ ..] => {
+            let is_of_it = |byte: &&u8| matches!(**byte, b' '..=b'?');
+            let length = rest.iter().take_while(is_of_it).count();
+            if matches!(rest.get(length), Some(b'@'..=b'~')) { 2 + length + 1 } else { 0 }
+        }
+        _ => 0,
+    };
+    if colour > 0 { colour } else { line_break(text) }
+}
+
 /// How many bytes of line breaks the text begins with, 0 for none. Programs that wrap a long text indent the next line, or make
 /// several literals; a text that is shown in another has escaped line breaks.
 fn line_break(text: &[u8]) -> usize {
@@ -141,7 +154,8 @@ fn line_break(text: &[u8]) -> usize {
     loop {
         length += match &text[length..] {
             [b'\n' | b'\r', ..] => 1,
-            [b'\\', b'n' | b'r' | b'\n', ..] => 2,
+            [b'\\', b'n' | b'r' | b'\n', ..] | [b'=', b'\n', ..] => 2,
+            [b'=', b'\r', b'\n', ..] => 3,
             [b'\\', b'\\', b'n' | b'r', ..] => 3,
             _ => break,
         };

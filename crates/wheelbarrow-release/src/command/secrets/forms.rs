@@ -52,6 +52,8 @@ fn in_urls(text: &str) -> Vec<String> {
     let mut forms: Vec<String> = quoted.to_vec();
     forms.extend(quoted.iter().map(|form| form.replace("%20", "+")));
     forms.extend(quoted.iter().map(|form| lower_escapes(form)));
+    // A URL within another.
+    forms.extend(quoted.iter().map(|form| form.replace('%', "%25")));
     forms
 }
 
@@ -104,29 +106,33 @@ pub(super) fn percent_decoded(text: &str) -> Option<String> {
     (decoded != text).then_some(decoded)
 }
 
-/// As strings of JSON and of Python, as bytes of Python, in HTML, and as words of a shell.
+/// As strings of JSON, of Python and of SQL, as bytes of Python, in HTML and mail, and as words of a shell.
 fn escaped(text: &str) -> Vec<String> {
     let json = serde_json::to_string(text).unwrap_or_default();
     let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
     let ascii = only_ascii(&json);
-    let mut forms =
-        vec![json.replace('/', "\\/"), in_scripts(&json, "&<>", true), in_scripts(&json, "&<>'", false)];
-    forms.extend([json, ascii]);
+    let mut forms = vec![json.replace('/', "\\/"), in_scripts(&json, "&<>", true)];
+    forms.extend(["&<>", "&<>'"].map(|escaped| in_scripts(&json, escaped, false)));
+    forms.extend([json, ascii, python_ascii(text), in_mail(text)]);
+    forms.extend(['\'', '"'].map(|quote| text.replace(quote, &format!("{quote}{quote}"))));
     forms.extend(in_shells(text));
     for quote in ['\'', '"', '\0'] {
         let string = repr(text, quote);
         forms.push(only_ascii(&string));
+        forms.push(python_ascii(&string));
         forms.push(string);
         forms.push(bytes(text, quote));
     }
-    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    forms.push(html.replace('\'', "&#x27;"));
-    forms.push(html.replace('\'', "&#39;"));
+    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    // By Python, by others, and by markupsafe and Go.
+    for (double, single) in [("&quot;", "&#x27;"), ("&quot;", "&#39;"), ("&quot;", "'"), ("&#34;", "&#39;")] {
+        forms.push(html.replace('"', double).replace('\'', single));
+    }
     forms.push(html);
     forms
 }
 
-/// JSON within HTML: by json_script of Django, with upper digits, and by tojson of Jinja.
+/// JSON within HTML: by json_script of Django, with upper digits, by Go, and by tojson of Jinja.
 fn in_scripts(json: &str, escaped: &str, is_upper: bool) -> String {
     let mut shown = String::new();
     for one in json.chars() {
@@ -183,6 +189,33 @@ fn bytes(text: &str, quote: char) -> String {
             }
             byte => _ = write!(shown, "\\x{byte:02x}"),
         }
+    }
+    shown
+}
+
+/// By ascii() of Python, and by `backslashreplace`, which writes to its standard error in a locale without UTF-8.
+fn python_ascii(text: &str) -> String {
+    let mut shown = String::new();
+    for one in text.chars() {
+        let _ = match u32::from(one) {
+            0..0x80 => write!(shown, "{one}"),
+            code @ 0x80..0x100 => write!(shown, "\\x{code:02x}"),
+            code @ 0x100..0x10000 => write!(shown, "\\u{code:04x}"),
+            code => write!(shown, "\\U{code:08x}"),
+        };
+    }
+    shown
+}
+
+/// Quoted-printable (RFC 2045, section 6.7).
+fn in_mail(text: &str) -> String {
+    let mut shown = String::new();
+    for byte in text.bytes() {
+        let _ = match byte {
+            b'=' => write!(shown, "=3D"),
+            b' '..=b'~' | b'\t' | b'\n' | b'\r' => write!(shown, "{}", char::from(byte)),
+            _ => write!(shown, "={byte:02X}"),
+        };
     }
     shown
 }
