@@ -30,15 +30,18 @@ pub(super) fn text(path: &Path, process: Option<u32>) -> Option<String> {
     }
 }
 
-/// The user and the group whose rights a process has. The owner of `/proc/PID` can be another: root, of one that is not dumpable.
+/// The user and the group whose rights a process has, if it has those of no other: whoever starts a program that gets more rights
+/// chose its arguments. The owner of `/proc/PID` can be another: root, of one that is not dumpable.
 fn user_of(pid: u32) -> Option<(u32, u32)> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     let status = String::from_utf8_lossy(&status).into_owned();
-    let effective = |name: &str| {
+    let only = |name: &str| {
         let numbers = status.lines().find_map(|line| line.strip_prefix(name))?;
-        numbers.split_whitespace().nth(1)?.parse().ok()
+        // The real one, the effective one, and the saved one.
+        let numbers: Vec<u32> = numbers.split_whitespace().take(3).flat_map(str::parse).collect();
+        numbers.iter().all(|number| *number == numbers[0]).then(|| numbers.first().copied())?
     };
-    Some((effective("Uid:")?, effective("Gid:")?))
+    Some((only("Uid:")?, only("Gid:")?))
 }
 
 /// A file, and its lines without comments.
