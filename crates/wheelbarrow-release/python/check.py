@@ -173,8 +173,8 @@ def inside(install):
     for collect, is_data in ((uploads, True), (databases, True), (unnamed_uploads, False), (other_files, False)):
         try:
             written = list(collect(settings))
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            pass_over(collect.__name__, error)
             continue
         for setting, path in written:
             path = os.path.realpath(str(path)) if path else ""
@@ -204,10 +204,15 @@ def uploads(settings):
             storage = storage()
             if isinstance(storage, FileSystemStorage):
                 found.append((setting, storage.base_location))
-        except Exception:
+        except Exception as error:
             # A storage that does not load is no place to write to; Django's checks are about such.
-            traceback.print_exc()
+            pass_over(setting, error)
     return found
+
+
+def pass_over(what, error):
+    """A line for the log. A traceback would hide that of what Django's checks have found."""
+    print("not looked at: %s: %s" % (what, describe(error)), file=sys.stderr)
 
 
 def unnamed_uploads(settings):
