@@ -61,7 +61,7 @@ fn every_moment_has_its_hooks() {
     let mut words: Vec<_> = words.iter().map(String::as_str).collect();
     words.extend(["--deploy-id", "D7"]);
     let said = place.run(&words);
-    assert!(said.code == 0 && !said.err.contains("hook"), "{}", said.all());
+    assert!(said.code == 0 && !said.err.contains("the hook"), "{}", said.all());
     let facts = told(&place);
     let root = place.root().display().to_string();
     let operator = last(&place)["by"].clone();
@@ -388,7 +388,7 @@ fn the_scripts_of_the_guide_run() {
     let mut command = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let path = std::env::var("PATH").unwrap();
     let said = place.finish(command.env("PATH", format!("{}:{path}", bin.display())));
-    assert!(said.code == 0 && !said.err.contains("hook "), "{}", said.all());
+    assert!(said.code == 0 && !said.err.contains("the hook "), "{}", said.all());
     let id = last(&place)["id"].as_str().unwrap().to_owned();
     assert_eq!(fs_err::read_to_string(place.root().join("shared/dumps").join(&id)).unwrap(), "dump\n");
     let told: Value = serde_json::from_str(&body.join().unwrap()).unwrap();
