@@ -187,8 +187,12 @@ impl Search<'_> {
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Symlink {
-            let target = directory.read_link(name)?;
-            return Ok(!self.is_link_of_install(path, Path::new(&target)));
+            return match directory.read_link(name) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+                // No link any more: what somebody has put in its place is theirs.
+                Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(true),
+                target => Ok(!self.is_link_of_install(path, Path::new(&target?))),
+            };
         }
         // A socket or a pipe holds nothing.
         if kind != FileType::RegularFile {
