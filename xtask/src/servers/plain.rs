@@ -106,7 +106,7 @@ pub(super) fn uwsgi_of_the_site(host: &Host<'_>) -> Result<()> {
     host.write(file, &text)?;
     host.good(&start)?;
     host.wait_for_port(8007)?;
-    place.deploy(2).expect(0, &["is live"])?;
+    place.deploy(2).expect(0, &[])?;
     place.expect_ailments("", &["uwsgi-binary"])?;
     println!("   without binary-path: the new release by the program of an old one");
     host.good(&format!("systemctl stop own-uwsgi; rm {file}")).map(drop)

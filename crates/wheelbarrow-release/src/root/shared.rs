@@ -142,7 +142,8 @@ fn make_file_place(
 }
 
 /// A command that puts what a release has at `path` below its code where releases share it, once it was rescued to
-/// `rescued`; none if something is shared there already.
+/// `rescued`; none if something is shared there already. Where the site's user may write, the command writes as that user: a link
+/// that stands there by then leads no further than that user may.
 pub(crate) fn move_command(
     root: &Root,
     shared: &SharedPath,
@@ -150,22 +151,42 @@ pub(crate) fn move_command(
     identity: Option<&Identity>,
 ) -> Result<Option<String>, ReleaseError> {
     let Reached::Missing { is_exposed, names, .. } = reach(root, &shared.path)? else { return Ok(None) };
-    let place = root.shared();
-    let other = identity.filter(|_| shared.kind == SharedKind::File && !is_exposed);
-    let to = match other.and_then(Identity::site_user) {
-        Some((user, group)) => {
-            let to = place.join(FILES).join(shared.path.as_str());
-            let above = to.parent().unwrap_or(&place).display();
-            let make = format!("install -d -o {user} -g {group} -m 750 {above}");
-            return Ok(Some(format!("`{make} && mv {} {}`", rescued.display(), to.display())));
-        }
-        None => place.join(shared.path.as_str()),
+    let (place, from) = (root.shared(), quoted(rescued));
+    let is_file = shared.kind == SharedKind::File;
+    let other = identity.and_then(Identity::site_user).filter(|_| is_file || is_exposed);
+    let Some((user, group)) = other else {
+        let to = place.join(shared.path.as_str());
+        let make = match to.parent() {
+            Some(above) if names.len() > 1 => format!("mkdir -p {} && ", quoted(above)),
+            _ => String::new(),
+        };
+        return Ok(Some(format!("`{make}mv {from} {}`", quoted(&to))));
     };
-    let make = match to.parent() {
-        Some(above) if names.len() > 1 => format!("mkdir -p {} && ", above.display()),
-        _ => String::new(),
+    let files = place.join(FILES);
+    let (to, make) = match is_file && !is_exposed {
+        true => (
+            files.join(shared.path.as_str()),
+            format!("install -d -o {user} -g {group} -m 750 {} && ", quoted(&files)),
+        ),
+        false => (place.join(shared.path.as_str()), String::new()),
     };
-    Ok(Some(format!("`{make}mv {} {}`", rescued.display(), to.display())))
+    let above = quoted(to.parent().unwrap_or(&place));
+    let to = quoted(&to);
+    let as_user = format!("setpriv --reuid {user} --regid {group} --clear-groups");
+    Ok(Some(match is_file {
+        true => format!("`{make}{as_user} mkdir -p {above} && {as_user} tee {to} < {from} > /dev/null`"),
+        false => format!("`{as_user} mkdir -p {to} && tar -C {from} -cf - . | {as_user} tar -C {to} -xf -`"),
+    }))
+}
+
+/// A path as a word for the shell.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@+,".contains(letter);
+    match text.chars().all(is_plain) {
+        true => text.into_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// The last of them belongs to the site's user, if it is made here.
@@ -242,4 +263,47 @@ fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<Reached<'p>, ReleaseErro
 
 fn refused(what: &str, way_out: &str) -> ReleaseError {
     ReleaseError::Setting { key: "shared", reason: format!("{what}; {way_out}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::process::Command;
+
+    use fs_err as fs;
+
+    use super::*;
+
+    /// The site's user has put a link to a directory of root's in the way.
+    #[test]
+    fn a_command_that_moves_follows_no_link_with_roots_rights() {
+        if !getuid().is_root() {
+            println!("skipped: only root can do something for another user");
+            return;
+        }
+        let (user, group) = (65_534, 65_534);
+        let identity =
+            Identity { user: Some(user), group: Some(group), name: "site".into(), home: "/".into() };
+        let base = tempfile::Builder::new().prefix("wheelbarrow-moves").tempdir_in("/dev/shm").unwrap();
+        fs::set_permissions(base.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let root = Root::create(&base.path().join("a root")).unwrap();
+        let (victim, rescued) = (base.path().join("victim"), base.path().join("it's rescued"));
+        fs::create_dir(&victim).unwrap();
+        fs::write(&rescued, "rows").unwrap();
+        let moved = |path: &str| {
+            let shared = SharedPath::new(path).unwrap();
+            let command = move_command(&root, &shared, &rescued, Some(&identity)).unwrap().unwrap();
+            let ended = Command::new("sh").args(["-c", command.trim_matches('`')]).output().unwrap();
+            ended.status.success()
+        };
+        assert!(moved("sub/b.db"));
+        let files = root.shared().join(FILES);
+        let written = fs::metadata(files.join("sub/b.db")).unwrap();
+        assert_eq!((written.uid(), written.len()), (user, 4));
+
+        symlink(&victim, files.join("other")).unwrap();
+        assert!(!moved("other/b.db"));
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&victim).unwrap().uid(), 0, "it is nobody else's");
+    }
 }
