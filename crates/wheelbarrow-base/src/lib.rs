@@ -16,6 +16,7 @@ mod regular;
 mod safe_path;
 mod scratch;
 mod sha256;
+mod shell;
 mod signals;
 mod staged;
 mod umask;
@@ -43,6 +44,7 @@ pub use regular::{
 pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use sha256::Sha256;
+pub use shell::shell_word;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
 pub use staged::{Commit, Staged, is_settled, put_right};
 pub use umask::SharedUmask;

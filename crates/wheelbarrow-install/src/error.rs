@@ -8,7 +8,7 @@ use wheelbarrow_artifact::format::Newer;
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
-use wheelbarrow_base::{Exit, Explain, FsError, UnsafePath};
+use wheelbarrow_base::{Exit, Explain, FsError, UnsafePath, shell_word};
 use wheelbarrow_platform::package_hint;
 
 use crate::target::NoTarget;
@@ -189,7 +189,9 @@ impl Explain for InstallError {
             Self::Fs(FsError::NoLinks { .. }) => {
                 "a virtualenv needs them: name a destination on another file system, such as ext4 or xfs"
             }
-            Self::MissingParent { path } => return Some(format!("mkdir -p {}", quoted(path))),
+            Self::MissingParent { path } => {
+                return Some(format!("mkdir -p {}", shell_word(&path.to_string_lossy())));
+            }
             Self::FileAsParent { .. } => "name another destination",
             Self::LargeEnvironment { .. } => "no Python of an install would start with it: move it away",
             Self::NoRight { parent, .. } => {
@@ -244,11 +246,4 @@ fn listed(members: &[String]) -> String {
         lines.push_str(&format!("\n    and {} more", members.len() - MOST));
     }
     lines
-}
-
-/// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |character: char| character.is_ascii_alphanumeric() || "@%+=:,./-_".contains(character);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\"'\"'")) }
 }

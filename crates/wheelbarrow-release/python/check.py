@@ -205,7 +205,7 @@ def uploads(settings):
             if isinstance(storage, FileSystemStorage):
                 found.append((setting, storage.base_location))
         except Exception as error:
-            # A storage that does not load is no place to write to; Django's checks are about such.
+            # The site cannot write to a storage that does not load. Django's checks report it.
             pass_over(setting, error)
     return found
 

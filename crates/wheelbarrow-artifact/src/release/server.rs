@@ -35,7 +35,7 @@ pub enum Action {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no server: it is `none`, `systemd:UNIT`, `touch:PATH` or `command:WORDS`")]
+#[error("invalid server `{0}`: use `none`, `systemd:UNIT`, `touch:PATH` or `command:WORDS`")]
 pub struct NotAServer(String);
 
 /// A request that the server answers.

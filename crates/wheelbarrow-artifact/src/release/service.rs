@@ -27,7 +27,7 @@ pub struct Service {
     pub process: ServiceProcess,
     pub hosts: Hosts,
     pub probe: Option<ServiceProbe>,
-    /// Seconds that it must stay up once it has imported the site, where there is no probe.
+    /// Without a probe: the seconds that the service must stay up after it has imported the code of the site.
     pub stays_up: u64,
 }
 
@@ -138,12 +138,12 @@ pub struct ServiceName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Signal(String);
 
-/// Why a table of `[[release.service]]` is no service.
+/// Why a table of `[[release.service]]` is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAService {
-    #[error("`{0}` is not the name of a service: use small letters, digits and dashes, as in `worker-2`")]
+    #[error("invalid name `{0}` of a service: use small letters, digits and dashes, as in `worker-2`")]
     Name(String),
-    #[error("`{0}` is not the name of a signal: `TERM`, `INT` and `QUIT` are")]
+    #[error("invalid signal `{0}`: `TERM`, `INT` and `QUIT` are")]
     Signal(String),
     #[error("the service `{name}` needs one of `run`, `unit`, `touch` and `command`, and has {count}")]
     Process { name: ServiceName, count: usize },

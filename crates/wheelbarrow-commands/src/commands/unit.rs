@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fs_err as fs;
 use wheelbarrow_base::{Exit, write_atomic};
-use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find};
+use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find, shadowed};
 use wheelbarrow_release::{Root, service_units};
 
 use super::context::Context;
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
             units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?.into()
         }
     };
-    let shadowed = units.iter().find_map(|unit| shadowed(&unit.name, &LOADED.map(Path::new)));
+    let shadowed = units.iter().find_map(|unit| shadowed(&unit.name));
     match (&arguments.write, shadowed) {
         (Some(_), Some(path)) => return Err(shadows(&path).into()),
         (Some(directory), None) => write(directory, &units, printer)?,
@@ -106,26 +106,6 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
     let texts: Vec<String> = units.iter().map(ToString::to_string).collect();
     printer.result(texts.join("\n").trim_end());
     Ok(())
-}
-
-/// Where systemd finds the units that others have installed; one in /etc takes their place. systemd.unit(5) has the list.
-const LOADED: [&str; 6] = [
-    "/run/systemd/system",
-    "/run/systemd/generator",
-    "/run/systemd/generator.late",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-];
-
-/// The unit in `directories` that one of this name would replace: itself, or what it is an instance of.
-fn shadowed(name: &str, directories: &[&Path]) -> Option<PathBuf> {
-    let kind = name.rsplit_once('.').map_or("", |(_, kind)| kind);
-    let template = name.split_once('@').map(|(template, _)| format!("{template}@.{kind}"));
-    let names = [Some(name.to_owned()), template];
-    let paths =
-        names.into_iter().flatten().flat_map(|name| directories.iter().map(move |one| one.join(&name)));
-    paths.into_iter().find(|path| fs::symlink_metadata(path).is_ok())
 }
 
 fn shadows(path: &Path) -> Refusal {
@@ -171,22 +151,6 @@ mod tests {
     use clap::ColorChoice;
 
     use super::*;
-
-    #[test]
-    fn units_of_others_are_found() {
-        let directory = std::env::temp_dir().join(format!("wheelbarrow-shadowed-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        for name in ["ssh.service", "getty@.service"] {
-            fs::write(directory.join(name), "").unwrap();
-        }
-        let found = |name: &str| shadowed(name, &[Path::new("/nowhere"), &directory]);
-        assert_eq!(found("ssh.service"), Some(directory.join("ssh.service")));
-        assert_eq!(found("getty@site.service"), Some(directory.join("getty@.service")));
-        for free in ["ssh.socket", "sshd.service", "site.service", "getty.service", "getty@site.socket"] {
-            assert_eq!(found(free), None, "{free}");
-        }
-        fs::remove_dir_all(&directory).unwrap();
-    }
 
     #[test]
     fn files_of_somebody_else_stay() {

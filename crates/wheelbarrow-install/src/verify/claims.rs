@@ -145,7 +145,7 @@ fn read_own(destination: &Path, root: &Directory, name: &str) -> Result<Vec<u8>,
     root.read(name).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => broken(&format!("it has more than {LARGEST_TEXT} bytes")),
         io::ErrorKind::NotFound => broken("it is missing"),
-        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => broken("it is no file"),
+        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => broken("it is not a regular file"),
         _ => InstallError::io("read", &path)(error),
     })
 }

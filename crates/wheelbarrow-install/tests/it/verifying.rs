@@ -361,7 +361,7 @@ fn a_receipt_that_was_edited_proves_nothing() {
     install.swap(".wheelbarrow/receipt.json", "/dev/zero");
     assert_eq!(
         install.refused(),
-        ("DEST/.wheelbarrow/receipt.json was altered: it is no file".to_owned(), 3)
+        ("DEST/.wheelbarrow/receipt.json was altered: it is not a regular file".to_owned(), 3)
     );
 }
 

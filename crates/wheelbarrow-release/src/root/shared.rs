@@ -17,7 +17,7 @@ use rustix::fs::FileType;
 use rustix::process::getuid;
 use wheelbarrow_artifact::release::FILES_IN_SHARED as FILES;
 use wheelbarrow_base::beneath::{self, Directory};
-use wheelbarrow_base::{SafePath, UnsafePath, as_user};
+use wheelbarrow_base::{SafePath, UnsafePath, as_user, shell_word};
 
 use crate::command::identity::Identity;
 use crate::{ReleaseError, Root};
@@ -151,42 +151,33 @@ pub(crate) fn move_command(
     identity: Option<&Identity>,
 ) -> Result<Option<String>, ReleaseError> {
     let Reached::Missing { is_exposed, names, .. } = reach(root, &shared.path)? else { return Ok(None) };
-    let (place, from) = (root.shared(), quoted(rescued));
+    let word = |path: &Path| shell_word(&path.to_string_lossy());
+    let (place, from) = (root.shared(), word(rescued));
     let is_file = shared.kind == SharedKind::File;
     let other = identity.and_then(Identity::site_user).filter(|_| is_file || is_exposed);
     let Some((user, group)) = other else {
         let to = place.join(shared.path.as_str());
         let make = match to.parent() {
-            Some(above) if names.len() > 1 => format!("mkdir -p {} && ", quoted(above)),
+            Some(above) if names.len() > 1 => format!("mkdir -p {} && ", word(above)),
             _ => String::new(),
         };
-        return Ok(Some(format!("`{make}mv {from} {}`", quoted(&to))));
+        return Ok(Some(format!("`{make}mv {from} {}`", word(&to))));
     };
     let files = place.join(FILES);
     let (to, make) = match is_file && !is_exposed {
         true => (
             files.join(shared.path.as_str()),
-            format!("install -d -o {user} -g {group} -m 750 {} && ", quoted(&files)),
+            format!("install -d -o {user} -g {group} -m 750 {} && ", word(&files)),
         ),
         false => (place.join(shared.path.as_str()), String::new()),
     };
-    let above = quoted(to.parent().unwrap_or(&place));
-    let to = quoted(&to);
+    let above = word(to.parent().unwrap_or(&place));
+    let to = word(&to);
     let as_user = format!("setpriv --reuid {user} --regid {group} --clear-groups");
     Ok(Some(match is_file {
         true => format!("`{make}{as_user} mkdir -p {above} && {as_user} tee {to} < {from} > /dev/null`"),
         false => format!("`{as_user} mkdir -p {to} && tar -C {from} -cf - . | {as_user} tar -C {to} -xf -`"),
     }))
-}
-
-/// A path as a word for the shell.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@+,".contains(letter);
-    match text.chars().all(is_plain) {
-        true => text.into_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }
 
 /// The last of them belongs to the site's user, if it is made here.

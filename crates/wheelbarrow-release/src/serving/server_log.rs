@@ -18,8 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
-use wheelbarrow_base::beneath;
 use wheelbarrow_base::progress::Silent;
+use wheelbarrow_base::{beneath, shell_word};
 
 use crate::command::as_deployer;
 use crate::command::child::{self, Ended, Leftovers};
@@ -229,7 +229,7 @@ impl Unit {
 
     /// For a shell.
     fn words(&self) -> String {
-        self.matches().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+        self.matches().iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
     }
 
     /// Arguments of `journalctl`, which asks for units of its own user only: root looks for those of all users.
@@ -246,7 +246,7 @@ impl Unit {
 }
 
 fn tail_of(path: &Path) -> String {
-    format!("tail -n 100 {}", quoted(&path.display().to_string()))
+    format!("tail -n 100 {}", shell_word(&path.display().to_string()))
 }
 
 /// What `journalctl` prints; none if it does not run, or does not end.
@@ -312,12 +312,6 @@ fn unit_in(words: &[String]) -> Option<Unit> {
     })
 }
 
-/// For a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_=+./@:,".contains(character);
-    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,12 +348,6 @@ mod tests {
         said.more = None;
         assert_eq!(said.hint(None), None);
         assert_eq!(said.hint(Some("hint".to_owned())), Some("hint".to_owned()));
-    }
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        assert_eq!(quoted("--unit=site@1.service"), "--unit=site@1.service");
-        assert_eq!(quoted("/var/log/it's here"), r"'/var/log/it'\''s here'");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use find::{Source, Wanted, find};
+pub use installed::shadowed;
 
 /// What serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,10 +13,33 @@ use crate::{ReleaseError, Root};
 
 /// Where the units of this machine are that no package brought.
 pub(crate) const DIRECTORY: &str = "/etc/systemd/system";
+/// Where systemd finds the units that others have installed; a unit in /etc takes their place. systemd.unit(5) has the list.
+const LOADED: [&str; 6] = [
+    "/run/systemd/system",
+    "/run/systemd/generator",
+    "/run/systemd/generator.late",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 const KINDS: [&str; 4] = ["service", "socket", "timer", "target"];
 
 /// Bytes of a unit that are looked at.
 const LONGEST: u64 = 1 << 20;
+
+/// The unit of this machine that a unit of this name would replace: a unit of the same name, or its template.
+pub fn shadowed(name: &str) -> Option<PathBuf> {
+    shadowed_in(&LOADED.map(Path::new), name)
+}
+
+fn shadowed_in(directories: &[&Path], name: &str) -> Option<PathBuf> {
+    let kind = name.rsplit_once('.').map_or("", |(_, kind)| kind);
+    let template = name.split_once('@').map(|(template, _)| format!("{template}@.{kind}"));
+    let names = [Some(name.to_owned()), template];
+    let paths =
+        names.into_iter().flatten().flat_map(|name| directories.iter().map(move |one| one.join(&name)));
+    paths.into_iter().find(|path| fs::symlink_metadata(path).is_ok())
+}
 
 /// Units in a directory.
 pub(crate) struct Installed<'r> {
@@ -29,9 +52,12 @@ impl<'r> Installed<'r> {
         Self { directory: DIRECTORY.into(), root }
     }
 
-    /// Refuses units in whose place stands something that was not written for this root.
+    /// Refuses a unit if a unit of that name exists which was not written for this root, here or among the units of packages.
     pub(crate) fn refuse_foreign(&self, wanted: &[Unit]) -> Result<(), ReleaseError> {
         for unit in wanted {
+            if let Some(path) = shadowed(&unit.name) {
+                return Err(ReleaseError::ForeignUnit { path });
+            }
             let path = self.directory.join(&unit.name);
             let is_free = match fs::symlink_metadata(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => true,
@@ -86,6 +112,20 @@ impl<'r> Installed<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_of_the_machine_are_not_replaced() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["ssh.service", "getty@.service"] {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        let found = |name: &str| shadowed_in(&[Path::new("/nowhere"), place.path()], name);
+        assert_eq!(found("ssh.service"), Some(place.path().join("ssh.service")));
+        assert_eq!(found("getty@site.service"), Some(place.path().join("getty@.service")));
+        for free in ["ssh.socket", "sshd.service", "site.service", "getty.service", "getty@site.socket"] {
+            assert_eq!(found(free), None, "{free}");
+        }
+    }
 
     #[test]
     fn only_units_of_this_root_are_written_and_found() {
