@@ -15,7 +15,7 @@ use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::services;
-use crate::steps::check::{Look, Said, check};
+use crate::steps::check::{CheckLog, CheckTime, check};
 use crate::steps::prepare::Commands;
 use crate::steps::{Done, Job, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -92,8 +92,10 @@ pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Res
     let (release, settings) = find(root, id)?;
     let mut migrated = nothing(root, id);
     if !is_migrated(root, id)? && !Commands::Migrations.of(&settings).is_empty() {
-        migrated
-            .tell(&settings, check(&release, &settings, Look::Before, Said::Forgotten, operator.progress)?);
+        migrated.tell(
+            &settings,
+            check(&release, &settings, CheckTime::Before, CheckLog::Forgotten, operator.progress)?,
+        );
     }
     Ok(migrated)
 }

@@ -33,18 +33,18 @@ pub(crate) fn run(job: &mut Job<'_>, steps: Steps<'_>) -> Result<(), ReleaseErro
 pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> Result<(), ReleaseError> {
     let end = steps.iter().position(|step| step.is_after_end()).unwrap_or(steps.len());
     for at in first..end {
-        if let Err(fault) = take(job, &mut *steps[at]) {
-            return Err(take_back(job, &steps[..=at], fault));
+        if let Err(fault) = run_step(job, &mut *steps[at]) {
+            return Err(undo_steps(job, &steps[..=at], fault));
         }
     }
     let done = Event::Done { milliseconds: milliseconds(job.begun.elapsed()) };
     if let Err(cause) = job.locked.record(done) {
         let phase = steps[..end].last().map_or(Phase::Commit, |step| step.phase());
-        return Err(take_back(job, &steps[..end], Fault { phase, cause }));
+        return Err(undo_steps(job, &steps[..end], Fault { phase, cause }));
     }
     for step in &mut steps[end..] {
         // After the end: what goes wrong here changes nothing of the operation.
-        if let Err(Fault { cause, .. }) = take(job, &mut **step) {
+        if let Err(Fault { cause, .. }) = run_step(job, &mut **step) {
             job.done.pruned = Pruned { problem: Some(cause.to_string()), ..Pruned::default() };
         }
     }
@@ -52,7 +52,7 @@ pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> R
 }
 
 /// Does a step, and writes down that it ended well and how long it took.
-fn take(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
+fn run_step(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
     let (phase, begun) = (step.phase(), Instant::now());
     // Later steps stop where they can.
     let is_cancelled = phase <= Phase::Switch && job.progress().is_cancelled();
@@ -66,7 +66,7 @@ fn take(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
 }
 
 /// Undoes steps, the last of which may have failed half way, says how that went, and gives the error.
-pub(crate) fn take_back(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: Fault) -> ReleaseError {
+pub(crate) fn undo_steps(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: Fault) -> ReleaseError {
     let mut undone = NOTHING;
     for step in steps.iter().rev() {
         match step.undo(job, &fault) {

@@ -31,7 +31,7 @@ enum Reached<'p> {
 }
 
 /// Refuses a path that [`make`] would refuse. The root need not exist.
-pub(crate) fn look_at(root: &Root, path: &SafePath, identity: Option<&Identity>) -> Result<(), ReleaseError> {
+pub(crate) fn inspect(root: &Root, path: &SafePath, identity: Option<&Identity>) -> Result<(), ReleaseError> {
     if !root.shared().is_dir() {
         return Ok(());
     }
