@@ -34,7 +34,7 @@ use crate::command::identity::Identity;
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
 use crate::report::text::cut_line;
-pub use error::{CheckError, Fault};
+pub use error::{CheckError, CheckFault};
 pub use inside::Inside;
 
 const CHECK: &str = include_str!("../python/check.py");
@@ -101,7 +101,7 @@ pub struct Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Django {
     /// What `check --deploy` finds.
-    pub checks: Vec<Finding>,
+    pub checks: Vec<CheckMessage>,
     /// Those that are due in the default database, as `app.name`.
     pub migrations: Vec<String>,
     /// Those of them that Django cannot take back.
@@ -124,7 +124,7 @@ pub struct Django {
 
 /// A message of Django's system check framework.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct CheckMessage {
     pub level: u32,
     pub id: String,
     pub message: String,
@@ -217,7 +217,7 @@ impl Heard<'_> {
             Ended::Cancelled => return Err(ReleaseError::Cancelled),
             // The page came; that Django has not come to an end with its database is no reason to fail.
             Ended::Late if reply.is_ok() => String::new(),
-            Ended::Late => return Err(self.fails(Fault::Late { limit: self.request.limit })),
+            Ended::Late => return Err(self.fails(CheckFault::Late { limit: self.request.limit })),
             Ended::By(status) => status.to_string(),
         };
         let clean = |text: &str| self.clean(text);
@@ -227,33 +227,33 @@ impl Heard<'_> {
             Ok(Reply::Imported { imported: true }) => None,
             Ok(Reply::Answer(Answer { status, location, raised, .. })) => {
                 let expected = self.request.expected.clone();
-                return Err(self.fails(Fault::Status { status, location, expected, raised }));
+                return Err(self.fails(CheckFault::Status { status, location, expected, raised }));
             }
             Ok(Reply::Failed { stage, error }) => {
                 let is_import = stage == "import";
                 return Err(self.fails(if is_import {
-                    Fault::Import { error }
+                    CheckFault::Import { error }
                 } else {
-                    Fault::Request { error }
+                    CheckFault::Request { error }
                 }));
             }
-            Ok(Reply::Imported { .. }) | Err(_) => return Err(self.fails(Fault::Ended { status })),
+            Ok(Reply::Imported { .. }) | Err(_) => return Err(self.fails(CheckFault::Ended { status })),
         };
         let django: Option<Django> =
             lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
         // What is allowed is known by its whole name.
         let django = django.map(|django| django.allowing(&self.request.allow).clean(clean));
         if let Some(error) = django.as_ref().and_then(|django| django.broken.clone()) {
-            return Err(self.fails(Fault::Checks { error }));
+            return Err(self.fails(CheckFault::Checks { error }));
         }
         let errors = django.as_ref().map(Django::errors).unwrap_or_default();
         if !errors.is_empty() {
-            return Err(self.fails(Fault::Django { errors }));
+            return Err(self.fails(CheckFault::Django { errors }));
         }
         Ok(Checked { answer, django })
     }
 
-    fn fails(&self, fault: Fault) -> ReleaseError {
+    fn fails(&self, fault: CheckFault) -> ReleaseError {
         let Request { application, path, .. } = self.request;
         let said = self.said.last_lines(self.secrets);
         let log = self.said.path().map(Path::to_path_buf);
@@ -284,7 +284,7 @@ impl Django {
 
     fn clean(self, clean: impl Fn(&str) -> String) -> Self {
         let all = |texts: Vec<String>| texts.iter().map(|text| clean(text)).collect();
-        let finding = |finding: Finding| Finding {
+        let finding = |finding: CheckMessage| CheckMessage {
             id: clean(&finding.id),
             message: clean(&finding.message),
             ..finding
@@ -319,7 +319,7 @@ impl Reply {
     }
 }
 
-impl std::fmt::Display for Finding {
+impl std::fmt::Display for CheckMessage {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let space = if self.id.is_empty() { "" } else { " " };
         let allowed = if self.is_allowed { " (allowed)" } else { "" };

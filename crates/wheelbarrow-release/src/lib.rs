@@ -48,7 +48,7 @@ pub use root::release::{CompleteRelease, ReleaseRecord, Site};
 pub use root::rescued::{Copied, NotCopied};
 pub use root::retention::{Kept, Pruned};
 pub use root::settings::Settings;
-pub use root::{Found, Root};
+pub use root::{ReleaseDirectory, Root};
 pub use serving::server_log::ServerSaid;
 pub use serving::services::{ServiceState, units as service_units};
 pub use serving::systemd::{UnitProblem, UnitState};

@@ -60,7 +60,7 @@ pub struct Root {
 
 /// A directory in `releases/`.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ReleaseDirectory {
     pub id: ReleaseId,
     /// None where it never became complete, or its record is of a later version.
     pub complete: Option<CompleteRelease>,
@@ -70,7 +70,7 @@ pub struct Found {
     pub is_bad: bool,
 }
 
-impl Found {
+impl ReleaseDirectory {
     /// Whether it never became complete, so that nobody can need it.
     pub(crate) fn is_incomplete(&self) -> bool {
         self.complete.is_none() && self.newer.is_none()
@@ -233,7 +233,7 @@ impl Root {
     }
 
     /// Every release that is there, by number. What else lies in `releases/` is nobody's business here.
-    pub fn found(&self) -> Result<Vec<Found>, ReleaseError> {
+    pub fn found(&self) -> Result<Vec<ReleaseDirectory>, ReleaseError> {
         let directory = self.releases();
         let mut found = Vec::new();
         for entry in fs::read_dir(&directory).map_err(ReleaseError::io("list", &directory))? {
@@ -245,7 +245,7 @@ impl Root {
                 Err(ReleaseError::Newer(newer)) => (None, Some(newer)),
                 Err(error) => return Err(error),
             };
-            found.push(Found {
+            found.push(ReleaseDirectory {
                 complete,
                 newer,
                 is_pinned: self.is_marked(&id, Mark::Pinned)?,

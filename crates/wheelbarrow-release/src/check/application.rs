@@ -34,7 +34,7 @@ pub(crate) struct Code<'c> {
 
 /// An application as gunicorn names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct NamedApplication {
     /// `mysite.wsgi:application`, or `mysite:create_app()` for what a call gives.
     pub(crate) name: String,
     pub(crate) is_asgi: bool,
@@ -43,13 +43,13 @@ pub(crate) struct Found {
 /// What was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Search {
-    One(Found),
+    One(NamedApplication),
     Nothing,
     /// Nothing says which.
     Several(Vec<String>),
 }
 
-impl Found {
+impl NamedApplication {
     /// One that somebody names.
     pub(crate) fn named(name: String) -> Self {
         let is_asgi = name.split(':').next().is_some_and(|module| module.ends_with("asgi"));
@@ -91,7 +91,7 @@ impl Code<'_> {
     }
 
     /// The value of WSGI_APPLICATION or ASGI_APPLICATION, in the module or in what it imports all of.
-    fn served(&self, settings: &str, seen: &mut BTreeSet<String>) -> Option<Found> {
+    fn served(&self, settings: &str, seen: &mut BTreeSet<String>) -> Option<NamedApplication> {
         if seen.len() >= MODULES || !seen.insert(settings.to_owned()) {
             return None;
         }
@@ -101,7 +101,7 @@ impl Code<'_> {
             if let Some((module, object)) = value.as_deref().and_then(|value| value.rsplit_once('.'))
                 && self.module(module).is_some()
             {
-                return Some(Found { name: format!("{module}:{object}"), is_asgi });
+                return Some(NamedApplication { name: format!("{module}:{object}"), is_asgi });
             }
         }
         let base = if self.module(&format!("{settings}.__init__")).is_some() {
@@ -116,11 +116,11 @@ impl Code<'_> {
         imported.find_map(|module| self.served(&module, seen))
     }
 
-    fn in_module(&self, module: &str) -> Option<Found> {
+    fn in_module(&self, module: &str) -> Option<NamedApplication> {
         let text = self.module(module)?;
         let is_asgi = module.ends_with("asgi") || ASGI.iter().any(|words| text.contains(words));
         let object = object_in(&text)?;
-        Some(Found { name: format!("{module}:{object}"), is_asgi })
+        Some(NamedApplication { name: format!("{module}:{object}"), is_asgi })
     }
 
     /// In the modules of this name of all packages.
@@ -159,7 +159,7 @@ pub(crate) fn find(code: &Code<'_>, settings: Option<&str>) -> Search {
 
 impl Code<'_> {
     /// A package of the name is looked at among the packages.
-    fn in_module_at_top(&self, name: &str) -> Option<Found> {
+    fn in_module_at_top(&self, name: &str) -> Option<NamedApplication> {
         (self.read)(&format!("{name}.py")).and_then(|_| self.in_module(name))
     }
 }

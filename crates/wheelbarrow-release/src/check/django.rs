@@ -4,7 +4,7 @@
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
-use crate::check::application::{Code, Found, Search, VARIABLE, find};
+use crate::check::application::{Code, NamedApplication, Search, VARIABLE, find};
 use crate::command::identity;
 use crate::environment::without_mark;
 use crate::root::release::{CompleteRelease, Site};
@@ -36,7 +36,7 @@ pub(crate) fn settings_module(
 /// The application of a release: what its settings name, else what is found in its code.
 pub(crate) fn application(release: &CompleteRelease, site: &Site, settings: &Settings) -> Search {
     if let Some(name) = settings.said.application.clone() {
-        return Search::One(Found::named(name));
+        return Search::One(NamedApplication::named(name));
     }
     let module = variable(release).or_else(|| settings.said.settings.clone());
     let code = release.open().ok().and_then(|release| release.sub(&site.project.import_path).ok());

@@ -15,7 +15,7 @@ pub enum CheckError {
         application: String,
         /// What it was asked for.
         path: String,
-        fault: Fault,
+        fault: CheckFault,
         /// The last lines that the application wrote to stderr; without secrets.
         said: String,
         /// Where the rest of that is.
@@ -37,7 +37,7 @@ pub enum CheckError {
 
 /// What an application did instead of answering as it should.
 #[derive(Debug)]
-pub enum Fault {
+pub enum CheckFault {
     /// It cannot be imported.
     Import {
         error: String,
@@ -78,24 +78,24 @@ fn named(data: &[Inside]) -> String {
     names.join(", ")
 }
 
-fn explained(application: &str, path: &str, fault: &Fault) -> String {
+fn explained(application: &str, path: &str, fault: &CheckFault) -> String {
     match fault {
-        Fault::Import { error } => format!("{application} cannot be imported: {error}"),
-        Fault::Request { error } => format!("{application} failed over a request for {path}: {error}"),
-        Fault::Status { status, location, expected, raised } => {
+        CheckFault::Import { error } => format!("{application} cannot be imported: {error}"),
+        CheckFault::Request { error } => format!("{application} failed over a request for {path}: {error}"),
+        CheckFault::Status { status, location, expected, raised } => {
             let to = location.as_ref().map(|location| format!(" to {location}")).unwrap_or_default();
             let why = raised.as_ref().map(|raised| format!(": {raised}")).unwrap_or_default();
             let expected = expected.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ");
             format!("{application} answered {path} with {status}{to}, not {expected}{why}")
         }
-        Fault::Django { errors } => {
+        CheckFault::Django { errors } => {
             format!("{application} has errors by Django's own checks: {}", errors.join("; "))
         }
-        Fault::Checks { error } => format!("Django's own checks of {application} failed: {error}"),
-        Fault::Late { limit } => {
+        CheckFault::Checks { error } => format!("Django's own checks of {application} failed: {error}"),
+        CheckFault::Late { limit } => {
             format!("{application} had no answer for {path} after {} s", limit.as_secs())
         }
-        Fault::Ended { status } => {
+        CheckFault::Ended { status } => {
             format!("the Python of the release ended over {application} without an answer ({status})")
         }
     }
@@ -106,7 +106,7 @@ impl CheckError {
     pub fn said(&self) -> Option<&str> {
         match self {
             // Findings are in the error already.
-            Self::Failed { fault: Fault::Django { .. }, .. } | Self::Start { .. } => None,
+            Self::Failed { fault: CheckFault::Django { .. }, .. } | Self::Start { .. } => None,
             Self::NoApplication | Self::SeveralApplications { .. } | Self::DataInRelease { .. } => None,
             Self::Failed { said, .. } => Some(said),
         }
@@ -137,7 +137,7 @@ impl CheckError {
                      `[tool.wheelbarrow.release.check] allow = [\"{DATA_IN_RELEASE}:{first}=REASON\"]` lets it pass"
                 )
             }
-            Self::Failed { fault: fault @ Fault::Import { .. }, said, log, .. } if !said.is_empty() => {
+            Self::Failed { fault: fault @ CheckFault::Import { .. }, said, log, .. } if !said.is_empty() => {
                 let log = log.as_ref().map(|log| format!("; all that it said is in {}", log.display()));
                 format!(
                     "nothing was switched{}; {fault} (`[tool.wheelbarrow.release] application` names another application)",
@@ -154,7 +154,7 @@ impl CheckError {
 }
 
 /// What to do.
-impl fmt::Display for Fault {
+impl fmt::Display for CheckFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Import { error } | Self::Checks { error } | Self::Request { error } => cause(error),

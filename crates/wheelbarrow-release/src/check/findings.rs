@@ -5,7 +5,7 @@ use std::io::Write;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
-use crate::check::Finding;
+use crate::check::CheckMessage;
 use crate::report::changes::Findings;
 use crate::root::release::{CompleteRelease, LOGS};
 use crate::{ReleaseError, Root};
@@ -19,17 +19,17 @@ pub(crate) fn of_live(root: &Root) -> Vec<String> {
     text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-pub(crate) fn is_known(release: &CompleteRelease, finding: &Finding, known: &[String]) -> bool {
+pub(crate) fn is_known(release: &CompleteRelease, finding: &CheckMessage, known: &[String]) -> bool {
     known.contains(&text(release, finding))
 }
 
-pub(crate) fn compare(release: &CompleteRelease, found: &[Finding], known: &[String]) -> Findings {
+pub(crate) fn compare(release: &CompleteRelease, found: &[CheckMessage], known: &[String]) -> Findings {
     let (old, new): (Vec<_>, Vec<_>) = found.iter().partition(|finding| is_known(release, finding, known));
     Findings { new: new.into_iter().map(ToString::to_string).collect(), known: old.len() }
 }
 
 /// Writes them down for the release that comes next.
-pub(crate) fn keep(release: &CompleteRelease, found: &[Finding]) -> Result<(), ReleaseError> {
+pub(crate) fn keep(release: &CompleteRelease, found: &[CheckMessage]) -> Result<(), ReleaseError> {
     let path = release.logs().join(FILE);
     let texts: Vec<_> = found.iter().map(|finding| text(release, finding)).collect();
     let json = serde_json::to_vec(&texts).unwrap_or_default();
@@ -46,6 +46,6 @@ pub(crate) fn keep(release: &CompleteRelease, found: &[Finding]) -> Result<(), R
 }
 
 /// Without the path of the release, which every release has another of.
-fn text(release: &CompleteRelease, finding: &Finding) -> String {
+fn text(release: &CompleteRelease, finding: &CheckMessage) -> String {
     finding.to_string().replace(&release.path().display().to_string(), "RELEASE")
 }

@@ -236,7 +236,7 @@ fn whoever_cannot_start_the_python_is_told_who_that_is() {
 fn django_says_what_it_finds_and_what_is_due() {
     let checked = look("warns").unwrap();
     assert_eq!(checked.answer.unwrap().host, "example.org");
-    let finding = |level, id: &str, message: &str, is_allowed| Finding {
+    let finding = |level, id: &str, message: &str, is_allowed| CheckMessage {
         level,
         id: id.to_owned(),
         message: message.to_owned(),

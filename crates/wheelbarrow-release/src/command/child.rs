@@ -99,7 +99,7 @@ fn spawn_within(command: &mut Command, limit: Duration) -> io::Result<Child> {
             if told.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
-            let is_stuck = |process: &Process| {
+            let is_stuck = |process: &ChildProcess| {
                 let program = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
                 !before.contains(&process.pid) && program == own
             };
@@ -262,8 +262,9 @@ fn adopt_orphans(adopt: bool) {
 /// gives the number of the leader to no other process.
 pub(crate) fn session_lives(leader: u32, started: u64) -> bool {
     let leader = i32::try_from(leader).unwrap_or_default();
-    let members: Vec<Process> = processes().into_iter().filter(|process| process.session == leader).collect();
-    let is_other = |process: &Process| process.pid == leader && process.started != started;
+    let members: Vec<ChildProcess> =
+        processes().into_iter().filter(|process| process.session == leader).collect();
+    let is_other = |process: &ChildProcess| process.pid == leader && process.started != started;
     !members.is_empty() && !members.iter().any(is_other)
 }
 
@@ -273,36 +274,36 @@ pub(crate) fn started(pid: u32) -> Option<u64> {
 }
 
 #[derive(Debug)]
-struct Process {
+struct ChildProcess {
     pid: i32,
     parent: i32,
     session: i32,
     started: u64,
 }
 
-impl Process {
+impl ChildProcess {
     fn is_child(&self) -> bool {
         self.parent == rustix::process::getpid().as_raw_nonzero().get()
     }
 }
 
-fn children() -> Vec<Process> {
-    processes().into_iter().filter(Process::is_child).collect()
+fn children() -> Vec<ChildProcess> {
+    processes().into_iter().filter(ChildProcess::is_child).collect()
 }
 
 /// Every process that this one may see.
-fn processes() -> Vec<Process> {
+fn processes() -> Vec<ChildProcess> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-fn process(pid: i32) -> Option<Process> {
+fn process(pid: i32) -> Option<ChildProcess> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // `PID (NAME) STATE PPID PGRP SESSION ...`, STARTTIME the 22nd, and a name may have any character (proc_pid_stat(5)).
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |place: usize| fields.get(place - 3)?.parse().ok();
     let started = fields.get(22 - 3)?.parse().ok()?;
-    Some(Process { pid, parent: number(4)?, session: number(6)?, started })
+    Some(ChildProcess { pid, parent: number(4)?, session: number(6)?, started })
 }
 
 #[cfg(test)]

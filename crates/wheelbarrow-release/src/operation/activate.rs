@@ -19,7 +19,7 @@ use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::services;
-use crate::steps::check::{self, Look, Said};
+use crate::steps::check::{self, CheckLog, CheckTime};
 use crate::steps::prepare::Prepare;
 use crate::steps::{Done, Job, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -132,7 +132,8 @@ pub fn plan_rollback(
 /// The migrations that the database has, asked without a log.
 fn applied(root: &Root, release: &CompleteRelease, progress: &dyn Progress) -> Option<BTreeSet<String>> {
     let settings = Settings::of(root, release, &Default::default()).ok()?;
-    let said = check::look_at(release, &settings, Look::Before, Said::Forgotten, progress).ok()??;
+    let said =
+        check::inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, progress).ok()??;
     said.unknown.is_none().then(|| said.applied.into_iter().collect())
 }
 
@@ -306,7 +307,7 @@ fn make_live(
 ) -> Result<Activated, ReleaseError> {
     let (begun, root) = (Instant::now(), locked.root);
     let (id, previous) = (release.id().clone(), root.live()?);
-    services::look_at(root, settings, &release.site()?.project.import_path)?;
+    services::inspect(root, settings, &release.site()?.project.import_path)?;
     let mut job = Job {
         locked,
         operation,

@@ -23,7 +23,7 @@ use crate::serving::services;
 use crate::stage::configure::Environment;
 use crate::steps::configure::Configure;
 use crate::steps::prepare::Prepare;
-use crate::steps::stage::{Source, Stage};
+use crate::steps::stage::{ReleaseSource, Stage};
 use crate::steps::{Done, Job};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -59,7 +59,7 @@ pub fn change_environment(
 ) -> Result<Changed, ReleaseError> {
     let begun = Instant::now();
     let locked = recovery::begin(root, "environment", operator)?;
-    let next = look_at(root, change)?;
+    let next = inspect(root, change)?;
     let mut changed = changed(root, &next)?;
     match &next.release {
         Some(live) => {
@@ -78,7 +78,7 @@ pub fn change_environment(
 
 /// Says what [`change_environment`] would do.
 pub fn plan_change(root: &Root, change: &Change) -> Result<Changed, ReleaseError> {
-    let next = look_at(root, change)?;
+    let next = inspect(root, change)?;
     let mut changed = changed(root, &next)?;
     if let Some(live) = &next.release {
         changed.id = Some(ReleaseId::new(root.next_number()?, &live.record.manifest_sha256));
@@ -121,7 +121,7 @@ pub fn plan_rewrite(root: &Path, change: &Change) -> Result<Rewritten, ReleaseEr
 }
 
 fn look_at_file(root: &Root, change: &Change) -> Result<(Rewritten, Vec<u8>), ReleaseError> {
-    let Next { text, difference, release } = look_at(root, change)?;
+    let Next { text, difference, release } = inspect(root, change)?;
     let is_changed = trusted::read(root, ENVIRONMENT)?.is_none_or(|(now, _)| now != text);
     let (path, is_pending) = (shared::path(root), release.is_some());
     Ok((Rewritten { root: root.path().to_path_buf(), path, difference, is_changed, is_pending }, text))
@@ -161,7 +161,7 @@ fn shared_variables(root: &Root, rules: &EnvironmentRules) -> Result<(Variables,
     Ok((Variables::parse(&text), mode))
 }
 
-fn look_at(root: &Root, change: &Change) -> Result<Next, ReleaseError> {
+fn inspect(root: &Root, change: &Change) -> Result<Next, ReleaseError> {
     match change {
         Change::Nothing => {}
         Change::Set { name, .. } | Change::Unset { name } => shared::check_name(name)?,
@@ -215,10 +215,10 @@ fn activate(
 ) -> Result<(ReleaseId, Pruned), ReleaseError> {
     let root = locked.root;
     let settings = Settings::of(root, live, &Default::default())?;
-    services::look_at(root, &settings, &live.site()?.project.import_path)?;
+    services::inspect(root, &settings, &live.site()?.project.import_path)?;
     let receipt = Receipt::of(live)?;
     let stage = Stage {
-        source: Some(Source::Release(live)),
+        source: Some(ReleaseSource::Release(live)),
         python: receipt.python(),
         variables: receipt.environment(),
         pip: receipt.pip(),

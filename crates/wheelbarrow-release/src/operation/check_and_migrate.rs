@@ -15,7 +15,7 @@ use crate::root::operator::Operator;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::services;
-use crate::steps::check::{Look, Said, check};
+use crate::steps::check::{CheckLog, CheckTime, check};
 use crate::steps::prepare::Commands;
 use crate::steps::{Done, Job, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -95,7 +95,7 @@ pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Res
         let known = findings::of_live(root);
         migrated.tell(
             &settings,
-            check(&release, &settings, Look::Before, Said::Forgotten, &known, operator.progress)?,
+            check(&release, &settings, CheckTime::Before, CheckLog::Forgotten, &known, operator.progress)?,
         );
     }
     Ok(migrated)

@@ -29,7 +29,7 @@ use crate::stage::restore::lacking;
 use crate::stage::reuse::reusable;
 use crate::steps::configure::Configure;
 use crate::steps::prepare::Prepare;
-use crate::steps::stage::{Source, Stage};
+use crate::steps::stage::{ReleaseSource, Stage};
 use crate::steps::{Done, Job, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -111,7 +111,7 @@ pub struct Deployed {
 }
 
 /// An artifact that can become a release of this root, as far as that can be known beforehand.
-struct Ready {
+struct PreparedDeploy {
     artifact: Artifact,
     settings: Settings,
     /// Of the manifest.
@@ -127,7 +127,7 @@ struct Ready {
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::trusted_at(root)?;
-    let ready = look_at(&root, options)?;
+    let ready = inspect(&root, options)?;
     let found = taken(&root, &ready.digest, &ready.python, options)?;
     if ready.is_switched {
         services::plan(&root, &ready.settings, &ready.artifact.manifest().project.import_path)?;
@@ -136,7 +136,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         Some(found) => found.id().clone(),
         None => ReleaseId::new(root.next_number()?, &ready.digest),
     };
-    let Ready { artifact, settings, digest, lacking, is_switched, .. } = ready;
+    let PreparedDeploy { artifact, settings, digest, lacking, is_switched, .. } = ready;
     let manifest = artifact.manifest();
     let mut deploy_plan = DeployPlan {
         root: root.path().to_path_buf(),
@@ -174,14 +174,14 @@ pub fn deploy(
 ) -> Result<Deployed, ReleaseError> {
     let begun = Instant::now();
     operator.progress.phase(&Phase::Preflight.to_string());
-    let ready = look_at(&Root::trusted_at(root)?, options)?;
+    let ready = inspect(&Root::trusted_at(root)?, options)?;
     if !ready.lacking.is_empty() {
         let (path, members) = (options.artifact.clone(), ready.lacking);
         return Err(InstallError::Lacking { path, members }.into());
     }
     if ready.is_switched {
         let code = &ready.artifact.manifest().project.import_path;
-        services::look_at(&Root::at(root), &ready.settings, code)?;
+        services::inspect(&Root::at(root), &ready.settings, code)?;
     }
     let root = Root::create(root)?;
     let locked = recovery::begin(&root, "deploy", operator)?;
@@ -219,11 +219,11 @@ pub fn deploy(
 /// Makes a release, and makes it live if it is to be.
 fn make(
     locked: &LockedRoot<'_>,
-    ready: Ready,
+    ready: PreparedDeploy,
     options: &DeployOptions,
     begun: Instant,
 ) -> Result<(CompleteRelease, Pruned, Changes), ReleaseError> {
-    let Ready { artifact, settings, digest, .. } = ready;
+    let PreparedDeploy { artifact, settings, digest, .. } = ready;
     let steps = steps(artifact, digest, &settings, options);
     let mut job = Job {
         locked,
@@ -266,7 +266,7 @@ fn steps<'o>(
         environment: Environment::Shared,
     };
     let stage = Stage {
-        source: Some(Source::Artifact(Box::new(artifact))),
+        source: Some(ReleaseSource::Artifact(Box::new(artifact))),
         python: &options.python,
         variables: &NO_VARIABLES,
         pip: options.pip,
@@ -289,7 +289,7 @@ fn taken(
 }
 
 /// All that can be known before anything is written.
-fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> {
+fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, ReleaseError> {
     root.live()?;
     compatible::check(root)?;
     let standing = root.path().ancestors().find(|path| path.is_dir());
@@ -297,7 +297,7 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     let artifact = Artifact::open_thin(&options.artifact, &*options.trust)?;
     let manifest = artifact.manifest();
     let settings = Settings::of_manifest(root, &manifest.name, manifest.release.as_ref(), &options.settings)?;
-    configure::look_at(root, artifact.manifest(), &settings)?;
+    configure::inspect(root, artifact.manifest(), &settings)?;
     not_shared::refuse(root, &settings)?;
     let interpreter = Interpreter::probe(&options.python, None)?;
     choose_target(artifact.manifest(), &interpreter)
@@ -310,5 +310,5 @@ fn look_at(root: &Root, options: &DeployOptions) -> Result<Ready, ReleaseError> 
     };
     let is_live = taken.is_some_and(|taken| root.live().is_ok_and(|live| live.as_ref() == Some(taken.id())));
     let is_switched = options.until == Until::Live && !is_live;
-    Ok(Ready { artifact, settings, digest, python: interpreter.executable, lacking, is_switched })
+    Ok(PreparedDeploy { artifact, settings, digest, python: interpreter.executable, lacking, is_switched })
 }

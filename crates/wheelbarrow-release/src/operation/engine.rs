@@ -35,21 +35,21 @@ pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> R
     let mut phases = Phases::default();
     for at in first..end {
         phases.enter(job, &*steps[at]);
-        if let Err(fault) = take(job, &mut *steps[at]) {
+        if let Err(fault) = run_step(job, &mut *steps[at]) {
             phases.leave(job);
-            return Err(take_back(job, &steps[..=at], fault));
+            return Err(undo_steps(job, &steps[..=at], fault));
         }
     }
     phases.leave(job);
     let done = Event::Done { milliseconds: milliseconds(job.begun.elapsed()) };
     if let Err(cause) = job.locked.record(done) {
         let phase = steps[..end].last().map_or(Phase::Commit, |step| step.phase());
-        return Err(take_back(job, &steps[..end], Fault { phase, cause }));
+        return Err(undo_steps(job, &steps[..end], Fault { phase, cause }));
     }
     for step in &mut steps[end..] {
         phases.enter(job, &**step);
         // After the end: what goes wrong here changes nothing of the operation.
-        if let Err(Fault { cause, .. }) = take(job, &mut **step) {
+        if let Err(Fault { cause, .. }) = run_step(job, &mut **step) {
             job.done.pruned = Pruned { problem: Some(cause.to_string()), ..Pruned::default() };
         }
     }
@@ -86,7 +86,7 @@ impl Phases {
 }
 
 /// Does a step, and writes down that it ended well and how long it took.
-fn take(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
+fn run_step(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
     let (phase, begun) = (step.phase(), Instant::now());
     // Later steps stop where they can.
     let is_cancelled = phase <= Phase::Switch && job.progress().is_cancelled();
@@ -100,7 +100,7 @@ fn take(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
 }
 
 /// Undoes steps, the last of which may have failed half way, says how that went, and gives the error.
-pub(crate) fn take_back(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: Fault) -> ReleaseError {
+pub(crate) fn undo_steps(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: Fault) -> ReleaseError {
     let mut undone = NOTHING;
     let begun = Instant::now();
     if job.locked.root.live().is_ok_and(|live| live.as_ref() == Some(&job.id)) {

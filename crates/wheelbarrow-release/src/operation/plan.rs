@@ -2,7 +2,7 @@
 
 use crate::root::journal::{Operation, Phase};
 use crate::root::settings::Settings;
-use crate::steps::check::{Check, Look, Startable};
+use crate::steps::check::{Check, CheckTime, Startable};
 use crate::steps::commit::Commit;
 use crate::steps::configure::Configure;
 use crate::steps::hook::{Hooks, When};
@@ -66,13 +66,13 @@ pub(crate) fn switch(settings: &Settings, operation: Operation) -> Steps<'static
 
 /// A release is looked at, as before a deploy runs its commands.
 pub(crate) fn check(settings: &Settings) -> Steps<'static> {
-    let look = if settings.prepare.is_empty() { Look::Once } else { Look::Before };
+    let look = if settings.prepare.is_empty() { CheckTime::Once } else { CheckTime::Before };
     vec![Box::new(Check(look))]
 }
 
 /// A database is changed. None is for code that does not even start.
 pub(crate) fn migrate(settings: &Settings) -> Steps<'static> {
-    let mut steps: Steps<'static> = vec![Box::new(Check(Look::Before))];
+    let mut steps: Steps<'static> = vec![Box::new(Check(CheckTime::Before))];
     steps.extend(Hooks::BeforeMigrate.step(settings));
     steps.push(Box::new(Commands::Migrations));
     steps
@@ -96,14 +96,14 @@ fn before_switch(settings: &Settings, prepare: Prepare) -> Steps<'static> {
         Prepare::Skip => (vec![Box::new(Inherit)], None),
     };
     let commands = commands.filter(|commands| !commands.of(settings).is_empty());
-    steps.push(Box::new(Check(if commands.is_some() { Look::Before } else { Look::Once })));
+    steps.push(Box::new(Check(if commands.is_some() { CheckTime::Before } else { CheckTime::Once })));
     steps.push(Box::new(StaticRoot { is_written: commands.is_some() }));
     if let Some(commands) = commands {
         if commands != Commands::Others {
             steps.extend(Hooks::BeforeMigrate.step(settings));
         }
         steps.push(Box::new(commands));
-        steps.push(Box::new(Check(Look::After)));
+        steps.push(Box::new(Check(CheckTime::After)));
     }
     steps
 }

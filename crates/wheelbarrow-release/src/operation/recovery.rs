@@ -165,7 +165,7 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
         };
         let steps = plan::switch(&settings, story.operation);
         if story.is_left_switched() {
-            return Err(engine::take_back(&mut job, &steps, fault()));
+            return Err(engine::undo_steps(&mut job, &steps, fault()));
         }
         return engine::resume(&mut job, steps, 1).map(|()| true);
     }

@@ -60,7 +60,7 @@ pub fn health(
     limit: Duration,
     progress: &dyn Progress,
 ) -> Result<Health, ReleaseError> {
-    let mut look = Look { root, findings: Vec::new() };
+    let mut look = Examination { root, findings: Vec::new() };
     let live = match root.live() {
         // The status has it.
         Err(ReleaseError::ForeignCurrent { .. }) => None,
@@ -90,12 +90,12 @@ pub fn health(
     Ok(Health { status, is_probed, findings })
 }
 
-struct Look<'r> {
+struct Examination<'r> {
     root: &'r Root,
     findings: Vec<Ailment>,
 }
 
-impl Look<'_> {
+impl Examination<'_> {
     fn find(&mut self, level: Level, rule: Rule, place: String, what: String, fix: String) {
         self.findings.push(Ailment { level, finding: Finding { rule, place, what, fix } });
     }

@@ -11,7 +11,7 @@ use wheelbarrow_install::Data;
 
 use crate::check::startable;
 use crate::operation::prune::{PruneOptions, plan_prune};
-use crate::root::Found;
+use crate::root::ReleaseDirectory;
 use crate::root::history::{End, Story, stories, unfinished};
 use crate::root::journal::Outcome;
 use crate::root::lock::{Holder, holder};
@@ -224,7 +224,7 @@ fn whole(error: &ReleaseError) -> String {
     [Some(error.to_string()), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn listed(found: Found, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {
+fn listed(found: ReleaseDirectory, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {
     let made = stories.iter().find(|story| story.id == found.id);
     let was_live = stories.iter().any(|story| story.id == found.id && story.switched);
     let record = found.complete.map(|release| release.record);

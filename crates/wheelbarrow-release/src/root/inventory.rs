@@ -10,18 +10,18 @@ use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
 use crate::root::receipt::RECEIPT_PATH;
 use crate::root::release::CompleteRelease;
-use crate::root::release_files::{self, Wanted};
+use crate::root::release_files::{self, WantedFiles};
 use crate::{ReleaseError, Root};
 
 /// What of a receipt says what an install was made for.
 #[derive(Deserialize)]
-struct Receipt {
+struct InventoryReceipt {
     bytecode: String,
-    target: ReceiptTarget,
+    target: InventoryTarget,
 }
 
 #[derive(Deserialize)]
-struct ReceiptTarget {
+struct InventoryTarget {
     python: MinorVersion,
     abi: AbiTag,
     platform: RequiredPlatform,
@@ -33,7 +33,7 @@ pub fn inventory(root: &Root) -> Result<Inventory, ReleaseError> {
         format: FORMAT,
         machine: Some(std::env::consts::ARCH.to_owned()),
         targets: targets(root)?,
-        files: release_files::find(root, &Wanted::All)?.into_keys().collect(),
+        files: release_files::find(root, &WantedFiles::All)?.into_keys().collect(),
         ..Inventory::default()
     };
     match Store::open(&root.store(), Access::Shared) {
@@ -56,7 +56,7 @@ fn targets(root: &Root) -> Result<BTreeSet<HeldTarget>, ReleaseError> {
 /// None where the receipt cannot be read: the inventory then says less than the root has.
 fn target(release: &CompleteRelease) -> Option<HeldTarget> {
     let text = release.read(RECEIPT_PATH).ok()?;
-    let Receipt { bytecode, target } = serde_json::from_slice(&text).ok()?;
-    let ReceiptTarget { python, abi, platform } = target;
+    let InventoryReceipt { bytecode, target } = serde_json::from_slice(&text).ok()?;
+    let InventoryTarget { python, abi, platform } = target;
     Some(HeldTarget { python, abi, platform, bytecode: bytecode == "carried" })
 }

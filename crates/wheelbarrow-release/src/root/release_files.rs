@@ -48,21 +48,21 @@ impl ReleaseFile {
 }
 
 /// Which contents are looked for.
-pub(crate) enum Wanted {
+pub(crate) enum WantedFiles {
     All,
     These(BTreeSet<Sha256>),
 }
 
 /// The files that complete releases have of what is wanted, one for each contents. The newest releases come first.
-pub(crate) fn find(root: &Root, wanted: &Wanted) -> Result<HashMap<Sha256, ReleaseFile>, ReleaseError> {
+pub(crate) fn find(root: &Root, wanted: &WantedFiles) -> Result<HashMap<Sha256, ReleaseFile>, ReleaseError> {
     let mut found = HashMap::new();
     for release in root.found()?.into_iter().rev().filter_map(|found| found.complete) {
         let Some(manifest) = manifest_of(&release)? else { continue };
         let mut candidates: HashMap<Sha256, &Member> = HashMap::new();
         for member in manifest.members.iter().filter(|member| stands_in_release(&member.path)) {
             let is_wanted = match wanted {
-                Wanted::All => true,
-                Wanted::These(these) => these.contains(&member.sha256),
+                WantedFiles::All => true,
+                WantedFiles::These(these) => these.contains(&member.sha256),
             };
             if is_wanted && !found.contains_key(&member.sha256) {
                 candidates.insert(member.sha256, member);

@@ -7,7 +7,7 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
 use wheelbarrow_install::{Data, InstallError};
 
-use crate::root::Found;
+use crate::root::ReleaseDirectory;
 use crate::root::data::{self, Written};
 use crate::root::history::{Story, stories};
 use crate::root::locked_root::LockedRoot;
@@ -110,7 +110,8 @@ pub(crate) fn plan(
     let was_live = |id: &ReleaseId| stories.iter().any(|story| story.id == *id && story.switched);
     // What was interrupted before it was live takes no good one's place.
     let whole = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);
-    let (good, staged): (Vec<&Found>, Vec<&Found>) = whole.partition(|found| was_live(&found.id));
+    let (good, staged): (Vec<&ReleaseDirectory>, Vec<&ReleaseDirectory>) =
+        whole.partition(|found| was_live(&found.id));
     good.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Recent));
     staged.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Staged));
     if let Some(bad) = found.iter().rev().find(|found| found.is_bad) {
@@ -137,7 +138,7 @@ pub(crate) fn plan(
 }
 
 /// The parent of what is live, and what was live before it by the journal.
-fn predecessors(stories: &[Story], found: &[Found], live: &ReleaseId) -> BTreeSet<ReleaseId> {
+fn predecessors(stories: &[Story], found: &[ReleaseDirectory], live: &ReleaseId) -> BTreeSet<ReleaseId> {
     let last = stories
         .iter()
         .rev()

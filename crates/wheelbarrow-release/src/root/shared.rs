@@ -70,7 +70,7 @@ enum Reached<'p> {
 }
 
 /// Refuses a path that [`make`] would refuse. The root need not exist.
-pub(crate) fn look_at(
+pub(crate) fn inspect(
     root: &Root,
     shared: &SharedPath,
     identity: Option<&Identity>,

@@ -20,7 +20,7 @@ use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::Explain;
 
 pub use self::finding::Finding;
-use self::site::Site;
+use self::site::JudgedSite;
 use crate::check::startable;
 use crate::report::rule::{self, Rule};
 use crate::root::receipt::needed_variables;
@@ -61,7 +61,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
         settings => settings?,
     };
     let real = fs_err::canonicalize(root.path()).map_err(ReleaseError::io("find", root.path()))?;
-    let site = Site { root, real, settings, live, variables };
+    let site = JudgedSite { root, real, settings, live, variables };
     judge_probe(&site, &mut findings);
     let server = proof::of(root, site.settings.as_ref())?;
     let processes = Users::of(site.settings.as_ref(), Some(&server)).processes(root)?;
@@ -93,7 +93,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
 }
 
 /// A server that says that it has started has not served a page yet.
-fn judge_probe(site: &Site<'_>, findings: &mut Vec<Finding>) {
+fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     let Some(settings) = &site.settings else { return };
     if settings.probe.is_some() || settings.server == Server::None {
         return;
@@ -114,7 +114,7 @@ fn judge_probe(site: &Site<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Releases that could be made live, and could not be started.
-fn judge_starting(site: &Site<'_>, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
+fn judge_starting(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) -> Result<(), ReleaseError> {
     for found in site.root.found()?.into_iter().filter(|found| !found.is_bad) {
         let Some(release) = found.complete else { continue };
         let Ok(settings) = Settings::of(site.root, &release, &Default::default()) else { continue };

@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 
 pub use process::{Process, Verdict, judge};
 pub use scope::{Listener, Scope};
-pub use service::{Environment, Service, by_unit, of_live};
+pub use service::{OtherEnvironment, Service, by_unit, of_live};
 pub(crate) use service::{Users, by_unit_of, of, runs};
 
 use crate::{ReleaseError, ReleaseId, Root};

@@ -64,7 +64,7 @@ pub(crate) struct ServerLog<'a> {
 
 /// A unit of systemd, or of the systemd of a user.
 #[derive(Debug, PartialEq, Eq)]
-struct Unit {
+struct JournalUnit {
     name: String,
     is_of_user: bool,
 }
@@ -149,7 +149,7 @@ impl<'a> ServerLog<'a> {
         Ok(if start > begin { whole_lines(&bytes) } else { bytes })
     }
 
-    fn journal(&self, unit: &Unit) -> ServerSaid {
+    fn journal(&self, unit: &JournalUnit) -> ServerSaid {
         let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut lines = Vec::new();
         for attempt in 0..TRIES {
@@ -176,9 +176,9 @@ impl<'a> ServerLog<'a> {
         lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
     }
 
-    fn unit(&self) -> Option<Unit> {
+    fn unit(&self) -> Option<JournalUnit> {
         let named = match &self.settings.server {
-            Server::Systemd { unit, .. } => Some(Unit::new(unit, false)),
+            Server::Systemd { unit, .. } => Some(JournalUnit::new(unit, false)),
             Server::Command { command } => unit_in(command.as_slice()),
             // Its processes tell.
             _ => None,
@@ -187,7 +187,7 @@ impl<'a> ServerLog<'a> {
             let service = proof::of(self.root, Some(self.settings)).ok()?;
             service.listener.as_ref()?;
             let mut units = service.processes.iter().filter_map(|process| process.unit.as_ref());
-            units.find(|unit| unit.ends_with(".service")).map(|unit| Unit::new(unit, false))
+            units.find(|unit| unit.ends_with(".service")).map(|unit| JournalUnit::new(unit, false))
         })
     }
 }
@@ -220,7 +220,7 @@ impl fmt::Display for ServerSaid {
     }
 }
 
-impl Unit {
+impl JournalUnit {
     fn new(name: &str, is_of_user: bool) -> Self {
         const KINDS: [&str; 5] = ["service", "socket", "target", "scope", "timer"];
         let is_whole = name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
@@ -250,7 +250,7 @@ fn tail_of(path: &Path) -> String {
 }
 
 /// What `journalctl` prints; none if it does not run, or does not end.
-fn ask_journal(unit: &Unit, since: &str) -> Option<Vec<u8>> {
+fn ask_journal(unit: &JournalUnit, since: &str) -> Option<Vec<u8>> {
     let output = Output::memory().ok()?;
     let mut command = as_deployer("journalctl");
     command.args(["--quiet", "--no-pager", "--output=cat", since]).args(unit.matches());
@@ -287,7 +287,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The unit that a command restarts by `systemctl`, whatever is around it: `sudo`, or a shell.
-fn unit_in(words: &[String]) -> Option<Unit> {
+fn unit_in(words: &[String]) -> Option<JournalUnit> {
     let is_systemctl = |word: &&str| Path::new(word).file_name().is_some_and(|name| name == "systemctl");
     let words: Vec<&str> = words
         .iter()
@@ -305,7 +305,7 @@ fn unit_in(words: &[String]) -> Option<Unit> {
                 "-M" | "--machine" | "-s" | "--signal" | "-t" | "--type" => _ = words.next(),
                 flag if flag.starts_with('-') => {}
                 _ if !has_verb => has_verb = true,
-                unit => return Some(Unit::new(unit, is_of_user)),
+                unit => return Some(JournalUnit::new(unit, is_of_user)),
             }
         }
         None

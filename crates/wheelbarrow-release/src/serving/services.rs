@@ -132,11 +132,11 @@ fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -
 }
 
 /// Refuses services that cannot be told of a release. `code` is the directory of the code in it.
-pub(crate) fn look_at(root: &Root, settings: &Settings, code: &str) -> Result<(), ReleaseError> {
-    systemd::look_at(root, &settings.server)?;
+pub(crate) fn inspect(root: &Root, settings: &Settings, code: &str) -> Result<(), ReleaseError> {
+    systemd::inspect(root, &settings.server)?;
     for service in &settings.services {
         if let ServiceProcess::Told(server) = &service.process {
-            systemd::look_at(root, server)?;
+            systemd::inspect(root, server)?;
         }
     }
     let units = own_units(root, settings, code.to_owned())?;

@@ -84,7 +84,7 @@ impl UnitProblem {
 }
 
 /// Refuses a unit that a switch could not be told to, or not be verified by.
-pub(crate) fn look_at(root: &Root, server: &Server) -> Result<(), ReleaseError> {
+pub(crate) fn inspect(root: &Root, server: &Server) -> Result<(), ReleaseError> {
     let Server::Systemd { unit, action } = server else { return Ok(()) };
     judge(root, unit, *action).map_err(|problem| ReleaseError::Unit { unit: unit.clone(), problem })
 }
@@ -126,7 +126,7 @@ pub(crate) fn command(words: &[&str], units: &[String], progress: &dyn Progress)
 
 /// The same for a plan, which may be made where systemd does not run.
 pub(crate) fn plan(root: &Root, server: &Server) -> Result<(), ReleaseError> {
-    match look_at(root, server) {
+    match inspect(root, server) {
         Err(ReleaseError::Unit { problem: UnitProblem::Silent(_), .. }) => Ok(()),
         looked => looked,
     }

@@ -36,7 +36,7 @@ pub(crate) enum Environment {
 }
 
 /// Refuses shared paths at which the artifact has something, and an environment that the site would refuse.
-pub(crate) fn look_at(root: &Root, manifest: &Manifest, settings: &Settings) -> Result<(), ReleaseError> {
+pub(crate) fn inspect(root: &Root, manifest: &Manifest, settings: &Settings) -> Result<(), ReleaseError> {
     let code = &manifest.project.directory;
     for SharedPath { path: shared, .. } in &settings.shared {
         let path = format!("{code}/{shared}");
@@ -53,7 +53,7 @@ pub(crate) fn look_at(root: &Root, manifest: &Manifest, settings: &Settings) -> 
         }
     }
     for shared in shared_paths(settings) {
-        shared::look_at(root, &shared, settings.identity.as_ref())?;
+        shared::inspect(root, &shared, settings.identity.as_ref())?;
     }
     let path = root.shared().join(ENVIRONMENT);
     let (data, mode) = match trusted::read(root, ENVIRONMENT)? {

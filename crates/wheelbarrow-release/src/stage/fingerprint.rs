@@ -10,7 +10,7 @@ use crate::root::distributions;
 use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::steps::check::{Look, Said, look_at};
+use crate::steps::check::{CheckLog, CheckTime, inspect};
 use crate::{ReleaseError, Root};
 
 /// Of the live release.
@@ -91,7 +91,7 @@ fn schema(
 ) -> Result<Option<Schema>, ReleaseError> {
     let settings = Settings::of(root, release, &Default::default())?;
     let unknown = |reason| Schema { sha256: None, applied: 0, due: Vec::new(), unknown: Some(reason) };
-    match look_at(release, &settings, Look::Before, Said::Forgotten, progress) {
+    match inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, progress) {
         Ok(None) => Ok(None),
         Ok(Some(said)) => Ok(Some(match said.unknown {
             Some(reason) => unknown(reason),

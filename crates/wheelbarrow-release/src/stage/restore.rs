@@ -12,12 +12,12 @@ use wheelbarrow_artifact::{Artifact, ArtifactError};
 use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
 
-use crate::root::release_files::{self, ReleaseFile, Wanted};
+use crate::root::release_files::{self, ReleaseFile, WantedFiles};
 use crate::stage::remake::{create, in_trash, zip_error};
 use crate::{ReleaseError, Root};
 
 /// Members of a thin artifact, each with a file that holds the same.
-type Found<'a> = Vec<(&'a Member, ReleaseFile)>;
+type FoundMembers<'a> = Vec<(&'a Member, ReleaseFile)>;
 
 /// What the artifact leaves out and an install under this root would want, and is not there: paths of members. Nothing for
 /// an artifact that is not thin.
@@ -69,13 +69,13 @@ fn find<'a>(
     root: &Root,
     artifact: &'a Artifact,
     interpreter: &Interpreter,
-) -> Result<(Found<'a>, Vec<String>), ReleaseError> {
+) -> Result<(FoundMembers<'a>, Vec<String>), ReleaseError> {
     let members: BTreeMap<_, _> = artifact.manifest().members_by_path();
     let wanted = lacking_files(artifact, interpreter);
     let wanted: Vec<&Member> = wanted.iter().filter_map(|path| members.get(path.as_str()).copied()).collect();
     let contents: BTreeSet<Sha256> = wanted.iter().map(|member| member.sha256).collect();
     let files: HashMap<Sha256, ReleaseFile> = match root.releases().is_dir() {
-        true if !contents.is_empty() => release_files::find(root, &Wanted::These(contents))?,
+        true if !contents.is_empty() => release_files::find(root, &WantedFiles::These(contents))?,
         _ => HashMap::new(),
     };
     let (mut found, mut lacking) = (Vec::new(), Vec::new());
@@ -88,7 +88,7 @@ fn find<'a>(
     Ok((found, lacking))
 }
 
-fn write(path: &Path, artifact: &Artifact, found: &Found<'_>) -> Result<(), ReleaseError> {
+fn write(path: &Path, artifact: &Artifact, found: &FoundMembers<'_>) -> Result<(), ReleaseError> {
     let file = create(path)?;
     let zip_error = |error| zip_error(path, error);
     let mut writer = ZipWriter::new(file, artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;

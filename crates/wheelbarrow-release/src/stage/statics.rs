@@ -61,7 +61,7 @@ fn format() -> u32 {
 
 /// STATIC_ROOT, as Django says.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct StaticsAnswer {
     /// Absolute.
     path: PathBuf,
     /// Whether the site's user may write there, or where it would be made.
@@ -74,12 +74,12 @@ pub(crate) fn ask(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
-) -> Result<Option<Answer>, ReleaseError> {
+) -> Result<Option<StaticsAnswer>, ReleaseError> {
     if settings.static_root.is_some() || !collects(&settings.prepare) {
         return Ok(None);
     }
     let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
-    Ok(django_query::ask::<Option<Answer>>(locked, release, settings, &question)?.flatten())
+    Ok(django_query::ask::<Option<StaticsAnswer>>(locked, release, settings, &question)?.flatten())
 }
 
 /// Sees to it that the site's user may write in STATIC_ROOT, before any command runs that has to: one in the release
@@ -88,7 +88,7 @@ pub(crate) fn ask(
 pub(crate) fn make_writable(
     release: &CompleteRelease,
     settings: &Settings,
-    answer: &Answer,
+    answer: &StaticsAnswer,
 ) -> Result<(), ReleaseError> {
     let identity = settings.identity.as_ref();
     if answer.writable || !is_of_another(settings) {
@@ -152,7 +152,7 @@ pub(crate) fn note_root(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
-    answer: Option<Answer>,
+    answer: Option<StaticsAnswer>,
 ) -> Result<(), ReleaseError> {
     let found = match &settings.static_root {
         Some(below) => Some(release.path().join(release.site()?.project.directory).join(below.as_str())),

@@ -18,7 +18,7 @@ const EXPECTED: [u16; 7] = [200, 204, 301, 302, 303, 307, 308];
 
 /// How far the check of an application goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum CheckTime {
     /// Before commands prepare the release: it is only imported.
     Before,
     /// After that.
@@ -29,14 +29,14 @@ pub(crate) enum Look {
 
 /// What becomes of what an application says while it is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum CheckLog {
     /// It is in a log of the release.
     Kept,
     /// Nothing is to be written.
     Forgotten,
 }
 
-pub(crate) struct Check(pub(crate) Look);
+pub(crate) struct Check(pub(crate) CheckTime);
 
 impl Step for Check {
     fn phase(&self) -> Phase {
@@ -46,23 +46,23 @@ impl Step for Check {
     fn describe(&self, settings: &Settings) -> String {
         let is_off = settings.said.check.as_ref().is_some_and(|check| check.enabled == Some(false));
         match self.0 {
-            Look::After if is_off => "the check of the application is disabled".to_owned(),
+            CheckTime::After if is_off => "the check of the application is disabled".to_owned(),
             _ if is_off => "start the Python of the release".to_owned(),
-            Look::Before => "import the application".to_owned(),
-            Look::After => "request a page".to_owned(),
-            Look::Once => "import the application, request a page".to_owned(),
+            CheckTime::Before => "import the application".to_owned(),
+            CheckTime::After => "request a page".to_owned(),
+            CheckTime::Once => "import the application, request a page".to_owned(),
         }
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let (release, settings, progress) = (job.release()?, job.settings, job.progress());
-        if self.0 == Look::After {
-            return check(release, settings, self.0, Said::Kept, &[], progress).map(drop);
+        if self.0 == CheckTime::After {
+            return check(release, settings, self.0, CheckLog::Kept, &[], progress).map(drop);
         }
         startable::check(release, settings, progress)?;
         startable::check_files(release, settings)?;
         let known = if job.is_live_already() { Vec::new() } else { findings::of_live(job.locked.root) };
-        let django = check(release, settings, self.0, Said::Kept, &known, progress)?;
+        let django = check(release, settings, self.0, CheckLog::Kept, &known, progress)?;
         let checks = django.as_ref().map(|said| &said.checks[..]).unwrap_or_default();
         let compared = findings::compare(release, checks, &known);
         if django.is_some() {
@@ -95,12 +95,12 @@ impl Step for Startable {
 pub(crate) fn check(
     release: &CompleteRelease,
     settings: &Settings,
-    look: Look,
-    said: Said,
+    look: CheckTime,
+    said: CheckLog,
     known: &[String],
     progress: &dyn Progress,
 ) -> Result<Option<Django>, ReleaseError> {
-    let django = look_at(release, settings, look, said, progress)?;
+    let django = inspect(release, settings, look, said, progress)?;
     if let Some(said) = &django {
         show_findings(release, said, known, progress);
         show(said, settings, progress);
@@ -158,11 +158,11 @@ fn compare_settings(
 }
 
 /// The same; what Django says is not shown.
-pub(crate) fn look_at(
+pub(crate) fn inspect(
     release: &CompleteRelease,
     settings: &Settings,
-    look: Look,
-    said: Said,
+    look: CheckTime,
+    said: CheckLog,
     progress: &dyn Progress,
 ) -> Result<Option<Django>, ReleaseError> {
     let asked = settings.said.check.clone().unwrap_or_default();
@@ -184,16 +184,16 @@ pub(crate) fn look_at(
         path: asked.path.unwrap_or_else(|| "/".to_owned()),
         host: asked.host,
         scheme: asked.scheme.unwrap_or_else(|| "https".to_owned()),
-        ask: look != Look::Before,
+        ask: look != CheckTime::Before,
         // Before migrations are applied, and once.
-        django: look != Look::After,
+        django: look != CheckTime::After,
         install: release.path().to_path_buf(),
         expected: asked.expected.unwrap_or_else(|| EXPECTED.to_vec()),
         allow: asked.allow.unwrap_or_default(),
         limit: settings.check_timeout,
     };
     let site = AsSite { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
-    let log = (said == Said::Kept).then(|| release.logs().join("check.log"));
+    let log = (said == CheckLog::Kept).then(|| release.logs().join("check.log"));
     Ok(check::check(release.path(), &code, &request, &site, log.as_deref(), progress)?.django)
 }
 

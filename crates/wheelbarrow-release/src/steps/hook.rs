@@ -20,7 +20,7 @@ use crate::root::journal::{Event, Operation, Outcome, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::steps::switch::Deaf;
+use crate::steps::switch::Uncancellable;
 use crate::steps::{Job, Step};
 use crate::{ReleaseError, ReleaseId};
 
@@ -313,7 +313,9 @@ impl Place<'_> {
         let (begun, command, log) = (Instant::now(), run.words.clone(), self.locked.root.below(&run.log));
         let progress = self.locked.operator.progress;
         let ended = match self.when {
-            When::OnFailure | When::AfterRollback if facts.error.is_some() => run.run(&Deaf(progress)),
+            When::OnFailure | When::AfterRollback if facts.error.is_some() => {
+                run.run(&Uncancellable(progress))
+            }
             _ => run.run(progress),
         };
         let ended = ended.map(drop);

@@ -19,7 +19,7 @@ use crate::steps::{Fault, Job, NOTHING, Step, Undone};
 
 pub(crate) struct Stage<'s> {
     /// None once it is installed.
-    pub(crate) source: Option<Source<'s>>,
+    pub(crate) source: Option<ReleaseSource<'s>>,
     /// The Python that the site will run on.
     pub(crate) python: &'s Path,
     /// Without which that does not start, beside those of this process.
@@ -28,7 +28,7 @@ pub(crate) struct Stage<'s> {
 }
 
 /// What a release is installed from.
-pub(crate) enum Source<'s> {
+pub(crate) enum ReleaseSource<'s> {
     /// Whole or thin.
     Artifact(Box<Artifact>),
     /// Another release, of the same artifact.
@@ -63,7 +63,7 @@ impl Step for Stage<'_> {
 
     fn describe(&self, _settings: &Settings) -> String {
         match &self.source {
-            Some(Source::Release(live)) => format!("install the artifact of {}", live.id()),
+            Some(ReleaseSource::Release(live)) => format!("install the artifact of {}", live.id()),
             _ => "install the artifact".to_owned(),
         }
     }
@@ -73,13 +73,13 @@ impl Step for Stage<'_> {
         let virtualenv = virtualenv(&root.release(&job.id));
         let interpreter = Interpreter::probe_with(self.python, Some(&virtualenv), self.variables)?;
         match self.source.take() {
-            Some(Source::Artifact(artifact)) => {
+            Some(ReleaseSource::Artifact(artifact)) => {
                 let path = artifact.path().to_path_buf();
                 restore(root, *artifact, &interpreter)
                     .and_then(|artifact| self.install(artifact, &interpreter, job))
                     .map_err(|error| error.of_restored(&path))
             }
-            Some(Source::Release(live)) => remake(root, live, &interpreter)
+            Some(ReleaseSource::Release(live)) => remake(root, live, &interpreter)
                 .and_then(|artifact| self.install(artifact, &interpreter, job))
                 .map_err(|error| error.of_remade(live.id())),
             None => Ok(()),

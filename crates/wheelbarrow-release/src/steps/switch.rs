@@ -98,7 +98,7 @@ pub(crate) fn serve_again(
     left: Option<&Settings>,
 ) -> Result<(), ReleaseError> {
     let settings = Settings::of(locked.root, live, &Default::default())?.going_back_from(left);
-    let progress = Deaf(locked.operator.progress);
+    let progress = Uncancellable(locked.operator.progress);
     startable::check(live, &settings, &progress)?;
     let log = ServerLog::begin(locked.root, &settings);
     let told = SystemTime::now();
@@ -118,9 +118,9 @@ pub(crate) fn serve_again(
 }
 
 /// Shows progress, and does not listen to who wants it to stop.
-pub(crate) struct Deaf<'a>(pub(crate) &'a dyn Progress);
+pub(crate) struct Uncancellable<'a>(pub(crate) &'a dyn Progress);
 
-impl Progress for Deaf<'_> {
+impl Progress for Uncancellable<'_> {
     fn begin(&self, what: &str, total: u64, unit: Unit) {
         self.0.begin(what, total, unit);
     }

@@ -15,7 +15,7 @@ const LONGEST_KEYWORD: usize = 4096;
 const SHORTEST_BASE64: usize = 16;
 
 pub(super) fn secrets_of(name: &str, value: &str) -> BTreeSet<String> {
-    let mut found = Found::default();
+    let mut found = Parts::default();
     let is_named = is_secret_name(name);
     if names_one_secret_among_others(name) {
         found.add(value);
@@ -27,9 +27,9 @@ pub(super) fn secrets_of(name: &str, value: &str) -> BTreeSet<String> {
 }
 
 #[derive(Default)]
-struct Found(BTreeSet<String>);
+struct Parts(BTreeSet<String>);
 
-impl Found {
+impl Parts {
     /// `is_named` says that the name of the value, or of what it is a part of, is one of secrets.
     fn value(&mut self, is_named: bool, value: &str, depth: usize) {
         if is_named || !(is_ordinary(value) || is_plain_urls(value)) {

@@ -10,7 +10,7 @@ use wheelbarrow_artifact::release::{Action, Server};
 
 use super::files::{File, below};
 use super::finding::Finding;
-use super::site::Site;
+use super::site::JudgedSite;
 use crate::report::rule;
 
 const DIRECTORIES: [&str; 5] = [
@@ -29,7 +29,7 @@ pub(super) struct Host {
     is_daemon: bool,
 }
 
-pub(super) fn find(site: &Site<'_>, machine: &Path) -> Vec<Host> {
+pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<Host> {
     let files = below(machine, &DIRECTORIES, |path| path.extension().is_some_and(|kind| kind == "conf"));
     let host = |file: File| {
         let words = |line: &str| {
@@ -58,7 +58,7 @@ impl Host {
         self.scripts.iter().any(|(_, script)| script == path)
     }
 
-    pub(super) fn judge(&self, site: &Site<'_>, findings: &mut Vec<Finding>) {
+    pub(super) fn judge(&self, site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         for (line, script) in &self.scripts {
             let place = self.file.place(*line);
             if !self.is_daemon {

@@ -7,7 +7,7 @@ use wheelbarrow_base::{Explain, as_user, read_regular};
 use wheelbarrow_wheel::order;
 
 use super::finding::Finding;
-use super::site::Site;
+use super::site::JudgedSite;
 use crate::report::rule;
 use crate::root::{lock, settings, trash, trusted};
 use crate::{ReleaseError, ReleaseId, Root, environment};
@@ -80,7 +80,7 @@ impl File {
         Self { path: path.to_path_buf(), lines }
     }
 
-    pub(super) fn names(&self, site: &Site<'_>) -> bool {
+    pub(super) fn names(&self, site: &JudgedSite<'_>) -> bool {
         self.lines.iter().any(|(_, line)| site.is_named_in(line))
     }
 
@@ -97,7 +97,7 @@ impl File {
     }
 
     /// A release that is named by its own path stays what it is.
-    pub(super) fn names_a_release(&self, site: &Site<'_>, findings: &mut Vec<Finding>) {
+    pub(super) fn names_a_release(&self, site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         let releases = [site.root.path(), &site.real].map(|root| format!("{}/releases/", root.display()));
         for (number, line) in &self.lines {
             let named = releases.iter().find_map(|releases| {

@@ -12,7 +12,7 @@ use fs_err as fs;
 
 use super::files::text;
 use super::finding::Finding;
-use super::site::Site;
+use super::site::JudgedSite;
 use crate::report::rule;
 use crate::serving::proof::Process;
 
@@ -26,7 +26,7 @@ struct Master {
     inherits: bool,
 }
 
-pub(super) fn judge(site: &Site<'_>, processes: &[Process], findings: &mut Vec<Finding>) {
+pub(super) fn judge(site: &JudgedSite<'_>, processes: &[Process], findings: &mut Vec<Finding>) {
     let is_gunicorn = |pid: u32| arguments(pid).is_some_and(|words| position(&words).is_some());
     for process in processes {
         // Workers have the command line of their master.
@@ -63,7 +63,7 @@ impl Master {
         Some(Self { pid, words, options, directory, inherits })
     }
 
-    fn judge(&self, site: &Site<'_>, findings: &mut Vec<Finding>) {
+    fn judge(&self, site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         let root = site.root.path().display();
         let place = format!("process {} (gunicorn)", self.pid);
         let fix = format!(

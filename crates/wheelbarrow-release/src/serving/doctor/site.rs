@@ -10,7 +10,7 @@ use crate::serving::server;
 use crate::{ReleaseId, Root};
 
 /// What is known of the site when something is judged.
-pub(super) struct Site<'r> {
+pub(super) struct JudgedSite<'r> {
     pub(super) root: &'r Root,
     /// Where the root really is.
     pub(super) real: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Site<'r> {
     pub(super) variables: BTreeMap<String, String>,
 }
 
-impl Site<'_> {
+impl JudgedSite<'_> {
     pub(super) fn server(&self) -> &Server {
         self.settings.as_ref().map_or(&Server::None, |settings| &settings.server)
     }

@@ -213,7 +213,7 @@ fn a_command_that_restarts_reloads_nothing_in_place() {
         let release = machine.root.complete(&"1-1a2b3c4d".parse().unwrap()).unwrap();
         let settings = Settings::of(&machine.root, &release, &Default::default()).unwrap();
         let real = machine.root.path().to_path_buf();
-        Site {
+        JudgedSite {
             root: &machine.root,
             real,
             settings: Some(settings),

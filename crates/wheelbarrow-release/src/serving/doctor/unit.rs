@@ -8,7 +8,7 @@ use wheelbarrow_artifact::release::Server;
 
 use super::files::{File, below};
 use super::finding::Finding;
-use super::site::Site;
+use super::site::JudgedSite;
 use crate::report::rule;
 
 const DIRECTORIES: [&str; 5] = [
@@ -22,11 +22,11 @@ const DIRECTORIES: [&str; 5] = [
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// A service, or a drop-in for one.
-pub(super) struct Unit {
+pub(super) struct UnitFile {
     pub(super) file: File,
 }
 
-pub(super) fn find(site: &Site<'_>, machine: &Path) -> Vec<Unit> {
+pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<UnitFile> {
     let is_service = |path: &Path| {
         let is_drop_in =
             || path.parent().is_some_and(|parent| parent.to_string_lossy().ends_with(".service.d"));
@@ -48,7 +48,7 @@ pub(super) fn find(site: &Site<'_>, machine: &Path) -> Vec<Unit> {
         |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|name| named.contains(name));
     let is_of_site = |file: &File| file.names(site) || is_told(&file.path) || is_drop_in(&file.path);
     let of_site: Vec<bool> = files.iter().map(is_of_site).collect();
-    files.into_iter().zip(of_site).filter(|(_, is)| *is).map(|(file, _)| Unit { file }).collect()
+    files.into_iter().zip(of_site).filter(|(_, is)| *is).map(|(file, _)| UnitFile { file }).collect()
 }
 
 /// What the directory with drop-ins of a unit is called.
@@ -58,8 +58,8 @@ fn drop_ins(unit: &Path) -> Option<OsString> {
     Some(name)
 }
 
-impl Unit {
-    pub(super) fn judge(&self, site: &Site<'_>, findings: &mut Vec<Finding>) {
+impl UnitFile {
+    pub(super) fn judge(&self, site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         let all: Vec<_> = self.file.pairs().collect();
         let shared = site.root.shared();
         let has_way = all.iter().any(|(_, key, value)| {
@@ -107,7 +107,7 @@ impl Unit {
 }
 
 /// Variables without which the Python does not start, of services that start it.
-pub(super) fn judge_variables(site: &Site<'_>, units: &[Unit], findings: &mut Vec<Finding>) {
+pub(super) fn judge_variables(site: &JudgedSite<'_>, units: &[UnitFile], findings: &mut Vec<Finding>) {
     for (name, value) in &site.variables {
         for unit in units {
             let mut lines = unit.file.pairs();
@@ -118,7 +118,7 @@ pub(super) fn judge_variables(site: &Site<'_>, units: &[Unit], findings: &mut Ve
             };
             // Its own file, and its drop-ins.
             let directory = drop_ins(&unit.file.path);
-            let is_of_unit = |other: &&Unit| {
+            let is_of_unit = |other: &&UnitFile| {
                 other.file.path == unit.file.path
                     || other.file.path.parent().and_then(Path::file_name) == directory.as_deref()
             };
@@ -139,6 +139,6 @@ pub(super) fn judge_variables(site: &Site<'_>, units: &[Unit], findings: &mut Ve
     }
 }
 
-fn in_home(site: &Site<'_>) -> bool {
+fn in_home(site: &JudgedSite<'_>) -> bool {
     HOMES.iter().any(|home| site.real.starts_with(home))
 }

@@ -14,8 +14,8 @@ use super::apache::Host;
 use super::files::{File, below};
 use super::finding::Finding;
 use super::gunicorn::{arguments, parent};
-use super::site::Site;
-use super::unit::Unit;
+use super::site::JudgedSite;
+use super::unit::UnitFile;
 use crate::report::rule;
 use crate::serving::proof::Process;
 
@@ -41,7 +41,12 @@ pub(super) struct Instance {
     process: Option<u32>,
 }
 
-pub(super) fn find(site: &Site<'_>, machine: &Path, processes: &[Process], units: &[Unit]) -> Vec<Instance> {
+pub(super) fn find(
+    site: &JudgedSite<'_>,
+    machine: &Path,
+    processes: &[Process],
+    units: &[UnitFile],
+) -> Vec<Instance> {
     let is_configuration = |path: &Path| path.extension().is_some_and(|kind| kind == "ini");
     let mut files = below(machine, &DIRECTORIES, is_configuration);
     let mut instances = Vec::new();
@@ -97,7 +102,7 @@ impl Instance {
     }
 
     /// Whether a reload goes on with the program of one release.
-    fn judge_program(&self, site: &Site<'_>, all: &[Self], findings: &mut Vec<Finding>) {
+    fn judge_program(&self, site: &JudgedSite<'_>, all: &[Self], findings: &mut Vec<Finding>) {
         let Some((place, program, files)) = &self.program else { return };
         let is_own = |path: &Path| site.in_current(path) || site.in_one_release(path);
         let configured =
@@ -134,7 +139,12 @@ fn values_in_words(words: &[PathBuf], keys: &[&str]) -> impl Iterator<Item = Pat
     })
 }
 
-pub(super) fn judge(site: &Site<'_>, instances: &[Instance], hosts: &[Host], findings: &mut Vec<Finding>) {
+pub(super) fn judge(
+    site: &JudgedSite<'_>,
+    instances: &[Instance],
+    hosts: &[Host],
+    findings: &mut Vec<Finding>,
+) {
     instances.iter().for_each(|instance| instance.judge_program(site, instances, findings));
     let touched = match site.server() {
         Server::Touch { path } => Some(path),

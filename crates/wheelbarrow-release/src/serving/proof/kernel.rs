@@ -48,7 +48,7 @@ pub(super) fn look(
     };
     let mut processes = BTreeMap::new();
     let is_whole = look_at_each(pids, limits, is_cancelled, |pid, until| {
-        let (process, is_whole) = look_at(pid, &releases, until);
+        let (process, is_whole) = inspect(pid, &releases, until);
         processes.extend(process.map(|process| (pid, process)));
         is_whole
     })?;
@@ -70,7 +70,7 @@ pub(super) fn hides_some(scope: &Scope) -> Result<bool, ReleaseError> {
 }
 
 /// The process if it has to do with releases, as far as that was seen up to `until`; and whether it was seen whole.
-fn look_at(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool) {
+fn inspect(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool) {
     let proc = Path::new("/proc").join(pid.to_string());
     let release = |path: &Path| release_of(path, releases);
     let mut held: [Option<Option<ReleaseId>>; 3] = [None, None, None];

@@ -25,7 +25,7 @@ pub struct Service {
     #[serde(flatten)]
     pub verdict: Verdict,
     /// The first of the processes whose settings are not those of the release that it runs.
-    pub environment: Option<Environment>,
+    pub environment: Option<OtherEnvironment>,
     pub processes: Vec<Process>,
     /// Whether there are processes that this user may not look at, or has no time for; they may run whatever they like.
     pub is_partial: bool,
@@ -34,7 +34,7 @@ pub struct Service {
 /// A process that was started with the environment.json of another release than the one that it runs, and they differ:
 /// a reload in place keeps what the process once read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Environment {
+pub struct OtherEnvironment {
     pub pid: u32,
     /// Whose environment.json it has.
     pub of: ReleaseId,
@@ -48,7 +48,7 @@ impl fmt::Display for Service {
             (Verdict::One { id }, true) => write!(formatter, "every process of this user runs {id}")?,
             (verdict, _) => verdict.fmt(formatter)?,
         }
-        if let Some(Environment { pid, of }) = &self.environment {
+        if let Some(OtherEnvironment { pid, of }) = &self.environment {
             write!(formatter, ", but process {pid} has the environment.json of {of}, which differs")?;
         }
         match (self.is_partial, is_root) {
@@ -179,11 +179,11 @@ fn service(
 }
 
 /// The first process whose environment.json is not that of `id`, though it has the code of it.
-fn other_environment(root: &Root, id: &ReleaseId, processes: &[Process]) -> Option<Environment> {
+fn other_environment(root: &Root, id: &ReleaseId, processes: &[Process]) -> Option<OtherEnvironment> {
     let digest = |id: &ReleaseId| root.complete(id).ok().map(|release| release.record().environment_sha256);
     let its = digest(id)?;
     processes.iter().filter(|process| process.code.is_some()).find_map(|process| {
         let of = process.started_in.clone().filter(|of| of != id)?;
-        (digest(&of)? != its).then_some(Environment { pid: process.pid, of })
+        (digest(&of)? != its).then_some(OtherEnvironment { pid: process.pid, of })
     })
 }

@@ -8,7 +8,7 @@ use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
 use wheelbarrow_artifact::{Anybody, Artifact};
 
 use super::{Server, Units};
-use crate::check::application::{Code, Found, Search, find as search};
+use crate::check::application::{Code, NamedApplication, Search, find as search};
 use crate::check::django;
 use crate::root::live;
 use crate::root::receipt::needed_variables;
@@ -63,7 +63,7 @@ pub fn find(root: Option<&Path>, source: Source<'_>, wanted: Wanted) -> Result<U
     let root = root.map_or_else(|| Path::new("/srv").join(&known.name), Path::to_path_buf);
     let wrong = |reason: String| ReleaseError::Setting { key: "application", reason };
     let application = match (wanted.application, known.application) {
-        (Some(name), _) => Found::named(name),
+        (Some(name), _) => NamedApplication::named(name),
         (None, Search::One(found)) => found,
         (None, Search::Nothing) => {
             let reason = "no application was found; `--application PACKAGE.wsgi:application` names one";
@@ -125,7 +125,7 @@ fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> Known {
     };
     let packages = packages.into_iter().map(str::to_owned).collect();
     let application = match settings.application.clone() {
-        Some(name) => Search::One(Found::named(name)),
+        Some(name) => Search::One(NamedApplication::named(name)),
         None => search(&Code { packages, read: Box::new(read) }, settings.settings.as_deref()),
     };
     let code = manifest.project.import_path.clone();
