@@ -8,6 +8,7 @@ pub mod bytecode;
 pub mod cache;
 pub mod check;
 pub mod container;
+pub mod difference;
 mod error;
 pub mod fetch;
 pub mod gather;

@@ -25,11 +25,11 @@ pub fn is_valid(name: &str) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
-/// Whether the name and the extras of a requirement (PEP 508) end with a letter or a digit, as names must, and its marker is plain. The
-/// parser of requirements panics at some that are not.
+/// Whether the name and the extras of a requirement (PEP 508) are of the characters of names and end with a letter or a digit, as names
+/// must, and its marker is plain. The parser of requirements panics at some that are not.
 pub fn has_whole_names(requirement: &str) -> bool {
     let is_part = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let is_whole = |name: &str| name.is_ascii() && !name.ends_with(['-', '_', '.']);
+    let is_whole = |name: &str| name.chars().all(is_part) && !name.ends_with(['-', '_', '.']);
     let text = requirement.trim_start();
     let rest = text.trim_start_matches(is_part);
     let name = &text[..text.len() - rest.len()];
@@ -57,6 +57,9 @@ mod tests {
             ("a_ ; x", false),
             ("a[b-]", false),
             ("a[b, c. ]", false),
+            ("a[b. ; python_version", false),
+            ("a[b c]", false),
+            ("a[]", true),
             ("a[\u{e9}]", false),
             ("a; python_version == \"3\" \u{feff}", false),
             ("a; os_name == '\u{e9}'", false),

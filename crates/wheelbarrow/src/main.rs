@@ -3,6 +3,7 @@
 mod commands;
 mod failure;
 mod installers;
+mod pages;
 mod settings;
 mod trust;
 

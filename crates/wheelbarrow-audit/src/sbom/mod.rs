@@ -19,6 +19,9 @@ use crate::subject::Subject;
 /// Where the document stands in an artifact.
 pub const PATH: &str = ".wheelbarrow/sbom.cdx.json";
 
+/// No document of wheels comes near so many bytes.
+pub const LARGEST: u64 = 64 << 20;
+
 /// The site's own `bom-ref`; wheels have their paths.
 const SITE: &str = "site";
 

@@ -7,14 +7,21 @@ use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::manifest::{Allowed, EnvironmentRules, Manifest, NATIVE, Needs, Precedence};
 use wheelbarrow_artifact::{Anybody, Artifact};
+use wheelbarrow_audit::{audit_artifact, sbom};
 
+use super::diff::write_page;
+use crate::pages;
 use crate::printer::Printer;
+use crate::progress::Bar;
 use crate::text::{Align, bytes, count, table};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// What `wheelbarrow build` wrote
     artifact: PathBuf,
+    /// Write a page about it, which needs no network and runs no script; every wheel is read for it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Print the manifest, and the file's path and size, as JSON
     #[arg(long)]
     json: bool,
@@ -22,6 +29,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
     let artifact = Artifact::open_thin(&arguments.artifact, &Anybody)?;
+    if let Some(path) = &arguments.html {
+        let text = page(&artifact, printer)?;
+        write_page(path, &text)?;
+    }
     if arguments.json {
         let path = arguments.artifact.display().to_string();
         let mut told = json!({ "path": path, "size": artifact.size(), "manifest": artifact.manifest() });
@@ -34,6 +45,15 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     printer.result("");
     printer.result(&wheels(artifact.manifest()));
     Ok(())
+}
+
+fn page(artifact: &Artifact, printer: &Printer) -> anyhow::Result<String> {
+    let sbom = match artifact.archive().find(sbom::PATH) {
+        Some(entry) => serde_json::from_slice(&artifact.read_member(entry, sbom::LARGEST)?).ok(),
+        None => None,
+    };
+    let reports = audit_artifact(artifact, &[], &[], &Bar::new(printer))?;
+    Ok(pages::artifact::page(artifact, sbom.as_ref(), &reports))
 }
 
 /// The artifact, what it is for and what is in it, by groups.

@@ -4,6 +4,7 @@ mod allowances;
 mod audit;
 mod build;
 mod cache;
+mod diff;
 mod init;
 mod inspect;
 mod install;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Thin(thin::Arguments),
     /// Show what an artifact holds, and for whom
     Inspect(inspect::Arguments),
+    /// Show what differs between two artifacts of a site
+    Diff(diff::Arguments),
     /// Say whether wheels will run there: what an artifact or wheels need, and what is wrong with them
     Audit(audit::Arguments),
     /// Print what an artifact is made of, as CycloneDX
@@ -50,6 +53,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Install(arguments) => install::run(&arguments, printer),
         Command::Thin(arguments) => thin::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
+        Command::Diff(arguments) => diff::run(&arguments, printer),
         Command::Sign(arguments) => sign::run(&arguments, printer),
         Command::Targets(arguments) => targets::run(&arguments, printer),
         Command::Audit(arguments) => audit::run(&arguments, printer),

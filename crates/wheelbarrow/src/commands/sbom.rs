@@ -11,9 +11,6 @@ use wheelbarrow_base::Exit;
 use crate::failure::Refusal;
 use crate::printer::Printer;
 
-/// No document of wheels comes near this.
-const LARGEST: u64 = 64 << 20;
-
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// What `wheelbarrow build` wrote
@@ -30,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         let hint = Some("it was built by an older wheelbarrow: build it again".to_owned());
         return Err(Refusal { message, hint, exit: Exit::Broken }.into());
     };
-    let text = artifact.read_member(entry, LARGEST)?;
+    let text = artifact.read_member(entry, sbom::LARGEST)?;
     match &arguments.output {
         Some(output) => wheelbarrow_base::write_atomic(output, &text, 0o666)
             .with_context(|| format!("cannot write {}", output.display()))?,

@@ -10,9 +10,10 @@ fn the_commands() {
 #[test]
 fn each_command() {
     let place = Place::with(&[]);
-    for command in
-        ["build", "install", "verify", "inspect", "thin", "audit", "sbom", "sign", "targets", "init", "cache"]
-    {
+    for command in [
+        "build", "install", "verify", "inspect", "diff", "thin", "audit", "sbom", "sign", "targets", "init",
+        "cache",
+    ] {
         insta::assert_snapshot!(format!("help_{command}"), place.run(&[command, "--help"]).all());
     }
     insta::assert_snapshot!(

@@ -16,6 +16,7 @@ mod large;
 mod machine;
 mod memory;
 mod own;
+mod pages;
 mod probing;
 mod releases;
 mod secrets;

@@ -11,6 +11,7 @@ use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
 pub(crate) struct Wheel {
     writer: ZipWriter,
     name: String,
+    licence: Option<String>,
 }
 
 impl Wheel {
@@ -19,7 +20,7 @@ impl Wheel {
         let file = fs::File::create(directory.join(format!("{name}-1-py3-none-any.whl"))).unwrap();
         // Text in front of a zip is nothing that a reader minds.
         let writer = ZipWriter::new(file.into_parts().0, "", DosTime::FIRST).unwrap();
-        Self { writer, name: name.to_owned() }
+        Self { writer, name: name.to_owned(), licence: None }
     }
 
     pub(crate) fn add(&mut self, path: &str, contents: &[u8]) {
@@ -39,13 +40,19 @@ impl Wheel {
         self.writer.finish().unwrap();
     }
 
+    /// What its metadata says of its licence.
+    pub(crate) fn licence(&mut self, text: &str) {
+        self.licence = Some(text.to_owned());
+    }
+
     pub(crate) fn finish(mut self) {
         let dist_info = format!("{}-1.dist-info", self.name);
         self.add(
             &format!("{dist_info}/WHEEL"),
             b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         );
-        let metadata = format!("Metadata-Version: 2.1\nName: {}\nVersion: 1\n", self.name);
+        let licence = self.licence.as_ref().map(|text| format!("License: {text}\n")).unwrap_or_default();
+        let metadata = format!("Metadata-Version: 2.1\nName: {}\nVersion: 1\n{licence}", self.name);
         self.add(&format!("{dist_info}/METADATA"), metadata.as_bytes());
         let rows = self
             .writer

@@ -68,7 +68,7 @@ fn is_location(text: &str) -> bool {
 fn named(text: &str) -> Result<Entry, String> {
     if !name::has_whole_names(text) {
         return Err(format!(
-            "`{text}`: a name must end with a letter or a digit, and a marker must be ASCII"
+            "`{text}`: names and extras are of ASCII letters, digits, `.`, `_` and `-` and end with a letter or a digit; a marker is ASCII"
         ));
     }
     let requirement = Requirement::<VerbatimUrl>::from_str(text).map_err(|error| {
