@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::children::{self, cargo, cargo_for_tests, succeeds, workspace};
 use crate::tools;
 
-/// Modules of the tests of `wheelbarrow-install` that heed `WHEELBARROW_PROGRAM`.
+/// Modules of the tests of `wheelbarrow-native` that heed `WHEELBARROW_PROGRAM`.
 const MODULES: [&str; 3] = ["conformance::", "corpus::", "site106::"];
 
 pub(crate) fn run() -> Result<()> {
@@ -15,7 +15,7 @@ pub(crate) fn run() -> Result<()> {
     // The whole workspace, as in `cargo xtask test`: else dependencies have other features, and are built again.
     if succeeds(cargo().args(["nextest", "--version"])) {
         let tests = MODULES.map(|module| format!("test(/^{module}/)")).join(" | ");
-        let filter = format!("package(wheelbarrow-install) & ({tests})");
+        let filter = format!("package(wheelbarrow-native) & ({tests})");
         command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--filterset", &filter]);
     } else {
         command.args(["test", "--workspace", "--test", "it", "--no-fail-fast", "--"]).args(MODULES);

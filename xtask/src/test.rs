@@ -60,7 +60,7 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn torture() -> Result<()> {
     let uv = tools::uv(&[]).inspect_err(|error| println!("no uv for the tests: {error:#}")).ok();
     for (package, tests) in [
-        ("wheelbarrow-install", &["faults::"][..]),
+        ("wheelbarrow-native", &["faults::"][..]),
         (
             "wheelbarrow",
             &["releases::faults::", "releases::model::", "releases::powercut::", "store::", "large::"],

@@ -5,6 +5,8 @@
 //! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`. Under the name
 //! `wheelbarrow` it takes the words of such a command alone: it can be put onto a server to look after releases there.
 
+mod installer;
+mod request;
 #[cfg(all(target_env = "musl", panic = "abort"))]
 mod unwind;
 
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
         );
     }
     let (Some(artifact), Some(python)) = (words.next(), words.next()) else {
-        return wheelbarrow_install::program::run();
+        return installer::run();
     };
     let name = Path::new(&artifact).file_name().unwrap_or(&artifact).to_string_lossy().into_owned();
     let context =

@@ -1,4 +1,4 @@
-//! The native installer: what the small static program does that travels in every artifact.
+//! The native installer: what this program does when it is started without arguments.
 //!
 //! `__main__.py` starts it and writes JSON ([`crate::request`]) to its standard input. It has
 //! no other interface: people use `./site.zip` or `wheelbarrow install`.
@@ -15,16 +15,16 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::{Anybody, Artifact, both, printable, printable_json};
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_base::{Explain, end_silently_with, is_out_of_memory};
+use wheelbarrow_install::{Checked, InstallError, Installed, Source, check, install};
 
 use crate::request::{Request, Requests};
-use crate::{Checked, InstallError, Installed, Source, check, install};
 
 /// The exit code that tells `__main__.py` that there is too little memory, and that nothing was left: it then installs in
 /// Python alone.
 const NO_MEMORY: u8 = 75;
 
 /// Reads the request, does it, and says how it went: on standard output what was asked for, on standard error all else.
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     // It cleans up before it ends.
     wheelbarrow_base::watch_signals();
     end_silently_with(NO_MEMORY);

@@ -205,7 +205,7 @@ impl Runner {
     fn start(&self, before: &[String]) -> Output {
         let mut words = before.to_vec();
         match self.way {
-            Way::Native => words.push(env!("CARGO_BIN_EXE_wheelbarrow-installer").to_owned()),
+            Way::Native => words.push(env!("CARGO_BIN_EXE_wheelbarrow-native").to_owned()),
             Way::Bootstrap => {
                 words
                     .extend([python().to_str().unwrap(), "-I", "-B", "-S", "-c", PROGRAM].map(str::to_owned));

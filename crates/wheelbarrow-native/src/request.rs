@@ -8,36 +8,36 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_install::store::{LinkMode, StoreOptions};
+use wheelbarrow_install::{Compile, Existing, Options, Pip};
 
-use crate::store::{LinkMode, StoreOptions};
-use crate::{Compile, Existing, Options, Pip};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// Absolute path of the artifact.
-    pub artifact: PathBuf,
+    pub(crate) artifact: PathBuf,
     #[serde(default)]
     interpreter: Option<Interpreter>,
-    pub options: RequestOptions,
+    pub(crate) options: RequestOptions,
 }
 
 /// The values on a stream.
-pub struct Requests<R: BufRead> {
+pub(crate) struct Requests<R: BufRead> {
     stream: R,
 }
 
 impl<R: BufRead> Requests<R> {
-    pub fn new(stream: R) -> Self {
+    pub(crate) fn new(stream: R) -> Self {
         Self { stream }
     }
 
     /// The first value.
-    pub fn request(&mut self) -> serde_json::Result<Request> {
+    pub(crate) fn request(&mut self) -> serde_json::Result<Request> {
         self.value()?.ok_or_else(|| serde::de::Error::custom("it is empty"))
     }
 
     /// The facts; none where whoever asked has thought better of it.
-    pub fn interpreter(&mut self, request: &mut Request) -> serde_json::Result<Option<Interpreter>> {
+    pub(crate) fn interpreter(&mut self, request: &mut Request) -> serde_json::Result<Option<Interpreter>> {
         if let Some(interpreter) = request.interpreter.take() {
             return Ok(Some(interpreter));
         }
@@ -53,33 +53,33 @@ impl<R: BufRead> Requests<R> {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct RequestOptions {
+pub(crate) struct RequestOptions {
     /// Absolute.
-    pub destination: PathBuf,
+    pub(crate) destination: PathBuf,
     #[serde(default)]
-    pub replace: bool,
+    pub(crate) replace: bool,
     /// With `replace`: whatever was written into the destination goes too.
     #[serde(default)]
-    pub discard_data: bool,
-    pub pip: bool,
+    pub(crate) discard_data: bool,
+    pub(crate) pip: bool,
     #[serde(default)]
-    pub compile: Compile,
+    pub(crate) compile: Compile,
     /// Look at everything, write nothing, and tell what would refuse the install.
     #[serde(default)]
-    pub check: bool,
+    pub(crate) check: bool,
     /// Absolute.
     #[serde(default)]
-    pub store: Option<PathBuf>,
+    pub(crate) store: Option<PathBuf>,
     #[serde(default)]
-    pub link_mode: LinkMode,
+    pub(crate) link_mode: LinkMode,
     #[serde(default)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     #[serde(default)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 impl RequestOptions {
-    pub fn to_options(&self) -> Options {
+    pub(crate) fn to_options(&self) -> Options {
         Options {
             destination: self.destination.clone(),
             existing: match (self.replace, self.discard_data) {
