@@ -25,7 +25,7 @@ const ADDRESS: &str = "127.0.0.1:80";
 const RATE: u32 = 20;
 const ROOT: &str = "/srv/mysite";
 /// What a host's switch begins with when it is out of the balancer.
-const SWITCH: &str = "TASK [wheelbarrow.deploy.deploy : It is live]";
+const SWITCH: &str = "TASK [wheelbarrow.deploy.deploy : Make the release live]";
 
 pub(super) struct Scene {
     pub(super) title: &'static str,
