@@ -15,10 +15,9 @@ import bytecode
 import data
 import needs
 import preflight
-import space
 import wheels
 from artifact import LONGEST_PTH, MANIFEST, Artifact, opened
-from destination import LARGEST_ENVIRONMENT, check_destination, large_environment, no_programs
+from destination import LARGEST_ENVIRONMENT, check_destination, large_environment, no_programs, too_little
 from exits import FAILED, REFUSED
 from failure import Failure, failure_of, shown
 from printing import say, say_json
@@ -106,7 +105,8 @@ def _install(artifact, facts, options, signals):
         check_destination(destination, options["replace"])
         data.check(destination, options)
         parent = os.path.dirname(destination)
-        space.check(parent, archive, target, facts, options)
+        for failure in too_little(parent, target["unpacked"]):
+            raise failure
         notes = (no_programs(parent, destination), preflight.environment_note(facts))
         for note in filter(None, notes):
             if not options["quiet"]:
@@ -154,7 +154,7 @@ def _write(archive, target, facts, options, root):
 
     by_path = {wheel["path"]: wheel for wheel in archive.manifest["wheels"]}
     winners = {collision["path"]: collision["wheel"] for collision in target.get("collisions", ())}
-    for path, is_pip in space.wheels_of(archive.manifest, target, options):
+    for path, is_pip in _wheels(archive.manifest, target, options):
         record = wheels.install_wheel(archive.window(path), by_path[path], layout, tree, winners, is_pip)
         records.append(record)
         packs.add(path.split("/")[-1], record.named)
@@ -199,6 +199,15 @@ def _write(archive, target, facts, options, root):
     text = json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     tree.file(".wheelbarrow/receipt.json", [text.encode("utf-8")], "the receipt")
     return receipt["bytecode"]
+
+
+def _wheels(manifest, target, options):
+    """The paths of the wheels that are installed, each with whether it is the bundled pip, which gets no bytecode."""
+    by_path = {wheel["path"]: wheel for wheel in manifest["wheels"]}
+    # A site that depends on pip brings its own.
+    bundled = options["pip"] and not any(by_path[path]["name"] == "pip" for path in target["wheels"])
+    paths = target["wheels"] + ([target["pip"]] if bundled else [])
+    return [(path, path == target["pip"]) for path in paths]
 
 
 def _say_of_bytecode(target, facts, count, options):

@@ -1,21 +1,17 @@
 """Bytecode of modules: out of the artifact's packs, if this Python can inflate them, else compiled where they are installed.
 
-Compiling starts processes with compile.py and talks to them.
-
-As many run as there are cores. A fresh one compiles each batch, in the order of the paths: so the bytes are the same
-whatever the number of cores. Files are read and written here, so that what fails is told as for every other file.
+Compiling starts processes with compile.py, one after the other, and talks to them. A fresh one compiles each batch, in
+the order of the paths: so the bytes are the same as those of the native installer. Files are read and written here, so
+that what fails is told as for every other file.
 """
 
-import collections
 import importlib.util
 import json
 import os
 import struct
 import subprocess
-import threading
 import time
 
-import limits
 from exits import FAILED
 from failure import Failure, shown
 from manifest import MOST_VALUES
@@ -28,7 +24,7 @@ except ImportError:
 
 # Larger sources are nobody's modules; the builder leaves them out too.
 LARGEST_MODULE = 64 << 20
-# Bytes of source. Large enough that starting a process costs little, small enough to share them between cores.
+# Bytes of source, as the native installer has it.
 BATCH = 1 << 20
 # The owner of the bytecode that is made here.
 OURS = "its bytecode"
@@ -42,7 +38,7 @@ class Modules:
 
     def __init__(self, facts):
         self.facts = facts
-        self.batches = []  # of paths, with the size of them all
+        self.batches = []  # of paths
         self.count = 0
 
     def add(self, tree, sources, owner):
@@ -59,13 +55,13 @@ class Modules:
                 continue
             tree.owners[bytecode] = OURS
             if batch and total + size > BATCH:
-                self.batches.append((total, batch))
+                self.batches.append(batch)
                 batch, total = [], 0
             batch.append(path)
             total += size
             self.count += 1
         if batch:
-            self.batches.append((total, batch))
+            self.batches.append(batch)
         return brought
 
     def path(self, source):
@@ -75,11 +71,9 @@ class Modules:
 
     def compile(self, root, destination):
         """Compiles all of them below `root`, which will be `destination`; gives the paths of those that compile."""
-        job = _Job(self, root, destination)
-        try:
-            job.run()
-        finally:
-            job.end()
+        job, source = _Job(self, root, destination), source_of("compile")
+        for batch in self.batches:
+            job.compile_batch(batch, source)
         return job.compiled
 
 
@@ -99,7 +93,7 @@ class Packs:
 
     def write(self, modules, root, destination):
         """Writes the bytecode of those of `modules` that a pack has; gives their paths."""
-        wanted = {path for _, batch in modules.batches for path in batch}
+        wanted = {path for batch in modules.batches for path in batch}
         job = _Job(modules, root, destination)
         for name, named in sorted(self.named.items()):
             pack = "%s%s.pack" % (self.prefix, name)
@@ -169,56 +163,15 @@ class _Job:
         self.modules, self.root, self.destination = modules, root, destination
         self.time = int(time.time())
         self.magic = bytes.fromhex(modules.facts["magic"])
-        self.work = collections.deque(batch for _, batch in sorted(modules.batches, key=lambda batch: -batch[0]))
-        self.source = source_of("compile")
-        self.compiled, self.failures, self.processes, self.threads = set(), [], set(), []
-        self.lock, self.ended = threading.Lock(), False
+        self.compiled = set()
 
-    def run(self):
-        for _ in range(min(len(os.sched_getaffinity(0)), len(self.work), limits.threads())):
-            thread = threading.Thread(target=self.serve)
-            try:
-                thread.start()
-            except RuntimeError:  # this process may have no more threads
-                break
-            self.threads.append(thread)
-        if not self.threads:
-            self.serve()
-        for thread in self.threads:
-            thread.join()
-        if self.failures:
-            raise self.failures[0]
-
-    def end(self):
-        """Of the processes, which have nothing to lose, whatever has happened."""
-        with self.lock:
-            self.ended = True
-            for process in self.processes:
-                process.kill()
-        for thread in self.threads:
-            if thread.ident is not None:
-                thread.join()
-
-    def serve(self):
-        try:
-            while not self.failures:
-                try:
-                    batch = self.work.popleft()
-                except IndexError:
-                    return
-                self.compile_batch(batch)
-        except BaseException as error:
-            self.failures.append(error)
-
-    def compile_batch(self, batch):
-        process = self.start(batch[0])
+    def compile_batch(self, batch, source):
+        process = self.start(batch[0], source)
         try:
             for module in batch:
                 self.compile(process, module)
         finally:
-            with self.lock:
-                self.processes.discard(process)
-            process.kill()
+            process.kill()  # it has nothing to lose
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 try:
@@ -226,20 +179,15 @@ class _Job:
                 except OSError:
                     pass  # a question that nobody will read
 
-    def start(self, module):
+    def start(self, module, source):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1")
-        command = [os.fsencode(self.modules.facts["executable"]), "-s", "-S", "-B", "-c", self.source]
+        command = [os.fsencode(self.modules.facts["executable"]), "-s", "-S", "-B", "-c", source]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with self.lock:
-            if self.ended:
-                raise self.failure(module, "it was stopped")
-            try:
-                process = subprocess.Popen(command, env=environment, **pipes)
-            except OSError as error:
-                raise self.failure(module, error.strerror or error)
-            self.processes.add(process)
-            return process
+        try:
+            return subprocess.Popen(command, env=environment, **pipes)
+        except OSError as error:
+            raise self.failure(module, error.strerror or error)
 
     def failure(self, module, cause):
         path = shown(self.destination + b"/" + module.encode("utf-8"))
@@ -293,10 +241,7 @@ class _Job:
             try:
                 descriptor = os.open(path, flags, 0o666)
             except FileNotFoundError:
-                try:
-                    os.mkdir(os.path.dirname(path))
-                except FileExistsError:
-                    pass  # by another thread
+                os.mkdir(os.path.dirname(path))
                 descriptor = os.open(path, flags, 0o666)
             with open(descriptor, "wb", buffering=0) as file:
                 rest = memoryview(data)

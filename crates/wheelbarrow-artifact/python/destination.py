@@ -119,19 +119,17 @@ def no_programs(parent, destination):
     )
 
 
-def block_of(directory):
-    return max(1, os.statvfs(directory).f_bsize)
+def too_little(parent, unpacked):
+    """What there is too little of in the directory `parent` for what the manifest says of the wheels and the code.
 
-
-def check_bytes(parent, size):
+    The virtualenv, pip and bytecode come on top of it: a disk that is full later stops the install too."""
     system = os.statvfs(parent)
-    return _check_free("space", parent, "%d bytes" % size, size, system.f_bavail * system.f_frsize)
-
-
-def check_inodes(parent, inodes):
-    system = os.statvfs(parent)
+    size = unpacked["bytes"]
+    found = [_check_free("space", parent, "%d bytes" % size, size, system.f_bavail * system.f_frsize)]
     # btrfs and some others do not count inodes.
-    return _check_free("inodes", parent, inodes, inodes, system.f_favail) if system.f_files else None
+    if system.f_files:
+        found.append(_check_free("inodes", parent, unpacked["inodes"], unpacked["inodes"], system.f_favail))
+    return [failure for failure in found if failure is not None]
 
 
 def _check_free(what, parent, told, needed, free):

@@ -5,9 +5,8 @@ import sys
 
 import data
 import needs
-import space
 from artifact import Artifact, opened
-from destination import check_place, check_right, no_programs
+from destination import check_place, check_right, no_programs, too_little
 from failure import Failure, failure_of, shown
 from printing import say, say_json
 
@@ -74,7 +73,7 @@ def find(artifact, facts, options):
                 attempt(archive.verify)
                 # Of one that is not whole, or does not fit, nothing can be said.
                 if not findings:
-                    short = attempt(space.failures, standing, archive, target, facts, options) or []
+                    short = attempt(too_little, standing, target["unpacked"]) or []
                     findings += [failure.finding() for failure in short]
     attempt(check_place, destination, options["replace"])
     attempt(data.check, destination, options)

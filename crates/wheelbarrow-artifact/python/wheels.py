@@ -73,7 +73,6 @@ class Wheel:
             self.scripts = rules.entry_points(points, self.what)
         text("METADATA", _LARGEST_METADATA)
         rows = text("RECORD", _LARGEST_RECORD)
-        self.record_size = len(rows)
         # Some rows are of directories, or of files that were left out.
         self.recorded = rules.record(self._decoded("RECORD", rows), self.what, 2 * len(self.members) + 1000)
 

@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 26] = [
+pub const MODULES: [(&str, &str); 25] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("beneath.py", include_str!("../python/beneath.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
@@ -25,7 +25,6 @@ pub const MODULES: [(&str, &str); 26] = [
     ("printing.py", include_str!("../python/printing.py")),
     ("probe.py", PROBE),
     ("rules.py", include_str!("../python/rules.py")),
-    ("space.py", include_str!("../python/space.py")),
     ("staging.py", include_str!("../python/staging.py")),
     ("thin.py", include_str!("../python/thin.py")),
     ("wheels.py", include_str!("../python/wheels.py")),

@@ -248,22 +248,6 @@ class C:
             second = self.answers(modules, LC_ALL="C", TMPDIR="/nowhere", ANY="thing", HOME=self.root)
             self.assertEqual([name for name, code in second.items() if code != first[name]], [])
 
-    def test_cores_make_no_difference(self):
-        self.make([make_wheel("pkg", "1", {"pkg/" + name.decode(): source for name, source in self.modules()[:80]})])
-        trees = []
-        for cores in (1, 2):
-            code = "import os, runpy, sys; sys.argv = sys.argv[1:]; os.sched_getaffinity = lambda _: range(%d)\n" % cores
-            code += "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-            command = [sys.executable, "-c", code, self.zip, "-d", self.dest, "--bootstrap", "--replace", "--quiet"]
-            self.assertEqual(run(command), (0, "", ""))
-            trees.append({path: self.without_time(path) for path in self.pycs()})
-        self.assertGreater(len(trees[0]), 80)
-        self.assertEqual(*trees)
-
-    def without_time(self, path):
-        with open(os.path.join(self.dest, path), "rb") as file:
-            return file.read()[16:]
-
     def test_the_code_is_as_it_was(self):
         spec = importlib.util.spec_from_file_location("compile", os.path.join(SOURCES, "compile.py"))
         compiler = importlib.util.module_from_spec(spec)

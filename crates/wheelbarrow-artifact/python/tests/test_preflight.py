@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import unittest
 
@@ -86,6 +87,24 @@ class Check(Case):
         self.dest += "\nx"
         result = self.check("--json")
         self.assertEqual((result.code, json.loads(result.out)["ok"]), (5, False), result)
+
+    @unittest.skipUnless(os.getuid() == 0 and shutil.which("mount"), "needs root")
+    def test_too_little(self):
+        small = os.path.join(self.root, "small")
+        os.mkdir(small)
+        if run(["mount", "-t", "tmpfs", "-o", "size=2m,nr_inodes=20", "tmpfs", small]).code:
+            self.skipTest("cannot mount a tmpfs")
+        self.addCleanup(run, ["umount", "-l", small])
+        recipe = self.recipe()
+        recipe.manifest["targets"][0]["unpacked"]["bytes"] = 8 << 20
+        recipe.write(self.zip)
+        self.dest = small + "/dest"
+        result = run([sys.executable, self.zip, "-d", self.dest, "--check", "--json", "--bootstrap"])
+        told = [finding["what"].split(" in ")[0] for finding in json.loads(result.out)["findings"]]
+        self.assertEqual((result.code, told), (6, ["not enough space", "not enough inodes"]))
+        result = self.install()
+        self.assertEqual((result.code, tree(small)), (6, {}), result)
+        self.assertIn("error: not enough space in ", result.err)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use wheelbarrow_base::progress::Silent;
 
 use super::*;
 use crate::check::{Checked, check, testing};
-use crate::project::{self, Rules, Walk};
+use crate::project::{self, Walk, WalkRules};
 
 /// Makes the same project, in the order given.
 fn project(order: &[(&str, &str)]) -> tempfile::TempDir {
@@ -29,15 +29,15 @@ fn program() -> Deflated {
     Deflated { bytes: bytes.into(), size: 4, crc32: 0xa73ac451, sha256: Sha256::of(PROGRAM) }
 }
 
-fn contents(root: &Path, wheels: &Path) -> Contents {
-    let walk = |root| Walk { root, rules: Rules::Static, ..Walk::default() };
+fn contents(root: &Path, wheels: &Path) -> ArtifactContents {
+    let walk = |root| Walk { root, rules: WalkRules::Static, ..Walk::default() };
     let (code, _) = project::walk(&walk(root.to_path_buf())).unwrap();
     let wheel = |name, files: &[(&str, &str)]| testing::wheel(wheels, name, files);
     let target = |python: &str, abi: &str| {
         let demo = wheel("demo-1.0-py3-none-any.whl", &[("demo.py", "x = 1\n")]);
         testing::target(python, abi, vec![demo], wheel("pip-25.0-py3-none-any.whl", &[("pip.py", "")]))
     };
-    Contents {
+    ArtifactContents {
         name: "site".to_owned(),
         version: Some("1".to_owned()),
         directory: "mysite".to_owned(),
@@ -53,11 +53,11 @@ fn contents(root: &Path, wheels: &Path) -> Contents {
     }
 }
 
-fn checked(contents: &Contents) -> Checked {
+fn checked(contents: &ArtifactContents) -> Checked {
     check(&testing::request(&contents.targets, "mysite.pth"), &Silent).unwrap()
 }
 
-fn pack(contents: &Contents, output: &Path) -> Packed {
+fn pack(contents: &ArtifactContents, output: &Path) -> Packed {
     let checked = checked(contents);
     write(&plan(contents, &checked, &Default::default()).unwrap(), output, &Silent).unwrap()
 }
@@ -96,7 +96,6 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/printing.py
     .wheelbarrow/python/probe.py
     .wheelbarrow/python/rules.py
-    .wheelbarrow/python/space.py
     .wheelbarrow/python/staging.py
     .wheelbarrow/python/thin.py
     .wheelbarrow/python/wheels.py
@@ -137,7 +136,8 @@ fn the_pth_of_any_path_is_ascii() {
     let (place, wheels) = (project(&FILES), tempfile::tempdir().unwrap());
     let output = wheels.path().join("site.zip");
     for path in ["källa", "app\u{a0}", "a\\b \"c\"é", "end "] {
-        let contents = Contents { import_path: path.to_owned(), ..contents(place.path(), wheels.path()) };
+        let contents =
+            ArtifactContents { import_path: path.to_owned(), ..contents(place.path(), wheels.path()) };
         pack(&contents, &output);
         let artifact = Artifact::open(&output).unwrap();
         let pth = artifact.archive().read(artifact.archive().find("mysite.pth").unwrap(), 999).unwrap();
@@ -193,12 +193,13 @@ fn a_wheel_that_changed_meanwhile_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn shebangs_are_looked_at() {
+fn shebangs_are_checked() {
     let (place, wheels) = (project(&FILES), tempfile::tempdir().unwrap());
     let checked = checked(&contents(place.path(), wheels.path()));
     let long = format!("#!/{}", "x".repeat(127));
     for shebang in ["/usr/bin/python3", "#!/usr/bin/python3\n", "#!python3", &long] {
-        let contents = Contents { shebang: shebang.to_owned(), ..contents(place.path(), wheels.path()) };
+        let contents =
+            ArtifactContents { shebang: shebang.to_owned(), ..contents(place.path(), wheels.path()) };
         assert!(
             matches!(plan(&contents, &checked, &Default::default()), Err(PackError::Shebang { .. })),
             "{shebang}"
@@ -207,7 +208,7 @@ fn shebangs_are_looked_at() {
 }
 
 #[test]
-fn source_date_epoch_is_looked_at() {
+fn source_date_epoch_is_checked() {
     assert_eq!(source_date(None).unwrap(), DosTime::FIRST);
     assert_eq!(source_date(Some("")).unwrap(), DosTime::FIRST);
     assert_ne!(source_date(Some("1700000000")).unwrap(), DosTime::FIRST);
