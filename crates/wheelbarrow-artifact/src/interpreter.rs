@@ -62,8 +62,8 @@ pub struct VirtualenvFile {
 pub enum ProbeError {
     #[error("cannot run {}", path.display())]
     Run { path: PathBuf, source: std::io::Error },
-    #[error("{} does not run as a Python 3: {said}", path.display())]
-    Failed { path: PathBuf, said: String },
+    #[error("{} does not run as a Python 3: {message}", path.display())]
+    Failed { path: PathBuf, message: String },
     #[error("{} gave facts that cannot be read", path.display())]
     Facts { path: PathBuf, source: serde_json::Error },
 }
@@ -120,13 +120,13 @@ impl Interpreter {
         let path = || python.to_path_buf();
         let output = command.output().map_err(|source| ProbeError::Run { path: path(), source })?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
+            let message = String::from_utf8_lossy(&output.stderr);
             // Python's own reason comes last, that of a wrapper first.
-            let mut lines = said.trim().lines();
+            let mut lines = message.trim().lines();
             let first = lines.next().unwrap_or("no reason");
-            let said = if first.starts_with("Traceback") { lines.last().unwrap_or(first) } else { first };
-            let said = said.to_owned();
-            return Err(ProbeError::Failed { path: path(), said });
+            let message = if first.starts_with("Traceback") { lines.last().unwrap_or(first) } else { first };
+            let message = message.to_owned();
+            return Err(ProbeError::Failed { path: path(), message });
         }
         serde_json::from_slice(&output.stdout).map_err(|source| ProbeError::Facts { path: path(), source })
     }

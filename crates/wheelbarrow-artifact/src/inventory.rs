@@ -30,9 +30,9 @@ pub struct Inventory {
     /// Of the host, as in the names of native programs: `x86_64`. None where every machine is meant.
     pub machine: Option<String>,
     /// What its releases were installed for, ordered. None of them: whatever an artifact is for.
-    pub targets: BTreeSet<HeldTarget>,
+    pub targets: BTreeSet<HostTarget>,
     /// Unpacked wheels, pip among them, ordered by SHA-256.
-    pub wheels: Vec<HeldWheel>,
+    pub wheels: Vec<HostWheel>,
     /// Native programs.
     pub programs: BTreeSet<Sha256>,
     /// The contents of code, static files and packs of the project's bytecode.
@@ -42,7 +42,7 @@ pub struct Inventory {
 /// A target of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeldTarget {
+pub struct HostTarget {
     pub python: MinorVersion,
     pub abi: AbiTag,
     pub platform: RequiredPlatform,
@@ -52,16 +52,16 @@ pub struct HeldTarget {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeldWheel {
+pub struct HostWheel {
     pub sha256: Sha256,
     /// The file name of the wheel.
     pub wheel: String,
-    pub bytecode: Vec<HeldBytecode>,
+    pub bytecode: Vec<HostBytecode>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeldBytecode {
+pub struct HostBytecode {
     /// Of the pack.
     pub sha256: Sha256,
     pub cache_tag: String,

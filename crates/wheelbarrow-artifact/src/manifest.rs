@@ -318,6 +318,23 @@ pub(crate) fn check_form(text: &[u8]) -> serde_json::Result<()> {
 }
 
 impl Manifest {
+    /// With no targets, wheels and members.
+    pub fn of_project(name: &str, built_by: &str, project: Project) -> Self {
+        Self {
+            format: FORMAT,
+            name: name.to_owned(),
+            version: None,
+            built_by: built_by.to_owned(),
+            project,
+            targets: Vec::new(),
+            environment: EnvironmentRules::default(),
+            release: None,
+            wheels: Vec::new(),
+            allowed: Vec::new(),
+            members: Vec::new(),
+        }
+    }
+
     /// The wheels by their path.
     pub fn wheels_by_path(&self) -> BTreeMap<&str, &Wheel> {
         self.wheels.iter().map(|wheel| (wheel.path.as_str(), wheel)).collect()

@@ -15,7 +15,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use hooks::KEYS as HOOK_KEYS;
-pub use hooks::{Hook, Hooks};
+pub use hooks::{Hook, HookSettings};
 pub use server::{Action, NotAServer, ProbeSettings, Server};
 pub use service::{
     Handover, Hosts, NotAService, OwnUnit, Restriction, Service, ServiceName, ServiceProbe, ServiceProcess,
@@ -37,8 +37,8 @@ pub struct ReleaseSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<Vec<Words>>,
     /// Commands that run before migrations, after a switch, and after what goes wrong.
-    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
-    pub hooks: Hooks,
+    #[serde(default, skip_serializing_if = "HookSettings::is_empty")]
+    pub hooks: HookSettings,
     /// Paths below the code that are links to the same below `ROOT/shared`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<Vec<String>>,

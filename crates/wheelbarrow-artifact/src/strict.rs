@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_two_meanings_is_refused() {
+    fn ambiguous_json_is_refused() {
         let check =
             |text: &str| check(text.as_bytes(), &["a", "n"], &["n"]).map_err(|error| error.to_string());
         check(r#"{"a": [1, -1, 0.5, "x", true, {"b": {}}], "n": [["x"], {}]}"#).unwrap();

@@ -21,7 +21,7 @@ const FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Thin {
+struct ThinRecord {
     format: u32,
     /// Paths of members, ordered.
     left_out: BTreeSet<String>,
@@ -29,13 +29,13 @@ struct Thin {
 
 /// The text of the member.
 pub fn text(left_out: &BTreeSet<String>) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&Thin { format: FORMAT, left_out: left_out.clone() })
+    serde_json::to_vec(&ThinRecord { format: FORMAT, left_out: left_out.clone() })
 }
 
 /// `path` is that of the artifact.
 pub(crate) fn read(path: &Path, text: &[u8]) -> Result<BTreeSet<String>, Misread> {
     crate::manifest::check_values(text).map_err(Misread::Wrong)?;
-    let Thin { format, left_out } = format::read(path, text, FORMAT)?;
+    let ThinRecord { format, left_out } = format::read(path, text, FORMAT)?;
     if format == FORMAT { Ok(left_out) } else { Err(Misread::Wrong(format::unknown(format, FORMAT))) }
 }
 

@@ -26,11 +26,11 @@ pub struct Tree<'a> {
 
 struct Node {
     above: usize,
-    kind: Kind,
+    kind: NodeKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum NodeKind {
     Directory,
     File,
     Link,
@@ -46,20 +46,20 @@ pub struct BadLink {
 }
 
 /// The member that a path leads to, by its place in the tree (none if there is no such member), and how many links are on the way.
-type Way = (Option<usize>, usize);
+type LinkedPath = (Option<usize>, usize);
 
 /// Finds where links lead, each once.
-struct Walk<'t, 'a> {
+struct LinkWalk<'t, 'a> {
     tree: &'t Tree<'a>,
     /// By the places of the links.
     targets: HashMap<usize, &'t str>,
-    known: HashMap<usize, Way>,
+    known: HashMap<usize, LinkedPath>,
 }
 
 impl<'a> Tree<'a> {
     /// Refuses members that cannot be installed together, and says why.
     pub fn new(members: impl IntoIterator<Item = (&'a str, MemberKind)>) -> Result<Self, String> {
-        let top = Node { above: 0, kind: Kind::Directory };
+        let top = Node { above: 0, kind: NodeKind::Directory };
         let mut tree = Self { places: vec![top], below: HashMap::new(), links: BTreeMap::new() };
         for (path, kind) in members {
             tree.add(path, kind)?;
@@ -77,15 +77,15 @@ impl<'a> Tree<'a> {
                 if next > MOST_PLACES {
                     return Err(format!("it has more than {MOST_PLACES} files and directories"));
                 }
-                self.places.push(Node { above: at, kind: Kind::Directory });
+                self.places.push(Node { above: at, kind: NodeKind::Directory });
             }
-            if (is_last && place != next) || self.places[place].kind != Kind::Directory {
+            if (is_last && place != next) || self.places[place].kind != NodeKind::Directory {
                 let path = &path[..end + part.len()];
                 return Err(format!("{path} is both a directory and a file or link"));
             }
             (at, end) = (place, end + part.len() + 1);
         }
-        self.places[at].kind = if kind == MemberKind::Link { Kind::Link } else { Kind::File };
+        self.places[at].kind = if kind == MemberKind::Link { NodeKind::Link } else { NodeKind::File };
         if kind == MemberKind::Link {
             self.links.insert(path, at);
         }
@@ -99,7 +99,7 @@ impl<'a> Tree<'a> {
             let target = String::from_utf8_lossy(target_of(path)).into_owned();
             BadLink { path: path.to_owned(), target, reason }
         };
-        let mut walk = Walk { tree: self, targets: HashMap::new(), known: HashMap::new() };
+        let mut walk = LinkWalk { tree: self, targets: HashMap::new(), known: HashMap::new() };
         for (path, place) in &self.links {
             walk.targets.insert(*place, text_of(target_of(path)).map_err(|reason| bad(path, reason))?);
         }
@@ -110,9 +110,9 @@ impl<'a> Tree<'a> {
     }
 }
 
-impl Walk<'_, '_> {
+impl LinkWalk<'_, '_> {
     /// Where a link leads. What it leads to may be a link again.
-    fn follow(&mut self, link: usize, depth: usize) -> Result<Way, &'static str> {
+    fn follow(&mut self, link: usize, depth: usize) -> Result<LinkedPath, &'static str> {
         const LOOP: &str = "the link leads through more than 40 links";
         if let Some(way) = self.known.get(&link) {
             return Ok(*way);
@@ -120,7 +120,7 @@ impl Walk<'_, '_> {
         let target = self.targets.get(&link).copied().unwrap_or_default();
         let (mut at, mut links) = (Some(self.tree.places[link].above), 0);
         for part in target.split('/').filter(|part| !matches!(*part, "" | ".")) {
-            while let Some(link) = at.filter(|at| self.tree.places[*at].kind == Kind::Link) {
+            while let Some(link) = at.filter(|at| self.tree.places[*at].kind == NodeKind::Link) {
                 if depth + links >= MOST_LINKS {
                     return Err(LOOP);
                 }
@@ -138,7 +138,7 @@ impl Walk<'_, '_> {
 
     /// From a file, a directory or nothing to what `part` names there.
     fn step(&self, at: Option<usize>, part: &str) -> Result<Option<usize>, &'static str> {
-        let directory = at.filter(|at| self.tree.places[*at].kind == Kind::Directory);
+        let directory = at.filter(|at| self.tree.places[*at].kind == NodeKind::Directory);
         match (directory, part) {
             // What will be there later is not known: a link, for example.
             (None, "..") => Err("the link has `..` behind a name that is not a directory of the project"),

@@ -6,7 +6,7 @@ use wheelbarrow_artifact::manifest::{Collision, Needs, Unpacked};
 use crate::allow::{Allowance, NO_REASON};
 use crate::finding::{Finding, Rule, Severity};
 use crate::needs::needs;
-use crate::rules::{self, collisions::Written};
+use crate::rules::{self, collisions::WrittenPaths};
 use crate::subject::Subject;
 
 /// What was found, of one floor.
@@ -67,7 +67,7 @@ pub fn audit(subject: &Subject<'_>, allowances: &[Allowance]) -> Audited {
 }
 
 /// Every path of a site takes as long to compare as all the rest, so that has its own thread.
-fn judge(subject: &Subject<'_>, allowances: &[Allowance]) -> (Vec<Finding>, Written) {
+fn judge(subject: &Subject<'_>, allowances: &[Allowance]) -> (Vec<Finding>, WrittenPaths) {
     let mut findings = Vec::new();
     let site = subject.site.as_ref();
     let paths = || {

@@ -11,9 +11,9 @@ use crate::subject::Subject;
 
 /// What the wheels bring for each other: the loader takes a library that is loaded already by its name, and packages
 /// load theirs before they need them.
-pub(crate) struct Carried<'a>(FxHashSet<&'a str>);
+pub(crate) struct ProvidedLibraries<'a>(FxHashSet<&'a str>);
 
-impl<'a> Carried<'a> {
+impl<'a> ProvidedLibraries<'a> {
     pub(crate) fn of(subject: &Subject<'a>) -> Self {
         let files = subject.wheels.iter().flat_map(|wheel| &wheel.facts.elf);
         Self(
@@ -34,14 +34,14 @@ impl<'a> Carried<'a> {
 /// Of each wheel, in their order. A library that is allowed is one that the servers do without, so it is not looked for
 /// there.
 pub fn needs(subject: &Subject<'_>, allowances: &[Allowance]) -> Vec<Needs> {
-    let carried = Carried::of(subject);
+    let carried = ProvidedLibraries::of(subject);
     subject.wheels.iter().map(|wheel| of_wheel(wheel, subject, &carried, allowances)).collect()
 }
 
 fn of_wheel(
     wheel: &AuditedWheel<'_>,
     subject: &Subject<'_>,
-    carried: &Carried<'_>,
+    carried: &ProvidedLibraries<'_>,
     allowances: &[Allowance],
 ) -> Needs {
     let mut needs = Needs::default();

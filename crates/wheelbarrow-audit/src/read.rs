@@ -20,7 +20,7 @@ use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::metadata::Metadata;
 
 use crate::facts::{self, WheelFacts};
-use member::{Found, Members};
+use member::{MemberFindings, Members};
 
 pub use entry_points::Modules;
 pub(crate) use entry_points::site_packages;
@@ -62,10 +62,15 @@ pub fn read<'a>(
     let mut fresh = Vec::new();
     for (index, (source, wheel, kept)) in opened.iter().enumerate() {
         if kept.is_none() {
-            fresh.push(Reading { index, source, members: Members::new(wheel)?, found: Mutex::default() });
+            fresh.push(WheelReading {
+                index,
+                source,
+                members: Members::new(wheel)?,
+                found: Mutex::default(),
+            });
         }
     }
-    take_apart(&fresh, progress)?;
+    read_wheels(&fresh, progress)?;
     let mut facts = BTreeMap::new();
     for reading in fresh {
         let found = reading.found.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -87,9 +92,9 @@ pub fn read<'a>(
 }
 
 /// A wheel, and what is known of it.
-type Opened<'s, 'a> = (&'s Source<'a>, OpenWheel<'a>, Option<WheelFacts>);
+type OpenedWheel<'s, 'a> = (&'s Source<'a>, OpenWheel<'a>, Option<WheelFacts>);
 
-fn open<'s, 'a>(source: &'s Source<'a>, cache: Option<&Path>) -> Result<Opened<'s, 'a>, ReadError> {
+fn open<'s, 'a>(source: &'s Source<'a>, cache: Option<&Path>) -> Result<OpenedWheel<'s, 'a>, ReadError> {
     let wheel = OpenWheel::open(&source.filename, &source.map[source.range.clone()])?;
     let kept = source.sha256.and_then(|sha256| kept(cache?, sha256));
     Ok((source, wheel, kept))
@@ -102,9 +107,9 @@ pub fn facts_of(wheel: &OpenWheel<'_>) -> Result<WheelFacts, ReadError> {
 
 fn facts_releasing(wheel: &OpenWheel<'_>, release: &dyn Fn(&Entry)) -> Result<WheelFacts, ReadError> {
     let members = Members::new(wheel)?;
-    let (mut inflater, mut found) = (Inflater::new(), Found::default());
+    let (mut inflater, mut found) = (Inflater::new(), MemberFindings::default());
     for index in 0..members.entries().len() {
-        members.look_at(index, &mut inflater, &mut found, release)?;
+        members.read_member(index, &mut inflater, &mut found, release)?;
     }
     members.finish(found)
 }
@@ -126,28 +131,28 @@ pub fn read_ahead(filename: &str, path: &Path, sha256: Sha256, cache: &Path) {
 }
 
 /// One wheel on its way.
-struct Reading<'w, 'a> {
+struct WheelReading<'w, 'a> {
     index: usize,
     source: &'w Source<'a>,
     members: Members<'w, 'a>,
-    found: Mutex<Found>,
+    found: Mutex<MemberFindings>,
 }
 
 /// Members of one wheel, by their place in its directory.
-struct Task<'r, 'w, 'a> {
-    reading: &'r Reading<'w, 'a>,
+struct MemberTask<'r, 'w, 'a> {
+    reading: &'r WheelReading<'w, 'a>,
     members: Vec<usize>,
     /// Bytes, uncompressed.
     size: u64,
 }
 
-fn tasks<'r, 'w, 'a>(readings: &'r [Reading<'w, 'a>]) -> Vec<Task<'r, 'w, 'a>> {
+fn tasks<'r, 'w, 'a>(readings: &'r [WheelReading<'w, 'a>]) -> Vec<MemberTask<'r, 'w, 'a>> {
     let mut tasks = Vec::new();
     for reading in readings {
-        let mut small = Task { reading, members: Vec::new(), size: 0 };
+        let mut small = MemberTask { reading, members: Vec::new(), size: 0 };
         for (index, entry) in reading.members.entries().iter().enumerate() {
             if entry.size >= LARGE {
-                tasks.push(Task { reading, members: vec![index], size: entry.size });
+                tasks.push(MemberTask { reading, members: vec![index], size: entry.size });
             } else {
                 small.members.push(index);
                 small.size += entry.size;
@@ -159,7 +164,7 @@ fn tasks<'r, 'w, 'a>(readings: &'r [Reading<'w, 'a>]) -> Vec<Task<'r, 'w, 'a>> {
     tasks
 }
 
-fn take_apart(readings: &[Reading<'_, '_>], progress: &dyn Progress) -> Result<(), ReadError> {
+fn read_wheels(readings: &[WheelReading<'_, '_>], progress: &dyn Progress) -> Result<(), ReadError> {
     let tasks = tasks(readings);
     progress.begin("checking wheels", tasks.iter().map(|task| task.size).sum(), Unit::Bytes);
     let next = AtomicUsize::new(0);
@@ -180,12 +185,12 @@ fn take_apart(readings: &[Reading<'_, '_>], progress: &dyn Progress) -> Result<(
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-impl Task<'_, '_, '_> {
+impl MemberTask<'_, '_, '_> {
     fn run(&self, inflater: &mut Inflater) -> Result<(), ReadError> {
-        let mut found = Found::default();
+        let mut found = MemberFindings::default();
         let release = |entry: &Entry| self.reading.source.release(entry.data.clone());
         for &index in &self.members {
-            self.reading.members.look_at(index, inflater, &mut found, &release)?;
+            self.reading.members.read_member(index, inflater, &mut found, &release)?;
         }
         self.reading.found.lock().unwrap_or_else(PoisonError::into_inner).add(found);
         let touched = || self.members.iter().map(|&index| &self.reading.members.entries()[index].data);

@@ -32,10 +32,10 @@ fn from_removed(path: &Path) -> Option<PathBuf> {
         None => (path.as_path(), OsStr::new("")),
     };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let held = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let place = fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).ok()?;
+    let descriptor = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let place = fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd())).ok()?;
     // The kernel names what was removed too, and says so behind its name.
-    let (named, opened) = (fs::metadata(&place).ok()?, rustix::fs::fstat(&held).ok()?);
+    let (named, opened) = (fs::metadata(&place).ok()?, rustix::fs::fstat(&descriptor).ok()?);
     let is_there = (named.dev(), named.ino()) == (opened.st_dev, opened.st_ino);
     is_there.then(|| if name.is_empty() { place } else { place.join(name) })
 }

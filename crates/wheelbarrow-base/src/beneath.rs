@@ -53,7 +53,7 @@ impl Directory {
     /// Opens a directory by a path of which only the last part may be somebody else's. It must not be a link.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(told)?.into())
+        Ok(rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(to_io_error)?.into())
     }
 
     /// Opens a directory by a path that is trusted from end to end: links are followed.
@@ -69,7 +69,7 @@ impl Directory {
             return Ok(self.descriptor.try_clone()?.into());
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        Ok(open_beneath(self.as_fd(), path, flags).map_err(told)?.into())
+        Ok(open_beneath(self.as_fd(), path, flags).map_err(to_io_error)?.into())
     }
 
     /// Makes the directory `name`, or opens the one that is there; whether it was made. `mode` is less the umask.
@@ -92,7 +92,7 @@ impl Directory {
     }
 
     /// What is at a path; a link is looked at itself.
-    pub fn look(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
+    pub fn stat_at(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
         let (above, name) = self.above(path.as_ref())?;
         Ok(rustix::fs::statat(above.as_ref().unwrap_or(self), name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -105,7 +105,7 @@ impl Directory {
     /// Opens a regular file for reading. Anything else is an error, and nothing is waited for.
     pub fn file(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        regular(open_beneath(self.as_fd(), path.as_ref(), flags).map_err(told)?)
+        regular(open_beneath(self.as_fd(), path.as_ref(), flags).map_err(to_io_error)?)
     }
 
     /// What a regular file holds; an error above [`LARGEST_TEXT`].
@@ -136,7 +136,7 @@ impl Directory {
                 Err(Errno::NOENT) => {}
                 // A pipe that nobody reads.
                 Err(Errno::NXIO) => return Err(not_regular()),
-                Err(errno) => return Err(told(errno)),
+                Err(errno) => return Err(to_io_error(errno)),
             }
             match self.create(name, mode) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -308,7 +308,7 @@ fn not_regular() -> io::Error {
 }
 
 /// Two errors in words that fit.
-fn told(errno: Errno) -> io::Error {
+fn to_io_error(errno: Errno) -> io::Error {
     match errno {
         Errno::LOOP => io::Error::new(
             io::ErrorKind::InvalidData,

@@ -147,8 +147,8 @@ mod tests {
         ] {
             fs::write(place.path().join(file), "old").unwrap();
         }
-        let held = fs::File::create(place.path().join(".site.zip.wheelbarrow-abcdefgh")).unwrap();
-        rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let lock_file = fs::File::create(place.path().join(".site.zip.wheelbarrow-abcdefgh")).unwrap();
+        rustix::fs::flock(&lock_file, FlockOperation::NonBlockingLockExclusive).unwrap();
 
         let begun = Beside::begin(&output).unwrap();
         begun.file().unwrap().write_all(b"new").unwrap();

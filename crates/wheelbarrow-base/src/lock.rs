@@ -70,7 +70,7 @@ impl Lock {
             }
             let mut lock = lock?;
             let ours = rustix::fs::fstat(&lock.descriptor).map_err(FsError::errno("look at", path))?;
-            match directory.look(name) {
+            match directory.stat_at(name) {
                 Ok(found) if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino) => {
                     let listed = Unfinished::list(directory.as_fd(), name);
                     lock.removed = Some(listed.map_err(FsError::io("open", path))?);

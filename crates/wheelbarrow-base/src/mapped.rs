@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_one_in_a_directory_that_others_may_write() {
+    fn a_file_in_a_directory_that_others_may_write_is_copied() {
         let (place, path) = file_of(0o644);
         fs_err::set_permissions(place.path(), PermissionsExt::from_mode(0o777)).unwrap();
         let mapped = MappedFile::open(&path).unwrap();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_one_that_somebody_has_open_for_writing() {
+    fn a_file_that_is_open_for_writing_is_copied() {
         let (_place, path) = file_of(0o644);
         let open = || fs_err::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let is_out_of_reach = || is_out_of_reach(&open_regular(&path).unwrap());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_reads_as_zeros() {
+    fn truncated_files_read_as_zeros() {
         let (_place, path) = file_of(0o644);
         let mapped = MappedFile::open(&path).unwrap();
         assert!(!mapped.was_cut());

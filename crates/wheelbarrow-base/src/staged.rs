@@ -127,7 +127,7 @@ impl Staged {
         let short = Lock::passing(&self.parent, &lock_of(&self.destination))?;
         self.refuse_exchanged()?;
         self.give_away()?;
-        match (commit, self.parent.look(name_in(&self.destination))) {
+        match (commit, self.parent.stat_at(name_in(&self.destination))) {
             (Commit::Replace, Ok(stat)) if is_directory(&stat) => self.exchange()?,
             _ => self.rename()?,
         }
@@ -156,7 +156,8 @@ impl Staged {
 
     /// Whoever may write in the directory around it may have put something else in its place.
     fn refuse_exchanged(&self) -> Result<(), FsError> {
-        let looked = self.parent.look(name_in(&self.path)).and_then(|now| Ok((now, self.directory.stat()?)));
+        let looked =
+            self.parent.stat_at(name_in(&self.path)).and_then(|now| Ok((now, self.directory.stat()?)));
         match looked.map_err(FsError::io("look at", &self.path))? {
             (now, own) if (now.st_dev, now.st_ino) == (own.st_dev, own.st_ino) => Ok(()),
             _ => Err(FsError::Exchanged { path: self.path.clone() }),
@@ -324,7 +325,7 @@ mod tests {
 
     /// By `place`: what was put in place of the directory meanwhile.
     #[test]
-    fn what_was_exchanged_for_the_directory_is_neither_written_nor_put_in_place() {
+    fn an_exchanged_staged_directory_is_not_published() {
         let place = tempfile::tempdir().unwrap();
         let destination = place.path().join("site");
         let staged = Staged::begin(&destination).unwrap();

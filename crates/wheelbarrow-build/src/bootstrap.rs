@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use crate::cache::{Cache, Entry, hash_file};
+use crate::cache::{Cache, CacheEntry, hash_file};
 use crate::fetch::Download;
 use crate::lock::{Place, Pylock, place};
 use crate::target::BuildTarget;
@@ -92,7 +92,7 @@ pub(crate) fn pip_in_cache(
     target: &BuildTarget,
     cache: &Cache,
     index: &IndexOptions,
-) -> Result<(String, Entry)> {
+) -> Result<(String, CacheEntry)> {
     let pip = pip_for(target.version());
     let download = download(pip, target, cache, index)?;
     let lacks = || Error::Offline { missing: vec![pip.filename()] };
@@ -144,7 +144,7 @@ fn locate(
         if index.offline {
             return Err(Error::Offline { missing: vec![pip.filename()] });
         }
-        return Err(Error::Resolve { said: uv::said(&output) });
+        return Err(Error::Resolve { stderr: uv::stderr_of(&output) });
     }
     let text = fs::read_to_string(&out).map_err(Error::io("read", &out))?;
     let broken = |reason| Error::Lock { path: out.clone(), reason };
@@ -159,7 +159,7 @@ fn locate(
         Some((place(workspace.path(), wheel.path.as_deref(), wheel.url.as_deref())?, wheel.size))
     });
     let lacks =
-        || Error::Resolve { said: format!("no index has {} with sha256 {}", pip.filename(), pip.sha256) };
+        || Error::Resolve { stderr: format!("no index has {} with sha256 {}", pip.filename(), pip.sha256) };
     let (place, size) = place.ok_or_else(lacks)?;
     if let Place::Local(path) = &place {
         return Ok((Place::Local(path.canonicalize().map_err(Error::io("find", path))?), size));

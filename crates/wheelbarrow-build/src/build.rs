@@ -12,16 +12,16 @@ use wheelbarrow_audit::Allowance;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::{Exit, Explain};
 
-use crate::bytecode::{self, BytecodeMode, Compiled, Compilee};
+use crate::bytecode::{self, BytecodeMode, CompileRequest, CompiledBytecode};
 use crate::cache::Cache;
 use crate::check::{CheckError, CheckRequest, PackedTarget, PackedWheel, check};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
 use crate::inputs::{Inputs, NamedInputs};
-use crate::lock::{self, LockRequest, ReadRequest, Wanted};
-use crate::own::{self, Own, SiteCode};
-use crate::pack::{self, Contents, Installer, PackError, Packed, Plan};
-use crate::project::{self, ProjectError, ProjectFile, Rules, Walk};
+use crate::lock::{self, LockRequest, ReadRequest, WantedLock};
+use crate::own::{self, OwnDistribution, SiteCode};
+use crate::pack::{self, ArtifactContents, Installer, PackError, Packed, Plan};
+use crate::project::{self, ProjectError, ProjectFile, Walk, WalkRules};
 use crate::python;
 use crate::requires_python::RequiresPython;
 use crate::target::{BuildTarget, ContainerRequest, TargetRequest};
@@ -41,7 +41,7 @@ pub struct BuildOptions {
     /// Requirements beside the inputs.
     pub with: Vec<String>,
     /// Extras and dependency groups.
-    pub wanted: Wanted,
+    pub wanted: WantedLock,
     /// Versions or paths; the project's choice where there are neither these nor `targets`.
     pub pythons: Vec<String>,
     /// Beside `pythons`, or beside the project's choice.
@@ -79,7 +79,7 @@ pub struct BuildOptions {
 
 /// A build that only has to be written.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub struct PreparedBuild {
     pub plan: Plan,
     /// Whence the wheels are.
     pub lock: PathBuf,
@@ -123,7 +123,7 @@ impl Explain for BuildError {
 }
 
 /// Does all but writing the artifact. The lock and the cache are written.
-pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepared, BuildError> {
+pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<PreparedBuild, BuildError> {
     let time = pack::source_date(options.source_date_epoch.as_deref())?;
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
@@ -173,11 +173,16 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     )?;
     let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
     let plan = pack::plan(&contents, &checked, &compiled)?;
-    Ok(Prepared { plan, lock: lock.path, resolved: lock.resolved, cache })
+    Ok(PreparedBuild { plan, lock: lock.path, resolved: lock.resolved, cache })
 }
 
-fn contents(options: &BuildOptions, code: Code, targets: Vec<PackedTarget>, time: DosTime) -> Contents {
-    Contents {
+fn contents(
+    options: &BuildOptions,
+    code: SiteFiles,
+    targets: Vec<PackedTarget>,
+    time: DosTime,
+) -> ArtifactContents {
+    ArtifactContents {
         name: options.name.clone(),
         version: options.version.clone(),
         directory: code.directory,
@@ -198,14 +203,14 @@ fn compile(
     mode: BytecodeMode,
     cache: &Cache,
     interpreters: &[Option<Interpreter>],
-    contents: &Contents,
+    contents: &ArtifactContents,
     progress: &dyn Progress,
-) -> Result<Compiled, BuildError> {
-    let targets: Vec<Compilee<'_>> = contents
+) -> Result<CompiledBytecode, BuildError> {
+    let targets: Vec<CompileRequest<'_>> = contents
         .targets
         .iter()
         .zip(interpreters)
-        .map(|(target, interpreter)| Compilee {
+        .map(|(target, interpreter)| CompileRequest {
             python: &target.python,
             interpreter: interpreter.as_ref(),
             wheels: target.wheels.iter().collect(),
@@ -216,7 +221,7 @@ fn compile(
 }
 
 /// Builds the artifact.
-pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<(Prepared, Packed), BuildError> {
+pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<(PreparedBuild, Packed), BuildError> {
     let prepared = prepare(options, progress)?;
     let packed = pack::write(&prepared.plan, &options.output, progress)?;
     Ok((prepared, packed))
@@ -225,7 +230,7 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<(Prepare
 /// A Python takes its time to say what it is; the inputs are read meanwhile.
 fn find_targets_and_inputs(
     options: &BuildOptions,
-) -> Result<(Vec<BuildTarget>, Inputs, lock::Found), BuildError> {
+) -> Result<(Vec<BuildTarget>, Inputs, lock::FoundLock), BuildError> {
     std::thread::scope(|scope| {
         let targets = scope.spawn(|| find_targets(options));
         let inputs = read_inputs(options);
@@ -235,7 +240,7 @@ fn find_targets_and_inputs(
     })
 }
 
-fn read_inputs(options: &BuildOptions) -> Result<(Inputs, lock::Found), BuildError> {
+fn read_inputs(options: &BuildOptions) -> Result<(Inputs, lock::FoundLock), BuildError> {
     let inputs = match &options.inputs {
         named if *named == NamedInputs::default() => Inputs::discover(&options.project, &options.name)?,
         named => Inputs::named(named)?,
@@ -309,7 +314,7 @@ fn check_python(target: &BuildTarget, rule: Option<&RequiresPython>) -> Result<(
 }
 
 /// The site's own files.
-struct Code {
+struct SiteFiles {
     directory: String,
     import_path: String,
     files: Vec<ProjectFile>,
@@ -317,12 +322,12 @@ struct Code {
     notes: Vec<String>,
 }
 
-fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
+fn read_project(options: &BuildOptions) -> Result<SiteFiles, BuildError> {
     let walk = |root: &Path, rules| {
         let artifact = Some(options.output.clone());
         project::walk(&Walk { root: root.to_path_buf(), rules, artifact })
     };
-    let (files, mut notes) = walk(&options.project, Rules::Project { exclude: options.exclude.clone() })?;
+    let (files, mut notes) = walk(&options.project, WalkRules::Project { exclude: options.exclude.clone() })?;
     if files.is_empty() {
         return Err(ProjectError::Empty { root: options.project.clone() }.into());
     }
@@ -330,11 +335,11 @@ fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
     project::check_shared(shared.unwrap_or_default(), &files)?;
     let mut static_directories = Vec::new();
     for directory in &options.static_directories {
-        let (files, more) = walk(directory, Rules::Static)?;
+        let (files, more) = walk(directory, WalkRules::Static)?;
         static_directories.push(files);
         notes.extend(more);
     }
-    Ok(Code {
+    Ok(SiteFiles {
         // Not the directory's own name: a checkout may be called anything, and must give the same artifact.
         directory: project::directory_name(Path::new(&options.name)),
         import_path: project::find_import_path(&options.project, &files, options.import_path.as_deref())?,
@@ -344,25 +349,25 @@ fn read_project(options: &BuildOptions) -> Result<Code, BuildError> {
     })
 }
 
-impl Code {
+impl SiteFiles {
     fn site<'a>(&'a self, built_from: &'a [ProjectFile]) -> SiteCode<'a> {
         SiteCode { import_path: &self.import_path, files: &self.files, built_from }
     }
 }
 
 /// The project's own distribution. It is built without the setting `exclude`, which may name what only a build needs.
-fn find_own(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<Own>, BuildError> {
+fn find_own(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<OwnDistribution>, BuildError> {
     if options.install_project == Some(false) {
         return Ok(None);
     }
     let walk = |exclude| {
         let (root, artifact) = (options.project.clone(), Some(options.output.clone()));
-        project::walk(&Walk { root, rules: Rules::Project { exclude }, artifact })
+        project::walk(&Walk { root, rules: WalkRules::Project { exclude }, artifact })
     };
     // What cannot be packed may be excluded just for that.
     let (files, _) = walk(Vec::new()).or_else(|_| walk(options.exclude.clone()))?;
     let mut notes = Vec::new();
-    let own = Own::find(&options.project, files, options.install_project, &mut notes)?;
+    let own = OwnDistribution::find(&options.project, files, options.install_project, &mut notes)?;
     notes.iter().for_each(|note| progress.note(note));
     Ok(Some(own))
 }
@@ -372,10 +377,10 @@ const GENERATED: usize = 5;
 
 /// Leaves in the project's own wheels what the code does not have, and adds to the code what their build generated.
 fn install_own(
-    own: &Own,
+    own: &OwnDistribution,
     name: &str,
     targets: &mut [PackedTarget],
-    code: &mut Code,
+    code: &mut SiteFiles,
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {

@@ -39,7 +39,7 @@ pub enum BytecodeMode {
 }
 
 /// What one target is compiled from.
-pub struct Compilee<'a> {
+pub struct CompileRequest<'a> {
     /// `3.12`.
     pub python: &'a str,
     pub interpreter: Option<&'a Interpreter>,
@@ -48,7 +48,7 @@ pub struct Compilee<'a> {
 
 /// The bytecode of an artifact.
 #[derive(Clone, Debug, Default)]
-pub struct Compiled {
+pub struct CompiledBytecode {
     /// For each target, in their order.
     pub targets: Vec<Option<Bytecode>>,
     /// The packs in the cache with their sizes in bytes, by the path of the member.
@@ -66,11 +66,11 @@ const LARGEST_MODULE: u64 = 64 << 20;
 pub fn compile_all(
     mode: BytecodeMode,
     cache: &Cache,
-    targets: &[Compilee<'_>],
+    targets: &[CompileRequest<'_>],
     project: &[(String, Vec<u8>)],
     progress: &dyn Progress,
-) -> Result<Compiled> {
-    let mut compiled = Compiled::default();
+) -> Result<CompiledBytecode> {
+    let mut compiled = CompiledBytecode::default();
     let mut magics: BTreeMap<&str, &str> = BTreeMap::new();
     for target in targets {
         let interpreter = match (mode, target.interpreter) {
@@ -105,7 +105,7 @@ pub fn compile_all(
 fn compile_target(
     cache: &Cache,
     interpreter: &Interpreter,
-    target: &Compilee<'_>,
+    target: &CompileRequest<'_>,
     project: &[(String, Vec<u8>)],
     packs: &mut BTreeMap<String, (PathBuf, u64)>,
     progress: &dyn Progress,
@@ -271,14 +271,15 @@ fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<V
         child.wait_with_output()
     })?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.trim().lines().last().unwrap_or("it said nothing").to_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let last = stderr.trim().lines().last().unwrap_or("it said nothing").to_owned();
         return Err(io::Error::other(format!("{}: {last}", interpreter.executable.display())));
     }
     let mut rest = output.stdout.as_slice();
     let mut compiled = Vec::with_capacity(sources.len());
     for (name, _) in sources {
-        let code = take(&mut rest).ok_or_else(|| io::Error::other("the compiler's answer is cut off"))?;
+        let code =
+            split_block(&mut rest).ok_or_else(|| io::Error::other("the compiler's answer is cut off"))?;
         if !code.is_empty() {
             compiled.push((name.clone(), code.to_vec()));
         }
@@ -292,7 +293,7 @@ fn put(message: &mut Vec<u8>, part: &[u8]) {
     message.extend_from_slice(part);
 }
 
-fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+fn split_block<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, behind) = rest.split_first_chunk::<4>()?;
     let (part, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     *rest = behind;

@@ -33,7 +33,7 @@ use wheelbarrow_http::PartialFile;
 
 use crate::{Error, Result};
 
-pub use upkeep::Amount;
+pub use upkeep::CacheAmount;
 
 /// 1980-01-01, in seconds since 1970.
 const EPOCH: u64 = 315_532_800;
@@ -43,12 +43,12 @@ const EPOCH: u64 = 315_532_800;
 pub struct Cache {
     root: PathBuf,
     /// The root, under a lock that all users share.
-    held: Arc<OwnedFd>,
+    lock_file: Arc<OwnedFd>,
 }
 
 /// A file of the cache, compared with its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct CacheEntry {
     pub path: PathBuf,
     pub sha256: Sha256,
     /// Bytes.
@@ -57,7 +57,7 @@ pub struct Entry {
 
 /// The wheel that a source gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Built {
+pub struct CachedBuild {
     pub filename: String,
     pub sha256: Sha256,
 }
@@ -69,12 +69,12 @@ impl Cache {
         let root = Self::place(directory);
         let root = std::path::absolute(&root).map_err(Error::io("find", &root))?;
         fs::create_dir_all(&root).map_err(Error::io("make the cache", &root))?;
-        let held =
+        let lock_file =
             rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| Error::io("open", &root)(errno.into()))?;
-        rustix::fs::flock(&held, FlockOperation::LockShared)
+        rustix::fs::flock(&lock_file, FlockOperation::LockShared)
             .map_err(|errno| Error::io("lock", &root)(errno.into()))?;
-        Ok(Self { root, held: Arc::new(held) })
+        Ok(Self { root, lock_file: Arc::new(lock_file) })
     }
 
     /// Where the cache is, which need not be there yet: see [`Cache::open`].
@@ -92,7 +92,7 @@ impl Cache {
     }
 
     /// The file with that hash, if it is there and whole. A damaged one is removed.
-    pub fn get(&self, sha256: Sha256) -> Result<Option<Entry>> {
+    pub fn get(&self, sha256: Sha256) -> Result<Option<CacheEntry>> {
         let path = self.path(sha256);
         let Ok(metadata) = path.metadata() else { return Ok(None) };
         let size = metadata.len();
@@ -104,11 +104,11 @@ impl Cache {
             }
             set_mark(&path, size)?;
         }
-        Ok(Some(Entry { path, sha256, size }))
+        Ok(Some(CacheEntry { path, sha256, size }))
     }
 
     /// Copies a file into the cache, or hard-links it there.
-    pub fn put(&self, file: &Path) -> Result<Entry> {
+    pub fn put(&self, file: &Path) -> Result<CacheEntry> {
         let directory = self.root.join("sha256");
         fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
         let copy =
@@ -119,7 +119,7 @@ impl Cache {
         make_parent(&path)?;
         set_mark(copy.path(), size)?;
         copy.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
-        Ok(Entry { path, sha256, size })
+        Ok(CacheEntry { path, sha256, size })
     }
 
     /// Begins or resumes a download. Waits while another process fetches the same file.
@@ -131,7 +131,11 @@ impl Cache {
 
     /// Makes a download an entry. `found` is the hash of its bytes, which the caller computed; if it is not the hash that
     /// the download was begun with, the file is removed and `found` is given back as the error.
-    pub fn finish(&self, partial: PartialFile, found: Sha256) -> Result<std::result::Result<Entry, Sha256>> {
+    pub fn finish(
+        &self,
+        partial: PartialFile,
+        found: Sha256,
+    ) -> Result<std::result::Result<CacheEntry, Sha256>> {
         let path = self.path(found);
         if partial.path() != path.with_extension("part") {
             partial.discard();
@@ -140,17 +144,17 @@ impl Cache {
         let size = partial.len()?;
         set_mark(partial.path(), size)?;
         fs::rename(partial.path(), &path).map_err(Error::io("rename", partial.path()))?;
-        Ok(Ok(Entry { path, sha256: found, size }))
+        Ok(Ok(CacheEntry { path, sha256: found, size }))
     }
 
     /// What was built under `key` before, if the wheel is still there.
-    pub fn built(&self, key: Sha256) -> Result<Option<(Built, Entry)>> {
+    pub fn built(&self, key: Sha256) -> Result<Option<(CachedBuild, CacheEntry)>> {
         let Ok(text) = fs::read(self.built_path(key)) else { return Ok(None) };
-        let Ok(built) = serde_json::from_slice::<Built>(&text) else { return Ok(None) };
+        let Ok(built) = serde_json::from_slice::<CachedBuild>(&text) else { return Ok(None) };
         Ok(self.get(built.sha256)?.map(|entry| (built, entry)))
     }
 
-    pub fn set_built(&self, key: Sha256, built: &Built) -> Result<()> {
+    pub fn set_built(&self, key: Sha256, built: &CachedBuild) -> Result<()> {
         let path = self.built_path(key);
         make_parent(&path)?;
         let text = serde_json::to_vec(built).unwrap_or_default();
@@ -277,13 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_built_is_known_while_the_wheel_is_there() {
+    fn built_wheels_are_remembered() {
         let (directory, cache) = cache();
         let file = directory.path().join("x.whl");
         fs::write(&file, b"built").unwrap();
         let entry = cache.put(&file).unwrap();
         let key = Sha256::of(b"source");
-        let built = Built { filename: "x.whl".to_owned(), sha256: entry.sha256 };
+        let built = CachedBuild { filename: "x.whl".to_owned(), sha256: entry.sha256 };
         cache.set_built(key, &built).unwrap();
         assert_eq!(cache.built(key).unwrap(), Some((built, entry.clone())));
         fs::remove_file(entry.path).unwrap();

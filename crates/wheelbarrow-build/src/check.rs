@@ -23,7 +23,7 @@ use wheelbarrow_audit::{
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_platform::{Libc, Platform, RequiredPlatform, required_platform};
 
-use memory::{Listening, Memory};
+use memory::{CheckMemory, RecordingProgress};
 use wheelbarrow_base::{Exit, Explain};
 
 pub use request::{CheckRequest, Checked, CheckedTarget, PackedTarget, PackedWheel};
@@ -97,24 +97,24 @@ impl From<WheelError> for CheckError {
 }
 
 /// A wheel, mapped.
-struct Mapped<'a> {
+struct MappedWheel<'a> {
     wheel: &'a PackedWheel,
     map: Mmap,
 }
 
 /// Audits every target. What was found good before, by this program, is not looked at again.
 pub fn check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, CheckError> {
-    let memory = Memory::of(request);
+    let memory = CheckMemory::of(request);
     if let Some(checked) = memory.recall(progress) {
         return Ok(checked);
     }
-    let listening = Listening::to(progress);
-    let checked = look(request, &listening)?;
+    let listening = RecordingProgress::to(progress);
+    let checked = run_check(request, &listening)?;
     memory.keep(&checked, request, listening.into_notes());
     Ok(checked)
 }
 
-fn look(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, CheckError> {
+fn run_check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, CheckError> {
     let mapped = map_wheels(request.targets)?;
     let sources: Vec<_> = mapped.values().map(source).collect();
     let read = wheelbarrow_audit::read(&sources, request.cache, progress)?;
@@ -143,8 +143,8 @@ fn look(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Checked, 
 }
 
 /// Each wheel once, by its name in the artifact.
-fn map_wheels(targets: &[PackedTarget]) -> Result<BTreeMap<&str, Mapped<'_>>, CheckError> {
-    let mut mapped: BTreeMap<&str, Mapped<'_>> = BTreeMap::new();
+fn map_wheels(targets: &[PackedTarget]) -> Result<BTreeMap<&str, MappedWheel<'_>>, CheckError> {
+    let mut mapped: BTreeMap<&str, MappedWheel<'_>> = BTreeMap::new();
     for wheel in targets.iter().flat_map(|target| target.wheels.iter().chain([&target.pip])) {
         if let Some(other) = mapped.get(wheel.filename.as_str()) {
             if other.wheel.sha256 != wheel.sha256 {
@@ -156,12 +156,12 @@ fn map_wheels(targets: &[PackedTarget]) -> Result<BTreeMap<&str, Mapped<'_>>, Ch
         let file = fs::File::open(&wheel.path).map_err(read_error)?;
         // SAFETY: the map is read-only, and files of the cache are replaced by renaming, never written to in place.
         let map = unsafe { Mmap::map(file.file()) }.map_err(read_error)?;
-        mapped.insert(&wheel.filename, Mapped { wheel, map });
+        mapped.insert(&wheel.filename, MappedWheel { wheel, map });
     }
     Ok(mapped)
 }
 
-fn source<'m>(mapped: &'m Mapped<'_>) -> Source<'m> {
+fn source<'m>(mapped: &'m MappedWheel<'_>) -> Source<'m> {
     Source {
         filename: mapped.wheel.filename.clone(),
         map: &mapped.map,
@@ -252,7 +252,7 @@ fn tell_warnings(audited: &[Audited], progress: &dyn Progress) {
 fn bill<'a>(
     request: &CheckRequest<'a>,
     targets: &[CheckedTarget],
-    mapped: &'a BTreeMap<&str, Mapped<'_>>,
+    mapped: &'a BTreeMap<&str, MappedWheel<'_>>,
     subjects: &'a [Subject<'a>],
 ) -> sbom::Bill<'a> {
     let files = mapped.iter().map(|(filename, mapped)| {

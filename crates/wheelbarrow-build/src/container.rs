@@ -7,4 +7,4 @@ mod engine;
 mod room;
 
 pub use engine::{ContainerRun, Engine};
-pub(crate) use room::{Room, Rooms, SOURCE_DATE_EPOCH, WORK};
+pub(crate) use room::{BuildRoom, BuildRooms, SOURCE_DATE_EPOCH, WORK};

@@ -55,8 +55,8 @@ pub enum Error {
     LoneSetupCfg { path: PathBuf },
     #[error("{} is not a lock", path.display())]
     NotALock { path: PathBuf },
-    #[error("`uv lock --check` failed for {}:\n{said}", path.display())]
-    StaleLock { path: PathBuf, said: String },
+    #[error("`uv lock --check` failed for {}:\n{stderr}", path.display())]
+    StaleLock { path: PathBuf, stderr: String },
 
     #[error("{inputs} has no {what} `{name}`")]
     UnknownName { inputs: String, what: &'static str, name: String, known: Vec<String> },
@@ -75,8 +75,8 @@ pub enum Error {
     NoUv { what: String },
     #[error("cannot run {}", program.display())]
     Run { program: PathBuf, source: io::Error },
-    #[error("uv could not resolve the requirements:\n{said}")]
-    Resolve { said: String },
+    #[error("uv could not resolve the requirements:\n{stderr}")]
+    Resolve { stderr: String },
 
     #[error("the lock {} cannot be read: {reason}", path.display())]
     Lock { path: PathBuf, reason: String },
@@ -114,16 +114,16 @@ pub enum Error {
         /// Whether the target is another system than this machine.
         foreign: bool,
     },
-    #[error("no container engine answers{}", each_said(said))]
-    NoEngine { named: Option<String>, said: Vec<String> },
-    #[error("cannot get the image {image}: {said}")]
-    Pull { image: String, said: String },
+    #[error("no container engine answers{}", each_reason(reasons))]
+    NoEngine { named: Option<String>, reasons: Vec<String> },
+    #[error("cannot get the image {image}: {stderr}")]
+    Pull { image: String, stderr: String },
     #[error("the image {image} cannot build for {target}: {reason}")]
     Image { image: String, target: String, reason: String },
     #[error("`{name}` is not the name of a package")]
     PackageName { name: String },
-    #[error("cannot install {packages} into a copy of {image}:\n{said}")]
-    Packages { image: String, packages: String, said: String },
+    #[error("cannot install {packages} into a copy of {image}:\n{stderr}")]
+    Packages { image: String, packages: String, stderr: String },
     #[error("the build of {package} needs itself: {}", chain.join(" -> "))]
     BuildCycle { package: String, chain: Vec<String> },
     #[error("could not build {package} for {target}:\n{last_lines}")]
@@ -135,8 +135,8 @@ pub enum Error {
         /// Whether it is the project's own distribution.
         own: bool,
     },
-    #[error("building {name} {version} gave {}", said)]
-    BadBuild { name: String, version: String, said: String },
+    #[error("building {name} {version} gave {result}")]
+    BadBuild { name: String, version: String, result: String },
     /// Never told: something else failed first.
     #[error("stopped, since something else failed")]
     Stopped,
@@ -159,8 +159,8 @@ fn here(found: &[String]) -> String {
     }
 }
 
-fn each_said(said: &[String]) -> String {
-    said.iter().map(|line| format!("\n  {line}")).collect()
+fn each_reason(reasons: &[String]) -> String {
+    reasons.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 impl Error {
@@ -243,7 +243,7 @@ impl Explain for Error {
             Self::NoExtras { .. } => "write them into it, as in `django[argon2]`; extras and groups are those of \
                 pyproject.toml, uv.lock and pylock.toml"
                 .to_owned(),
-            Self::Resolve { said } => return wrong_python_hint(said),
+            Self::Resolve { stderr } => return wrong_python_hint(stderr),
             Self::Lock { .. } => "make the lock anew with `--upgrade`, or with the tool that wrote it".to_owned(),
             Self::NotCovered { .. } => "pack for what it covers (--python), or lock again for more: requires-python in \
                 pyproject.toml, then `uv lock` or its like"
@@ -291,9 +291,9 @@ impl Explain for Error {
 }
 
 /// What to change where uv says that a version wants another Python than the lowest that is packed for.
-fn wrong_python_hint(said: &str) -> Option<String> {
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (_, wanted) = said.split_once("does not satisfy Python")?;
+fn wrong_python_hint(stderr: &str) -> Option<String> {
+    let stderr = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, wanted) = stderr.split_once("does not satisfy Python")?;
     let wanted = wanted.split([' ', ',', ';']).next().unwrap_or_default();
     let flag = match wanted.strip_prefix(">=") {
         Some(version) => {

@@ -13,12 +13,12 @@ use wheelbarrow_http::Credentials;
 use wheelbarrow_wheel::WheelFilename;
 
 use crate::bootstrap;
-use crate::cache::{Cache, Entry};
-use crate::container::Rooms;
+use crate::cache::{Cache, CacheEntry};
+use crate::container::BuildRooms;
 use crate::fetch::{Download, FetchOptions, fetch, fetch_and};
 use crate::lock::{Digest, Lock, complete};
-use crate::own::Own;
-use crate::select::{Chosen, Source, select};
+use crate::own::OwnDistribution;
+use crate::select::{ChosenDistribution, DistributionSource, select};
 use crate::source::{Builder, Checkouts};
 use crate::target::BuildTarget;
 use crate::uv::{IndexOptions, add_logins};
@@ -34,7 +34,7 @@ pub struct GatherRequest {
     pub project: PathBuf,
     pub targets: Vec<BuildTarget>,
     /// The project's own distribution, if it may be installed.
-    pub own: Option<Own>,
+    pub own: Option<OwnDistribution>,
     pub index: IndexOptions,
     /// The cache's directory, where it is not the usual one.
     pub cache_dir: Option<PathBuf>,
@@ -80,7 +80,7 @@ pub struct GatheredWheel {
 }
 
 impl GatheredWheel {
-    pub(crate) fn new(filename: &WheelFilename, entry: Entry) -> Self {
+    pub(crate) fn new(filename: &WheelFilename, entry: CacheEntry) -> Self {
         Self {
             filename: filename.to_string(),
             path: entry.path,
@@ -96,12 +96,12 @@ impl GatheredWheel {
 
 /// Fetches. While the network is waited for, wheels that came are taken apart for the audit, one at a time; when the
 /// last has come, those that are left are the audit's own, which does several.
-fn fetch_and_look(
+fn fetch_and_verify(
     cache: &Cache,
     downloads: &[Download],
     options: &FetchOptions,
     progress: &dyn Progress,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<CacheEntry>> {
     let fetched = AtomicBool::new(false);
     let (arrived, waiting) = mpsc::channel::<Download>();
     std::thread::scope(|scope| {
@@ -141,14 +141,18 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
     };
     let completed = complete(lock, &request.targets, &cache, &options, progress)?;
     let lock = &*completed;
-    let mut chosen =
-        request.targets.iter().map(|target| select(lock, target)).collect::<Result<Vec<Vec<Chosen>>>>()?;
+    let mut chosen = request
+        .targets
+        .iter()
+        .map(|target| select(lock, target))
+        .collect::<Result<Vec<Vec<ChosenDistribution>>>>()?;
     if let Some(own) = &request.own {
         chosen.iter_mut().for_each(|chosen| own.put_among(chosen));
     }
-    let own = chosen.iter().flatten().find(|one| matches!(one.source, Source::Project(_)));
+    let own = chosen.iter().flatten().find(|one| matches!(one.source, DistributionSource::Project(_)));
     let own = own.map(|own| own.name.clone());
-    let downloads: Vec<Download> = chosen.iter().flatten().filter_map(Chosen::download).cloned().collect();
+    let downloads: Vec<Download> =
+        chosen.iter().flatten().filter_map(ChosenDistribution::download).cloned().collect();
     let builder = Builder {
         cache: &cache,
         project: &request.project,
@@ -156,7 +160,7 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
         fetch: &request.fetch,
         credentials: &credentials,
         engine: request.container_engine.as_deref(),
-        rooms: Rooms::default(),
+        rooms: BuildRooms::default(),
         stop: AtomicBool::new(false),
         checkouts: Checkouts::default(),
         progress,
@@ -166,7 +170,7 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
     // uv looks for pip while the wheels come.
     let (entries, pips) = std::thread::scope(|scope| {
         let pips = scope.spawn(|| bootstrap::downloads(&request.targets, &cache, &request.index));
-        let entries = fetch_and_look(&cache, &downloads, &options, progress);
+        let entries = fetch_and_verify(&cache, &downloads, &options, progress);
         (entries, pips.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let (mut entries, pips) = both(entries, pips)?;
@@ -201,14 +205,14 @@ fn credentials(lock: &Lock, request: &GatherRequest) -> Credentials {
 }
 
 struct Gatherer<'a> {
-    entries: BTreeMap<Sha256, Entry>,
+    entries: BTreeMap<Sha256, CacheEntry>,
     builder: Builder<'a>,
 }
 
 impl Gatherer<'_> {
     /// The wheels of each target, in their order. Several are built at once: a compiler seldom uses more than one core.
-    fn wheels(&self, chosen: &[(&BuildTarget, &[Chosen])]) -> Result<Vec<Vec<GatheredWheel>>> {
-        let jobs: Vec<(usize, &BuildTarget, &Chosen)> = chosen
+    fn wheels(&self, chosen: &[(&BuildTarget, &[ChosenDistribution])]) -> Result<Vec<Vec<GatheredWheel>>> {
+        let jobs: Vec<(usize, &BuildTarget, &ChosenDistribution)> = chosen
             .iter()
             .enumerate()
             .flat_map(|(number, (target, chosen))| chosen.iter().map(move |one| (number, *target, one)))
@@ -251,7 +255,7 @@ impl Gatherer<'_> {
         Ok(targets)
     }
 
-    fn wheel(&self, target: &BuildTarget, chosen: &Chosen) -> Result<GatheredWheel> {
+    fn wheel(&self, target: &BuildTarget, chosen: &ChosenDistribution) -> Result<GatheredWheel> {
         let archive = match chosen.download() {
             Some(download) => {
                 let entry = self.entry(download)?;
@@ -261,7 +265,7 @@ impl Gatherer<'_> {
             None => None,
         };
         let mut wheel = match (&chosen.source, archive) {
-            (Source::Wheel(download), Some(entry)) => fetched_wheel(download, entry)?,
+            (DistributionSource::Wheel(download), Some(entry)) => fetched_wheel(download, entry)?,
             (_, archive) => {
                 let built = self.builder.wheel(chosen, archive.as_ref(), target)?;
                 let wheel = GatheredWheel::new(&built.filename, built.entry);
@@ -272,13 +276,13 @@ impl Gatherer<'_> {
         Ok(wheel)
     }
 
-    fn entry(&self, download: &Download) -> Result<Entry> {
+    fn entry(&self, download: &Download) -> Result<CacheEntry> {
         let gone = || Error::Offline { missing: vec![download.filename.clone()] };
         self.entries.get(&download.sha256).cloned().ok_or_else(gone)
     }
 }
 
-fn fetched_wheel(download: &Download, entry: Entry) -> Result<GatheredWheel> {
+fn fetched_wheel(download: &Download, entry: CacheEntry) -> Result<GatheredWheel> {
     let broken = |error: wheelbarrow_wheel::Error| Error::Lock {
         path: PathBuf::from(&download.filename),
         reason: error.to_string(),
@@ -287,7 +291,7 @@ fn fetched_wheel(download: &Download, entry: Entry) -> Result<GatheredWheel> {
 }
 
 /// The requirements files' own hashes. SHA-256 was compared when selecting; others are computed now.
-fn check_required(chosen: &Chosen, download: &Download, entry: &Entry) -> Result<()> {
+fn check_required(chosen: &ChosenDistribution, download: &Download, entry: &CacheEntry) -> Result<()> {
     for digests in &chosen.required {
         if digests.contains(&Digest::from(entry.sha256)) {
             continue;

@@ -28,5 +28,5 @@ pub mod thin;
 pub mod this_system;
 pub mod uv;
 
-pub use build::{BuildError, BuildOptions, Prepared, build, prepare};
+pub use build::{BuildError, BuildOptions, PreparedBuild, build, prepare};
 pub use error::{Error, Result};

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_tool_says_it_in_its_own_way() {
+    fn requires_python_is_read_from_every_tool() {
         for (name, text, allowed) in [
             ("pyproject.toml", "[project]\nrequires-python = '>= 3.11, <3.13'", &[11, 12][..]),
             ("pyproject.toml", "[tool.poetry.dependencies]\npython = '^3.13'", &[13, 14]),

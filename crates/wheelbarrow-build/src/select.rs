@@ -13,19 +13,19 @@ use wheelbarrow_wheel::WheelFilename;
 use wheelbarrow_wheel::filename::BuildTag;
 
 use crate::fetch::{Download, Unhashed};
-use crate::lock::{Archive, Digest, DistributionFile, Environment, Lock, Package, Place, Vcs, place};
+use crate::lock::{Archive, Digest, DistributionFile, Lock, Package, Place, TargetMarkers, Vcs, place};
 use crate::own::ProjectTree;
 use crate::target::BuildTarget;
 use crate::{Error, Result};
 
 /// What is taken of one package.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chosen {
+pub struct ChosenDistribution {
     /// Normalised.
     pub name: String,
     /// As the lock says; sources need not have one.
     pub version: Option<String>,
-    pub source: Source,
+    pub source: DistributionSource,
     /// What the requirements files ask of the file's hash, beside the lock: one out of each set.
     pub required: Vec<BTreeSet<Digest>>,
     /// PEP 610, where it does not come from an index.
@@ -33,7 +33,7 @@ pub struct Chosen {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub enum DistributionSource {
     Wheel(Download),
     /// A source distribution, or any other archive of a source tree.
     Archive {
@@ -53,19 +53,23 @@ pub enum Source {
     Project(Arc<ProjectTree>),
 }
 
-impl Chosen {
+impl ChosenDistribution {
     /// The file to fetch, if it is one.
     pub fn download(&self) -> Option<&Download> {
         match &self.source {
-            Source::Wheel(download) | Source::Archive { download, .. } => Some(download),
-            Source::Git { .. } | Source::Directory { .. } | Source::Project(_) => None,
+            DistributionSource::Wheel(download) | DistributionSource::Archive { download, .. } => {
+                Some(download)
+            }
+            DistributionSource::Git { .. }
+            | DistributionSource::Directory { .. }
+            | DistributionSource::Project(_) => None,
         }
     }
 }
 
 /// One for each package whose marker holds, in the lock's order.
-pub fn select(lock: &Lock, target: &BuildTarget) -> Result<Vec<Chosen>> {
-    let environment = Environment::new(target, &lock.extras, &lock.groups);
+pub fn select(lock: &Lock, target: &BuildTarget) -> Result<Vec<ChosenDistribution>> {
+    let environment = TargetMarkers::new(target, &lock.extras, &lock.groups);
     covers(lock, target, &environment)?;
     let selector = Selector { lock, target, environment, tags: target.tags() };
     let mut taken: BTreeMap<&str, &Package> = BTreeMap::new();
@@ -91,7 +95,7 @@ pub(crate) fn unhashed(lock: &Lock, target: &BuildTarget) -> Result<Vec<Unhashed
     if lock.pylock.packages.iter().all(Package::is_hashed) {
         return Ok(Vec::new());
     }
-    let environment = Environment::new(target, &lock.extras, &lock.groups);
+    let environment = TargetMarkers::new(target, &lock.extras, &lock.groups);
     let selector = Selector { lock, target, environment, tags: target.tags() };
     let mut found = Vec::new();
     for package in &lock.pylock.packages {
@@ -117,7 +121,7 @@ pub(crate) fn unhashed(lock: &Lock, target: &BuildTarget) -> Result<Vec<Unhashed
 }
 
 /// The lock's own word on what it is for.
-fn covers(lock: &Lock, target: &BuildTarget, environment: &Environment<'_>) -> Result<()> {
+fn covers(lock: &Lock, target: &BuildTarget, environment: &TargetMarkers<'_>) -> Result<()> {
     let broken = |reason| Error::Lock { path: lock.path.clone(), reason };
     let lacks =
         |reason| Error::NotCovered { path: lock.path.clone(), python: target.python.to_string(), reason };
@@ -149,7 +153,7 @@ fn covers(lock: &Lock, target: &BuildTarget, environment: &Environment<'_>) -> R
 struct Selector<'a> {
     lock: &'a Lock,
     target: &'a BuildTarget,
-    environment: Environment<'a>,
+    environment: TargetMarkers<'a>,
     tags: CompatibleTags,
 }
 
@@ -211,7 +215,7 @@ impl Selector<'_> {
         Ok(true)
     }
 
-    fn choose(&self, package: &Package) -> Result<Chosen> {
+    fn choose(&self, package: &Package) -> Result<ChosenDistribution> {
         let file = package.archive.as_ref().and_then(|archive| {
             place(self.lock.directory(), archive.path.as_deref(), archive.url.as_deref())
         });
@@ -229,11 +233,11 @@ impl Selector<'_> {
             self.repository(package, vcs)?
         } else if let Some(directory) = &package.directory {
             let path = self.lock.directory().join(&directory.path);
-            (Source::Directory { path, subdirectory: directory.subdirectory.clone() }, None)
+            (DistributionSource::Directory { path, subdirectory: directory.subdirectory.clone() }, None)
         } else {
             (self.file(package, &required)?, None)
         };
-        Ok(Chosen {
+        Ok(ChosenDistribution {
             name: package.name.clone(),
             version: package.version.clone(),
             source,
@@ -243,7 +247,7 @@ impl Selector<'_> {
     }
 
     /// The best wheel whose hash may be, else the source distribution.
-    fn file(&self, package: &Package, required: &[BTreeSet<Digest>]) -> Result<Source> {
+    fn file(&self, package: &Package, required: &[BTreeSet<Digest>]) -> Result<DistributionSource> {
         let mut refused = Vec::new();
         let mut fitting = Vec::new();
         let allowed = self.lock.formats.of(&package.name);
@@ -259,11 +263,11 @@ impl Selector<'_> {
         let sdist = sdist.filter(|_| allowed.sources);
         let wanted = |candidate: &Candidate<'_>| may_be(candidate.sha256, required);
         if let Some((_, wheel)) = fitting.iter().find(|(_, candidate)| wanted(candidate)) {
-            return Ok(Source::Wheel(self.download(wheel)?));
+            return Ok(DistributionSource::Wheel(self.download(wheel)?));
         }
         match (&sdist, fitting.first()) {
             (Some(sdist), _) if wanted(sdist) => {
-                Ok(Source::Archive { download: self.download(sdist)?, subdirectory: None })
+                Ok(DistributionSource::Archive { download: self.download(sdist)?, subdirectory: None })
             }
             (_, Some((_, other))) | (Some(other), None) => {
                 Err(wrong_hash(&other.filename, other.sha256, required))
@@ -318,7 +322,7 @@ impl Selector<'_> {
         package: &Package,
         archive: &Archive,
         required: &[BTreeSet<Digest>],
-    ) -> Result<(Source, Option<Value>)> {
+    ) -> Result<(DistributionSource, Option<Value>)> {
         let unnamed = || self.broken(format!("the archive of {} has no file name", package.name));
         let filename = archive.filename().ok_or_else(unnamed)?;
         let sha256 = archive.sha256().ok_or_else(unnamed)?;
@@ -338,17 +342,17 @@ impl Selector<'_> {
         let download = Download { filename, place, sha256, size: archive.size };
         if !download.filename.ends_with(".whl") {
             return Ok((
-                Source::Archive { download, subdirectory: archive.subdirectory.clone() },
+                DistributionSource::Archive { download, subdirectory: archive.subdirectory.clone() },
                 direct_url,
             ));
         }
         match self.rank(package, &download.filename) {
-            Some(_) => Ok((Source::Wheel(download), direct_url)),
+            Some(_) => Ok((DistributionSource::Wheel(download), direct_url)),
             None => Err(self.nothing_fits(package, vec![download.filename])),
         }
     }
 
-    fn repository(&self, package: &Package, vcs: &Vcs) -> Result<(Source, Option<Value>)> {
+    fn repository(&self, package: &Package, vcs: &Vcs) -> Result<(DistributionSource, Option<Value>)> {
         if vcs.kind != "git" {
             return Err(
                 self.broken(format!("{} is in a {} repository; only git is known", package.name, vcs.kind))
@@ -362,8 +366,11 @@ impl Selector<'_> {
         }
         let remote = vcs.url.as_ref().filter(|url| !url.starts_with("file:"));
         let direct = remote.map(|url| direct_url(url, ("vcs_info", info), vcs.subdirectory.as_deref()));
-        let source =
-            Source::Git { url, commit: vcs.commit_id.clone(), subdirectory: vcs.subdirectory.clone() };
+        let source = DistributionSource::Git {
+            url,
+            commit: vcs.commit_id.clone(),
+            subdirectory: vcs.subdirectory.clone(),
+        };
         Ok((source, direct))
     }
 }

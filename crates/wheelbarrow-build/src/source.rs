@@ -7,13 +7,13 @@
 //! cares. A wheel of `linux_MACHINE` gets the tag of the system that it was built on instead: its name then says where it
 //! runs, and those of two systems are not mistaken for each other.
 
-mod build;
+mod build_requirements;
+mod builder;
 mod check_out;
 mod contained;
 mod git;
 mod here;
-mod requirements;
-mod tree;
+mod unpacked_tree;
 
-pub use build::{Builder, BuiltWheel};
+pub use builder::{Builder, BuiltWheel};
 pub(crate) use git::Checkouts;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::VerifiedArtifact;
 use wheelbarrow_artifact::bytecode::{BYTECODE, PROJECT_PACK, pack_path};
-use wheelbarrow_artifact::inventory::{self, HeldBytecode, HeldWheel, Inventory};
+use wheelbarrow_artifact::inventory::{self, HostBytecode, HostWheel, Inventory};
 use wheelbarrow_artifact::manifest::{
     MANIFEST_PATH, Manifest, Member, MemberKind, NATIVE, Sha256, Target, Wheel,
 };
@@ -16,7 +16,7 @@ use crate::pack::{PackError, write_beside};
 
 /// A thin artifact that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thinned {
+pub struct ThinArtifact {
     pub path: PathBuf,
     /// Of the file, in bytes.
     pub size: u64,
@@ -28,7 +28,7 @@ pub struct Thinned {
 pub fn inventory_of(manifest: &Manifest) -> Inventory {
     let sha256: HashMap<&str, Sha256> =
         manifest.members.iter().map(|member| (member.path.as_str(), member.sha256)).collect();
-    let held = |chosen: fn(&str) -> bool| {
+    let on_host = |chosen: fn(&str) -> bool| {
         manifest.members.iter().filter(move |member| chosen(&member.path)).map(|member| member.sha256)
     };
     let wheel = |wheel: &Wheel| {
@@ -37,30 +37,30 @@ pub fn inventory_of(manifest: &Manifest) -> Inventory {
         let bytecode = bytecode.filter_map(|bytecode| {
             let sha256 = *sha256.get(pack_path(&bytecode.cache_tag, filename).as_str())?;
             let (cache_tag, magic) = (bytecode.cache_tag.clone(), bytecode.magic.clone());
-            Some(HeldBytecode { sha256, cache_tag, magic })
+            Some(HostBytecode { sha256, cache_tag, magic })
         });
         let sha256 = *sha256.get(wheel.path.as_str())?;
-        Some(HeldWheel { sha256, wheel: filename.to_owned(), bytecode: bytecode.collect() })
+        Some(HostWheel { sha256, wheel: filename.to_owned(), bytecode: bytecode.collect() })
     };
     Inventory {
         format: inventory::FORMAT,
         machine: None,
         targets: BTreeSet::new(),
         wheels: manifest.wheels.iter().filter_map(wheel).collect(),
-        programs: held(|path| path.starts_with(NATIVE)).collect(),
-        files: held(|path| is_of_project(path) || is_project_pack(path)).collect(),
+        programs: on_host(|path| path.starts_with(NATIVE)).collect(),
+        files: on_host(|path| is_of_project(path) || is_project_pack(path)).collect(),
     }
 }
 
 /// The members that a host with this inventory has, or has no use for: what is only for other Pythons or other machines.
 pub fn left_out(manifest: &Manifest, inventory: &Inventory) -> BTreeSet<String> {
-    let carried = Carried::new(manifest, inventory);
+    let carried = LeftOutParts::new(manifest, inventory);
     let left_out = manifest.members.iter().filter(|member| carried.leaves_out(member));
     left_out.map(|member| member.path.clone()).collect()
 }
 
 /// What of wheels and bytecode a host needs and has not.
-struct Carried<'i> {
+struct LeftOutParts<'i> {
     inventory: &'i Inventory,
     files: HashSet<Sha256>,
     wheels_and_packs: HashSet<String>,
@@ -68,7 +68,7 @@ struct Carried<'i> {
     project_packs: HashSet<String>,
 }
 
-impl<'i> Carried<'i> {
+impl<'i> LeftOutParts<'i> {
     fn new(manifest: &Manifest, inventory: &'i Inventory) -> Self {
         let mut carried = Self {
             inventory,
@@ -77,7 +77,7 @@ impl<'i> Carried<'i> {
             project_packs: HashSet::new(),
         };
         let members = manifest.members_by_path();
-        let held: HashMap<Sha256, &HeldWheel> =
+        let on_host: HashMap<Sha256, &HostWheel> =
             inventory.wheels.iter().map(|wheel| (wheel.sha256, wheel)).collect();
         for (target, takes_bytecode) in needed_targets(manifest, inventory) {
             let cache_tag = target.bytecode.as_ref().map(|bytecode| &bytecode.cache_tag);
@@ -87,9 +87,9 @@ impl<'i> Carried<'i> {
             for path in target.wheels.iter().chain([&target.pip]) {
                 let pack = cache_tag.map(|tag| pack_path(tag, filename(path)));
                 let pack = pack.and_then(|pack| members.get(pack.as_str()));
-                let wheel = members.get(path.as_str()).and_then(|wheel| held.get(&wheel.sha256));
-                let has_pack = |wheel: &&&HeldWheel| {
-                    pack.is_none_or(|pack| wheel.bytecode.iter().any(|held| held.sha256 == pack.sha256))
+                let wheel = members.get(path.as_str()).and_then(|wheel| on_host.get(&wheel.sha256));
+                let has_pack = |wheel: &&&HostWheel| {
+                    pack.is_none_or(|pack| wheel.bytecode.iter().any(|on_host| on_host.sha256 == pack.sha256))
                 };
                 // The names in a pack are those of the members of its wheel: without one of them, both are needed.
                 if wheel.filter(has_pack).is_none() {
@@ -133,13 +133,13 @@ fn needed_targets<'m>(
         if inventory.targets.is_empty() {
             return Some((target, true));
         }
-        let mut held = inventory
+        let mut on_host = inventory
             .targets
             .iter()
-            .filter(|held| (&held.python, &held.abi) == (&target.python, &target.abi))
+            .filter(|on_host| (&on_host.python, &on_host.abi) == (&target.python, &target.abi))
             .peekable();
-        held.peek()?;
-        Some((target, held.any(|held| held.bytecode)))
+        on_host.peek()?;
+        Some((target, on_host.any(|on_host| on_host.bytecode)))
     })
 }
 
@@ -157,9 +157,9 @@ pub fn write(
     artifact: &VerifiedArtifact,
     left_out: &BTreeSet<String>,
     output: &Path,
-) -> Result<Thinned, PackError> {
+) -> Result<ThinArtifact, PackError> {
     let size = write_beside(output, |file| write_zip(artifact, left_out, file, output))?;
-    Ok(Thinned { path: output.to_path_buf(), size, left_out: left_out.len() })
+    Ok(ThinArtifact { path: output.to_path_buf(), size, left_out: left_out.len() })
 }
 
 fn write_zip(
@@ -184,8 +184,8 @@ fn write_zip(
 
 #[cfg(test)]
 mod tests {
-    use wheelbarrow_artifact::inventory::HeldTarget;
-    use wheelbarrow_artifact::manifest::{Bytecode, EnvironmentRules, Project, Unpacked};
+    use wheelbarrow_artifact::inventory::HostTarget;
+    use wheelbarrow_artifact::manifest::{Bytecode, Project, Unpacked};
 
     use super::*;
 
@@ -242,34 +242,31 @@ mod tests {
             needs: Default::default(),
         };
         Manifest {
-            format: 1,
-            name: "site".to_owned(),
-            version: None,
-            built_by: "a test".to_owned(),
-            project: Project {
-                directory: "site".to_owned(),
-                import_path: "site".to_owned(),
-                digest: Sha256::of(b""),
-            },
             wheels: wheels.iter().map(wheel).collect(),
             targets: targets.into(),
-            environment: EnvironmentRules::default(),
-            release: None,
-            allowed: Vec::new(),
             members: paths.iter().map(member).collect(),
+            ..Manifest::of_project(
+                "site",
+                "a test",
+                Project {
+                    directory: "site".to_owned(),
+                    import_path: "site".to_owned(),
+                    digest: Sha256::of(b""),
+                },
+            )
         }
     }
 
     /// A host with Python 3.12 on x86_64 that has this.
-    fn host(held: &[&str], bytecode: bool) -> Inventory {
+    fn host(on_host: &[&str], bytecode: bool) -> Inventory {
         let sha256 = |path: &str| Sha256::of(path.as_bytes());
-        let wheels = held.iter().filter(|path| path.ends_with(".whl")).map(|path| HeldWheel {
+        let wheels = on_host.iter().filter(|path| path.ends_with(".whl")).map(|path| HostWheel {
             sha256: sha256(path),
             wheel: filename(path).to_owned(),
-            bytecode: held
+            bytecode: on_host
                 .iter()
                 .filter(|pack| filename(pack).strip_suffix(".pack") == Some(filename(path)))
-                .map(|pack| HeldBytecode {
+                .map(|pack| HostBytecode {
                     sha256: sha256(pack),
                     cache_tag: "cpython-312".to_owned(),
                     magic: "00".to_owned(),
@@ -279,15 +276,19 @@ mod tests {
         Inventory {
             format: inventory::FORMAT,
             machine: Some("x86_64".to_owned()),
-            targets: BTreeSet::from([HeldTarget {
+            targets: BTreeSet::from([HostTarget {
                 python: "3.12".parse().unwrap(),
                 abi: "cp312".parse().unwrap(),
                 platform: "manylinux_2_17_x86_64".parse().unwrap(),
                 bytecode,
             }]),
             wheels: wheels.collect(),
-            programs: held.iter().filter(|path| path.starts_with(NATIVE)).map(|path| sha256(path)).collect(),
-            files: held.iter().map(|path| sha256(path)).collect(),
+            programs: on_host
+                .iter()
+                .filter(|path| path.starts_with(NATIVE))
+                .map(|path| sha256(path))
+                .collect(),
+            files: on_host.iter().map(|path| sha256(path)).collect(),
         }
     }
 

@@ -4,7 +4,7 @@
 
 mod logins;
 pub(crate) mod narrow;
-pub(crate) mod settings;
+pub(crate) mod uv_settings;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -240,7 +240,7 @@ pub(crate) fn run_with(command: &mut Command, text: &str) -> Result<Output> {
 }
 
 /// What a program wrote to standard error, without logins and without blank lines at the ends.
-pub(crate) fn said(output: &Output) -> String {
+pub(crate) fn stderr_of(output: &Output) -> String {
     redact(String::from_utf8_lossy(&output.stderr).trim())
 }
 

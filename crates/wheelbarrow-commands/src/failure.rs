@@ -7,7 +7,7 @@ use wheelbarrow_artifact::inventory::InventoryError;
 use wheelbarrow_base::{Exit, Explain, explained, is_out_of_memory};
 use wheelbarrow_install::InstallError;
 use wheelbarrow_release::environment::EnvironmentError;
-use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId, ServerSaid};
+use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId, ServerOutput};
 use wheelbarrow_signature::SignatureError;
 
 /// An error of the command line's own.
@@ -32,11 +32,11 @@ impl Explain for Refusal {
 /// A result that is no error, was printed, and has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("told already")]
-pub struct Told {
+pub struct ReportedResult {
     pub code: u8,
 }
 
-impl From<Exit> for Told {
+impl From<Exit> for ReportedResult {
     fn from(exit: Exit) -> Self {
         Self { code: exit.code() }
     }
@@ -56,16 +56,16 @@ impl Refusal {
 
 /// What stands behind the error, from the nearest cause to the first; not what says the same again.
 pub fn causes(error: &anyhow::Error) -> Vec<String> {
-    let mut said = vec![error.to_string()];
+    let mut messages = vec![error.to_string()];
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !said.iter().any(|before| before.contains(&cause)) {
-            said.push(cause);
+        if !messages.iter().any(|before| before.contains(&cause)) {
+            messages.push(cause);
         }
     }
     if let Some(ReleaseError::Failed { revert: Some(revert), .. }) = error.downcast_ref() {
-        said.push(format!("taking it back: {revert}"));
+        messages.push(format!("taking it back: {revert}"));
     }
-    said.split_off(1)
+    messages.split_off(1)
 }
 
 /// What a failure is to a program, where `--json` is among the words of the command.
@@ -80,7 +80,7 @@ pub struct Failure {
     phase: Option<Phase>,
     outcome: Option<Outcome>,
     /// What the server wrote since the switch.
-    server_log: Option<ServerSaid>,
+    server_log: Option<ServerOutput>,
 }
 
 impl Failure {
@@ -93,10 +93,10 @@ impl Failure {
             Some((id, phase, outcome)) => (Some(id), Some(phase), Some(outcome)),
             None => (None, None, None),
         };
-        let said = |cause: &(dyn std::error::Error + 'static)| {
+        let messages = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref().and_then(ReleaseError::server_said).cloned()
         };
-        let server_log = error.chain().find_map(said);
+        let server_log = error.chain().find_map(messages);
         Self {
             error: error.to_string(),
             causes: causes(error),
@@ -137,7 +137,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
 /// As docs/exit-codes.md says; none for an error that is not known here.
 pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
     error.chain().find_map(|cause| {
-        let told = || cause.downcast_ref().map(|told: &Told| told.code);
+        let told = || cause.downcast_ref().map(|told: &ReportedResult| told.code);
         known(cause).map(Explain::exit_code).or_else(told)
     })
 }

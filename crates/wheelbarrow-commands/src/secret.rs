@@ -21,7 +21,7 @@ const ERASE: [u8; 2] = [8, 127];
 pub(crate) fn read(name: &str) -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     let bytes = if stdin.is_terminal() {
-        let silence = Silence::begin(stdin.as_fd())?;
+        let silence = HiddenInput::begin(stdin.as_fd())?;
         let mut stderr = std::io::stderr();
         let _ = write!(stderr, "value of {name}: ").and_then(|()| stderr.flush());
         let typed = type_line(&mut stdin.lock());
@@ -52,12 +52,12 @@ pub(crate) fn read(name: &str) -> anyhow::Result<String> {
 }
 
 /// A terminal that does not show what is typed, and hands over each key, Ctrl-C too, which would else leave it so.
-struct Silence<'t> {
+struct HiddenInput<'t> {
     terminal: BorrowedFd<'t>,
     before: Termios,
 }
 
-impl<'t> Silence<'t> {
+impl<'t> HiddenInput<'t> {
     fn begin(terminal: BorrowedFd<'t>) -> anyhow::Result<Self> {
         let before = tcgetattr(terminal).context("cannot ask the terminal")?;
         let mut silent = before.clone();
@@ -67,7 +67,7 @@ impl<'t> Silence<'t> {
     }
 }
 
-impl Drop for Silence<'_> {
+impl Drop for HiddenInput<'_> {
     fn drop(&mut self) {
         let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }

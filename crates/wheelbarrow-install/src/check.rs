@@ -13,7 +13,7 @@ use wheelbarrow_wheel::order;
 
 use crate::needs::needs_errors;
 use crate::store::{
-    Access, Having, Store, StoredWheel, lacking_files, lacking_wheels, refuse_exposed, wanted,
+    Access, Store, StoredPart, StoredWheel, lacking_files, lacking_wheels, refuse_exposed, wanted,
 };
 use crate::target::choose_target;
 use crate::{InstallError, Options, planner, preflight};
@@ -219,7 +219,7 @@ fn thin_errors(
     let store = Store::open(store, Access::Shared)?;
     let wanted = wanted(artifact, target, interpreter, options.pip);
     let mut stored = Vec::new();
-    for (having, wanted) in Having::look(&store, &wanted)?.into_iter().zip(&wanted) {
+    for (having, wanted) in StoredPart::read(&store, &wanted)?.into_iter().zip(&wanted) {
         // What the artifact brings goes to the store first, which an install looks at itself.
         let Some(wheel) = having.wheel else { continue };
         stored.push(StoredWheel { wanted, wheel, bytecode: having.bytecode });

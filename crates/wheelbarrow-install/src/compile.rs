@@ -198,15 +198,15 @@ impl Compiler {
     fn reason(&mut self, error: io::Error) -> io::Error {
         let _ = self.child.kill();
         let Ok(status) = self.child.wait() else { return error };
-        let mut said = String::new();
+        let mut messages = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = stderr.read_to_string(&mut said);
+            let _ = stderr.read_to_string(&mut messages);
         }
         // What dies before it runs says after the reason where it was.
         let tells = |line: &&str| {
             !line.is_empty() && !line.starts_with([' ', '\t']) && !line.starts_with("Current thread")
         };
-        let last = said.trim().lines().rfind(tells).map(|line| format!(": {line}")).unwrap_or_default();
+        let last = messages.trim().lines().rfind(tells).map(|line| format!(": {line}")).unwrap_or_default();
         io::Error::other(format!("it ended ({status}){last}"))
     }
 }

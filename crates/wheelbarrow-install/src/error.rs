@@ -69,7 +69,7 @@ pub enum InstallError {
     #[error("not enough inodes in {}: {needed} are needed, {available} are free", path.display())]
     NoInodes { path: PathBuf, needed: u64, available: u64 },
     #[error("{} holds files that were written after the install: {data}", path.display())]
-    HoldsData { path: PathBuf, data: crate::Data },
+    HoldsData { path: PathBuf, data: crate::ForeignData },
     #[error("{} holds no install", path.display())]
     NoInstall { path: PathBuf },
     #[error("{} was altered: {what}", path.display())]

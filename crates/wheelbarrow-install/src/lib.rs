@@ -42,7 +42,7 @@ pub use layout::virtualenv;
 pub use options::{Compile, Existing, Options, Pip};
 pub use plan::Bytecode;
 pub use target::choose_target;
-pub use verify::{Data, Made, Verification, data, data_files, verify};
+pub use verify::{ForeignData, KnownFiles, Verification, data, data_files, verify};
 
 /// What was installed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -58,19 +58,19 @@ pub struct Installed {
 }
 
 /// What to install.
-pub enum Source {
+pub enum InstallSource {
     /// It is verified before anything is written; with a store, as far as the store does not have it.
     Opened(Artifact),
     Verified(VerifiedArtifact),
 }
 
-impl From<Artifact> for Source {
+impl From<Artifact> for InstallSource {
     fn from(artifact: Artifact) -> Self {
         Self::Opened(artifact)
     }
 }
 
-impl Source {
+impl InstallSource {
     fn artifact(&self) -> &Artifact {
         match self {
             Self::Opened(artifact) => artifact,
@@ -83,7 +83,7 @@ impl Source {
 /// before all that can be known beforehand was checked, but for what a store takes; whatever fails later, the
 /// destination stays as it was.
 pub fn install(
-    source: impl Into<Source>,
+    source: impl Into<InstallSource>,
     interpreter: &Interpreter,
     options: &Options,
     progress: &dyn Progress,
@@ -100,10 +100,10 @@ pub fn install(
     preflight::inspect(&options.destination, options.existing)?;
     let job = InstallJob { target: &target, interpreter, options, progress };
     let (artifact, bytecode) = match (source, &options.store) {
-        (Source::Opened(artifact), Some(asked)) => job.write_from_store(artifact, asked)?,
-        (Source::Verified(artifact), Some(asked)) => job.write_from_store(artifact.into(), asked)?,
-        (Source::Opened(artifact), None) => job.write_from_artifact(artifact.verify(progress)?)?,
-        (Source::Verified(artifact), None) => job.write_from_artifact(artifact)?,
+        (InstallSource::Opened(artifact), Some(asked)) => job.write_from_store(artifact, asked)?,
+        (InstallSource::Verified(artifact), Some(asked)) => job.write_from_store(artifact.into(), asked)?,
+        (InstallSource::Opened(artifact), None) => job.write_from_artifact(artifact.verify(progress)?)?,
+        (InstallSource::Verified(artifact), None) => job.write_from_artifact(artifact)?,
     };
     let manifest = artifact.manifest();
     Ok(Installed {
@@ -156,7 +156,7 @@ impl InstallJob<'_> {
     ) -> Result<(VerifiedArtifact, Bytecode), InstallError> {
         let store = Store::open_or_make(&asked.path)?;
         let wanted = store::wanted(&artifact, self.target, self.interpreter, self.options.pip);
-        let having = store::Having::look(&store, &wanted)?;
+        let having = store::StoredPart::read(&store, &wanted)?;
         self.refuse_lacking(&artifact, store::lacking(&artifact, having.iter().zip(&wanted)))?;
         let unread = store::unread_members(&artifact, &having, &wanted);
         let mut artifact = artifact.verify_but(unread, self.progress)?;
@@ -192,12 +192,18 @@ impl InstallJob<'_> {
         let last = plan.split_last();
         let bytecode = plan.bytecode;
         let stored = wheels.stored();
-        let about =
-            receipt::About { artifact, target, interpreter, options, stored: stored.as_ref(), bytecode };
+        let about = receipt::ReceiptFacts {
+            artifact,
+            target,
+            interpreter,
+            options,
+            stored: stored.as_ref(),
+            bytecode,
+        };
         let (root, destination) = (staged.directory(), &options.destination);
         engine::prepare(&plan, root, destination)?;
         let write = |plan: &Plan<'_>| {
-            engine::execute(plan, artifact, root, destination, &WriteOptions::INSTALL, &Unseen(progress))
+            engine::execute(plan, artifact, root, destination, &WriteOptions::INSTALL, &NotesOnly(progress))
         };
         if plan.batches.is_empty() {
             // What is told of the files is known before they are there.
@@ -231,7 +237,7 @@ impl InstallJob<'_> {
         };
         match (wheels, asked) {
             (Wheels::Store(store, _), Some(asked)) => both(
-                || write(&Unseen(self.progress)),
+                || write(&NotesOnly(self.progress)),
                 || store::link(store, &plan.linked, asked.link_mode, (root, destination), self.progress),
             ),
             _ => write(self.progress),
@@ -249,9 +255,9 @@ fn both(
 }
 
 /// The small part of a task of which the large one is shown.
-struct Unseen<'p>(&'p dyn Progress);
+struct NotesOnly<'p>(&'p dyn Progress);
 
-impl Progress for Unseen<'_> {
+impl Progress for NotesOnly<'_> {
     fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
     fn advance(&self, _amount: u64) {}
     fn end(&self) {}

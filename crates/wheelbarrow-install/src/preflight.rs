@@ -13,7 +13,7 @@ use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_limited};
 
 use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 use crate::plan::Plan;
-use crate::verify::{Made, data};
+use crate::verify::{KnownFiles, data};
 use crate::{Existing, InstallError};
 
 /// What is at the destination.
@@ -31,7 +31,7 @@ pub(crate) fn inspect(destination: &Path, existing: Existing) -> Result<FoundDes
     if !parent.is_dir() {
         return Err(no_directory(parent));
     }
-    let found = look_inside(destination, existing)?;
+    let found = inspect_directory(destination, existing)?;
     may_write(parent, destination)?;
     Ok(found)
 }
@@ -42,7 +42,7 @@ pub(crate) fn destination_errors(destination: &Path, existing: Existing) -> Vec<
     let parent = parent(destination);
     let standing = standing(parent);
     if standing == parent {
-        errors.extend(look_inside(destination, existing).err());
+        errors.extend(inspect_directory(destination, existing).err());
     } else {
         errors.push(no_directory(parent));
     }
@@ -80,7 +80,7 @@ fn may_write(parent: &Path, destination: &Path) -> Result<(), InstallError> {
     Ok(wheelbarrow_base::check_links(parent)?)
 }
 
-fn look_inside(destination: &Path, existing: Existing) -> Result<FoundDestination, InstallError> {
+fn inspect_directory(destination: &Path, existing: Existing) -> Result<FoundDestination, InstallError> {
     let metadata = match fs::symlink_metadata(destination) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundDestination::Nothing),
@@ -118,7 +118,7 @@ fn look_inside(destination: &Path, existing: Existing) -> Result<FoundDestinatio
         return Err(InstallError::LargeEnvironment { path: environment });
     }
     if is_install && existing == Existing::Replace {
-        let data = data(destination, &Made::default())?;
+        let data = data(destination, &KnownFiles::default())?;
         if !data.is_empty() {
             return Err(InstallError::HoldsData { path: path(), data });
         }
@@ -186,7 +186,7 @@ pub(crate) fn keep_environment(
     let directory = Directory::open(destination).map_err(look())?;
     let kept = Some(directory.stat().map_err(look())?);
     let (name, path) = (OsStr::new(ENVIRONMENT), destination.join(ENVIRONMENT));
-    match directory.look(name) {
+    match directory.stat_at(name) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
             let linked = directory.read_link(name).and_then(|target| staged.symlink(target, name));
             return linked.map(|()| kept).map_err(InstallError::io("link", &path));

@@ -22,7 +22,7 @@ pub(crate) const FORMAT: u32 = 1;
 
 /// What a receipt tells of.
 #[derive(Clone, Copy)]
-pub(crate) struct About<'r> {
+pub(crate) struct ReceiptFacts<'r> {
     pub artifact: &'r VerifiedArtifact,
     pub target: &'r Target,
     pub interpreter: &'r Interpreter,
@@ -33,8 +33,8 @@ pub(crate) struct About<'r> {
 }
 
 /// Keys sorted, two spaces of indentation, a line end: as `docs/format.md` wants it from both ways of installing.
-pub(crate) fn receipt(about: About<'_>, sums: Sha256) -> serde_json::Result<Vec<u8>> {
-    let About { artifact, target, interpreter, options, stored, bytecode } = about;
+pub(crate) fn receipt(about: ReceiptFacts<'_>, sums: Sha256) -> serde_json::Result<Vec<u8>> {
+    let ReceiptFacts { artifact, target, interpreter, options, stored, bytecode } = about;
     let manifest = artifact.manifest();
     let [major, minor, micro] = interpreter.version;
     let mut python = BTreeMap::from([

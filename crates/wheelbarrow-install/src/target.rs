@@ -81,7 +81,7 @@ fn platform(interpreter: &Interpreter) -> Platform {
 
 #[cfg(test)]
 mod tests {
-    use wheelbarrow_artifact::manifest::{EnvironmentRules, FORMAT, Project, Sha256, Unpacked};
+    use wheelbarrow_artifact::manifest::{Project, Sha256, Unpacked};
     use wheelbarrow_platform::Libc;
 
     use super::*;
@@ -99,21 +99,16 @@ mod tests {
             collisions: Vec::new(),
         };
         Manifest {
-            format: FORMAT,
-            name: "site".to_owned(),
-            version: None,
-            built_by: "a test".to_owned(),
-            project: Project {
-                directory: "site".to_owned(),
-                import_path: "site".to_owned(),
-                digest: Sha256::of(b""),
-            },
             targets: targets.iter().enumerate().map(target).collect(),
-            environment: EnvironmentRules::default(),
-            release: None,
-            wheels: Vec::new(),
-            allowed: Vec::new(),
-            members: Vec::new(),
+            ..Manifest::of_project(
+                "site",
+                "a test",
+                Project {
+                    directory: "site".to_owned(),
+                    import_path: "site".to_owned(),
+                    digest: Sha256::of(b""),
+                },
+            )
         }
     }
 

@@ -21,14 +21,14 @@ use crate::plan::{Contents, PlannedFile, PlannedFrame, WriteBatch, parent};
 const BUFFERS: usize = 8;
 
 /// Takes a path, a size in bytes, and a SHA-256.
-pub(crate) type Notice<'n> = dyn Fn(&str, u64, Sha256) + Sync + 'n;
+pub(crate) type OnWritten<'n> = dyn Fn(&str, u64, Sha256) + Sync + 'n;
 
 /// How files are written.
 pub(crate) struct WriteOptions<'m> {
     /// Of a file, and of an executable one; less the umask.
     pub modes: [u32; 2],
     /// Told of each `.pyc` file: its path, its size in bytes, and its SHA-256.
-    pub compiled: Option<&'m Notice<'m>>,
+    pub compiled: Option<&'m OnWritten<'m>>,
     /// For the progress bar.
     pub task: &'static str,
 }

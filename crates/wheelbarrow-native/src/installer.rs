@@ -15,7 +15,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::{Anybody, Artifact, both, printable, printable_json};
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_base::{Explain, end_silently_with, is_out_of_memory};
-use wheelbarrow_install::{Checked, InstallError, Installed, Source, check, install};
+use wheelbarrow_install::{Checked, InstallError, InstallSource, Installed, check, install};
 
 use crate::request::{Request, Requests};
 
@@ -99,13 +99,13 @@ impl Ahead {
         Self { artifact: request.artifact.clone(), what }
     }
 
-    fn read(&self, line: &Line) -> Option<Result<Source, InstallError>> {
+    fn read(&self, line: &Line) -> Option<Result<InstallSource, InstallError>> {
         let source = match self.what {
             Reading::Nothing => return None,
-            Reading::Directory => Artifact::open_thin(&self.artifact, &Anybody).map(Source::Opened),
+            Reading::Directory => Artifact::open_thin(&self.artifact, &Anybody).map(InstallSource::Opened),
             Reading::All => Artifact::open(&self.artifact)
                 .and_then(|artifact| artifact.verify(line))
-                .map(Source::Verified),
+                .map(InstallSource::Verified),
         };
         Some(source.map_err(InstallError::from))
     }
@@ -114,7 +114,7 @@ impl Ahead {
 fn carry_out(
     request: &Request,
     interpreter: &Interpreter,
-    source: Option<Result<Source, InstallError>>,
+    source: Option<Result<InstallSource, InstallError>>,
     line: &Line,
 ) -> Result<Done, InstallError> {
     let options = request.options.to_options();

@@ -20,7 +20,7 @@ use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser}
 use wheelbarrow_artifact::{Anybody, Trust};
 use wheelbarrow_base::{Exit, Memory};
 use wheelbarrow_commands::commands::{Command, Context, HOST_SIGNERS, run};
-use wheelbarrow_commands::failure::{self, Refusal, Told};
+use wheelbarrow_commands::failure::{self, Refusal, ReportedResult};
 use wheelbarrow_commands::printer::Printer;
 
 /// That of musl has one lock for all threads, and gives large blocks back to the kernel each time.
@@ -85,7 +85,7 @@ fn main_of(cli: Cli, context: &Context) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = failure::exit_code(&error).unwrap_or(1);
-            if !error.is::<Told>() {
+            if !error.is::<ReportedResult>() {
                 printer.failure(&error, failure::hint(&error), code);
             }
             ExitCode::from(code)

@@ -11,7 +11,6 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Compile, Existing, Options, Pip};
 
-
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
     /// Absolute path of the artifact.

@@ -11,10 +11,10 @@ pub(crate) mod django;
 pub(crate) mod django_query;
 mod error;
 pub(crate) mod findings;
-pub(crate) mod inside;
 pub(crate) mod startable;
 #[cfg(test)]
 mod tests;
+pub(crate) mod writes_in_release;
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -29,13 +29,13 @@ use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::command::as_site;
-use crate::command::child::{self, Ended, Leftovers};
+use crate::command::child::{self, Leftovers, ProgramEnd};
 use crate::command::identity::Identity;
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
 use crate::report::text::cut_line;
 pub use error::{CheckError, CheckFault};
-pub use inside::Inside;
+pub use writes_in_release::WriteInRelease;
 
 const CHECK: &str = include_str!("../python/check.py");
 
@@ -58,7 +58,7 @@ pub enum Interface {
 
 /// What to ask.
 #[derive(Clone, Debug, Serialize)]
-pub struct Request {
+pub struct CheckRequest {
     /// `mysite.wsgi:application`, or `mysite:make()` for what a call gives.
     pub application: String,
     /// None to find out.
@@ -86,7 +86,7 @@ pub struct Request {
 
 /// What the application answered, as it should.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ApplicationAnswer {
     pub interface: Interface,
     pub host: String,
     pub status: u16,
@@ -99,7 +99,7 @@ pub struct Answer {
 
 /// What Django says of itself, where the site is Django's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Django {
+pub struct DjangoReport {
     /// What `check --deploy` finds.
     pub checks: Vec<CheckMessage>,
     /// Those that are due in the default database, as `app.name`.
@@ -116,7 +116,7 @@ pub struct Django {
     pub broken: Option<String>,
     /// Settings that have the site write into the release.
     #[serde(default)]
-    pub inside: Vec<Inside>,
+    pub inside: Vec<WriteInRelease>,
     /// The module that the settings come from, `mysite.settings`.
     #[serde(default)]
     pub settings: Option<String>,
@@ -135,17 +135,17 @@ pub struct CheckMessage {
 
 /// What a release's application is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
+pub struct CheckedApplication {
     /// None where it was only imported.
-    pub answer: Option<Answer>,
+    pub answer: Option<ApplicationAnswer>,
     /// None where it was not asked for, or the site is not Django's.
-    pub django: Option<Django>,
+    pub django: Option<DjangoReport>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Reply {
-    Answer(Answer),
+enum CheckReply {
+    Answer(ApplicationAnswer),
     Imported { imported: bool },
     Failed { stage: String, error: String },
 }
@@ -155,21 +155,21 @@ enum Reply {
 pub fn check(
     install: &Path,
     code: &Path,
-    request: &Request,
-    site: &AsSite<'_>,
+    request: &CheckRequest,
+    site: &SiteUser<'_>,
     log: Option<&Path>,
     progress: &dyn Progress,
-) -> Result<Checked, ReleaseError> {
+) -> Result<CheckedApplication, ReleaseError> {
     let python = install.join("venv/bin/python");
     let question = question(request).map_err(ReleaseError::io("ask", &python))?;
     let secrets = Secrets::of(install);
     let answers = Output::memory()?;
-    let mut said = log.map_or_else(Output::memory, |log| Output::log_of_site(log, &secrets))?;
+    let mut output = log.map_or_else(Output::memory, |log| Output::log_of_site(log, &secrets))?;
     let mut command = Command::new(&python);
     command.args(["-c", CHECK]).current_dir(code);
     // What it opens on its way, a log say, must be its own when it is served.
     as_site(&mut command, install, site.identity, site.passed);
-    command.stdin(question).stdout(answers.writer()?).stderr(said.writer()?);
+    command.stdin(question).stdout(answers.writer()?).stderr(output.writer()?);
     let cannot_start = |source| CheckError::Start {
         python: fs::canonicalize(&python).unwrap_or_else(|_| python.clone()),
         user: site.identity.and_then(|identity| identity.user),
@@ -178,24 +178,24 @@ pub fn check(
     let running = child::start(&mut command, Leftovers::End, None).map_err(cannot_start)?;
     let look = || {
         answers.cut(&secrets);
-        said.cut(&secrets);
+        output.cut(&secrets);
     };
     let ended = running.wait(request.limit, progress, look).map_err(ReleaseError::io("wait for", &python))?;
-    let _ = said.end(&secrets);
-    let heard = Heard { request, secrets: &secrets, said: &said };
+    let _ = output.end(&secrets);
+    let heard = CheckRun { request, secrets: &secrets, output: &output };
     heard.judge(ended, &String::from_utf8_lossy(&answers.head(ANSWER)))
 }
 
 /// As whom an application is asked.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AsSite<'a> {
+pub struct SiteUser<'a> {
     pub identity: Option<&'a Identity>,
     /// Variables of who deploys that it gets, if it runs as another user.
     pub passed: &'a [String],
 }
 
 /// For standard input, in memory.
-fn question(request: &Request) -> std::io::Result<std::fs::File> {
+fn question(request: &CheckRequest) -> std::io::Result<std::fs::File> {
     let mut file: std::fs::File = rustix::fs::memfd_create("wheelbarrow-check", MemfdFlags::CLOEXEC)?.into();
     file.write_all(&serde_json::to_vec(request)?)?;
     file.seek(SeekFrom::Start(0))?;
@@ -203,33 +203,33 @@ fn question(request: &Request) -> std::io::Result<std::fs::File> {
 }
 
 /// What came of a question.
-struct Heard<'a> {
-    request: &'a Request,
+struct CheckRun<'a> {
+    request: &'a CheckRequest,
     secrets: &'a Secrets,
-    said: &'a Output,
+    output: &'a Output,
 }
 
-impl Heard<'_> {
-    fn judge(&self, ended: Ended, answers: &str) -> Result<Checked, ReleaseError> {
+impl CheckRun<'_> {
+    fn judge(&self, ended: ProgramEnd, answers: &str) -> Result<CheckedApplication, ReleaseError> {
         let mut lines = answers.lines();
         let reply = serde_json::from_slice(lines.next().unwrap_or_default().as_bytes());
         let status = match ended {
-            Ended::Cancelled => return Err(ReleaseError::Cancelled),
+            ProgramEnd::Cancelled => return Err(ReleaseError::Cancelled),
             // The page came; that Django has not come to an end with its database is no reason to fail.
-            Ended::Late if reply.is_ok() => String::new(),
-            Ended::Late => return Err(self.fails(CheckFault::Late { limit: self.request.limit })),
-            Ended::By(status) => status.to_string(),
+            ProgramEnd::Late if reply.is_ok() => String::new(),
+            ProgramEnd::Late => return Err(self.fails(CheckFault::Late { limit: self.request.limit })),
+            ProgramEnd::By(status) => status.to_string(),
         };
         let clean = |text: &str| self.clean(text);
-        let reply = reply.map(|reply: Reply| reply.clean(clean));
+        let reply = reply.map(|reply: CheckReply| reply.clean(clean));
         let answer = match reply {
-            Ok(Reply::Answer(answer)) if self.request.expected.contains(&answer.status) => Some(answer),
-            Ok(Reply::Imported { imported: true }) => None,
-            Ok(Reply::Answer(Answer { status, location, raised, .. })) => {
+            Ok(CheckReply::Answer(answer)) if self.request.expected.contains(&answer.status) => Some(answer),
+            Ok(CheckReply::Imported { imported: true }) => None,
+            Ok(CheckReply::Answer(ApplicationAnswer { status, location, raised, .. })) => {
                 let expected = self.request.expected.clone();
                 return Err(self.fails(CheckFault::Status { status, location, expected, raised }));
             }
-            Ok(Reply::Failed { stage, error }) => {
+            Ok(CheckReply::Failed { stage, error }) => {
                 let is_import = stage == "import";
                 return Err(self.fails(if is_import {
                     CheckFault::Import { error }
@@ -237,27 +237,27 @@ impl Heard<'_> {
                     CheckFault::Request { error }
                 }));
             }
-            Ok(Reply::Imported { .. }) | Err(_) => return Err(self.fails(CheckFault::Ended { status })),
+            Ok(CheckReply::Imported { .. }) | Err(_) => return Err(self.fails(CheckFault::Ended { status })),
         };
-        let django: Option<Django> =
+        let django: Option<DjangoReport> =
             lines.next().and_then(|line| serde_json::from_slice(line.as_bytes()).ok());
         // What is allowed is known by its whole name.
         let django = django.map(|django| django.allowing(&self.request.allow).clean(clean));
         if let Some(error) = django.as_ref().and_then(|django| django.broken.clone()) {
             return Err(self.fails(CheckFault::Checks { error }));
         }
-        let errors = django.as_ref().map(Django::errors).unwrap_or_default();
+        let errors = django.as_ref().map(DjangoReport::errors).unwrap_or_default();
         if !errors.is_empty() {
             return Err(self.fails(CheckFault::Django { errors }));
         }
-        Ok(Checked { answer, django })
+        Ok(CheckedApplication { answer, django })
     }
 
     fn fails(&self, fault: CheckFault) -> ReleaseError {
-        let Request { application, path, .. } = self.request;
-        let said = self.said.last_lines(self.secrets);
-        let log = self.said.path().map(Path::to_path_buf);
-        CheckError::Failed { application: application.clone(), path: path.clone(), fault, said, log }.into()
+        let CheckRequest { application, path, .. } = self.request;
+        let output = self.output.last_lines(self.secrets);
+        let log = self.output.path().map(Path::to_path_buf);
+        CheckError::Failed { application: application.clone(), path: path.clone(), fault, output, log }.into()
     }
 
     /// Without secrets, and short.
@@ -266,7 +266,7 @@ impl Heard<'_> {
     }
 }
 
-impl Django {
+impl DjangoReport {
     fn errors(&self) -> Vec<String> {
         self.checks
             .iter()
@@ -289,8 +289,11 @@ impl Django {
             message: clean(&finding.message),
             ..finding
         };
-        let inside =
-            |inside: Inside| Inside { setting: clean(&inside.setting), path: clean(&inside.path), ..inside };
+        let inside = |inside: WriteInRelease| WriteInRelease {
+            setting: clean(&inside.setting),
+            path: clean(&inside.path),
+            ..inside
+        };
         Self {
             checks: self.checks.into_iter().map(finding).collect(),
             migrations: all(self.migrations),
@@ -304,10 +307,10 @@ impl Django {
     }
 }
 
-impl Reply {
+impl CheckReply {
     fn clean(self, clean: impl Fn(&str) -> String) -> Self {
         match self {
-            Self::Answer(answer) => Self::Answer(Answer {
+            Self::Answer(answer) => Self::Answer(ApplicationAnswer {
                 host: clean(&answer.host),
                 location: answer.location.as_deref().map(&clean),
                 raised: answer.raised.as_deref().map(&clean),

@@ -28,7 +28,7 @@ use wheelbarrow_base::progress::Progress;
 use crate::ReleaseError;
 use crate::check::application::VARIABLE;
 use crate::check::django;
-use crate::command::child::{Ended, Leftovers};
+use crate::command::child::{Leftovers, ProgramEnd};
 use crate::command::identity::{Identity, other_user};
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
@@ -47,7 +47,7 @@ const COMMON: [&str; 3] = ["LANG", "LANGUAGE", "TZ"];
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A command that is ready to run.
-pub(crate) struct Run<'a> {
+pub(crate) struct CommandRun<'a> {
     pub(crate) command: Command,
     /// As it was asked for.
     pub(crate) words: String,
@@ -90,7 +90,7 @@ pub(crate) fn as_site(command: &mut Command, install: &Path, identity: Option<&I
     let mut usual = std::env::var_os("PATH");
     if let Some((user, identity)) = other_user(identity) {
         command.uid(user);
-        let clean = Clean { home: &identity.home, user: &identity.name, passed };
+        let clean = CleanEnvironment { home: &identity.home, user: &identity.name, passed };
         clean.apply(command);
         usual = usual.filter(|_| passed.iter().any(|name| name == "PATH"));
         usual = usual.or_else(|| Some(SECURE_PATH.into()));
@@ -112,21 +112,21 @@ pub(crate) fn as_deployer(program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/");
     if getuid().is_root() {
-        Clean { home: "/root", user: "root", passed: &[] }.apply(&mut command);
+        CleanEnvironment { home: "/root", user: "root", passed: &[] }.apply(&mut command);
         command.env("PATH", SECURE_PATH);
     }
     command
 }
 
 /// An environment of which little is inherited.
-struct Clean<'a> {
+struct CleanEnvironment<'a> {
     home: &'a str,
     user: &'a str,
     /// Names of further variables.
     passed: &'a [String],
 }
 
-impl Clean<'_> {
+impl CleanEnvironment<'_> {
     fn apply(&self, command: &mut Command) {
         let is_passed = |name: &OsStr| {
             let name = name.to_string_lossy();
@@ -141,7 +141,7 @@ impl Clean<'_> {
     }
 }
 
-impl Run<'_> {
+impl CommandRun<'_> {
     /// Waits for it to end well.
     pub(crate) fn run(mut self, progress: &dyn Progress) -> Result<Output, ReleaseError> {
         let log = match self.lock {
@@ -158,10 +158,10 @@ impl Run<'_> {
             false => input_of(&self.input)?.into(),
         };
         self.command.stdin(input).stdout(output.writer()?).stderr(output.writer()?);
-        let held = self.lock.map(RootLock::for_command).transpose()?;
+        let command_lock = self.lock.map(RootLock::for_command).transpose()?;
         let leftovers = if self.lock.is_some() { Leftovers::End } else { Leftovers::Keep };
         let words = self.secrets.hide(&self.words);
-        let started = child::start(&mut self.command, leftovers, held.as_ref().map(AsFd::as_fd));
+        let started = child::start(&mut self.command, leftovers, command_lock.as_ref().map(AsFd::as_fd));
         let running = started.map_err(|source| {
             let program: OsString = self.command.get_program().to_owned();
             let program = program.to_string_lossy().into_owned();
@@ -171,10 +171,10 @@ impl Run<'_> {
             lock.command_started(running.id(), &words);
         }
         let mut shown =
-            Shown { progress, words: &words, secrets: &self.secrets, next: Instant::now() + LOOK };
+            CommandProgress { progress, words: &words, secrets: &self.secrets, next: Instant::now() + LOOK };
         let ended = running.wait(self.timeout, progress, || {
             output.cut(&self.secrets);
-            shown.look(&output);
+            shown.show_last_line(&output);
         });
         progress.end();
         if let Some(lock) = self.lock {
@@ -183,10 +183,10 @@ impl Run<'_> {
         // What a program says of its passwords stays with it. On a full disk it stands in a file of mode 0640.
         let _ = output.end(&self.secrets);
         let problem = match ended.map_err(ReleaseError::io("wait for the command that writes", &self.log))? {
-            Ended::By(status) if status.success() => return Ok(output),
-            Ended::By(status) => describe(status),
-            Ended::Late => format!("was stopped after {} s, its timeout", self.timeout.as_secs()),
-            Ended::Cancelled => return Err(ReleaseError::Cancelled),
+            ProgramEnd::By(status) if status.success() => return Ok(output),
+            ProgramEnd::By(status) => describe(status),
+            ProgramEnd::Late => format!("was stopped after {} s, its timeout", self.timeout.as_secs()),
+            ProgramEnd::Cancelled => return Err(ReleaseError::Cancelled),
         };
         let tail = output.last_lines(&self.secrets);
         Err(ReleaseError::Command { command: words, problem, tail, log: Some(self.log) })
@@ -204,15 +204,15 @@ fn input_of(bytes: &[u8]) -> Result<File, ReleaseError> {
 }
 
 /// Shows a command and its last line while somebody waits for it.
-struct Shown<'s> {
+struct CommandProgress<'s> {
     progress: &'s dyn Progress,
     words: &'s str,
     secrets: &'s Secrets,
     next: Instant,
 }
 
-impl Shown<'_> {
-    fn look(&mut self, output: &Output) {
+impl CommandProgress<'_> {
+    fn show_last_line(&mut self, output: &Output) {
         if self.next <= Instant::now() {
             self.next = Instant::now() + LOOK;
             let lines = output.last_lines(self.secrets);

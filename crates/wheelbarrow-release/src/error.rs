@@ -12,9 +12,9 @@ use wheelbarrow_install::InstallError;
 use crate::check::CheckError;
 use crate::environment::{ENVIRONMENT, EnvironmentError};
 use crate::root::journal::{Outcome, Phase};
-use crate::root::lock::Holder;
+use crate::root::lock::LockHolder;
 use crate::serving::unit::UnitError;
-use crate::{NotAnId, ReleaseId, ServerSaid};
+use crate::{NotAnId, ReleaseId, ServerOutput};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
@@ -65,7 +65,7 @@ pub enum ReleaseError {
     #[error("{} is {found}, not a link of Wheelbarrow's to one of its releases", path.display())]
     ForeignCurrent { path: PathBuf, found: String },
     #[error("another wheelbarrow works on {}{}", root.display(), describe(holder.as_ref()))]
-    Locked { root: PathBuf, holder: Option<Holder> },
+    Locked { root: PathBuf, holder: Option<LockHolder> },
     #[error("{} has no release {id}", root.display())]
     Unknown { root: PathBuf, id: String },
     #[error("the release {id} is not complete")]
@@ -75,7 +75,7 @@ pub enum ReleaseError {
     #[error("the release {id} cannot be removed: a file system is mounted at {}", mount.display())]
     Mounted { id: ReleaseId, mount: PathBuf },
     #[error("the release {id} cannot be removed: files were written into it: {data}")]
-    HoldsData { id: ReleaseId, data: wheelbarrow_install::Data },
+    HoldsData { id: ReleaseId, data: wheelbarrow_install::ForeignData },
     #[error("{} is there already", path.display())]
     RescuedAlready { path: PathBuf },
     #[error(
@@ -108,12 +108,12 @@ pub enum ReleaseError {
     NoProgram { command: String, program: String, source: io::Error },
     #[error("{what} does not run {id} after {deadline} s: {found}")]
     Unproved { what: String, id: ReleaseId, deadline: u64, found: String },
-    #[error("{error}{}", indented(error.said().unwrap_or_default()))]
+    #[error("{error}{}", indented(error.output().unwrap_or_default()))]
     Check { error: Box<CheckError> },
     #[error("{url} was not proved within {deadline} s: {last}")]
     Probe { url: String, deadline: u64, last: String, hint: &'static str },
-    #[error("{source}{said}")]
-    Served { source: Box<ReleaseError>, said: ServerSaid },
+    #[error("{source}{output}")]
+    Served { source: Box<ReleaseError>, output: ServerOutput },
     #[error("the release {id} failed at the {phase}; {left}")]
     Failed {
         id: ReleaseId,
@@ -154,9 +154,9 @@ impl ReleaseError {
     }
 
     /// What the server said when this went wrong, if that is known.
-    pub fn server_said(&self) -> Option<&ServerSaid> {
+    pub fn server_said(&self) -> Option<&ServerOutput> {
         match self {
-            Self::Served { said, .. } => Some(said),
+            Self::Served { output, .. } => Some(output),
             Self::Service { source, .. } => source.server_said(),
             Self::Failed { source, revert, .. } => {
                 source.server_said().or_else(|| revert.as_ref()?.server_said())
@@ -408,26 +408,26 @@ impl Explain for ReleaseError {
                     "{hint}; `[release] server_log` names the file that the server logs to, whose last lines are then shown here"
                 ));
             }
-            Self::Served { source, said } => {
+            Self::Served { source, output } => {
                 let hint = match &**source {
                     Self::Probe { hint, .. } => Some((*hint).to_owned()),
                     source => source.hint(),
                 };
-                return said.hint(hint);
+                return output.hint(hint);
             }
             Self::Failed { outcome: Outcome::RevertFailed, source, revert, .. } => {
                 let hint = "look at the server; `wheelbarrow status --root ROOT` says what is live, `wheelbarrow activate \
                             ID` tries again";
-                let said = revert.as_ref().and_then(|revert| revert.server_said()).or(source.server_said());
+                let output = revert.as_ref().and_then(|revert| revert.server_said()).or(source.server_said());
                 let hint = Some(hint.to_owned());
-                return said.map_or(hint.clone(), |said| said.hint(hint));
+                return output.map_or(hint.clone(), |output| output.hint(hint));
             }
             Self::Failed { source, is_first: true, .. } if source.is_of_server() => {
                 let hint = "if nothing could serve before there was `current`: deploy with `--no-probe`, start the server, \
                             then `wheelbarrow activate ID` asks it";
-                let said = source.server_said();
+                let output = source.server_said();
                 let hint = Some(hint.to_owned());
-                return said.map_or(hint.clone(), |said| said.hint(hint));
+                return output.map_or(hint.clone(), |output| output.hint(hint));
             }
             Self::Failed { source, .. } => return source.hint(),
             _ => return None,
@@ -446,7 +446,7 @@ fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::getuid().is_root()
 }
 
-fn describe(holder: Option<&Holder>) -> String {
+fn describe(holder: Option<&LockHolder>) -> String {
     holder.map(|holder| format!(": {holder}")).unwrap_or_default()
 }
 

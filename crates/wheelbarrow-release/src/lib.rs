@@ -16,43 +16,43 @@ mod stage;
 mod steps;
 
 pub use command::identity::{Identity, operator};
-pub use environment::shared_environment::{Change, Difference, check_name};
+pub use environment::shared_environment::{EnvironmentDifference, VariableChange, check_name};
 pub use error::ReleaseError;
 pub use operation::activate::{Activated, RollbackOptions, activate, plan_rollback, rollback};
 pub use operation::change_environment::{
-    Changed, Rewritten, change_environment, environment_difference, environment_names, plan_change,
-    plan_rewrite, rewrite_environment,
+    ChangedEnvironment, RewrittenFile, change_environment, environment_difference, environment_names,
+    plan_change, plan_rewrite, rewrite_environment,
 };
-pub use operation::check_and_migrate::{Looked, Migrated, check_release, migrate, plan_migrate};
+pub use operation::check_and_migrate::{CheckedRelease, Migrated, check_release, migrate, plan_migrate};
 pub use operation::deploy::{
-    DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan as plan_deploy,
+    DeployExtent, DeployOptions, DeployPlan, Deployed, ExistingRelease, deploy, plan as plan_deploy,
 };
+pub use operation::live_release;
 pub use operation::prune::{
     PruneOptions, pin, plan_prune, plan_remove_release, prune, remove_release, unpin,
 };
 pub use operation::recovery::{Recovered, recover, recover_moved};
 pub use operation::rescue::{Rescued, plan_rescue, rescue};
 pub use report::changes::{Changes, Distributions, Findings, StaticFiles};
-pub use report::health::{Ailment, Health, Level, health};
+pub use report::health::{Health, HealthProblem, Level, health};
 pub use report::rule::Rule;
-pub use report::status::{Listed, State, Status, history, list, status};
-pub use root::data::Written;
-pub use root::history::{End, RunCommand, Story};
+pub use report::status::{ListedRelease, ReleaseState, Status, history, list, status};
+pub use root::data::SiteData;
+pub use root::history::{JournaledOperation, OperationEnd, RunCommand};
 pub use root::id::{NotAnId, ReleaseId};
 pub use root::inventory::inventory;
-pub use root::journal::{Entry, Event, Journal, Operation, Outcome, Phase};
-pub use root::live;
-pub use root::lock::{Holder, RootLock};
+pub use root::journal::{Journal, JournalEntry, JournalEvent, Operation, Outcome, Phase};
+pub use root::lock::{LockHolder, RootLock};
 pub use root::operator::{Operator, Probing, Wait};
-pub use root::release::{CompleteRelease, ReleaseRecord, Site};
-pub use root::rescued::{Copied, NotCopied};
-pub use root::retention::{Kept, Pruned};
+pub use root::release::{CompleteRelease, ReleaseRecord, SiteRecord};
+pub use root::rescued::{CopiedData, NotCopied};
+pub use root::retention::{KeepReason, Pruned};
 pub use root::settings::Settings;
 pub use root::{ReleaseDirectory, Root};
-pub use serving::server_log::ServerSaid;
+pub use serving::server_log::ServerOutput;
 pub use serving::services::{ServiceState, units as service_units};
 pub use serving::systemd::{UnitProblem, UnitState};
 pub use serving::{doctor, proof, unit};
 pub use stage::fingerprint::{AskSchema, Fingerprint, Schema};
-pub use stage::reuse::{FoundRelease, find as find_release};
+pub use stage::reusable_release::{FoundRelease, find as find_release};
 pub use steps::prepare::Prepare;

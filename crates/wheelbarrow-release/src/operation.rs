@@ -6,6 +6,7 @@ pub(crate) mod change_environment;
 pub(crate) mod check_and_migrate;
 pub(crate) mod deploy;
 mod engine;
+pub mod live_release;
 mod plan;
 pub(crate) mod prune;
 pub(crate) mod recovery;

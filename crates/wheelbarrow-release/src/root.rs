@@ -17,11 +17,10 @@ pub(crate) mod history;
 pub(crate) mod id;
 pub(crate) mod inventory;
 pub(crate) mod journal;
-pub mod live;
 pub(crate) mod lock;
 pub(crate) mod locked_root;
-pub(crate) mod marks;
-pub(crate) mod moved;
+pub(crate) mod marker_files;
+pub(crate) mod moved_root;
 pub(crate) mod operator;
 pub(crate) mod receipt;
 pub(crate) mod release;
@@ -43,7 +42,7 @@ use wheelbarrow_base::SharedUmask;
 use wheelbarrow_base::beneath::{self, Directory};
 use wheelbarrow_wheel::order;
 
-use crate::root::journal::{Event, Journal};
+use crate::root::journal::{Journal, JournalEvent};
 use crate::root::receipt::RECEIPT_PATH;
 use crate::root::release::{CompleteRelease, FORMAT, RELEASE_PATH, ReleaseRecord};
 use crate::{ReleaseError, ReleaseId};
@@ -99,8 +98,8 @@ impl Root {
             root.shared(),
             root.store(),
             root.trash(),
-            root.marks(Mark::Pinned),
-            root.marks(Mark::Bad),
+            root.mark_directory(Mark::Pinned),
+            root.mark_directory(Mark::Bad),
         ] {
             if !directory.is_dir() {
                 make_directory(&root, &directory)?;
@@ -268,7 +267,18 @@ impl Root {
         }
     }
 
-    /// The same; none where it is not there or not complete. That its record cannot be read or understood is neither: what
+    /// The release `id`, else the live one.
+    pub fn complete_or_live(&self, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
+        match id {
+            Some(id) => self.complete(id),
+            None => {
+                let nothing = || ReleaseError::NothingLive { root: self.path.clone() };
+                self.complete(&self.live()?.ok_or_else(nothing)?)
+            }
+        }
+    }
+
+    /// As `complete`; none where it is not there or not complete. That its record cannot be read or understood is neither: what
     /// is not complete is removed.
     pub(crate) fn complete_or_none(&self, id: &ReleaseId) -> Result<Option<CompleteRelease>, ReleaseError> {
         let path = self.release(id);
@@ -289,7 +299,7 @@ impl Root {
     pub(crate) fn next_number(&self) -> Result<u64, ReleaseError> {
         let mut last = 0;
         for entry in self.journal().read()? {
-            if let Event::Begun { id, .. } | Event::Removed { id } = entry.event {
+            if let JournalEvent::Begun { id, .. } | JournalEvent::Removed { id } = entry.event {
                 last = last.max(id.number());
             }
         }
@@ -318,11 +328,11 @@ impl Root {
     }
 
     pub(crate) fn is_marked(&self, id: &ReleaseId, mark: Mark) -> Result<bool, ReleaseError> {
-        let path = self.marks(mark).join(id.to_string());
+        let path = self.mark_directory(mark).join(id.to_string());
         path.try_exists().map_err(ReleaseError::io("look for", &path))
     }
 
-    pub(crate) fn marks(&self, mark: Mark) -> PathBuf {
+    pub(crate) fn mark_directory(&self, mark: Mark) -> PathBuf {
         self.state().join(match mark {
             Mark::Pinned => "pins",
             Mark::Bad => "bad",

@@ -3,8 +3,8 @@
 pub(crate) mod configure;
 pub(crate) mod fingerprint;
 pub(crate) mod not_shared;
-pub(crate) mod remake;
+pub(crate) mod rebuilt_artifact;
 pub(crate) mod restore;
-pub(crate) mod reuse;
+pub(crate) mod reusable_release;
 pub(crate) mod static_files;
 pub(crate) mod statics;

@@ -20,8 +20,8 @@ use std::time::{Instant, SystemTime};
 use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::progress::Progress;
 
-use crate::check::Django;
-use crate::environment::shared_environment::Before;
+use crate::check::DjangoReport;
+use crate::environment::shared_environment::PreviousFile;
 use crate::report::changes::{Changes, Findings};
 use crate::root::journal::{Operation, Outcome, Phase};
 use crate::root::locked_root::LockedRoot;
@@ -52,7 +52,7 @@ pub(crate) trait Step {
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError>;
 
     /// Undoes what it did before this fault, its own or that of a later step. What is on disk decides what that is.
-    fn undo(&self, _job: &mut Job<'_>, _fault: &Fault) -> Undone {
+    fn undo(&self, _job: &mut Job<'_>, _fault: &Fault) -> UndoResult {
         NOTHING
     }
 }
@@ -61,10 +61,10 @@ pub(crate) trait Step {
 pub(crate) type Steps<'s> = Vec<Box<dyn Step + 's>>;
 
 /// What is live after a step was undone, as far as the step changes that; what went wrong meanwhile.
-pub(crate) type Undone = (Outcome, Option<Box<ReleaseError>>);
+pub(crate) type UndoResult = (Outcome, Option<Box<ReleaseError>>);
 
 /// The step has changed nothing of what is live.
-pub(crate) const NOTHING: Undone = (Outcome::Unchanged, None);
+pub(crate) const NOTHING: UndoResult = (Outcome::Unchanged, None);
 
 /// A step that failed.
 #[derive(Debug)]
@@ -84,15 +84,15 @@ pub(crate) struct Job<'j> {
     pub(crate) begun: Instant,
     /// None until it is complete.
     pub(crate) release: Option<CompleteRelease>,
-    pub(crate) done: Done<'j>,
+    pub(crate) done: StepResults<'j>,
 }
 
 /// What steps have left for later steps, and for the report.
 #[derive(Default)]
-pub(crate) struct Done<'j> {
+pub(crate) struct StepResults<'j> {
     /// The bytecode of the code: its path in the artifact, and its bytes.
     pub(crate) pack: Option<(String, Vec<u8>)>,
-    pub(crate) django: Option<Django>,
+    pub(crate) django: Option<DjangoReport>,
     /// What the server writes since the switch.
     pub(crate) server_log: Option<ServerLog<'j>>,
     /// When what serves was told.
@@ -100,7 +100,7 @@ pub(crate) struct Done<'j> {
     /// What runs, if that is another release: no server was told or could be looked at.
     pub(crate) unproved: Option<String>,
     /// The shared environment before that of the release took its place.
-    pub(crate) environment: Option<Before>,
+    pub(crate) environment: Option<PreviousFile>,
     pub(crate) pruned: Pruned,
     /// Those that were applied, as `app.name`.
     pub(crate) migrations: Vec<String>,

@@ -287,8 +287,8 @@ mod tests {
         symlink(&path, &link).unwrap();
         AllowedSigners::read(&link).unwrap();
         fs_err::set_permissions(&links, PermissionsExt::from_mode(0o777)).unwrap();
-        let said = AllowedSigners::read(&link).unwrap_err();
-        let SignatureError::Read(error) = said else { panic!("{said}") };
+        let refused = AllowedSigners::read(&link).unwrap_err();
+        let SignatureError::Read(error) = refused else { panic!("{refused}") };
         assert!(error.to_string().contains("links/link: a symbolic link"), "{error}");
         // Nobody replaces a link of this user where the sticky bit is set.
         fs_err::set_permissions(&links, PermissionsExt::from_mode(0o1777)).unwrap();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_that_ssh_keygen_refuses() {
+    fn lines_refused_by_ssh_keygen_are_refused() {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name).display().to_string();
         let ssh_keygen = |words: &[&str]| {

@@ -31,8 +31,8 @@ pub enum SignatureError {
     Line { path: PathBuf, line: usize, reason: String },
     #[error("cannot run ssh-keygen")]
     Run(#[source] io::Error),
-    #[error("ssh-keygen does not sign with {}: {said}", key.display())]
-    Refused { key: PathBuf, said: String },
+    #[error("ssh-keygen does not sign with {}: {message}", key.display())]
+    Refused { key: PathBuf, message: String },
     #[error("{} is a link, which would become a file; sign what it leads to", path.display())]
     Link { path: PathBuf },
     #[error(transparent)]

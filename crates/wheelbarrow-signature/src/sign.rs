@@ -61,10 +61,10 @@ fn ssh_keygen(key: &Path, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
     });
     let output = output.map_err(SignatureError::Run)?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("Signing "));
-        let said = last.unwrap_or("it says nothing").trim().to_owned();
-        return Err(SignatureError::Refused { key: key.to_path_buf(), said });
+        let message = String::from_utf8_lossy(&output.stderr);
+        let last = message.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("Signing "));
+        let message = last.unwrap_or("it says nothing").trim().to_owned();
+        return Err(SignatureError::Refused { key: key.to_path_buf(), message });
     }
     Ok(output.stdout)
 }

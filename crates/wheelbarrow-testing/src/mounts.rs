@@ -130,6 +130,6 @@ fn run(program: &str, arguments: &[&OsStr]) -> Result<(), Refusal> {
     let output = Command::new(program).args(arguments).env("PATH", path).output();
     let output =
         output.map_err(|error| refusal(error.to_string(), error.kind() == std::io::ErrorKind::NotFound))?;
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    output.status.success().then_some(()).ok_or_else(|| refusal(said, false))
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    output.status.success().then_some(()).ok_or_else(|| refusal(message, false))
 }

@@ -45,15 +45,7 @@ impl Site<'_> {
         };
         let facts = interpreter();
         let manifest = Manifest {
-            format: manifest::FORMAT,
-            name: "site".to_owned(),
             version: Some(self.version.to_owned()),
-            built_by: "a test".to_owned(),
-            project: Project {
-                directory: "code".to_owned(),
-                import_path: "code".to_owned(),
-                digest: Sha256::of(b""),
-            },
             targets: vec![Target {
                 python: facts.minor_version(),
                 abi: facts.abi.clone(),
@@ -65,11 +57,18 @@ impl Site<'_> {
                 needs: Default::default(),
                 collisions: Vec::new(),
             }],
-            environment: manifest::EnvironmentRules::default(),
             release: Some(self.release.clone()),
             wheels: vec![pip],
-            allowed: Vec::new(),
             members: writer.members().to_vec(),
+            ..Manifest::of_project(
+                "site",
+                "a test",
+                Project {
+                    directory: "code".to_owned(),
+                    import_path: "code".to_owned(),
+                    digest: Sha256::of(b""),
+                },
+            )
         };
         let text = serde_json::to_vec(&manifest).unwrap();
         writer.add(manifest::MANIFEST_PATH, MemberKind::File, &text).unwrap();

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn two_groups_are_read_and_all_else_passed_over() {
+    fn only_script_groups_are_read() {
         let text = "\u{feff}# a comment\r\n[ console_scripts ]\r\nCmdName = mod:main\r\n\r\n; another\r\n\
             finder-tags=osx_tags.cmd : git.gud [click,other]\r\nlast = a:b # said\r\nlast = a:c\r\n\
             [gui_scripts]\nwindow= win :run\n[pytest11]\nvenv = pytest_venv\n= nothing\n";
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_be_a_script_is_refused() {
+    fn invalid_script_names_are_refused() {
         insta::assert_snapshot!(reason("run = module"), @"entry_points.txt: `run = module`: a script needs MODULE:OBJECT");
         insta::assert_snapshot!(reason("../run = a:b"), @"entry_points.txt: `../run = a:b`: its name cannot be that of a script");
         for line in ["= a:b", ".. = a:b", "a\0b = a:b", "a/b = a:b", "run"] {

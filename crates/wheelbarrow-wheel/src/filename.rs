@@ -44,10 +44,11 @@ impl WheelFilename {
     /// Takes the last part of a path or URL; refuses what pip and uv refuse: another extension, a wrong number of
     /// parts, a bad name, a version that is not PEP 440, a build tag without a digit in front.
     pub fn parse(filename: &str) -> Result<Self, Error> {
-        Self::take_apart(filename).map_err(|reason| Error::Filename { filename: filename.to_owned(), reason })
+        Self::parse_parts(filename)
+            .map_err(|reason| Error::Filename { filename: filename.to_owned(), reason })
     }
 
-    fn take_apart(filename: &str) -> Result<Self, String> {
+    fn parse_parts(filename: &str) -> Result<Self, String> {
         let stem = filename.strip_suffix(".whl").ok_or("it does not end in .whl")?;
         let parts: Vec<&str> = stem.split('-').collect();
         let (distribution, version_text, build, [python, abi, platform]) = match parts[..] {
@@ -72,7 +73,7 @@ impl WheelFilename {
             name: name::normalise(distribution),
             version,
             version_text: version_text.to_owned(),
-            build: build.map(BuildTag::take_apart).transpose()?,
+            build: build.map(BuildTag::parse_parts).transpose()?,
             tags: expand(python, abi, platform)?,
             text: filename.to_owned(),
         })
@@ -80,7 +81,7 @@ impl WheelFilename {
 }
 
 impl BuildTag {
-    fn take_apart(text: &str) -> Result<Self, String> {
+    fn parse_parts(text: &str) -> Result<Self, String> {
         let (digits, suffix) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
         let number = number(digits, 18)
             .ok_or_else(|| format!("the build tag `{text}` does not begin with a number"))?;
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_apart() {
+    fn file_names_are_parsed() {
         let wheel = WheelFilename::parse("Zope.Interface-5.4.0-2b-py2.py3-none-any.whl").unwrap();
         assert_eq!(wheel.distribution, "Zope.Interface");
         assert_eq!(wheel.name, "zope-interface");
@@ -162,13 +163,13 @@ mod tests {
     fn local_versions_and_builds_are_ordered() {
         let wheel = WheelFilename::parse("torch-2.0.0+cu118-cp311-cp311-linux_x86_64.whl").unwrap();
         assert_eq!(wheel.version.to_string(), "2.0.0+cu118");
-        let build = |text| BuildTag::take_apart(text).unwrap();
+        let build = |text| BuildTag::parse_parts(text).unwrap();
         assert!(build("2") < build("10") && build("2") < build("2a"));
         assert!(None < Some(build("0")));
     }
 
     #[test]
-    fn what_pip_refuses_is_refused() {
+    fn names_refused_by_pip_are_refused() {
         insta::assert_snapshot!(reason("invalid.whl"), @"`invalid.whl` is not the name of a wheel: it has 1 parts between dashes, not 5 or 6");
         insta::assert_snapshot!(reason("badname-1.0.whl"), @"`badname-1.0.whl` is not the name of a wheel: it has 2 parts between dashes, not 5 or 6");
         for bad in [

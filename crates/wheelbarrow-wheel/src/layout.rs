@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn no_or_another_or_a_second_dist_info_is_refused() {
+    fn a_missing_foreign_or_second_dist_info_is_refused() {
         let refusal = |members: &[&str]| dist_info("a-1-py3-none-any.whl", members).unwrap_err();
         insta::assert_snapshot!(refusal(&["a.py", "x/a-1.dist-info/WHEEL"]), @"`a-1-py3-none-any.whl` has no .dist-info directory");
         insta::assert_snapshot!(refusal(&["b-1.dist-info/WHEEL", "a-1.dist-info/WHEEL"]), @"`a-1-py3-none-any.whl` has several .dist-info directories: a-1.dist-info, b-1.dist-info");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_escape_is_refused() {
+    fn paths_outside_the_virtualenv_are_refused() {
         insta::assert_snapshot!(refusal("../a.py"), @"the member `../a.py` cannot be installed: its path has the part . or ..");
         insta::assert_snapshot!(refusal("a-1.data/stdlib/a.py"), @"the member `a-1.data/stdlib/a.py` is of the unknown scheme `stdlib`");
         insta::assert_snapshot!(refusal("a-1.data/a.py"), @"the member `a-1.data/a.py` cannot be installed: it belongs to no scheme");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_go_with_the_record_they_sign() {
+    fn record_signatures_are_not_installed() {
         let layout = Layout::new("a-1.dist-info");
         assert!(
             ["RECORD", "RECORD.jws", "RECORD.p7s"]

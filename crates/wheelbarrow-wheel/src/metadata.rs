@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn wheels_of_the_future_and_of_no_version_are_refused() {
+    fn unknown_wheel_versions_are_refused() {
         let refusal = |bytes| WheelInfo::parse(bytes).unwrap_err().to_string();
         insta::assert_snapshot!(refusal(b"Wheel-Version: 2.0\n"), @"WHEEL: Wheel-Version 2.0 is newer than the one this program knows (1.0)");
         insta::assert_snapshot!(refusal(b"Wheel-Version: new\n"), @"WHEEL: `new` is not a Wheel-Version");

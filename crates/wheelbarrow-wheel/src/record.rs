@@ -243,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_put_in_stand_as_if_they_had_been_there(
+        fn inserted_rows_keep_the_order(
             paths in prop::collection::btree_set("[a./\",]{1,4}", 0..12),
             chosen in prop::collection::vec(any::<bool>(), 12),
         ) {
@@ -260,7 +260,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_again(
+        fn written_records_are_read_back(
             rows in proptest::collection::vec(("[^/\\\\\u{feff}]([^\\\\]{0,9}[^/\\\\])?", proptest::option::of("[A-Za-z0-9_-]{43}"), proptest::option::of(0..1_000_000_000_000_000_000_u64)), 0..9),
         ) {
             let mut rows: Vec<RecordRow> = rows

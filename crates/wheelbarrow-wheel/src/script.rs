@@ -124,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_stay_in_the_first_line() {
+    fn undecodable_bytes_are_kept_in_the_first_line() {
         assert!(rewrite_shebang(b"#!python -\xff\x0b\n", PYTHON).unwrap().ends_with(b"python -\xff\x0b\n"));
     }
 
     #[test]
-    fn what_setuptools_wrote_for_an_entry_point_is_known() {
+    fn scripts_written_by_setuptools_are_recognised() {
         let points = HashSet::from(["t1", "win"]);
         for wrapper in ["t1", "t1.exe", "t1.EXE", "t1-script.py", "win.pya"] {
             assert!(is_wrapper(wrapper, &points), "{wrapper}");

@@ -7,7 +7,7 @@ use wheelbarrow_audit::AuditError;
 use wheelbarrow_base::{Explain, explained};
 use wheelbarrow_build::BuildError;
 use wheelbarrow_commands::failure;
-pub(crate) use wheelbarrow_commands::failure::{Refusal, Told};
+pub(crate) use wheelbarrow_commands::failure::{Refusal, ReportedResult};
 
 use crate::settings::SettingsError;
 

@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn installers_are_what_is_said_of_them() {
+    fn bundled_installers_match_their_checksums() {
         for installer in INSTALLERS {
             let mut program = vec![0; usize::try_from(installer.size).unwrap()];
             let inflated =

@@ -14,7 +14,7 @@ use clap::{ArgAction, Args, ColorChoice, Parser};
 use wheelbarrow_base::Memory;
 use wheelbarrow_commands::{printer, progress, text};
 
-use crate::failure::Told;
+use crate::failure::ReportedResult;
 use crate::printer::Printer;
 
 #[global_allocator]
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !error.is::<Told>() {
+            if !error.is::<ReportedResult>() {
                 printer.failure(&error, failure::hint(&error), failure::exit_code(&error));
             }
             ExitCode::from(failure::exit_code(&error))

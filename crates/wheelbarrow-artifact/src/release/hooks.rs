@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::words::Words;
 
-/// Every spelling of the keys of [`Hooks`], each a list in which there may be lists.
+/// Every spelling of the keys of [`HookSettings`], each a list in which there may be lists.
 pub(crate) const KEYS: [&str; 8] = [
     "after-rollback",
     "after-switch",
@@ -23,7 +23,7 @@ pub(crate) const KEYS: [&str; 8] = [
 /// What runs when. An empty list overrides an earlier source's list, None does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hooks {
+pub struct HookSettings {
     /// Before the `prepare` commands, unless no migration is pending.
     #[serde(
         default,
@@ -92,7 +92,7 @@ enum Written {
     },
 }
 
-impl Hooks {
+impl HookSettings {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -106,6 +106,19 @@ impl Hooks {
             on_failure: later.on_failure.or(self.on_failure),
             after_rollback: later.after_rollback.or(self.after_rollback),
         }
+    }
+}
+
+impl HookSettings {
+    /// The key of the first list with a `required` hook whose failure cannot roll a release back, and what that failure does.
+    pub fn wrongly_required(&self) -> Option<(&'static str, &'static str)> {
+        let lists = [
+            ("hooks.before_migrate", &self.before_migrate, "its failure stops the operation in any case"),
+            ("hooks.on_failure", &self.on_failure, "its failure changes nothing"),
+            ("hooks.after_rollback", &self.after_rollback, "its failure changes nothing"),
+        ];
+        let is_required = |hooks: &Option<Vec<Hook>>| hooks.iter().flatten().any(|hook| hook.required);
+        lists.into_iter().find(|(_, hooks, _)| is_required(hooks)).map(|(key, _, effect)| (key, effect))
     }
 }
 
@@ -193,7 +206,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<
 mod tests {
     use super::*;
 
-    fn hooks(text: &str) -> Result<Hooks, serde_json::Error> {
+    fn hooks(text: &str) -> Result<HookSettings, serde_json::Error> {
         serde_json::from_str(text)
     }
 

@@ -61,6 +61,37 @@ pub struct ProbeSettings {
     pub deadline: Option<u64>,
 }
 
+/// The keys by which a service names its server.
+#[derive(Default)]
+pub(super) struct ServerKeys {
+    pub(super) unit: Option<String>,
+    pub(super) action: Option<Action>,
+    pub(super) touch: Option<PathBuf>,
+    pub(super) command: Option<Words>,
+}
+
+impl From<ServerKeys> for Server {
+    fn from(ServerKeys { unit, action, touch, command }: ServerKeys) -> Self {
+        let unit = unit.map(|unit| Self::Systemd { unit, action: action.unwrap_or_default() });
+        let touch = touch.map(|path| Self::Touch { path });
+        unit.or(touch).or_else(|| command.map(|command| Self::Command { command })).unwrap_or(Self::None)
+    }
+}
+
+impl From<Server> for ServerKeys {
+    fn from(server: Server) -> Self {
+        match server {
+            Server::Systemd { unit, action } => {
+                let action = Some(action).filter(|action| *action != Action::default());
+                Self { unit: Some(unit), action, ..Self::default() }
+            }
+            Server::Touch { path } => Self { touch: Some(path), ..Self::default() },
+            Server::Command { command } => Self { command: Some(command), ..Self::default() },
+            Server::None => Self::default(),
+        }
+    }
+}
+
 impl FromStr for Server {
     type Err = NotAServer;
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::server::{Action, ProbeSettings, Server};
+use super::server::{Action, ProbeSettings, Server, ServerKeys};
 use super::words::Words;
 
 /// Seconds that processes which are asked to end have for it.
@@ -366,11 +366,13 @@ fn process(name: &ServiceName, table: &Table, hosts: Hosts) -> Result<ServicePro
         if let Some((key, _)) = own.into_iter().find(|(_, is_there)| *is_there) {
             return Err(NotAService::NeedsRun { name: name.clone(), key });
         }
-        let unit =
-            table.unit.clone().map(|unit| Server::Systemd { unit, action: table.action.unwrap_or_default() });
-        let touch = table.touch.clone().map(|path| Server::Touch { path });
-        let command = table.command.clone().map(|command| Server::Command { command });
-        return Ok(ServiceProcess::Told(unit.or(touch).or(command).unwrap_or(Server::None)));
+        let server = Server::from(ServerKeys {
+            unit: table.unit.clone(),
+            action: table.action,
+            touch: table.touch.clone(),
+            command: table.command.clone(),
+        });
+        return Ok(ServiceProcess::Told(server));
     };
     Ok(ServiceProcess::Own(OwnUnit {
         run: run.clone(),
@@ -455,13 +457,10 @@ impl From<Service> for Table {
                     Start::Schedule(schedule) => table.schedule = Some(schedule),
                 }
             }
-            ServiceProcess::Told(Server::Systemd { unit, action }) => {
-                table.unit = Some(unit);
-                table.action = Some(action).filter(|action| *action != Action::default());
+            ServiceProcess::Told(server) => {
+                let ServerKeys { unit, action, touch, command } = server.into();
+                (table.unit, table.action, table.touch, table.command) = (unit, action, touch, command);
             }
-            ServiceProcess::Told(Server::Touch { path }) => table.touch = Some(path),
-            ServiceProcess::Told(Server::Command { command }) => table.command = Some(command),
-            ServiceProcess::Told(Server::None) => {}
         }
         table
     }

@@ -41,7 +41,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, ZipError> {
     let mut spans = Vec::with_capacity(entries.capacity());
     let mut rest = directory;
     while !rest.is_empty() {
-        let central = Central::read(&mut rest)?;
+        let central = CentralHeader::read(&mut rest)?;
         let (entry, span) = central.locate(bytes, start, end.shift)?;
         spans.push((span, entries.len()));
         entries.push(entry);
@@ -129,7 +129,7 @@ fn find_zip64_end(bytes: &[u8], position: usize) -> Result<Option<(End, usize)>,
 }
 
 /// A file header of the central directory, section 4.3.12.
-struct Central<'a> {
+struct CentralHeader<'a> {
     flags: u16,
     method: u16,
     crc32: u32,
@@ -142,7 +142,7 @@ struct Central<'a> {
     header: u64,
 }
 
-impl<'a> Central<'a> {
+impl<'a> CentralHeader<'a> {
     fn read(rest: &mut &'a [u8]) -> Result<Self, ZipError> {
         let bytes = *rest;
         if bytes.len() < CENTRAL_LENGTH || u32_at(bytes, 0) != CENTRAL {

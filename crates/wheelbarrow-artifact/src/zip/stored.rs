@@ -30,7 +30,7 @@ pub struct StoredFile<'a> {
 }
 
 /// A file and its place.
-pub(super) struct Placed<'a> {
+pub(super) struct PlacedFile<'a> {
     pub stored: &'a StoredFile<'a>,
     /// Bytes.
     pub size: u64,
@@ -39,17 +39,17 @@ pub(super) struct Placed<'a> {
 }
 
 /// What was copied.
-pub(super) struct Copied {
+pub(super) struct CopiedFile {
     pub crc32: u32,
     pub sha256: Sha256,
 }
 
 /// In the order of the files.
-pub(super) fn copy_all(files: &[Placed<'_>], out: &File) -> Result<Vec<Copied>, WriteError> {
+pub(super) fn copy_all(files: &[PlacedFile<'_>], out: &File) -> Result<Vec<CopiedFile>, WriteError> {
     let mut order: Vec<usize> = (0..files.len()).collect();
     order::sort_by_key(&mut order, |&index| std::cmp::Reverse(files[index].size));
     let copied = in_parallel(&order, |&index| (index, copy(&files[index], out)));
-    let mut in_order: Vec<Option<Copied>> = files.iter().map(|_| None).collect();
+    let mut in_order: Vec<Option<CopiedFile>> = files.iter().map(|_| None).collect();
     for (index, copied) in copied {
         in_order[index] = Some(copied?);
     }
@@ -79,7 +79,7 @@ impl StoredData<'_> {
 }
 
 /// Copies all bytes of a file; those that are hashed are those that are written.
-fn copy(placed: &Placed<'_>, out: &File) -> Result<Copied, WriteError> {
+fn copy(placed: &PlacedFile<'_>, out: &File) -> Result<CopiedFile, WriteError> {
     let read_error = |source| WriteError::Read { path: placed.stored.path.to_owned(), source };
     let mut file = fs_err::File::open(placed.stored.file).map_err(read_error)?;
     let (mut sum, mut hash) = (libdeflater::Crc::new(), sha2::Sha256::new());
@@ -103,7 +103,7 @@ fn copy(placed: &Placed<'_>, out: &File) -> Result<Copied, WriteError> {
         return Err(read_error(io::ErrorKind::UnexpectedEof.into()));
     }
     target.begin()?;
-    Ok(Copied { crc32: sum.sum(), sha256: Sha256(hash.finalize().into()) })
+    Ok(CopiedFile { crc32: sum.sum(), sha256: Sha256(hash.finalize().into()) })
 }
 
 #[cfg(test)]
@@ -111,9 +111,9 @@ mod tests {
     use super::*;
     use crate::manifest::MemberKind;
 
-    fn copy(file: &std::path::Path, size: u64, out: &File) -> Result<Vec<Copied>, WriteError> {
+    fn copy(file: &std::path::Path, size: u64, out: &File) -> Result<Vec<CopiedFile>, WriteError> {
         let stored = StoredFile { path: "wheels/a.whl", kind: MemberKind::File, file };
-        copy_all(&[Placed { stored: &stored, size, header_at: 0, data_at: 7 }], out)
+        copy_all(&[PlacedFile { stored: &stored, size, header_at: 0, data_at: 7 }], out)
     }
 
     /// Enough for the disk to get to work on the way.
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_told() {
+    fn write_errors_are_reported() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a");
         fs_err::write(&path, b"wheel").unwrap();

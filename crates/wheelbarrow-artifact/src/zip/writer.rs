@@ -13,7 +13,7 @@ use sha2::Digest;
 use super::entry::{Entry, Method};
 use super::error::WriteError;
 use super::headers::{self, Header, LOCAL_HEADER};
-use super::stored::{Copied, Placed, StoredFile, copy_all};
+use super::stored::{CopiedFile, PlacedFile, StoredFile, copy_all};
 use super::time::DosTime;
 use crate::manifest::{Member, MemberKind, Sha256};
 
@@ -184,12 +184,12 @@ impl ZipWriter {
             let header_at = position;
             let data_at = header_at + LOCAL_HEADER + stored.path.len() as u64;
             position = data_at + size;
-            placed.push(Placed { stored, size, header_at, data_at });
+            placed.push(PlacedFile { stored, size, header_at, data_at });
         }
         self.file.flush().map_err(WriteError::Write)?;
         let copied = copy_all(&placed, self.file.get_ref())?;
         let mut hashes = Vec::with_capacity(files.len());
-        for (Placed { stored, size, header_at, .. }, Copied { crc32, sha256 }) in
+        for (PlacedFile { stored, size, header_at, .. }, CopiedFile { crc32, sha256 }) in
             placed.into_iter().zip(copied)
         {
             let header = Header {

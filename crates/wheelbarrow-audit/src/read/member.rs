@@ -33,13 +33,13 @@ pub(super) struct Members<'w, 'a> {
 
 /// What was found out so far.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct MemberFindings {
     record: Vec<String>,
     elf: Vec<ElfFile>,
     broken_elf: Vec<(String, String)>,
 }
 
-impl Found {
+impl MemberFindings {
     pub(super) fn add(&mut self, mut other: Self) {
         self.record.append(&mut other.record);
         self.elf.append(&mut other.elf);
@@ -65,11 +65,11 @@ impl<'w, 'a> Members<'w, 'a> {
     /// Reads a member, and compares it with its row as the specification asks of installers: each file must be listed
     /// with its true hash, and, where the size is given, its true size.
     /// `release` is called now and then while a large member is read: what was read of it can go out of memory.
-    pub(super) fn look_at(
+    pub(super) fn read_member(
         &self,
         index: usize,
         inflater: &mut Inflater,
-        found: &mut Found,
+        found: &mut MemberFindings,
         release: &dyn Fn(&Entry),
     ) -> Result<(), ReadError> {
         let entry = &self.entries()[index];
@@ -106,21 +106,22 @@ impl<'w, 'a> Members<'w, 'a> {
         algorithm: &str,
         inflater: &mut Inflater,
         release: &dyn Fn(&Entry),
-    ) -> Result<Contents, ReadError> {
+    ) -> Result<MemberContents, ReadError> {
         let spool_error = |source| ReadError::Spool { wheel: self.wheel.filename().to_string(), source };
         let raw = self.wheel.archive().raw(entry);
-        let mut reader = Reader { entry, hash: Hash::new(algorithm), elf: None, spool: None, failure: None };
-        let mut held = 0;
-        let mut take = |bytes: &[u8]| {
-            reader.take(bytes);
-            held += bytes.len();
-            if held >= RELEASED {
+        let mut reader =
+            MemberReader { entry, hash: RecordHash::new(algorithm), elf: None, spool: None, failure: None };
+        let mut unreleased = 0;
+        let mut consume = |bytes: &[u8]| {
+            reader.consume(bytes);
+            unreleased += bytes.len();
+            if unreleased >= RELEASED {
                 release(entry);
-                held = 0;
+                unreleased = 0;
             }
         };
         inflater
-            .read(entry, raw, &mut take)
+            .read(entry, raw, &mut consume)
             .map_err(|source| WheelError::Zip { wheel: self.wheel.filename().to_string(), source })?;
         if let Some(source) = reader.failure {
             return Err(spool_error(source));
@@ -131,12 +132,12 @@ impl<'w, 'a> Members<'w, 'a> {
             Some(spool) => Some(reader.hash.read_elf(&spool.bytes().map_err(spool_error)?)),
             None => reader.elf,
         };
-        Ok(Contents { digest: reader.hash.finish(), elf })
+        Ok(MemberContents { digest: reader.hash.finish(), elf })
     }
 
     /// All that was found, once each member was looked at.
-    pub(super) fn finish(&self, found: Found) -> Result<WheelFacts, ReadError> {
-        let Found { mut record, mut elf, mut broken_elf } = found;
+    pub(super) fn finish(&self, found: MemberFindings) -> Result<WheelFacts, ReadError> {
+        let MemberFindings { mut record, mut elf, mut broken_elf } = found;
         record.extend(self.twice.iter().cloned());
         record.extend(self.leftover());
         record.sort_unstable();
@@ -164,7 +165,7 @@ impl<'w, 'a> Members<'w, 'a> {
     }
 }
 
-struct Contents {
+struct MemberContents {
     /// As RECORD has it, or nothing where it has none by an algorithm that counts.
     digest: Option<String>,
     elf: Option<ReadElf>,
@@ -186,14 +187,14 @@ fn compare(entry: &Entry, row: Option<&RecordRow>, digest: &Option<String>) -> O
 }
 
 /// The algorithms that wheels may use.
-enum Hash {
+enum RecordHash {
     Sha256(sha2::Sha256),
     Sha384(sha2::Sha384),
     Sha512(sha2::Sha512),
     None,
 }
 
-impl Hash {
+impl RecordHash {
     fn new(algorithm: &str) -> Self {
         match algorithm {
             "sha256" => Self::Sha256(sha2::Sha256::new()),
@@ -229,17 +230,17 @@ impl Hash {
 }
 
 /// Takes a member as it is inflated: in one piece, or in several where it is large.
-struct Reader<'e> {
+struct MemberReader<'e> {
     entry: &'e Entry,
-    hash: Hash,
+    hash: RecordHash,
     elf: Option<ReadElf>,
     /// Set for a large ELF file.
     spool: Option<Spool>,
     failure: Option<std::io::Error>,
 }
 
-impl Reader<'_> {
-    fn take(&mut self, bytes: &[u8]) {
+impl MemberReader<'_> {
+    fn consume(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
         if let Some(spool) = &mut self.spool {
             if self.entry.method == Method::Deflated && self.failure.is_none() {
@@ -268,7 +269,7 @@ enum Spool {
 }
 
 /// A spool that can be read.
-enum Spooled {
+enum SpooledFile {
     Memory(Vec<u8>),
     File(Mmap),
 }
@@ -290,16 +291,16 @@ impl Spool {
         Ok(())
     }
 
-    fn bytes(self) -> std::io::Result<Spooled> {
+    fn bytes(self) -> std::io::Result<SpooledFile> {
         Ok(match self {
-            Self::Memory(memory) => Spooled::Memory(memory),
+            Self::Memory(memory) => SpooledFile::Memory(memory),
             // SAFETY: nobody else has the file, which has no name.
-            Self::File(file) => Spooled::File(unsafe { Mmap::map(&file) }?),
+            Self::File(file) => SpooledFile::File(unsafe { Mmap::map(&file) }?),
         })
     }
 }
 
-impl std::ops::Deref for Spooled {
+impl std::ops::Deref for SpooledFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {

@@ -42,7 +42,7 @@ const OF_INSTALLER: [&str; 4] = ["INSTALLER", "RECORD", "REQUESTED", "direct_url
 
 /// What the wheels of a site write.
 #[derive(Default)]
-pub(crate) struct Written {
+pub(crate) struct WrittenPaths {
     pub(crate) unpacked: Unpacked,
     /// The allowed collisions, ordered by path.
     pub(crate) collisions: Vec<Collision>,
@@ -54,7 +54,7 @@ pub(crate) fn judge(
     site: &Site<'_>,
     allowances: &[Allowance],
     findings: &mut Vec<Finding>,
-) -> Written {
+) -> WrittenPaths {
     // A site that depends on pip brings its own.
     let pip = site.pip.filter(|_| subject.wheels.iter().all(|wheel| wheel.open.filename().name != "pip"));
     let wheels: Vec<_> = subject.wheels.iter().copied().chain(pip).collect();
@@ -78,7 +78,7 @@ pub(crate) fn judge(
     };
     let mut collisions: Vec<_> = claims.settled.iter().map(winner).collect();
     collisions.sort_by(|one, other| one.path.cmp(&other.path));
-    Written { unpacked, collisions }
+    WrittenPaths { unpacked, collisions }
 }
 
 /// Who writes a path: a wheel by its place, or the install itself.

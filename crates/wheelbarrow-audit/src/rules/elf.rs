@@ -7,7 +7,7 @@ use wheelbarrow_platform::{Libc, is_of_glibc, is_of_libc, is_of_musl};
 use super::and_more;
 use crate::elf::{ElfFile, Kind, Stack};
 use crate::finding::{Finding, Rule};
-use crate::needs::{Carried, of_target, text};
+use crate::needs::{ProvidedLibraries, of_target, text};
 use crate::read::AuditedWheel;
 use crate::subject::Subject;
 
@@ -18,7 +18,7 @@ const NO_EXECUTABLE_STACK: Libc = Libc::Glibc(2, 41);
 const EXECUTABLE_BY_DEFAULT: [&str; 2] = ["x86_64", "i686"];
 
 pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
-    let carried = Carried::of(subject);
+    let carried = ProvidedLibraries::of(subject);
     for wheel in &subject.wheels {
         machines(wheel, subject, findings);
         libc(wheel, subject, findings);
@@ -118,7 +118,7 @@ fn libc(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Find
 fn compilers(
     wheel: &AuditedWheel<'_>,
     subject: &Subject<'_>,
-    carried: &Carried<'_>,
+    carried: &ProvidedLibraries<'_>,
     findings: &mut Vec<Finding>,
 ) {
     let Some(highest) = subject.floor.compilers else { return };
@@ -146,7 +146,7 @@ fn compilers(
 fn libraries(
     wheel: &AuditedWheel<'_>,
     subject: &Subject<'_>,
-    carried: &Carried<'_>,
+    carried: &ProvidedLibraries<'_>,
     findings: &mut Vec<Finding>,
 ) {
     if subject.floor.platform.is_none() {

@@ -28,10 +28,10 @@ pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Symbols, each with a file that uses it.
-type Used<'a> = Vec<(&'a str, &'a ElfFile)>;
+type UsedSymbols<'a> = Vec<(&'a str, &'a ElfFile)>;
 
 /// How one symbol fits.
-enum Fit {
+enum SymbolFit {
     Good,
     /// It appeared in this minor version.
     Newer(u32),
@@ -55,26 +55,26 @@ fn symbols(
     let stable = stable_abi(wheel);
     // Builds without the lock, and those for debugging, have symbols of their own.
     let ordinary = subject.floor.abi.trim_end_matches('m').ends_with(|last: char| last.is_ascii_digit());
-    let mut told: BTreeMap<String, (bool, Used<'_>)> = BTreeMap::new();
+    let mut told: BTreeMap<String, (bool, UsedSymbols<'_>)> = BTreeMap::new();
     for (symbol, files) in used {
         let (error, what) = match fit(symbol, minor, stable) {
-            Fit::Good => continue,
-            Fit::Newer(appeared) => {
+            SymbolFit::Good => continue,
+            SymbolFit::Newer(appeared) => {
                 (true, format!("which appeared in Python 3.{appeared}; the target is Python 3.{minor}"))
             }
-            Fit::Gone(gone) => {
+            SymbolFit::Gone(gone) => {
                 (true, format!("which Python has no more since 3.{gone}; the target is Python 3.{minor}"))
             }
-            Fit::BeyondStable { appeared, promised } => (
+            SymbolFit::BeyondStable { appeared, promised } => (
                 false,
                 format!(
                     "which appeared in Python 3.{appeared}, while its name promises the stable ABI of 3.{promised}"
                 ),
             ),
-            Fit::Unknown if ordinary => {
+            SymbolFit::Unknown if ordinary => {
                 (false, format!("which no Python from 3.{OLDEST} to 3.{} has", python_symbols::newest()))
             }
-            Fit::Unknown => continue,
+            SymbolFit::Unknown => continue,
         };
         told.entry(what).or_insert((error, Vec::new())).1.push((symbol, files[0]));
     }
@@ -95,14 +95,14 @@ fn symbols(
     }
 }
 
-fn fit(symbol: &str, minor: u32, stable: Option<u32>) -> Fit {
+fn fit(symbol: &str, minor: u32, stable: Option<u32>) -> SymbolFit {
     let Some(minors) = python_symbols::minors(symbol) else {
-        return if minor > python_symbols::newest() { Fit::Good } else { Fit::Unknown };
+        return if minor > python_symbols::newest() { SymbolFit::Good } else { SymbolFit::Unknown };
     };
     if minor <= python_symbols::newest() && !minors.has(minor) {
         return match minors.first() {
-            first if first > minor => Fit::Newer(first),
-            _ => Fit::Gone(
+            first if first > minor => SymbolFit::Newer(first),
+            _ => SymbolFit::Gone(
                 (OLDEST..=minor).rev().take_while(|minor| !minors.has(*minor)).last().unwrap_or(minor),
             ),
         };
@@ -110,9 +110,9 @@ fn fit(symbol: &str, minor: u32, stable: Option<u32>) -> Fit {
     match stable {
         // The table does not know what came before its oldest.
         Some(promised) if minors.first() > promised.max(OLDEST) => {
-            Fit::BeyondStable { appeared: minors.first(), promised }
+            SymbolFit::BeyondStable { appeared: minors.first(), promised }
         }
-        _ => Fit::Good,
+        _ => SymbolFit::Good,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::subject::{Site, Subject};
 
 pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<Finding>) {
     let wheels: Vec<_> = subject.wheels.iter().copied().chain(site.pip).collect();
-    let graph = Graph::new(subject.floor, &wheels);
+    let graph = RequirementGraph::new(subject.floor, &wheels);
     for (place, text) in &graph.unreadable {
         let what = format!("METADATA has `Requires-Dist: {text}`, which cannot be read");
         findings.push(Finding::warning(Rule::Metadata, wheels[*place], what));
@@ -25,9 +25,9 @@ pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<F
             continue;
         }
         let what = match &edge.to {
-            Met::By(_) => continue,
-            Met::Missing => format!("it requires {}, which is not there", edge.text),
-            Met::Other(version) => format!("it requires {}; there is {version}", edge.text),
+            Provider::By(_) => continue,
+            Provider::Missing => format!("it requires {}, which is not there", edge.text),
+            Provider::Other(version) => format!("it requires {}; there is {version}", edge.text),
         };
         let fix = if site.name == Some(edge.name.as_str()) {
             "that is the site itself, whose own distribution is not installed; `install-project = true` in the settings installs it"
@@ -39,38 +39,38 @@ pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<F
 }
 
 /// Who requires whom.
-pub(crate) struct Graph {
-    pub(crate) edges: Vec<Edge>,
+pub(crate) struct RequirementGraph {
+    pub(crate) edges: Vec<RequirementEdge>,
     /// Places of wheels, and their requirements that cannot be read.
     unreadable: Vec<(usize, String)>,
 }
 
 /// A requirement that holds on the target.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Edge {
+pub(crate) struct RequirementEdge {
     /// Its place among the wheels.
     pub(crate) from: usize,
     /// Of what is required.
     name: String,
     /// As METADATA has it, without the marker.
     text: String,
-    pub(crate) to: Met,
+    pub(crate) to: Provider,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Met {
+pub(crate) enum Provider {
     By(usize),
     Missing,
     /// There in this version, which does not do.
     Other(String),
 }
 
-struct Parsed {
+struct ParsedRequirement {
     requirement: Requirement,
     text: String,
 }
 
-impl Graph {
+impl RequirementGraph {
     pub(crate) fn new(floor: &Floor, wheels: &[&AuditedWheel<'_>]) -> Self {
         let mut unreadable = Vec::new();
         let mut parsed = Vec::with_capacity(wheels.len());
@@ -80,7 +80,7 @@ impl Graph {
                 match has_whole_names(text).then(|| Requirement::from_str(text)) {
                     Some(Ok(requirement)) => {
                         let text = text.split(';').next().unwrap_or(text).trim().to_owned();
-                        of_wheel.push(Parsed { requirement, text });
+                        of_wheel.push(ParsedRequirement { requirement, text });
                     }
                     _ => unreadable.push((place, text.clone())),
                 }
@@ -96,14 +96,19 @@ impl Graph {
         let extras = extras(&parsed, &places, &markers);
         let mut edges = BTreeSet::new();
         for (from, of_wheel) in parsed.iter().enumerate() {
-            for Parsed { requirement, text } in
+            for ParsedRequirement { requirement, text } in
                 of_wheel.iter().filter(|it| holds(it, &markers, &extras[from]))
             {
                 let to = match places.get(requirement.name.as_ref() as &str) {
-                    None => Met::Missing,
+                    None => Provider::Missing,
                     Some(&to) => met(requirement, &wheels[to].open.filename().version, to),
                 };
-                edges.insert(Edge { from, name: requirement.name.to_string(), text: text.clone(), to });
+                edges.insert(RequirementEdge {
+                    from,
+                    name: requirement.name.to_string(),
+                    text: text.clone(),
+                    to,
+                });
             }
         }
         Self { edges: edges.into_iter().collect(), unreadable }
@@ -112,7 +117,7 @@ impl Graph {
 
 /// What wheels ask of each other's extras, until nothing more comes of it.
 fn extras(
-    parsed: &[Vec<Parsed>],
+    parsed: &[Vec<ParsedRequirement>],
     places: &BTreeMap<&str, usize>,
     markers: &[MarkerEnvironment; 2],
 ) -> Vec<Vec<ExtraName>> {
@@ -140,15 +145,15 @@ fn extras(
 }
 
 /// Whether it holds in every version that the target may have.
-fn holds(it: &Parsed, markers: &[MarkerEnvironment; 2], extras: &[ExtraName]) -> bool {
+fn holds(it: &ParsedRequirement, markers: &[MarkerEnvironment; 2], extras: &[ExtraName]) -> bool {
     markers.iter().all(|environment| it.requirement.evaluate_markers(environment, extras))
 }
 
-fn met(requirement: &Requirement, version: &Version, place: usize) -> Met {
+fn met(requirement: &Requirement, version: &Version, place: usize) -> Provider {
     match &requirement.version_or_url {
         Some(VersionOrUrl::VersionSpecifier(specifiers)) if !specifiers.contains(version) => {
-            Met::Other(version.to_string())
+            Provider::Other(version.to_string())
         }
-        _ => Met::By(place),
+        _ => Provider::By(place),
     }
 }

@@ -13,7 +13,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::elf::Kind;
 use crate::read::AuditedWheel;
-use crate::rules::requirements::{Graph, Met};
+use crate::rules::requirements::{Provider, RequirementGraph};
 use crate::subject::Subject;
 
 /// Where the document stands in an artifact.
@@ -167,8 +167,8 @@ fn dependencies(bill: &Bill<'_>, wheels: &BTreeMap<String, (&AuditedWheel<'_>, b
     let mut graph: BTreeMap<String, BTreeSet<String>> =
         wheels.keys().map(|path| (path.clone(), BTreeSet::new())).collect();
     for subject in bill.subjects {
-        for edge in Graph::new(subject.floor, &subject.wheels).edges {
-            if let Met::By(to) = edge.to
+        for edge in RequirementGraph::new(subject.floor, &subject.wheels).edges {
+            if let Provider::By(to) = edge.to
                 && edge.from != to
             {
                 let [from, to] = [edge.from, to].map(|place| reference(subject.wheels[place], false));

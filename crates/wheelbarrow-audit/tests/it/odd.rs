@@ -20,7 +20,7 @@ fn is_x86_64() -> bool {
 }
 
 #[test]
-fn another_machine() {
+fn wheels_for_another_machine_are_found() {
     let place = Place::new();
     let Some(mut module) = place.library(MODULE, &["-nostdlib"]).filter(|_| is_x86_64()) else { return };
     assert_eq!(judged(&place, &module, OLD), "");
@@ -94,7 +94,7 @@ fn a_compiler_that_is_too_new() {
 }
 
 #[test]
-fn libraries_that_nobody_has() {
+fn missing_libraries_are_found() {
     let place = Place::new();
     let code = "void f(void) {}";
     if place.stub("nobody", "libnobody-has.so.7", code).is_none() || !is_x86_64() {
@@ -138,7 +138,7 @@ fn directories_and_stacks() {
 }
 
 #[test]
-fn what_python_does_not_have() {
+fn symbols_missing_in_python_are_found() {
     let place = Place::new();
     let module = |symbol: &str, flags: &[&str]| {
         let code = format!("int {symbol}(void); int PyInit_m(void) {{ return {symbol}(); }}");
@@ -164,7 +164,7 @@ fn what_python_does_not_have() {
 }
 
 #[test]
-fn what_only_looks_like_elf() {
+fn broken_elf_files_are_found() {
     let place = Place::new();
     let wheel =
         place.wheel("odd-1-cp312-cp312-manylinux_2_17_x86_64.whl", &[("a.bin", b"\x7fELF and no more")]);
@@ -233,7 +233,7 @@ fn a_set_that_does_not_hold_together() {
 
 /// What was found out while other wheels were still fetched is what the audit would find.
 #[test]
-fn a_wheel_looked_at_ahead_is_not_read_again() {
+fn a_wheel_read_ahead_is_not_read_again() {
     use wheelbarrow_artifact::manifest::Sha256;
     use wheelbarrow_base::progress::Silent;
     let place = Place::new();

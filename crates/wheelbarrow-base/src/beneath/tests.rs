@@ -75,7 +75,7 @@ impl Scene {
 }
 
 #[test]
-fn what_is_read_is_never_outside() {
+fn reads_stay_beneath_the_directory() {
     let scene = Scene::new();
     let mut read = 0;
     scene.race(|directory| {
@@ -94,7 +94,7 @@ fn what_is_read_is_never_outside() {
 }
 
 #[test]
-fn what_is_written_is_never_outside() {
+fn writes_stay_beneath_the_directory() {
     let scene = Scene::new();
     scene.race(|directory| {
         let Ok(made) = directory.make_all("given/made", 0o755) else { return };
@@ -106,7 +106,7 @@ fn what_is_written_is_never_outside() {
 }
 
 #[test]
-fn what_is_given_away_is_never_outside() {
+fn chown_stays_beneath_the_directory() {
     let scene = Scene::new();
     let before = fs::metadata(scene.outside()).unwrap().mode();
     scene.race(|directory| {
@@ -119,7 +119,7 @@ fn what_is_given_away_is_never_outside() {
 }
 
 #[test]
-fn what_is_removed_is_never_outside() {
+fn removal_stays_beneath_the_directory() {
     let scene = Scene::new();
     scene.race(|directory| {
         let _ = remove_tree(directory, OsStr::new("given"), Path::new("given"), &WHILE);
@@ -128,7 +128,7 @@ fn what_is_removed_is_never_outside() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_read() {
+fn special_files_are_not_read() {
     let scene = Scene::new();
     let directory = scene.directory();
     let given = directory.sub("given").unwrap();
@@ -260,7 +260,7 @@ fn links_are_followed_where_only_we_can_have_made_them() {
     let found = place(base, Path::new("inside/own/deep/../deep/file")).unwrap();
     assert_eq!((found.directory.read(&found.name).unwrap(), found.exposed), (SECRET.into(), None));
     assert_eq!(place(base, Path::new("inside/new")).unwrap().name, "new");
-    assert!(place(base, Path::new("inside")).unwrap().directory.look("inside").is_ok());
+    assert!(place(base, Path::new("inside")).unwrap().directory.stat_at("inside").is_ok());
 
     fs::set_permissions(base.join("inside"), PermissionsExt::from_mode(0o777)).unwrap();
     assert!(place(base, Path::new("inside/own/deep/file")).is_err());

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
-use super::{Directory, told};
+use super::{Directory, to_io_error};
 
 /// As many as the kernel follows.
 const LINKS: usize = 40;
@@ -49,12 +49,12 @@ pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
     walk.expose()?;
     while let Some(part) = left.pop() {
         let is_last = left.is_empty();
-        let kind = if part == "/" || part == ".." { None } else { walk.look(&part)? };
+        let kind = if part == "/" || part == ".." { None } else { walk.stat_at(&part)? };
         match kind {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
                 links += 1;
                 if links > LINKS || !walk.may_follow(&stat)? {
-                    return Err(told(rustix::io::Errno::LOOP));
+                    return Err(to_io_error(rustix::io::Errno::LOOP));
                 }
                 let target = rustix::fs::readlinkat(&walk.reached, &part, Vec::new())?;
                 push(&mut left, Path::new(&OsString::from_vec(target.into_bytes())));
@@ -76,7 +76,7 @@ pub fn socket(path: &Path) -> io::Result<OwnedFd> {
     let open = rustix::fs::openat(&place.directory, &place.name, flags, Mode::empty())?;
     match FileType::from_raw_mode(rustix::fs::fstat(&open)?.st_mode) {
         FileType::Socket => Ok(open),
-        FileType::Symlink => Err(told(rustix::io::Errno::LOOP)),
+        FileType::Symlink => Err(to_io_error(rustix::io::Errno::LOOP)),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a Unix socket")),
     }
 }
@@ -109,7 +109,7 @@ pub fn make_directories(path: &Path, mode: u32) -> io::Result<Option<Exposure>> 
         if place.exposed.is_some() {
             return Ok(place.exposed);
         }
-        match place.directory.look(&place.name) {
+        match place.directory.stat_at(&place.name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // If somebody else was faster, what they have made is looked at, or is no directory.
                 let (made, _) = place.directory.make(&place.name, mode)?;
@@ -138,8 +138,8 @@ struct Walk {
 
 impl Walk {
     /// None for what is not there.
-    fn look(&self, name: &OsStr) -> io::Result<Option<Stat>> {
-        match self.reached.look(name) {
+    fn stat_at(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+        match self.reached.stat_at(name) {
             Ok(stat) => Ok(Some(stat)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -160,7 +160,7 @@ impl Walk {
             Err(rustix::io::Errno::ACCESS) => open(OFlags::PATH),
             opened => opened,
         };
-        self.reached = opened.map_err(told)?.into();
+        self.reached = opened.map_err(to_io_error)?.into();
         if part == ".." {
             self.shown.pop();
         } else {

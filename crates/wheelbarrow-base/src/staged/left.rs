@@ -54,11 +54,11 @@ fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
     let name = name_in(destination);
     let above = parent.stat().map_err(FsError::io("look at", destination.parent().unwrap_or(destination)))?;
     for left in [NEXT, OLD].map(|suffix| name_of(name, suffix)) {
-        let Some(stat) = parent.look(&left).ok().filter(is_directory) else { continue };
-        if left == name_of(name, NEXT) && is_ours(&above, &stat, parent.look(name).ok().as_ref()) {
+        let Some(stat) = parent.stat_at(&left).ok().filter(is_directory) else { continue };
+        if left == name_of(name, NEXT) && is_ours(&above, &stat, parent.stat_at(name).ok().as_ref()) {
             remove_tree(parent, name, destination, &Patience::of(REMOVAL))?;
         }
-        if is_settled(&above, &stat) && parent.look(name).is_err() {
+        if is_settled(&above, &stat) && parent.stat_at(name).is_err() {
             parent.rename(&left, parent, name).map_err(FsError::io("rename to", destination))?;
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) ->
     let path = destination.parent().unwrap_or(destination);
     let end = Instant::now() + SWEEP;
     let above = parent.stat().map_err(FsError::io("look at", path))?;
-    let standing = parent.look(name_in(destination)).ok();
+    let standing = parent.stat_at(name_in(destination)).ok();
     for (name, kind) in parent.entries().map_err(FsError::io("list", path))? {
         let ours = name.as_bytes().strip_prefix(prefix.as_bytes()).is_some_and(is_made_here);
         if !ours || kind != FileType::Directory {
@@ -154,7 +154,7 @@ mod tests {
 
     /// 4321 may write in the directory, which has the sticky bit or is his own.
     #[test]
-    fn what_another_user_made_takes_the_place_of_nothing() {
+    fn directories_of_other_users_are_not_moved_back() {
         use std::os::unix::fs::{PermissionsExt, chown, symlink};
         if !rustix::process::geteuid().is_root() {
             println!("skipped: only root makes directories of another user");

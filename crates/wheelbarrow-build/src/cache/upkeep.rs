@@ -7,7 +7,7 @@ use rustix::fs::FlockOperation;
 use walkdir::WalkDir;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::{Built, Cache};
+use super::{Cache, CachedBuild};
 use crate::check::memory;
 use crate::{Error, Result, bytecode};
 
@@ -17,12 +17,12 @@ const OURS: [&str; 8] =
 
 /// What was removed, or is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
+pub struct CacheAmount {
     pub files: usize,
     pub bytes: u64,
 }
 
-impl Amount {
+impl CacheAmount {
     fn add(&mut self, bytes: u64) {
         self.files += 1;
         self.bytes += bytes;
@@ -31,8 +31,8 @@ impl Amount {
 
 impl Cache {
     /// What is in it.
-    pub fn amount(&self) -> Result<Amount> {
-        let mut amount = Amount::default();
+    pub fn amount(&self) -> Result<CacheAmount> {
+        let mut amount = CacheAmount::default();
         for (_, bytes) in self.files(&OURS)? {
             amount.add(bytes);
         }
@@ -42,9 +42,9 @@ impl Cache {
     /// Removes what no build takes up again: downloads that broke off, what killed builds left, logs, all that is known of
     /// wheels that are gone, what other versions of this program found, and the bytecode of sites' own code, since nobody
     /// knows which code is still there.
-    pub fn prune(&self) -> Result<Amount> {
+    pub fn prune(&self) -> Result<CacheAmount> {
         self.hold_alone()?;
-        let mut removed = Amount::default();
+        let mut removed = CacheAmount::default();
         for (path, bytes) in self.files(&OURS)? {
             let below = path.strip_prefix(&self.root).unwrap_or(&path);
             let is_kept = match below.components().next().and_then(|part| part.as_os_str().to_str()) {
@@ -66,7 +66,7 @@ impl Cache {
     }
 
     /// Removes everything.
-    pub fn clean(&self) -> Result<Amount> {
+    pub fn clean(&self) -> Result<CacheAmount> {
         self.hold_alone()?;
         let removed = self.amount()?;
         OURS.iter().try_for_each(|name| remove_directory(&self.root.join(name)))?;
@@ -75,7 +75,7 @@ impl Cache {
 
     /// Turns the lock that every user of the cache shares into one that nobody does.
     fn hold_alone(&self) -> Result<()> {
-        match rustix::fs::flock(&self.held, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&self.lock_file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::CacheInUse { path: self.root.clone() }),
             Err(errno) => Err(Error::io("lock", &self.root)(errno.into())),
@@ -105,7 +105,7 @@ impl Cache {
 
 /// The wheel that a file below `built` tells of.
 fn wheel_built(path: &Path) -> Option<[Sha256; 1]> {
-    Some([serde_json::from_slice::<Built>(&fs::read(path).ok()?).ok()?.sha256])
+    Some([serde_json::from_slice::<CachedBuild>(&fs::read(path).ok()?).ok()?.sha256])
 }
 
 /// A whole file is named by 64 digits; `.part` files and temporary ones are not.
@@ -130,7 +130,7 @@ fn remove_directory(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bytecode::{BytecodeMode, Compilee, compile_all};
+    use crate::bytecode::{BytecodeMode, CompileRequest, compile_all};
     use crate::check::{CheckRequest, check, testing};
     use crate::gather::GatheredWheel;
     use wheelbarrow_base::progress::Silent;
@@ -146,7 +146,8 @@ mod tests {
         write("wheel", "wheel");
         let cache = Cache::open(Some(directory.path())).unwrap();
         let entry = cache.put(&directory.path().join("wheel")).unwrap();
-        let built = |text: &str| Built { filename: "a".to_owned(), sha256: Sha256::of(text.as_bytes()) };
+        let built =
+            |text: &str| CachedBuild { filename: "a".to_owned(), sha256: Sha256::of(text.as_bytes()) };
         cache.set_built(Sha256::of(b"one"), &built("wheel")).unwrap();
         cache.set_built(Sha256::of(b"two"), &built("gone")).unwrap();
         for name in [
@@ -174,13 +175,13 @@ mod tests {
         assert!(cache.built(Sha256::of(b"one")).unwrap().is_some());
 
         assert_eq!(cache.clean().unwrap().files, 2);
-        assert_eq!(cache.amount().unwrap(), Amount::default());
+        assert_eq!(cache.amount().unwrap(), CacheAmount::default());
         assert!(directory.path().join("wheel").exists());
     }
 
     /// By those who write them.
     #[test]
-    fn what_is_known_of_a_wheel_goes_with_it() {
+    fn facts_of_removed_wheels_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(Some(&directory.path().join("cache"))).unwrap();
         let cached = |filename: &str, files: &[(&str, &str)]| {
@@ -197,7 +198,7 @@ mod tests {
             let request = CheckRequest { cache: Some(cache.root()), ..testing::request(&targets, "s.pth") };
             check(&request, &Silent).unwrap();
             let wheels = vec![&own, &pip];
-            let compilee = Compilee { python: "3.12", interpreter: interpreter.as_ref(), wheels };
+            let compilee = CompileRequest { python: "3.12", interpreter: interpreter.as_ref(), wheels };
             let project = [("s/s.py".to_owned(), Vec::new())];
             compile_all(BytecodeMode::Always, &cache, &[compilee], &project, &Silent).unwrap();
         };

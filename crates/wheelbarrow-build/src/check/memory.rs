@@ -28,7 +28,7 @@ use super::request::{CheckRequest, Checked, CheckedTarget};
 pub(crate) const DIRECTORY: &str = "checked";
 
 #[derive(Serialize, Deserialize)]
-struct Remembered {
+struct RememberedCheck {
     /// Without which nobody asks for it again.
     wheels: BTreeSet<Sha256>,
     targets: Vec<CheckedTarget>,
@@ -39,9 +39,9 @@ struct Remembered {
 }
 
 /// Where a check is kept.
-pub(super) struct Memory(Option<PathBuf>);
+pub(super) struct CheckMemory(Option<PathBuf>);
 
-impl Memory {
+impl CheckMemory {
     pub(super) fn of(request: &CheckRequest<'_>) -> Self {
         let place = |cache: &Path| {
             Some(cache.join(DIRECTORY).join(program()?).join(format!("{}.json", key(request))))
@@ -52,7 +52,7 @@ impl Memory {
     /// What the check gave; what it told is told again.
     pub(super) fn recall(&self, progress: &dyn Progress) -> Option<Checked> {
         let text = fs::read(self.0.as_ref()?).ok()?;
-        let Remembered { wheels: _, targets, needs, allowed, sbom, notes } =
+        let RememberedCheck { wheels: _, targets, needs, allowed, sbom, notes } =
             serde_json::from_slice(&text).ok()?;
         notes.iter().for_each(|note| progress.note(note));
         Some(Checked { targets, needs, allowed, sbom: sbom.into_bytes() })
@@ -65,7 +65,7 @@ impl Memory {
         let Checked { targets, needs, allowed, .. } = checked.clone();
         let wheels = request.targets.iter().flat_map(|target| target.wheels.iter().chain([&target.pip]));
         let wheels = wheels.map(|wheel| wheel.sha256).collect();
-        let remembered = Remembered { wheels, targets, needs, allowed, sbom, notes };
+        let remembered = RememberedCheck { wheels, targets, needs, allowed, sbom, notes };
         let Ok(text) = serde_json::to_vec(&remembered) else { return };
         let directory = path.parent().unwrap_or(path);
         let _ = fs::create_dir_all(directory).map(|()| wheelbarrow_base::write_atomic(path, &text, 0o666));
@@ -74,7 +74,7 @@ impl Memory {
 
 /// The wheels that a kept check is of; nothing where it cannot be read.
 pub(crate) fn wheels(path: &Path) -> Option<BTreeSet<Sha256>> {
-    Some(serde_json::from_slice::<Remembered>(&fs::read(path).ok()?).ok()?.wheels)
+    Some(serde_json::from_slice::<RememberedCheck>(&fs::read(path).ok()?).ok()?.wheels)
 }
 
 fn key(request: &CheckRequest<'_>) -> Sha256 {
@@ -106,12 +106,12 @@ pub(crate) fn program() -> Option<String> {
 }
 
 /// Hands everything on, and takes down what is told.
-pub(super) struct Listening<'p> {
+pub(super) struct RecordingProgress<'p> {
     progress: &'p dyn Progress,
     notes: Mutex<Vec<String>>,
 }
 
-impl<'p> Listening<'p> {
+impl<'p> RecordingProgress<'p> {
     pub(super) fn to(progress: &'p dyn Progress) -> Self {
         Self { progress, notes: Mutex::default() }
     }
@@ -121,7 +121,7 @@ impl<'p> Listening<'p> {
     }
 }
 
-impl Progress for Listening<'_> {
+impl Progress for RecordingProgress<'_> {
     fn begin(&self, what: &str, total: u64, unit: Unit) {
         self.progress.begin(what, total, unit);
     }

@@ -95,7 +95,7 @@ fn a_file_of_lib64_is_one_of_lib() {
 }
 
 #[test]
-fn what_an_install_writes_itself_is_taken() {
+fn files_that_an_install_writes_are_accepted() {
     insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("loadenv.py", "")])]), @"wheelbarrow and a-1-py3-none-any.whl both write lib/python3.12/site-packages/loadenv.py, and not the same");
     insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("mysite.pth", "")])]), @"wheelbarrow and a-1-py3-none-any.whl both write lib/python3.12/site-packages/mysite.pth, and not the same");
     insta::assert_snapshot!(refusal(&[("a-1-py3-none-any.whl", &[("a-1.data/scripts/python3.12", "")])]), @"the virtualenv and a-1-py3-none-any.whl both write bin/python3.12, and not the same");
@@ -161,7 +161,7 @@ impl Progress for Notes {
 }
 
 #[test]
-fn a_version_that_was_taken_back_is_told_and_goes_in() {
+fn yanked_versions_are_packed_with_a_note() {
     let place = tempfile::tempdir().unwrap();
     let pip = wheel(place.path(), PIP, &[]);
     let targets = [target("3.12", "cp312", vec![wheel(place.path(), "a-1-py3-none-any.whl", &[])], pip)];
@@ -174,8 +174,8 @@ fn a_version_that_was_taken_back_is_told_and_goes_in() {
         let checked = check(&request, &notes).unwrap();
         (notes.0.into_inner().unwrap(), checked.allowed.len())
     };
-    let said = "yanked:a: its authors took this version back: it eats files";
-    assert_eq!(told("1", &[]), (vec![said.to_owned()], 0));
+    let message = "yanked:a: its authors took this version back: it eats files";
+    assert_eq!(told("1", &[]), (vec![message.to_owned()], 0));
     assert_eq!(told("2", &[]), (vec![], 0));
     assert_eq!(told("1", &["yanked:a=it does not here"]), (vec![], 1));
 }
@@ -247,10 +247,13 @@ fn a_site_that_is_required_is_not_installed() {
     let text = "Metadata-Version: 2.1\nName: plugin\nVersion: 1\nRequires-Dist: Site[web]>=2\nRequires-Dist: other\n";
     let plugin = wheel(place.path(), "plugin-1-py3-none-any.whl", &[("plugin-1.dist-info/METADATA", text)]);
     let targets = [target("3.12", "cp312", vec![plugin], wheel(place.path(), PIP, &[]))];
-    let said = check(&request(&targets, "s.pth"), &Silent).unwrap_err().to_string();
+    let message = check(&request(&targets, "s.pth"), &Silent).unwrap_err().to_string();
     let of_site = "it requires Site[web]>=2, which is not there\n      that is the site itself, whose own distribution is not installed";
-    assert!(said.contains(of_site), "{said}");
-    assert!(said.contains("it requires other, which is not there\n      add what is missing"), "{said}");
+    assert!(message.contains(of_site), "{message}");
+    assert!(
+        message.contains("it requires other, which is not there\n      add what is missing"),
+        "{message}"
+    );
 }
 
 /// What is refused is refused each time.
@@ -270,7 +273,7 @@ fn a_refusal_is_not_remembered() {
 
 /// Whatever rule it is of, what was let pass stands in the manifest with its reason; what is not allowed is refused.
 #[test]
-fn what_is_let_pass_is_kept_with_its_reason() {
+fn allowed_findings_keep_their_reason() {
     let place = tempfile::tempdir().unwrap();
     let wheels = [
         lying_wheel(place.path(), "a-1-py3-none-any.whl", &[("Shared/a.py", "")]),

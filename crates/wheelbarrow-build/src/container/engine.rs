@@ -61,14 +61,14 @@ impl Engine {
             Some(name) => on_path(name),
             None => ["podman", "docker"].into_iter().flat_map(on_path).collect(),
         };
-        let mut said = Vec::new();
+        let mut reasons = Vec::new();
         for program in candidates {
             match Self::ask(&program) {
                 Ok(engine) => return Ok(engine),
-                Err(reason) => said.push(format!("{}: {reason}", program.display())),
+                Err(reason) => reasons.push(format!("{}: {reason}", program.display())),
             }
         }
-        Err(Error::NoEngine { named: named.map(str::to_owned), said })
+        Err(Error::NoEngine { named: named.map(str::to_owned), reasons })
     }
 
     /// What it is, and that it works: docker's daemon may not run.
@@ -116,7 +116,7 @@ impl Engine {
         let architecture = ARCHITECTURES.iter().find(|(of, _)| *of == machine).map_or(machine, |(_, go)| go);
         let mut pull = self.command(&["pull", "--platform", &format!("linux/{architecture}"), name]);
         let output = run(&mut pull)?;
-        let lacks = || Error::Pull { image: name.to_owned(), said: said(&output) };
+        let lacks = || Error::Pull { image: name.to_owned(), stderr: last_stderr_line(&output) };
         if !output.status.success() {
             return Err(lacks());
         }
@@ -188,8 +188,8 @@ impl Engine {
 }
 
 /// What a failed engine says last, without the blank lines.
-pub(crate) fn said(output: &Output) -> String {
-    last_line(&crate::uv::said(output))
+pub(crate) fn last_stderr_line(output: &Output) -> String {
+    last_line(&crate::uv::stderr_of(output))
 }
 
 fn last_line(text: &str) -> String {

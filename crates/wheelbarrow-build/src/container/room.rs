@@ -9,7 +9,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::Progress;
 
-use super::engine::{ContainerRun, Engine, Image, said};
+use super::engine::{ContainerRun, Engine, Image, last_stderr_line};
 use crate::target::{BuildTarget, ContainerRequest};
 use crate::uv::run;
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ exit 64
 
 /// An image that was looked into.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct BuildRoom {
     engine: Engine,
     image: String,
     /// What it is, for cache keys: the image's digest and the packages.
@@ -44,17 +44,17 @@ pub(crate) struct Room {
 
 /// Rooms by image, packages and ABI, each opened once.
 #[derive(Debug, Default)]
-pub(crate) struct Rooms {
+pub(crate) struct BuildRooms {
     open: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     engine: Option<Engine>,
-    rooms: BTreeMap<(String, Vec<String>, String), Arc<Room>>,
+    rooms: BTreeMap<(String, Vec<String>, String), Arc<BuildRoom>>,
 }
 
-impl Rooms {
+impl BuildRooms {
     /// The room that `request` asks for. `named` is the engine, where the person named one.
     pub(crate) fn room(
         &self,
@@ -63,7 +63,7 @@ impl Rooms {
         named: Option<&str>,
         offline: bool,
         progress: &dyn Progress,
-    ) -> Result<Arc<Room>> {
+    ) -> Result<Arc<BuildRoom>> {
         // The lock is held while one is opened: others would only open the same.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (request.image.clone(), request.packages.clone(), target.abi.to_string());
@@ -75,13 +75,13 @@ impl Rooms {
             None => Engine::find(named)?,
         };
         open.engine = Some(engine.clone());
-        let room = Arc::new(Room::open(engine, request, target, offline, progress)?);
+        let room = Arc::new(BuildRoom::open(engine, request, target, offline, progress)?);
         open.rooms.insert(key, Arc::clone(&room));
         Ok(room)
     }
 }
 
-impl Room {
+impl BuildRoom {
     fn open(
         engine: Engine,
         request: &ContainerRequest,
@@ -117,14 +117,14 @@ impl Room {
         BuildTarget { container: Some(container.clone()), ..BuildTarget::of(self.interpreter.clone()) }
     }
 
-    /// Runs its Python with `arguments`. `work` is mounted at [`WORK`]; `repository` at its own path, to be read.
+    /// Runs its Python with `arguments`. `work_directory` is mounted at [`WORK`]; `repository` at its own path, to be read.
     pub(crate) fn python(
         &self,
-        work: &Path,
+        work_directory: &Path,
         repository: Option<&Path>,
         arguments: &[&str],
     ) -> Result<Output> {
-        let mut mounts = vec![(work.to_path_buf(), WORK.to_owned())];
+        let mut mounts = vec![(work_directory.to_path_buf(), WORK.to_owned())];
         mounts.extend(repository.map(|path| (path.to_path_buf(), format!("{}:ro", path.display()))));
         let environment = vec![
             ("HOME", format!("{WORK}/home")),
@@ -164,7 +164,7 @@ fn find_python(
         Some(0) => serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("its Python tells nonsense: {error}")),
         Some(64) => Err(format!("it has no Python {}", target.python)),
-        _ => Err(said(&output)),
+        _ => Err(last_stderr_line(&output)),
     }
 }
 
@@ -193,7 +193,7 @@ fn with_packages(
     let containerfile = format!("FROM {}\nUSER 0\nRUN {script}\n", base.name);
     let output = engine.build(&tag, &containerfile)?;
     let failed =
-        || Error::Packages { image: base.name.clone(), packages: list.clone(), said: last_lines(&output) };
+        || Error::Packages { image: base.name.clone(), packages: list.clone(), stderr: last_lines(&output) };
     if !output.status.success() {
         return Err(failed());
     }

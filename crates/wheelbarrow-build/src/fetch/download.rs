@@ -4,11 +4,11 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_http::{Client, Ended, Transfer};
 
 use super::request::{Download, FetchOptions, wrong_hash};
-use crate::cache::{Cache, Entry};
+use crate::cache::{Cache, CacheEntry};
 use crate::lock::Place;
 use crate::{Error, Result};
 
-pub(super) struct Job<'a> {
+pub(super) struct DownloadJob<'a> {
     pub(super) cache: &'a Cache,
     pub(super) client: &'a Client,
     pub(super) download: &'a Download,
@@ -18,7 +18,7 @@ pub(super) struct Job<'a> {
     pub(super) stop: &'a (dyn Fn() -> bool + Sync),
 }
 
-impl Job<'_> {
+impl DownloadJob<'_> {
     /// Gets the file into the cache, unless it is told to stop.
     pub(super) fn run(&self) -> Result<()> {
         let Some(transfer) = self.transfer() else { return Ok(()) };
@@ -36,7 +36,7 @@ impl Job<'_> {
     }
 
     /// Gets a file whose hash is not known.
-    pub(super) fn run_unhashed(&self) -> Result<Entry> {
+    pub(super) fn run_unhashed(&self) -> Result<CacheEntry> {
         let missing = || Error::Offline { missing: vec![self.download.filename.clone()] };
         let transfer = self.transfer().ok_or_else(missing)?;
         let mut partial = self.cache.partial(self.download.sha256)?;

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_http::Client;
 
-use crate::cache::{Cache, Entry, hash_file};
+use crate::cache::{Cache, CacheEntry, hash_file};
 use crate::{Error, Result};
-use download::Job;
+use download::DownloadJob;
 use request::wrong_hash;
 
 pub use crate::lock::Place;
@@ -26,7 +26,7 @@ pub fn fetch(
     downloads: &[Download],
     options: &FetchOptions,
     progress: &dyn Progress,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<CacheEntry>> {
     fetch_and(cache, downloads, options, progress, &|_| ())
 }
 
@@ -37,15 +37,15 @@ pub(crate) fn fetch_and(
     options: &FetchOptions,
     progress: &dyn Progress,
     arrived: &(dyn Fn(&Download) + Sync),
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<CacheEntry>> {
     let (local, remote): (Vec<_>, Vec<_>) =
         downloads.iter().partition(|download| matches!(download.place, Place::Local(_)));
-    local.iter().try_for_each(|download| take_local(cache, download, &options.directories))?;
+    local.iter().try_for_each(|download| copy_local(cache, download, &options.directories))?;
     let mut lacking = lacking(cache, &remote)?;
     for directory in &options.directories {
         let mut taken = Vec::new();
         for download in &lacking {
-            taken.push(take_from(cache, directory, download)?);
+            taken.push(copy_from(cache, directory, download)?);
         }
         let mut taken = taken.into_iter();
         lacking.retain(|_| taken.next() != Some(true));
@@ -80,7 +80,7 @@ fn lacking<'a>(cache: &Cache, downloads: &[&'a Download]) -> Result<Vec<&'a Down
 }
 
 /// Takes the file out of a directory, where it is there and the right one.
-fn take_from(cache: &Cache, directory: &Path, download: &Download) -> Result<bool> {
+fn copy_from(cache: &Cache, directory: &Path, download: &Download) -> Result<bool> {
     let path = directory.join(&download.filename);
     if !path.is_file() || hash_file(&path)?.0 != download.sha256 {
         return Ok(false);
@@ -90,14 +90,14 @@ fn take_from(cache: &Cache, directory: &Path, download: &Download) -> Result<boo
 
 /// Takes a local file, from where the lock says that it is or from one of `directories`. It is compared even if the cache
 /// has it: what a build gives must not depend on the cache.
-fn take_local(cache: &Cache, download: &Download, directories: &[PathBuf]) -> Result<()> {
+fn copy_local(cache: &Cache, download: &Download, directories: &[PathBuf]) -> Result<()> {
     let Place::Local(path) = &download.place else { return Ok(()) };
     let found = hash_file(path).map(|(sha256, _)| sha256);
     if found.as_ref().is_ok_and(|found| *found == download.sha256) {
         return if cache.get(download.sha256)?.is_some() { Ok(()) } else { cache.put(path).map(drop) };
     }
     for directory in directories {
-        if take_from(cache, directory, download)? {
+        if copy_from(cache, directory, download)? {
             return Ok(());
         }
     }
@@ -122,7 +122,14 @@ fn fetch_remote(
         for _ in 0..options.connections.min(remote.len()) {
             scope.spawn(|| {
                 while let Some(download) = remote.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let job = Job { cache, client: &client, download, options, progress, stop: &has_failed };
+                    let job = DownloadJob {
+                        cache,
+                        client: &client,
+                        download,
+                        options,
+                        progress,
+                        stop: &has_failed,
+                    };
                     match job.run() {
                         Ok(()) => arrived(download),
                         Err(error) => {

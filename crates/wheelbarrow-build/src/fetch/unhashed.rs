@@ -6,9 +6,9 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_http::Client;
 
-use super::download::Job;
+use super::download::DownloadJob;
 use super::request::{Download, FetchOptions};
-use crate::cache::{Built, Cache, Entry};
+use crate::cache::{Cache, CacheEntry, CachedBuild};
 use crate::lock::{Digest, Place};
 use crate::{Error, Result};
 
@@ -31,7 +31,7 @@ pub(crate) fn fetch_unhashed(
     wanted: &[Unhashed],
     options: &FetchOptions,
     progress: &dyn Progress,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<CacheEntry>> {
     let mut entries = Vec::with_capacity(wanted.len());
     for file in wanted {
         entries.push(match remembered(cache, file)? {
@@ -47,7 +47,7 @@ pub(crate) fn fetch_unhashed(
     }
     let client = Client::new(options.patience.stall)?;
     progress.begin("fetching", lacking.iter().filter_map(|(file, _)| file.size).sum(), Unit::Bytes);
-    let fetched: Result<Vec<Entry>> = wanted
+    let fetched: Result<Vec<CacheEntry>> = wanted
         .iter()
         .zip(entries)
         .map(|(file, entry)| match entry {
@@ -60,14 +60,14 @@ pub(crate) fn fetch_unhashed(
     for (file, entry) in wanted.iter().zip(&fetched) {
         file.check(entry)?;
         if let Some(key) = file.digests.first().map(key) {
-            let built = Built { filename: file.filename.clone(), sha256: entry.sha256 };
+            let built = CachedBuild { filename: file.filename.clone(), sha256: entry.sha256 };
             cache.set_built(key, &built)?;
         }
     }
     Ok(fetched)
 }
 
-fn remembered(cache: &Cache, file: &Unhashed) -> Result<Option<Entry>> {
+fn remembered(cache: &Cache, file: &Unhashed) -> Result<Option<CacheEntry>> {
     let Some(digest) = file.digests.first() else { return Ok(None) };
     Ok(cache.built(key(digest))?.map(|(_, entry)| entry))
 }
@@ -79,7 +79,7 @@ fn key(digest: &Digest) -> Sha256 {
 
 impl Unhashed {
     /// The file of a local path, or of one of the directories with its name and hashes.
-    fn local(&self, cache: &Cache, options: &FetchOptions) -> Result<Option<Entry>> {
+    fn local(&self, cache: &Cache, options: &FetchOptions) -> Result<Option<CacheEntry>> {
         if let Place::Local(path) = &self.place {
             return cache.put(path).map(Some);
         }
@@ -100,15 +100,15 @@ impl Unhashed {
         client: &Client,
         options: &FetchOptions,
         progress: &dyn Progress,
-    ) -> Result<Entry> {
+    ) -> Result<CacheEntry> {
         // The place of the unfinished file: no file has this hash.
         let sha256 = Sha256::of(format!("the file at {}", self.key).as_bytes());
         let (filename, place) = (self.filename.clone(), self.place.clone());
         let download = Download { filename, place, sha256, size: self.size };
-        Job { cache, client, download: &download, options, progress, stop: &|| false }.run_unhashed()
+        DownloadJob { cache, client, download: &download, options, progress, stop: &|| false }.run_unhashed()
     }
 
-    fn check(&self, entry: &Entry) -> Result<()> {
+    fn check(&self, entry: &CacheEntry) -> Result<()> {
         for digest in &self.digests {
             let found =
                 Digest::of_file(digest.algorithm, &entry.path).map_err(Error::io("read", &entry.path))?;

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_word_counts() {
+    fn the_last_option_wins() {
         let mut formats = Formats::default();
         formats.no_binary(":all:");
         formats.only_binary("Foo_Bar,baz");

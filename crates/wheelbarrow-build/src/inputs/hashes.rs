@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pep508_rs::MarkerTree;
 
 use super::requirements::{Subject, parse};
-use crate::lock::{Digest, Environment, Place};
+use crate::lock::{Digest, Place, TargetMarkers};
 use crate::{Error, Result};
 
 /// The lines that have a hash.
@@ -38,7 +38,7 @@ impl RequiredHashes {
         &self,
         name: &str,
         file: Option<&Place>,
-        environment: &Environment<'_>,
+        environment: &TargetMarkers<'_>,
     ) -> Vec<BTreeSet<Digest>> {
         let lines = self.lines.iter().filter(|line| line.subject.is(name, file));
         lines.filter(|line| environment.is_met(&line.marker)).map(|line| line.digests.clone()).collect()
@@ -48,7 +48,7 @@ impl RequiredHashes {
     pub(crate) fn check_all_used<'a>(
         &self,
         chosen: &(impl Iterator<Item = (&'a str, Option<&'a Place>)> + Clone),
-        environment: &Environment<'_>,
+        environment: &TargetMarkers<'_>,
     ) -> Result<()> {
         let is_used = |line: &RequiredHash| chosen.clone().any(|(name, file)| line.subject.is(name, file));
         let mut wanted =

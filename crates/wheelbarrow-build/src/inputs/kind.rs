@@ -11,7 +11,7 @@ pub(super) const SETUP: [&str; 2] = ["setup.cfg", "setup.py"];
 pub(super) const PYPROJECT: &str = "pyproject.toml";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum InputKind {
     Pylock,
     UvLock,
     /// A lock of another tool, or its input; [`refusal`] has the words.
@@ -22,18 +22,21 @@ pub(super) enum Kind {
 }
 
 /// A format that is not read, and how to get one that is.
-struct Tool {
+struct UnreadFormat {
     name: &'static str,
     export: &'static str,
 }
 
-const POETRY: Tool = Tool { name: "Poetry", export: "poetry export -f requirements.txt -o requirements.txt" };
-const PDM: Tool = Tool { name: "PDM", export: "pdm export --prod -f requirements -o requirements.txt" };
-const PIPENV: Tool = Tool { name: "Pipenv", export: "pipenv requirements --hash > requirements.txt" };
-const PIPFILE: Tool =
-    Tool { name: "Pipenv", export: "pipenv lock && pipenv requirements --hash > requirements.txt" };
+const POETRY: UnreadFormat =
+    UnreadFormat { name: "Poetry", export: "poetry export -f requirements.txt -o requirements.txt" };
+const PDM: UnreadFormat =
+    UnreadFormat { name: "PDM", export: "pdm export --prod -f requirements -o requirements.txt" };
+const PIPENV: UnreadFormat =
+    UnreadFormat { name: "Pipenv", export: "pipenv requirements --hash > requirements.txt" };
+const PIPFILE: UnreadFormat =
+    UnreadFormat { name: "Pipenv", export: "pipenv lock && pipenv requirements --hash > requirements.txt" };
 
-impl Kind {
+impl InputKind {
     pub(super) fn of(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
         let text = String::from_utf8_lossy(&bytes);
@@ -58,7 +61,7 @@ fn name(path: &Path) -> &str {
 }
 
 /// Whose format it is, if it is one of those that are not read.
-fn tool(text: &str) -> Option<Tool> {
+fn tool(text: &str) -> Option<UnreadFormat> {
     if text.trim_start().starts_with('{') {
         let document: serde_json::Value = serde_json::from_str(text).ok()?;
         return document.get("_meta").map(|_| PIPENV);
@@ -85,7 +88,7 @@ pub(super) fn refusal(path: &Path) -> Option<Error> {
         "Pipfile.lock" => Some(PIPENV),
         _ => None,
     };
-    let Tool { name, export } = tool(&text).or(named)?;
+    let UnreadFormat { name, export } = tool(&text).or(named)?;
     Some(Error::UnsupportedInput {
         path: path.to_path_buf(),
         reason: format!("the format of {name} is not supported"),

@@ -16,7 +16,7 @@ use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::{Error, Result};
-use kind::{Kind, PYPROJECT, SETUP};
+use kind::{InputKind, PYPROJECT, SETUP};
 
 /// What is turned into the artifact's lock, or already is a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,23 +98,23 @@ impl Inputs {
     /// requirements.
     pub fn named(named: &NamedInputs) -> Result<Self> {
         if let Some(lock) = &named.lock {
-            return match Kind::of(lock)? {
-                Kind::Pylock => Ok(Self::Pylock(lock.clone())),
-                Kind::UvLock => kind::uv_lock(lock).map(Self::UvLock),
-                Kind::Unsupported => {
+            return match InputKind::of(lock)? {
+                InputKind::Pylock => Ok(Self::Pylock(lock.clone())),
+                InputKind::UvLock => kind::uv_lock(lock).map(Self::UvLock),
+                InputKind::Unsupported => {
                     Err(kind::refusal(lock).unwrap_or(Error::NotALock { path: lock.clone() }))
                 }
-                Kind::Project | Kind::Requirements => Err(Error::NotALock { path: lock.clone() }),
+                InputKind::Project | InputKind::Requirements => Err(Error::NotALock { path: lock.clone() }),
             };
         }
         let mut found = Vec::new();
         for path in &named.requirements {
-            found.push(match Kind::of(path)? {
-                Kind::Requirements => Self::Requirements(vec![path.clone()]),
-                Kind::Pylock => Self::Pylock(path.clone()),
-                Kind::UvLock => Self::UvLock(kind::uv_lock(path)?),
-                Kind::Project => Self::Project(path.clone()),
-                Kind::Unsupported => {
+            found.push(match InputKind::of(path)? {
+                InputKind::Requirements => Self::Requirements(vec![path.clone()]),
+                InputKind::Pylock => Self::Pylock(path.clone()),
+                InputKind::UvLock => Self::UvLock(kind::uv_lock(path)?),
+                InputKind::Project => Self::Project(path.clone()),
+                InputKind::Unsupported => {
                     return Err(kind::refusal(path).unwrap_or(Error::NotALock { path: path.clone() }));
                 }
             });

@@ -13,14 +13,14 @@ use wheelbarrow_wheel::name::is_plain_marker;
 use crate::target::BuildTarget;
 
 /// What markers are asked about.
-pub struct Environment<'a> {
+pub struct TargetMarkers<'a> {
     markers: MarkerEnvironment,
     versions: Vec<Version>,
     extras: &'a [String],
     groups: &'a [String],
 }
 
-impl<'a> Environment<'a> {
+impl<'a> TargetMarkers<'a> {
     pub fn new(target: &BuildTarget, extras: &'a [String], groups: &'a [String]) -> Self {
         // Where only the minor version is known, any micro version will do for Requires-Python.
         let last =
@@ -120,7 +120,7 @@ mod tests {
             container: None,
         };
         let (extras, groups) = (["Prod_One".to_owned()], ["web".to_owned()]);
-        let environment = Environment::new(&target, &extras, &groups);
+        let environment = TargetMarkers::new(&target, &extras, &groups);
         for (marker, holds) in [
             ("python_version >= '3.8' and sys_platform == 'linux'", true),
             ("python_full_version < '3.11' or platform_machine == 'x86_64'", false),

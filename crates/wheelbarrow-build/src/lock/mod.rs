@@ -25,12 +25,12 @@ use crate::inputs::hashes::RequiredHashes;
 
 pub(crate) use complete::complete;
 pub use digest::{Algorithm, Digest};
-pub use marker::Environment;
+pub use marker::TargetMarkers;
 pub(crate) use pylock::place;
 pub use pylock::{Archive, Directory, DistributionFile, Package, Place, Pylock, Vcs};
 pub use request::{LockRequest, ReadRequest};
-pub use resolve::{Found, read, resolve};
-pub use wanted::Wanted;
+pub use resolve::{FoundLock, read, resolve};
+pub use wanted::WantedLock;
 
 /// A lock that was read, and what came with its inputs.
 #[derive(Clone, Debug)]

@@ -138,9 +138,9 @@ fn check_version(version: &str) -> std::result::Result<(), String> {
 
 /// A lock of the future is told as such and not by its first new shape.
 fn unreadable(text: &str, error: &toml::de::Error) -> String {
-    let version = toml::from_str::<LockVersion>(text).map_err(|error| told(text, &error));
+    let version = toml::from_str::<LockVersion>(text).map_err(|error| describe(text, &error));
     let checked = version.and_then(|version| check_version(&version.lock_version));
-    checked.err().unwrap_or_else(|| told(text, error))
+    checked.err().unwrap_or_else(|| describe(text, error))
 }
 
 #[derive(Deserialize)]
@@ -150,7 +150,7 @@ struct LockVersion {
 }
 
 /// The first line of what is wrong, and where.
-fn told(text: &str, error: &toml::de::Error) -> String {
+fn describe(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().next().unwrap_or("it is no TOML");
     match error.span().and_then(|span| text.get(..span.start)) {
         Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_uv_and_others_write_is_read() {
+    fn locks_of_uv_and_other_tools_are_read() {
         let lock = parse(&format!(
             "version = \"1\"\nindex = \"https://h/simple\"\ndependencies = [{{name = \"c\"}}]\n\
              wheels = [{{ url = \"https://h/x/a_b-1%2Bl-py3-none-any.whl?x#y\", upload-time = 2025-01-01T00:00:00Z, size = 3, hashes = {{ blake9 = \"00\", {HASH} }} }}]"
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_trusted_is_refused() {
+    fn untrusted_locks_are_refused() {
         for (packages, words) in [
             ("", "no file and no other source"),
             (

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_base::variable;
 
-use super::Wanted;
+use super::WantedLock;
 use crate::inputs::Inputs;
 use crate::target::BuildTarget;
 use crate::uv::{IndexOptions, truthy};
@@ -23,7 +23,7 @@ pub struct LockRequest {
     pub targets: Vec<BuildTarget>,
     pub index: IndexOptions,
     /// Extras and groups to take; for uv.lock, pyproject.toml and pylock.toml.
-    pub wanted: Wanted,
+    pub wanted: WantedLock,
     /// Resolve anew, to the newest versions.
     pub upgrade: bool,
     /// Take a uv.lock that does not fit its project.

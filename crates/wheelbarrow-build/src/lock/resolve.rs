@@ -15,20 +15,20 @@ use wheelbarrow_http::{redact, without_logins};
 
 use super::paths::{absolute_parent, relative_files};
 use super::request::{LockRequest, ReadRequest, is_frozen};
-use super::run::Run;
+use super::run::LockRun;
 use super::{Lock, Pylock, local, yanked};
 use crate::inputs::formats::Formats;
 use crate::inputs::requirements::{self, Requirements, Sources};
 use crate::inputs::{Inputs, digest_of_files};
 use crate::uv::Uv;
-use crate::uv::settings::Settings;
+use crate::uv::uv_settings::UvSettings;
 use crate::{Error, Result};
 
 /// Grows when the same inputs would be resolved in another way.
 const SCHEME: &str = "2";
 
 /// What is there before it is known what it is for: inputs, read, and the lock that was made of them before.
-pub struct Found {
+pub struct FoundLock {
     /// Where the input is a pylock.toml.
     pylock: Option<Lock>,
     requirements: Requirements,
@@ -46,7 +46,7 @@ const PASSED_OVER: [&str; 6] = [
 ];
 
 /// Reads the inputs, and what is kept at `lock_out`.
-pub fn read(request: &ReadRequest<'_>) -> Result<Found> {
+pub fn read(request: &ReadRequest<'_>) -> Result<FoundLock> {
     let (pylock, is_locked) = match request.inputs {
         Inputs::Pylock(path) => (Some(Lock::read(path)?), true),
         inputs => (None, matches!(inputs, Inputs::UvLock(_))),
@@ -82,7 +82,7 @@ pub fn read(request: &ReadRequest<'_>) -> Result<Found> {
     }
     let needs_none = pylock.is_some() && request.with.is_empty();
     let kept = if needs_none { None } else { kept_lock(request.lock_out)? };
-    Ok(Found { pylock, requirements, kept })
+    Ok(FoundLock { pylock, requirements, kept })
 }
 
 /// Files that `PIP_CONSTRAINT` names.
@@ -96,10 +96,10 @@ fn pip_constraints() -> Vec<String> {
 }
 
 /// The lock for the request's inputs, of which `found` was read.
-pub fn resolve(request: &LockRequest, found: Found, progress: &dyn Progress) -> Result<Lock> {
-    let Found { pylock: given, requirements, kept } = found;
+pub fn resolve(request: &LockRequest, found: FoundLock, progress: &dyn Progress) -> Result<Lock> {
+    let FoundLock { pylock: given, requirements, kept } = found;
     requirements.notes.iter().for_each(|note| progress.note(note));
-    let settings = Settings::read(&request.project);
+    let settings = UvSettings::read(&request.project);
     let mut formats = settings.formats();
     formats.extend(&requirements.formats);
     request.wanted.check(&request.inputs, given.as_ref().map(|lock| &lock.pylock))?;
@@ -153,7 +153,7 @@ fn pylock(
     }
     let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
     progress.begin("resolving", 1, Unit::Items);
-    let resolved = Run { request, requirements, given, changed: changed.as_ref(), uv: &uv }.lock();
+    let resolved = LockRun { request, requirements, given, changed: changed.as_ref(), uv: &uv }.lock();
     progress.end();
     let (text, yanked) = resolved?;
     let text = relative_files(&without_logins(&text), &absolute_parent(&request.lock_out)?);
@@ -199,7 +199,7 @@ fn kept_lock(path: &Path) -> Result<Option<Pylock>> {
 fn input_digest(
     request: &LockRequest,
     requirements: &Requirements,
-    settings: &Settings,
+    settings: &UvSettings,
     formats: &Formats,
 ) -> String {
     let mut pythons: Vec<_> = request.targets.iter().map(|target| target.version()).collect();

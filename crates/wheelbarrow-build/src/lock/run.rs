@@ -26,7 +26,7 @@ const TEMPORARY: &str = "pylock.wheelbarrow-";
 /// The text of a lock, and what uv says is yanked.
 type Locked = (String, BTreeMap<String, String>);
 
-pub(super) struct Run<'a> {
+pub(super) struct LockRun<'a> {
     pub(super) request: &'a LockRequest,
     pub(super) requirements: &'a Requirements,
     /// The pylock.toml that the lock begins with, if there is one.
@@ -37,7 +37,7 @@ pub(super) struct Run<'a> {
     pub(super) uv: &'a Uv,
 }
 
-impl Run<'_> {
+impl LockRun<'_> {
     /// The text of the new lock.
     pub(super) fn lock(&self) -> Result<Locked> {
         let directory = absolute_parent(&self.request.lock_out)?;
@@ -86,7 +86,7 @@ impl Run<'_> {
             "UV_NO_INDEX",
         ];
         let interpreter = lowest(&self.request.targets).own_interpreter();
-        let mut said = String::new();
+        let mut stderr = String::new();
         for (with_indexes, offline) in [(true, true), (false, true), (true, false)] {
             if self.request.index.offline && !offline {
                 continue;
@@ -106,9 +106,9 @@ impl Run<'_> {
             if output.status.success() {
                 return Ok(());
             }
-            said = readable(&uv::said(&output));
+            stderr = readable(&uv::stderr_of(&output));
         }
-        Err(Error::StaleLock { path: file.to_path_buf(), said })
+        Err(Error::StaleLock { path: file.to_path_buf(), stderr })
     }
 
     /// Resolves what was read for the Pythons of the targets.
@@ -174,13 +174,13 @@ impl Run<'_> {
             Some(text) => uv::run_with(&mut command, text)?,
             None => uv::run(&mut command)?,
         };
-        let said = uv::said(&output);
+        let stderr = uv::stderr_of(&output);
         if !output.status.success() {
-            let said = redact(&said).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());
-            return Err(Error::Resolve { said: readable(&said) });
+            let stderr = redact(&stderr).replace(&*temporary.to_string_lossy(), &lock_out.to_string_lossy());
+            return Err(Error::Resolve { stderr: readable(&stderr) });
         }
         let text = fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))?;
-        Ok((text, yanked::read(&said)))
+        Ok((text, yanked::read(&stderr)))
     }
 }
 
@@ -205,9 +205,9 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// Without uv's chatter.
-fn readable(said: &str) -> String {
+fn readable(stderr: &str) -> String {
     let chatter = |line: &&str| !(line.starts_with("Using CPython") || line.starts_with("Resolved "));
-    let lines = said.lines().filter(chatter).map(|line| line.strip_prefix("error: ").unwrap_or(line));
+    let lines = stderr.lines().filter(chatter).map(|line| line.strip_prefix("error: ").unwrap_or(line));
     lines.collect::<Vec<_>>().join("\n")
 }
 

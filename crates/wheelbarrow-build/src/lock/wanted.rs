@@ -13,7 +13,7 @@ use crate::{Error, Result};
 const NOT_ON_SERVERS: &str = "dev";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedLock {
     pub extras: Vec<String>,
     pub all_extras: bool,
     /// Beside the default ones.
@@ -24,7 +24,7 @@ pub struct Wanted {
     pub no_default_groups: bool,
 }
 
-impl Wanted {
+impl WantedLock {
     /// Whether anything was asked for that a plain list of requirements does not have.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()

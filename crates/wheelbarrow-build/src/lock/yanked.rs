@@ -7,8 +7,8 @@ use super::Pylock;
 
 /// What uv says of them on standard error: ``warning: `NAME==VERSION` is yanked (reason: "REASON")``. The reasons by
 /// `NAME==VERSION`.
-pub(super) fn read(said: &str) -> BTreeMap<String, String> {
-    let yanked = said.lines().filter_map(|line| {
+pub(super) fn read(stderr: &str) -> BTreeMap<String, String> {
+    let yanked = stderr.lines().filter_map(|line| {
         let (package, rest) = line.strip_prefix("warning: `")?.split_once('`')?;
         let reason = rest.strip_prefix(" is yanked")?.trim();
         let reason = reason.strip_prefix("(reason: \"").and_then(|reason| reason.strip_suffix("\")"));
@@ -42,10 +42,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_uv_says_is_kept_in_the_lock() {
-        let said = "Resolved 2 packages\nwarning: `attrs==21.1.0` is yanked (reason: \"Not \"importable\" there\")\n\
+    fn yanked_versions_are_recorded_in_the_lock() {
+        let stderr = "Resolved 2 packages\nwarning: `attrs==21.1.0` is yanked (reason: \"Not \"importable\" there\")\n\
                     warning: `b==1` is yanked\nwarning: something else\n";
-        let yanked = read(said);
+        let yanked = read(stderr);
         assert_eq!(yanked["attrs==21.1.0"], "Not \"importable\" there");
         let text = format!("lock-version = \"1.0\"\n[tool.wheelbarrow]\ninput = \"\"\n{}", table(&yanked));
         let lock = Pylock::parse(&text).unwrap().yanked();

@@ -4,8 +4,8 @@
 //! the working tree. An artifact does the same. The wheel is built from the project's files, and [`reduce`] then leaves
 //! out every module that the site's code directory has, since Python imports those from there.
 
+mod project_tree;
 mod reduce;
-mod tree;
 
 use std::path::Path;
 use std::process::Command;
@@ -15,22 +15,22 @@ use fs_err as fs;
 use wheelbarrow_wheel::name;
 
 use crate::project::ProjectFile;
-use crate::select::{Chosen, Source};
+use crate::select::{ChosenDistribution, DistributionSource};
 use crate::{Error, Result};
 
-pub use reduce::{Reduced, SiteCode, modules, reduce};
-pub use tree::ProjectTree;
+pub use project_tree::ProjectTree;
+pub use reduce::{ReducedWheel, SiteCode, modules, reduce};
 
 /// The project's own distribution.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Own {
+pub struct OwnDistribution {
     /// Normalised; nothing if it is only installed where the requirements name the project's directory.
     pub name: Option<String>,
     pub tree: Arc<ProjectTree>,
 }
 
 /// What pyproject.toml says about the project as a distribution.
-struct Declared {
+struct DeclaredProject {
     name: Option<String>,
     /// As uv decides it: `tool.uv.package`, else whether there is a build system; and as Poetry and PDM do.
     packaged: bool,
@@ -40,7 +40,7 @@ struct Declared {
     dynamic_version: bool,
 }
 
-impl Own {
+impl OwnDistribution {
     /// The distribution of the project at `root`. With `wanted` it must have one; otherwise pyproject.toml decides. Adds to `notes` what a person may have expected.
     pub fn find(
         root: &Path,
@@ -73,12 +73,12 @@ impl Own {
 
     /// Adds the distribution to what is chosen for a target, in place of a requirement that names the project's
     /// directory. A distribution of the same name from elsewhere stays: the lock has decided.
-    pub(crate) fn put_among(&self, chosen: &mut Vec<Chosen>) {
-        let source = || Source::Project(Arc::clone(&self.tree));
+    pub(crate) fn put_among(&self, chosen: &mut Vec<ChosenDistribution>) {
+        let source = || DistributionSource::Project(Arc::clone(&self.tree));
         let root = self.tree.root.canonicalize().unwrap_or_default();
         for one in chosen.iter_mut() {
             let is_root = match &one.source {
-                Source::Directory { path, subdirectory: None } => {
+                DistributionSource::Directory { path, subdirectory: None } => {
                     path.canonicalize().is_ok_and(|path| path == root)
                 }
                 _ => false,
@@ -89,7 +89,7 @@ impl Own {
         }
         let Some(name) = &self.name else { return };
         if chosen.iter().all(|one| one.name != *name) {
-            chosen.push(Chosen {
+            chosen.push(ChosenDistribution {
                 name: name.clone(),
                 version: None,
                 source: source(),
@@ -100,7 +100,7 @@ impl Own {
     }
 }
 
-fn declared(root: &Path) -> Declared {
+fn declared(root: &Path) -> DeclaredProject {
     let text = fs::read_to_string(root.join("pyproject.toml")).unwrap_or_default();
     let document: toml::Table = text.parse().unwrap_or_default();
     let project = document.get("project");
@@ -116,7 +116,7 @@ fn declared(root: &Path) -> Declared {
     };
     let dynamic = project.and_then(|project| project.get("dynamic")?.as_array());
     let dynamic = dynamic.is_some_and(|keys| keys.iter().any(|key| key.as_str() == Some("version")));
-    Declared {
+    DeclaredProject {
         name: given.filter(|name| name::is_valid(name)).map(|name| name::normalise(&name)),
         packaged: uv.unwrap_or_else(|| document.contains_key("build-system") && !turned_off),
         has_entry_points: ["scripts", "gui-scripts", "entry-points"].into_iter().any(filled),
@@ -151,7 +151,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("pyproject.toml"), pyproject).unwrap();
         let mut notes = Vec::new();
-        let own = Own::find(place.path(), Vec::new(), wanted, &mut notes).unwrap();
+        let own = OwnDistribution::find(place.path(), Vec::new(), wanted, &mut notes).unwrap();
         (own.name, notes)
     }
 

@@ -18,7 +18,7 @@ use wheelbarrow_wheel::record::{self, RecordRow};
 
 use crate::cache::Cache;
 use crate::gather::GatheredWheel;
-use crate::project::{Content, ProjectFile};
+use crate::project::{FileContent, ProjectFile};
 use crate::{Error, Result};
 
 /// A generated file that is larger is not source code.
@@ -36,7 +36,7 @@ pub struct SiteCode<'a> {
 }
 
 /// What became of the wheel.
-pub struct Reduced {
+pub struct ReducedWheel {
     pub wheel: GatheredWheel,
     /// To be packed with the code.
     pub generated: Vec<ProjectFile>,
@@ -64,12 +64,12 @@ pub fn modules(code: SiteCode<'_>) -> Modules {
 }
 
 /// Leaves out of the project's own `wheel` what is imported from the code.
-pub fn reduce(wheel: &GatheredWheel, code: SiteCode<'_>, cache: &Cache) -> Result<Reduced> {
+pub fn reduce(wheel: &GatheredWheel, code: SiteCode<'_>, cache: &Cache) -> Result<ReducedWheel> {
     let bytes = fs::read(&wheel.path).map_err(Error::io("read", &wheel.path))?;
     let broken = |error: WheelError| Error::BadBuild {
         name: wheel.name.clone(),
         version: wheel.version.clone(),
-        said: format!("{}, which is broken: {error}", wheel.filename),
+        result: format!("{}, which is broken: {error}", wheel.filename),
     };
     let open = OpenWheel::open(&wheel.filename, &bytes).map_err(broken)?;
     let is_pure = open.filename().tags.iter().all(|tag| tag.platform == "any");
@@ -78,7 +78,7 @@ pub fn reduce(wheel: &GatheredWheel, code: SiteCode<'_>, cache: &Cache) -> Resul
     let is_known = |path: &str| {
         known.contains(path) || path.match_indices('/').any(|(end, _)| known.contains(&path[..end]))
     };
-    let mut reduced = Reduced { wheel: wheel.clone(), generated: Vec::new(), doubled: Vec::new() };
+    let mut reduced = ReducedWheel { wheel: wheel.clone(), generated: Vec::new(), doubled: Vec::new() };
     let mut left_out: HashSet<usize> = HashSet::new();
     let workspace = cache.workspace()?;
     for (top, files) in shared_with_code(&open, code) {
@@ -153,7 +153,7 @@ fn keep(
         "" => path.to_owned(),
         import_path => format!("{import_path}/{path}"),
     };
-    Ok(ProjectFile { path, source: entry.path, content: Content::File { size: entry.size, executable } })
+    Ok(ProjectFile { path, source: entry.path, content: FileContent::File { size: entry.size, executable } })
 }
 
 /// Writes the wheel again without some of its members.
@@ -187,7 +187,7 @@ mod tests {
         let file = |path: &&str| ProjectFile {
             path: (*path).to_owned(),
             source: path.into(),
-            content: Content::File { size: 0, executable: false },
+            content: FileContent::File { size: 0, executable: false },
         };
         paths.iter().map(file).collect()
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_settings_exclude_does_not_come_back() {
+    fn excluded_files_are_not_packed_from_the_wheel() {
         let wheel = ["shop/__init__.py", "shop/tests.py"];
         let [left, generated, _] = reduced(PURE, &wheel, "", &["shop/__init__.py"], &["shop/tests.py"]);
         assert!(left.is_empty() && generated.is_empty());

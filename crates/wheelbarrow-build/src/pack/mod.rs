@@ -34,7 +34,7 @@ pub struct Installer {
 
 /// What goes into an artifact.
 #[derive(Clone, Debug)]
-pub struct Contents {
+pub struct ArtifactContents {
     /// Normalised (PEP 503).
     pub name: String,
     pub version: Option<String>,

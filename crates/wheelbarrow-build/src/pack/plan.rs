@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use wheelbarrow_artifact::SHEBANG_PATH;
 use wheelbarrow_artifact::manifest::{
-    Bytecode, FORMAT, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
+    Bytecode, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
 };
 use wheelbarrow_artifact::python;
 use wheelbarrow_artifact::rules;
@@ -13,10 +13,10 @@ use wheelbarrow_artifact::tree::Tree;
 use wheelbarrow_artifact::zip::{Deflated, DosTime};
 use wheelbarrow_audit::sbom;
 
-use super::{Contents, PackError, environment};
-use crate::bytecode::Compiled;
+use super::{ArtifactContents, PackError, environment};
+use crate::bytecode::CompiledBytecode;
 use crate::check::{Checked, CheckedTarget, PackedTarget, PackedWheel};
-use crate::project::{Content, ProjectFile};
+use crate::project::{FileContent, ProjectFile};
 
 /// Longer ones the kernel cuts off (`BINPRM_BUF_SIZE`, before Linux 5.1).
 const LONGEST_SHEBANG: usize = 127;
@@ -74,7 +74,11 @@ impl MemberSource {
 }
 
 /// Says what the artifact will hold. `checked` and `compiled` have what was found and made.
-pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Result<Plan, PackError> {
+pub fn plan(
+    contents: &ArtifactContents,
+    checked: &Checked,
+    compiled: &CompiledBytecode,
+) -> Result<Plan, PackError> {
     check_shebang(&contents.shebang)?;
     let mut members = programs(contents, &compiled.programs)?;
     let pips = by_name(contents.targets.iter().map(|target| &target.pip));
@@ -113,7 +117,10 @@ pub fn plan(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Resu
 }
 
 /// What does the installing, and what goes to site-packages.
-fn programs(contents: &Contents, compiled: &[(String, Vec<u8>)]) -> Result<Vec<PlannedMember>, PackError> {
+fn programs(
+    contents: &ArtifactContents,
+    compiled: &[(String, Vec<u8>)],
+) -> Result<Vec<PlannedMember>, PackError> {
     let file = |path: &str, bytes: &[u8]| PlannedMember {
         path: path.to_owned(),
         kind: MemberKind::File,
@@ -154,11 +161,11 @@ fn programs(contents: &Contents, compiled: &[(String, Vec<u8>)]) -> Result<Vec<P
 }
 
 /// The modules that are no wheel's, with their sources: the project's, and `loadenv.py`, which every process imports.
-pub fn modules(contents: &Contents) -> Result<Vec<(String, Vec<u8>)>, PackError> {
+pub fn modules(contents: &ArtifactContents) -> Result<Vec<(String, Vec<u8>)>, PackError> {
     let mut modules =
         vec![("loadenv.py".to_owned(), environment::loadenv(&contents.environment)?.into_bytes())];
     for file in contents.code.iter().filter(|file| file.path.ends_with(".py")) {
-        if matches!(file.content, Content::File { .. }) {
+        if matches!(file.content, FileContent::File { .. }) {
             let source = fs_err::read(&file.source);
             let source = source.map_err(|source| PackError::Io {
                 action: "read",
@@ -190,7 +197,7 @@ fn project_pth(import_path: &str) -> String {
     )
 }
 
-fn import_path(contents: &Contents) -> String {
+fn import_path(contents: &ArtifactContents) -> String {
     match contents.import_path.as_str() {
         "" => contents.directory.clone(),
         below => format!("{}/{below}", contents.directory),
@@ -202,13 +209,15 @@ fn code(directory: &str, files: &[ProjectFile]) -> Result<Vec<PlannedMember>, Pa
         let path = format!("{directory}/{}", file.path);
         rules::check_name(&path).map_err(|source| PackError::Path { path: path.clone(), source })?;
         let (kind, source) = match &file.content {
-            Content::File { size, executable: false } => {
+            FileContent::File { size, executable: false } => {
                 (MemberKind::File, MemberSource::File(file.source.clone(), *size))
             }
-            Content::File { size, executable: true } => {
+            FileContent::File { size, executable: true } => {
                 (MemberKind::Executable, MemberSource::File(file.source.clone(), *size))
             }
-            Content::Link { target } => (MemberKind::Link, MemberSource::Bytes(target.clone().into_bytes())),
+            FileContent::Link { target } => {
+                (MemberKind::Link, MemberSource::Bytes(target.clone().into_bytes()))
+            }
         };
         Ok(PlannedMember { path, kind, source, is_code: true })
     };
@@ -230,7 +239,7 @@ fn wheel_member(directory: &str, wheel: &PackedWheel) -> PlannedMember {
 }
 
 fn manifest(
-    contents: &Contents,
+    contents: &ArtifactContents,
     pips: &BTreeMap<&str, &PackedWheel>,
     wheels: &BTreeMap<&str, &PackedWheel>,
     needs: &BTreeMap<String, Needs>,
@@ -246,25 +255,23 @@ fn manifest(
     let pips = pips.values().map(|wheel| listed("bootstrap_wheels", wheel));
     let wheels = wheels.values().map(|wheel| listed("wheels", wheel));
     Manifest {
-        format: FORMAT,
-        name: contents.name.clone(),
         version: contents.version.clone(),
-        built_by: concat!("wheelbarrow ", env!("CARGO_PKG_VERSION")).to_owned(),
-        project: Project {
-            directory: contents.directory.clone(),
-            import_path: import_path(contents),
-            digest: Sha256::of(b""),
-        },
-        targets: Vec::new(),
         environment: contents.environment.clone(),
         release: contents.release.clone(),
         wheels: pips.chain(wheels).collect(),
-        allowed: Vec::new(),
-        members: Vec::new(),
+        ..Manifest::of_project(
+            &contents.name,
+            concat!("wheelbarrow ", env!("CARGO_PKG_VERSION")),
+            Project {
+                directory: contents.directory.clone(),
+                import_path: import_path(contents),
+                digest: Sha256::of(b""),
+            },
+        )
     }
 }
 
-fn describe_all(contents: &Contents, checked: &Checked, compiled: &Compiled) -> Vec<Target> {
+fn describe_all(contents: &ArtifactContents, checked: &Checked, compiled: &CompiledBytecode) -> Vec<Target> {
     let code = size_of_code(contents);
     let bytecode = compiled.targets.iter().cloned().chain(std::iter::repeat(None));
     let targets = contents.targets.iter().zip(&checked.targets).zip(bytecode);
@@ -307,7 +314,7 @@ fn describe(
 }
 
 /// Code and static files, and the directories that they need.
-fn size_of_code(contents: &Contents) -> Unpacked {
+fn size_of_code(contents: &ArtifactContents) -> Unpacked {
     let mut unpacked = Unpacked::default();
     for files in std::iter::once(&contents.code).chain(&contents.static_directories) {
         let mut directories = std::collections::HashSet::from([""]);
@@ -318,8 +325,8 @@ fn size_of_code(contents: &Contents) -> Unpacked {
                 rest = parent;
             }
             unpacked.bytes += match &file.content {
-                Content::File { size, .. } => *size,
-                Content::Link { target } => target.len() as u64,
+                FileContent::File { size, .. } => *size,
+                FileContent::Link { target } => target.len() as u64,
             };
         }
         unpacked.inodes += (files.len() + directories.len()) as u64;

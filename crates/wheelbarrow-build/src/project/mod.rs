@@ -18,7 +18,7 @@ use wheelbarrow_artifact::tree::BadLink;
 use wheelbarrow_base::{Exit, Explain, SafePath};
 
 pub use layout::{RESERVED, directory_name, find_import_path};
-pub use walk::{Rules, Walk, walk};
+pub use walk::{Walk, WalkRules, walk};
 
 /// One file that travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub struct ProjectFile {
     /// Below the directory that was walked, with `/`.
     pub path: String,
     pub source: PathBuf,
-    pub content: Content,
+    pub content: FileContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum FileContent {
     File {
         /// Bytes, when the walk saw it.
         size: u64,

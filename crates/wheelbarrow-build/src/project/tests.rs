@@ -19,7 +19,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn walk_project(root: &Path, exclude: &[&str]) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError> {
     let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
     let artifact = Some(root.join("site-2.zip"));
-    walk(&Walk { root: root.to_path_buf(), rules: Rules::Project { exclude }, artifact })
+    walk(&Walk { root: root.to_path_buf(), rules: WalkRules::Project { exclude }, artifact })
 }
 
 fn paths(root: &Path, exclude: &[&str]) -> Vec<String> {
@@ -95,7 +95,7 @@ fn rules_above_count_inside_a_checkout_only() {
 }
 
 #[test]
-fn some_files_never_travel() {
+fn some_files_are_never_packed() {
     let place = tree(&[
         (".git/config", ""),
         ("__pycache__/a.cpython-312.pyc", ""),
@@ -135,7 +135,7 @@ fn artifact(path: &Path, shebang: &str) {
 }
 
 #[test]
-fn artifacts_never_travel_whatever_they_are_called() {
+fn artifacts_are_never_packed() {
     let place = tree(&[
         ("a.py", ""),
         ("run", "#!/bin/sh\n"),
@@ -159,26 +159,26 @@ fn artifacts_never_travel_whatever_they_are_called() {
 #[test]
 fn nothing_is_packed_where_a_release_has_a_link() {
     let place = tree(&[("a.py", ""), ("media/.gitkeep", ""), ("mediator/b.py", ""), ("var", "")]);
-    let said = |shared: &str, exclude: &[&str]| {
+    let message = |shared: &str, exclude: &[&str]| {
         let (files, _) = walk_project(place.path(), exclude).unwrap();
         let refused = check_shared(&[shared.to_owned()], &files);
         refused.err().map(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
     };
-    let refused = said("media/", &[]).unwrap();
+    let refused = message("media/", &[]).unwrap();
     assert!(
         refused.contains("media/.gitkeep is packed there")
             && refused.contains("add \"/media/\" to `exclude`"),
         "{refused}"
     );
-    assert!(said("var/log", &[]).unwrap().contains("var is packed there"));
+    assert!(message("var/log", &[]).unwrap().contains("var is packed there"));
     for outside in ["/srv/media", "../media", "a/../b", ""] {
-        assert!(said(outside, &[]).unwrap().contains("not a path below the project"), "{outside}");
+        assert!(message(outside, &[]).unwrap().contains("not a path below the project"), "{outside}");
     }
     for own in ["environment.json", "wheelbarrow.toml/"] {
-        assert!(said(own, &[]).unwrap().contains("Wheelbarrow's own in ROOT/shared"), "{own}");
+        assert!(message(own, &[]).unwrap().contains("Wheelbarrow's own in ROOT/shared"), "{own}");
     }
-    assert_eq!(said("media", &["/media/"]), None);
-    assert_eq!(said("data", &[]), None);
+    assert_eq!(message("media", &["/media/"]), None);
+    assert_eq!(message("data", &[]), None);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn static_directories_have_no_gitignore() {
 }
 
 #[test]
-fn kinds_are_told_apart() {
+fn file_kinds_are_distinguished() {
     let place = tree(&[("a.py", "12"), ("run.sh", "")]);
     fs::set_permissions(place.path().join("run.sh"), std::fs::Permissions::from_mode(0o700)).unwrap();
     symlink("a.py", place.path().join("link")).unwrap();
@@ -286,9 +286,9 @@ fn kinds_are_told_apart() {
     let (files, notes) = walk_project(place.path(), &[]).unwrap();
     let contents: Vec<_> = files.into_iter().map(|file| file.content).collect();
     let expected = [
-        Content::File { size: 2, executable: false },
-        Content::Link { target: "a.py".to_owned() },
-        Content::File { size: 0, executable: true },
+        FileContent::File { size: 2, executable: false },
+        FileContent::Link { target: "a.py".to_owned() },
+        FileContent::File { size: 0, executable: true },
     ];
     assert_eq!(contents, expected);
     assert_eq!(notes, ["left out socket: neither a file nor a link"]);
@@ -331,12 +331,12 @@ fn links_are_judged_as_in_the_artifact() {
         assert_eq!(refused(target), None, "{target}");
     }
     for target in ["../left/../a", "../empty/../a", "gone/../b.py"] {
-        let said = refused(target).unwrap();
+        let message = refused(target).unwrap();
         let reason = "the link has `..` behind a name that is not a directory of the project";
         let expected =
             format!("the link {}/a/link cannot be packed: a/link -> {target}: {reason}", root.display());
         assert_eq!(
-            said.replace(&root.canonicalize().unwrap().display().to_string(), &root.display().to_string()),
+            message.replace(&root.canonicalize().unwrap().display().to_string(), &root.display().to_string()),
             expected
         );
     }

@@ -15,7 +15,7 @@ use wheelbarrow_base::is_unfinished;
 use wheelbarrow_wheel::text::is_control;
 
 use super::tracked::tracked_and_ignored;
-use super::{Content, ProjectError, ProjectFile, artifact, settings};
+use super::{FileContent, ProjectError, ProjectFile, artifact, settings};
 
 /// What never travels, whatever the rules of the project say.
 const NEVER: [&str; 13] = [
@@ -47,7 +47,7 @@ const SQLITE_COMPANIONS: [&str; 3] = ["-journal", "-shm", "-wal"];
 
 /// Which rules of its own a directory has.
 #[derive(Clone, Debug, Default)]
-pub enum Rules {
+pub enum WalkRules {
     /// `.gitignore`, `.wheelbarrowignore`, and patterns like theirs.
     Project { exclude: Vec<String> },
     /// `.wheelbarrowignore` only: what a front end's build made is in `.gitignore` and still meant to travel.
@@ -59,7 +59,7 @@ pub enum Rules {
 #[derive(Clone, Debug, Default)]
 pub struct Walk {
     pub root: PathBuf,
-    pub rules: Rules,
+    pub rules: WalkRules,
     /// The artifact that is going to be written.
     pub artifact: Option<PathBuf>,
 }
@@ -98,7 +98,7 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError
 
 impl Walker<'_> {
     fn walk_all(&mut self) -> Result<(), ProjectError> {
-        let Rules::Project { exclude } = &self.walk.rules else {
+        let WalkRules::Project { exclude } = &self.walk.rules else {
             return self.walk_once(&self.builder(Gitignore::empty(), false));
         };
         let exclude = exclude_matcher(&self.root, exclude)?;
@@ -115,7 +115,7 @@ impl Walker<'_> {
             let is_back = tracked.contains(relative)
                 || exclude.matched_path_or_any_parents(relative, false).is_whitelist();
             if is_back && relative.to_str().is_none_or(|path| !found.contains(path)) {
-                self.take(&entry)?;
+                self.add(&entry)?;
             }
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Walker<'_> {
 
     fn walk_once(&mut self, builder: &WalkBuilder) -> Result<(), ProjectError> {
         for entry in builder.build() {
-            self.take(&entry.map_err(ProjectError::Walk)?)?;
+            self.add(&entry.map_err(ProjectError::Walk)?)?;
         }
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Walker<'_> {
         builder
     }
 
-    fn take(&mut self, entry: &DirEntry) -> Result<(), ProjectError> {
+    fn add(&mut self, entry: &DirEntry) -> Result<(), ProjectError> {
         if let Some(error) = entry.error() {
             self.notes.push(format!("a rule was passed over: {error}"));
         }
@@ -181,8 +181,8 @@ impl Walker<'_> {
         let targets: BTreeMap<_, _> = named
             .iter()
             .filter_map(|(path, content)| match content {
-                Content::Link { target } => Some((path.as_str(), target.as_bytes())),
-                Content::File { .. } => None,
+                FileContent::Link { target } => Some((path.as_str(), target.as_bytes())),
+                FileContent::File { .. } => None,
             })
             .collect();
         let kind = |path: &str| if targets.contains_key(path) { MemberKind::Link } else { MemberKind::File };
@@ -196,7 +196,7 @@ impl Walker<'_> {
 
     /// What a person leaves out by a rule made for Wheelbarrow is meant.
     fn note_settings(&mut self) {
-        if !matches!(self.walk.rules, Rules::Project { .. }) {
+        if !matches!(self.walk.rules, WalkRules::Project { .. }) {
             return;
         }
         for (path, why) in settings::left_out(&self.root, &self.found) {
@@ -219,7 +219,7 @@ impl Walker<'_> {
         }
     }
 
-    fn file(&mut self, source: &Path, path: &str) -> Result<Option<Content>, ProjectError> {
+    fn file(&mut self, source: &Path, path: &str) -> Result<Option<FileContent>, ProjectError> {
         let mut file = fs::File::open(source).map_err(ProjectError::read(source))?;
         let mut head = Vec::with_capacity(SQLITE.len());
         file.by_ref().take(SQLITE.len() as u64).read_to_end(&mut head).map_err(ProjectError::read(source))?;
@@ -242,10 +242,10 @@ impl Walker<'_> {
         }
         let metadata = file.metadata().map_err(ProjectError::read(source))?;
         let executable = metadata.permissions().mode() & 0o111 != 0;
-        Ok(Some(Content::File { size: metadata.len(), executable }))
+        Ok(Some(FileContent::File { size: metadata.len(), executable }))
     }
 
-    fn link(&mut self, source: &Path, path: &str) -> Result<Option<Content>, ProjectError> {
+    fn link(&mut self, source: &Path, path: &str) -> Result<Option<FileContent>, ProjectError> {
         let target = fs::read_link(source).map_err(ProjectError::read(source))?;
         let leaves = || ProjectError::LinkLeaves { link: source.to_path_buf(), target: target.clone() };
         let text = target.to_str().ok_or_else(|| ProjectError::Name { path: source.to_path_buf() })?;
@@ -264,7 +264,7 @@ impl Walker<'_> {
             self.artifacts.push(path.to_owned());
             return Ok(None);
         }
-        Ok(Some(Content::Link { target: text.to_owned() }))
+        Ok(Some(FileContent::Link { target: text.to_owned() }))
     }
 }
 
@@ -283,11 +283,11 @@ fn add_patterns(builder: &mut GitignoreBuilder, patterns: &[String]) -> Result<(
 }
 
 /// The rules that a person wrote for Wheelbarrow: at the top of the directory, and the setting `exclude`.
-fn kept_matcher(root: &Path, rules: &Rules) -> Result<Gitignore, ProjectError> {
+fn kept_matcher(root: &Path, rules: &WalkRules) -> Result<Gitignore, ProjectError> {
     let mut builder = GitignoreBuilder::new(root);
     // What is wrong in the file was noted by the walk.
     builder.add(root.join(IGNORE_FILE));
-    if let Rules::Project { exclude } = rules {
+    if let WalkRules::Project { exclude } = rules {
         add_patterns(&mut builder, exclude)?;
     }
     builder.build().map_err(ProjectError::Walk)

@@ -5,20 +5,20 @@ use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use super::build::Builder;
+use super::builder::Builder;
 use crate::Result;
-use crate::select::{Chosen, Source};
+use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::BuildTarget;
 
 impl Builder<'_> {
     /// Checks out every commit that has to be built, all at once: a repository that cannot be reached is known before
     /// anything long begins. The first failure ends the others.
-    pub(crate) fn check_out(&self, chosen: &[(&BuildTarget, &[Chosen])]) -> Result<()> {
+    pub(crate) fn check_out(&self, chosen: &[(&BuildTarget, &[ChosenDistribution])]) -> Result<()> {
         let mut wanted = BTreeMap::new();
         for (target, chosen) in chosen {
             for one in *chosen {
-                let Source::Git { url, commit, .. } = &one.source else {
-                    if matches!(one.source, Source::Archive { .. }) {
+                let DistributionSource::Git { url, commit, .. } = &one.source else {
+                    if matches!(one.source, DistributionSource::Archive { .. }) {
                         // Refuses what nothing here can build.
                         self.is_remembered(one, target)?;
                     }

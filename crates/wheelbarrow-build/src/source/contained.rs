@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use super::build::{Builder, only_directory, package, subdirectory};
+use super::builder::{Builder, only_directory, package, subdirectory};
 use crate::bootstrap;
-use crate::cache::Entry;
-use crate::container::{Room, WORK};
-use crate::select::{Chosen, Source};
+use crate::cache::CacheEntry;
+use crate::container::{BuildRoom, WORK};
+use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::{BuildTarget, ContainerRequest};
 use crate::{Error, Result};
 
@@ -35,7 +35,7 @@ struct Pyproject {
 
 /// As `backend.py` reads it.
 #[derive(Serialize)]
-struct Request {
+struct BackendRequest {
     source: String,
     virtualenv: String,
     out: String,
@@ -49,18 +49,18 @@ struct Request {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct BackendAnswer {
     #[serde(default)]
     requires: Vec<String>,
 }
 
 /// One build in its directory.
-struct Contained<'b> {
+struct ContainedBuild<'b> {
     builder: &'b Builder<'b>,
-    chosen: &'b Chosen,
+    chosen: &'b ChosenDistribution,
     target: &'b BuildTarget,
-    room: &'b Room,
-    work: &'b Path,
+    room: &'b BuildRoom,
+    work_directory: &'b Path,
     within: &'b [&'b str],
 }
 
@@ -68,22 +68,23 @@ impl Builder<'_> {
     /// The directory with the wheel that it gave.
     pub(super) fn build_contained(
         &self,
-        chosen: &Chosen,
-        archive: Option<&Entry>,
+        chosen: &ChosenDistribution,
+        archive: Option<&CacheEntry>,
         target: &BuildTarget,
-        room: &Room,
-        work: &Path,
+        room: &BuildRoom,
+        work_directory: &Path,
         within: &[&str],
     ) -> Result<PathBuf> {
-        let build = Contained { builder: self, chosen, target, room, work, within };
+        let build = ContainedBuild { builder: self, chosen, target, room, work_directory, within };
         build.run(archive)
     }
 }
 
-impl Contained<'_> {
-    fn run(&self, archive: Option<&Entry>) -> Result<PathBuf> {
+impl ContainedBuild<'_> {
+    fn run(&self, archive: Option<&CacheEntry>) -> Result<PathBuf> {
         self.write("backend.py", wheelbarrow_artifact::python::BACKEND.as_bytes())?;
-        fs::create_dir_all(self.work.join("home")).map_err(Error::io("make", self.work))?;
+        fs::create_dir_all(self.work_directory.join("home"))
+            .map_err(Error::io("make", self.work_directory))?;
         let source = self.source(archive)?.join(subdirectory(self.chosen).unwrap_or_default());
         let system = self.build_system(&source)?;
         let mut requires = system.requires.clone();
@@ -92,28 +93,29 @@ impl Contained<'_> {
             let request = self.request(&source, &system, &requires, settled)?;
             self.write("request.json", &serde_json::to_vec(&request).unwrap_or_default())?;
             self.python(&["build", &there("request.json")])?;
-            let answer = self.work.join("answer.json");
+            let answer = self.work_directory.join("answer.json");
             let text = fs::read(&answer).map_err(Error::io("read", &answer))?;
-            let answer: Answer =
+            let answer: BackendAnswer =
                 serde_json::from_slice(&text).map_err(|error| self.bad(&error.to_string()))?;
             if answer.requires.is_empty() {
                 break;
             }
             requires.extend(answer.requires);
         }
-        Ok(self.work.join("out"))
+        Ok(self.work_directory.join("out"))
     }
 
     /// The source as a directory below the work directory.
-    fn source(&self, archive: Option<&Entry>) -> Result<PathBuf> {
-        let (Source::Archive { download, .. }, Some(entry)) = (&self.chosen.source, archive) else {
-            return self.builder.directory(self.chosen, self.work);
+    fn source(&self, archive: Option<&CacheEntry>) -> Result<PathBuf> {
+        let (DistributionSource::Archive { download, .. }, Some(entry)) = (&self.chosen.source, archive)
+        else {
+            return self.builder.directory(self.chosen, self.work_directory);
         };
         let name = download.filename.replace('/', "_");
-        let file = self.work.join(&name);
+        let file = self.work_directory.join(&name);
         fs::copy(&entry.path, &file).map_err(Error::io("copy", &entry.path))?;
         self.python(&["unpack", &there(&name), &there("source")])?;
-        only_directory(&self.work.join("source"))
+        only_directory(&self.work_directory.join("source"))
     }
 
     /// <https://packaging.python.org/en/latest/specifications/pyproject-toml/#declaring-build-system-dependencies-the-build-system-table>
@@ -141,11 +143,11 @@ impl Contained<'_> {
         system: &BuildSystem,
         requires: &[String],
         settled: bool,
-    ) -> Result<Request> {
+    ) -> Result<BackendRequest> {
         let nothing = ContainerRequest { image: String::new(), packages: Vec::new() };
         let container = self.target.container.as_ref().unwrap_or(&nothing);
         let host = self.room.system(container);
-        let wheels = self.builder.build_requirements(requires, &host, self.work, &self.inside())?;
+        let wheels = self.builder.build_requirements(requires, &host, self.work_directory, &self.inside())?;
         let pip = bootstrap::pip_in_cache(&host, self.builder.cache, self.builder.index)?;
         let mut names = Vec::new();
         for (name, entry) in wheels.iter().map(|(name, entry)| (name.as_str(), entry)) {
@@ -153,8 +155,8 @@ impl Contained<'_> {
         }
         let platform = host.platform().to_string();
         let has_tag = host.tags().iter().any(|tag| tag.platform == platform);
-        let below = source.strip_prefix(self.work).unwrap_or(source);
-        Ok(Request {
+        let below = source.strip_prefix(self.work_directory).unwrap_or(source);
+        Ok(BackendRequest {
             source: there(&below.to_string_lossy()),
             virtualenv: there("virtualenv"),
             out: there("out"),
@@ -174,8 +176,8 @@ impl Contained<'_> {
     }
 
     /// A wheel of the cache where the container sees it; gives its path there.
-    fn bring(&self, name: &str, entry: &Entry) -> Result<String> {
-        let directory = self.work.join("wheels");
+    fn bring(&self, name: &str, entry: &CacheEntry) -> Result<String> {
+        let directory = self.work_directory.join("wheels");
         fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
         let file = directory.join(name);
         if !file.exists() {
@@ -186,17 +188,17 @@ impl Contained<'_> {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        let path = self.work.join(name);
+        let path = self.work_directory.join(name);
         fs::write(&path, content).map_err(Error::io("write", &path))
     }
 
     /// Runs `backend.py`; a failure is one of the build.
     fn python(&self, arguments: &[&str]) -> Result<()> {
-        let repository = self.work.join("source/.git");
+        let repository = self.work_directory.join("source/.git");
         let repository = repository.is_symlink().then(|| fs::read_link(&repository).ok()).flatten();
         let script = there("backend.py");
         let arguments: Vec<&str> = ["-I", script.as_str()].iter().chain(arguments).copied().collect();
-        let output = self.room.python(self.work, repository.as_deref(), &arguments)?;
+        let output = self.room.python(self.work_directory, repository.as_deref(), &arguments)?;
         if output.status.success() {
             return Ok(());
         }
@@ -207,7 +209,7 @@ impl Contained<'_> {
         Error::BadBuild {
             name: package(self.chosen),
             version: String::new(),
-            said: format!("what cannot be read: {reason}"),
+            result: format!("what cannot be read: {reason}"),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Checkout<'_> {
         if output.status.success() {
             return Ok(());
         }
-        Err(self.failed(uv::said(&output).lines().last().unwrap_or("git failed")))
+        Err(self.failed(uv::stderr_of(&output).lines().last().unwrap_or("git failed")))
     }
 
     fn failed(&self, reason: &str) -> Error {
@@ -85,7 +85,7 @@ pub(crate) struct Checkouts(Mutex<BTreeMap<(String, String), TempDir>>);
 
 impl Checkouts {
     /// That of a commit, for the first who asks.
-    pub(super) fn take(&self, url: &str, commit: &str) -> Option<TempDir> {
+    pub(super) fn take_checkout(&self, url: &str, commit: &str) -> Option<TempDir> {
         let mut checkouts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         checkouts.remove(&(url.to_owned(), commit.to_owned()))
     }

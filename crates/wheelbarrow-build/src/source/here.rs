@@ -6,10 +6,10 @@ use std::process::Command;
 use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
 
-use super::build::{Builder, only_directory, subdirectory};
-use crate::cache::Entry;
+use super::builder::{Builder, only_directory, subdirectory};
+use crate::cache::CacheEntry;
 use crate::container::SOURCE_DATE_EPOCH;
-use crate::select::{Chosen, Source};
+use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::BuildTarget;
 use crate::uv::{self, Uv};
 use crate::{Error, Result, stoppable};
@@ -18,8 +18,8 @@ impl Builder<'_> {
     /// The directory with the wheel that it gave.
     pub(super) fn build_here(
         &self,
-        chosen: &Chosen,
-        archive: Option<&Entry>,
+        chosen: &ChosenDistribution,
+        archive: Option<&CacheEntry>,
         target: &BuildTarget,
         interpreter: &Interpreter,
         workspace: &Path,
@@ -45,13 +45,13 @@ impl Builder<'_> {
     /// What uv is to build: the archive itself, or a directory.
     fn prepare(
         &self,
-        chosen: &Chosen,
-        archive: Option<&Entry>,
+        chosen: &ChosenDistribution,
+        archive: Option<&CacheEntry>,
         python: &Path,
         workspace: &Path,
     ) -> Result<PathBuf> {
         let directory = match (&chosen.source, archive) {
-            (Source::Archive { download, subdirectory }, Some(entry)) => {
+            (DistributionSource::Archive { download, subdirectory }, Some(entry)) => {
                 let file = workspace.join(download.filename.replace('/', "_"));
                 fs::copy(&entry.path, &file).map_err(Error::io("copy", &entry.path))?;
                 if subdirectory.is_none() {
@@ -103,6 +103,6 @@ fn run_python(
     if output.status.success() {
         return Ok(());
     }
-    let said = uv::said(&output);
-    Err(std::io::Error::other(said.lines().last().unwrap_or_default().to_owned()))
+    let stderr = uv::stderr_of(&output);
+    Err(std::io::Error::other(stderr.lines().last().unwrap_or_default().to_owned()))
 }

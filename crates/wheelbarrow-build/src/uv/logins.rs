@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::Value;
 use wheelbarrow_http::{Credentials, is_keyring};
 
-use super::settings;
+use super::uv_settings;
 
 /// Takes the logins of the indexes in uv's settings: in their URLs, or in the variables `UV_INDEX_NAME_USERNAME` and
 /// `UV_INDEX_NAME_PASSWORD`. Settings are `[tool.uv]` and uv.toml of the project and of the directories above it
@@ -14,7 +14,7 @@ use super::settings;
 /// If they name keyring and no variable does, it is asked for the passwords that are missing.
 pub fn add_logins(credentials: &mut Credentials, project: &Path) {
     let mut provider = None;
-    for settings in settings::all(project) {
+    for settings in uv_settings::all(project) {
         for table in [Some(&settings), settings.get("pip").and_then(Value::as_table)].into_iter().flatten() {
             let own = table.get("keyring-provider").and_then(Value::as_str).map(is_keyring);
             provider = provider.or(own);

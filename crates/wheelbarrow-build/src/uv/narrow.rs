@@ -13,7 +13,7 @@ use pep508_rs::MarkerTree;
 use toml::{Table, Value};
 use url::Url;
 
-use super::settings::Settings;
+use super::uv_settings::UvSettings;
 use crate::target::BuildTarget;
 use crate::{Error, Result};
 
@@ -27,7 +27,7 @@ pub(crate) struct Narrowed(tempfile::TempDir);
 impl Narrowed {
     /// For `targets`, with the settings of `project`.
     pub(crate) fn new(project: &Path, targets: &[&BuildTarget]) -> Result<Self> {
-        let (base, mut settings) = Settings::read(project).project.unwrap_or_default();
+        let (base, mut settings) = UvSettings::read(project).project.unwrap_or_default();
         settings.retain(|key, _| !LEFT_OUT.contains(&key));
         absolute_places(&mut settings, &base);
         if let Some(pip) = settings.get_mut("pip").and_then(Value::as_table_mut) {

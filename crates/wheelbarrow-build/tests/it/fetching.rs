@@ -156,7 +156,7 @@ fn other_bytes_after_a_resume_are_fetched_anew() {
 }
 
 #[test]
-fn lies_about_the_length_are_seen_through() {
+fn wrong_content_lengths_are_detected() {
     survives(|request, stream, body| match request.number {
         0 => respond(stream, "200 OK", &body[..100_000]),
         1 => respond(stream, "200 OK\r\nContent-Length: 1000", &body[..1000]),
@@ -296,7 +296,7 @@ fn offline_a_directory_does() {
 }
 
 #[test]
-fn what_is_gone_is_gone() {
+fn a_missing_file_is_not_retried() {
     let (error, requests) = fails(|_, stream, _| respond(stream, "404 Not Found\r\nContent-Length: 0", b""));
     assert_eq!(requests.len(), 1);
     assert!(error.to_string().contains("HTTP 404"), "{error}");
@@ -320,7 +320,7 @@ fn the_wrong_file_is_an_error_and_not_kept() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_used_or_thrown_away() {
+fn partial_files_are_resumed_or_discarded() {
     let body = body();
     let server = Server::start({
         let body = body.clone();

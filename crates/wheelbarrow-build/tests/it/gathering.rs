@@ -43,7 +43,7 @@ fn requirements_become_a_lock_and_the_lock_wheels() {
 }
 
 #[test]
-fn offline_takes_the_cache_or_says_what_is_lacking() {
+fn offline_uses_the_cache_or_names_missing_files() {
     if !has_uv() {
         return;
     }
@@ -243,10 +243,10 @@ fn a_member_of_a_workspace_has_its_part_of_the_lock() {
     // Nothing is asked of an index for it.
     site.index.index_url = Some("http://127.0.0.1:9/simple".to_owned());
     site.wanted =
-        wheelbarrow_build::lock::Wanted { all_extras: true, all_groups: true, ..Default::default() };
+        wheelbarrow_build::lock::WantedLock { all_extras: true, all_groups: true, ..Default::default() };
     assert_eq!(names(&site), ["docopt", "idna", "iniconfig", "shared", "six"]);
     site.index.index_url = None;
-    site.wanted = wheelbarrow_build::lock::Wanted { no_default_groups: true, ..Default::default() };
+    site.wanted = wheelbarrow_build::lock::WantedLock { no_default_groups: true, ..Default::default() };
     let gathered = site.gather().unwrap();
     assert_eq!(filenames(&gathered), ["docopt-0.6.2-py2.py3-none-any.whl", "shared-2-py3-none-any.whl"]);
 }

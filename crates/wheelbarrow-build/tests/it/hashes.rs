@@ -120,7 +120,7 @@ fn write_input(site: &mut Site, input: &str, index: &str) {
 }
 
 #[test]
-fn what_an_index_has_no_sha256_for_is_hashed_while_locking() {
+fn files_without_sha256_are_hashed_while_locking() {
     if !has_uv() {
         return;
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::Explain;
-use wheelbarrow_build::select::{Chosen, Source, select};
+use wheelbarrow_build::select::{ChosenDistribution, DistributionSource, select};
 use wheelbarrow_build::uv::Uv;
 use wheelbarrow_build::{Error, Result, python};
 
@@ -52,7 +52,7 @@ fn hash(site: &Site, file: &str) -> String {
     Sha256::of(&fs::read(site.project().join("../links").join(file)).unwrap()).to_string()
 }
 
-fn chosen(site: &Site) -> Result<Vec<Chosen>> {
+fn chosen(site: &Site) -> Result<Vec<ChosenDistribution>> {
     select(&site.lock()?, &site.targets[0])
 }
 
@@ -227,7 +227,8 @@ fn sources_are_taken_where_wheels_are_excluded() {
     };
     let site = site(&[("pyproject.toml", &project(""))], &["foo|1.0+src"]);
     uv_lock(&site);
-    let is_source = |site: &Site| matches!(chosen(site).unwrap()[0].source, Source::Archive { .. });
+    let is_source =
+        |site: &Site| matches!(chosen(site).unwrap()[0].source, DistributionSource::Archive { .. });
     assert!(!is_source(&site));
     site.write("pyproject.toml", &project("no-binary-package = ['foo']"));
     assert!(is_source(&site));
@@ -357,7 +358,8 @@ fn choose_in_child() {
     }
     match chosen(&site) {
         Ok(chosen) => {
-            let source = if matches!(chosen[0].source, Source::Archive { .. }) { " source" } else { "" };
+            let source =
+                if matches!(chosen[0].source, DistributionSource::Archive { .. }) { " source" } else { "" };
             let notes: String = site.notes.take().iter().map(|note| format!("; {note}")).collect();
             println!("chosen: {}{source}{notes}", chosen[0].version.as_deref().unwrap());
         }
@@ -366,7 +368,7 @@ fn choose_in_child() {
 }
 
 #[test]
-fn variables_of_pip_are_heeded_or_told() {
+fn pip_variables_are_applied_or_reported() {
     if !has_uv() {
         return;
     }

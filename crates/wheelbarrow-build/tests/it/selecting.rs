@@ -1,7 +1,7 @@
 //! What is taken of a lock for a target, and what a person is told when nothing can be.
 
 use wheelbarrow_build::lock::Lock;
-use wheelbarrow_build::select::{Chosen, Source, select};
+use wheelbarrow_build::select::{ChosenDistribution, DistributionSource, select};
 use wheelbarrow_build::target::{BuildTarget, TargetRequest};
 use wheelbarrow_build::{Error, Result};
 use wheelbarrow_platform::Libc;
@@ -35,11 +35,11 @@ fn lock(text: &str) -> (tempfile::TempDir, Result<Lock>) {
     (directory, lock)
 }
 
-fn chosen(text: &str, target: &BuildTarget) -> Result<Vec<Chosen>> {
+fn chosen(text: &str, target: &BuildTarget) -> Result<Vec<ChosenDistribution>> {
     select(&lock(text).1?, target)
 }
 
-fn file(chosen: &Chosen) -> &str {
+fn file(chosen: &ChosenDistribution) -> &str {
     chosen.download().map_or("", |download| &download.filename)
 }
 
@@ -91,7 +91,7 @@ fn where_nothing_fits_each_candidate_has_its_reason() {
     ");
     let sdist = LXML.replace("version =", "sdist = { url = \"https://h/lxml-5.1.0.tar.gz\", @ }\nversion =");
     let taken = chosen(&sdist, &target("3.13", "x86_64", Libc::Glibc(2, 36))).unwrap();
-    assert!(matches!(taken[0].source, Source::Archive { .. }));
+    assert!(matches!(taken[0].source, DistributionSource::Archive { .. }));
 }
 
 #[test]

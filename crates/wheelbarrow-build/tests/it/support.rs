@@ -9,7 +9,7 @@ use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_build::fetch::FetchOptions;
 use wheelbarrow_build::gather::{GatherRequest, Gathered, gather};
 use wheelbarrow_build::inputs::Inputs;
-use wheelbarrow_build::lock::{Lock, LockRequest, ReadRequest, Wanted, read, resolve};
+use wheelbarrow_build::lock::{Lock, LockRequest, ReadRequest, WantedLock, read, resolve};
 use wheelbarrow_build::python;
 use wheelbarrow_build::target::BuildTarget;
 use wheelbarrow_build::uv::{IndexOptions, Uv};
@@ -20,7 +20,7 @@ pub(crate) struct Site {
     directory: tempfile::TempDir,
     pub(crate) index: IndexOptions,
     pub(crate) targets: Vec<BuildTarget>,
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: WantedLock,
     pub(crate) upgrade: bool,
     pub(crate) with: Vec<String>,
     pub(crate) frozen: bool,
@@ -36,7 +36,7 @@ impl Site {
             directory,
             index: IndexOptions::default(),
             targets: vec![python::find_default().unwrap()],
-            wanted: Wanted::default(),
+            wanted: WantedLock::default(),
             upgrade: false,
             with: Vec::new(),
             frozen: false,

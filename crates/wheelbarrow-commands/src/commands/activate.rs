@@ -10,15 +10,15 @@ use crate::progress::Bar;
 use crate::text;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct ActivateArguments {
     /// The release: its id, or its number
     id: String,
     #[command(flatten)]
     switch: SwitchArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
-    let Arguments { id, switch } = arguments;
+pub(super) fn run(arguments: &ActivateArguments, printer: &Printer) -> anyhow::Result<()> {
+    let ActivateArguments { id, switch } = arguments;
     let (root, json) = (switch.root.open()?, switch.root.json);
     let id = find(&root, id)?;
     if switch.dry_run {

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_not_changed_has_no_line() {
+    fn unchanged_parts_are_not_printed() {
         assert_eq!(lines(&Changes::default()), "");
         let migrations = (1..=14).map(|number| format!("shop.{number:04}")).collect();
         let changes =

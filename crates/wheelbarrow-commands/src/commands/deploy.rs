@@ -5,20 +5,22 @@ use std::path::PathBuf;
 use clap::Args;
 use wheelbarrow_base::Exit;
 use wheelbarrow_install::Pip;
-use wheelbarrow_release::{DeployOptions, DeployPlan, Deployed, Existing, Until, deploy, plan_deploy};
+use wheelbarrow_release::{
+    DeployExtent, DeployOptions, DeployPlan, Deployed, ExistingRelease, deploy, plan_deploy,
+};
 
 use super::changes::lines;
 use super::context::Context;
 use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
-use crate::failure::{Refusal, Told};
+use crate::failure::{Refusal, ReportedResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, table};
 use crate::{absolute, text};
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct DeployArguments {
     /// What `wheelbarrow build` wrote
     artifact: Option<PathBuf>,
     #[command(flatten)]
@@ -42,7 +44,7 @@ pub struct Arguments {
     settings: SettingsArguments,
 }
 
-pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: DeployArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::interruptible(printer);
     let operator = arguments.switch.operator(&progress);
     let root = absolute(&arguments.switch.root.root)?;
@@ -56,9 +58,9 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
         python: arguments.python.or_else(|| context.python.clone()).unwrap_or_else(|| "python3".into()),
         settings: arguments.settings.settings(),
         pip: if arguments.without_pip { Pip::Without } else { Pip::With },
-        until: if arguments.stage { Until::Staged } else { Until::Live },
+        until: if arguments.stage { DeployExtent::Staged } else { DeployExtent::Live },
         prepare: arguments.switch.prepare(),
-        existing: if arguments.reuse { Existing::Taken } else { Existing::Remade },
+        existing: if arguments.reuse { ExistingRelease::Taken } else { ExistingRelease::Remade },
     };
     if arguments.switch.dry_run {
         let plan = plan_deploy(&root, &options)?;
@@ -66,7 +68,11 @@ pub(super) fn run(arguments: Arguments, context: &Context, printer: &Printer) ->
             true => printer.json(&plan)?,
             false => printer.result(&show(&plan)),
         }
-        return if plan.lacking.is_empty() { Ok(()) } else { Err(Told::from(Exit::Lacking).into()) };
+        return if plan.lacking.is_empty() {
+            Ok(())
+        } else {
+            Err(ReportedResult::from(Exit::Lacking).into())
+        };
     }
     let deployed = deploy(&root, &options, &operator)?;
     printer.deed();

@@ -2,30 +2,30 @@
 
 use clap::Args;
 use wheelbarrow_base::Exit;
-use wheelbarrow_release::doctor::{Report, examine};
+use wheelbarrow_release::doctor::{DoctorReport, examine};
 
 use super::root::RootArguments;
-use crate::failure::Told;
+use crate::failure::ReportedResult;
 use crate::printer::Printer;
 use crate::text::count;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct DoctorArguments {
     #[command(flatten)]
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &DoctorArguments, printer: &Printer) -> anyhow::Result<()> {
     let report = examine(&arguments.root.open()?)?;
     if arguments.root.json {
         printer.json(&report)?;
     } else {
         show(&report, printer);
     }
-    if report.findings.is_empty() { Ok(()) } else { Err(Told::from(Exit::Unhealthy).into()) }
+    if report.findings.is_empty() { Ok(()) } else { Err(ReportedResult::from(Exit::Unhealthy).into()) }
 }
 
-fn show(report: &Report, printer: &Printer) {
+fn show(report: &DoctorReport, printer: &Printer) {
     for finding in &report.findings {
         printer.result(&format!("{}: {}: {}", finding.rule, finding.place, finding.what));
         printer.result(&format!("  fix: {}", finding.fix));

@@ -12,8 +12,8 @@ use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::LARGEST_ENVIRONMENT;
 use wheelbarrow_release::environment;
 use wheelbarrow_release::{
-    Change, Changed, Difference, Rewritten, change_environment, check_name, environment_difference,
-    environment_names, live, plan_change, plan_rewrite, rewrite_environment,
+    ChangedEnvironment, EnvironmentDifference, RewrittenFile, VariableChange, change_environment, check_name,
+    environment_difference, environment_names, plan_change, plan_rewrite, rewrite_environment,
 };
 
 use super::root::{RootArguments, SwitchArguments, WaitArguments, find};
@@ -23,7 +23,7 @@ use crate::progress::Bar;
 use crate::{absolute, secret, text};
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct EnvArguments {
     #[command(subcommand)]
     command: EnvCommand,
 }
@@ -99,26 +99,27 @@ struct Name {
     values: Vec<std::ffi::OsString>,
 }
 
-pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: EnvArguments, printer: &Printer) -> anyhow::Result<()> {
     match arguments.command {
         EnvCommand::Check { file, artifact } => check(&file, artifact, printer),
         EnvCommand::Set { name, change: arguments } => {
-            let name = name.take()?;
+            let name = name.validated()?;
             // Nobody types a password for a root that is not there.
             arguments.root.open()?;
             let value = secret::read(&name)?;
-            change(&Change::Set { name, value }, &arguments, printer)
+            change(&VariableChange::Set { name, value }, &arguments, printer)
         }
         EnvCommand::Unset { name, change: arguments } => {
-            change(&Change::Unset { name: name.take()? }, &arguments, printer)
+            change(&VariableChange::Unset { name: name.validated()? }, &arguments, printer)
         }
-        EnvCommand::Apply { change: arguments } => change(&Change::Nothing, &arguments, printer),
+        EnvCommand::Apply { change: arguments } => change(&VariableChange::Nothing, &arguments, printer),
         EnvCommand::Write { root, merge, dry_run, wait } => {
             let mut text = Vec::new();
             // One byte more, which is refused.
             let limited = std::io::stdin().take(LARGEST_ENVIRONMENT + 1).read_to_end(&mut text);
             limited.context("cannot read standard input")?;
-            let change = if merge { Change::Merge { text } } else { Change::Replace { text } };
+            let change =
+                if merge { VariableChange::Merge { text } } else { VariableChange::Replace { text } };
             let path = absolute(&root.root)?;
             let rewritten = if dry_run {
                 plan_rewrite(&path, &change)?
@@ -141,7 +142,7 @@ pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
             let site = root.open()?;
             let one = match one {
                 Some(id) => find(&site, &id)?,
-                None => live::release(&site, None)?.id().clone(),
+                None => site.complete_or_live(None)?.id().clone(),
             };
             let other = other.map(|id| find(&site, &id)).transpose()?;
             let difference = environment_difference(&site, Some(&one), other.as_ref())?;
@@ -155,7 +156,7 @@ pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
 }
 
 impl Name {
-    fn take(self) -> anyhow::Result<String> {
+    fn validated(self) -> anyhow::Result<String> {
         if !self.values.is_empty() {
             let message =
                 "a value must not stand in a command, which other users and the shell's history can see";
@@ -178,14 +179,14 @@ fn check(file: &PathBuf, artifact: Option<PathBuf>, printer: &Printer) -> anyhow
     open.take(LARGEST_ENVIRONMENT + 1).read_to_end(&mut data)?;
     let keys =
         environment::check(&data, mode, &rules, |key| std::env::var_os(key).is_some()).map_err(|error| {
-            let said = format!("{}{error}", file.display());
-            anyhow::Error::new(error).context(said)
+            let message = format!("{}{error}", file.display());
+            anyhow::Error::new(error).context(message)
         })?;
     printer.done(&format!("{}: {}", file.display(), text::count(keys.len(), "variable")));
     Ok(())
 }
 
-fn change(change: &Change, arguments: &SwitchArguments, printer: &Printer) -> anyhow::Result<()> {
+fn change(change: &VariableChange, arguments: &SwitchArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let (changed, live) = if arguments.dry_run {
         (plan_change(&root, change)?, "would be live")
@@ -204,8 +205,8 @@ fn change(change: &Change, arguments: &SwitchArguments, printer: &Printer) -> an
         return printer.json(&changed);
     }
     show(&changed.difference, printer);
-    let Changed { id, previous, difference, milliseconds, .. } = &changed;
-    let said = match (id, previous) {
+    let ChangedEnvironment { id, previous, difference, milliseconds, .. } = &changed;
+    let message = match (id, previous) {
         (Some(id), Some(previous)) => {
             format!("{id} {live}, in place of {previous} ({})", text::seconds(*milliseconds))
         }
@@ -214,11 +215,11 @@ fn change(change: &Change, arguments: &SwitchArguments, printer: &Printer) -> an
         (_, Some(live)) => format!("{live} has this environment already"),
         (_, None) => "nothing is live; the first release takes it".to_owned(),
     };
-    printer.done(&said);
+    printer.done(&message);
     Ok(())
 }
 
-fn report(rewritten: &Rewritten, dry_run: bool, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn report(rewritten: &RewrittenFile, dry_run: bool, json: bool, printer: &Printer) -> anyhow::Result<()> {
     if !dry_run && rewritten.is_changed {
         printer.deed();
     }
@@ -235,8 +236,8 @@ fn report(rewritten: &Rewritten, dry_run: bool, json: bool, printer: &Printer) -
     Ok(())
 }
 
-fn show(difference: &Difference, printer: &Printer) {
-    let Difference { added, removed, changed } = difference;
+fn show(difference: &EnvironmentDifference, printer: &Printer) {
+    let EnvironmentDifference { added, removed, changed } = difference;
     for (sign, names) in [("+", added), ("-", removed), ("~", changed)] {
         names.iter().for_each(|name| printer.result(&format!("{sign} {}", name.escape_debug())));
     }

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use wheelbarrow_artifact::release::Words;
-use wheelbarrow_release::{Root, live};
+use wheelbarrow_release::{Root, live_release};
 
 use super::root::find;
 use crate::absolute;
-use crate::failure::Told;
+use crate::failure::ReportedResult;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct ExecArguments {
     /// The site root
     #[arg(long, value_name = "ROOT", env = "WHEELBARROW_ROOT")]
     root: PathBuf,
@@ -24,13 +24,13 @@ pub struct Arguments {
 }
 
 /// Its exit code is the command's.
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: ExecArguments) -> anyhow::Result<()> {
     let root = Root::open(&absolute(&arguments.root)?)?;
     let id = arguments.release.map(|id| find(&root, &id)).transpose()?;
-    let release = live::release(&root, id.as_ref())?;
+    let release = root.complete_or_live(id.as_ref())?;
     let words = Words::new(arguments.command)?;
-    match live::execute(&root, &release, &words)? {
+    match live_release::execute(&root, &release, &words)? {
         0 => Ok(()),
-        code => Err(Told { code }.into()),
+        code => Err(ReportedResult { code }.into()),
     }
 }

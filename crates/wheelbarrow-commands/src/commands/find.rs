@@ -17,7 +17,7 @@ use crate::absolute;
 use crate::printer::Printer;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct FindArguments {
     /// The artifact, or the SHA-256 of its manifest
     artifact: String,
     /// Only a release that runs on this Python
@@ -27,7 +27,7 @@ pub struct Arguments {
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &FindArguments, printer: &Printer) -> anyhow::Result<()> {
     let manifest = match digest(&arguments.artifact) {
         Some(digest) => digest,
         None => Sha256::of(Artifact::open_thin(Path::new(&arguments.artifact), &Anybody)?.manifest_bytes()),

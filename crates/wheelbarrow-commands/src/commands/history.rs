@@ -1,14 +1,14 @@
 //! `wheelbarrow history --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::{End, Outcome, RunCommand, Story, history};
+use wheelbarrow_release::{JournaledOperation, OperationEnd, Outcome, RunCommand, history};
 
 use super::root::{RootArguments, find_id};
 use crate::printer::Printer;
 use crate::text::{Align, seconds, table, time};
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct HistoryArguments {
     /// Show each phase and each command of what was done with this release: its id, or its number
     id: Option<String>,
     /// Show how long each phase and each command took
@@ -18,38 +18,45 @@ pub struct Arguments {
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &HistoryArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
-    let mut stories = history(&root)?;
+    let mut journaled_operations = history(&root)?;
     if let Some(text) = &arguments.id {
-        let id = find_id(&root, stories.iter().map(|story| &story.id), text)?;
-        stories.retain(|story| story.id == id);
+        let id = find_id(&root, journaled_operations.iter().map(|journaled| &journaled.id), text)?;
+        journaled_operations.retain(|journaled| journaled.id == id);
     }
     if arguments.root.json {
-        return printer.json(&stories);
+        return printer.json(&journaled_operations);
     }
     if arguments.id.is_some() {
-        stories.iter().for_each(|story| printer.result(&show(story)));
+        journaled_operations.iter().for_each(|journaled| printer.result(&show(journaled)));
         return Ok(());
     }
     let mut rows = vec![["WHEN", "BY", "WHAT", "RELEASE", "TOOK", "RESULT"].map(str::to_owned).to_vec()];
-    rows.extend(stories.iter().flat_map(|story| {
-        let (what, id) = (story.operation.to_string(), story.id.to_string());
-        let row = vec![time(story.at), story.by.clone(), what, id, took(story), how_it_ended(story)];
-        std::iter::once(row).chain(times(story).filter(|_| arguments.times))
+    rows.extend(journaled_operations.iter().flat_map(|journaled| {
+        let (what, id) = (journaled.operation.to_string(), journaled.id.to_string());
+        let row = vec![
+            time(journaled.at),
+            journaled.by.clone(),
+            what,
+            id,
+            took(journaled),
+            how_it_ended(journaled),
+        ];
+        std::iter::once(row).chain(times(journaled).filter(|_| arguments.times))
     }));
     printer.result(&table(&[Align::Left; 6], &rows));
     Ok(())
 }
 
-fn took(story: &Story) -> String {
-    story.milliseconds().map_or_else(|| "-".to_owned(), seconds)
+fn took(journaled: &JournaledOperation) -> String {
+    journaled.milliseconds().map_or_else(|| "-".to_owned(), seconds)
 }
 
 /// A row for each phase, then one for each command.
-fn times(story: &Story) -> impl Iterator<Item = Vec<String>> {
-    let phases = story.phases.iter().map(|(phase, took)| (phase.to_string(), String::new(), *took));
-    let commands = story.runs.iter().map(|run| {
+fn times(journaled: &JournaledOperation) -> impl Iterator<Item = Vec<String>> {
+    let phases = journaled.phases.iter().map(|(phase, took)| (phase.to_string(), String::new(), *took));
+    let commands = journaled.runs.iter().map(|run| {
         let what = run.hook.clone().unwrap_or_else(|| "command".to_owned());
         (what, run.command.clone(), run.milliseconds)
     });
@@ -60,10 +67,15 @@ fn times(story: &Story) -> impl Iterator<Item = Vec<String>> {
 }
 
 /// All that is known of one operation.
-fn show(story: &Story) -> String {
-    let Story { operation, id, at, by, .. } = story;
-    let head = format!("{} {operation} of {id} by {by}, {}: {}", time(*at), took(story), how_it_ended(story));
-    let phases = story.phases.iter().map(|(phase, took)| (phase.to_string(), *took, String::new()));
+fn show(journaled: &JournaledOperation) -> String {
+    let JournaledOperation { operation, id, at, by, .. } = journaled;
+    let head = format!(
+        "{} {operation} of {id} by {by}, {}: {}",
+        time(*at),
+        took(journaled),
+        how_it_ended(journaled)
+    );
+    let phases = journaled.phases.iter().map(|(phase, took)| (phase.to_string(), *took, String::new()));
     let run = |run: &RunCommand| {
         let what = run.hook.as_deref().unwrap_or("prepare");
         let log = run.log.iter().cloned();
@@ -71,18 +83,18 @@ fn show(story: &Story) -> String {
         let more = log.chain(problem).collect::<Vec<_>>().join("  ");
         (format!("{what}: {}", run.command), run.milliseconds, more)
     };
-    let lines = phases.chain(story.runs.iter().map(run));
+    let lines = phases.chain(journaled.runs.iter().map(run));
     let rows: Vec<_> =
         lines.map(|(what, took, more)| vec![format!("  {what}"), seconds(took), more]).collect();
     let separator = if rows.is_empty() { "" } else { "\n" };
     format!("{head}{separator}{}", table(&[Align::Left, Align::Right, Align::Left], &rows))
 }
 
-pub(super) fn how_it_ended(story: &Story) -> String {
-    match &story.end {
+pub(super) fn how_it_ended(journaled: &JournaledOperation) -> String {
+    match &journaled.end {
         None => "not ended".to_owned(),
-        Some(End::Done { .. }) => "done".to_owned(),
-        Some(End::Failed { phase, error, outcome, .. }) => {
+        Some(OperationEnd::Done { .. }) => "done".to_owned(),
+        Some(OperationEnd::Failed { phase, error, outcome, .. }) => {
             let left = match outcome {
                 Outcome::Unchanged => "nothing switched",
                 Outcome::Reverted => "taken back",

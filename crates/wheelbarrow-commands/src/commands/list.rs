@@ -1,19 +1,19 @@
 //! `wheelbarrow list --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::{Listed, State, list};
+use wheelbarrow_release::{ListedRelease, ReleaseState, list};
 
 use super::root::{RootArguments, or_dash};
 use crate::printer::Printer;
 use crate::text::{Align, table, time};
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct ListArguments {
     #[command(flatten)]
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Result<()> {
     let listed = list(&arguments.root.open()?)?;
     if arguments.root.json {
         return printer.json(&listed);
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     Ok(())
 }
 
-fn row(listed: &Listed) -> Vec<String> {
+fn row(listed: &ListedRelease) -> Vec<String> {
     let pinned = if listed.is_pinned { ", pinned" } else { "" };
     vec![
         listed.id.to_string(),
@@ -37,13 +37,13 @@ fn row(listed: &Listed) -> Vec<String> {
     ]
 }
 
-pub(super) fn state(state: State) -> &'static str {
+pub(super) fn state(state: ReleaseState) -> &'static str {
     match state {
-        State::Live => "live",
-        State::Good => "good",
-        State::Staged => "staged",
-        State::Bad => "bad",
-        State::Incomplete => "incomplete",
-        State::Newer => "newer",
+        ReleaseState::Live => "live",
+        ReleaseState::Good => "good",
+        ReleaseState::Staged => "staged",
+        ReleaseState::Bad => "bad",
+        ReleaseState::Incomplete => "incomplete",
+        ReleaseState::Newer => "newer",
     }
 }

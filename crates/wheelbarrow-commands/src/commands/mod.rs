@@ -32,47 +32,47 @@ pub use context::{Context, HOST_SIGNERS, Judge};
 #[derive(Subcommand)]
 pub enum Command {
     /// Make a release of an artifact: checked, switched, proved, or taken back
-    Deploy(Box<deploy::Arguments>),
+    Deploy(Box<deploy::DeployArguments>),
     /// Make a release live that is there already
-    Activate(activate::Arguments),
+    Activate(activate::ActivateArguments),
     /// Look whether a release could be made live, as a deploy does before it changes anything
     Check(check::CheckArguments),
     /// Run those `prepare` commands of a release that change a database, once for all machines
     Migrate(check::MigrateArguments),
     /// Go back to the release before, and mark what is left as bad
-    Rollback(rollback::Arguments),
+    Rollback(rollback::RollbackArguments),
     /// Show the releases of a root
-    List(list::Arguments),
+    List(list::ListArguments),
     /// Say which release is of an artifact already, with the environment of now
-    Find(find::Arguments),
+    Find(find::FindArguments),
     /// Say what is live, and whether all is well
-    Status(status::Arguments),
+    Status(status::StatusArguments),
     /// Show what was done under a root: who, when, how long, and how it ended
-    History(history::Arguments),
+    History(history::HistoryArguments),
     /// Remove releases that nobody needs
-    Prune(prune::Arguments),
+    Prune(prune::PruneArguments),
     /// Remove one release that nobody needs
-    Remove(remove::Arguments),
+    Remove(remove::RemoveArguments),
     /// Copy the files that the site has written into a release to ROOT/shared/rescued
-    Rescue(rescue::Arguments),
+    Rescue(rescue::RescueArguments),
     /// Keep a release, whatever is pruned
-    Pin(pin::Arguments),
+    Pin(pin::PinArguments),
     /// Let a release be pruned again
-    Unpin(pin::Arguments),
+    Unpin(pin::PinArguments),
     /// Put right what a command left that was killed
-    Recover(recover::Arguments),
+    Recover(recover::RecoverArguments),
     /// Judge an environment.json, or change that of what is live
-    Env(env::Arguments),
+    Env(env::EnvArguments),
     /// Run a command in the environment of the live release
-    Exec(exec::Arguments),
+    Exec(exec::ExecArguments),
     /// Print systemd units for a root, with the reasons
-    Unit(unit::Arguments),
+    Unit(unit::UnitArguments),
     /// Look for set-ups of servers that would not run a new release, or would lose requests
-    Doctor(doctor::Arguments),
+    Doctor(doctor::DoctorArguments),
     /// Look after the wheels that installs share
-    Store(store::Arguments),
+    Store(store::StoreArguments),
     /// Compare an install with what was installed, or an artifact with its signature
-    Verify(verify::Arguments),
+    Verify(verify::VerifyArguments),
 }
 
 pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Result<()> {

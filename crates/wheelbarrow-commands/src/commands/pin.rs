@@ -8,7 +8,7 @@ use crate::printer::Printer;
 use crate::progress::Bar;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct PinArguments {
     /// The release: its id, or its number
     id: String,
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub(super) enum Pin {
     Unset,
 }
 
-pub(super) fn run(arguments: &Arguments, which: Pin, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &PinArguments, which: Pin, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
     let progress = Bar::interruptible(printer);

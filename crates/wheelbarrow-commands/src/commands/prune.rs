@@ -1,7 +1,7 @@
 //! `wheelbarrow prune --root ROOT`
 
 use clap::Args;
-use wheelbarrow_release::{PruneOptions, Pruned, Written, plan_prune, prune};
+use wheelbarrow_release::{PruneOptions, Pruned, SiteData, plan_prune, prune};
 
 use super::root::{RootArguments, WaitArguments};
 use crate::printer::Printer;
@@ -9,7 +9,7 @@ use crate::progress::Bar;
 use crate::text::count;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct PruneArguments {
     #[command(flatten)]
     root: RootArguments,
     /// How many good releases stay [default: as the settings say, else 5]
@@ -25,7 +25,7 @@ pub struct Arguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &PruneArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let options = PruneOptions { keep: arguments.keep, written: written(arguments.discard_data) };
     let pruned = if arguments.dry_run {
@@ -45,8 +45,8 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     Ok(())
 }
 
-pub(super) fn written(discard: bool) -> Written {
-    if discard { Written::Discarded } else { Written::Kept }
+pub(super) fn written(discard: bool) -> SiteData {
+    if discard { SiteData::Discarded } else { SiteData::Kept }
 }
 
 /// What is kept for the files in it, and what is removed while somebody may run from it.

@@ -8,7 +8,7 @@ use crate::printer::Printer;
 use crate::progress::Bar;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct RecoverArguments {
     #[command(flatten)]
     root: RootArguments,
     /// Write the paths in releases anew after the root was moved to another place
@@ -18,7 +18,7 @@ pub struct Arguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &RecoverArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let progress = Bar::interruptible(printer);
     let operator = arguments.wait.operator(&progress);

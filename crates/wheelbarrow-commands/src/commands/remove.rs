@@ -9,7 +9,7 @@ use crate::printer::Printer;
 use crate::progress::Bar;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct RemoveArguments {
     /// The release: its id, or its number
     id: String,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub struct Arguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &RemoveArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
     let written = written(arguments.discard_data);

@@ -9,7 +9,7 @@ use crate::printer::Printer;
 use crate::progress::Bar;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct RollbackArguments {
     /// The release to go to, by its id or its number [default: the nearest ancestor that is not bad]
     #[arg(long, value_name = "ID")]
     to: Option<String>,
@@ -25,7 +25,7 @@ pub struct Arguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: RollbackArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
     let to = arguments.to.map(|to| find(&root, &to)).transpose()?;
     let of = arguments.wait.deploy_id.clone();

@@ -6,17 +6,17 @@ use clap::Args;
 use wheelbarrow_base::Exit;
 use wheelbarrow_release::doctor::Finding;
 use wheelbarrow_release::proof::{Process, Service, Verdict, judge};
-use wheelbarrow_release::{Ailment, AskSchema, Health, Level, Schema, Status, health, status};
+use wheelbarrow_release::{AskSchema, Health, HealthProblem, Level, Schema, Status, health, status};
 
 use super::history::how_it_ended;
 use super::root::RootArguments;
-use crate::failure::Told;
+use crate::failure::ReportedResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, count, table, time};
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct StatusArguments {
     #[command(flatten)]
     root: RootArguments,
     /// Ask the site too what its database was made into, which starts its Python
@@ -32,7 +32,7 @@ pub struct Arguments {
     timeout: u64,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<()> {
     let ask = if arguments.schema { AskSchema::Yes } else { AskSchema::No };
     let (root, progress) = (arguments.root.open()?, Bar::interruptible(printer));
     if arguments.check {
@@ -63,10 +63,10 @@ fn conclude(health: &Health, json: bool, printer: &Printer) -> anyhow::Result<()
             return Ok(());
         }
     };
-    Err(Told::from(exit).into())
+    Err(ReportedResult::from(exit).into())
 }
 
-fn line(ailment: &Ailment) -> String {
+fn line(ailment: &HealthProblem) -> String {
     let level = match ailment.level {
         Level::Critical => "critical",
         Level::Warning => "warning",
@@ -165,10 +165,10 @@ fn show(status: &Status) -> String {
     for (id, data) in &status.data {
         rows.push(("data", format!("{id} is kept for the files that were written into it: {data}")));
     }
-    if let Some(story) = &status.last {
-        let end = how_it_ended(story);
-        let (at, by) = (time(story.at), &story.by);
-        rows.push(("last", format!("{} of {} by {by} at {at}: {end}", story.operation, story.id)));
+    if let Some(journaled) = &status.last {
+        let end = how_it_ended(journaled);
+        let (at, by) = (time(journaled.at), &journaled.by);
+        rows.push(("last", format!("{} of {} by {by} at {at}: {end}", journaled.operation, journaled.id)));
     }
     if !status.is_history_readable {
         rows.push((

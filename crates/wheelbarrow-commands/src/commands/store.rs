@@ -15,13 +15,13 @@ use wheelbarrow_wheel::order;
 
 use super::root::usual_root;
 use crate::absolute;
-use crate::failure::{Refusal, Told};
+use crate::failure::{Refusal, ReportedResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{self, Align};
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct StoreArguments {
     #[command(subcommand)]
     command: StoreCommand,
 }
@@ -29,17 +29,17 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum StoreCommand {
     /// Compare a store with what was put into it, and take out of use what was altered
-    Verify(Verify),
+    Verify(StoreVerifyArguments),
     /// Remove the wheels and bytecode that no install takes from it
-    Gc(Gc),
+    Gc(GcArguments),
     /// Show the wheels in a store
-    List(List),
+    List(StoreListArguments),
     /// Say what a host has, for `wheelbarrow thin --have`
-    Inventory(HostInventory),
+    Inventory(InventoryArguments),
 }
 
 #[derive(Args)]
-struct Verify {
+struct StoreVerifyArguments {
     /// What `--store` names
     store: PathBuf,
     /// Unpack what was altered anew, out of this artifact
@@ -51,7 +51,7 @@ struct Verify {
 }
 
 #[derive(Args)]
-struct Gc {
+struct GcArguments {
     /// What `--store` names
     store: PathBuf,
     /// Installs that use the store: what they take from it stays
@@ -66,7 +66,7 @@ struct Gc {
 }
 
 #[derive(Args)]
-struct List {
+struct StoreListArguments {
     /// What `--store` names
     store: PathBuf,
     /// Print the result as JSON
@@ -75,7 +75,7 @@ struct List {
 }
 
 #[derive(Args)]
-struct HostInventory {
+struct InventoryArguments {
     /// What `--store` names, where there is no root
     #[arg(conflicts_with = "root")]
     store: Option<PathBuf>,
@@ -87,7 +87,7 @@ struct HostInventory {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &StoreArguments, printer: &Printer) -> anyhow::Result<()> {
     match &arguments.command {
         StoreCommand::Verify(arguments) => run_verify(arguments, printer),
         StoreCommand::Gc(arguments) => run_gc(arguments, printer),
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     }
 }
 
-fn run_verify(arguments: &Verify, printer: &Printer) -> anyhow::Result<()> {
+fn run_verify(arguments: &StoreVerifyArguments, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::new(printer);
     let store = Store::open(&absolute(&arguments.store)?, Access::Shared)?;
     let artifact = arguments.repair_from.as_deref().map(Artifact::open).transpose()?;
@@ -109,7 +109,7 @@ fn run_verify(arguments: &Verify, printer: &Printer) -> anyhow::Result<()> {
     } else {
         report_verification(&verification, printer);
     }
-    if verification.is_clean() { Ok(()) } else { Err(Told::from(Exit::Differences).into()) }
+    if verification.is_clean() { Ok(()) } else { Err(ReportedResult::from(Exit::Differences).into()) }
 }
 
 fn report_verification(verification: &StoreVerification, printer: &Printer) {
@@ -140,7 +140,7 @@ fn report_verification(verification: &StoreVerification, printer: &Printer) {
     printer.done(&format!("{}: {entries} wheels and bytecodes, {files}, {result}", store.display()));
 }
 
-fn run_gc(arguments: &Gc, printer: &Printer) -> anyhow::Result<()> {
+fn run_gc(arguments: &GcArguments, printer: &Printer) -> anyhow::Result<()> {
     let installs: Vec<PathBuf> =
         arguments.keep_for.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
     let store = Store::open(&absolute(&arguments.store)?, Access::Exclusive)?;
@@ -168,7 +168,7 @@ fn run_gc(arguments: &Gc, printer: &Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_list(arguments: &List, printer: &Printer) -> anyhow::Result<()> {
+fn run_list(arguments: &StoreListArguments, printer: &Printer) -> anyhow::Result<()> {
     let store = Store::open(&absolute(&arguments.store)?, Access::Shared)?;
     let inventory = inventory(&store)?;
     if arguments.json {
@@ -185,7 +185,7 @@ fn run_list(arguments: &List, printer: &Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_inventory(arguments: &HostInventory, printer: &Printer) -> anyhow::Result<()> {
+fn run_inventory(arguments: &InventoryArguments, printer: &Printer) -> anyhow::Result<()> {
     let host = match (&arguments.store, arguments.root.clone().or_else(usual_root)) {
         (Some(store), _) => {
             let mut host =

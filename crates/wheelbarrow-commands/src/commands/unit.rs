@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fs_err as fs;
 use wheelbarrow_base::{Exit, write_atomic};
-use wheelbarrow_release::unit::{Server, Source, Unit, Wanted, find, shadowed};
+use wheelbarrow_release::unit::{Server, SiteSource, Unit, UnitOverrides, find, shadowed};
 use wheelbarrow_release::{Root, service_units};
 
 use super::context::Context;
@@ -17,7 +17,7 @@ use crate::failure::Refusal;
 use crate::printer::Printer;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct UnitArguments {
     /// What `wheelbarrow build` wrote [default: the live release says what is in it]
     artifact: Option<PathBuf>,
     /// The site root [default: /srv/NAME, where an artifact is named]
@@ -55,7 +55,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.as_deref().map(absolute).transpose()?;
     let release = match (&arguments.release, &root) {
         (Some(release), Some(root)) => Some(find_release(&Root::open(root)?, release)?),
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
         return Err(Refusal::usage("no site to print units for", "name an artifact, or `--root ROOT`").into());
     }
     let server = arguments.server.as_deref();
-    let wanted = Wanted {
+    let wanted = UnitOverrides {
         name: arguments.name.clone(),
         server: Server::ALL.into_iter().find(|known| Some(known.name()) == server),
         application: arguments.application.clone(),
@@ -77,8 +77,8 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
         python: context.python.clone(),
     };
     let source = match (&release, &artifact) {
-        (None, Some(artifact)) => Source::Artifact(artifact),
-        (release, _) => Source::Release(release.as_ref()),
+        (None, Some(artifact)) => SiteSource::Artifact(artifact),
+        (release, _) => SiteSource::Release(release.as_ref()),
     };
     let of_services = root.as_deref().map(|root| service_units(root, source)).transpose()?;
     let units: Vec<Unit> = match of_services.filter(|units| !units.is_empty()) {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_somebody_else_stay() {
+    fn foreign_unit_files_are_kept() {
         let directory = std::env::temp_dir().join(format!("wheelbarrow-units-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let unit = |name: &str, text: &str| Unit { name: name.to_owned(), text: text.to_owned() };

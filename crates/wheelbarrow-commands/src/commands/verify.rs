@@ -7,18 +7,18 @@ use serde::Serialize;
 use wheelbarrow_artifact::{Artifact, SIGNATURE_PATH};
 use wheelbarrow_base::Exit;
 use wheelbarrow_install::{Verification, verify};
-use wheelbarrow_release::{Root, live};
+use wheelbarrow_release::{Root, live_release};
 
 use super::context::Context;
 use super::root::{find, usual_root};
 use crate::absolute;
-use crate::failure::{Refusal, Told};
+use crate::failure::{Refusal, ReportedResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct VerifyArguments {
     /// An install, an artifact, a release, or a site root, of which the live release is compared
     #[arg(value_name = "DEST|ARTIFACT", conflicts_with_all = ["root", "release"])]
     destination: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::new(printer);
     if let Some(artifact) = arguments.destination.as_deref().filter(|path| path.is_file()) {
         return verify_artifact(artifact, arguments, context, printer);
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
                 Some((root, id)) => (root, id),
                 None => {
                     let mut verification = verify(&destination, &progress)?;
-                    verification.look_for_python();
+                    verification.find_python();
                     return conclude(&verification, arguments, printer);
                 }
             }
@@ -69,17 +69,21 @@ pub(super) fn run(arguments: &Arguments, context: &Context, printer: &Printer) -
             (root, id)
         }
     };
-    let verification = live::verify(&root, &live::release(&root, id.as_ref())?, &progress)?;
+    let verification = live_release::verify(&root, &root.complete_or_live(id.as_ref())?, &progress)?;
     conclude(&verification, arguments, printer)
 }
 
-fn conclude(verification: &Verification, arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+fn conclude(
+    verification: &Verification,
+    arguments: &VerifyArguments,
+    printer: &Printer,
+) -> anyhow::Result<()> {
     if arguments.json {
         printer.json(verification)?;
     } else {
         report(verification, printer);
     }
-    if verification.is_clean() { Ok(()) } else { Err(Told::from(Exit::Differences).into()) }
+    if verification.is_clean() { Ok(()) } else { Err(ReportedResult::from(Exit::Differences).into()) }
 }
 
 #[derive(Serialize)]
@@ -94,7 +98,7 @@ struct Judged<'a> {
 /// Every byte against the manifest, and that against the signature.
 fn verify_artifact(
     path: &Path,
-    arguments: &Arguments,
+    arguments: &VerifyArguments,
     context: &Context,
     printer: &Printer,
 ) -> anyhow::Result<()> {

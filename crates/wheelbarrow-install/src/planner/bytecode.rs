@@ -6,7 +6,7 @@ use wheelbarrow_artifact::bytecode::{Pack, pyc_path};
 use wheelbarrow_wheel::order;
 
 use super::context::Planner;
-use super::part::Part;
+use super::part::PlanPart;
 use crate::options::Compile;
 use crate::plan::{CompileBatch, FramePart, LinkedDirectory, Module, PlannedFile, PlannedFrame};
 
@@ -23,7 +23,7 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// Plans to compile modules, given by path and size; gives the files that this makes if all of them compile.
-    pub(super) fn modules(&self, part: &mut Part<'a>, mut sources: Vec<(String, u64)>) -> Vec<String> {
+    pub(super) fn modules(&self, part: &mut PlanPart<'a>, mut sources: Vec<(String, u64)>) -> Vec<String> {
         let mut own = own_bytecode(&part.files);
         let linked: Vec<String> =
             part.linked.iter().flat_map(LinkedDirectory::paths).map(|(path, _)| path).collect();
@@ -55,7 +55,7 @@ impl<'a> Planner<'_, 'a> {
     /// Plans the frames of a pack; gives the files that they make. `sources` has the path and size of each module.
     pub(super) fn bytecode(
         &self,
-        part: &mut Part<'a>,
+        part: &mut PlanPart<'a>,
         pack: Option<&Pack<'a>>,
         mut sources: HashMap<&str, (String, u64)>,
     ) -> Vec<String> {

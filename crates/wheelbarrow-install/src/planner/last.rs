@@ -7,34 +7,34 @@ use wheelbarrow_wheel::record::{self, RecordRow};
 use crate::InstallError;
 use crate::layout::{RECEIPT_PATH, SUMS_PATH};
 use crate::plan::{Contents, LinkedDirectory, Plan, PlannedFile};
-use crate::receipt::{About, receipt};
+use crate::receipt::{ReceiptFacts, receipt};
 use crate::sums::sums;
 
 /// What was split off a plan.
-pub(crate) struct Last<'a> {
+pub(crate) struct TrailingFiles<'a> {
     records: Vec<PlannedFile<'a>>,
 }
 
 impl<'a> Plan<'a> {
     /// Takes out every RECORD that is not known yet.
-    pub(crate) fn split_last(&mut self) -> Last<'a> {
+    pub(crate) fn split_last(&mut self) -> TrailingFiles<'a> {
         if self.batches.is_empty() {
-            return Last { records: Vec::new() };
+            return TrailingFiles { records: Vec::new() };
         }
         let files = std::mem::take(&mut self.files);
         let (records, files) = files.into_iter().partition(|file| file.path.ends_with(".dist-info/RECORD"));
         self.files = files;
-        Last { records }
+        TrailingFiles { records }
     }
 }
 
-impl<'a> Last<'a> {
+impl<'a> TrailingFiles<'a> {
     /// A plan for them and the others. `failed` are the files that compiling did not make.
     pub(crate) fn plan(
         self,
         plan: &Plan<'_>,
         failed: &[&str],
-        about: About<'_>,
+        about: ReceiptFacts<'_>,
     ) -> Result<Plan<'a>, InstallError> {
         let site_packages = format!("venv/{}/", about.interpreter.site_packages);
         let failed = failed.iter().filter_map(|path| path.strip_prefix(&site_packages));

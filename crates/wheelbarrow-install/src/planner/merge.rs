@@ -7,39 +7,39 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::zip::Inflater;
 use wheelbarrow_wheel::order;
 
-use super::part::Part;
+use super::part::PlanPart;
 use super::shared;
 use crate::InstallError;
 use crate::plan::{Contents, Plan, PlannedFile, PlannedFrame, now};
 
 /// A path that a part writes, ordered by the path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Claim<'p> {
+struct PathClaim<'p> {
     path: &'p str,
     /// Its place among the parts.
     part: usize,
     /// None for a link, and for what the plan adds itself.
-    file: Option<File>,
+    file: Option<PartFile>,
 }
 
 /// A file of a part, by its place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum File {
+enum PartFile {
     /// Among those that are written.
     Written(usize),
     /// Among those that are linked one by one.
     Shared(usize),
 }
 
-impl File {
-    fn sha256(self, part: &Part<'_>) -> Sha256 {
+impl PartFile {
+    fn sha256(self, part: &PlanPart<'_>) -> Sha256 {
         match self {
             Self::Written(place) => part.files[place].sha256,
             Self::Shared(place) => part.shared[place].file.sha256,
         }
     }
 
-    fn is_executable(self, part: &Part<'_>) -> bool {
+    fn is_executable(self, part: &PlanPart<'_>) -> bool {
         match self {
             Self::Written(place) => part.files[place].executable,
             Self::Shared(place) => part.shared[place].is_executable(),
@@ -49,23 +49,23 @@ impl File {
 
 /// The plan that `parts` make. What several parts write alike is written once; what they write differently is refused. The
 /// paths of `reserved` will be written by the last part.
-pub(super) fn merge<'a>(mut parts: Vec<Part<'a>>, reserved: &[&str]) -> Result<Plan<'a>, InstallError> {
+pub(super) fn merge<'a>(mut parts: Vec<PlanPart<'a>>, reserved: &[&str]) -> Result<Plan<'a>, InstallError> {
     let mut claims = claims(&parts, reserved);
     let repeated = take_repeated(&mut claims, &parts)?;
     for &(part, file) in &repeated {
-        if let File::Written(place) = file {
+        if let PartFile::Written(place) = file {
             check_unwritten(&parts[part].files[place])?;
         }
     }
     let directories = directories(&claims, &parts)?;
-    let is_bytecode = |claim: &&Claim<'_>| claim.path.ends_with(".pyc");
+    let is_bytecode = |claim: &&PathClaim<'_>| claim.path.ends_with(".pyc");
     let bytecode: HashSet<String> =
         claims.iter().filter(is_bytecode).map(|claim| claim.path.to_owned()).collect();
     for (number, part) in parts.iter_mut().enumerate().filter(|_| !repeated.is_empty()) {
         let (mut written, mut shared) = (0.., 0..);
         let is_first = |file| !repeated.contains(&(number, file));
-        part.files.retain(|_| written.next().map(File::Written).is_none_or(is_first));
-        part.shared.retain(|_| shared.next().map(File::Shared).is_none_or(is_first));
+        part.files.retain(|_| written.next().map(PartFile::Written).is_none_or(is_first));
+        part.shared.retain(|_| shared.next().map(PartFile::Shared).is_none_or(is_first));
     }
     let mut plan = Plan { directories, time: now(), ..Plan::default() };
     let mut claimed = Vec::new();
@@ -84,19 +84,19 @@ pub(super) fn merge<'a>(mut parts: Vec<Part<'a>>, reserved: &[&str]) -> Result<P
     Ok(plan)
 }
 
-fn claims<'p>(parts: &'p [Part<'_>], reserved: &[&'p str]) -> Vec<Claim<'p>> {
-    let count = |part: &Part<'_>| part.files.len() + part.shared.len() + part.links.len();
+fn claims<'p>(parts: &'p [PlanPart<'_>], reserved: &[&'p str]) -> Vec<PathClaim<'p>> {
+    let count = |part: &PlanPart<'_>| part.files.len() + part.shared.len() + part.links.len();
     let mut claims = Vec::with_capacity(parts.iter().map(count).sum());
     for (index, part) in parts.iter().enumerate() {
-        let claim = |path, file| Claim { path, part: index, file };
+        let claim = |path, file| PathClaim { path, part: index, file };
         claims.extend(part.links.iter().map(|(link, _)| claim(link.as_str(), None)));
         let written = part.files.iter().enumerate();
-        claims.extend(written.map(|(place, file)| claim(&file.path, Some(File::Written(place)))));
+        claims.extend(written.map(|(place, file)| claim(&file.path, Some(PartFile::Written(place)))));
         let shared = part.shared.iter().enumerate();
-        claims.extend(shared.map(|(place, file)| claim(&file.path, Some(File::Shared(place)))));
+        claims.extend(shared.map(|(place, file)| claim(&file.path, Some(PartFile::Shared(place)))));
     }
     let part = parts.len() - 1;
-    claims.extend(reserved.iter().map(|&path| Claim { path, part, file: None }));
+    claims.extend(reserved.iter().map(|&path| PathClaim { path, part, file: None }));
     order::sort(&mut claims);
     claims
 }
@@ -104,12 +104,12 @@ fn claims<'p>(parts: &'p [Part<'_>], reserved: &[&'p str]) -> Vec<Claim<'p>> {
 /// Takes out every file that says the same as one before it, and gives them by part and place. Of two of which one is
 /// executable, that one stays.
 fn take_repeated(
-    claims: &mut Vec<Claim<'_>>,
-    parts: &[Part<'_>],
-) -> Result<HashSet<(usize, File)>, InstallError> {
-    let sha256 = |claim: &Claim<'_>| claim.file.map(|file| file.sha256(&parts[claim.part]));
+    claims: &mut Vec<PathClaim<'_>>,
+    parts: &[PlanPart<'_>],
+) -> Result<HashSet<(usize, PartFile)>, InstallError> {
+    let sha256 = |claim: &PathClaim<'_>| claim.file.map(|file| file.sha256(&parts[claim.part]));
     let is_executable =
-        |claim: &Claim<'_>| claim.file.is_some_and(|file| file.is_executable(&parts[claim.part]));
+        |claim: &PathClaim<'_>| claim.file.is_some_and(|file| file.is_executable(&parts[claim.part]));
     let mut repeated = HashSet::new();
     let mut collision = None;
     claims.dedup_by(|second, first| {
@@ -136,7 +136,7 @@ fn take_repeated(
 }
 
 /// Every directory above a path, parents first. What is a file or a link for one part cannot be a directory for another.
-fn directories(claims: &[Claim<'_>], parts: &[Part<'_>]) -> Result<Vec<String>, InstallError> {
+fn directories(claims: &[PathClaim<'_>], parts: &[PlanPart<'_>]) -> Result<Vec<String>, InstallError> {
     let mut directories: HashSet<&str> = HashSet::new();
     let mut last = "";
     let named = parts.iter().flat_map(|part| &part.directories);
@@ -174,7 +174,7 @@ fn leave_out(plan: &mut Plan<'_>, mut taken: HashSet<String>) {
     }
 }
 
-fn collide(path: &str, first: &Part<'_>, second: &str) -> InstallError {
+fn collide(path: &str, first: &PlanPart<'_>, second: &str) -> InstallError {
     let (first, second) = (first.owner.clone(), second.to_owned());
     InstallError::Collision { path: path.to_owned(), first, second }
 }

@@ -22,14 +22,14 @@ use wheelbarrow_base::SafePath;
 
 use self::context::Planner;
 use self::packs::Packs;
-use self::part::Part;
+use self::part::PlanPart;
 pub(crate) use self::wheels::{Wheels, open_wheels};
 use crate::InstallError;
 use crate::layout::{RECEIPT_PATH, SUMS_PATH, virtualenv};
 use crate::options::Options;
 use crate::plan::{Bytecode, Plan};
 
-/// Plans all of the install but what [`last::Last`] has.
+/// Plans all of the install but what [`last::TrailingFiles`] has.
 pub(crate) fn plan<'a>(
     artifact: &'a VerifiedArtifact,
     target: &'a Target,
@@ -61,7 +61,7 @@ pub(crate) fn plan<'a>(
         parts.push(part?);
     }
     parts.push(planner.project()?);
-    let mut own = Part::new("wheelbarrow");
+    let mut own = PlanPart::new("wheelbarrow");
     own.bytes(MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false);
     own.files.extend(planner.first_pth(&parts)?);
     parts.push(own);
@@ -76,8 +76,8 @@ pub(crate) fn plan<'a>(
     Ok(plan)
 }
 
-fn virtualenv_part<'a>(virtualenv: &Virtualenv) -> Result<Part<'a>, InstallError> {
-    let mut part = Part::new("the virtualenv");
+fn virtualenv_part<'a>(virtualenv: &Virtualenv) -> Result<PlanPart<'a>, InstallError> {
+    let mut part = PlanPart::new("the virtualenv");
     part.directories.push("venv".to_owned());
     for directory in &virtualenv.directories {
         part.directories.push(SafePath::new(&format!("venv/{directory}"))?.into());

@@ -5,7 +5,7 @@ use crate::store::{Entry, FileKind, IndexFile};
 
 /// What one owner (a wheel, the virtualenv, the project) adds to a plan. Parts are made side by side, and know nothing of
 /// each other until [`super::merge`] finds what two of them want to write.
-pub(super) struct Part<'a> {
+pub(super) struct PlanPart<'a> {
     /// As errors name it.
     pub owner: String,
     pub directories: Vec<String>,
@@ -27,7 +27,7 @@ pub(super) struct LinkedFile<'a> {
     pub file: IndexFile,
 }
 
-impl<'a> Part<'a> {
+impl<'a> PlanPart<'a> {
     pub(super) fn new(owner: impl Into<String>) -> Self {
         let owner = owner.into();
         Self {

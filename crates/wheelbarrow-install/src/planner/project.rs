@@ -11,7 +11,7 @@ use wheelbarrow_base::SafePath;
 
 use super::context::Planner;
 use super::packs::modules;
-use super::part::Part;
+use super::part::PlanPart;
 use crate::InstallError;
 use crate::plan::{Contents, PlannedFile};
 
@@ -20,8 +20,8 @@ const LOADENV_PTH: &str = "loadenv-init.pth";
 const LONGEST_PTH: u64 = 4096;
 
 impl<'a> Planner<'_, 'a> {
-    pub(super) fn project(&self) -> Result<Part<'a>, InstallError> {
-        let mut part = Part::new("the artifact");
+    pub(super) fn project(&self) -> Result<PlanPart<'a>, InstallError> {
+        let mut part = PlanPart::new("the artifact");
         let manifest = self.artifact.manifest();
         let entries: HashMap<&str, &Entry> =
             self.artifact.archive().entries().iter().map(|entry| (entry.name.as_str(), entry)).collect();
@@ -63,7 +63,7 @@ impl<'a> Planner<'_, 'a> {
 
     /// `loadenv-init.pth` under a name that comes before those of all `.pth` files of wheels: Python reads them in that
     /// order, and what they import may look into the environment. None where its own name does.
-    pub(super) fn first_pth(&self, parts: &[Part<'_>]) -> Result<Option<PlannedFile<'a>>, InstallError> {
+    pub(super) fn first_pth(&self, parts: &[PlanPart<'_>]) -> Result<Option<PlannedFile<'a>>, InstallError> {
         let directory = format!("venv/{}/", self.interpreter.site_packages);
         let names = parts.iter().flat_map(|part| &part.files).filter_map(|file| {
             let name = file.path.strip_prefix(&directory)?;

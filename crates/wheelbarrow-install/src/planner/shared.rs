@@ -6,16 +6,16 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::part::{LinkedFile, Part};
+use super::part::{LinkedFile, PlanPart};
 use crate::plan::{LinkedDirectory, parent};
 use crate::store::IndexFile;
 
 /// Takes the files out of directories that several parts write to, so that each is claimed.
-pub(super) fn share(parts: &mut [Part<'_>]) {
+pub(super) fn share(parts: &mut [PlanPart<'_>]) {
     let shared = shared_directories(parts);
     let mut compiled: HashSet<String> = HashSet::new();
     for part in parts.iter_mut() {
-        let Border { inside, at } = Border::of(&part.linked, &shared);
+        let SharedDirectories { inside, at } = SharedDirectories::of(&part.linked, &shared);
         // Somebody else may have a file there.
         let known = inside.iter().chain(&at).map(|&place| part.linked[place].target.clone());
         part.directories.extend(known);
@@ -36,7 +36,7 @@ pub(super) fn share(parts: &mut [Part<'_>]) {
     }
     // Bytecode that is in a wheel, or comes with a source that two wheels have alike, is there already.
     for part in parts.iter_mut() {
-        for place in Border::of(&part.linked, &shared).inside {
+        for place in SharedDirectories::of(&part.linked, &shared).inside {
             let directory = &mut part.linked[place];
             if directory.is_bytecode() {
                 let index = &directory.entry.index;
@@ -49,12 +49,12 @@ pub(super) fn share(parts: &mut [Part<'_>]) {
 }
 
 /// The directories of a part that are shared, and the outermost that are not: below those, none is. By their places.
-struct Border {
+struct SharedDirectories {
     inside: Vec<usize>,
     at: Vec<usize>,
 }
 
-impl Border {
+impl SharedDirectories {
     /// Parents stand before what is in them.
     fn of(linked: &[LinkedDirectory<'_>], shared: &HashSet<String>) -> Self {
         let mut border = Self { inside: Vec::new(), at: Vec::new() };
@@ -76,14 +76,14 @@ impl Border {
 }
 
 /// Those that more than one part has, or that something else is in.
-fn shared_directories(parts: &[Part<'_>]) -> HashSet<String> {
+fn shared_directories(parts: &[PlanPart<'_>]) -> HashSet<String> {
     let mut shared = HashSet::new();
     let planned = planned_directories(parts);
     loop {
         let mut owners: HashMap<&str, usize> = HashMap::new();
         let mut found = Vec::new();
         for (owner, part) in parts.iter().enumerate() {
-            for place in Border::of(&part.linked, &shared).at {
+            for place in SharedDirectories::of(&part.linked, &shared).at {
                 let target = part.linked[place].target.as_str();
                 if planned.contains(target) || *owners.entry(target).or_insert(owner) != owner {
                     found.push(target.to_owned());
@@ -98,7 +98,7 @@ fn shared_directories(parts: &[Part<'_>]) -> HashSet<String> {
 }
 
 /// Every directory that something other than a store's file is in.
-fn planned_directories<'p>(parts: &'p [Part<'_>]) -> HashSet<&'p str> {
+fn planned_directories<'p>(parts: &'p [PlanPart<'_>]) -> HashSet<&'p str> {
     let mut planned: HashSet<&str> = HashSet::new();
     if parts.iter().all(|part| part.linked.is_empty()) {
         return planned;

@@ -12,7 +12,7 @@ use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
 use super::context::Planner;
-use super::part::Part;
+use super::part::PlanPart;
 use super::wheel::Distribution;
 use crate::InstallError;
 use crate::plan::LinkedDirectory;
@@ -24,13 +24,13 @@ impl<'a> Planner<'_, 'a> {
         &self,
         store: &Store,
         stored: &'a StoredWheel<'a>,
-    ) -> Result<Part<'a>, InstallError> {
+    ) -> Result<PlanPart<'a>, InstallError> {
         let filename = stored.wanted.path.rsplit('/').next().unwrap_or_default();
         let rules = |source| WheelError::Rules { wheel: filename.to_owned(), source };
         let wheel = WheelFilename::parse(filename).map_err(rules)?;
-        let mut part = Part::new(wheel.to_string());
+        let mut part = PlanPart::new(wheel.to_string());
         part.linked = self.directories(&stored.wheel, &wheel.distribution);
-        let mut lost = self.take_lost(&stored.wanted.path, &mut part.linked);
+        let mut lost = self.remove_lost(&stored.wanted.path, &mut part.linked);
         let mut rows = Vec::new();
         let has_bytecode = !stored.wanted.is_pip;
         let modules = part.linked.iter().filter(|directory| has_bytecode && is_in_site_packages(directory));
@@ -46,7 +46,7 @@ impl<'a> Planner<'_, 'a> {
             let mut compiled = self.directories(bytecode, &wheel.distribution);
             let made: HashSet<String> =
                 lost.iter().map(|path| pyc_path(path, &self.interpreter.cache_tag)).collect();
-            lost.extend(take(&mut compiled, |path| made.contains(path)));
+            lost.extend(remove_links(&mut compiled, |path| made.contains(path)));
             for directory in compiled.iter().filter(|directory| !is_in_site_packages(directory)) {
                 let paths = directory.paths().map(|(path, _)| self.relative_to_site_packages(&path));
                 rows.extend(paths.map(|path| RecordRow { path, hash: None, size: None }));
@@ -80,18 +80,18 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// Takes out the files whose paths another wheel wins; gives their paths.
-    fn take_lost(&self, wheel: &str, linked: &mut [LinkedDirectory<'_>]) -> HashSet<String> {
+    fn remove_lost(&self, wheel: &str, linked: &mut [LinkedDirectory<'_>]) -> HashSet<String> {
         if self.winners.is_empty() {
             return HashSet::new();
         }
-        take(linked, |path| self.loses(wheel, path))
+        remove_links(linked, |path| self.loses(wheel, path))
     }
 
     /// The rows of what goes elsewhere, and the scripts that get another first line.
     fn outside_site_packages(
         &self,
         store: &Store,
-        part: &mut Part<'a>,
+        part: &mut PlanPart<'a>,
         rows: &mut Vec<RecordRow>,
     ) -> Result<(), InstallError> {
         let mut scripts = Vec::new();
@@ -148,7 +148,7 @@ impl<'a> Planner<'_, 'a> {
 }
 
 /// Takes files out of `linked`; gives their paths.
-fn take(linked: &mut [LinkedDirectory<'_>], is_taken: impl Fn(&str) -> bool) -> HashSet<String> {
+fn remove_links(linked: &mut [LinkedDirectory<'_>], is_taken: impl Fn(&str) -> bool) -> HashSet<String> {
     let mut taken = HashSet::new();
     for directory in linked {
         let paths: HashSet<String> =

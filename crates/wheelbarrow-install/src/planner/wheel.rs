@@ -12,7 +12,7 @@ use wheelbarrow_wheel::script;
 
 use super::context::Planner;
 use super::packs::modules;
-use super::part::Part;
+use super::part::PlanPart;
 use super::wheels::TargetWheel;
 use crate::InstallError;
 use crate::member::{member_sha256, untrue};
@@ -34,9 +34,9 @@ struct PlacedFile {
 
 impl<'a> Planner<'_, 'a> {
     /// 1 to 5.
-    pub(super) fn wheel(&self, target_wheel: &'a TargetWheel<'a>) -> Result<Part<'a>, InstallError> {
+    pub(super) fn wheel(&self, target_wheel: &'a TargetWheel<'a>) -> Result<PlanPart<'a>, InstallError> {
         let wheel = &target_wheel.wheel;
-        let mut part = Part::new(wheel.filename().to_string());
+        let mut part = PlanPart::new(wheel.filename().to_string());
         let recorded = wheel.recorded()?;
         let pack = if target_wheel.is_pip { None } else { self.packs.of(&part.owner)? };
         let compiled = modules(&pack);

@@ -8,7 +8,7 @@ use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, NATIVE, Sha256};
 use wheelbarrow_base::{LARGEST_TEXT, read_regular};
 
-use super::layout::{bytecode_entry, program_entry, wheel_entry};
+use super::paths::{bytecode_entry, program_entry, wheel_entry};
 use super::{Index, Kind, Store};
 use crate::InstallError;
 use crate::receipt::{self, ReceiptStore};
@@ -19,13 +19,13 @@ pub struct Collection {
     pub store: PathBuf,
     /// How many entries stay, each bytecode counted as one.
     pub kept: usize,
-    pub removed: Vec<Removed>,
+    pub removed: Vec<RemovedEntry>,
     /// Bytes that get free: of files that no install links to.
     pub bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Removed {
+pub struct RemovedEntry {
     /// Of the wheel.
     pub sha256: Sha256,
     /// Its file name; none where its index cannot be read.
@@ -59,7 +59,7 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
         };
         if !keep.wheels.contains(&sha256) {
             collection.remove(store, &entry, removal)?;
-            collection.removed.push(Removed { sha256, wheel, bytecode: None, program: false });
+            collection.removed.push(RemovedEntry { sha256, wheel, bytecode: None, program: false });
             continue;
         }
         collection.kept += 1;
@@ -69,7 +69,7 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
                 continue;
             }
             collection.remove(store, &bytecode_entry(sha256, pack), removal)?;
-            collection.removed.push(Removed {
+            collection.removed.push(RemovedEntry {
                 sha256,
                 wheel: wheel.clone(),
                 bytecode: Some(pack),
@@ -80,13 +80,13 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
     for sha256 in store.programs()? {
         if keep.programs.as_ref().is_some_and(|programs| !programs.contains(&sha256)) {
             collection.remove(store, &program_entry(sha256), removal)?;
-            collection.removed.push(Removed { sha256, wheel: None, bytecode: None, program: true });
+            collection.removed.push(RemovedEntry { sha256, wheel: None, bytecode: None, program: true });
         }
     }
     Ok(collection)
 }
 
-struct Kept {
+struct KeptEntry {
     wheels: BTreeSet<Sha256>,
     bytecode: BTreeSet<Sha256>,
     /// None where that cannot be known, and all stay.
@@ -94,9 +94,9 @@ struct Kept {
 }
 
 /// What the receipts name, and of programs the manifests.
-fn kept_by(installs: &[PathBuf]) -> Result<Kept, InstallError> {
+fn kept_by(installs: &[PathBuf]) -> Result<KeptEntry, InstallError> {
     let mut keep =
-        Kept { wheels: BTreeSet::new(), bytecode: BTreeSet::new(), programs: Some(BTreeSet::new()) };
+        KeptEntry { wheels: BTreeSet::new(), bytecode: BTreeSet::new(), programs: Some(BTreeSet::new()) };
     for install in installs {
         let ReceiptStore { wheels, bytecode } = receipt::read_store(install)?;
         keep.wheels.extend(wheels);

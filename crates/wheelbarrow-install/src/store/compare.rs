@@ -16,8 +16,8 @@ use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
 use super::index::{FileKind, Index, IndexFile, Kind};
-use super::layout::{BYTECODE, FILES, INDEX, bytecode_entry, program_entry, wheel_entry};
-use super::{Store, Wanted, ensure};
+use super::paths::{BYTECODE, FILES, INDEX, bytecode_entry, program_entry, wheel_entry};
+use super::{Store, WantedWheel, ensure};
 use crate::InstallError;
 
 /// How much is read at once: it fits into the cache of a core.
@@ -259,8 +259,13 @@ pub fn repair(
             None => {}
         }
         for pack in packs {
-            let wanted =
-                Wanted { path: wheel.path.clone(), sha256, pack, manifest: wheel.clone(), is_pip: false };
+            let wanted = WantedWheel {
+                path: wheel.path.clone(),
+                sha256,
+                pack,
+                manifest: wheel.clone(),
+                is_pip: false,
+            };
             ensure(store, &mut artifact, std::slice::from_ref(&wanted), None, progress)?;
             broken.repaired = true;
         }

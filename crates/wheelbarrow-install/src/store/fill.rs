@@ -18,9 +18,9 @@ use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
 use super::index::{self, FileKind, Header, Kind, NewFiles};
-use super::layout::{BYTECODE, FILES, INDEX, bytecode_entry, wheel_entry};
-use super::wanted::Having;
-use super::{Store, StoredWheel, Wanted, lacking};
+use super::paths::{BYTECODE, FILES, INDEX, bytecode_entry, wheel_entry};
+use super::wanted::StoredPart;
+use super::{Store, StoredWheel, WantedWheel, lacking};
 use crate::InstallError;
 use crate::engine;
 use crate::member::member_sha256;
@@ -36,8 +36,8 @@ const MOST_ROUNDS: usize = 8;
 pub(crate) fn ensure<'w>(
     store: &Store,
     artifact: &mut VerifiedArtifact,
-    wanted: &'w [Wanted],
-    mut known: Option<Vec<Having>>,
+    wanted: &'w [WantedWheel],
+    mut known: Option<Vec<StoredPart>>,
     progress: &dyn Progress,
 ) -> Result<Vec<StoredWheel<'w>>, InstallError> {
     // Another install links what this one makes.
@@ -45,7 +45,7 @@ pub(crate) fn ensure<'w>(
     for _ in 0..MOST_ROUNDS {
         let having = match known.take() {
             Some(known) => known,
-            None => Having::look(store, wanted)?,
+            None => StoredPart::read(store, wanted)?,
         };
         let broken: Vec<_> = having.iter().filter_map(|having| having.broken.clone()).collect();
         store.drop_altered(&broken, progress)?;
@@ -73,7 +73,7 @@ pub(crate) fn ensure<'w>(
 }
 
 /// An entry in the making.
-struct Draft {
+struct DraftEntry {
     /// In the work directory.
     place: String,
     /// In the store.
@@ -88,10 +88,10 @@ struct Draft {
 fn unpack(
     store: &Store,
     artifact: &VerifiedArtifact,
-    missing: &[(&Having, &Wanted)],
+    missing: &[(&StoredPart, &WantedWheel)],
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
-    let mut by_time: BTreeMap<u32, Vec<&(&Having, &Wanted)>> = BTreeMap::new();
+    let mut by_time: BTreeMap<u32, Vec<&(&StoredPart, &WantedWheel)>> = BTreeMap::new();
     let now = now();
     let mut seen = HashSet::new();
     for pair in missing.iter().filter(|(_, wanted)| seen.insert(wanted.sha256)) {
@@ -106,7 +106,7 @@ fn unpack(
             let wheel = having.wheel.is_none() || wanted.pack.is_some();
             wheels.push(if wheel { Some(OpenWheel::open(filename, raw)?) } else { None });
         }
-        let mut filler = Filler {
+        let mut filler = EntryFiller {
             artifact,
             plan: Plan { time, ..Plan::default() },
             directories: BTreeSet::new(),
@@ -127,19 +127,19 @@ fn member<'a>(artifact: &'a VerifiedArtifact, path: &'a str) -> (&'a str, &'a [u
     (path.rsplit('/').next().unwrap_or(path), raw.unwrap_or_default())
 }
 
-struct Filler<'a> {
+struct EntryFiller<'a> {
     artifact: &'a VerifiedArtifact,
     plan: Plan<'a>,
     directories: BTreeSet<String>,
-    drafts: Vec<Draft>,
+    drafts: Vec<DraftEntry>,
 }
 
-impl<'a> Filler<'a> {
+impl<'a> EntryFiller<'a> {
     fn wheel(
         &mut self,
         wheel: &'a OpenWheel<'a>,
-        having: &Having,
-        wanted: &Wanted,
+        having: &StoredPart,
+        wanted: &WantedWheel,
     ) -> Result<(), InstallError> {
         let place = wanted.sha256.to_string();
         let mut files = NewFiles::new();
@@ -199,7 +199,7 @@ impl<'a> Filler<'a> {
                 entry_points: entry_points(wheel)?,
             };
             let (entry, record) = (wheel_entry(wanted.sha256), record::write(rows));
-            self.drafts.push(Draft { place, entry, kind, files, record });
+            self.drafts.push(DraftEntry { place, entry, kind, files, record });
         }
         self.artifact.was_read(wheel.archive().bytes().len());
         Ok(())
@@ -208,9 +208,9 @@ impl<'a> Filler<'a> {
     /// A pack: into the new entry, or beside, to be moved into the one that is there.
     fn bytecode(
         &mut self,
-        wanted: &Wanted,
+        wanted: &WantedWheel,
         sources: &HashMap<&str, (String, u64)>,
-        having: &Having,
+        having: &StoredPart,
         rows: &[RecordRow],
     ) -> Result<(), InstallError> {
         let Some((path, sha256)) = &wanted.pack else { return Ok(()) };
@@ -253,15 +253,15 @@ impl<'a> Filler<'a> {
         let kind = Kind::Bytecode { cache_tag: cache_tag.to_owned(), magic: pack.magic };
         let compiled = files.keys().filter_map(|path| row(path, None));
         let record = record::write(rows.iter().cloned().chain(compiled));
-        self.drafts.push(Draft { place, entry, kind, files, record });
+        self.drafts.push(DraftEntry { place, entry, kind, files, record });
         Ok(())
     }
 
     /// Writes everything, then the indexes, and puts the entries in place.
     fn write(mut self, store: &Store, progress: &dyn Progress) -> Result<(), InstallError> {
-        let work = store.work()?;
+        let scratch = store.scratch()?;
         self.plan.directories = std::mem::take(&mut self.directories).into_iter().collect();
-        preflight::check_space(work.path(), &self.plan)?;
+        preflight::check_space(scratch.path(), &self.plan)?;
         let compiled = Mutex::new(HashMap::new());
         let notice = |path: &str, size: u64, sha256: Sha256| {
             let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -269,8 +269,8 @@ impl<'a> Filler<'a> {
         };
         let options =
             WriteOptions { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
-        engine::prepare(&self.plan, work.directory(), work.path())?;
-        engine::execute(&self.plan, self.artifact, work.directory(), work.path(), &options, progress)?;
+        engine::prepare(&self.plan, scratch.directory(), scratch.path())?;
+        engine::execute(&self.plan, self.artifact, scratch.directory(), scratch.path(), &options, progress)?;
         let compiled = compiled.into_inner().unwrap_or_else(PoisonError::into_inner);
         for draft in &mut self.drafts {
             if matches!(draft.kind, Kind::Bytecode { .. }) {
@@ -281,16 +281,16 @@ impl<'a> Filler<'a> {
             }
             let header =
                 Header { time: self.plan.time, kind: draft.kind.clone(), record: draft.record.len() };
-            let path = work.path().join(&draft.place).join(INDEX);
+            let path = scratch.path().join(&draft.place).join(INDEX);
             let text = index::write(&header, &draft.files, &draft.record).map_err(std::io::Error::from);
             let text = text.map_err(InstallError::io("write", &path))?;
             fs::write(&path, text).map_err(InstallError::io("write", &path))?;
         }
-        rustix::fs::syncfs(work.directory())
+        rustix::fs::syncfs(scratch.directory())
             .map_err(|errno| InstallError::io("sync", store.path())(errno.into()))?;
         // What is inside another draft comes with it.
         for draft in self.drafts.iter().filter(|draft| !draft.place.contains('/')) {
-            put(&work.path().join(&draft.place), &store.path().join(&draft.entry))?;
+            put(&scratch.path().join(&draft.place), &store.path().join(&draft.entry))?;
         }
         Ok(())
     }

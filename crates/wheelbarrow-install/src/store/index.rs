@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::layout::FORMAT;
+use super::paths::FORMAT;
 
 const SIGNATURE: &str = "wheelbarrow-index";
 
@@ -64,7 +64,7 @@ pub(crate) enum FileKind {
 
 /// Why an index cannot be used.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
+pub(crate) enum UnusableIndex {
     /// The entry cannot be trusted any more, and goes.
     Altered(String),
     /// A later version of Wheelbarrow made the entry, which stays.
@@ -146,7 +146,7 @@ pub(crate) fn write(header: &Header, files: &NewFiles, record: &str) -> serde_js
 
 impl Index {
     /// What is wrong with `bytes`, where something is.
-    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, Unusable> {
+    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, UnusableIndex> {
         let text = std::str::from_utf8(&bytes).map_err(|_| altered("its index is not UTF-8"))?;
         let cut_off = || altered("its index is cut off");
         let (signature, body) = text.split_once('\0').ok_or_else(cut_off)?;
@@ -154,7 +154,7 @@ impl Index {
         let (header, records) = body.split_once('\0').ok_or_else(cut_off)?;
         // Nobody altered it, so what is not known here was known to who wrote it.
         let header: Header = serde_json::from_slice(header.as_bytes()).map_err(|error| {
-            Unusable::Newer(format!("has an index that {PROGRAM} does not know ({error})"))
+            UnusableIndex::Newer(format!("has an index that {PROGRAM} does not know ({error})"))
         })?;
         let mut start = text.len() - records.len();
         let record = records.len().checked_sub(header.record).ok_or_else(cut_off)?;
@@ -169,7 +169,7 @@ impl Index {
                 directories.push(IndexDirectory { path: range(path), files: here..here });
             } else {
                 let (file, name) = parse_file(record).ok_or_else(|| {
-                    Unusable::Newer(format!("has an index with a record that {PROGRAM} does not know"))
+                    UnusableIndex::Newer(format!("has an index with a record that {PROGRAM} does not know"))
                 })?;
                 let directory =
                     directories.last_mut().ok_or_else(|| altered("its index begins with a file"))?;
@@ -222,19 +222,19 @@ impl Index {
     }
 }
 
-fn altered(what: &str) -> Unusable {
-    Unusable::Altered(what.to_owned())
+fn altered(what: &str) -> UnusableIndex {
+    UnusableIndex::Altered(what.to_owned())
 }
 
 /// Another format may have another sum, so its number is looked at first. One that no format has yet is altered.
-fn check_signature(signature: &str, body: &str) -> Result<(), Unusable> {
+fn check_signature(signature: &str, body: &str) -> Result<(), UnusableIndex> {
     let mut parts = signature.split(' ');
     let format = match (parts.next(), parts.next().map(str::parse::<u32>)) {
         (Some(SIGNATURE), Some(Ok(format))) => format,
         _ => return Err(altered("its index was altered")),
     };
     if format > FORMAT {
-        return Err(Unusable::Newer(format!("has an index of format {format}")));
+        return Err(UnusableIndex::Newer(format!("has an index of format {format}")));
     }
     match signature == format!("{SIGNATURE} {FORMAT} {:08x}", libdeflater::crc32(body.as_bytes())) {
         true => Ok(()),

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use wheelbarrow_artifact::inventory::{self, HeldBytecode, HeldWheel};
+use wheelbarrow_artifact::inventory::{self, HostBytecode, HostWheel};
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::layout::{bytecode_entry, wheel_entry};
+use super::paths::{bytecode_entry, wheel_entry};
 use super::{Index, Kind, Store};
 use crate::InstallError;
 
@@ -62,9 +62,9 @@ pub fn add_to_inventory(store: &Store, host: &mut inventory::Inventory) -> Resul
     for Stored { sha256, wheel, bytecode, .. } in inventory(store)?.wheels {
         let bytecode = bytecode.into_iter().map(|bytecode| {
             let StoredBytecode { sha256, cache_tag, magic, .. } = bytecode;
-            HeldBytecode { sha256, cache_tag, magic }
+            HostBytecode { sha256, cache_tag, magic }
         });
-        host.wheels.push(HeldWheel { sha256, wheel, bytecode: bytecode.collect() });
+        host.wheels.push(HostWheel { sha256, wheel, bytecode: bytecode.collect() });
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use wheelbarrow_artifact::manifest::Target;
 use wheelbarrow_artifact::thin::is_of_project;
 use wheelbarrow_wheel::order;
 
-use super::wanted::Having;
-use super::{Access, Store, Wanted, wanted};
+use super::wanted::StoredPart;
+use super::{Access, Store, WantedWheel, wanted};
 use crate::InstallError;
 use crate::options::Pip;
 
@@ -36,15 +36,15 @@ pub fn lacking_wheels(
         store => store?,
     };
     match store {
-        Some(store) => Ok(lacking(artifact, Having::look(&store, &wanted)?.iter().zip(&wanted))),
-        None => Ok(lacking(artifact, wanted.iter().map(|wanted| (&Having::NOTHING, wanted)))),
+        Some(store) => Ok(lacking(artifact, StoredPart::read(&store, &wanted)?.iter().zip(&wanted))),
+        None => Ok(lacking(artifact, wanted.iter().map(|wanted| (&StoredPart::NOTHING, wanted)))),
     }
 }
 
 /// The same, where the store was looked at.
 pub(crate) fn lacking<'h>(
     artifact: &Artifact,
-    pairs: impl Iterator<Item = (&'h Having, &'h Wanted)>,
+    pairs: impl Iterator<Item = (&'h StoredPart, &'h WantedWheel)>,
 ) -> Vec<String> {
     let unpacked = pairs.filter(|(having, wanted)| !having.is_whole(wanted)).flat_map(|(_, wanted)| {
         // The names in a pack are those of the members of its wheel.

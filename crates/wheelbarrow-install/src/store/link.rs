@@ -17,8 +17,8 @@ use wheelbarrow_artifact::on_all_cores;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::{Progress, Unit};
 
-use super::layout::FILES;
-use super::transfer::{Ends, Impossible, Transfer};
+use super::paths::FILES;
+use super::transfer::{Impossible, LinkEnds, Transfer};
 use super::{IndexFile, Store};
 use crate::InstallError;
 use crate::options::LinkMode;
@@ -97,13 +97,13 @@ struct Linker<'l> {
 }
 
 /// A directory of an entry that is open, with the one that it is linked into.
-struct Open<'d, 'a> {
+struct OpenDirectory<'d, 'a> {
     directory: &'d LinkedDirectory<'a>,
     from: OwnedFd,
     to: OwnedFd,
 }
 
-impl Open<'_, '_> {
+impl OpenDirectory<'_, '_> {
     /// The path from it to `other`, where that is below it on both sides.
     fn path_to<'o>(&self, other: &'o LinkedDirectory<'_>) -> Option<&'o str> {
         let source = other.source.strip_prefix(self.directory.source)?.strip_prefix('/')?;
@@ -114,7 +114,7 @@ impl Open<'_, '_> {
 }
 
 /// Where a directory of an entry is, and the one that it is linked into: paths that begin at open directories.
-struct Place<'p> {
+struct LinkPlace<'p> {
     from: BorrowedFd<'p>,
     source: Cow<'p, str>,
     to: BorrowedFd<'p>,
@@ -124,7 +124,7 @@ struct Place<'p> {
 impl Linker<'_> {
     /// Of one thread.
     fn batch(&self, batch: &[LinkedDirectory<'_>]) -> Result<(), InstallError> {
-        let mut open: Vec<Open<'_, '_>> = Vec::new();
+        let mut open: Vec<OpenDirectory<'_, '_>> = Vec::new();
         for (number, directory) in batch.iter().enumerate() {
             if self.progress.is_cancelled() {
                 return Err(InstallError::Cancelled);
@@ -141,7 +141,7 @@ impl Linker<'_> {
                 let opened = self.open(&place, directory)?;
                 if let Some(open) = &opened {
                     let (from, to) = (open.from.as_fd(), open.to.as_fd());
-                    self.files(directory, &Place { from, source: "".into(), to, target: "" })?;
+                    self.files(directory, &LinkPlace { from, source: "".into(), to, target: "" })?;
                 }
                 open.extend(opened);
             } else if !directory.files.is_empty() {
@@ -151,9 +151,13 @@ impl Linker<'_> {
         Ok(())
     }
 
-    fn place<'p>(&'p self, above: Option<&'p Open<'_, '_>>, directory: &'p LinkedDirectory<'_>) -> Place<'p> {
+    fn place<'p>(
+        &'p self,
+        above: Option<&'p OpenDirectory<'_, '_>>,
+        directory: &'p LinkedDirectory<'_>,
+    ) -> LinkPlace<'p> {
         if let Some((above, path)) = above.and_then(|above| Some((above, above.path_to(directory)?))) {
-            return Place {
+            return LinkPlace {
                 from: above.from.as_fd(),
                 source: path.into(),
                 to: above.to.as_fd(),
@@ -161,15 +165,15 @@ impl Linker<'_> {
             };
         }
         let source = format!("{}/{FILES}/{}", directory.entry.path, directory.source);
-        Place { from: self.from, source: source.into(), to: self.to, target: &directory.target }
+        LinkPlace { from: self.from, source: source.into(), to: self.to, target: &directory.target }
     }
 
     /// None where the entry was altered.
     fn open<'d, 'a>(
         &self,
-        place: &Place<'_>,
+        place: &LinkPlace<'_>,
         directory: &'d LinkedDirectory<'a>,
-    ) -> Result<Option<Open<'d, 'a>>, InstallError> {
+    ) -> Result<Option<OpenDirectory<'d, 'a>>, InstallError> {
         let from = match open_directory(place.from, &place.source) {
             Ok(from) => from,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
@@ -190,10 +194,10 @@ impl Linker<'_> {
             result => result,
         };
         let to = to.map_err(|errno| self.error("open the directory", &directory.target)(errno.into()))?;
-        Ok(Some(Open { directory, from, to }))
+        Ok(Some(OpenDirectory { directory, from, to }))
     }
 
-    fn files(&self, directory: &LinkedDirectory<'_>, place: &Place<'_>) -> Result<(), InstallError> {
+    fn files(&self, directory: &LinkedDirectory<'_>, place: &LinkPlace<'_>) -> Result<(), InstallError> {
         let prefixed = |path: &str| if path.is_empty() { String::new() } else { format!("{path}/") };
         let (mut source, mut target) = (prefixed(&place.source), prefixed(place.target));
         let (source_length, target_length) = (source.len(), target.len());
@@ -203,7 +207,7 @@ impl Linker<'_> {
             source.push_str(name);
             target.truncate(target_length);
             target.push_str(name);
-            let ends = Ends { from: place.from, source: &source, to: place.to, target: &target };
+            let ends = LinkEnds { from: place.from, source: &source, to: place.to, target: &target };
             self.file(directory, file, &ends)?;
         }
         self.progress.advance(directory.files.len() as u64);
@@ -214,7 +218,7 @@ impl Linker<'_> {
         &self,
         directory: &LinkedDirectory<'_>,
         file: &IndexFile,
-        ends: &Ends<'_>,
+        ends: &LinkEnds<'_>,
     ) -> Result<(), InstallError> {
         if !directory.is_bytecode() && !self.looks_right(directory, file, ends)? {
             return Ok(());
@@ -236,7 +240,7 @@ impl Linker<'_> {
         }
     }
 
-    fn make_directory(&self, place: &Place<'_>, target: &str) -> Result<(), InstallError> {
+    fn make_directory(&self, place: &LinkPlace<'_>, target: &str) -> Result<(), InstallError> {
         match rustix::fs::mkdirat(place.to, place.target, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             _ => self.make_directories(target),
@@ -260,7 +264,7 @@ impl Linker<'_> {
         &self,
         directory: &LinkedDirectory<'_>,
         file: &IndexFile,
-        ends: &Ends<'_>,
+        ends: &LinkEnds<'_>,
     ) -> Result<bool, InstallError> {
         let index = &directory.entry.index;
         let at = |path: &str| format!("{path}/{}", index.name(file));

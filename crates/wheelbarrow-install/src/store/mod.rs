@@ -20,8 +20,8 @@ mod fill;
 mod index;
 mod inventory;
 mod lacking;
-mod layout;
 mod link;
+mod paths;
 mod programs;
 mod transfer;
 mod wanted;
@@ -42,18 +42,18 @@ use wheelbarrow_wheel::order;
 
 use crate::InstallError;
 pub use crate::options::{LinkMode, StoreOptions};
-pub use collect::{Collection, Removal, Removed, collect};
+pub use collect::{Collection, Removal, RemovedEntry, collect};
 pub use compare::{BrokenEntry, StoreVerification, repair, verify};
 pub(crate) use fill::ensure;
-use index::Unusable;
+use index::UnusableIndex;
 pub(crate) use index::{Entry, FileKind, Index, IndexFile, Kind};
 pub use inventory::{Inventory, Stored, StoredBytecode, add_to_inventory, inventory};
 pub(crate) use lacking::lacking;
 pub use lacking::{lacking_files, lacking_wheels};
-use layout::{BYTECODE, FILES, FORMAT, INDEX, PROGRAMS, WHEELS, wheel_entry};
 pub(crate) use link::link;
+use paths::{BYTECODE, FILES, FORMAT, INDEX, PROGRAMS, WHEELS, wheel_entry};
 pub use programs::programs;
-pub(crate) use wanted::{Having, StoredWheel, Wanted, unread_members, wanted};
+pub(crate) use wanted::{StoredPart, StoredWheel, WantedWheel, unread_members, wanted};
 
 const FORMAT_FILE: &str = "store.json";
 const LOCK: &str = "lock";
@@ -126,8 +126,8 @@ impl Store {
             }
         }
         store.clean()?;
-        let work = store.work()?;
-        let (draft, format) = (work.path().join(FORMAT_FILE), path.join(FORMAT_FILE));
+        let scratch = store.scratch()?;
+        let (draft, format) = (scratch.path().join(FORMAT_FILE), path.join(FORMAT_FILE));
         let about = Format { format: FORMAT, program: Some(format::PROGRAM.to_owned()) };
         let text =
             serde_json::to_vec(&about).map_err(|error| InstallError::io("write", &format)(error.into()))?;
@@ -162,7 +162,7 @@ impl Store {
     }
 
     /// A directory on the store's file system, to make entries in.
-    fn work(&self) -> Result<Scratch, InstallError> {
+    fn scratch(&self) -> Result<Scratch, InstallError> {
         Ok(Scratch::begin(&self.path.join(WORK))?)
     }
 
@@ -185,8 +185,8 @@ impl Store {
             )))),
             Ok((bytes, _)) => match Index::parse(bytes) {
                 Ok(index) => Ok(Some(Ok(index))),
-                Err(Unusable::Altered(what)) => Ok(Some(Err(what))),
-                Err(Unusable::Newer(what)) => {
+                Err(UnusableIndex::Altered(what)) => Ok(Some(Err(what))),
+                Err(UnusableIndex::Newer(what)) => {
                     Err(Newer { path: self.path.join(entry), what, needed: Needed::of(None) }.into())
                 }
             },
@@ -244,9 +244,9 @@ impl Store {
 
     /// Takes an entry out of use, then removes it. Another process may have been faster.
     fn drop_entry(&self, entry: &str) -> Result<(), InstallError> {
-        let work = self.work()?;
+        let scratch = self.scratch()?;
         let path = self.path.join(entry);
-        match fs::rename(&path, work.path().join("dropped")) {
+        match fs::rename(&path, scratch.path().join("dropped")) {
             // A directory of a lower layer of overlayfs.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 remove_in_place(&path).map_err(InstallError::io("remove", &path))

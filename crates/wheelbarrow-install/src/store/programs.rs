@@ -11,7 +11,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Member, NATIVE, Sha256};
 use wheelbarrow_base::{Exit, Explain, LARGEST_TEXT, SharedUmask, read_regular};
 
-use super::layout::{PROGRAMS, program_entry};
+use super::paths::{PROGRAMS, program_entry};
 use super::{Store, names};
 use crate::InstallError;
 
@@ -72,8 +72,8 @@ impl Store {
             }
             _ => {}
         }
-        let work = self.work()?;
-        let draft = work.path().join("program");
+        let scratch = self.scratch()?;
+        let draft = scratch.path().join("program");
         let written = (|| {
             let mut options = std::fs::OpenOptions::new();
             let mut file = options.write(true).create_new(true).mode(0o555).open(&draft)?;

@@ -14,12 +14,12 @@ pub(super) struct Transfer {
     mode: LinkMode,
     /// Whether everything is copied from now on.
     copying: AtomicBool,
-    told: AtomicBool,
+    reported: AtomicBool,
 }
 
 /// A file in the store, and where it goes: paths that begin at open directories.
 #[derive(Clone, Copy)]
-pub(super) struct Ends<'e> {
+pub(super) struct LinkEnds<'e> {
     pub from: BorrowedFd<'e>,
     pub source: &'e str,
     pub to: BorrowedFd<'e>,
@@ -34,13 +34,13 @@ pub(super) struct Impossible {
 
 impl Transfer {
     pub(super) fn new(mode: LinkMode) -> Self {
-        Self { mode, copying: AtomicBool::new(mode == LinkMode::Copy), told: AtomicBool::new(false) }
+        Self { mode, copying: AtomicBool::new(mode == LinkMode::Copy), reported: AtomicBool::new(false) }
     }
 
     /// Brings a file to its place; says once why it had to be copied. Copies get `time`, and modes as without a store.
     pub(super) fn file(
         &self,
-        ends: &Ends<'_>,
+        ends: &LinkEnds<'_>,
         executable: bool,
         time: u32,
     ) -> io::Result<Option<Impossible>> {
@@ -72,16 +72,16 @@ impl Transfer {
             reason = Some(Impossible { what, why: errno.into() });
         }
         copy(ends, executable, time)?;
-        Ok(reason.filter(|_| !self.told.swap(true, Ordering::Relaxed)))
+        Ok(reason.filter(|_| !self.reported.swap(true, Ordering::Relaxed)))
     }
 }
 
-fn link(ends: &Ends<'_>) -> Result<(), Errno> {
+fn link(ends: &LinkEnds<'_>) -> Result<(), Errno> {
     rustix::fs::linkat(ends.from, ends.source, ends.to, ends.target, AtFlags::empty())
 }
 
 /// Shares the blocks; gives the error of a file system that cannot, and then no file is left.
-fn clone(ends: &Ends<'_>, executable: bool, time: u32) -> io::Result<Option<Errno>> {
+fn clone(ends: &LinkEnds<'_>, executable: bool, time: u32) -> io::Result<Option<Errno>> {
     let (source, target) = open_both(ends, executable)?;
     if let Err(errno) = rustix::fs::ioctl_ficlone(&target, &source) {
         rustix::fs::unlinkat(ends.to, ends.target, AtFlags::empty())?;
@@ -91,14 +91,14 @@ fn clone(ends: &Ends<'_>, executable: bool, time: u32) -> io::Result<Option<Errn
     Ok(None)
 }
 
-fn copy(ends: &Ends<'_>, executable: bool, time: u32) -> io::Result<()> {
+fn copy(ends: &LinkEnds<'_>, executable: bool, time: u32) -> io::Result<()> {
     let (source, target) = open_both(ends, executable)?;
     let (mut source, mut target) = (std::fs::File::from(source), std::fs::File::from(target));
     io::copy(&mut source, &mut target)?;
     set_time(target.as_fd(), time)
 }
 
-fn open_both(ends: &Ends<'_>, executable: bool) -> io::Result<(OwnedFd, OwnedFd)> {
+fn open_both(ends: &LinkEnds<'_>, executable: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let source = rustix::fs::openat(ends.from, ends.source, flags, Mode::empty())?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

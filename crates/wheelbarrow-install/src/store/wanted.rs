@@ -9,13 +9,13 @@ use wheelbarrow_artifact::{Artifact, in_parallel};
 
 use super::Store;
 use super::index::{Entry, Kind};
-use super::layout::{bytecode_entry, wheel_entry};
+use super::paths::{bytecode_entry, wheel_entry};
 use crate::InstallError;
 use crate::options::Pip;
 use crate::target::{usable_bytecode, wheel_paths};
 
 /// A wheel of the target.
-pub(crate) struct Wanted {
+pub(crate) struct WantedWheel {
     /// In the artifact.
     pub path: String,
     pub sha256: Sha256,
@@ -28,13 +28,13 @@ pub(crate) struct Wanted {
 
 /// A wheel that is in the store, with all that an install wants of it.
 pub(crate) struct StoredWheel<'w> {
-    pub wanted: &'w Wanted,
+    pub wanted: &'w WantedWheel,
     pub wheel: Entry,
     pub bytecode: Option<Entry>,
 }
 
 /// As much of a wheel as the store has.
-pub(crate) struct Having {
+pub(crate) struct StoredPart {
     pub wheel: Option<Entry>,
     pub bytecode: Option<Entry>,
     /// An entry that cannot be used, and why.
@@ -47,7 +47,7 @@ pub(crate) fn wanted(
     target: &Target,
     interpreter: &Interpreter,
     pip: Pip,
-) -> Vec<Wanted> {
+) -> Vec<WantedWheel> {
     let (members, wheels) = (artifact.manifest().members_by_path(), artifact.manifest().wheels_by_path());
     let bytecode = usable_bytecode(target, interpreter);
     let mut wanted = Vec::new();
@@ -58,7 +58,7 @@ pub(crate) fn wanted(
         let pack = pack.and_then(|pack| members.get(pack.as_str()).map(|member| (pack, member.sha256)));
         // The reader of the manifest has seen that both are there.
         let (Some(member), Some(wheel)) = (members.get(path), wheels.get(path)) else { continue };
-        wanted.push(Wanted {
+        wanted.push(WantedWheel {
             path: path.to_owned(),
             sha256: member.sha256,
             pack,
@@ -69,15 +69,15 @@ pub(crate) fn wanted(
     wanted
 }
 
-impl Having {
+impl StoredPart {
     pub(super) const NOTHING: Self = Self { wheel: None, bytecode: None, broken: None };
 
     /// Looks for every wheel, on all cores.
-    pub(crate) fn look(store: &Store, wanted: &[Wanted]) -> Result<Vec<Self>, InstallError> {
+    pub(crate) fn read(store: &Store, wanted: &[WantedWheel]) -> Result<Vec<Self>, InstallError> {
         in_parallel(wanted, |wanted| Self::of(store, wanted)).into_iter().collect()
     }
 
-    fn of(store: &Store, wanted: &Wanted) -> Result<Self, InstallError> {
+    fn of(store: &Store, wanted: &WantedWheel) -> Result<Self, InstallError> {
         let mut having = Self::NOTHING;
         let path = wheel_entry(wanted.sha256);
         match store.index(&path)? {
@@ -103,14 +103,18 @@ impl Having {
     }
 
     /// Whether nothing of it has to come out of the artifact.
-    pub(super) fn is_whole(&self, wanted: &Wanted) -> bool {
+    pub(super) fn is_whole(&self, wanted: &WantedWheel) -> bool {
         self.wheel.is_some() && (self.bytecode.is_some() || wanted.pack.is_none())
     }
 }
 
 /// The members of the artifact that the store makes unnecessary, and the native programs: one of them is at work, and
 /// nothing reads them.
-pub(crate) fn unread_members(artifact: &Artifact, having: &[Having], wanted: &[Wanted]) -> BTreeSet<String> {
+pub(crate) fn unread_members(
+    artifact: &Artifact,
+    having: &[StoredPart],
+    wanted: &[WantedWheel],
+) -> BTreeSet<String> {
     let members = artifact.manifest().members.iter().map(|member| &member.path);
     let mut known: BTreeSet<_> = members.filter(|path| path.starts_with(NATIVE)).cloned().collect();
     for (having, wanted) in having.iter().zip(wanted) {

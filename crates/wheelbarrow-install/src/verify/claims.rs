@@ -35,7 +35,7 @@ pub(super) struct Claims {
 }
 
 /// What a link is that neither the sums nor the manifest name.
-pub(super) enum Judgement {
+pub(super) enum LinkJudgement {
     Known,
     Changed,
     Unknown,
@@ -49,7 +49,7 @@ impl Claims {
             what: what.to_owned(),
         };
         let own = Path::new(RECEIPT_PATH).parent().unwrap_or(Path::new(""));
-        match root.look(own) {
+        match root.stat_at(own) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(InstallError::io("look at", &destination.join(own))(error));
@@ -94,16 +94,20 @@ impl Claims {
     }
 
     /// The links of the virtualenv, and those of a project whose manifest was changed.
-    pub(super) fn judge_link(&self, path: &[u8], target: &[u8]) -> Judgement {
+    pub(super) fn judge_link(&self, path: &[u8], target: &[u8]) -> LinkJudgement {
         if path == b"venv/lib64" {
-            return if target == b"lib" { Judgement::Known } else { Judgement::Changed };
+            return if target == b"lib" { LinkJudgement::Known } else { LinkJudgement::Changed };
         }
         if self.is_python(path) {
             let beside = !target.contains(&b'/') && self.is_python(&[b"venv/bin/", target].concat());
             let known = beside || target == self.executable.as_os_str().as_bytes();
-            return if known { Judgement::Known } else { Judgement::Changed };
+            return if known { LinkJudgement::Known } else { LinkJudgement::Changed };
         }
-        if !self.knows_links && !path.starts_with(b"venv/") { Judgement::Known } else { Judgement::Unknown }
+        if !self.knows_links && !path.starts_with(b"venv/") {
+            LinkJudgement::Known
+        } else {
+            LinkJudgement::Unknown
+        }
     }
 
     /// Whether `venv` makes such a link to the interpreter: `python`, `python3`, and as the interpreter itself is called.

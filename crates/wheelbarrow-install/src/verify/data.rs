@@ -16,10 +16,10 @@ use rustix::fs::{FileType, Stat};
 use wheelbarrow_base::beneath::{Directory, is_beside};
 use wheelbarrow_base::progress::Silent;
 
-use super::claims::{self, Claims, Judgement};
-use super::sizes::{Sizes, plain};
+use super::claims::{self, Claims, LinkJudgement};
+use super::sizes::{FileSizes, plain};
 use super::walk::{below, is_bytecode, is_too_long, join, list};
-use super::{CHUNK, Outcome, VerifyJob, compare_file};
+use super::{CHUNK, FileOutcome, VerifyJob, compare_file};
 use crate::InstallError;
 use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 
@@ -32,7 +32,7 @@ const OWN: &[u8] = b".wheelbarrow";
 
 /// Files that are not known to be made from the artifact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Data {
+pub struct ForeignData {
     /// Paths below the install, ordered, the first few. One that ends in a slash is a directory that cannot be listed.
     pub files: Vec<String>,
     /// How many there are, counted up to ten thousand.
@@ -41,21 +41,21 @@ pub struct Data {
 
 /// What else is known to be made from the artifact.
 #[derive(Clone, Debug, Default)]
-pub struct Made {
+pub struct KnownFiles {
     /// Directories below the install, such as the one with collected static files.
     pub directories: BTreeSet<PathBuf>,
     /// Links to what is in this directory are no data.
     pub shared: Option<PathBuf>,
 }
 
-impl Data {
+impl ForeignData {
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 }
 
 /// The names on one line: `code/db.sqlite3, code/media/a.jpg and 12 more`.
-impl fmt::Display for Data {
+impl fmt::Display for ForeignData {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.files.iter().map(|path| path.escape_debug().to_string()).collect();
         formatter.write_str(&names.join(", "))?;
@@ -68,23 +68,23 @@ impl fmt::Display for Data {
 }
 
 /// Looks through the install at `destination`.
-pub fn data(destination: &Path, made: &Made) -> Result<Data, InstallError> {
+pub fn data(destination: &Path, made: &KnownFiles) -> Result<ForeignData, InstallError> {
     let found =
         search(destination, made, FoundData { named: NAMED, counted: COUNTED, ..FoundData::default() })?;
-    Ok(Data {
+    Ok(ForeignData {
         files: found.names.into_iter().map(|path| String::from_utf8_lossy(&path).into_owned()).collect(),
         count: found.count,
     })
 }
 
 /// The paths of all such files, ordered. One that ends in a slash is a directory that cannot be listed.
-pub fn data_files(destination: &Path, made: &Made) -> Result<Vec<PathBuf>, InstallError> {
+pub fn data_files(destination: &Path, made: &KnownFiles) -> Result<Vec<PathBuf>, InstallError> {
     let all = FoundData { named: usize::MAX, counted: usize::MAX, ..FoundData::default() };
     let names = search(destination, made, all)?.names;
     Ok(names.into_iter().map(|path| OsString::from_vec(path).into()).collect())
 }
 
-fn search(destination: &Path, made: &Made, found: FoundData) -> Result<FoundData, InstallError> {
+fn search(destination: &Path, made: &KnownFiles, found: FoundData) -> Result<FoundData, InstallError> {
     let root = claims::open(destination)?;
     let claims = match Claims::read(destination, &root) {
         Ok(claims) => Some(claims),
@@ -96,20 +96,20 @@ fn search(destination: &Path, made: &Made, found: FoundData) -> Result<FoundData
         Some(claims) => made.directories.extend(claims.static_root.clone()),
         None => _ = made.directories.insert("venv".into()),
     }
-    let installed = root.look(RECEIPT_PATH).map_or((0, 0), |receipt| changed_at(&receipt));
+    let installed = root.stat_at(RECEIPT_PATH).map_or((0, 0), |receipt| changed_at(&receipt));
     let (claims, sizes) = (claims.as_ref(), OnceCell::new());
-    let mut search = Search { destination, made: &made, claims, sizes, root, installed, found };
+    let mut search = DataSearch { destination, made: &made, claims, sizes, root, installed, found };
     search.run()?;
     Ok(search.found)
 }
 
-struct Search<'s> {
+struct DataSearch<'s> {
     destination: &'s Path,
-    made: &'s Made,
+    made: &'s KnownFiles,
     /// None where the receipt was altered.
     claims: Option<&'s Claims>,
     /// Once they are wanted.
-    sizes: OnceCell<Sizes>,
+    sizes: OnceCell<FileSizes>,
     root: Directory,
     /// When the receipt was written: seconds and nanoseconds.
     installed: (i64, i64),
@@ -135,7 +135,7 @@ impl FoundData {
     }
 }
 
-impl Search<'_> {
+impl DataSearch<'_> {
     fn run(&mut self) -> Result<(), InstallError> {
         let mut directories = VecDeque::from([Vec::new()]);
         while let Some(above) = directories.pop_front() {
@@ -180,7 +180,7 @@ impl Search<'_> {
     }
 
     fn is_data(&self, path: &[u8], directory: &Directory, name: &OsStr) -> io::Result<bool> {
-        let stat = match directory.look(name) {
+        let stat = match directory.stat_at(name) {
             // It was removed meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             looked => looked?,
@@ -206,19 +206,19 @@ impl Search<'_> {
             return Ok(false);
         }
         let (Some(claims), size) = (self.claims, stat.st_size.unsigned_abs()) else { return Ok(true) };
-        if !self.sizes.get_or_init(|| Sizes::read(&self.root, claims)).may_be(path, size) {
+        if !self.sizes.get_or_init(|| FileSizes::read(&self.root, claims)).may_be(path, size) {
             return Ok(true);
         }
         let job = VerifyJob { path, sha256: *sha256, size };
         let compared = compare_file(&self.root, &job, &mut vec![0; CHUNK], &Silent);
-        Ok(!matches!(compared, Ok(Outcome::Same | Outcome::Missing)))
+        Ok(!matches!(compared, Ok(FileOutcome::Same | FileOutcome::Missing)))
     }
 
     fn is_link_of_install(&self, path: &[u8], target: &Path) -> bool {
         if let Some(claims) = self.claims {
             let is_own = claims.links.iter().any(|(link, _)| link.as_bytes() == path);
             let judgement = claims.judge_link(path, target.as_os_str().as_bytes());
-            if is_own || !matches!(judgement, Judgement::Unknown) {
+            if is_own || !matches!(judgement, LinkJudgement::Unknown) {
                 return true;
             }
         }

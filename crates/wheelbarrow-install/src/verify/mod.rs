@@ -21,10 +21,10 @@ use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order;
 
-use self::claims::{Claims, Judgement, PYTHON};
-pub use self::data::{Data, Made, data, data_files};
-use self::sizes::Sizes;
-use self::walk::{Found, walk};
+use self::claims::{Claims, LinkJudgement, PYTHON};
+pub use self::data::{ForeignData, KnownFiles, data, data_files};
+use self::sizes::FileSizes;
+use self::walk::{FoundFile, walk};
 use crate::InstallError;
 
 /// How much is read at once: it fits into the cache of a core.
@@ -49,7 +49,7 @@ pub struct Verification {
 impl Verification {
     /// Calls the Python of the virtualenv missing if its link leads nowhere: the interpreter is not of the install, and may be
     /// gone.
-    pub fn look_for_python(&mut self) {
+    pub fn find_python(&mut self) {
         let is_known =
             [&self.missing, &self.changed].iter().any(|paths| paths.iter().any(|path| path == PYTHON));
         let found = fs_err::metadata(self.destination.join(PYTHON));
@@ -68,7 +68,7 @@ impl Verification {
 pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verification, InstallError> {
     let root = claims::open(destination)?;
     let claims = Claims::read(destination, &root)?;
-    let sizes = Sizes::read(&root, &claims);
+    let sizes = FileSizes::read(&root, &claims);
     let mut found = walk(destination, &root, &claims)?;
     let mut verification = Verification {
         destination: destination.to_path_buf(),
@@ -79,7 +79,7 @@ pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verificatio
     let mut files = Vec::with_capacity(claims.files.len());
     for (path, sha256) in &claims.files {
         match found.remove(path.as_bytes()) {
-            Some(Found::File { size }) if sizes.may_be(path, size) => {
+            Some(FoundFile::File { size }) if sizes.may_be(path, size) => {
                 files.push(VerifyJob { path, sha256: *sha256, size });
             }
             Some(_) => verification.changed.push(path.clone()),
@@ -105,7 +105,7 @@ struct VerifyJob<'c> {
 
 /// What a file was found to be.
 #[derive(Debug)]
-enum Outcome {
+enum FileOutcome {
     Same,
     Changed,
     Missing,
@@ -129,11 +129,11 @@ fn compare(
         let mut buffer = vec![0; CHUNK];
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             match compare_file(root, job, &mut buffer, progress) {
-                Ok(Outcome::Same) => {}
+                Ok(FileOutcome::Same) => {}
                 Ok(outcome) => {
                     let mut different = different.lock().unwrap_or_else(PoisonError::into_inner);
                     let list = match outcome {
-                        Outcome::Missing => &mut different.missing,
+                        FileOutcome::Missing => &mut different.missing,
                         _ => &mut different.changed,
                     };
                     list.push(job.path.to_owned());
@@ -159,17 +159,17 @@ fn compare_file(
     job: &VerifyJob<'_>,
     buffer: &mut [u8],
     progress: &dyn Progress,
-) -> io::Result<Outcome> {
+) -> io::Result<FileOutcome> {
     // Something else may have been put there since the walk, or on the way to it.
     let mut file = match root.file(job.path) {
         Ok(file) => file,
         Err(error) => {
             return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Outcome::Missing),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(FileOutcome::Missing),
                 // No regular file, a link, or a file that somebody holds with a lease (fcntl(2)), who could keep a reader
                 // waiting.
                 io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory | io::ErrorKind::WouldBlock => {
-                    Ok(Outcome::Changed)
+                    Ok(FileOutcome::Changed)
                 }
                 _ => Err(error),
             };
@@ -184,7 +184,7 @@ fn compare_file(
         match file.read(buffer) {
             Ok(0) => break,
             // It grows.
-            Ok(read) if read as u64 > left => return Ok(Outcome::Changed),
+            Ok(read) if read as u64 > left => return Ok(FileOutcome::Changed),
             Ok(read) => {
                 left -= read as u64;
                 hash.update(&buffer[..read]);
@@ -195,15 +195,15 @@ fn compare_file(
         }
     }
     let same = Sha256(hash.finalize().into()) == job.sha256;
-    Ok(if same { Outcome::Same } else { Outcome::Changed })
+    Ok(if same { FileOutcome::Same } else { FileOutcome::Changed })
 }
 
 /// Takes the links that belong to the install out of what was found.
-fn compare_links(claims: &Claims, found: &mut HashMap<Vec<u8>, Found>, verification: &mut Verification) {
+fn compare_links(claims: &Claims, found: &mut HashMap<Vec<u8>, FoundFile>, verification: &mut Verification) {
     for (path, sha256) in &claims.links {
         verification.files += 1;
         match found.remove(path.as_bytes()) {
-            Some(Found::Link { target }) if Sha256::of(&target) == *sha256 => {}
+            Some(FoundFile::Link { target }) if Sha256::of(&target) == *sha256 => {}
             Some(_) => verification.changed.push(path.clone()),
             None => verification.missing.push(path.clone()),
         }
@@ -213,14 +213,14 @@ fn compare_links(claims: &Claims, found: &mut HashMap<Vec<u8>, Found>, verificat
     }
     found.retain(|path, found| {
         let judgement = match found {
-            Found::Link { target } => claims.judge_link(path, target),
-            _ if claims.is_python(path) => Judgement::Changed,
-            _ => Judgement::Unknown,
+            FoundFile::Link { target } => claims.judge_link(path, target),
+            _ if claims.is_python(path) => LinkJudgement::Changed,
+            _ => LinkJudgement::Unknown,
         };
         match judgement {
-            Judgement::Known => verification.files += 1,
-            Judgement::Changed => verification.changed.push(String::from_utf8_lossy(path).into_owned()),
-            Judgement::Unknown => return true,
+            LinkJudgement::Known => verification.files += 1,
+            LinkJudgement::Changed => verification.changed.push(String::from_utf8_lossy(path).into_owned()),
+            LinkJudgement::Unknown => return true,
         }
         false
     });

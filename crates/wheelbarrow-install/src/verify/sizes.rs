@@ -18,9 +18,9 @@ const LARGEST: u64 = u32::MAX as u64;
 const LARGEST_RECORD: u64 = 32 << 20;
 
 /// By the path below the destination.
-pub(super) struct Sizes(HashMap<String, u64>);
+pub(super) struct FileSizes(HashMap<String, u64>);
 
-impl Sizes {
+impl FileSizes {
     /// The manifest has the sizes of the files of the project. RECORD has those of a wheel; one that was changed is not used.
     pub(super) fn read(root: &Directory, claims: &Claims) -> Self {
         let mut sizes = claims.sizes.clone();

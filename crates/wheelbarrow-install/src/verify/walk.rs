@@ -14,7 +14,7 @@ use crate::InstallError;
 use crate::layout::{ENVIRONMENT, RECEIPT_PATH, SUMS_PATH};
 
 /// Something that is no directory.
-pub(super) enum Found {
+pub(super) enum FoundFile {
     /// Bytes; 0 for a file that nobody lists.
     File {
         size: u64,
@@ -35,7 +35,7 @@ pub(super) fn walk(
     destination: &Path,
     root: &Directory,
     claims: &Claims,
-) -> Result<HashMap<Vec<u8>, Found>, InstallError> {
+) -> Result<HashMap<Vec<u8>, FoundFile>, InstallError> {
     let mut found = HashMap::with_capacity(claims.files.len());
     let mut directories = vec![Vec::new()];
     while let Some(above) = directories.pop() {
@@ -45,7 +45,7 @@ pub(super) fn walk(
             let path = join(&above, name.as_bytes());
             if kind == FileType::Directory && !is_too_long(&path) {
                 directories.push(path);
-            } else if let Some(thing) = look(&directory, &name, kind, &path, claims)
+            } else if let Some(thing) = examine(&directory, &name, kind, &path, claims)
                 .map_err(|error| InstallError::io("look at", &below(destination, &path))(error))?
             {
                 found.insert(path, thing);
@@ -56,42 +56,42 @@ pub(super) fn walk(
 }
 
 /// None of what does not count, and of what was removed since it was listed.
-fn look(
+fn examine(
     directory: &Directory,
     name: &OsStr,
     kind: FileType,
     path: &[u8],
     claims: &Claims,
-) -> io::Result<Option<Found>> {
+) -> io::Result<Option<FoundFile>> {
     if [ENVIRONMENT, RECEIPT_PATH, SUMS_PATH].iter().any(|own| own.as_bytes() == path) {
         return Ok(None);
     }
     let is_listed = std::str::from_utf8(path).is_ok_and(|path| claims.files.contains_key(path));
     let thing = match kind {
         FileType::Symlink => {
-            directory.read_link(name).map(|target| Found::Link { target: target.into_vec() })
+            directory.read_link(name).map(|target| FoundFile::Link { target: target.into_vec() })
         }
         FileType::RegularFile if is_listed => {
-            directory.look(name).map(|stat| Found::File { size: stat.st_size.unsigned_abs() })
+            directory.stat_at(name).map(|stat| FoundFile::File { size: stat.st_size.unsigned_abs() })
         }
         FileType::RegularFile if is_bytecode(path) => return Ok(None),
-        FileType::RegularFile => Ok(Found::File { size: 0 }),
-        _ => Ok(Found::Other),
+        FileType::RegularFile => Ok(FoundFile::File { size: 0 }),
+        _ => Ok(FoundFile::Other),
     };
     match thing {
         Ok(thing) => Ok(Some(thing)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // No link any more.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Some(Found::Other)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Some(FoundFile::Other)),
         Err(error) => Err(error),
     }
 }
 
 /// An open directory, and what is in it: names and what they are.
-type Listed = (Directory, Vec<(OsString, FileType)>);
+type OpenListing = (Directory, Vec<(OsString, FileType)>);
 
 /// Opens and lists the directory at a path below `root`. None of one that was removed or exchanged since its name was listed.
-pub(super) fn list(root: &Directory, path: &[u8]) -> io::Result<Option<Listed>> {
+pub(super) fn list(root: &Directory, path: &[u8]) -> io::Result<Option<OpenListing>> {
     let directory = match root.sub(OsStr::from_bytes(path)) {
         Ok(directory) => directory,
         Err(error) => {

@@ -211,7 +211,7 @@ pub(crate) fn check_winners(tree: &Tree) {
 }
 
 #[test]
-fn who_wins_a_path_is_in_the_manifest() {
+fn the_manifest_decides_colliding_paths() {
     let directory = tempfile::tempdir().unwrap();
     let (artifact, destination) = (directory.path().join("site.zip"), directory.path().join("dest"));
     write_colliding(&artifact);

@@ -104,7 +104,7 @@ fn copy_over(path: &Path, _: u64) {
 }
 
 #[test]
-fn who_else_may_write_the_artifact_changes_nothing() {
+fn an_artifact_writable_by_others_is_copied_first() {
     for change in [overwrite, cut_off, copy_over] {
         for (task, store) in [("checking", true), ("filling the store", true), ("installing", false)] {
             let place = Place::new(0o666);
@@ -115,7 +115,7 @@ fn who_else_may_write_the_artifact_changes_nothing() {
 }
 
 #[test]
-fn what_is_not_what_was_judged_does_not_get_into_the_store() {
+fn a_changed_artifact_does_not_reach_the_store() {
     for change in [overwrite, cut_off, copy_over] {
         for task in ["checking", "filling the store"] {
             let place = Place::new(0o644);

@@ -46,7 +46,7 @@ fn told(checked: &Checked, root: &Path) -> String {
 }
 
 #[test]
-fn what_can_be_installed() {
+fn installable_artifacts_pass_the_check() {
     let place = tempfile::tempdir().unwrap();
     let artifact = artifact(place.path(), "cp312");
     let destination = place.path().join("site");
@@ -96,7 +96,7 @@ fn files_that_were_written_after_the_install_are_replaced_only_if_that_is_asked(
 }
 
 #[test]
-fn everything_is_told_at_once() {
+fn all_findings_are_reported_at_once() {
     let place = tempfile::tempdir().unwrap();
     let artifact = artifact(place.path(), "cp313");
     let mut bytes = fs_err::read(&artifact).unwrap();
@@ -113,7 +113,7 @@ fn everything_is_told_at_once() {
 }
 
 #[test]
-fn no_artifact_and_no_directory_for_it() {
+fn a_missing_artifact_and_a_missing_directory_are_reported() {
     let place = tempfile::tempdir().unwrap();
     let artifact = place.path().join("site.zip");
     fs_err::write(&artifact, "PK").unwrap();
@@ -126,7 +126,7 @@ fn no_artifact_and_no_directory_for_it() {
 
 /// An artifact whose wheel needs more than a target may promise, as one that was let pass by hand.
 #[test]
-fn what_this_machine_lacks() {
+fn missing_libraries_are_reported() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("site.zip");
     let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
@@ -149,7 +149,7 @@ fn what_this_machine_lacks() {
 }
 
 #[test]
-fn wheels_that_cannot_be_installed() {
+fn unsuitable_wheels_are_reported() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("site.zip");
     let wheel = |name: &str, text: &str| zip(&wheel_members(name, &[Member::new("same.py", text)]));
@@ -162,7 +162,7 @@ fn wheels_that_cannot_be_installed() {
 
 /// Where a file system is mounted noexec: `/proc` always is, and refuses writers, which is why the code is not 0.
 #[test]
-fn where_no_program_may_run() {
+fn a_noexec_destination_is_reported() {
     let place = tempfile::tempdir().unwrap();
     let artifact = artifact(place.path(), "cp312");
     let result = checked(&artifact, Path::new("/proc/site"), Existing::Refuse);

@@ -212,7 +212,7 @@ fn import(destination: &Path, code: &str) -> (String, Vec<String>) {
 }
 
 #[test]
-fn both_ways_compile_the_same_and_python_takes_it() {
+fn both_installers_write_bytecode_that_python_loads() {
     for python in pythons() {
         let place = place();
         let (artifact, destination) = (place.path().join("site.zip"), place.path().join("a site é"));
@@ -287,7 +287,7 @@ fn assert_record(tree: &BTreeMap<String, Node>, facts: &Interpreter) {
 }
 
 #[test]
-fn another_magic_number_and_never() {
+fn bytecode_of_another_magic_number_is_not_installed() {
     for python in pythons() {
         let place = place();
         let (artifact, destination) = (place.path().join("site.zip"), place.path().join("site"));
@@ -339,7 +339,7 @@ fn refused(program: &str, stops: bool) -> String {
 }
 
 #[test]
-fn an_interpreter_that_ends() {
+fn a_compiler_that_exits_is_an_error() {
     let killed = refused("#!/bin/sh\nread x\nkill -9 $$\n", false);
     assert!(killed.starts_with("[TEMP]/python cannot compile [TEMP]/site/"), "{killed}");
     assert!(killed.ends_with(": it ended (signal: 9 (SIGKILL))"), "{killed}");
@@ -358,7 +358,7 @@ fn an_interpreter_that_ends() {
 
 /// Whoever asks to stop does not wait for a module, and no process stays.
 #[test]
-fn an_interpreter_that_never_answers() {
+fn a_compiler_that_hangs_is_stopped() {
     let program = "#!/bin/sh\necho $$ > \"$0.pid\"\nexec sleep 1000\n";
     assert_eq!(refused(program, true), "stopped, and nothing was changed");
 }

@@ -98,7 +98,7 @@ fn nothing_is_written_through_a_link_in_place_of_the_staged_directory() {
 }
 
 #[test]
-fn nobody_else_opens_the_staged_directory() {
+fn other_users_cannot_open_the_staged_directory() {
     if !is_root() {
         assert!(std::env::var_os("CI").is_none(), "CI runs this as root");
         return;

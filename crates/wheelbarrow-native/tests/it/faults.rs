@@ -466,12 +466,12 @@ fn the_native_installer_is_a_transaction() {
 }
 
 #[test]
-fn the_second_way_is_a_transaction() {
+fn the_fallback_installer_is_a_transaction() {
     sweep(Way::Bootstrap, &SCENES, 40);
 }
 
 #[test]
-fn compiling_there_is_part_of_it() {
+fn compiling_is_part_of_the_transaction() {
     for way in [Way::Native, Way::Bootstrap] {
         sweep(way, &[Scene::Compile], 25);
     }

@@ -87,7 +87,7 @@ fn fails(runner: &Runner) -> String {
 
 /// `--replace` in two steps, on a file system that has no other way.
 #[test]
-fn where_directories_cannot_be_exchanged() {
+fn directories_that_cannot_be_exchanged_are_replaced_in_two_steps() {
     let place = tempfile::tempdir().unwrap();
     let artifact = artifact(place.path(), 2);
     for way in ways() {

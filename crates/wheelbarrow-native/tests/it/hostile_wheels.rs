@@ -147,7 +147,7 @@ fn names_that_differ_by_case_are_two_files() {
 }
 
 #[test]
-fn two_wheels_write_one_path_only_if_they_write_the_same() {
+fn two_wheels_may_share_identical_files_only() {
     let one = |name: &str, contents: &str| {
         zip(&wheel_members(name, &[Member::new("shared/__init__.py", contents)]))
     };
@@ -180,7 +180,7 @@ fn of_equal_files_the_executable_one_is_installed() {
 }
 
 #[test]
-fn what_an_installer_writes_may_be_in_the_wheel_and_is_replaced() {
+fn installer_files_in_a_wheel_are_replaced() {
     let own = ["INSTALLER", "REQUESTED", "direct_url.json", "RECORD.jws", "RECORD.p7s"]
         .map(|file| member(&format!("pack-1.dist-info/{file}")));
     let tree = install(&[(WHEEL, &zip(&wheel_members("pack", &own)))]).unwrap();

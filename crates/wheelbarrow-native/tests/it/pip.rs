@@ -9,7 +9,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::store::{self, Access, LinkMode, Store, StoreOptions};
-use wheelbarrow_install::{Compile, Existing, Made, Options, Pip, data, install, verify};
+use wheelbarrow_install::{Compile, Existing, KnownFiles, Options, Pip, data, install, verify};
 
 use crate::compiling::{facts, install_with_bootstrap, place, pythons};
 use crate::site::{self, Node, Parts, wheel_members};
@@ -170,5 +170,5 @@ fn bytecode_that_comes_later() {
         site::tree(&scene.path("site")).into_keys().filter(|path| path.contains("/pip/__pycache__/"));
     assert_eq!(written.count(), MODULES.len());
     assert!(verify(&scene.path("site"), &Silent).unwrap().is_clean());
-    assert!(data(&scene.path("site"), &Made::default()).unwrap().is_empty());
+    assert!(data(&scene.path("site"), &KnownFiles::default()).unwrap().is_empty());
 }

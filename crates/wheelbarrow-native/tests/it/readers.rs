@@ -358,7 +358,7 @@ fn members_that_other_programs_read_as_others_are_refused_by_every_reader() {
 }
 
 #[test]
-fn what_is_taken_every_reader_understands_the_same() {
+fn all_readers_agree_on_accepted_artifacts() {
     let whole = artifact("good", SHEBANG);
     let directory = tempfile::tempdir().unwrap();
     let mut paths = Vec::new();

@@ -159,21 +159,14 @@ pub(crate) fn write(path: &Path, parts: &Parts<'_>) {
             .collect(),
     };
     let manifest = Manifest {
-        format: manifest::FORMAT,
-        name: "test-site".to_owned(),
-        version: None,
-        built_by: "a test".to_owned(),
-        project: Project {
-            directory: "code".to_owned(),
-            import_path: "code".to_owned(),
-            digest: Sha256::of(b""),
-        },
         targets: vec![target],
-        environment: manifest::EnvironmentRules::default(),
-        release: None,
         wheels: listed,
-        allowed: Vec::new(),
         members: writer.members().to_vec(),
+        ..Manifest::of_project(
+            "test-site",
+            "a test",
+            Project { directory: "code".to_owned(), import_path: "code".to_owned(), digest: Sha256::of(b"") },
+        )
     };
     writer.add(manifest::MANIFEST_PATH, MemberKind::File, &serde_json::to_vec(&manifest).unwrap()).unwrap();
     writer.finish().unwrap();

@@ -128,7 +128,7 @@ fn comparable(destination: &Path) -> BTreeMap<String, Node> {
 }
 
 #[test]
-fn who_wins_a_path_is_in_the_manifest() {
+fn the_manifest_decides_colliding_paths() {
     let place = Place::new();
     crate::both_ways::write_colliding(&place.artifact());
     let dest = place.path("dest");
@@ -185,7 +185,7 @@ fn the_same_tree_as_without() {
 }
 
 #[test]
-fn what_the_store_has_is_not_read_in_the_artifact() {
+fn stored_wheels_are_not_read_from_the_artifact() {
     let place = Place::new();
     place.install("first");
     let mut bytes = fs_err::read(place.artifact()).unwrap();
@@ -209,7 +209,7 @@ fn what_the_store_has_is_not_read_in_the_artifact() {
 type Alteration<'a> = (&'a str, &'a dyn Fn(&Path));
 
 #[test]
-fn what_was_altered_in_the_store_is_unpacked_anew() {
+fn altered_store_entries_are_unpacked_again() {
     let place = Place::new();
     let destination = place.path("site");
     place.install("site");
@@ -241,7 +241,7 @@ fn what_was_altered_in_the_store_is_unpacked_anew() {
 }
 
 #[test]
-fn verify_reads_every_byte_and_takes_out_what_is_broken() {
+fn verify_removes_broken_store_entries() {
     let place = Place::new();
     place.install("site");
     let module = place.stored("er/module.py");
@@ -371,7 +371,7 @@ fn many_at_once_into_one_store() {
 }
 
 #[test]
-fn across_file_systems_files_are_copied_and_it_is_said_once() {
+fn files_are_copied_across_file_systems_with_one_note() {
     let place = Place::new();
     let Ok(memory) = tempfile::tempdir_in("/dev/shm") else { return println!("skipped: no /dev/shm") };
     let device = |path: &Path| fs_err::metadata(path).unwrap().dev();
@@ -392,7 +392,7 @@ fn across_file_systems_files_are_copied_and_it_is_said_once() {
 }
 
 #[test]
-fn what_is_no_store_is_refused() {
+fn a_directory_that_is_not_a_store_is_refused() {
     let place = Place::new();
     fs_err::create_dir(place.path("store")).unwrap();
     fs_err::write(place.path("store/file"), "").unwrap();

@@ -77,8 +77,6 @@ pub(crate) enum Asked {
     InstallCompiled,
     /// `--check --json`.
     Check,
-    /// The same of an install that would compile.
-    CheckCompiled,
 }
 
 /// Where an install is run, and how.
@@ -213,9 +211,9 @@ impl Runner {
                 words.push(sources.to_owned());
             }
         }
-        let compiles = [Asked::InstallCompiled, Asked::CheckCompiled].contains(&self.asked);
+        let compiles = self.asked == Asked::InstallCompiled;
         let compile = if compiles { "auto" } else { "never" };
-        let check = [Asked::Check, Asked::CheckCompiled].contains(&self.asked);
+        let check = self.asked == Asked::Check;
         let options = json!({
             "store": self.store, "destination": self.destination, "replace": self.replace, "pip": false,
             "compile": compile, "check": check, "quiet": self.quiet, "json": check,

@@ -13,7 +13,7 @@ use wheelbarrow_base::Explain;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Silent;
 use wheelbarrow_install::{
-    Compile, Existing, InstallError, Made, Options, Pip, data, install, verify, virtualenv,
+    Compile, Existing, InstallError, KnownFiles, Options, Pip, data, install, verify, virtualenv,
 };
 
 use crate::site::{self, SITE_PACKAGES, told, wheel_members};
@@ -131,7 +131,7 @@ fn a_file_of_another_size_is_not_read() {
 }
 
 #[test]
-fn through_a_link_to_it() {
+fn an_install_is_verified_through_a_link() {
     let install = Install::new();
     let link = install.destination.with_file_name("current");
     symlink("site", &link).unwrap();
@@ -139,7 +139,7 @@ fn through_a_link_to_it() {
 }
 
 #[test]
-fn every_file_counts_to_the_last_byte() {
+fn a_change_of_any_byte_is_found() {
     let install = Install::new();
     let sums = fs_err::read_to_string(install.at(".wheelbarrow/SHA256SUMS")).unwrap();
     let tree = site::tree(&install.destination);
@@ -166,7 +166,7 @@ fn every_file_counts_to_the_last_byte() {
 }
 
 #[test]
-fn what_nobody_lists_is_extra() {
+fn unlisted_files_are_extra() {
     let install = Install::new();
     install.write("code/sub/new.py", "");
     install.write("code/sub/sourceless.pyc", "");
@@ -187,7 +187,7 @@ fn what_nobody_lists_is_extra() {
 }
 
 #[test]
-fn another_kind_of_thing_is_changed() {
+fn a_changed_file_type_is_a_change() {
     let install = Install::new();
     let copy = install.destination.with_file_name("a.py");
     fs_err::copy(install.at("code/sub/a.py"), &copy).unwrap();
@@ -206,7 +206,7 @@ fn another_kind_of_thing_is_changed() {
 }
 
 #[test]
-fn links_lead_where_they_did() {
+fn changed_link_targets_are_found() {
     let install = Install::new();
     install.swap("code/current", "sub/b.py");
     install.swap("venv/bin/python", "/tmp/python3.12");
@@ -257,7 +257,10 @@ fn a_directory_that_is_exchanged_for_a_link_meanwhile_is_not_followed() {
         let compared: Vec<_> = (0..300)
             .map(|_| {
                 let verification = verify(&install.destination, &Silent).map_err(|error| told(&error));
-                (verification, data(&install.destination, &Made::default()).map_err(|error| told(&error)))
+                (
+                    verification,
+                    data(&install.destination, &KnownFiles::default()).map_err(|error| told(&error)),
+                )
             })
             .collect();
         ended.store(true, Ordering::Relaxed);
@@ -284,7 +287,7 @@ fn a_directory_with_a_path_that_is_too_long_is_extra() {
     let [extra] = &verification.extra[..] else { panic!("{verification:?}") };
     assert_eq!(extra, &format!("code{}", format!("/{name}").repeat(17)));
     assert!(verification.changed.is_empty() && verification.missing.is_empty());
-    let found = data(&install.destination, &Made::default()).unwrap();
+    let found = data(&install.destination, &KnownFiles::default()).unwrap();
     assert_eq!(found.files, [format!("{extra}/")]);
 }
 
@@ -366,7 +369,7 @@ fn a_receipt_that_was_edited_proves_nothing() {
 }
 
 #[test]
-fn a_changed_manifest_is_told_with_the_rest() {
+fn a_changed_manifest_is_reported_with_other_changes() {
     let install = Install::new();
     install.write(".wheelbarrow/manifest.json", "{}");
     install.write("code/sub/a.py", "");
@@ -386,7 +389,7 @@ fn what_is_no_install() {
 
 /// Both ways of installing, on the machine's own Python, and then that Python is run.
 #[test]
-fn what_python_writes_when_it_runs_is_no_difference() {
+fn bytecode_written_by_python_is_not_a_change() {
     if !site::has_python() {
         return;
     }

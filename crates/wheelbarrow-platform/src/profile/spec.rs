@@ -189,17 +189,17 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_part_that_is_wrong() {
-        let said = |text: &str| {
+        let message = |text: &str| {
             let error = text.parse::<TargetSpec>().unwrap_err();
             format!("{error}\n{}", error.hint())
         };
-        insta::assert_snapshot!(said("debain-12"), @r"
+        insta::assert_snapshot!(message("debain-12"), @r"
         `debain-12` names no target: no system is called `debain-12`
         `wheelbarrow targets` lists them: el7, el8, el9, el10, amazon-2023, debian-11, debian-12, debian-13, ubuntu-20.04, ubuntu-22.04, ubuntu-24.04, alpine-3.18, alpine-3.19, alpine-3.20, alpine-3.21, alpine-3.22, alpine-3.23
         ");
-        insta::assert_snapshot!(said("el8/sparc").lines().next().unwrap(), @"`el8/sparc` names no target: the machine is x86_64 or aarch64, not `sparc`");
-        insta::assert_snapshot!(said("el8:2.7").lines().next().unwrap(), @"`el8:2.7` names no target: `2.7` is not a Python version such as 3.12");
-        insta::assert_snapshot!(said("3.11@linux_x86_64"), @r"
+        insta::assert_snapshot!(message("el8/sparc").lines().next().unwrap(), @"`el8/sparc` names no target: the machine is x86_64 or aarch64, not `sparc`");
+        insta::assert_snapshot!(message("el8:2.7").lines().next().unwrap(), @"`el8:2.7` names no target: `2.7` is not a Python version such as 3.12");
+        insta::assert_snapshot!(message("3.11@linux_x86_64"), @r"
         `3.11@linux_x86_64` names no target: `linux_x86_64` is not a platform tag such as manylinux_2_28_x86_64 or musllinux_1_2_aarch64
         a target is SYSTEM[/MACHINE][:PYTHON], as debian-12 or el8/aarch64:3.11, or PYTHON@PLATFORM, as 3.11@manylinux_2_28_x86_64
         ");

@@ -23,13 +23,13 @@ const ASGI: [&str; 6] =
 const MODULES: usize = 100;
 
 /// Gives the text of a file by its path below the code.
-type Read<'c> = Box<dyn Fn(&str) -> Option<String> + 'c>;
+type ReadCode<'c> = Box<dyn Fn(&str) -> Option<String> + 'c>;
 
 /// The code of a site, as text.
-pub(crate) struct Code<'c> {
+pub(crate) struct SiteCode<'c> {
     /// Directories at the top of what is on `sys.path`, ordered.
     pub(crate) packages: Vec<String>,
-    pub(crate) read: Read<'c>,
+    pub(crate) read: ReadCode<'c>,
 }
 
 /// An application as gunicorn names it.
@@ -42,7 +42,7 @@ pub(crate) struct NamedApplication {
 
 /// What was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Search {
+pub(crate) enum FoundApplication {
     One(NamedApplication),
     Nothing,
     /// Nothing says which.
@@ -57,7 +57,7 @@ impl NamedApplication {
     }
 }
 
-impl Code<'_> {
+impl SiteCode<'_> {
     /// Of a directory on `sys.path`. Links are no packages: they lead to what the site's user may write.
     pub(crate) fn beneath(directory: Directory) -> Self {
         let entries = directory.entries().unwrap_or_default().into_iter();
@@ -124,7 +124,7 @@ impl Code<'_> {
     }
 
     /// In the modules of this name of all packages.
-    fn in_packages(&self, name: &str) -> Search {
+    fn in_packages(&self, name: &str) -> FoundApplication {
         let module = |package: &String| match name {
             "" => package.clone(),
             name => format!("{package}.{name}"),
@@ -132,15 +132,15 @@ impl Code<'_> {
         let mut found: Vec<_> =
             self.packages.iter().filter_map(|package| self.in_module(&module(package))).collect();
         match found.len() {
-            0 => Search::Nothing,
-            1 => Search::One(found.remove(0)),
-            _ => Search::Several(found.into_iter().map(|found| found.name).collect()),
+            0 => FoundApplication::Nothing,
+            1 => FoundApplication::One(found.remove(0)),
+            _ => FoundApplication::Several(found.into_iter().map(|found| found.name).collect()),
         }
     }
 }
 
 /// Looks for the application; `settings` is the value of DJANGO_SETTINGS_MODULE, where it is known.
-pub(crate) fn find(code: &Code<'_>, settings: Option<&str>) -> Search {
+pub(crate) fn find(code: &SiteCode<'_>, settings: Option<&str>) -> FoundApplication {
     let modules = settings.map_or_else(|| code.settings_modules(), |settings| vec![settings.to_owned()]);
     let preferred = code.preferred();
     let of_django = modules.iter().find_map(|settings| code.served(settings, &mut BTreeSet::new()));
@@ -148,16 +148,16 @@ pub(crate) fn find(code: &Code<'_>, settings: Option<&str>) -> Search {
         || SERVED.iter().find_map(|name| code.in_module(&format!("{}.{name}", preferred.as_ref()?)));
     let at_top = |names: &[&str]| names.iter().find_map(|name| code.in_module_at_top(name));
     let in_packages = |names: &[&str]| {
-        names.iter().map(|name| code.in_packages(name)).find(|found| *found != Search::Nothing)
+        names.iter().map(|name| code.in_packages(name)).find(|found| *found != FoundApplication::Nothing)
     };
-    let one = of_django.or_else(of_package).or_else(|| at_top(&SERVED)).map(Search::One);
+    let one = of_django.or_else(of_package).or_else(|| at_top(&SERVED)).map(FoundApplication::One);
     one.or_else(|| in_packages(&SERVED))
-        .or_else(|| at_top(&USUAL).map(Search::One))
+        .or_else(|| at_top(&USUAL).map(FoundApplication::One))
         .or_else(|| in_packages(&["app", "main", "api", ""]))
-        .unwrap_or(Search::Nothing)
+        .unwrap_or(FoundApplication::Nothing)
 }
 
-impl Code<'_> {
+impl SiteCode<'_> {
     /// A package of the name is looked at among the packages.
     fn in_module_at_top(&self, name: &str) -> Option<NamedApplication> {
         (self.read)(&format!("{name}.py")).and_then(|_| self.in_module(name))
@@ -247,22 +247,22 @@ mod tests {
 
     use super::*;
 
-    fn search(files: &[(&str, &str)]) -> Search {
+    fn search(files: &[(&str, &str)]) -> FoundApplication {
         let place = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = place.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        find(&Code::beneath(Directory::open(place.path()).unwrap()), None)
+        find(&SiteCode::beneath(Directory::open(place.path()).unwrap()), None)
     }
 
     fn name(files: &[(&str, &str)]) -> String {
         match search(files) {
-            Search::One(found) if found.is_asgi => format!("asgi {}", found.name),
-            Search::One(found) => found.name,
-            Search::Nothing => "nothing".to_owned(),
-            Search::Several(names) => names.join(" or "),
+            FoundApplication::One(found) if found.is_asgi => format!("asgi {}", found.name),
+            FoundApplication::One(found) => found.name,
+            FoundApplication::Nothing => "nothing".to_owned(),
+            FoundApplication::Several(names) => names.join(" or "),
         }
     }
 
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_is_found() {
+    fn usual_application_names_are_found() {
         for (files, found) in [
             (&[("wsgi.py", "from site import app\n")][..], "wsgi:app"),
             (&[("app.py", "app = Flask(__name__)\n")], "app:app"),

@@ -4,23 +4,23 @@
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
-use crate::check::application::{Code, NamedApplication, Search, VARIABLE, find};
+use crate::check::application::{FoundApplication, NamedApplication, SiteCode, VARIABLE, find};
 use crate::command::identity;
 use crate::environment::without_mark;
-use crate::root::release::{CompleteRelease, Site};
+use crate::root::release::{CompleteRelease, SiteRecord};
 use crate::root::settings::Settings;
 
 /// The value of `DJANGO_SETTINGS_MODULE` that a command of this release should get: none where its environment.json has
 /// one, or where no file of the site names one.
 pub(crate) fn settings_module(
     release: &CompleteRelease,
-    site: &Site,
+    site: &SiteRecord,
     settings: &Settings,
 ) -> Result<Option<String>, ReleaseError> {
     if sets_variable(release) {
         return Ok(None);
     }
-    if let Some(module) = &settings.said.settings {
+    if let Some(module) = &settings.declared.settings {
         return Ok(Some(module.clone()));
     }
     let is_inherited = identity::other_user(settings.identity.as_ref()).is_none()
@@ -30,17 +30,21 @@ pub(crate) fn settings_module(
     }
     let path = release.path().join(&site.project.import_path);
     let code = release.open()?.sub(&site.project.import_path).map_err(ReleaseError::io("open", &path))?;
-    Ok(Code::beneath(code).settings_modules().into_iter().next())
+    Ok(SiteCode::beneath(code).settings_modules().into_iter().next())
 }
 
 /// The application of a release: what its settings name, else what is found in its code.
-pub(crate) fn application(release: &CompleteRelease, site: &Site, settings: &Settings) -> Search {
-    if let Some(name) = settings.said.application.clone() {
-        return Search::One(NamedApplication::named(name));
+pub(crate) fn application(
+    release: &CompleteRelease,
+    site: &SiteRecord,
+    settings: &Settings,
+) -> FoundApplication {
+    if let Some(name) = settings.declared.application.clone() {
+        return FoundApplication::One(NamedApplication::named(name));
     }
-    let module = variable(release).or_else(|| settings.said.settings.clone());
+    let module = variable(release).or_else(|| settings.declared.settings.clone());
     let code = release.open().ok().and_then(|release| release.sub(&site.project.import_path).ok());
-    code.map_or(Search::Nothing, |code| find(&Code::beneath(code), module.as_deref()))
+    code.map_or(FoundApplication::Nothing, |code| find(&SiteCode::beneath(code), module.as_deref()))
 }
 
 /// Whether the release's own environment.json, which wins over what a command inherits, has the variable.

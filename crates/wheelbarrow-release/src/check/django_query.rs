@@ -7,7 +7,7 @@ use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
 use crate::command::secrets::Secrets;
-use crate::command::{Run, in_release};
+use crate::command::{CommandRun, in_release};
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
@@ -66,7 +66,7 @@ pub(crate) fn ask<T: DeserializeOwned>(
     let python = bin(release).join("python").display().to_string();
     let words = Words::new(vec![python, "-c".to_owned(), question.script.to_owned()]);
     let Ok(words) = words else { return Ok(None) };
-    let run = Run {
+    let run = CommandRun {
         command: in_release(release, settings, &words)?,
         words: question.words.to_owned(),
         log: release.logs().join(question.log),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wheelbarrow_artifact::release::DATA_IN_RELEASE;
 
-use crate::check::inside::Inside;
+use crate::check::writes_in_release::WriteInRelease;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
@@ -17,7 +17,7 @@ pub enum CheckError {
         path: String,
         fault: CheckFault,
         /// The last lines that the application wrote to stderr; without secrets.
-        said: String,
+        output: String,
         /// Where the rest of that is.
         log: Option<PathBuf>,
     },
@@ -27,7 +27,7 @@ pub enum CheckError {
     SeveralApplications { applications: Vec<String> },
     #[error("the site would write its data into the release, and lose it with the next one: {}", named(data))]
     DataInRelease {
-        data: Vec<Inside>,
+        data: Vec<WriteInRelease>,
         /// What `shared` must be, as TOML; none if no path can be shared.
         shared: Option<String>,
     },
@@ -72,9 +72,9 @@ pub enum CheckFault {
 }
 
 /// `DATABASES.default is code/db.sqlite3`
-fn named(data: &[Inside]) -> String {
+fn named(data: &[WriteInRelease]) -> String {
     let names: Vec<_> =
-        data.iter().map(|Inside { setting, path, .. }| format!("{setting} is {path}")).collect();
+        data.iter().map(|WriteInRelease { setting, path, .. }| format!("{setting} is {path}")).collect();
     names.join(", ")
 }
 
@@ -103,12 +103,12 @@ fn explained(application: &str, path: &str, fault: &CheckFault) -> String {
 
 impl CheckError {
     /// What the application said on stderr, its last lines; without secrets.
-    pub fn said(&self) -> Option<&str> {
+    pub fn output(&self) -> Option<&str> {
         match self {
             // Findings are in the error already.
             Self::Failed { fault: CheckFault::Django { .. }, .. } | Self::Start { .. } => None,
             Self::NoApplication | Self::SeveralApplications { .. } | Self::DataInRelease { .. } => None,
-            Self::Failed { said, .. } => Some(said),
+            Self::Failed { output, .. } => Some(output),
         }
     }
 
@@ -137,15 +137,15 @@ impl CheckError {
                      `[tool.wheelbarrow.release.check] allow = [\"{DATA_IN_RELEASE}:{first}=REASON\"]` lets it pass"
                 )
             }
-            Self::Failed { fault: fault @ CheckFault::Import { .. }, said, log, .. } if !said.is_empty() => {
+            Self::Failed { fault: fault @ CheckFault::Import { .. }, output, log, .. } if !output.is_empty() => {
                 let log = log.as_ref().map(|log| format!("; all that it said is in {}", log.display()));
                 format!(
                     "nothing was switched{}; {fault} (`[tool.wheelbarrow.release] application` names another application)",
                     log.unwrap_or_default()
                 )
             }
-            Self::Failed { fault, said, log, .. } => {
-                let log = log.as_ref().filter(|_| !said.is_empty());
+            Self::Failed { fault, output, log, .. } => {
+                let log = log.as_ref().filter(|_| !output.is_empty());
                 let whole = log.map(|log| format!("; all that it said is in {}", log.display()));
                 format!("nothing was switched{}; {fault}", whole.unwrap_or_default())
             }

@@ -16,11 +16,11 @@ use wheelbarrow_base::{as_user, open_no_link};
 
 use crate::ReleaseError;
 use crate::command::as_site;
-use crate::command::child::{self, Ended, Leftovers};
+use crate::command::child::{self, Leftovers, ProgramEnd};
 use crate::command::identity::Identity;
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
-use crate::root::moved;
+use crate::root::moved_root;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
 
@@ -33,7 +33,7 @@ pub(crate) fn check(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
-    moved::check(release)?;
+    moved_root::check(release)?;
     let identity = settings.identity.as_ref();
     let python = bin(release).join("python");
     let ways: Vec<&Path> = python.ancestors().skip(1).collect();
@@ -132,18 +132,18 @@ fn start(
     }
     // Neither the site's modules nor its environment: nothing of the site runs.
     let started = |identity| {
-        let (output, said) = (Output::memory()?, Secrets::default());
+        let (output, secrets) = (Output::memory()?, Secrets::default());
         let mut command = Command::new(&python);
         command.args(["-I", "-S", "-c", ""]).current_dir("/");
         as_site(&mut command, release.path(), identity, &settings.pass_environment);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output.writer()?);
         let ended = child::start(&mut command, Leftovers::Keep, None)
-            .and_then(|running| running.wait(LIMIT, progress, || output.cut(&said)));
+            .and_then(|running| running.wait(LIMIT, progress, || output.cut(&secrets)));
         match ended {
-            Ok(Ended::By(status)) if status.success() => Ok(None),
-            Ok(Ended::Cancelled) => Err(ReleaseError::Cancelled),
-            Ok(Ended::Late) => Ok(Some(format!("it does not end within {} s", LIMIT.as_secs()))),
-            Ok(Ended::By(status)) => Ok(Some(format!("{status}: {}", output.last_lines(&said)))),
+            Ok(ProgramEnd::By(status)) if status.success() => Ok(None),
+            Ok(ProgramEnd::Cancelled) => Err(ReleaseError::Cancelled),
+            Ok(ProgramEnd::Late) => Ok(Some(format!("it does not end within {} s", LIMIT.as_secs()))),
+            Ok(ProgramEnd::By(status)) => Ok(Some(format!("{status}: {}", output.last_lines(&secrets)))),
             Err(error) => Ok(Some(error.to_string())),
         }
     };

@@ -109,19 +109,19 @@ from applications import fine as application
 "#;
 
 /// Asks one of the applications above, with a second of time.
-fn ask(name: &str) -> Result<Answer, String> {
+fn ask(name: &str) -> Result<ApplicationAnswer, String> {
     ask_expecting(name, &[200, 204])
 }
 
-fn ask_expecting(name: &str, expected: &[u16]) -> Result<Answer, String> {
+fn ask_expecting(name: &str, expected: &[u16]) -> Result<ApplicationAnswer, String> {
     look_expecting(name, expected).map(|checked| checked.answer.expect("it was asked"))
 }
 
-fn look(name: &str) -> Result<Checked, String> {
+fn look(name: &str) -> Result<CheckedApplication, String> {
     look_expecting(name, &[200, 204])
 }
 
-fn look_expecting(name: &str, expected: &[u16]) -> Result<Checked, String> {
+fn look_expecting(name: &str, expected: &[u16]) -> Result<CheckedApplication, String> {
     let place = tempfile::tempdir().unwrap();
     let (bin, code) = (place.path().join("venv/bin"), place.path().join("site"));
     fs::create_dir_all(&bin).unwrap();
@@ -141,7 +141,7 @@ fn look_expecting(name: &str, expected: &[u16]) -> Result<Checked, String> {
     fs::write(code.join("fresh.py"), DJANGO.replace("LEVEL_ERROR", "0").replace("db.sqlite3", "new.db"))
         .unwrap();
     fs::write(place.path().join("environment.json"), r#"{"DB_PASSWORD": "correct-horse"}"#).unwrap();
-    let request = Request {
+    let request = CheckRequest {
         application: name.to_owned(),
         interface: None,
         path: "/".to_owned(),
@@ -155,11 +155,11 @@ fn look_expecting(name: &str, expected: &[u16]) -> Result<Checked, String> {
         limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
     };
     let log = place.path().join(".wheelbarrow/logs/check.log");
-    check(place.path(), &code, &request, &AsSite::default(), Some(&log), &Silent).map_err(|error| {
+    check(place.path(), &code, &request, &SiteUser::default(), Some(&log), &Silent).map_err(|error| {
         let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
-        let said = check.said().and_then(|said| said.lines().last()).unwrap_or_default();
+        let output = check.output().and_then(|output| output.lines().last()).unwrap_or_default();
         format!(
-            "{check}\n{said}\nhint: {}",
+            "{check}\n{output}\nhint: {}",
             error.hint().unwrap_or_default().replace(&place.path().display().to_string(), "[INSTALL]")
         )
     })
@@ -178,7 +178,7 @@ fn an_answer_is_shown_without_secrets() {
 
 #[test]
 fn applications_are_asked_in_their_own_way() {
-    let answer = |interface, status| Answer {
+    let answer = |interface, status| ApplicationAnswer {
         interface,
         host: "localhost".to_owned(),
         status,
@@ -201,7 +201,7 @@ fn what_does_not_answer_as_it_should_is_told_without_secrets() {
 }
 
 #[test]
-fn whoever_cannot_start_the_python_is_told_who_that_is() {
+fn an_interpreter_that_cannot_start_is_reported_with_its_user() {
     if !rustix::process::getuid().is_root() {
         println!("skipped: only root runs it as somebody else");
         return;
@@ -212,8 +212,8 @@ fn whoever_cannot_start_the_python_is_told_who_that_is() {
     fs_err::os::unix::fs::symlink("/bin/sh", place.path().join("venv/bin/python")).unwrap();
     let identity =
         Identity { user: Some(65534), group: Some(65534), name: "65534".to_owned(), home: "/".to_owned() };
-    let site = AsSite { identity: Some(&identity), passed: &[] };
-    let request = Request {
+    let site = SiteUser { identity: Some(&identity), passed: &[] };
+    let request = CheckRequest {
         application: "site".to_owned(),
         interface: None,
         path: "/".to_owned(),
@@ -246,7 +246,7 @@ fn django_says_what_it_finds_and_what_is_due() {
     let allowed = finding(40, "x.E2", "as it should be", true);
     assert_eq!(allowed.to_string(), "x.E2 as it should be (allowed)");
     let (due, applied) = (vec!["blog.0002".to_owned()], vec!["blog.0001".to_owned()]);
-    let said = Django {
+    let said = DjangoReport {
         checks: vec![warning, allowed],
         migrations: due.clone(),
         irreversible: due,
@@ -261,7 +261,7 @@ fn django_says_what_it_finds_and_what_is_due() {
             ("SESSION_FILE_PATH", "site/sessions", false),
             ("LOGGING.file", "site/debug.log", false),
         ]
-        .map(|(setting, path, is_data)| Inside {
+        .map(|(setting, path, is_data)| WriteInRelease {
             setting: setting.to_owned(),
             path: path.to_owned(),
             is_data,

@@ -15,7 +15,7 @@ use fs_err as fs;
 use rustix::process::{Pid, Signal, WaitOptions};
 use wheelbarrow_base::progress::Progress;
 
-use self::group::Group;
+use self::group::ControlGroup;
 
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(10);
@@ -31,7 +31,7 @@ const DYING: Duration = Duration::from_secs(2);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ProgramEnd {
     By(ExitStatus),
     /// It was killed at its deadline.
     Late,
@@ -49,13 +49,13 @@ pub(crate) enum Leftovers {
 }
 
 /// A program that was started in a session of its own.
-pub(crate) struct Running {
+pub(crate) struct RunningProgram {
     child: Child,
     leftovers: Leftovers,
     /// Children of this process that were there before.
     before: BTreeSet<i32>,
     /// Of the program, if its leftovers are ended, and there can be one.
-    group: Option<Group>,
+    group: Option<ControlGroup>,
 }
 
 /// Starts `command` in a session of its own, without a controlling terminal (setsid(2)) and without the descriptors of this
@@ -64,15 +64,15 @@ pub(crate) fn start(
     command: &mut Command,
     leftovers: Leftovers,
     kept: Option<BorrowedFd<'_>>,
-) -> io::Result<Running> {
+) -> io::Result<RunningProgram> {
     let before = children().into_iter().map(|process| process.pid).collect();
     set_apart(command, kept.map(|kept| kept.as_raw_fd()), None);
     let mut group = None;
     if leftovers == Leftovers::End {
         adopt_orphans(true);
-        group = Group::make();
+        group = ControlGroup::make();
     }
-    if let Some(group) = group.as_ref().map(Group::descriptor) {
+    if let Some(group) = group.as_ref().map(ControlGroup::descriptor) {
         let enter = move || {
             group::enter(group);
             Ok(())
@@ -81,7 +81,7 @@ pub(crate) fn start(
         unsafe { command.pre_exec(enter) };
     }
     let child = spawn(command).inspect_err(|_| adopt_orphans(false))?;
-    Ok(Running { child, leftovers, before, group })
+    Ok(RunningProgram { child, leftovers, before, group })
 }
 
 /// Starts it, within [`STARTING`]: between the change of its user and its exec(2) every process of that user can stop it.
@@ -151,7 +151,7 @@ fn close_on_exec() {
     }
 }
 
-impl Running {
+impl RunningProgram {
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -162,20 +162,20 @@ impl Running {
         limit: Duration,
         progress: &dyn Progress,
         mut look: impl FnMut(),
-    ) -> io::Result<Ended> {
+    ) -> io::Result<ProgramEnd> {
         let begun = Instant::now();
         let ended = loop {
             if let Some(status) = self.child.try_wait()? {
-                break Ended::By(status);
+                break ProgramEnd::By(status);
             }
             look();
             match () {
-                () if progress.is_cancelled() => break Ended::Cancelled,
-                () if begun.elapsed() > limit => break Ended::Late,
+                () if progress.is_cancelled() => break ProgramEnd::Cancelled,
+                () if begun.elapsed() > limit => break ProgramEnd::Late,
                 () => std::thread::sleep(LOOK),
             }
         };
-        if !matches!(ended, Ended::By(_)) {
+        if !matches!(ended, ProgramEnd::By(_)) {
             self.stop(&mut look)?;
         }
         for text in self.end_leftovers().into_iter().filter_map(undying) {
@@ -213,7 +213,7 @@ impl Running {
             return Pid::from_raw(session).filter(|_| lives).into_iter().collect();
         }
         // Without it, or before Linux 5.14, what forks and ends faster than it is killed gets away.
-        let _ = self.group.as_ref().map(Group::kill);
+        let _ = self.group.as_ref().map(ControlGroup::kill);
         let begun = Instant::now();
         let left = loop {
             let left = processes().into_iter().filter(|process| {

@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_an_error_is_short() {
+    fn error_excerpts_are_short() {
         let shown = last_lines("ä".repeat(70_000).as_bytes());
         assert!(shown.len() <= SHOWN.1 + 3 && shown.starts_with("...ä"), "{}", shown.len());
         assert_eq!(last_lines("a\n\nb\n".as_bytes()), "a\n\nb");

@@ -9,17 +9,17 @@
 //!
 //! A program seldom says a value as it is: it shows it quoted, escaped, or as a part of a URL. All such forms are hidden.
 
-mod find;
-mod forms;
-mod ordinary;
-mod parts;
+mod encodings;
+mod matcher;
+mod ordinary_values;
+mod value_parts;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use find::{Finder, Kind, SHORTEST};
+use matcher::{MatchKind, SHORTEST, SecretFinder};
 use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_regular};
 
 use crate::environment::without_mark;
@@ -32,7 +32,7 @@ const SHORT_WORD: usize = 12;
 /// The values that must not be seen.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    finder: Finder,
+    finder: SecretFinder,
 }
 
 impl Secrets {
@@ -46,18 +46,18 @@ impl Secrets {
         let secrets: BTreeSet<String> = installs
             .into_iter()
             .flat_map(variables)
-            .flat_map(|(name, value)| parts::secrets_of(&name, &value))
-            .filter(|secret| secret.len() >= SHORTEST && !ordinary::is_switch(secret))
+            .flat_map(|(name, value)| value_parts::secrets_of(&name, &value))
+            .filter(|secret| secret.len() >= SHORTEST && !ordinary_values::is_switch(secret))
             .collect();
         let is_long = |form: &String| form.len() >= SHORTEST;
         let forms: BTreeSet<String> =
-            secrets.iter().flat_map(|secret| forms::of(secret)).filter(is_long).collect();
+            secrets.iter().flat_map(|secret| encodings::of(secret)).filter(is_long).collect();
         let encoded: BTreeSet<String> =
-            secrets.iter().flat_map(|secret| forms::encoded(secret)).filter(is_long).collect();
-        let mut finder = Finder::default();
-        encoded.into_iter().for_each(|form| finder.add(form, Kind::Encoded));
+            secrets.iter().flat_map(|secret| encodings::encoded(secret)).filter(is_long).collect();
+        let mut finder = SecretFinder::default();
+        encoded.into_iter().for_each(|form| finder.add(form, MatchKind::Encoded));
         for form in forms {
-            let kind = if is_short_word(&form) { Kind::Word } else { Kind::Text };
+            let kind = if is_short_word(&form) { MatchKind::Word } else { MatchKind::Text };
             finder.add(form, kind);
         }
         finder.sort();
@@ -104,7 +104,7 @@ fn variables(install: &Path) -> Vec<(String, String)> {
 fn is_short_word(text: &str) -> bool {
     text.chars().count() < SHORT_WORD
         && text.chars().all(char::is_alphanumeric)
-        && ordinary::is_ordinary(text)
+        && ordinary_values::is_ordinary(text)
 }
 
 #[cfg(test)]
@@ -124,8 +124,8 @@ mod tests {
         let ours = secrets(r#"{"A": "secret-1", "B": "secret-1-and-more", "DEBUG": "1", "N": 5}"#);
         assert_eq!(ours.hide("secret-1-and-more, secret-1, 1, 5"), "***, ***, 1, 5");
         let text = r#"{"URL": "postgres://site:correct-horse@db/site", "KEY": "-BEGIN-\nc2VjcmV0\n-END-\n"}"#;
-        let said = r"no user site at db with correct-horse; 'BEGIN\nc2VjcmV0\n'";
-        assert_eq!(secrets(text).hide(said), r"no user site at db with ***; 'BEGIN\n***\n'");
+        let output = r"no user site at db with correct-horse; 'BEGIN\nc2VjcmV0\n'";
+        assert_eq!(secrets(text).hide(output), r"no user site at db with ***; 'BEGIN\n***\n'");
         assert_eq!(Secrets::of(Path::new("/nowhere")).hide("secret"), "secret");
     }
 
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_secret_is_hidden_in_base64_and_in_hexadecimal_digits() {
         let ours = secrets(r#"{"SMTP_PASSWORD": "Sm7pPassw0rdZ", "T": "hunter2x"}"#);
-        for said in [
+        for text in [
             // Alone, after "\0web\0", "a:" and "web:"; of URLs.
             "U203cFBhc3N3MHJkWg==",
             "AHdlYgBTbTdwUGFzc3cwcmRa",
@@ -175,7 +175,7 @@ mod tests {
             "536D377050617373773072645A",
             "aHVudGVyMng=",
         ] {
-            assert_eq!(ours.hide(&format!("AUTH PLAIN {said}\r\n")), "AUTH PLAIN ***\r\n", "{said}");
+            assert_eq!(ours.hide(&format!("AUTH PLAIN {text}\r\n")), "AUTH PLAIN ***\r\n", "{text}");
         }
         // Wrapped, as encodebytes() of Python does it.
         let long = "n0t-a-w0rd".repeat(20);
@@ -280,9 +280,9 @@ mod tests {
             "DJANGO_SETTINGS_MODULE": "mysite.settings.production", "ALLOWED_HOSTS": "example.org,www.example.org", "STAGE": "production",
             "CACHE": "redis://localhost:6379/1", "TZ": "Europe/Berlin", "PORT": "5432", "SIZE": "1048576"}"#,
         );
-        let said = "connection to /var/run/postgresql/.s.PGSQL.5432 failed: db.example.org is no host of mysite.settings.production \
+        let text = "connection to /var/run/postgresql/.s.PGSQL.5432 failed: db.example.org is no host of mysite.settings.production \
                     in /srv/site/static/app, production of Europe/Berlin, redis://localhost:6379/1, example.org, 1048576";
-        assert_eq!(ours.hide(said), said);
+        assert_eq!(ours.hide(text), text);
         // As a word of its own a password is hidden, however ordinary.
         assert_eq!(ours.hide("postgres:postgres@db 'postgres'"), "***:***@db '***'");
         let neutral = secrets(r#"{"DB_USER": "postgres"}"#);

@@ -52,7 +52,7 @@ pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     drop(other);
     let shown = [1, 2, 0].into_iter().find(|number| are_terminals[*number]).unwrap_or_default();
     let typed = are_terminals[0].then_some(streams[0]);
-    wait(command, Some(Relay { main, typed, shown: streams[shown], pending: Vec::new() }))
+    wait(command, Some(TerminalRelay { main, typed, shown: streams[shown], pending: Vec::new() }))
 }
 
 fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -66,8 +66,8 @@ fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((main, other))
 }
 
-fn wait(command: &mut Command, mut relay: Option<Relay<'_>>) -> io::Result<ExitStatus> {
-    let _raw = relay.as_ref().and_then(|relay| Raw::set(relay.typed?).ok());
+fn wait(command: &mut Command, mut relay: Option<TerminalRelay<'_>>) -> io::Result<ExitStatus> {
+    let _raw = relay.as_ref().and_then(|relay| RawTerminal::set(relay.typed?).ok());
     let mut running = child::spawn(command)?;
     // The command's ends of the pseudo-terminal: as long as they are open here, its end is not seen.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -102,7 +102,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> u8 {
 }
 
 /// Between the terminal of this process and the pseudo-terminal of the command.
-struct Relay<'a> {
+struct TerminalRelay<'a> {
     main: OwnedFd,
     /// Where keys come from, if somebody can type.
     typed: Option<BorrowedFd<'a>>,
@@ -111,7 +111,7 @@ struct Relay<'a> {
     pending: Vec<u8>,
 }
 
-impl Relay<'_> {
+impl TerminalRelay<'_> {
     /// Moves what is there; false when nothing came from the command.
     fn step(&mut self, patience: Timespec) -> io::Result<bool> {
         if let Ok(size) = rustix::termios::tcgetwinsize(self.shown) {
@@ -169,12 +169,12 @@ fn show(terminal: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A terminal that passes each key on as it is, Ctrl-C too. As before when dropped.
-struct Raw<'a> {
+struct RawTerminal<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawTerminal<'a> {
     fn set(terminal: BorrowedFd<'a>) -> io::Result<Self> {
         let before = rustix::termios::tcgetattr(terminal)?;
         let mut raw = before.clone();
@@ -184,7 +184,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl Drop for Raw<'_> {
+impl Drop for RawTerminal<'_> {
     fn drop(&mut self) {
         let _ = rustix::termios::tcsetattr(self.terminal.as_fd(), OptionalActions::Drain, &self.before);
     }

@@ -23,7 +23,7 @@ use crate::{ReleaseError, Root};
 const NEW: &str = ".environment.json.wheelbarrow-new";
 
 /// A change of one variable. It has no `Debug`, so that no value of it is ever printed.
-pub enum Change {
+pub enum VariableChange {
     Set {
         name: String,
         value: String,
@@ -45,17 +45,17 @@ pub enum Change {
 
 /// Names of variables by which two environments differ; never a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Difference {
+pub struct EnvironmentDifference {
     pub added: Vec<String>,
     pub removed: Vec<String>,
     pub changed: Vec<String>,
 }
 
-/// Names and values in the order of the file. It has no `Debug`, as [`Change`].
+/// Names and values in the order of the file. It has no `Debug`, as [`VariableChange`].
 #[derive(Default)]
 pub(crate) struct Variables(Vec<(String, String)>);
 
-impl Difference {
+impl EnvironmentDifference {
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -80,33 +80,33 @@ impl Variables {
     }
 
     /// A variable that is there keeps its place; a new one comes last.
-    pub(crate) fn change(&mut self, change: &Change) {
+    pub(crate) fn change(&mut self, change: &VariableChange) {
         match change {
-            Change::Set { name, value } => match self.0.iter_mut().find(|(found, _)| found == name) {
+            VariableChange::Set { name, value } => match self.0.iter_mut().find(|(found, _)| found == name) {
                 Some((_, old)) => old.clone_from(value),
                 None => self.0.push((name.clone(), value.clone())),
             },
-            Change::Unset { name } => self.0.retain(|(found, _)| found != name),
-            Change::Nothing => {}
-            Change::Replace { text } => {
+            VariableChange::Unset { name } => self.0.retain(|(found, _)| found != name),
+            VariableChange::Nothing => {}
+            VariableChange::Replace { text } => {
                 *self = Self::parse(text);
                 // So that the same variables are the same file on every machine.
                 order::sort(&mut self.0);
             }
-            Change::Merge { text } => {
+            VariableChange::Merge { text } => {
                 for (name, value) in Self::parse(text).0 {
-                    self.change(&Change::Set { name, value });
+                    self.change(&VariableChange::Set { name, value });
                 }
             }
         }
     }
 
-    pub(crate) fn difference(&self, later: &Self) -> Difference {
+    pub(crate) fn difference(&self, later: &Self) -> EnvironmentDifference {
         let missing = |names: &Self, other: &Self| {
             names.names().into_iter().filter(|name| other.get(name).is_none()).collect()
         };
         let both = self.0.iter().filter(|(name, value)| later.get(name).is_some_and(|other| other != value));
-        Difference {
+        EnvironmentDifference {
             added: missing(later, self),
             removed: missing(self, later),
             changed: both.map(|(name, _)| name.clone()).collect(),
@@ -171,7 +171,7 @@ pub(crate) fn of_release(release: &CompleteRelease) -> Result<Variables, Release
 }
 
 /// What is in place before [`publish`].
-pub(crate) enum Before {
+pub(crate) enum PreviousFile {
     /// What the release has, so that there is nothing to do.
     Same,
     Missing,
@@ -181,39 +181,43 @@ pub(crate) enum Before {
     },
 }
 
-pub(crate) fn before(root: &Root, release: &CompleteRelease) -> Result<Before, ReleaseError> {
+pub(crate) fn before(root: &Root, release: &CompleteRelease) -> Result<PreviousFile, ReleaseError> {
     let own = release.read_if_there(ENVIRONMENT)?;
     Ok(match trusted::read(root, ENVIRONMENT)? {
-        Some((text, _)) if own.as_ref() == Some(&text) => Before::Same,
-        Some((text, metadata)) => Before::Was { text, metadata },
-        None if own.is_none() => Before::Same,
-        None => Before::Missing,
+        Some((text, _)) if own.as_ref() == Some(&text) => PreviousFile::Same,
+        Some((text, metadata)) => PreviousFile::Was { text, metadata },
+        None if own.is_none() => PreviousFile::Same,
+        None => PreviousFile::Missing,
     })
 }
 
 /// Puts the environment of a release in place as the shared one, whole and synced. Mode and owner stay those of the file
 /// that is there, else they are those of the release's own.
-pub(crate) fn publish(root: &Root, release: &CompleteRelease, before: &Before) -> Result<(), ReleaseError> {
+pub(crate) fn publish(
+    root: &Root,
+    release: &CompleteRelease,
+    before: &PreviousFile,
+) -> Result<(), ReleaseError> {
     let Some(own) = release.read_if_there(ENVIRONMENT)? else { return Ok(()) };
     let (user, group, mode) = match before {
-        Before::Same => return Ok(()),
-        Before::Missing => {
+        PreviousFile::Same => return Ok(()),
+        PreviousFile::Missing => {
             let directory = release.open()?;
             let path = release.path().join(ENVIRONMENT);
-            let like = directory.look(ENVIRONMENT).map_err(ReleaseError::io("look at", &path))?;
+            let like = directory.stat_at(ENVIRONMENT).map_err(ReleaseError::io("look at", &path))?;
             (like.st_uid, like.st_gid, like.st_mode)
         }
-        Before::Was { metadata, .. } => (metadata.uid(), metadata.gid(), metadata.mode()),
+        PreviousFile::Was { metadata, .. } => (metadata.uid(), metadata.gid(), metadata.mode()),
     };
     replace(root, &own, Some(user), Some(group), mode & 0o777)
 }
 
 /// Undoes [`publish`], as far as can be.
-pub(crate) fn unpublish(root: &Root, before: &Before) {
+pub(crate) fn unpublish(root: &Root, before: &PreviousFile) {
     match before {
-        Before::Same => {}
-        Before::Missing => _ = fs::remove_file(path(root)),
-        Before::Was { text, metadata } => {
+        PreviousFile::Same => {}
+        PreviousFile::Missing => _ = fs::remove_file(path(root)),
+        PreviousFile::Was { text, metadata } => {
             let (user, group) = (Some(metadata.uid()), Some(metadata.gid()));
             let _ = replace(root, text, user, group, metadata.mode() & 0o777);
         }
@@ -270,13 +274,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_are_changed_in_their_place() {
+    fn changed_variables_keep_their_position() {
         let mut variables = Variables::parse(br#"{"B": "1", "A": "\"2\"\n", "C": "3"}"#);
         let before = Variables::parse(&variables.to_text());
         assert!(before.difference(&variables).is_empty());
-        variables.change(&Change::Set { name: "B".to_owned(), value: "é".to_owned() });
-        variables.change(&Change::Set { name: "D".to_owned(), value: String::new() });
-        variables.change(&Change::Unset { name: "C".to_owned() });
+        variables.change(&VariableChange::Set { name: "B".to_owned(), value: "é".to_owned() });
+        variables.change(&VariableChange::Set { name: "D".to_owned(), value: String::new() });
+        variables.change(&VariableChange::Unset { name: "C".to_owned() });
         let text = String::from_utf8(variables.to_text()).unwrap();
         assert_eq!(text, "{\n  \"B\": \"é\",\n  \"A\": \"\\\"2\\\"\\n\",\n  \"D\": \"\"\n}\n");
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_is_told_without_what_may_be_a_value() {
+    fn errors_about_names_hide_values() {
         let told = |name| check_name(name).unwrap_err().to_string();
         assert!(check_name("SECRET_KEY2").is_ok());
         assert!(!told("KEY=hunter2").contains("hunter2"));

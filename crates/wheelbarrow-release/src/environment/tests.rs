@@ -120,7 +120,7 @@ fn loadenv_judges(documents: &[Vec<u8>], required: &[&str]) -> Option<Vec<String
 }
 
 #[test]
-fn loadenv_says_the_same_of_every_document() {
+fn loadenv_and_this_crate_agree_on_every_document() {
     let documents = documents();
     for required in [&[], REQUIRED] {
         let Some(theirs) = loadenv_judges(&documents, required) else {
@@ -158,8 +158,8 @@ fn no_message_holds_a_value() {
         assert!(!judge(secret.as_bytes(), REQUIRED).contains("hunter2"), "{secret}");
     }
     for document in ["{\"A=hunter2\": \"1\"}", "{\"A=hunter2\" 1}", "{\"A=hunter2\": 1}"] {
-        let said = judge(document.as_bytes(), &[]);
-        assert!(said.starts_with(", line 1: key \"A=...\": "), "{said}");
+        let text = judge(document.as_bytes(), &[]);
+        assert!(text.starts_with(", line 1: key \"A=...\": "), "{text}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::check::django_query;
 use crate::operation::{engine, plan, recovery};
 use crate::report::changes::Changes;
 use crate::root::Mark;
-use crate::root::history::{Story, stories};
+use crate::root::history::{JournaledOperation, journaled_operations};
 use crate::root::journal::{Operation, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
@@ -21,7 +21,7 @@ use crate::root::settings::Settings;
 use crate::serving::services;
 use crate::steps::check::{self, CheckLog, CheckTime};
 use crate::steps::prepare::Prepare;
-use crate::steps::{Done, Job, Steps};
+use crate::steps::{Job, StepResults, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What an activation or a rollback did, or would do.
@@ -88,7 +88,7 @@ pub fn rollback(
         rollback_target(root, options, |live| django_query::applied(&locked, live), operator.progress)?;
     let Some(target) = target else { return stays(root, begun, operator) };
     let environment = target.record.environment_sha256;
-    let applied = applied_since(&stories(&root.journal().read()?), target.id());
+    let applied = applied_since(&journaled_operations(&root.journal().read()?), target.id());
     if !applied.is_empty() {
         let (id, names) = (target.id(), check::few(&applied));
         let note = format!("the database keeps migrations that were applied since {id} was live: {names}");
@@ -132,9 +132,9 @@ pub fn plan_rollback(
 /// The migrations that the database has, asked without a log.
 fn applied(root: &Root, release: &CompleteRelease, progress: &dyn Progress) -> Option<BTreeSet<String>> {
     let settings = Settings::of(root, release, &Default::default()).ok()?;
-    let said =
+    let report =
         check::inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, progress).ok()??;
-    said.unknown.is_none().then(|| said.applied.into_iter().collect())
+    report.unknown.is_none().then(|| report.applied.into_iter().collect())
 }
 
 fn nothing_live(root: &Root) -> ReleaseError {
@@ -159,19 +159,20 @@ fn stays(root: &Root, begun: Instant, operator: &Operator<'_>) -> Result<Activat
 /// What was live before the deploy; none where it is not this deploy that made live what is live, or nothing was.
 fn before_deploy(
     root: &Root,
-    stories: &[Story],
+    journaled_operations: &[JournaledOperation],
     deploy: &str,
     live: &ReleaseId,
 ) -> Result<Option<CompleteRelease>, ReleaseError> {
-    let switched =
-        |story: &&Story| story.switched && story.is_done() && story.live.as_ref() != Some(&story.id);
-    let is_of_deploy = |story: &&Story| story.deploy.as_deref() == Some(deploy);
-    let last = stories.iter().rev().find(switched);
-    if last.filter(|story| story.id == *live).filter(is_of_deploy).is_none() {
+    let switched = |journaled: &&JournaledOperation| {
+        journaled.switched && journaled.is_done() && journaled.live.as_ref() != Some(&journaled.id)
+    };
+    let is_of_deploy = |journaled: &&JournaledOperation| journaled.deploy.as_deref() == Some(deploy);
+    let last = journaled_operations.iter().rev().find(switched);
+    if last.filter(|journaled| journaled.id == *live).filter(is_of_deploy).is_none() {
         return Ok(None);
     }
-    let first = stories.iter().filter(switched).find(is_of_deploy);
-    let before = first.and_then(|story| story.live.as_ref()).filter(|before| *before != live);
+    let first = journaled_operations.iter().filter(switched).find(is_of_deploy);
+    let before = first.and_then(|journaled| journaled.live.as_ref()).filter(|before| *before != live);
     before.map(|before| root.complete(before)).transpose()
 }
 
@@ -184,18 +185,18 @@ fn rollback_target(
     progress: &dyn Progress,
 ) -> Result<Option<CompleteRelease>, ReleaseError> {
     let live = root.live()?.ok_or_else(|| nothing_live(root))?;
-    let stories = stories(&root.journal().read()?);
+    let journaled_operations = journaled_operations(&root.journal().read()?);
     if let Some(deploy) = &options.of {
-        return before_deploy(root, &stories, deploy, &live);
+        return before_deploy(root, &journaled_operations, deploy, &live);
     }
     let target = match &options.to {
         Some(id) if *id == live => {
             return Err(ReleaseError::NoAncestor { from: live, reason: "it is live already" });
         }
         Some(id) => root.complete(id)?,
-        None => nearest_ancestor(root, &stories, &live)?,
+        None => nearest_ancestor(root, &journaled_operations, &live)?,
     };
-    let mut migrations = irreversible_since(&stories, target.id());
+    let mut migrations = irreversible_since(&journaled_operations, target.id());
     if !migrations.is_empty() && !options.force {
         // They may have failed, or somebody may have taken them back: what the database has counts.
         let live = root.complete(&live).ok();
@@ -220,12 +221,12 @@ fn rollback_target(
 /// Parents are in the journal, which has them of releases that are gone too, and in the releases' own records.
 fn nearest_ancestor(
     root: &Root,
-    stories: &[Story],
+    journaled_operations: &[JournaledOperation],
     live: &ReleaseId,
 ) -> Result<CompleteRelease, ReleaseError> {
-    let made = stories.iter().filter(|story| story.operation.makes_a_release());
+    let made = journaled_operations.iter().filter(|journaled| journaled.operation.makes_a_release());
     let mut parents: BTreeMap<ReleaseId, Option<ReleaseId>> =
-        made.map(|story| (story.id.clone(), story.live.clone())).collect();
+        made.map(|journaled| (journaled.id.clone(), journaled.live.clone())).collect();
     for found in root.found()? {
         if let Some(release) = found.complete {
             parents.insert(release.record.id, release.record.parent);
@@ -246,20 +247,27 @@ fn nearest_ancestor(
 }
 
 /// Migrations that were to be applied after the target was last made live, and that Django cannot take back, each once.
-fn irreversible_since(stories: &[Story], target: &ReleaseId) -> Vec<String> {
-    once(since(stories, target).iter().flat_map(|story| &story.irreversible))
+fn irreversible_since(journaled_operations: &[JournaledOperation], target: &ReleaseId) -> Vec<String> {
+    once(since(journaled_operations, target).iter().flat_map(|journaled| &journaled.irreversible))
 }
 
 /// Migrations that were applied after the target was last made live, each once.
-fn applied_since(stories: &[Story], target: &ReleaseId) -> Vec<String> {
-    let is_prepared = |story: &&Story| story.phases.iter().any(|(phase, _)| *phase == Phase::Prepare);
-    once(since(stories, target).iter().filter(is_prepared).flat_map(|story| &story.migrations))
+fn applied_since(journaled_operations: &[JournaledOperation], target: &ReleaseId) -> Vec<String> {
+    let is_prepared =
+        |journaled: &&JournaledOperation| journaled.phases.iter().any(|(phase, _)| *phase == Phase::Prepare);
+    once(
+        since(journaled_operations, target)
+            .iter()
+            .filter(is_prepared)
+            .flat_map(|journaled| &journaled.migrations),
+    )
 }
 
 /// What was done after the target was last made live.
-fn since<'s>(stories: &'s [Story], target: &ReleaseId) -> &'s [Story] {
-    let last = stories.iter().rposition(|story| story.id == *target && story.switched);
-    &stories[last.map_or(0, |last| last + 1)..]
+fn since<'s>(journaled_operations: &'s [JournaledOperation], target: &ReleaseId) -> &'s [JournaledOperation] {
+    let last =
+        journaled_operations.iter().rposition(|journaled| journaled.id == *target && journaled.switched);
+    &journaled_operations[last.map_or(0, |last| last + 1)..]
 }
 
 fn once<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
@@ -275,7 +283,9 @@ pub(crate) fn plan_activation(
     prepare: Prepare,
 ) -> Result<(Settings, Steps<'static>), ReleaseError> {
     let id = release.id();
-    let was_live = stories(&root.journal().read()?).iter().any(|story| story.id == *id && story.switched);
+    let was_live = journaled_operations(&root.journal().read()?)
+        .iter()
+        .any(|journaled| journaled.id == *id && journaled.switched);
     if was_live || root.live()?.as_ref() == Some(id) {
         return plan_return(root, Operation::Activate, release, flags);
     }
@@ -316,7 +326,7 @@ fn make_live(
         previous: previous.clone(),
         begun,
         release: Some(release),
-        done: Done::default(),
+        done: StepResults::default(),
     };
     engine::begin(&job)?;
     engine::run(&mut job, steps)?;

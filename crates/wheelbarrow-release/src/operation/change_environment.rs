@@ -8,7 +8,9 @@ use std::time::Instant;
 use serde::Serialize;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 
-use crate::environment::shared_environment::{self as shared, Change, Difference, Variables};
+use crate::environment::shared_environment::{
+    self as shared, EnvironmentDifference, VariableChange, Variables,
+};
 use crate::environment::{self, ENVIRONMENT, PRIVATE};
 use crate::operation::{engine, plan, recovery};
 use crate::root::journal::Operation;
@@ -20,31 +22,31 @@ use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::root::trusted;
 use crate::serving::services;
-use crate::stage::configure::Environment;
+use crate::stage::configure::ReleaseEnvironment;
 use crate::steps::configure::Configure;
 use crate::steps::prepare::Prepare;
 use crate::steps::stage::{ReleaseSource, Stage};
-use crate::steps::{Done, Job};
+use crate::steps::{Job, StepResults};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What a change did, or would do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Changed {
+pub struct ChangedEnvironment {
     pub root: PathBuf,
     /// The release with the new environment; none where nothing is live, or nothing differs.
     pub id: Option<ReleaseId>,
     /// What is, or was, live before.
     pub previous: Option<ReleaseId>,
     /// Of the shared file.
-    pub difference: Difference,
+    pub difference: EnvironmentDifference,
     pub pruned: Pruned,
     pub milliseconds: u64,
 }
 
 /// The environment that is to be.
-struct Next {
+struct NextEnvironment {
     text: Vec<u8>,
-    difference: Difference,
+    difference: EnvironmentDifference,
     /// None where nothing is live, or it has this environment already.
     release: Option<CompleteRelease>,
 }
@@ -53,10 +55,10 @@ struct Next {
 /// changed.
 pub fn change_environment(
     root: &Root,
-    change: &Change,
+    change: &VariableChange,
     prepare: Prepare,
     operator: &Operator<'_>,
-) -> Result<Changed, ReleaseError> {
+) -> Result<ChangedEnvironment, ReleaseError> {
     let begun = Instant::now();
     let locked = recovery::begin(root, "environment", operator)?;
     let next = inspect(root, change)?;
@@ -77,7 +79,7 @@ pub fn change_environment(
 }
 
 /// Says what [`change_environment`] would do.
-pub fn plan_change(root: &Root, change: &Change) -> Result<Changed, ReleaseError> {
+pub fn plan_change(root: &Root, change: &VariableChange) -> Result<ChangedEnvironment, ReleaseError> {
     let next = inspect(root, change)?;
     let mut changed = changed(root, &next)?;
     if let Some(live) = &next.release {
@@ -88,11 +90,11 @@ pub fn plan_change(root: &Root, change: &Change) -> Result<Changed, ReleaseError
 
 /// What a rewrite of the shared environment did, or would do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Rewritten {
+pub struct RewrittenFile {
     pub root: PathBuf,
     pub path: PathBuf,
     /// By names.
-    pub difference: Difference,
+    pub difference: EnvironmentDifference,
     /// Whether the file is another one, were it by order and spaces only.
     pub is_changed: bool,
     /// Whether the live release has another environment than the file.
@@ -102,12 +104,12 @@ pub struct Rewritten {
 /// Changes the shared file and nothing else: the next release takes it, or `env apply`. `root` becomes a site root.
 pub fn rewrite_environment(
     root: &Path,
-    change: &Change,
+    change: &VariableChange,
     operator: &Operator<'_>,
-) -> Result<Rewritten, ReleaseError> {
+) -> Result<RewrittenFile, ReleaseError> {
     let root = Root::create(root)?;
     let locked = recovery::begin(&root, "environment", operator)?;
-    let (rewritten, text) = look_at_file(locked.root, change)?;
+    let (rewritten, text) = changed_file(locked.root, change)?;
     if rewritten.is_changed {
         let identity = Settings::of_root(&root)?.identity;
         shared::write(&root, &text, identity.as_ref())?;
@@ -116,15 +118,15 @@ pub fn rewrite_environment(
 }
 
 /// Says what [`rewrite_environment`] would do; the root need not exist.
-pub fn plan_rewrite(root: &Path, change: &Change) -> Result<Rewritten, ReleaseError> {
-    look_at_file(&Root::trusted_at(root)?, change).map(|(rewritten, _)| rewritten)
+pub fn plan_rewrite(root: &Path, change: &VariableChange) -> Result<RewrittenFile, ReleaseError> {
+    changed_file(&Root::trusted_at(root)?, change).map(|(rewritten, _)| rewritten)
 }
 
-fn look_at_file(root: &Root, change: &Change) -> Result<(Rewritten, Vec<u8>), ReleaseError> {
-    let Next { text, difference, release } = inspect(root, change)?;
+fn changed_file(root: &Root, change: &VariableChange) -> Result<(RewrittenFile, Vec<u8>), ReleaseError> {
+    let NextEnvironment { text, difference, release } = inspect(root, change)?;
     let is_changed = trusted::read(root, ENVIRONMENT)?.is_none_or(|(now, _)| now != text);
     let (path, is_pending) = (shared::path(root), release.is_some());
-    Ok((Rewritten { root: root.path().to_path_buf(), path, difference, is_changed, is_pending }, text))
+    Ok((RewrittenFile { root: root.path().to_path_buf(), path, difference, is_changed, is_pending }, text))
 }
 
 /// The names in the shared environment, or in that of a release.
@@ -137,7 +139,7 @@ pub fn environment_difference(
     root: &Root,
     one: Option<&ReleaseId>,
     other: Option<&ReleaseId>,
-) -> Result<Difference, ReleaseError> {
+) -> Result<EnvironmentDifference, ReleaseError> {
     Ok(variables(root, one)?.difference(&variables(root, other)?))
 }
 
@@ -161,11 +163,11 @@ fn shared_variables(root: &Root, rules: &EnvironmentRules) -> Result<(Variables,
     Ok((Variables::parse(&text), mode))
 }
 
-fn inspect(root: &Root, change: &Change) -> Result<Next, ReleaseError> {
+fn inspect(root: &Root, change: &VariableChange) -> Result<NextEnvironment, ReleaseError> {
     match change {
-        Change::Nothing => {}
-        Change::Set { name, .. } | Change::Unset { name } => shared::check_name(name)?,
-        Change::Replace { text } | Change::Merge { text } => {
+        VariableChange::Nothing => {}
+        VariableChange::Set { name, .. } | VariableChange::Unset { name } => shared::check_name(name)?,
+        VariableChange::Replace { text } | VariableChange::Merge { text } => {
             // Who wrote it is not the file that is there.
             environment::check(text, PRIVATE, &EnvironmentRules::default(), |_| false)
                 .map_err(|source| ReleaseError::Environment { path: "the new environment".into(), source })?;
@@ -177,7 +179,7 @@ fn inspect(root: &Root, change: &Change) -> Result<Next, ReleaseError> {
     let rules = rules.unwrap_or_default();
     let (before, mode) = match shared_variables(root, &rules) {
         // What is replaced need not be whole.
-        Err(ReleaseError::Environment { .. }) if matches!(change, Change::Replace { .. }) => {
+        Err(ReleaseError::Environment { .. }) if matches!(change, VariableChange::Replace { .. }) => {
             (Variables::default(), PRIVATE)
         }
         read => read?,
@@ -191,11 +193,11 @@ fn inspect(root: &Root, change: &Change) -> Result<Next, ReleaseError> {
         Some(live) if shared::of_release(&live)?.difference(&after).is_empty() => None,
         live => live,
     };
-    Ok(Next { text, difference: before.difference(&after), release })
+    Ok(NextEnvironment { text, difference: before.difference(&after), release })
 }
 
-fn changed(root: &Root, next: &Next) -> Result<Changed, ReleaseError> {
-    Ok(Changed {
+fn changed(root: &Root, next: &NextEnvironment) -> Result<ChangedEnvironment, ReleaseError> {
+    Ok(ChangedEnvironment {
         root: root.path().to_path_buf(),
         id: None,
         previous: root.live()?,
@@ -229,7 +231,7 @@ fn activate(
         code: live.site()?.project.directory,
         digest: live.record.manifest_sha256,
         flags: &live.record.settings,
-        environment: Environment::New(text),
+        environment: ReleaseEnvironment::New(text),
     };
     let steps = plan::make(stage, configure, &settings, Some(prepare));
     let id = ReleaseId::new(root.next_number()?, &live.record.manifest_sha256);
@@ -241,7 +243,7 @@ fn activate(
         previous: Some(live.id().clone()),
         begun,
         release: None,
-        done: Done::default(),
+        done: StepResults::default(),
     };
     engine::begin(&job)?;
     engine::run(&mut job, steps)?;

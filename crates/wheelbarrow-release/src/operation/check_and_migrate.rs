@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::check::{Django, findings};
+use crate::check::{DjangoReport, findings};
 use crate::operation::{engine, plan, recovery};
-use crate::root::history::stories;
+use crate::root::history::journaled_operations;
 use crate::root::journal::Operation;
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
@@ -17,12 +17,12 @@ use crate::root::settings::Settings;
 use crate::serving::services;
 use crate::steps::check::{CheckLog, CheckTime, check};
 use crate::steps::prepare::Commands;
-use crate::steps::{Done, Job, Steps};
+use crate::steps::{Job, StepResults, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What a look at a release has found; nothing of it keeps the release from being made live.
 #[derive(Clone, Debug, Serialize)]
-pub struct Looked {
+pub struct CheckedRelease {
     pub root: PathBuf,
     pub id: ReleaseId,
     /// What `check --deploy` finds, where the site is Django's.
@@ -53,14 +53,18 @@ pub struct Migrated {
 
 /// Does what a deploy does before the `prepare` commands run: imports the application, has Django check itself. A site
 /// without such commands is asked for a page too.
-pub fn check_release(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Looked, ReleaseError> {
+pub fn check_release(
+    root: &Root,
+    id: &ReleaseId,
+    operator: &Operator<'_>,
+) -> Result<CheckedRelease, ReleaseError> {
     let begun = Instant::now();
     let locked = recovery::begin(root, "check", operator)?;
     let (release, settings) = find(root, id)?;
     let steps = plan::check(&settings);
-    let django = take(&locked, begun, Operation::Check, release, &settings, steps)?;
-    let Django { checks, migrations, irreversible, unknown, .. } = django.unwrap_or_default();
-    Ok(Looked {
+    let django = run_steps(&locked, begun, Operation::Check, release, &settings, steps)?;
+    let DjangoReport { checks, migrations, irreversible, unknown, .. } = django.unwrap_or_default();
+    Ok(CheckedRelease {
         root: root.path().to_path_buf(),
         id: id.clone(),
         checks: checks.iter().map(ToString::to_string).collect(),
@@ -81,7 +85,7 @@ pub fn migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<M
     if is_migrated(root, id)? || Commands::Migrations.of(&settings).is_empty() {
         return Ok(migrated);
     }
-    let django = take(&locked, begun, Operation::Migrate, release, &settings, plan::migrate(&settings))?;
+    let django = run_steps(&locked, begun, Operation::Migrate, release, &settings, plan::migrate(&settings))?;
     migrated.tell(&settings, django);
     migrated.milliseconds = milliseconds(begun.elapsed());
     Ok(migrated)
@@ -102,12 +106,12 @@ pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Res
 }
 
 impl Migrated {
-    fn tell(&mut self, settings: &Settings, django: Option<Django>) {
+    fn tell(&mut self, settings: &Settings, django: Option<DjangoReport>) {
         self.commands =
             Commands::Migrations.of(settings).iter().map(|(_, words)| words.to_string()).collect();
         // Where nobody can say that none was due, some were.
         self.is_changed =
-            django.as_ref().is_none_or(|said| said.unknown.is_some() || !said.migrations.is_empty());
+            django.as_ref().is_none_or(|report| report.unknown.is_some() || !report.migrations.is_empty());
         let django = django.unwrap_or_default();
         (self.migrations, self.irreversible) = (django.migrations, django.irreversible);
     }
@@ -134,20 +138,22 @@ fn find(root: &Root, id: &ReleaseId) -> Result<(CompleteRelease, Settings), Rele
 }
 
 fn is_migrated(root: &Root, id: &ReleaseId) -> Result<bool, ReleaseError> {
-    let stories = stories(&root.journal().read()?);
+    let journaled_operations = journaled_operations(&root.journal().read()?);
     let is = |operation| operation == Operation::Migrate;
-    Ok(stories.iter().any(|story| story.id == *id && is(story.operation) && story.is_done()))
+    Ok(journaled_operations
+        .iter()
+        .any(|journaled| journaled.id == *id && is(journaled.operation) && journaled.is_done()))
 }
 
 /// Takes the steps; what Django said meanwhile.
-fn take(
+fn run_steps(
     locked: &LockedRoot<'_>,
     begun: Instant,
     operation: Operation,
     release: CompleteRelease,
     settings: &Settings,
     steps: Steps<'_>,
-) -> Result<Option<Django>, ReleaseError> {
+) -> Result<Option<DjangoReport>, ReleaseError> {
     let mut job = Job {
         locked,
         operation,
@@ -156,7 +162,7 @@ fn take(
         previous: locked.root.live()?,
         begun,
         release: Some(release),
-        done: Done::default(),
+        done: StepResults::default(),
     };
     engine::begin(&job)?;
     engine::run(&mut job, steps)?;

@@ -16,21 +16,21 @@ use crate::operation::activate::{activate_in, plan_activation};
 use crate::operation::{engine, plan, recovery};
 use crate::report::changes::Changes;
 use crate::root::compatible;
-use crate::root::journal::{Event, Operation, Phase};
+use crate::root::journal::{JournalEvent, Operation, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::operator::Operator;
 use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
 use crate::serving::services;
-use crate::stage::configure::{self, Environment};
+use crate::stage::configure::{self, ReleaseEnvironment};
 use crate::stage::not_shared;
 use crate::stage::restore::lacking;
-use crate::stage::reuse::reusable;
+use crate::stage::reusable_release::reusable;
 use crate::steps::configure::Configure;
 use crate::steps::prepare::Prepare;
 use crate::steps::stage::{ReleaseSource, Stage};
-use crate::steps::{Done, Job, Steps};
+use crate::steps::{Job, StepResults, Steps};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What a deploy is asked for.
@@ -44,14 +44,14 @@ pub struct DeployOptions {
     /// What flags say.
     pub settings: ReleaseSettings,
     pub pip: Pip,
-    pub until: Until,
+    pub until: DeployExtent,
     pub prepare: Prepare,
-    pub existing: Existing,
+    pub existing: ExistingRelease,
 }
 
 /// What a deploy does where there is a good release of the same artifact already, with the same environment and flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingRelease {
     /// It is taken; where it is live, nothing is done.
     Taken,
     /// Another one is made.
@@ -60,7 +60,7 @@ pub enum Existing {
 
 /// How far a deploy goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum DeployExtent {
     /// The release is there, complete, and nothing else happens.
     Staged,
     Live,
@@ -127,16 +127,16 @@ struct PreparedDeploy {
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::trusted_at(root)?;
-    let ready = inspect(&root, options)?;
-    let found = taken(&root, &ready.digest, &ready.python, options)?;
-    if ready.is_switched {
-        services::plan(&root, &ready.settings, &ready.artifact.manifest().project.import_path)?;
+    let prepared = inspect(&root, options)?;
+    let found = reused(&root, &prepared.digest, &prepared.python, options)?;
+    if prepared.is_switched {
+        services::plan(&root, &prepared.settings, &prepared.artifact.manifest().project.import_path)?;
     }
     let id = match &found {
         Some(found) => found.id().clone(),
-        None => ReleaseId::new(root.next_number()?, &ready.digest),
+        None => ReleaseId::new(root.next_number()?, &prepared.digest),
     };
-    let PreparedDeploy { artifact, settings, digest, lacking, is_switched, .. } = ready;
+    let PreparedDeploy { artifact, settings, digest, lacking, is_switched, .. } = prepared;
     let manifest = artifact.manifest();
     let mut deploy_plan = DeployPlan {
         root: root.path().to_path_buf(),
@@ -174,23 +174,23 @@ pub fn deploy(
 ) -> Result<Deployed, ReleaseError> {
     let begun = Instant::now();
     operator.progress.phase(&Phase::Preflight.to_string());
-    let ready = inspect(&Root::trusted_at(root)?, options)?;
-    if !ready.lacking.is_empty() {
-        let (path, members) = (options.artifact.clone(), ready.lacking);
+    let prepared = inspect(&Root::trusted_at(root)?, options)?;
+    if !prepared.lacking.is_empty() {
+        let (path, members) = (options.artifact.clone(), prepared.lacking);
         return Err(InstallError::Lacking { path, members }.into());
     }
-    if ready.is_switched {
-        let code = &ready.artifact.manifest().project.import_path;
-        services::inspect(&Root::at(root), &ready.settings, code)?;
+    if prepared.is_switched {
+        let code = &prepared.artifact.manifest().project.import_path;
+        services::inspect(&Root::at(root), &prepared.settings, code)?;
     }
     let root = Root::create(root)?;
     let locked = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
-    let signed_by = ready.artifact.vouched_by().map(str::to_owned);
-    let taken = taken(&root, &ready.digest, &ready.python, options)?;
-    let (is_new, is_live) = (taken.is_none(), options.until == Until::Live);
-    let (release, pruned, changes) = match taken {
-        None => make(&locked, ready, options, begun)?,
+    let signed_by = prepared.artifact.vouched_by().map(str::to_owned);
+    let reused = reused(&root, &prepared.digest, &prepared.python, options)?;
+    let (is_new, is_live) = (reused.is_none(), options.until == DeployExtent::Live);
+    let (release, pruned, changes) = match reused {
+        None => make(&locked, prepared, options, begun)?,
         Some(release) => {
             let mut changes = Changes::default();
             if is_live && previous.as_ref() != Some(release.id()) {
@@ -219,11 +219,11 @@ pub fn deploy(
 /// Makes a release, and makes it live if it is to be.
 fn make(
     locked: &LockedRoot<'_>,
-    ready: PreparedDeploy,
+    prepared: PreparedDeploy,
     options: &DeployOptions,
     begun: Instant,
 ) -> Result<(CompleteRelease, Pruned, Changes), ReleaseError> {
-    let PreparedDeploy { artifact, settings, digest, .. } = ready;
+    let PreparedDeploy { artifact, settings, digest, .. } = prepared;
     let steps = steps(artifact, digest, &settings, options);
     let mut job = Job {
         locked,
@@ -233,12 +233,12 @@ fn make(
         previous: locked.root.live()?,
         begun,
         release: None,
-        done: Done::default(),
+        done: StepResults::default(),
     };
     engine::begin(&job)?;
     // With the wait for the lock, and what was recovered.
     let looked = milliseconds(begun.elapsed());
-    locked.record(Event::Phase { phase: Phase::Preflight, milliseconds: looked })?;
+    locked.record(JournalEvent::Phase { phase: Phase::Preflight, milliseconds: looked })?;
     job.progress().phase_ended(&Phase::Preflight.to_string(), looked);
     job.done.phases.push((Phase::Preflight.to_string(), looked));
     engine::run(&mut job, steps)?;
@@ -263,7 +263,7 @@ fn steps<'o>(
         code: manifest.project.directory.clone(),
         digest,
         flags: &options.settings,
-        environment: Environment::Shared,
+        environment: ReleaseEnvironment::Shared,
     };
     let stage = Stage {
         source: Some(ReleaseSource::Artifact(Box::new(artifact))),
@@ -271,19 +271,19 @@ fn steps<'o>(
         variables: &NO_VARIABLES,
         pip: options.pip,
     };
-    let prepare = (options.until == Until::Live).then_some(options.prepare);
+    let prepare = (options.until == DeployExtent::Live).then_some(options.prepare);
     plan::make(stage, configure, settings, prepare)
 }
 
 /// The release that is there already and need not be made.
-fn taken(
+fn reused(
     root: &Root,
     digest: &Sha256,
     python: &Path,
     options: &DeployOptions,
 ) -> Result<Option<CompleteRelease>, ReleaseError> {
     match (options.existing, root.releases().is_dir()) {
-        (Existing::Taken, true) => reusable(root, digest, &options.settings, Some(python)),
+        (ExistingRelease::Taken, true) => reusable(root, digest, &options.settings, Some(python)),
         _ => Ok(None),
     }
 }
@@ -303,12 +303,13 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;
     let digest = Sha256::of(artifact.manifest_bytes());
-    let taken = taken(root, &digest, &interpreter.executable, options)?;
-    let lacking = match taken {
+    let reused = reused(root, &digest, &interpreter.executable, options)?;
+    let lacking = match reused {
         Some(_) => Vec::new(),
         None => lacking(root, &artifact, &interpreter, options.pip)?,
     };
-    let is_live = taken.is_some_and(|taken| root.live().is_ok_and(|live| live.as_ref() == Some(taken.id())));
-    let is_switched = options.until == Until::Live && !is_live;
+    let is_live =
+        reused.is_some_and(|reused| root.live().is_ok_and(|live| live.as_ref() == Some(reused.id())));
+    let is_switched = options.until == DeployExtent::Live && !is_live;
     Ok(PreparedDeploy { artifact, settings, digest, python: interpreter.executable, lacking, is_switched })
 }

@@ -4,18 +4,18 @@ use std::time::Instant;
 
 use wheelbarrow_artifact::format::PROGRAM;
 
-use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::journal::{JournalEvent, Operation, Outcome, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::retention::Pruned;
-use crate::root::{Mark, marks};
+use crate::root::{Mark, marker_files};
 use crate::serving::proof;
-use crate::steps::hook::{self, Failure};
-use crate::steps::{Fault, Job, NOTHING, Step, Steps, Undone};
+use crate::steps::hook::{self, OperationFailure};
+use crate::steps::{Fault, Job, NOTHING, Step, Steps, UndoResult};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// The journal says that the operation starts.
 pub(crate) fn begin(job: &Job<'_>) -> Result<(), ReleaseError> {
-    job.locked.record(Event::Begun {
+    job.locked.record(JournalEvent::Begun {
         operation: job.operation,
         id: job.id.clone(),
         live: job.previous.clone(),
@@ -32,7 +32,7 @@ pub(crate) fn run(job: &mut Job<'_>, steps: Steps<'_>) -> Result<(), ReleaseErro
 /// Takes the steps from the number `first` on; those before it are done.
 pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> Result<(), ReleaseError> {
     let end = steps.iter().position(|step| step.is_after_end()).unwrap_or(steps.len());
-    let mut phases = Phases::default();
+    let mut phases = PhaseProgress::default();
     for at in first..end {
         phases.enter(job, &*steps[at]);
         if let Err(fault) = run_step(job, &mut *steps[at]) {
@@ -41,7 +41,7 @@ pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> R
         }
     }
     phases.leave(job);
-    let done = Event::Done { milliseconds: milliseconds(job.begun.elapsed()) };
+    let done = JournalEvent::Done { milliseconds: milliseconds(job.begun.elapsed()) };
     if let Err(cause) = job.locked.record(done) {
         let phase = steps[..end].last().map_or(Phase::Commit, |step| step.phase());
         return Err(undo_steps(job, &steps[..end], Fault { phase, cause }));
@@ -59,11 +59,11 @@ pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> R
 
 /// Shows what is under way: steps of one phase that follow each other are one.
 #[derive(Default)]
-struct Phases {
+struct PhaseProgress {
     current: Option<(String, Instant)>,
 }
 
-impl Phases {
+impl PhaseProgress {
     fn enter(&mut self, job: &mut Job<'_>, step: &dyn Step) {
         let name = match step.hook() {
             Some(hook) => format!("hook {hook}"),
@@ -90,11 +90,11 @@ fn run_step(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
     let (phase, begun) = (step.phase(), Instant::now());
     // Later steps stop where they can.
     let is_cancelled = phase <= Phase::Switch && job.progress().is_cancelled();
-    let taken = if is_cancelled { Err(ReleaseError::Cancelled) } else { step.run(job) };
-    let journaled = taken.and_then(|()| match step.hook() {
+    let result = if is_cancelled { Err(ReleaseError::Cancelled) } else { step.run(job) };
+    let journaled = result.and_then(|()| match step.hook() {
         // Its commands are in the journal.
         Some(_) => Ok(()),
-        None => job.locked.record(Event::Phase { phase, milliseconds: milliseconds(begun.elapsed()) }),
+        None => job.locked.record(JournalEvent::Phase { phase, milliseconds: milliseconds(begun.elapsed()) }),
     });
     journaled.map_err(|cause| Fault { phase, cause })
 }
@@ -118,15 +118,19 @@ pub(crate) fn undo_steps(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault:
     job.progress().end();
     if job.operation.makes_a_release() && job.release.is_some() && !fault.cause.is_cancelled() {
         // What keeps the mark from being set keeps nothing from being live; the journal says it too.
-        let _ = marks::set(job.locked.root, &job.id, Mark::Bad);
+        let _ = marker_files::set(job.locked.root, &job.id, Mark::Bad);
     }
-    let failed =
-        Failed { operation: job.operation, id: &job.id, previous: job.previous.as_ref(), begun: job.begun };
+    let failed = FailedOperation {
+        operation: job.operation,
+        id: &job.id,
+        previous: job.previous.as_ref(),
+        begun: job.begun,
+    };
     failed.end(job.locked, fault, undone)
 }
 
 /// An operation that failed.
-pub(crate) struct Failed<'f> {
+pub(crate) struct FailedOperation<'f> {
     pub(crate) operation: Operation,
     pub(crate) id: &'f ReleaseId,
     /// What was live before.
@@ -134,24 +138,24 @@ pub(crate) struct Failed<'f> {
     pub(crate) begun: Instant,
 }
 
-impl Failed<'_> {
+impl FailedOperation<'_> {
     /// Writes down that it failed, and runs the hooks for that; the error that says so to people.
     pub(crate) fn end(
         self,
         locked: &LockedRoot<'_>,
         Fault { phase, cause }: Fault,
-        (outcome, revert): Undone,
+        (outcome, revert): UndoResult,
     ) -> ReleaseError {
         let Self { operation, id, previous, begun } = self;
         let error = cause.first_line();
         let milliseconds = milliseconds(begun.elapsed());
         // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
-        let _ = locked.record(Event::Failed { phase, error: error.clone(), outcome, milliseconds });
+        let _ = locked.record(JournalEvent::Failed { phase, error: error.clone(), outcome, milliseconds });
         let left = what_is_left(locked.root, outcome);
         let is_first = outcome == Outcome::Reverted && locked.root.live().is_ok_and(|live| live.is_none());
         hook::after_failure(
             locked,
-            &Failure { operation, id, previous, phase, outcome, error: &error, begun },
+            &OperationFailure { operation, id, previous, phase, outcome, error: &error, begun },
         );
         let id = id.clone();
         ReleaseError::Failed { id, phase, outcome, left, is_first, source: Box::new(cause), revert }
@@ -189,15 +193,15 @@ mod tests {
     use super::*;
     use crate::root::operator::{Operator, Probing, Wait};
     use crate::root::settings::Settings;
-    use crate::steps::Done;
+    use crate::steps::StepResults;
 
-    struct Noted<'n> {
+    struct NotedStep<'n> {
         phase: Phase,
         fails: bool,
         notes: &'n RefCell<Vec<String>>,
     }
 
-    impl Step for Noted<'_> {
+    impl Step for NotedStep<'_> {
         fn phase(&self) -> Phase {
             self.phase
         }
@@ -211,7 +215,7 @@ mod tests {
             if self.fails { Err(ReleaseError::Interrupted) } else { Ok(()) }
         }
 
-        fn undo(&self, _job: &mut Job<'_>, _fault: &Fault) -> Undone {
+        fn undo(&self, _job: &mut Job<'_>, _fault: &Fault) -> UndoResult {
             self.notes.borrow_mut().push(format!("undo {}", self.phase));
             if self.phase == Phase::Switch { (Outcome::Reverted, None) } else { NOTHING }
         }
@@ -230,7 +234,10 @@ mod tests {
     }
 
     /// What is done if the step `failing` fails: the steps that ran and were undone, what the journal has, the result.
-    fn taken(failing: Option<Phase>, is_cancelled: bool) -> (String, String, Result<Pruned, ReleaseError>) {
+    fn run_noted(
+        failing: Option<Phase>,
+        is_cancelled: bool,
+    ) -> (String, String, Result<Pruned, ReleaseError>) {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
         let (progress, clock) = (Cancelled(is_cancelled), SystemTime::now);
@@ -242,12 +249,12 @@ mod tests {
             clock: &clock,
             progress: &progress,
         };
-        let locked = LockedRoot::take(&root, "activate", &operator).unwrap();
+        let locked = LockedRoot::acquire(&root, "activate", &operator).unwrap();
         let settings = Settings::of_root(&root).unwrap();
         let notes = RefCell::default();
         let phases = [Phase::Check, Phase::Switch, Phase::Reload, Phase::Commit, Phase::Prune];
         let steps = phases.into_iter().map(|phase| {
-            Box::new(Noted { phase, fails: failing == Some(phase), notes: &notes }) as Box<dyn Step>
+            Box::new(NotedStep { phase, fails: failing == Some(phase), notes: &notes }) as Box<dyn Step>
         });
         let mut job = Job {
             locked: &locked,
@@ -257,44 +264,44 @@ mod tests {
             previous: None,
             begun: Instant::now(),
             release: None,
-            done: Done::default(),
+            done: StepResults::default(),
         };
         begin(&job).unwrap();
         let result = run(&mut job, steps.collect()).map(|()| job.done.pruned);
         let journal = root.journal().read().unwrap();
         let events = journal.iter().map(|entry| match &entry.event {
-            Event::Begun { .. } => "begun".to_owned(),
-            Event::Phase { phase, .. } => phase.to_string(),
-            Event::Done { .. } => "done".to_owned(),
-            Event::Failed { phase, outcome, .. } => format!("failed in {phase}: {outcome:?}"),
+            JournalEvent::Begun { .. } => "begun".to_owned(),
+            JournalEvent::Phase { phase, .. } => phase.to_string(),
+            JournalEvent::Done { .. } => "done".to_owned(),
+            JournalEvent::Failed { phase, outcome, .. } => format!("failed in {phase}: {outcome:?}"),
             other => format!("{other:?}"),
         });
         (notes.take().join(", "), events.collect::<Vec<_>>().join(", "), result)
     }
 
     #[test]
-    fn steps_are_taken_in_order_and_undone_backwards() {
-        let (steps, journal, result) = taken(None, false);
+    fn steps_run_in_order_and_are_undone_backwards() {
+        let (steps, journal, result) = run_noted(None, false);
         assert_eq!(steps, "run check, run switch, run reload, run commit, run prune");
         assert_eq!(journal, "begun, check, switch, reload, commit, done, prune");
         assert_eq!(result.unwrap(), Pruned::default());
-        let (steps, journal, result) = taken(Some(Phase::Reload), false);
+        let (steps, journal, result) = run_noted(Some(Phase::Reload), false);
         assert_eq!(steps, "run check, run switch, run reload, undo reload, undo switch, undo check");
         assert_eq!(journal, "begun, check, switch, failed in reload: Reverted");
         assert!(matches!(result, Err(ReleaseError::Failed { phase: Phase::Reload, .. })), "{result:?}");
     }
 
     #[test]
-    fn what_fails_after_the_end_changes_nothing() {
-        let (steps, journal, result) = taken(Some(Phase::Prune), false);
+    fn a_failure_after_the_end_changes_nothing() {
+        let (steps, journal, result) = run_noted(Some(Phase::Prune), false);
         assert_eq!(steps, "run check, run switch, run reload, run commit, run prune");
         assert_eq!(journal, "begun, check, switch, reload, commit, done");
         assert_eq!(result.unwrap().problem, Some(ReleaseError::Interrupted.to_string()));
     }
 
     #[test]
-    fn a_cancelled_operation_takes_no_step() {
-        let (steps, journal, result) = taken(None, true);
+    fn a_cancelled_operation_runs_no_step() {
+        let (steps, journal, result) = run_noted(None, true);
         assert_eq!(steps, "undo check");
         assert_eq!(journal, "begun, failed in check: Unchanged");
         assert!(result.unwrap_err().is_cancelled());

@@ -5,7 +5,7 @@ use crate::root::settings::Settings;
 use crate::steps::check::{Check, CheckTime, Startable};
 use crate::steps::commit::Commit;
 use crate::steps::configure::Configure;
-use crate::steps::hook::{Hooks, When};
+use crate::steps::hook::{HookMoment, HookStep};
 use crate::steps::prepare::{Commands, Prepare};
 use crate::steps::prune::Prune;
 use crate::steps::reload::Reload;
@@ -55,8 +55,8 @@ pub(crate) fn activate(
 pub(crate) fn switch(settings: &Settings, operation: Operation) -> Steps<'static> {
     let mut steps: Steps<'static> = vec![Box::new(Switch), Box::new(Reload), Box::new(Verify)];
     let (before_end, after_end) = match operation {
-        Operation::Rollback => (None, Hooks::AfterRollback),
-        _ => (Hooks::RequiredAfterSwitch.step(settings), Hooks::AfterSwitch),
+        Operation::Rollback => (None, HookStep::AfterRollback),
+        _ => (HookStep::RequiredAfterSwitch.step(settings), HookStep::AfterSwitch),
     };
     steps.extend(before_end);
     steps.push(Box::new(Commit));
@@ -73,7 +73,7 @@ pub(crate) fn check(settings: &Settings) -> Steps<'static> {
 /// A database is changed. None is for code that does not even start.
 pub(crate) fn migrate(settings: &Settings) -> Steps<'static> {
     let mut steps: Steps<'static> = vec![Box::new(Check(CheckTime::Before))];
-    steps.extend(Hooks::BeforeMigrate.step(settings));
+    steps.extend(HookStep::BeforeMigrate.step(settings));
     steps.push(Box::new(Commands::Migrations));
     steps
 }
@@ -84,7 +84,7 @@ pub(crate) fn describe(steps: &Steps<'_>, settings: &Settings) -> Vec<String> {
         Some(hook) => format!("hook {hook}: {}", step.describe(settings)),
         None => format!("{}: {}", step.phase(), step.describe(settings)),
     };
-    let on_failure = When::OnFailure.words(settings);
+    let on_failure = HookMoment::OnFailure.words(settings);
     let on_failure = on_failure.map(|words| format!("hook on_failure: run {words} if a step fails"));
     steps.iter().map(|step| line(&**step)).chain(on_failure).collect()
 }
@@ -100,7 +100,7 @@ fn before_switch(settings: &Settings, prepare: Prepare) -> Steps<'static> {
     steps.push(Box::new(StaticRoot { is_written: commands.is_some() }));
     if let Some(commands) = commands {
         if commands != Commands::Others {
-            steps.extend(Hooks::BeforeMigrate.step(settings));
+            steps.extend(HookStep::BeforeMigrate.step(settings));
         }
         steps.push(Box::new(commands));
         steps.push(Box::new(Check(CheckTime::After)));
@@ -134,7 +134,7 @@ mod tests {
         "on_failure": "tell", "after_rollback": "tell"}}"#;
 
     #[test]
-    fn hooks_have_their_places() {
+    fn hooks_run_at_their_steps() {
         let all = settings(ALL);
         let of = |operation, prepare, is_live| names(&activate(&all, operation, prepare, is_live));
         assert_eq!(

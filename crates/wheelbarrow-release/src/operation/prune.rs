@@ -6,15 +6,15 @@ use wheelbarrow_base::progress::Silent;
 
 use crate::operation::recovery;
 use crate::root::Mark;
-use crate::root::data::{self, Written};
-use crate::root::journal::Event;
+use crate::root::data::{self, SiteData};
+use crate::root::journal::JournalEvent;
 use crate::root::locked_root::milliseconds;
 use crate::root::operator::Operator;
 use crate::root::retention::{Pruned, collect_store, plan, remove};
 use crate::root::settings::Settings;
-use crate::root::{compatible, marks, trash};
+use crate::root::{compatible, marker_files, trash};
 use crate::serving::proof;
-use crate::serving::proof::InUse;
+use crate::serving::proof::ReleasesInUse;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What a prune is asked for.
@@ -22,7 +22,7 @@ use crate::{ReleaseError, ReleaseId, Root};
 pub struct PruneOptions {
     /// The number of good releases that stay, else what the settings say.
     pub keep: Option<usize>,
-    pub written: Written,
+    pub written: SiteData,
 }
 
 /// Removes the releases that may go.
@@ -33,7 +33,7 @@ pub fn prune(root: &Root, options: &PruneOptions, operator: &Operator<'_>) -> Re
     let pruned = remove(&locked, keep, options.written)?;
     let milliseconds = milliseconds(begun.elapsed());
     // It is done, and the journal of a full disk is no reason to say otherwise.
-    let _ = locked.record(Event::Pruned { removed: pruned.removed.len(), milliseconds });
+    let _ = locked.record(JournalEvent::Pruned { removed: pruned.removed.len(), milliseconds });
     Ok(pruned)
 }
 
@@ -47,22 +47,22 @@ pub fn plan_prune(root: &Root, options: &PruneOptions) -> Result<Pruned, Release
 pub fn pin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
     let locked = recovery::begin(root, "pin", operator)?;
     root.complete(id)?;
-    marks::set(root, id, Mark::Pinned)?;
-    locked.record(Event::Pinned { id: id.clone() })
+    marker_files::set(root, id, Mark::Pinned)?;
+    locked.record(JournalEvent::Pinned { id: id.clone() })
 }
 
 pub fn unpin(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<(), ReleaseError> {
     let locked = recovery::begin(root, "unpin", operator)?;
     root.complete(id)?;
-    marks::unset(root, id, Mark::Pinned)?;
-    locked.record(Event::Unpinned { id: id.clone() })
+    marker_files::unset(root, id, Mark::Pinned)?;
+    locked.record(JournalEvent::Unpinned { id: id.clone() })
 }
 
 /// Removes one release, which nobody needs: not live, not pinned, not used by a process.
 pub fn remove_release(
     root: &Root,
     id: &ReleaseId,
-    written: Written,
+    written: SiteData,
     operator: &Operator<'_>,
 ) -> Result<(), ReleaseError> {
     let locked = recovery::begin(root, "remove", operator)?;
@@ -73,7 +73,7 @@ pub fn remove_release(
 }
 
 /// Says whether [`remove_release`] would do it.
-pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: Written) -> Result<(), ReleaseError> {
+pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: SiteData) -> Result<(), ReleaseError> {
     compatible::check(root)?;
     let needed = |why| Err(ReleaseError::Needed { id: id.clone(), why });
     root.complete(id)?;
@@ -82,15 +82,15 @@ pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: Written) -> Res
         () if root.is_marked(id, Mark::Pinned)? => needed("it is pinned"),
         () if !is_unused(root, id)? => needed("a process runs from it, or was not looked at in time"),
         () if trash::refuse_mounted(root, id).is_err() => trash::refuse_mounted(root, id),
-        () if written == Written::Kept => data::refuse(root, id),
+        () if written == SiteData::Kept => data::refuse(root, id),
         () => Ok(()),
     }
 }
 
 fn is_unused(root: &Root, id: &ReleaseId) -> Result<bool, ReleaseError> {
     Ok(match proof::in_use(root, &|| wheelbarrow_base::stopped_by().is_some())? {
-        InUse::These(ids) => !ids.contains(id),
-        InUse::Any => false,
+        ReleasesInUse::These(ids) => !ids.contains(id),
+        ReleasesInUse::Any => false,
     })
 }
 

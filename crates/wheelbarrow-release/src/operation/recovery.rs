@@ -13,19 +13,19 @@ use serde::Serialize;
 use crate::command::output;
 use crate::command::secrets::Secrets;
 use crate::environment::shared_environment;
-use crate::operation::engine::{self, Failed};
+use crate::operation::engine::{self, FailedOperation};
 use crate::operation::plan;
 use crate::root::current;
-use crate::root::history::{Story, stories, unfinished};
-use crate::root::journal::{Event, Operation, Outcome};
+use crate::root::history::{JournaledOperation, journaled_operations, unfinished};
+use crate::root::journal::{JournalEvent, Operation, Outcome};
 use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Operator;
 use crate::root::release::LOGS;
 use crate::root::settings::Settings;
-use crate::root::{compatible, data, moved, rescued, trash};
+use crate::root::{compatible, data, moved_root, rescued, trash};
 use crate::serving::services;
 use crate::steps::switch::{serve_again, went_back};
-use crate::steps::{Done, Fault, Job, NOTHING};
+use crate::steps::{Fault, Job, NOTHING, StepResults};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What was put right.
@@ -54,17 +54,17 @@ impl Recovered {
 
 /// Recovers, and does nothing else.
 pub fn recover(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
-    put_right(&LockedRoot::take(root, "recover", operator)?)
+    put_right(&LockedRoot::acquire(root, "recover", operator)?)
 }
 
 /// Writes the paths in releases anew that were made where the root was before it was moved, and recovers.
 pub fn recover_moved(root: &Root, operator: &Operator<'_>) -> Result<Recovered, ReleaseError> {
-    let locked = LockedRoot::take(root, "recover", operator)?;
+    let locked = LockedRoot::acquire(root, "recover", operator)?;
     compatible::check(root)?;
     let mut moved = Vec::new();
     for release in root.found()?.into_iter().filter_map(|found| found.complete) {
-        if let Some(from) = moved::origin(root, &release) {
-            moved::repair(root, &release, &from)?;
+        if let Some(from) = moved_root::origin(root, &release) {
+            moved_root::repair(root, &release, &from)?;
             moved.push(release.id().clone());
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn begin<'a>(
     what: &str,
     operator: &'a Operator<'a>,
 ) -> Result<LockedRoot<'a>, ReleaseError> {
-    let locked = LockedRoot::take(root, what, operator)?;
+    let locked = LockedRoot::acquire(root, what, operator)?;
     let recovered = put_right(&locked)?;
     if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
         let now = match &recovered.failure {
@@ -99,14 +99,17 @@ fn put_right(locked: &LockedRoot<'_>) -> Result<Recovered, ReleaseError> {
     shared_environment::forget_new(locked.root)?;
     let mut recovered = Recovered { removed: sweep(locked)?, ..Recovered::default() };
     hide_left(locked)?;
-    let stories = stories(&locked.root.journal().read()?);
-    let Some(story) = unfinished(&stories).or_else(|| left_switched(&stories)) else { return Ok(recovered) };
-    if story.is_left_switched() && !is_still_switched(locked.root, story)? {
+    let journaled_operations = journaled_operations(&locked.root.journal().read()?);
+    let Some(journaled) = unfinished(&journaled_operations).or_else(|| left_switched(&journaled_operations))
+    else {
+        return Ok(recovered);
+    };
+    if journaled.is_left_switched() && !is_still_switched(locked.root, journaled)? {
         return Ok(recovered);
     }
-    recovered.interrupted = Some(story.operation);
-    recovered.id = Some(story.id.clone());
-    match end(locked, story) {
+    recovered.interrupted = Some(journaled.operation);
+    recovered.id = Some(journaled.id.clone());
+    match end(locked, journaled) {
         Ok(committed) => recovered.committed = committed,
         Err(error @ ReleaseError::Failed { .. }) => recovered.failure = Some(error),
         Err(error) => return Err(error),
@@ -115,61 +118,67 @@ fn put_right(locked: &LockedRoot<'_>) -> Result<Recovered, ReleaseError> {
 }
 
 /// The last operation, where it failed and could not be taken back.
-fn left_switched(stories: &[Story]) -> Option<&Story> {
-    stories.last().filter(|story| story.is_left_switched())
+fn left_switched(journaled_operations: &[JournaledOperation]) -> Option<&JournaledOperation> {
+    journaled_operations.last().filter(|journaled| journaled.is_left_switched())
 }
 
 /// Whether `current` leads to a release that failed, though there is another to go back to.
-fn is_still_switched(root: &Root, story: &Story) -> Result<bool, ReleaseError> {
-    let before = story.live.as_ref().map(|before| root.complete_or_none(before)).transpose()?.flatten();
-    Ok(before.is_some() && story.live.as_ref() != Some(&story.id) && root.live()?.as_ref() == Some(&story.id))
+fn is_still_switched(root: &Root, journaled: &JournaledOperation) -> Result<bool, ReleaseError> {
+    let before = journaled.live.as_ref().map(|before| root.complete_or_none(before)).transpose()?.flatten();
+    Ok(before.is_some()
+        && journaled.live.as_ref() != Some(&journaled.id)
+        && root.live()?.as_ref() == Some(&journaled.id))
 }
 
 /// Ends an operation that was interrupted; whether its release is live now.
-fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
+fn end(locked: &LockedRoot<'_>, journaled: &JournaledOperation) -> Result<bool, ReleaseError> {
     let begun = Instant::now();
-    let failed =
-        || Failed { operation: story.operation, id: &story.id, previous: story.live.as_ref(), begun };
-    let fault = || Fault { phase: story.next_phase(), cause: ReleaseError::Interrupted };
+    let failed = || FailedOperation {
+        operation: journaled.operation,
+        id: &journaled.id,
+        previous: journaled.live.as_ref(),
+        begun,
+    };
+    let fault = || Fault { phase: journaled.next_phase(), cause: ReleaseError::Interrupted };
     let live = locked.root.live()?;
-    if !story.operation.switches() {
+    if !journaled.operation.switches() {
         // Whatever is live, it had nothing to do with it.
         _ = failed().end(locked, fault(), NOTHING);
         return Ok(false);
     }
-    if live.as_ref() == Some(&story.id) {
-        let Some(release) = locked.root.complete_or_none(&story.id)? else {
+    if live.as_ref() == Some(&journaled.id) {
+        let Some(release) = locked.root.complete_or_none(&journaled.id)? else {
             // Somebody took it apart by hand: nothing can be proved, and nothing is kept waiting for it.
             return Err(failed().end(locked, fault(), (Outcome::RevertFailed, None)));
         };
         let settings = Settings::of(locked.root, &release, &Default::default())?;
-        let settings = if story.operation.makes_a_release() {
+        let settings = if journaled.operation.makes_a_release() {
             settings
         } else {
-            settings.going_back_from(Settings::of_left(locked.root, story.live.as_ref()).as_ref())
+            settings.going_back_from(Settings::of_left(locked.root, journaled.live.as_ref()).as_ref())
         };
-        let previous = story.live.clone();
-        if !story.switched && previous != live {
+        let previous = journaled.live.clone();
+        if !journaled.switched && previous != live {
             // It was killed between the rename and the entry that tells of it.
-            locked.record(Event::Switched { id: story.id.clone(), from: previous.clone() })?;
+            locked.record(JournalEvent::Switched { id: journaled.id.clone(), from: previous.clone() })?;
         }
         let mut job = Job {
             locked,
-            operation: story.operation,
-            id: story.id.clone(),
+            operation: journaled.operation,
+            id: journaled.id.clone(),
             settings: &settings,
             previous,
             begun,
             release: Some(release),
-            done: Done::default(),
+            done: StepResults::default(),
         };
-        let steps = plan::switch(&settings, story.operation);
-        if story.is_left_switched() {
+        let steps = plan::switch(&settings, journaled.operation);
+        if journaled.is_left_switched() {
             return Err(engine::undo_steps(&mut job, &steps, fault()));
         }
         return engine::resume(&mut job, steps, 1).map(|()| true);
     }
-    if !story.switched {
+    if !journaled.switched {
         // It may have been about to switch, with some of the services stopped.
         if let Some(live) =
             live.as_ref().map(|live| locked.root.complete_or_none(live)).transpose()?.flatten()
@@ -183,7 +192,7 @@ fn end(locked: &LockedRoot<'_>, story: &Story) -> Result<bool, ReleaseError> {
     // It was being taken back: the link leads to the old release again, the server may not know.
     let served = match &live {
         Some(live) => {
-            let left = Settings::of_left(locked.root, Some(&story.id));
+            let left = Settings::of_left(locked.root, Some(&journaled.id));
             locked.root.complete(live).and_then(|live| serve_again(locked, &live, left.as_ref()))
         }
         None => Ok(()),

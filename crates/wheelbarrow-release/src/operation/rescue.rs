@@ -7,7 +7,7 @@ use wheelbarrow_base::beneath::Directory;
 
 use crate::operation::recovery;
 use crate::root::operator::Operator;
-use crate::root::rescued::{self, Copied, is_link};
+use crate::root::rescued::{self, CopiedData, is_link};
 use crate::root::{compatible, data};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -19,7 +19,7 @@ pub struct Rescued {
     /// Where the copies are; none if the release holds no such files.
     pub path: Option<PathBuf>,
     #[serde(flatten)]
-    pub copied: Copied,
+    pub copied: CopiedData,
 }
 
 /// Copies all files that the site has written into a release. What could not be copied is in the result.
@@ -27,7 +27,7 @@ pub fn rescue(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Re
     let locked = recovery::begin(root, "rescue", operator)?;
     let files = written(root, id)?;
     let (path, copied) = match files.is_empty() {
-        true => (None, Copied::default()),
+        true => (None, CopiedData::default()),
         false => (Some(rescued::path(root, id)), rescued::copy(&locked, id, &files)?),
     };
     if path.is_some() && root.live()?.as_ref() == Some(id) {
@@ -42,7 +42,7 @@ pub fn rescue(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Re
 pub fn plan_rescue(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>, ReleaseError> {
     let (mut files, path) = (written(root, id)?, root.release(id));
     let release = Directory::open(&path).map_err(ReleaseError::io("open", &path))?;
-    files.retain(|path| !release.look(path).is_ok_and(|stat| is_link(&stat)));
+    files.retain(|path| !release.stat_at(path).is_ok_and(|stat| is_link(&stat)));
     Ok(files)
 }
 

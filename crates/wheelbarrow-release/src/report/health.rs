@@ -30,7 +30,7 @@ pub enum Level {
 
 /// Something that is wrong just now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Ailment {
+pub struct HealthProblem {
     pub level: Level,
     #[serde(flatten)]
     pub finding: Finding,
@@ -43,7 +43,7 @@ pub struct Health {
     pub status: Status,
     /// Whether the site was probed; false if no probe is configured, or nothing is live.
     pub is_probed: bool,
-    pub findings: Vec<Ailment>,
+    pub findings: Vec<HealthProblem>,
 }
 
 impl Health {
@@ -60,7 +60,7 @@ pub fn health(
     limit: Duration,
     progress: &dyn Progress,
 ) -> Result<Health, ReleaseError> {
-    let mut look = Examination { root, findings: Vec::new() };
+    let mut look = HealthCheck { root, findings: Vec::new() };
     let live = match root.live() {
         // The status has it.
         Err(ReleaseError::ForeignCurrent { .. }) => None,
@@ -90,14 +90,14 @@ pub fn health(
     Ok(Health { status, is_probed, findings })
 }
 
-struct Examination<'r> {
+struct HealthCheck<'r> {
     root: &'r Root,
-    findings: Vec<Ailment>,
+    findings: Vec<HealthProblem>,
 }
 
-impl Examination<'_> {
+impl HealthCheck<'_> {
     fn find(&mut self, level: Level, rule: Rule, place: String, what: String, fix: String) {
-        self.findings.push(Ailment { level, finding: Finding { rule, place, what, fix } });
+        self.findings.push(HealthProblem { level, finding: Finding { rule, place, what, fix } });
     }
 
     fn current(&self) -> String {
@@ -121,7 +121,7 @@ impl Examination<'_> {
     /// Whether there is a probe.
     fn probe(&mut self, settings: &Settings, limit: Duration) -> bool {
         let Some(asked) = &settings.probe else { return false };
-        if let Err(answer) = probe::look(asked, limit) {
+        if let Err(answer) = probe::probe_without_retry(asked, limit) {
             let fix = match ServerLog::begin(self.root, settings).command() {
                 Some(command) => format!("`{command}` shows what the server wrote"),
                 None => "look at the log of the server; `[release] server_log` names it".to_owned(),
@@ -176,7 +176,7 @@ impl Examination<'_> {
         for finding in stale_processes(self.root, settings, &live.id)? {
             let level =
                 if finding.rule == rule::SERVES_ANOTHER_RELEASE { Level::Critical } else { Level::Warning };
-            self.findings.push(Ailment { level, finding });
+            self.findings.push(HealthProblem { level, finding });
         }
         let serving = &status.serving;
         let is_seen = serving.verdict != Verdict::Nothing;

@@ -7,14 +7,14 @@ use serde::Serialize;
 use wheelbarrow_artifact::release::{CheckAllowance, Server};
 use wheelbarrow_base::Explain;
 use wheelbarrow_base::progress::Progress;
-use wheelbarrow_install::Data;
+use wheelbarrow_install::ForeignData;
 
 use crate::check::startable;
 use crate::operation::prune::{PruneOptions, plan_prune};
 use crate::root::ReleaseDirectory;
-use crate::root::history::{End, Story, stories, unfinished};
+use crate::root::history::{JournaledOperation, OperationEnd, journaled_operations, unfinished};
 use crate::root::journal::Outcome;
-use crate::root::lock::{Holder, holder};
+use crate::root::lock::{LockHolder, holder};
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::trash;
@@ -26,9 +26,9 @@ use crate::{ReleaseError, ReleaseId, Root};
 
 /// A release as `list` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Listed {
+pub struct ListedRelease {
     pub id: ReleaseId,
-    pub state: State,
+    pub state: ReleaseState,
     pub is_pinned: bool,
     pub name: Option<String>,
     pub version: Option<String>,
@@ -45,7 +45,7 @@ pub struct Listed {
 /// What a release is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum ReleaseState {
     /// `current` leads to it.
     Live,
     /// It was live, and may be again.
@@ -64,7 +64,7 @@ pub enum State {
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     pub root: PathBuf,
-    pub live: Option<Listed>,
+    pub live: Option<ListedRelease>,
     /// What is wrong with the release that `current` leads to: people took it apart.
     pub broken: Option<String>,
     /// What of the live release other machines must have too.
@@ -75,7 +75,7 @@ pub struct Status {
     pub allowed: Vec<CheckAllowance>,
     /// Releases that would be pruned if the site had not written files into them, and these files.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub data: BTreeMap<ReleaseId, Data>,
+    pub data: BTreeMap<ReleaseId, ForeignData>,
     /// What the processes of the server run; all that run from the root's releases where nobody knows which those are.
     pub serving: Service,
     /// How the systemd unit of the server is doing.
@@ -90,46 +90,50 @@ pub struct Status {
     /// Every process that runs from a release of the root, by systemd unit.
     pub running: Vec<Service>,
     /// How the last operation ended.
-    pub last: Option<Story>,
+    pub last: Option<JournaledOperation>,
     /// Whether this user may read the journal, which `last` and `interrupted` are from.
     pub is_history_readable: bool,
     /// Whether the last operation was killed, and nobody has recovered it yet.
     pub interrupted: bool,
     /// Who works on the root just now.
-    pub holder: Option<Holder>,
+    pub holder: Option<LockHolder>,
     /// What is left of removed releases, if nobody works on the root: it could not be removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trash: Vec<PathBuf>,
 }
 
 /// Every release, by number.
-pub fn list(root: &Root) -> Result<Vec<Listed>, ReleaseError> {
+pub fn list(root: &Root) -> Result<Vec<ListedRelease>, ReleaseError> {
     list_with(root, root.live()?.as_ref(), &history(root)?)
 }
 
-fn list_with(root: &Root, live: Option<&ReleaseId>, stories: &[Story]) -> Result<Vec<Listed>, ReleaseError> {
-    Ok(root.found()?.into_iter().map(|found| listed(found, live, stories)).collect())
+fn list_with(
+    root: &Root,
+    live: Option<&ReleaseId>,
+    journaled_operations: &[JournaledOperation],
+) -> Result<Vec<ListedRelease>, ReleaseError> {
+    Ok(root.found()?.into_iter().map(|found| listed(found, live, journaled_operations)).collect())
 }
 
 /// Every operation that the journal has, first to last.
-pub fn history(root: &Root) -> Result<Vec<Story>, ReleaseError> {
-    Ok(stories(&root.journal().read()?))
+pub fn history(root: &Root) -> Result<Vec<JournaledOperation>, ReleaseError> {
+    Ok(journaled_operations(&root.journal().read()?))
 }
 
 pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result<Status, ReleaseError> {
     // What is live everybody may see, what was done only who may read the journal.
-    let (stories, is_readable) = match history(root) {
+    let (journaled_operations, is_readable) = match history(root) {
         Err(ReleaseError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
             (Vec::new(), false)
         }
-        stories => (stories?, true),
+        journaled_operations => (journaled_operations?, true),
     };
     // What stands in place of `current` is for people to see here; commands that change something refuse it.
     let (live, foreign) = match root.live() {
         Err(error @ ReleaseError::ForeignCurrent { .. }) => (None, Some(error)),
         live => (live?, None),
     };
-    let releases = list_with(root, live.as_ref(), &stories)?;
+    let releases = list_with(root, live.as_ref(), &journaled_operations)?;
     let holder = holder(root);
     let complete = live.as_ref().map(|live| root.complete(live));
     let settings = complete.as_ref().and_then(|live| live.as_ref().ok());
@@ -153,16 +157,16 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         allowed: allowed(settings.as_ref()),
         // Broken settings are for other commands to report.
         data: plan_prune(root, &PruneOptions::default()).map(|pruned| pruned.data).unwrap_or_default(),
-        doubt: doubt(settings.as_ref(), unit.as_ref(), &serving, stories.last()),
+        doubt: doubt(settings.as_ref(), unit.as_ref(), &serving, journaled_operations.last()),
         serving,
         unit,
         services,
         running: proof::by_unit(root)?,
         broken,
         fingerprint,
-        live: releases.into_iter().find(|listed| listed.state == State::Live),
-        interrupted: holder.is_none() && unfinished(&stories).is_some(),
-        last: stories.into_iter().next_back(),
+        live: releases.into_iter().find(|listed| listed.state == ReleaseState::Live),
+        interrupted: holder.is_none() && unfinished(&journaled_operations).is_some(),
+        last: journaled_operations.into_iter().next_back(),
         trash: if holder.is_none() { trash::left(root) } else { Vec::new() },
         is_history_readable: is_readable,
         holder,
@@ -181,17 +185,17 @@ fn doubt(
     settings: Option<&Settings>,
     unit: Option<&UnitState>,
     serving: &Service,
-    last: Option<&Story>,
+    last: Option<&JournaledOperation>,
 ) -> Option<String> {
     if let Some(trouble) = unit.and_then(UnitState::trouble) {
         return Some(trouble);
     }
     let settings = settings?;
     let is_known = serving.unit.is_some() || serving.listener.is_some();
-    if let Some(Story {
+    if let Some(JournaledOperation {
         operation,
         id,
-        end: Some(End::Failed { phase, outcome: Outcome::RevertFailed, .. }),
+        end: Some(OperationEnd::Failed { phase, outcome: Outcome::RevertFailed, .. }),
         ..
     }) = last
     {
@@ -210,7 +214,7 @@ fn doubt(
 
 /// Broken settings are for other commands to report.
 fn allowed(settings: Option<&Settings>) -> Vec<CheckAllowance> {
-    settings.and_then(|settings| settings.said.check.clone()?.allow).unwrap_or_default()
+    settings.and_then(|settings| settings.declared.check.clone()?.allow).unwrap_or_default()
 }
 
 /// Why the live release could not be started again.
@@ -224,23 +228,38 @@ fn whole(error: &ReleaseError) -> String {
     [Some(error.to_string()), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn listed(found: ReleaseDirectory, live: Option<&ReleaseId>, stories: &[Story]) -> Listed {
-    let made = stories.iter().find(|story| story.id == found.id);
-    let was_live = stories.iter().any(|story| story.id == found.id && story.switched);
+fn listed(
+    found: ReleaseDirectory,
+    live: Option<&ReleaseId>,
+    journaled_operations: &[JournaledOperation],
+) -> ListedRelease {
+    let made = journaled_operations.iter().find(|journaled| journaled.id == found.id);
+    let was_live =
+        journaled_operations.iter().any(|journaled| journaled.id == found.id && journaled.switched);
     let record = found.complete.map(|release| release.record);
     let state = match () {
-        () if live == Some(&found.id) => State::Live,
-        () if found.newer.is_some() => State::Newer,
-        () if record.is_none() => State::Incomplete,
-        () if found.is_bad => State::Bad,
-        () if was_live => State::Good,
-        () => State::Staged,
+        () if live == Some(&found.id) => ReleaseState::Live,
+        () if found.newer.is_some() => ReleaseState::Newer,
+        () if record.is_none() => ReleaseState::Incomplete,
+        () if found.is_bad => ReleaseState::Bad,
+        () if was_live => ReleaseState::Good,
+        () => ReleaseState::Staged,
     };
-    let by = made.map(|story| story.by.clone());
+    let by = made.map(|journaled| journaled.by.clone());
     let (name, version, parent, made_at) = match record {
         Some(record) => (Some(record.name), record.version, record.parent, Some(record.made_at)),
         None => (None, None, None, None),
     };
     let needs = found.newer.map(|newer| newer.to_string());
-    Listed { id: found.id, state, is_pinned: found.is_pinned, name, version, parent, made_at, by, needs }
+    ListedRelease {
+        id: found.id,
+        state,
+        is_pinned: found.is_pinned,
+        name,
+        version,
+        parent,
+        made_at,
+        by,
+        needs,
+    }
 }

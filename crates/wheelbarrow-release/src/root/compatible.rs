@@ -12,7 +12,7 @@ use wheelbarrow_base::{LARGEST_TEXT, read_regular};
 use wheelbarrow_install::store;
 
 use crate::root::Mark;
-use crate::root::journal::Event;
+use crate::root::journal::JournalEvent;
 use crate::root::receipt::{RECEIPT_FORMAT, RECEIPT_PATH};
 use crate::stage::statics::{self, STATIC_PATH};
 use crate::{ReleaseError, Root};
@@ -31,7 +31,7 @@ pub(crate) fn check(root: &Root) -> Result<(), ReleaseError> {
         }
     }
     for mark in [Mark::Pinned, Mark::Bad] {
-        check_marks(&root.marks(mark))?;
+        check_marks(&root.mark_directory(mark))?;
     }
     Ok(store::check_format(&root.store())?)
 }
@@ -40,8 +40,8 @@ fn check_journal(root: &Root) -> Result<(), ReleaseError> {
     let mut latest = None;
     for entry in root.journal().read()? {
         match entry.event {
-            Event::Begun { program, .. } => latest = program,
-            Event::Newer { what, program } => {
+            JournalEvent::Begun { program, .. } => latest = program,
+            JournalEvent::Newer { what, program } => {
                 let needed = Needed::of(program.or(latest).as_deref());
                 let what = format!("has an entry that {} does not know ({what})", format::PROGRAM);
                 return Err(Newer { path: root.journal().path().to_path_buf(), what, needed }.into());

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_moment_without_current() {
+    fn current_always_exists_during_a_switch() {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let root = Root::create(place.path()).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_link_of_ours_stays() {
+    fn foreign_links_are_kept() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
         let release = release(&root, 1);

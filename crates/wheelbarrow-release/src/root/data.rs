@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use wheelbarrow_install::{Data, InstallError, Made, data, data_files};
+use wheelbarrow_install::{ForeignData, InstallError, KnownFiles, data, data_files};
 
 use crate::stage::statics;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Whether files go that a site has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Written {
+pub enum SiteData {
     #[default]
     Kept,
     Discarded,
@@ -17,10 +17,10 @@ pub enum Written {
 
 /// What is in a release that is not known to be made from its artifact. Known are what was installed, bytecode, what
 /// Wheelbarrow writes, environment.json, collected static files, and links into `ROOT/shared`.
-pub(crate) fn written(root: &Root, id: &ReleaseId) -> Result<Data, ReleaseError> {
+pub(crate) fn written(root: &Root, id: &ReleaseId) -> Result<ForeignData, ReleaseError> {
     match data(&root.release(id), &made(root, id)?) {
         // It never was installed: people made the directory.
-        Err(InstallError::NoInstall { .. }) => Ok(Data::default()),
+        Err(InstallError::NoInstall { .. }) => Ok(ForeignData::default()),
         found => Ok(found?),
     }
 }
@@ -33,9 +33,9 @@ pub(crate) fn written_files(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>,
     }
 }
 
-fn made(root: &Root, id: &ReleaseId) -> Result<Made, ReleaseError> {
+fn made(root: &Root, id: &ReleaseId) -> Result<KnownFiles, ReleaseError> {
     let statics = statics::root_in(&root.release(id))?;
-    Ok(Made { directories: statics.map(Into::into).into_iter().collect(), shared: Some(root.shared()) })
+    Ok(KnownFiles { directories: statics.map(Into::into).into_iter().collect(), shared: Some(root.shared()) })
 }
 
 /// The same, where nothing goes that is needed.

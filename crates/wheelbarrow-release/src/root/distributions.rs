@@ -8,7 +8,7 @@ use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
 
 #[derive(Deserialize)]
-struct Wheels {
+struct ManifestWheels {
     wheels: Vec<Wheel>,
 }
 
@@ -16,7 +16,7 @@ struct Wheels {
 pub(crate) fn installed(release: &CompleteRelease, receipt: &Receipt) -> Result<Vec<Wheel>, ReleaseError> {
     let path = release.path().join(MANIFEST_PATH);
     let text = release.read(MANIFEST_PATH)?;
-    let manifest: Wheels = serde_json::from_slice(&text)
+    let manifest: ManifestWheels = serde_json::from_slice(&text)
         .map_err(|error| ReleaseError::io("understand", &path)(std::io::Error::other(error)))?;
     Ok(manifest.wheels.into_iter().filter(|wheel| receipt.wheels.contains(&wheel.path)).collect())
 }

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::ReleaseId;
-use crate::root::journal::{Entry, Event, Operation, Outcome, Phase};
+use crate::root::journal::{JournalEntry, JournalEvent, Operation, Outcome, Phase};
 
 /// One operation on a release.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Story {
+pub struct JournaledOperation {
     pub operation: Operation,
     pub id: ReleaseId,
     /// What was live before.
@@ -32,7 +32,7 @@ pub struct Story {
     /// Those of them that cannot be taken back.
     pub irreversible: Vec<String>,
     /// None for one that was interrupted and that nobody has recovered yet.
-    pub end: Option<End>,
+    pub end: Option<OperationEnd>,
 }
 
 /// A command that ran for an operation.
@@ -54,12 +54,12 @@ pub struct RunCommand {
 /// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
-pub enum End {
+pub enum OperationEnd {
     Done { milliseconds: u64 },
     Failed { phase: Phase, error: String, outcome: Outcome, milliseconds: u64 },
 }
 
-impl Story {
+impl JournaledOperation {
     /// The phase in which it is, or was when it was interrupted.
     pub(crate) fn next_phase(&self) -> Phase {
         let order = [
@@ -82,7 +82,7 @@ impl Story {
     pub fn milliseconds(&self) -> Option<u64> {
         let pruning = self.phases.iter().filter(|(phase, _)| *phase == Phase::Prune);
         match &self.end {
-            Some(End::Done { milliseconds } | End::Failed { milliseconds, .. }) => {
+            Some(OperationEnd::Done { milliseconds } | OperationEnd::Failed { milliseconds, .. }) => {
                 Some(milliseconds + pruning.map(|(_, milliseconds)| milliseconds).sum::<u64>())
             }
             None => None,
@@ -90,23 +90,23 @@ impl Story {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.end, Some(End::Done { .. }))
+        matches!(self.end, Some(OperationEnd::Done { .. }))
     }
 }
 
-impl Story {
+impl JournaledOperation {
     /// Whether it failed and could not be taken back; a later command may have another try.
     pub(crate) fn is_left_switched(&self) -> bool {
-        matches!(self.end, Some(End::Failed { outcome: Outcome::RevertFailed, .. }))
+        matches!(self.end, Some(OperationEnd::Failed { outcome: Outcome::RevertFailed, .. }))
     }
 }
 
 /// First to last.
-pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
-    let mut stories: Vec<Story> = Vec::new();
-    for Entry { at, by, event } in entries {
-        if let Event::Begun { operation, id, live, deploy, .. } = event {
-            stories.push(Story {
+pub(crate) fn journaled_operations(entries: &[JournalEntry]) -> Vec<JournaledOperation> {
+    let mut journaled_operations: Vec<JournaledOperation> = Vec::new();
+    for JournalEntry { at, by, event } in entries {
+        if let JournalEvent::Begun { operation, id, live, deploy, .. } = event {
+            journaled_operations.push(JournaledOperation {
                 operation: *operation,
                 id: id.clone(),
                 live: live.clone(),
@@ -124,17 +124,21 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
             continue;
         }
         // Pruning and hooks come after the end, and are of the operation all the same.
-        let is_late =
-            matches!(event, Event::Phase { phase: Phase::Prune, .. } | Event::Command { hook: Some(_), .. });
-        let is_open = |story: &&mut Story| story.end.is_none() || story.is_left_switched() || is_late;
-        let Some(story) = stories.last_mut().filter(is_open) else { continue };
+        let is_late = matches!(
+            event,
+            JournalEvent::Phase { phase: Phase::Prune, .. } | JournalEvent::Command { hook: Some(_), .. }
+        );
+        let is_open = |journaled: &&mut JournaledOperation| {
+            journaled.end.is_none() || journaled.is_left_switched() || is_late
+        };
+        let Some(journaled) = journaled_operations.last_mut().filter(is_open) else { continue };
         match event {
-            Event::Phase { phase, milliseconds } => story.phases.push((*phase, *milliseconds)),
-            Event::Command { command, milliseconds, hook, log, problem } => {
+            JournalEvent::Phase { phase, milliseconds } => journaled.phases.push((*phase, *milliseconds)),
+            JournalEvent::Command { command, milliseconds, hook, log, problem } => {
                 if hook.is_none() {
-                    story.commands.push((command.clone(), *milliseconds));
+                    journaled.commands.push((command.clone(), *milliseconds));
                 }
-                story.runs.push(RunCommand {
+                journaled.runs.push(RunCommand {
                     command: command.clone(),
                     milliseconds: *milliseconds,
                     hook: hook.clone(),
@@ -142,14 +146,16 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
                     problem: problem.clone(),
                 });
             }
-            Event::Switched { .. } => story.switched = true,
-            Event::Migrating { migrations, irreversible } => {
-                story.migrations.extend_from_slice(migrations);
-                story.irreversible.extend_from_slice(irreversible);
+            JournalEvent::Switched { .. } => journaled.switched = true,
+            JournalEvent::Migrating { migrations, irreversible } => {
+                journaled.migrations.extend_from_slice(migrations);
+                journaled.irreversible.extend_from_slice(irreversible);
             }
-            Event::Done { milliseconds } => story.end = Some(End::Done { milliseconds: *milliseconds }),
-            Event::Failed { phase, error, outcome, milliseconds } => {
-                story.end = Some(End::Failed {
+            JournalEvent::Done { milliseconds } => {
+                journaled.end = Some(OperationEnd::Done { milliseconds: *milliseconds })
+            }
+            JournalEvent::Failed { phase, error, outcome, milliseconds } => {
+                journaled.end = Some(OperationEnd::Failed {
                     phase: *phase,
                     error: error.clone(),
                     outcome: *outcome,
@@ -159,10 +165,10 @@ pub(crate) fn stories(entries: &[Entry]) -> Vec<Story> {
             _ => {}
         }
     }
-    stories
+    journaled_operations
 }
 
 /// The operation that was interrupted, if the last one was.
-pub(crate) fn unfinished(stories: &[Story]) -> Option<&Story> {
-    stories.last().filter(|story| story.end.is_none())
+pub(crate) fn unfinished(journaled_operations: &[JournaledOperation]) -> Option<&JournaledOperation> {
+    journaled_operations.last().filter(|journaled| journaled.end.is_none())
 }

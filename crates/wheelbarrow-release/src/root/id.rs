@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_orders_them() {
+    fn ids_are_ordered_by_number() {
         let id = |number, text: &[u8]| ReleaseId::new(number, &Sha256::of(text));
         assert!(id(9, b"a") < id(10, b"b") && id(9, b"b") < id(10, b"a"));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use wheelbarrow_artifact::inventory::{FORMAT, HeldTarget, Inventory};
+use wheelbarrow_artifact::inventory::{FORMAT, HostTarget, Inventory};
 use wheelbarrow_install::InstallError;
 use wheelbarrow_install::store::{Access, Store, add_to_inventory};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
@@ -45,7 +45,7 @@ pub fn inventory(root: &Root) -> Result<Inventory, ReleaseError> {
     Ok(inventory)
 }
 
-fn targets(root: &Root) -> Result<BTreeSet<HeldTarget>, ReleaseError> {
+fn targets(root: &Root) -> Result<BTreeSet<HostTarget>, ReleaseError> {
     let mut targets = BTreeSet::new();
     for release in root.found()?.into_iter().filter_map(|found| found.complete) {
         targets.extend(target(&release));
@@ -54,9 +54,9 @@ fn targets(root: &Root) -> Result<BTreeSet<HeldTarget>, ReleaseError> {
 }
 
 /// None where the receipt cannot be read: the inventory then says less than the root has.
-fn target(release: &CompleteRelease) -> Option<HeldTarget> {
+fn target(release: &CompleteRelease) -> Option<HostTarget> {
     let text = release.read(RECEIPT_PATH).ok()?;
     let InventoryReceipt { bytecode, target } = serde_json::from_slice(&text).ok()?;
     let InventoryTarget { python, abi, platform } = target;
-    Some(HeldTarget { python, abi, platform, bytecode: bytecode == "carried" })
+    Some(HostTarget { python, abi, platform, bytecode: bytecode == "carried" })
 }

@@ -26,18 +26,18 @@ const LAST: usize = 50;
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Seconds since 1970, as the clock had it.
     pub at: u64,
     /// Who asked for it: a user's name, or a number where the user has none.
     pub by: String,
     #[serde(flatten)]
-    pub event: Event,
+    pub event: JournalEvent,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum Event {
+pub enum JournalEvent {
     /// An operation on a release starts. What follows is its story, until `done` or `failed`.
     Begun {
         operation: Operation,
@@ -220,7 +220,7 @@ impl Journal {
     }
 
     /// Every entry that was written whole, first to last; none where there is no journal yet.
-    pub fn read(&self) -> Result<Vec<Entry>, ReleaseError> {
+    pub fn read(&self) -> Result<Vec<JournalEntry>, ReleaseError> {
         let mut bytes = Vec::new();
         match fs::File::open(&self.path).and_then(|mut file| file.read_to_end(&mut bytes)) {
             Ok(_) => {}
@@ -231,24 +231,24 @@ impl Journal {
     }
 
     /// The entries in the text of a journal.
-    pub fn entries(text: &[u8]) -> Vec<Entry> {
+    pub fn entries(text: &[u8]) -> Vec<JournalEntry> {
         text.split(|&byte| byte == b'\n').filter_map(parse).collect()
     }
 
     /// Appends an entry, and returns when it is on disk.
-    pub(crate) fn append(&self, entry: &Entry) -> Result<(), ReleaseError> {
+    pub(crate) fn append(&self, entry: &JournalEntry) -> Result<(), ReleaseError> {
         append(&self.path, entry).map_err(ReleaseError::io("write", &self.path))
     }
 }
 
-impl Entry {
+impl JournalEntry {
     /// An error may be as long as whoever raised it wants, and a site may name as many migrations as it wants.
     fn cut(mut self) -> Self {
         match &mut self.event {
-            Event::Failed { error, .. } | Event::Command { problem: Some(error), .. } => {
+            JournalEvent::Failed { error, .. } | JournalEvent::Command { problem: Some(error), .. } => {
                 *error = cut_line(error, ERROR);
             }
-            Event::Migrating { migrations, irreversible } => {
+            JournalEvent::Migrating { migrations, irreversible } => {
                 [migrations, irreversible].into_iter().for_each(cut_list);
             }
             _ => {}
@@ -276,19 +276,19 @@ fn cut_list(names: &mut Vec<String>) {
 }
 
 /// None of a line that was cut off.
-fn parse(line: &[u8]) -> Option<Entry> {
-    let error = match serde_json::from_slice::<Entry>(line) {
+fn parse(line: &[u8]) -> Option<JournalEntry> {
+    let error = match serde_json::from_slice::<JournalEntry>(line) {
         Ok(entry) => return Some(entry.cut()),
         Err(error) => error,
     };
     let text: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
     let string = |key: &str| Some(text.get(key)?.as_str()?.to_owned());
-    let event = Event::Newer { what: error.to_string(), program: string("program") };
+    let event = JournalEvent::Newer { what: error.to_string(), program: string("program") };
     let at = text.get("at").and_then(serde_json::Value::as_u64).unwrap_or_default();
-    Some(Entry { at, by: string("by").unwrap_or_default(), event })
+    Some(JournalEntry { at, by: string("by").unwrap_or_default(), event })
 }
 
-fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
+fn append(path: &Path, entry: &JournalEntry) -> std::io::Result<()> {
     let file = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
     let metadata = file.metadata()?;
     // Of an earlier version.
@@ -319,18 +319,18 @@ mod tests {
         format!("{number}-1a2b3c4d").parse().unwrap()
     }
 
-    fn story() -> Vec<Event> {
+    fn journaled() -> Vec<JournalEvent> {
         vec![
-            Event::Begun {
+            JournalEvent::Begun {
                 operation: Operation::Deploy,
                 id: id(2),
                 live: Some(id(1)),
                 deploy: None,
                 program: None,
             },
-            Event::Phase { phase: Phase::Stage, milliseconds: 812 },
-            Event::Switched { id: id(2), from: Some(id(1)) },
-            Event::Failed {
+            JournalEvent::Phase { phase: Phase::Stage, milliseconds: 812 },
+            JournalEvent::Switched { id: id(2), from: Some(id(1)) },
+            JournalEvent::Failed {
                 phase: Phase::Probe,
                 error: "503 \"Service Unavailable\"".to_owned(),
                 outcome: Outcome::Reverted,
@@ -339,11 +339,11 @@ mod tests {
         ]
     }
 
-    fn append_event(journal: &Journal, event: Event) {
-        journal.append(&Entry { at: 1_700_000_000, by: "deployer".to_owned(), event }).unwrap();
+    fn append_event(journal: &Journal, event: JournalEvent) {
+        journal.append(&JournalEntry { at: 1_700_000_000, by: "deployer".to_owned(), event }).unwrap();
     }
 
-    fn events(journal: &Journal) -> Vec<Event> {
+    fn events(journal: &Journal) -> Vec<JournalEvent> {
         journal.read().unwrap().into_iter().map(|entry| entry.event).collect()
     }
 
@@ -352,12 +352,12 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let journal = Journal::at(place.path().join("journal.jsonl"));
         assert_eq!(journal.read().unwrap(), []);
-        story().into_iter().for_each(|event| append_event(&journal, event));
+        journaled().into_iter().for_each(|event| append_event(&journal, event));
         let text = fs::read_to_string(&journal.path).unwrap();
         let lines: Vec<&str> =
             text.lines().map(|line| line.split_once(',').map_or(line, |(_, rest)| rest)).collect();
         insta::assert_snapshot!(lines.join("\n"));
-        assert_eq!(events(&journal), story());
+        assert_eq!(events(&journal), journaled());
     }
 
     #[test]
@@ -367,7 +367,7 @@ mod tests {
         let names = |number: usize| (0..number).map(|each| format!("app.{each:04}_what_it_does")).collect();
         let migrating = |migrations: Vec<String>| {
             let irreversible = migrations.clone();
-            Event::Migrating { migrations, irreversible }
+            JournalEvent::Migrating { migrations, irreversible }
         };
         let honest = migrating(names(2000));
         append_event(&journal, honest.clone());
@@ -375,7 +375,7 @@ mod tests {
         append_event(&journal, migrating(vec!["\u{1}".repeat(1 << 20)]));
         let read = events(&journal);
         assert_eq!(read[0], honest);
-        let Event::Migrating { migrations, irreversible } = &read[1] else { panic!("{read:?}") };
+        let JournalEvent::Migrating { migrations, irreversible } = &read[1] else { panic!("{read:?}") };
         let more = 50_000 - (migrations.len() - 1);
         assert_eq!((migrations.last(), irreversible), (Some(&format!("and {more} more")), migrations));
         assert_eq!(read[2], migrating(vec!["and 1 more".to_owned()]));
@@ -389,7 +389,7 @@ mod tests {
     fn a_tail_cut_off_at_any_byte_costs_the_last_entry_at_most() {
         let place = tempfile::tempdir().unwrap();
         let whole = Journal::at(place.path().join("whole.jsonl"));
-        story().into_iter().for_each(|event| append_event(&whole, event));
+        journaled().into_iter().for_each(|event| append_event(&whole, event));
         let bytes = fs::read(&whole.path).unwrap();
         let cut = Journal::at(place.path().join("cut.jsonl"));
         let ends: Vec<usize> =
@@ -399,24 +399,24 @@ mod tests {
             let before = events(&cut);
             // An entry is whole with its last brace, even without the line end.
             let whole = ends.iter().filter(|&&end| end <= length).count();
-            assert_eq!(before, story()[..whole], "{length}");
-            append_event(&cut, Event::Done { milliseconds: 5 });
+            assert_eq!(before, journaled()[..whole], "{length}");
+            append_event(&cut, JournalEvent::Done { milliseconds: 5 });
             let mut after = before;
-            after.push(Event::Done { milliseconds: 5 });
+            after.push(JournalEvent::Done { milliseconds: 5 });
             assert_eq!(events(&cut), after, "{length}");
         }
     }
 
     #[test]
     fn the_deploy_of_a_fleet_is_kept_and_may_be_missing() {
-        let begun = |deploy: Option<&str>| Event::Begun {
+        let begun = |deploy: Option<&str>| JournalEvent::Begun {
             operation: Operation::Activate,
             id: id(2),
             live: None,
             deploy: deploy.map(str::to_owned),
             program: None,
         };
-        let text = |event: &Event| serde_json::to_string(event).unwrap();
+        let text = |event: &JournalEvent| serde_json::to_string(event).unwrap();
         assert_eq!(
             text(&begun(None)),
             r#"{"event":"begun","operation":"activate","id":"2-1a2b3c4d","live":null}"#
@@ -424,7 +424,7 @@ mod tests {
         let named = begun(Some("20261124-1"));
         assert!(text(&named).ends_with(r#","live":null,"deploy":"20261124-1"}"#));
         for event in [begun(None), named] {
-            assert_eq!(serde_json::from_str::<Event>(&text(&event)).unwrap(), event);
+            assert_eq!(serde_json::from_str::<JournalEvent>(&text(&event)).unwrap(), event);
         }
     }
 
@@ -434,11 +434,11 @@ mod tests {
         let journal = Journal::at(place.path().join("journal.jsonl"));
         fs::write(&journal.path, "{\"at\":1,\"by\":\"x\",\"event\":\"moved\",\"to\":\"the moon\"}\n")
             .unwrap();
-        assert_eq!(events(&journal), [Event::Other]);
+        assert_eq!(events(&journal), [JournalEvent::Other]);
     }
 
     #[test]
-    fn what_is_not_known_of_a_known_event_is_not_passed_over() {
+    fn unknown_keys_of_known_events_are_refused() {
         let place = tempfile::tempdir().unwrap();
         let journal = Journal::at(place.path().join("journal.jsonl"));
         for line in [
@@ -447,7 +447,7 @@ mod tests {
             r#"{"at":1,"by":"x","event":"failed","phase":"probe","error":"","outcome":"lost","milliseconds":1}"#,
         ] {
             fs::write(&journal.path, format!("{line}\n")).unwrap();
-            assert!(matches!(&events(&journal)[..], [Event::Newer { .. }]), "{line}");
+            assert!(matches!(&events(&journal)[..], [JournalEvent::Newer { .. }]), "{line}");
             // A part of a line is nothing.
             fs::write(&journal.path, &line[..line.len() - 1]).unwrap();
             assert_eq!(events(&journal), []);

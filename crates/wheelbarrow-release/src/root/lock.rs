@@ -38,7 +38,7 @@ const NAMED: usize = 200;
 
 /// Who works on a root, as the lock file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub struct LockHolder {
     pub pid: u32,
     pub by: String,
     /// `deploy`, `prune`, ...
@@ -65,7 +65,7 @@ pub struct RootLock {
     file: fs::File,
     /// Of [`CommandLock`].
     commands: PathBuf,
-    holder: Holder,
+    holder: LockHolder,
 }
 
 /// What a command holds for as long as it runs.
@@ -73,7 +73,7 @@ pub(crate) struct CommandLock(OwnedFd);
 
 impl RootLock {
     /// Takes the lock for `operation`.
-    pub fn take(root: &Root, operation: &str, operator: &Operator<'_>) -> Result<Self, ReleaseError> {
+    pub fn acquire(root: &Root, operation: &str, operator: &Operator<'_>) -> Result<Self, ReleaseError> {
         let (path, commands) = (root.lock_path(), root.command_lock_path());
         let mut file = open(&path)?;
         let begun = Instant::now();
@@ -97,7 +97,7 @@ impl RootLock {
         }
         let (by, since) = (operator.by.clone(), operator.now());
         let holder =
-            Holder { pid: std::process::id(), by, operation: operation.to_owned(), since, command: None };
+            LockHolder { pid: std::process::id(), by, operation: operation.to_owned(), since, command: None };
         let lock = Self { file, commands, holder };
         lock.name(&lock.holder);
         Ok(lock)
@@ -121,7 +121,7 @@ impl RootLock {
             shared => shared,
         };
         let file = file.map_err(ReleaseError::errno("lock", path))?;
-        self.name(&Holder { command: Some(Box::new(CommandRecord::of(0))), ..self.holder.clone() });
+        self.name(&LockHolder { command: Some(Box::new(CommandRecord::of(0))), ..self.holder.clone() });
         Ok(CommandLock(file))
     }
 
@@ -130,7 +130,7 @@ impl RootLock {
         let operation = format!("{}: {what}", self.holder.operation);
         // One that has ended already has no time.
         let command = Some(Box::new(CommandRecord::of(child::started(pid).unwrap_or(1))));
-        self.name(&Holder { pid, operation, command, ..self.holder.clone() });
+        self.name(&LockHolder { pid, operation, command, ..self.holder.clone() });
     }
 
     pub(crate) fn command_ended(&self) {
@@ -138,7 +138,7 @@ impl RootLock {
     }
 
     /// Writes down who holds it. It is only for people, and a full disk is no reason not to make room on it.
-    fn name(&self, holder: &Holder) {
+    fn name(&self, holder: &LockHolder) {
         let _ = write_holder(&self.file, holder);
     }
 }
@@ -162,7 +162,7 @@ impl Drop for RootLock {
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for LockHolder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pid, by, operation, .. } = self;
         write!(formatter, "process {pid} of {by}, {operation}")
@@ -171,7 +171,7 @@ impl fmt::Display for Holder {
 
 /// Who works on the root now; none where the lock is free. The kernel is asked, since trying the lock would keep others
 /// from it for that moment.
-pub(crate) fn holder(root: &Root) -> Option<Holder> {
+pub(crate) fn holder(root: &Root) -> Option<LockHolder> {
     let path = root.lock_path();
     let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| format!(":{}", metadata.ino()));
     let inodes = [inode(&path), inode(&root.command_lock_path())];
@@ -180,13 +180,13 @@ pub(crate) fn holder(root: &Root) -> Option<Holder> {
     let pid = locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let is = |inode: &String| fields.get(5).is_some_and(|file| file.ends_with(inode.as_str()));
-        let held = fields.get(1) == Some(&"FLOCK") && inodes.iter().flatten().any(is);
-        held.then(|| fields.get(4)?.parse().ok()).flatten()
+        let command_lock = fields.get(1) == Some(&"FLOCK") && inodes.iter().flatten().any(is);
+        command_lock.then(|| fields.get(4)?.parse().ok()).flatten()
     })?;
     match fs::File::open(&path) {
         Ok(mut file) => read_holder(&mut file),
         // Who may not open the lock sees that it is held, and no more.
-        Err(_) => Some(Holder {
+        Err(_) => Some(LockHolder {
             pid,
             by: "another user".to_owned(),
             operation: "an operation".to_owned(),
@@ -214,11 +214,11 @@ fn try_lock(file: &fs::File, path: &Path) -> Result<bool, ReleaseError> {
 fn no_command_runs(path: &Path, file: &mut fs::File) -> Result<bool, ReleaseError> {
     let is_free = try_lock(&open(path)?, path)?;
     let record = read_record(file).map_err(ReleaseError::io("read", file.path()))?;
-    let runs = match serde_json::from_slice::<Holder>(&record) {
+    let runs = match serde_json::from_slice::<LockHolder>(&record) {
         // It may have freed the lock itself.
-        Ok(Holder { pid, command: Some(command), .. }) if is_free => command.is_seen(pid),
-        Ok(Holder { pid, command: Some(command), .. }) => command.runs(pid),
-        Ok(Holder { command: None, .. }) => false,
+        Ok(LockHolder { pid, command: Some(command), .. }) if is_free => command.is_seen(pid),
+        Ok(LockHolder { pid, command: Some(command), .. }) => command.runs(pid),
+        Ok(LockHolder { command: None, .. }) => false,
         // Nothing is written down while nobody has the lock.
         Err(_) => !is_free && !record.trim_ascii().is_empty(),
     };
@@ -256,7 +256,7 @@ fn counts_in() -> String {
     format!("{} {}", boot.trim_end(), namespace.display())
 }
 
-fn write_holder(file: &fs::File, holder: &Holder) -> io::Result<()> {
+fn write_holder(file: &fs::File, holder: &LockHolder) -> io::Result<()> {
     write_padded(file, &serde_json::to_vec(holder)?)
 }
 
@@ -277,10 +277,10 @@ fn read_record(file: &mut fs::File) -> io::Result<Vec<u8>> {
 }
 
 /// None where it writes just now.
-fn read_holder(file: &mut fs::File) -> Option<Holder> {
-    let holder: Holder = serde_json::from_slice(&read_record(file).ok()?).ok()?;
+fn read_holder(file: &mut fs::File) -> Option<LockHolder> {
+    let holder: LockHolder = serde_json::from_slice(&read_record(file).ok()?).ok()?;
     let line = |text: &str| cut_line(text, NAMED);
-    Some(Holder { by: line(&holder.by), operation: line(&holder.operation), ..holder })
+    Some(LockHolder { by: line(&holder.by), operation: line(&holder.operation), ..holder })
 }
 
 #[cfg(test)]
@@ -293,7 +293,7 @@ mod tests {
     use crate::command::child::{Leftovers, start};
     use crate::root::operator::Probing;
 
-    fn take(root: &Root) -> Result<RootLock, ReleaseError> {
+    fn acquire(root: &Root) -> Result<RootLock, ReleaseError> {
         let by = "somebody".to_owned();
         let operator = Operator {
             by,
@@ -303,20 +303,20 @@ mod tests {
             clock: &std::time::SystemTime::now,
             progress: &Silent,
         };
-        RootLock::take(root, "recover", &operator)
+        RootLock::acquire(root, "recover", &operator)
     }
 
     /// Of a wheelbarrow that is killed: nothing is given back.
-    fn killed(root: &Root, script: &str) -> (crate::command::child::Running, OwnedFd) {
-        let lock = take(root).unwrap();
-        let held = lock.for_command().unwrap();
+    fn killed(root: &Root, script: &str) -> (crate::command::child::RunningProgram, OwnedFd) {
+        let lock = acquire(root).unwrap();
+        let command_lock = lock.for_command().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null());
-        let running = start(&mut command, Leftovers::Keep, Some(held.as_fd())).unwrap();
+        let running = start(&mut command, Leftovers::Keep, Some(command_lock.as_fd())).unwrap();
         lock.command_started(running.id(), script);
-        let passed_on = rustix::io::dup(&held).unwrap();
+        let passed_on = rustix::io::dup(&command_lock).unwrap();
         rustix::fs::flock(&lock.file, FlockOperation::Unlock).unwrap();
-        std::mem::forget((lock, held));
+        std::mem::forget((lock, command_lock));
         (running, passed_on)
     }
 
@@ -327,34 +327,34 @@ mod tests {
         let (running, _passed_on) = killed(&root, "(sleep 1.2; :) &");
         running.wait(Duration::from_secs(60), &Silent, || {}).unwrap();
         // The shell has ended, what it started has not.
-        let locked = take(&root).unwrap_err();
+        let locked = acquire(&root).unwrap_err();
         assert!(matches!(locked, ReleaseError::Locked { .. }), "{locked:?}");
         let begun = Instant::now();
-        while let Err(error) = take(&root) {
+        while let Err(error) = acquire(&root) {
             assert!(begun.elapsed() < Duration::from_secs(20), "{error:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
         // The descriptor that was passed on holds nothing now.
-        assert!(take(&root).is_ok());
+        assert!(acquire(&root).is_ok());
     }
 
     #[test]
     fn a_descriptor_that_was_passed_on_holds_nothing() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
-        let lock = take(&root).unwrap();
-        let held = lock.for_command().unwrap();
-        let passed_on = rustix::io::dup(&held).unwrap();
+        let lock = acquire(&root).unwrap();
+        let command_lock = lock.for_command().unwrap();
+        let passed_on = rustix::io::dup(&command_lock).unwrap();
         lock.command_started(std::process::id(), "prepare");
         lock.command_ended();
-        drop((held, lock));
+        drop((command_lock, lock));
         // It was unlocked, and its new owner locks it again.
         rustix::fs::flock(&passed_on, FlockOperation::NonBlockingLockShared).unwrap();
-        let lock = take(&root).unwrap();
+        let lock = acquire(&root).unwrap();
         // The same for itself alone, which keeps no later command from its own.
-        let held = lock.for_command().unwrap();
-        let passed_on = rustix::io::dup(&held).unwrap();
-        drop(held);
+        let command_lock = lock.for_command().unwrap();
+        let passed_on = rustix::io::dup(&command_lock).unwrap();
+        drop(command_lock);
         rustix::fs::flock(&passed_on, FlockOperation::NonBlockingLockExclusive).unwrap();
         assert!(lock.for_command().is_ok());
     }
@@ -365,9 +365,9 @@ mod tests {
         let root = Root::create(place.path()).unwrap();
         let (running, passed_on) = killed(&root, "sleep 1.2");
         rustix::fs::flock(&passed_on, FlockOperation::Unlock).unwrap();
-        let locked = take(&root).unwrap_err();
+        let locked = acquire(&root).unwrap_err();
         assert!(matches!(locked, ReleaseError::Locked { .. }), "{locked:?}");
         running.wait(Duration::from_secs(60), &Silent, || {}).unwrap();
-        assert!(take(&root).is_ok());
+        assert!(acquire(&root).is_ok());
     }
 }

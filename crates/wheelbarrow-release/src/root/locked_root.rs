@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wheelbarrow_base::SharedUmask;
 
-use crate::root::journal::{Entry, Event};
+use crate::root::journal::{JournalEntry, JournalEvent};
 use crate::root::lock::RootLock;
 use crate::root::operator::Operator;
 use crate::root::reserve;
@@ -27,8 +27,12 @@ impl Drop for LockedRoot<'_> {
 }
 
 impl<'a> LockedRoot<'a> {
-    pub(crate) fn take(root: &'a Root, what: &str, operator: &'a Operator<'a>) -> Result<Self, ReleaseError> {
-        let lock = RootLock::take(root, what, operator)?;
+    pub(crate) fn acquire(
+        root: &'a Root,
+        what: &str,
+        operator: &'a Operator<'a>,
+    ) -> Result<Self, ReleaseError> {
+        let lock = RootLock::acquire(root, what, operator)?;
         // What takes more than it gives must not live on it.
         if !["deploy", "environment", "migrate"].contains(&what) {
             reserve::give_if_full(root);
@@ -36,9 +40,9 @@ impl<'a> LockedRoot<'a> {
         Ok(Self { root, operator, lock, _umask: SharedUmask::set() })
     }
 
-    pub(crate) fn record(&self, event: Event) -> Result<(), ReleaseError> {
+    pub(crate) fn record(&self, event: JournalEvent) -> Result<(), ReleaseError> {
         let by = self.operator.by.clone();
-        let entry = Entry { at: self.operator.now(), by, event };
+        let entry = JournalEntry { at: self.operator.now(), by, event };
         match self.root.journal().append(&entry) {
             Err(error) if error.is_full() => {
                 reserve::give(self.root);

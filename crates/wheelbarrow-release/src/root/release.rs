@@ -49,7 +49,7 @@ pub struct CompleteRelease {
 
 /// What a release must know of its manifest.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Site {
+pub struct SiteRecord {
     pub project: Project,
     pub environment: EnvironmentRules,
     pub release: Option<ReleaseSettings>,
@@ -99,7 +99,7 @@ impl CompleteRelease {
     }
 
     /// What its manifest says of the site.
-    pub fn site(&self) -> Result<Site, ReleaseError> {
+    pub fn site(&self) -> Result<SiteRecord, ReleaseError> {
         let path = self.path.join(MANIFEST_PATH);
         let text = self.read(MANIFEST_PATH)?;
         format::read(&path, &text, manifest::FORMAT).map_err(ReleaseError::misread(&path))

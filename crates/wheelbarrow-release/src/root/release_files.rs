@@ -14,7 +14,7 @@ use wheelbarrow_artifact::thin::is_of_project;
 use wheelbarrow_base::beneath::Directory;
 
 use crate::root::release::CompleteRelease;
-use crate::stage::remake::BYTECODE;
+use crate::stage::rebuilt_artifact::BYTECODE;
 use crate::{ReleaseError, Root};
 
 /// How much is read at once.

@@ -29,7 +29,7 @@ const PRIVATE: u32 = 0o700;
 
 /// What was copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Copied {
+pub struct CopiedData {
     pub files: usize,
     pub bytes: u64,
     /// Links: they hold nothing, and are not followed.
@@ -59,11 +59,11 @@ pub(crate) fn copy(
     locked: &LockedRoot<'_>,
     id: &ReleaseId,
     files: &[PathBuf],
-) -> Result<Copied, ReleaseError> {
+) -> Result<CopiedData, ReleaseError> {
     let (root, path) = (locked.root, path(locked.root, id));
     let rescued = open_or_make(root)?;
     let name = id.to_string();
-    if rescued.look(&name).is_ok() {
+    if rescued.stat_at(&name).is_ok() {
         return Err(ReleaseError::RescuedAlready { path });
     }
     let new = unfinished(&name);
@@ -140,8 +140,8 @@ fn copy_all(
     to: &Directory,
     files: &[PathBuf],
     shown: &Path,
-) -> Result<Copied, ReleaseError> {
-    let mut copied = Copied::default();
+) -> Result<CopiedData, ReleaseError> {
+    let mut copied = CopiedData::default();
     for path in files {
         if locked.operator.progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);
@@ -178,7 +178,7 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
             "the directory cannot be listed, or its path is too long",
         ));
     };
-    if is_link(&from.look(path)?) {
+    if is_link(&from.stat_at(path)?) {
         return Ok(None);
     }
     let source = from.file(path)?;

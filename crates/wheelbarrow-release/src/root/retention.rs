@@ -5,25 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
-use wheelbarrow_install::{Data, InstallError};
+use wheelbarrow_install::{ForeignData, InstallError};
 
 use crate::root::ReleaseDirectory;
-use crate::root::data::{self, Written};
-use crate::root::history::{Story, stories};
+use crate::root::data::{self, SiteData};
+use crate::root::history::{JournaledOperation, journaled_operations};
 use crate::root::locked_root::LockedRoot;
 use crate::root::trash;
 use crate::serving::proof;
-use crate::serving::proof::InUse;
+use crate::serving::proof::ReleasesInUse;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What goes, and what stays for which reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
     pub removed: Vec<ReleaseId>,
-    pub kept: BTreeMap<ReleaseId, Kept>,
+    pub kept: BTreeMap<ReleaseId, KeepReason>,
     /// Of those that are kept for them: the files that the site has written.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub data: BTreeMap<ReleaseId, Data>,
+    pub data: BTreeMap<ReleaseId, ForeignData>,
     /// Whether there are processes that this user may not look at; they may run from what was removed.
     pub is_partial: bool,
     /// Why it could not be done, after a deploy that went well.
@@ -34,7 +34,7 @@ pub struct Pruned {
 /// Why a release stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kept {
+pub enum KeepReason {
     Live,
     /// What was live before, or what the live one was made from: where a rollback goes.
     Predecessor,
@@ -53,10 +53,14 @@ pub enum Kept {
     Data,
 }
 
-pub(crate) fn remove(locked: &LockedRoot<'_>, keep: usize, written: Written) -> Result<Pruned, ReleaseError> {
+pub(crate) fn remove(
+    locked: &LockedRoot<'_>,
+    keep: usize,
+    written: SiteData,
+) -> Result<Pruned, ReleaseError> {
     let mut pruned = plan(locked.root, keep, written, locked.operator.progress)?;
     for (id, why) in &pruned.kept {
-        if *why == Kept::Mounted
+        if *why == KeepReason::Mounted
             && let Err(error) = trash::refuse_mounted(locked.root, id)
         {
             trash::note(locked, &error);
@@ -87,63 +91,76 @@ pub(crate) fn collect_store(root: &Root) -> Result<(), ReleaseError> {
 pub(crate) fn plan(
     root: &Root,
     keep: usize,
-    written: Written,
+    written: SiteData,
     progress: &dyn Progress,
 ) -> Result<Pruned, ReleaseError> {
     let found = root.found()?;
-    let mut kept: BTreeMap<ReleaseId, Kept> = BTreeMap::new();
+    let mut kept: BTreeMap<ReleaseId, KeepReason> = BTreeMap::new();
     let mut keep_for = |id: &ReleaseId, why| _ = kept.entry(id.clone()).or_insert(why);
     let live = root.live()?;
-    let stories = stories(&root.journal().read()?);
+    let journaled_operations = journaled_operations(&root.journal().read()?);
     if let Some(live) = &live {
-        keep_for(live, Kept::Live);
-        predecessors(&stories, &found, live).iter().for_each(|id| keep_for(id, Kept::Predecessor));
+        keep_for(live, KeepReason::Live);
+        predecessors(&journaled_operations, &found, live)
+            .iter()
+            .for_each(|id| keep_for(id, KeepReason::Predecessor));
     }
-    found.iter().filter(|found| found.is_pinned).for_each(|found| keep_for(&found.id, Kept::Pinned));
+    found.iter().filter(|found| found.is_pinned).for_each(|found| keep_for(&found.id, KeepReason::Pinned));
     match proof::in_use(root, &|| progress.is_cancelled())? {
-        InUse::These(ids) => ids.iter().for_each(|id| keep_for(id, Kept::Used)),
-        InUse::Any => {
+        ReleasesInUse::These(ids) => ids.iter().for_each(|id| keep_for(id, KeepReason::Used)),
+        ReleasesInUse::Any => {
             progress.note("there was no time to look at every process, so every release counts as used");
-            found.iter().for_each(|found| keep_for(&found.id, Kept::Used));
+            found.iter().for_each(|found| keep_for(&found.id, KeepReason::Used));
         }
     }
-    let was_live = |id: &ReleaseId| stories.iter().any(|story| story.id == *id && story.switched);
+    let was_live = |id: &ReleaseId| {
+        journaled_operations.iter().any(|journaled| journaled.id == *id && journaled.switched)
+    };
     // What was interrupted before it was live takes no good one's place.
     let whole = found.iter().rev().filter(|found| found.complete.is_some() && !found.is_bad);
     let (good, staged): (Vec<&ReleaseDirectory>, Vec<&ReleaseDirectory>) =
         whole.partition(|found| was_live(&found.id));
-    good.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Recent));
-    staged.iter().take(keep).for_each(|found| keep_for(&found.id, Kept::Staged));
+    good.iter().take(keep).for_each(|found| keep_for(&found.id, KeepReason::Recent));
+    staged.iter().take(keep).for_each(|found| keep_for(&found.id, KeepReason::Staged));
     if let Some(bad) = found.iter().rev().find(|found| found.is_bad) {
-        keep_for(&bad.id, Kept::LastBad);
+        keep_for(&bad.id, KeepReason::LastBad);
     }
     for found in &found {
         if !kept.contains_key(&found.id) && trash::refuse_mounted(root, &found.id).is_err() {
-            kept.insert(found.id.clone(), Kept::Mounted);
+            kept.insert(found.id.clone(), KeepReason::Mounted);
         }
     }
     kept.retain(|id, _| found.iter().any(|found| found.id == *id));
     let mut removed: Vec<_> =
         found.into_iter().map(|found| found.id).filter(|id| !kept.contains_key(id)).collect();
     let mut data = BTreeMap::new();
-    if written == Written::Kept {
+    if written == SiteData::Kept {
         for id in &removed {
             data.insert(id.clone(), data::written(root, id)?);
         }
         data.retain(|_, data| !data.is_empty());
         removed.retain(|id| !data.contains_key(id));
-        kept.extend(data.keys().map(|id| (id.clone(), Kept::Data)));
+        kept.extend(data.keys().map(|id| (id.clone(), KeepReason::Data)));
     }
-    Ok(Pruned { removed, kept, data, is_partial: proof::hides_some(&proof::Scope::All)?, problem: None })
+    Ok(Pruned {
+        removed,
+        kept,
+        data,
+        is_partial: proof::hides_some(&proof::ProcessScope::All)?,
+        problem: None,
+    })
 }
 
 /// The parent of what is live, and what was live before it by the journal.
-fn predecessors(stories: &[Story], found: &[ReleaseDirectory], live: &ReleaseId) -> BTreeSet<ReleaseId> {
-    let last = stories
-        .iter()
-        .rev()
-        .find(|story| story.id == *live && story.live.as_ref() != Some(live) && story.is_done());
-    let before = last.and_then(|story| story.live.clone());
+fn predecessors(
+    journaled_operations: &[JournaledOperation],
+    found: &[ReleaseDirectory],
+    live: &ReleaseId,
+) -> BTreeSet<ReleaseId> {
+    let last = journaled_operations.iter().rev().find(|journaled| {
+        journaled.id == *live && journaled.live.as_ref() != Some(live) && journaled.is_done()
+    });
+    let before = last.and_then(|journaled| journaled.live.clone());
     let record = found.iter().find(|found| found.id == *live).and_then(|found| found.complete.as_ref());
     let parent = record.and_then(|release| release.record.parent.clone());
     before.into_iter().chain(parent).collect()

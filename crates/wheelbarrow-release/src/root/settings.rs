@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use wheelbarrow_artifact::release::{
-    Hook, Hooks, Hosts, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe, Words,
+    HookSettings, Hosts, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe, Words,
     is_reserved_in_shared,
 };
 use wheelbarrow_base::SafePath;
@@ -34,7 +34,7 @@ const ANSWERS: std::ops::Range<u16> = 100..500;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// As the sources said, for what is only theirs to say.
-    pub said: ReleaseSettings,
+    pub declared: ReleaseSettings,
     pub prepare: Vec<Words>,
     pub shared: Vec<SharedPath>,
     /// None to leave everything to the user who deploys.
@@ -76,8 +76,8 @@ impl Settings {
         manifest: Option<&ReleaseSettings>,
         flags: &ReleaseSettings,
     ) -> Result<Self, ReleaseError> {
-        let said = manifest.cloned().unwrap_or_default().overridden_by(shared_file(root)?);
-        Self::check(name, said.overridden_by(flags.clone()))
+        let declared = manifest.cloned().unwrap_or_default().overridden_by(shared_file(root)?);
+        Self::check(name, declared.overridden_by(flags.clone()))
     }
 
     /// What counts for the root, whatever release is in it.
@@ -102,7 +102,7 @@ impl Settings {
     /// that is no error of the server; which release answers is seen by its processes.
     pub(crate) fn going_back_from(mut self, left: Option<&Self>) -> Self {
         let Some(left) = left else { return self };
-        if self.said.server.is_none() {
+        if self.declared.server.is_none() {
             self.server = left.server.clone();
             self.reload_timeout = left.reload_timeout;
             self.server_log = self.server_log.or_else(|| left.server_log.clone());
@@ -114,54 +114,54 @@ impl Settings {
         self
     }
 
-    fn check(name: &str, said: ReleaseSettings) -> Result<Self, ReleaseError> {
+    fn check(name: &str, declared: ReleaseSettings) -> Result<Self, ReleaseError> {
         let seconds = |set: Option<u64>, usual| Duration::from_secs(set.unwrap_or(usual));
-        if let Some(probe) = &said.probe {
-            crate::serving::probe::Address::of(probe)?;
+        if let Some(probe) = &declared.probe {
+            crate::serving::probe::ProbeAddress::of(probe)?;
             statuses("probe.expected", probe.expected.as_deref())?;
         }
-        if let Some(check) = &said.check {
+        if let Some(check) = &declared.check {
             statuses("check.expected", check.expected.as_deref())?;
             if let Some(path) = check.path.as_ref().filter(|path| !path.starts_with('/')) {
                 let reason = format!("`{path}` does not begin with a slash");
                 return Err(ReleaseError::Setting { key: "check.path", reason });
             }
         }
-        required_hooks(&said.hooks)?;
+        required_hooks(&declared.hooks)?;
         Ok(Self {
-            prepare: said.prepare.clone().unwrap_or_default(),
-            shared: shared_paths(said.shared.as_deref().unwrap_or_default())?,
-            identity: identity::find(said.owner.as_deref(), said.group.as_deref())?,
-            pass_environment: said.pass_environment.clone().unwrap_or_default(),
+            prepare: declared.prepare.clone().unwrap_or_default(),
+            shared: shared_paths(declared.shared.as_deref().unwrap_or_default())?,
+            identity: identity::find(declared.owner.as_deref(), declared.group.as_deref())?,
+            pass_environment: declared.pass_environment.clone().unwrap_or_default(),
             // The live release stays in any case.
-            keep: said.keep.unwrap_or(KEEP).max(1),
-            static_root: said.static_root.as_deref().map(static_root).transpose()?,
-            keep_static: said.keep_static.unwrap_or(KEEP_STATIC),
-            server: said.server.clone().unwrap_or(Server::None),
-            server_log: said.server_log.clone(),
-            probe: said.probe.clone(),
-            services: services(&said)?,
-            unit_name: said.unit_name.clone().unwrap_or_else(|| name.to_owned()),
-            check_timeout: seconds(said.timeouts.check, CHECK_SECONDS),
-            prepare_timeout: seconds(said.timeouts.prepare, PREPARE_SECONDS),
-            reload_timeout: seconds(said.timeouts.reload, RELOAD_SECONDS),
-            hook_timeout: seconds(said.timeouts.hook, HOOK_SECONDS),
-            said,
+            keep: declared.keep.unwrap_or(KEEP).max(1),
+            static_root: declared.static_root.as_deref().map(static_root).transpose()?,
+            keep_static: declared.keep_static.unwrap_or(KEEP_STATIC),
+            server: declared.server.clone().unwrap_or(Server::None),
+            server_log: declared.server_log.clone(),
+            probe: declared.probe.clone(),
+            services: services(&declared)?,
+            unit_name: declared.unit_name.clone().unwrap_or_else(|| name.to_owned()),
+            check_timeout: seconds(declared.timeouts.check, CHECK_SECONDS),
+            prepare_timeout: seconds(declared.timeouts.prepare, PREPARE_SECONDS),
+            reload_timeout: seconds(declared.timeouts.reload, RELOAD_SECONDS),
+            hook_timeout: seconds(declared.timeouts.hook, HOOK_SECONDS),
+            declared,
         })
     }
 }
 
 /// Those that this host runs, by their names each once.
-fn services(said: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
+fn services(declared: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
     let wrong = |reason: String| Err(ReleaseError::Setting { key: "service", reason });
-    let mut services = said.service.clone().unwrap_or_default();
+    let mut services = declared.service.clone().unwrap_or_default();
     let mut names = BTreeSet::new();
     for service in &services {
         if !names.insert(service.name.as_str()) {
             return wrong(format!("two services have the name `{}`", service.name));
         }
         if service.name.as_str() == "web"
-            && said.server.as_ref().is_some_and(|server| *server != Server::None)
+            && declared.server.as_ref().is_some_and(|server| *server != Server::None)
         {
             return wrong("`[release.server]` is a service `web` already: have one or the other".to_owned());
         }
@@ -169,10 +169,10 @@ fn services(said: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
             statuses("probe.expected", probe.expected.as_deref())?;
         }
         if let Some(ServiceProbe::Request(probe)) = &service.probe {
-            crate::serving::probe::Address::of(probe)?;
+            crate::serving::probe::ProbeAddress::of(probe)?;
         }
     }
-    if said.singletons == Some(false) {
+    if declared.singletons == Some(false) {
         services.retain(|service| service.hosts == Hosts::All);
     }
     Ok(services)
@@ -200,15 +200,9 @@ fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseEr
 }
 
 /// Refuses `required` where a failure of a hook has an effect of its own.
-fn required_hooks(hooks: &Hooks) -> Result<(), ReleaseError> {
-    let others = [
-        ("hooks.before_migrate", &hooks.before_migrate, "its failure stops the operation in any case"),
-        ("hooks.on_failure", &hooks.on_failure, "its failure changes nothing"),
-        ("hooks.after_rollback", &hooks.after_rollback, "its failure changes nothing"),
-    ];
-    let is_required = |hooks: &Option<Vec<Hook>>| hooks.iter().flatten().any(|hook| hook.required);
-    match others.into_iter().find(|(_, hooks, _)| is_required(hooks)) {
-        Some((key, _, why)) => Err(ReleaseError::Setting {
+fn required_hooks(hooks: &HookSettings) -> Result<(), ReleaseError> {
+    match hooks.wrongly_required() {
+        Some((key, why)) => Err(ReleaseError::Setting {
             key,
             reason: format!("`required` is for `after_switch` only: {why}"),
         }),
@@ -268,10 +262,11 @@ mod tests {
     }
 
     #[test]
-    fn files_of_our_own_are_not_shared() {
+    fn internal_files_cannot_be_shared() {
         let shared = |path: &str| {
-            let said = ReleaseSettings { shared: Some(vec![path.to_owned()]), ..ReleaseSettings::default() };
-            Settings::check("site", said)
+            let declared =
+                ReleaseSettings { shared: Some(vec![path.to_owned()]), ..ReleaseSettings::default() };
+            Settings::check("site", declared)
         };
         for own in [
             "environment.json",

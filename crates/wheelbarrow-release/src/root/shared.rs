@@ -58,7 +58,7 @@ impl SharedPath {
 }
 
 /// How far a path below `shared` is there.
-enum Reached<'p> {
+enum PathState<'p> {
     There,
     Missing {
         /// The last directory that is there.
@@ -79,7 +79,7 @@ pub(crate) fn inspect(
         return Ok(());
     }
     match reach(root, &shared.path)? {
-        Reached::Missing { is_exposed: true, .. } => maker(root, &shared.path, identity).map(drop),
+        PathState::Missing { is_exposed: true, .. } => maker(root, &shared.path, identity).map(drop),
         _ => Ok(()),
     }
 }
@@ -92,7 +92,7 @@ pub(crate) fn make(
     identity: Option<&Identity>,
 ) -> Result<(), ReleaseError> {
     let SharedPath { path, kind } = shared;
-    let Reached::Missing { above, names, is_exposed } = reach(root, path)? else { return Ok(()) };
+    let PathState::Missing { above, names, is_exposed } = reach(root, path)? else { return Ok(()) };
     let full = root.shared().join(path.as_str());
     let make = ReleaseError::io("make the directory", &full);
     let is_file = *kind == SharedKind::File;
@@ -150,7 +150,7 @@ pub(crate) fn move_command(
     rescued: &Path,
     identity: Option<&Identity>,
 ) -> Result<Option<String>, ReleaseError> {
-    let Reached::Missing { is_exposed, names, .. } = reach(root, &shared.path)? else { return Ok(None) };
+    let PathState::Missing { is_exposed, names, .. } = reach(root, &shared.path)? else { return Ok(None) };
     let word = |path: &Path| shell_word(&path.to_string_lossy());
     let (place, from) = (root.shared(), word(rescued));
     let is_file = shared.kind == SharedKind::File;
@@ -213,7 +213,7 @@ fn maker(
     }
 }
 
-fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<Reached<'p>, ReleaseError> {
+fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<PathState<'p>, ReleaseError> {
     let mut shown = root.shared();
     let look = |path: &Path| ReleaseError::io("look at", path);
     let mut above = Directory::open_following(&shown).map_err(look(&shown))?;
@@ -225,12 +225,12 @@ fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<Reached<'p>, ReleaseErro
     for (number, name) in names.iter().enumerate() {
         let is_last = number + 1 == names.len();
         shown.push(name);
-        let stat = match above.look(name) {
+        let stat = match above.stat_at(name) {
             // Whatever it is, the site has it.
-            Ok(_) if is_last => return Ok(Reached::There),
+            Ok(_) if is_last => return Ok(PathState::There),
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Reached::Missing { above, names: names[number..].to_vec(), is_exposed });
+                return Ok(PathState::Missing { above, names: names[number..].to_vec(), is_exposed });
             }
             Err(error) => return Err(look(&shown)(error)),
         };
@@ -238,7 +238,7 @@ fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<Reached<'p>, ReleaseErro
             let full = root.shared().join(path.as_str());
             // Looked at, and nothing more.
             if fs_err::symlink_metadata(&full).is_ok() {
-                return Ok(Reached::There);
+                return Ok(PathState::There);
             }
             let what = format!("{} is not a directory, so {} is not made", shown.display(), full.display());
             return Err(refused(
@@ -249,7 +249,7 @@ fn reach<'p>(root: &Root, path: &'p SafePath) -> Result<Reached<'p>, ReleaseErro
         above = above.sub(name).map_err(look(&shown))?;
         is_exposed = is_exposed || exposed(&above, &shown)?;
     }
-    Ok(Reached::There)
+    Ok(PathState::There)
 }
 
 fn refused(what: &str, way_out: &str) -> ReleaseError {

@@ -19,7 +19,7 @@ use wheelbarrow_base::beneath::{Directory, Patience, remove_tree};
 use wheelbarrow_base::{Explain, FsError, mounts_in};
 
 use crate::root::current;
-use crate::root::journal::Event;
+use crate::root::journal::JournalEvent;
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::RELEASE_PATH;
 use crate::{ReleaseError, ReleaseId, Root};
@@ -101,8 +101,8 @@ pub(crate) fn empty(locked: &LockedRoot<'_>, limit: Duration) -> Result<(), Rele
         }
         // What is no release was not yet moved to its place.
         if let Some(id) = name.to_str().and_then(|name| name.parse::<ReleaseId>().ok()) {
-            crate::root::marks::clear(locked.root, &id)?;
-            locked.record(Event::Removed { id })?;
+            crate::root::marker_files::clear(locked.root, &id)?;
+            locked.record(JournalEvent::Removed { id })?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ mod files;
 mod finding;
 mod gunicorn;
 mod site;
-mod unit;
+mod unit_files;
 mod uwsgi;
 
 use std::path::{Path, PathBuf};
@@ -25,12 +25,12 @@ use crate::check::startable;
 use crate::report::rule::{self, Rule};
 use crate::root::receipt::needed_variables;
 use crate::root::settings::Settings;
-use crate::serving::proof::{self, Process, Service, Users, Verdict};
+use crate::serving::proof::{self, Process, Service, TrustedUsers, Verdict};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Everything that was found of a root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct DoctorReport {
     pub root: PathBuf,
     pub findings: Vec<Finding>,
     /// How many processes and files were looked at, which have to do with the root.
@@ -44,12 +44,12 @@ pub struct Report {
 const MOST_NAMED: usize = 5;
 
 /// Looks at this machine.
-pub fn examine(root: &Root) -> Result<Report, ReleaseError> {
+pub fn examine(root: &Root) -> Result<DoctorReport, ReleaseError> {
     examine_on(root, Path::new("/"))
 }
 
 /// The same with the configuration below another directory than `/`.
-fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
+fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError> {
     let live = root.live()?;
     let release = live.as_ref().and_then(|live| root.complete(live).ok());
     let variables = release.as_ref().map(|release| needed_variables(release.path())).unwrap_or_default();
@@ -64,15 +64,15 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
     let site = JudgedSite { root, real, settings, live, variables };
     judge_probe(&site, &mut findings);
     let server = proof::of(root, site.settings.as_ref())?;
-    let processes = Users::of(site.settings.as_ref(), Some(&server)).processes(root)?;
+    let processes = TrustedUsers::of(site.settings.as_ref(), Some(&server)).processes(root)?;
     if let Some(live) = &site.live {
         findings.extend(stale_processes(root, site.settings.as_ref(), live)?);
     }
     judge_starting(&site, &mut findings)?;
     gunicorn::judge(&site, &processes, &mut findings);
-    let units = unit::find(&site, machine);
+    let units = unit_files::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
-    unit::judge_variables(&site, &units, &mut findings);
+    unit_files::judge_variables(&site, &units, &mut findings);
     let vassals = uwsgi::find(&site, machine, &processes, &units);
     let hosts = apache::find(&site, machine);
     uwsgi::judge(&site, &vassals, &hosts, &mut findings);
@@ -83,12 +83,12 @@ fn examine_on(root: &Root, machine: &Path) -> Result<Report, ReleaseError> {
         .chain(hosts.iter().map(|host| &host.file))
         .collect();
     files.iter().for_each(|file| file.names_a_release(&site, &mut findings));
-    Ok(Report {
+    Ok(DoctorReport {
         root: root.path().to_path_buf(),
         findings,
         processes: processes.len(),
         files: files.len(),
-        is_partial: proof::hides_some(&proof::Scope::All)?,
+        is_partial: proof::hides_some(&proof::ProcessScope::All)?,
     })
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn stale_processes(
         findings.push(stale(rule::SERVES_ANOTHER_RELEASE, &server, what(&server), live));
     }
     let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
-    for mut running in proof::by_unit_of(root, &Users::of(settings, Some(&server)))? {
+    for mut running in proof::by_unit_of(root, &TrustedUsers::of(settings, Some(&server)))? {
         if is_known {
             running.processes.retain(|process| !is_of_server(process));
             running.verdict = proof::judge(&running.processes);

@@ -31,7 +31,7 @@ const LONGEST: u64 = 1024;
 
 /// Where and what to ask.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Address {
+pub(crate) struct ProbeAddress {
     /// `host:port`.
     pub(crate) authority: String,
     pub(crate) socket: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub(crate) struct Address {
     path: String,
 }
 
-impl Address {
+impl ProbeAddress {
     /// Refuses what cannot be asked for.
     pub(crate) fn of(settings: &ProbeSettings) -> Result<Self, ReleaseError> {
         let wrong = |reason: &str| ReleaseError::Setting {
@@ -72,12 +72,12 @@ impl Address {
     fn ask(&self, patience: Duration) -> std::io::Result<u16> {
         let end = Instant::now() + patience;
         if let Some(socket) = &self.socket {
-            return self.ask_on(Bounded { stream: connect(socket, end)?, end });
+            return self.ask_on(BoundedStream { stream: connect(socket, end)?, end });
         }
         let mut last = Error::other("the host has no address");
         for address in self.authority.to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, left(end)?) {
-                Ok(stream) => return self.ask_on(Bounded { stream, end }),
+                Ok(stream) => return self.ask_on(BoundedStream { stream, end }),
                 Err(error) => last = error,
             }
         }
@@ -99,37 +99,37 @@ impl Address {
 }
 
 /// A stream of which nothing is waited for after `end`, however slowly it goes on.
-struct Bounded<S> {
+struct BoundedStream<S> {
     stream: S,
     end: Instant,
 }
 
-trait Patient {
+trait TimedStream {
     fn wait_at_most(&self, left: Duration) -> std::io::Result<()>;
 }
 
-impl Patient for TcpStream {
+impl TimedStream for TcpStream {
     fn wait_at_most(&self, left: Duration) -> std::io::Result<()> {
         self.set_read_timeout(Some(left))?;
         self.set_write_timeout(Some(left))
     }
 }
 
-impl Patient for UnixStream {
+impl TimedStream for UnixStream {
     fn wait_at_most(&self, left: Duration) -> std::io::Result<()> {
         self.set_read_timeout(Some(left))?;
         self.set_write_timeout(Some(left))
     }
 }
 
-impl<S: Patient + Read> Read for Bounded<S> {
+impl<S: TimedStream + Read> Read for BoundedStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.stream.wait_at_most(left(self.end)?)?;
         self.stream.read(buffer)
     }
 }
 
-impl<S: Patient + Write> Write for Bounded<S> {
+impl<S: TimedStream + Write> Write for BoundedStream<S> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.stream.wait_at_most(left(self.end)?)?;
         self.stream.write(bytes)
@@ -167,7 +167,7 @@ fn connect(socket: &Path, end: Instant) -> std::io::Result<UnixStream> {
 
 /// Asks until enough answers in a row were good.
 pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result<(), ReleaseError> {
-    let address = Address::of(settings)?;
+    let address = ProbeAddress::of(settings)?;
     let wanted = settings.successes.unwrap_or(SUCCESSES).max(1);
     let deadline = settings.deadline.unwrap_or(DEADLINE);
     let (begun, limit) = (Instant::now(), Duration::from_secs(deadline));
@@ -203,8 +203,8 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
 }
 
 /// Asks for so many good answers, all within `limit`. The first that is bad ends it: in words.
-pub(crate) fn look(settings: &ProbeSettings, limit: Duration) -> Result<(), String> {
-    let address = Address::of(settings).map_err(|error| error.to_string())?;
+pub(crate) fn probe_without_retry(settings: &ProbeSettings, limit: Duration) -> Result<(), String> {
+    let address = ProbeAddress::of(settings).map_err(|error| error.to_string())?;
     let begun = Instant::now();
     for _ in 0..settings.successes.unwrap_or(SUCCESSES).max(1) {
         let left = limit.saturating_sub(begun.elapsed());
@@ -242,7 +242,7 @@ fn hint(status: Option<u16>) -> &'static str {
 
 /// Asks for nothing but to be asked.
 pub(crate) fn ask_once(settings: &ProbeSettings) {
-    if let Ok(address) = Address::of(settings) {
+    if let Ok(address) = ProbeAddress::of(settings) {
         let _ = address.ask(PATIENCE);
     }
 }
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn addresses_are_read() {
         let parts = |url: &str| {
-            let address = Address::of(&settings(url)).unwrap();
+            let address = ProbeAddress::of(&settings(url)).unwrap();
             (address.authority, address.host, address.path)
         };
         let strings = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(parts("http://a"), strings("a:80", "a", "/"));
         assert_eq!(parts("http://[::1]/"), strings("[::1]:80", "[::1]", "/"));
         for wrong in ["https://a/", "http://", "http://a/ b", "http://u@a/", "a"] {
-            assert!(Address::of(&settings(wrong)).is_err(), "{wrong}");
+            assert!(ProbeAddress::of(&settings(wrong)).is_err(), "{wrong}");
         }
     }
 
@@ -305,7 +305,7 @@ mod tests {
         let to_full = ProbeSettings { socket: Some(full), ..settings("http://a/") };
         for one in [to_full, settings(&format!("http://{slow}/"))] {
             let begun = Instant::now();
-            let answer = Address::of(&one).unwrap().ask(Duration::from_millis(500));
+            let answer = ProbeAddress::of(&one).unwrap().ask(Duration::from_millis(500));
             let told = describe(answer);
             assert_eq!(told, "it does not answer in time");
             assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

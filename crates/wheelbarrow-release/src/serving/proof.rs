@@ -18,37 +18,37 @@ mod procfs;
 mod scope;
 mod service;
 mod sockets;
-mod turns;
+mod time_limited;
 
 use std::collections::BTreeSet;
 
 pub use process::{Process, Verdict, judge};
-pub use scope::{Listener, Scope};
+pub use scope::{Listener, ProcessScope};
 pub use service::{OtherEnvironment, Service, by_unit, of_live};
-pub(crate) use service::{Users, by_unit_of, of, runs};
+pub(crate) use service::{TrustedUsers, by_unit_of, of, runs};
 
 use crate::{ReleaseError, ReleaseId, Root};
-use turns::Limits;
+use time_limited::ScanLimits;
 
 /// The processes in `scope` that have to do with releases of `root`, by number. Processes that end meanwhile, and those
 /// that this user may not look at or has no time for, are left out.
-pub fn processes(root: &Root, scope: &Scope) -> Result<Vec<Process>, ReleaseError> {
-    Ok(kernel::look(root, scope, Limits::USUAL, &|| false)?.processes)
+pub fn processes(root: &Root, scope: &ProcessScope) -> Result<Vec<Process>, ReleaseError> {
+    Ok(kernel::scan(root, scope, ScanLimits::USUAL, &|| false)?.processes)
 }
 
 /// Whether there are processes in `scope` that this user may not look at.
-pub fn hides_some(scope: &Scope) -> Result<bool, ReleaseError> {
+pub fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
     kernel::hides_some(scope)
 }
 
 /// The releases that some process uses in any way, which must not be removed.
-pub(crate) fn in_use(root: &Root, is_cancelled: &dyn Fn() -> bool) -> Result<InUse, ReleaseError> {
-    in_use_within(root, Limits::USUAL, is_cancelled)
+pub(crate) fn in_use(root: &Root, is_cancelled: &dyn Fn() -> bool) -> Result<ReleasesInUse, ReleaseError> {
+    in_use_within(root, ScanLimits::USUAL, is_cancelled)
 }
 
 /// Releases that processes use.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum InUse {
+pub(crate) enum ReleasesInUse {
     These(BTreeSet<ReleaseId>),
     /// There was no time to look at all processes, so that it may be any.
     Any,
@@ -56,13 +56,13 @@ pub(crate) enum InUse {
 
 fn in_use_within(
     root: &Root,
-    limits: Limits,
+    limits: ScanLimits,
     is_cancelled: &dyn Fn() -> bool,
-) -> Result<InUse, ReleaseError> {
-    let seen = kernel::look(root, &Scope::All, limits, is_cancelled)?;
+) -> Result<ReleasesInUse, ReleaseError> {
+    let seen = kernel::scan(root, &ProcessScope::All, limits, is_cancelled)?;
     Ok(match seen.is_whole {
-        true => InUse::These(seen.processes.iter().flat_map(Process::uses).cloned().collect()),
-        false => InUse::Any,
+        true => ReleasesInUse::These(seen.processes.iter().flat_map(Process::uses).cloned().collect()),
+        false => ReleasesInUse::Any,
     })
 }
 
@@ -74,9 +74,9 @@ mod tests {
 
     use super::*;
 
-    struct Running(Child);
+    struct EndedAtDrop(Child);
 
-    impl Drop for Running {
+    impl Drop for EndedAtDrop {
         fn drop(&mut self) {
             let _ = self.0.kill();
             let _ = self.0.wait();
@@ -89,7 +89,12 @@ mod tests {
 
     /// A root with two releases, and a process that works in the first, has the record of the second open, and has
     /// mapped a file of `mapped`.
-    fn run(root: &Root, directory: &ReleaseId, record: &ReleaseId, mapped: Option<&ReleaseId>) -> Running {
+    fn run(
+        root: &Root,
+        directory: &ReleaseId,
+        record: &ReleaseId,
+        mapped: Option<&ReleaseId>,
+    ) -> EndedAtDrop {
         for id in [directory, record].into_iter().chain(mapped) {
             fs::create_dir_all(root.release(id).join(".wheelbarrow")).unwrap();
             fs::write(root.release(id).join(crate::root::release::RELEASE_PATH), "{}").unwrap();
@@ -108,45 +113,45 @@ mod tests {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = [0; 6];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
-        Running(child)
+        EndedAtDrop(child)
     }
 
     #[test]
     fn the_kernel_tells_which_release_runs() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
-        assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::Nothing);
+        assert_eq!(judge(&processes(&root, &ProcessScope::All).unwrap()), Verdict::Nothing);
 
         let first = run(&root, &id(1), &id(1), None);
-        let found = processes(&root, &Scope::All).unwrap();
+        let found = processes(&root, &ProcessScope::All).unwrap();
         let [process] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(process.pid, first.0.id());
         assert!(process.name.starts_with("python"), "{}", process.name);
         assert_eq!(judge(&found), Verdict::One { id: id(1) });
 
         let _second = run(&root, &id(2), &id(2), Some(&id(2)));
-        let found = processes(&root, &Scope::All).unwrap();
+        let found = processes(&root, &ProcessScope::All).unwrap();
         assert_eq!(judge(&found), Verdict::Several { ids: [id(1), id(2)].into() });
         let used = || in_use(&root, &|| false).unwrap();
-        assert_eq!(used(), InUse::These([id(1), id(2)].into()));
+        assert_eq!(used(), ReleasesInUse::These([id(1), id(2)].into()));
 
         drop(first);
-        assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::One { id: id(2) });
+        assert_eq!(judge(&processes(&root, &ProcessScope::All).unwrap()), Verdict::One { id: id(2) });
         // Removed under its feet, it is still told.
         fs::rename(root.release(&id(2)), root.release(&id(3))).unwrap();
-        assert_eq!(used(), InUse::These([id(3)].into()));
+        assert_eq!(used(), ReleasesInUse::These([id(3)].into()));
         fs::remove_dir_all(root.release(&id(3))).unwrap();
-        assert_eq!(used(), InUse::These([id(3)].into()));
+        assert_eq!(used(), ReleasesInUse::These([id(3)].into()));
     }
 
     /// A process that another user made to take long.
     #[test]
-    fn what_there_was_no_time_for_counts_as_in_use() {
+    fn unscanned_processes_count_as_in_use() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
         let none = std::time::Duration::ZERO;
-        let limits = Limits { quick: none, all: none };
-        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), InUse::Any);
+        let limits = ScanLimits { quick: none, all: none };
+        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), ReleasesInUse::Any);
         assert!(matches!(in_use(&root, &|| true), Err(ReleaseError::Cancelled)));
 
         let many = "import os, resource, sys\n\
@@ -159,22 +164,22 @@ mod tests {
                     sys.stdin.read()";
         let mut command = Command::new("python3");
         command.args(["-c", many]).current_dir(place.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = Running(command.spawn().unwrap());
+        let mut process = EndedAtDrop(command.spawn().unwrap());
         let mut ready = [0; 6];
         std::io::Read::read_exact(process.0.stdout.as_mut().unwrap(), &mut ready).unwrap();
         let milliseconds = std::time::Duration::from_millis;
-        let limits = Limits { quick: milliseconds(1), all: milliseconds(2) };
+        let limits = ScanLimits { quick: milliseconds(1), all: milliseconds(2) };
         let begun = std::time::Instant::now();
-        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), InUse::Any);
+        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), ReleasesInUse::Any);
         assert!(begun.elapsed() < milliseconds(2000), "{:?}", begun.elapsed());
     }
 
     #[test]
-    fn code_and_dependencies_that_disagree_are_told() {
+    fn mixed_code_and_dependencies_are_reported() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
         let torn = run(&root, &id(2), &id(1), Some(&id(1)));
-        let verdict = judge(&processes(&root, &Scope::All).unwrap());
+        let verdict = judge(&processes(&root, &ProcessScope::All).unwrap());
         let expected = Verdict::Torn { pid: torn.0.id(), code: id(2), dependencies: [id(1)].into() };
         assert_eq!(verdict, expected);
     }
@@ -184,7 +189,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
         let _worker = run(&root, &id(2), &id(1), Some(&id(2)));
-        assert_eq!(judge(&processes(&root, &Scope::All).unwrap()), Verdict::One { id: id(2) });
+        assert_eq!(judge(&processes(&root, &ProcessScope::All).unwrap()), Verdict::One { id: id(2) });
     }
 
     /// One that was started in a release, with what loadenv saw of it.
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reload_in_place_leaves_is_told_apart() {
+    fn leftovers_of_a_reload_in_place_are_distinguished() {
         // The master was started in release 1 and has never imported the site; it works in 2 by now.
         let master = Process { directory: Some(id(2)), ..seen(1, 1, None, 1, &[1]) };
         let of = |worker: Process| judge(&[master.clone(), worker]);

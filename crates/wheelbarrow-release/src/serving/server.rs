@@ -10,7 +10,7 @@ use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
 use crate::command::secrets::Secrets;
-use crate::command::{Run, as_deployer};
+use crate::command::{CommandRun, as_deployer};
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 
@@ -86,9 +86,17 @@ fn run(
 ) -> Result<(), ReleaseError> {
     let log = release.logs().join("reload.log");
     let secrets = Secrets::of(release.path());
-    Run { command, words, log, input: Vec::new(), timeout: settings.reload_timeout, secrets, lock: None }
-        .run(progress)
-        .map(drop)
+    CommandRun {
+        command,
+        words,
+        log,
+        input: Vec::new(),
+        timeout: settings.reload_timeout,
+        secrets,
+        lock: None,
+    }
+    .run(progress)
+    .map(drop)
 }
 
 /// Gives the file a modification time that no file had before: uWSGI wants one that is newer by a second, mod_wsgi another,

@@ -22,7 +22,7 @@ use wheelbarrow_base::progress::Silent;
 use wheelbarrow_base::{beneath, shell_word};
 
 use crate::command::as_deployer;
-use crate::command::child::{self, Ended, Leftovers};
+use crate::command::child::{self, Leftovers, ProgramEnd};
 use crate::command::output::{Output, last_lines};
 use crate::command::secrets::Secrets;
 use crate::error::indented;
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(150);
 
 /// What a server wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ServerSaid {
+pub struct ServerOutput {
     /// `the journal of mysite.service`, or the path of a file.
     pub log: String,
     /// Its last lines since the switch, without secrets; none where it wrote nothing.
@@ -88,8 +88,8 @@ impl<'a> ServerLog<'a> {
             ReleaseError::Probe { .. }
             | ReleaseError::Unproved { .. }
             | ReleaseError::Down { .. }
-            | ReleaseError::Command { .. } => match self.said() {
-                Some(said) => ReleaseError::Served { source: Box::new(error), said },
+            | ReleaseError::Command { .. } => match self.output() {
+                Some(output) => ReleaseError::Served { source: Box::new(error), output },
                 None => error,
             },
             other => other,
@@ -97,7 +97,7 @@ impl<'a> ServerLog<'a> {
     }
 
     /// None where nobody knows where it writes to.
-    fn said(&self) -> Option<ServerSaid> {
+    fn output(&self) -> Option<ServerOutput> {
         let file = self.settings.server_log.as_ref().map(|path| self.file(&self.root.shared().join(path)));
         match file {
             Some(file) if !file.lines.is_empty() => Some(file),
@@ -120,7 +120,7 @@ impl<'a> ServerLog<'a> {
         }
     }
 
-    fn file(&self, path: &Path) -> ServerSaid {
+    fn file(&self, path: &Path) -> ServerOutput {
         let (lines, problem) = match self.tail(path) {
             Ok(tail) => (self.shown(&tail), None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -130,7 +130,7 @@ impl<'a> ServerLog<'a> {
         };
         // What is not followed or not waited for here, a command of a person would follow, or wait for.
         let more = problem.is_none().then(|| tail_of(path));
-        ServerSaid { log: path.display().to_string(), lines, problem, more }
+        ServerOutput { log: path.display().to_string(), lines, problem, more }
     }
 
     /// What was written since the begin, whole lines.
@@ -149,7 +149,7 @@ impl<'a> ServerLog<'a> {
         Ok(if start > begin { whole_lines(&bytes) } else { bytes })
     }
 
-    fn journal(&self, unit: &JournalUnit) -> ServerSaid {
+    fn journal(&self, unit: &JournalUnit) -> ServerOutput {
         let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut lines = Vec::new();
         for attempt in 0..TRIES {
@@ -164,7 +164,7 @@ impl<'a> ServerLog<'a> {
             }
         }
         let more = format!("journalctl --since=@{} {}", since.as_secs(), unit.words());
-        ServerSaid { log: format!("the journal of {}", unit.name), lines, problem: None, more: Some(more) }
+        ServerOutput { log: format!("the journal of {}", unit.name), lines, problem: None, more: Some(more) }
     }
 
     /// The last lines, without secrets of any release: the server may have been started from another one.
@@ -192,7 +192,7 @@ impl<'a> ServerLog<'a> {
     }
 }
 
-impl ServerSaid {
+impl ServerOutput {
     /// A hint with the command that shows more.
     pub(crate) fn hint(&self, hint: Option<String>) -> Option<String> {
         let more = self.more.as_ref().map(|command| match self.lines.is_empty() {
@@ -208,7 +208,7 @@ impl ServerSaid {
     }
 }
 
-impl fmt::Display for ServerSaid {
+impl fmt::Display for ServerOutput {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.problem {
             Some(problem) => write!(formatter, "\n  {} cannot be read: {problem}", self.log),
@@ -260,7 +260,7 @@ fn ask_journal(unit: &JournalUnit, since: &str) -> Option<Vec<u8>> {
     // No `--lines`: beside `--since` older versions print the first lines, not the last.
     let ended = running.wait(LIMIT, &Silent, || output.cut(&Secrets::default())).ok()?;
     let tail = output.tail(MOST);
-    if ended == Ended::Late && tail.is_empty() {
+    if ended == ProgramEnd::Late && tail.is_empty() {
         return None;
     }
     Some(if tail.len() as u64 == MOST { whole_lines(&tail) } else { tail })
@@ -338,16 +338,16 @@ mod tests {
     /// A command would follow the link that was not followed.
     #[test]
     fn no_command_is_named_that_opens_what_was_refused() {
-        let mut said = ServerSaid {
+        let mut output = ServerOutput {
             log: "a.log".to_owned(),
             lines: Vec::new(),
             problem: None,
             more: Some("tail a.log".to_owned()),
         };
-        assert!(said.hint(None).unwrap().contains("`tail a.log` shows what"));
-        said.more = None;
-        assert_eq!(said.hint(None), None);
-        assert_eq!(said.hint(Some("hint".to_owned())), Some("hint".to_owned()));
+        assert!(output.hint(None).unwrap().contains("`tail a.log` shows what"));
+        output.more = None;
+        assert_eq!(output.hint(None), None);
+        assert_eq!(output.hint(Some("hint".to_owned())), Some("hint".to_owned()));
     }
 
     #[test]

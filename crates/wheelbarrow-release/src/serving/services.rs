@@ -14,15 +14,14 @@ use wheelbarrow_artifact::release::{
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::progress::Progress;
 
-use crate::root::live;
 use crate::root::receipt::needed_variables;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::server_log::ServerLog;
 use crate::serving::systemd::UnitState;
 use crate::serving::unit::installed::Installed;
-use crate::serving::unit::own::{SiteUnits, is_drained, started};
-use crate::serving::unit::{Source, Unit};
+use crate::serving::unit::service_unit::{SiteUnits, is_drained, started};
+use crate::serving::unit::{SiteSource, Unit};
 use crate::serving::{server, systemd};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -30,7 +29,7 @@ use crate::{ReleaseError, ReleaseId, Root};
 const PROXY_GROUP: &str = "www-data";
 
 /// A process of a site that is told of a release and verified, as if it were the only one.
-pub(crate) struct Served {
+pub(crate) struct ServingProcess {
     /// Of the service.
     pub(crate) name: String,
     /// With its server and its probe.
@@ -45,7 +44,7 @@ pub(crate) struct Served {
 
 /// What serves `id`, in the order in which it is told: `[release.server]`, sockets, other processes, what only one host has,
 /// timers.
-pub(crate) fn of(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<Served> {
+pub(crate) fn of(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<ServingProcess> {
     in_order(settings).into_iter().flat_map(|service| served(root, settings, service, id)).collect()
 }
 
@@ -91,7 +90,7 @@ fn has_socket(service: &Service) -> bool {
     service.own().is_some_and(|own| own.start == Start::Socket)
 }
 
-fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -> Vec<Served> {
+fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -> Vec<ServingProcess> {
     let servers = match &service.process {
         ServiceProcess::Told(server) => vec![server.clone()],
         ServiceProcess::Own(_) => started(&settings.unit_name, service, id)
@@ -119,7 +118,7 @@ fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -
         1 => service.name.to_string(),
         _ => format!("{} {}", service.name, number + 1),
     };
-    let each = servers.into_iter().enumerate().map(|(number, server)| Served {
+    let each = servers.into_iter().enumerate().map(|(number, server)| ServingProcess {
         name: named(number),
         stays_up: (service.probe.is_none() && matches!(server, Server::Systemd { .. }) && !is_timer)
             .then_some(service.stays_up),
@@ -170,12 +169,12 @@ pub(crate) fn plan(root: &Root, settings: &Settings, code: &str) -> Result<(), R
 }
 
 fn site_units(root: &Root, settings: &Settings, code: String) -> SiteUnits {
-    let user = settings.said.owner.clone();
+    let user = settings.declared.owner.clone();
     SiteUnits {
         name: settings.unit_name.clone(),
         root: root.path().to_path_buf(),
         code,
-        group: settings.said.group.clone().or_else(|| user.clone()),
+        group: settings.declared.group.clone().or_else(|| user.clone()),
         socket_group: Some(PROXY_GROUP.to_owned()),
         user,
         variables: Default::default(),
@@ -191,18 +190,18 @@ fn own_units(root: &Root, settings: &Settings, code: String) -> Result<Vec<Unit>
 }
 
 /// The units of Wheelbarrow's own that a site has, of an artifact or a release; none where it has no such services.
-pub fn units(root: &Path, source: Source<'_>) -> Result<Vec<Unit>, ReleaseError> {
+pub fn units(root: &Path, source: SiteSource<'_>) -> Result<Vec<Unit>, ReleaseError> {
     match source {
-        Source::Artifact(path) => {
+        SiteSource::Artifact(path) => {
             let artifact = Artifact::open_thin(path, &Anybody)?;
             let (root, manifest) = (Root::trusted_at(root)?, artifact.manifest());
             let settings = manifest.release.as_ref();
             let settings = Settings::of_manifest(&root, &manifest.name, settings, &Default::default())?;
             own_units(&root, &settings, manifest.project.import_path.clone())
         }
-        Source::Release(id) => {
+        SiteSource::Release(id) => {
             let root = Root::open(root)?;
-            let release = live::release(&root, id)?;
+            let release = root.complete_or_live(id)?;
             let settings = Settings::of(&root, &release, &Default::default())?;
             release_units(&root, &settings, &release)
         }

@@ -255,9 +255,9 @@ fn show(unit: &str, properties: &str) -> Result<BTreeMap<String, String>, UnitPr
 fn ask_for_right(unit: &str, action: Action) -> Result<(), UnitProblem> {
     let verb = if action == Action::Restart { "restart" } else { "reload" };
     let output = systemctl(&["--no-ask-password", "--job-mode=isolate", verb, "--", unit])?;
-    let said = first_line(&output.stderr);
-    let is_denied = DENIED.iter().any(|words| said.to_lowercase().contains(words));
-    if is_denied { Err(UnitProblem::Denied(said)) } else { Ok(()) }
+    let message = first_line(&output.stderr);
+    let is_denied = DENIED.iter().any(|words| message.to_lowercase().contains(words));
+    if is_denied { Err(UnitProblem::Denied(message)) } else { Ok(()) }
 }
 
 fn systemctl(words: &[&str]) -> Result<Output, UnitProblem> {

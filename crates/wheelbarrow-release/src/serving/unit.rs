@@ -4,15 +4,15 @@
 //! inherits it from a socket unit. Reloading in place (SIGHUP) keeps the interpreter, and with it the old virtualenv, in
 //! most set-ups; so a release is a full restart here.
 
-mod find;
+mod discover;
 pub(crate) mod installed;
-pub mod own;
+pub mod service_unit;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use find::{Source, Wanted, find};
+pub use discover::{SiteSource, UnitOverrides, find};
 pub use installed::shadowed;
 
 /// What serves.
@@ -40,7 +40,7 @@ impl Server {
 
 /// What the units are for.
 #[derive(Clone, Debug)]
-pub struct Units {
+pub struct SiteOfUnits {
     /// Of the units, without `.service`.
     pub name: String,
     pub server: Server,
@@ -75,7 +75,7 @@ pub struct UnitError {
     reason: &'static str,
 }
 
-impl Units {
+impl SiteOfUnits {
     /// The service, then the socket.
     pub fn units(&self) -> Result<[Unit; 2], UnitError> {
         self.check()?;
@@ -106,7 +106,7 @@ impl Units {
             .into_iter()
             .chain(names)
             .chain(variables)
-            .try_for_each(|(what, value, marks)| check_value(what, value, marks))?;
+            .try_for_each(|(what, value, mark_directory)| check_value(what, value, mark_directory))?;
         if self.name.ends_with('@') {
             return Err(UnitError {
                 what: "name",
@@ -201,12 +201,12 @@ impl Units {
 }
 
 /// Refuses a value that has other characters than letters, digits and these marks.
-fn check_value(what: &'static str, value: &str, marks: &str) -> Result<(), UnitError> {
+fn check_value(what: &'static str, value: &str, mark_directory: &str) -> Result<(), UnitError> {
     let refuse = |reason| Err(UnitError { what, value: value.to_owned(), reason });
     if value.is_empty() {
         return refuse("it is empty");
     }
-    let plain = |character: char| character.is_ascii_alphanumeric() || marks.contains(character);
+    let plain = |character: char| character.is_ascii_alphanumeric() || mark_directory.contains(character);
     if !value.chars().all(plain) {
         return refuse("systemd and the shell would each read its characters in their own way");
     }
@@ -239,8 +239,8 @@ impl fmt::Display for Unit {
 mod tests {
     use super::*;
 
-    fn units() -> Units {
-        Units {
+    fn units() -> SiteOfUnits {
+        SiteOfUnits {
             name: "mysite".to_owned(),
             server: Server::Gunicorn,
             application: "mysite.wsgi:application".to_owned(),
@@ -259,14 +259,14 @@ mod tests {
         let texts = units().units().unwrap().map(|unit| unit.to_string());
         insta::assert_snapshot!(texts.join("\n"));
         let asgi =
-            Units { server: Server::Uvicorn, application: "mysite.asgi:application".into(), ..units() };
+            SiteOfUnits { server: Server::Uvicorn, application: "mysite.asgi:application".into(), ..units() };
         insta::assert_snapshot!(asgi.units().unwrap()[0].to_string());
     }
 
     #[test]
     fn variables_without_which_the_python_does_not_start_are_set() {
         let variables = BTreeMap::from([("LD_LIBRARY_PATH".to_owned(), "/opt/a/lib64:/opt/b".to_owned())]);
-        let text = Units { variables, ..units() }.units().unwrap()[0].text.clone();
+        let text = SiteOfUnits { variables, ..units() }.units().unwrap()[0].text.clone();
         assert!(text.contains("\nEnvironment=LD_LIBRARY_PATH=/opt/a/lib64:/opt/b\n"), "{text}");
         assert!(!units().units().unwrap()[0].text.contains("Environment="));
     }
@@ -287,17 +287,21 @@ mod tests {
         for server in Server::ALL {
             for application in ["mysite.wsgi:application", "site:create_app()", "pkg.site:make.app"] {
                 let application = application.to_owned();
-                let units =
-                    Units { server, application: application.clone(), root: root.clone().into(), ..units() };
+                let units = SiteOfUnits {
+                    server,
+                    application: application.clone(),
+                    root: root.clone().into(),
+                    ..units()
+                };
                 let units = units.units().unwrap();
-                let said =
+                let printed =
                     std::process::Command::new("sh").args(["-c", &script(&units[0])]).output().unwrap();
-                let said = String::from_utf8(said.stdout).unwrap();
+                let printed = String::from_utf8(printed.stdout).unwrap();
                 let expected = match (server, application.strip_suffix("()")) {
                     (Server::Uvicorn, Some(factory)) => format!(" --factory {factory}\n"),
                     _ => format!(" {application}\n"),
                 };
-                assert!(said.starts_with("-m ") && said.ends_with(&expected), "{said}");
+                assert!(printed.starts_with("-m ") && printed.ends_with(&expected), "{printed}");
                 verify(place.path(), &units);
             }
         }
@@ -309,8 +313,8 @@ mod tests {
         units.iter().zip(&paths).for_each(|(unit, path)| fs_err::write(path, &unit.text).unwrap());
         match std::process::Command::new("systemd-analyze").arg("verify").args(&paths).output() {
             Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                assert!(!said.contains("mysite."), "{said}");
+                let printed = String::from_utf8_lossy(&output.stderr);
+                assert!(!printed.contains("mysite."), "{printed}");
             }
             Err(error) => {
                 assert!(std::env::var_os("CI").is_none(), "CI brings systemd-analyze: {error}");
@@ -321,23 +325,23 @@ mod tests {
 
     #[test]
     fn what_a_unit_would_misread_is_refused() {
-        let spaced = Units { root: "/srv/my site".into(), ..units() };
+        let spaced = SiteOfUnits { root: "/srv/my site".into(), ..units() };
         insta::assert_snapshot!(spaced.units().unwrap_err().to_string());
         for wrong in ["a/b", "a(b)", "", "-evil", "@evil", ".evil", ":evil", "evil@"] {
-            assert!(Units { name: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(SiteOfUnits { name: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
         }
         for wrong in ["a/b", "a(b)", "", "-evil", "@evil", ".evil"] {
-            assert!(Units { user: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
-            assert!(Units { group: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
-            assert!(Units { socket_group: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(SiteOfUnits { user: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(SiteOfUnits { group: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(SiteOfUnits { socket_group: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
         }
         for good in ["site@1", "_site", "2site"] {
-            assert!(Units { name: good.to_owned(), ..units() }.units().is_ok(), "{good:?}");
+            assert!(SiteOfUnits { name: good.to_owned(), ..units() }.units().is_ok(), "{good:?}");
         }
         let variables = BTreeMap::from([("A\nExecStartPre".to_owned(), "/bin/x".to_owned())]);
-        assert!(Units { variables, ..units() }.units().is_err());
+        assert!(SiteOfUnits { variables, ..units() }.units().is_err());
         for wrong in ["", "a;b", "a'b", "a%b", "a$b", "a\nb", "a\\b", "-c/srv/x.py", "--paste", "@x", "(x)"] {
-            assert!(Units { application: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
+            assert!(SiteOfUnits { application: wrong.to_owned(), ..units() }.units().is_err(), "{wrong:?}");
         }
     }
 }

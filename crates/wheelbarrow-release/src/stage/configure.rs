@@ -21,14 +21,14 @@ use crate::root::{shared, trusted};
 use crate::{ReleaseError, Root};
 
 /// What a release is given beside what was installed.
-pub(crate) struct Extras<'e> {
-    pub(crate) environment: &'e Environment,
+pub(crate) struct ReleaseExtras<'e> {
+    pub(crate) environment: &'e ReleaseEnvironment,
     /// The bytecode of the code, by its path: what the same is made from with another environment.
     pub(crate) pack: Option<&'e (String, Vec<u8>)>,
 }
 
 /// Which environment a release gets.
-pub(crate) enum Environment {
+pub(crate) enum ReleaseEnvironment {
     /// What stands in `shared/environment.json`.
     Shared,
     /// This text of a new one, with the mode and the owner of that file.
@@ -81,7 +81,7 @@ pub(crate) fn configure(
     root: &Root,
     code: &str,
     settings: &Settings,
-    extras: &Extras<'_>,
+    extras: &ReleaseExtras<'_>,
     record: ReleaseRecord,
 ) -> Result<CompleteRelease, ReleaseError> {
     let path = root.release(&record.id);
@@ -135,12 +135,12 @@ fn give_environment(
     root: &Root,
     (path, release): (&Path, &Directory),
     identity: Option<&Identity>,
-    environment: &Environment,
+    environment: &ReleaseEnvironment,
 ) -> Result<Option<Sha256>, ReleaseError> {
     let (data, metadata) = match (environment, trusted::read(root, ENVIRONMENT)?) {
-        (Environment::New(text), shared) => (text.clone(), shared.map(|(_, metadata)| metadata)),
-        (Environment::Shared, Some((data, metadata))) => (data, Some(metadata)),
-        (Environment::Shared, None) => return Ok(None),
+        (ReleaseEnvironment::New(text), shared) => (text.clone(), shared.map(|(_, metadata)| metadata)),
+        (ReleaseEnvironment::Shared, Some((data, metadata))) => (data, Some(metadata)),
+        (ReleaseEnvironment::Shared, None) => return Ok(None),
     };
     let (user, group) = match (identity, &metadata) {
         // Root keeps it, the site's group reads it.

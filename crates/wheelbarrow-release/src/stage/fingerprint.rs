@@ -93,12 +93,12 @@ fn schema(
     let unknown = |reason| Schema { sha256: None, applied: 0, due: Vec::new(), unknown: Some(reason) };
     match inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, progress) {
         Ok(None) => Ok(None),
-        Ok(Some(said)) => Ok(Some(match said.unknown {
+        Ok(Some(report)) => Ok(Some(match report.unknown {
             Some(reason) => unknown(reason),
             None => Schema {
-                sha256: Some(lines(&said.applied)),
-                applied: said.applied.len(),
-                due: said.migrations,
+                sha256: Some(lines(&report.applied)),
+                applied: report.applied.len(),
+                due: report.migrations,
                 unknown: None,
             },
         })),

@@ -13,7 +13,7 @@ use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
 
 use crate::root::release_files::{self, ReleaseFile, WantedFiles};
-use crate::stage::remake::{create, in_trash, zip_error};
+use crate::stage::rebuilt_artifact::{create, in_trash, zip_error};
 use crate::{ReleaseError, Root};
 
 /// Members of a thin artifact, each with a file that holds the same.

@@ -10,8 +10,8 @@
 //!
 //! A STATIC_ROOT that all releases share keeps every file by itself; nothing is done about it.
 
-mod carry;
-mod place;
+mod earlier_files;
+mod static_root_place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -23,8 +23,8 @@ use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
 
-use self::carry::Carrying;
-use self::place::is_own;
+use self::earlier_files::StaticRoots;
+use self::static_root_place::is_own;
 use crate::check::django_query::{self, Question};
 use crate::root::current;
 use crate::root::locked_root::LockedRoot;
@@ -39,7 +39,7 @@ const STATIC_ROOT: &str = include_str!("../../python/static_root.py");
 
 /// `static.json`.
 #[derive(Debug, Deserialize, Serialize)]
-struct Statics {
+struct StaticRecord {
     /// Missing in those of 0.1.0.
     #[serde(default = "format")]
     format: u32,
@@ -105,12 +105,13 @@ pub(crate) fn make_writable(
         return Err(refused("make the directory, and give it to `owner`"));
     };
     let directory = release.open()?;
-    if let Some(problem) = place::problem(&directory, &below).unwrap_or_else(|error| Some(error.to_string()))
+    if let Some(problem) =
+        static_root_place::problem(&directory, &below).unwrap_or_else(|error| Some(error.to_string()))
     {
         return Err(refused(&format!(
             "{problem}; name a directory below the code as `static_root` in [release], which is given to \
              `owner`, or call it {}",
-            place::NAMES[..3].join(", ")
+            static_root_place::NAMES[..3].join(", ")
         )));
     }
     make_given(release.path(), &directory, &below, identity)
@@ -135,7 +136,7 @@ fn is_for_statics(
     {
         return Ok(true);
     }
-    Ok(place::problem(&release.open()?, below).is_ok_and(|problem| problem.is_none()))
+    Ok(static_root_place::problem(&release.open()?, below).is_ok_and(|problem| problem.is_none()))
 }
 
 /// Where `path` would be below the release, by names alone.
@@ -166,7 +167,7 @@ pub(crate) fn note_root(
     write(
         locked.root,
         release,
-        &Statics { format: FORMAT, root, guests: BTreeMap::new(), other: Default::default() },
+        &StaticRecord { format: FORMAT, root, guests: BTreeMap::new(), other: Default::default() },
     )
 }
 
@@ -200,7 +201,8 @@ pub(crate) fn inherit(
         write(locked.root, release, &statics)?;
         let io = ReleaseError::io("open the static files of", other.path());
         let progress = locked.operator.progress;
-        let carrying = Carrying::open((&other, &statics.root), (release, &statics.root), settings, progress);
+        let carrying =
+            StaticRoots::open((&other, &statics.root), (release, &statics.root), settings, progress);
         let Some(mut carrying) = carrying.map_err(io)? else { return Ok(()) };
         let paths = carrying.find(|_| true);
         carrying.link(&paths);
@@ -229,7 +231,7 @@ pub(crate) fn carry(
     // The same version with another environment is no other version.
     let step = u32::from(live.record.manifest_sha256 != next.record.manifest_sha256);
     let mut carrying =
-        match Carrying::open((live, &from.root), (next, &to.root), settings, locked.operator.progress) {
+        match StaticRoots::open((live, &from.root), (next, &to.root), settings, locked.operator.progress) {
             Ok(Some(carrying)) => carrying,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -291,12 +293,12 @@ fn inside(release: &Path, path: &Path) -> Option<String> {
     (!below.is_empty()).then(|| below.to_owned())
 }
 
-fn read(release: &Path) -> Result<Option<Statics>, ReleaseError> {
+fn read(release: &Path) -> Result<Option<StaticRecord>, ReleaseError> {
     let path = release.join(STATIC_PATH);
     match Directory::open(release).and_then(|release| release.read(STATIC_PATH)) {
         // One that is broken tells as much as none.
         Ok(text) => {
-            let statics: Option<Statics> = serde_json::from_slice(&text).ok();
+            let statics: Option<StaticRecord> = serde_json::from_slice(&text).ok();
             Ok(statics.filter(|statics| !is_own(Path::new(&statics.root))))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -305,7 +307,7 @@ fn read(release: &Path) -> Result<Option<Statics>, ReleaseError> {
 }
 
 /// What a crash leaves on the way lies in the trash.
-fn write(site: &Root, release: &CompleteRelease, statics: &Statics) -> Result<(), ReleaseError> {
+fn write(site: &Root, release: &CompleteRelease, statics: &StaticRecord) -> Result<(), ReleaseError> {
     let path = release.path().join(STATIC_PATH);
     let text = serde_json::to_vec_pretty(statics).map_err(std::io::Error::other);
     let mut text = text.map_err(ReleaseError::io("write", &path))?;

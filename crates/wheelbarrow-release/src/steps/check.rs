@@ -4,10 +4,10 @@ use wheelbarrow_artifact::release::CheckAllowance;
 use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
-use crate::check::application::Search;
+use crate::check::application::FoundApplication;
 use crate::check::findings;
-use crate::check::inside::{Inside, shared_with};
-use crate::check::{self, AsSite, CheckError, Django, Request, django, startable};
+use crate::check::writes_in_release::{WriteInRelease, shared_with};
+use crate::check::{self, CheckError, CheckRequest, DjangoReport, SiteUser, django, startable};
 use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
@@ -44,7 +44,7 @@ impl Step for Check {
     }
 
     fn describe(&self, settings: &Settings) -> String {
-        let is_off = settings.said.check.as_ref().is_some_and(|check| check.enabled == Some(false));
+        let is_off = settings.declared.check.as_ref().is_some_and(|check| check.enabled == Some(false));
         match self.0 {
             CheckTime::After if is_off => "the check of the application is disabled".to_owned(),
             _ if is_off => "start the Python of the release".to_owned(),
@@ -63,7 +63,7 @@ impl Step for Check {
         startable::check_files(release, settings)?;
         let known = if job.is_live_already() { Vec::new() } else { findings::of_live(job.locked.root) };
         let django = check(release, settings, self.0, CheckLog::Kept, &known, progress)?;
-        let checks = django.as_ref().map(|said| &said.checks[..]).unwrap_or_default();
+        let checks = django.as_ref().map(|report| &report.checks[..]).unwrap_or_default();
         let compared = findings::compare(release, checks, &known);
         if django.is_some() {
             findings::keep(release, checks)?;
@@ -95,17 +95,17 @@ impl Step for Startable {
 pub(crate) fn check(
     release: &CompleteRelease,
     settings: &Settings,
-    look: CheckTime,
-    said: CheckLog,
+    time: CheckTime,
+    log: CheckLog,
     known: &[String],
     progress: &dyn Progress,
-) -> Result<Option<Django>, ReleaseError> {
-    let django = inspect(release, settings, look, said, progress)?;
-    if let Some(said) = &django {
-        show_findings(release, said, known, progress);
-        show(said, settings, progress);
-        compare_settings(release, settings, said, progress)?;
-        refuse_data(&release.site()?.project.directory, said, settings, progress)?;
+) -> Result<Option<DjangoReport>, ReleaseError> {
+    let django = inspect(release, settings, time, log, progress)?;
+    if let Some(report) = &django {
+        show_findings(release, report, known, progress);
+        show(report, settings, progress);
+        compare_settings(release, settings, report, progress)?;
+        refuse_data(&release.site()?.project.directory, report, settings, progress)?;
     }
     Ok(django)
 }
@@ -113,14 +113,14 @@ pub(crate) fn check(
 /// Refuses a site that would write a database or uploads into its release, unless the settings allow that.
 fn refuse_data(
     code: &str,
-    said: &Django,
+    report: &DjangoReport,
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
-    let check = settings.said.check.as_ref();
+    let check = settings.declared.check.as_ref();
     let allow = check.and_then(|check| check.allow.as_deref()).unwrap_or_default();
     let mut refused = Vec::new();
-    for inside in said.inside.iter().filter(|inside| inside.is_data) {
+    for inside in report.inside.iter().filter(|inside| inside.is_data) {
         match allow.iter().find(|allow| allow.covers_data(&inside.setting)) {
             Some(CheckAllowance { reason, .. }) => progress.note(&format!(
                 "{} is in the release, {}; allowed: {}",
@@ -134,7 +134,7 @@ fn refuse_data(
     if refused.is_empty() {
         return Ok(());
     }
-    let shared = shared_with(&refused, code, settings.said.shared.as_deref().unwrap_or_default());
+    let shared = shared_with(&refused, code, settings.declared.shared.as_deref().unwrap_or_default());
     Err(CheckError::DataInRelease { data: refused, shared }.into())
 }
 
@@ -142,11 +142,11 @@ fn refuse_data(
 fn compare_settings(
     release: &CompleteRelease,
     settings: &Settings,
-    said: &Django,
+    report: &DjangoReport,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
     let commands = django::settings_module(release, &release.site()?, settings)?;
-    if let (Some(commands), Some(application)) = (commands, &said.settings)
+    if let (Some(commands), Some(application)) = (commands, &report.settings)
         && commands != *application
     {
         progress.note(&format!(
@@ -161,39 +161,39 @@ fn compare_settings(
 pub(crate) fn inspect(
     release: &CompleteRelease,
     settings: &Settings,
-    look: CheckTime,
-    said: CheckLog,
+    time: CheckTime,
+    log: CheckLog,
     progress: &dyn Progress,
-) -> Result<Option<Django>, ReleaseError> {
-    let asked = settings.said.check.clone().unwrap_or_default();
+) -> Result<Option<DjangoReport>, ReleaseError> {
+    let asked = settings.declared.check.clone().unwrap_or_default();
     if asked.enabled == Some(false) {
         return Ok(None);
     }
     let site = release.site()?;
     let code = release.path().join(&site.project.import_path);
     let application = match django::application(release, &site, settings) {
-        Search::One(found) => found.name,
-        Search::Nothing => return Err(CheckError::NoApplication.into()),
-        Search::Several(applications) => {
+        FoundApplication::One(found) => found.name,
+        FoundApplication::Nothing => return Err(CheckError::NoApplication.into()),
+        FoundApplication::Several(applications) => {
             return Err(CheckError::SeveralApplications { applications }.into());
         }
     };
-    let request = Request {
+    let request = CheckRequest {
         application,
         interface: None,
         path: asked.path.unwrap_or_else(|| "/".to_owned()),
         host: asked.host,
         scheme: asked.scheme.unwrap_or_else(|| "https".to_owned()),
-        ask: look != CheckTime::Before,
+        ask: time != CheckTime::Before,
         // Before migrations are applied, and once.
-        django: look != CheckTime::After,
+        django: time != CheckTime::After,
         install: release.path().to_path_buf(),
         expected: asked.expected.unwrap_or_else(|| EXPECTED.to_vec()),
         allow: asked.allow.unwrap_or_default(),
         limit: settings.check_timeout,
     };
-    let site = AsSite { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
-    let log = (said == CheckLog::Kept).then(|| release.logs().join("check.log"));
+    let site = SiteUser { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
+    let log = (log == CheckLog::Kept).then(|| release.logs().join("check.log"));
     Ok(check::check(release.path(), &code, &request, &site, log.as_deref(), progress)?.django)
 }
 
@@ -209,9 +209,14 @@ pub(crate) fn few(names: &[String]) -> String {
 }
 
 /// What `check --deploy` finds: what is new, and how much is not.
-fn show_findings(release: &CompleteRelease, said: &Django, known: &[String], progress: &dyn Progress) {
+fn show_findings(
+    release: &CompleteRelease,
+    report: &DjangoReport,
+    known: &[String],
+    progress: &dyn Progress,
+) {
     let mut count = 0;
-    for finding in &said.checks {
+    for finding in &report.checks {
         let line = format!("check --deploy: {finding}");
         if findings::is_known(release, finding, known) {
             count += 1;
@@ -230,22 +235,22 @@ fn show_findings(release: &CompleteRelease, said: &Django, known: &[String], pro
 }
 
 /// What is in the release, and what `migrate` would do.
-fn show(said: &Django, settings: &Settings, progress: &dyn Progress) {
-    for Inside { setting, path, .. } in said.inside.iter().filter(|inside| !inside.is_data) {
+fn show(report: &DjangoReport, settings: &Settings, progress: &dyn Progress) {
+    for WriteInRelease { setting, path, .. } in report.inside.iter().filter(|inside| !inside.is_data) {
         progress.note(&format!(
             "{setting} is in the release, {path}: the next release has none of it; a path below `[release] shared` \
              outlives releases"
         ));
     }
-    if let Some(reason) = &said.unknown {
+    if let Some(reason) = &report.unknown {
         progress.note(&format!("which migrations are due is not known: {reason}"));
     }
-    if !said.migrations.is_empty() {
+    if !report.migrations.is_empty() {
         let applies =
             if django::migrates(&settings.prepare) { "" } else { "; no `prepare` command applies them" };
-        progress.note(&format!("migrations that are due: {}{applies}", few(&said.migrations)));
+        progress.note(&format!("migrations that are due: {}{applies}", few(&report.migrations)));
     }
-    if !said.irreversible.is_empty() {
-        progress.note(&format!("Django cannot take back {}", few(&said.irreversible)));
+    if !report.irreversible.is_empty() {
+        progress.note(&format!("Django cannot take back {}", few(&report.irreversible)));
     }
 }

@@ -4,9 +4,9 @@ use crate::ReleaseError;
 use crate::environment::shared_environment;
 use crate::root::journal::{Operation, Phase};
 use crate::root::settings::Settings;
-use crate::root::{Mark, marks};
+use crate::root::{Mark, marker_files};
 use crate::serving::services;
-use crate::steps::{Fault, Job, NOTHING, Step, Undone};
+use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
 
 pub(crate) struct Commit;
 
@@ -21,11 +21,11 @@ impl Step for Commit {
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let root = job.locked.root;
-        marks::unset(root, &job.id, Mark::Bad)?;
+        marker_files::unset(root, &job.id, Mark::Bad)?;
         if let Some(left) = job.previous.as_ref().filter(|_| job.operation == Operation::Rollback)
             && !job.is_live_already()
         {
-            marks::set(root, left, Mark::Bad)?;
+            marker_files::set(root, left, Mark::Bad)?;
         }
         if job.operation == Operation::Environment {
             // What was asked for counts from now on for other releases too.
@@ -39,7 +39,7 @@ impl Step for Commit {
     }
 
     /// What it marks, the switch back marks again.
-    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> Undone {
+    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> UndoResult {
         if let Some(before) = job.done.environment.take() {
             shared_environment::unpublish(job.locked.root, &before);
         }

@@ -8,7 +8,7 @@ use crate::ReleaseError;
 use crate::root::journal::Phase;
 use crate::root::release::{FORMAT, ReleaseRecord};
 use crate::root::settings::Settings;
-use crate::stage::configure::{Environment, Extras, configure};
+use crate::stage::configure::{ReleaseEnvironment, ReleaseExtras, configure};
 use crate::steps::{Job, Step};
 
 pub(crate) struct Configure<'s> {
@@ -21,7 +21,7 @@ pub(crate) struct Configure<'s> {
     pub(crate) digest: Sha256,
     /// What flags said.
     pub(crate) flags: &'s ReleaseSettings,
-    pub(crate) environment: Environment,
+    pub(crate) environment: ReleaseEnvironment,
 }
 
 impl Step for Configure<'_> {
@@ -50,7 +50,7 @@ impl Step for Configure<'_> {
             made_at: job.locked.operator.now(),
             settings: self.flags.clone(),
         };
-        let extras = Extras { environment: &self.environment, pack: job.done.pack.as_ref() };
+        let extras = ReleaseExtras { environment: &self.environment, pack: job.done.pack.as_ref() };
         job.release = Some(configure(root, &self.code, job.settings, &extras, record)?);
         Ok(())
     }

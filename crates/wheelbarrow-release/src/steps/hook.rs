@@ -11,12 +11,12 @@ use wheelbarrow_artifact::manifest::Precedence;
 use wheelbarrow_artifact::release::{Hook, Words};
 use wheelbarrow_base::Explain;
 
-use crate::check::Django;
+use crate::check::DjangoReport;
 use crate::command::identity::other_user;
 use crate::command::secrets::Secrets;
-use crate::command::{Run, in_release};
+use crate::command::{CommandRun, in_release};
 use crate::environment::shared_environment;
-use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::journal::{JournalEvent, Operation, Outcome, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
@@ -33,7 +33,7 @@ const OURS: [&str; 6] =
 
 /// When a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
+pub(crate) enum HookMoment {
     BeforeMigrate,
     AfterSwitch,
     OnFailure,
@@ -42,7 +42,7 @@ pub(crate) enum When {
 
 /// The hooks of one kind, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hooks {
+pub(crate) enum HookStep {
     /// The first that fails stops the operation: nothing was changed.
     BeforeMigrate,
     /// The first that fails has the release rolled back.
@@ -55,7 +55,7 @@ pub(crate) enum Hooks {
 
 /// What a hook can read, as JSON.
 #[derive(Serialize)]
-struct Facts<'f> {
+struct HookInput<'f> {
     hook: &'static str,
     operation: Operation,
     /// Of the release that the operation is about; after a rollback, of the one that is live again.
@@ -79,7 +79,7 @@ struct Facts<'f> {
 }
 
 /// An operation that failed.
-pub(crate) struct Failure<'f> {
+pub(crate) struct OperationFailure<'f> {
     pub(crate) operation: Operation,
     pub(crate) id: &'f ReleaseId,
     /// What was live before.
@@ -90,7 +90,7 @@ pub(crate) struct Failure<'f> {
     pub(crate) begun: Instant,
 }
 
-impl When {
+impl HookMoment {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::BeforeMigrate => "before_migrate",
@@ -101,7 +101,7 @@ impl When {
     }
 
     fn of(self, settings: &Settings) -> &[Hook] {
-        let hooks = &settings.said.hooks;
+        let hooks = &settings.declared.hooks;
         let list = match self {
             Self::BeforeMigrate => &hooks.before_migrate,
             Self::AfterSwitch => &hooks.after_switch,
@@ -118,12 +118,12 @@ impl When {
     }
 }
 
-impl Hooks {
-    pub(crate) fn when(self) -> When {
+impl HookStep {
+    pub(crate) fn when(self) -> HookMoment {
         match self {
-            Self::BeforeMigrate => When::BeforeMigrate,
-            Self::RequiredAfterSwitch | Self::AfterSwitch => When::AfterSwitch,
-            Self::AfterRollback => When::AfterRollback,
+            Self::BeforeMigrate => HookMoment::BeforeMigrate,
+            Self::RequiredAfterSwitch | Self::AfterSwitch => HookMoment::AfterSwitch,
+            Self::AfterRollback => HookMoment::AfterRollback,
         }
     }
 
@@ -148,7 +148,7 @@ impl Hooks {
     }
 }
 
-impl Step for Hooks {
+impl Step for HookStep {
     fn phase(&self) -> Phase {
         if *self == Self::BeforeMigrate { Phase::Prepare } else { Phase::Commit }
     }
@@ -182,7 +182,7 @@ impl Step for Hooks {
         {
             return Ok(());
         }
-        let facts = Facts {
+        let facts = HookInput {
             hook: when.name(),
             operation: job.operation,
             release: &job.id,
@@ -198,7 +198,7 @@ impl Step for Hooks {
             by: &job.locked.operator.by,
             milliseconds: milliseconds(job.begun.elapsed()),
         };
-        let place = Place { locked: job.locked, release, settings, when };
+        let place = HookRunner { locked: job.locked, release, settings, when };
         for (number, hook) in self.of(settings) {
             let ended = place.run(number, hook, &facts, None);
             if self.is_binding() {
@@ -212,7 +212,7 @@ impl Step for Hooks {
 }
 
 /// The migrations that are pending; none if that is not known for all that the `prepare` commands change.
-fn pending<'d>(django: Option<&'d Django>, prepare: &[Words]) -> Option<&'d [String]> {
+fn pending<'d>(django: Option<&'d DjangoReport>, prepare: &[Words]) -> Option<&'d [String]> {
     let is_of_another_database = |words: &Words| {
         let words = words.as_slice();
         words.iter().any(|word| word == "alembic" || word.starts_with("--database"))
@@ -223,7 +223,7 @@ fn pending<'d>(django: Option<&'d Django>, prepare: &[Words]) -> Option<&'d [Str
 }
 
 /// Runs `on_failure`, and `after_rollback` if an earlier release is live again. Nothing that goes wrong here changes anything.
-pub(crate) fn after_failure(locked: &LockedRoot<'_>, failure: &Failure<'_>) {
+pub(crate) fn after_failure(locked: &LockedRoot<'_>, failure: &OperationFailure<'_>) {
     if failure.operation == Operation::Check {
         return;
     }
@@ -232,23 +232,28 @@ pub(crate) fn after_failure(locked: &LockedRoot<'_>, failure: &Failure<'_>) {
     let own = locked.root.complete_or_none(failure.id).ok().flatten();
     let live = live.and_then(|live| locked.root.complete_or_none(&live).ok().flatten());
     if let Some(release) = own.as_ref().or(live.as_ref()) {
-        run_after(locked, When::OnFailure, release, failure);
+        run_after(locked, HookMoment::OnFailure, release, failure);
     }
     if let Some(live) = live.filter(|_| failure.outcome == Outcome::Reverted) {
-        run_after(locked, When::AfterRollback, &live, failure);
+        run_after(locked, HookMoment::AfterRollback, &live, failure);
     }
 }
 
-fn run_after(locked: &LockedRoot<'_>, when: When, release: &CompleteRelease, failure: &Failure<'_>) {
+fn run_after(
+    locked: &LockedRoot<'_>,
+    when: HookMoment,
+    release: &CompleteRelease,
+    failure: &OperationFailure<'_>,
+) {
     let Ok(settings) = Settings::of(locked.root, release, &Default::default()) else { return };
     let secrets = Secrets::of(release.path());
     let (outcome, about, previous) = match when {
-        When::AfterRollback => ("live", release.id(), Some(failure.id)),
+        HookMoment::AfterRollback => ("live", release.id(), Some(failure.id)),
         _ => (outcome(failure.outcome), failure.id, failure.previous),
     };
     // Of a release that is gone nothing is known but its id.
     let is_there = release.id() == about;
-    let facts = Facts {
+    let facts = HookInput {
         hook: when.name(),
         operation: failure.operation,
         release: about,
@@ -264,7 +269,7 @@ fn run_after(locked: &LockedRoot<'_>, when: When, release: &CompleteRelease, fai
         by: &locked.operator.by,
         milliseconds: milliseconds(failure.begun.elapsed()),
     };
-    let place = Place { locked, release, settings: &settings, when };
+    let place = HookRunner { locked, release, settings: &settings, when };
     let limit = locked.operator.progress.is_cancelled().then_some(IMPATIENT);
     for (number, hook) in when.of(&settings).iter().enumerate() {
         place.note(place.run(number + 1, hook, &facts, limit));
@@ -280,20 +285,20 @@ fn outcome(outcome: Outcome) -> &'static str {
 }
 
 /// Where hooks run.
-struct Place<'p> {
+struct HookRunner<'p> {
     locked: &'p LockedRoot<'p>,
     release: &'p CompleteRelease,
     settings: &'p Settings,
-    when: When,
+    when: HookMoment,
 }
 
-impl Place<'_> {
+impl HookRunner<'_> {
     /// Runs one, and writes down that it ran. With a `limit` it is no use to ask it to stop.
     fn run(
         &self,
         number: usize,
         hook: &Hook,
-        facts: &Facts<'_>,
+        facts: &HookInput<'_>,
         limit: Option<Duration>,
     ) -> Result<(), ReleaseError> {
         let name = self.when.name();
@@ -301,7 +306,7 @@ impl Place<'_> {
         let secrets = Secrets::of(self.release.path());
         let command = self.command(&hook.run).map_err(of_hook)?;
         let timeout = hook.timeout.map_or(self.settings.hook_timeout, Duration::from_secs);
-        let run = Run {
+        let run = CommandRun {
             command,
             words: secrets.hide(&hook.run.to_string()),
             log: self.release.logs().join(format!("{name}-{number}.log")),
@@ -313,13 +318,13 @@ impl Place<'_> {
         let (begun, command, log) = (Instant::now(), run.words.clone(), self.locked.root.below(&run.log));
         let progress = self.locked.operator.progress;
         let ended = match self.when {
-            When::OnFailure | When::AfterRollback if facts.error.is_some() => {
+            HookMoment::OnFailure | HookMoment::AfterRollback if facts.error.is_some() => {
                 run.run(&Uncancellable(progress))
             }
             _ => run.run(progress),
         };
         let ended = ended.map(drop);
-        let written = self.locked.record(Event::Command {
+        let written = self.locked.record(JournalEvent::Command {
             command,
             milliseconds: milliseconds(begun.elapsed()),
             hook: Some(name.to_owned()),
@@ -355,19 +360,19 @@ mod tests {
 
     #[test]
     fn no_pending_migration_is_known_only_of_what_django_migrates() {
-        let known = Django { migrations: vec!["shop.0002".to_owned()], ..Django::default() };
+        let known = DjangoReport { migrations: vec!["shop.0002".to_owned()], ..DjangoReport::default() };
         let words = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Words>>();
         let plain = words(&["django-admin migrate --noinput", "django-admin collectstatic"]);
         assert_eq!(pending(Some(&known), &plain), Some(&known.migrations[..]));
-        assert_eq!(pending(Some(&Django::default()), &plain), Some(&[][..]));
+        assert_eq!(pending(Some(&DjangoReport::default()), &plain), Some(&[][..]));
         for other in ["alembic upgrade head", "flask db upgrade", "django-admin migrate --database=archive"] {
-            assert_eq!(pending(Some(&Django::default()), &words(&[other])), None, "{other}");
+            assert_eq!(pending(Some(&DjangoReport::default()), &words(&[other])), None, "{other}");
         }
         assert_eq!(pending(None, &plain), None);
-        let asked = |unknown: Option<&str>, broken: Option<&str>| Django {
+        let asked = |unknown: Option<&str>, broken: Option<&str>| DjangoReport {
             unknown: unknown.map(str::to_owned),
             broken: broken.map(str::to_owned),
-            ..Django::default()
+            ..DjangoReport::default()
         };
         assert_eq!(pending(Some(&asked(Some("no database"), None)), &plain), None);
         assert_eq!(pending(Some(&asked(None, Some("ImportError"))), &plain), None);

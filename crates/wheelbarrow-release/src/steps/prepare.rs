@@ -7,8 +7,8 @@ use wheelbarrow_artifact::release::Words;
 use crate::ReleaseError;
 use crate::check::{django, django_query};
 use crate::command::secrets::Secrets;
-use crate::command::{Run, in_release};
-use crate::root::journal::{Event, Phase};
+use crate::command::{CommandRun, in_release};
+use crate::root::journal::{JournalEvent, Phase};
 use crate::root::locked_root::milliseconds;
 use crate::root::settings::Settings;
 use crate::steps::{Job, Step};
@@ -71,10 +71,10 @@ impl Step for Commands {
             // Before they are applied: whatever happens then, a rollback must know of them.
             let (migrations, irreversible) = (plan.migrations, plan.irreversible);
             applied.clone_from(&migrations);
-            locked.record(Event::Migrating { migrations, irreversible })?;
+            locked.record(JournalEvent::Migrating { migrations, irreversible })?;
         }
         for (number, words) in commands {
-            let run = Run {
+            let run = CommandRun {
                 command: in_release(release, settings, words)?,
                 words: words.to_string(),
                 log: release.logs().join(format!("prepare-{number}.log")),
@@ -86,7 +86,7 @@ impl Step for Commands {
             let (begun, command) = (Instant::now(), run.secrets.hide(&run.words));
             let log = locked.root.below(&run.log);
             let ended = run.run(locked.operator.progress);
-            locked.record(Event::Command {
+            locked.record(JournalEvent::Command {
                 command,
                 milliseconds: milliseconds(begun.elapsed()),
                 hook: None,
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changes_a_database_is_known_by_its_words() {
+    fn commands_that_change_a_database_are_recognised() {
         let is = |text: &str| changes_a_database(&text.parse().unwrap());
         for text in ["django-admin migrate --noinput", "python -m alembic upgrade head", "flask db upgrade"] {
             assert!(is(text), "{text}");

@@ -1,7 +1,7 @@
 //! Prune: removes old releases, after the end of an operation that went well.
 
 use crate::ReleaseError;
-use crate::root::data::Written;
+use crate::root::data::SiteData;
 use crate::root::journal::Phase;
 use crate::root::retention;
 use crate::root::settings::Settings;
@@ -19,7 +19,7 @@ impl Step for Prune {
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
-        job.done.pruned = retention::remove(job.locked, job.settings.keep, Written::Kept)?;
+        job.done.pruned = retention::remove(job.locked, job.settings.keep, SiteData::Kept)?;
         Ok(())
     }
 }

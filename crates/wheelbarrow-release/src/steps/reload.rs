@@ -9,7 +9,7 @@ use crate::root::journal::{Outcome, Phase};
 use crate::root::settings::Settings;
 use crate::serving::server_log::ServerLog;
 use crate::serving::services;
-use crate::steps::{Fault, Job, NOTHING, Step, Undone};
+use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
 
 pub(crate) struct Reload;
 
@@ -36,7 +36,7 @@ impl Step for Reload {
     }
 
     /// The switch back tells the server again. Where the release was live before, there is nothing to go back to.
-    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> Undone {
+    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> UndoResult {
         if job.is_live_already() { (Outcome::RevertFailed, None) } else { NOTHING }
     }
 }

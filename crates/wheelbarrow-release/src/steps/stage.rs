@@ -13,9 +13,9 @@ use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::trash;
-use crate::stage::remake::{project_pack, remake};
+use crate::stage::rebuilt_artifact::{project_pack, remake};
 use crate::stage::restore::restore;
-use crate::steps::{Fault, Job, NOTHING, Step, Undone};
+use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
 
 pub(crate) struct Stage<'s> {
     /// None once it is installed.
@@ -87,7 +87,7 @@ impl Step for Stage<'_> {
     }
 
     /// What did not become a release is removed. What cannot be removed now, the next command removes.
-    fn undo(&self, job: &mut Job<'_>, fault: &Fault) -> Undone {
+    fn undo(&self, job: &mut Job<'_>, fault: &Fault) -> UndoResult {
         if fault.phase <= Phase::Configure {
             job.release = None;
             if trash::throw(job.locked, &job.id).is_ok() {

@@ -6,16 +6,16 @@ use wheelbarrow_base::progress::{Progress, Unit};
 
 use crate::ReleaseError;
 use crate::check::startable;
-use crate::root::journal::{Event, Operation, Outcome, Phase};
+use crate::root::journal::{JournalEvent, Operation, Outcome, Phase};
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
-use crate::root::{Mark, current, marks};
+use crate::root::{Mark, current, marker_files};
 use crate::serving::server_log::ServerLog;
 use crate::serving::services;
 use crate::stage::statics;
-use crate::steps::verify::{Proof, prove_all, witness};
-use crate::steps::{Fault, Job, NOTHING, Step, Undone};
+use crate::steps::verify::{ServingProof, prove_all, witness};
+use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
 
 pub(crate) struct Switch;
 
@@ -54,11 +54,11 @@ impl Step for Switch {
             }
             return Err(error);
         }
-        job.locked.record(Event::Switched { id: job.id.clone(), from: job.previous.clone() })
+        job.locked.record(JournalEvent::Switched { id: job.id.clone(), from: job.previous.clone() })
     }
 
     /// Puts back what was live, the server included: it is told last, when `current` leads back.
-    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> Undone {
+    fn undo(&self, job: &mut Job<'_>, _fault: &Fault) -> UndoResult {
         match job.locked.root.live() {
             Err(error) => went_back(Err(error)),
             Ok(live) if live.as_ref() != Some(&job.id) || job.is_live_already() => NOTHING,
@@ -67,7 +67,7 @@ impl Step for Switch {
     }
 }
 
-pub(crate) fn went_back(served: Result<(), ReleaseError>) -> Undone {
+pub(crate) fn went_back(served: Result<(), ReleaseError>) -> UndoResult {
     match served {
         Ok(()) => (Outcome::Reverted, None),
         Err(error) => (Outcome::RevertFailed, Some(Box::new(error))),
@@ -85,7 +85,7 @@ fn put_back(job: &Job<'_>) -> Result<(), ReleaseError> {
     current::switch(root, &previous)?;
     if job.operation == Operation::Rollback {
         // It may have been marked as the one that was left.
-        marks::unset(root, previous.id(), Mark::Bad)?;
+        marker_files::unset(root, previous.id(), Mark::Bad)?;
     }
     serve_again(job.locked, &previous, Some(job.settings))
 }
@@ -104,14 +104,16 @@ pub(crate) fn serve_again(
     let told = SystemTime::now();
     let served = match services::start(locked.root, live, &settings, &progress) {
         // The server of the release that failed may never have run.
-        Err(_) if settings.said.server.is_none() => Ok(Proof::None("the server could not be told")),
+        Err(_) if settings.declared.server.is_none() => {
+            Ok(ServingProof::None("the server could not be told"))
+        }
         Err(error) => Err(error),
         Ok(()) => prove_all(locked, live, &settings, told, &progress),
     };
     served
         .and_then(|proof| match proof {
-            Proof::None(reason) => witness(locked.root, live, &settings, reason).map(drop),
-            Proof::Processes => Ok(()),
+            ServingProof::None(reason) => witness(locked.root, live, &settings, reason).map(drop),
+            ServingProof::Processes => Ok(()),
         })
         .map_err(|error| log.explain(error))?;
     services::settle(locked.root, Some((live, &settings)), &progress)

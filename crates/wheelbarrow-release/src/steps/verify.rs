@@ -6,7 +6,7 @@ use wheelbarrow_artifact::release::{Server, Words};
 use wheelbarrow_base::progress::Progress;
 
 use crate::command::secrets::Secrets;
-use crate::command::{Run, in_release};
+use crate::command::{CommandRun, in_release};
 use crate::root::journal::Phase;
 use crate::root::locked_root::LockedRoot;
 use crate::root::operator::Probing;
@@ -14,7 +14,7 @@ use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::serving::proof::Verdict;
 use crate::serving::server_log::ServerLog;
-use crate::serving::services::{self, Served};
+use crate::serving::services::{self, ServingProcess};
 use crate::serving::{probe, proof, systemd};
 use crate::steps::{Job, Step};
 use crate::{ReleaseError, Root};
@@ -45,7 +45,7 @@ impl Step for Verify {
         let (release, settings) = (job.release()?, job.settings);
         let told = job.done.told.unwrap_or_else(SystemTime::now);
         let verified = match prove_all(job.locked, release, settings, told, job.progress()) {
-            Ok(Proof::None(reason)) if !job.operation.makes_a_release() => {
+            Ok(ServingProof::None(reason)) if !job.operation.makes_a_release() => {
                 witness(job.locked.root, release, settings, reason)
             }
             proved => proved.map(|_| None),
@@ -60,7 +60,7 @@ impl Step for Verify {
 
 /// What shows that a release serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum ServingProof {
     /// Every process of the server runs it.
     Processes,
     /// Nothing, for this reason.
@@ -82,7 +82,7 @@ pub(crate) fn witness(
         Verdict::Nothing | Verdict::Torn { .. } => false,
     };
     let patience = if settings.server == Server::None { 0 } else { PATIENCE };
-    let (users, begun) = (proof::Users::of(Some(settings), None), Instant::now());
+    let (users, begun) = (proof::TrustedUsers::of(Some(settings), None), Instant::now());
     loop {
         let running = proof::by_unit_of(root, &users)?;
         if running.is_empty() || running.iter().any(runs_it) {
@@ -108,7 +108,7 @@ pub(crate) fn prove_all(
     settings: &Settings,
     told: SystemTime,
     progress: &dyn Progress,
-) -> Result<Proof, ReleaseError> {
+) -> Result<ServingProof, ReleaseError> {
     let proof = prove(locked, release, settings, progress)?;
     let all = services::of(locked.root, settings, release.id());
     for served in &all {
@@ -117,13 +117,13 @@ pub(crate) fn prove_all(
             .map_err(|error| log.explain(error))
             .map_err(services::of_service(&served.name))?;
     }
-    Ok(if all.is_empty() { proof } else { Proof::Processes })
+    Ok(if all.is_empty() { proof } else { ServingProof::Processes })
 }
 
 fn prove_service(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
-    served: &Served,
+    served: &ServingProcess,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
     let Server::Systemd { unit, .. } = &served.settings.server else {
@@ -152,7 +152,7 @@ fn prove_service(
 fn stays_up(
     root: &Root,
     release: &CompleteRelease,
-    served: &Served,
+    served: &ServingProcess,
     unit: &str,
     seconds: u64,
 ) -> Result<(), ReleaseError> {
@@ -195,13 +195,13 @@ fn answers(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
-    served: &Served,
+    served: &ServingProcess,
     words: &Words,
     deadline: u64,
 ) -> Result<(), ReleaseError> {
     let until = Instant::now() + Duration::from_secs(deadline);
     loop {
-        let run = Run {
+        let run = CommandRun {
             command: in_release(release, settings, words)?,
             words: words.to_string(),
             input: Vec::new(),
@@ -225,7 +225,7 @@ pub(crate) fn prove(
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,
-) -> Result<Proof, ReleaseError> {
+) -> Result<ServingProof, ReleaseError> {
     if locked.operator.probing == Probing::LeftOut && settings.probe.is_some() {
         progress
             .note("the probe was left out: `wheelbarrow activate` of the live release asks the server later");
@@ -244,15 +244,15 @@ fn prove_processes(
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,
-) -> Result<Proof, ReleaseError> {
+) -> Result<ServingProof, ReleaseError> {
     let what = match (&settings.server, &settings.probe) {
-        (Server::None, _) => return Ok(Proof::None("no server is configured, so none was restarted")),
+        (Server::None, _) => return Ok(ServingProof::None("no server is configured, so none was restarted")),
         (Server::Systemd { unit, .. }, _) => unit.clone(),
         (_, Some(probe)) => format!("what listens for {}", probe.url),
         (_, None) => {
             progress
                 .note("which processes serve is known where there is a `probe`, so no process was looked at");
-            return Ok(Proof::None("no `probe` is configured"));
+            return Ok(ServingProof::None("no `probe` is configured"));
         }
     };
     let is_unit = matches!(settings.server, Server::Systemd { .. });
@@ -263,11 +263,11 @@ fn prove_processes(
         // Where systemd knows of no such unit that runs, other processes of the root prove nothing.
         let is_known = service.unit.is_some() || (!is_unit && service.listener.is_some());
         if is_known && proof::runs(&service, release.id()) {
-            return Ok(Proof::Processes);
+            return Ok(ServingProof::Processes);
         }
         if !is_known && !is_unit {
             progress.note(&format!("{what} is no process of the site that may be looked at, so none was"));
-            return Ok(Proof::None("no process of the server may be looked at"));
+            return Ok(ServingProof::None("no process of the server may be looked at"));
         }
         if progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use wheelbarrow_release::State;
+use wheelbarrow_release::ReleaseState;
 
 use crate::support::Place;
 
@@ -17,12 +17,12 @@ fn the_order_of_releases_does_not_depend_on_the_clock() {
         place.clock.store(jump, Ordering::Relaxed);
         place.deploy(&artifact).unwrap();
     }
-    assert_eq!(place.list(), [(3, State::Good), (4, State::Live)]);
+    assert_eq!(place.list(), [(3, ReleaseState::Good), (4, ReleaseState::Live)]);
     place.clock.store(now + TEN_YEARS, Ordering::Relaxed);
     assert_eq!(place.rollback().unwrap().id.number(), 3);
     place.clock.store(now, Ordering::Relaxed);
     place.deploy(&artifact).unwrap();
-    assert_eq!(place.list(), [(3, State::Good), (4, State::Bad), (5, State::Live)]);
+    assert_eq!(place.list(), [(3, ReleaseState::Good), (4, ReleaseState::Bad), (5, ReleaseState::Live)]);
     place.clock.store(0, Ordering::Relaxed);
     assert_eq!(place.prune(1).unwrap().removed, []);
     assert_eq!(place.rollback().unwrap().id.number(), 3, "what failed is passed over");

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use fs_err as fs;
 use wheelbarrow_base::Explain;
 use wheelbarrow_base::progress::{Progress, Silent, Unit};
-use wheelbarrow_release::{ReleaseError, RollbackOptions, State, Until, live, plan_rollback};
+use wheelbarrow_release::{
+    DeployExtent, ReleaseError, ReleaseState, RollbackOptions, live_release, plan_rollback,
+};
 
 use crate::mounts::Mounted;
 use crate::support::Place;
@@ -37,8 +39,8 @@ fn a_release_has_its_own_environment_and_shares_what_is_shared() {
     let current = place.root().current().join("environment.json");
     assert_eq!(fs::read_to_string(current).unwrap(), r#"{"WHO": "one"}"#);
     for number in [&first.id, &second.id] {
-        let release = live::release(&place.root(), Some(number)).unwrap();
-        assert!(live::verify(&place.root(), &release, &Silent).unwrap().is_clean());
+        let release = place.root().complete_or_live(Some(number)).unwrap();
+        assert!(live_release::verify(&place.root(), &release, &Silent).unwrap().is_clean());
     }
 }
 
@@ -48,11 +50,11 @@ fn collected_static_files_are_nothing_extra() {
     let place = Place::new();
     let settings = "static_root = 'static'\nprepare = [['sh', '-c', 'mkdir static; echo x > static/x.css']]";
     let deployed = place.deploy(&place.artifact("1", settings)).unwrap();
-    let release = live::release(&place.root(), None).unwrap();
-    let verification = live::verify(&place.root(), &release, &Silent).unwrap();
+    let release = place.root().complete_or_live(None).unwrap();
+    let verification = live_release::verify(&place.root(), &release, &Silent).unwrap();
     assert!(verification.is_clean(), "{verification:?}");
     fs::write(deployed.path.join("code/stray.py"), "").unwrap();
-    let verification = live::verify(&place.root(), &release, &Silent).unwrap();
+    let verification = live_release::verify(&place.root(), &release, &Silent).unwrap();
     assert_eq!(verification.extra, ["code/stray.py"]);
 }
 
@@ -84,7 +86,7 @@ fn recovery_hides_what_a_killed_command_has_said() {
 
 /// Going back asks the site which migrations the database has.
 #[test]
-fn who_asks_where_a_rollback_would_go_can_stop_waiting() {
+fn a_rollback_plan_can_be_cancelled() {
     let place = Place::new();
     for version in ["1", "2"] {
         place.deploy(&place.artifact(version, "")).unwrap();
@@ -132,7 +134,7 @@ fn the_artifact_may_be_on_another_file_system() {
     let place = Place::new();
     let elsewhere = tempfile::tempdir().unwrap();
     place.deploy(&place.artifact_in(elsewhere.path(), "1", "")).unwrap();
-    assert_eq!(place.list(), [(1, State::Live)]);
+    assert_eq!(place.list(), [(1, ReleaseState::Live)]);
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn a_full_disk_costs_a_deploy_and_nothing_else() {
     assert_eq!(place.root().live().unwrap().unwrap().number(), 2);
     fs::remove_file(place.root().releases().join(place.list_ids().pop().unwrap()).join("code/fill")).unwrap();
     place.deploy(&good).unwrap();
-    assert!(place.list().iter().any(|(_, state)| *state == State::Live));
+    assert!(place.list().iter().any(|(_, state)| *state == ReleaseState::Live));
 }
 
 #[test]
@@ -162,23 +164,23 @@ fn a_release_can_be_staged_and_activated_later() {
     let place = Place::new();
     place.deploy(&place.artifact("1", "")).unwrap();
     let artifact = place.artifact("2", "prepare = ['touch prepared']");
-    let staged = place.deploy_until(&artifact, Until::Staged).unwrap();
-    assert_eq!(place.list(), [(1, State::Live), (2, State::Staged)]);
+    let staged = place.deploy_until(&artifact, DeployExtent::Staged).unwrap();
+    assert_eq!(place.list(), [(1, ReleaseState::Live), (2, ReleaseState::Staged)]);
     assert!(!staged.path.join("code/prepared").exists());
     place.activate(&staged.id).unwrap();
     assert!(staged.path.join("code/prepared").exists());
-    assert_eq!(place.list(), [(1, State::Good), (2, State::Live)]);
+    assert_eq!(place.list(), [(1, ReleaseState::Good), (2, ReleaseState::Live)]);
 }
 
 #[test]
-fn whenever_the_disk_is_full_what_is_live_stays() {
+fn the_live_release_survives_a_full_disk() {
     let Some(small) = Mounted::tmpfs("size=8m") else { return };
     fill(&small, &(0..16).map(|step| step * 8).chain((4..=12).map(|step| step * 32)).collect::<Vec<_>>());
 }
 
 /// The same where space is taken when what was written is synced, not when it is.
 #[test]
-fn whenever_a_loop_device_is_full_what_is_live_stays() {
+fn the_live_release_survives_a_full_loop_device() {
     // Nothing is kept back for root, who may run this.
     let Some(small) = Mounted::on_loop(16, &["mkfs.ext4", "-q", "-m", "0"]) else { return };
     fill(&small, &[0, 4, 16, 32, 64, 96, 128, 192, 256, 320, 384, 480, 600, 800]);
@@ -210,10 +212,10 @@ fn fill(small: &Mounted, left: &[u64]) {
                 assert_eq!(place.root().live().unwrap(), Some(before), "{kilobytes} kB: {error}");
             }
         }
-        live::release(&place.root(), None).unwrap();
+        place.root().complete_or_live(None).unwrap();
         fs::remove_file(&filler).unwrap();
         place.deploy(&good).unwrap();
-        assert!(place.list().iter().all(|(_, state)| *state != State::Incomplete), "{kilobytes} kB");
+        assert!(place.list().iter().all(|(_, state)| *state != ReleaseState::Incomplete), "{kilobytes} kB");
     }
     assert!(failed > 5 && done > 0, "{failed} failed, {done} were done");
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_install::Pip;
 use wheelbarrow_release::{
-    Activated, Change, Changed, DeployOptions, Deployed, Existing, Listed, Operator, Prepare, Probing,
-    PruneOptions, Pruned, Recovered, ReleaseError, ReleaseId, Rewritten, RollbackOptions, Root, State, Until,
-    Wait, Written, activate, change_environment, deploy, list, prune, recover, remove_release,
-    rewrite_environment, rollback,
+    Activated, ChangedEnvironment, DeployExtent, DeployOptions, Deployed, ExistingRelease, ListedRelease,
+    Operator, Prepare, Probing, PruneOptions, Pruned, Recovered, ReleaseError, ReleaseId, ReleaseState,
+    RewrittenFile, RollbackOptions, Root, SiteData, VariableChange, Wait, activate, change_environment,
+    deploy, list, prune, recover, remove_release, rewrite_environment, rollback,
 };
 
 use crate::site::{self, Site};
@@ -73,18 +73,27 @@ impl Place {
     }
 
     pub(crate) fn deploy(&self, artifact: &Path) -> Result<Deployed, ReleaseError> {
-        self.deploy_until(artifact, Until::Live)
+        self.deploy_until(artifact, DeployExtent::Live)
     }
 
-    pub(crate) fn deploy_until(&self, artifact: &Path, until: Until) -> Result<Deployed, ReleaseError> {
+    pub(crate) fn deploy_until(
+        &self,
+        artifact: &Path,
+        until: DeployExtent,
+    ) -> Result<Deployed, ReleaseError> {
         self.deploy_by(artifact, Path::new("python3"), until)
     }
 
     pub(crate) fn deploy_on(&self, artifact: &Path, python: &Path) -> Result<Deployed, ReleaseError> {
-        self.deploy_by(artifact, python, Until::Live)
+        self.deploy_by(artifact, python, DeployExtent::Live)
     }
 
-    fn deploy_by(&self, artifact: &Path, python: &Path, until: Until) -> Result<Deployed, ReleaseError> {
+    fn deploy_by(
+        &self,
+        artifact: &Path,
+        python: &Path,
+        until: DeployExtent,
+    ) -> Result<Deployed, ReleaseError> {
         let options = DeployOptions {
             trust: std::sync::Arc::new(wheelbarrow_artifact::Anybody),
             artifact: artifact.to_path_buf(),
@@ -93,7 +102,7 @@ impl Place {
             pip: Pip::Without,
             until,
             prepare: Prepare::Run,
-            existing: Existing::Remade,
+            existing: ExistingRelease::Remade,
         };
         self.operator(|operator| deploy(&self.path(), &options, operator))
     }
@@ -103,7 +112,7 @@ impl Place {
     }
 
     pub(crate) fn prune(&self, keep: usize) -> Result<Pruned, ReleaseError> {
-        let options = PruneOptions { keep: Some(keep), written: Written::Discarded };
+        let options = PruneOptions { keep: Some(keep), written: SiteData::Discarded };
         self.operator(|operator| prune(&self.root(), &options, operator))
     }
 
@@ -112,22 +121,25 @@ impl Place {
     }
 
     pub(crate) fn remove(&self, id: &ReleaseId) -> Result<(), ReleaseError> {
-        self.operator(|operator| remove_release(&self.root(), id, Written::Discarded, operator))
+        self.operator(|operator| remove_release(&self.root(), id, SiteData::Discarded, operator))
     }
 
     pub(crate) fn recover(&self) -> Result<Recovered, ReleaseError> {
         self.operator(|operator| recover(&self.root(), operator))
     }
 
-    pub(crate) fn change(&self, change: &Change) -> Result<Changed, ReleaseError> {
+    pub(crate) fn change(&self, change: &VariableChange) -> Result<ChangedEnvironment, ReleaseError> {
         self.operator(|operator| change_environment(&self.root(), change, Prepare::Run, operator))
     }
 
-    pub(crate) fn change_without_commands(&self, change: &Change) -> Result<Changed, ReleaseError> {
+    pub(crate) fn change_without_commands(
+        &self,
+        change: &VariableChange,
+    ) -> Result<ChangedEnvironment, ReleaseError> {
         self.operator(|operator| change_environment(&self.root(), change, Prepare::Skip, operator))
     }
 
-    pub(crate) fn rewrite(&self, change: &Change) -> Result<Rewritten, ReleaseError> {
+    pub(crate) fn rewrite(&self, change: &VariableChange) -> Result<RewrittenFile, ReleaseError> {
         self.operator(|operator| rewrite_environment(&self.path(), change, operator))
     }
 
@@ -141,8 +153,8 @@ impl Place {
     }
 
     /// Numbers and states.
-    pub(crate) fn list(&self) -> Vec<(u64, State)> {
+    pub(crate) fn list(&self) -> Vec<(u64, ReleaseState)> {
         let listed = list(&self.root()).unwrap();
-        listed.into_iter().map(|Listed { id, state, .. }| (id.number(), state)).collect()
+        listed.into_iter().map(|ListedRelease { id, state, .. }| (id.number(), state)).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use fs_err as fs;
 use wheelbarrow_base::Explain;
-use wheelbarrow_release::{AskSchema, Change, Kept, State, doctor, live, status};
+use wheelbarrow_release::{AskSchema, KeepReason, ReleaseState, VariableChange, doctor, status};
 
 use crate::support::Place;
 
@@ -138,16 +138,16 @@ fn a_static_file_that_is_too_deep_is_a_note() {
     assert!(place.statics().join("2.css").exists());
     place.deploy(&place.artifact("3", &collecting("true"))).unwrap();
     place.prune(1).unwrap();
-    assert_eq!(place.list(), [(1, State::Good), (2, State::Bad), (3, State::Live)]);
+    assert_eq!(place.list(), [(1, ReleaseState::Good), (2, ReleaseState::Bad), (3, ReleaseState::Live)]);
 }
 
 #[test]
 fn an_environment_is_applied_over_a_static_file_that_is_too_deep() {
     let Some(place) = place() else { return };
     place.deploy(&place.artifact("1", &collecting(DEEP))).unwrap();
-    let set = Change::Set { name: "KEY".to_owned(), value: "one".to_owned() };
-    for (number, change) in [set, Change::Nothing].into_iter().enumerate() {
-        if matches!(change, Change::Nothing) {
+    let set = VariableChange::Set { name: "KEY".to_owned(), value: "one".to_owned() };
+    for (number, change) in [set, VariableChange::Nothing].into_iter().enumerate() {
+        if matches!(change, VariableChange::Nothing) {
             fs::write(place.shared().join("environment.json"), "{\"KEY\": \"two\"}").unwrap();
         }
         place.change(&change).unwrap();
@@ -156,18 +156,18 @@ fn an_environment_is_applied_over_a_static_file_that_is_too_deep() {
     }
     place.rollback().unwrap();
     place.prune(1).unwrap();
-    assert_eq!(place.list(), [(1, State::Good), (2, State::Live), (3, State::Bad)]);
+    assert_eq!(place.list(), [(1, ReleaseState::Good), (2, ReleaseState::Live), (3, ReleaseState::Bad)]);
 }
 
 #[test]
-fn what_a_link_leads_to_never_becomes_part_of_a_release() {
+fn link_targets_are_not_copied_into_a_release() {
     let Some(place) = place() else { return };
     let own = place.own();
     let settings = format!("owner = '{OWNER}'\nstatic_root = 'static'");
     let code = vec![("app.py", String::new()), ("static/css/1.css", "1".to_owned())];
     let site = crate::site::Site { version: "1", release: crate::site::settings(&settings), code };
     let deployed = place.deploy(&site.write(place.directory.path())).unwrap();
-    let set = || place.change(&Change::Set { name: "KEY".to_owned(), value: "value".to_owned() });
+    let set = || place.change(&VariableChange::Set { name: "KEY".to_owned(), value: "value".to_owned() });
     let member = deployed.path.join("code/static/css");
     let files = || wheelbarrow_release::inventory(&place.root()).unwrap().files.len();
     let all = files();
@@ -246,14 +246,15 @@ fn settings_and_environment_of_another_user_are_refused() {
     }
     // Secrets are not written where another user may read them a moment later.
     chown(&shared, Some(OWNER), None).unwrap();
-    let error =
-        place.rewrite(&Change::Set { name: "KEY".to_owned(), value: "value".to_owned() }).unwrap_err();
+    let error = place
+        .rewrite(&VariableChange::Set { name: "KEY".to_owned(), value: "value".to_owned() })
+        .unwrap_err();
     assert_eq!(error.exit_code(), 7, "{error}");
     assert_eq!(names(&shared), Vec::<String>::new());
 }
 
 #[test]
-fn nothing_below_what_was_given_away_is_made_or_given_away() {
+fn nothing_is_created_below_directories_of_the_sites_user() {
     let Some(place) = place() else { return };
     let own = place.own();
     let settings = |rest: &str| format!("owner = '{OWNER}'\n{rest}");
@@ -316,7 +317,7 @@ fn a_release_with_a_mount_in_it_is_not_removed() {
         place.deploy(&artifact).unwrap();
     }
     let pruned = place.prune(1).unwrap();
-    assert_eq!(pruned.kept.get(&first.id), Some(&Kept::Mounted), "{pruned:?}");
+    assert_eq!(pruned.kept.get(&first.id), Some(&KeepReason::Mounted), "{pruned:?}");
     let notes = place.notes();
     assert!(notes.contains(&format!("a file system is mounted at {}", point.display())), "{notes}");
     let error = place.remove(&first.id).unwrap_err();
@@ -328,7 +329,7 @@ fn a_release_with_a_mount_in_it_is_not_removed() {
 }
 
 #[test]
-fn what_cannot_be_removed_from_the_trash_stops_nothing() {
+fn trash_that_cannot_be_removed_stops_nothing() {
     let Some(place) = place() else { return };
     let own = place.own();
     let artifact = place.artifact("1", "keep = 1");
@@ -355,7 +356,7 @@ fn what_cannot_be_removed_from_the_trash_stops_nothing() {
     drop(bound);
     place.recover().unwrap();
     assert!(!left.exists() && own.join("secret").exists());
-    live::release(&place.root(), None).unwrap();
+    place.root().complete_or_live(None).unwrap();
 }
 
 /// As much of Django as says where static files go.
@@ -366,7 +367,7 @@ class settings:
 "#;
 
 #[test]
-fn where_static_files_go_can_be_written_before_any_command_runs() {
+fn static_root_is_writable_before_commands_run() {
     let Some(place) = place() else { return };
     let python = Path::new("/usr/bin/python3");
     let minor = |python: &Path| {
@@ -460,7 +461,7 @@ fn a_directory_that_python_could_import_is_not_given_again() {
         }
         let text = format!(r#"{{"format": 1, "root": "{root}", "guests": {{}}}}"#);
         fs::write(live.join(".wheelbarrow/static.json"), text).unwrap();
-        let change = Change::Set { name: "NAME".to_owned(), value: root.to_owned() };
+        let change = VariableChange::Set { name: "NAME".to_owned(), value: root.to_owned() };
         let next = place.change_without_commands(&change).unwrap().id.unwrap();
         let next = place.path().join(format!("releases/{next}")).join(root);
         assert_eq!(next.exists(), is_given, "{root}: {}", place.notes());

@@ -10,13 +10,13 @@ use wheelbarrow_base::Exit;
 use wheelbarrow_platform::TargetSpec;
 
 use super::allowances::allowances;
-use crate::failure::{Refusal, Told};
+use crate::failure::{Refusal, ReportedResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, count, table};
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct AuditArguments {
     /// An artifact, or wheels, which are judged as one set
     #[arg(required = true, value_name = "ARTIFACT|WHEEL")]
     files: Vec<PathBuf>,
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &AuditArguments, printer: &Printer) -> anyhow::Result<()> {
     let targets = targets(&arguments.target)?;
     let allowances = allowances(arguments.allow.iter())?;
     let progress = Bar::new(printer);
@@ -55,8 +55,8 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     match reports.iter().any(Report::is_broken) {
         _ if ok => Ok(()),
         // The codes of a build that the same findings refuse.
-        true => Err(Told::from(Exit::Broken).into()),
-        false => Err(Told::from(Exit::Project).into()),
+        true => Err(ReportedResult::from(Exit::Broken).into()),
+        false => Err(ReportedResult::from(Exit::Project).into()),
     }
 }
 

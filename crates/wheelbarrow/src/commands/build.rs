@@ -1,7 +1,7 @@
 //! `wheelbarrow build`
 
 mod contained;
-mod targets;
+mod target_options;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use wheelbarrow_artifact::zip::Deflated;
 use wheelbarrow_build::bytecode::BytecodeMode;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::inputs::NamedInputs;
-use wheelbarrow_build::lock::Wanted;
+use wheelbarrow_build::lock::WantedLock;
 use wheelbarrow_build::pack::{Installer, MemberSource, Packed, Plan, SHEBANG};
 use wheelbarrow_build::project::directory_name;
 use wheelbarrow_build::uv::IndexOptions;
-use wheelbarrow_build::{BuildError, BuildOptions, Prepared};
+use wheelbarrow_build::{BuildError, BuildOptions, PreparedBuild};
 use wheelbarrow_wheel::name;
 
 use super::allowances::allowances;
@@ -29,7 +29,7 @@ use crate::settings::Settings;
 use crate::text;
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct BuildArguments {
     /// The project's directory
     #[arg(default_value = ".")]
     project: PathBuf,
@@ -99,7 +99,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     wanted: WantedArguments,
     #[command(flatten)]
-    targets: targets::TargetArguments,
+    targets: target_options::TargetArguments,
     #[command(flatten)]
     index: IndexArguments,
 }
@@ -145,9 +145,9 @@ struct WantedArguments {
 }
 
 impl WantedArguments {
-    fn or(self, settings: (Vec<String>, Vec<String>)) -> Wanted {
+    fn or(self, settings: (Vec<String>, Vec<String>)) -> WantedLock {
         let extras = if self.all_extras { Vec::new() } else { either(self.extra, settings.0) };
-        Wanted {
+        WantedLock {
             extras,
             all_extras: self.all_extras,
             groups: either(self.group, settings.1),
@@ -181,7 +181,7 @@ struct IndexArguments {
     cache_dir: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> anyhow::Result<()> {
     let (dry_run, json) = (arguments.dry_run, arguments.json);
     let project = arguments.project.clone();
     let settings = Settings::load(&project)?;
@@ -200,7 +200,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
 }
 
 /// Flags win over settings; lists of flags replace lists of settings.
-fn options(arguments: Arguments, settings: Settings) -> anyhow::Result<BuildOptions> {
+fn options(arguments: BuildArguments, settings: Settings) -> anyhow::Result<BuildOptions> {
     let name = site_name(&arguments, &settings)?;
     let version = arguments.site_version.or(settings.version);
     let basename = arguments.basename.map(|path| with_zip(&path));
@@ -267,7 +267,7 @@ fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {
 }
 
 /// Normalised. From the flag, the settings, the ancestor's BASENAME, or the directory's name.
-fn site_name(arguments: &Arguments, settings: &Settings) -> anyhow::Result<String> {
+fn site_name(arguments: &BuildArguments, settings: &Settings) -> anyhow::Result<String> {
     let basename = arguments.basename.as_ref().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let given = arguments.name.clone().or_else(|| settings.name.clone()).or(basename);
     let name = match given {
@@ -291,7 +291,7 @@ fn with_zip(basename: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
-fn report(prepared: &Prepared, packed: &Packed, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn report(prepared: &PreparedBuild, packed: &Packed, json: bool, printer: &Printer) -> anyhow::Result<()> {
     let manifest = &prepared.plan.manifest;
     if json {
         return printer.json(&json!({
@@ -321,7 +321,7 @@ fn report(prepared: &Prepared, packed: &Packed, json: bool, printer: &Printer) -
 
 fn report_plan(
     options: &BuildOptions,
-    prepared: &Prepared,
+    prepared: &PreparedBuild,
     json: bool,
     printer: &Printer,
 ) -> anyhow::Result<()> {

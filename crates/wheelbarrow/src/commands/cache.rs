@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use wheelbarrow_build::BuildError;
-use wheelbarrow_build::cache::{Amount, Cache};
+use wheelbarrow_build::cache::{Cache, CacheAmount};
 
 use crate::printer::Printer;
 use crate::text;
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct CacheArguments {
     #[command(subcommand)]
     action: Action,
     /// The cache, where it is not the usual one
@@ -35,7 +35,7 @@ enum Action {
     Clean,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &CacheArguments, printer: &Printer) -> anyhow::Result<()> {
     let cache = Cache::open(arguments.cache_dir.as_deref()).map_err(BuildError::from)?;
     let removed = match arguments.action {
         Action::Dir => {
@@ -46,12 +46,12 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
         Action::Prune => cache.prune(),
         Action::Clean => cache.clean(),
     };
-    let Amount { files, bytes } = removed.map_err(BuildError::from)?;
+    let CacheAmount { files, bytes } = removed.map_err(BuildError::from)?;
     printer.done(&format!("removed {} ({})", text::count(files, "file"), text::bytes(bytes)));
     Ok(())
 }
 
-fn size(Amount { files, bytes }: Amount, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn size(CacheAmount { files, bytes }: CacheAmount, json: bool, printer: &Printer) -> anyhow::Result<()> {
     if json {
         return printer.json(&json!({ "files": files, "bytes": bytes }));
     }

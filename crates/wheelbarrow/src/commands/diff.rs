@@ -18,7 +18,7 @@ use crate::text::{Align, bytes, count, table};
 const MOST_FILES: usize = 20;
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct DiffArguments {
     /// The artifact that is there
     old: PathBuf,
     /// The artifact that is to follow it
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &DiffArguments, printer: &Printer) -> anyhow::Result<()> {
     let open = |path| Artifact::open_thin(path, &Anybody);
     let difference = difference(&open(&arguments.old)?, &open(&arguments.new)?);
     if let Some(path) = &arguments.html {

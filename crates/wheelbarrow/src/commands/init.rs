@@ -10,7 +10,7 @@ use crate::printer::Printer;
 use crate::settings::{OWN_FILE, PYPROJECT, Settings, suggest};
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct InitArguments {
     /// The project's directory
     #[arg(default_value = ".")]
     project: PathBuf,
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     dry_run: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> anyhow::Result<()> {
     let project = &arguments.project;
     // What is there must at least be readable, and pyproject.toml must have no such table yet.
     Settings::load(project)?;

@@ -16,7 +16,7 @@ use crate::progress::Bar;
 use crate::text::{Align, bytes, count, table};
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct InspectArguments {
     /// What `wheelbarrow build` wrote
     artifact: PathBuf,
     /// Write a page about it, which needs no network and runs no script; every wheel is read for it
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &InspectArguments, printer: &Printer) -> anyhow::Result<()> {
     let artifact = Artifact::open_thin(&arguments.artifact, &Anybody)?;
     if let Some(path) = &arguments.html {
         let text = page(&artifact, printer)?;

@@ -9,14 +9,14 @@ pub(super) use wheelbarrow_commands::absolute;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check, install, virtualenv};
 
-use crate::failure::Told;
+use crate::failure::ReportedResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
 use crate::trust::judge;
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct InstallArguments {
     /// What `wheelbarrow build` wrote
     artifact: PathBuf,
     /// Where to install: absent or an empty directory
@@ -69,7 +69,7 @@ enum When {
     Never,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &InstallArguments, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::new(printer);
     let options = Options {
         destination: absolute(&arguments.destination)?,
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()
     Ok(())
 }
 
-fn store_options(arguments: &Arguments) -> anyhow::Result<Option<StoreOptions>> {
+fn store_options(arguments: &InstallArguments) -> anyhow::Result<Option<StoreOptions>> {
     let link_mode = match arguments.link_mode {
         Link::Hardlink => LinkMode::Hardlink,
         Link::Reflink => LinkMode::Reflink,
@@ -126,7 +126,7 @@ fn store_options(arguments: &Arguments) -> anyhow::Result<Option<StoreOptions>> 
 
 fn report_check(
     checked: &Checked,
-    arguments: &Arguments,
+    arguments: &InstallArguments,
     options: &Options,
     printer: &Printer,
 ) -> anyhow::Result<()> {
@@ -136,7 +136,7 @@ fn report_check(
         checked.findings.iter().for_each(|finding| printer.result(&finding.to_string()));
     }
     if !checked.is_ok() {
-        return Err(Told { code: checked.exit_code() }.into());
+        return Err(ReportedResult { code: checked.exit_code() }.into());
     }
     if !arguments.json {
         let (destination, wheels) = (options.destination.display(), text::count(checked.wheels, "wheel"));

@@ -22,27 +22,27 @@ use crate::trust::judge;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Pack a project and its dependencies into one executable zip
-    Build(Box<build::Arguments>),
+    Build(Box<build::BuildArguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
-    Install(install::Arguments),
+    Install(install::InstallArguments),
     /// Leave out of an artifact what a host has already
-    Thin(thin::Arguments),
+    Thin(thin::ThinArguments),
     /// Show what an artifact holds, and for whom
-    Inspect(inspect::Arguments),
+    Inspect(inspect::InspectArguments),
     /// Show what differs between two artifacts of a site
-    Diff(diff::Arguments),
+    Diff(diff::DiffArguments),
     /// Say whether wheels will run there: what an artifact or wheels need, and what is wrong with them
-    Audit(audit::Arguments),
+    Audit(audit::AuditArguments),
     /// Print what an artifact is made of, as CycloneDX
-    Sbom(sbom::Arguments),
+    Sbom(sbom::SbomArguments),
     /// Sign an artifact with an SSH key, for hosts that take nothing unsigned
-    Sign(sign::Arguments),
+    Sign(sign::SignArguments),
     /// List the systems that --target knows, or say what this machine is
-    Targets(targets::Arguments),
+    Targets(targets::TargetsArguments),
     /// Write settings by looking at a project
-    Init(init::Arguments),
+    Init(init::InitArguments),
     /// See or empty the cache of builds
-    Cache(cache::Arguments),
+    Cache(cache::CacheArguments),
     #[command(flatten)]
     Release(wheelbarrow_commands::commands::Command),
 }

@@ -12,7 +12,7 @@ use crate::failure::Refusal;
 use crate::printer::Printer;
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct SbomArguments {
     /// What `wheelbarrow build` wrote
     artifact: PathBuf,
     /// Where to write it, instead of printing it
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &SbomArguments, printer: &Printer) -> anyhow::Result<()> {
     let artifact = Artifact::open_thin(&arguments.artifact, &Anybody)?;
     let Some(entry) = artifact.archive().find(sbom::PATH) else {
         let message = format!("{} has no SBOM", arguments.artifact.display());

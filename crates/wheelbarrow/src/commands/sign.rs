@@ -16,7 +16,7 @@ use crate::progress::Bar;
 ///         ssh-keygen -Y verify -n wheelbarrow -f allowed_signers -I NAME -s sig
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub(crate) struct SignArguments {
     /// What `wheelbarrow build` wrote
     artifact: PathBuf,
     /// A private SSH key, or the public half of one that an agent or a token holds
@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
-    let Arguments { artifact, key, output, json } = arguments;
+pub(crate) fn run(arguments: &SignArguments, printer: &Printer) -> anyhow::Result<()> {
+    let SignArguments { artifact, key, output, json } = arguments;
     let signed = sign(artifact, key, output.as_deref(), &Bar::new(printer))?;
     printer.deed();
     if *json {

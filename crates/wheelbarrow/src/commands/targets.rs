@@ -15,7 +15,7 @@ use crate::printer::Printer;
 use crate::text::{Align, table};
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct TargetsArguments {
     /// Say what this machine is, as --target takes it
     #[arg(long)]
     probe: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &TargetsArguments, printer: &Printer) -> anyhow::Result<()> {
     match (arguments.probe, arguments.json) {
         (true, json) => probe(&arguments.python, json, printer),
         (false, true) => printer.json(&System::all().iter().map(describe).collect::<Vec<_>>()),

@@ -16,7 +16,7 @@ use crate::progress::Bar;
 use crate::text::{bytes, count};
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ThinArguments {
     /// What `wheelbarrow build` wrote
     artifact: PathBuf,
     /// What the host has, as `wheelbarrow store inventory --root ROOT --json` printed it there
@@ -33,8 +33,8 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, printer: &Printer) -> anyhow::Result<()> {
-    let Arguments { artifact: path, have, base, output, json } = arguments;
+pub(crate) fn run(arguments: &ThinArguments, printer: &Printer) -> anyhow::Result<()> {
+    let ThinArguments { artifact: path, have, base, output, json } = arguments;
     for read in [Some(path), have.as_ref(), base.as_ref()].into_iter().flatten() {
         if is_same(read, output) {
             let message = format!("{} would be written over what it is made from", output.display());

@@ -3,9 +3,9 @@
 //! Both have the same keys (`docs/settings.md`). Paths in them are relative to the file. What a flag says wins; that is
 //! for the commands to do. A key that nobody knows is an error, since it is a setting that would not be heeded.
 
+mod detect;
 mod error;
 mod keys;
-mod look;
 mod shape;
 pub(crate) mod suggest;
 

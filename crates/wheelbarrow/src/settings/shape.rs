@@ -157,7 +157,7 @@ impl Shape {
 /// Refuses the first value that is not of its setting's kind.
 pub(super) fn check(path: &Path, text: &str, table: &DeTable<'_>) -> Result<(), SettingsError> {
     let mut found = Vec::new();
-    look(table, "", &mut found);
+    collect_shapes(table, "", &mut found);
     let Some((at, key, shape, example)) = found.into_iter().min_by_key(|(at, ..)| *at) else { return Ok(()) };
     Err(SettingsError::Kind {
         path: path.to_path_buf(),
@@ -168,7 +168,7 @@ pub(super) fn check(path: &Path, text: &str, table: &DeTable<'_>) -> Result<(), 
     })
 }
 
-fn look(table: &DeTable<'_>, prefix: &str, found: &mut Vec<(usize, String, Shape, &'static str)>) {
+fn collect_shapes(table: &DeTable<'_>, prefix: &str, found: &mut Vec<(usize, String, Shape, &'static str)>) {
     for (key, value) in table {
         let written = format!("{prefix}{}", key.get_ref());
         let name = written.replace('_', "-");
@@ -181,10 +181,10 @@ fn look(table: &DeTable<'_>, prefix: &str, found: &mut Vec<(usize, String, Shape
         }
         let below = format!("{written}.");
         match value.get_ref() {
-            DeValue::Table(inner) => look(inner, &below, found),
+            DeValue::Table(inner) => collect_shapes(inner, &below, found),
             DeValue::Array(items) => {
                 let tables = items.iter().filter_map(|item| item.get_ref().as_table());
-                tables.for_each(|inner| look(inner, &below, found));
+                tables.for_each(|inner| collect_shapes(inner, &below, found));
             }
             _ => {}
         }

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use wheelbarrow_build::inputs::Inputs;
-use wheelbarrow_build::project::{self, ProjectError, ProjectFile, Rules, Walk};
+use wheelbarrow_build::project::{self, ProjectError, ProjectFile, Walk, WalkRules};
 use wheelbarrow_build::{BuildError, Error};
 
 use super::Settings;
-use super::look::{self, Found};
+use super::detect::{self, DetectedSettings};
 
 /// Whether a pyproject.toml has `[tool.wheelbarrow]`.
 pub(crate) fn has_table(text: &str) -> bool {
@@ -19,7 +19,7 @@ pub(crate) fn has_table(text: &str) -> bool {
 /// The text of a table of settings; `table` is its name, empty for a whole file.
 pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
     let settings = Settings::load(project).unwrap_or_default();
-    let rules = Rules::Project { exclude: Vec::new() };
+    let rules = WalkRules::Project { exclude: Vec::new() };
     let (files, _) = project::walk(&Walk { root: project.to_path_buf(), rules, ..Walk::default() })?;
     let mut text = String::new();
     if !table.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
         setting(&mut text, "# ", "version", "\"1.0\"");
     }
     inputs(&mut text, project, settings.name.as_deref().unwrap_or_default())?;
-    match look::python(project) {
+    match detect::python(project) {
         Some(version) => setting(&mut text, "", "python", &format!("[{}]", quoted(&version))),
         None => setting(
             &mut text,
@@ -45,7 +45,7 @@ pub(crate) fn text(project: &Path, table: &str) -> Result<String, BuildError> {
     let import_path = import_path(&mut text, project, &files)?;
     setting(&mut text, "# ", "exclude", "[\"/docs/\", \"/tests/\"]  # beside what .gitignore names");
     let dot = if table.is_empty() { String::new() } else { format!("{table}.") };
-    sections(&mut text, &dot, &look::look(&files, &import_path));
+    sections(&mut text, &dot, &detect::detect(&files, &import_path));
     Ok(text)
 }
 
@@ -72,13 +72,13 @@ fn import_path(text: &mut String, project: &Path, files: &[ProjectFile]) -> Resu
 }
 
 /// The tables of what was found in the site's code.
-fn sections(text: &mut String, dot: &str, found: &Found) {
+fn sections(text: &mut String, dot: &str, found: &DetectedSettings) {
     if !found.required.is_empty() {
         let _ = writeln!(text, "\n[{dot}environment]");
         let names: Vec<_> = found.required.iter().collect();
         setting(text, "", "required", &format!("{}  # os.environ[...] in the settings", list(&names)));
     }
-    let Found { settings, application, prepare, shared, static_root, workers, .. } = found;
+    let DetectedSettings { settings, application, prepare, shared, static_root, workers, .. } = found;
     let nothing = settings.is_none() && application.is_none() && prepare.is_empty() && shared.is_empty();
     if !nothing {
         let _ = writeln!(text, "\n[{dot}release]");

@@ -86,8 +86,8 @@ fn a_value_of_another_kind_is_named_with_its_line_and_an_example() {
         ("[environment]\nprivate = 'yes'\n", "line 2: `environment.private` must be true or false"),
         ("bytecode = 'sometimes'\n", "line 1: `bytecode` must be one of \"auto\", \"always\", \"never\""),
     ] {
-        let said = refusal(&[("wheelbarrow.toml", text)]);
-        assert!(said.contains(words) && said.contains("for example: "), "{text}: {said}");
+        let message = refusal(&[("wheelbarrow.toml", text)]);
+        assert!(message.contains(words) && message.contains("for example: "), "{text}: {message}");
     }
 }
 

@@ -87,7 +87,7 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn what_the_servers_lack_is_refused_twice() {
+fn missing_libraries_are_refused_at_build_and_install() {
     let place = Place::with(&FILES);
     if !needy_wheel(&place) {
         return;

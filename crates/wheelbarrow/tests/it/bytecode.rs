@@ -194,7 +194,7 @@ fn python_takes_it_and_sees_edits() {
 
 /// Compiled are those modules that pip compiles of the same wheels: Django's, with its templates, and ours.
 #[test]
-fn what_pip_compiles() {
+fn bytecode_is_made_for_the_modules_that_pip_compiles() {
     let place = site();
     let mut pip = clean("python3");
     pip.args(["-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "-d", "."]);
@@ -273,7 +273,7 @@ fn clean(program: &str) -> Command {
 }
 
 #[test]
-fn whether_it_travels_is_asked_for_and_shown() {
+fn bytecode_is_optional_and_shown_by_inspect() {
     let place = site();
     let shown = |words: &[&str]| {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();

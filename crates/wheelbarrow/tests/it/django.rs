@@ -225,7 +225,7 @@ fn other_settings_for_commands_than_for_the_application_are_noted() {
 }
 
 #[test]
-fn what_the_database_was_made_into_is_told() {
+fn the_applied_migrations_are_reported() {
     let place = place();
     let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
     let second = ("0002_second", "migrations.RunSQL('CREATE TABLE b (x)', 'DROP TABLE b')");

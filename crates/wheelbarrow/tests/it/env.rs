@@ -22,7 +22,7 @@ fn a_broken_file_is_refused_without_its_values() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_an_error_of_its_own() {
+fn a_missing_file_has_its_own_error() {
     insta::assert_snapshot!(Place::with(&[]).run(&["env", "check", "environment.json"]).all(), @"
     exit code: 1
     error: failed to open file `environment.json`: No such file or directory (os error 2)

@@ -37,7 +37,7 @@ fn a_project_that_is_not_there() {
 }
 
 #[test]
-fn a_setting_that_nobody_knows() {
+fn an_unknown_setting() {
     let place = Place::with(&[("wheelbarrow.toml", "name = 'x'\nextra-static = ['a']\nstatics = []\n")]);
     insta::assert_snapshot!(place.run(&["build"]).all(), @"
     exit code: 8
@@ -141,7 +141,7 @@ fn a_shebang_that_starts_nothing() {
 }
 
 #[test]
-fn a_name_that_is_none() {
+fn an_invalid_name() {
     let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
     insta::assert_snapshot!(place.run(&["build", "--name=my site"]).all(), @r#"
     exit code: 8
@@ -151,7 +151,7 @@ fn a_name_that_is_none() {
 }
 
 #[test]
-fn what_is_no_artifact() {
+fn a_file_that_is_not_an_artifact() {
     let place = Place::with(&[("site.zip", "PK"), ("empty.zip", "")]);
     insta::assert_snapshot!(place.run(&["inspect", "site.zip"]).all(), @"
     exit code: 3
@@ -226,7 +226,7 @@ fn a_working_directory_that_was_removed() {
 }
 
 #[test]
-fn what_cannot_be_said_stops_nothing() {
+fn output_that_cannot_be_written_stops_nothing() {
     let place = Place::with(&[]);
     let command = format!("{} build nothing 2>/dev/full", env!("CARGO_BIN_EXE_wheelbarrow"));
     let said =

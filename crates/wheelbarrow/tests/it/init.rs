@@ -59,7 +59,7 @@ fn a_pyproject_gets_a_table() {
 }
 
 #[test]
-fn what_is_found_is_written() {
+fn init_writes_the_settings_it_finds() {
     let place = Place::with(&[
         (
             "pyproject.toml",
@@ -115,7 +115,7 @@ fn a_flask_application_is_found() {
 }
 
 #[test]
-fn the_projects_own_word_on_python_counts() {
+fn the_python_of_the_project_is_used() {
     let project = |python: &str| {
         format!("[project]\nname = 'x'\nversion = '1'\ndependencies = []\nrequires-python = '{python}'\n")
     };

@@ -75,7 +75,7 @@ fn build(place: &Place, arguments: &[&str]) -> Said {
 
 /// A build reads what is behind a link to a directory, and puts it into the wheel as files.
 #[test]
-fn what_the_build_reads_through_a_link_is_packed_as_the_link() {
+fn links_in_the_project_are_packed_as_links() {
     let place = project();
     fs_err::create_dir(place.path().join("project/common")).unwrap();
     fs_err::write(place.path().join("project/common/data.py"), "").unwrap();

@@ -37,7 +37,7 @@ fn json(said: &Said) -> Value {
 
 /// Each says what it is; what is built for that installs there, with a compiled wheel; the others refuse it.
 #[test]
-fn what_is_probed_can_be_built_for_and_runs_there() {
+fn probed_systems_are_valid_targets() {
     let pythons = pythons();
     for (version, python) in &pythons {
         let place = Place::with(&[
@@ -96,7 +96,7 @@ fn what_is_probed_can_be_built_for_and_runs_there() {
 }
 
 #[test]
-fn what_cannot_be_a_target_says_so() {
+fn invalid_targets_are_reported() {
     let place = Place::with(&[("python", "#!/bin/sh\necho 'no such thing' >&2\nexit 3\n")]);
     let python = place.path().join("python");
     fs_err::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

@@ -212,7 +212,7 @@ fn an_agent_signs_with_a_key_that_nobody_else_has() {
 }
 
 #[test]
-fn nothing_happens_with_what_nobody_vouches_for() {
+fn unsigned_artifacts_change_nothing() {
     let Some(place) = Place::new() else { return };
     let good = place.sign("ours", "good.zip");
     let mut altered = fs::read(&good).unwrap();
@@ -308,7 +308,7 @@ fn a_signed_artifact_has_no_part_that_the_signature_does_not_cover() {
 
 /// Without signatures a host does not read what its store has by the hash in the manifest; with them it reads everything.
 #[test]
-fn that_a_store_has_it_is_no_reason_to_take_what_was_altered() {
+fn altered_members_are_refused_although_the_store_has_them() {
     let Some(mut place) = Place::new() else { return };
     if !place.build() {
         return;

@@ -213,7 +213,7 @@ fn names_a_file(said: &str) -> bool {
 }
 
 #[test]
-fn looking_after_a_store_is_a_transaction() {
+fn store_maintenance_is_a_transaction() {
     if !has_strace() {
         return;
     }

@@ -141,7 +141,7 @@ fn a_source_is_built_here_only_for_such_a_system() {
 
 /// An engine that answers, and has no image: what is said when the container cannot be had.
 #[test]
-fn an_engine_that_cannot_is_told_about() {
+fn an_unusable_container_engine_is_reported() {
     let place = Place::with(&EXTENSION);
     place.write(
         "podman",

@@ -180,7 +180,7 @@ fn a_thin_artifact_deploys_itself_as_the_full_one_does() {
 }
 
 #[test]
-fn what_the_store_has_not_any_more_is_named() {
+fn missing_store_entries_are_named() {
     let Some(stage) = Stage::new() else { return };
     stage.deployed("1.zip");
     stage.thin(&["--root", "root"]);
@@ -282,7 +282,7 @@ fn a_store_alone_is_enough_where_no_code_is_left_out() {
 
 /// An artifact for several systems carries more for the others than for any one of them.
 #[test]
-fn what_is_for_other_pythons_stays_at_home() {
+fn files_for_other_pythons_are_left_out() {
     let pythons = pythons();
     let [.., one, other] = pythons.as_slice() else {
         println!("skipped: there is one Python only");

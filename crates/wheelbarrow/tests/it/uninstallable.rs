@@ -56,7 +56,7 @@ fn key(place: &Place) -> Option<PathBuf> {
 }
 
 #[test]
-fn what_no_installer_takes_is_neither_signed_nor_verified() {
+fn artifacts_that_cannot_be_installed_are_neither_signed_nor_verified() {
     let place = Place::new();
     let artifact = place.artifact(&Version::good("1"));
     let Some(_) = key(&place) else { return };

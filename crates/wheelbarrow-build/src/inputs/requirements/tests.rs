@@ -66,7 +66,7 @@ fn errors_name_the_line() {
 }
 
 #[test]
-fn what_is_not_understood_stops_the_build_at_its_line() {
+fn unknown_lines_stop_the_build() {
     let hash = format!("--hash=sha256:{ONE}");
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("local")).unwrap();
@@ -97,7 +97,7 @@ fn what_is_not_understood_stops_the_build_at_its_line() {
 }
 
 #[test]
-fn options_are_heeded_or_told() {
+fn options_are_applied_or_reported() {
     let read = requirements(&[(
         "r.txt",
         "--pre\n--only-binary :all: --no-binary=Foo_Bar\n-fhttps://h/l\n--trusted-host h\n-i https://h/s\n\
@@ -153,7 +153,7 @@ fn a_file_may_be_included_by_its_url() {
 }
 
 #[test]
-fn what_stands_beside_the_files_is_read_too() {
+fn options_beside_requirements_are_read() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("limits.txt"), "b<2\n").unwrap();
     let (constraints, with) = (["limits.txt".to_owned()], ["Gunicorn>=23".to_owned()]);

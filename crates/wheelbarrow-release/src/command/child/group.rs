@@ -13,12 +13,12 @@ use fs_err as fs;
 const EMPTYING: Duration = Duration::from_secs(2);
 
 /// Removed when it is dropped; what runs in it is not ended by that.
-pub(super) struct Group {
+pub(super) struct ControlGroup {
     path: PathBuf,
     members: File,
 }
 
-impl Group {
+impl ControlGroup {
     /// Makes one below that of this process. None if there is no cgroup v2, or this process may not change it.
     pub(super) fn make() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -49,7 +49,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ControlGroup {
     fn drop(&mut self) {
         let begun = Instant::now();
         while fs::remove_dir(&self.path).is_err() && begun.elapsed() < EMPTYING {
@@ -58,7 +58,7 @@ impl Drop for Group {
     }
 }
 
-/// Puts the process that calls it into the group of [`Group::descriptor`]. Makes one system call and no more, as is wanted between
+/// Puts the process that calls it into the group of [`ControlGroup::descriptor`]. Makes one system call and no more, as is wanted between
 /// fork(2) and exec(2); without a right to it the process stays where it is.
 pub(super) fn enter(group: RawFd) {
     // SAFETY: a system call with a byte that lives as long as the program.

@@ -12,14 +12,14 @@ fn shell(script: &str) -> Command {
     command
 }
 
-fn run(command: &mut Command, limit: Duration, progress: &dyn Progress) -> Ended {
+fn run(command: &mut Command, limit: Duration, progress: &dyn Progress) -> ProgramEnd {
     start(command, Leftovers::End, None).unwrap().wait(limit, progress, || {}).unwrap()
 }
 
 #[test]
 fn the_status_is_that_of_the_program() {
     let ended = run(&mut shell("exit 3"), Duration::from_secs(60), &Silent);
-    assert!(matches!(ended, Ended::By(status) if status.code() == Some(3)));
+    assert!(matches!(ended, ProgramEnd::By(status) if status.code() == Some(3)));
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_program_that_hangs_is_ended_with_its_children() {
     let late = place.path().join("late");
     let script = format!("(sleep 1; touch {}) & sleep 60", late.display());
     let ended = run(&mut shell(&script), Duration::from_millis(100), &Silent);
-    assert_eq!(ended, Ended::Late);
+    assert_eq!(ended, ProgramEnd::Late);
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!late.exists());
 }
@@ -70,25 +70,25 @@ for _ in range(8):
 while not os.path.exists('alive'):
     time.sleep(0.01)
 ";
-    if Group::make().is_none_or(|group| group.kill().is_err()) {
+    if ControlGroup::make().is_none_or(|group| group.kill().is_err()) {
         println!("skipped: no control group can be made here");
         return;
     }
     let place = tempfile::tempdir().unwrap();
     let mut command = Command::new("python3");
     command.args(["-c", RELAY]).current_dir(place.path());
-    assert!(matches!(run(&mut command, Duration::from_secs(60), &Silent), Ended::By(_)));
+    assert!(matches!(run(&mut command, Duration::from_secs(60), &Silent), ProgramEnd::By(_)));
     fs::remove_file(place.path().join("alive")).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     assert!(!place.path().join("alive").exists());
 }
 
 #[test]
-fn what_a_program_leaves_behind_is_ended() {
+fn leftover_processes_are_ended() {
     let place = tempfile::tempdir().unwrap();
     for daemon in ["(sleep 0.5; touch late) &", "setsid sh -c 'setsid sleep 0.5; touch late' &"] {
         let ended = run(shell(daemon).current_dir(place.path()), Duration::from_secs(60), &Silent);
-        assert!(matches!(ended, Ended::By(status) if status.success()));
+        assert!(matches!(ended, ProgramEnd::By(status) if status.success()));
     }
     std::thread::sleep(Duration::from_millis(900));
     assert!(!place.path().join("late").exists());
@@ -164,16 +164,16 @@ fn a_program_that_does_not_die_is_not_waited_for() {
     let mut tracer = python(HELD).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut traced = python(TRACED);
     let mut running = start(traced.stdout(Stdio::piped()), Leftovers::End, None).unwrap();
-    let mut said = String::new();
-    BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "ready\n");
+    let mut text = String::new();
+    BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut text).unwrap();
+    assert_eq!(text, "ready\n");
     let pid = running.id();
     writeln!(tracer.stdin.take().unwrap(), "{pid}").unwrap();
-    said.clear();
-    BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "traced\n", "no process may trace another here");
+    text.clear();
+    BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut text).unwrap();
+    assert_eq!(text, "traced\n", "no process may trace another here");
     let (begun, notes) = (Instant::now(), Notes::default());
-    assert_eq!(running.wait(Duration::ZERO, &notes, || {}).unwrap(), Ended::Late);
+    assert_eq!(running.wait(Duration::ZERO, &notes, || {}).unwrap(), ProgramEnd::Late);
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let expected = format!("process {pid} was killed and does not end: process {} traces it", tracer.id());
     let notes = notes.0.into_inner().unwrap();
@@ -183,7 +183,7 @@ fn a_program_that_does_not_die_is_not_waited_for() {
 }
 
 #[test]
-fn whoever_wants_to_stop_is_heeded() {
+fn cancellation_ends_the_program() {
     struct Impatient(AtomicUsize);
     impl Progress for Impatient {
         fn begin(&self, _: &str, _: u64, _: Unit) {}
@@ -195,5 +195,5 @@ fn whoever_wants_to_stop_is_heeded() {
         }
     }
     let ended = run(&mut shell("sleep 60"), Duration::from_secs(60), &Impatient(AtomicUsize::new(0)));
-    assert_eq!(ended, Ended::Cancelled);
+    assert_eq!(ended, ProgramEnd::Cancelled);
 }

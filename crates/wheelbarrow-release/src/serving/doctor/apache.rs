@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::release::{Action, Server};
 
-use super::files::{File, below};
+use super::files::{ConfigurationFile, below};
 use super::finding::Finding;
 use super::site::JudgedSite;
 use crate::report::rule;
@@ -22,16 +22,16 @@ const DIRECTORIES: [&str; 5] = [
 ];
 
 /// A file with scripts of the root.
-pub(super) struct Host {
-    pub(super) file: File,
+pub(super) struct ScriptFile {
+    pub(super) file: ConfigurationFile,
     /// Line, and path of the script.
     scripts: Vec<(usize, PathBuf)>,
     is_daemon: bool,
 }
 
-pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<Host> {
+pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<ScriptFile> {
     let files = below(machine, &DIRECTORIES, |path| path.extension().is_some_and(|kind| kind == "conf"));
-    let host = |file: File| {
+    let host = |file: ConfigurationFile| {
         let words = |line: &str| {
             line.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>()
         };
@@ -47,13 +47,13 @@ pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<Host> {
             line.starts_with("wsgiprocessgroup")
                 || (line.starts_with("wsgiscriptalias") && line.contains("process-group="))
         });
-        Host { file, scripts, is_daemon }
+        ScriptFile { file, scripts, is_daemon }
     };
     let hosts = files.into_iter().filter(|file| file.names(site)).map(host);
     hosts.filter(|host| !host.scripts.is_empty()).collect()
 }
 
-impl Host {
+impl ScriptFile {
     pub(super) fn runs_script(&self, path: &Path) -> bool {
         self.scripts.iter().any(|(_, script)| script == path)
     }

@@ -45,13 +45,13 @@ fn user_of(pid: u32) -> Option<(u32, u32)> {
 }
 
 /// A file, and its lines without comments.
-pub(super) struct File {
+pub(super) struct ConfigurationFile {
     pub(super) path: PathBuf,
     /// Number and text, trimmed, none of them empty.
     pub(super) lines: Vec<(usize, String)>,
 }
 
-impl File {
+impl ConfigurationFile {
     /// None where it cannot be read as text. Comments begin with `#` or `;`; a line that ends in a backslash goes on.
     pub(super) fn read(path: &Path) -> Option<Self> {
         Some(Self::of(path, &text(path, None)?))
@@ -145,7 +145,11 @@ pub(super) fn under_root(root: &Root) -> Vec<Finding> {
 }
 
 /// Every file below these directories of a machine that can be read, in order; a directory that is not there has none.
-pub(super) fn below(machine: &Path, directories: &[&str], wanted: fn(&Path) -> bool) -> Vec<File> {
+pub(super) fn below(
+    machine: &Path,
+    directories: &[&str],
+    wanted: fn(&Path) -> bool,
+) -> Vec<ConfigurationFile> {
     let mut paths = Vec::new();
     for directory in directories {
         collect(&machine.join(directory.trim_start_matches('/')), DEPTH, &mut paths);
@@ -153,7 +157,7 @@ pub(super) fn below(machine: &Path, directories: &[&str], wanted: fn(&Path) -> b
     // A file that several links lead to is one.
     let mut seen = std::collections::BTreeSet::new();
     paths.retain(|path| wanted(path) && seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
-    paths.iter().filter_map(|path| File::read(path)).collect()
+    paths.iter().filter_map(|path| ConfigurationFile::read(path)).collect()
 }
 
 fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) {

@@ -16,7 +16,7 @@ use super::site::JudgedSite;
 use crate::report::rule;
 use crate::serving::proof::Process;
 
-struct Master {
+struct GunicornMaster {
     pid: u32,
     words: Vec<PathBuf>,
     /// Those of gunicorn itself, from its command line, GUNICORN_CMD_ARGS, and its configuration.
@@ -33,13 +33,13 @@ pub(super) fn judge(site: &JudgedSite<'_>, processes: &[Process], findings: &mut
         if parent(process.pid).is_some_and(is_gunicorn) {
             continue;
         }
-        if let Some(master) = Master::of(process.pid) {
+        if let Some(master) = GunicornMaster::of(process.pid) {
             master.judge(site, findings);
         }
     }
 }
 
-impl Master {
+impl GunicornMaster {
     fn of(pid: u32) -> Option<Self> {
         let words = arguments(pid)?;
         let first = position(&words)?;
@@ -114,12 +114,13 @@ impl Master {
 
     /// The last value that was said.
     fn option(&self, name: &str) -> Option<String> {
-        let said = self.options.iter().enumerate().rev();
-        said.filter_map(|(place, option)| match option.strip_prefix(name)? {
-            "" => self.options.get(place + 1).cloned(),
-            value => value.strip_prefix('=').map(str::to_owned),
-        })
-        .next()
+        let given = self.options.iter().enumerate().rev();
+        given
+            .filter_map(|(place, option)| match option.strip_prefix(name)? {
+                "" => self.options.get(place + 1).cloned(),
+                value => value.strip_prefix('=').map(str::to_owned),
+            })
+            .next()
     }
 }
 

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::release::Server;
 
-use super::apache::Host;
-use super::files::{File, below};
+use super::apache::ScriptFile;
+use super::files::{ConfigurationFile, below};
 use super::finding::Finding;
 use super::gunicorn::{arguments, parent};
 use super::site::JudgedSite;
-use super::unit::UnitFile;
+use super::unit_files::UnitFile;
 use crate::report::rule;
 use crate::serving::proof::Process;
 
@@ -28,9 +28,9 @@ const WATCHES: [&str; 5] =
 const BINARY: &str = "binary-path";
 
 /// One instance, as it is configured.
-pub(super) struct Instance {
+pub(super) struct UwsgiInstance {
     /// None where a command line says it all.
-    pub(super) file: Option<File>,
+    pub(super) file: Option<ConfigurationFile>,
     /// Place and path of each file that it watches.
     watched: Vec<(String, PathBuf)>,
     /// Of a process, or of the command of a unit: its place, the program, and the files of its configuration.
@@ -46,7 +46,7 @@ pub(super) fn find(
     machine: &Path,
     processes: &[Process],
     units: &[UnitFile],
-) -> Vec<Instance> {
+) -> Vec<UwsgiInstance> {
     let is_configuration = |path: &Path| path.extension().is_some_and(|kind| kind == "ini");
     let mut files = below(machine, &DIRECTORIES, is_configuration);
     let mut instances = Vec::new();
@@ -59,8 +59,8 @@ pub(super) fn find(
         let executable = fs_err::read_link(format!("/proc/{}/exe", process.pid)).ok();
         let program = executable.unwrap_or_else(|| words[0].clone());
         let place = format!("process {} (uwsgi)", process.pid);
-        let instance = Instance::of_command(place, program, &words);
-        instances.push(Instance { process: Some(process.pid), ..instance });
+        let instance = UwsgiInstance::of_command(place, program, &words);
+        instances.push(UwsgiInstance { process: Some(process.pid), ..instance });
     }
     for file in units.iter().map(|unit| &unit.file) {
         for (line, _, value) in file.pairs().filter(|(_, key, _)| *key == "ExecStart") {
@@ -68,25 +68,25 @@ pub(super) fn find(
             let words: Vec<PathBuf> =
                 value.split_whitespace().map(|word| word.trim_matches(['"', '\'']).into()).collect();
             if is_uwsgi(&words) {
-                instances.push(Instance::of_command(file.place(line), words[0].clone(), &words));
+                instances.push(UwsgiInstance::of_command(file.place(line), words[0].clone(), &words));
             }
         }
     }
-    for (process, path) in instances.iter().flat_map(Instance::configuration) {
+    for (process, path) in instances.iter().flat_map(UwsgiInstance::configuration) {
         if !files.iter().any(|file| file.path == *path) {
-            files.extend(File::read_for(process, path));
+            files.extend(ConfigurationFile::read_for(process, path));
         }
     }
     for file in files.into_iter().filter(|file| file.names(site)) {
         let watched = file.pairs().filter(|(_, key, _)| WATCHES.contains(key));
         let watched = watched.map(|(line, _, value)| (file.place(line), PathBuf::from(value))).collect();
         let binary = file.pairs().find(|(_, key, _)| *key == BINARY).map(|(_, _, value)| value.into());
-        instances.push(Instance { watched, file: Some(file), program: None, binary, process: None });
+        instances.push(UwsgiInstance { watched, file: Some(file), program: None, binary, process: None });
     }
     instances
 }
 
-impl Instance {
+impl UwsgiInstance {
     /// The files that it names, and the process that does.
     fn configuration(&self) -> impl Iterator<Item = (Option<u32>, &PathBuf)> {
         let files = self.program.iter().flat_map(|(_, _, files)| files);
@@ -141,8 +141,8 @@ fn values_in_words(words: &[PathBuf], keys: &[&str]) -> impl Iterator<Item = Pat
 
 pub(super) fn judge(
     site: &JudgedSite<'_>,
-    instances: &[Instance],
-    hosts: &[Host],
+    instances: &[UwsgiInstance],
+    hosts: &[ScriptFile],
     findings: &mut Vec<Finding>,
 ) {
     instances.iter().for_each(|instance| instance.judge_program(site, instances, findings));

@@ -14,8 +14,8 @@ use wheelbarrow_wheel::order;
 use super::listener;
 use super::process::Process;
 use super::procfs::{each_descriptor, numbers};
-use super::scope::Scope;
-use super::turns::{Limits, look_at_each};
+use super::scope::ProcessScope;
+use super::time_limited::{ScanLimits, scan_each};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What loadenv keeps open: of the release that the interpreter was started in, of that which the code was imported
@@ -26,41 +26,41 @@ const HELD: [&str; 3] = [crate::root::release::RELEASE_PATH, ".wheelbarrow/manif
 const DELETED: &str = " (deleted)";
 
 /// What was seen of processes.
-pub(super) struct Seen {
+pub(super) struct ScanResult {
     /// By number.
     pub(super) processes: Vec<Process>,
     /// Whether there was time for all of them.
     pub(super) is_whole: bool,
 }
 
-pub(super) fn look(
+pub(super) fn scan(
     root: &Root,
-    scope: &Scope,
-    limits: Limits,
+    scope: &ProcessScope,
+    limits: ScanLimits,
     is_cancelled: &dyn Fn() -> bool,
-) -> Result<Seen, ReleaseError> {
+) -> Result<ScanResult, ReleaseError> {
     let releases = root.releases();
     let releases = fs::canonicalize(&releases).map_err(ReleaseError::io("find", &releases))?;
     let pids = match scope {
-        Scope::All => numbers(Path::new("/proc"))?,
-        Scope::ControlGroup(group) => members(group)?,
-        Scope::Listener(listener) => listener::service(listener, limits, is_cancelled)?,
+        ProcessScope::All => numbers(Path::new("/proc"))?,
+        ProcessScope::ControlGroup(group) => members(group)?,
+        ProcessScope::Listener(listener) => listener::service(listener, limits, is_cancelled)?,
     };
     let mut processes = BTreeMap::new();
-    let is_whole = look_at_each(pids, limits, is_cancelled, |pid, until| {
+    let is_whole = scan_each(pids, limits, is_cancelled, |pid, until| {
         let (process, is_whole) = inspect(pid, &releases, until);
         processes.extend(process.map(|process| (pid, process)));
         is_whole
     })?;
-    Ok(Seen { processes: processes.into_values().collect(), is_whole })
+    Ok(ScanResult { processes: processes.into_values().collect(), is_whole })
 }
 
 /// Whether there are processes in `scope` of which the kernel tells this user nothing. Who listens is not told of them
 /// either. The first process of the machine starts servers and is none.
-pub(super) fn hides_some(scope: &Scope) -> Result<bool, ReleaseError> {
+pub(super) fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
     let pids = match scope {
-        Scope::ControlGroup(group) => members(group)?,
-        Scope::All | Scope::Listener(_) => numbers(Path::new("/proc"))?,
+        ProcessScope::ControlGroup(group) => members(group)?,
+        ProcessScope::All | ProcessScope::Listener(_) => numbers(Path::new("/proc"))?,
     };
     let denied = |pid: u32| {
         let directory = fs::read_link(Path::new("/proc").join(pid.to_string()).join("cwd"));
@@ -93,14 +93,14 @@ fn inspect(pid: u32, releases: &Path, until: Instant) -> (Option<Process>, bool)
     ((!process.uses().is_empty()).then_some(process), has_descriptors && has_mapped)
 }
 
-/// Calls `look` with each file that a process has mapped. Whether there was time for that.
-fn each_mapped(maps: &Path, until: Instant, mut look: impl FnMut(&Path)) -> bool {
+/// Calls `scan` with each file that a process has mapped. Whether there was time for that.
+fn each_mapped(maps: &Path, until: Instant, mut scan: impl FnMut(&Path)) -> bool {
     let Ok(file) = fs::File::open(maps) else { return true };
     let (mut reader, mut line) = (BufReader::new(file), Vec::new());
     while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         // Fields: addresses, permissions, offset, device, inode, path.
         if let Some(start) = line.iter().position(|&byte| byte == b'/') {
-            look(Path::new(OsStr::from_bytes(line[start..].trim_ascii_end())));
+            scan(Path::new(OsStr::from_bytes(line[start..].trim_ascii_end())));
         }
         line.clear();
         if Instant::now() >= until {

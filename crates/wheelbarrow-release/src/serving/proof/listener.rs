@@ -9,13 +9,13 @@ use std::path::Path;
 use super::procfs::{each_descriptor, numbers, read};
 use super::scope::Listener;
 use super::sockets::reached;
-use super::turns::{Limits, look_at_each};
+use super::time_limited::{ScanLimits, scan_each};
 use crate::ReleaseError;
 
 /// Their numbers. Processes that this user may not look at are not found, nor those for which there was no time.
 pub(super) fn service(
     listener: &Listener,
-    limits: Limits,
+    limits: ScanLimits,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<u32>, ReleaseError> {
     let inodes = reached(listener);
@@ -24,7 +24,7 @@ pub(super) fn service(
     }
     let pids = numbers(Path::new("/proc")).unwrap_or_default();
     let mut holders = BTreeSet::new();
-    look_at_each(pids.clone(), limits, is_cancelled, |pid, until| {
+    scan_each(pids.clone(), limits, is_cancelled, |pid, until| {
         // systemd holds the sockets of its socket units too, and everything descends from it.
         if is_systemd(pid) {
             return true;
@@ -77,11 +77,11 @@ mod tests {
     use super::*;
 
     fn service(listener: &Listener) -> Vec<u32> {
-        super::service(listener, Limits::USUAL, &|| false).unwrap()
+        super::service(listener, ScanLimits::USUAL, &|| false).unwrap()
     }
 
     #[test]
-    fn who_listens_is_found_with_its_children() {
+    fn the_listener_is_found_with_its_children() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a socket");
         let _unix = UnixListener::bind(&path).unwrap();

@@ -17,10 +17,10 @@ pub(super) fn numbers(directory: &Path) -> Result<Vec<u32>, ReleaseError> {
     Ok(numbers)
 }
 
-/// Calls `look` with what each descriptor of a process leads to, until it gives false. Whether there was time for that.
-pub(super) fn each_descriptor(pid: u32, until: Instant, mut look: impl FnMut(&Path) -> bool) -> bool {
+/// Calls `scan` with what each descriptor of a process leads to, until it gives false. Whether there was time for that.
+pub(super) fn each_descriptor(pid: u32, until: Instant, mut scan: impl FnMut(&Path) -> bool) -> bool {
     for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
-        if fs::read_link(descriptor.path()).is_ok_and(|path| !look(&path)) {
+        if fs::read_link(descriptor.path()).is_ok_and(|path| !scan(&path)) {
             break;
         }
         if Instant::now() >= until {

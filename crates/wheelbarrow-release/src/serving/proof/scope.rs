@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Which processes to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum ProcessScope {
     /// Every process of this machine that may be looked at.
     All,
     /// Those of a control group and the groups below it, as `systemctl show -p ControlGroup` names it.

@@ -7,11 +7,11 @@ use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
 
 use super::process::{Process, Verdict, judge};
-use super::scope::{Listener, Scope};
-use super::turns::Limits;
+use super::scope::{Listener, ProcessScope};
+use super::time_limited::ScanLimits;
 use super::{hides_some, kernel, processes};
 use crate::root::settings::Settings;
-use crate::serving::probe::Address;
+use crate::serving::probe::ProbeAddress;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What was found of a service.
@@ -74,17 +74,17 @@ pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, Re
     if let Some(Server::Systemd { unit, .. }) = settings.map(|settings| &settings.server)
         && let Some(group) = kernel::control_group(unit)
     {
-        return found(root, &Scope::ControlGroup(group), Some(unit.clone()), None);
+        return found(root, &ProcessScope::ControlGroup(group), Some(unit.clone()), None);
     }
     if let Some(listener) = settings.and_then(listener) {
         let name = listener.to_string();
-        let service = found(root, &Scope::Listener(listener), None, Some(name))?;
+        let service = found(root, &ProcessScope::Listener(listener), None, Some(name))?;
         if !service.processes.is_empty() {
             return Ok(service);
         }
     }
-    let mut service = found(root, &Scope::All, None, None)?;
-    let users = Users::of(settings, None);
+    let mut service = found(root, &ProcessScope::All, None, None)?;
+    let users = TrustedUsers::of(settings, None);
     if service.processes.iter().any(|process| users.have(process)) {
         service.processes.retain(|process| users.have(process));
         service = self::service(root, None, None, service.processes, service.is_partial);
@@ -95,11 +95,11 @@ pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, Re
 /// Every process that runs from a release of the root, a service for each systemd unit; those of no unit are the first. What
 /// only stands in a directory of a release is in none.
 pub fn by_unit(root: &Root) -> Result<Vec<Service>, ReleaseError> {
-    Ok(units_of(root, processes(root, &Scope::All)?))
+    Ok(units_of(root, processes(root, &ProcessScope::All)?))
 }
 
 /// The same without processes of other users.
-pub(crate) fn by_unit_of(root: &Root, users: &Users) -> Result<Vec<Service>, ReleaseError> {
+pub(crate) fn by_unit_of(root: &Root, users: &TrustedUsers) -> Result<Vec<Service>, ReleaseError> {
     Ok(units_of(root, users.processes(root)?))
 }
 
@@ -115,9 +115,9 @@ fn units_of(root: &Root, processes: Vec<Process>) -> Vec<Service> {
 
 /// Whose processes speak for a site. Everybody else can have one that looks like that of any release.
 #[derive(Debug)]
-pub(crate) struct Users(BTreeSet<u32>);
+pub(crate) struct TrustedUsers(BTreeSet<u32>);
 
-impl Users {
+impl TrustedUsers {
     /// Root, the user of this process, the site's user, and those of the site's server if it is known which that is.
     pub(crate) fn of(settings: Option<&Settings>, server: Option<&Service>) -> Self {
         let own = [rustix::process::getuid(), rustix::process::geteuid()].map(|user| user.as_raw());
@@ -129,7 +129,7 @@ impl Users {
 
     /// The processes of these users that have to do with releases.
     pub(crate) fn processes(&self, root: &Root) -> Result<Vec<Process>, ReleaseError> {
-        let all = processes(root, &Scope::All)?;
+        let all = processes(root, &ProcessScope::All)?;
         Ok(all.into_iter().filter(|process| self.have(process)).collect())
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn runs(service: &Service, id: &ReleaseId) -> bool {
 
 /// Where the probe asks on this machine.
 fn listener(settings: &Settings) -> Option<Listener> {
-    let address = Address::of(settings.probe.as_ref()?).ok()?;
+    let address = ProbeAddress::of(settings.probe.as_ref()?).ok()?;
     match address.socket {
         Some(path) => Some(Listener::Socket(path)),
         None => Some(Listener::Address(address.authority)),
@@ -154,11 +154,11 @@ fn listener(settings: &Settings) -> Option<Listener> {
 
 fn found(
     root: &Root,
-    scope: &Scope,
+    scope: &ProcessScope,
     unit: Option<String>,
     listener: Option<String>,
 ) -> Result<Service, ReleaseError> {
-    let seen = kernel::look(root, scope, Limits::USUAL, &|| false)?;
+    let seen = kernel::scan(root, scope, ScanLimits::USUAL, &|| false)?;
     let is_partial = !seen.is_whole || hides_some(scope)?;
     Ok(service(root, unit, listener, seen.processes, is_partial))
 }

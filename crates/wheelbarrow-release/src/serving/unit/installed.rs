@@ -8,7 +8,7 @@ use fs_err as fs;
 use wheelbarrow_base::write_atomic;
 
 use super::Unit;
-use super::own::is_of;
+use super::service_unit::is_of;
 use crate::{ReleaseError, Root};
 
 /// Where the units of this machine are that no package brought.

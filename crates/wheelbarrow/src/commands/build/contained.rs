@@ -15,7 +15,7 @@ use wheelbarrow_build::container::{ContainerRun, Engine};
 use wheelbarrow_build::uv::Uv;
 use wheelbarrow_http::certificates;
 
-use crate::failure::{Refusal, Told};
+use crate::failure::{Refusal, ReportedResult};
 
 const PROGRAM: &str = "/wheelbarrow/bin/wheelbarrow";
 const LIBRARIES: &str = "/wheelbarrow/lib";
@@ -88,7 +88,9 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
     let status = engine.run(&run).status().context("cannot run the container engine")?;
     match status.code() {
         Some(0) => Ok(()),
-        code => Err(Told { code: code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1) }.into()),
+        code => {
+            Err(ReportedResult { code: code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1) }.into())
+        }
     }
 }
 
@@ -137,10 +139,10 @@ impl Program {
         if output.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim().lines().last().unwrap_or("no reason");
+        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message.trim().lines().last().unwrap_or("no reason");
         let hint = "name an image of this CPU; or build out here, for that system: --target SYSTEM --container IMAGE";
-        Err(Refusal::project(format!("this wheelbarrow does not start in {image}: {said}"), hint).into())
+        Err(Refusal::project(format!("this wheelbarrow does not start in {image}: {message}"), hint).into())
     }
 }
 

@@ -315,7 +315,7 @@ fn no_other_user_keeps_a_command_waiting() {
 }
 
 #[test]
-fn what_an_application_says_neither_breaks_nor_controls_a_terminal() {
+fn application_output_is_escaped() {
     let Some(place) = place("check = { enabled = true }") else { return };
     let python = r#"raise ValueError("]52;c;eA==" + "x" * 70_000 + "
 ")"#;

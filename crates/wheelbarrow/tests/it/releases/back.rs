@@ -124,7 +124,7 @@ fn a_rollback_gives_the_server_a_release_that_named_none() {
 }
 
 #[test]
-fn what_nothing_shows_is_not_said_to_be_live() {
+fn an_unverified_release_is_not_reported_as_live() {
     let served = Served::new();
     assert_eq!(served.deploy("1", 200, false).code, 0);
     assert_eq!(served.deploy("2", 200, false).code, 0);

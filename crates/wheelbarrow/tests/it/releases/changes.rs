@@ -60,7 +60,7 @@ fn a_pipe_gets_a_line_for_each_phase() {
 }
 
 #[test]
-fn what_was_changed_is_said_at_the_end() {
+fn changes_are_reported_at_the_end() {
     let place = Place::new();
     let settings = "static_root = 'static'\nserver = { kind = 'command', command = 'true' }";
     let said = deploy(&place, &Version::with("1", settings), &[]);

@@ -76,7 +76,7 @@ fn the_usual_applications_are_found_and_asked() {
 }
 
 #[test]
-fn what_the_settings_allow_stands_in_the_status() {
+fn allowed_findings_are_shown_in_the_status() {
     let place = Place::new();
     let settings = "check = { allow = ['pretalx.E004=mail is sent elsewhere', 'x.W1'] }";
     assert_eq!(deploy(&place, "1", settings, &[("wsgi.py", FINE)], &[]).code, 0);

@@ -158,7 +158,7 @@ fn keys_and_events_that_may_be_added_are_passed_over_and_stay() {
 }
 
 #[test]
-fn what_writes_says_which_version_it_is() {
+fn the_journal_names_the_version_that_wrote_it() {
     let place = with_releases(1);
     let version = env!("CARGO_PKG_VERSION");
     let record: Value =

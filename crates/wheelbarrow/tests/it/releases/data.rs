@@ -63,7 +63,7 @@ fn a_release_with_files_of_the_site_stays_until_they_are_discarded() {
 }
 
 #[test]
-fn what_is_made_from_the_artifact_is_no_data() {
+fn files_made_from_the_artifact_are_not_data() {
     let place = place();
     for path in [
         "code/__pycache__/app.cpython-312.pyc",
@@ -215,7 +215,7 @@ fn the_user_of_the_site_makes_the_file_and_what_sqlite_has_beside_it() {
 }
 
 #[test]
-fn what_is_shared_from_now_on_is_not_lost_sight_of() {
+fn files_at_newly_shared_paths_are_not_lost() {
     let place = place();
     write(&place, 3, "code/db.sqlite3");
     write(&place, 3, "code/uploads/a.jpg");

@@ -329,7 +329,7 @@ fn cases(torture: bool) -> Vec<(Scene, Injection)> {
 }
 
 #[test]
-fn whatever_changes_something_is_a_transaction() {
+fn every_changing_command_is_a_transaction() {
     if !has_strace() {
         return;
     }

@@ -35,7 +35,7 @@ fn write_environment(place: &Place, words: &[&str], input: &str) -> Said {
 }
 
 #[test]
-fn a_release_that_is_there_is_taken_and_not_made_again() {
+fn an_existing_release_is_not_made_again() {
     let place = Place::new();
     let (one, two) = (Version::good("1"), Version::good("2"));
     let artifact = place.artifact(&one).display().to_string();
@@ -85,7 +85,7 @@ fn a_release_that_is_there_is_taken_and_not_made_again() {
 }
 
 #[test]
-fn steps_are_taken_apart_from_each_other() {
+fn steps_run_as_separate_commands() {
     let place = Place::new();
     let command = |name: &str, word: &str| {
         format!(
@@ -146,7 +146,7 @@ fn a_failure_is_json_too() {
 }
 
 #[test]
-fn only_what_a_deploy_has_switched_is_taken_back_with_it() {
+fn rollback_of_a_deploy_affects_its_own_switch_only() {
     let place = Place::new();
     json(&deploy(&place, &Version::good("1"), &["--deploy-id", "first"]));
     let back = |deploy: &str| place.run(&["rollback", "--deploy-id", deploy, "--json"]);

@@ -75,7 +75,7 @@ fn a_site_that_does_not_answer_does_not_keep_a_monitor_waiting() {
 }
 
 #[test]
-fn what_is_live_must_be_a_whole_release() {
+fn an_incomplete_live_release_is_an_error() {
     let place = Place::new();
     let _server = place.serve();
     assert_eq!(place.run(&["status", "--check"]).code, 5, "that is no root yet");
@@ -100,7 +100,7 @@ fn what_is_live_must_be_a_whole_release() {
 }
 
 #[test]
-fn what_a_command_left_half_done_is_a_warning() {
+fn unfinished_operations_are_a_warning() {
     let place = Place::new();
     let _server = place.serve();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);

@@ -55,7 +55,7 @@ fn last(place: &Place) -> Value {
 }
 
 #[test]
-fn every_moment_has_its_hooks() {
+fn hooks_run_at_every_moment() {
     let place = Place::new();
     let words = deploy_words(&place.artifact(&version(&place, "1", "'true'", "")));
     let mut words: Vec<_> = words.iter().map(String::as_str).collect();
@@ -169,7 +169,7 @@ fn a_failing_hook_before_migrations_changes_nothing() {
 
 /// What never became a release has no commands.
 #[test]
-fn the_live_release_tells_of_one_that_was_not_installed() {
+fn the_live_release_runs_on_failure_of_a_failed_install() {
     let place = Place::new();
     assert_eq!(place.deploy(&version(&place, "1", "", "")).code, 0);
     told(&place);

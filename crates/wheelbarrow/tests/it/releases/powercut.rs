@@ -163,7 +163,7 @@ fn cut(scene: &Scene, what: &str, words: &[&str], samples: usize, problems: &mut
 }
 
 #[test]
-fn when_the_power_goes_what_is_live_is_whole() {
+fn the_live_release_survives_a_power_cut() {
     if !has_strace() {
         return;
     }

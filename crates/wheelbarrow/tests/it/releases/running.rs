@@ -55,7 +55,7 @@ fn findings(place: &Place) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_process_of_an_old_release_is_told_of_beside_a_server() {
+fn processes_of_old_releases_are_reported_beside_a_server() {
     let place = Place::new();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);
     let worker = Running::start(&place, "");
@@ -98,7 +98,7 @@ fn a_process_of_an_old_release_is_told_of_beside_a_server() {
 }
 
 #[test]
-fn a_process_of_an_old_release_is_told_of_where_no_server_is_known() {
+fn processes_of_old_releases_are_reported_without_a_server() {
     let place = Place::new();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);
     let worker = Running::start(&place, "");

@@ -45,7 +45,7 @@ fn later_sources_win() {
 }
 
 #[test]
-fn what_takes_too_long_is_stopped() {
+fn commands_are_stopped_at_their_timeout() {
     let place = Place::new();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);
     let slow = "prepare = ['sleep 60']\ntimeouts = { prepare = 1 }";

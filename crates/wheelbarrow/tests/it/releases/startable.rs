@@ -173,7 +173,7 @@ fn a_release_whose_python_is_gone_is_not_made_live() {
 }
 
 #[test]
-fn a_live_release_whose_python_is_gone_is_told_of() {
+fn a_live_release_without_its_python_is_reported() {
     let place = Place::new();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);
     let status = || -> Value { serde_json::from_str(&place.run(&["status", "--json"]).out).unwrap() };

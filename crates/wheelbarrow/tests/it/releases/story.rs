@@ -25,7 +25,7 @@ fn masked(text: &str) -> String {
 }
 
 #[test]
-fn a_site_is_deployed_fails_is_taken_back_and_rolled_back() {
+fn deploy_failure_and_rollback() {
     let place = Place::new();
     let server = place.serve();
     let masked = |text: &str| masked(text).replace(&server.url, "[URL]");
@@ -66,7 +66,7 @@ fn commands_run_in_the_live_release() {
 }
 
 #[test]
-fn what_a_process_uses_is_not_pruned() {
+fn releases_in_use_are_not_pruned() {
     let place = Place::new();
     for name in ["1", "2", "3"] {
         assert_eq!(place.deploy(&Version::good(name)).code, 0);

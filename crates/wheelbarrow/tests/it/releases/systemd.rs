@@ -87,7 +87,7 @@ fn a_unit_that_cannot_serve_the_root_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn what_is_there_already_is_not_made_live_either() {
+fn existing_releases_are_not_made_live_either() {
     let place = Place::new();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);
     assert_eq!(place.deploy(&Version::good("2")).code, 0);
@@ -108,7 +108,7 @@ fn what_is_there_already_is_not_made_live_either() {
 }
 
 #[test]
-fn who_may_not_restart_the_unit_is_told_so_first() {
+fn missing_rights_to_restart_are_reported_first() {
     if !rustix::process::getuid().is_root() {
         return;
     }

@@ -157,7 +157,7 @@ fn contents_are_found_under_other_paths() {
 }
 
 #[test]
-fn what_somebody_altered_in_a_release_never_gets_into_another() {
+fn altered_files_of_a_release_are_not_reused() {
     let place = Place::new();
     for name in ["1", "2"] {
         assert_eq!(place.deploy(&Version::good(name)).code, 0);
@@ -219,7 +219,7 @@ fn only_complete_releases_count() {
 }
 
 #[test]
-fn a_host_that_has_nothing_says_so_and_stays_as_it_is() {
+fn a_thin_deploy_to_an_empty_host_changes_nothing() {
     let place = Place::new();
     let (one, two) = (place.artifact(&Version::good("1")), place.artifact(&Version::good("2")));
     let thin = place.thin_for_base(&two, &one);
@@ -239,7 +239,7 @@ fn a_host_that_has_nothing_says_so_and_stays_as_it_is() {
 }
 
 #[test]
-fn what_takes_full_artifacts_only_says_so() {
+fn commands_that_need_full_artifacts_refuse_thin_ones() {
     let place = Place::new();
     let (one, two) = (place.artifact(&Version::good("1")), place.artifact(&Version::good("2")));
     let thin = place.thin_for_base(&two, &one);
@@ -325,7 +325,7 @@ fn rewrite(from: &Path, to: &Path, change: impl Fn(&str, Vec<u8>) -> Option<Vec<
 }
 
 #[test]
-fn altered_ones_are_refused() {
+fn altered_thin_artifacts_are_refused() {
     let place = Place::new();
     let (one, two) = (place.artifact(&Version::good("1")), place.artifact(&Version::good("2")));
     assert_eq!(place.deploy_artifact(&one).code, 0);
@@ -386,7 +386,7 @@ fn altered_ones_are_refused() {
 
 /// What `--reuse` finds needs nothing of what the artifact leaves out.
 #[test]
-fn a_release_that_is_there_already_is_taken() {
+fn an_existing_release_is_reused() {
     let place = Place::new();
     let (one, two) = (place.artifact(&Version::good("1")), place.artifact(&Version::good("2")));
     assert_eq!(place.deploy_artifact(&one).code, 0);

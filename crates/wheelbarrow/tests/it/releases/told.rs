@@ -38,7 +38,7 @@ fn stage(place: &Place) -> Said {
 }
 
 #[test]
-fn a_number_of_no_release_is_not_a_word_of_no_meaning() {
+fn an_unknown_release_number_is_reported_as_such() {
     let place = with_releases(1);
     for words in [&["activate", "9"][..], &["rollback", "--to", "9"], &["exec", "--release", "9", "true"]] {
         let said = place.run(words);
@@ -52,7 +52,7 @@ fn a_number_of_no_release_is_not_a_word_of_no_meaning() {
 }
 
 #[test]
-fn a_live_release_that_was_taken_apart_is_told_of_and_left() {
+fn a_damaged_live_release_is_reported_and_kept() {
     for what in ["", ".wheelbarrow/release.json"] {
         let place = with_releases(2);
         assert_eq!(status(&place)["broken"], Value::Null);
@@ -78,7 +78,7 @@ fn a_live_release_that_was_taken_apart_is_told_of_and_left() {
 }
 
 #[test]
-fn what_never_was_live_pushes_no_good_release_out() {
+fn staged_releases_do_not_displace_good_ones() {
     let place = with_releases(4);
     for _ in 0..4 {
         let said = stage(&place);
@@ -92,7 +92,7 @@ fn what_never_was_live_pushes_no_good_release_out() {
 }
 
 #[test]
-fn what_a_backup_leaves_out_is_made_again() {
+fn directories_missing_after_a_restore_are_created() {
     let place = with_releases(2);
     for name in ["trash", "pins", "bad"] {
         fs_err::remove_dir(place.root().join(".wheelbarrow").join(name)).unwrap();
@@ -136,7 +136,7 @@ fn verify_knows_the_usual_root() {
 }
 
 #[test]
-fn what_is_no_directory_cannot_be_a_root() {
+fn a_file_cannot_be_a_site_root() {
     let place = with_releases(1);
     let file = place.path().join("file");
     fs_err::write(&file, "").unwrap();
@@ -146,7 +146,7 @@ fn what_is_no_directory_cannot_be_a_root() {
 }
 
 #[test]
-fn settings_that_nothing_can_fulfil_are_refused_beforehand() {
+fn unsatisfiable_settings_are_refused_beforehand() {
     let place = Place::new();
     for (flag, value) in [("--check-expected", "99"), ("--check-expected", "600"), ("--check-path", "health")]
     {
@@ -162,7 +162,7 @@ fn settings_that_nothing_can_fulfil_are_refused_beforehand() {
 }
 
 #[test]
-fn a_value_that_never_came_is_not_set() {
+fn an_empty_input_sets_no_variable() {
     let place = with_releases(1);
     let set = |input: &str| {
         let mut command = place.command(&["env", "set", "KEY"]);
@@ -200,7 +200,7 @@ fn a_result_that_cannot_be_written_is_a_failure_and_a_deed_is_not() {
 
 /// The kernel shows the processes of others to root only: that nothing was seen is no proof that nothing runs.
 #[test]
-fn who_may_not_see_all_processes_is_told_so() {
+fn hidden_processes_are_reported() {
     let place = with_releases(1);
     fs_err::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let script = "import app; print('ready', flush=True); input()";

@@ -27,7 +27,7 @@ const ENTRIES: [&str; 7] =
 
 /// What was found.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Found {
+pub(super) struct DetectedSettings {
     /// `mysite.settings`.
     pub(super) settings: Option<String>,
     /// `mysite.wsgi:application`.
@@ -43,15 +43,15 @@ pub(super) struct Found {
 }
 
 /// A file of Python.
-struct Module<'f> {
+struct PythonModule<'f> {
     path: &'f str,
     text: String,
 }
 
 /// Looks at the files of a project. `import_path` is the directory on `sys.path`.
-pub(super) fn look(files: &[ProjectFile], import_path: &str) -> Found {
+pub(super) fn detect(files: &[ProjectFile], import_path: &str) -> DetectedSettings {
     let modules: Vec<_> = files.iter().filter_map(module).collect();
-    let mut found = Found::default();
+    let mut found = DetectedSettings::default();
     for module in &modules {
         let name = module.path.rsplit('/').next().unwrap_or_default();
         let is_entry = ["manage.py", "wsgi.py", "asgi.py"].contains(&name);
@@ -60,7 +60,7 @@ pub(super) fn look(files: &[ProjectFile], import_path: &str) -> Found {
                 .or_else(|| after(&module.text, "'DJANGO_SETTINGS_MODULE'"));
         }
         if module.path.contains("settings") {
-            look_at_settings(module, &mut found);
+            detect_in_settings(module, &mut found);
         }
         for (library, sign, command) in WORKERS {
             if module.lines().any(|line| line.contains(sign))
@@ -84,7 +84,7 @@ pub(super) fn look(files: &[ProjectFile], import_path: &str) -> Found {
     found
 }
 
-fn module(file: &ProjectFile) -> Option<Module<'_>> {
+fn module(file: &ProjectFile) -> Option<PythonModule<'_>> {
     let is_small = || fs::metadata(&file.source).is_ok_and(|metadata| metadata.len() <= LARGEST);
     if !file.path.ends_with(".py")
         || file.path.contains("/migrations/")
@@ -93,16 +93,16 @@ fn module(file: &ProjectFile) -> Option<Module<'_>> {
     {
         return None;
     }
-    Some(Module { path: &file.path, text: fs::read_to_string(&file.source).ok()? })
+    Some(PythonModule { path: &file.path, text: fs::read_to_string(&file.source).ok()? })
 }
 
-impl Module<'_> {
+impl PythonModule<'_> {
     fn lines(&self) -> impl Iterator<Item = &str> {
         self.text.lines().filter(|line| !line.trim_start().starts_with('#'))
     }
 }
 
-fn look_at_settings(module: &Module<'_>, found: &mut Found) {
+fn detect_in_settings(module: &PythonModule<'_>, found: &mut DetectedSettings) {
     found.required.extend(
         unconditional(&module.text).flat_map(|line| line.split("environ[").skip(1)).filter_map(variable),
     );
@@ -138,7 +138,7 @@ fn unconditional(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The directory that `BASE_DIR` is, below the project; from `Path(__file__).resolve().parent.parent` or calls of `dirname`.
-fn base_directory(module: &Module<'_>) -> Option<String> {
+fn base_directory(module: &PythonModule<'_>) -> Option<String> {
     let line =
         module.lines().find(|line| line.trim_start().starts_with("BASE_DIR") && line.contains("__file__"))?;
     let up = line.matches(".parent").count() + line.matches("dirname(").count();
@@ -172,7 +172,7 @@ fn after(text: &str, sign: &str) -> Option<String> {
     rest[1..].split_once(quote).map(|(value, _)| value.to_owned())
 }
 
-fn application(modules: &[Module<'_>], import_path: &str) -> Option<String> {
+fn application(modules: &[PythonModule<'_>], import_path: &str) -> Option<String> {
     let made = |signs: &'static [&'static str]| {
         let mut modules: Vec<_> = modules.iter().collect();
         modules.sort_by_key(|module| entry_rank(module.path));
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn base_dir_is_counted_from_the_file() {
-        let base = |path, text: &str| base_directory(&Module { path, text: text.to_owned() });
+        let base = |path, text: &str| base_directory(&PythonModule { path, text: text.to_owned() });
         let path = "BASE_DIR = Path(__file__).resolve().parent.parent\n";
         assert_eq!(base("mysite/settings.py", path).as_deref(), Some(""));
         assert_eq!(base("src/mysite/settings/base.py", path).as_deref(), Some("src/mysite"));
@@ -249,8 +249,8 @@ mod tests {
         let text = "A = os.environ['A']\nif 'B' in os.environ:\n    B = os.environ['B']\nelse:\n    B = os.environ['C']\n\
                     DATABASES = {\n    'default': {'NAME': os.environ['D']},\n}\n\
                     def later():\n    return os.environ['E']\n# os.environ['F']\n";
-        let mut found = Found::default();
-        look_at_settings(&Module { path: "mysite/settings.py", text: text.to_owned() }, &mut found);
+        let mut found = DetectedSettings::default();
+        detect_in_settings(&PythonModule { path: "mysite/settings.py", text: text.to_owned() }, &mut found);
         assert_eq!(found.required, BTreeSet::from(["A".to_owned(), "D".to_owned()]));
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
 
-use super::forms::percent_decoded;
-use super::ordinary::{is_neutral_key, is_ordinary, is_secret_name, names_one_secret_among_others};
+use super::encodings::percent_decoded;
+use super::ordinary_values::{is_neutral_key, is_ordinary, is_secret_name, names_one_secret_among_others};
 
 /// How often a part is taken apart again: a URL in a query in JSON.
 const DEPTH: usize = 4;
@@ -15,7 +15,7 @@ const LONGEST_KEYWORD: usize = 4096;
 const SHORTEST_BASE64: usize = 16;
 
 pub(super) fn secrets_of(name: &str, value: &str) -> BTreeSet<String> {
-    let mut found = Parts::default();
+    let mut found = SecretParts::default();
     let is_named = is_secret_name(name);
     if names_one_secret_among_others(name) {
         found.add(value);
@@ -27,9 +27,9 @@ pub(super) fn secrets_of(name: &str, value: &str) -> BTreeSet<String> {
 }
 
 #[derive(Default)]
-struct Parts(BTreeSet<String>);
+struct SecretParts(BTreeSet<String>);
 
-impl Parts {
+impl SecretParts {
     /// `is_named` says that the name of the value, or of what it is a part of, is one of secrets.
     fn value(&mut self, is_named: bool, value: &str, depth: usize) {
         if is_named || !(is_ordinary(value) || is_plain_urls(value)) {

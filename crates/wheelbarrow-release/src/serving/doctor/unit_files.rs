@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wheelbarrow_artifact::release::Server;
 
-use super::files::{File, below};
+use super::files::{ConfigurationFile, below};
 use super::finding::Finding;
 use super::site::JudgedSite;
 use crate::report::rule;
@@ -23,7 +23,7 @@ const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// A service, or a drop-in for one.
 pub(super) struct UnitFile {
-    pub(super) file: File,
+    pub(super) file: ConfigurationFile,
 }
 
 pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<UnitFile> {
@@ -46,7 +46,8 @@ pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<UnitFile> {
         files.iter().filter(|file| file.names(site)).filter_map(|file| drop_ins(&file.path)).collect();
     let is_drop_in =
         |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|name| named.contains(name));
-    let is_of_site = |file: &File| file.names(site) || is_told(&file.path) || is_drop_in(&file.path);
+    let is_of_site =
+        |file: &ConfigurationFile| file.names(site) || is_told(&file.path) || is_drop_in(&file.path);
     let of_site: Vec<bool> = files.iter().map(is_of_site).collect();
     files.into_iter().zip(of_site).filter(|(_, is)| *is).map(|(file, _)| UnitFile { file }).collect()
 }

@@ -1,4 +1,4 @@
-//! Working with what is live: a command in its environment, and its files compared.
+//! `exec` and `verify`: a command in the environment of a release, and its files compared with what was installed.
 
 use std::os::unix::process::CommandExt;
 
@@ -10,29 +10,18 @@ use crate::check::startable;
 use crate::command::identity::other_user;
 use crate::command::in_release;
 use crate::command::terminal;
-use crate::root::moved;
+use crate::root::moved_root;
 use crate::root::release::{CompleteRelease, LOGS, RELEASE_PATH};
 use crate::root::settings::Settings;
-use crate::stage::remake::BYTECODE;
+use crate::stage::rebuilt_artifact::BYTECODE;
 use crate::stage::statics;
 use crate::stage::statics::STATIC_PATH;
-use crate::{ReleaseError, ReleaseId, Root};
-
-/// The release `id`, else the live one.
-pub fn release(root: &Root, id: Option<&ReleaseId>) -> Result<CompleteRelease, ReleaseError> {
-    match id {
-        Some(id) => root.complete(id),
-        None => {
-            let nothing = || ReleaseError::NothingLive { root: root.path().to_path_buf() };
-            root.complete(&root.live()?.ok_or_else(nothing)?)
-        }
-    }
-}
+use crate::{ReleaseError, Root};
 
 /// Runs a command as `prepare` would, in the release itself, so that a switch does not mix two. Returns its exit code if it
 /// runs as another user; else this process becomes the command.
 pub fn execute(root: &Root, release: &CompleteRelease, words: &Words) -> Result<u8, ReleaseError> {
-    moved::check(release)?;
+    moved_root::check(release)?;
     let settings = Settings::of(root, release, &Default::default())?;
     let mut command = in_release(release, &settings, words)?;
     let ended = match other_user(settings.identity.as_ref()) {
@@ -55,7 +44,7 @@ pub fn verify(
 ) -> Result<Verification, ReleaseError> {
     let mut verification = wheelbarrow_install::verify(release.path(), progress)?;
     let settings = Settings::of(root, release, &Default::default())?;
-    verification.look_for_python();
+    verification.find_python();
     if verification.missing.is_empty() && verification.changed.is_empty() {
         // What is as it was installed may stand on a Python that is gone.
         startable::check(release, &settings, progress)?;

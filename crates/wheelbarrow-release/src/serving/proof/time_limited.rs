@@ -13,24 +13,24 @@ use crate::ReleaseError;
 
 /// What a look may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ScanLimits {
     /// The first look at each process.
     pub(super) quick: Duration,
     /// All of it.
     pub(super) all: Duration,
 }
 
-impl Limits {
+impl ScanLimits {
     pub(super) const USUAL: Self = Self { quick: Duration::from_millis(10), all: Duration::from_secs(10) };
 }
 
-/// Looks at each process until a time that `look` is given: first briefly, then again at those that it gave false for, since it did not see
+/// Looks at each process until a time that `scan` is given: first briefly, then again at those that it gave false for, since it did not see
 /// all of them. Whether all were seen in the end.
-pub(super) fn look_at_each(
+pub(super) fn scan_each(
     pids: Vec<u32>,
-    limits: Limits,
+    limits: ScanLimits,
     is_cancelled: &dyn Fn() -> bool,
-    mut look: impl FnMut(u32, Instant) -> bool,
+    mut scan: impl FnMut(u32, Instant) -> bool,
 ) -> Result<bool, ReleaseError> {
     let end = Instant::now() + limits.all;
     let mut left = in_turn(pids);
@@ -41,7 +41,7 @@ pub(super) fn look_at_each(
                 return Err(ReleaseError::Cancelled);
             }
             let now = Instant::now();
-            if now >= end || !look(pid, end.min(now + most)) {
+            if now >= end || !scan(pid, end.min(now + most)) {
                 unseen.push(pid);
             }
         }
@@ -69,14 +69,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_takes_long_keeps_nobody_from_being_seen() {
+    fn slow_processes_do_not_hide_others() {
         let mut children: Vec<_> =
             (0..3).map(|_| std::process::Command::new("sleep").arg("60").spawn().unwrap()).collect();
         let pids: Vec<u32> = children.iter().map(std::process::Child::id).collect();
-        let limits = Limits { quick: Duration::from_millis(10), all: Duration::from_millis(300) };
+        let limits = ScanLimits { quick: Duration::from_millis(10), all: Duration::from_millis(300) };
         let (mut seen, begun) = (Vec::new(), Instant::now());
         let slow = pids[0];
-        let all = look_at_each(pids.clone(), limits, &|| false, |pid, until| {
+        let all = scan_each(pids.clone(), limits, &|| false, |pid, until| {
             if pid == slow {
                 std::thread::sleep(until.saturating_duration_since(Instant::now()));
                 return false;
@@ -86,7 +86,7 @@ mod tests {
         });
         assert_eq!((all.unwrap(), seen), (false, pids[1..].to_vec()));
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-        let cancelled = look_at_each(pids, limits, &|| true, |_, _| panic!("nobody is looked at any more"));
+        let cancelled = scan_each(pids, limits, &|| true, |_, _| panic!("nobody is looked at any more"));
         assert!(matches!(cancelled, Err(ReleaseError::Cancelled)));
         for child in &mut children {
             child.kill().unwrap();

@@ -8,7 +8,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::cache::hash_file;
 use crate::own::ProjectTree;
-use crate::project::{Content, ProjectFile};
+use crate::project::{FileContent, ProjectFile};
 use crate::{Error, Result};
 
 /// Directories that no wheel is made from, at any depth.
@@ -63,8 +63,8 @@ pub(super) fn digest_of(project: &ProjectTree) -> Result<Sha256> {
     let mut text = Vec::new();
     for ProjectFile { path, source, content } in &project.files {
         let (content, executable) = match content {
-            Content::File { executable, .. } => (hash_file(source)?.0.to_string(), *executable),
-            Content::Link { target } => (target.clone(), false),
+            FileContent::File { executable, .. } => (hash_file(source)?.0.to_string(), *executable),
+            FileContent::Link { target } => (target.clone(), false),
         };
         text.extend_from_slice(format!("{path}\0{}\0{content}\n", u8::from(executable)).as_bytes());
     }
@@ -79,10 +79,10 @@ pub(super) fn copy_of(project: &ProjectTree, to: &Path) -> Result<()> {
         let parent = place.parent().unwrap_or(to);
         fs_err::create_dir_all(parent).map_err(Error::io("make", parent))?;
         match content {
-            Content::File { .. } => {
+            FileContent::File { .. } => {
                 fs_err::copy(source, &place).map(drop).map_err(Error::io("copy", source))?
             }
-            Content::Link { target } => {
+            FileContent::Link { target } => {
                 fs_err::os::unix::fs::symlink(target, &place).map_err(Error::io("link", &place))?;
             }
         }

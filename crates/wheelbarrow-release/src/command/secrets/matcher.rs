@@ -8,7 +8,7 @@ pub(super) const SHORTEST: usize = 4;
 
 /// When a text counts as found.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MatchKind {
     /// Anywhere.
     Text,
     /// Only between other characters than letters and digits.
@@ -17,25 +17,25 @@ pub(super) enum Kind {
     Encoded,
 }
 
-struct Form {
+struct SecretForm {
     text: String,
-    kind: Kind,
+    kind: MatchKind,
 }
 
 /// All that is looked for, in one pass over a text.
 #[derive(Default)]
-pub(super) struct Finder {
+pub(super) struct SecretFinder {
     /// By their first bytes, the longest first.
-    forms: HashMap<[u8; SHORTEST], Vec<Form>>,
+    forms: HashMap<[u8; SHORTEST], Vec<SecretForm>>,
     /// Bytes.
     longest: usize,
 }
 
-impl Finder {
-    pub(super) fn add(&mut self, text: String, kind: Kind) {
+impl SecretFinder {
+    pub(super) fn add(&mut self, text: String, kind: MatchKind) {
         let Some(start) = text.as_bytes().first_chunk().copied() else { return };
         self.longest = self.longest.max(text.len());
-        self.forms.entry(start).or_default().push(Form { text, kind });
+        self.forms.entry(start).or_default().push(SecretForm { text, kind });
     }
 
     /// Once all are added.
@@ -59,18 +59,18 @@ impl Finder {
         if self.is_empty() {
             return Vec::new();
         }
-        let mut found: Vec<(&Form, Range<usize>)> =
+        let mut found: Vec<(&SecretForm, Range<usize>)> =
             self.find(bytes).into_iter().map(|(form, at)| (form, at..at + form.text.len())).collect();
-        let joined = Joined::of(bytes);
+        let joined = JoinedText::of(bytes);
         for (form, at) in self.find(&joined.bytes) {
             let span = joined.place(at)..joined.place(at + form.text.len() - 1) + 1;
             // Words that are next to each other on two lines are two words.
-            if span.len() > form.text.len() && form.kind != Kind::Word {
+            if span.len() > form.text.len() && form.kind != MatchKind::Word {
                 found.push((form, span));
             }
         }
-        let extended = |(form, span): (&Form, Range<usize>)| match form.kind {
-            Kind::Encoded => run(bytes, span),
+        let extended = |(form, span): (&SecretForm, Range<usize>)| match form.kind {
+            MatchKind::Encoded => run(bytes, span),
             _ => span,
         };
         let mut spans: Vec<Range<usize>> = found.into_iter().map(extended).collect();
@@ -86,7 +86,7 @@ impl Finder {
     }
 
     /// The longest form at each place that has one.
-    fn find(&self, bytes: &[u8]) -> Vec<(&Form, usize)> {
+    fn find(&self, bytes: &[u8]) -> Vec<(&SecretForm, usize)> {
         let mut found = Vec::new();
         // Most places are passed over without a look into the map.
         let mut begins = vec![false; 1 << 16];
@@ -101,13 +101,13 @@ impl Finder {
 }
 
 /// A text without its line breaks and colours.
-struct Joined {
+struct JoinedText {
     bytes: Vec<u8>,
     /// Where in `bytes` one was, and how many bytes were left out up to there.
     breaks: Vec<(usize, usize)>,
 }
 
-impl Joined {
+impl JoinedText {
     fn of(bytes: &[u8]) -> Self {
         let mut joined = Self { bytes: Vec::with_capacity(bytes.len()), breaks: Vec::new() };
         let mut at = 0;
@@ -172,7 +172,7 @@ fn line_break(text: &[u8]) -> usize {
         }
 }
 
-impl Form {
+impl SecretForm {
     fn stands_at(&self, bytes: &[u8], at: usize) -> bool {
         if !bytes[at..].starts_with(self.text.as_bytes()) {
             return false;
@@ -181,7 +181,7 @@ impl Form {
         let before = &bytes[at.saturating_sub(4)..at];
         let after = &bytes[end..bytes.len().min(end + 4)];
         let is_part = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
-        self.kind != Kind::Word
+        self.kind != MatchKind::Word
             || !(is_part(String::from_utf8_lossy(before).chars().next_back())
                 || is_part(String::from_utf8_lossy(after).chars().next()))
     }

@@ -93,7 +93,7 @@ impl SiteUnits {
             .chain(users)
             .chain(names)
             .chain(values)
-            .try_for_each(|(what, value, marks)| super::check_value(what, value, marks))
+            .try_for_each(|(what, value, mark_directory)| super::check_value(what, value, mark_directory))
     }
 
     fn target_text(&self) -> String {

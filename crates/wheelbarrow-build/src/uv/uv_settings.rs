@@ -71,14 +71,14 @@ const VARIABLES: [&str; 11] = [
 
 /// The settings that uv uses for a project.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
+pub(crate) struct UvSettings {
     /// Where the project's settings stand, and what they are.
     pub(crate) project: Option<(PathBuf, Table)>,
     /// Of the user and of the system.
     machine: Vec<Table>,
 }
 
-impl Settings {
+impl UvSettings {
     pub(crate) fn read(project: &Path) -> Self {
         if variable(&["UV_NO_CONFIG"]).is_some_and(|text| truthy(&text)) {
             return Self::default();

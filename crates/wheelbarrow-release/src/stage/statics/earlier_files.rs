@@ -31,17 +31,17 @@ const COPIED: u64 = 4 << 30;
 const CHUNK: u64 = 16 << 20;
 
 /// The STATIC_ROOT of two releases, open.
-pub(super) struct Carrying<'p> {
+pub(super) struct StaticRoots<'p> {
     old: Directory,
     new: Directory,
     /// With whose rights: user and group. None for those of this process.
     user: Option<(u32, u32)>,
-    budget: Budget<'p>,
-    left_out: LeftOut,
+    budget: CarryBudget<'p>,
+    left_out: NotCarried,
 }
 
 /// What carrying may still take.
-struct Budget<'p> {
+struct CarryBudget<'p> {
     progress: &'p dyn Progress,
     until: Instant,
     /// Of copies.
@@ -49,22 +49,22 @@ struct Budget<'p> {
 }
 
 /// The files below a directory.
-struct Walk<'b> {
-    budget: &'b Budget<'b>,
+struct FileWalk<'b> {
+    budget: &'b CarryBudget<'b>,
     paths: Vec<String>,
     /// Entries of all directories up to now.
     seen: usize,
-    left_out: LeftOut,
+    left_out: NotCarried,
 }
 
 /// What was not carried.
 #[derive(Default)]
-struct LeftOut {
+struct NotCarried {
     count: usize,
     first: Option<String>,
 }
 
-impl<'p> Carrying<'p> {
+impl<'p> StaticRoots<'p> {
     /// None if one of them is not there.
     pub(super) fn open(
         (live, from): (&CompleteRelease, &str),
@@ -80,30 +80,30 @@ impl<'p> Carrying<'p> {
         };
         let (Some(old), Some(new)) = (open(live, from)?, open(next, to)?) else { return Ok(None) };
         let user = settings.identity.as_ref().and_then(Identity::site_user);
-        let budget = Budget::of(&new, progress)?;
-        Ok(Some(Self { old, new, user, budget, left_out: LeftOut::default() }))
+        let budget = CarryBudget::of(&new, progress)?;
+        Ok(Some(Self { old, new, user, budget, left_out: NotCarried::default() }))
     }
 
     /// Files that the old one has and the new one lacks, as paths that are UTF-8, as those of a URL are.
     pub(super) fn find(&mut self, wanted: impl Fn(&str) -> bool + Sync) -> Vec<String> {
         let Self { old, new, user, budget, left_out } = self;
         let found = with_rights(*user, || {
-            let mut walk = Walk { budget, paths: Vec::new(), seen: 0, left_out: LeftOut::default() };
+            let mut walk = FileWalk { budget, paths: Vec::new(), seen: 0, left_out: NotCarried::default() };
             walk.enter(old, "", 0);
-            let Walk { paths: found, mut left_out, .. } = walk;
+            let FileWalk { paths: found, mut left_out, .. } = walk;
             let mut paths = Vec::new();
             for path in found {
                 if let Err(error) = budget.check() {
                     left_out.note(&path, &error);
                     break;
                 }
-                if wanted(&path) && new.look(&path).is_err() {
+                if wanted(&path) && new.stat_at(&path).is_err() {
                     paths.push(path);
                 }
             }
             (paths, left_out)
         });
-        let (paths, found) = found.unwrap_or_else(|error| (Vec::new(), LeftOut::of(&error)));
+        let (paths, found) = found.unwrap_or_else(|error| (Vec::new(), NotCarried::of(&error)));
         left_out.add(found);
         paths
     }
@@ -111,7 +111,7 @@ impl<'p> Carrying<'p> {
     pub(super) fn link(&mut self, paths: &[String]) {
         let Self { old, new, user, budget, left_out } = self;
         let linked = with_rights(*user, || {
-            let mut left_out = LeftOut::default();
+            let mut left_out = NotCarried::default();
             let mut open: Option<(&str, Directory)> = None;
             for path in paths {
                 if let Err(error) = budget.check() {
@@ -137,18 +137,18 @@ impl<'p> Carrying<'p> {
             }
             left_out
         });
-        left_out.add(linked.unwrap_or_else(|error| LeftOut::of(&error)));
+        left_out.add(linked.unwrap_or_else(|error| NotCarried::of(&error)));
     }
 
     /// In words.
     pub(super) fn problem(self) -> Option<String> {
-        let LeftOut { count, first } = self.left_out;
+        let NotCarried { count, first } = self.left_out;
         let first = first?;
         Some(if count > 1 { format!("{first}, and {} more", count - 1) } else { first })
     }
 }
 
-impl LeftOut {
+impl NotCarried {
     /// All of it, since there are no such rights.
     fn of(error: &io::Error) -> Self {
         Self { count: 1, first: Some(format!("the rights of the site's user cannot be had: {error}")) }
@@ -165,7 +165,7 @@ impl LeftOut {
     }
 }
 
-impl<'p> Budget<'p> {
+impl<'p> CarryBudget<'p> {
     fn of(new: &Directory, progress: &'p dyn Progress) -> io::Result<Self> {
         let found = rustix::fs::fstatvfs(new)?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
@@ -194,7 +194,7 @@ impl<'p> Budget<'p> {
     }
 }
 
-impl Walk<'_> {
+impl FileWalk<'_> {
     fn enter(&mut self, directory: &Directory, below: &str, depth: usize) {
         let (entries, has_more) = match directory.first_entries(ENTRIES - self.seen) {
             Ok(found) => found,
@@ -238,7 +238,7 @@ fn link(
     (old, path): (&Directory, &str),
     to: (&Directory, &OsStr),
     user: Option<(u32, u32)>,
-    budget: &mut Budget<'_>,
+    budget: &mut CarryBudget<'_>,
 ) -> io::Result<()> {
     let mut file = match old.file(path) {
         Ok(file) => file,
@@ -268,7 +268,11 @@ fn is_unlinkable(error: &io::Error) -> bool {
 }
 
 /// Copies what the file has now. Holes count: they are written out.
-fn copy(file: &mut File, (directory, name): (&Directory, &OsStr), budget: &mut Budget<'_>) -> io::Result<()> {
+fn copy(
+    file: &mut File,
+    (directory, name): (&Directory, &OsStr),
+    budget: &mut CarryBudget<'_>,
+) -> io::Result<()> {
     let metadata = file.metadata()?;
     budget.spend(metadata.len())?;
     let (beside, mut copy) = directory.create_beside(name, 0o600)?;
@@ -314,8 +318,8 @@ mod tests {
         (place, fs::File::open(path).unwrap().into_parts().0, new)
     }
 
-    fn budget(progress: &dyn Progress, bytes: u64) -> Budget<'_> {
-        Budget { progress, until: Instant::now() + TIME, bytes }
+    fn budget(progress: &dyn Progress, bytes: u64) -> CarryBudget<'_> {
+        CarryBudget { progress, until: Instant::now() + TIME, bytes }
     }
 
     #[test]
@@ -334,7 +338,7 @@ mod tests {
     #[test]
     fn a_file_larger_than_the_free_space_is_not_copied() {
         let (_place, mut file, new) = scene(1 << 42);
-        let mut budget = Budget::of(&new, &Silent).unwrap();
+        let mut budget = CarryBudget::of(&new, &Silent).unwrap();
         assert!(budget.bytes <= COPIED);
         copy(&mut file, (&new, OsStr::new("1")), &mut budget).unwrap_err();
         assert!(new.entries().unwrap().is_empty());

@@ -8,14 +8,14 @@ use crate::root::Mark;
 use crate::{ReleaseError, ReleaseId, Root};
 
 pub(crate) fn set(root: &Root, id: &ReleaseId, mark: Mark) -> Result<(), ReleaseError> {
-    let path = root.marks(mark).join(id.to_string());
+    let path = root.mark_directory(mark).join(id.to_string());
     // What a later version has written into one stays.
     let made = fs::OpenOptions::new().create(true).append(true).open(&path);
     made.map(drop).map_err(ReleaseError::io("write", &path))
 }
 
 pub(crate) fn unset(root: &Root, id: &ReleaseId, mark: Mark) -> Result<(), ReleaseError> {
-    let path = root.marks(mark).join(id.to_string());
+    let path = root.mark_directory(mark).join(id.to_string());
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(ReleaseError::io("remove", &path)(error)),
         _ => Ok(()),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a site writes into its release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inside {
+pub struct WriteInRelease {
     /// `MEDIA_ROOT`, `DATABASES.default`
     pub setting: String,
     /// Below the release.
@@ -16,9 +16,9 @@ pub struct Inside {
 
 /// What `shared` must be to have these paths too, as TOML; none if one of them cannot be shared. `code` is the top
 /// directory of the code, `shared` what is shared already.
-pub(crate) fn shared_with(data: &[Inside], code: &str, shared: &[String]) -> Option<String> {
+pub(crate) fn shared_with(data: &[WriteInRelease], code: &str, shared: &[String]) -> Option<String> {
     let mut paths: Vec<&str> = shared.iter().map(String::as_str).collect();
-    for Inside { path, .. } in data {
+    for WriteInRelease { path, .. } in data {
         let path = path.strip_prefix(code)?.strip_prefix('/')?;
         // What is in another is shared with it.
         if !paths.iter().any(|above| is_in(path, above)) {
@@ -41,11 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_that_mends_it_keeps_what_is_shared() {
+    fn the_suggested_setting_keeps_shared_paths() {
         let line = |paths: &[&str], shared: &[&str]| {
             let data: Vec<_> = paths
                 .iter()
-                .map(|path| Inside { setting: String::new(), path: (*path).to_owned(), is_data: true })
+                .map(|path| WriteInRelease {
+                    setting: String::new(),
+                    path: (*path).to_owned(),
+                    is_data: true,
+                })
                 .collect();
             let shared: Vec<_> = shared.iter().map(|path| (*path).to_owned()).collect();
             shared_with(&data, "code", &shared)

@@ -12,14 +12,14 @@ use wheelbarrow_http::Credentials;
 use wheelbarrow_wheel::WheelFilename;
 
 use super::git::{Checkout, Checkouts};
-use super::tree;
-use crate::cache::{Built, Cache, Entry};
-use crate::container::{Room, Rooms};
+use super::unpacked_tree;
+use crate::cache::{Cache, CacheEntry, CachedBuild};
+use crate::container::{BuildRoom, BuildRooms};
 use crate::fetch::FetchOptions;
-use crate::select::{Chosen, Source};
+use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::BuildTarget;
 use crate::uv::IndexOptions;
-use crate::uv::settings::Settings;
+use crate::uv::uv_settings::UvSettings;
 use crate::{Error, Result};
 
 /// Lines of a failed build's log that are shown.
@@ -38,7 +38,7 @@ pub struct Builder<'a> {
     pub credentials: &'a Credentials,
     /// podman or docker, where the person named one.
     pub engine: Option<&'a str>,
-    pub(crate) rooms: Rooms,
+    pub(crate) rooms: BuildRooms,
     /// Set when something failed: then what is running is stopped.
     pub(crate) stop: AtomicBool,
     /// By URL and commit.
@@ -50,7 +50,7 @@ pub struct Builder<'a> {
 #[derive(Clone, Debug)]
 pub struct BuiltWheel {
     pub filename: WheelFilename,
-    pub entry: Entry,
+    pub entry: CacheEntry,
 }
 
 /// Where a source is built.
@@ -59,7 +59,7 @@ pub(super) enum BuildPlace<'t> {
     Here(&'t Interpreter),
     /// The same, though this machine is not the target: good for what turns out to be pure Python.
     Elsewhere(&'t Interpreter),
-    Container(Arc<Room>),
+    Container(Arc<BuildRoom>),
 }
 
 impl BuildPlace<'_> {
@@ -82,8 +82,8 @@ impl Builder<'_> {
     /// The wheel of `chosen` for `target`: remembered, or built now. `archive` is the fetched file, where the source is one.
     pub fn wheel(
         &self,
-        chosen: &Chosen,
-        archive: Option<&Entry>,
+        chosen: &ChosenDistribution,
+        archive: Option<&CacheEntry>,
         target: &BuildTarget,
     ) -> Result<BuiltWheel> {
         self.wheel_within(chosen, archive, target, &[])
@@ -92,8 +92,8 @@ impl Builder<'_> {
     /// `within` are the packages whose building this one is needed for.
     pub(super) fn wheel_within(
         &self,
-        chosen: &Chosen,
-        archive: Option<&Entry>,
+        chosen: &ChosenDistribution,
+        archive: Option<&CacheEntry>,
         target: &BuildTarget,
         within: &[&str],
     ) -> Result<BuiltWheel> {
@@ -122,7 +122,7 @@ impl Builder<'_> {
             }
         };
         let wheel = self.judge(chosen, target, &out, &place)?;
-        let built = Built { filename: wheel.filename.to_string(), sha256: wheel.entry.sha256 };
+        let built = CachedBuild { filename: wheel.filename.to_string(), sha256: wheel.entry.sha256 };
         self.cache.set_built(if is_pure(&wheel.filename) { pure } else { own }, &built)?;
         Ok(wheel)
     }
@@ -135,7 +135,7 @@ impl Builder<'_> {
     }
 
     /// In the container that is asked for; else here, if there is such a Python.
-    fn place<'t>(&self, chosen: &Chosen, target: &'t BuildTarget) -> Result<BuildPlace<'t>> {
+    fn place<'t>(&self, chosen: &ChosenDistribution, target: &'t BuildTarget) -> Result<BuildPlace<'t>> {
         if let Some(container) = &target.container {
             let room = self.rooms.room(container, target, self.engine, self.index.offline, self.progress)?;
             return Ok(BuildPlace::Container(room));
@@ -154,22 +154,28 @@ impl Builder<'_> {
     }
 
     /// What the source is, whatever it is built for.
-    fn source_key(&self, chosen: &Chosen, archive: Option<&Entry>) -> Result<String> {
+    fn source_key(&self, chosen: &ChosenDistribution, archive: Option<&CacheEntry>) -> Result<String> {
         let source = match &chosen.source {
-            Source::Wheel(download) => format!("wheel {}", download.sha256),
-            Source::Archive { download, subdirectory } => {
+            DistributionSource::Wheel(download) => format!("wheel {}", download.sha256),
+            DistributionSource::Archive { download, subdirectory } => {
                 let sha256 = archive.map_or(download.sha256, |entry| entry.sha256);
                 format!("archive {sha256} {}", subdirectory.as_deref().unwrap_or_default())
             }
-            Source::Git { commit, subdirectory, .. } => {
+            DistributionSource::Git { commit, subdirectory, .. } => {
                 format!("git {commit} {} {}", chosen.name, subdirectory.as_deref().unwrap_or_default())
             }
-            Source::Directory { path, subdirectory } => {
-                format!("directory {} {}", tree::digest(path)?, subdirectory.as_deref().unwrap_or_default())
+            DistributionSource::Directory { path, subdirectory } => {
+                format!(
+                    "directory {} {}",
+                    unpacked_tree::digest(path)?,
+                    subdirectory.as_deref().unwrap_or_default()
+                )
             }
-            Source::Project(project) => format!("project {} {}", tree::digest_of(project)?, project.revision),
+            DistributionSource::Project(project) => {
+                format!("project {} {}", unpacked_tree::digest_of(project)?, project.revision)
+            }
         };
-        Ok(source + &Settings::read(self.project).building())
+        Ok(source + &UvSettings::read(self.project).building())
     }
 
     pub(super) fn checkout<'c>(&'c self, name: &'c str, url: &'c str, commit: &'c str) -> Checkout<'c> {
@@ -177,7 +183,7 @@ impl Builder<'_> {
     }
 
     /// Whether a wheel of `chosen` for `target` still has to be built, as far as that shows without its source.
-    pub(super) fn is_remembered(&self, chosen: &Chosen, target: &BuildTarget) -> Result<bool> {
+    pub(super) fn is_remembered(&self, chosen: &ChosenDistribution, target: &BuildTarget) -> Result<bool> {
         let source = self.source_key(chosen, None)?;
         if self.remembered(pure_key(&source), target)?.is_some() {
             return Ok(true);
@@ -190,16 +196,16 @@ impl Builder<'_> {
     }
 
     /// A checkout or a copy of what is no archive, in `workspace`.
-    pub(super) fn directory(&self, chosen: &Chosen, workspace: &Path) -> Result<PathBuf> {
+    pub(super) fn directory(&self, chosen: &ChosenDistribution, workspace: &Path) -> Result<PathBuf> {
         let directory = workspace.join("source");
         match &chosen.source {
-            Source::Git { url, commit, .. } => {
+            DistributionSource::Git { url, commit, .. } => {
                 if self.index.offline && !url.starts_with("file:") {
                     return Err(Error::Offline {
                         missing: vec![format!("{} at commit {commit}", chosen.name)],
                     });
                 }
-                let fetched = self.checkouts.take(url, commit);
+                let fetched = self.checkouts.take_checkout(url, commit);
                 if let Some(fetched) = fetched {
                     let path = fetched.path().join("source");
                     fs::rename(&path, &directory).map_err(Error::io("move", &path))?;
@@ -208,16 +214,16 @@ impl Builder<'_> {
                 }
             }
             // Built from a copy: backends leave build/ and *.egg-info behind, and take up what they find there.
-            Source::Directory { path, .. } => tree::copy(path, &directory)?,
-            Source::Project(project) => tree::copy_of(project, &directory)?,
-            Source::Archive { download, .. } | Source::Wheel(download) => {
+            DistributionSource::Directory { path, .. } => unpacked_tree::copy(path, &directory)?,
+            DistributionSource::Project(project) => unpacked_tree::copy_of(project, &directory)?,
+            DistributionSource::Archive { download, .. } | DistributionSource::Wheel(download) => {
                 return Err(Error::Offline { missing: vec![download.filename.clone()] });
             }
         }
         Ok(directory)
     }
 
-    pub(super) fn failed(&self, chosen: &Chosen, target: &BuildTarget, log: &[u8]) -> Error {
+    pub(super) fn failed(&self, chosen: &ChosenDistribution, target: &BuildTarget, log: &[u8]) -> Error {
         let version = chosen.version.clone().unwrap_or_default();
         let name = format!("{}-{version}-{}", chosen.name, target.abi);
         let log = wheelbarrow_http::redact(&String::from_utf8_lossy(log));
@@ -227,21 +233,21 @@ impl Builder<'_> {
         };
         let lines: Vec<&str> = log.trim_end().lines().collect();
         let last_lines = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-        let own = matches!(chosen.source, Source::Project(_));
+        let own = matches!(chosen.source, DistributionSource::Project(_));
         Error::Build { package: package(chosen), target: target.describe(), last_lines, log: path, own }
     }
 
     /// Exactly one wheel, of that package and version, that fits the target and was built where it may be.
     fn judge(
         &self,
-        chosen: &Chosen,
+        chosen: &ChosenDistribution,
         target: &BuildTarget,
         out: &Path,
         place: &BuildPlace<'_>,
     ) -> Result<BuiltWheel> {
         let version = chosen.version.clone().unwrap_or_default();
         let bad =
-            |said: String| Error::BadBuild { name: chosen.name.clone(), version: version.clone(), said };
+            |result: String| Error::BadBuild { name: chosen.name.clone(), version: version.clone(), result };
         let wheels: Vec<PathBuf> = fs::read_dir(out)
             .map_err(Error::io("read", out))?
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -295,17 +301,17 @@ fn is_pure(filename: &WheelFilename) -> bool {
 }
 
 /// Name, and version where it is known.
-pub(super) fn package(chosen: &Chosen) -> String {
+pub(super) fn package(chosen: &ChosenDistribution) -> String {
     format!("{} {}", chosen.name, chosen.version.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
 /// The part of a source that is built.
-pub(super) fn subdirectory(chosen: &Chosen) -> Option<&str> {
+pub(super) fn subdirectory(chosen: &ChosenDistribution) -> Option<&str> {
     match &chosen.source {
-        Source::Archive { subdirectory, .. }
-        | Source::Git { subdirectory, .. }
-        | Source::Directory { subdirectory, .. } => subdirectory.as_deref(),
-        Source::Wheel(_) | Source::Project(_) => None,
+        DistributionSource::Archive { subdirectory, .. }
+        | DistributionSource::Git { subdirectory, .. }
+        | DistributionSource::Directory { subdirectory, .. } => subdirectory.as_deref(),
+        DistributionSource::Wheel(_) | DistributionSource::Project(_) => None,
     }
 }
 

@@ -5,11 +5,11 @@ use std::path::Path;
 use fs_err as fs;
 use wheelbarrow_base::progress::Silent;
 
-use super::build::Builder;
-use crate::cache::Entry;
+use super::builder::Builder;
+use crate::cache::CacheEntry;
 use crate::fetch::{Download, FetchOptions, fetch};
 use crate::lock::{Lock, Pylock, complete};
-use crate::select::{Chosen, Source, select};
+use crate::select::{ChosenDistribution, DistributionSource, select};
 use crate::target::BuildTarget;
 use crate::uv::narrow::Narrowed;
 use crate::uv::{self, Uv};
@@ -22,13 +22,13 @@ impl Builder<'_> {
         &self,
         requirements: &[String],
         host: &BuildTarget,
-        work: &Path,
+        work_directory: &Path,
         within: &[&str],
-    ) -> Result<Vec<(String, Entry)>> {
+    ) -> Result<Vec<(String, CacheEntry)>> {
         if requirements.is_empty() {
             return Ok(Vec::new());
         }
-        let lock = self.lock_requirements(requirements, host, work)?;
+        let lock = self.lock_requirements(requirements, host, work_directory)?;
         let options = FetchOptions {
             offline: self.index.offline,
             credentials: self.credentials.clone(),
@@ -36,10 +36,11 @@ impl Builder<'_> {
         };
         let lock = complete(&lock, std::slice::from_ref(host), self.cache, &options, &Silent)?;
         let chosen = select(&lock, host)?;
-        let downloads: Vec<Download> = chosen.iter().filter_map(Chosen::download).cloned().collect();
+        let downloads: Vec<Download> =
+            chosen.iter().filter_map(ChosenDistribution::download).cloned().collect();
         // Several builds fetch at a time, and one bar cannot tell of all of them.
         let entries = fetch(self.cache, &downloads, &options, &Silent)?;
-        let entry_of = |chosen: &Chosen| {
+        let entry_of = |chosen: &ChosenDistribution| {
             let sha256 = chosen.download()?.sha256;
             entries.iter().find(|entry| entry.sha256 == sha256).cloned()
         };
@@ -47,7 +48,7 @@ impl Builder<'_> {
         for chosen in &chosen {
             let entry = entry_of(chosen);
             wheels.push(match (&chosen.source, entry) {
-                (Source::Wheel(download), Some(entry)) => (download.filename.clone(), entry),
+                (DistributionSource::Wheel(download), Some(entry)) => (download.filename.clone(), entry),
                 (_, entry) => {
                     let built = self.wheel_within(chosen, entry.as_ref(), host, within)?;
                     (built.filename.to_string(), built.entry)
@@ -57,10 +58,16 @@ impl Builder<'_> {
         Ok(wheels)
     }
 
-    fn lock_requirements(&self, requirements: &[String], host: &BuildTarget, work: &Path) -> Result<Lock> {
+    fn lock_requirements(
+        &self,
+        requirements: &[String],
+        host: &BuildTarget,
+        work_directory: &Path,
+    ) -> Result<Lock> {
         let what = || "what the build requires".to_owned();
         let uv = Uv::find().ok_or_else(|| Error::NoUv { what: what() })?;
-        let (input, output) = (work.join("requires.in"), work.join("pylock.requires.toml"));
+        let (input, output) =
+            (work_directory.join("requires.in"), work_directory.join("pylock.requires.toml"));
         fs::write(&input, requirements.join("\n") + "\n").map_err(Error::io("write", &input))?;
         // One of an earlier round would be preferred.
         let _ = fs::remove_file(&output);
@@ -72,7 +79,7 @@ impl Builder<'_> {
         uv::clean_python(&mut command);
         let ran = uv::run(&mut command)?;
         if !ran.status.success() {
-            return Err(Error::Resolve { said: uv::said(&ran) });
+            return Err(Error::Resolve { stderr: uv::stderr_of(&ran) });
         }
         let text = fs::read_to_string(&output).map_err(Error::io("read", &output))?;
         let broken = |reason| Error::Lock { path: output.clone(), reason };

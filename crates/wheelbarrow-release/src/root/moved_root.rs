@@ -42,7 +42,7 @@ pub(crate) fn check(release: &CompleteRelease) -> Result<(), ReleaseError> {
 /// Makes the release one of the root where it is now. Done a second time, it does what is left.
 pub(crate) fn repair(root: &Root, release: &CompleteRelease, from: &Path) -> Result<(), ReleaseError> {
     let inside = |root: &Path| root.join("releases").join(release.id().to_string()).display().to_string();
-    let paths = Paths { old: inside(from), new: inside(root.path()) };
+    let paths = ReleasePaths { old: inside(from), new: inside(root.path()) };
     let read = |path: &Path| read_regular(path, LARGEST_TEXT).map_err(ReleaseError::io("read", path));
     let sums_path = release.path().join(SUMS_PATH);
     let sums = String::from_utf8_lossy(&read(&sums_path)?).into_owned();
@@ -86,12 +86,12 @@ fn is_rewritten(path: &str) -> bool {
 }
 
 /// The release's own path, as it was and as it is.
-struct Paths {
+struct ReleasePaths {
     old: String,
     new: String,
 }
 
-impl Paths {
+impl ReleasePaths {
     fn in_file(&self, text: &[u8]) -> Vec<u8> {
         // A first line that names the interpreter may have to be another kind of line for a longer path.
         let first = format!("#!{}/venv/bin/python", self.old);

@@ -99,10 +99,10 @@ fn the_shell_reads_the_words_that_were_written() {
         let script = site.script(services[0].own().unwrap()).unwrap();
         let script = script.replace("$$", "$").replace("%%", "%");
         let ended = std::process::Command::new("sh").args(["-c", &script, "3-1a2b3c4d.2"]).output().unwrap();
-        let said = String::from_utf8(ended.stdout).unwrap();
+        let printed = String::from_utf8(ended.stdout).unwrap();
         let expected: Vec<String> = words[1..].iter().map(|word| format!("<{word}>")).collect();
         let directory = fs_err::canonicalize(release.join("code")).unwrap();
-        assert_eq!(said.trim_end(), format!("{}\n{}", directory.display(), expected.join("\n")));
+        assert_eq!(printed.trim_end(), format!("{}\n{}", directory.display(), expected.join("\n")));
     }
 }
 
@@ -124,8 +124,8 @@ fn systemd_takes_the_units_and_finds_little_exposed() {
         }
     };
     let Some(verified) = analyze(&["verify"], &paths) else { return };
-    let said = String::from_utf8_lossy(&verified.stderr);
-    assert!(!said.contains("mysite"), "{said}");
+    let printed = String::from_utf8_lossy(&verified.stderr);
+    assert!(!printed.contains("mysite"), "{printed}");
     let web = paths.iter().find(|path| path.ends_with("mysite-web.service")).unwrap();
     let output = analyze(&["security", "--offline=true", "--threshold=30"], std::slice::from_ref(web));
     let output = output.unwrap();

@@ -7,10 +7,9 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
 use wheelbarrow_artifact::{Anybody, Artifact};
 
-use super::{Server, Units};
-use crate::check::application::{Code, NamedApplication, Search, find as search};
+use super::{Server, SiteOfUnits};
+use crate::check::application::{FoundApplication, NamedApplication, SiteCode, find as search};
 use crate::check::django;
-use crate::root::live;
 use crate::root::receipt::needed_variables;
 use crate::root::settings::Settings;
 use crate::{ReleaseError, ReleaseId, Root};
@@ -23,7 +22,7 @@ const LONGEST_MODULE: u64 = 1 << 20;
 
 /// What a person wants otherwise than it is found.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct UnitOverrides {
     pub name: Option<String>,
     pub server: Option<Server>,
     pub application: Option<String>,
@@ -36,40 +35,44 @@ pub struct Wanted {
 }
 
 /// What is known of a site.
-struct Known {
+struct KnownSite {
     name: String,
     code: PathBuf,
-    application: Search,
+    application: FoundApplication,
     settings: ReleaseSettings,
     variables: BTreeMap<String, String>,
 }
 
 /// What says which site it is.
 #[derive(Clone, Copy, Debug)]
-pub enum Source<'s> {
+pub enum SiteSource<'s> {
     Artifact(&'s Path),
     /// A release of the root; none for the live one.
     Release(Option<&'s ReleaseId>),
 }
 
 /// A root of `None` is `/srv/NAME`.
-pub fn find(root: Option<&Path>, source: Source<'_>, wanted: Wanted) -> Result<Units, ReleaseError> {
+pub fn find(
+    root: Option<&Path>,
+    source: SiteSource<'_>,
+    wanted: UnitOverrides,
+) -> Result<SiteOfUnits, ReleaseError> {
     let known = match source {
-        Source::Artifact(artifact) => {
+        SiteSource::Artifact(artifact) => {
             in_artifact(&Artifact::open_thin(artifact, &Anybody)?, wanted.python.as_deref())
         }
-        Source::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id)?,
+        SiteSource::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id)?,
     };
     let root = root.map_or_else(|| Path::new("/srv").join(&known.name), Path::to_path_buf);
     let wrong = |reason: String| ReleaseError::Setting { key: "application", reason };
     let application = match (wanted.application, known.application) {
         (Some(name), _) => NamedApplication::named(name),
-        (None, Search::One(found)) => found,
-        (None, Search::Nothing) => {
+        (None, FoundApplication::One(found)) => found,
+        (None, FoundApplication::Nothing) => {
             let reason = "no application was found; `--application PACKAGE.wsgi:application` names one";
             return Err(wrong(reason.to_owned()));
         }
-        (None, Search::Several(names)) => {
+        (None, FoundApplication::Several(names)) => {
             let reason = format!("{} were found; `--application` names one", names.join(" and "));
             return Err(wrong(reason));
         }
@@ -79,7 +82,7 @@ pub fn find(root: Option<&Path>, source: Source<'_>, wanted: Wanted) -> Result<U
         _ => None,
     };
     let user = wanted.user.or(known.settings.owner).unwrap_or_else(|| USER.to_owned());
-    Ok(Units {
+    Ok(SiteOfUnits {
         name: wanted.name.or(unit).unwrap_or(known.name),
         server: wanted.server.unwrap_or(if application.is_asgi {
             Server::GunicornUvicorn
@@ -97,18 +100,24 @@ pub fn find(root: Option<&Path>, source: Source<'_>, wanted: Wanted) -> Result<U
     })
 }
 
-fn in_release(root: &Root, id: Option<&ReleaseId>) -> Result<Known, ReleaseError> {
-    let release = live::release(root, id)?;
+fn in_release(root: &Root, id: Option<&ReleaseId>) -> Result<KnownSite, ReleaseError> {
+    let release = root.complete_or_live(id)?;
     let site = release.site()?;
     let settings = Settings::of(root, &release, &Default::default())?;
     let application = django::application(&release, &site, &settings);
     let project = site.project;
     let name = release.record().name.clone();
     let variables = needed_variables(release.path());
-    Ok(Known { name, code: project.import_path.into(), application, settings: settings.said, variables })
+    Ok(KnownSite {
+        name,
+        code: project.import_path.into(),
+        application,
+        settings: settings.declared,
+        variables,
+    })
 }
 
-fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> Known {
+fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> KnownSite {
     let manifest = artifact.manifest();
     let settings = manifest.release.clone().unwrap_or_default();
     let code = format!("{}/", manifest.project.import_path);
@@ -125,11 +134,11 @@ fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> Known {
     };
     let packages = packages.into_iter().map(str::to_owned).collect();
     let application = match settings.application.clone() {
-        Some(name) => Search::One(NamedApplication::named(name)),
-        None => search(&Code { packages, read: Box::new(read) }, settings.settings.as_deref()),
+        Some(name) => FoundApplication::One(NamedApplication::named(name)),
+        None => search(&SiteCode { packages, read: Box::new(read) }, settings.settings.as_deref()),
     };
     let code = manifest.project.import_path.clone();
     let python = python.and_then(|python| Interpreter::probe(python, None).ok());
     let variables = python.map(|python| python.environment).unwrap_or_default();
-    Known { name: manifest.name.clone(), code: code.into(), application, settings, variables }
+    KnownSite { name: manifest.name.clone(), code: code.into(), application, settings, variables }
 }

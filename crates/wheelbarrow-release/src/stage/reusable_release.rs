@@ -9,7 +9,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 
 use crate::environment::ENVIRONMENT;
-use crate::report::status::State;
+use crate::report::status::ReleaseState;
 use crate::root::release::CompleteRelease;
 use crate::root::trusted;
 use crate::{ReleaseError, ReleaseId, Root, list};
@@ -19,7 +19,7 @@ use crate::{ReleaseError, ReleaseId, Root, list};
 pub struct FoundRelease {
     /// None where a deploy would make one.
     pub id: Option<ReleaseId>,
-    pub state: Option<State>,
+    pub state: Option<ReleaseState>,
     pub live: Option<ReleaseId>,
 }
 
