@@ -8,6 +8,7 @@ mod circles;
 mod conformance;
 mod containers;
 mod demo;
+mod docs;
 mod fleet;
 mod fuzz;
 mod licences;
@@ -29,6 +30,8 @@ usage: cargo xtask COMMAND
                             all of them, where `test` takes a sample; members of 3 GB; an hour or so
   demo [--python PATH]... [--all-pythons] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
+  docs [--serve]            the documentation site, in target/docs/site: links, anchors and navigation are checked; --serve shows it
+                            at http://localhost:8000 while pages are edited
   bare [demo] [test]        README's commands in a container with nothing but what README names, from a clean clone; minutes
   containers [--rootless-user NAME]
                             one artifact for three systems: sources built in containers of them, installed and served in
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((command, [])) if command == "test" => test::run(),
         Some((command, rest)) if command == "bare" => bare::run(rest),
+        Some((command, rest)) if command == "docs" => docs::run(rest),
         Some((command, [])) if command == "circles" => circles::check(),
         Some((command, [])) if command == "torture" => test::torture(),
         Some((command, [])) if command == "conformance" => conformance::run(),

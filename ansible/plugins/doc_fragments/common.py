@@ -16,7 +16,7 @@ options:
     default: wheelbarrow
 notes:
   - Where C(wheelbarrow) fails, the module fails with its message and with C(phase), the phase in which it failed, C(outcome), what
-    was left, C(hint), what to do, C(exit_code), which the page C(docs/exit-codes.md) of Wheelbarrow explains, and C(server_log), the last C(lines)
+    was left, C(hint), what to do, C(exit_code), which the page C(docs/reference/exit-codes.md) of Wheelbarrow explains, and C(server_log), the last C(lines)
     that the server wrote since the switch and the command that shows C(more).
 """
 

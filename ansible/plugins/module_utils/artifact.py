@@ -1,4 +1,4 @@
-"""What the controller must know of an artifact: its manifest, and the programs in it. docs/format.md is the format."""
+"""What the controller must know of an artifact: its manifest, and the programs in it. docs/reference/format.md is the format."""
 
 import hashlib
 import json

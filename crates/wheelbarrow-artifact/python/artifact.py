@@ -1,4 +1,4 @@
-"""Reading an artifact: docs/format.md, format 1. Nothing is installed from one whose members were not all compared."""
+"""Reading an artifact: docs/reference/format.md, format 1. Nothing is installed from one whose members were not all compared."""
 
 import errno
 import hashlib

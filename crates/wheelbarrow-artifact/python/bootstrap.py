@@ -1,4 +1,4 @@
-"""The second way to install: the tree of docs/format.md in plain Python, for where the native installer cannot run.
+"""The second way to install: the tree of docs/reference/format.md in plain Python, for where the native installer cannot run.
 
 Both ways follow the same page and use the same facts of the interpreter, neither runs pip or `venv`; so they leave the
 same tree. This one is slower, and needs nothing but the standard library of CPython 3.6 or later.
@@ -26,7 +26,7 @@ from staging import Staging
 
 
 def install(artifact, facts, options):
-    """Installs, reports, and returns the exit code (docs/exit-codes.md)."""
+    """Installs, reports, and returns the exit code (docs/reference/exit-codes.md)."""
     signals = _Signals()
     try:
         with signals:

@@ -28,7 +28,7 @@ LARGEST_MODULE = 64 << 20
 BATCH = 1 << 20
 # The owner of the bytecode that is made here.
 OURS = "its bytecode"
-# docs/format.md, "Packs of bytecode".
+# docs/reference/format.md, "Packs of bytecode".
 SIGNATURE = b"WBCODE1\n"
 LARGEST_INDEX, LARGEST_WINDOW, LARGEST_FRAME = 16 << 20, 24, 64 << 20
 

@@ -1,4 +1,4 @@
-"""The one form that an artifact has, byte for byte: docs/format.md, "The file".
+"""The one form that an artifact has, byte for byte: docs/reference/format.md, "The file".
 
 Readers of zips differ in what they make of comments, zip64 records, bytes in front, between and behind, and of headers that
 disagree. Here all of that is refused, so that what is read here is what every other reader reads.

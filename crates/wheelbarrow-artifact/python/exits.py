@@ -21,4 +21,4 @@ LACKING = 18
 NEWER = 19
 WARNINGS = 20
 
-# docs/exit-codes.md says what each means.
+# docs/reference/exit-codes.md says what each means.

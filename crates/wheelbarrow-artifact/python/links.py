@@ -1,4 +1,4 @@
-"""Where the links of a project lead: docs/format.md, "The manifest". `tree.rs` has the same rules.
+"""Where the links of a project lead: docs/reference/format.md, "The manifest". `tree.rs` has the same rules.
 
 A link is judged by the way that a kernel goes: through other links, and up from where these lead. Its text alone does
 not show that.

@@ -16,7 +16,7 @@ PRECEDENCE = "file"  # or "process": what the process inherited wins
 REQUIRED = ()  # names that the file or the process must have
 PRIVATE = False  # whether a file that everybody may read is refused
 
-BROKEN = 7  # exit code, docs/exit-codes.md
+BROKEN = 7  # exit code, docs/reference/exit-codes.md
 LARGEST = 1 << 20  # bytes of the file
 
 _WHITESPACE = " \t\n\r"

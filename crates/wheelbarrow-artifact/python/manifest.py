@@ -1,4 +1,4 @@
-"""Reading a manifest: docs/format.md, format 1."""
+"""Reading a manifest: docs/reference/format.md, format 1."""
 
 import json
 import re
@@ -152,7 +152,7 @@ _U16, _U32 = _below(1 << 16), _below(1 << 32)
 _CHECK = {"enabled?": bool, "path?": str, "host?": str, "scheme?": str, "expected?": [_U16], "allow?": [_is_allowance]}
 _HOOK_NAMES = ("before_migrate?", "after_switch?", "on_failure?", "after_rollback?")
 _HOOKS = dict.fromkeys(_HOOK_NAMES + tuple(name.replace("_", "-") for name in _HOOK_NAMES), _are_hooks)
-# docs/settings.md. Nothing here is used by an install, but it must be what a deploy understands.
+# docs/reference/settings.md. Nothing here is used by an install, but it must be what a deploy understands.
 _SERVICE = {
     "name": _is_service_name,
     "run?": _is_command,

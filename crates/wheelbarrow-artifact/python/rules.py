@@ -1,4 +1,4 @@
-"""What the name and the texts of a wheel must be: docs/format.md, "Wheels". The crate wheelbarrow-wheel has the same rules.
+"""Rules for the name and texts of a wheel: docs/reference/format.md, "Wheels". The crate wheelbarrow-wheel has the same rules.
 
 What white space, a line and a letter is differs between languages and between versions of Python, so it goes by ASCII here.
 """

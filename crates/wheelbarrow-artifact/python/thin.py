@@ -1,6 +1,6 @@
 """A thin artifact may leave out the native program: the store of an earlier release has it, as STORE/programs/SHA256.
 
-It is run once its bytes were compared with the manifest of the artifact; docs/format.md, "Thin artifacts"."""
+It is run once its bytes were compared with the manifest of the artifact; docs/reference/format.md, "Thin artifacts"."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Installing wheels into a tree: the binary distribution format, as docs/format.md ("What an install leaves") sets it.
+"""Installing wheels into a tree: the binary distribution format, as docs/reference/format.md ("What an install leaves") sets it.
 
 https://packaging.python.org/en/latest/specifications/binary-distribution-format/
 """

@@ -1,4 +1,4 @@
-"""The zips that wheels are: docs/format.md, "Wheels". `zip/directory.rs` of the crate wheelbarrow-artifact has the same rules.
+"""The zips that wheels are: docs/reference/format.md, "Wheels". `zip/directory.rs` of wheelbarrow-artifact has the same rules.
 
 What two readers could understand differently is refused. What ordinary tools write is read: zip64, data descriptors, extra
 fields, a comment, bytes in front. Section numbers are those of APPNOTE 6.3. Contents are read by `exact.contents`.

@@ -1,7 +1,7 @@
 //! What a later version of Wheelbarrow wrote, and this one must neither change nor remove.
 //!
 //! Every file of Wheelbarrow's own that is JSON has a key `format`, and names the program that wrote it. The number is
-//! looked at before anything else: another format may have other keys. `docs/compatibility.md` is the specification.
+//! looked at before anything else: another format may have other keys. `docs/reference/compatibility.md` is the specification.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a host has, so that an artifact for it can leave that out. `docs/store.md`, "What a host has", is the
+//! What a host has, so that an artifact for it can leave that out. `docs/reference/store.md`, "What a host has", is the
 //! specification.
 //!
 //! It comes from another machine, and nothing is believed for it: a thin artifact that leaves out too much is refused

@@ -1,6 +1,6 @@
 //! The artifact: one executable zip with a site's code, its wheels and what installs them.
 //!
-//! `docs/format.md` is the specification; this crate is its only implementation in Rust, for writer and reader alike.
+//! `docs/reference/format.md` is the specification; this crate is its only implementation in Rust, for writer and reader alike.
 
 mod artifact;
 pub mod bytecode;

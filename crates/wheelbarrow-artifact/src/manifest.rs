@@ -2,7 +2,7 @@
 //!
 //! It is the member `.wheelbarrow/manifest.json`, UTF-8 JSON, written last. Every other member of the zip is listed in
 //! it with size, mode and SHA-256; a reader refuses an artifact whose members and manifest disagree. The page
-//! `docs/format.md` is the specification.
+//! `docs/reference/format.md` is the specification.
 
 use std::collections::BTreeMap;
 
@@ -139,7 +139,7 @@ impl Needs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Allowed {
-    /// As in `docs/audit.md`: `elf-glibc`.
+    /// As in `docs/reference/audit.md`: `elf-glibc`.
     pub rule: String,
     /// A distribution, or a library.
     pub name: String,

@@ -1,7 +1,7 @@
 //! How a site becomes a release: `[release]` of the settings, which travels in the manifest.
 //!
 //! Every key may be missing, so that a later source adds to an earlier one: the manifest, then
-//! `ROOT/shared/wheelbarrow.toml`, then flags. `docs/settings.md` explains the keys.
+//! `ROOT/shared/wheelbarrow.toml`, then flags. `docs/reference/settings.md` explains the keys.
 
 mod hooks;
 mod server;

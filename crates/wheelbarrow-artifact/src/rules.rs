@@ -1,4 +1,4 @@
-//! What a manifest must say, beyond its form, and where members of an artifact may be: `docs/format.md`, "The manifest".
+//! What a manifest must say, beyond its form, and where members of an artifact may be: `docs/reference/format.md`, "The manifest".
 //!
 //! `artifact.py` has the same rules.
 

@@ -1,4 +1,4 @@
-//! Thin artifacts: without what the host has that they are for. `docs/format.md`, "Thin artifacts", is the
+//! Thin artifacts: without what the host has that they are for. `docs/reference/format.md`, "Thin artifacts", is the
 //! specification.
 //!
 //! The manifest of a thin artifact is that of the full one, byte for byte; so is its signature. What is left out stands in

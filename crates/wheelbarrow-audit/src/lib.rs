@@ -2,7 +2,7 @@
 //!
 //! [`read()`] takes every wheel apart once, on all cores: each member is compared with RECORD, each ELF file gives its
 //! [`elf::ElfFile`]. What it finds depends on the wheel's bytes alone, and is kept by their hash. [`audit()`] then judges
-//! that against the [`Floor`] of a target, by the rules of `docs/audit.md`: pure functions from facts to findings.
+//! that against the [`Floor`] of a target, by the rules of `docs/reference/audit.md`: pure functions from facts to findings.
 //! [`sbom`] writes down the same facts as CycloneDX.
 //!
 //! Nothing here prints, and nothing is run or loaded: an ELF file is data.

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::exit_code_of_stop;
 
-/// Why a program ends as it does. The table of docs/exit-codes.md and the constants of the Python side are made from this.
+/// Why a program ends as it does. The table of docs/reference/exit-codes.md and the constants of the Python side are made from this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Failed,
@@ -218,7 +218,7 @@ mod tests {
         let row = |exit: &Exit| format!("| {} | {} |\n", exit.code(), exit.meaning());
         let rows: String = Exit::NUMBERED.iter().map(row).collect();
         let table = format!("| 0 | done |\n{rows}| 129, 130, 143 | {} |\n", Exit::Stopped.meaning());
-        assert_part("docs/exit-codes.md", "|---|---|\n", "\nIf memory is limited", &table);
+        assert_part("docs/reference/exit-codes.md", "|---|---|\n", "\nIf memory is limited", &table);
     }
 
     #[test]

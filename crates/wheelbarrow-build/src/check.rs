@@ -77,9 +77,9 @@ impl Explain for CheckError {
                 let unnamed = refused.find(|finding| finding.refuses() && !named.contains(&finding.rule));
                 match unnamed {
                     Some(Finding { rule, name, .. }) => format!(
-                        "what must go in all the same: `--allow {rule}:{name}=REASON`; docs/audit.md has the rules"
+                        "what must go in all the same: `--allow {rule}:{name}=REASON`; docs/reference/audit.md has the rules"
                     ),
-                    None => "docs/audit.md has the rules, and what can be done".to_owned(),
+                    None => "docs/reference/audit.md has the rules, and what can be done".to_owned(),
                 }
             }
             Self::TwoOfOneName { .. } => {

@@ -1,4 +1,4 @@
-//! Thin artifacts: what of an artifact a host has already is left out. `docs/format.md`, "Thin artifacts".
+//! Thin artifacts: what of an artifact a host has already is left out. `docs/reference/format.md`, "Thin artifacts".
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -134,7 +134,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| known(cause)?.hint()).or_else(memory)
 }
 
-/// As docs/exit-codes.md says; none for an error that is not known here.
+/// As docs/reference/exit-codes.md says; none for an error that is not known here.
 pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
     error.chain().find_map(|cause| {
         let told = || cause.downcast_ref().map(|told: &ReportedResult| told.code);

@@ -24,7 +24,7 @@ pub struct Finding {
     pub what: String,
     pub why: Option<String>,
     pub fix: Option<String>,
-    /// With which the install would end, `docs/exit-codes.md`; 0 where it is not refused for that.
+    /// With which the install would end, `docs/reference/exit-codes.md`; 0 where it is not refused for that.
     pub exit_code: u8,
 }
 

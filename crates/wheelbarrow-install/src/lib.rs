@@ -2,7 +2,7 @@
 //!
 //! First everything is planned, as plain data: which directories, which files, and where their bytes are. Then the
 //! destination and the disk are looked at, then the plan is executed in a staged directory by one thread a core, and
-//! the directory is renamed into place. `docs/format.md`, "What an install leaves", is the specification.
+//! the directory is renamed into place. `docs/reference/format.md`, "What an install leaves", is the specification.
 
 mod check;
 mod compile;

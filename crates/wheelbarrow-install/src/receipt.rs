@@ -32,7 +32,7 @@ pub(crate) struct ReceiptFacts<'r> {
     pub bytecode: Bytecode,
 }
 
-/// Keys sorted, two spaces of indentation, a line end: as `docs/format.md` wants it from both ways of installing.
+/// Keys sorted, two spaces of indentation, a line end: as `docs/reference/format.md` wants it from both ways of installing.
 pub(crate) fn receipt(about: ReceiptFacts<'_>, sums: Sha256) -> serde_json::Result<Vec<u8>> {
     let ReceiptFacts { artifact, target, interpreter, options, stored, bytecode } = about;
     let manifest = artifact.manifest();

@@ -1,6 +1,6 @@
 //! Releases under a site root: staged, switched, taken back, pruned.
 //!
-//! `docs/releases.md` is the specification. What is live is what the link `current` says; in what order things came to
+//! `docs/reference/releases.md` is the specification. What is live is what the link `current` says; in what order things came to
 //! be is what the journal says; a release is complete when its own record is there. Nothing else is believed: no clock,
 //! no modification time, no order of names.
 

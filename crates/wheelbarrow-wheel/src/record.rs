@@ -118,7 +118,7 @@ fn parse_row([path, hash, size]: [Cow<'_, str>; 3]) -> Result<RecordRow, String>
     Ok(RecordRow { path: path.into_owned(), hash, size })
 }
 
-/// The file as installed: sorted by the path's bytes, `\n` line ends, quotes where needed (`docs/format.md`).
+/// The file as installed: sorted by the path's bytes, `\n` line ends, quotes where needed (`docs/reference/format.md`).
 pub fn write(rows: impl IntoIterator<Item = RecordRow>) -> String {
     let mut rows: Vec<RecordRow> = rows.into_iter().collect();
     order::sort_by(&mut rows, |one, other| one.path.cmp(&other.path));

@@ -1,4 +1,4 @@
-//! The text of scripts in `bin`; `docs/format.md`, "What an install leaves", 3 and 4.
+//! The text of scripts in `bin`; `docs/reference/format.md`, "What an install leaves", 3 and 4.
 
 use std::collections::HashSet;
 

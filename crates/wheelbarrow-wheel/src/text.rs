@@ -1,4 +1,4 @@
-//! The texts of `.dist-info` as both ways to install read them: `docs/format.md`, "Wheels".
+//! The texts of `.dist-info` as both ways to install read them: `docs/reference/format.md`, "Wheels".
 //!
 //! Languages differ in what white space, a line and a letter is, and versions of Unicode do. So these rules go by ASCII, and
 //! `rules.py` has the same.

@@ -19,7 +19,7 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| known(cause)?.hint()).or_else(|| failure::hint(error))
 }
 
-/// As docs/exit-codes.md says.
+/// As docs/reference/exit-codes.md says.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let here = error.chain().find_map(known).map(Explain::exit_code);
     here.or_else(|| failure::exit_code(error)).unwrap_or(1)

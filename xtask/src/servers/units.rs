@@ -7,7 +7,7 @@ use super::host::Host;
 use super::place::{ANSWERS_500, CANNOT_BE_IMPORTED, NGINX};
 use super::{Load, Place};
 
-/// As docs/benchmarks.md has it.
+/// As docs/measurements/benchmarks.md has it.
 const DEPLOYS: u32 = 20;
 const RATE: u32 = 200;
 const FEW: u32 = 6;

@@ -2,7 +2,7 @@
 
     python make_artifact.py OUTPUT NAME PROJECT_DIRECTORY WHEEL... [--native FILE]
 
-The first wheel named pip-*.whl is the bundled pip. The artifact is for the Python that runs this. See docs/format.md.
+The first wheel named pip-*.whl is the bundled pip. The artifact is for the Python that runs this. See docs/reference/format.md.
 """
 
 import argparse

@@ -202,7 +202,7 @@ class Install(Case):
 
     @unittest.skipUnless(os.environ.get("WHEELBARROW_TEST_WHEELS") and glob.glob(os.environ.get("WHEELBARROW_TEST_WHEELS", "") + "/*.whl"), "no real wheels")  # fmt: skip
     def test_real_wheels_as_pip_installs_them(self):
-        # Equal but for what docs/format.md says differs.
+        # Equal but for what docs/reference/format.md says differs.
         try:
             from ensurepip import version
         except ImportError:

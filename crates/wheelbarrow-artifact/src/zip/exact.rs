@@ -1,4 +1,4 @@
-//! The one form that an artifact has: `docs/format.md`, "The file".
+//! The one form that an artifact has: `docs/reference/format.md`, "The file".
 //!
 //! Readers of zips differ in what they make of comments, zip64 records, bytes in front, between and behind, and of headers that
 //! disagree. So that all of them see the same members, an artifact is byte for byte what the writer makes of its members.

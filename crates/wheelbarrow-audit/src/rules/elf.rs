@@ -177,7 +177,7 @@ fn libraries(
                 format!("{names} {verb} {library}, which neither a wheel carries nor the target promises");
             let fix = format!(
                 "take a wheel that carries it; if the servers have it, add it to `libraries` of the [[target]] \
-                 (docs/targets.md); else `--allow elf-library:{library}=REASON`"
+                 (docs/reference/targets.md); else `--allow elf-library:{library}=REASON`"
             );
             Finding::error(Rule::ElfLibrary, wheel, what).fix(fix)
         };

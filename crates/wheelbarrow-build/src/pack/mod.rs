@@ -1,4 +1,4 @@
-//! The artifact, written in one pass: `docs/format.md` says what it holds and in which order.
+//! The artifact, written in one pass: `docs/reference/format.md` says what it holds and in which order.
 //!
 //! [`plan`] says as plain data which member gets which bytes; `write` writes them. The same inputs give the same
 //! bytes: times are fixed, modes are one of two, nothing of this machine is in it.

@@ -14,7 +14,7 @@ const END_SIGNATURE: &[u8] = b"PK\x05\x06";
 const LAST_HEADERS: u64 = 256;
 
 /// Whether `path`, a file that begins with `head`, is an artifact: a line for the kernel, and a zip whose last members are
-/// the manifest and perhaps its signature (docs/format.md).
+/// the manifest and perhaps its signature (docs/reference/format.md).
 pub(super) fn is_artifact(path: &Path, head: &[u8]) -> bool {
     head.starts_with(b"#!") && last_headers(path).is_ok_and(|headers| has_manifest(&headers))
 }

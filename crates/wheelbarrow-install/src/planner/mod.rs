@@ -1,6 +1,6 @@
 //! Planning an install: what is written where.
 //!
-//! The specification is `docs/format.md`, "What an install leaves"; the numbers in comments are its own. What each owner
+//! The specification is `docs/reference/format.md`, "What an install leaves"; the numbers in comments are its own. What each owner
 //! adds is planned for itself, then it is put together.
 
 mod bytecode;

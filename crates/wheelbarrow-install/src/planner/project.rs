@@ -1,5 +1,5 @@
 //! What the site's own code and static files become, and what else goes from the top of the artifact to site-packages:
-//! `docs/format.md`, "What an install leaves", 6.
+//! `docs/reference/format.md`, "What an install leaves", 6.
 
 use std::collections::HashMap;
 

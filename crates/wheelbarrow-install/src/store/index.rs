@@ -1,5 +1,5 @@
 //! The index of an entry: what it holds, so that an install can be planned from it without opening the wheel, and the
-//! files can be compared with it. `docs/store.md` is the specification.
+//! files can be compared with it. `docs/reference/store.md` is the specification.
 //!
 //! ```text
 //! wheelbarrow-index 1 CRC32\0     of all that follows

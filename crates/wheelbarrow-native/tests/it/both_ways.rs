@@ -1,4 +1,4 @@
-//! The native installer and `bootstrap.py` follow one page, `docs/format.md`: here both install the same artifacts.
+//! The native installer and `bootstrap.py` follow one page, `docs/reference/format.md`: here both install the same artifacts.
 
 use std::collections::BTreeMap;
 use std::io::Write;

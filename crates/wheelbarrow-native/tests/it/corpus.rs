@@ -1,7 +1,7 @@
 //! One corpus of hostile and odd wheels and artifacts, for both ways to install: each artifact is taken by both or refused by both,
 //! with the same exit code, and what is taken leaves the same tree.
 //!
-//! `docs/format.md`, "Wheels" and "The manifest", has the rules.
+//! `docs/reference/format.md`, "Wheels" and "The manifest", has the rules.
 
 mod artifacts;
 mod shared;
@@ -22,7 +22,7 @@ use crate::site::{self, wheel_members};
 use crate::zips::{Member, zip};
 
 const WHEEL: &str = "pack-1-py3-none-any.whl";
-/// Of what is broken or hostile: `docs/exit-codes.md`.
+/// Of what is broken or hostile: `docs/reference/exit-codes.md`.
 const BROKEN: u8 = 3;
 
 /// An artifact, and what must come of it.

@@ -1,6 +1,6 @@
 //! Keeping the secrets of an environment.json out of what programs say.
 //!
-//! Which values are secrets is a rule, `docs/environment.md` has it for people:
+//! Which values are secrets is a rule, `docs/reference/environment.md` has it for people:
 //!
 //! * The name says so (`SECRET_KEY`, `DB_PASSWORD`, `API_TOKEN`), or the value is not an ordinary one: no path, no host, no
 //!   word, no number. Such a value is hidden wherever it stands, and so is the password of a URL.

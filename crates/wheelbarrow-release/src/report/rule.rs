@@ -92,6 +92,6 @@ mod tests {
         };
         assert_eq!(table("guides/servers.md", "| rule | what goes wrong |"), names(OF_DOCTOR));
         let of_check = [OF_CHECK, &[SERVES_ANOTHER_RELEASE, RUNS_ANOTHER_RELEASE]].concat();
-        assert_eq!(table("releases.md", "| finding | level | what is wrong |"), names(&of_check));
+        assert_eq!(table("reference/releases.md", "| finding | level | what is wrong |"), names(&of_check));
     }
 }

@@ -1,6 +1,6 @@
 //! Refusing to change a root in which a later version of Wheelbarrow has written what this one does not understand.
 //!
-//! An artifact brings its own program, so an older program meets a newer root every day. `docs/compatibility.md` says
+//! An artifact brings its own program, so an older program meets a newer root every day. `docs/reference/compatibility.md` says
 //! which changes of a format an older program can do without.
 
 use std::io::ErrorKind;

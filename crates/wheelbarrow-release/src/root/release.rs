@@ -16,7 +16,7 @@ pub(crate) const LOGS: &str = ".wheelbarrow/logs";
 /// The format of the record that this code writes, and the only one that it reads.
 pub(crate) const FORMAT: u32 = 1;
 
-/// The record, format 1. A key may be added that an older program can do without; `docs/compatibility.md`.
+/// The record, format 1. A key may be added that an older program can do without; `docs/reference/compatibility.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
     pub format: u32,

@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> anyhow::Resul
     let (own, pyproject) = (project.join(OWN_FILE), project.join(PYPROJECT));
     if own.exists() || (pyproject.exists() && suggest::has_table(&fs::read_to_string(&pyproject)?)) {
         let message = format!("{} has settings already", project.display());
-        return Err(Refusal::project(message, "edit them; docs/settings.md says what there is").into());
+        return Err(Refusal::project(message, "edit them; see docs/reference/settings.md").into());
     }
     let (path, text) = if pyproject.exists() {
         let before = fs::read_to_string(&pyproject)?;

@@ -1,6 +1,6 @@
 //! Settings: what `wheelbarrow.toml` or `[tool.wheelbarrow]` in pyproject.toml says about a project.
 //!
-//! Both have the same keys (`docs/settings.md`). Paths in them are relative to the file. What a flag says wins; that is
+//! Both have the same keys (`docs/reference/settings.md`). Paths in them are relative to the file. What a flag says wins; that is
 //! for the commands to do. A key that nobody knows is an error, since it is a setting that would not be heeded.
 
 mod detect;

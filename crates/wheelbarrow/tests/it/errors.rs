@@ -1,4 +1,4 @@
-//! What failed, why, and what to do: the words, and the exit codes of docs/exit-codes.md.
+//! What failed, why, and what to do: the words, and the exit codes of docs/reference/exit-codes.md.
 
 use crate::support::Place;
 

@@ -30,7 +30,7 @@ fn a_project_is_looked_at() {
     insta::assert_snapshot!(place.run(&["init"]).all(), @"
     exit code: 8
     error: . has settings already
-    hint: edit them; docs/settings.md says what there is
+    hint: edit them; see docs/reference/settings.md
     ");
 }
 

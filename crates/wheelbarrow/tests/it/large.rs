@@ -1,6 +1,6 @@
 //! A member of a wheel that is larger than the memory of the machine: everything streams, whatever way it goes.
 //!
-//! Each program may have as much memory of its own as docs/benchmarks.md allows, and its pages of mapped files count too.
+//! Each program may have as much memory of its own as docs/measurements/benchmarks.md allows, and its pages of mapped files count too.
 //! `cargo xtask torture` (`WHEELBARROW_TORTURE=1`) leaves no way out.
 
 use std::process::Command;

@@ -447,7 +447,7 @@ fn texts() -> Vec<Case> {
     found
 }
 
-/// What `release` may be: `docs/settings.md` has the keys.
+/// What `release` may be: `docs/reference/settings.md` has the keys.
 fn values() -> Vec<Case> {
     let values = [
         (json!({}), true),

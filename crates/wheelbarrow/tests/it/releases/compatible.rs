@@ -1,5 +1,5 @@
 //! What this program does with a root that a later version has written to, and with what 0.1.0 wrote.
-//! `docs/compatibility.md` is the specification.
+//! `docs/reference/compatibility.md` is the specification.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
