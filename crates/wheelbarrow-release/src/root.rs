@@ -29,6 +29,7 @@ pub(crate) mod rescued;
 pub(crate) mod reserve;
 pub(crate) mod retention;
 pub(crate) mod settings;
+mod settings_file;
 pub(crate) mod shared;
 pub(crate) mod trash;
 pub(crate) mod trusted;

@@ -13,6 +13,7 @@ use wheelbarrow_artifact::release::{
 };
 use wheelbarrow_base::SafePath;
 
+use super::settings_file;
 use crate::command::identity::{self, Identity};
 use crate::root::release::CompleteRelease;
 use crate::root::shared::SharedPath;
@@ -183,12 +184,9 @@ fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
     let Some((text, _)) = trusted::read(root, FILE)? else { return Ok(ReleaseSettings::default()) };
     let text = String::from_utf8(text)
         .map_err(|_| ReleaseError::Settings { path: path.clone(), reason: "not UTF-8".to_owned() })?;
-    toml::from_str::<SharedFile>(&text).map(|file| file.release).map_err(|error| {
-        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
-        let line = before.matches('\n').count() + 1;
-        let message = error.message().lines().collect::<Vec<_>>().join("; ");
-        ReleaseError::Settings { path, reason: format!("line {line}: {message}") }
-    })
+    settings_file::read::<SharedFile>(&text)
+        .map(|file| file.release)
+        .map_err(|reason| ReleaseError::Settings { path, reason })
 }
 
 /// Refuses what no answer can have (RFC 9110, section 15).
