@@ -35,6 +35,9 @@ const OTHERS: [(&str, &str); 2] = [("x86_64", "x86_64-linux-gnu-gcc"), ("aarch64
 /// For a compiler with the headers of glibc: no checked variants of functions (Ubuntu), no strtol of C23 (GCC 15).
 const PLAIN_C: &str = "-std=gnu11 -U_FORTIFY_SOURCE";
 
+/// One key is checked now and then: no second implementation of Ed25519 for CPUs with AVX2.
+const SMALL_ED25519: &str = "--cfg curve25519_dalek_backend=\"serial\"";
+
 /// Zstandard with one decoder of literals and one of sequences, which reads whatever was written, and without texts of errors.
 const SMALL_ZSTD: &str =
     "-DHUF_FORCE_DECOMPRESS_X1=1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT=1 -DZSTD_STRIP_ERROR_STRINGS=1";
@@ -148,11 +151,13 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
         }
         let plain = compiler.map_or("", |_| PLAIN_C);
         cargo.env(format!("CFLAGS_{name}"), format!("{plain} {SMALL_ZSTD}").trim_start());
+        let of_target = |what: &str| format!("CARGO_TARGET_{}_{what}", name.to_uppercase());
         if has_lld() {
-            cargo.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
+            cargo.env(of_target("LINKER"), "rust-lld");
         }
+        cargo.env(of_target("RUSTFLAGS"), SMALL_ED25519);
     } else {
-        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        cargo.env("RUSTFLAGS", format!("-C target-feature=+crt-static {SMALL_ED25519}"));
     }
     let status = cargo.status().unwrap_or_else(|error| panic!("cannot run {cargo:?}: {error}"));
     assert!(status.success(), "the native installer could not be built for {target}");

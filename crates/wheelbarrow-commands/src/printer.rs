@@ -6,9 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anstream::ColorChoice as StreamChoice;
 use clap::ColorChoice;
-use owo_colors::OwoColorize;
 use wheelbarrow_artifact::{printable, printable_json};
 
 use crate::{failure, text};
@@ -20,31 +18,72 @@ static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
 static DEED: AtomicBool = AtomicBool::new(false);
 
 fn write(text: &str) -> std::io::Result<()> {
-    let mut stdout = anstream::stdout();
+    let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", printable(text)).and_then(|()| stdout.flush())
 }
 
 /// On standard error. Where that cannot be written nobody is told, and what is under way goes on.
 fn tell(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
+
+/// Whether standard error takes colours, by the conventions of <https://no-color.org> and <https://bixense.com/clicolors>.
+fn has_colours(color: ColorChoice) -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let is_zero = |name| set(name).is_some_and(|value| value == "0");
+    match color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto if set("NO_COLOR").is_some() => false,
+        ColorChoice::Auto if set("CLICOLOR_FORCE").is_some() && !is_zero("CLICOLOR_FORCE") => true,
+        ColorChoice::Auto => {
+            let obeys = set("TERM").is_some_and(|term| term != "dumb");
+            obeys && !is_zero("CLICOLOR") && std::io::stderr().is_terminal()
+        }
+    }
+}
+
+/// Codes of a terminal (ECMA-48, 8.3.117).
+const CYAN: &str = "36";
+const BOLD_GREEN: &str = "1;32";
+const BOLD_RED: &str = "1;31";
 
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
     quiet: bool,
     verbose: bool,
+    colours: bool,
 }
 
 impl Printer {
-    /// `color` counts for the whole process; `auto` heeds `NO_COLOR`, `CLICOLOR_FORCE` and pipes.
+    /// `auto` heeds `NO_COLOR`, `CLICOLOR_FORCE` and pipes.
     pub fn new(quiet: bool, verbose: bool, color: ColorChoice) -> Self {
-        match color {
-            ColorChoice::Auto => StreamChoice::Auto,
-            ColorChoice::Always => StreamChoice::Always,
-            ColorChoice::Never => StreamChoice::Never,
+        Self { quiet, verbose, colours: has_colours(color) }
+    }
+
+    /// A line on standard error that begins with a coloured word.
+    fn say(&self, colour: &str, word: &str, text: &str) {
+        let text = printable(text);
+        if self.colours {
+            tell(format_args!("\x1b[{colour}m{word}\x1b[0m {text}"));
+        } else {
+            tell(format_args!("{word} {text}"));
         }
-        .write_global();
-        Self { quiet, verbose }
+    }
+
+    /// In the place of what was drawn before, on a terminal and as far as one line of it reaches.
+    pub(crate) fn draw(&self, text: &str) {
+        let size = rustix::termios::tcgetwinsize(std::io::stderr());
+        let columns = size.map_or(80, |size| if size.ws_col == 0 { 80 } else { usize::from(size.ws_col) });
+        // What is not ASCII may be two columns wide.
+        let mut room = columns.saturating_sub(1);
+        let fits = text.chars().take_while(|character| {
+            let width = if character.is_ascii() { 1 } else { 2 };
+            room.checked_sub(width).inspect(|left| room = *left).is_some()
+        });
+        let mut line = "\r\x1b[K".to_owned();
+        line.extend(fits);
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
     /// What the command was asked for.
@@ -92,7 +131,7 @@ impl Printer {
     /// What a person should know beside the result.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            tell(format_args!("{} {}", "note:".cyan(), printable(text)));
+            self.say(CYAN, "note:", text);
         }
     }
 
@@ -119,12 +158,12 @@ impl Printer {
     /// Why it failed, the causes behind that, and what to do.
     /// With `--json` the same is on stdout, under the one key `failure`.
     pub fn failure(&self, error: &anyhow::Error, hint: Option<String>, exit_code: u8) {
-        tell(format_args!("{} {}", "error:".red().bold(), printable(&error.to_string())));
+        self.say(BOLD_RED, "error:", &error.to_string());
         for cause in failure::causes(error) {
             tell(format_args!("  Caused by: {}", printable(&cause)));
         }
         if let Some(hint) = &hint {
-            tell(format_args!("{} {}", "hint:".green().bold(), printable(hint)));
+            self.say(BOLD_GREEN, "hint:", hint);
         }
         if failure::wants_json() {
             let failure = failure::Failure::new(error, hint, exit_code);

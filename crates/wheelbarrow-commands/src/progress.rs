@@ -1,16 +1,20 @@
 //! Progress on a terminal, for what takes over a second; notes anywhere.
 
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wheelbarrow_base::progress::{Progress, Unit};
 
 use crate::printer::Printer;
+use crate::text;
 
 /// Shorter tasks are not worth a look.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// From one picture to the next.
+const STEP: Duration = Duration::from_millis(100);
 
 pub struct Bar {
     printer: Printer,
@@ -27,7 +31,8 @@ struct Task {
     total: u64,
     unit: Unit,
     begun: Instant,
-    bar: Option<ProgressBar>,
+    /// When it was last drawn.
+    drawn: Option<Instant>,
 }
 
 impl Bar {
@@ -49,12 +54,13 @@ impl Bar {
         bar
     }
 
-    /// Prints above what is drawn.
+    /// Prints in the place of what is drawn, which is soon drawn again below.
     fn above(&self, print: impl FnOnce()) {
-        match self.task.lock().ok().as_deref() {
-            Some(Some(Task { bar: Some(bar), .. })) => bar.suspend(print),
-            _ => print(),
+        let Ok(mut task) = self.task.lock() else { return print() };
+        if task.as_mut().is_some_and(|task| task.drawn.take().is_some()) {
+            self.printer.draw("");
         }
+        print();
     }
 
     /// A line for what has no measure.
@@ -64,22 +70,11 @@ impl Bar {
         }
         let phase = self.phase.lock().map(|phase| phase.clone()).unwrap_or_default();
         let Ok(mut task) = self.task.lock() else { return };
-        let task = task.get_or_insert_with(|| Task {
-            what: String::new(),
-            total: 0,
-            unit: Unit::Items,
-            begun: Instant::now(),
-            bar: None,
-        });
-        let bar = task.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{elapsed:>5} {wide_msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-        });
+        let task = task.get_or_insert_with(|| Task::new("", 0, Unit::Items));
         let parts: Vec<_> =
             [plain(&phase), message.to_owned()].into_iter().filter(|part| !part.is_empty()).collect();
-        bar.set_message(parts.join(": "));
-        bar.tick();
+        task.drawn = Some(Instant::now());
+        self.printer.draw(&format!("{:>4}s {}", task.begun.elapsed().as_secs(), parts.join(": ")));
     }
 }
 
@@ -91,19 +86,26 @@ impl Drop for Bar {
 }
 
 impl Task {
-    fn bar(&mut self) -> &ProgressBar {
-        self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(self.total), ProgressDrawTarget::stderr());
-            let template = match self.unit {
-                Unit::Bytes => "{msg:>16} {wide_bar} {decimal_bytes}/{decimal_total_bytes}",
-                Unit::Items => "{msg:>16} {wide_bar} {pos}/{len}",
-            };
-            bar.set_style(
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
-            bar.set_message(wheelbarrow_artifact::printable(&self.what).into_owned());
-            bar
-        })
+    fn new(what: &str, total: u64, unit: Unit) -> Self {
+        Self { what: what.to_owned(), total, unit, begun: Instant::now(), drawn: None }
+    }
+
+    fn is_due(&self) -> bool {
+        self.begun.elapsed() >= QUIET && self.drawn.is_none_or(|drawn| drawn.elapsed() >= STEP)
+    }
+
+    /// `      installing [######----] 12.3 MB/20.0 MB`
+    fn line(&self, done: u64) -> String {
+        const WIDTH: u64 = 30;
+        let total = self.total.max(1);
+        let full = done.min(total).saturating_mul(WIDTH) / total;
+        let mut line = format!("{:>16} [", plain(&self.what));
+        line.extend((0..WIDTH).map(|place| if place < full { '#' } else { '-' }));
+        let _ = match self.unit {
+            Unit::Bytes => write!(line, "] {}/{}", text::bytes(done), text::bytes(self.total)),
+            Unit::Items => write!(line, "] {done}/{}", self.total),
+        };
+        line
     }
 }
 
@@ -121,7 +123,7 @@ impl Progress for Bar {
             return;
         }
         if let Ok(mut task) = self.task.lock() {
-            *task = Some(Task { what: what.to_owned(), total, unit, begun: Instant::now(), bar: None });
+            *task = Some(Task::new(what, total, unit));
         }
     }
 
@@ -129,14 +131,16 @@ impl Progress for Bar {
         let done = self.done.fetch_add(amount, Ordering::Relaxed) + amount;
         // Who cannot have the lock leaves the drawing to who has it.
         let Ok(mut task) = self.task.try_lock() else { return };
-        if let Some(task) = task.as_mut().filter(|task| task.begun.elapsed() >= QUIET) {
-            task.bar().set_position(done);
+        if let Some(task) = task.as_mut().filter(|task| task.is_due()) {
+            task.drawn = Some(Instant::now());
+            self.printer.draw(&task.line(done));
         }
     }
 
     fn end(&self) {
-        if let Some(bar) = self.task.lock().ok().and_then(|mut task| task.take()?.bar) {
-            bar.finish_and_clear();
+        let task = self.task.lock().ok().and_then(|mut task| task.take());
+        if task.is_some_and(|task| task.drawn.is_some()) {
+            self.printer.draw("");
         }
     }
 
@@ -179,6 +183,17 @@ impl Progress for Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_shows_how_much_is_done() {
+        let line = |total, done, unit| Task::new("installing", total, unit).line(done);
+        let half = format!("      installing [{}{}]", "#".repeat(15), "-".repeat(15));
+        assert_eq!(line(2_000_000, 1_000_000, Unit::Bytes), format!("{half} 1.0 MB/2.0 MB"));
+        assert_eq!(line(4, 2, Unit::Items), format!("{half} 2/4"));
+        let none = format!("      installing [{}] 0/0", "-".repeat(30));
+        assert_eq!(line(0, 0, Unit::Items), none);
+        assert!(line(3, 9, Unit::Items).ends_with("[##############################] 9/3"));
+    }
 
     #[test]
     fn what_a_command_prints_stays_on_its_line_and_in_its_direction() {

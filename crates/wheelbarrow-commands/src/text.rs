@@ -6,12 +6,17 @@ pub fn bytes(count: u64) -> String {
     if count < 1000 {
         return format!("{count} B");
     }
-    let (mut value, mut unit) = (count as f64 / 1000.0, 0);
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
+    let (mut divisor, mut unit) = (1000, 0);
+    while tenths(count, divisor) >= 10_000 && unit + 1 < UNITS.len() {
+        (divisor, unit) = (divisor * 1000, unit + 1);
     }
-    format!("{value:.1} {}", UNITS[unit])
+    let tenths = tenths(count, divisor);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// How many tenths of `divisor` a number is, rounded. Without fractions, whose formatting takes 10 kB of every artifact.
+fn tenths(number: u64, divisor: u64) -> u64 {
+    number / divisor * 10 + (number % divisor * 10 + divisor / 2) / divisor
 }
 
 /// `1 wheel`, `3 wheels`.
@@ -21,7 +26,8 @@ pub fn count(number: usize, what: &str) -> String {
 
 /// `0.8 s`.
 pub fn seconds(milliseconds: u64) -> String {
-    format!("{:.1} s", milliseconds as f64 / 1000.0)
+    let tenths = tenths(milliseconds, 1000);
+    format!("{}.{} s", tenths / 10, tenths % 10)
 }
 
 /// `2026-11-23 04:05:06Z` of seconds since 1970, by the proleptic Gregorian calendar.
@@ -84,7 +90,9 @@ mod tests {
     #[test]
     fn sizes_have_a_fitting_unit() {
         let sizes = [0, 999, 1000, 1_250_000, 999_960, 5_000_000_000].map(bytes);
-        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.2 MB", "1.0 MB", "5.0 GB"]);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.3 MB", "1.0 MB", "5.0 GB"]);
+        assert_eq!([999_949, 999_950, u64::MAX].map(bytes), ["999.9 kB", "1.0 MB", "18446744.1 TB"]);
+        assert_eq!([0, 49, 50, 1_949, 60_000].map(seconds), ["0.0 s", "0.0 s", "0.1 s", "1.9 s", "60.0 s"]);
     }
 
     #[test]
