@@ -3,7 +3,7 @@
 //! [`Artifact::open`] reads the directory and the manifest and refuses an artifact in which they disagree.
 //! [`Artifact::verify`] reads every byte once and gives the [`VerifiedArtifact`] that installing asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use memmap2::UncheckedAdvice;
 use sha2::Digest;
 use wheelbarrow_base::MappedFile;
 use wheelbarrow_base::progress::{Progress, Unit};
-use wheelbarrow_wheel::order;
+use wheelbarrow_wheel::order::{self, Inserted};
 
 use crate::error::{ArtifactError, Distrust};
 use crate::format::{self, Misread};
@@ -373,13 +373,13 @@ impl Artifact {
         if all == 0 || links().count() < all {
             return Ok(());
         }
-        let targets: BTreeMap<&str, Vec<u8>> = links()
+        let targets: Vec<(&str, Vec<u8>)> = links()
             .map(|entry| Ok((entry.name.as_str(), self.archive.read(entry, LARGEST_TARGET)?)))
             .collect::<Result<_, _>>()
             .map_err(|source| ArtifactError::Zip { path: self.path.clone(), source })?;
         let members = self.manifest.members.iter().map(|member| (member.path.as_str(), member.kind));
         let tree = Tree::new(members).map_err(|what| self.altered(what))?;
-        let targets = targets.iter().map(|(path, target)| (*path, target.as_slice())).collect();
+        let targets = targets.iter().map(|(path, target)| (*path, target.as_slice())).inserted();
         tree.check_links(&targets).map_err(|source| ArtifactError::Link { path: self.path.clone(), source })
     }
 

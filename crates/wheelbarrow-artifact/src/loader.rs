@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::interpreter::Interpreter;
 use fs_err as fs;
 use wheelbarrow_platform::Libc;
+use wheelbarrow_wheel::order::Inserted;
 
 /// What ldconfig(8) writes.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -68,7 +69,7 @@ impl Loader {
         let wanted = self.machine.and_then(cache_flag);
         let fits = |library: &Cached| wanted.is_none_or(|wanted| library.flags & 0xff00 == wanted);
         let cached = self.cache.iter().filter(|(_, libraries)| libraries.iter().any(fits));
-        let mut names: BTreeSet<String> = cached.map(|(name, _)| name.clone()).collect();
+        let mut names: BTreeSet<String> = cached.map(|(name, _)| name.clone()).inserted();
         for directory in &self.directories[..self.uncached] {
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
             let found = entries.filter_map(|entry| entry.file_name().into_string().ok());

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 pub use wheelbarrow_base::Sha256;
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
-use wheelbarrow_wheel::order;
+use wheelbarrow_wheel::order::{self, Inserted};
 
 use crate::release::{HOOK_KEYS, ReleaseSettings};
 
@@ -337,12 +337,12 @@ impl Manifest {
 
     /// The wheels by their path.
     pub fn wheels_by_path(&self) -> BTreeMap<&str, &Wheel> {
-        self.wheels.iter().map(|wheel| (wheel.path.as_str(), wheel)).collect()
+        self.wheels.iter().map(|wheel| (wheel.path.as_str(), wheel)).inserted()
     }
 
     /// The members by their path.
     pub fn members_by_path(&self) -> BTreeMap<&str, &Member> {
-        self.members.iter().map(|member| (member.path.as_str(), member)).collect()
+        self.members.iter().map(|member| (member.path.as_str(), member)).inserted()
     }
 }
 

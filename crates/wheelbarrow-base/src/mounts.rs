@@ -1,5 +1,6 @@
 //! Which file systems are mounted at or below a path, as the kernel says: proc_pid_mountinfo(5).
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,9 @@ use crate::unique::unique;
 pub fn mounts_in(path: &Path) -> Vec<PathBuf> {
     let Ok(real) = fs::canonicalize(path) else { return Vec::new() };
     let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let mut found: Vec<PathBuf> = points(&text).filter(|point| point.starts_with(&real)).collect();
-    found.sort();
-    found.dedup();
-    found
+    let mut found = BTreeSet::new();
+    found.extend(points(&text).filter(|point| point.starts_with(&real)));
+    found.into_iter().collect()
 }
 
 /// The type of the file system that holds `path`, as `ext4`; none if the kernel does not say.

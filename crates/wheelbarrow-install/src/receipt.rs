@@ -11,6 +11,7 @@ use wheelbarrow_artifact::format::{self, Misread};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{Manifest, Sha256, Target};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::InstallError;
 use crate::layout::RECEIPT_PATH;
@@ -37,14 +38,16 @@ pub(crate) fn receipt(about: ReceiptFacts<'_>, sums: Sha256) -> serde_json::Resu
     let ReceiptFacts { artifact, target, interpreter, options, stored, bytecode } = about;
     let manifest = artifact.manifest();
     let [major, minor, micro] = interpreter.version;
-    let mut python = BTreeMap::from([
+    let mut python: BTreeMap<&str, Value> = [
         ("executable", json!(interpreter.executable)),
         ("version", json!(format!("{major}.{minor}.{micro}"))),
-    ]);
+    ]
+    .into_iter()
+    .inserted();
     if !interpreter.environment.is_empty() {
         python.insert("environment", json!(interpreter.environment));
     }
-    let mut receipt: BTreeMap<&str, Value> = BTreeMap::from([
+    let mut receipt: BTreeMap<&str, Value> = [
         ("bytecode", json!(bytecode)),
         ("format", json!(FORMAT)),
         ("interpreter", json!(python)),
@@ -55,7 +58,9 @@ pub(crate) fn receipt(about: ReceiptFacts<'_>, sums: Sha256) -> serde_json::Resu
         ("sums_sha256", json!(sums)),
         ("target", json!({ "abi": target.abi, "platform": target.platform, "python": target.python })),
         ("wheels", json!(target.wheels)),
-    ]);
+    ]
+    .into_iter()
+    .inserted();
     if let Some(version) = &manifest.version {
         receipt.insert("version", json!(version));
     }

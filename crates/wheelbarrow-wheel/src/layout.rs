@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::order::Inserted;
+
 use crate::Error;
 use crate::filename::WheelFilename;
 use crate::name;
@@ -34,7 +36,7 @@ pub fn find_dist_info<'a>(
     wheel: &WheelFilename,
 ) -> Result<String, Error> {
     let tops = members.into_iter().filter_map(|member| member.split('/').next());
-    let found: BTreeSet<&str> = tops.filter(|top| top.ends_with(".dist-info")).collect();
+    let found: BTreeSet<&str> = tops.filter(|top| top.ends_with(".dist-info")).inserted();
     let mut found = found.into_iter();
     let filename = wheel.to_string();
     let Some(dist_info) = found.next() else { return Err(Error::NoDistInfo { filename }) };

@@ -42,6 +42,19 @@ fn apply<T>(items: &mut [T], mut positions: Vec<usize>) {
     }
 }
 
+/// What `collect` makes of an iterator for sets and maps in order, one item after the other.
+///
+/// `collect` sorts first, by a merge sort for each type.
+pub trait Inserted: Iterator + Sized {
+    fn inserted<C: Default + Extend<Self::Item>>(self) -> C {
+        let mut collection = C::default();
+        collection.extend(self);
+        collection
+    }
+}
+
+impl<I: Iterator> Inserted for I {}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

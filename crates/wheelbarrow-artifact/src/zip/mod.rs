@@ -18,6 +18,8 @@ mod stored;
 mod time;
 mod writer;
 
+use wheelbarrow_wheel::order;
+
 pub use entry::{Entry, Method};
 pub use error::{WriteError, ZipError};
 pub use inflate::{BUFFERED_LIMIT, Inflater};
@@ -38,7 +40,7 @@ impl<B: AsRef<[u8]>> Archive<B> {
     pub fn parse(bytes: B) -> Result<Self, ZipError> {
         let entries = directory::read(bytes.as_ref())?;
         let mut by_name: Vec<usize> = (0..entries.len()).collect();
-        by_name.sort_by(|&one, &other| entries[one].name.cmp(&entries[other].name));
+        order::sort_by(&mut by_name, |&one, &other| entries[one].name.cmp(&entries[other].name));
         match by_name.windows(2).find(|pair| entries[pair[0]].name == entries[pair[1]].name) {
             Some(pair) => Err(ZipError::Duplicate { name: entries[pair[0]].name.clone() }),
             None => Ok(Self { bytes, entries, by_name }),

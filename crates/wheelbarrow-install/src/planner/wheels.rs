@@ -6,6 +6,7 @@ use wheelbarrow_artifact::manifest::{self, Sha256, Target};
 use wheelbarrow_artifact::wheel::OpenWheel;
 use wheelbarrow_artifact::zip::Entry;
 use wheelbarrow_artifact::{VerifiedArtifact, in_parallel};
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::InstallError;
 use crate::options::Pip;
@@ -33,8 +34,8 @@ impl Wheels<'_> {
     pub(crate) fn stored(&self) -> Option<ReceiptStore> {
         let Self::Store(_, wheels) = self else { return None };
         let bytecode = wheels.iter().filter_map(|stored| stored.bytecode.as_ref());
-        let bytecode: BTreeSet<Sha256> = bytecode.map(|entry| entry.sha256).collect();
-        let wheels: BTreeSet<Sha256> = wheels.iter().map(|stored| stored.wheel.sha256).collect();
+        let bytecode: BTreeSet<Sha256> = bytecode.map(|entry| entry.sha256).inserted();
+        let wheels: BTreeSet<Sha256> = wheels.iter().map(|stored| stored.wheel.sha256).inserted();
         Some(ReceiptStore { wheels, bytecode })
     }
 }

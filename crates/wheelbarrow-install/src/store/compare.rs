@@ -13,7 +13,7 @@ use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::manifest::{NATIVE, Sha256};
 use wheelbarrow_base::progress::{Progress, Unit};
-use wheelbarrow_wheel::order;
+use wheelbarrow_wheel::order::{self, Inserted};
 
 use super::index::{FileKind, Index, IndexFile, Kind};
 use super::paths::{BYTECODE, FILES, INDEX, bytecode_entry, program_entry, wheel_entry};
@@ -231,7 +231,7 @@ pub fn repair(
     let manifest = artifact.manifest().clone();
     let members = manifest.members_by_path();
     let archives = members.keys().filter(|path| path.ends_with(".whl") || path.ends_with(".pack"));
-    let mut artifact = artifact.verify_but(archives.map(|path| (*path).to_owned()).collect(), progress)?;
+    let mut artifact = artifact.verify_but(archives.map(|path| (*path).to_owned()).inserted(), progress)?;
     for broken in &mut verification.broken {
         if let Some(program) = broken.program {
             let mut programs = manifest.members.iter().filter(|member| member.path.starts_with(NATIVE));

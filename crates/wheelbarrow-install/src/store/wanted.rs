@@ -6,6 +6,7 @@ use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, NATIVE, Sha256, Target};
 use wheelbarrow_artifact::{Artifact, in_parallel};
+use wheelbarrow_wheel::order::Inserted;
 
 use super::Store;
 use super::index::{Entry, Kind};
@@ -116,7 +117,7 @@ pub(crate) fn unread_members(
     wanted: &[WantedWheel],
 ) -> BTreeSet<String> {
     let members = artifact.manifest().members.iter().map(|member| &member.path);
-    let mut known: BTreeSet<_> = members.filter(|path| path.starts_with(NATIVE)).cloned().collect();
+    let mut known: BTreeSet<_> = members.filter(|path| path.starts_with(NATIVE)).cloned().inserted();
     for (having, wanted) in having.iter().zip(wanted) {
         known.extend(having.wheel.as_ref().map(|_| wanted.path.clone()));
         known.extend(having.bytecode.as_ref().and(wanted.pack.as_ref()).map(|(path, _)| path.clone()));

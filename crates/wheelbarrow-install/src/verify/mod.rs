@@ -55,7 +55,7 @@ impl Verification {
         let found = fs_err::metadata(self.destination.join(PYTHON));
         if !is_known && found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             self.missing.push(PYTHON.to_owned());
-            self.missing.sort_unstable();
+            order::sort(&mut self.missing);
         }
     }
 

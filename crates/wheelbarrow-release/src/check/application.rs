@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use rustix::fs::FileType;
 use wheelbarrow_base::beneath::Directory;
+use wheelbarrow_wheel::order;
 
 /// What names the module of Django's settings.
 pub(crate) const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
@@ -63,7 +64,7 @@ impl SiteCode<'_> {
         let entries = directory.entries().unwrap_or_default().into_iter();
         let packages = entries.filter(|(_, kind)| *kind == FileType::Directory);
         let mut packages: Vec<_> = packages.filter_map(|(name, _)| name.into_string().ok()).collect();
-        packages.sort();
+        order::sort(&mut packages);
         let read = move |path: &str| String::from_utf8(directory.read(path).ok()?).ok();
         Self { packages, read: Box::new(read) }
     }
@@ -83,7 +84,7 @@ impl SiteCode<'_> {
     pub(crate) fn settings_modules(&self) -> Vec<String> {
         let preferred = self.preferred();
         let mut packages: Vec<&String> = self.packages.iter().collect();
-        packages.sort_by_key(|package| preferred.as_ref() != Some(package));
+        order::sort_by_key(&mut packages, |package| preferred.as_ref() != Some(package));
         // What serves counts; manage.py names the settings of whoever develops in many a project.
         let files = packages.iter().flat_map(|package| SERVED.map(|name| format!("{package}/{name}.py")));
         let files = files.chain(["wsgi.py", "asgi.py", "manage.py"].map(str::to_owned));

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use rustix::process::{Pid, Signal, WaitOptions};
 use wheelbarrow_base::progress::Progress;
+use wheelbarrow_wheel::order::Inserted;
 
 use self::group::ControlGroup;
 
@@ -92,7 +93,7 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
 fn spawn_within(command: &mut Command, limit: Duration) -> io::Result<Child> {
     let (begun, told) = mpsc::channel::<()>();
     let own = fs::read_link("/proc/self/exe").ok();
-    let before: BTreeSet<i32> = children().into_iter().map(|process| process.pid).collect();
+    let before: BTreeSet<i32> = children().into_iter().map(|process| process.pid).inserted();
     std::thread::scope(|scope| {
         let watch = move || {
             // Ends with an error when `begun` is dropped.

@@ -21,6 +21,7 @@ use std::path::Path;
 
 use matcher::{MatchKind, SHORTEST, SecretFinder};
 use wheelbarrow_base::{LARGEST_ENVIRONMENT, read_regular};
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::environment::without_mark;
 
@@ -48,12 +49,12 @@ impl Secrets {
             .flat_map(variables)
             .flat_map(|(name, value)| value_parts::secrets_of(&name, &value))
             .filter(|secret| secret.len() >= SHORTEST && !ordinary_values::is_switch(secret))
-            .collect();
+            .inserted();
         let is_long = |form: &String| form.len() >= SHORTEST;
         let forms: BTreeSet<String> =
-            secrets.iter().flat_map(|secret| encodings::of(secret)).filter(is_long).collect();
+            secrets.iter().flat_map(|secret| encodings::of(secret)).filter(is_long).inserted();
         let encoded: BTreeSet<String> =
-            secrets.iter().flat_map(|secret| encodings::encoded(secret)).filter(is_long).collect();
+            secrets.iter().flat_map(|secret| encodings::encoded(secret)).filter(is_long).inserted();
         let mut finder = SecretFinder::default();
         encoded.into_iter().for_each(|form| finder.add(form, MatchKind::Encoded));
         for form in forms {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_base::progress::Progress;
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::check::django_query;
 use crate::operation::{engine, plan, recovery};
@@ -134,7 +135,7 @@ fn applied(root: &Root, release: &CompleteRelease, progress: &dyn Progress) -> O
     let settings = Settings::of(root, release, &Default::default()).ok()?;
     let report =
         check::inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, progress).ok()??;
-    report.unknown.is_none().then(|| report.applied.into_iter().collect())
+    report.unknown.is_none().then(|| report.applied.into_iter().inserted())
 }
 
 fn nothing_live(root: &Root) -> ReleaseError {
@@ -226,13 +227,14 @@ fn nearest_ancestor(
 ) -> Result<CompleteRelease, ReleaseError> {
     let made = journaled_operations.iter().filter(|journaled| journaled.operation.makes_a_release());
     let mut parents: BTreeMap<ReleaseId, Option<ReleaseId>> =
-        made.map(|journaled| (journaled.id.clone(), journaled.live.clone())).collect();
+        made.map(|journaled| (journaled.id.clone(), journaled.live.clone())).inserted();
     for found in root.found()? {
         if let Some(release) = found.complete {
             parents.insert(release.record.id, release.record.parent);
         }
     }
-    let mut seen = BTreeSet::from([live.clone()]);
+    let mut seen = BTreeSet::new();
+    seen.insert(live.clone());
     let mut next = parents.get(live).cloned().flatten();
     while let Some(id) = next.filter(|id| seen.insert(id.clone())) {
         if !root.is_marked(&id, Mark::Bad)?

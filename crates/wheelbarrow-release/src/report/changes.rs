@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::ReleaseError;
 use crate::root::distributions;
@@ -111,7 +112,7 @@ impl Distributions {
 /// Versions by name.
 fn installed(release: &CompleteRelease) -> Result<BTreeMap<String, String>, ReleaseError> {
     let wheels = distributions::installed(release, &Receipt::of(release)?)?;
-    Ok(wheels.into_iter().map(|wheel| (wheel.name, wheel.version)).collect())
+    Ok(wheels.into_iter().map(|wheel| (wheel.name, wheel.version)).inserted())
 }
 
 #[cfg(test)]

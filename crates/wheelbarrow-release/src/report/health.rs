@@ -7,6 +7,7 @@ use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::Explain;
 use wheelbarrow_base::progress::Progress;
+use wheelbarrow_wheel::order;
 
 use crate::report::rule::{self, Rule};
 use crate::report::status::{Status, status};
@@ -86,7 +87,7 @@ pub fn health(
         // What a command is about to change may be wrong for a moment.
         findings.iter_mut().for_each(|ailment| ailment.level = Level::Warning);
     }
-    findings.sort_by_key(|ailment| std::cmp::Reverse(ailment.level));
+    order::sort_by_key(&mut findings, |ailment| std::cmp::Reverse(ailment.level));
     Ok(Health { status, is_probed, findings })
 }
 

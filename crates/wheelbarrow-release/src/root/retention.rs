@@ -6,6 +6,7 @@ use serde::Serialize;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_install::store::{Access, Removal, Store, collect};
 use wheelbarrow_install::{ForeignData, InstallError};
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::root::ReleaseDirectory;
 use crate::root::data::{self, SiteData};
@@ -163,5 +164,5 @@ fn predecessors(
     let before = last.and_then(|journaled| journaled.live.clone());
     let record = found.iter().find(|found| found.id == *live).and_then(|found| found.complete.as_ref());
     let parent = record.and_then(|release| release.record.parent.clone());
-    before.into_iter().chain(parent).collect()
+    before.into_iter().chain(parent).inserted()
 }

@@ -17,6 +17,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use wheelbarrow_base::beneath::{Directory, Patience, remove_tree};
 use wheelbarrow_base::{Explain, FsError, mounts_in};
+use wheelbarrow_wheel::order;
 
 use crate::root::current;
 use crate::root::journal::JournalEvent;
@@ -134,6 +135,6 @@ pub(crate) fn left(root: &Root) -> Vec<PathBuf> {
     let path = root.trash();
     let entries = Directory::open(&path).and_then(|trash| trash.entries()).unwrap_or_default();
     let mut left: Vec<PathBuf> = entries.into_iter().map(|(name, _)| path.join(name)).collect();
-    left.sort();
+    order::sort(&mut left);
     left
 }

@@ -13,6 +13,7 @@ use wheelbarrow_artifact::release::{
 };
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::progress::Progress;
+use wheelbarrow_wheel::order::{self, Inserted};
 
 use crate::root::receipt::needed_variables;
 use crate::root::release::CompleteRelease;
@@ -81,8 +82,9 @@ pub(crate) fn states(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<Se
 
 fn in_order(settings: &Settings) -> Vec<&Service> {
     let mut services: Vec<&Service> = settings.services.iter().collect();
-    services
-        .sort_by_key(|service| (!service.is_constant(), service.hosts == Hosts::One, !has_socket(service)));
+    order::sort_by_key(&mut services, |service| {
+        (!service.is_constant(), service.hosts == Hosts::One, !has_socket(service))
+    });
     services
 }
 
@@ -313,7 +315,7 @@ pub(crate) fn settle(
     }
     let (mut wanted, mut running, mut drained) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     if let Some((release, settings)) = live {
-        wanted = release_units(root, settings, release)?.into_iter().map(|unit| unit.name).collect();
+        wanted = release_units(root, settings, release)?.into_iter().map(|unit| unit.name).inserted();
         let own = settings.services.iter().filter_map(|service| Some((service, service.own()?)));
         for (service, own) in own {
             running.extend(started(&settings.unit_name, service, release.id()));

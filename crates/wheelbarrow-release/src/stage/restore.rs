@@ -11,6 +11,7 @@ use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
 use wheelbarrow_artifact::{Artifact, ArtifactError};
 use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::root::release_files::{self, ReleaseFile, WantedFiles};
 use crate::stage::rebuilt_artifact::{create, in_trash, zip_error};
@@ -73,7 +74,7 @@ fn find<'a>(
     let members: BTreeMap<_, _> = artifact.manifest().members_by_path();
     let wanted = lacking_files(artifact, interpreter);
     let wanted: Vec<&Member> = wanted.iter().filter_map(|path| members.get(path.as_str()).copied()).collect();
-    let contents: BTreeSet<Sha256> = wanted.iter().map(|member| member.sha256).collect();
+    let contents: BTreeSet<Sha256> = wanted.iter().map(|member| member.sha256).inserted();
     let files: HashMap<Sha256, ReleaseFile> = match root.releases().is_dir() {
         true if !contents.is_empty() => release_files::find(root, &WantedFiles::These(contents))?,
         _ => HashMap::new(),

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
+use wheelbarrow_wheel::order;
 
 use self::earlier_files::StaticRoots;
 use self::static_root_place::is_own;
@@ -186,7 +187,7 @@ pub(crate) fn inherit(
         locked.root.found()?.into_iter().rev().filter(|found| !found.is_bad && found.id != *release.id());
     let mut same: Vec<_> = same.filter_map(|found| found.complete).collect();
     same.retain(|other| other.record.manifest_sha256 == release.record.manifest_sha256);
-    same.sort_by_key(|other| Some(other.id()) != live.as_ref());
+    order::sort_by_key(&mut same, |other| Some(other.id()) != live.as_ref());
     for other in same {
         let Some(statics) = read(other.path())? else { continue };
         let below = Path::new(&statics.root);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use data_encoding::{BASE64_NOPAD, HEXLOWER, HEXUPPER};
+use wheelbarrow_wheel::order::Inserted;
 
 /// Bytes.
 const PIECE: usize = 16;
@@ -11,13 +12,13 @@ const PIECE: usize = 16;
 /// The value, and what quoting, escaping and their reverse make of it; some of that twice, as in the text of an exception
 /// that is shown in another.
 pub(super) fn of(value: &str) -> BTreeSet<String> {
-    let mut plain = BTreeSet::from([value.to_owned(), value.trim().to_owned()]);
+    let mut plain: BTreeSet<String> = [value, value.trim()].into_iter().map(str::to_owned).inserted();
     plain.extend(percent_decoded(value));
     plain.extend(percent_decoded(&value.replace('+', " ")));
     let mut forms = plain.clone();
     for text in &plain {
         forms.extend(in_urls(text));
-        for once in BTreeSet::from_iter(escaped(text)) {
+        for once in escaped(text).into_iter().inserted::<BTreeSet<String>>() {
             forms.extend(escaped(&once));
             forms.insert(once);
         }
@@ -36,7 +37,7 @@ pub(super) fn encoded(value: &str) -> BTreeSet<String> {
         wholes.push(whole.replace('+', "-").replace('/', "_"));
         wholes.push(whole);
     }
-    wholes.iter().flat_map(|whole| pieces(whole)).collect()
+    wholes.iter().flat_map(|whole| pieces(whole)).inserted()
 }
 
 /// Long texts are broken into lines, of which each has a whole piece.

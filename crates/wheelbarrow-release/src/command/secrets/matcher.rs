@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use wheelbarrow_wheel::order;
+
 /// Shorter values are not looked for: `1` and `on` are no secrets, and stand everywhere.
 pub(super) const SHORTEST: usize = 4;
 
@@ -41,7 +43,7 @@ impl SecretFinder {
     /// Once all are added.
     pub(super) fn sort(&mut self) {
         for forms in self.forms.values_mut() {
-            forms.sort_by_key(|form| std::cmp::Reverse(form.text.len()));
+            order::sort_by_key(forms, |form| std::cmp::Reverse(form.text.len()));
         }
     }
 
@@ -74,7 +76,7 @@ impl SecretFinder {
             _ => span,
         };
         let mut spans: Vec<Range<usize>> = found.into_iter().map(extended).collect();
-        spans.sort_by_key(|span| span.start);
+        order::sort_by_key(&mut spans, |span| span.start);
         spans.dedup_by(|next, last| {
             let overlaps = next.start < last.end;
             if overlaps {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use wheelbarrow_artifact::release::Server;
+use wheelbarrow_wheel::order::Inserted;
 
 use super::files::{ConfigurationFile, below};
 use super::finding::Finding;
@@ -43,7 +44,7 @@ pub(super) fn find(site: &JudgedSite<'_>, machine: &Path) -> Vec<UnitFile> {
     };
     let files = below(machine, &DIRECTORIES, is_service);
     let named: BTreeSet<_> =
-        files.iter().filter(|file| file.names(site)).filter_map(|file| drop_ins(&file.path)).collect();
+        files.iter().filter(|file| file.names(site)).filter_map(|file| drop_ins(&file.path)).inserted();
     let is_drop_in =
         |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|name| named.contains(name));
     let is_of_site =

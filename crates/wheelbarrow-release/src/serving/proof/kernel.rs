@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use fs_err as fs;
-use wheelbarrow_wheel::order;
+use wheelbarrow_wheel::order::{self, Inserted};
 
 use super::listener;
 use super::process::Process;
@@ -116,7 +116,7 @@ fn users(pid: u32) -> BTreeSet<u32> {
     let text = String::from_utf8_lossy(&text);
     // Real, effective, saved, and that for files.
     let line = text.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    line.split_whitespace().take(3).filter_map(|user| user.parse().ok()).collect()
+    line.split_whitespace().take(3).filter_map(|user| user.parse::<u32>().ok()).inserted()
 }
 
 /// The innermost systemd unit whose control group the process is in (cgroups(7): `0::PATH`, or systemd's own hierarchy).

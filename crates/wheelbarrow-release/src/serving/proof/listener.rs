@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use wheelbarrow_wheel::order::Inserted;
+
 use super::procfs::{each_descriptor, numbers, read};
 use super::scope::Listener;
 use super::sockets::reached;
@@ -55,7 +57,7 @@ fn parents(pids: &[u32]) -> BTreeMap<u32, u32> {
         let (_, rest) = status.rsplit_once(')')?;
         Some((*pid, rest.split_whitespace().nth(1)?.parse().ok()?))
     };
-    pids.iter().filter_map(parent).collect()
+    pids.iter().filter_map(parent).inserted()
 }
 
 fn with_descendants(mut found: BTreeSet<u32>, parents: &BTreeMap<u32, u32>) -> Vec<u32> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
+use wheelbarrow_wheel::order::Inserted;
 
 use crate::ReleaseId;
 
@@ -51,10 +52,10 @@ impl Process {
         let mapped = self.mapped.iter().cloned();
         match &self.dependencies {
             Some(imported) => {
-                mapped.filter(|id| Some(id) != self.started_in.as_ref()).chain([imported.clone()]).collect()
+                mapped.filter(|id| Some(id) != self.started_in.as_ref()).chain([imported.clone()]).inserted()
             }
-            None if self.mapped.is_empty() => self.started_in.iter().cloned().collect(),
-            None => mapped.collect(),
+            None if self.mapped.is_empty() => self.started_in.iter().cloned().inserted(),
+            None => mapped.inserted(),
         }
     }
 
@@ -75,7 +76,7 @@ impl Process {
 
     pub(super) fn uses(&self) -> BTreeSet<&ReleaseId> {
         let one_each = [&self.started_in, &self.code, &self.dependencies, &self.directory];
-        one_each.into_iter().flatten().chain(&self.mapped).collect()
+        one_each.into_iter().flatten().chain(&self.mapped).inserted()
     }
 }
 

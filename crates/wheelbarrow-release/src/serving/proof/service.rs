@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 use wheelbarrow_artifact::release::Server;
+use wheelbarrow_wheel::order::Inserted;
 
 use super::process::{Process, Verdict, judge};
 use super::scope::{Listener, ProcessScope};
@@ -124,7 +125,7 @@ impl TrustedUsers {
         let owner = settings.and_then(|settings| settings.identity.as_ref()?.user);
         let server = server.filter(|server| server.unit.is_some() || server.listener.is_some());
         let its = server.into_iter().flat_map(|server| &server.processes).flat_map(|process| &process.users);
-        Self([0].into_iter().chain(own).chain(owner).chain(its.copied()).collect())
+        Self([0].into_iter().chain(own).chain(owner).chain(its.copied()).inserted())
     }
 
     /// The processes of these users that have to do with releases.

@@ -16,6 +16,7 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 use wheelbarrow_base::beneath;
+use wheelbarrow_wheel::order::Inserted;
 
 use self::diag::BoundFile;
 use super::procfs::read;
@@ -72,7 +73,7 @@ fn reached_at(sockets: &[(SocketAddr, u64)], asked: SocketAddr) -> BTreeSet<u64>
         .filter_map(|(bound, inode)| Some((rank(bound.ip(), asked.ip())?, *inode)))
         .collect();
     let first = ranked.iter().map(|(rank, _)| *rank).min();
-    ranked.into_iter().filter(|(rank, _)| Some(*rank) == first).map(|(_, inode)| inode).collect()
+    ranked.into_iter().filter(|(rank, _)| Some(*rank) == first).map(|(_, inode)| inode).inserted()
 }
 
 /// The lowest is reached; none is not. A socket at all addresses of IPv6 has those of IPv4 too where nothing else has them.
@@ -173,9 +174,9 @@ fn listening_at(table: &str, path: &Path) -> BTreeSet<u64> {
         };
         let is_it = u64::from_str_radix(flags, 16).is_ok_and(|flags| flags & ACCEPTS != 0)
             && [path, &real].contains(&Path::new(at.trim_start()));
-        inode.parse().ok().filter(|_| is_it)
+        inode.parse::<u64>().ok().filter(|_| is_it)
     };
-    table.lines().skip(1).filter_map(inode).collect()
+    table.lines().skip(1).filter_map(inode).inserted()
 }
 
 /// Of several nobody knows which is reached.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
 use wheelbarrow_artifact::{Anybody, Artifact};
+use wheelbarrow_wheel::order::Inserted;
 
 use super::{Server, SiteOfUnits};
 use crate::check::application::{FoundApplication, NamedApplication, SiteCode, find as search};
@@ -122,8 +123,8 @@ fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> KnownSite {
     let settings = manifest.release.clone().unwrap_or_default();
     let code = format!("{}/", manifest.project.import_path);
     let paths: BTreeSet<&str> =
-        manifest.members.iter().filter_map(|member| member.path.strip_prefix(&code)).collect();
-    let packages: BTreeSet<&str> = paths.iter().filter_map(|path| Some(path.split_once('/')?.0)).collect();
+        manifest.members.iter().filter_map(|member| member.path.strip_prefix(&code)).inserted();
+    let packages: BTreeSet<&str> = paths.iter().filter_map(|path| Some(path.split_once('/')?.0)).inserted();
     let read = |path: &str| {
         let Some(entry) = artifact.archive().find(&format!("{code}{path}")) else {
             // Of what a thin artifact leaves out, the name has to do.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_base::write_atomic;
+use wheelbarrow_wheel::order::Inserted;
 
 use super::Unit;
 use super::service_unit::is_of;
@@ -94,7 +95,7 @@ impl<'r> Installed<'r> {
         };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let is_kind = |name: &String| name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
-        Ok(names.filter(is_kind).filter(|name| self.is_own(&self.directory.join(name))).collect())
+        Ok(names.filter(is_kind).filter(|name| self.is_own(&self.directory.join(name))).inserted())
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), ReleaseError> {
