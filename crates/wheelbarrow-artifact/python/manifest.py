@@ -198,6 +198,7 @@ _RELEASE = {
     "timeouts?": {"check?": int, "prepare?": int, "reload?": int, "hook?": int},
     "service?": [_is_service],
     "unit_name?": str,
+    "fork?": bool,
     "singletons?": bool,
 }
 # Each may be spelled with dashes.

@@ -79,6 +79,9 @@ pub struct ReleaseSettings {
     /// The first part of the names of units of Wheelbarrow's own; else the name of the project.
     #[serde(default, alias = "unit-name", skip_serializing_if = "Option::is_none")]
     pub unit_name: Option<String>,
+    /// Whether the site's Python is started once for all that happens before the switch; true where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<bool>,
     /// Whether this host runs what only one host of a fleet may run; true where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub singletons: Option<bool>,
@@ -196,6 +199,7 @@ impl ReleaseSettings {
             },
             service: later.service.or(self.service),
             unit_name: later.unit_name.or(self.unit_name),
+            fork: later.fork.or(self.fork),
             singletons: later.singletons.or(self.singletons),
         }
     }

@@ -11,6 +11,7 @@ mod lock;
 mod mapped;
 mod memory;
 mod mounts;
+mod priority;
 pub mod progress;
 mod regular;
 mod safe_path;
@@ -38,6 +39,7 @@ pub use lock::{Lock, open_lock};
 pub use mapped::{MappedFile, is_out_of_reach};
 pub use memory::{Memory, end_silently_with, end_without_memory, is_limited, is_out_of_memory, watch_panics};
 pub use mounts::{check_links, file_system_of, mounts_in};
+pub use priority::give_way;
 pub use regular::{
     LARGEST_ENVIRONMENT, LARGEST_TEXT, open_no_link, open_regular, read_limited, read_regular,
 };

@@ -44,22 +44,33 @@ def main():
     request = json.load(sys.stdin)
     if "" not in sys.path:
         sys.path.insert(0, "")
+    application = failed = None
     try:
-        answer = ask(request)
-    except Failed as failed:
-        answer = {"stage": failed.stage, "error": failed.error}
-    out.write(json.dumps(answer) + "\n")
-    out.flush()
-    if request["django"] and "stage" not in answer and is_django():
-        out.write(json.dumps(dict(ask_django(request["install"]), settings=settings_module())) + "\n")
-    out.close()
+        application = load(request["application"])
+    except Failed as error:
+        failed = error
+    respond(request, out, application, failed)
     sys.stderr.flush()
     # Threads that the application has started must not keep it.
     os._exit(0)
 
 
-def ask(request):
-    application = load(request["application"])
+def respond(request, out, application, failed=None):
+    """Writes the lines of the answer; `failed` is why there is no application."""
+    try:
+        if failed is not None:
+            raise failed
+        answer = ask(request, application)
+    except Failed as error:
+        answer = {"stage": error.stage, "error": error.error}
+    out.write(json.dumps(answer) + "\n")
+    out.flush()
+    if request["django"] and "stage" not in answer and is_django():
+        out.write(json.dumps(dict(ask_django(request["install"]), settings=settings_module())) + "\n")
+    out.close()
+
+
+def ask(request, application):
     if not request["ask"]:
         return {"imported": True}
     interface = request["interface"] or ("asgi" if is_asgi(application) else "wsgi")
@@ -419,7 +430,3 @@ def describe(error):
     place = " (%s, line %d)" % (os.path.relpath(own[-1][0]), own[-1][1]) if own else ""
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
     return text[:LONGEST] + place
-
-
-if __name__ == "__main__":
-    main()

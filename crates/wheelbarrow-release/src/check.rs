@@ -17,6 +17,7 @@ mod tests;
 pub(crate) mod writes_in_release;
 
 use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -30,14 +31,22 @@ use wheelbarrow_base::progress::Progress;
 use crate::ReleaseError;
 use crate::command::as_site;
 use crate::command::child::{self, Leftovers, ProgramEnd};
+use crate::command::fork_server::ForkServer;
 use crate::command::identity::Identity;
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
 use crate::report::text::cut_line;
+use crate::root::locked_root::LockedRoot;
+use crate::root::release::CompleteRelease;
+use crate::root::settings::Settings;
 pub use error::{CheckError, CheckFault};
 pub use writes_in_release::WriteInRelease;
 
-const CHECK: &str = include_str!("../python/check.py");
+const CHECK: &str = concat!(include_str!("../python/check.py"), "\n\nmain()\n");
+
+/// The same and what forks, in one program.
+const FORK_SERVER: &str =
+    concat!(include_str!("../python/check.py"), include_str!("../python/fork_server.py"), "\n\nserve()\n");
 
 /// A finding of Django's of this level or above is an error (`django.core.checks.ERROR`).
 const ERROR: u32 = 40;
@@ -152,12 +161,13 @@ enum CheckReply {
 
 /// Asks the application of the install at `install`, whose code is in `code`. What it says on stderr is appended to `log`,
 /// if there is one.
-pub fn check(
+pub(crate) fn check(
     install: &Path,
     code: &Path,
     request: &CheckRequest,
     site: &SiteUser<'_>,
     log: Option<&Path>,
+    server: Option<&mut ForkServer>,
     progress: &dyn Progress,
 ) -> Result<CheckedApplication, ReleaseError> {
     let python = install.join("venv/bin/python");
@@ -165,25 +175,58 @@ pub fn check(
     let secrets = Secrets::of(install);
     let answers = Output::memory()?;
     let mut output = log.map_or_else(Output::memory, |log| Output::log_of_site(log, &secrets))?;
-    let mut command = Command::new(&python);
-    command.args(["-c", CHECK]).current_dir(code);
-    // What it opens on its way, a log say, must be its own when it is served.
-    as_site(&mut command, install, site.identity, site.passed);
+    let look = || {
+        answers.cut(&secrets);
+        output.cut(&secrets);
+    };
+    let forked = match server {
+        Some(server) => {
+            let (out, err) = (answers.writer()?, output.writer()?);
+            let streams = [question.as_fd(), out.as_fd(), err.as_fd()];
+            let asked = serde_json::json!({ "check": request });
+            let ended = server.ask(&asked, streams, request.limit, progress, look);
+            ended.map_err(ReleaseError::io("wait for", &python))?
+        }
+        None => None,
+    };
+    let mut command = python_of_site(install, code, CHECK, site);
     command.stdin(question).stdout(answers.writer()?).stderr(output.writer()?);
     let cannot_start = |source| CheckError::Start {
         python: fs::canonicalize(&python).unwrap_or_else(|_| python.clone()),
         user: site.identity.and_then(|identity| identity.user),
         source,
     };
-    let running = child::start(&mut command, Leftovers::End, None).map_err(cannot_start)?;
-    let look = || {
-        answers.cut(&secrets);
-        output.cut(&secrets);
+    let ended = match forked {
+        Some(ended) => ended,
+        None => {
+            let running = child::start(&mut command, Leftovers::End, None).map_err(cannot_start)?;
+            running.wait(request.limit, progress, look).map_err(ReleaseError::io("wait for", &python))?
+        }
     };
-    let ended = running.wait(request.limit, progress, look).map_err(ReleaseError::io("wait for", &python))?;
     let _ = output.end(&secrets);
     let heard = CheckRun { request, secrets: &secrets, output: &output };
     heard.judge(ended, &String::from_utf8_lossy(&answers.head(ANSWER)))
+}
+
+/// Starts the Python of a release that forks for each request. None if it does not start.
+pub(crate) fn fork_server(
+    release: &CompleteRelease,
+    settings: &Settings,
+    locked: &LockedRoot<'_>,
+) -> Result<Option<ForkServer>, ReleaseError> {
+    let code = release.path().join(&release.site()?.project.import_path);
+    let site = SiteUser { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
+    let command = python_of_site(release.path(), &code, FORK_SERVER, &site);
+    ForkServer::start(command, &locked.lock, Secrets::of(release.path()), locked.operator.progress)
+}
+
+/// The release's Python with this program, in the directory of its code. What it opens on its way, a log say, must be its own
+/// when it is served.
+fn python_of_site(install: &Path, code: &Path, program: &str, site: &SiteUser<'_>) -> Command {
+    let mut command = Command::new(install.join("venv/bin/python"));
+    command.args(["-c", program]).current_dir(code);
+    as_site(&mut command, install, site.identity, site.passed);
+    command
 }
 
 /// As whom an application is asked.

@@ -6,6 +6,7 @@
 //! empty or a few bytes, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
 
 pub(crate) mod child;
+pub(crate) mod fork_server;
 pub(crate) mod identity;
 pub(crate) mod output;
 pub(crate) mod secrets;
@@ -29,6 +30,7 @@ use crate::ReleaseError;
 use crate::check::application::VARIABLE;
 use crate::check::django;
 use crate::command::child::{Leftovers, ProgramEnd};
+use crate::command::fork_server::ForkServer;
 use crate::command::identity::{Identity, other_user};
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
@@ -143,7 +145,16 @@ impl CleanEnvironment<'_> {
 
 impl CommandRun<'_> {
     /// Waits for it to end well.
-    pub(crate) fn run(mut self, progress: &dyn Progress) -> Result<Output, ReleaseError> {
+    pub(crate) fn run(self, progress: &dyn Progress) -> Result<Output, ReleaseError> {
+        self.run_in(None, progress)
+    }
+
+    /// The same, in a fork if that is possible.
+    pub(crate) fn run_in(
+        mut self,
+        fork: Option<Fork<'_>>,
+        progress: &dyn Progress,
+    ) -> Result<Output, ReleaseError> {
         let log = match self.lock {
             Some(_) => Output::log_of_site(&self.log, &self.secrets),
             None => Output::log(&self.log),
@@ -153,36 +164,18 @@ impl CommandRun<'_> {
             Err(error) if error.is_full() => Output::memory()?,
             log => log?,
         };
-        let input = match self.input.is_empty() {
-            true => Stdio::null(),
-            false => input_of(&self.input)?.into(),
-        };
-        self.command.stdin(input).stdout(output.writer()?).stderr(output.writer()?);
-        let command_lock = self.lock.map(RootLock::for_command).transpose()?;
-        let leftovers = if self.lock.is_some() { Leftovers::End } else { Leftovers::Keep };
         let words = self.secrets.hide(&self.words);
-        let started = child::start(&mut self.command, leftovers, command_lock.as_ref().map(AsFd::as_fd));
-        let running = started.map_err(|source| {
-            let program: OsString = self.command.get_program().to_owned();
-            let program = program.to_string_lossy().into_owned();
-            ReleaseError::NoProgram { command: words.clone(), program, source }
-        })?;
-        if let Some(lock) = self.lock {
-            lock.command_started(running.id(), &words);
-        }
-        let mut shown =
-            CommandProgress { progress, words: &words, secrets: &self.secrets, next: Instant::now() + LOOK };
-        let ended = running.wait(self.timeout, progress, || {
-            output.cut(&self.secrets);
-            shown.show_last_line(&output);
-        });
-        progress.end();
-        if let Some(lock) = self.lock {
-            lock.command_ended();
-        }
+        let forked = match fork {
+            Some(fork) => self.fork(fork, &words, &output, progress)?,
+            None => None,
+        };
+        let ended = match forked {
+            Some(ended) => ended,
+            None => self.start(&words, &output, progress)?,
+        };
         // What a program says of its passwords stays with it. On a full disk it stands in a file of mode 0640.
         let _ = output.end(&self.secrets);
-        let problem = match ended.map_err(ReleaseError::io("wait for the command that writes", &self.log))? {
+        let problem = match ended {
             ProgramEnd::By(status) if status.success() => return Ok(output),
             ProgramEnd::By(status) => describe(status),
             ProgramEnd::Late => format!("was stopped after {} s, its timeout", self.timeout.as_secs()),
@@ -191,6 +184,85 @@ impl CommandRun<'_> {
         let tail = output.last_lines(&self.secrets);
         Err(ReleaseError::Command { command: words, problem, tail, log: Some(self.log) })
     }
+}
+
+/// Where a command may run that Django knows.
+pub(crate) struct Fork<'f> {
+    pub(crate) server: &'f mut ForkServer,
+    /// As `python/fork_server.py` has it.
+    pub(crate) request: serde_json::Value,
+}
+
+impl CommandRun<'_> {
+    /// In a process of its own.
+    fn start(
+        &mut self,
+        words: &str,
+        output: &Output,
+        progress: &dyn Progress,
+    ) -> Result<ProgramEnd, ReleaseError> {
+        let input = match self.input.is_empty() {
+            true => Stdio::null(),
+            false => input_of(&self.input)?.into(),
+        };
+        self.command.stdin(input).stdout(output.writer()?).stderr(output.writer()?);
+        let held = self.lock.map(RootLock::for_command).transpose()?;
+        let leftovers = if self.lock.is_some() { Leftovers::End } else { Leftovers::Keep };
+        let started = child::start(&mut self.command, leftovers, held.as_ref().map(AsFd::as_fd));
+        let running = started.map_err(|source| {
+            let program: OsString = self.command.get_program().to_owned();
+            let program = program.to_string_lossy().into_owned();
+            ReleaseError::NoProgram { command: words.to_owned(), program, source }
+        })?;
+        if let Some(lock) = self.lock {
+            lock.command_started(running.id(), words);
+        }
+        let mut shown = CommandProgress::of(progress, words, &self.secrets);
+        let ended = running.wait(self.timeout, progress, || {
+            output.cut(&self.secrets);
+            shown.show_last_line(output);
+        });
+        self.ended(ended, progress)
+    }
+
+    /// In a fork; none if nothing was done.
+    fn fork(
+        &self,
+        Fork { server, request }: Fork<'_>,
+        words: &str,
+        output: &Output,
+        progress: &dyn Progress,
+    ) -> Result<Option<ProgramEnd>, ReleaseError> {
+        let input = match self.input.is_empty() {
+            true => nothing()?,
+            false => input_of(&self.input)?,
+        };
+        let (out, err) = (output.writer()?, output.writer()?);
+        if let Some((lock, process)) = self.lock.zip(server.id()) {
+            lock.command_started(process, words);
+        }
+        let mut shown = CommandProgress::of(progress, words, &self.secrets);
+        let streams = [input.as_fd(), out.as_fd(), err.as_fd()];
+        let ended = server.ask(&request, streams, self.timeout, progress, || {
+            output.cut(&self.secrets);
+            shown.show_last_line(output);
+        });
+        self.ended(ended, progress)
+    }
+
+    fn ended<T>(&self, ended: std::io::Result<T>, progress: &dyn Progress) -> Result<T, ReleaseError> {
+        progress.end();
+        if let Some(lock) = self.lock {
+            lock.command_ended();
+        }
+        ended.map_err(ReleaseError::io("wait for the command that writes", &self.log))
+    }
+}
+
+fn nothing() -> Result<File, ReleaseError> {
+    let path = Path::new("/dev/null");
+    let file = fs_err::File::open(path).map_err(ReleaseError::io("open", path))?;
+    Ok(file.into_parts().0)
 }
 
 /// A file in memory: no program keeps anybody waiting who writes to it.
@@ -211,7 +283,11 @@ struct CommandProgress<'s> {
     next: Instant,
 }
 
-impl CommandProgress<'_> {
+impl<'s> CommandProgress<'s> {
+    fn of(progress: &'s dyn Progress, words: &'s str, secrets: &'s Secrets) -> Self {
+        Self { progress, words, secrets, next: Instant::now() + LOOK }
+    }
+
     fn show_last_line(&mut self, output: &Output) {
         if self.next <= Instant::now() {
             self.next = Instant::now() + LOOK;

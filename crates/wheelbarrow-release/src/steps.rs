@@ -21,6 +21,7 @@ use wheelbarrow_artifact::release::Server;
 use wheelbarrow_base::progress::Progress;
 
 use crate::check::DjangoReport;
+use crate::command::fork_server::ForkServer;
 use crate::environment::shared_environment::PreviousFile;
 use crate::report::changes::{Changes, Findings};
 use crate::root::journal::{Operation, Outcome, Phase};
@@ -42,6 +43,11 @@ pub(crate) trait Step {
 
     /// Whether it comes after the end of the operation: what goes wrong then changes nothing of it.
     fn is_after_end(&self) -> bool {
+        self.phase() == Phase::Prune
+    }
+
+    /// Whether it comes after the answer too: whoever asked for the operation does not wait for it.
+    fn is_after_answer(&self) -> bool {
         self.phase() == Phase::Prune
     }
 
@@ -93,6 +99,8 @@ pub(crate) struct StepResults<'j> {
     /// The bytecode of the code: its path in the artifact, and its bytes.
     pub(crate) pack: Option<(String, Vec<u8>)>,
     pub(crate) django: Option<DjangoReport>,
+    /// What starts the site's Python once for all steps before the switch.
+    pub(crate) fork_server: Option<ForkServer>,
     /// What the server writes since the switch.
     pub(crate) server_log: Option<ServerLog<'j>>,
     /// When what serves was told.

@@ -74,17 +74,17 @@ pub(super) fn run(arguments: DeployArguments, context: &Context, printer: &Print
             Err(ReportedResult::from(Exit::Lacking).into())
         };
     }
-    let deployed = deploy(&root, &options, &operator)?;
-    printer.deed();
-    if let Some(problem) = &deployed.pruned.problem {
-        printer.note(&format!("old releases could not be removed: {problem}"));
-    }
-    prune::note(&deployed.pruned, printer);
-    if arguments.switch.root.json {
-        return printer.json(&deployed);
-    }
-    printer.done(&report(&deployed));
-    Ok(())
+    let json = arguments.switch.root.json;
+    let mut answered = Ok(());
+    let pruned = deploy(&root, &options, &operator, |deployed| {
+        printer.deed();
+        match json {
+            true => answered = printer.json(deployed),
+            false => printer.done(&report(deployed)),
+        }
+    })?;
+    prune::note_after(&pruned, printer);
+    answered
 }
 
 fn show(plan: &DeployPlan) -> String {
@@ -108,13 +108,9 @@ fn show(plan: &DeployPlan) -> String {
 }
 
 fn report(deployed: &Deployed) -> String {
-    let Deployed { id, name, version, is_live, pruned, changes, milliseconds, .. } = deployed;
+    let Deployed { id, name, version, is_live, changes, milliseconds, .. } = deployed;
     let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let state = if *is_live { "live" } else { "staged" };
-    let removed = match pruned.removed.len() {
-        0 => String::new(),
-        number => format!(", {} removed", text::count(number, "old release")),
-    };
     let lines = if *is_live { lines(changes) } else { String::new() };
-    format!("{id} is {state}: {name}{version} ({}{removed}){lines}", text::seconds(*milliseconds))
+    format!("{id} is {state}: {name}{version} ({}){lines}", text::seconds(*milliseconds))
 }

@@ -188,24 +188,27 @@ fn check(file: &PathBuf, artifact: Option<PathBuf>, printer: &Printer) -> anyhow
 
 fn change(change: &VariableChange, arguments: &SwitchArguments, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.open()?;
-    let (changed, live) = if arguments.dry_run {
-        (plan_change(&root, change)?, "would be live")
-    } else {
-        let progress = Bar::interruptible(printer);
-        let operator = arguments.operator(&progress);
-        let changed = change_environment(&root, change, arguments.prepare(), &operator)?;
-        printer.deed();
-        (changed, "is live")
-    };
-    super::prune::note(&changed.pruned, printer);
-    if let Some(problem) = &changed.pruned.problem {
-        printer.note(&format!("old releases could not be removed: {problem}"));
+    let json = arguments.root.json;
+    if arguments.dry_run {
+        return answer(&plan_change(&root, change)?, "would be live", json, printer);
     }
-    if arguments.root.json {
-        return printer.json(&changed);
+    let progress = Bar::interruptible(printer);
+    let operator = arguments.operator(&progress);
+    let mut answered = Ok(());
+    let pruned = change_environment(&root, change, arguments.prepare(), &operator, |changed| {
+        printer.deed();
+        answered = answer(changed, "is live", json, printer);
+    })?;
+    super::prune::note_after(&pruned, printer);
+    answered
+}
+
+fn answer(changed: &ChangedEnvironment, live: &str, json: bool, printer: &Printer) -> anyhow::Result<()> {
+    if json {
+        return printer.json(changed);
     }
     show(&changed.difference, printer);
-    let ChangedEnvironment { id, previous, difference, milliseconds, .. } = &changed;
+    let ChangedEnvironment { id, previous, difference, milliseconds, .. } = changed;
     let message = match (id, previous) {
         (Some(id), Some(previous)) => {
             format!("{id} {live}, in place of {previous} ({})", text::seconds(*milliseconds))

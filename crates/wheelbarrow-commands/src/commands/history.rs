@@ -86,6 +86,10 @@ fn show(journaled: &JournaledOperation) -> String {
     let lines = phases.chain(journaled.runs.iter().map(run));
     let rows: Vec<_> =
         lines.map(|(what, took, more)| vec![format!("  {what}"), seconds(took), more]).collect();
+    let head = match &journaled.not_pruned {
+        Some(problem) => format!("{head}; old releases could not be removed: {problem}"),
+        None => head,
+    };
     let separator = if rows.is_empty() { "" } else { "\n" };
     format!("{head}{separator}{}", table(&[Align::Left, Align::Right, Align::Left], &rows))
 }

@@ -49,6 +49,17 @@ pub(super) fn written(discard: bool) -> SiteData {
     if discard { SiteData::Discarded } else { SiteData::Kept }
 }
 
+/// What came of pruning after an operation that was answered already.
+pub(super) fn note_after(pruned: &Pruned, printer: &Printer) {
+    if let Some(problem) = &pruned.problem {
+        printer.note(&format!("old releases could not be removed: {problem}"));
+    }
+    if !pruned.removed.is_empty() {
+        printer.detail(&format!("{} removed", count(pruned.removed.len(), "old release")));
+    }
+    note(pruned, printer);
+}
+
 /// What is kept for the files in it, and what is removed while somebody may run from it.
 pub(super) fn note(pruned: &Pruned, printer: &Printer) {
     for (id, data) in &pruned.data {

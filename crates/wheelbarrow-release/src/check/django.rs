@@ -58,6 +58,12 @@ fn variable(release: &CompleteRelease) -> Option<String> {
     values.ok()?.get(VARIABLE)?.as_str().map(str::to_owned)
 }
 
+/// Whether it is a command of Django's: `django-admin X`, `python manage.py X`.
+pub(crate) fn is_command(words: &Words) -> bool {
+    let words: Vec<&str> = words.as_slice().iter().map(String::as_str).collect();
+    matches!(words[..], ["django-admin", _, ..] | ["python" | "python3", "manage.py", _, ..])
+}
+
 /// Whether one of the commands migrates a database.
 pub(crate) fn migrates<'w>(commands: impl IntoIterator<Item = &'w Words>) -> bool {
     commands.into_iter().any(|words| words.as_slice().iter().any(|word| word == "migrate"))

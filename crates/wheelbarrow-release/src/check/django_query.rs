@@ -6,8 +6,10 @@ use serde::de::DeserializeOwned;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
+use crate::check::django;
+use crate::command::fork_server::ForkServer;
 use crate::command::secrets::Secrets;
-use crate::command::{CommandRun, in_release};
+use crate::command::{CommandRun, Fork, in_release};
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
@@ -31,11 +33,13 @@ pub(crate) fn migration_plan(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
+    server: Option<&mut ForkServer>,
 ) -> Result<Option<MigrationPlan>, ReleaseError> {
     ask(
         locked,
         release,
         settings,
+        server,
         &Question { script: MIGRATIONS, words: "the plan of migrations", log: "migrations.log" },
     )
 }
@@ -43,7 +47,7 @@ pub(crate) fn migration_plan(
 /// The migrations that the default database has, as a release's Django reads it; none where that cannot be known.
 pub(crate) fn applied(locked: &LockedRoot<'_>, release: &CompleteRelease) -> Option<BTreeSet<String>> {
     let settings = Settings::of(locked.root, release, &Default::default()).ok()?;
-    Some(migration_plan(locked, release, &settings).ok()??.applied)
+    Some(migration_plan(locked, release, &settings, None).ok()??.applied)
 }
 
 /// What a release's Django is asked.
@@ -61,6 +65,7 @@ pub(crate) fn ask<T: DeserializeOwned>(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
+    server: Option<&mut ForkServer>,
     question: &Question,
 ) -> Result<Option<T>, ReleaseError> {
     let python = bin(release).join("python").display().to_string();
@@ -76,7 +81,15 @@ pub(crate) fn ask<T: DeserializeOwned>(
         secrets: Secrets::of(release.path()),
         lock: Some(&locked.lock),
     };
-    match run.run(locked.operator.progress) {
+    let fork = match server {
+        Some(server) => {
+            let module = django::settings_module(release, &release.site()?, settings)?;
+            let request = serde_json::json!({ "script": question.script, "settings": module });
+            Some(Fork { server, request })
+        }
+        None => None,
+    };
+    match run.run_in(fork, locked.operator.progress) {
         Ok(output) => Ok(serde_json::from_slice(&output.last_line()).ok()),
         Err(ReleaseError::Command { .. } | ReleaseError::NoProgram { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -35,6 +35,14 @@ pub enum CheckError {
     Start { python: PathBuf, user: Option<u32>, source: std::io::Error },
 }
 
+impl CheckError {
+    /// Whether the application was imported, and did not answer as it should.
+    pub(crate) fn is_of_answer(&self) -> bool {
+        use CheckFault::{Ended, Request, Status};
+        matches!(self, Self::Failed { fault: Request { .. } | Status { .. } | Ended { .. }, .. })
+    }
+}
+
 /// What an application did instead of answering as it should.
 #[derive(Debug)]
 pub enum CheckFault {

@@ -33,6 +33,12 @@ pub(crate) fn check(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
+    check_way(release, settings)?;
+    start(release, settings, progress)
+}
+
+/// Looks at the way to the release alone.
+pub(crate) fn check_way(release: &CompleteRelease, settings: &Settings) -> Result<(), ReleaseError> {
     moved_root::check(release)?;
     let identity = settings.identity.as_ref();
     let python = bin(release).join("python");
@@ -43,8 +49,7 @@ pub(crate) fn check(
             fs::metadata(path.join(".")).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
         };
         ways.into_iter().find(is_closed)
-    })?;
-    start(release, settings, progress)
+    })
 }
 
 /// Reads every directory and opens every file of a new release as the user of the site. What the store has under another
@@ -113,7 +118,8 @@ fn readable_by(
     Err(ReleaseError::Unreadable { path, mode, owner: metadata.uid(), group: metadata.gid(), user })
 }
 
-fn start(
+/// Starts the Python of the release, and nothing of the site.
+pub(crate) fn start(
     release: &CompleteRelease,
     settings: &Settings,
     progress: &dyn Progress,

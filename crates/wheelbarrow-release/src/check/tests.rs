@@ -155,7 +155,7 @@ fn look_expecting(name: &str, expected: &[u16]) -> Result<CheckedApplication, St
         limit: Duration::from_secs(if name.ends_with("slow") { 1 } else { 60 }),
     };
     let log = place.path().join(".wheelbarrow/logs/check.log");
-    check(place.path(), &code, &request, &SiteUser::default(), Some(&log), &Silent).map_err(|error| {
+    check(place.path(), &code, &request, &SiteUser::default(), Some(&log), None, &Silent).map_err(|error| {
         let ReleaseError::Check { error: check } = &error else { panic!("{error}") };
         let output = check.output().and_then(|output| output.lines().last()).unwrap_or_default();
         format!(
@@ -226,7 +226,7 @@ fn an_interpreter_that_cannot_start_is_reported_with_its_user() {
         allow: Vec::new(),
         limit: Duration::from_secs(60),
     };
-    let error = check(place.path(), place.path(), &request, &site, None, &Silent).unwrap_err();
+    let error = check(place.path(), place.path(), &request, &site, None, None, &Silent).unwrap_err();
     assert!(error.to_string().ends_with(" cannot be started by the user 65534"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("run this Python")));
     assert_eq!(error.exit_code(), 1, "which becomes 11 in a deploy");

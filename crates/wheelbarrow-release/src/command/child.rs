@@ -157,6 +157,11 @@ impl RunningProgram {
         self.child.id()
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
     /// Waits for it, calling `look` meanwhile, and ends it if it is too late or not wanted any more.
     pub(crate) fn wait(
         mut self,
@@ -164,25 +169,47 @@ impl RunningProgram {
         progress: &dyn Progress,
         mut look: impl FnMut(),
     ) -> io::Result<ProgramEnd> {
+        let ended = self.watch(limit, progress, &mut look, |running| {
+            let status = running.try_wait()?;
+            if status.is_none() {
+                std::thread::sleep(LOOK);
+            }
+            Ok(status)
+        })?;
+        self.end(progress);
+        Ok(ended.map_or_else(|ended| ended, ProgramEnd::By))
+    }
+
+    /// Waits until `answer`, which may take a moment, gives something, calling `look` meanwhile. Stops the program if that is too
+    /// late or not wanted any more: `Late` or `Cancelled`.
+    pub(crate) fn watch<T>(
+        &mut self,
+        limit: Duration,
+        progress: &dyn Progress,
+        look: &mut impl FnMut(),
+        mut answer: impl FnMut(&mut Self) -> io::Result<Option<T>>,
+    ) -> io::Result<Result<T, ProgramEnd>> {
         let begun = Instant::now();
         let ended = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break ProgramEnd::By(status);
+            if let Some(answer) = answer(self)? {
+                return Ok(Ok(answer));
             }
             look();
             match () {
                 () if progress.is_cancelled() => break ProgramEnd::Cancelled,
                 () if begun.elapsed() > limit => break ProgramEnd::Late,
-                () => std::thread::sleep(LOOK),
+                () => {}
             }
         };
-        if !matches!(ended, ProgramEnd::By(_)) {
-            self.stop(&mut look)?;
-        }
+        self.stop(look)?;
+        Ok(Err(ended))
+    }
+
+    /// Ends what it has left behind.
+    pub(crate) fn end(&mut self, progress: &dyn Progress) {
         for text in self.end_leftovers().into_iter().filter_map(undying) {
             progress.note(&text);
         }
-        Ok(ended)
     }
 
     /// First asks, then kills. Whoever traces a program, or answers for a file system that it uses, keeps it from dying as long
@@ -215,23 +242,44 @@ impl RunningProgram {
         }
         // Without it, or before Linux 5.14, what forks and ends faster than it is killed gets away.
         let _ = self.group.as_ref().map(ControlGroup::kill);
+        let left = self.kill_leftovers(|process| process.session == session);
+        adopt_orphans(false);
+        left
+    }
+
+    /// Kills what a part of its work has left behind while the program itself goes on. Whether nothing is left.
+    pub(crate) fn end_leftovers_of_part(&self) -> bool {
+        let own = i32::try_from(self.child.id()).unwrap_or_default();
+        // Of a dead child the program itself has to ask how it ended.
+        let is_left =
+            |process: &ChildProcess| process.session == own && process.pid != own && !process.is_dead;
+        self.kill_leftovers(is_left).is_empty()
+    }
+
+    /// Orphans of what this process has started since become its children. Whatever ends leftovers undoes that.
+    pub(crate) fn adopt_orphans(&self) {
+        adopt_orphans(true);
+    }
+
+    /// Kills these, and the orphans of what it has started. Those that do not die.
+    fn kill_leftovers(&self, is_left: impl Fn(&ChildProcess) -> bool) -> Vec<Pid> {
+        let own = i32::try_from(self.child.id()).unwrap_or_default();
+        let is_orphan = |process: &ChildProcess| {
+            process.is_child() && process.pid != own && !self.before.contains(&process.pid)
+        };
         let begun = Instant::now();
-        let left = loop {
-            let left = processes().into_iter().filter(|process| {
-                process.session == session || (process.is_child() && !self.before.contains(&process.pid))
-            });
+        loop {
+            let left = processes().into_iter().filter(|process| is_left(process) || is_orphan(process));
             let left: Vec<Pid> = left.filter_map(|process| Pid::from_raw(process.pid)).collect();
             if left.is_empty() || begun.elapsed() > DYING {
-                break left;
+                return left;
             }
             for pid in left {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
                 let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
             }
             std::thread::sleep(LOOK);
-        };
-        adopt_orphans(false);
-        left
+        }
     }
 }
 
@@ -280,6 +328,8 @@ struct ChildProcess {
     parent: i32,
     session: i32,
     started: u64,
+    /// Its parent has not asked yet how it ended.
+    is_dead: bool,
 }
 
 impl ChildProcess {
@@ -304,7 +354,8 @@ fn process(pid: i32) -> Option<ChildProcess> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |place: usize| fields.get(place - 3)?.parse().ok();
     let started = fields.get(22 - 3)?.parse().ok()?;
-    Some(ChildProcess { pid, parent: number(4)?, session: number(6)?, started })
+    let is_dead = fields.first() == Some(&"Z");
+    Some(ChildProcess { pid, parent: number(4)?, session: number(6)?, started, is_dead })
 }
 
 #[cfg(test)]

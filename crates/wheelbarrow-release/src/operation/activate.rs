@@ -134,7 +134,7 @@ pub fn plan_rollback(
 fn applied(root: &Root, release: &CompleteRelease, progress: &dyn Progress) -> Option<BTreeSet<String>> {
     let settings = Settings::of(root, release, &Default::default()).ok()?;
     let report =
-        check::inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, progress).ok()??;
+        check::inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, None, progress).ok()??;
     report.unknown.is_none().then(|| report.applied.into_iter().inserted())
 }
 

@@ -39,7 +39,6 @@ pub struct ChangedEnvironment {
     pub previous: Option<ReleaseId>,
     /// Of the shared file.
     pub difference: EnvironmentDifference,
-    pub pruned: Pruned,
     pub milliseconds: u64,
 }
 
@@ -52,21 +51,25 @@ struct NextEnvironment {
 }
 
 /// Changes the shared environment and makes it live, or leaves all as it was. Where nothing is live, only the file is
-/// changed.
+/// changed. When that is done `answer` gets what was done; then old releases are removed, and what came of that is returned.
 pub fn change_environment(
     root: &Root,
     change: &VariableChange,
     prepare: Prepare,
     operator: &Operator<'_>,
-) -> Result<ChangedEnvironment, ReleaseError> {
+    answer: impl FnOnce(&ChangedEnvironment),
+) -> Result<Pruned, ReleaseError> {
     let begun = Instant::now();
     let locked = recovery::begin(root, "environment", operator)?;
     let next = inspect(root, change)?;
     let mut changed = changed(root, &next)?;
     match &next.release {
         Some(live) => {
-            let (id, pruned) = activate(&locked, live, next.text, prepare, begun)?;
-            (changed.id, changed.pruned) = (Some(id), pruned);
+            return activate(&locked, live, next.text, prepare, begun, |id| {
+                changed.id = Some(id);
+                changed.milliseconds = milliseconds(begun.elapsed());
+                answer(&changed);
+            });
         }
         None if next.difference.is_empty() => {}
         None => {
@@ -75,7 +78,8 @@ pub fn change_environment(
         }
     }
     changed.milliseconds = milliseconds(begun.elapsed());
-    Ok(changed)
+    answer(&changed);
+    Ok(Pruned::default())
 }
 
 /// Says what [`change_environment`] would do.
@@ -202,7 +206,6 @@ fn changed(root: &Root, next: &NextEnvironment) -> Result<ChangedEnvironment, Re
         id: None,
         previous: root.live()?,
         difference: next.difference.clone(),
-        pruned: Pruned::default(),
         milliseconds: 0,
     })
 }
@@ -214,7 +217,8 @@ fn activate(
     text: Vec<u8>,
     prepare: Prepare,
     begun: Instant,
-) -> Result<(ReleaseId, Pruned), ReleaseError> {
+    answer: impl FnOnce(ReleaseId),
+) -> Result<Pruned, ReleaseError> {
     let root = locked.root;
     let settings = Settings::of(root, live, &Default::default())?;
     services::inspect(root, &settings, &live.site()?.project.import_path)?;
@@ -224,6 +228,7 @@ fn activate(
         python: receipt.python(),
         variables: receipt.environment(),
         pip: receipt.pip(),
+        known: None,
     };
     let configure = Configure {
         name: live.record.name.clone(),
@@ -246,6 +251,7 @@ fn activate(
         done: StepResults::default(),
     };
     engine::begin(&job)?;
-    engine::run(&mut job, steps)?;
-    Ok((id, job.done.pruned))
+    let rest = engine::run(&mut job, steps)?;
+    answer(id);
+    Ok(engine::tidy(&mut job, rest))
 }

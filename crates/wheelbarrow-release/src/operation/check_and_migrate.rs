@@ -99,7 +99,15 @@ pub fn plan_migrate(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Res
         let known = findings::of_live(root);
         migrated.tell(
             &settings,
-            check(&release, &settings, CheckTime::Before, CheckLog::Forgotten, &known, operator.progress)?,
+            check(
+                &release,
+                &settings,
+                CheckTime::Before,
+                CheckLog::Forgotten,
+                &known,
+                None,
+                operator.progress,
+            )?,
         );
     }
     Ok(migrated)

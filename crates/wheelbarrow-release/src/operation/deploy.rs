@@ -10,7 +10,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::{Artifact, Trust};
-use wheelbarrow_install::{InstallError, Pip, choose_target};
+use wheelbarrow_install::{InstallError, Pip, choose_target, virtualenv};
 
 use crate::operation::activate::{activate_in, plan_activation};
 use crate::operation::{engine, plan, recovery};
@@ -105,7 +105,6 @@ pub struct Deployed {
     pub is_live: bool,
     /// Whether it was made now.
     pub is_new: bool,
-    pub pruned: Pruned,
     pub changes: Changes,
     pub milliseconds: u64,
 }
@@ -116,8 +115,9 @@ struct PreparedDeploy {
     settings: Settings,
     /// Of the manifest.
     digest: Sha256,
-    /// The base interpreter.
-    python: PathBuf,
+    interpreter: Interpreter,
+    /// The virtualenv that it was asked about: that of the release, unless another one is made first.
+    virtualenv: PathBuf,
     /// Members that a thin artifact leaves out and the root has not.
     lacking: Vec<String>,
     /// Whether another release becomes live.
@@ -128,7 +128,7 @@ struct PreparedDeploy {
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::trusted_at(root)?;
     let prepared = inspect(&root, options)?;
-    let found = reused(&root, &prepared.digest, &prepared.python, options)?;
+    let found = reused(&root, &prepared.digest, &prepared.interpreter.executable, options)?;
     if prepared.is_switched {
         services::plan(&root, &prepared.settings, &prepared.artifact.manifest().project.import_path)?;
     }
@@ -136,7 +136,8 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         Some(found) => found.id().clone(),
         None => ReleaseId::new(root.next_number()?, &prepared.digest),
     };
-    let PreparedDeploy { artifact, settings, digest, lacking, is_switched, .. } = prepared;
+    let PreparedDeploy { artifact, settings, digest, interpreter, virtualenv, lacking, is_switched } =
+        prepared;
     let manifest = artifact.manifest();
     let mut deploy_plan = DeployPlan {
         root: root.path().to_path_buf(),
@@ -155,7 +156,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         lacking,
     };
     let (steps, settings) = match found {
-        None => (steps(artifact, digest, &settings, options), settings),
+        None => (steps(artifact, digest, &settings, (virtualenv, interpreter), options), settings),
         Some(_) if !is_switched => return Ok(deploy_plan),
         Some(found) => {
             let (settings, steps) = plan_activation(&root, &found, &options.settings, options.prepare)?;
@@ -167,11 +168,13 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
 }
 
 /// Makes a release of the artifact and makes it live, or leaves what was live before. `root` becomes a site root.
+/// When that is done `answer` gets what was done; then old releases are removed, and what came of that is returned.
 pub fn deploy(
     root: &Path,
     options: &DeployOptions,
     operator: &Operator<'_>,
-) -> Result<Deployed, ReleaseError> {
+    answer: impl FnOnce(&Deployed),
+) -> Result<Pruned, ReleaseError> {
     let begun = Instant::now();
     operator.progress.phase(&Phase::Preflight.to_string());
     let prepared = inspect(&Root::trusted_at(root)?, options)?;
@@ -187,44 +190,47 @@ pub fn deploy(
     let locked = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
     let signed_by = prepared.artifact.vouched_by().map(str::to_owned);
-    let reused = reused(&root, &prepared.digest, &prepared.python, options)?;
+    let reused = reused(&root, &prepared.digest, &prepared.interpreter.executable, options)?;
     let (is_new, is_live) = (reused.is_none(), options.until == DeployExtent::Live);
-    let (release, pruned, changes) = match reused {
-        None => make(&locked, prepared, options, begun)?,
-        Some(release) => {
-            let mut changes = Changes::default();
-            if is_live && previous.as_ref() != Some(release.id()) {
-                changes = activate_in(&locked, release.clone(), &options.settings, options.prepare)?.changes;
-            }
-            (release, Pruned::default(), changes)
+    let deployed = |release: CompleteRelease, changes| {
+        let CompleteRelease { path, record: ReleaseRecord { id, name, version, .. } } = release;
+        Deployed {
+            root: root.path().to_path_buf(),
+            is_live: is_live || previous.as_ref() == Some(&id),
+            id,
+            path,
+            name,
+            version,
+            signed_by,
+            previous: previous.clone(),
+            is_new,
+            changes,
+            milliseconds: milliseconds(begun.elapsed()),
         }
     };
-    let CompleteRelease { path, record: ReleaseRecord { id, name, version, .. } } = release;
-    Ok(Deployed {
-        root: root.path().to_path_buf(),
-        is_live: is_live || previous.as_ref() == Some(&id),
-        id,
-        path,
-        name,
-        version,
-        signed_by,
-        previous,
-        is_new,
-        pruned,
-        changes,
-        milliseconds: milliseconds(begun.elapsed()),
-    })
+    let Some(release) = reused else {
+        return make(&locked, prepared, options, begun, |release, changes| {
+            answer(&deployed(release, changes))
+        });
+    };
+    let mut changes = Changes::default();
+    if is_live && previous.as_ref() != Some(release.id()) {
+        changes = activate_in(&locked, release.clone(), &options.settings, options.prepare)?.changes;
+    }
+    answer(&deployed(release, changes));
+    Ok(Pruned::default())
 }
 
-/// Makes a release, and makes it live if it is to be.
+/// Makes a release, and makes it live if it is to be; `answer` gets it before old releases are removed.
 fn make(
     locked: &LockedRoot<'_>,
     prepared: PreparedDeploy,
     options: &DeployOptions,
     begun: Instant,
-) -> Result<(CompleteRelease, Pruned, Changes), ReleaseError> {
-    let PreparedDeploy { artifact, settings, digest, .. } = prepared;
-    let steps = steps(artifact, digest, &settings, options);
+    answer: impl FnOnce(CompleteRelease, Changes),
+) -> Result<Pruned, ReleaseError> {
+    let PreparedDeploy { artifact, settings, digest, interpreter, virtualenv, .. } = prepared;
+    let steps = steps(artifact, digest, &settings, (virtualenv, interpreter), options);
     let mut job = Job {
         locked,
         operation: Operation::Deploy,
@@ -238,12 +244,12 @@ fn make(
     engine::begin(&job)?;
     // With the wait for the lock, and what was recovered.
     let looked = milliseconds(begun.elapsed());
-    locked.record(JournalEvent::Phase { phase: Phase::Preflight, milliseconds: looked })?;
+    locked.record(JournalEvent::Phase { phase: Phase::Preflight, milliseconds: looked, problem: None })?;
     job.progress().phase_ended(&Phase::Preflight.to_string(), looked);
     job.done.phases.push((Phase::Preflight.to_string(), looked));
-    engine::run(&mut job, steps)?;
-    let changes = job.changes();
-    Ok((job.release()?.clone(), job.done.pruned, changes))
+    let rest = engine::run(&mut job, steps)?;
+    answer(job.release()?.clone(), job.changes());
+    Ok(engine::tidy(&mut job, rest))
 }
 
 /// Variables without which the Python does not start: none, beside those of this process.
@@ -254,6 +260,7 @@ fn steps<'o>(
     artifact: Artifact,
     digest: Sha256,
     settings: &Settings,
+    known: (PathBuf, Interpreter),
     options: &'o DeployOptions,
 ) -> Steps<'o> {
     let manifest = artifact.manifest();
@@ -270,6 +277,7 @@ fn steps<'o>(
         python: &options.python,
         variables: &NO_VARIABLES,
         pip: options.pip,
+        known: Some(known),
     };
     let prepare = (options.until == DeployExtent::Live).then_some(options.prepare);
     plan::make(stage, configure, settings, prepare)
@@ -299,10 +307,11 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
     let settings = Settings::of_manifest(root, &manifest.name, manifest.release.as_ref(), &options.settings)?;
     configure::inspect(root, artifact.manifest(), &settings)?;
     not_shared::refuse(root, &settings)?;
-    let interpreter = Interpreter::probe(&options.python, None)?;
+    let digest = Sha256::of(artifact.manifest_bytes());
+    let virtualenv = virtualenv(&root.release(&ReleaseId::new(root.next_number()?, &digest)));
+    let interpreter = Interpreter::probe(&options.python, Some(&virtualenv))?;
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;
-    let digest = Sha256::of(artifact.manifest_bytes());
     let reused = reused(root, &digest, &interpreter.executable, options)?;
     let lacking = match reused {
         Some(_) => Vec::new(),
@@ -311,5 +320,5 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
     let is_live =
         reused.is_some_and(|reused| root.live().is_ok_and(|live| live.as_ref() == Some(reused.id())));
     let is_switched = options.until == DeployExtent::Live && !is_live;
-    Ok(PreparedDeploy { artifact, settings, digest, python: interpreter.executable, lacking, is_switched })
+    Ok(PreparedDeploy { artifact, settings, digest, interpreter, virtualenv, lacking, is_switched })
 }

@@ -24,13 +24,19 @@ pub(crate) fn begin(job: &Job<'_>) -> Result<(), ReleaseError> {
     })
 }
 
-/// Takes all steps.
-pub(crate) fn run(job: &mut Job<'_>, steps: Steps<'_>) -> Result<(), ReleaseError> {
+/// Takes all steps up to the answer, and returns those that come after it, for [`tidy`].
+pub(crate) fn run<'s>(job: &mut Job<'_>, steps: Steps<'s>) -> Result<Steps<'s>, ReleaseError> {
     resume(job, steps, 0)
 }
 
 /// Takes the steps from the number `first` on; those before it are done.
-pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> Result<(), ReleaseError> {
+pub(crate) fn resume<'s>(
+    job: &mut Job<'_>,
+    mut steps: Steps<'s>,
+    first: usize,
+) -> Result<Steps<'s>, ReleaseError> {
+    let answer = steps.iter().position(|step| step.is_after_answer()).unwrap_or(steps.len());
+    let rest = steps.split_off(answer);
     let end = steps.iter().position(|step| step.is_after_end()).unwrap_or(steps.len());
     let mut phases = PhaseProgress::default();
     for at in first..end {
@@ -50,11 +56,37 @@ pub(crate) fn resume(job: &mut Job<'_>, mut steps: Steps<'_>, first: usize) -> R
         phases.enter(job, &**step);
         // After the end: what goes wrong here changes nothing of the operation.
         if let Err(Fault { cause, .. }) = run_step(job, &mut **step) {
-            job.done.pruned = Pruned { problem: Some(cause.to_string()), ..Pruned::default() };
+            job.progress().note(&cause.to_string());
         }
     }
     phases.leave(job);
-    Ok(())
+    Ok(rest)
+}
+
+/// Takes the steps after the answer, and says what they removed. What goes wrong changes nothing of the operation: the
+/// journal has it. Whatever else this machine does comes first.
+pub(crate) fn tidy(job: &mut Job<'_>, steps: Steps<'_>) -> Pruned {
+    if steps.is_empty() {
+        return Pruned::default();
+    }
+    wheelbarrow_base::give_way();
+    // Who waits for the root is told what for.
+    job.locked.lock.works_on("prune");
+    let mut phases = PhaseProgress::default();
+    for mut step in steps {
+        phases.enter(job, &*step);
+        let (phase, begun) = (step.phase(), Instant::now());
+        let ended = step.run(job);
+        let problem = ended.as_ref().err().map(ReleaseError::first_line);
+        let took = milliseconds(begun.elapsed());
+        let _ =
+            job.locked.record(JournalEvent::Phase { phase, milliseconds: took, problem: problem.clone() });
+        if problem.is_some() {
+            job.done.pruned = Pruned { problem, ..Pruned::default() };
+        }
+    }
+    phases.leave(job);
+    std::mem::take(&mut job.done.pruned)
 }
 
 /// Shows what is under way: steps of one phase that follow each other are one.
@@ -94,7 +126,10 @@ fn run_step(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
     let journaled = result.and_then(|()| match step.hook() {
         // Its commands are in the journal.
         Some(_) => Ok(()),
-        None => job.locked.record(JournalEvent::Phase { phase, milliseconds: milliseconds(begun.elapsed()) }),
+        None => {
+            let milliseconds = milliseconds(begun.elapsed());
+            job.locked.record(JournalEvent::Phase { phase, milliseconds, problem: None })
+        }
     });
     journaled.map_err(|cause| Fault { phase, cause })
 }
@@ -103,6 +138,8 @@ fn run_step(job: &mut Job<'_>, step: &mut dyn Step) -> Result<(), Fault> {
 pub(crate) fn undo_steps(job: &mut Job<'_>, steps: &[Box<dyn Step + '_>], fault: Fault) -> ReleaseError {
     let mut undone = NOTHING;
     let begun = Instant::now();
+    // It runs from the release.
+    job.done.fork_server = None;
     if job.locked.root.live().is_ok_and(|live| live.as_ref() == Some(&job.id)) {
         job.progress().phase("rollback");
     }
@@ -267,11 +304,15 @@ mod tests {
             done: StepResults::default(),
         };
         begin(&job).unwrap();
-        let result = run(&mut job, steps.collect()).map(|()| job.done.pruned);
+        let result = run(&mut job, steps.collect()).map(|rest| {
+            notes.borrow_mut().push("answer".to_owned());
+            tidy(&mut job, rest)
+        });
         let journal = root.journal().read().unwrap();
         let events = journal.iter().map(|entry| match &entry.event {
             JournalEvent::Begun { .. } => "begun".to_owned(),
-            JournalEvent::Phase { phase, .. } => phase.to_string(),
+            JournalEvent::Phase { phase, problem: None, .. } => phase.to_string(),
+            JournalEvent::Phase { phase, problem: Some(problem), .. } => format!("{phase}: {problem}"),
             JournalEvent::Done { .. } => "done".to_owned(),
             JournalEvent::Failed { phase, outcome, .. } => format!("failed in {phase}: {outcome:?}"),
             other => format!("{other:?}"),
@@ -282,7 +323,7 @@ mod tests {
     #[test]
     fn steps_run_in_order_and_are_undone_backwards() {
         let (steps, journal, result) = run_noted(None, false);
-        assert_eq!(steps, "run check, run switch, run reload, run commit, run prune");
+        assert_eq!(steps, "run check, run switch, run reload, run commit, answer, run prune");
         assert_eq!(journal, "begun, check, switch, reload, commit, done, prune");
         assert_eq!(result.unwrap(), Pruned::default());
         let (steps, journal, result) = run_noted(Some(Phase::Reload), false);
@@ -294,9 +335,10 @@ mod tests {
     #[test]
     fn a_failure_after_the_end_changes_nothing() {
         let (steps, journal, result) = run_noted(Some(Phase::Prune), false);
-        assert_eq!(steps, "run check, run switch, run reload, run commit, run prune");
-        assert_eq!(journal, "begun, check, switch, reload, commit, done");
-        assert_eq!(result.unwrap().problem, Some(ReleaseError::Interrupted.to_string()));
+        assert_eq!(steps, "run check, run switch, run reload, run commit, answer, run prune");
+        let problem = ReleaseError::Interrupted.first_line();
+        assert_eq!(journal, format!("begun, check, switch, reload, commit, done, prune: {problem}"));
+        assert_eq!(result.unwrap().problem, Some(problem));
     }
 
     #[test]

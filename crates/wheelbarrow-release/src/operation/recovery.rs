@@ -176,7 +176,7 @@ fn end(locked: &LockedRoot<'_>, journaled: &JournaledOperation) -> Result<bool, 
         if journaled.is_left_switched() {
             return Err(engine::undo_steps(&mut job, &steps, fault()));
         }
-        return engine::resume(&mut job, steps, 1).map(|()| true);
+        return engine::resume(&mut job, steps, 1).map(|_| true);
     }
     if !journaled.switched {
         // It may have been about to switch, with some of the services stopped.

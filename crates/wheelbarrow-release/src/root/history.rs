@@ -33,6 +33,9 @@ pub struct JournaledOperation {
     pub irreversible: Vec<String>,
     /// None for one that was interrupted and that nobody has recovered yet.
     pub end: Option<OperationEnd>,
+    /// Why old releases could not be removed after it, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_pruned: Option<String>,
 }
 
 /// A command that ran for an operation.
@@ -120,6 +123,7 @@ pub(crate) fn journaled_operations(entries: &[JournalEntry]) -> Vec<JournaledOpe
                 migrations: Vec::new(),
                 irreversible: Vec::new(),
                 end: None,
+                not_pruned: None,
             });
             continue;
         }
@@ -133,7 +137,10 @@ pub(crate) fn journaled_operations(entries: &[JournalEntry]) -> Vec<JournaledOpe
         };
         let Some(journaled) = journaled_operations.last_mut().filter(is_open) else { continue };
         match event {
-            JournalEvent::Phase { phase, milliseconds } => journaled.phases.push((*phase, *milliseconds)),
+            JournalEvent::Phase { phase, milliseconds, problem } => {
+                journaled.phases.push((*phase, *milliseconds));
+                journaled.not_pruned = problem.clone();
+            }
             JournalEvent::Command { command, milliseconds, hook, log, problem } => {
                 if hook.is_none() {
                     journaled.commands.push((command.clone(), *milliseconds));

@@ -51,10 +51,13 @@ pub enum JournalEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         program: Option<String>,
     },
-    /// A phase ended well.
+    /// A phase ended, well but for a `problem`.
     Phase {
         phase: Phase,
         milliseconds: u64,
+        /// Why old releases could not be removed, in one line. What ends an operation is a failure of that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// A command of the release ended, well or not. Those of hooks may come after the end.
     Command {
@@ -245,7 +248,9 @@ impl JournalEntry {
     /// An error may be as long as whoever raised it wants, and a site may name as many migrations as it wants.
     fn cut(mut self) -> Self {
         match &mut self.event {
-            JournalEvent::Failed { error, .. } | JournalEvent::Command { problem: Some(error), .. } => {
+            JournalEvent::Failed { error, .. }
+            | JournalEvent::Command { problem: Some(error), .. }
+            | JournalEvent::Phase { problem: Some(error), .. } => {
                 *error = cut_line(error, ERROR);
             }
             JournalEvent::Migrating { migrations, irreversible } => {
@@ -328,7 +333,7 @@ mod tests {
                 deploy: None,
                 program: None,
             },
-            JournalEvent::Phase { phase: Phase::Stage, milliseconds: 812 },
+            JournalEvent::Phase { phase: Phase::Stage, milliseconds: 812, problem: None },
             JournalEvent::Switched { id: id(2), from: Some(id(1)) },
             JournalEvent::Failed {
                 phase: Phase::Probe,

@@ -133,6 +133,11 @@ impl RootLock {
         self.name(&LockHolder { pid, operation, command, ..self.holder.clone() });
     }
 
+    /// Who waits is told that this is under way.
+    pub(crate) fn works_on(&self, operation: &str) {
+        self.name(&LockHolder { operation: operation.to_owned(), ..self.holder.clone() });
+    }
+
     pub(crate) fn command_ended(&self) {
         self.name(&self.holder);
     }

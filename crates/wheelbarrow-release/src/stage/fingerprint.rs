@@ -91,7 +91,7 @@ fn schema(
 ) -> Result<Option<Schema>, ReleaseError> {
     let settings = Settings::of(root, release, &Default::default())?;
     let unknown = |reason| Schema { sha256: None, applied: 0, due: Vec::new(), unknown: Some(reason) };
-    match inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, progress) {
+    match inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, None, progress) {
         Ok(None) => Ok(None),
         Ok(Some(report)) => Ok(Some(match report.unknown {
             Some(reason) => unknown(reason),

@@ -27,6 +27,7 @@ use wheelbarrow_wheel::order;
 use self::earlier_files::StaticRoots;
 use self::static_root_place::is_own;
 use crate::check::django_query::{self, Question};
+use crate::command::fork_server::ForkServer;
 use crate::root::current;
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
@@ -75,12 +76,13 @@ pub(crate) fn ask(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
+    server: Option<&mut ForkServer>,
 ) -> Result<Option<StaticsAnswer>, ReleaseError> {
     if settings.static_root.is_some() || !collects(&settings.prepare) {
         return Ok(None);
     }
     let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
-    Ok(django_query::ask::<Option<StaticsAnswer>>(locked, release, settings, &question)?.flatten())
+    Ok(django_query::ask::<Option<StaticsAnswer>>(locked, release, settings, server, &question)?.flatten())
 }
 
 /// Sees to it that the site's user may write in STATIC_ROOT, before any command runs that has to: one in the release

@@ -8,6 +8,7 @@ use crate::check::application::FoundApplication;
 use crate::check::findings;
 use crate::check::writes_in_release::{WriteInRelease, shared_with};
 use crate::check::{self, CheckError, CheckRequest, DjangoReport, SiteUser, django, startable};
+use crate::command::fork_server::ForkServer;
 use crate::root::journal::Phase;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
@@ -55,22 +56,37 @@ impl Step for Check {
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let mut server = job.done.fork_server.take();
         let (release, settings, progress) = (job.release()?, job.settings, job.progress());
         if self.0 == CheckTime::After {
-            return check(release, settings, self.0, CheckLog::Kept, &[], progress).map(drop);
+            // The last that it is asked.
+            return check(release, settings, self.0, CheckLog::Kept, &[], server.as_mut(), progress)
+                .map(drop);
         }
-        startable::check(release, settings, progress)?;
+        startable::check_way(release, settings)?;
+        if forks(settings) {
+            server = check::fork_server(release, settings, job.locked)?;
+        }
+        if server.is_none() {
+            startable::start(release, settings, progress)?;
+        }
         startable::check_files(release, settings)?;
         let known = if job.is_live_already() { Vec::new() } else { findings::of_live(job.locked.root) };
-        let django = check(release, settings, self.0, CheckLog::Kept, &known, progress)?;
+        let django = check(release, settings, self.0, CheckLog::Kept, &known, server.as_mut(), progress)?;
         let checks = django.as_ref().map(|report| &report.checks[..]).unwrap_or_default();
         let compared = findings::compare(release, checks, &known);
         if django.is_some() {
             findings::keep(release, checks)?;
         }
-        (job.done.findings, job.done.django) = (compared, django);
+        (job.done.findings, job.done.django, job.done.fork_server) = (compared, django, server);
         Ok(())
     }
+}
+
+/// Whether one Python is started for all that needs the site, and there is anything for it to do.
+fn forks(settings: &Settings) -> bool {
+    let is_checked = settings.declared.check.as_ref().is_none_or(|check| check.enabled != Some(false));
+    settings.declared.fork != Some(false) && (is_checked || settings.prepare.iter().any(django::is_command))
 }
 
 /// For a release that was live before: whether it still can be started.
@@ -98,9 +114,10 @@ pub(crate) fn check(
     time: CheckTime,
     log: CheckLog,
     known: &[String],
+    server: Option<&mut ForkServer>,
     progress: &dyn Progress,
 ) -> Result<Option<DjangoReport>, ReleaseError> {
-    let django = inspect(release, settings, time, log, progress)?;
+    let django = inspect(release, settings, time, log, server, progress)?;
     if let Some(report) = &django {
         show_findings(release, report, known, progress);
         show(report, settings, progress);
@@ -163,6 +180,7 @@ pub(crate) fn inspect(
     settings: &Settings,
     time: CheckTime,
     log: CheckLog,
+    mut server: Option<&mut ForkServer>,
     progress: &dyn Progress,
 ) -> Result<Option<DjangoReport>, ReleaseError> {
     let asked = settings.declared.check.clone().unwrap_or_default();
@@ -194,7 +212,19 @@ pub(crate) fn inspect(
     };
     let site = SiteUser { identity: settings.identity.as_ref(), passed: &settings.pass_environment };
     let log = (log == CheckLog::Kept).then(|| release.logs().join("check.log"));
-    Ok(check::check(release.path(), &code, &request, &site, log.as_deref(), progress)?.django)
+    let ask = |server: Option<&mut ForkServer>| {
+        check::check(release.path(), &code, &request, &site, log.as_deref(), server, progress)
+    };
+    let checked = match ask(server.as_deref_mut()) {
+        // A site may have imported what has changed since, or what a fork cannot use.
+        Err(ReleaseError::Check { error })
+            if server.as_ref().is_some_and(|server| server.is_there()) && error.is_of_answer() =>
+        {
+            ask(None)
+        }
+        checked => checked,
+    };
+    Ok(checked?.django)
 }
 
 /// How many names stand in a note.

@@ -5,9 +5,10 @@ use std::time::Instant;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
-use crate::check::{django, django_query};
+use crate::check::{DjangoReport, django, django_query};
+use crate::command::fork_server::ForkServer;
 use crate::command::secrets::Secrets;
-use crate::command::{CommandRun, in_release};
+use crate::command::{CommandRun, Fork, in_release};
 use crate::root::journal::{JournalEvent, Phase};
 use crate::root::locked_root::milliseconds;
 use crate::root::settings::Settings;
@@ -61,15 +62,15 @@ impl Step for Commands {
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let mut server = job.done.fork_server.take();
         let (locked, release, settings) = (job.locked, job.release()?, job.settings);
         let commands = self.of(settings);
         let mut applied = Vec::new();
         if django::migrates(commands.iter().map(|(_, words)| *words))
-            && let Some(plan) = django_query::migration_plan(locked, release, settings)?
-            && !plan.migrations.is_empty()
+            && let Some(Pending { migrations, irreversible }) = pending(job, server.as_mut())?
+            && !migrations.is_empty()
         {
             // Before they are applied: whatever happens then, a rollback must know of them.
-            let (migrations, irreversible) = (plan.migrations, plan.irreversible);
             applied.clone_from(&migrations);
             locked.record(JournalEvent::Migrating { migrations, irreversible })?;
         }
@@ -85,7 +86,15 @@ impl Step for Commands {
             };
             let (begun, command) = (Instant::now(), run.secrets.hide(&run.words));
             let log = locked.root.below(&run.log);
-            let ended = run.run(locked.operator.progress);
+            let fork = match &mut server {
+                Some(server) if django::is_command(words) => {
+                    let module = django::settings_module(release, &release.site()?, settings)?;
+                    let request = serde_json::json!({ "words": words.as_slice(), "settings": module });
+                    Some(Fork { server, request })
+                }
+                _ => None,
+            };
+            let ended = run.run_in(fork, locked.operator.progress);
             locked.record(JournalEvent::Command {
                 command,
                 milliseconds: milliseconds(begun.elapsed()),
@@ -96,8 +105,39 @@ impl Step for Commands {
             ended?;
         }
         job.done.migrations = applied;
+        job.done.fork_server = server;
         Ok(())
     }
+}
+
+/// Migrations of the default database.
+struct Pending {
+    migrations: Vec<String>,
+    /// Those of them that Django cannot take back.
+    irreversible: Vec<String>,
+}
+
+/// The migrations that are pending: as the check found them, else asked now. None if Django cannot say, which `migrate`
+/// itself will explain.
+fn pending(job: &Job<'_>, server: Option<&mut ForkServer>) -> Result<Option<Pending>, ReleaseError> {
+    // A hook may have changed the database since.
+    let has_hook = !job.settings.declared.hooks.before_migrate.as_deref().unwrap_or_default().is_empty();
+    let found = job.done.django.as_ref().filter(|django| django.unknown.is_none() && !has_hook);
+    if let Some(django) = found
+        && is_of_commands(job, django)?
+    {
+        let (migrations, irreversible) = (django.migrations.clone(), django.irreversible.clone());
+        return Ok(Some(Pending { migrations, irreversible }));
+    }
+    let plan = django_query::migration_plan(job.locked, job.release()?, job.settings, server)?;
+    Ok(plan.map(|plan| Pending { migrations: plan.migrations, irreversible: plan.irreversible }))
+}
+
+/// Whether the commands use the settings that were asked.
+fn is_of_commands(job: &Job<'_>, django: &DjangoReport) -> Result<bool, ReleaseError> {
+    let release = job.release()?;
+    let module = django::settings_module(release, &release.site()?, job.settings)?;
+    Ok(module.is_none() || module == django.settings)
 }
 
 #[cfg(test)]

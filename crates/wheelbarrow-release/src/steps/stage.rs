@@ -1,7 +1,7 @@
 //! Stage: installs at the final path.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
@@ -25,6 +25,8 @@ pub(crate) struct Stage<'s> {
     /// Without which that does not start, beside those of this process.
     pub(crate) variables: &'s BTreeMap<String, String>,
     pub(crate) pip: Pip,
+    /// What the Python has said, and of which virtualenv. Of another it is asked.
+    pub(crate) known: Option<(PathBuf, Interpreter)>,
 }
 
 /// What a release is installed from.
@@ -71,7 +73,10 @@ impl Step for Stage<'_> {
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let root = job.locked.root;
         let virtualenv = virtualenv(&root.release(&job.id));
-        let interpreter = Interpreter::probe_with(self.python, Some(&virtualenv), self.variables)?;
+        let interpreter = match self.known.take().filter(|(path, _)| *path == virtualenv) {
+            Some((_, interpreter)) => interpreter,
+            None => Interpreter::probe_with(self.python, Some(&virtualenv), self.variables)?,
+        };
         match self.source.take() {
             Some(ReleaseSource::Artifact(artifact)) => {
                 let path = artifact.path().to_path_buf();

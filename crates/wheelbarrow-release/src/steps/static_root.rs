@@ -21,13 +21,16 @@ impl Step for StaticRoot {
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        let mut server = job.done.fork_server.take();
         let (release, settings) = (job.release()?, job.settings);
-        let static_root = statics::ask(job.locked, release, settings)?;
+        let static_root = statics::ask(job.locked, release, settings, server.as_mut())?;
         if let Some(static_root) = static_root.as_ref().filter(|_| self.is_written) {
             statics::make_writable(release, settings, static_root)?;
         }
         // Before they are collected: whatever happens then, they are known to be made from the artifact.
-        statics::note_root(job.locked, release, settings, static_root)
+        statics::note_root(job.locked, release, settings, static_root)?;
+        job.done.fork_server = server;
+        Ok(())
     }
 }
 

@@ -29,6 +29,7 @@ impl Step for Switch {
     }
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
+        job.done.fork_server = None;
         let (root, release) = (job.locked.root, job.release()?);
         let live = job.previous.as_ref().map(|live| root.complete_or_none(live)).transpose()?.flatten();
         if let Some(live) = &live {

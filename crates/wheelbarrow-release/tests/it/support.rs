@@ -104,7 +104,10 @@ impl Place {
             prepare: Prepare::Run,
             existing: ExistingRelease::Remade,
         };
-        self.operator(|operator| deploy(&self.path(), &options, operator))
+        let mut answer = None;
+        let answered = |deployed: &Deployed| answer = Some(deployed.clone());
+        self.operator(|operator| deploy(&self.path(), &options, operator, answered))?;
+        Ok(answer.unwrap())
     }
 
     pub(crate) fn rollback(&self) -> Result<Activated, ReleaseError> {
@@ -129,14 +132,25 @@ impl Place {
     }
 
     pub(crate) fn change(&self, change: &VariableChange) -> Result<ChangedEnvironment, ReleaseError> {
-        self.operator(|operator| change_environment(&self.root(), change, Prepare::Run, operator))
+        self.change_by(change, Prepare::Run)
     }
 
     pub(crate) fn change_without_commands(
         &self,
         change: &VariableChange,
     ) -> Result<ChangedEnvironment, ReleaseError> {
-        self.operator(|operator| change_environment(&self.root(), change, Prepare::Skip, operator))
+        self.change_by(change, Prepare::Skip)
+    }
+
+    fn change_by(
+        &self,
+        change: &VariableChange,
+        prepare: Prepare,
+    ) -> Result<ChangedEnvironment, ReleaseError> {
+        let mut answer = None;
+        let answered = |changed: &ChangedEnvironment| answer = Some(changed.clone());
+        self.operator(|operator| change_environment(&self.root(), change, prepare, operator, answered))?;
+        Ok(answer.unwrap())
     }
 
     pub(crate) fn rewrite(&self, change: &VariableChange) -> Result<RewrittenFile, ReleaseError> {

@@ -29,7 +29,7 @@ use Shape::{Command, Commands, Flag, OneOf, Table, Tables, Text, Texts, Whole, W
 
 /// Keys with what they hold and an example. A key that is not among them is serde's to judge; `release.check` is
 /// a table or `false`.
-const SHAPES: [(&str, Shape, &str); 80] = [
+const SHAPES: [(&str, Shape, &str); 81] = [
     ("audit", Table, "[audit]"),
     ("audit.allow", Texts, "allow = [\"elf-glibc:numpy=the servers are newer\"]"),
     ("build", Table, "[build]"),
@@ -60,6 +60,7 @@ const SHAPES: [(&str, Shape, &str); 80] = [
     ("release.check.host", Text, "host = \"www.example.org\""),
     ("release.check.path", Text, "path = \"/\""),
     ("release.check.scheme", Text, "scheme = \"https\""),
+    ("release.fork", Flag, "fork = false"),
     ("release.group", Text, "group = \"www-data\""),
     ("release.hooks", Table, "[release.hooks]"),
     ("release.keep", Whole, "keep = 5"),

@@ -62,7 +62,7 @@ pub(crate) fn version(
     build(place, version)
 }
 
-fn write(place: &Place, version: &str, settings: &str, migrations: &[(&str, &str)]) {
+pub(crate) fn write(place: &Place, version: &str, settings: &str, migrations: &[(&str, &str)]) {
     let _ = fs_err::remove_dir_all(place.path().join("project"));
     place.write("project/requirements.txt", REQUIREMENTS);
     for (path, text) in [
@@ -92,7 +92,7 @@ fn write(place: &Place, version: &str, settings: &str, migrations: &[(&str, &str
     place.write("project/wheelbarrow.toml", &text);
 }
 
-fn build(place: &Place, version: &str) -> Option<PathBuf> {
+pub(crate) fn build(place: &Place, version: &str) -> Option<PathBuf> {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
     let mut command = wheelbarrow(&place.path());
     let said = place.finish(command.args(["build", "project", "--cache-dir"]).arg(cache));

@@ -5,6 +5,7 @@ mod audit;
 mod bytecode;
 mod declared;
 mod django;
+mod django_forks;
 mod django_hooks;
 mod env;
 mod errors;

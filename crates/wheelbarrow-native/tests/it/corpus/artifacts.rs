@@ -480,7 +480,7 @@ fn values() -> Vec<Case> {
                 {"name": "night", "run": "a", "schedule": "Mon..Fri *-*-* 02:00"},
                 {"name": "mail", "unit": "mail.service", "action": "reload"},
                 {"name": "t", "touch": "/x"}, {"name": "c", "command": "x", "probe": {"url": "http://x/", "socket": "/y"}},
-            ], "unit-name": "site", "singletons": false}),
+            ], "unit-name": "site", "fork": false, "singletons": false}),
             true,
         ),
         (json!({"service": [{"name": "a"}]}), false),

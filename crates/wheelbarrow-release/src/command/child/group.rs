@@ -5,12 +5,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
 /// How long the kernel may take until a group is empty whose processes were killed.
 const EMPTYING: Duration = Duration::from_secs(2);
+
+/// How many groups this process has made.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Removed when it is dropped; what runs in it is not ended by that.
 pub(super) struct ControlGroup {
@@ -23,7 +27,8 @@ impl ControlGroup {
     pub(super) fn make() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = own(&mounts, &fs::read_to_string("/proc/self/cgroup").ok()?)?;
-        let path = own.join(format!("wheelbarrow-{}", std::process::id()));
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = own.join(format!("wheelbarrow-{}-{number}", std::process::id()));
         // One that a killed process of this number has left is empty, or not this program's.
         if fs::create_dir(&path).is_err() {
             fs::remove_dir(&path).and_then(|()| fs::create_dir(&path)).ok()?;

@@ -34,8 +34,10 @@ fn every_second_has_a_phase_and_commands_have_their_own() {
     let phases = phases(&story);
     let names: Vec<_> = phases.iter().map(|(name, _)| name.as_str()).collect();
     assert!(names.contains(&"commit") && names.last() == Some(&"prune"), "{names:?}");
+    // The answer came before old releases were removed.
+    let until_answer = phases.iter().filter(|(name, _)| name != "prune");
     let (told, sum) =
-        (deployed["milliseconds"].as_u64().unwrap(), phases.iter().map(|(_, took)| took).sum::<u64>());
+        (deployed["milliseconds"].as_u64().unwrap(), until_answer.map(|(_, took)| took).sum::<u64>());
     assert!(told.abs_diff(sum) <= 50 + told / 10, "{told} ms, {phases:?}");
     let commands: Vec<_> = story["commands"].as_array().unwrap().iter().collect();
     assert_eq!((&commands[0][0], &commands[1][0]), (&"sleep 0.3".into(), &"sleep 0.1".into()));
@@ -66,6 +68,47 @@ fn pruning_alone_is_in_the_journal() {
     let entry: Value = serde_json::from_str(journal.lines().last().unwrap()).unwrap();
     assert_eq!((&entry["event"], &entry["removed"]), (&"pruned".into(), &1.into()));
     assert!(entry["milliseconds"].is_u64());
+}
+
+#[test]
+fn the_answer_comes_before_old_releases_are_removed() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::with("1", "keep = 1")).code, 0);
+    assert_eq!(place.deploy(&Version::with("2", "keep = 1")).code, 0);
+    let words = deploy_words(&place.artifact(&Version::with("3", "keep = 1")));
+    let deploy = place.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    // Both streams into one pipe, as a terminal shows them.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec 2>&1; exec \"$@\"", "sh"]).arg(deploy.get_program()).args(deploy.get_args());
+    shell.envs(deploy.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(place.path()).stdin(std::process::Stdio::null());
+    let said = place.finish(&mut shell);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let lines: Vec<_> = said.out.lines().collect();
+    let line = |text: &str| lines.iter().position(|line| line.contains(text));
+    let (answer, pruned) = (line(" is live: "), line("prune  "));
+    assert!(answer.is_some() && answer < pruned, "{}", said.out);
+    assert_eq!(place.run(&["list"]).out.lines().count(), 3, "{}", place.run(&["list"]).out);
+}
+
+#[test]
+fn pruning_that_fails_after_a_deploy_is_noted_and_in_the_journal() {
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::with("1", "keep = 1")).code, 0);
+    assert_eq!(place.deploy(&Version::with("2", "keep = 1")).code, 0);
+    let trash = place.root().join(".wheelbarrow/trash");
+    let hook = format!("keep = 1\nhooks = {{after_switch = ['rmdir {}']}}", trash.display());
+    let said = place.deploy(&Version::with("3", &hook));
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert!(said.err.contains("note: old releases could not be removed: cannot "), "{}", said.err);
+    let story = last(&place);
+    let problem = story["not_pruned"].as_str().unwrap();
+    assert!(problem.contains("trash"), "{problem}");
+    assert_eq!(phases(&story).last().unwrap().0, "prune");
+    let shown = place.run(&["history", "3"]);
+    assert!(shown.out.contains("done; old releases could not be removed: cannot "), "{}", shown.out);
+    // The next command makes the trash again, and removes what may go.
+    assert_eq!(place.run(&["prune"]).code, 0);
 }
 
 /// script(1) gives it a terminal.
