@@ -32,8 +32,8 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does no
 """
 # The commands on releases, which the standalone binary has. Made from wheelbarrow-commands.
 COMMANDS = (
-    "deploy activate check migrate rollback list find status history prune remove rescue pin unpin recover env exec "
-    "unit doctor store verify".split()
+    "deploy activate check migrate rollback list find status history prune remove rescue pin unpin singletons "
+    "recover env exec unit doctor store verify".split()
 )
 # Where it is there, it is for the host to say whether an artifact may be installed, and not for the artifact.
 HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"

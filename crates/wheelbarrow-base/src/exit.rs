@@ -129,7 +129,7 @@ impl Exit {
                  the root"
             }
             Self::Network => "the network or an index failed",
-            Self::Differences => "a comparison found differences (`verify`, `store verify`)",
+            Self::Differences => "a comparison found differences (`verify`, `store verify`, `unit --diff`)",
             Self::Unhealthy => {
                 "a check failed. `deploy`: the application was not found, did not answer as expected, or would write its \
                  data into the release; nothing was switched. `doctor`: a server is configured wrongly. `status --check`: the site does not serve the \

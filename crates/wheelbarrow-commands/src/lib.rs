@@ -7,6 +7,7 @@ pub mod printer;
 pub mod progress;
 mod secret;
 pub mod text;
+mod unified;
 
 use std::path::{Path, PathBuf};
 

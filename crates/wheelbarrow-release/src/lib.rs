@@ -33,7 +33,8 @@ pub use operation::prune::{
 };
 pub use operation::recovery::{Recovered, recover, recover_moved};
 pub use operation::rescue::{Rescued, plan_rescue, rescue};
-pub use report::changes::{Changes, Distributions, Findings, StaticFiles};
+pub use operation::singletons::{SaidBy, Singletons, set_singletons, singletons};
+pub use report::changes::{Changes, Distributions, Findings, ServiceChanges, StaticFiles};
 pub use report::health::{Health, HealthProblem, Level, health};
 pub use report::rule::Rule;
 pub use report::status::{ListedRelease, ReleaseState, Status, history, list, status};
@@ -50,7 +51,7 @@ pub use root::retention::{KeepReason, Pruned};
 pub use root::settings::Settings;
 pub use root::{ReleaseDirectory, Root};
 pub use serving::server_log::ServerOutput;
-pub use serving::services::{ServiceState, units as service_units};
+pub use serving::services::{OwnUnits, ServiceState, units as service_units};
 pub use serving::systemd::{UnitProblem, UnitState};
 pub use serving::{doctor, proof, unit};
 pub use stage::fingerprint::{AskSchema, Fingerprint, Schema};

@@ -11,3 +11,4 @@ mod plan;
 pub(crate) mod prune;
 pub(crate) mod recovery;
 pub(crate) mod rescue;
+pub(crate) mod singletons;

@@ -6,7 +6,7 @@
 //!   releases/ID/               an install at its final path; .wheelbarrow/release.json is written last
 //!   shared/                    environment.json, media, whatever outlives a release
 //!   store/                     unpacked wheels, hard-linked into releases
-//!   .wheelbarrow/              lock, journal.jsonl, trash/, pins/, bad/, reserve/
+//!   .wheelbarrow/              lock, journal.jsonl, singletons.json, trash/, pins/, bad/, reserve/
 //! ```
 
 pub(crate) mod compatible;
@@ -31,6 +31,7 @@ pub(crate) mod retention;
 pub(crate) mod settings;
 mod settings_file;
 pub(crate) mod shared;
+pub(crate) mod singletons;
 pub(crate) mod trash;
 pub(crate) mod trusted;
 
@@ -185,6 +186,11 @@ impl Root {
     /// What commands hold that run for a release.
     pub(crate) fn command_lock_path(&self) -> PathBuf {
         self.state().join("command.lock")
+    }
+
+    /// What the host was told of services that only one host runs.
+    pub(crate) fn singletons(&self) -> PathBuf {
+        self.state().join("singletons.json")
     }
 
     pub(crate) fn state(&self) -> PathBuf {

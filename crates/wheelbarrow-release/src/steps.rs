@@ -23,7 +23,7 @@ use wheelbarrow_base::progress::Progress;
 use crate::check::DjangoReport;
 use crate::command::fork_server::ForkServer;
 use crate::environment::shared_environment::PreviousFile;
-use crate::report::changes::{Changes, Findings};
+use crate::report::changes::{Changes, Findings, ServiceChanges};
 use crate::root::journal::{Operation, Outcome, Phase};
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
@@ -130,9 +130,14 @@ impl<'j> Job<'j> {
     pub(crate) fn changes(&self) -> Changes {
         let before = self.previous.as_ref();
         let before = before.and_then(|before| self.locked.root.complete_or_none(before).ok().flatten());
+        let settings = before
+            .as_ref()
+            .and_then(|before| Settings::of(self.locked.root, before, &Default::default()).ok());
+        let services = settings.map(|settings| settings.services).unwrap_or_default();
         let between = self.release.as_ref().map(|release| Changes::between(before.as_ref(), release));
         Changes {
             migrations: self.done.migrations.clone(),
+            services: ServiceChanges::between(&services, &self.settings.services),
             server: (self.settings.server != Server::None).then(|| self.settings.server.to_string()),
             findings: self.done.findings.clone(),
             phases: self.done.phases.clone(),

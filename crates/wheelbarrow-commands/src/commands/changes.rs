@@ -1,6 +1,6 @@
 //! What a deploy has changed, in a few lines.
 
-use wheelbarrow_release::Changes;
+use wheelbarrow_release::{Changes, ServiceChanges};
 
 use crate::text::{Align, count, table};
 
@@ -26,6 +26,9 @@ pub(super) fn lines(changes: &Changes) -> String {
         }
         rows.push(("static files", text));
     }
+    if !changes.services.is_empty() {
+        rows.push(("services", services(changes)));
+    }
     rows.extend(changes.server.iter().map(|server| ("server", server.clone())));
     if rows.is_empty() {
         return String::new();
@@ -40,6 +43,15 @@ fn distributions(changes: &Changes) -> String {
     let changed = difference.changed.iter().map(|one| format!("{} {} -> {}", one.name, one.from, one.to));
     let added = difference.added.iter().map(|one| format!("+ {} {}", one.name, one.version));
     let removed = difference.removed.iter().map(|one| format!("- {} {}", one.name, one.version));
+    few(&changed.chain(added).chain(removed).collect::<Vec<_>>())
+}
+
+/// `beat changed, + worker, - timer`
+fn services(changes: &Changes) -> String {
+    let ServiceChanges { added, removed, changed } = &changes.services;
+    let changed = changed.iter().map(|name| format!("{name} changed"));
+    let added = added.iter().map(|name| format!("+ {name}"));
+    let removed = removed.iter().map(|name| format!("- {name}"));
     few(&changed.chain(added).chain(removed).collect::<Vec<_>>())
 }
 
@@ -63,5 +75,14 @@ mod tests {
         let text = lines(&changes);
         assert!(text.starts_with("\n  migrations  shop.0001, "), "{text}");
         assert!(text.contains("shop.0012 and 2 more\n  server      systemctl restart x"), "{text}");
+    }
+
+    #[test]
+    fn services_have_a_line() {
+        let names = |text: &str| text.split(' ').map(str::to_owned).collect();
+        let services =
+            ServiceChanges { added: names("worker"), removed: names("timer mail"), changed: names("beat") };
+        let text = lines(&Changes { services, ..Changes::default() });
+        assert_eq!(text, "\n  services  beat changed, + worker, - timer, - mail");
     }
 }

@@ -18,6 +18,7 @@ mod remove;
 mod rescue;
 mod rollback;
 mod root;
+mod singletons;
 mod status;
 mod store;
 mod unit;
@@ -59,6 +60,8 @@ pub enum Command {
     Pin(pin::PinArguments),
     /// Let a release be pruned again
     Unpin(pin::PinArguments),
+    /// Say whether this host runs what only one host of a fleet may run, or change that
+    Singletons(singletons::SingletonsArguments),
     /// Put right what a command left that was killed
     Recover(recover::RecoverArguments),
     /// Judge an environment.json, or change that of what is live
@@ -91,6 +94,7 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Re
         Command::Rescue(arguments) => rescue::run(&arguments, printer),
         Command::Pin(arguments) => pin::run(&arguments, pin::Pin::Set, printer),
         Command::Unpin(arguments) => pin::run(&arguments, pin::Pin::Unset, printer),
+        Command::Singletons(arguments) => singletons::run(&arguments, printer),
         Command::Recover(arguments) => recover::run(&arguments, printer),
         Command::Env(arguments) => env::run(arguments, printer),
         Command::Exec(arguments) => exec::run(arguments),

@@ -156,6 +156,9 @@ fn show(status: &Status) -> String {
         .iter()
         .filter_map(|service| Some(("service", format!("{}: {}", service.name, service.trouble.as_ref()?))));
     rows.extend(troubled);
+    if let Some(elsewhere) = status.singletons.as_ref().filter(|found| !found.runs) {
+        rows.push(("elsewhere", format!("{}: one host of the fleet runs it", elsewhere.services.join(", "))));
+    }
     rows.extend(status.running.iter().filter_map(|running| Some(("running", runs(status, running)?))));
     if let Some(schema) = status.fingerprint.as_ref().and_then(|fingerprint| fingerprint.schema.as_ref()) {
         rows.push(("schema", show_schema(schema)));

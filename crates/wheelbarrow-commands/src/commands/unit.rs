@@ -3,18 +3,22 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
 use fs_err as fs;
+use serde::Serialize;
 use wheelbarrow_base::{Exit, write_atomic};
-use wheelbarrow_release::unit::{Server, SiteSource, Unit, UnitOverrides, find, shadowed};
+use wheelbarrow_release::unit::{
+    DIRECTORY, Server, SiteSource, Unit, UnitOverrides, find, shadowed, written,
+};
 use wheelbarrow_release::{Root, service_units};
 
 use super::context::Context;
 use super::root::find as find_release;
 use crate::absolute;
-use crate::failure::Refusal;
+use crate::failure::{Refusal, ReportedResult};
 use crate::printer::Printer;
+use crate::unified::unified;
 
 #[derive(Args)]
 pub struct UnitArguments {
@@ -50,14 +54,53 @@ pub struct UnitArguments {
     /// Write both into this directory, such as /etc/systemd/system, instead of printing them
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
+    /// Those of `[release.server]`, none if the site has services without it; or those of the services
+    /// [default: of the services, else of the server]
+    #[arg(long, value_enum)]
+    only: Option<UnitSelection>,
+    /// Show what a write into /etc/systemd/system, or into the directory of --write, would change; write nothing, and end
+    /// with exit code 10 if they differ
+    #[arg(long)]
+    diff: bool,
     /// Print a list of names and texts as JSON
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UnitSelection {
+    Server,
+    Services,
+}
+
 pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.as_deref().map(absolute).transpose()?;
-    let release = match (&arguments.release, &root) {
+    let units = units(arguments, root.as_deref(), context)?;
+    let shadowed = units.iter().find_map(|unit| shadowed(&unit.name));
+    match (&arguments.write, shadowed) {
+        (Some(_), Some(path)) if !arguments.diff => return Err(shadows(&path).into()),
+        (_, Some(path)) => {
+            printer.note(&format!("{} is a unit of this machine, which these would replace", path.display()));
+        }
+        (Some(directory), None) if !arguments.diff => write(directory, &units, printer)?,
+        (_, None) => {}
+    }
+    if arguments.diff {
+        return compare(arguments, root.as_deref(), &units, printer);
+    }
+    if arguments.json {
+        return printer.json(&units);
+    }
+    if arguments.write.is_some() {
+        return Ok(());
+    }
+    let texts: Vec<String> = units.iter().map(ToString::to_string).collect();
+    printer.result(texts.join("\n").trim_end());
+    Ok(())
+}
+
+fn units(arguments: &UnitArguments, root: Option<&Path>, context: &Context) -> anyhow::Result<Vec<Unit>> {
+    let release = match (&arguments.release, root) {
         (Some(release), Some(root)) => Some(find_release(&Root::open(root)?, release)?),
         _ => None,
     };
@@ -80,32 +123,83 @@ pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printe
         (None, Some(artifact)) => SiteSource::Artifact(artifact),
         (release, _) => SiteSource::Release(release.as_ref()),
     };
-    let of_services = root.as_deref().map(|root| service_units(root, source)).transpose()?;
-    let units: Vec<Unit> = match of_services.filter(|units| !units.is_empty()) {
-        Some(units) => units,
-        None => {
-            let units = find(root.as_deref(), source, wanted)?.units();
-            units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?.into()
+    let of_services = root.map(|root| service_units(root, source)).transpose()?;
+    let own = of_services.filter(|own| !own.units.is_empty());
+    match (arguments.only, own) {
+        (Some(UnitSelection::Server), Some(own)) if !own.has_server => Ok(Vec::new()),
+        (None | Some(UnitSelection::Services), Some(own)) => Ok(own.units),
+        (Some(UnitSelection::Services), None) => Ok(Vec::new()),
+        (None | Some(UnitSelection::Server), _) => {
+            let units = find(root, source, wanted)?.units();
+            Ok(units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?.into())
         }
+    }
+}
+
+/// How a unit that is there differs from the one that should be.
+#[derive(Serialize)]
+struct ComparedUnit {
+    path: PathBuf,
+    state: ComparedState,
+    /// In the unified format; empty of equal texts.
+    diff: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ComparedState {
+    Same,
+    /// Not there.
+    Missing,
+    Changed,
+    /// It was written for the root, which has no such unit any more.
+    Dropped,
+}
+
+fn compare(
+    arguments: &UnitArguments,
+    root: Option<&Path>,
+    units: &[Unit],
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let directory = arguments.write.as_deref().map_or_else(|| Ok(DIRECTORY.into()), absolute)?;
+    let dropped = root.map(|root| written(root, &directory)).transpose()?.unwrap_or_default();
+    let dropped = dropped.into_iter().filter(|name| units.iter().all(|unit| unit.name != *name));
+    let wanted = units.iter().map(|unit| (unit.name.clone(), Some(unit.text.as_str())));
+    let all = wanted.chain(dropped.map(|name| (name, None)));
+    let compared =
+        all.map(|(name, text)| compared(directory.join(name), text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let is_same = compared.iter().all(|one| one.state == ComparedState::Same);
+    match (arguments.json, is_same) {
+        (true, _) => printer.json(&compared)?,
+        (false, true) => printer.done(&format!("{}: all as it should be", directory.display())),
+        (false, false) => {
+            let text: String = compared.iter().map(|one| one.diff.as_str()).collect();
+            printer.result(text.trim_end_matches('\n'));
+        }
+    }
+    if is_same { Ok(()) } else { Err(ReportedResult::from(Exit::Differences).into()) }
+}
+
+fn compared(path: PathBuf, wanted: Option<&str>) -> anyhow::Result<ComparedUnit> {
+    let there = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        there => Some(there?),
     };
-    let shadowed = units.iter().find_map(|unit| shadowed(&unit.name));
-    match (&arguments.write, shadowed) {
-        (Some(_), Some(path)) => return Err(shadows(&path).into()),
-        (Some(directory), None) => write(directory, &units, printer)?,
-        (None, Some(path)) => {
-            printer.note(&format!("{} is a unit of this machine, which these would replace", path.display()));
-        }
-        (None, None) => {}
-    }
-    if arguments.json {
-        return printer.json(&units);
-    }
-    if arguments.write.is_some() {
-        return Ok(());
-    }
-    let texts: Vec<String> = units.iter().map(ToString::to_string).collect();
-    printer.result(texts.join("\n").trim_end());
-    Ok(())
+    let label = |text: Option<&str>| text.map_or("/dev/null".to_owned(), |_| path.display().to_string());
+    let diff = unified(
+        &label(there.as_deref()),
+        &label(wanted),
+        there.as_deref().unwrap_or_default(),
+        wanted.unwrap_or_default(),
+    );
+    let state = match (&there, wanted) {
+        _ if diff.is_empty() => ComparedState::Same,
+        (None, _) => ComparedState::Missing,
+        (_, None) => ComparedState::Dropped,
+        (Some(_), Some(_)) => ComparedState::Changed,
+    };
+    Ok(ComparedUnit { path, state, diff })
 }
 
 fn shadows(path: &Path) -> Refusal {
@@ -139,9 +233,7 @@ fn write(directory: &Path, units: &[Unit], printer: &Printer) -> anyhow::Result<
 fn other(path: &Path) -> Refusal {
     Refusal {
         message: format!("{} is there, and says otherwise", path.display()),
-        hint: Some(
-            "without `--write` the new text is printed; `systemctl edit` keeps changes of your own apart from it".to_owned(),
-        ),
+        hint: Some("`--diff` shows how; `systemctl edit` keeps changes of your own apart from it".to_owned()),
         exit: Exit::Refused,
     }
 }
@@ -170,5 +262,24 @@ mod tests {
             [Some("1".to_owned()), Some("1".to_owned()), None]
         );
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn each_unit_is_compared() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a.service");
+        let state = |wanted| compared(path.clone(), wanted).unwrap();
+        assert!(
+            state(None).state == ComparedState::Same && state(Some("1\n")).state == ComparedState::Missing
+        );
+        assert!(state(Some("1\n")).diff.starts_with("--- /dev/null\n+++ /"), "{}", state(Some("1\n")).diff);
+        fs::write(&path, "1\n").unwrap();
+        assert!(
+            state(Some("1\n")).state == ComparedState::Same
+                && state(Some("2\n")).state == ComparedState::Changed
+        );
+        assert!(
+            state(None).state == ComparedState::Dropped && state(None).diff.ends_with("@@ -1 +0,0 @@\n-1\n")
+        );
     }
 }

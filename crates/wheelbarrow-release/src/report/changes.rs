@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use wheelbarrow_artifact::release::{Service, ServiceName};
 use wheelbarrow_wheel::order::Inserted;
 
 use crate::ReleaseError;
@@ -20,6 +21,7 @@ pub struct Changes {
     pub migrations: Vec<String>,
     /// None of a release that collects none, or too many to be counted.
     pub static_files: Option<StaticFiles>,
+    pub services: ServiceChanges,
     /// How the server was told; none if no server is configured.
     pub server: Option<String>,
     /// Of Django's `check --deploy`.
@@ -57,6 +59,15 @@ pub struct StaticFiles {
     /// By their names.
     pub added: usize,
     pub removed: usize,
+}
+
+/// Services by which two releases differ, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ServiceChanges {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    /// Their settings are others.
+    pub changed: Vec<String>,
 }
 
 /// What a check has found.
@@ -109,6 +120,25 @@ impl Distributions {
     }
 }
 
+impl ServiceChanges {
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+
+    pub(crate) fn between(before: &[Service], after: &[Service]) -> Self {
+        let find = |of: &'_ [Service], name: &ServiceName| of.iter().find(|one| one.name == *name).cloned();
+        let names = |of: &[Service], is_one: &dyn Fn(&Service) -> bool| {
+            of.iter().filter(|one| is_one(one)).map(|one| one.name.to_string()).collect()
+        };
+        let is_changed = |one: &Service| find(before, &one.name).is_some_and(|before| before != *one);
+        Self {
+            added: names(after, &|one| find(before, &one.name).is_none()),
+            removed: names(before, &|one| find(after, &one.name).is_none()),
+            changed: names(after, &is_changed),
+        }
+    }
+}
+
 /// Versions by name.
 fn installed(release: &CompleteRelease) -> Result<BTreeMap<String, String>, ReleaseError> {
     let wheels = distributions::installed(release, &Receipt::of(release)?)?;
@@ -136,5 +166,23 @@ mod tests {
         assert_eq!(difference.changed, [changed]);
         assert!(Distributions::between(&before, &before).is_empty());
         assert_eq!(Distributions::between(&BTreeMap::new(), &before).added.len(), 3);
+    }
+
+    #[test]
+    fn services_are_compared_by_name_and_settings() {
+        let of = |text: &str| -> Vec<Service> { serde_json::from_str(text).unwrap() };
+        let before = of(
+            r#"[{"name": "web", "run": "x", "socket": true}, {"name": "a", "run": "x"}, {"name": "b", "run": "x"}]"#,
+        );
+        let after = of(
+            r#"[{"name": "c", "run": "x"}, {"name": "b", "run": "y"}, {"name": "web", "run": "x", "socket": true}]"#,
+        );
+        let changes = ServiceChanges::between(&before, &after);
+        assert_eq!(
+            (changes.added, changes.removed, changes.changed),
+            (vec!["c".to_owned()], vec!["a".to_owned()], vec!["b".to_owned()])
+        );
+        assert!(ServiceChanges::between(&after, &after).is_empty());
+        assert_eq!(ServiceChanges::between(&[], &after).added, ["c", "b", "web"]);
     }
 }

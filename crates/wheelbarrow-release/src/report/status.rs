@@ -11,6 +11,7 @@ use wheelbarrow_install::ForeignData;
 
 use crate::check::startable;
 use crate::operation::prune::{PruneOptions, plan_prune};
+use crate::operation::singletons::{Singletons, singletons};
 use crate::root::ReleaseDirectory;
 use crate::root::history::{JournaledOperation, OperationEnd, journaled_operations, unfinished};
 use crate::root::journal::Outcome;
@@ -84,6 +85,9 @@ pub struct Status {
     /// The units of the services of the live release.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceState>,
+    /// Whether this host runs those that only one host of a fleet may run, where there are such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub singletons: Option<Singletons>,
     /// Why it is not known, or not true, that what the processes run serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
@@ -161,6 +165,8 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         serving,
         unit,
         services,
+        // Broken settings are for other commands to report.
+        singletons: singletons(root, None).ok().filter(|found| !found.services.is_empty()),
         running: proof::by_unit(root)?,
         broken,
         fingerprint,

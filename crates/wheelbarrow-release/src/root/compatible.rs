@@ -14,12 +14,14 @@ use wheelbarrow_install::store;
 use crate::root::Mark;
 use crate::root::journal::JournalEvent;
 use crate::root::receipt::{RECEIPT_FORMAT, RECEIPT_PATH};
+use crate::root::singletons;
 use crate::stage::statics::{self, STATIC_PATH};
 use crate::{ReleaseError, Root};
 
 /// Looks at everything under the root that has a format. The root need not exist.
 pub(crate) fn check(root: &Root) -> Result<(), ReleaseError> {
     check_journal(root)?;
+    singletons::read(root)?;
     if root.releases().is_dir() {
         for found in root.found()? {
             if let Some(newer) = found.newer {

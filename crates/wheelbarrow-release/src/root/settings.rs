@@ -17,7 +17,7 @@ use super::settings_file;
 use crate::command::identity::{self, Identity};
 use crate::root::release::CompleteRelease;
 use crate::root::shared::SharedPath;
-use crate::root::trusted;
+use crate::root::{singletons, trusted};
 use crate::{ReleaseError, ReleaseId, Root};
 
 pub(crate) const FILE: &str = "wheelbarrow.toml";
@@ -77,7 +77,10 @@ impl Settings {
         manifest: Option<&ReleaseSettings>,
         flags: &ReleaseSettings,
     ) -> Result<Self, ReleaseError> {
-        let declared = manifest.cloned().unwrap_or_default().overridden_by(shared_file(root)?);
+        let singletons = singletons::read(root)?.map(|record| record.runs);
+        let host = ReleaseSettings { singletons, ..ReleaseSettings::default() };
+        let declared = manifest.cloned().unwrap_or_default().overridden_by(host);
+        let declared = declared.overridden_by(shared_file(root)?);
         Self::check(name, declared.overridden_by(flags.clone()))
     }
 
@@ -179,7 +182,8 @@ fn services(declared: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
     Ok(services)
 }
 
-fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
+/// What `ROOT/shared/wheelbarrow.toml` says.
+pub(crate) fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> {
     let path = root.shared().join(FILE);
     let Some((text, _)) = trusted::read(root, FILE)? else { return Ok(ReleaseSettings::default()) };
     let text = String::from_utf8(text)

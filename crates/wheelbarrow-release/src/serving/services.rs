@@ -191,21 +191,37 @@ fn own_units(root: &Root, settings: &Settings, code: String) -> Result<Vec<Unit>
     Ok(site_units(root, settings, code).units(&settings.services)?)
 }
 
-/// The units of Wheelbarrow's own that a site has, of an artifact or a release; none where it has no such services.
-pub fn units(root: &Path, source: SiteSource<'_>) -> Result<Vec<Unit>, ReleaseError> {
+/// The units of Wheelbarrow's own that a site has.
+pub struct OwnUnits {
+    /// None where it has no such services.
+    pub units: Vec<Unit>,
+    /// Whether `[release.server]` is one more unit.
+    pub has_server: bool,
+}
+
+/// Of an artifact or a release.
+pub fn units(root: &Path, source: SiteSource<'_>) -> Result<OwnUnits, ReleaseError> {
+    let has_server = |settings: &Settings| matches!(settings.server, Server::Systemd { .. });
     match source {
         SiteSource::Artifact(path) => {
             let artifact = Artifact::open_thin(path, &Anybody)?;
             let (root, manifest) = (Root::trusted_at(root)?, artifact.manifest());
-            let settings = manifest.release.as_ref();
-            let settings = Settings::of_manifest(&root, &manifest.name, settings, &Default::default())?;
-            own_units(&root, &settings, manifest.project.import_path.clone())
+            // Units are printed where the user of the site need not be, for hosts on which it is.
+            let mut declared = manifest.release.clone().unwrap_or_default();
+            let (owner, group) = (declared.owner.take(), declared.group.take());
+            let mut settings =
+                Settings::of_manifest(&root, &manifest.name, Some(&declared), &Default::default())?;
+            settings.declared.owner = settings.declared.owner.or(owner);
+            settings.declared.group = settings.declared.group.or(group);
+            let units = own_units(&root, &settings, manifest.project.import_path.clone())?;
+            Ok(OwnUnits { units, has_server: has_server(&settings) })
         }
         SiteSource::Release(id) => {
             let root = Root::open(root)?;
             let release = root.complete_or_live(id)?;
             let settings = Settings::of(&root, &release, &Default::default())?;
-            release_units(&root, &settings, &release)
+            let units = release_units(&root, &settings, &release)?;
+            Ok(OwnUnits { units, has_server: has_server(&settings) })
         }
     }
 }
@@ -291,12 +307,16 @@ pub(crate) fn start_singletons(
 
 fn singletons(settings: &Settings, id: &ReleaseId) -> Vec<String> {
     let services = settings.services.iter().filter(|service| service.hosts == Hosts::One);
-    let units = services.flat_map(|service| match &service.process {
+    services.flat_map(|service| units_of(&settings.unit_name, service, id)).collect()
+}
+
+/// The units that run a service in a release, Wheelbarrow's own or not.
+pub(crate) fn units_of(site: &str, service: &Service, id: &ReleaseId) -> Vec<String> {
+    match &service.process {
         ServiceProcess::Told(Server::Systemd { unit, .. }) => vec![unit.clone()],
         ServiceProcess::Told(_) => Vec::new(),
-        ServiceProcess::Own(_) => started(&settings.unit_name, service, id),
-    });
-    units.collect()
+        ServiceProcess::Own(_) => started(site, service, id),
+    }
 }
 
 /// Stops and removes the units of this root that are not those of `live`; processes that drain finish what they have.

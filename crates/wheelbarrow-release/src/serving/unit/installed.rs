@@ -13,7 +13,7 @@ use super::service_unit::is_of;
 use crate::{ReleaseError, Root};
 
 /// Where the units of this machine are that no package brought.
-pub(crate) const DIRECTORY: &str = "/etc/systemd/system";
+pub const DIRECTORY: &str = "/etc/systemd/system";
 /// Where systemd finds the units that others have installed; a unit in /etc takes their place. systemd.unit(5) has the list.
 const LOADED: [&str; 6] = [
     "/run/systemd/system",
@@ -40,6 +40,12 @@ fn shadowed_in(directories: &[&Path], name: &str) -> Option<PathBuf> {
     let paths =
         names.into_iter().flatten().flat_map(|name| directories.iter().map(move |one| one.join(&name)));
     paths.into_iter().find(|path| fs::symlink_metadata(path).is_ok())
+}
+
+/// The units in a directory that were written for this root.
+pub fn written(root: &Path, directory: &Path) -> Result<BTreeSet<String>, ReleaseError> {
+    let root = Root::trusted_at(root)?;
+    Installed { directory: directory.to_path_buf(), root: &root }.names()
 }
 
 /// Units in a directory.

@@ -68,7 +68,8 @@ fn changes_are_reported_at_the_end() {
     // The one of before stays reachable, and is not counted.
     let said = deploy(&place, &Version::with("2", settings), &[]);
     assert!(said.out.contains("\n  static files  1 file, 1 added, 1 removed\n"), "{}", said.all());
-    let said = deploy(&place, &Version::with("3", settings), &["--json"]);
+    let settings = format!("service = [{{ name = 'mail', command = 'true' }}]\n{settings}");
+    let said = deploy(&place, &Version::with("3", &settings), &["--json"]);
     let deployed: Value = serde_json::from_str(&said.out).unwrap();
     let mut changes = deployed["changes"].clone();
     changes.as_object_mut().unwrap().remove("phases");
@@ -78,12 +79,14 @@ fn changes_are_reported_at_the_end() {
             "distributions": {"added": [], "removed": [], "changed": []},
             "migrations": [],
             "static_files": {"files": 1, "added": 1, "removed": 1},
+            "services": {"added": ["mail"], "removed": [], "changed": []},
             "server": "true",
             "findings": {"new": [], "known": 0},
         })
     );
     let said = place.run(&["rollback"]);
-    assert!(said.out.contains("\n  static files  1 file, 1 added, 1 removed\n"), "{}", said.all());
+    let right = "\n  static files  1 file, 1 added, 1 removed\n  services      - mail\n";
+    assert!(said.out.contains(right), "{}", said.all());
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn is_refused(place: &Place, what: &str, needed: &str) {
     let artifact = place.artifact(&Version::good("next"));
     let deploy = deploy_words(&artifact);
     let deploy: Vec<&str> = deploy.iter().map(String::as_str).collect();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["recover"],
         &deploy,
         &["rollback"],
@@ -57,6 +57,7 @@ fn is_refused(place: &Place, what: &str, needed: &str) {
         &["prune", "--keep", "1"],
         &["pin", "3"],
         &["unpin", "3"],
+        &["singletons", "no"],
         &["remove", "2"],
         &["env", "unset", "NAME"],
     ];
@@ -86,7 +87,7 @@ fn a_root_of_a_later_version_is_not_changed() {
     };
     let in_settings = |value: &mut Value| value["settings"]["services"] = json!(["worker"]);
     let (of, nameless) = ("wheelbarrow 9.0.0 or later", "a wheelbarrow later than ");
-    let edits: [(&str, &str, &dyn Fn()); 10] = [
+    let edits: [(&str, &str, &dyn Fn()); 11] = [
         ("the record of a release", of, &|| edit(&in_release(&place, 2, "release.json"), later)),
         ("the record of the live release", of, &|| edit(&in_release(&place, 3, "release.json"), later)),
         ("a setting", nameless, &|| edit(&in_release(&place, 2, "release.json"), in_settings)),
@@ -100,6 +101,10 @@ fn a_root_of_a_later_version_is_not_changed() {
         ("a pin", of, &|| {
             let pin = place.root().join(".wheelbarrow/pins/1-1a2b3c4d");
             fs::write(pin, r#"{"format": 1, "program": "9.0.0", "until": "2030-01-01"}"#).unwrap();
+        }),
+        ("which host runs what one may run", of, &|| {
+            let path = place.root().join(".wheelbarrow/singletons.json");
+            fs::write(path, r#"{"format": 2, "program": "9.0.0"}"#).unwrap();
         }),
         ("the store", of, &|| {
             edit(&place.root().join("store/store.json"), later);

@@ -28,6 +28,7 @@ mod running;
 mod server;
 mod server_log;
 mod settings;
+mod singletons;
 mod startable;
 mod story;
 pub(crate) mod strace;
