@@ -47,6 +47,7 @@ def disagreements(hosts):
                 lines += _packages(group) if aspect == "dependencies" else []
     for host in sorted(hosts):
         lines += ["%s: %s" % (host, problem) for problem in _problems(hosts[host])]
+    lines += _singletons(hosts)
     idle = [host for host in sorted(hosts) if (hosts[host].get("serving") or {}).get("verdict") == "nothing"]
     if len(idle) < len(hosts):
         lines += ["%s: no process serves it, as others do" % host for host in idle if hosts[host].get("live")]
@@ -84,6 +85,17 @@ def _packages(hosts):
         yield "dependencies: only %s has %s" % (", ".join(names), distribution)
 
 
+def _singletons(hosts):
+    """What only one host may run, and none or several do."""
+    told = {host: info["singletons"] for host, info in hosts.items() if info.get("singletons")}
+    runs = [host for host in sorted(told) if told[host]["runs"]]
+    names = sorted({name for one in told.values() for name in one["services"]})
+    if told and not runs:
+        yield "services: no host runs %s" % ", ".join(names)
+    if len(runs) > 1:
+        yield "services: %s run %s, which only one may run" % (" and ".join(runs), ", ".join(names))
+
+
 def _problems(info):
     """What is wrong with a host by itself."""
     if info.get("live") is None:
@@ -97,6 +109,9 @@ def _problems(info):
         yield "migrations are due: %s" % ", ".join(schema["due"])
     if schema.get("unknown"):
         yield "its database cannot be asked: %s" % schema["unknown"]
+    for service in info.get("services") or []:
+        if service.get("trouble"):
+            yield "the service %s: %s" % (service["name"], service["trouble"])
     if info.get("interrupted"):
         yield "the last operation was interrupted"
 

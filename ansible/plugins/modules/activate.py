@@ -58,6 +58,12 @@ milliseconds:
   returned: where something was done
   type: int
   sample: 2150
+services:
+  description: How the units of the services are doing, those without trouble too.
+  returned: where something was done
+  type: list
+  elements: dict
+  sample: [{"name": "worker", "unit": {"unit": "mysite-worker@7-1a2b3c4d.1.service", "active": "active", "sub": "running"}}]
 """
 
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
@@ -92,6 +98,7 @@ def main():
         id=activated["id"],
         previous=plan["previous"],
         milliseconds=activated["milliseconds"],
+        services=runner.run(["status"]).get("services") or [],
         diff=diff,
     )
 

@@ -81,6 +81,18 @@ fingerprint:
       description: What the database was made into; null where O(schema=false).
       type: dict
       sample: {"sha256": "0f1e2d3c", "applied": 21, "due": [], "unknown": null}
+services:
+  description: How the units of the services of the live release are doing. A service with C(trouble) does not work.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"name": "worker", "unit": {"unit": "mysite-worker@7-1a2b3c4d.1.service", "active": "active", "sub": "running"}}]
+singletons:
+  description: Whether the host runs the services that only one host may run, as M(wheelbarrow.deploy.singletons) says; null if
+    the live release has none.
+  returned: success
+  type: dict
+  sample: {"runs": true, "said_by": "command", "since": 1764368400, "services": ["beat"]}
 releases:
   description: Every release that is there, by number.
   returned: success
@@ -108,13 +120,17 @@ def main():
             live=None,
             serving={"verdict": "nothing"},
             fingerprint=None,
+            services=[],
+            singletons=None,
             releases=[],
             last=None,
             interrupted=False,
         )
     status = runner.run(["status"] + (["--schema"] if runner.module.params["schema"] else []))
     keys = ("live", "serving", "fingerprint", "last", "interrupted")
-    runner.done(False, is_installed=True, releases=runner.run(["list"]), **{key: status[key] for key in keys})
+    more = {"services": status.get("services") or [], "singletons": status.get("singletons")}
+    more.update((key, status[key]) for key in keys)
+    runner.done(False, is_installed=True, releases=runner.run(["list"]), **more)
 
 
 if __name__ == "__main__":

@@ -52,3 +52,15 @@ def test_what_is_wrong_with_one_is_told():
     assert disagreements({"web1": info(), "web2": idle}) == ["web2: no process serves it, as others do"]
     gone = {"web1": {"live": None, "fingerprint": None}}
     assert disagreements(gone) == ["web1: nothing is live"]
+
+
+def test_services_are_told():
+    def on(runs):
+        return info(singletons={"runs": runs, "services": ["beat"]})
+
+    assert disagreements({"web1": on(True), "web2": on(False)}) == []
+    assert disagreements({"web1": on(False), "web2": on(False)}) == ["services: no host runs beat"]
+    both = ["services: web1 and web2 run beat, which only one may run"]
+    assert disagreements({"web1": on(True), "web2": on(True)}) == both
+    down = info(services=[{"name": "web"}, {"name": "worker", "trouble": "x has failed"}])
+    assert disagreements({"web1": down}) == ["web1: the service worker: x has failed"]

@@ -11,6 +11,7 @@ from ansible_collections.wheelbarrow.deploy.plugins.modules import (
     release,
     release_info,
     rollback,
+    singletons,
 )
 
 ONE, TWO = "1-0f1e2d3c", "2-1a2b3c4d"
@@ -42,7 +43,9 @@ def test_another_release_is_made_live_by_its_deploy(host):
     host.says("status", status())
     host.says("activate", plan(TWO))
     host.says("activate", plan(TWO))
+    host.says("status", dict(status(TWO), services=[{"name": "worker"}]))
     result = host.run(activate.main, release="2", migrations=False, deploy_id="d1", wait=5)
+    assert result["services"] == [{"name": "worker"}]
     assert (result["changed"], result["id"], result["previous"]) == (True, TWO, ONE)
     assert host.asked[2] == "activate 2 --no-migrate --wait 5 --deploy-id d1"
     assert (result["diff"]["before"], result["diff"]["after"]) == ("live: %s\n" % ONE, "live: %s\n" % TWO)
@@ -60,6 +63,7 @@ def test_a_server_that_runs_another_release_is_told(host, serving):
     host.says("status", status(TWO, serving=serving))
     host.says("activate", plan(TWO, TWO))
     host.says("activate", plan(TWO, TWO))
+    host.says("status", status(TWO))
     assert host.run(activate.main, release="2")["changed"]
 
 
@@ -68,6 +72,7 @@ def test_what_a_killed_command_has_left_is_put_right_first(host):
     host.says("recover", {})
     host.says("activate", plan(TWO, TWO))
     host.says("activate", plan(TWO, TWO))
+    host.says("status", status(TWO))
     assert host.run(activate.main, release="2")["changed"]
 
 
@@ -104,6 +109,7 @@ def test_a_bare_host_can_be_asked_what_would_be(bare):
     assert bare.run(migrate.main, check=True, release="2")["changed"]
     assert bare.run(environment.main, check=True, values={"A": "1"})["difference"]["added"] == ["A"]
     assert bare.run(release.main, check=True, src="x.zip", manifest_sha256="ab")["changed"]
+    assert not bare.run(singletons.main, check=True)["changed"]
     for main in (rollback.main, prune.main, release_info.main):
         assert not bare.run(main, check=True)["changed"]
     result = bare.run(activate.main, release="2")
@@ -269,3 +275,18 @@ def test_an_artifact_never_judges_itself(bare, tmp_path, monkeypatch, by):
     assert result["failed"] and "that could judge signatures" in result["msg"]
     # It will have one where it will have been made ready.
     assert bare.run(release.main, check=True, src="x.zip", manifest_sha256="ab", **more)["changed"]
+
+
+def test_one_host_runs_what_only_one_may_run(host):
+    found = {"runs": True, "said_by": "nobody", "since": None, "services": ["beat"], "is_changed": False}
+    host.says("singletons", found)
+    result = host.run(singletons.main, release="2")
+    assert (result["changed"], result["services"]) == (False, ["beat"])
+    host.says("singletons", found)
+    host.says("singletons", dict(found, runs=False, said_by="command", since=5, is_changed=True))
+    result = host.run(singletons.main, runs=False, deploy_id="d1")
+    assert (result["changed"], result["runs"], result["since"]) == (True, False, 5)
+    assert result["diff"]["after"] == "singletons: run elsewhere\n"
+    assert host.asked == ["singletons --release 2", "singletons", "singletons no --wait 60 --deploy-id d1"]
+    host.says("singletons", found)
+    assert host.run(singletons.main, check=True, runs=True)["changed"], "it was not told yet"

@@ -1,0 +1,96 @@
+#!/usr/bin/python
+"""Says which host of a fleet runs what only one may run."""
+
+DOCUMENTATION = r"""
+module: singletons
+short_description: Say whether a host runs the services that only one host of a fleet may run, or have it do so
+version_added: 0.1.0
+author: The Wheelbarrow developers (@wheelbarrow)
+description:
+  - Services of a site with C(hosts = "one"), such as a scheduler, run on one host. With O(runs=false) a host stops them and
+    does not start them again, by C(wheelbarrow singletons no). With O(runs=true) it starts them, if a release is live, and
+    with every later release.
+  - Tell the other hosts first. When the module returns, the services are stopped.
+options:
+  runs:
+    description: Whether the host runs them. If it is not given, nothing is changed.
+    type: bool
+  release:
+    description: Without O(runs), the release whose services are meant, by its id or its number. Else the live one.
+    type: str
+extends_documentation_fragment:
+  - wheelbarrow.deploy.common
+  - wheelbarrow.deploy.common.changes
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows whether the host runs them, and whether it is to.
+"""
+
+EXAMPLES = r"""
+- name: Other hosts stop them
+  wheelbarrow.deploy.singletons:
+    root: /srv/mysite
+    runs: false
+  when: inventory_hostname != 'web1'
+
+- name: One host runs them
+  wheelbarrow.deploy.singletons:
+    root: /srv/mysite
+    runs: true
+  when: inventory_hostname == 'web1'
+"""
+
+RETURN = r"""
+runs:
+  description: Whether the host runs them, or would.
+  returned: success
+  type: bool
+said_by:
+  description: V(command) after this module, V(settings) if C(shared/wheelbarrow.toml) says so, else V(nobody).
+  returned: success
+  type: str
+since:
+  description: When it was told, in seconds since 1970; null if it was not.
+  returned: success
+  type: int
+services:
+  description: The names of these services in the release.
+  returned: success
+  type: list
+  elements: str
+  sample: ["beat"]
+"""
+
+from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
+    CHANGES,
+    Runner,
+    difference,
+)
+
+KEYS = ("runs", "said_by", "since", "services")
+BARE = {"runs": True, "said_by": "nobody", "since": None, "services": []}
+
+
+def main():
+    runner = Runner.of(dict(CHANGES, runs={"type": "bool"}, release={"type": "str"}))
+    runs, release = runner.module.params["runs"], runner.module.params["release"]
+    if runner.module.check_mode and not (runner.is_there and runner.has_root()):
+        runner.done(runs is not None, **BARE)
+    before = runner.run(["singletons"] + (["--release", release] if release else []))
+    if runs is None:
+        runner.done(False, **{key: before[key] for key in KEYS})
+    if runner.module.check_mode:
+        after = dict(before, runs=runs, is_changed=before["runs"] != runs or before["since"] is None)
+    else:
+        after = runner.change(["singletons", "yes" if runs else "no"])
+    words = {True: "run here", False: "run elsewhere"}
+    diff = difference(runner.root, {"singletons": words[before["runs"]]}, {"singletons": words[after["runs"]]})
+    runner.done(after["is_changed"], diff=diff, **{key: after[key] for key in KEYS})
+
+
+if __name__ == "__main__":
+    main()
