@@ -10,10 +10,12 @@ pub(crate) mod host;
 pub(crate) mod load;
 mod place;
 mod plain;
+mod queues;
 mod services;
+mod twenty;
 mod units;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
 use crate::children::{target_directory, unavailable, workspace};
@@ -30,13 +32,14 @@ const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,
 type Scene = (&'static str, fn(&Host) -> Result<()>);
 
 /// In this order, each with a root of its own.
-const SCENES: [Scene; 12] = [
+const SCENES: [Scene; 13] = [
     ("gunicorn by socket unit, nginx in front", units::gunicorn),
     ("releases that fail behind a socket unit", units::failing),
     ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
     ("uvicorn by socket unit", units::uvicorn),
     ("factories by socket unit", units::factories),
     ("services: web, workers that drain, beat, a timer", services::services),
+    ("services: workers of huey, RQ and Django's tasks", queues::queues),
     ("gunicorn, reloaded in place", plain::gunicorn_in_place),
     ("uWSGI, by itself and with an emperor", plain::uwsgi),
     ("uWSGI of the site's own virtualenv", plain::uwsgi_of_the_site),
@@ -45,8 +48,16 @@ const SCENES: [Scene; 12] = [
     ("set-ups of uWSGI, Apache and systemd that do not run a new release", bad::others),
 ];
 
-/// All of them, or those that are named by a part of their title.
-pub(crate) fn run(wanted: &[String]) -> Result<()> {
+/// All of them, or those that are named by a part of their title. `--deploys N` has the services deployed so often, and nothing
+/// else.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let (wanted, deploys) = match arguments.iter().position(|argument| argument == "--deploys") {
+        Some(place) => {
+            let number = arguments.get(place + 1).and_then(|number| number.parse::<u32>().ok());
+            (&arguments[..place], Some(number.context("`--deploys` needs a number")?))
+        }
+        None => (arguments, None),
+    };
     let place = target_directory().join("servers");
     fs::create_dir_all(&place)?;
     let images = match Images::find(&place) {
@@ -54,7 +65,7 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
         Err(reason) => return unavailable("servers", &reason),
     };
     images.make_system(&place, SUITE, IMAGE, PACKAGES)?;
-    let versions = Versions::build(&place)?;
+    let versions = Versions::build(&place, deploys.is_some())?;
     let mounts = [
         (versions.directory.clone(), "/artifacts"),
         (versions.wheelbarrow.clone(), "/usr/bin/wheelbarrow"),
@@ -65,6 +76,9 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
         Err(reason) => return unavailable("servers", &reason),
     };
     host.clear()?;
+    if let Some(deploys) = deploys {
+        return twenty::many(&host, deploys);
+    }
     let mut failed = Vec::new();
     let is_wanted =
         |title: &str| wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str()));

@@ -34,7 +34,11 @@ pub(super) const SERVICES: [u32; 2] = [5, 6];
 pub(super) const NO_WORKER: u32 = 7;
 pub(super) const NO_BEAT: u32 = 8;
 pub(super) const WEB_ALONE: u32 = 9;
-const KINDS: [(u32, &str); 9] = [
+/// With other queues.
+pub(super) const QUEUES: [u32; 2] = [10, 11];
+/// For many deploys: web does not start, its probe fails, a required hook fails, a migration fails.
+pub(super) const FAILS: [u32; 4] = [12, 13, 14, 15];
+const KINDS: [(u32, &str); 15] = [
     (1, "good"),
     (2, "good"),
     (CANNOT_BE_IMPORTED, "import"),
@@ -44,6 +48,12 @@ const KINDS: [(u32, &str); 9] = [
     (NO_WORKER, "worker"),
     (NO_BEAT, "beat"),
     (WEB_ALONE, "web"),
+    (QUEUES[0], "queues"),
+    (QUEUES[1], "queues"),
+    (FAILS[0], "no-web"),
+    (FAILS[1], "probe"),
+    (FAILS[2], "hook"),
+    (FAILS[3], "migration"),
 ];
 
 pub(super) struct Versions {
@@ -53,13 +63,14 @@ pub(super) struct Versions {
 }
 
 impl Versions {
-    pub(super) fn build(place: &Path) -> Result<Self> {
+    /// Those that fail in many deploys only if they are wanted.
+    pub(super) fn build(place: &Path, has_failing: bool) -> Result<Self> {
         let directory = place.join("artifacts");
         fs::create_dir_all(&directory)?;
         let versions = Self { directory, wheelbarrow: wheelbarrow()? };
         let python = pythons::find_all().pop().context("no Python here")?;
         let uv = tools::uv(&[])?;
-        for (number, kind) in KINDS {
+        for (number, kind) in KINDS.into_iter().filter(|(number, _)| has_failing || !FAILS.contains(number)) {
             let site = place.join(format!("site-{number}"));
             let mut write = clean(&python.path);
             write.arg(workspace().join("xtask/src/servers/site.py")).arg(&site);

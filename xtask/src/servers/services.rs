@@ -10,15 +10,15 @@ use super::host::Host;
 use super::place::{NO_BEAT, NO_WORKER, SERVICES, WEB_ALONE};
 use super::{Load, Place};
 
-const ROOT: &str = "/srv/services";
-const SOCKET: &str = "/run/mysite-web.sock";
+pub(super) const ROOT: &str = "/srv/services";
+pub(super) const SOCKET: &str = "/run/mysite-web.sock";
 const RATE: u32 = 50;
 const TASKS: u32 = 20;
 const OWN_UNITS: &str = "cd /etc/systemd/system && grep -ls 'Wheelbarrow for /srv/services' * | sort";
 
 pub(super) fn services(host: &Host<'_>) -> Result<()> {
     let place = Place::new(host, "services", "owner = 'www-data'\n")?;
-    host.good("systemctl start redis-server && install -d -o www-data /srv/services/shared/tasks /srv/services/shared/run")?;
+    prepare(host)?;
     let [one, other] = SERVICES;
 
     // A first release whose worker does not start leaves nothing behind.
@@ -39,9 +39,10 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
         bail!("systemd-analyze verify: {analyzed}");
     }
     expect_each(host, &place, one)?;
+    expect_difference(host, &place)?;
 
     let load = Load::begin(host, SOCKET, RATE)?;
-    let mut tasks = Tasks::begin(host)?;
+    let mut tasks = Tasks::begin(host, ROOT, TASKS)?;
     for version in [other, one] {
         place.deploy(version).expect(0, &[])?;
         expect_each(host, &place, version)?;
@@ -61,7 +62,7 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
     if !met.failures.is_empty() {
         bail!("requests failed: {:?}", met.failures);
     }
-    expect_done(host, sent)?;
+    expect_done(host, ROOT, sent)?;
     println!(
         "   5 deploys and a rollback under {RATE} requests and {TASKS} tasks a second: none lost, none done twice"
     );
@@ -91,6 +92,27 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
     host.good("systemctl stop mysite.target redis-server mysite-web.socket mysite-timer.timer").map(drop)
 }
 
+/// What the services need, beside their root.
+pub(super) fn prepare(host: &Host<'_>) -> Result<()> {
+    host.good(
+        "systemctl start redis-server && rm -f /srv/services/shared/tasks/* && \
+               install -d -o www-data /srv/services/shared/tasks /srv/services/shared/run",
+    )
+    .map(drop)
+}
+
+/// The units are as a write would make them, until somebody changes one.
+fn expect_difference(host: &Host<'_>, place: &Place<'_>) -> Result<()> {
+    place.wheelbarrow("unit --diff").expect(0, &[])?;
+    let unit = "/etc/systemd/system/mysite-beat.service";
+    host.good(&format!("sed -i.old s/RestartSec=1/RestartSec=9/ {unit} && mv {unit}.old /root/old"))?;
+    let said = place.wheelbarrow("unit --diff").expect(10, &[])?;
+    if !said.out.contains("\n-RestartSec=9\n+RestartSec=1\n") {
+        bail!("unit --diff says {}", said.out);
+    }
+    host.good(&format!("mv /root/old {unit}")).map(drop)
+}
+
 fn expect(host: &Host<'_>, script: &str, wanted: &str) -> Result<()> {
     let said = host.sh(script).out;
     if said != wanted {
@@ -100,7 +122,7 @@ fn expect(host: &Host<'_>, script: &str, wanted: &str) -> Result<()> {
 }
 
 /// Every service runs what is live, which is of this version.
-fn expect_each(host: &Host<'_>, place: &Place<'_>, version: u32) -> Result<()> {
+pub(super) fn expect_each(host: &Host<'_>, place: &Place<'_>, version: u32) -> Result<()> {
     let status = place.status()?;
     let live = &status["live"];
     if live["version"] != version.to_string().as_str() {
@@ -127,19 +149,20 @@ fn expect_each(host: &Host<'_>, place: &Place<'_>, version: u32) -> Result<()> {
 }
 
 /// `tasks.py` at work in the container; ends with its standard input.
-struct Tasks {
+pub(super) struct Tasks {
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
 impl Tasks {
-    fn begin(host: &Host<'_>) -> Result<Self> {
-        let mut command = host.exec_within("600");
+    /// So many a second, to the site in this root.
+    pub(super) fn begin(host: &Host<'_>, root: &str, rate: u32) -> Result<Self> {
+        let mut command = host.exec_within("1800");
         command.args([
             "sh",
             "-c",
             &format!(
-                "cd $(readlink -f {ROOT}/current)/mysite && exec ../venv/bin/python /scripts/tasks.py {TASKS}"
+                "cd $(readlink -f {root}/current)/mysite && exec ../venv/bin/python /scripts/tasks.py {rate}"
             ),
         ]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -149,7 +172,7 @@ impl Tasks {
     }
 
     /// How many were sent.
-    fn end(&mut self) -> Result<u32> {
+    pub(super) fn end(&mut self) -> Result<u32> {
         if let Some(mut input) = self.child.stdin.take() {
             input.write_all(b"end\n")?;
         }
@@ -161,10 +184,10 @@ impl Tasks {
 }
 
 /// Each task was done once.
-fn expect_done(host: &Host<'_>, sent: u32) -> Result<()> {
+pub(super) fn expect_done(host: &Host<'_>, root: &str, sent: u32) -> Result<()> {
     let count = format!(
-        "for attempt in $(seq 300); do test $(ls {ROOT}/shared/tasks | wc -l) -ge {sent} && break; sleep 0.2; done; \
-         ls {ROOT}/shared/tasks | wc -l; cat {ROOT}/shared/tasks/* | wc -l"
+        "for attempt in $(seq 300); do test $(ls {root}/shared/tasks | wc -l) -ge {sent} && break; sleep 0.2; done; \
+         ls {root}/shared/tasks | wc -l; cat {root}/shared/tasks/* | wc -l"
     );
     expect(host, &count, &format!("{sent}\n{sent}\n"))
 }

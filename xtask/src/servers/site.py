@@ -2,7 +2,8 @@
 
 Every process of it can be told apart by asking it, without any proof: so the proof can be compared with it. KIND is `good`,
 `import` (it cannot be imported), `served` (it answers in process, and 500 where a server runs it), or one with services:
-`services` (web, two workers of Celery, beat, a timer), `worker` or `beat` (that one does not start), `web` (nothing but web).
+`services` (web, two workers of Celery, beat, a timer), `worker`, `beat` or `no-web` (that one does not start), `probe` (web
+answers 500), `hook` or `migration` (that one fails), `web` (nothing but web), `queues` (workers of huey, RQ, Django's tasks).
 """
 
 import os
@@ -88,13 +89,14 @@ def work(number, seconds):
 
 @app.task
 def tick():
-    pass
+    with open(os.path.join(SHARED, "run", "ticks"), "a") as file:
+        file.write("%%f\\n" %% time.time())
 '''
 
 WEB = """
 [[release.service]]
 name = "web"
-run = "gunicorn mysite.wsgi --workers 2"
+run = "gunicorn %(web)s --workers 2"
 socket = true
 probe = { path = "/", deadline = 30 }
 """
@@ -117,6 +119,112 @@ name = "timer"
 run = "touch /srv/services/shared/run/timer"
 schedule = "*:*:0/2"
 """
+
+HOOK = """
+[release.hooks]
+after_switch = { run = ["sh", "-c", "echo nobody answers >&2; exit 1"], required = true }
+"""
+
+MIGRATION = """prepare = [["sh", "-c", "echo no such table >&2; exit 1"]]
+"""
+
+QUEUES = """settings = "mysite.settings"
+prepare = ["python manage.py migrate --noinput"]
+
+[[release.service]]
+name = "huey"
+run = "huey_consumer mysite.tasks.huey --workers 2 --no-periodic"
+handover = "drain"
+stop = { signal = "INT", timeout = 60 }
+stays-up = 1
+
+[[release.service]]
+name = "rq"
+run = "rq worker --config mysite.rq mysite"
+instances = 2
+handover = "drain"
+stop = { timeout = 60 }
+stays-up = 1
+
+[[release.service]]
+name = "django"
+run = "python manage.py db_worker --interval 0.2"
+instances = 2
+handover = "drain"
+stop = { timeout = 60 }
+stays-up = 1
+"""
+
+RQ = """import mysite.tasks
+
+REDIS_URL = "redis://127.0.0.1:6379/2"
+"""
+
+DJANGO = """SECRET_KEY = "not a secret"
+INSTALLED_APPS = ["django_tasks", "django_tasks_db"]
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": "/srv/queues/shared/run/db.sqlite3",
+        "OPTIONS": {"timeout": 30, "transaction_mode": "IMMEDIATE"},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+"""
+
+MANAGE = """import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+execute_from_command_line(sys.argv)
+"""
+
+QUEUED = '''"""Three queues, and what their tasks leave: a line in a file of their own, each time they end."""
+
+import os
+import time
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+import django
+from django.apps import apps
+
+if not apps.apps_ready:
+    django.setup()
+
+import redis
+import rq
+from django_tasks import task
+from huey import RedisHuey
+
+import dependency
+
+huey = RedisHuey("mysite", url="redis://127.0.0.1:6379/1")
+queue = rq.Queue("mysite", connection=redis.Redis.from_url("redis://127.0.0.1:6379/2"))
+
+
+def do(number, seconds):
+    time.sleep(seconds)
+    with open(os.path.join("/srv/queues/shared/tasks", str(number)), "a") as file:
+        file.write("%d\\n" % dependency.VERSION)
+
+
+by_huey = huey.task()(do)
+
+
+@task
+def by_django(number, seconds):
+    do(number, seconds)
+
+
+class work:
+    @staticmethod
+    def delay(number, seconds):
+        [by_huey, lambda *words: queue.enqueue(do, *words), by_django.enqueue][number % 3](number, seconds)
+'''
 
 METADATA = "Metadata-Version: 2.1\nName: dependency\nVersion: %d\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: site.py\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -150,28 +258,39 @@ def wheel(directory, number):
             file.writestr(path, text)
 
 
-def services(kind):
-    apps = {"worker": "mysite.tasks", "beat": "mysite.tasks"}
-    if kind in apps:
-        apps[kind] = "mysite.no_such_module"
-    elif kind == "web":
-        return WEB
-    elif kind != "services":
+def release(kind):
+    """What stands in `[release]`, and below it."""
+    values = {"web": "mysite.wsgi", "worker": "mysite.tasks", "beat": "mysite.tasks"}
+    broken = {"worker": "worker", "beat": "beat", "no-web": "web"}
+    if kind in broken:
+        values[broken[kind]] = "mysite.no_such_module"
+    if kind == "queues":
+        return QUEUES
+    if kind == "web":
+        return WEB % values
+    if kind not in broken and kind not in ("services", "probe", "hook", "migration"):
         return ""
-    return WEB + OTHERS % apps
+    begin = MIGRATION if kind == "migration" else ""
+    return begin + (WEB + OTHERS) % values + (HOOK if kind == "hook" else "")
 
 
 def main(directory, number, kind):
-    values = {"number": int(number), "broken": kind == "served"}
+    values = {"number": int(number), "broken": kind in ("served", "probe")}
     wheel(os.path.join(directory, "wheels"), int(number))
     missing = "import no_such_module\n" if kind == "import" else ""
     write(os.path.join(directory, "mysite", "__init__.py"), "")
     write(os.path.join(directory, "mysite", "page.py"), PAGE % values)
     write(os.path.join(directory, "mysite", "wsgi.py"), missing + "from mysite.page import application\n")
     write(os.path.join(directory, "mysite", "asgi.py"), missing + "from mysite.page import asgi as application\n")
-    write(os.path.join(directory, "wheelbarrow.toml"), SETTINGS % values + services(kind))
+    write(os.path.join(directory, "wheelbarrow.toml"), SETTINGS % values + release(kind))
     requirements = ["dependency==%s" % number, "gunicorn", "markupsafe", "uvicorn", "uvicorn-worker"]
-    if services(kind):
+    if kind == "queues":
+        requirements += ["huey", "redis", "rq", "django>=5.2,<5.3", "django-tasks-db[compat]"]
+        package = os.path.join(directory, "mysite")
+        for name, text in (("tasks", QUEUED), ("rq", RQ), ("settings", DJANGO)):
+            write(os.path.join(package, name + ".py"), text)
+        write(os.path.join(directory, "manage.py"), MANAGE)
+    elif release(kind):
         requirements.append("celery[redis]")
         write(os.path.join(directory, "mysite", "tasks.py"), TASKS.replace("%%", "%"))
     write(os.path.join(directory, "requirements.txt"), "\n".join(requirements) + "\n")
