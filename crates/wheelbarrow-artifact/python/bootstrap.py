@@ -105,7 +105,7 @@ def _install(artifact, facts, options, signals):
         check_destination(destination, options["replace"])
         data.check(destination, options)
         parent = os.path.dirname(destination)
-        for failure in too_little(parent, target["unpacked"]):
+        for failure in too_little(parent, preflight.file_sizes(archive, target)):
             raise failure
         notes = (no_programs(parent, destination), preflight.environment_note(facts))
         for note in filter(None, notes):

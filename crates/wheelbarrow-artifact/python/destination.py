@@ -119,16 +119,16 @@ def no_programs(parent, destination):
     )
 
 
-def too_little(parent, unpacked):
-    """What there is too little of in the directory `parent` for what the manifest says of the wheels and the code.
+def too_little(parent, sizes):
+    """What there is too little of in the directory `parent` for files of these sizes.
 
-    The virtualenv, pip and bytecode come on top of it: a disk that is full later stops the install too."""
+    The virtualenv, pip and bytecode come on top of them: a disk that is full later stops the install too."""
     system = os.statvfs(parent)
-    size = unpacked["bytes"]
+    size, inodes = sum(sizes), len(sizes)
     found = [_check_free("space", parent, "%d bytes" % size, size, system.f_bavail * system.f_frsize)]
     # btrfs and some others do not count inodes.
     if system.f_files:
-        found.append(_check_free("inodes", parent, unpacked["inodes"], unpacked["inodes"], system.f_favail))
+        found.append(_check_free("inodes", parent, inodes, inodes, system.f_favail))
     return [failure for failure in found if failure is not None]
 
 

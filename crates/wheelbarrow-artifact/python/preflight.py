@@ -9,6 +9,7 @@ from artifact import Artifact, opened
 from destination import check_place, check_right, no_programs, too_little
 from failure import Failure, failure_of, shown
 from printing import say, say_json
+from wheels import Wheel
 
 
 def check(artifact, facts, options):
@@ -73,7 +74,7 @@ def find(artifact, facts, options):
                 attempt(archive.verify)
                 # Of one that is not whole, or does not fit, nothing can be said.
                 if not findings:
-                    short = attempt(too_little, standing, target["unpacked"]) or []
+                    short = attempt(lambda: too_little(standing, file_sizes(archive, target))) or []
                     findings += [failure.finding() for failure in short]
     attempt(check_place, destination, options["replace"])
     attempt(data.check, destination, options)
@@ -81,6 +82,15 @@ def find(artifact, facts, options):
     note = attempt(no_programs, standing, destination)
     findings += [note.finding() for note in (note, environment_note(facts)) if note]
     return findings, site, len(target["wheels"]) if target else 0
+
+
+def file_sizes(archive, target):
+    """Of the files in the wheels of `target` and of all else in the artifact."""
+    wheels = {wheel["path"] for wheel in archive.manifest["wheels"]}
+    sizes = [member["size"] for member in archive.manifest["members"] if member["path"] not in wheels]
+    for path in target["wheels"]:
+        sizes += [member.size for member in Wheel(archive.window(path), path).members]
+    return sizes
 
 
 def environment_note(facts):

@@ -7,6 +7,7 @@ import sys
 import unittest
 
 from case import DEMO, Case
+from make_artifact import make_wheel
 from support import run, tree
 
 LIBC = "glibc" if "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION") else "musl"
@@ -95,9 +96,8 @@ class Check(Case):
         if run(["mount", "-t", "tmpfs", "-o", "size=2m,nr_inodes=20", "tmpfs", small]).code:
             self.skipTest("cannot mount a tmpfs")
         self.addCleanup(run, ["umount", "-l", small])
-        recipe = self.recipe()
-        recipe.manifest["targets"][0]["unpacked"]["bytes"] = 8 << 20
-        recipe.write(self.zip)
+        modules = {"m%d.py" % number: b"" for number in range(20)}
+        self.make([make_wheel("big", "1", dict(modules, **{"big.py": b"\0" * (8 << 20)}))])
         self.dest = small + "/dest"
         result = run([sys.executable, self.zip, "-d", self.dest, "--check", "--json", "--bootstrap"])
         told = [finding["what"].split(" in ")[0] for finding in json.loads(result.out)["findings"]]
