@@ -266,9 +266,9 @@ impl fmt::Display for CheckAllowance {
 
 /// A table, or `false` for no check.
 fn check_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CheckSettings>, D::Error> {
-    struct Either;
+    struct CheckVisitor;
 
-    impl<'de> Visitor<'de> for Either {
+    impl<'de> Visitor<'de> for CheckVisitor {
         type Value = Option<CheckSettings>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -288,7 +288,7 @@ fn check_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<C
         }
     }
 
-    deserializer.deserialize_any(Either)
+    deserializer.deserialize_any(CheckVisitor)
 }
 
 #[cfg(test)]

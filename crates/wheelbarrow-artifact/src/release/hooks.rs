@@ -60,7 +60,7 @@ pub struct HookSettings {
 
 /// A command. In settings words as [`Words`] has them, or a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(into = "Written")]
+#[serde(into = "ShortestHook")]
 pub struct Hook {
     pub run: Words,
     /// Whether the release is rolled back if it fails; for `after_switch` only.
@@ -71,7 +71,7 @@ pub struct Hook {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct HookTable {
     run: Words,
     #[serde(default)]
     required: bool,
@@ -82,7 +82,7 @@ struct Table {
 /// The shortest form.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Written {
+enum ShortestHook {
     Words(Words),
     Table {
         run: Words,
@@ -128,13 +128,13 @@ impl From<Words> for Hook {
     }
 }
 
-impl From<Table> for Hook {
-    fn from(Table { run, required, timeout }: Table) -> Self {
+impl From<HookTable> for Hook {
+    fn from(HookTable { run, required, timeout }: HookTable) -> Self {
         Self { run, required, timeout }
     }
 }
 
-impl From<Hook> for Written {
+impl From<Hook> for ShortestHook {
     fn from(Hook { run, required, timeout }: Hook) -> Self {
         match (required, timeout) {
             (false, None) => Self::Words(run),
@@ -145,9 +145,9 @@ impl From<Hook> for Written {
 
 impl<'de> Deserialize<'de> for Hook {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
+        struct HookVisitor;
 
-        impl<'de> Visitor<'de> for Either {
+        impl<'de> Visitor<'de> for HookVisitor {
             type Value = Hook;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,19 +163,19 @@ impl<'de> Deserialize<'de> for Hook {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Hook, A::Error> {
-                Table::deserialize(MapAccessDeserializer::new(map)).map(Hook::from)
+                HookTable::deserialize(MapAccessDeserializer::new(map)).map(Hook::from)
             }
         }
 
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(HookVisitor)
     }
 }
 
 /// A list of hooks, or a string or a table for a single one.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Hook>>, D::Error> {
-    struct Either;
+    struct HooksVisitor;
 
-    impl<'de> Visitor<'de> for Either {
+    impl<'de> Visitor<'de> for HooksVisitor {
         type Value = Vec<Hook>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -195,11 +195,11 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<Hook>, A::Error> {
-            Table::deserialize(MapAccessDeserializer::new(map)).map(|table| vec![table.into()])
+            HookTable::deserialize(MapAccessDeserializer::new(map)).map(|table| vec![table.into()])
         }
     }
 
-    deserializer.deserialize_any(Either).map(Some)
+    deserializer.deserialize_any(HooksVisitor).map(Some)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const MOST_INSTANCES: u32 = 999;
 
 /// A service, which cannot be wrong in itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Table", into = "Table")]
+#[serde(try_from = "ServiceTable", into = "ServiceTable")]
 pub struct Service {
     pub name: ServiceName,
     pub process: ServiceProcess,
@@ -172,7 +172,7 @@ pub enum NotAService {
 /// How a service stands in a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Table {
+struct ServiceTable {
     name: Option<ServiceName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<Words>,
@@ -322,10 +322,10 @@ impl From<Signal> for String {
     }
 }
 
-impl TryFrom<Table> for Service {
+impl TryFrom<ServiceTable> for Service {
     type Error = NotAService;
 
-    fn try_from(table: Table) -> Result<Self, NotAService> {
+    fn try_from(table: ServiceTable) -> Result<Self, NotAService> {
         let name = table.name.clone().ok_or_else(|| NotAService::Name(String::new()))?;
         let hosts = table.hosts.unwrap_or_default();
         let process = process(&name, &table, hosts)?;
@@ -344,7 +344,7 @@ impl TryFrom<Table> for Service {
     }
 }
 
-fn process(name: &ServiceName, table: &Table, hosts: Hosts) -> Result<ServiceProcess, NotAService> {
+fn process(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<ServiceProcess, NotAService> {
     let is_there =
         [table.run.is_some(), table.unit.is_some(), table.touch.is_some(), table.command.is_some()];
     let count = is_there.into_iter().filter(|is_there| *is_there).count();
@@ -382,7 +382,7 @@ fn process(name: &ServiceName, table: &Table, hosts: Hosts) -> Result<ServicePro
     }))
 }
 
-fn start(name: &ServiceName, table: &Table, hosts: Hosts) -> Result<Start, NotAService> {
+fn start(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Start, NotAService> {
     let both = |one, other| Err(NotAService::Both { name: name.clone(), one, other });
     let has_socket = table.socket == Some(true);
     let (count, handover) = (table.instances.unwrap_or(1), table.handover.unwrap_or_default());
@@ -434,7 +434,7 @@ impl ProbeTable {
     }
 }
 
-impl From<Service> for Table {
+impl From<Service> for ServiceTable {
     fn from(service: Service) -> Self {
         let mut table = Self {
             name: Some(service.name),
