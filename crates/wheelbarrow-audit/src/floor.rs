@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn names_of_wheels_promise_a_system() {
         let pure = "a-1-py3-none-any.whl";
-        assert_eq!(promised(&[pure]), "Python 3.13 on any system");
+        assert_eq!(promised(&[pure]), "Python 3.15 on any system");
         let compiled = "b-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl";
         assert_eq!(promised(&[pure, compiled]), "Python 3.11 on manylinux_2_17_x86_64");
         let stable = "c-1-cp37-abi3-manylinux_2_34_x86_64.whl";

@@ -16,7 +16,7 @@ pub use facts::{AbiTag, FactError, MinorVersion, RequiredPlatform};
 pub use packages::{PACKAGES, package_hint};
 pub use platform::{Libc, Platform};
 pub use profile::{
-    CompilerSymbols, MACHINES, PythonVersion, SpecError, System, TargetSpec, base_libraries, is_of_glibc,
-    is_of_libc, is_of_musl, promised_compilers,
+    CompilerSymbols, Cpu, MACHINES, PythonVersion, SpecError, System, TargetSpec, base_libraries,
+    is_of_glibc, is_of_libc, is_of_musl, promised_compilers,
 };
 pub use tag::Tag;

@@ -17,7 +17,7 @@ use crate::platform::{Libc, Platform};
 pub use libraries::{is_of_glibc, is_of_libc, is_of_musl};
 pub use promised::promised_compilers;
 pub use spec::{PythonVersion, SpecError, TargetSpec};
-pub use system::{CompilerSymbols, System};
+pub use system::{CompilerSymbols, Cpu, System};
 
 /// The CPUs that a system can be named with; the first where none is.
 pub const MACHINES: [&str; 2] = ["x86_64", "aarch64"];

@@ -195,7 +195,7 @@ mod tests {
         };
         insta::assert_snapshot!(message("debain-12"), @r"
         `debain-12` names no target: no system is called `debain-12`
-        `wheelbarrow targets` lists them: el7, el8, el9, el10, amazon-2023, debian-11, debian-12, debian-13, ubuntu-20.04, ubuntu-22.04, ubuntu-24.04, alpine-3.18, alpine-3.19, alpine-3.20, alpine-3.21, alpine-3.22, alpine-3.23
+        `wheelbarrow targets` lists them: el7, el8, el9, el10, amazon-2, amazon-2023, sles-15, sles-15.6, sles-16, debian-11, debian-12, debian-13, debian-14, ubuntu-20.04, ubuntu-22.04, ubuntu-24.04, ubuntu-26.04, alpine-3.18, alpine-3.19, alpine-3.20, alpine-3.21, alpine-3.22, alpine-3.23, alpine-3.24
         ");
         insta::assert_snapshot!(message("el8/sparc").lines().next().unwrap(), @"`el8/sparc` names no target: the machine is x86_64 or aarch64, not `sparc`");
         insta::assert_snapshot!(message("el8:2.7").lines().next().unwrap(), @"`el8:2.7` names no target: `2.7` is not a Python version such as 3.12");

@@ -1,5 +1,7 @@
 //! What is known of a system.
 
+use std::fmt;
+
 use crate::platform::Libc;
 
 /// A release of a Linux distribution, as its smallest image plus its own Python has it.
@@ -10,14 +12,36 @@ pub struct System {
     /// For people: `Debian 12 (bookworm)`.
     pub title: &'static str,
     pub libc: Libc,
+    /// What its own packages need of an x86_64 machine.
+    pub cpu: Cpu,
     /// Minor versions of Python 3 that its own packages bring: first what `python3` is, then the others.
     pub pythons: &'static [u32],
     /// Whose `ID` and start of `VERSION_ID` in os-release(5) these are.
     pub os_release: &'static [(&'static str, &'static str)],
     /// The highest symbol versions of its own libstdc++ and libgcc; nothing where the smallest image has neither.
     pub compilers: Option<CompilerSymbols>,
+    /// The page that the facts are from.
+    pub page: &'static str,
     /// Groups of file names as in `DT_NEEDED`, beside those of the C library.
     pub(super) libraries: &'static [&'static [&'static str]],
+}
+
+/// Levels of the x86-64 psABI: each has the instructions of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cpu {
+    V1,
+    V2,
+    V3,
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::V1 => "x86-64",
+            Self::V2 => "x86-64-v2",
+            Self::V3 => "x86-64-v3",
+        })
+    }
 }
 
 /// Symbol versions of GCC's libraries, as numbers: `GLIBCXX_3.4.28` is `[3, 4, 28]`.

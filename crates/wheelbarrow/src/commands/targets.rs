@@ -39,12 +39,13 @@ pub(crate) fn run(arguments: &TargetsArguments, printer: &Printer) -> anyhow::Re
 }
 
 fn overview() -> String {
-    let mut rows = vec![["TARGET", "SYSTEM", "C LIBRARY", "PYTHON"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["TARGET", "SYSTEM", "C LIBRARY", "CPU", "PYTHON"].map(str::to_owned).to_vec()];
     rows.extend(System::all().iter().map(|system| {
         let pythons: Vec<_> = system.pythons.iter().map(|minor| format!("3.{minor}")).collect();
-        vec![system.name.to_owned(), system.title.to_owned(), system.libc.to_string(), pythons.join(", ")]
+        let texts = [system.libc.to_string(), system.cpu.to_string(), pythons.join(", ")];
+        [system.name, system.title].map(str::to_owned).into_iter().chain(texts).collect()
     }));
-    table(&[Align::Left; 4], &rows)
+    table(&[Align::Left; 5], &rows)
 }
 
 fn describe(system: &System) -> serde_json::Value {
@@ -55,9 +56,11 @@ fn describe(system: &System) -> serde_json::Value {
         "target": system.name,
         "system": system.title,
         "libc": system.libc.to_string(),
+        "cpu": system.cpu.to_string(),
         "pythons": pythons,
         "platforms": platforms,
         "libraries": libraries,
+        "page": system.page,
     })
 }
 
