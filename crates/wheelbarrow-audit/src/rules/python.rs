@@ -23,8 +23,25 @@ pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             }
         }
         symbols(wheel, subject, &used, findings);
+        unknown_python(wheel, subject, &used, findings);
         library(wheel, subject, findings);
     }
+}
+
+/// Whether a Python that is newer than the table has a symbol is not known, so nobody is to believe that it was looked at.
+fn unknown_python(
+    wheel: &AuditedWheel<'_>,
+    subject: &Subject<'_>,
+    used: &BTreeMap<&str, Vec<&ElfFile>>,
+    findings: &mut Vec<Finding>,
+) {
+    let ((_, minor), newest) = (subject.floor.python, python_symbols::newest());
+    let Some(file) = used.values().flatten().next().filter(|_| minor > newest) else { return };
+    let what = format!(
+        "the symbols of Python 3.{minor} are not known here, only those up to 3.{newest}: not checked"
+    );
+    let fix = "import the site with that Python before it is deployed, or use a newer wheelbarrow";
+    findings.push(Finding::warning(Rule::ElfPythonSymbol, wheel, what).file(&file.path).fix(fix));
 }
 
 /// Symbols, each with a file that uses it.
