@@ -66,7 +66,10 @@ def base_executable():
         # 3.11 and later know it by themselves; 3.8 to 3.10 answer with the virtualenv's own, 3.6 and 3.7 not at all.
         known = getattr(sys, "_base_executable", None)
         if executable == sys.executable and known and known != executable and _virtualenv_home(known) is None:
-            return known
+            # In a virtualenv of copies it is found by the name of the copy, which may be another version's outside.
+            versioned = os.path.join(os.path.dirname(known), "python%d.%d" % sys.version_info[:2])
+            is_other = os.access(versioned, os.X_OK) and os.path.realpath(versioned) != os.path.realpath(known)
+            return versioned if is_other and os.path.basename(known) in ("python", "python3") else known
         names = ["python%d.%d" % sys.version_info[:2], os.path.basename(executable), "python3", "python"]
         found = [path for path in (os.path.join(home, name) for name in names) if os.access(path, os.X_OK)]
         same = [path for path in found if os.path.realpath(path) == os.path.realpath(executable)]
