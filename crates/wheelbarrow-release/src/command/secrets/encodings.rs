@@ -6,8 +6,12 @@ use std::fmt::Write;
 use data_encoding::{BASE64_NOPAD, HEXLOWER, HEXUPPER};
 use wheelbarrow_wheel::order::Inserted;
 
+use super::undone::View;
+
 /// Bytes.
 const PIECE: usize = 16;
+/// Bytes of a value that is looked for in base64 of its escaped forms: there are many.
+const LONGEST_TWICE: usize = 4096;
 
 /// The value, and what quoting, escaping and their reverse make of it; some of that twice, as in the text of an exception
 /// that is shown in another.
@@ -15,8 +19,11 @@ pub(super) fn of(value: &str) -> BTreeSet<String> {
     let mut plain: BTreeSet<String> = [value, value.trim()].into_iter().map(str::to_owned).inserted();
     plain.extend(percent_decoded(value));
     plain.extend(percent_decoded(&value.replace('+', " ")));
+    // What is looked for in a text without escapes must have none either.
+    plain.extend(undone(value));
     let mut forms = plain.clone();
     for text in &plain {
+        forms.insert(text.replace(' ', "+"));
         forms.extend(in_urls(text));
         for once in escaped(text).into_iter().inserted::<BTreeSet<String>>() {
             forms.extend(escaped(&once));
@@ -26,18 +33,35 @@ pub(super) fn of(value: &str) -> BTreeSet<String> {
     forms
 }
 
+/// Without one layer of what would be read as escapes in it, without two, and so on.
+fn undone(value: &str) -> impl Iterator<Item = String> {
+    let next = |text: &String| String::from_utf8(View::undone(text.as_bytes())?.bytes).ok();
+    std::iter::successors(next(&value.to_owned()), next)
+}
+
 /// Pieces of what base64 and hexadecimal digits make of a value. In base64 that depends on how many bytes stand before it, as
 /// in `user:password`, and its ends on what is next to them: only what does not is here.
 pub(super) fn encoded(value: &str) -> BTreeSet<String> {
-    let mut wholes = vec![HEXLOWER.encode(value.as_bytes()), HEXUPPER.encode(value.as_bytes())];
-    for before in 0..3 {
-        let bytes = [&[0; 2][..before.min(2)], value.as_bytes()].concat();
+    let wholes = [HEXLOWER.encode(value.as_bytes()), HEXUPPER.encode(value.as_bytes())];
+    let wholes = wholes.into_iter().chain(in_base64(value));
+    let mut all: BTreeSet<String> = wholes.flat_map(|whole| pieces(&whole).collect::<Vec<_>>()).inserted();
+    if value.len() <= LONGEST_TWICE {
+        // Base64 is often that of JSON or of a URL.
+        let texts: BTreeSet<String> = escaped(value).into_iter().chain(in_urls(value)).inserted();
+        let wholes = texts.iter().filter(|text| *text != value).flat_map(|text| in_base64(text));
+        let twice = wholes.flat_map(|whole| pieces(&whole).collect::<Vec<_>>());
+        all.extend(twice.filter(|piece| piece.len() >= PIECE / 2));
+    }
+    all
+}
+
+fn in_base64(text: &str) -> impl Iterator<Item = String> {
+    (0..3).flat_map(|before| {
+        let bytes = [&[0; 2][..before], text.as_bytes()].concat();
         let base64 = BASE64_NOPAD.encode(&bytes);
         let whole = base64[(8 * before).div_ceil(6)..8 * bytes.len() / 6].to_owned();
-        wholes.push(whole.replace('+', "-").replace('/', "_"));
-        wholes.push(whole);
-    }
-    wholes.iter().flat_map(|whole| pieces(whole)).inserted()
+        [whole.replace('+', "-").replace('/', "_"), whole]
+    })
 }
 
 /// Long texts are broken into lines, of which each has a whole piece.

@@ -5,6 +5,11 @@ use std::ops::Range;
 
 use wheelbarrow_wheel::order;
 
+use super::undone::View;
+
+/// How many layers of escapes are looked through: a query of a URL, in JSON, in JSON, in HTML.
+const LAYERS: usize = 4;
+
 /// Shorter values are not looked for: `1` and `on` are no secrets, and stand everywhere.
 pub(super) const SHORTEST: usize = 4;
 
@@ -51,9 +56,10 @@ impl SecretFinder {
         self.forms.is_empty()
     }
 
-    /// Bytes that must be known on both sides of a place to tell whether it is within a secret: one may be broken into lines.
+    /// Bytes that must be known on both sides of a place to tell whether it is within a secret: one may be broken into lines, and
+    /// an escape has six bytes and more.
     pub(super) fn margin(&self) -> usize {
-        if self.is_empty() { 0 } else { 2 * self.longest + 128 }
+        if self.is_empty() { 0 } else { 6 * self.longest + 128 }
     }
 
     /// In order; those that overlap are one. A secret that is broken into lines has the line breaks within its span.
@@ -61,29 +67,42 @@ impl SecretFinder {
         if self.is_empty() {
             return Vec::new();
         }
-        let mut found: Vec<(&SecretForm, Range<usize>)> =
-            self.find(bytes).into_iter().map(|(form, at)| (form, at..at + form.text.len())).collect();
-        let joined = JoinedText::of(bytes);
+        let mut spans = self.spans_in(bytes);
+        let mut layers: Vec<View> = Vec::new();
+        while layers.len() < LAYERS
+            && let Some(view) = View::undone(layers.last().map_or(bytes, |last| &last.bytes))
+        {
+            let found = self.spans_in(&view.bytes);
+            layers.push(view);
+            let place = |span| layers.iter().rev().fold(span, |span, view| view.place(&span));
+            spans.extend(found.into_iter().map(place));
+        }
+        order::sort_by_key(&mut spans, |span| span.start);
+        let mut merged = Vec::new();
+        spans.into_iter().for_each(|span| add(&mut merged, span));
+        merged
+    }
+
+    /// In a text as it stands.
+    fn spans_in(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut found: Vec<(MatchKind, Range<usize>)> =
+            self.find(bytes).into_iter().map(|(form, at)| (form.kind, at..at + form.text.len())).collect();
+        let joined = View::joined(bytes, gap);
         for (form, at) in self.find(&joined.bytes) {
-            let span = joined.place(at)..joined.place(at + form.text.len() - 1) + 1;
+            let span = joined.place(&(at..at + form.text.len()));
             // Words that are next to each other on two lines are two words.
             if span.len() > form.text.len() && form.kind != MatchKind::Word {
-                found.push((form, span));
+                found.push((form.kind, span));
             }
         }
-        let extended = |(form, span): (&SecretForm, Range<usize>)| match form.kind {
-            MatchKind::Encoded => run(bytes, span),
-            _ => span,
-        };
-        let mut spans: Vec<Range<usize>> = found.into_iter().map(extended).collect();
-        order::sort_by_key(&mut spans, |span| span.start);
-        spans.dedup_by(|next, last| {
-            let overlaps = next.start < last.end;
-            if overlaps {
-                last.end = last.end.max(next.end);
+        order::sort_by_key(&mut found, |(_, span)| span.start);
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for (kind, span) in found {
+            // A text that is base64 from end to end may have a secret in it again and again: it is looked through once.
+            if spans.last().is_none_or(|last| span.end > last.end) {
+                add(&mut spans, if kind == MatchKind::Encoded { run(bytes, span) } else { span });
             }
-            overlaps
-        });
+        }
         spans
     }
 
@@ -102,37 +121,12 @@ impl SecretFinder {
     }
 }
 
-/// A text without its line breaks and colours.
-struct JoinedText {
-    bytes: Vec<u8>,
-    /// Where in `bytes` one was, and how many bytes were left out up to there.
-    breaks: Vec<(usize, usize)>,
-}
-
-impl JoinedText {
-    fn of(bytes: &[u8]) -> Self {
-        let mut joined = Self { bytes: Vec::with_capacity(bytes.len()), breaks: Vec::new() };
-        let mut at = 0;
-        while at < bytes.len() {
-            match gap(&bytes[at..]) {
-                0 => {
-                    joined.bytes.push(bytes[at]);
-                    at += 1;
-                }
-                length => {
-                    at += length;
-                    joined.breaks.push((joined.bytes.len(), at - joined.bytes.len()));
-                }
-            }
-        }
-        joined
+/// Adds a span to others that are in order, and makes one of it and of those that it overlaps.
+fn add(spans: &mut Vec<Range<usize>>, mut span: Range<usize>) {
+    while let Some(last) = spans.pop_if(|last| last.end > span.start) {
+        span = last.start.min(span.start)..last.end.max(span.end);
     }
-
-    /// Where a byte of the joined text is in the text.
-    fn place(&self, at: usize) -> usize {
-        let passed = self.breaks.partition_point(|(begin, _)| *begin <= at);
-        at + passed.checked_sub(1).map_or(0, |last| self.breaks[last].1)
-    }
+    spans.push(span);
 }
 
 /// How many bytes the text begins with that a program may put within a word that it shows, 0 for none: colours and line breaks.
