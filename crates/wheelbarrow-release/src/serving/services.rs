@@ -250,21 +250,27 @@ pub(crate) fn start(
     let systemctl =
         |verb: &[&str], units: &[String]| server::systemctl(verb, units, release, settings, progress);
     if !units.is_empty() {
-        if Installed::of(root).write(&units)? {
+        let names: Vec<String> = units.iter().map(|unit| unit.name.clone()).collect();
+        let running: Vec<String> = settings
+            .services
+            .iter()
+            .flat_map(|service| started(&settings.unit_name, service, release.id()))
+            .collect();
+        // Of a template systemd says nothing, but of its instances.
+        let loaded: Vec<String> =
+            names.iter().filter(|name| !name.contains("@.")).chain(&running).cloned().collect();
+        // A command that was killed may have written them, and no more.
+        if Installed::of(root).write(&units)? || systemd::are_outdated(&loaded) {
             systemctl(&["daemon-reload"], &[])?;
         }
-        let of_kind = |kind: &str| {
-            let names = units.iter().map(|unit| unit.name.clone());
-            names.filter(|name| name.ends_with(kind)).collect::<Vec<_>>()
-        };
+        let of_kind =
+            |kind: &str| names.iter().filter(|name| name.ends_with(kind)).cloned().collect::<Vec<_>>();
         let sockets = of_kind(".socket");
         if !sockets.is_empty() {
             systemctl(&["start"], &sockets)?;
         }
         let mut enabled = [of_kind(".target"), sockets].concat();
-        enabled.extend(
-            settings.services.iter().flat_map(|service| started(&settings.unit_name, service, release.id())),
-        );
+        enabled.extend(running);
         systemctl(&["enable", "--quiet"], &enabled)?;
     }
     server::reload(release, settings, progress)?;

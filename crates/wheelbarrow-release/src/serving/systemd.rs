@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::getuid;
 use serde::Serialize;
@@ -12,6 +13,9 @@ use wheelbarrow_base::Exit;
 use wheelbarrow_base::progress::Progress;
 
 use crate::command::as_deployer;
+use crate::command::child::{self, Leftovers, ProgramEnd};
+use crate::command::output::Output as Said;
+use crate::command::secrets::Secrets;
 use crate::{ReleaseError, Root};
 
 /// systemd.unit(5), org.freedesktop.systemd1(5).
@@ -22,6 +26,10 @@ const STATE: &str =
 /// So often restarted, and running for so short a time, in seconds: it is about to end again.
 const MANY: u64 = 3;
 const YOUNG: u64 = 30;
+/// What a job of systemd's may take that nothing depends on: most units have 90 seconds to end.
+const WORK: Duration = Duration::from_secs(300);
+/// Bytes of what systemctl says.
+const LONGEST: usize = 16 << 10;
 /// Those that name paths of the site.
 const NAMING: [&str; 5] =
     ["ExecStart", "ExecStartPre", "WorkingDirectory", "Environment", "EnvironmentFiles"];
@@ -111,17 +119,47 @@ pub(crate) fn forget(units: &[String]) {
     let _ = systemctl(&words);
 }
 
-/// Asks for something that a deploy can do without; what goes wrong is a note.
+/// Asks for something that a deploy can do without; what goes wrong is a note. A service decides itself how long it takes to end
+/// (EXTEND_TIMEOUT_USEC= of sd_notify(3)), so it is not waited for without a limit.
 pub(crate) fn command(words: &[&str], units: &[String], progress: &dyn Progress) {
-    let mut all = words.to_vec();
-    all.push("--");
-    all.extend(units.iter().map(String::as_str));
-    let problem = match systemctl(if units.is_empty() { words } else { &all }) {
-        Ok(output) if output.status.success() => return,
-        Ok(output) => first_line(&output.stderr),
-        Err(problem) => problem.to_string(),
+    let mut systemctl = as_deployer("systemctl");
+    systemctl.args(words).env("LC_ALL", "C");
+    if !units.is_empty() {
+        systemctl.arg("--").args(units);
+    }
+    if let Some(problem) = attempt(&mut systemctl, WORK, progress) {
+        progress.note(&format!("`systemctl {} {}`: {problem}", words.join(" "), units.join(" ")));
+    }
+}
+
+/// What went wrong.
+fn attempt(command: &mut Command, limit: Duration, progress: &dyn Progress) -> Option<String> {
+    let said = Said::memory().and_then(|said| Ok((said.writer()?, said)));
+    let (writer, said) = match said {
+        Ok(said) => said,
+        Err(error) => return Some(error.to_string()),
     };
-    progress.note(&format!("`systemctl {} {}`: {problem}", words.join(" "), units.join(" ")));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
+    let running = match child::start(command, Leftovers::Keep, None) {
+        Ok(running) => running,
+        Err(error) => return Some(error.to_string()),
+    };
+    match running.wait(limit, progress, || said.cut(&Secrets::default())) {
+        Ok(ProgramEnd::By(status)) if status.success() => None,
+        Ok(ProgramEnd::By(_)) => Some(first_line(&said.head(LONGEST))),
+        Ok(ProgramEnd::Late) => Some(format!("not done after {} s", limit.as_secs())),
+        Ok(ProgramEnd::Cancelled) => Some("not waited for".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Whether systemd has read other texts of these units than they have now.
+pub(crate) fn are_outdated(units: &[String]) -> bool {
+    let words = ["show", "--property=NeedDaemonReload", "--"].into_iter();
+    let words: Vec<&str> = words.chain(units.iter().map(String::as_str)).collect();
+    systemctl(&words).is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout).lines().any(|line| line == "NeedDaemonReload=yes")
+    })
 }
 
 /// The same for a plan, which may be made where systemd does not run.
@@ -299,7 +337,21 @@ fn roots_in(text: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use wheelbarrow_base::progress::Silent;
+
     use super::*;
+
+    /// As a service that asks for more and more time to end.
+    #[test]
+    fn a_job_that_does_not_end_is_not_waited_for() {
+        let said = |script: &str| {
+            let mut shell = Command::new("sh");
+            attempt(shell.args(["-c", script]), Duration::from_millis(100), &Silent)
+        };
+        assert_eq!(said("true"), None);
+        assert_eq!(said("echo no such unit >&2; exit 5").as_deref(), Some("no such unit"));
+        assert_eq!(said("exec sleep 100").as_deref(), Some("not done after 0 s"));
+    }
 
     #[test]
     fn the_roots_in_a_unit_are_found() {

@@ -46,12 +46,17 @@ impl Step for Switch {
         let left =
             live.map(|live| Settings::of(root, &live, &Default::default()).map(|settings| (live, settings)));
         let left = left.transpose()?;
-        if let Some((live, settings)) = &left {
-            services::stop_singletons(live, settings, job.progress())?;
-        }
-        if let Err(error) = current::switch(root, release) {
-            if let Some((live, settings)) = &left {
-                services::start_singletons(live, settings, job.progress())?;
+        let stopped = left
+            .as_ref()
+            .map_or(Ok(()), |(live, settings)| services::stop_singletons(live, settings, job.progress()));
+        if let Err(error) = stopped.and_then(|()| current::switch(root, release)) {
+            // Some may have stopped, and whoever wants to stop wants them to run.
+            if let Some((live, settings)) = &left
+                && let Err(problem) =
+                    services::start_singletons(live, settings, &Uncancellable(job.progress()))
+            {
+                let text = format!("not all services of {} run again: {problem}", live.id());
+                job.progress().note(&text);
             }
             return Err(error);
         }

@@ -138,7 +138,7 @@ fn prove_service(
         };
     }
     match served.stays_up {
-        Some(seconds) => stays_up(locked.root, release, served, unit, seconds)?,
+        Some(seconds) => stays_up(locked, release, served, unit, seconds)?,
         None => prove(locked, release, &served.settings, progress).map(drop)?,
     }
     match &served.command {
@@ -150,7 +150,7 @@ fn prove_service(
 /// Whether a unit runs the release, and still does so many seconds after it has imported the code of the site. How long that takes
 /// says the machine.
 fn stays_up(
-    root: &Root,
+    locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     served: &ServingProcess,
     unit: &str,
@@ -165,13 +165,16 @@ fn stays_up(
                 return Err(ReleaseError::Down { name: unit.to_owned(), trouble });
             }
         }
-        let found = proof::of(root, Some(&served.settings))?;
+        let found = proof::of(locked.root, Some(&served.settings))?;
         let is_proved = found.unit.is_some() && proof::runs(&found, id);
         if is_proved && found.processes.iter().any(|process| process.code.as_ref() == Some(id)) {
             let since = imported.get_or_insert_with(Instant::now);
             if since.elapsed() >= Duration::from_secs(seconds) {
                 return Ok(());
             }
+        }
+        if locked.operator.progress.is_cancelled() {
+            return Err(ReleaseError::Cancelled);
         }
         if begun.elapsed() >= Duration::from_secs(DEADLINE.max(seconds)) {
             // A program that is no Python has nothing of a release open, and not every Python imports the site.
@@ -199,21 +202,24 @@ fn answers(
     words: &Words,
     deadline: u64,
 ) -> Result<(), ReleaseError> {
-    let until = Instant::now() + Duration::from_secs(deadline);
+    let (begun, limit) = (Instant::now(), Duration::from_secs(deadline));
+    let log = release.logs().join(format!("probe-{}.log", served.name.replace(' ', "-")));
     loop {
+        // Of the last try only: it is tried again and again.
+        let _ = fs_err::remove_file(&log);
         let run = CommandRun {
             command: in_release(release, settings, words)?,
             words: words.to_string(),
             input: Vec::new(),
-            log: release.logs().join(format!("probe-{}.log", served.name.replace(' ', "-"))),
-            timeout: until.saturating_duration_since(Instant::now()),
+            log: log.clone(),
+            timeout: limit.saturating_sub(begun.elapsed()),
             secrets: Secrets::of(release.path()),
             lock: Some(&locked.lock),
         };
         match run.run(locked.operator.progress) {
             Ok(_) => return Ok(()),
             Err(error @ ReleaseError::Cancelled) => return Err(error),
-            Err(error) if Instant::now() >= until => return Err(error),
+            Err(error) if begun.elapsed() >= limit => return Err(error),
             Err(_) => std::thread::sleep(PAUSE),
         }
     }

@@ -39,5 +39,6 @@ mod terminal;
 pub(crate) mod thin;
 mod times;
 mod told;
+mod units;
 
 use wheelbarrow_testing::{mounts, site};

@@ -1,0 +1,93 @@
+//! Units of Wheelbarrow's own, in a directory that is mounted over that of the machine; a script stands in for `systemctl`.
+
+use std::process::Command;
+
+use super::root::{Place, Version, deploy_words};
+use super::systemd::program;
+use crate::support::Said;
+
+/// Root alone writes units.
+fn is_root() -> bool {
+    let is_root = rustix::process::getuid().is_root() && std::path::Path::new("/etc/systemd/system").is_dir();
+    if !is_root {
+        println!("skipped: only root writes units, where there is a directory for them");
+    }
+    is_root
+}
+
+/// A `systemctl` that writes down what it is asked for, and shows these properties of every unit.
+fn systemctl(place: &Place, shown: &str) {
+    let asked = place.path().join("asked");
+    let asked = asked.display();
+    let script = format!(
+        "[ $1 = show ] && exec printf '{shown}'\necho \"$*\" >> {asked}\n[ $1 != stop ] || [ ! -e {asked}.refused ]"
+    );
+    program(place, "systemctl", &script);
+}
+
+fn run(place: &Place, words: &[String]) -> Said {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let command = &mut place.command(&words);
+    let units = place.path().join("units");
+    fs_err::create_dir_all(&units).unwrap();
+    let mount = "mount --bind \"$0\" /usr/local/sbin && mount --bind \"$1\" /etc/systemd/system && shift && exec \"$@\"";
+    let mut mounted = Command::new("unshare");
+    mounted.args(["-m", "sh", "-c", mount]).args([place.path().join("bin"), units]);
+    mounted.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => mounted.env(name, value),
+            None => mounted.env_remove(name),
+        };
+    }
+    place.finish(mounted.current_dir(command.get_current_dir().unwrap_or(&place.path())))
+}
+
+const TIMER: &str =
+    "owner = 'nobody'\nservice = [{ name = 'night', run = 'true', schedule = 'daily' }]\ncheck = false";
+
+#[test]
+fn units_that_systemd_has_not_read_are_read_by_the_next_command() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let reloads = || {
+        let asked = fs_err::read_to_string(place.path().join("asked")).unwrap_or_default();
+        asked.lines().filter(|line| *line == "daemon-reload").count()
+    };
+    let deploy = |version: &str| {
+        let said = run(&place, &deploy_words(&place.artifact(&Version::with(version, TIMER))));
+        assert_eq!(said.code, 0, "{}", said.all());
+    };
+    systemctl(&place, "LoadState=loaded\\nActiveState=active\\nNeedDaemonReload=no\\n");
+    deploy("1");
+    assert_eq!(reloads(), 1);
+    deploy("2");
+    assert_eq!(reloads(), 1, "the units are the same");
+    // As if a command had been killed when it had written them.
+    systemctl(&place, "LoadState=loaded\\nActiveState=active\\nNeedDaemonReload=yes\\n");
+    deploy("3");
+    assert_eq!(reloads(), 2);
+}
+
+#[test]
+fn services_that_were_stopped_for_a_switch_run_again_if_it_fails() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let settings = TIMER.replace("schedule", "hosts = 'one', schedule");
+    let deploy =
+        |version: &str| run(&place, &deploy_words(&place.artifact(&Version::with(version, &settings))));
+    systemctl(&place, "LoadState=loaded\\nActiveState=active\\n");
+    let first = deploy("1");
+    assert_eq!(first.code, 0, "{}", first.all());
+    fs_err::write(place.path().join("asked"), "").unwrap();
+    fs_err::write(place.path().join("asked.refused"), "").unwrap();
+    let second = deploy("2");
+    assert!(second.code != 0 && place.live() == Some(1), "{}", second.all());
+    let asked = fs_err::read_to_string(place.path().join("asked")).unwrap();
+    let asked: Vec<_> = asked.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(asked, ["stop", "start"], "{}", second.all());
+}
