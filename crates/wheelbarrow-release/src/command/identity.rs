@@ -41,13 +41,17 @@ pub(crate) fn find(owner: Option<&str>, group: Option<&str>) -> Result<Option<Id
                 identity.group = fields[3].parse().ok();
                 identity.home = fields[5].clone();
             }
-            (None, Ok(number)) => (identity.user, identity.group) = (Some(number), Some(number)),
-            (None, Err(_)) => return Err(unknown("owner", owner, "user")),
+            // To the kernel the last number is nobody: it would change no owner.
+            (None, Ok(number)) if number != u32::MAX => {
+                (identity.user, identity.group) = (Some(number), Some(number))
+            }
+            (None, _) => return Err(unknown("owner", owner, "user")),
         }
     }
     if let Some(group) = group {
         let found = lines("/etc/group", 3).into_iter().find(|fields| fields[0] == group);
         let number = found.map_or_else(|| group.parse().ok(), |fields| fields[2].parse().ok());
+        let number = number.filter(|number| *number != u32::MAX);
         identity.group = Some(number.ok_or_else(|| unknown("group", group, "group"))?);
     }
     Ok(Some(identity))
@@ -83,4 +87,17 @@ fn lines(path: &str, fields: usize) -> Vec<Vec<String>> {
 
 fn unknown(key: &'static str, name: &str, what: &str) -> ReleaseError {
     ReleaseError::Setting { key, reason: format!("there is no {what} `{name}` on this machine") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn nobody_is_no_owner() {
+        assert_eq!(find(Some("4321"), None).unwrap().unwrap().user, Some(4321));
+        for (owner, group) in [(Some("4294967295"), None), (None, Some("4294967295")), (Some("-1"), None)] {
+            assert!(find(owner, group).is_err(), "{owner:?} {group:?}");
+        }
+    }
 }

@@ -30,6 +30,8 @@ const RELOAD_SECONDS: u64 = 120;
 const HOOK_SECONDS: u64 = 600;
 /// Statuses that say that a server serves, whatever it thinks of the request.
 const ANSWERS: std::ops::Range<u16> = 100..500;
+/// Seconds. systemd, and clocks, cannot add any number to the time of now.
+const LONGEST: u64 = 366 * 86_400;
 
 /// What a release is made and made live with: nothing is missing, and everything was looked at.
 #[derive(Clone, Debug)]
@@ -132,6 +134,7 @@ impl Settings {
             }
         }
         required_hooks(&declared.hooks)?;
+        limits(&declared)?;
         Ok(Self {
             prepare: declared.prepare.clone().unwrap_or_default(),
             shared: shared_paths(declared.shared.as_deref().unwrap_or_default())?,
@@ -172,8 +175,13 @@ fn services(declared: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
         if let Some(ServiceProbe::Path(probe) | ServiceProbe::Request(probe)) = &service.probe {
             statuses("probe.expected", probe.expected.as_deref())?;
         }
-        if let Some(ServiceProbe::Request(probe)) = &service.probe {
-            crate::serving::probe::ProbeAddress::of(probe)?;
+        match &service.probe {
+            Some(ServiceProbe::Request(probe)) => _ = crate::serving::probe::ProbeAddress::of(probe)?,
+            Some(ServiceProbe::Path(probe)) => {
+                let url = format!("http://localhost{}", probe.url);
+                crate::serving::probe::ProbeAddress::of(&ProbeSettings { url, ..probe.clone() })?;
+            }
+            Some(ServiceProbe::Command { .. }) | None => {}
         }
     }
     if declared.singletons == Some(false) {
@@ -199,6 +207,48 @@ fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseEr
         Some(status) => Err(ReleaseError::Setting { key, reason: format!("{status} is no status of HTTP") }),
         None => Ok(()),
     }
+}
+
+/// Refuses a time that is longer than anybody waits.
+fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
+    let timeouts = [
+        ("timeouts.check", declared.timeouts.check),
+        ("timeouts.prepare", declared.timeouts.prepare),
+        ("timeouts.reload", declared.timeouts.reload),
+        ("timeouts.hook", declared.timeouts.hook),
+        ("probe.deadline", declared.probe.as_ref().and_then(|probe| probe.deadline)),
+    ];
+    let HookSettings { before_migrate, after_switch, on_failure, after_rollback } = &declared.hooks;
+    let hooks = [before_migrate, after_switch, on_failure, after_rollback].into_iter().flatten().flatten();
+    let of_service = |service: &Service| {
+        let deadline = match &service.probe {
+            Some(ServiceProbe::Path(probe) | ServiceProbe::Request(probe)) => probe.deadline,
+            Some(ServiceProbe::Command { deadline, .. }) => Some(*deadline),
+            None => None,
+        };
+        let stop = service.own().map(|own| own.stop.timeout);
+        [
+            ("service.probe.deadline", deadline),
+            ("service.stop.timeout", stop),
+            ("service.stays-up", Some(service.stays_up)),
+        ]
+    };
+    let all = timeouts
+        .into_iter()
+        .chain(hooks.map(|hook| ("hooks.timeout", hook.timeout)))
+        .chain(declared.service.iter().flatten().flat_map(of_service));
+    for (key, seconds) in all {
+        if let Some(seconds) = seconds.filter(|seconds| *seconds > LONGEST) {
+            let reason = format!("{seconds} s are over a year: name fewer seconds");
+            return Err(ReleaseError::Setting { key, reason });
+        }
+    }
+    let mut own = declared.service.iter().flatten().filter_map(Service::own);
+    if own.any(|own| own.stop.timeout == 0) {
+        let reason = "with 0 s systemd would wait without end: name 1 or more".to_owned();
+        return Err(ReleaseError::Setting { key: "service.stop.timeout", reason });
+    }
+    Ok(())
 }
 
 /// Refuses `required` where a failure of a hook has an effect of its own.
@@ -261,6 +311,50 @@ mod tests {
         for directory in ["media", ".data", "var/log", "conf.d", "media.v2/", "site.db/log"] {
             assert_eq!(kind(directory), SharedKind::Directory, "{directory}");
         }
+    }
+
+    #[test]
+    fn no_time_is_longer_than_clocks_and_systemd_can_count() {
+        let check = |text: &str| Settings::check("site", serde_json::from_str(text).unwrap());
+        for (key, text) in [
+            ("timeouts.check", r#"{"timeouts": {"check": N}}"#),
+            ("timeouts.prepare", r#"{"timeouts": {"prepare": N}}"#),
+            ("timeouts.reload", r#"{"timeouts": {"reload": N}}"#),
+            ("timeouts.hook", r#"{"timeouts": {"hook": N}}"#),
+            ("probe.deadline", r#"{"probe": {"url": "http://a/", "deadline": N}}"#),
+            ("hooks.timeout", r#"{"hooks": {"after_switch": {"run": "a", "timeout": N}}}"#),
+            ("hooks.timeout", r#"{"hooks": {"on_failure": {"run": "a", "timeout": N}}}"#),
+            ("service.stop.timeout", r#"{"service": [{"name": "a", "run": "a", "stop": {"timeout": N}}]}"#),
+            ("service.stays-up", r#"{"service": [{"name": "a", "run": "a", "stays-up": N}]}"#),
+            (
+                "service.probe.deadline",
+                r#"{"service": [{"name": "a", "run": "a", "probe": {"command": "a", "deadline": N}}]}"#,
+            ),
+            (
+                "service.probe.deadline",
+                r#"{"service": [{"name": "a", "run": "a", "socket": true, "probe": {"path": "/", "deadline": N}}]}"#,
+            ),
+        ] {
+            let said = check(&text.replace('N', "18446744073709551615")).map(|_| ()).unwrap_err().to_string();
+            assert!(said.contains(key) && said.contains("over a year"), "{said}");
+            assert!(check(&text.replace('N', "31536000")).is_ok(), "{text}");
+        }
+        let stop = |seconds| {
+            format!(r#"{{"service": [{{"name": "a", "run": "a", "stop": {{"timeout": {seconds}}}}}]}}"#)
+        };
+        assert!(check(&stop(0)).is_err() && check(&stop(1)).is_ok());
+    }
+
+    #[test]
+    fn the_path_of_a_probe_is_one_of_http() {
+        let service = |path: &str| {
+            let probe = serde_json::json!({ "path": path });
+            let service = serde_json::json!([{ "name": "a", "run": "a", "socket": true, "probe": probe }]);
+            let said = serde_json::from_value(serde_json::json!({ "service": service })).unwrap();
+            Settings::check("site", said).is_ok()
+        };
+        assert!(service("/health/?a=b"));
+        assert!(!service("/a\r\nX: y") && !service("/a b"));
     }
 
     #[test]

@@ -75,6 +75,12 @@ pub struct UnitError {
     reason: &'static str,
 }
 
+impl UnitError {
+    fn long_name(name: &str) -> Self {
+        Self { what: "name", value: name.to_owned(), reason: "it is too long for systemd" }
+    }
+}
+
 impl SiteOfUnits {
     /// The service, then the socket.
     pub fn units(&self) -> Result<[Unit; 2], UnitError> {

@@ -14,6 +14,9 @@ use crate::ReleaseId;
 /// The first line of every unit of Wheelbarrow's own begins so; the root follows.
 const WRITTEN: &str = "# Written by Wheelbarrow for ";
 
+/// Bytes: systemd has names of 255, in which that of a release may be too.
+const LONGEST_NAME: usize = 200;
+
 /// What all units of a site have in common.
 #[derive(Clone, Debug)]
 pub struct SiteUnits {
@@ -67,7 +70,10 @@ impl SiteUnits {
                 Start::Instances { .. } => {}
             }
         }
-        Ok(units)
+        match units.iter().find(|unit| unit.name.len() > LONGEST_NAME) {
+            Some(Unit { name, .. }) => Err(UnitError::long_name(name)),
+            None => Ok(units),
+        }
     }
 
     /// The text with the line that says whose it is.

@@ -66,6 +66,13 @@ fn instances_have_the_name_of_their_release_where_they_outlive_it() {
 }
 
 #[test]
+fn a_name_that_systemd_would_not_take_is_refused() {
+    let long = SiteUnits { name: "a".repeat(190), ..site() };
+    let error = long.units(&services(ALL)).unwrap_err().to_string();
+    assert!(error.contains("too long for systemd"), "{error}");
+}
+
+#[test]
 fn what_a_shell_or_systemd_would_read_is_refused() {
     for word in ["a'b", "a\"b", "$HOME", "`id`", "a\\b", "a\nb", "a\u{e4}"] {
         let service = serde_json::json!([{ "name": "a", "run": ["x", word] }]);
