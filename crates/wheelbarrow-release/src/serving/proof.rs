@@ -36,6 +36,11 @@ pub fn processes(root: &Root, scope: &ProcessScope) -> Result<Vec<Process>, Rele
     Ok(kernel::scan(root, scope, ScanLimits::USUAL, &|| false)?.processes)
 }
 
+/// The unit of the machine's own systemd that a process is in.
+pub(crate) fn system_unit(process: &Process) -> Option<String> {
+    kernel::system_unit(process.pid)
+}
+
 /// Whether there are processes in `scope` that this user may not look at.
 pub fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
     kernel::hides_some(scope)

@@ -186,8 +186,8 @@ impl<'a> ServerLog<'a> {
         named.or_else(|| {
             let service = proof::of(self.root, Some(self.settings)).ok()?;
             service.listener.as_ref()?;
-            let mut units = service.processes.iter().filter_map(|process| process.unit.as_ref());
-            units.find(|unit| unit.ends_with(".service")).map(|unit| JournalUnit::new(unit, false))
+            let mut units = service.processes.iter().filter_map(proof::system_unit);
+            units.find(|unit| unit.ends_with(".service")).map(|unit| JournalUnit::new(&unit, false))
         })
     }
 }

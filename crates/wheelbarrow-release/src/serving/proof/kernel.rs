@@ -126,13 +126,37 @@ fn unit(pid: u32) -> Option<String> {
 }
 
 fn unit_in(text: &str) -> Option<String> {
-    let paths = text.lines().filter_map(|line| {
+    group_in(text)?.rsplit('/').find(|name| is_unit(name)).map(str::to_owned)
+}
+
+/// The unit of the machine's own systemd that a process is in. Below it, and in a session of a user, others may have made groups
+/// and given them the names of units.
+pub(super) fn system_unit(pid: u32) -> Option<String> {
+    let group = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
+    system_unit_in(&group(pid)?, &group(1)?)
+}
+
+fn system_unit_in(text: &str, first: &str) -> Option<String> {
+    // In a container systemd is not at the top.
+    let above = group_in(first)?;
+    let below = group_in(text)?.strip_prefix(above.strip_suffix("/init.scope").unwrap_or(above))?;
+    let outermost = below.split('/').find(|name| !name.is_empty() && !name.ends_with(".slice"))?;
+    (is_unit(outermost) && !outermost.starts_with("user@")).then(|| outermost.to_owned())
+}
+
+/// The control group that systemd has put a process in, of what /proc has of it.
+fn group_in(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
         matches!(controllers, "" | "name=systemd").then_some(path)
-    });
-    let is_unit = |name: &&str| name.ends_with(".service") || name.ends_with(".scope");
-    paths.filter_map(|path| path.rsplit('/').find(is_unit)).next().map(str::to_owned)
+    })
+}
+
+/// A service or a scope with a name as systemd has them: other names would mean something else to a shell, or to journalctl.
+fn is_unit(name: &str) -> bool {
+    (name.ends_with(".service") || name.ends_with(".scope"))
+        && name.chars().all(|one| one.is_ascii_alphanumeric() || ":-_.\\@".contains(one))
 }
 
 /// Whether it is this file of a release, there or removed.
@@ -183,7 +207,7 @@ pub(super) fn control_group(unit: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::unit_in;
+    use super::{system_unit_in, unit_in};
 
     #[test]
     fn the_unit_is_the_innermost() {
@@ -194,5 +218,32 @@ mod tests {
         let both = "2:cpu:/system.slice/x.service\n1:name=systemd:/system.slice/acme-worker.service\n0::/\n";
         assert_eq!(of(both), "acme-worker.service");
         assert_eq!(of("0::/\n"), "");
+    }
+
+    #[test]
+    fn no_name_of_a_group_means_more_than_a_unit() {
+        let of = |text: &str| unit_in(text).unwrap_or_default();
+        for name in ["*.service", "$(id).service", "a b.service", "\u{1b}[2J.service", "ü.service"] {
+            assert_eq!(of(&format!("0::/system.slice/acme.service/{name}\n")), "acme.service", "{name}");
+            assert_eq!(of(&format!("0::/user.slice/{name}\n")), "", "{name}");
+        }
+        assert_eq!(of("0::/system.slice/a\\x2db@c:1.service\n"), "a\\x2db@c:1.service");
+    }
+
+    #[test]
+    fn only_units_of_the_machine_have_its_journal() {
+        let first = "0::/init.scope\n";
+        let of = |text: &str| system_unit_in(text, first).unwrap_or_default();
+        assert_eq!(of("0::/system.slice/acme.service\n"), "acme.service");
+        assert_eq!(of("0::/system.slice/system-acme.slice/acme@1.service/sub\n"), "acme@1.service");
+        // Groups that a service, or the systemd of a user, has made.
+        assert_eq!(of("0::/system.slice/acme.service/ssh.service\n"), "acme.service");
+        assert_eq!(of("0::/user.slice/user-7.slice/user@7.service/app.slice/ssh.service\n"), "");
+        assert_eq!(of("0::/user.slice/user-7.slice/session-1.scope\n"), "session-1.scope");
+        assert_eq!(of("0::/other/ssh.service\n"), "");
+        let container = "0::/machine.slice/libpod-1.scope/init.scope\n";
+        let within = |text: &str| system_unit_in(text, container).unwrap_or_default();
+        assert_eq!(within("0::/machine.slice/libpod-1.scope/system.slice/acme.service\n"), "acme.service");
+        assert_eq!(within("0::/system.slice/ssh.service\n"), "");
     }
 }
