@@ -184,6 +184,16 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
     let source = from.file(path)?;
     let stat = rustix::fs::fstat(&source)?;
     let (mut from, mut to) = (from.sub("")?, to.sub("")?);
+    let above = match path.parent() {
+        Some(above) => from.sub(above)?.stat()?,
+        None => from.stat()?,
+    };
+    if stat.st_nlink > 1 && is_anothers(&stat, &above) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it has a second name, and belongs to another user than its directory: who owns that may not read it",
+        ));
+    }
     for part in path.parent().into_iter().flat_map(Path::components) {
         let part = part.as_os_str();
         from = from.sub(part)?;
@@ -204,6 +214,11 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
     let written = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(&target, &Timestamps { last_access: written, last_modification: written })?;
     Ok(Some(stat.st_size.unsigned_abs()))
+}
+
+/// Whether a file may have been given a name in a directory by its owner, who cannot write the file (`fs.protected_hardlinks`).
+fn is_anothers(file: &Stat, directory: &Stat) -> bool {
+    ![0, getuid().as_raw(), file.st_uid].contains(&directory.st_uid)
 }
 
 /// The owner and the group of the original; only root may give files away.
@@ -279,6 +294,27 @@ mod tests {
         read.seek(io::SeekFrom::Start(1 << 30)).unwrap();
         read.read_exact(&mut part).unwrap();
         assert_eq!(&part, b"end\0\0\0");
+    }
+
+    /// A user may name files of others in directories of their own, where the kernel does not see to it.
+    #[test]
+    fn a_file_of_another_user_with_a_second_name_is_not_copied() {
+        if !getuid().is_root() {
+            println!("skipped: only root has files of several users");
+            return;
+        }
+        let (place, from, to) = place();
+        let (directory, secret) = (place.path().join("from/a"), place.path().join("secret"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(&secret, "root's").unwrap();
+        fs::hard_link(&secret, directory.join("b")).unwrap();
+        assert!(copy_file(&from, &to, Path::new("a/b")).is_ok(), "linked by root");
+        fs::remove_dir_all(place.path().join("to/a")).unwrap();
+        std::os::unix::fs::chown(&directory, Some(65_534), Some(65_534)).unwrap();
+        assert!(copy_file(&from, &to, Path::new("a/b")).is_err());
+        assert_eq!(fs::read_dir(place.path().join("to")).unwrap().count(), 0);
+        std::os::unix::fs::chown(directory.join("b"), Some(65_534), None).unwrap();
+        assert!(copy_file(&from, &to, Path::new("a/b")).is_ok(), "a file of the site's user");
     }
 
     #[test]
