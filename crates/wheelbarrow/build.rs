@@ -8,6 +8,9 @@
 //! A release carries one for the other CPU too, where rustc has that target and there is a C compiler for it; else the build
 //! says so, and such servers install with Python alone. Other builds leave it out, to be quick, but for
 //! `WHEELBARROW_OTHER_INSTALLERS=1`.
+//!
+//! The same sources and compilers give the same bytes, whatever the directory and whichever target the program around them is
+//! built for: paths are mapped, flags of the outer cargo do not reach the inner one, and all targets share its directory.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -36,7 +39,7 @@ const OTHERS: [(&str, &str); 2] = [("x86_64", "x86_64-linux-gnu-gcc"), ("aarch64
 const PLAIN_C: &str = "-std=gnu11 -U_FORTIFY_SOURCE";
 
 /// One key is checked now and then: no second implementation of Ed25519 for CPUs with AVX2.
-const SMALL_ED25519: &str = "--cfg curve25519_dalek_backend=\"serial\"";
+const SMALL_ED25519: &str = "--cfg=curve25519_dalek_backend=\"serial\"";
 
 /// Zstandard with one decoder of literals and one of sequences, which reads whatever was written, and without texts of errors.
 const SMALL_ZSTD: &str =
@@ -53,13 +56,16 @@ fn main() {
             println!("cargo::rerun-if-changed={}", Path::new(&ready).display());
             programs.push((machine, PathBuf::from(ready)));
         }
-        None if variable("CARGO_CFG_TARGET_OS") != "linux" => {}
+        None if variable("CARGO_CFG_TARGET_OS") != "linux" => programs.extend(other_installers(&out, "")),
         None => {
             let target = static_target(&machine);
-            programs.push((machine.clone(), build(&out, &target, None)));
+            let compiler = OTHERS.iter().find(|(other, _)| *other == machine && machine != host_machine());
+            programs.push((machine.clone(), build(&out, &target, compiler.map(|(_, compiler)| *compiler))));
             programs.extend(other_installers(&out, &machine));
         }
     }
+    // Artifacts carry them in this order, whichever CPU this is built for.
+    programs.sort_by(|one, other| other.0.cmp(&one.0));
     let list: Vec<String> = programs.iter().map(|(machine, program)| embed(&out, machine, program)).collect();
     let code = format!("&[{}]", list.join(", "));
     std::fs::write(out.join("installers.rs"), code).expect("OUT_DIR can be written");
@@ -96,15 +102,16 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
     let others = OTHERS.iter().filter(|(machine, _)| wanted && *machine != own);
     let mut programs = Vec::new();
     for (machine, compiler) in others {
+        let compiler = (*machine != host_machine()).then_some(*compiler);
         let target = format!("{machine}-unknown-linux-musl");
         let lacks = if !is_installed(&target) {
             format!("rustup target add {target}")
         } else if !has_lld() {
             "the linker rust-lld, which rustup's toolchains have".to_owned()
-        } else if !compiles(compiler) {
+        } else if let Some(compiler) = compiler.filter(|compiler| !compiles(compiler)) {
             format!("{compiler} on PATH, with the headers of a C library")
         } else {
-            programs.push(((*machine).to_owned(), build(out, &target, Some(compiler))));
+            programs.push(((*machine).to_owned(), build(out, &target, compiler)));
             continue;
         };
         println!(
@@ -117,7 +124,7 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
 
 /// Builds it for `target`; for another CPU with that C compiler.
 fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
-    let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../..");
+    let workspace = workspace();
     let of_crate = |name: &&str| {
         ["Cargo.toml", "build.rs", "discard.ld", "src", "python"]
             .map(|part| workspace.join(format!("crates/wheelbarrow-{name}/{part}")))
@@ -142,6 +149,8 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
     cargo.arg("--manifest-path").arg(workspace.join("crates/wheelbarrow-native/Cargo.toml"));
     cargo.arg("--target-dir").arg(&directory);
     let name = target.replace('-', "_");
+    let mut flags = mapped_paths(&workspace, &directory);
+    flags.push(SMALL_ED25519.to_owned());
     if target.ends_with("musl") {
         // What C there is needs little of the C library, so an ordinary compiler will do, if glibc's headers do not turn ordinary
         // functions into some that musl does not have.
@@ -151,17 +160,38 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
         }
         let plain = compiler.map_or("", |_| PLAIN_C);
         cargo.env(format!("CFLAGS_{name}"), format!("{plain} {SMALL_ZSTD}").trim_start());
-        let of_target = |what: &str| format!("CARGO_TARGET_{}_{what}", name.to_uppercase());
         if has_lld() {
-            cargo.env(of_target("LINKER"), "rust-lld");
+            cargo.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
         }
-        cargo.env(of_target("RUSTFLAGS"), SMALL_ED25519);
     } else {
-        cargo.env("RUSTFLAGS", format!("-C target-feature=+crt-static {SMALL_ED25519}"));
+        flags.push("-Ctarget-feature=+crt-static".to_owned());
     }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     let status = cargo.status().unwrap_or_else(|error| panic!("cannot run {cargo:?}: {error}"));
     assert!(status.success(), "the native installer could not be built for {target}");
     directory.join(target).join(profile).join("wheelbarrow-native")
+}
+
+/// Flags of rustc, by which no path of this machine is in the program.
+fn mapped_paths(workspace: &Path, directory: &Path) -> Vec<String> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home);
+    let mapped =
+        [(Some(workspace), "/wheelbarrow"), (Some(directory), "/target"), (cargo_home.as_deref(), "/cargo")];
+    let mapped = mapped
+        .iter()
+        .filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", from.as_ref()?.display())));
+    mapped.collect()
+}
+
+fn workspace() -> PathBuf {
+    let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("this crate is in crates/").to_path_buf()
+}
+
+/// The CPU that this runs on.
+fn host_machine() -> String {
+    variable("HOST").split('-').next().unwrap_or_default().to_owned()
 }
 
 /// Of the workspace.
@@ -180,7 +210,9 @@ fn python_sources(workspace: &Path) -> Vec<PathBuf> {
 /// `TARGET_DIRECTORY/[TRIPLE/]PROFILE/build/PACKAGE/out` is where this runs.
 fn target_directory(out: &Path) -> PathBuf {
     let above_build = out.ancestors().find(|path| path.file_name().is_some_and(|name| name == "build"));
-    above_build.and_then(|build| build.parent()?.parent()).unwrap_or(out).to_path_buf()
+    let directory = above_build.and_then(|build| build.parent()?.parent()).unwrap_or(out);
+    let is_of_target = directory.file_name().is_some_and(|name| name == variable("TARGET").as_str());
+    directory.parent().filter(|_| is_of_target).unwrap_or(directory).to_path_buf()
 }
 
 fn static_target(machine: &str) -> String {

@@ -21,6 +21,8 @@ const NEWEST: (&str, std::ops::RangeInclusive<u32>) = ("ansible-core>=2.17", 10.
 /// Of the oldest hosts.
 const OLDEST_HOST: u32 = 6;
 
+/// Of the workspace, which the collection has too.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NAMESPACE: &str = "wheelbarrow";
 const NAME: &str = "deploy";
 
@@ -44,6 +46,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     test(&newest, &["sanity"])?;
     test(&newest, &["units"])?;
     build(&newest)?;
+    lint(&newest)?;
     if !all {
         println!(
             "skipped: the oldest ansible-core and modules with Python 3.{OLDEST_HOST}: `cargo xtask ansible --all`"
@@ -147,6 +150,9 @@ fn copy() -> Result<PathBuf> {
             fs::copy(entry.path(), &to)?;
         }
     }
+    let description = copy.join("galaxy.yml");
+    let text = fs::read_to_string(&description)?;
+    fs::write(&description, text.replace("\nversion: 0.0.0\n", &format!("\nversion: {VERSION}\n")))?;
     // ansible-test looks at what git does not ignore, and the repository around it ignores all of this.
     output(Command::new("git").args(["init", "--quiet"]).arg(&copy))?;
     Ok(copy)
@@ -214,17 +220,43 @@ fn build(controller: &Controller) -> Result<()> {
     Ok(())
 }
 
+/// ansible-lint by its production profile (`ansible/.ansible-lint` has the exceptions), and the pages of antsibull-docs, in
+/// `target/ansible/pages`.
+fn lint(controller: &Controller) -> Result<()> {
+    if !["ansible-lint", "antsibull-docs"].iter().all(|name| controller.program(name).exists()) {
+        let mut pip = clean(controller.program("python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        run_child(pip.args(["ansible-lint", "antsibull-docs"]))?;
+    }
+    let copy = copy()?;
+    output(Command::new("git").args(["add", "--all"]).current_dir(&copy))?;
+    let mut lint = controller.command("ansible-lint")?;
+    run_child(lint.args(["--offline", "--nocolor", "-q"]).current_dir(copy))?;
+    let pages = place()?.join("pages");
+    if pages.exists() {
+        fs::remove_dir_all(&pages)?;
+    }
+    fs::create_dir(&pages)?;
+    let mut docs = controller.command("antsibull-docs")?;
+    docs.args(["collection", "--use-current", "--fail-on-error", "--squash-hierarchy", "--dest-dir"]);
+    run_child(docs.arg(&pages).arg(format!("{NAMESPACE}.{NAME}")))
+}
+
 /// As users do it: `ansible-galaxy collection build`, then `install` of the file.
 pub(crate) fn install(controller: &Controller) -> Result<()> {
-    let (copy, built) = (copy()?, place()?.join("built"));
-    let mut build = controller.command("ansible-galaxy")?;
-    build.args(["collection", "build", "--force", "--output-path"]).arg(&built).arg(copy);
-    output(&mut build).context("ansible-galaxy collection build")?;
-    let file = fs::read_dir(&built)?.filter_map(|entry| Some(entry.ok()?.path())).max();
-    let file = file.context("no collection was built")?;
+    let file = build_file(controller)?;
     let mut install = controller.command("ansible-galaxy")?;
     install.args(["collection", "install", "--force", "--offline", "--collections-path"]).arg(collections()?);
     output(install.arg(&file)).context("ansible-galaxy collection install")?;
     println!("{} is installed", file.file_name().unwrap_or_default().to_string_lossy());
     Ok(())
+}
+
+/// The file that `ansible-galaxy collection build` makes.
+pub(crate) fn build_file(controller: &Controller) -> Result<PathBuf> {
+    let (copy, built) = (copy()?, place()?.join("built"));
+    let mut build = controller.command("ansible-galaxy")?;
+    build.args(["collection", "build", "--force", "--output-path"]).arg(&built).arg(copy);
+    output(&mut build).context("ansible-galaxy collection build")?;
+    Ok(built.join(format!("{NAMESPACE}-{NAME}-{VERSION}.tar.gz")))
 }

@@ -82,7 +82,7 @@ fn container(images: &Images, clone: &Path, command: &str) -> Result<Command> {
     let here = workspace();
     let (cargo, rustup) = (home("CARGO_HOME", ".cargo")?, home("RUSTUP_HOME", ".rustup")?);
     let mut engine = images.engine();
-    engine.args(["run", "--rm", "--network=host"]);
+    engine.args(["run", "--rm"]);
     let mut mount = |from: &Path, to: &Path, how: &str| {
         engine.arg(format!("--volume={}:{}{how}", from.display(), to.display()));
     };
@@ -90,20 +90,25 @@ fn container(images: &Images, clone: &Path, command: &str) -> Result<Command> {
     mount(&fs::canonicalize(target_directory())?, &here.join("target"), "");
     mount(&cargo, &cargo, "");
     mount(&rustup, &rustup, ":ro");
-    mount(Path::new(CERTIFICATES), Path::new(CERTIFICATES), ":ro");
     let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", cargo.display());
     engine.arg(format!("--env=PATH={path}"));
     engine.arg(format!("--env=CARGO_HOME={}", cargo.display()));
     engine.arg(format!("--env=RUSTUP_HOME={}", rustup.display()));
+    give_network(&mut engine);
+    engine.arg(format!("--workdir={}", here.display())).arg(IMAGE);
+    engine.args(["cargo", "xtask", command]);
+    Ok(engine)
+}
+
+/// This machine's network, certificates and package indexes, for a container that `engine` runs.
+pub(crate) fn give_network(engine: &mut Command) {
+    engine.args(["--network=host", &format!("--volume={CERTIFICATES}:{CERTIFICATES}:ro")]);
     for name in ["PIP_CERT", "SSL_CERT_FILE"] {
         engine.arg(format!("--env={name}={CERTIFICATES}"));
     }
     for name in PASSED.iter().filter(|name| std::env::var_os(name).is_some()) {
         engine.arg(format!("--env={name}"));
     }
-    engine.arg(format!("--workdir={}", here.display())).arg(IMAGE);
-    engine.args(["cargo", "xtask", command]);
-    Ok(engine)
 }
 
 /// Where rustup and cargo are, which `variable` may say.

@@ -8,6 +8,7 @@ mod circles;
 mod conformance;
 mod containers;
 mod demo;
+mod dist;
 mod docs;
 mod fleet;
 mod fuzz;
@@ -45,6 +46,10 @@ usage: cargo xtask COMMAND
                             the oldest Python of hosts too
   fleet [--all] [--oldest]  the Ansible collection with a balancer, three hosts and a database in containers; minutes; --all with what
                             takes long, --oldest by the oldest ansible-core
+  dist [--target TRIPLE]... [--program PATH] [--key PATH] [--no-collection] [--try [SUITE]...]
+                            everything that a release publishes, in target/dist: archives, wheels, packages, the collection, SBOMs,
+                            sums; --program packs one that is built for this machine, --key signs, --try installs and uses each package
+                            in bare containers of Debian
   fuzz [--minutes N | --executions N] [--seed N] [--target NAME]... [FILE]
                             every parser with mutated inputs: no panic, at most 1 s and 200 MB for each [default: 100,000 executions]
   fuzz --compare N          N inputs for each reader of environment.json and of artifacts, on every Python found
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "demo" => {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }
+        Some((command, rest)) if command == "dist" => dist::run(rest),
         Some((command, rest)) if command == "fuzz" => fuzz::run(rest),
         Some((command, rest)) if command == "bench" => children::bench(rest),
         Some((command, rest)) if command == "sizes" => children::sizes(rest),

@@ -123,6 +123,12 @@ pub(crate) fn truthy(text: &str) -> bool {
     matches!(text.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "y" | "t")
 }
 
+/// Installers of wheels put the programs of all wheels into one directory, which need not be on PATH.
+fn beside_this_program() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    Some(program.with_file_name("uv")).filter(|path| path.is_file())
+}
+
 /// A uv that runs.
 #[derive(Clone, Debug)]
 pub struct Uv {
@@ -132,7 +138,7 @@ pub struct Uv {
 }
 
 impl Uv {
-    /// `$UV`, else `uv` on PATH, else `python3 -m uv`.
+    /// `$UV`, else `uv` on PATH, else the `uv` beside this program (a wheel of it brings one), else `python3 -m uv`.
     pub fn find() -> Option<Self> {
         let plain = |program: PathBuf| Self { program, before: Vec::new() };
         let named = env::var_os("UV").filter(|path| !path.is_empty()).map(|path| plain(path.into()));
@@ -143,6 +149,7 @@ impl Uv {
         named
             .into_iter()
             .chain(programs::on_path("uv").into_iter().map(plain))
+            .chain(beside_this_program().map(plain))
             .chain(modules)
             .find(Self::answers)
     }

@@ -1,61 +1,18 @@
-//! `wheelbarrow`: parse, settings, printing, progress. The work is done by the crates below.
+//! The program. What it does is in `lib.rs`.
 
-mod commands;
-mod failure;
-mod installers;
-mod pages;
-mod settings;
-mod trust;
-
-use std::alloc::System;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, ColorChoice, Parser};
 use wheelbarrow_base::Memory;
-use wheelbarrow_commands::{printer, progress, text};
 
-use crate::failure::ReportedResult;
-use crate::printer::Printer;
-
+/// The allocator of musl has one lock for all threads.
+#[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: Memory<System> = Memory(System);
+static ALLOCATOR: Memory<mimalloc::MiMalloc> = Memory(mimalloc::MiMalloc);
 
-/// Packs a Python site and its dependencies into one executable zip, and turns it into a running release.
-#[derive(Parser)]
-#[command(name = "wheelbarrow", version, max_term_width = 100)]
-struct Cli {
-    #[command(flatten)]
-    global: Global,
-    #[command(subcommand)]
-    command: commands::Command,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Global options")]
-struct Global {
-    /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Say more
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    verbose: u8,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    color: ColorChoice,
-}
+#[cfg(not(target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: Memory<std::alloc::System> = Memory(std::alloc::System);
 
 fn main() -> ExitCode {
-    wheelbarrow_base::watch_panics();
-    wheelbarrow_base::reset_signals();
-    let cli = Cli::parse();
-    let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
-    match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if !error.is::<ReportedResult>() {
-                printer.failure(&error, failure::hint(&error), failure::exit_code(&error));
-            }
-            ExitCode::from(failure::exit_code(&error))
-        }
-    }
+    wheelbarrow::main()
 }
