@@ -2,6 +2,7 @@
 
 mod commands;
 mod failure;
+mod help;
 mod installers;
 mod pages;
 mod settings;
@@ -10,7 +11,7 @@ mod trust;
 use std::alloc::System;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, ColorChoice, Parser};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
 use wheelbarrow_base::Memory;
 use wheelbarrow_commands::{printer, progress, text};
 
@@ -20,7 +21,7 @@ use crate::printer::Printer;
 #[global_allocator]
 static ALLOCATOR: Memory<System> = Memory(System);
 
-/// Packs a Python site and its dependencies into one executable zip, and turns it into a running release.
+/// Pack a Python site and its dependencies into one executable zip, and release it on servers.
 #[derive(Parser)]
 #[command(name = "wheelbarrow", version, max_term_width = 100)]
 struct Cli {
@@ -33,10 +34,10 @@ struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more
+    /// Print details
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// When to use colours
@@ -47,7 +48,8 @@ struct Global {
 fn main() -> ExitCode {
     wheelbarrow_base::watch_panics();
     wheelbarrow_base::reset_signals();
-    let cli = Cli::parse();
+    let matches = help::decorated(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
