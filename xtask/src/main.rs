@@ -19,6 +19,7 @@ mod servers;
 mod story;
 mod test;
 mod tools;
+mod words;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ usage: cargo xtask COMMAND
                             all of them, where `test` takes a sample; members of 3 GB; an hour or so
   demo [--python PATH]... [--all-pythons] [--keep-serving]
                             a site made by `wagtail start`: built, installed, served, asked
+  words                     patterns of language that pages, help and messages must not have, and errors that
+                            docs/troubleshooting.md does not explain; `test` looks too
   docs [--serve]            the documentation site, in target/docs/site: links, anchors and navigation are checked; --serve shows it
                             at http://localhost:8000 while pages are edited
   bare [demo] [test]        README's commands in a container with nothing but what README names, from a clean clone; minutes
@@ -40,8 +43,9 @@ usage: cargo xtask COMMAND
   conformance               wheels and zips of other projects, and a site of 106 wheels, by the release build; a minute
   servers [PART OF A TITLE]...
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
-  story [--write] [SUITE]   docs/guides/wagtail.md, done word for word on Debian 12 and 11 in containers; minutes; --write
-                            puts into the page what was seen
+  story [--write] [get-started] [SUITE]
+                            the pages of Get started, and docs/guides/wagtail.md on Debian 12 and 11 in containers, done word
+                            for word; minutes; --write puts into the pages what was seen
   ansible [--all]           the Ansible collection: ansible-test, build, install, documentation; --all with the oldest ansible-core and
                             the oldest Python of hosts too
   fleet [--all] [--oldest]  the Ansible collection with a balancer, three hosts and a database in containers; minutes; --all with what
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Some((command, [])) if command == "test" => test::run(),
         Some((command, rest)) if command == "bare" => bare::run(rest),
         Some((command, rest)) if command == "docs" => docs::run(rest),
+        Some((command, [])) if command == "words" => words::check(),
         Some((command, [])) if command == "circles" => circles::check(),
         Some((command, [])) if command == "torture" => test::torture(),
         Some((command, [])) if command == "conformance" => conformance::run(),

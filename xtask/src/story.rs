@@ -1,5 +1,5 @@
 //! `cargo xtask story`: what docs/guides/wagtail.md tells is done, word for word, with a machine of Debian 12 and one of
-//! Debian 11, and what the page shows is compared with what is seen.
+//! Debian 11, and what the page shows is compared with what is seen. Before that the pages of Get started, without servers.
 //!
 //! The page is the test: whoever changes one changes the other. The servers are containers with systemd and no network.
 
@@ -9,7 +9,7 @@ mod server;
 mod shell;
 
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
@@ -25,6 +25,10 @@ use server::Server;
 use shell::Shell;
 
 const PAGE: &str = "docs/guides/wagtail.md";
+/// These need no server: one after the other, by one shell.
+const GET_STARTED: [&str; 2] = ["docs/get-started/first-artifact.md", "docs/get-started/first-deploy.md"];
+/// The name of these for the command line.
+const WITHOUT_SERVERS: &str = "get-started";
 /// The page shows what the first of them says.
 const SUITES: [&str; 2] = ["bookworm", "bullseye"];
 /// Nothing of Python's but Python.
@@ -35,13 +39,20 @@ const PYTHONS: std::ops::RangeInclusive<u32> = 9..=12;
 /// On the suites that are named, else on all. `--write` puts what is seen into the page, where it is not what the page shows.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let writes = arguments.iter().any(|argument| argument == "--write");
-    let is_wanted = |suite: &str| {
+    let is_wanted = |part: &str| {
         arguments.iter().all(|argument| argument == "--write")
-            || arguments.iter().any(|argument| argument == suite)
+            || arguments.iter().any(|argument| argument == part)
     };
+    let starts = is_wanted(WITHOUT_SERVERS);
     let suites: Vec<&'static str> = SUITES.into_iter().filter(|suite| is_wanted(suite)).collect();
+    if suites.is_empty() && !starts {
+        bail!("`cargo xtask story` knows {WITHOUT_SERVERS}, {SUITES:?}, and `--write` before them");
+    }
+    if starts {
+        get_started(writes)?;
+    }
     if suites.is_empty() {
-        bail!("`cargo xtask story` knows {SUITES:?}, and `--write` before them");
+        return Ok(());
     }
 
     let place = target_directory().join("story");
@@ -71,23 +82,44 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Err(reason) => return unavailable("story", &reason),
         }
     }
-    let text = fs::read_to_string(workspace().join(PAGE))?;
-    let steps = page::read(&text).context(PAGE)?;
     let told_on: Vec<_> = servers.iter().map(|server| server.suite).collect();
-    let mut story = Story { steps: &steps, builder, servers, place, differences: Vec::new() };
-    let told = story.tell();
+    play(PAGE, Story { steps: &[], builder, servers, differences: Vec::new() }, writes)?;
+    // It is made anew each time.
+    let _ = fs::remove_dir_all(place.join("home"));
+    println!("\nstory: all of {PAGE} happened on {}", told_on.join(" and on "));
+    Ok(())
+}
+
+/// The pages of Get started, which happen on the building machine alone.
+fn get_started(writes: bool) -> Result<()> {
+    let place = target_directory().join("story");
+    fs::create_dir_all(&place)?;
+    let place = fs::canonicalize(place)?;
+    let mut builder = builder(&place)?;
+    for page in GET_STARTED {
+        let story = Story { steps: &[], builder, servers: Vec::new(), differences: Vec::new() };
+        builder = play(page, story, writes)?;
+    }
+    println!("\nstory: all of Get started happened");
+    Ok(())
+}
+
+/// Does what a page tells, and compares or writes what it shows. Gives the shell back.
+fn play(page: &str, story: Story<'_, '_>, writes: bool) -> Result<Shell> {
+    let text = fs::read_to_string(workspace().join(page))?;
+    let steps = page::read(&text).with_context(|| page.to_owned())?;
+    let mut story = Story { steps: &steps, ..story };
+    let told = story.tell().with_context(|| page.to_owned());
     let differences = std::mem::take(&mut story.differences);
-    drop(story);
     if writes && !differences.is_empty() {
-        fs::write(workspace().join(PAGE), corrected(&text, &steps, &differences))?;
-        println!("{PAGE} shows now what was seen in {} places", differences.len());
+        fs::write(workspace().join(page), corrected(&text, &steps, &differences))?;
+        println!("{page} shows now what was seen in {} places", differences.len());
     }
     told?;
     if !differences.is_empty() && !writes {
-        bail!("{PAGE} shows otherwise than was seen; `cargo xtask story --write` corrects it");
+        bail!("{page} differs from what was seen; `cargo xtask story --write` corrects it");
     }
-    println!("\nstory: all of {PAGE} happened on {}", told_on.join(" and on "));
-    Ok(())
+    Ok(story.builder)
 }
 
 /// A shell in an empty directory, with wheelbarrow, uv and a Python as who reads the page has them.
@@ -115,7 +147,6 @@ struct Story<'p, 'i> {
     steps: &'p [Step<'p>],
     builder: Shell,
     servers: Vec<Server<'i>>,
-    place: PathBuf,
     differences: Vec<Difference>,
 }
 
@@ -128,7 +159,7 @@ struct Difference {
 impl Story<'_, '_> {
     fn tell(&mut self) -> Result<()> {
         for number in 0..self.steps.len() {
-            self.step(number).with_context(|| format!("{PAGE}, line {}", self.steps[number].line))?;
+            self.step(number).with_context(|| format!("line {}", self.steps[number].line))?;
         }
         Ok(())
     }
@@ -201,13 +232,6 @@ impl Story<'_, '_> {
     }
 }
 
-impl Drop for Story<'_, '_> {
-    fn drop(&mut self) {
-        // It is made anew each time.
-        let _ = fs::remove_dir_all(self.place.join("home"));
-    }
-}
-
 fn indented(lines: &[String]) -> String {
     lines.iter().map(|line| format!("   | {line}\n")).collect()
 }
@@ -234,6 +258,17 @@ mod tests {
         let steps = page::read(&text).unwrap();
         let tests = steps.iter().filter(|step| matches!(step.action, Action::Test { .. }));
         assert!(tests.count() > 10 && steps.len() > 60);
+        for page in GET_STARTED {
+            let text = fs::read_to_string(workspace().join(page)).unwrap();
+            let steps = page::read(&text).unwrap();
+            let is_of_server = |step: &Step<'_>| {
+                matches!(
+                    step.action,
+                    Action::Command { on: Machine::Server, .. } | Action::File { on: Machine::Server, .. }
+                )
+            };
+            assert!(steps.len() > 10 && !steps.iter().any(is_of_server), "{page}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::children::{self, cargo, cargo_for_tests, clean, succeeds, workspace};
 use crate::circles;
 use crate::licences;
 use crate::tools;
+use crate::words;
 
 fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
     let cargo_in = |arguments: &[&str]| {
@@ -15,6 +16,7 @@ fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
     };
     children::run(&mut cargo_in(&["fmt", "--all", "--check"]))?;
     circles::check()?;
+    words::check()?;
     children::run(&mut cargo_in(&[
         "clippy",
         "--workspace",

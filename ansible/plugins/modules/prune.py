@@ -3,7 +3,7 @@
 
 DOCUMENTATION = r"""
 module: prune
-short_description: Remove releases that nobody needs
+short_description: Remove old, unused releases
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
@@ -11,7 +11,7 @@ description:
     pinned ones, or those that a process runs from.
 options:
   keep:
-    description: How many good releases stay; else what the settings of the site say, else 5.
+    description: The number of good releases to keep; else what the settings of the site say, else 5.
     type: int
 extends_documentation_fragment:
   - wheelbarrow.deploy.common

@@ -67,7 +67,7 @@ impl Explain for ArtifactError {
             }
             Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
             Self::Untrusted { .. } => {
-                "this host takes what is signed with a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
+                "this host accepts artifacts signed by a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
             }
             Self::Link { .. } => "change the link to one that stays inside the project, and build it again",
             _ => "copy it again from where it was built, and compare the sizes",

@@ -27,7 +27,7 @@ const LARGEST: u64 = 64 << 20;
 pub struct Inventory {
     /// [`FORMAT`].
     pub format: u32,
-    /// Of the host, as in the names of native programs: `x86_64`. None where every machine is meant.
+    /// Of the host, as in the names of standalone binaries: `x86_64`. None where every machine is meant.
     pub machine: Option<String>,
     /// What its releases were installed for, ordered. None of them: whatever an artifact is for.
     pub targets: BTreeSet<HostTarget>,
@@ -74,7 +74,7 @@ pub enum InventoryError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{} is larger than any inventory: more than {LARGEST} bytes", path.display())]
     TooLarge { path: PathBuf },
-    #[error("{} is no inventory of a host", path.display())]
+    #[error("{} is not an inventory of a host", path.display())]
     Wrong { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Newer(#[from] Newer),

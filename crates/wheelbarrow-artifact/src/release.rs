@@ -57,7 +57,7 @@ pub struct ReleaseSettings {
     /// The static files of how many earlier versions stay reachable; 1 where it is missing.
     #[serde(default, alias = "keep-static", skip_serializing_if = "Option::is_none")]
     pub keep_static: Option<u32>,
-    /// How many good releases stay.
+    /// The number of good releases to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ pub struct CheckAllowance {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnAllowance {
-    #[error("`{0}` allows nothing: it is the ID of a check, as `security.W004`, or `ID=reason`")]
+    #[error("invalid allowance `{0}`: use the ID of a check, such as `security.W004`, or `ID=reason`")]
     NoId(String),
     #[error("`{0}` lets a site lose what it writes, so it needs a reason: `{0}=REASON`")]
     NoReason(String),

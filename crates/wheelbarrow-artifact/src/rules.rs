@@ -123,7 +123,7 @@ fn check_target(target: &Target, names: &BTreeMap<&str, &str>) -> Result<(), Str
     let mut seen = BTreeSet::new();
     for path in &target.wheels {
         if !names.contains_key(path.as_str()) {
-            return Err(format!("the target {} names {path}, which is no wheel of it", target.python));
+            return Err(format!("the target {} names {path}, which is not one of its wheels", target.python));
         }
         if !seen.insert(path) {
             return Err(format!("the target {} names {path} twice", target.python));
@@ -131,6 +131,6 @@ fn check_target(target: &Target, names: &BTreeMap<&str, &str>) -> Result<(), Str
     }
     match names.get(target.pip.as_str()) {
         Some(&"pip") => Ok(()),
-        _ => Err(format!("the target {} names {}, which is no wheel of pip", target.python, target.pip)),
+        _ => Err(format!("the target {} names {}, which is not a wheel of pip", target.python, target.pip)),
     }
 }

@@ -21,9 +21,11 @@ pub struct Allowance {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllowanceError {
-    #[error("`{text}` allows nothing: it is not like `elf-glibc:numpy=the servers are newer`")]
+    #[error(
+        "invalid allowance `{text}`: use RULE:NAME=REASON, such as `elf-glibc:numpy=the servers are newer`"
+    )]
     Shape { text: String },
-    #[error("`{rule}` is no rule of the audit")]
+    #[error("unknown audit rule `{rule}`")]
     Rule { rule: String },
 }
 

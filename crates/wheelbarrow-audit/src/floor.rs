@@ -31,7 +31,7 @@ pub struct Floor {
 
 /// Wheels that no system takes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no Python and no system takes all of these wheels")]
+#[error("no Python and no system fit all of these wheels")]
 pub struct NoFloor;
 
 impl Floor {
@@ -154,7 +154,7 @@ mod tests {
             "Python 3.13 on musllinux_1_2_aarch64"
         );
         let other = "e-1-cp312-cp312-manylinux_2_17_x86_64.whl";
-        assert_eq!(promised(&[compiled, other]), "no Python and no system takes all of these wheels");
+        assert_eq!(promised(&[compiled, other]), "no Python and no system fit all of these wheels");
     }
 
     #[test]

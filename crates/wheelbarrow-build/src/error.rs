@@ -27,7 +27,7 @@ pub enum Error {
     ExcludedPython { target: String, wanted: String, file: PathBuf },
     #[error("the Python at {} cannot be used", path.display())]
     BadPython { path: PathBuf, source: ProbeError },
-    #[error("{} is {what}; only CPython is served", path.display())]
+    #[error("{} is {what}; only CPython is supported", path.display())]
     NotCPython { path: PathBuf, what: String },
     #[error("`{spec}` is neither a Python version such as 3.12 nor the path of an interpreter")]
     PythonSpec { spec: String },
@@ -35,9 +35,9 @@ pub enum Error {
     #[error(transparent)]
     Target(#[from] wheelbarrow_platform::SpecError),
 
-    #[error("nothing in {} says what the project depends on", project.display())]
+    #[error("no file in {} names the dependencies of the project", project.display())]
     NoInputs { project: PathBuf },
-    #[error("{} has several files that could be meant: {}", project.display(), candidates.join(", "))]
+    #[error("{} has several input files: {}", project.display(), candidates.join(", "))]
     AmbiguousInputs { project: PathBuf, candidates: Vec<String> },
     #[error("{}:{line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
@@ -80,7 +80,7 @@ pub enum Error {
 
     #[error("the lock {} cannot be read: {reason}", path.display())]
     Lock { path: PathBuf, reason: String },
-    #[error("{} is in the place of the lock to be written, but was not written by Wheelbarrow", path.display())]
+    #[error("{} already exists and was not written by Wheelbarrow: a lock would replace it", path.display())]
     ForeignLock { path: PathBuf },
     #[error("the lock {} does not cover Python {python}: {reason}", path.display())]
     NotCovered { path: PathBuf, python: String, reason: String },
@@ -220,7 +220,7 @@ impl Explain for Error {
                 format!("name one: -r {}", candidates.first().map_or("FILE", String::as_str))
             }
             Self::NoCompiler { python } => format!(
-                "install a Python {python}, or leave `--bytecode=always` away: its bytecode does not travel then"
+                "install a Python {python}, or leave `--bytecode=always` away: its bytecode is not bundled then"
             ),
             Self::NoUv { .. } => "install uv (`pip install uv`, or https://docs.astral.sh/uv/), or set UV to its path; \
                 a pylock.toml given with --lock needs none"

@@ -308,7 +308,7 @@ impl Selector<'_> {
     fn download(&self, candidate: &Candidate<'_>) -> Result<Download> {
         let file = candidate.file;
         let place = place(self.lock.directory(), file.path.as_deref(), file.url.as_deref())
-            .ok_or_else(|| self.broken(format!("the URL of {} is none", candidate.filename)))?;
+            .ok_or_else(|| self.broken(format!("the URL of {} is invalid", candidate.filename)))?;
         Ok(Download {
             filename: candidate.filename.clone(),
             place,

@@ -63,7 +63,7 @@ pub fn causes(error: &anyhow::Error) -> Vec<String> {
         }
     }
     if let Some(ReleaseError::Failed { revert: Some(revert), .. }) = error.downcast_ref() {
-        messages.push(format!("taking it back: {revert}"));
+        messages.push(format!("rolling back: {revert}"));
     }
     messages.split_off(1)
 }

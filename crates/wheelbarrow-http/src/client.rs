@@ -130,7 +130,8 @@ fn bypasses(no_proxy: &[String], host: &str, with_port: &str) -> bool {
 
 fn proxy(names: &[&str]) -> Result<Option<Proxy>> {
     let Some(text) = variable(names) else { return Ok(None) };
-    let wrong = |_| HttpError::Fetch { url: redact(&text), reason: "it is no URL of a proxy".to_owned() };
+    let wrong =
+        |_| HttpError::Fetch { url: redact(&text), reason: "it is not the URL of a proxy".to_owned() };
     // No exceptions in here: `Client::agent` knows them, and asks another agent then.
     Proxy::new(&text).map(Some).map_err(wrong)
 }
@@ -170,7 +171,10 @@ fn roots() -> Result<RootCerts> {
         } else {
             let found = in_file(&file)?;
             if found.is_empty() {
-                return Err(HttpError::Certificates { path: file, reason: "there is none".to_owned() });
+                return Err(HttpError::Certificates {
+                    path: file,
+                    reason: "no certificate in it".to_owned(),
+                });
             }
             certificates.extend(found);
         }

@@ -12,7 +12,7 @@ pub enum HttpError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot fetch {url}: {reason}")]
     Fetch { url: String, reason: String },
-    #[error("{url} asks for a user name and password, or refuses those it got (HTTP {status})")]
+    #[error("{url} requires a valid user name and password (HTTP {status})")]
     Unauthorized { url: String, status: u16 },
     #[error("the certificates in {} cannot be read: {reason}", path.display())]
     Certificates { path: PathBuf, reason: String },

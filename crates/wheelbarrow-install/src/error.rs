@@ -83,7 +83,7 @@ pub enum InstallError {
     UntrustedStore { path: PathBuf, reason: String },
     #[error(transparent)]
     Newer(#[from] Newer),
-    #[error("the store {} does not keep what is put into it", path.display())]
+    #[error("the store {} loses files that are written into it", path.display())]
     RestlessStore { path: PathBuf },
     /// Entries of the store, by their path in it, each with what is wrong.
     #[error("the store was altered: {}", entries.iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>().join("; "))]

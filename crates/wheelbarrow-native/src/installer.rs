@@ -126,7 +126,7 @@ fn carry_out(
 
 fn misunderstand(error: &serde_json::Error) -> ExitCode {
     tell(&format!(
-        "error: the native installer got a request that it cannot read\n  Caused by: {error}\n\
+        "error: the installer got an invalid request\n  Caused by: {error}\n\
          hint: it is started by the artifact: ./site.zip -d DEST\n"
     ));
     ExitCode::from(2)

@@ -29,7 +29,7 @@ use wheelbarrow_commands::printer::Printer;
 #[global_allocator]
 static ALLOCATOR: Memory<mimalloc::MiMalloc> = Memory(mimalloc::MiMalloc);
 
-/// Makes releases of this site under a site root, and looks after them.
+/// Make and manage releases of this site.
 #[derive(Parser)]
 #[command(name = "wheelbarrow", version, max_term_width = 100)]
 struct Cli {
@@ -42,10 +42,10 @@ struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more
+    /// Print details
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// When to use colours

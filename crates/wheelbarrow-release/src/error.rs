@@ -52,9 +52,9 @@ pub enum ReleaseError {
     Down { name: String, trouble: String },
     #[error("`{name}` cannot be the name of a variable: {reason}")]
     Name { name: String, reason: &'static str },
-    #[error("the release {id} is not as it was installed: {what}")]
+    #[error("the release {id} was altered: {what}")]
     Altered { id: ReleaseId, what: String },
-    #[error("the store has {wheel} no more, which {id} was installed from")]
+    #[error("the store no longer has {wheel}, from which {id} was installed")]
     NotStored { id: ReleaseId, wheel: String },
     #[error("{} is not a site root", path.display())]
     NotARoot { path: PathBuf },
@@ -64,7 +64,7 @@ pub enum ReleaseError {
     NotADirectory { path: PathBuf },
     #[error("{} is {found}, not a link of Wheelbarrow's to one of its releases", path.display())]
     ForeignCurrent { path: PathBuf, found: String },
-    #[error("another wheelbarrow works on {}{}", root.display(), describe(holder.as_ref()))]
+    #[error("another wheelbarrow command is working on {}{}", root.display(), describe(holder.as_ref()))]
     Locked { root: PathBuf, holder: Option<LockHolder> },
     #[error("{} has no release {id}", root.display())]
     Unknown { root: PathBuf, id: String },
@@ -76,7 +76,7 @@ pub enum ReleaseError {
     Mounted { id: ReleaseId, mount: PathBuf },
     #[error("the release {id} cannot be removed: files were written into it: {data}")]
     HoldsData { id: ReleaseId, data: wheelbarrow_install::ForeignData },
-    #[error("{} is there already", path.display())]
+    #[error("{} already exists", path.display())]
     RescuedAlready { path: PathBuf },
     #[error(
         "the live release {id} holds what the site has written, and ROOT/shared has not: {}; another release would start \
@@ -86,10 +86,10 @@ pub enum ReleaseError {
     NotShared { id: ReleaseId, paths: Vec<String>, moves: Vec<String> },
     #[error("{} has no live release", root.display())]
     NothingLive { root: PathBuf },
-    #[error("there is no release to go back to from {from}: {reason}")]
+    #[error("no release to roll back to from {from}: {reason}")]
     NoAncestor { from: ReleaseId, reason: &'static str },
     #[error(
-        "since {target} was live, migrations were applied that Django cannot take back: {}",
+        "migrations that Django cannot reverse were applied since {target} was live: {}",
         migrations.join(", ")
     )]
     Irreversible { target: ReleaseId, migrations: Vec<String> },
@@ -104,13 +104,13 @@ pub enum ReleaseError {
     CannotStart { id: ReleaseId, python: PathBuf, reason: String },
     #[error("the hook {hook}: {error}")]
     Hook { hook: &'static str, error: Box<ReleaseError> },
-    #[error("no program {program} for `{command}`")]
+    #[error("program {program} not found for `{command}`")]
     NoProgram { command: String, program: String, source: io::Error },
     #[error("{what} does not run {id} after {deadline} s: {found}")]
     Unproved { what: String, id: ReleaseId, deadline: u64, found: String },
     #[error("{error}{}", indented(error.output().unwrap_or_default()))]
     Check { error: Box<CheckError> },
-    #[error("{url} was not proved within {deadline} s: {last}")]
+    #[error("{url} failed the probe for {deadline} s: {last}")]
     Probe { url: String, deadline: u64, last: String, hint: &'static str },
     #[error("{source}{output}")]
     Served { source: Box<ReleaseError>, output: ServerOutput },
@@ -124,7 +124,7 @@ pub enum ReleaseError {
         /// Whether nothing was live before it.
         is_first: bool,
         source: Box<ReleaseError>,
-        /// Why it could not be taken back.
+        /// Why the rollback failed.
         revert: Option<Box<ReleaseError>>,
     },
     #[error("it was interrupted")]
@@ -331,8 +331,7 @@ impl Explain for ReleaseError {
             Self::Down { .. } => "`journalctl --unit UNIT` has all that it wrote",
             Self::Check { error } => return Some(error.hint()),
             Self::Unproved { .. } => {
-                "`wheelbarrow doctor --root ROOT` says what keeps it from running a new release; `wheelbarrow unit` prints \
-                 units that do"
+                "`wheelbarrow doctor --root ROOT` reports what prevents a new release from running; `wheelbarrow unit` prints units that work"
             }
             Self::Altered { .. } => {
                 "nothing is made from what somebody has altered; `wheelbarrow verify --root ROOT` tells what, `wheelbarrow \
@@ -397,7 +396,7 @@ impl Explain for ReleaseError {
                 } else {
                     ""
                 };
-                return Some(format!("all it said is in {}{why}", log.display()));
+                return Some(format!("its full output is in {}{why}", log.display()));
             }
             Self::Hook { error, .. } => return error.hint(),
             Self::NoProgram { .. } => {
@@ -416,7 +415,7 @@ impl Explain for ReleaseError {
                 return output.hint(hint);
             }
             Self::Failed { outcome: Outcome::RevertFailed, source, revert, .. } => {
-                let hint = "look at the server; `wheelbarrow status --root ROOT` says what is live, `wheelbarrow activate \
+                let hint = "check the server; `wheelbarrow status --root ROOT` shows what is live, `wheelbarrow activate \
                             ID` tries again";
                 let output = revert.as_ref().and_then(|revert| revert.server_said()).or(source.server_said());
                 let hint = Some(hint.to_owned());

@@ -10,15 +10,15 @@ use wheelbarrow_base::{Exit, Explain, FsError};
 pub enum SignatureError {
     #[error("it is not signed")]
     Unsigned,
-    #[error("its signature is none that ssh-keygen makes")]
+    #[error("its signature has an invalid format")]
     NoSignature { source: ssh_key::Error },
-    #[error("its signature is for {found:?}, and not for artifacts of wheelbarrow")]
+    #[error("its signature has the namespace {found:?}, not \"wheelbarrow\"")]
     Namespace { found: String },
     #[error(
         "its signature by the key {fingerprint} is not one of this manifest: it was altered since, or forged"
     )]
     Wrong { fingerprint: String },
-    #[error("the key {fingerprint} has signed it, which {} does not name{}", file.display(), because(.but.as_deref()))]
+    #[error("signed by {fingerprint}, which is not listed in {}{}", file.display(), because(.but.as_deref()))]
     Stranger {
         fingerprint: String,
         file: PathBuf,
@@ -27,7 +27,7 @@ pub enum SignatureError {
     },
     #[error("cannot read the allowed signers")]
     Read(#[source] io::Error),
-    #[error("line {line} of {} is no allowed signer: {reason}", path.display())]
+    #[error("line {line} of {} is not a valid allowed signer: {reason}", path.display())]
     Line { path: PathBuf, line: usize, reason: String },
     #[error("cannot run ssh-keygen")]
     Run(#[source] io::Error),

@@ -4,6 +4,7 @@
 
 mod commands;
 mod failure;
+mod help;
 mod installers;
 mod pages;
 mod settings;
@@ -11,13 +12,13 @@ mod trust;
 
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
 use wheelbarrow_commands::{printer, progress, text};
 
 use crate::failure::ReportedResult;
 use crate::printer::Printer;
 
-/// Packs a Python site and its dependencies into one executable zip, and turns it into a running release.
+/// Pack a Python site and its dependencies into one executable zip, and release it on servers.
 #[derive(Parser)]
 #[command(name = "wheelbarrow", version, max_term_width = 100)]
 struct Cli {
@@ -30,10 +31,10 @@ struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more
+    /// Print details
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// When to use colours
@@ -43,14 +44,14 @@ struct Global {
 
 /// The whole command line, as data.
 pub fn command() -> clap::Command {
-    Cli::command()
+    help::decorated(Cli::command())
 }
 
 /// Parses the arguments of this process and does what they name.
 pub fn main() -> ExitCode {
     wheelbarrow_base::watch_panics();
     wheelbarrow_base::reset_signals();
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -89,7 +89,7 @@ pub(super) fn failing(host: &Host<'_>) -> Result<()> {
     let place = place(host, "failing", "")?;
     let words = [
         "failed at the probe",
-        "nothing was live before it, so `current` is gone again",
+        "no release was live before, so `current` was removed",
         "every process runs 1-",
         "the journal of failing.service since then:",
         "the database of site 4 is gone",
@@ -118,7 +118,7 @@ pub(super) fn failing(host: &Host<'_>) -> Result<()> {
     );
     // One whose predecessor cannot serve any more.
     host.good(&format!("rm {}/current/mysite/mysite/page.py", place.root()))?;
-    let words = ["it could not be taken back: `current` leads to 2-", "taking it back:"];
+    let words = ["the rollback failed: `current` leads to 2-", "rolling back:"];
     let said = place.deploy(ANSWERS_500).expect(14, &words)?;
     println!("{}", indented(&said.err));
     expect_health(&place, 11, "critical: ")?;

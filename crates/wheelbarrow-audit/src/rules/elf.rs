@@ -201,7 +201,7 @@ fn search(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Fi
         let where_ = match directory {
             "" => "in the working directory of the process".to_owned(),
             absolute if absolute.starts_with('/') => {
-                format!("in {absolute}, a directory of whoever built it")
+                format!("in {absolute}, a directory of the build machine")
             }
             relative => format!("in {relative}, below the working directory of the process"),
         };

@@ -80,7 +80,7 @@ fn symbols(
                 (true, format!("which appeared in Python 3.{appeared}; the target is Python 3.{minor}"))
             }
             SymbolFit::Gone(gone) => {
-                (true, format!("which Python has no more since 3.{gone}; the target is Python 3.{minor}"))
+                (true, format!("which Python removed in 3.{gone}; the target is Python 3.{minor}"))
             }
             SymbolFit::BeyondStable { appeared, promised } => (
                 false,

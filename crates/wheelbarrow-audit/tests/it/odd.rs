@@ -130,7 +130,7 @@ fn directories_and_stacks() {
     let Some(module) = place.library(MODULE, &flags).filter(|_| is_x86_64()) else { return };
     insta::assert_snapshot!(judged(&place, &module, OLD), @r"
     warning elf-rpath:odd m.so looks for libraries in the working directory of the process
-    warning elf-rpath:odd m.so looks for libraries in /home/builder/lib, a directory of whoever built it
+    warning elf-rpath:odd m.so looks for libraries in /home/builder/lib, a directory of the build machine
     ");
     let module = place.library(MODULE, &["-nostdlib", "-z", "execstack"]).unwrap();
     insta::assert_snapshot!(judged(&place, &module, OLD), @"warning elf-execstack:odd m.so wants an executable stack, which SELinux and glibc from 2.41 on refuse");
@@ -147,7 +147,7 @@ fn symbols_missing_in_python_are_found() {
     let Some(newer) = module("PyDict_GetItemRef", &[]).filter(|_| is_x86_64()) else { return };
     insta::assert_snapshot!(judged(&place, &newer, OLD), @"error elf-python-symbol:odd m.so uses PyDict_GetItemRef, which appeared in Python 3.13; the target is Python 3.12");
     let gone = module("PyUnicode_FromUnicode", &[]).unwrap();
-    insta::assert_snapshot!(judged(&place, &gone, OLD), @"error elf-python-symbol:odd m.so uses PyUnicode_FromUnicode, which Python has no more since 3.12; the target is Python 3.12");
+    insta::assert_snapshot!(judged(&place, &gone, OLD), @"error elf-python-symbol:odd m.so uses PyUnicode_FromUnicode, which Python removed in 3.12; the target is Python 3.12");
     let unknown = module("PyNobody_HasThis", &[]).unwrap();
     insta::assert_snapshot!(judged(&place, &unknown, OLD), @"warning elf-python-symbol:odd m.so uses PyNobody_HasThis, which no Python from 3.6 to 3.15 has");
     let stable = module("PyObject_CallNoArgs", &[]).unwrap();

@@ -115,7 +115,7 @@ impl Pylock {
         }
         for package in &mut lock.packages {
             if !name::is_valid(&package.name) {
-                return Err(format!("`{}` is no name of a package", package.name));
+                return Err(format!("`{}` is not the name of a package", package.name));
             }
             package.name = name::normalise(&package.name);
             package.check()?;

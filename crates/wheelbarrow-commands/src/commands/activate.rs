@@ -11,7 +11,7 @@ use crate::text;
 
 #[derive(Args)]
 pub struct ActivateArguments {
-    /// The release: its id, or its number
+    /// The release, by its id or number
     id: String,
     #[command(flatten)]
     switch: SwitchArguments,

@@ -10,7 +10,7 @@ use crate::text::seconds;
 
 #[derive(Args)]
 pub struct CheckArguments {
-    /// The release: its id, or its number
+    /// The release, by its id or number
     id: String,
     #[command(flatten)]
     root: RootArguments,
@@ -20,11 +20,11 @@ pub struct CheckArguments {
 
 #[derive(Args)]
 pub struct MigrateArguments {
-    /// The release: its id, or its number
+    /// The release, by its id or number
     id: String,
     #[command(flatten)]
     root: RootArguments,
-    /// Say what would be done, and stop
+    /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

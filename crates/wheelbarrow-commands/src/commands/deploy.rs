@@ -21,23 +21,23 @@ use crate::{absolute, text};
 
 #[derive(Args)]
 pub struct DeployArguments {
-    /// What `wheelbarrow build` wrote
+    /// The artifact
     artifact: Option<PathBuf>,
     #[command(flatten)]
     switch: SwitchArguments,
-    /// The Python that the site will run on [default: python3]
+    /// The Python of the site [default: python3]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
     /// Leave pip out of the virtualenv
     #[arg(long)]
     without_pip: bool,
-    /// Take only what is signed by a key in FILE [default: /etc/wheelbarrow/allowed_signers, where it is there]
+    /// Accept only artifacts signed by a key in FILE [default: /etc/wheelbarrow/allowed_signers, if it exists]
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
-    /// Make the release complete, and stop before it is checked; `activate` goes on
+    /// Stop before the check; `activate` continues
     #[arg(long)]
     stage: bool,
-    /// Take a good release that is there of the same artifact, with the same environment, instead of making another
+    /// Reuse an existing good release with the same artifact, environment and flags
     #[arg(long)]
     reuse: bool,
     #[command(flatten)]

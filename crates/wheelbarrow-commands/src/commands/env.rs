@@ -30,59 +30,59 @@ pub struct EnvArguments {
 
 #[derive(Subcommand)]
 enum EnvCommand {
-    /// Say whether a site would start with this file, in the words in which it would refuse
+    /// Check whether a site would start with this file
     Check {
-        /// The environment.json
+        /// The file, such as environment.json
         file: PathBuf,
-        /// Judge by the rules of this artifact: which variables are required, who may read the file
+        /// Check by the rules of this artifact: required variables, who may read the file
         #[arg(long)]
         artifact: Option<PathBuf>,
     },
-    /// Set a variable, and make what is live a release with it; the value is asked for, or read from standard input
+    /// Set a variable, and release it; the value is prompted for, or read from standard input
     Set {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
         change: SwitchArguments,
     },
-    /// Take a variable away, and make what is live a release without it
+    /// Remove a variable, and release that
     Unset {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
         change: SwitchArguments,
     },
-    /// Make what is live a release with ROOT/shared/environment.json as it stands now
+    /// Release the current contents of ROOT/shared/environment.json
     Apply {
         #[command(flatten)]
         change: SwitchArguments,
     },
-    /// Write ROOT/shared/environment.json from an object of strings on standard input; the next release takes it
+    /// Write ROOT/shared/environment.json from a JSON object on standard input; the next release uses it
     Write {
         #[command(flatten)]
         root: RootArguments,
-        /// Leave variables that are not named as they are
+        /// Keep variables that are not in the object
         #[arg(long)]
         merge: bool,
-        /// Say what would be done, and stop
+        /// Print what would be done, and change nothing
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
         wait: WaitArguments,
     },
-    /// Show the names of the variables, never a value
+    /// List the names of the variables, never a value
     List {
         #[command(flatten)]
         root: RootArguments,
-        /// Those of a release [default: those of ROOT/shared/environment.json]
+        /// A release [default: ROOT/shared/environment.json]
         #[arg(long, value_name = "ID")]
         release: Option<String>,
     },
-    /// Show the names by which two environments differ, never a value
+    /// List the names that differ between two environments, never a value
     Diff {
         /// A release [default: the live one]
         one: Option<String>,
-        /// Another release [default: ROOT/shared/environment.json, which the next release takes]
+        /// Another release [default: ROOT/shared/environment.json]
         other: Option<String>,
         #[command(flatten)]
         root: RootArguments,
@@ -160,7 +160,7 @@ impl Name {
         if !self.values.is_empty() {
             let message =
                 "a value must not stand in a command, which other users and the shell's history can see";
-            let hint = "leave it out: it is asked for, or read from standard input";
+            let hint = "leave it out: the value is prompted for, or read from standard input";
             return Err(Refusal::usage(message, hint).into());
         }
         check_name(&self.name)?;

@@ -15,10 +15,10 @@ pub struct ExecArguments {
     /// The site root
     #[arg(long, value_name = "ROOT", env = "WHEELBARROW_ROOT")]
     root: PathBuf,
-    /// A release, by its id or its number [default: the live one]
+    /// The release, by its id or number [default: the live release]
     #[arg(long, value_name = "ID")]
     release: Option<String>,
-    /// What to run, as `django-admin shell`
+    /// The command to run, such as `django-admin shell`
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

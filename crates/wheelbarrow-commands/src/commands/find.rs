@@ -20,7 +20,7 @@ use crate::printer::Printer;
 pub struct FindArguments {
     /// The artifact, or the SHA-256 of its manifest
     artifact: String,
-    /// Only a release that runs on this Python
+    /// Find only a release that runs on this Python
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &FindArguments, printer: &Printer) -> anyhow::Resul
     }
     match (&found.id, found.state) {
         (Some(id), Some(is)) => printer.result(&format!("{id} {}", state(is))),
-        _ => printer.done("no good release of it has the environment of now"),
+        _ => printer.done("no good release of it has the current environment"),
     }
     Ok(())
 }

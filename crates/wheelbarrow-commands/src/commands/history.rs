@@ -9,7 +9,7 @@ use crate::text::{Align, seconds, table, time};
 
 #[derive(Args)]
 pub struct HistoryArguments {
-    /// Show each phase and each command of what was done with this release: its id, or its number
+    /// Show each phase and command of this release, by its id or number
     id: Option<String>,
     /// Show how long each phase and each command took
     #[arg(long)]
@@ -101,8 +101,8 @@ pub(super) fn how_it_ended(journaled: &JournaledOperation) -> String {
         Some(OperationEnd::Failed { phase, error, outcome, .. }) => {
             let left = match outcome {
                 Outcome::Unchanged => "nothing switched",
-                Outcome::Reverted => "taken back",
-                Outcome::RevertFailed => "could not be taken back",
+                Outcome::Reverted => "rolled back",
+                Outcome::RevertFailed => "could not be rolled back",
             };
             format!("failed at the {phase}, {left}: {error}")
         }

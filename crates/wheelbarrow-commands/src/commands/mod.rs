@@ -32,49 +32,49 @@ pub use context::{Context, HOST_SIGNERS, Judge};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make a release of an artifact: checked, switched, proved, or taken back
+    /// Make a release of an artifact and make it live; roll back if it fails
     Deploy(Box<deploy::DeployArguments>),
-    /// Make a release live that is there already
+    /// Make an existing release live
     Activate(activate::ActivateArguments),
-    /// Look whether a release could be made live, as a deploy does before it changes anything
+    /// Check whether a release could be made live
     Check(check::CheckArguments),
-    /// Run those `prepare` commands of a release that change a database, once for all machines
+    /// Run the `prepare` commands of a release that change a database
     Migrate(check::MigrateArguments),
-    /// Go back to the release before, and mark what is left as bad
+    /// Roll back to the previous good release, and mark the live one as bad
     Rollback(rollback::RollbackArguments),
-    /// Show the releases of a root
+    /// List the releases of a site root
     List(list::ListArguments),
-    /// Say which release is of an artifact already, with the environment of now
+    /// Find the release of an artifact with the current environment
     Find(find::FindArguments),
-    /// Say what is live, and whether all is well
+    /// Show the live release, what the processes run, and the last operation
     Status(status::StatusArguments),
-    /// Show what was done under a root: who, when, how long, and how it ended
+    /// Show past operations: who, when, how long, and the result
     History(history::HistoryArguments),
-    /// Remove releases that nobody needs
+    /// Remove old, unused releases
     Prune(prune::PruneArguments),
-    /// Remove one release that nobody needs
+    /// Remove one unused release
     Remove(remove::RemoveArguments),
-    /// Copy the files that the site has written into a release to ROOT/shared/rescued
+    /// Copy files that the site wrote into a release to ROOT/shared/rescued
     Rescue(rescue::RescueArguments),
-    /// Keep a release, whatever is pruned
+    /// Keep a release from being pruned
     Pin(pin::PinArguments),
-    /// Let a release be pruned again
+    /// Allow a pinned release to be pruned again
     Unpin(pin::PinArguments),
-    /// Say whether this host runs what only one host of a fleet may run, or change that
+    /// Show or set whether this host runs what only one host of a fleet may run
     Singletons(singletons::SingletonsArguments),
-    /// Put right what a command left that was killed
+    /// Complete or revert the work of a killed command
     Recover(recover::RecoverArguments),
-    /// Judge an environment.json, or change that of what is live
+    /// Check an environment.json, or change the variables of the live release
     Env(env::EnvArguments),
     /// Run a command in the environment of the live release
     Exec(exec::ExecArguments),
-    /// Print systemd units for a root, with the reasons
+    /// Print systemd units for a site root
     Unit(unit::UnitArguments),
-    /// Look for set-ups of servers that would not run a new release, or would lose requests
+    /// Find server configuration that would not run a new release, or would lose requests
     Doctor(doctor::DoctorArguments),
-    /// Look after the wheels that installs share
+    /// Verify, list and clean a store of unpacked wheels
     Store(store::StoreArguments),
-    /// Compare an install with what was installed, or an artifact with its signature
+    /// Verify the files of an install, or an artifact and its signature
     Verify(verify::VerifyArguments),
 }
 

@@ -9,7 +9,7 @@ use crate::progress::Bar;
 
 #[derive(Args)]
 pub struct PinArguments {
-    /// The release: its id, or its number
+    /// The release, by its id or number
     id: String,
     #[command(flatten)]
     root: RootArguments,

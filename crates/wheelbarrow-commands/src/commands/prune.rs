@@ -12,13 +12,13 @@ use crate::text::count;
 pub struct PruneArguments {
     #[command(flatten)]
     root: RootArguments,
-    /// How many good releases stay [default: as the settings say, else 5]
+    /// The number of good releases to keep [default: as the settings say, else 5]
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// Also remove releases that the site has written files into, with these files
+    /// Also remove releases that hold files written by the site
     #[arg(long)]
     discard_data: bool,
-    /// Say what would be removed, and stop
+    /// Print what would be removed, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::progress::Bar;
 pub struct RecoverArguments {
     #[command(flatten)]
     root: RootArguments,
-    /// Write the paths in releases anew after the root was moved to another place
+    /// Correct the paths in releases after the root was moved
     #[arg(long)]
     moved: bool,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &RecoverArguments, printer: &Printer) -> anyhow::Re
             .for_each(|id| printer.done(&format!("{id} repaired: it names the root's new place")));
         recovered.removed.iter().for_each(|id| printer.done(&format!("{id} removed: it never was complete")));
         if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
-            let now = if recovered.committed { "live and proved" } else { "not live" };
+            let now = if recovered.committed { "live and verified" } else { "not live" };
             printer.done(&format!("{operation} of {id} had been interrupted: it is {now}"));
         }
     }

@@ -10,14 +10,14 @@ use crate::progress::Bar;
 
 #[derive(Args)]
 pub struct RemoveArguments {
-    /// The release: its id, or its number
+    /// The release, by its id or number
     id: String,
     #[command(flatten)]
     root: RootArguments,
-    /// Also remove the files that the site has written into the release
+    /// Also remove files that the site wrote into the release
     #[arg(long)]
     discard_data: bool,
-    /// Say what would be done, and stop
+    /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

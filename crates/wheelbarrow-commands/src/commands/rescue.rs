@@ -12,11 +12,11 @@ use crate::text::count;
 
 #[derive(Args)]
 pub struct RescueArguments {
-    /// The release: its id, or its number
+    /// The release, by its id or number
     id: String,
     #[command(flatten)]
     root: RootArguments,
-    /// Print the files that would be copied, and stop
+    /// Print the files that would be copied, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -10,15 +10,15 @@ use crate::progress::Bar;
 
 #[derive(Args)]
 pub struct RollbackArguments {
-    /// The release to go to, by its id or its number [default: the nearest ancestor that is not bad]
+    /// The release to go to, by its id or number [default: the nearest good ancestor]
     #[arg(long, value_name = "ID")]
     to: Option<String>,
     #[command(flatten)]
     root: RootArguments,
-    /// Go back over migrations that cannot be taken back
+    /// Roll back across migrations that cannot be reversed
     #[arg(long)]
     force: bool,
-    /// Say what would be done, and stop
+    /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -22,10 +22,10 @@ pub(super) struct RootArguments {
 
 #[derive(Args)]
 pub(super) struct WaitArguments {
-    /// Wait so long for another command on the root to end [default: fail at once]
+    /// Wait up to SECONDS for another command on the root to end [default: fail at once]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
-    /// A deploy of several machines that this is a part of; kept in the journal
+    /// The id of a fleet's deploy, for the journal
     #[arg(long, value_name = "ID", value_parser = deploy_id)]
     pub(super) deploy_id: Option<String>,
 }
@@ -41,16 +41,16 @@ fn deploy_id(text: &str) -> Result<String, String> {
 pub(super) struct SwitchArguments {
     #[command(flatten)]
     pub(super) root: RootArguments,
-    /// Leave out the commands that prepare a release
+    /// Do not run the `prepare` commands
     #[arg(long)]
     no_prepare: bool,
-    /// Leave out those of them that change a database, which `migrate` runs once for all machines
+    /// Do not run the `prepare` commands that change a database; `migrate` runs them
     #[arg(long, conflicts_with = "no_prepare")]
     no_migrate: bool,
-    /// Switch without asking the server, for a first deploy with nothing to serve it yet
+    /// Do not probe the server: for a first deploy, before the server can start
     #[arg(long)]
     no_probe: bool,
-    /// Say what would be done, and stop
+    /// Print what would be done, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -64,7 +64,7 @@ pub(super) struct SettingsArguments {
     /// A command to run in the new release before the switch; may be repeated
     #[arg(long, value_name = "COMMAND")]
     prepare: Vec<Words>,
-    /// A path below the code that is shared by all releases; may be repeated
+    /// A path below the code that all releases share; may be repeated
     #[arg(long = "shared", value_name = "PATH")]
     shared: Vec<String>,
     /// The user that the site runs as
@@ -73,28 +73,28 @@ pub(super) struct SettingsArguments {
     /// The group that may read environment.json
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// How many good releases stay
+    /// The number of good releases to keep
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// The static files of how many earlier versions stay reachable
+    /// The number of earlier versions whose static files stay reachable
     #[arg(long, value_name = "N")]
     keep_static: Option<u32>,
-    /// What is told about the switch: none, systemd:UNIT, touch:PATH or command:WORDS
+    /// How to reload the server: none, systemd:UNIT, touch:PATH or command:WORDS
     #[arg(long, value_name = "SERVER")]
     server: Option<Server>,
-    /// What the application is asked for before the switch [default: /]
+    /// The path to request in process before the switch [default: /]
     #[arg(long, value_name = "PATH")]
     check_path: Option<String>,
-    /// The Host header of that [default: the first of ALLOWED_HOSTS]
+    /// The Host header of that request [default: the first of ALLOWED_HOSTS]
     #[arg(long, value_name = "HOST")]
     check_host: Option<String>,
-    /// A status that it may answer; may be repeated [default: 200, 204 and redirects]
+    /// An expected status of that request; may be repeated [default: 200, 204 and redirects]
     #[arg(long = "check-expected", value_name = "STATUS")]
     check_expected: Vec<u16>,
-    /// What must answer after the switch, as http://127.0.0.1:8000/health/
+    /// The URL to probe after the switch, such as http://127.0.0.1:8000/health/
     #[arg(long, value_name = "URL")]
     probe: Option<String>,
-    /// A Unix socket to ask on
+    /// The Unix socket to probe
     #[arg(long, value_name = "PATH", requires = "probe")]
     probe_socket: Option<PathBuf>,
 }

@@ -9,10 +9,10 @@ use crate::progress::Bar;
 
 #[derive(Args)]
 pub struct SingletonsArguments {
-    /// Whether this host runs them from now on [default: only say whether it does]
+    /// Whether this host runs them from now on [default: print whether it does]
     #[arg(value_enum)]
     answer: Option<Answer>,
-    /// The release whose services are meant, by its id or its number [default: the live one]
+    /// The release whose services are shown, by its id or number [default: the live release]
     #[arg(long, value_name = "ID", conflicts_with = "answer")]
     release: Option<String>,
     #[command(flatten)]

@@ -19,14 +19,14 @@ use crate::text::{Align, count, table, time};
 pub struct StatusArguments {
     #[command(flatten)]
     root: RootArguments,
-    /// Ask the site too what its database was made into, which starts its Python
+    /// Also query the migrations of the database, which starts the site's Python
     #[arg(long)]
     schema: bool,
-    /// Probe the site, judge what is found, and end with an exit code for a monitor: 0 if the live release serves, 11 if
-    /// it does not, 20 for warnings
+    /// Probe the site and exit with a code for monitors: 0 if the live release serves, 11 if it does not, 20 for
+    /// warnings
     #[arg(long)]
     check: bool,
-    /// How many seconds the probe may take
+    /// The limit of the probe, in seconds
     #[arg(long, value_name = "SECONDS", requires = "check", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -130,8 +130,10 @@ fn judged(status: &Status, service: &Service) -> String {
 fn show_schema(schema: &Schema) -> String {
     match &schema.unknown {
         Some(reason) => format!("not known: {reason}"),
-        None if schema.due.is_empty() => format!("{} applied, none due", count(schema.applied, "migration")),
-        None => format!("{} applied, due: {}", count(schema.applied, "migration"), schema.due.join(", ")),
+        None if schema.due.is_empty() => {
+            format!("{} applied, none pending", count(schema.applied, "migration"))
+        }
+        None => format!("{} applied, pending: {}", count(schema.applied, "migration"), schema.due.join(", ")),
     }
 }
 

@@ -28,21 +28,21 @@ pub struct StoreArguments {
 
 #[derive(Subcommand)]
 enum StoreCommand {
-    /// Compare a store with what was put into it, and take out of use what was altered
+    /// Verify the files of a store, and stop using altered entries
     Verify(StoreVerifyArguments),
-    /// Remove the wheels and bytecode that no install takes from it
+    /// Remove wheels and bytecode that no install uses
     Gc(GcArguments),
-    /// Show the wheels in a store
+    /// List the wheels in a store
     List(StoreListArguments),
-    /// Say what a host has, for `wheelbarrow thin --have`
+    /// Print what a host has, for `wheelbarrow thin --have`
     Inventory(InventoryArguments),
 }
 
 #[derive(Args)]
 struct StoreVerifyArguments {
-    /// What `--store` names
+    /// The store
     store: PathBuf,
-    /// Unpack what was altered anew, out of this artifact
+    /// Unpack altered entries again, from this artifact
     #[arg(long, value_name = "ARTIFACT")]
     repair_from: Option<PathBuf>,
     /// Print the result as JSON
@@ -52,12 +52,12 @@ struct StoreVerifyArguments {
 
 #[derive(Args)]
 struct GcArguments {
-    /// What `--store` names
+    /// The store
     store: PathBuf,
-    /// Installs that use the store: what they take from it stays
+    /// Installs that use the store, whose wheels are kept
     #[arg(long, value_name = "DEST", required = true, num_args = 1..)]
     keep_for: Vec<PathBuf>,
-    /// Only say what would be removed
+    /// Print what would be removed, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON
@@ -67,7 +67,7 @@ struct GcArguments {
 
 #[derive(Args)]
 struct StoreListArguments {
-    /// What `--store` names
+    /// The store
     store: PathBuf,
     /// Print the result as JSON
     #[arg(long)]
@@ -76,13 +76,13 @@ struct StoreListArguments {
 
 #[derive(Args)]
 struct InventoryArguments {
-    /// What `--store` names, where there is no root
+    /// The store, if there is no site root
     #[arg(conflicts_with = "root")]
     store: Option<PathBuf>,
     /// The site root: its store, and the files of its releases [default: $WHEELBARROW_ROOT]
     #[arg(long, value_name = "ROOT")]
     root: Option<PathBuf>,
-    /// Print it as JSON, as `thin --have` reads it
+    /// Print JSON, for `thin --have`
     #[arg(long)]
     json: bool,
 }

@@ -22,47 +22,46 @@ use crate::unified::unified;
 
 #[derive(Args)]
 pub struct UnitArguments {
-    /// What `wheelbarrow build` wrote [default: the live release says what is in it]
+    /// The artifact [default: the live release]
     artifact: Option<PathBuf>,
-    /// The site root [default: /srv/NAME, where an artifact is named]
+    /// The site root [default: /srv/NAME, if an artifact is named]
     #[arg(long, value_name = "ROOT", env = "WHEELBARROW_ROOT")]
     root: Option<PathBuf>,
-    /// A release of the root that says what is in it, by its id or its number [default: the live one]
+    /// A release to take the services from, by its id or number [default: the live release]
     #[arg(long, value_name = "ID", requires = "root", conflicts_with = "artifact")]
     release: Option<String>,
-    /// Of the units [default: that of the site]
+    /// The name of the units [default: the name of the site]
     #[arg(long)]
     name: Option<String>,
-    /// What serves [default: gunicorn, with uvicorn's workers for ASGI]
+    /// The server program [default: gunicorn, with uvicorn's workers for ASGI]
     #[arg(long, value_parser = PossibleValuesParser::new(Server::ALL.map(Server::name)))]
     server: Option<String>,
-    /// As `mysite.wsgi:application` [default: found]
+    /// The application, such as `mysite.wsgi:application` [default: found]
     #[arg(long)]
     application: Option<String>,
-    /// Who serves [default: `owner` of the settings, else www-data]
+    /// The user of the service [default: `owner` of the settings, else www-data]
     #[arg(long)]
     user: Option<String>,
-    /// The group of that user [default: `group` of the settings, else a group of the user's name]
+    /// The group of the service [default: `group` of the settings, else a group of the user's name]
     #[arg(long)]
     group: Option<String>,
-    /// Who may connect to the socket: the group of the proxy in front [default: www-data]
+    /// The group that may connect to the socket: the group of the proxy [default: www-data]
     #[arg(long)]
     socket_group: Option<String>,
-    /// How many processes serve [default: 3]
+    /// The number of worker processes [default: 3]
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
     /// Write both into this directory, such as /etc/systemd/system, instead of printing them
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Those of `[release.server]`, none if the site has services without it; or those of the services
-    /// [default: of the services, else of the server]
+    /// The units to print: of `[release.server]` or of the services [default: of the services, else of the server]
     #[arg(long, value_enum)]
     only: Option<UnitSelection>,
-    /// Show what a write into /etc/systemd/system, or into the directory of --write, would change; write nothing, and end
-    /// with exit code 10 if they differ
+    /// Print what a write into /etc/systemd/system, or into the directory of --write, would change; exit code 10 if
+    /// units differ
     #[arg(long)]
     diff: bool,
-    /// Print a list of names and texts as JSON
+    /// Print the names and texts as JSON
     #[arg(long)]
     json: bool,
 }
@@ -210,7 +209,7 @@ fn shadows(path: &Path) -> Refusal {
     }
 }
 
-/// What stands there already and says otherwise is somebody's work: then neither is written.
+/// An existing file with other contents is somebody's work: then neither is written.
 fn write(directory: &Path, units: &[Unit], printer: &Printer) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for unit in units {
@@ -232,7 +231,7 @@ fn write(directory: &Path, units: &[Unit], printer: &Printer) -> anyhow::Result<
 
 fn other(path: &Path) -> Refusal {
     Refusal {
-        message: format!("{} is there, and says otherwise", path.display()),
+        message: format!("{} already exists with other contents", path.display()),
         hint: Some("`--diff` shows how; `systemctl edit` keeps changes of your own apart from it".to_owned()),
         exit: Exit::Refused,
     }

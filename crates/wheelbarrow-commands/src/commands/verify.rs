@@ -19,16 +19,16 @@ use crate::text;
 
 #[derive(Args)]
 pub struct VerifyArguments {
-    /// An install, an artifact, a release, or a site root, of which the live release is compared
+    /// An install, an artifact, a release, or a site root (its live release)
     #[arg(value_name = "DEST|ARTIFACT", conflicts_with_all = ["root", "release"])]
     destination: Option<PathBuf>,
-    /// A site root, of which the live release is compared [default: $WHEELBARROW_ROOT]
+    /// The site root, whose live release is verified [default: $WHEELBARROW_ROOT]
     #[arg(long, value_name = "ROOT")]
     root: Option<PathBuf>,
-    /// Another release than the live one, by its id or its number
+    /// A release other than the live one, by its id or number
     #[arg(long, value_name = "ID")]
     release: Option<String>,
-    /// Of an artifact: who may have signed it [default: /etc/wheelbarrow/allowed_signers, where it is there]
+    /// The allowed signers of an artifact [default: /etc/wheelbarrow/allowed_signers, if it exists]
     #[arg(long, value_name = "FILE", requires = "destination")]
     allowed_signers: Option<PathBuf>,
     /// Print the result as JSON
@@ -113,7 +113,7 @@ fn verify_artifact(
     let is_signed = artifact.archive().find(SIGNATURE_PATH).is_some();
     let signed = match judged.signed_by {
         Some(signer) => format!("signed by {signer}"),
-        None if is_signed => "signed, and not asked by whom (--allowed-signers)".to_owned(),
+        None if is_signed => "signed; the signer was not verified (--allowed-signers)".to_owned(),
         None => "not signed".to_owned(),
     };
     let thin = match left_out {

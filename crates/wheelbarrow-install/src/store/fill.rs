@@ -227,7 +227,7 @@ impl<'a> EntryFiller<'a> {
         };
         let pack = Pack::open(raw).map_err(|error| damaged(error.into()))?;
         let magic = data_encoding::HEXLOWER.decode(pack.magic.as_bytes()).unwrap_or_default();
-        let magic = <[u8; 4]>::try_from(magic).map_err(|_| damaged("its magic number is none".into()))?;
+        let magic = <[u8; 4]>::try_from(magic).map_err(|_| damaged("its magic number is invalid".into()))?;
         let cache_tag = cache_tag(path);
         let own: HashSet<&str> = sources.values().map(|(path, _)| path.as_str()).collect();
         insert_directory(&mut self.directories, &format!("{place}/{FILES}"));

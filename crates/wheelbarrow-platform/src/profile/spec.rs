@@ -31,15 +31,15 @@ pub struct TargetSpec {
 /// A text that names no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    #[error("`{text}` names no target: `{python}` is not a Python version such as 3.12")]
+    #[error("invalid target `{text}`: `{python}` is not a Python version such as 3.12")]
     Python { text: String, python: String },
     #[error(
-        "`{text}` names no target: `{platform}` is not a platform tag such as manylinux_2_28_x86_64 or musllinux_1_2_aarch64"
+        "invalid target `{text}`: `{platform}` is not a platform tag such as manylinux_2_28_x86_64 or musllinux_1_2_aarch64"
     )]
     Platform { text: String, platform: String },
-    #[error("`{text}` names no target: the machine is x86_64 or aarch64, not `{machine}`")]
+    #[error("invalid target `{text}`: the machine is x86_64 or aarch64, not `{machine}`")]
     Machine { text: String, machine: String },
-    #[error("`{text}` names no target: no system is called `{name}`")]
+    #[error("invalid target `{text}`: unknown system `{name}`")]
     System { text: String, name: String },
 }
 
@@ -194,13 +194,13 @@ mod tests {
             format!("{error}\n{}", error.hint())
         };
         insta::assert_snapshot!(message("debain-12"), @r"
-        `debain-12` names no target: no system is called `debain-12`
+        invalid target `debain-12`: unknown system `debain-12`
         `wheelbarrow targets` lists them: el7, el8, el9, el10, amazon-2, amazon-2023, sles-15, sles-15.6, sles-16, debian-11, debian-12, debian-13, debian-14, ubuntu-20.04, ubuntu-22.04, ubuntu-24.04, ubuntu-26.04, alpine-3.18, alpine-3.19, alpine-3.20, alpine-3.21, alpine-3.22, alpine-3.23, alpine-3.24
         ");
-        insta::assert_snapshot!(message("el8/sparc").lines().next().unwrap(), @"`el8/sparc` names no target: the machine is x86_64 or aarch64, not `sparc`");
-        insta::assert_snapshot!(message("el8:2.7").lines().next().unwrap(), @"`el8:2.7` names no target: `2.7` is not a Python version such as 3.12");
+        insta::assert_snapshot!(message("el8/sparc").lines().next().unwrap(), @"invalid target `el8/sparc`: the machine is x86_64 or aarch64, not `sparc`");
+        insta::assert_snapshot!(message("el8:2.7").lines().next().unwrap(), @"invalid target `el8:2.7`: `2.7` is not a Python version such as 3.12");
         insta::assert_snapshot!(message("3.11@linux_x86_64"), @r"
-        `3.11@linux_x86_64` names no target: `linux_x86_64` is not a platform tag such as manylinux_2_28_x86_64 or musllinux_1_2_aarch64
+        invalid target `3.11@linux_x86_64`: `linux_x86_64` is not a platform tag such as manylinux_2_28_x86_64 or musllinux_1_2_aarch64
         a target is SYSTEM[/MACHINE][:PYTHON], as debian-12 or el8/aarch64:3.11, or PYTHON@PLATFORM, as 3.11@manylinux_2_28_x86_64
         ");
     }

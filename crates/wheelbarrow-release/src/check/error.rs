@@ -21,9 +21,9 @@ pub enum CheckError {
         /// Where the rest of that is.
         log: Option<PathBuf>,
     },
-    #[error("no application was found to check")]
+    #[error("no application found")]
     NoApplication,
-    #[error("nothing says which application is served: {}", applications.join(" or "))]
+    #[error("several applications found, and none named: {}", applications.join(" or "))]
     SeveralApplications { applications: Vec<String> },
     #[error("the site would write its data into the release, and lose it with the next one: {}", named(data))]
     DataInRelease {
@@ -123,7 +123,7 @@ impl CheckError {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Start { .. } => {
-                "nothing was switched; whoever serves must be able to run this Python, and to enter every directory above it"
+                "nothing was switched; the site's user must be able to run this Python, and to enter every directory above it"
                     .to_owned()
             }
             Self::NoApplication | Self::SeveralApplications { .. } => {
@@ -146,7 +146,7 @@ impl CheckError {
                 )
             }
             Self::Failed { fault: fault @ CheckFault::Import { .. }, output, log, .. } if !output.is_empty() => {
-                let log = log.as_ref().map(|log| format!("; all that it said is in {}", log.display()));
+                let log = log.as_ref().map(|log| format!("; its full output is in {}", log.display()));
                 format!(
                     "nothing was switched{}; {fault} (`[tool.wheelbarrow.release] application` names another application)",
                     log.unwrap_or_default()
@@ -154,7 +154,7 @@ impl CheckError {
             }
             Self::Failed { fault, output, log, .. } => {
                 let log = log.as_ref().filter(|_| !output.is_empty());
-                let whole = log.map(|log| format!("; all that it said is in {}", log.display()));
+                let whole = log.map(|log| format!("; its full output is in {}", log.display()));
                 format!("nothing was switched{}; {fault}", whole.unwrap_or_default())
             }
         }
@@ -199,7 +199,7 @@ fn cause(error: &str) -> &'static str {
         "OperationalError" | "ConnectionRefusedError" | "ConnectionError" | "gaierror" => {
             "is the service running, and its address in ROOT/shared/environment.json right?"
         }
-        "PermissionError" => "whoever serves may not read or write this; is it below a `shared` path?",
+        "PermissionError" => "the site's user may not read or write this; is it below a `shared` path?",
         _ => "the exception is in the code of the release, or in what it uses",
     }
 }

@@ -154,7 +154,7 @@ pub fn check_name(name: &str) -> Result<(), ReleaseError> {
     let reason = match () {
         () if name.is_empty() => "it is empty",
         () if name.contains('=') => {
-            "a value must not stand in a command; it is asked for, or read from standard input"
+            "do not pass the value as an argument; it is prompted for, or read from standard input"
         }
         () if !is_word => "it is not made of letters, digits and underscores",
         () if name.starts_with(|first: char| first.is_ascii_digit()) => "it begins with a digit",

@@ -101,8 +101,7 @@ pub fn rollback(
     let activated = make_live(&locked, Operation::Rollback, target, &settings, steps)?;
     if left.is_some_and(|left| left.record.environment_sha256 != environment) {
         operator.progress.note(
-            "its environment came back with it; the next deploy takes that of shared/environment.json, which \
-             `wheelbarrow env diff` compares",
+            "its environment was restored with it; the next deploy uses shared/environment.json: `wheelbarrow env diff` compares them",
         );
     }
     Ok(activated)

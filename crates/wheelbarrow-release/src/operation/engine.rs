@@ -207,16 +207,16 @@ fn what_is_left(root: &Root, outcome: Outcome) -> String {
         (Outcome::Unchanged, _) => "nothing was switched".to_owned(),
         (Outcome::Reverted, Ok(Some(live))) => format!("{live}, which was live before, is live again"),
         (Outcome::Reverted, _) => format!(
-            "nothing was live before it, so `current` is gone again, and the server was not told; {}",
+            "no release was live before, so `current` was removed, and the server was not restarted; {}",
             runs()
         ),
         (Outcome::RevertFailed, Ok(Some(live))) => {
-            format!("it could not be taken back: `current` leads to {live}; {}", runs())
+            format!("the rollback failed: `current` leads to {live}; {}", runs())
         }
         (Outcome::RevertFailed, Ok(None)) => {
-            format!("it could not be taken back: there is no `current`; {}", runs())
+            format!("the rollback failed: there is no `current`; {}", runs())
         }
-        (Outcome::RevertFailed, Err(error)) => format!("it could not be taken back: {error}; {}", runs()),
+        (Outcome::RevertFailed, Err(error)) => format!("the rollback failed: {error}; {}", runs()),
     }
 }
 

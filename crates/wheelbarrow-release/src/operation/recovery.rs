@@ -81,7 +81,7 @@ pub(crate) fn begin<'a>(
     let recovered = put_right(&locked)?;
     if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
         let now = match &recovered.failure {
-            None if recovered.committed => "its release is live and proved".to_owned(),
+            None if recovered.committed => "its release is live and verified".to_owned(),
             None => "nothing had been switched".to_owned(),
             Some(error @ ReleaseError::Failed { source, .. }) => format!("{error}: {source}"),
             Some(error) => error.to_string(),

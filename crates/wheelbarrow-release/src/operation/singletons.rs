@@ -55,7 +55,7 @@ pub fn singletons(root: &Root, release: Option<&ReleaseId>) -> Result<Singletons
 pub fn set_singletons(root: &Root, runs: bool, operator: &Operator<'_>) -> Result<Singletons, ReleaseError> {
     let locked = recovery::begin(root, "singletons", operator)?;
     if shared_file(root)?.singletons == Some(!runs) {
-        let reason = "ROOT/shared/wheelbarrow.toml says otherwise: remove the key there".to_owned();
+        let reason = "ROOT/shared/wheelbarrow.toml has another value: remove the key there".to_owned();
         return Err(ReleaseError::Setting { key: "singletons", reason });
     }
     let live = root.live()?.map(|live| root.complete(&live)).transpose()?;

@@ -226,7 +226,7 @@ impl HealthCheck<'_> {
 fn verifying(settings: Option<&Settings>) -> String {
     match settings.map(|settings| (&settings.server, &settings.probe)) {
         Some((Server::None, None)) => {
-            "name what serves in `[release.server]`, and what to ask in `[release.probe]`".to_owned()
+            "configure the server in `[release.server]` and the probe in `[release.probe]`".to_owned()
         }
         Some((_, None)) => "`[release.probe]` names what to ask".to_owned(),
         _ => "run it as root, who sees all processes; is the server started from ROOT/current?".to_owned(),

@@ -19,7 +19,7 @@ pub struct ReleaseId {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` names no release: a release has a number, such as 7, and an id, such as 7-1a2b3c4d")]
+#[error("invalid release `{0}`: use a number, such as 7, or an id, such as 7-1a2b3c4d")]
 pub struct NotAnId(String);
 
 impl Explain for NotAnId {

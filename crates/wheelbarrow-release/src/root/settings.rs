@@ -204,7 +204,7 @@ pub(crate) fn shared_file(root: &Root) -> Result<ReleaseSettings, ReleaseError> 
 /// Refuses what no answer can have (RFC 9110, section 15).
 fn statuses(key: &'static str, expected: Option<&[u16]>) -> Result<(), ReleaseError> {
     match expected.unwrap_or_default().iter().find(|status| !(100..600).contains(*status)) {
-        Some(status) => Err(ReleaseError::Setting { key, reason: format!("{status} is no status of HTTP") }),
+        Some(status) => Err(ReleaseError::Setting { key, reason: format!("{status} is not an HTTP status") }),
         None => Ok(()),
     }
 }

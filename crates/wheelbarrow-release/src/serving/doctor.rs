@@ -102,7 +102,7 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         "gunicorn tells systemd that it is ready (Type=notify) before its workers have loaded the site";
     let what = match &settings.server {
         Server::Systemd { .. } => format!("nothing is asked after the switch, and {notify}"),
-        _ => "nothing is asked after the switch, so no process is proved either".to_owned(),
+        _ => "nothing is probed after the switch, so no process is verified either".to_owned(),
     };
     findings.push(Finding {
         rule: rule::NO_PROBE,
@@ -173,7 +173,7 @@ fn stale(rule: Rule, service: &Service, name: Option<String>, live: &ReleaseId) 
     };
     let fix = match (&service.unit, rule) {
         (_, rule::SERVES_ANOTHER_RELEASE) => {
-            "restart the server, then `wheelbarrow activate` the live release, which proves it".to_owned()
+            "restart the server, then `wheelbarrow activate` the live release, which verifies it".to_owned()
         }
         (Some(unit), _) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
         _ => "end these processes, and start them again from `current`".to_owned(),

@@ -41,7 +41,7 @@ const DENIED: [&str; 4] = ["access denied", "authentication", "not permitted", "
 pub enum UnitProblem {
     #[error("systemd does not answer: {0}")]
     Silent(String),
-    #[error("systemd knows no such unit")]
+    #[error("systemd does not know the unit")]
     Missing,
     #[error("the unit cannot be loaded: {0}")]
     Broken(String),

@@ -273,14 +273,14 @@ fn show(report: &DjangoReport, settings: &Settings, progress: &dyn Progress) {
         ));
     }
     if let Some(reason) = &report.unknown {
-        progress.note(&format!("which migrations are due is not known: {reason}"));
+        progress.note(&format!("pending migrations are unknown: {reason}"));
     }
     if !report.migrations.is_empty() {
         let applies =
             if django::migrates(&settings.prepare) { "" } else { "; no `prepare` command applies them" };
-        progress.note(&format!("migrations that are due: {}{applies}", few(&report.migrations)));
+        progress.note(&format!("pending migrations: {}{applies}", few(&report.migrations)));
     }
     if !report.irreversible.is_empty() {
-        progress.note(&format!("Django cannot take back {}", few(&report.irreversible)));
+        progress.note(&format!("Django cannot reverse {}", few(&report.irreversible)));
     }
 }

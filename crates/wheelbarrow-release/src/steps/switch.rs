@@ -111,7 +111,7 @@ pub(crate) fn serve_again(
     let served = match services::start(locked.root, live, &settings, &progress) {
         // The server of the release that failed may never have run.
         Err(_) if settings.declared.server.is_none() => {
-            Ok(ServingProof::None("the server could not be told"))
+            Ok(ServingProof::None("the server could not be reloaded"))
         }
         Err(error) => Err(error),
         Ok(()) => prove_all(locked, live, &settings, told, &progress),

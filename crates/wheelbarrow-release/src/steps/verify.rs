@@ -233,8 +233,7 @@ pub(crate) fn prove(
     progress: &dyn Progress,
 ) -> Result<ServingProof, ReleaseError> {
     if locked.operator.probing == Probing::LeftOut && settings.probe.is_some() {
-        progress
-            .note("the probe was left out: `wheelbarrow activate` of the live release asks the server later");
+        progress.note("not probed: `wheelbarrow activate` of the live release probes the server later");
         return prove_processes(locked, release, &Settings { probe: None, ..settings.clone() }, progress);
     }
     if let Some(settings) = &settings.probe {
@@ -256,8 +255,7 @@ fn prove_processes(
         (Server::Systemd { unit, .. }, _) => unit.clone(),
         (_, Some(probe)) => format!("what listens for {}", probe.url),
         (_, None) => {
-            progress
-                .note("which processes serve is known where there is a `probe`, so no process was looked at");
+            progress.note("no `probe` configured: serving processes were not verified");
             return Ok(ServingProof::None("no `probe` is configured"));
         }
     };

@@ -17,14 +17,14 @@ use crate::text::{Align, count, table};
 
 #[derive(Args)]
 pub(crate) struct AuditArguments {
-    /// An artifact, or wheels, which are judged as one set
+    /// An artifact, or wheels, which are checked as one set
     #[arg(required = true, value_name = "ARTIFACT|WHEEL")]
     files: Vec<PathBuf>,
-    /// What to judge them by, as debian-12 or 3.11@manylinux_2_28_x86_64; may be repeated [default: what they
-    /// say themselves]
+    /// A target to check for, such as debian-12 or 3.11@manylinux_2_28_x86_64; may be repeated [default: the
+    /// targets that they name]
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
-    /// Let a finding pass; may be repeated
+    /// Allow a finding; may be repeated
     #[arg(long, value_name = "RULE:NAME[=REASON]")]
     allow: Vec<String>,
     /// Print the findings as JSON

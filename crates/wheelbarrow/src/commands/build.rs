@@ -30,67 +30,67 @@ use crate::text;
 
 #[derive(Args)]
 pub(crate) struct BuildArguments {
-    /// The project's directory
+    /// The project directory
     #[arg(default_value = ".")]
     project: PathBuf,
-    /// A requirements file, as -r names it
+    /// A requirements file, like -r
     #[arg(value_name = "REQUIREMENTS", requires = "basename", conflicts_with_all = ["requirements", "lock"])]
     requirements_file: Option<PathBuf>,
-    /// The artifact's path without its .zip
+    /// The path of the artifact, without .zip
     #[arg(value_name = "BASENAME", conflicts_with = "output")]
     basename: Option<PathBuf>,
     /// A requirements file; may be repeated
     #[arg(short, long = "requirements", value_name = "FILE")]
     requirements: Vec<PathBuf>,
-    /// A pylock.toml or a uv.lock to use
+    /// A lock to use: pylock.toml or uv.lock
     #[arg(long, value_name = "FILE", conflicts_with = "requirements")]
     lock: Option<PathBuf>,
-    /// A requirement to lock beside the project's own, as "gunicorn>=23"; may be repeated
+    /// A further requirement to lock, such as "gunicorn>=23"; may be repeated
     #[arg(long, value_name = "REQUIREMENT")]
     with: Vec<String>,
-    /// Use uv.lock even if it does not fit pyproject.toml
+    /// Use uv.lock without checking that it matches pyproject.toml
     #[arg(long)]
     frozen: bool,
     /// The artifact to write [default: NAME-VERSION.zip]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// A Python to pack for, as 3.12 or as the path of one; may be repeated [default: as the project requires]
+    /// A Python to pack for: a version such as 3.12, or a path; may be repeated [default: as the project requires]
     #[arg(long, value_name = "X.Y|PATH")]
     python: Vec<String>,
-    /// A Python to pack for beside the others; may be repeated
+    /// A further Python to pack for; may be repeated
     #[arg(long, value_name = "X.Y|PATH")]
     extra_python: Vec<String>,
-    /// Another directory of static files, for static.in/; may be repeated
+    /// A directory to bundle below static.in/; may be repeated
     #[arg(long = "static", visible_alias = "extra-static", value_name = "DIR")]
     static_directories: Vec<PathBuf>,
-    /// Leave out what matches, as in .gitignore; may be repeated
+    /// A pattern of files to leave out, as in .gitignore; may be repeated
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
     /// Leave out the project's own distribution: its metadata, entry points and scripts
     #[arg(long)]
     no_install_project: bool,
-    /// The directory of the project that goes on sys.path
+    /// The directory of the project to put on sys.path [default: found]
     #[arg(long, value_name = "DIR")]
     import_path: Option<String>,
-    /// The site's name
+    /// The name of the site [default: from the settings or the project]
     #[arg(long)]
     name: Option<String>,
-    /// The site's version
+    /// The version of the site [default: from the settings or the project]
     #[arg(long = "version", value_name = "V")]
     site_version: Option<String>,
-    /// The artifact's first line
+    /// The first line of the artifact [default: #!/usr/bin/env python3]
     #[arg(long, value_name = "LINE")]
     shebang: Option<String>,
-    /// Whether compiled modules travel: where this machine has the Python for it, always, or never [default: auto]
+    /// Whether to bundle bytecode; `auto`: if this machine has the Python for it [default: auto]
     #[arg(long, value_name = "WHEN")]
     bytecode: Option<Bytecode>,
-    /// Lock anew, to the newest versions
+    /// Lock again, to the newest versions
     #[arg(long)]
     upgrade: bool,
-    /// Let a finding of the audit pass, and keep the reason; may be repeated
+    /// Allow a finding of the audit, and record the reason; may be repeated
     #[arg(long, value_name = "RULE:NAME[=REASON]")]
     allow: Vec<String>,
-    /// Say what would be written, and stop
+    /// Print what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON
@@ -127,13 +127,13 @@ struct WantedArguments {
     /// An extra of the project; may be repeated
     #[arg(long, value_name = "NAME")]
     extra: Vec<String>,
-    /// Every extra
+    /// All extras
     #[arg(long, conflicts_with = "extra")]
     all_extras: bool,
-    /// A dependency group, beside the default ones; may be repeated
+    /// A dependency group, in addition to the default groups; may be repeated
     #[arg(long, value_name = "NAME")]
     group: Vec<String>,
-    /// Every dependency group
+    /// All dependency groups
     #[arg(long)]
     all_groups: bool,
     /// A dependency group to leave out; may be repeated
@@ -161,22 +161,22 @@ impl WantedArguments {
 #[derive(Args)]
 #[command(next_help_heading = "Indexes and the cache")]
 struct IndexArguments {
-    /// Use the cache and local files, and no network
+    /// Use only the cache and local files, no network
     #[arg(long)]
     offline: bool,
-    /// The index of packages, instead of PyPI
+    /// The package index, instead of PyPI
     #[arg(long, value_name = "URL")]
     index_url: Option<String>,
     /// Another index; may be repeated
     #[arg(long, value_name = "URL")]
     extra_index_url: Vec<String>,
-    /// No index at all, only what --find-links names
+    /// Use no index, only --find-links
     #[arg(long, conflicts_with_all = ["index_url", "extra_index_url"])]
     no_index: bool,
     /// A directory or page with wheels; may be repeated
     #[arg(long, value_name = "DIR|URL")]
     find_links: Vec<String>,
-    /// Where to keep what was fetched and built
+    /// The cache directory [default: $XDG_CACHE_HOME/wheelbarrow, else ~/.cache/wheelbarrow]
     #[arg(long, value_name = "DIR", env = "WHEELBARROW_CACHE_DIR", hide_env_values = true)]
     cache_dir: Option<PathBuf>,
 }

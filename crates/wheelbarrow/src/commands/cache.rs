@@ -14,22 +14,22 @@ use crate::text;
 pub(crate) struct CacheArguments {
     #[command(subcommand)]
     action: Action,
-    /// The cache, where it is not the usual one
+    /// The cache directory [default: $XDG_CACHE_HOME/wheelbarrow, else ~/.cache/wheelbarrow]
     #[arg(long, value_name = "DIR", env = "WHEELBARROW_CACHE_DIR", hide_env_values = true, global = true)]
     cache_dir: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Print where the cache is
+    /// Print the path of the cache
     Dir,
-    /// Print how large the cache is
+    /// Print the size of the cache
     Size {
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Remove what no build takes up again: broken downloads, leftovers, logs
+    /// Remove broken downloads, leftovers and logs
     Prune,
     /// Remove everything
     Clean,

@@ -19,9 +19,9 @@ const MOST_FILES: usize = 20;
 
 #[derive(Args)]
 pub(crate) struct DiffArguments {
-    /// The artifact that is there
+    /// The older artifact
     old: PathBuf,
-    /// The artifact that is to follow it
+    /// The newer artifact
     new: PathBuf,
     /// Write a page about it, which needs no network and runs no script
     #[arg(long, value_name = "FILE")]

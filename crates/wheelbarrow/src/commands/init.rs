@@ -11,10 +11,10 @@ use crate::settings::{OWN_FILE, PYPROJECT, Settings, suggest};
 
 #[derive(Args)]
 pub(crate) struct InitArguments {
-    /// The project's directory
+    /// The project directory
     #[arg(default_value = ".")]
     project: PathBuf,
-    /// Print what would be written, and stop
+    /// Print what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
 }

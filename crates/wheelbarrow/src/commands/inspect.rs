@@ -17,7 +17,7 @@ use crate::text::{Align, bytes, count, table};
 
 #[derive(Args)]
 pub(crate) struct InspectArguments {
-    /// What `wheelbarrow build` wrote
+    /// The artifact
     artifact: PathBuf,
     /// Write a page about it, which needs no network and runs no script; every wheel is read for it
     #[arg(long, value_name = "FILE")]

@@ -17,36 +17,36 @@ use crate::trust::judge;
 
 #[derive(Args)]
 pub(crate) struct InstallArguments {
-    /// What `wheelbarrow build` wrote
+    /// The artifact
     artifact: PathBuf,
-    /// Where to install: absent or an empty directory
+    /// The directory to install to: absent or empty
     #[arg(short, long = "destination", value_name = "DEST")]
     destination: PathBuf,
-    /// The Python that the site will run on
+    /// The Python of the site
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// Exchange the install in DEST for the new one in one step
+    /// Replace the install in DEST atomically
     #[arg(long)]
     replace: bool,
-    /// With --replace: also remove the files that were written into DEST after it was installed
+    /// With --replace: also remove files that were written into DEST after the install
     #[arg(long, requires = "replace")]
     discard_data: bool,
-    /// Unpack wheels once into this directory, and link them into DEST
+    /// Unpack wheels once into this store, and link them into DEST
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// How files come out of the store
+    /// How to link files from the store
     #[arg(long, value_name = "MODE", default_value = "hardlink", requires = "store")]
     link_mode: Link,
     /// Leave pip out of the virtualenv
     #[arg(long)]
     without_pip: bool,
-    /// Whether modules are compiled where the artifact carries no bytecode for the Python
+    /// Whether to compile modules if the artifact has no bytecode for the Python
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
     compile: When,
-    /// Take only what is signed by a key in FILE [default: /etc/wheelbarrow/allowed_signers, where it is there]
+    /// Accept only artifacts signed by a key in FILE [default: /etc/wheelbarrow/allowed_signers, if it exists]
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
-    /// Say everything that would refuse the install, and write nothing
+    /// Print everything that would refuse the install, and write nothing
     #[arg(long)]
     check: bool,
     /// Print the result as JSON

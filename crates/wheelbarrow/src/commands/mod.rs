@@ -25,23 +25,23 @@ pub(crate) enum Command {
     Build(Box<build::BuildArguments>),
     /// Install an artifact, as `./ARTIFACT -d DEST` does
     Install(install::InstallArguments),
-    /// Leave out of an artifact what a host has already
+    /// Make a thin artifact, without what a host has already
     Thin(thin::ThinArguments),
-    /// Show what an artifact holds, and for whom
+    /// Show the contents and the targets of an artifact
     Inspect(inspect::InspectArguments),
     /// Show what differs between two artifacts of a site
     Diff(diff::DiffArguments),
-    /// Say whether wheels will run there: what an artifact or wheels need, and what is wrong with them
+    /// Check whether wheels will run on their targets
     Audit(audit::AuditArguments),
-    /// Print what an artifact is made of, as CycloneDX
+    /// Print the SBOM of an artifact, as CycloneDX
     Sbom(sbom::SbomArguments),
-    /// Sign an artifact with an SSH key, for hosts that take nothing unsigned
+    /// Sign an artifact with an SSH key
     Sign(sign::SignArguments),
-    /// List the systems that --target knows, or say what this machine is
+    /// List the systems for --target, or print the target of this machine
     Targets(targets::TargetsArguments),
-    /// Write settings by looking at a project
+    /// Propose settings for a project, from its files
     Init(init::InitArguments),
-    /// See or empty the cache of builds
+    /// Show, prune or empty the build cache
     Cache(cache::CacheArguments),
     #[command(flatten)]
     Release(wheelbarrow_commands::commands::Command),

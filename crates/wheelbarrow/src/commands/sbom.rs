@@ -13,9 +13,9 @@ use crate::printer::Printer;
 
 #[derive(Args)]
 pub(crate) struct SbomArguments {
-    /// What `wheelbarrow build` wrote
+    /// The artifact
     artifact: PathBuf,
-    /// Where to write it, instead of printing it
+    /// The file to write, instead of printing
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

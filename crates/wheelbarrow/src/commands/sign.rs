@@ -17,12 +17,12 @@ use crate::progress::Bar;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct SignArguments {
-    /// What `wheelbarrow build` wrote
+    /// The artifact
     artifact: PathBuf,
-    /// A private SSH key, or the public half of one that an agent or a token holds
+    /// The private SSH key, or the public half of a key in an agent or on a token
     #[arg(short, long, value_name = "KEY")]
     key: PathBuf,
-    /// Where to write the signed artifact [default: in place]
+    /// The signed artifact to write [default: in place]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print the result as JSON

@@ -16,10 +16,10 @@ use crate::text::{Align, table};
 
 #[derive(Args)]
 pub(crate) struct TargetsArguments {
-    /// Say what this machine is, as --target takes it
+    /// Print the target of this machine
     #[arg(long)]
     probe: bool,
-    /// The Python to ask
+    /// The Python to probe [default: python3]
     #[arg(long, value_name = "PATH", default_value = "python3", requires = "probe")]
     python: PathBuf,
     /// Print JSON

@@ -17,15 +17,15 @@ use crate::text::{bytes, count};
 
 #[derive(Args)]
 pub(crate) struct ThinArguments {
-    /// What `wheelbarrow build` wrote
+    /// The artifact
     artifact: PathBuf,
-    /// What the host has, as `wheelbarrow store inventory --root ROOT --json` printed it there
+    /// The inventory of the host: the output of `wheelbarrow store inventory --root ROOT --json`
     #[arg(long, value_name = "INVENTORY", required_unless_present = "base", conflicts_with = "base")]
     have: Option<PathBuf>,
-    /// An artifact that was deployed on the host, all of it
+    /// A full artifact that was deployed on the host
     #[arg(long, value_name = "ARTIFACT")]
     base: Option<PathBuf>,
-    /// Where to write it
+    /// The thin artifact to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Print the sizes as JSON

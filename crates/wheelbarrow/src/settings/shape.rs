@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{SettingsError, line};
 
 #[derive(Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     Text,
     Texts,
     /// An integer that is not negative.
@@ -20,16 +20,18 @@ enum Shape {
     /// Words in a list, or in a string.
     Command,
     Commands,
+    /// A command, a table with one, or a list of these.
+    Hook,
     OneOf(&'static [&'static str]),
     Table,
     Tables,
 }
 
-use Shape::{Command, Commands, Flag, OneOf, Table, Tables, Text, Texts, Whole, Wholes};
+use Shape::{Command, Commands, Flag, Hook, OneOf, Table, Tables, Text, Texts, Whole, Wholes};
 
 /// Keys with what they hold and an example. A key that is not among them is serde's to judge; `release.check` is
 /// a table or `false`.
-const SHAPES: [(&str, Shape, &str); 81] = [
+pub(super) const SHAPES: &[(&str, Shape, &str)] = &[
     ("audit", Table, "[audit]"),
     ("audit.allow", Texts, "allow = [\"elf-glibc:numpy=the servers are newer\"]"),
     ("build", Table, "[build]"),
@@ -55,6 +57,7 @@ const SHAPES: [(&str, Shape, &str); 81] = [
     ("python", Texts, "python = [\"3.12\"]"),
     ("release", Table, "[release]"),
     ("release.application", Text, "application = \"mysite.wsgi:application\""),
+    ("release.check.allow", Texts, "allow = [\"security.W004=the proxy sets it\"]"),
     ("release.check.enabled", Flag, "enabled = false"),
     ("release.check.expected", Wholes, "expected = [200, 302]"),
     ("release.check.host", Text, "host = \"www.example.org\""),
@@ -63,9 +66,14 @@ const SHAPES: [(&str, Shape, &str); 81] = [
     ("release.fork", Flag, "fork = false"),
     ("release.group", Text, "group = \"www-data\""),
     ("release.hooks", Table, "[release.hooks]"),
+    ("release.hooks.after-rollback", Hook, "after_rollback = \"sh ops/run.sh\""),
+    ("release.hooks.after-switch", Hook, "after_switch = \"sh ops/run.sh\""),
+    ("release.hooks.before-migrate", Hook, "before_migrate = \"sh ops/run.sh\""),
+    ("release.hooks.on-failure", Hook, "on_failure = \"sh ops/run.sh\""),
     ("release.keep", Whole, "keep = 5"),
     ("release.keep-static", Whole, "keep_static = 1"),
     ("release.owner", Text, "owner = \"www-data\""),
+    ("release.pass-environment", Texts, "pass_environment = [\"HTTPS_PROXY\"]"),
     ("release.prepare", Commands, "prepare = [\"django-admin migrate --noinput\"]"),
     ("release.probe", Table, "[release.probe]"),
     ("release.probe.deadline", Whole, "deadline = 30"),
@@ -90,17 +98,32 @@ const SHAPES: [(&str, Shape, &str); 81] = [
     ("release.service.loosen", Texts, "loosen = [\"home\"]"),
     ("release.service.name", Text, "name = \"worker\""),
     ("release.service.probe", Table, "probe = { path = \"/health/\" }"),
+    ("release.service.probe.command", Command, "command = \"celery -A mysite inspect ping\""),
+    ("release.service.probe.deadline", Whole, "deadline = 30"),
+    ("release.service.probe.expected", Wholes, "expected = [200]"),
+    ("release.service.probe.host", Text, "host = \"www.example.org\""),
+    ("release.service.probe.path", Text, "path = \"/health/\""),
+    ("release.service.probe.socket", Text, "socket = \"/run/mysite.sock\""),
+    ("release.service.probe.successes", Whole, "successes = 3"),
+    ("release.service.probe.url", Text, "url = \"http://127.0.0.1:8000/health/\""),
     ("release.service.run", Command, "run = \"celery -A mysite worker\""),
     ("release.service.schedule", Text, "schedule = \"daily\""),
     ("release.service.socket", Flag, "socket = true"),
     ("release.service.stays-up", Whole, "stays-up = 3"),
     ("release.service.stop", Table, "stop = { signal = \"TERM\", timeout = 600 }"),
+    ("release.service.stop.signal", Text, "signal = \"TERM\""),
+    ("release.service.stop.timeout", Whole, "timeout = 90"),
     ("release.service.touch", Text, "touch = \"/etc/uwsgi/mysite.ini\""),
     ("release.service.unit", Text, "unit = \"celery.service\""),
     ("release.settings", Text, "settings = \"mysite.settings\""),
     ("release.shared", Texts, "shared = [\"media\"]"),
+    ("release.singletons", Flag, "singletons = false"),
     ("release.static-root", Text, "static_root = \"static\""),
     ("release.timeouts", Table, "[release.timeouts]"),
+    ("release.timeouts.check", Whole, "check = 60"),
+    ("release.timeouts.hook", Whole, "hook = 600"),
+    ("release.timeouts.prepare", Whole, "prepare = 3600"),
+    ("release.timeouts.reload", Whole, "reload = 120"),
     ("release.unit-name", Text, "unit-name = \"mysite\""),
     ("requirements", Texts, "requirements = [\"requirements.txt\"]"),
     ("shebang", Text, "shebang = \"#!/usr/bin/env python3\""),
@@ -111,6 +134,7 @@ const SHAPES: [(&str, Shape, &str); 81] = [
     ("target.packages", Texts, "packages = [\"libpq-dev\"]"),
     ("target.target", Text, "target = \"debian-12\""),
     ("version", Text, "version = \"1.4\""),
+    ("with", Texts, "with = [\"gunicorn\"]"),
 ];
 
 impl Shape {
@@ -123,6 +147,7 @@ impl Shape {
             Self::Flag => "true or false".to_owned(),
             Self::Command => "a command: a string, or a list of strings".to_owned(),
             Self::Commands => "a list of commands, each a string or a list of strings".to_owned(),
+            Self::Hook => "a command, a table with `run`, or a list of these".to_owned(),
             Self::OneOf(words) => format!("one of \"{}\"", words.join("\", \"")),
             Self::Table => "a table".to_owned(),
             Self::Tables => "a list of tables".to_owned(),
@@ -148,6 +173,8 @@ impl Shape {
             Self::Command if inner.is_str() => None,
             Self::Command => items(Self::Text),
             Self::Commands => items(Self::Command),
+            Self::Hook if inner.is_str() || inner.is_table() => None,
+            Self::Hook => here(inner.is_array()),
             Self::OneOf(words) => here(inner.as_str().is_some_and(|text| words.contains(&text))),
             Self::Table => here(inner.is_table()),
             Self::Tables => items(Self::Table),
@@ -199,7 +226,7 @@ mod tests {
     /// Every example is right itself.
     #[test]
     fn examples_are_of_their_shape() {
-        for (key, shape, example) in SHAPES {
+        for &(key, shape, example) in SHAPES {
             if matches!(shape, Table | Tables) {
                 continue;
             }

@@ -256,7 +256,7 @@ fn the_applied_migrations_are_reported() {
     assert_eq!(said.code, 0, "{}", said.all());
     assert_eq!(fingerprint()["schema"]["due"], serde_json::json!(["mysite.0002_second"]));
     assert!(
-        run(&place, &["status", "--schema"]).out.contains("1 migration applied, due: mysite.0002_second")
+        run(&place, &["status", "--schema"]).out.contains("1 migration applied, pending: mysite.0002_second")
     );
     let said = run(&place, &["migrate", "2", "--json"]);
     assert!(said.code == 0 && said.out.contains("\"mysite.0002_second\""), "{}", said.all());
@@ -443,7 +443,7 @@ fn an_exception_is_shown_with_its_traceback() {
         assert!(hint.contains(fits) && !hint.contains("expected"), "{hint}");
         assert!(!said.err.contains("SILENCED_SYSTEM_CHECKS"), "{}", said.all());
 
-        let (_, log) = hint.split_once("all that it said is in ").unwrap();
+        let (_, log) = hint.split_once("its full output is in ").unwrap();
         let log = log.split(';').next().unwrap().replace("[PLACE]", &place.path().display().to_string());
         assert!(log.ends_with("/.wheelbarrow/logs/check.log"), "{log}");
         let log = fs_err::read_to_string(log).unwrap();

@@ -22,7 +22,7 @@ fn wrong_usage() {
 fn a_project_without_requirements() {
     insta::assert_snapshot!(Place::with(&[("manage.py", "")]).run(&["build"]).all(), @"
     exit code: 8
-    error: nothing in . says what the project depends on
+    error: no file in . names the dependencies of the project
     hint: add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE
     ");
 }

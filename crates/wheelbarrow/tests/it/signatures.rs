@@ -225,7 +225,7 @@ fn unsigned_artifacts_change_nothing() {
         (17, "it is not signed", place.artifact.clone()),
         (17, "which [PLACE]/allowed does not name", place.sign("strangers", "strangers.zip")),
         (17, "was altered since, or forged", place.with_signature("other.zip", b"{}", "wheelbarrow")),
-        (17, "its signature is for \"file\"", place.with_signature("file.zip", &manifest, "file")),
+        (17, "its signature has the namespace \"file\"", place.with_signature("file.zip", &manifest, "file")),
         (3, "altered.zip", place.path("altered.zip")),
     ];
     let before = place.names();
@@ -398,7 +398,7 @@ fn lines_that_forbid_are_heeded() {
     place.allow("ours@example.org no-such-option ssh-ed25519 AAAA\n");
     insta::assert_snapshot!(place.verify(&good).all(), @r#"
     exit code: 2
-    error: line 1 of allowed is no allowed signer: the option "no-such-option" is not known
+    error: line 1 of allowed is not a valid allowed signer: the option "no-such-option" is not known
     hint: a line is `NAME[,NAME] [namespaces="wheelbarrow"] KEYTYPE BASE64`, as ssh-keygen(1) says below ALLOWED SIGNERS
     "#);
     let nowhere = place.run(&["verify", "good.zip", "--allowed-signers", "nowhere"]);

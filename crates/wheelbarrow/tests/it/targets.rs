@@ -40,7 +40,7 @@ fn what_is_no_target_is_refused() {
     let said = |arguments: &[&str]| place.run(&[&["build"], arguments].concat()).all();
     insta::assert_snapshot!(said(&["--target", "el8:2.7"]), @r"
     exit code: 2
-    error: `el8:2.7` names no target: `2.7` is not a Python version such as 3.12
+    error: invalid target `el8:2.7`: `2.7` is not a Python version such as 3.12
     hint: a target is SYSTEM[/MACHINE][:PYTHON], as debian-12 or el8/aarch64:3.11, or PYTHON@PLATFORM, as 3.11@manylinux_2_28_x86_64
     ");
     insta::assert_snapshot!(said(&["--target", "el8", "--container", "el9=image"]), @r"

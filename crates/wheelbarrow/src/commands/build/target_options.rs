@@ -12,13 +12,13 @@ use crate::settings::{BuildSettings, TargetSettings};
 #[derive(Args)]
 #[command(next_help_heading = "Targets and containers")]
 pub(super) struct TargetArguments {
-    /// A system to pack for, as debian-12, el8/aarch64:3.11 or 3.11@manylinux_2_28_x86_64; may be repeated
+    /// A target to pack for, such as debian-12, el8/aarch64:3.11 or 3.11@manylinux_2_28_x86_64; may be repeated
     #[arg(long = "target", value_name = "TARGET")]
     target: Vec<String>,
     /// An image to build sources in, for one target or for all; may be repeated
     #[arg(long, value_name = "[TARGET=]IMAGE")]
     container: Vec<String>,
-    /// Which podman or docker to use [default: whichever answers]
+    /// The container engine: podman, docker, or a path [default: the first that answers]
     #[arg(long, value_name = "NAME|PATH", env = "WHEELBARROW_CONTAINER_ENGINE", hide_env_values = true)]
     container_engine: Option<String>,
     /// Run the whole build in a container of this image

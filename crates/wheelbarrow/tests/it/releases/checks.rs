@@ -22,7 +22,7 @@ fn a_site_that_cannot_be_checked_is_refused() {
     let place = Place::new();
     let nothing = [("site.py", "VERSION = 1\n")];
     let said = deploy(&place, "1", "", &nothing, &[]);
-    assert!(said.code == 11 && said.err.contains("no application was found to check"), "{}", said.all());
+    assert!(said.code == 11 && said.err.contains("no application found"), "{}", said.all());
     assert!(
         said.err.contains("release] application =") && said.err.contains("`check = false`"),
         "{}",
@@ -34,7 +34,7 @@ fn a_site_that_cannot_be_checked_is_refused() {
     let two = [("docker/wsgi.py", FINE), ("mysite/wsgi.py", FINE)];
     let said = deploy(&place, "3", "", &two, &[]);
     let which =
-        "nothing says which application is served: docker.wsgi:application or mysite.wsgi:application";
+        "several applications found, and none named: docker.wsgi:application or mysite.wsgi:application";
     assert!(said.code == 11 && said.err.contains(which), "{}", said.all());
     assert_eq!(place.live(), Some(2));
 }
@@ -97,7 +97,7 @@ fn a_first_deploy_can_leave_the_probe_out() {
     assert!(said.code == 13 && said.err.contains("deploy with `--no-probe`"), "{}", said.all());
     assert_eq!(place.live(), None);
     let said = deploy(&place, "2", &settings, &[], &["--no-probe"]);
-    assert!(said.code == 0 && said.err.contains("the probe was left out"), "{}", said.all());
+    assert!(said.code == 0 && said.err.contains("not probed: `wheelbarrow activate`"), "{}", said.all());
     assert_eq!(place.live(), Some(2));
     // It is for this time only.
     let said = place.run(&["activate", "2"]);

@@ -133,7 +133,7 @@ fn files_of_the_site_are_copied_out_of_a_release() {
     assert!(place.release(1).join("code/db.sqlite3").exists(), "the release stays as it is");
 
     let said = place.run(&["rescue", "1"]);
-    assert!(said.code == 5 && said.err.contains("is there already"), "{}", said.all());
+    assert!(said.code == 5 && said.err.contains("already exists"), "{}", said.all());
     let said = place.run(&["rescue", "2"]);
     assert!(said.code == 0 && said.out.contains("holds no files"), "{}", said.all());
     assert_eq!(place.run(&["rescue", "9"]).code, 5);

@@ -117,7 +117,7 @@ fn a_variable_is_set_proved_and_rolled_back() {
     assert_eq!(plan["difference"]["removed"], json!(["WHO"]));
 
     let said = place.run(&["rollback"]);
-    assert!(said.code == 0 && said.err.contains("its environment came back"), "{}", said.all());
+    assert!(said.code == 0 && said.err.contains("its environment was restored"), "{}", said.all());
     assert_eq!(read(&current.join("environment.json"))["DATABASE_URL"], "old-database");
     assert_eq!(env(&place, &["diff"], "").out, "~ DATABASE_URL\n");
     let said = env(&place, &["apply"], "");

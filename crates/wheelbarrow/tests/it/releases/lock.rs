@@ -48,7 +48,10 @@ fn of_fifty_racers_one_wins_and_the_others_say_who() {
         assert_eq!(racer.wait().unwrap().code(), Some(15));
         let mut said = String::new();
         racer.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert!(said.contains("another wheelbarrow works on") && said.contains("deploy: sh -c"), "{said}");
+        assert!(
+            said.contains("another wheelbarrow command is working on") && said.contains("deploy: sh -c"),
+            "{said}"
+        );
     }
     let waiters: Vec<Child> = (0..RACERS)
         .map(|_| {
@@ -81,7 +84,7 @@ fn fifty_at_once_work_one_after_the_other() {
         match output.status.code() {
             Some(0) => won += 1,
             Some(15) => assert!(
-                said.contains("another wheelbarrow works on") && said.contains(": process "),
+                said.contains("another wheelbarrow command is working on") && said.contains(": process "),
                 "{said}"
             ),
             code => panic!("{code:?}: {said}"),

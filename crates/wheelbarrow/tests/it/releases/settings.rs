@@ -63,7 +63,7 @@ fn commands_are_stopped_at_their_timeout() {
     assert!(lines[0].split_whitespace().eq(["WHEN", "BY", "WHAT", "RELEASE", "TOOK", "RESULT"]), "{told}");
     assert!(lines[1].contains(" deploy ") && lines[1].ends_with("done"), "{told}");
     assert!(lines[2].contains("failed at the prepare, nothing switched: `sleep 60` was stopped"), "{told}");
-    assert!(lines[3].contains("failed at the reload, taken back: `sleep 60` was stopped"), "{told}");
+    assert!(lines[3].contains("failed at the reload, rolled back: `sleep 60` was stopped"), "{told}");
     let operator = std::env::var("SUDO_USER").unwrap_or_else(|_| "root".to_owned());
     let is_root = rustix::process::getuid().is_root();
     assert!(!is_root || lines[1..].iter().all(|line| line.contains(&format!(" {operator} "))), "{told}");

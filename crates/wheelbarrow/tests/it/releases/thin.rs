@@ -419,17 +419,17 @@ fn hostile_inventories_are_refused() {
     };
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for (text, word) in [
-        (String::new(), "no inventory"),
-        ("{".to_owned(), "no inventory"),
-        ("[]".to_owned(), "no inventory"),
-        (deep.clone(), "no inventory"),
+        (String::new(), "is not an inventory"),
+        ("{".to_owned(), "is not an inventory"),
+        ("[]".to_owned(), "is not an inventory"),
+        (deep.clone(), "is not an inventory"),
         (inventory(&|value| value["format"] = 0.into()), "it has format 0"),
-        (inventory(&|value| value["format"] = "1".into()), "no inventory"),
+        (inventory(&|value| value["format"] = "1".into()), "is not an inventory"),
         (inventory(&|value| value["more"] = 1.into()), "unknown field"),
-        (inventory(&|value| value["machine"] = 1.into()), "no inventory"),
+        (inventory(&|value| value["machine"] = 1.into()), "is not an inventory"),
         (inventory(&|value| value["files"] = serde_json::json!(["0a"])), "not a SHA-256"),
-        (inventory(&|value| value["wheels"] = serde_json::json!([{"sha256": 1}])), "no inventory"),
-        (inventory(&|value| value["targets"] = "all".into()), "no inventory"),
+        (inventory(&|value| value["wheels"] = serde_json::json!([{"sha256": 1}])), "is not an inventory"),
+        (inventory(&|value| value["targets"] = "all".into()), "is not an inventory"),
         (inventory(&|value| *value = serde_json::json!({"format": 1})), "missing field"),
     ] {
         fs::write(place.path().join("have.json"), &text).unwrap();

@@ -46,7 +46,7 @@ fn an_unknown_release_number_is_reported_as_such() {
         assert!(said.err.contains("hint: `wheelbarrow list"), "{}", said.all());
     }
     let said = place.run(&["activate", "nine"]);
-    assert!(said.code == 2 && said.err.contains("`nine` names no release"), "{}", said.all());
+    assert!(said.code == 2 && said.err.contains("invalid release `nine`"), "{}", said.all());
     let said = place.run(&["activate", "1"]);
     assert!(said.code == 0 && said.out.contains("is live, as before"), "{}", said.all());
 }

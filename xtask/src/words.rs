@@ -1,0 +1,200 @@
+//! The language of what people read: pages, help, messages. Ten patterns that were read twice are kept out, and every
+//! error has a row in `docs/troubleshooting.md`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use fs_err as fs;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use walkdir::WalkDir;
+
+use crate::children::workspace;
+
+/// Each with what to write instead.
+const WORST: [(&[&str], &str); 10] = [
+    (&["taken back", "take back", "takes back", "taking it back"], "roll back; of a migration: reverse"),
+    (&["is none", "are none"], "name what is wrong: `invalid ...`"),
+    (&["travel", "travels", "travelled"], "is bundled"),
+    (&["whoever"], "name the user: the site's user, the deploying user"),
+    (&["native program", "native programs", "native installer"], "standalone binary"),
+    (&["python alone", "second way"], "fallback installer"),
+    (&["is there already", "are there already", "where it is there", "where it is not there"], "exists"),
+    (&["is told", "are told", "was told", "were told"], "is reloaded, is printed"),
+    (&["says otherwise", "nobody says"], "by default; differs"),
+    (&["what was live", "what is lacking", "is lacking"], "the previous release; missing"),
+];
+
+/// Pages for people who use or extend Wheelbarrow. Decisions and measurements are records of their day.
+const PAGES: [&str; 7] = [
+    "README.md",
+    "ansible/README.md",
+    "docs/index.md",
+    "docs/get-started",
+    "docs/guides",
+    "docs/reference",
+    "docs/operations.md",
+];
+
+const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
+
+/// An error text that is mostly made of what it is about, such as `{path}: {reason}`, is explained by its cause.
+const LEAST_LETTERS: usize = 8;
+
+/// Of an error that was printed when it happened.
+const NEVER_SHOWN: &str = "told already";
+
+/// Fails with each place that has one of the patterns, and each error without a row.
+pub(crate) fn check() -> Result<()> {
+    let problems = problems()?;
+    if !problems.is_empty() {
+        bail!("words:\n  {}", problems.join("\n  "));
+    }
+    Ok(())
+}
+
+fn problems() -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for page in PAGES.iter().flat_map(|page| files(page, "md")) {
+        for (number, line) in (1..).zip(fs::read_to_string(workspace().join(&page))?.lines()) {
+            look(&format!("{}:{number}", page.display()), line, &mut problems);
+        }
+    }
+    let rows = bare(&fs::read_to_string(workspace().join(TROUBLESHOOTING))?);
+    for file in files("crates", "rs").into_iter().filter(|file| is_shown(file)) {
+        let mut texts = Texts { is_help: file.iter().any(|part| part == "commands"), ..Texts::default() };
+        let source = fs::read_to_string(workspace().join(&file))?;
+        texts.collect(&TokenStream::from_str(&source).map_err(|error| anyhow::anyhow!("{error}"))?);
+        for text in &texts.shown {
+            look(&file.display().to_string(), text, &mut problems);
+        }
+        for text in texts.errors.iter().map(|text| bare(&generic(text))) {
+            let letters = text.chars().filter(char::is_ascii_alphabetic).count();
+            if letters >= LEAST_LETTERS && text != NEVER_SHOWN && !rows.contains(&text) {
+                problems.push(format!("{}: {TROUBLESHOOTING} has no row for: {text}", file.display()));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Sources whose texts are shown to people: not tests, nor what only tests use.
+fn is_shown(file: &Path) -> bool {
+    let is = |name: &str| file.iter().any(|part| part == name);
+    is("src") && !is("tests") && !is("tests.rs") && !is("wheelbarrow-testing")
+}
+
+fn look(place: &str, text: &str, problems: &mut Vec<String>) {
+    let words = text.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), " ");
+    let words = format!(" {} ", words.split_whitespace().collect::<Vec<_>>().join(" "));
+    for (patterns, better) in WORST {
+        if let Some(found) = patterns.iter().find(|pattern| words.contains(&format!(" {pattern} "))) {
+            problems.push(format!("{place}: \"{found}\"; better: {better}"));
+        }
+    }
+}
+
+/// `{path}` and the like become three dots, as the page has them.
+fn generic(text: &str) -> String {
+    let mut parts = text.replace('\n', " ");
+    while let (Some(begin), Some(end)) = (parts.find('{'), parts.find('}')) {
+        parts.replace_range(begin..=end, "...");
+    }
+    parts
+}
+
+/// Without the backticks that Markdown takes.
+fn bare(text: &str) -> String {
+    text.replace('`', "")
+}
+
+/// The texts of a source, but for its tests.
+#[derive(Default)]
+struct Texts {
+    /// Whether comments are help texts.
+    is_help: bool,
+    shown: Vec<String>,
+    errors: Vec<String>,
+}
+
+impl Texts {
+    fn collect(&mut self, tokens: &TokenStream) {
+        let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
+        let mut is_test = false;
+        for (index, token) in tokens.iter().enumerate() {
+            let before = |back: usize| index.checked_sub(back).map(|index| tokens[index].to_string());
+            match token {
+                TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
+                    is_test |=
+                        before(1).as_deref() == Some("#") && group.stream().to_string() == "cfg (test)";
+                    self.collect(&group.stream());
+                }
+                TokenTree::Group(group) if is_test && group.delimiter() == Delimiter::Brace => {
+                    is_test = false
+                }
+                TokenTree::Group(group) => self.collect(&group.stream()),
+                TokenTree::Punct(punct) if punct.as_char() == ';' => is_test = false,
+                TokenTree::Literal(_) => {
+                    let is_comment = before(2).as_deref() == Some("doc");
+                    if !is_comment || self.is_help {
+                        self.shown.extend(string(token).filter(|text| text.trim().contains(' ')));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn string(token: &TokenTree) -> Option<String> {
+    syn::parse_str::<syn::LitStr>(&token.to_string()).ok().map(|literal| literal.value())
+}
+
+/// The files below a directory of the workspace, or the file itself.
+fn files(place: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = WalkDir::new(workspace().join(place)).sort_by_file_name().into_iter().flatten();
+    let paths = entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
+    paths
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .filter_map(|path| path.strip_prefix(workspace()).ok().map(Path::to_path_buf))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_found_as_words() {
+        let found = |text: &str| {
+            let mut problems = Vec::new();
+            look("here", text, &mut problems);
+            problems.len()
+        };
+        assert_eq!(found("the release was taken back"), 1);
+        assert_eq!(found("Whoever serves, is told"), 2);
+        assert_eq!(found("travellers and the native programming language"), 0);
+    }
+
+    #[test]
+    fn texts_are_those_that_people_see() {
+        let source = r#"
+            /// A comment of a developer.
+            #[error("cannot read {path}")]
+            fn shown() { print("a message to people"); }
+            #[cfg(test)]
+            mod tests { fn hidden() { print("a text of a test"); } }
+            fn later() { format!("one {thing} more"); }
+        "#;
+        let mut texts = Texts::default();
+        texts.collect(&source.parse().unwrap());
+        assert_eq!(texts.shown, ["cannot read {path}", "a message to people", "one {thing} more"]);
+        assert_eq!(texts.errors, ["cannot read {path}"]);
+        assert_eq!(generic("{a} is {b}: {}"), "... is ...: ...");
+    }
+
+    #[test]
+    fn pages_and_messages_have_none_of_the_patterns() {
+        assert_eq!(problems().unwrap(), Vec::<String>::new());
+    }
+}
