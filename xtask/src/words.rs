@@ -125,8 +125,14 @@ impl Texts {
             let before = |back: usize| index.checked_sub(back).map(|index| tokens[index].to_string());
             match token {
                 TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
-                    is_test |=
-                        before(1).as_deref() == Some("#") && group.stream().to_string() == "cfg (test)";
+                    let inside: Vec<TokenTree> = group.stream().into_iter().collect();
+                    if let (Some("#"), [TokenTree::Ident(name), TokenTree::Group(inner)]) =
+                        (before(1).as_deref(), &*inside)
+                    {
+                        is_test |= name == "cfg" && inner.stream().to_string() == "test";
+                        let text = inner.stream().into_iter().next().as_ref().and_then(string);
+                        self.errors.extend(text.filter(|_| name == "error"));
+                    }
                     self.collect(&group.stream());
                 }
                 TokenTree::Group(group) if is_test && group.delimiter() == Delimiter::Brace => {

@@ -6,6 +6,8 @@
 mod detect;
 mod error;
 mod keys;
+#[cfg(test)]
+mod schema;
 mod shape;
 pub(crate) mod suggest;
 
