@@ -79,7 +79,7 @@ fn schema() -> Value {
         }
         insert(&mut root, key, &spelling(example, key), value);
     }
-    let mut schema = table(root);
+    let mut schema = table(&root);
     // A check is a table, or `false`.
     let check = &mut schema["properties"]["release"]["properties"]["check"];
     *check = json!({"anyOf": [check.take(), {"const": false}]});
@@ -92,7 +92,7 @@ fn schema() -> Value {
     Value::Object(head)
 }
 
-fn table(properties: Map<String, Value>) -> Value {
+fn table(properties: &Map<String, Value>) -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
