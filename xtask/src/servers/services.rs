@@ -24,7 +24,7 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
     // A first release whose worker does not start leaves nothing behind.
     place
         .deploy(NO_WORKER)
-        .expect(13, &["the service `worker", "no_such_module", "nothing was live before it"])?;
+        .expect(13, &["the service `worker", "no_such_module", "no release was live before"])?;
     expect(host, OWN_UNITS, "")?;
     expect(host, "systemctl list-units --all --plain --no-legend 'mysite*'", "")?;
     println!("   a first release whose worker does not start: no unit is left");
