@@ -1,7 +1,7 @@
 //! Work that nobody waits for.
 
 /// Lets whatever else this machine does come first from now on, for processors and for disks: what this thread does, and
-/// what it starts. There is no way back: a user may lower a priority, and root alone raises it.
+/// what it starts. This cannot be undone by a user: only root may raise a priority.
 pub fn give_way() {
     /// IOPRIO_WHO_PROCESS of ioprio_set(2): this thread, by the number 0.
     const PROCESS: libc::c_int = 1;

@@ -56,7 +56,7 @@ def main():
 
 
 def respond(request, out, application, failed=None):
-    """Writes the lines of the answer; `failed` is why there is no application."""
+    """Writes the answer, a line each; `failed` says why no application was found."""
     try:
         if failed is not None:
             raise failed

@@ -76,7 +76,7 @@ struct StoreListArguments {
 
 #[derive(Args)]
 struct InventoryArguments {
-    /// The store, if there is no site root
+    /// The directory of the store, instead of --root
     #[arg(conflicts_with = "root")]
     store: Option<PathBuf>,
     /// The site root: its store, and the files of its releases [default: $WHEELBARROW_ROOT]

@@ -69,7 +69,8 @@ impl Json<'_> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
         let start = value.span().start;
-        let refused = |what| Err(at(line(self.of, start), &format!("{what} is no value of a setting")));
+        let refused =
+            |what| Err(at(line(self.of, start), &format!("{what} cannot be the value of a setting")));
         match value.get_ref() {
             DeValue::Float(_) => return refused("a number with a fraction"),
             DeValue::Datetime(_) => return refused("a date without quotes"),
@@ -135,8 +136,8 @@ mod tests {
             ("\n[[service]]\nname = 'a'\n", "line 2: "),
             ("owner = 'a'\nowner = 'b'\n", "line 2: duplicate key"),
             ("owner = \n", "line 1: string values must be quoted"),
-            ("\nkeep = 1.5\n", "line 2: a number with a fraction is no value of a setting"),
-            ("owner = 2026-01-02\n", "line 1: a date without quotes is no value"),
+            ("\nkeep = 1.5\n", "line 2: a number with a fraction cannot be the value of a setting"),
+            ("owner = 2026-01-02\n", "line 1: a date without quotes cannot be the value"),
             ("keep = 99999999999999999999\n", "line 1: a number of more than 64 bits"),
         ] {
             let said = refusal(text);

@@ -121,7 +121,7 @@ impl SecretFinder {
     }
 }
 
-/// Adds a span to others that are in order, and makes one of it and of those that it overlaps.
+/// Adds a span to ordered spans, and joins it with those that it overlaps.
 fn add(spans: &mut Vec<Range<usize>>, mut span: Range<usize>) {
     while let Some(last) = spans.pop_if(|last| last.end > span.start) {
         span = last.start.min(span.start)..last.end.max(span.end);
