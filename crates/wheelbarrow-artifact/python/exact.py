@@ -139,9 +139,10 @@ def _check_thin(file, members):
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise NotExact("its %s cannot be read: %s" % (THIN, error))
     # True is 1, and no number.
-    if type(number) is int and number > 1:
+    is_number = isinstance(number, int) and not isinstance(number, bool)
+    if is_number and number > 1:
         raise Newer("its %s has the format %d" % (THIN, number))
-    if type(number) is not int or number != 1 or not is_known:
+    if not is_number or number != 1 or not is_known:
         raise NotExact("its %s is not one of format 1" % THIN)
 
 
