@@ -3,6 +3,7 @@
 //! The document is made of the wheels alone: no random serial number, no clock. Its serial number is a UUID (RFC 9562,
 //! version 8) of the SHA-256 of the rest. Every wheel is a component, and the shared libraries in it are its own.
 
+mod bundled;
 mod licences;
 mod purl;
 
@@ -132,8 +133,11 @@ fn component(path: &str, wheel: &AuditedWheel<'_>, bill: &Bill<'_>) -> Value {
     if let Some((kind, url)) = direct_url.and_then(purl::reference) {
         component.insert("externalReferences".to_owned(), json!([{ "type": kind, "url": url }]));
     }
+    let bundled = bundled::of(path, &wheel.open);
+    properties.extend(bundled.properties);
     component.insert("properties".to_owned(), properties.into());
-    let libraries = libraries(path, wheel);
+    let mut libraries = libraries(path, wheel);
+    libraries.extend(bundled.components);
     if !libraries.is_empty() {
         component.insert("components".to_owned(), libraries.into());
     }

@@ -180,6 +180,25 @@ fn yanked_versions_are_packed_with_a_note() {
     assert_eq!(told("1", &["yanked:a=it does not here"]), (vec![], 1));
 }
 
+/// PEP 770.
+#[test]
+fn what_a_wheel_says_it_is_made_of_is_in_the_bill() {
+    let place = tempfile::tempdir().unwrap();
+    let sbom = r#"{"bomFormat": "CycloneDX", "components": [{"type": "library", "name": "zlib", "bom-ref": "z", "version": "1.3"}]}"#;
+    let files =
+        [("a-1.dist-info/sboms/auditwheel.cdx.json", sbom), ("a-1.dist-info/sboms/other.spdx", "text")];
+    let own = wheel(place.path(), "a-1-py3-none-any.whl", &files);
+    let targets = [target("3.12", "cp312", vec![own], wheel(place.path(), PIP, &[]))];
+    let checked = check(&request(&targets, "s.pth"), &Silent).unwrap();
+    let bill: serde_json::Value = serde_json::from_slice(&checked.sbom).unwrap();
+    let wheel = bill["components"].as_array().unwrap().iter().find(|it| it["name"] == "a").unwrap();
+    assert_eq!(wheel["components"][0]["version"], "1.3");
+    let reference = "wheels/a-1-py3-none-any.whl!a-1.dist-info/sboms/auditwheel.cdx.json#z";
+    assert_eq!(wheel["components"][0]["bom-ref"], reference);
+    let named = wheel["properties"].as_array().unwrap().iter().filter(|it| it["name"] == "wheelbarrow:sbom");
+    assert_eq!(named.count(), 2);
+}
+
 /// What is found out depends on the wheels, not on the system that they were looked at for.
 #[test]
 fn newer_systems_give_the_same_bill_for_the_same_wheels() {
