@@ -6,8 +6,6 @@
 use serde_json::{Value, json};
 use wheelbarrow_artifact::wheel::OpenWheel;
 
-use super::property;
-
 /// No document is larger, in bytes.
 const LARGEST: u64 = 16 << 20;
 /// Components may be in components.
@@ -17,8 +15,8 @@ const DEEPEST: usize = 16;
 #[derive(Default)]
 pub(super) struct Bundled {
     pub(super) components: Vec<Value>,
-    /// A property for each file.
-    pub(super) properties: Vec<Value>,
+    /// Paths in the wheel.
+    pub(super) files: Vec<String>,
 }
 
 /// `path` is that of the wheel in the artifact, which its references begin with.
@@ -29,7 +27,7 @@ pub(super) fn of(path: &str, wheel: &OpenWheel<'_>) -> Bundled {
         if entry.is_directory() || !entry.name.starts_with(&directory) {
             continue;
         }
-        bundled.properties.push(property("sbom", &entry.name));
+        bundled.files.push(entry.name.clone());
         let Ok(text) = wheel.archive().read(entry, LARGEST) else { continue };
         let Ok(Value::Object(mut document)) = serde_json::from_slice(&text) else { continue };
         if document.get("bomFormat").and_then(Value::as_str) != Some("CycloneDX") {

@@ -134,7 +134,7 @@ fn component(path: &str, wheel: &AuditedWheel<'_>, bill: &Bill<'_>) -> Value {
         component.insert("externalReferences".to_owned(), json!([{ "type": kind, "url": url }]));
     }
     let bundled = bundled::of(path, &wheel.open);
-    properties.extend(bundled.properties);
+    properties.extend(bundled.files.iter().map(|file| property("sbom", file)));
     component.insert("properties".to_owned(), properties.into());
     let mut libraries = libraries(path, wheel);
     libraries.extend(bundled.components);
