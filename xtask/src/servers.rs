@@ -14,6 +14,7 @@ mod queues;
 mod services;
 mod twenty;
 mod units;
+mod user;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
@@ -26,13 +27,14 @@ use load::Load;
 use place::{Place, Versions};
 
 const SUITE: &str = "bookworm";
-const IMAGE: &str = "localhost/wheelbarrow-test-servers:bookworm";
-const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,uwsgi-plugin-python3,apache2,libapache2-mod-wsgi-py3,redis-server";
+/// Another name for other packages: an image that is there is not made again.
+const IMAGE: &str = "localhost/wheelbarrow-test-servers:bookworm-2";
+const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,uwsgi-plugin-python3,apache2,libapache2-mod-wsgi-py3,redis-server,libpam-systemd";
 
 type Scene = (&'static str, fn(&Host) -> Result<()>);
 
 /// In this order, each with a root of its own.
-const SCENES: [Scene; 13] = [
+const SCENES: [Scene; 14] = [
     ("gunicorn by socket unit, nginx in front", units::gunicorn),
     ("releases that fail behind a socket unit", units::failing),
     ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
@@ -40,6 +42,7 @@ const SCENES: [Scene; 13] = [
     ("factories by socket unit", units::factories),
     ("services: web, workers that drain, beat, a timer", services::services),
     ("services: workers of huey, RQ and Django's tasks", queues::queues),
+    ("services by the systemd of a user", user::user),
     ("gunicorn, reloaded in place", plain::gunicorn_in_place),
     ("uWSGI, by itself and with an emperor", plain::uwsgi),
     ("uWSGI of the site's own virtualenv", plain::uwsgi_of_the_site),

@@ -199,6 +199,7 @@ _RELEASE = {
     "service?": [_is_service],
     "unit_name?": str,
     "fork?": bool,
+    "systemd?": ("system", "user"),
     "singletons?": bool,
 }
 # Each may be spelled with dashes.

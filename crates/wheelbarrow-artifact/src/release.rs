@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use hooks::KEYS as HOOK_KEYS;
 pub use hooks::{Hook, HookSettings};
-pub use server::{Action, NotAServer, ProbeSettings, Server};
+pub use server::{Action, Manager, NotAServer, ProbeSettings, Server};
 pub use service::{
     Handover, Hosts, NotAService, OwnUnit, Restriction, Service, ServiceName, ServiceProbe, ServiceProcess,
     Signal, Start, Stop,
@@ -82,6 +82,9 @@ pub struct ReleaseSettings {
     /// Whether the site's Python is started once for all that happens before the switch; true where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<bool>,
+    /// Whose systemd has the units of the site; that of the system where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<Manager>,
     /// Whether this host runs what only one host of a fleet may run; true where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub singletons: Option<bool>,
@@ -200,6 +203,7 @@ impl ReleaseSettings {
             service: later.service.or(self.service),
             unit_name: later.unit_name.or(self.unit_name),
             fork: later.fork.or(self.fork),
+            systemd: later.systemd.or(self.systemd),
             singletons: later.singletons.or(self.singletons),
         }
     }

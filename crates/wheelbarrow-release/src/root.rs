@@ -36,6 +36,7 @@ pub(crate) mod trash;
 pub(crate) mod trusted;
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -195,6 +196,12 @@ impl Root {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.path.join(STATE)
+    }
+
+    /// Whether a user other than root deploys here, or would make the root.
+    pub(crate) fn is_of_plain_user(&self) -> bool {
+        let user = rustix::process::getuid().as_raw();
+        user != 0 && fs::metadata(&self.path).map_or(user, |metadata| metadata.uid()) != 0
     }
 
     /// A path below the root, as it stands in the journal.

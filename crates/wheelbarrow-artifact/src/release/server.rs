@@ -22,7 +22,30 @@ pub enum Server {
         unit: String,
         #[serde(default)]
         action: Action,
+        /// As the settings of the site say for all units.
+        #[serde(skip)]
+        manager: Manager,
     },
+}
+
+/// Whose systemd has the units of a site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    #[default]
+    System,
+    /// That of the user who deploys.
+    User,
+}
+
+impl Manager {
+    /// What `systemctl` is told beside what it is to do.
+    pub fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::System => &[],
+            Self::User => &["--user"],
+        }
+    }
 }
 
 /// What `systemctl` is asked for.
@@ -72,7 +95,8 @@ pub(super) struct ServerKeys {
 
 impl From<ServerKeys> for Server {
     fn from(ServerKeys { unit, action, touch, command }: ServerKeys) -> Self {
-        let unit = unit.map(|unit| Self::Systemd { unit, action: action.unwrap_or_default() });
+        let manager = Manager::default();
+        let unit = unit.map(|unit| Self::Systemd { unit, action: action.unwrap_or_default(), manager });
         let touch = touch.map(|path| Self::Touch { path });
         unit.or(touch).or_else(|| command.map(|command| Self::Command { command })).unwrap_or(Self::None)
     }
@@ -81,7 +105,7 @@ impl From<ServerKeys> for Server {
 impl From<Server> for ServerKeys {
     fn from(server: Server) -> Self {
         match server {
-            Server::Systemd { unit, action } => {
+            Server::Systemd { unit, action, .. } => {
                 let action = Some(action).filter(|action| *action != Action::default());
                 Self { unit: Some(unit), action, ..Self::default() }
             }
@@ -99,9 +123,11 @@ impl FromStr for Server {
         let wrong = || NotAServer(text.to_owned());
         match text.split_once(':') {
             None if text == "none" => Ok(Self::None),
-            Some(("systemd", unit)) if !unit.is_empty() => {
-                Ok(Self::Systemd { unit: unit.to_owned(), action: Action::default() })
-            }
+            Some(("systemd", unit)) if !unit.is_empty() => Ok(Self::Systemd {
+                unit: unit.to_owned(),
+                action: Action::default(),
+                manager: Manager::default(),
+            }),
             Some(("touch", path)) if path.starts_with('/') => Ok(Self::Touch { path: path.into() }),
             Some(("command", words)) => Ok(Self::Command { command: words.parse().map_err(|_| wrong())? }),
             _ => Err(wrong()),
@@ -115,8 +141,11 @@ impl fmt::Display for Server {
             Self::None => formatter.write_str("none"),
             Self::Command { command } => command.fmt(formatter),
             Self::Touch { path } => write!(formatter, "touch {}", path.display()),
-            Self::Systemd { unit, action: Action::Restart } => write!(formatter, "systemctl restart {unit}"),
-            Self::Systemd { unit, action: Action::Reload } => write!(formatter, "systemctl reload {unit}"),
+            Self::Systemd { unit, action, manager } => {
+                let verb = if *action == Action::Restart { "restart" } else { "reload" };
+                let words = [&["systemctl"][..], manager.flags(), &[verb, unit.as_str()]].concat();
+                formatter.write_str(&words.join(" "))
+            }
         }
     }
 }

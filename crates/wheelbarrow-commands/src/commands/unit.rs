@@ -7,9 +7,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use fs_err as fs;
 use serde::Serialize;
+use wheelbarrow_artifact::release::Manager;
 use wheelbarrow_base::{Exit, write_atomic};
 use wheelbarrow_release::unit::{
-    DIRECTORY, Server, SiteSource, Unit, UnitOverrides, find, shadowed, written,
+    Server, SiteSource, Unit, UnitOverrides, directory, find, shadowed, written,
 };
 use wheelbarrow_release::{Root, service_units};
 
@@ -51,13 +52,17 @@ pub struct UnitArguments {
     /// The number of worker processes [default: 3]
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
+    /// The systemd that gets the units of services: that of the machine, or that of the user who runs them [default: `systemd`
+    /// of the settings, else `user` for a root of another user than root]
+    #[arg(long, value_parser = PossibleValuesParser::new(MANAGERS.map(|(name, _)| name)))]
+    systemd: Option<String>,
     /// Write both into this directory, such as /etc/systemd/system, instead of printing them
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
     /// The units to print: of `[release.server]` or of the services [default: of the services, else of the server]
     #[arg(long, value_enum)]
     only: Option<UnitSelection>,
-    /// Print what a write into /etc/systemd/system, or into the directory of --write, would change; exit code 10 if
+    /// Print what a write into the directory of systemd, or into the directory of --write, would change; exit code 10 if
     /// units differ
     #[arg(long)]
     diff: bool,
@@ -72,10 +77,12 @@ enum UnitSelection {
     Services,
 }
 
+const MANAGERS: [(&str, Manager); 2] = [("system", Manager::System), ("user", Manager::User)];
+
 pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.as_deref().map(absolute).transpose()?;
-    let units = units(arguments, root.as_deref(), context)?;
-    let shadowed = units.iter().find_map(|unit| shadowed(&unit.name));
+    let (units, manager) = units(arguments, root.as_deref(), context)?;
+    let shadowed = units.iter().find_map(|unit| shadowed(manager, &unit.name));
     match (&arguments.write, shadowed) {
         (Some(_), Some(path)) if !arguments.diff => return Err(shadows(&path).into()),
         (_, Some(path)) => {
@@ -85,7 +92,8 @@ pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printe
         (_, None) => {}
     }
     if arguments.diff {
-        return compare(arguments, root.as_deref(), &units, printer);
+        let directory = arguments.write.as_deref().map_or_else(|| Ok(directory(manager)), absolute)?;
+        return compare(&directory, arguments.json, root.as_deref(), &units, printer);
     }
     if arguments.json {
         return printer.json(&units);
@@ -93,12 +101,21 @@ pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printe
     if arguments.write.is_some() {
         return Ok(());
     }
-    let texts: Vec<String> = units.iter().map(ToString::to_string).collect();
+    let show = |unit: &Unit| match manager {
+        Manager::System => unit.to_string(),
+        Manager::User => format!("# ~/.config/systemd/user/{}\n{}", unit.name, unit.text),
+    };
+    let texts: Vec<String> = units.iter().map(show).collect();
     printer.result(texts.join("\n").trim_end());
     Ok(())
 }
 
-fn units(arguments: &UnitArguments, root: Option<&Path>, context: &Context) -> anyhow::Result<Vec<Unit>> {
+/// And whose systemd they are for.
+fn units(
+    arguments: &UnitArguments,
+    root: Option<&Path>,
+    context: &Context,
+) -> anyhow::Result<(Vec<Unit>, Manager)> {
     let release = match (&arguments.release, root) {
         (Some(release), Some(root)) => Some(find_release(&Root::open(root)?, release)?),
         _ => None,
@@ -122,15 +139,22 @@ fn units(arguments: &UnitArguments, root: Option<&Path>, context: &Context) -> a
         (None, Some(artifact)) => SiteSource::Artifact(artifact),
         (release, _) => SiteSource::Release(release.as_ref()),
     };
-    let of_services = root.map(|root| service_units(root, source)).transpose()?;
+    let named = |(name, _): &(&str, Manager)| Some(*name) == arguments.systemd.as_deref();
+    let manager = MANAGERS.into_iter().find(named).map(|(_, manager)| manager);
+    let of_services = root.map(|root| service_units(root, source, manager)).transpose()?;
     let own = of_services.filter(|own| !own.units.is_empty());
     match (arguments.only, own) {
-        (Some(UnitSelection::Server), Some(own)) if !own.has_server => Ok(Vec::new()),
-        (None | Some(UnitSelection::Services), Some(own)) => Ok(own.units),
-        (Some(UnitSelection::Services), None) => Ok(Vec::new()),
+        (Some(UnitSelection::Server), Some(own)) if !own.has_server => Ok((Vec::new(), own.manager)),
+        (None | Some(UnitSelection::Services), Some(own)) => Ok((own.units, own.manager)),
+        (Some(UnitSelection::Services), None) => Ok((Vec::new(), Manager::System)),
+        (None | Some(UnitSelection::Server), _) if manager == Some(Manager::User) => {
+            let hint = "`[[release.service]]` describes services, with `--root ROOT`";
+            Err(Refusal::usage("only units of services can be those of a user", hint).into())
+        }
         (None | Some(UnitSelection::Server), _) => {
             let units = find(root, source, wanted)?.units();
-            Ok(units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?.into())
+            let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;
+            Ok((units.into(), Manager::System))
         }
     }
 }
@@ -156,20 +180,20 @@ enum ComparedState {
 }
 
 fn compare(
-    arguments: &UnitArguments,
+    directory: &Path,
+    json: bool,
     root: Option<&Path>,
     units: &[Unit],
     printer: &Printer,
 ) -> anyhow::Result<()> {
-    let directory = arguments.write.as_deref().map_or_else(|| Ok(DIRECTORY.into()), absolute)?;
-    let dropped = root.map(|root| written(root, &directory)).transpose()?.unwrap_or_default();
+    let dropped = root.map(|root| written(root, directory)).transpose()?.unwrap_or_default();
     let dropped = dropped.into_iter().filter(|name| units.iter().all(|unit| unit.name != *name));
     let wanted = units.iter().map(|unit| (unit.name.clone(), Some(unit.text.as_str())));
     let all = wanted.chain(dropped.map(|name| (name, None)));
     let compared =
         all.map(|(name, text)| compared(directory.join(name), text)).collect::<anyhow::Result<Vec<_>>>()?;
     let is_same = compared.iter().all(|one| one.state == ComparedState::Same);
-    match (arguments.json, is_same) {
+    match (json, is_same) {
         (true, _) => printer.json(&compared)?,
         (false, true) => printer.done(&format!("{}: all as it should be", directory.display())),
         (false, false) => {

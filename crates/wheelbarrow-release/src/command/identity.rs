@@ -68,6 +68,11 @@ pub fn operator() -> String {
     if let Some(name) = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty()) {
         return name;
     }
+    own_name()
+}
+
+/// The user of this process, by name where there is one.
+pub(crate) fn own_name() -> String {
     let number = rustix::process::getuid().as_raw().to_string();
     let user = lines("/etc/passwd", 6).into_iter().find(|fields| fields[2] == number);
     user.map_or(number, |fields| fields[0].clone())

@@ -114,7 +114,8 @@ fn all(root: &Root, release: &CompleteRelease) -> Result<Settings, ReleaseError>
 fn start(locked: &LockedRoot<'_>, live: &CompleteRelease, is_told: bool) -> Result<bool, ReleaseError> {
     let (root, settings) = (locked.root, all(locked.root, live)?);
     let units: Vec<String> = units(&settings, live);
-    let is_up = |unit: &String| systemd::state(unit).is_some_and(|state| state.active == "active");
+    let is_up =
+        |unit: &String| systemd::state(settings.manager, unit).is_some_and(|state| state.active == "active");
     // What has no unit can only be told.
     if (is_told || !units.is_empty()) && units.iter().all(is_up) {
         return Ok(false);
@@ -134,7 +135,9 @@ fn stop(locked: &LockedRoot<'_>, live: &CompleteRelease) -> Result<bool, Release
             progress.note(&format!("the service `{}` has no unit: stop it by hand", service.name));
         }
     }
-    let is_up = |unit: &String| systemd::state(unit).is_some_and(|state| state.active != "inactive");
+    let is_up = |unit: &String| {
+        systemd::state(settings.manager, unit).is_some_and(|state| state.active != "inactive")
+    };
     if !units(&settings, live).iter().any(is_up) {
         return Ok(false);
     }

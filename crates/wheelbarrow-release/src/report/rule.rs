@@ -53,6 +53,7 @@ rules! { OF_DOCTOR:
     PROTECT_SYSTEM = "protect-system",
     PROTECT_HOME = "protect-home",
     PRIVATE_TMP = "private-tmp",
+    LINGERING = "lingering",
 }
 
 // Beside those of processes that run another release.

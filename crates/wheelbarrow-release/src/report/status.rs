@@ -181,7 +181,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
 
 fn unit_of(settings: &Settings) -> Option<UnitState> {
     match &settings.server {
-        Server::Systemd { unit, .. } => systemd::state(unit),
+        Server::Systemd { unit, manager, .. } => systemd::state(*manager, unit),
         _ => None,
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use wheelbarrow_artifact::release::{
-    HookSettings, Hosts, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe, Words,
-    is_reserved_in_shared,
+    HookSettings, Hosts, Manager, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe,
+    ServiceProcess, Words, is_reserved_in_shared,
 };
 use wheelbarrow_base::SafePath;
 
@@ -55,6 +55,8 @@ pub struct Settings {
     pub probe: Option<ProbeSettings>,
     /// Every process of the site that this host runs, beside `server`.
     pub services: Vec<Service>,
+    /// Whose systemd has all units.
+    pub manager: Manager,
     /// The first part of the names of units of Wheelbarrow's own.
     pub unit_name: String,
     pub check_timeout: Duration,
@@ -83,7 +85,12 @@ impl Settings {
         let host = ReleaseSettings { singletons, ..ReleaseSettings::default() };
         let declared = manifest.cloned().unwrap_or_default().overridden_by(host);
         let declared = declared.overridden_by(shared_file(root)?);
-        Self::check(name, declared.overridden_by(flags.clone()))
+        let mut declared = declared.overridden_by(flags.clone());
+        let has_own = declared.service.iter().flatten().any(|service| service.own().is_some());
+        if declared.systemd.is_none() && has_own && root.is_of_plain_user() {
+            declared.systemd = Some(Manager::User);
+        }
+        Self::check(name, declared)
     }
 
     /// What counts for the root, whatever release is in it.
@@ -144,7 +151,8 @@ impl Settings {
             keep: declared.keep.unwrap_or(KEEP).max(1),
             static_root: declared.static_root.as_deref().map(static_root).transpose()?,
             keep_static: declared.keep_static.unwrap_or(KEEP_STATIC),
-            server: declared.server.clone().unwrap_or(Server::None),
+            server: at(declared.server.clone().unwrap_or(Server::None), declared.systemd),
+            manager: declared.systemd.unwrap_or_default(),
             server_log: declared.server_log.clone(),
             probe: declared.probe.clone(),
             services: services(&declared)?,
@@ -184,10 +192,25 @@ fn services(declared: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
             Some(ServiceProbe::Command { .. }) | None => {}
         }
     }
+    for service in &mut services {
+        if let ServiceProcess::Told(server) = &mut service.process {
+            *server = at(server.clone(), declared.systemd);
+        }
+    }
     if declared.singletons == Some(false) {
         services.retain(|service| service.hosts == Hosts::All);
     }
     Ok(services)
+}
+
+/// A unit, as one of this systemd.
+fn at(server: Server, systemd: Option<Manager>) -> Server {
+    match server {
+        Server::Systemd { unit, action, .. } => {
+            Server::Systemd { unit, action, manager: systemd.unwrap_or_default() }
+        }
+        other => other,
+    }
 }
 
 /// What `ROOT/shared/wheelbarrow.toml` says.

@@ -16,16 +16,18 @@ mod uwsgi;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use wheelbarrow_artifact::release::Server;
+use wheelbarrow_artifact::release::{Manager, Server};
 use wheelbarrow_base::Explain;
 
 pub use self::finding::Finding;
 use self::site::JudgedSite;
 use crate::check::startable;
+use crate::command::identity::own_name;
 use crate::report::rule::{self, Rule};
 use crate::root::receipt::needed_variables;
 use crate::root::settings::Settings;
 use crate::serving::proof::{self, Process, Service, TrustedUsers, Verdict};
+use crate::serving::services;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Everything that was found of a root.
@@ -69,6 +71,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError>
         findings.extend(stale_processes(root, site.settings.as_ref(), live)?);
     }
     judge_starting(&site, &mut findings)?;
+    judge_lingering(&site, machine, &mut findings);
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit_files::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
@@ -111,6 +114,14 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket"
             .to_owned(),
     });
+}
+
+/// The systemd of a user that ends with its last session.
+fn judge_lingering(site: &JudgedSite<'_>, machine: &Path, findings: &mut Vec<Finding>) {
+    let is_of_user = site.settings.as_ref().is_some_and(|settings| settings.manager == Manager::User);
+    if let Some((what, fix)) = services::without_lingering(machine).filter(|_| is_of_user) {
+        findings.push(Finding { rule: rule::LINGERING, place: own_name(), what, fix });
+    }
 }
 
 /// Releases that could be made live, and could not be started.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_artifact::release::{Action, Manager, Server};
 use wheelbarrow_base::beneath;
 use wheelbarrow_base::progress::Progress;
 
@@ -13,6 +13,7 @@ use crate::command::secrets::Secrets;
 use crate::command::{CommandRun, as_deployer};
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
+use crate::serving::systemd;
 
 /// Reloads the server for `release`, which is `current` already. The command does not get the lock: what it starts
 /// may live for months.
@@ -29,13 +30,14 @@ pub(crate) fn reload(
             command.args(words.arguments());
             command
         }
-        Server::Systemd { unit, action } => {
+        Server::Systemd { unit, action, manager } => {
             // systemd refuses to start what was started five times in ten seconds, and a release that cannot start is
             // started again and again: its predecessor must not find that door shut. A unit that was never loaded has no
             // such count, which is no failure of ours.
-            let forget = unit_command("reset-failed", unit);
-            let _ = run(forget, format!("systemctl reset-failed {unit}"), release, settings, progress);
-            unit_command(if *action == Action::Restart { "restart" } else { "reload" }, unit)
+            let forget = unit_command(*manager, "reset-failed", unit);
+            let words = [&["systemctl"][..], manager.flags(), &["reset-failed", unit.as_str()]].concat();
+            let _ = run(forget, words.join(" "), release, settings, progress);
+            unit_command(*manager, if *action == Action::Restart { "restart" } else { "reload" }, unit)
         }
     };
     run(command, settings.server.to_string(), release, settings, progress)
@@ -62,17 +64,17 @@ pub(crate) fn systemctl(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
-    let mut command = as_deployer("systemctl");
+    let mut command = systemd::ask(settings.manager);
     command.args(words);
     if !units.is_empty() {
         command.arg("--").args(units);
     }
-    let words = [&["systemctl"], words].concat().join(" ");
+    let words = [&["systemctl"][..], settings.manager.flags(), words].concat().join(" ");
     run(command, format!("{words} {}", units.join(" ")).trim_end().to_owned(), release, settings, progress)
 }
 
-fn unit_command(verb: &str, unit: &str) -> Command {
-    let mut command = as_deployer("systemctl");
+fn unit_command(manager: Manager, verb: &str, unit: &str) -> Command {
+    let mut command = systemd::ask(manager);
     command.args([verb, "--", unit]);
     command
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::getuid;
 use serde::Serialize;
-use wheelbarrow_artifact::release::Server;
+use wheelbarrow_artifact::release::{Manager, Server};
 use wheelbarrow_base::progress::Silent;
 use wheelbarrow_base::{beneath, shell_word};
 
@@ -178,7 +178,7 @@ impl<'a> ServerLog<'a> {
 
     fn unit(&self) -> Option<JournalUnit> {
         let named = match &self.settings.server {
-            Server::Systemd { unit, .. } => Some(JournalUnit::new(unit, false)),
+            Server::Systemd { unit, manager, .. } => Some(JournalUnit::new(unit, *manager == Manager::User)),
             Server::Command { command } => unit_in(command.as_slice()),
             // Its processes tell.
             _ => None,

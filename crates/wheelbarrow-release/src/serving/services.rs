@@ -9,12 +9,14 @@ use std::path::Path;
 use rustix::process::getuid;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{
-    Action, Hosts, ProbeSettings, Server, Service, ServiceProbe, ServiceProcess, Start, Words,
+    Action, Hosts, Manager, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe, ServiceProcess,
+    Start, Words,
 };
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::{self, Inserted};
 
+use crate::command::identity::own_name;
 use crate::root::receipt::needed_variables;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
@@ -73,8 +75,8 @@ pub struct ServiceState {
 /// Of those that are units.
 pub(crate) fn states(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<ServiceState> {
     let states = of(root, settings, id).into_iter().filter_map(|served| {
-        let Server::Systemd { unit, .. } = &served.settings.server else { return None };
-        let unit = systemd::state(unit)?;
+        let Server::Systemd { unit, manager, .. } = &served.settings.server else { return None };
+        let unit = systemd::state(*manager, unit)?;
         Some(ServiceState { name: served.name, trouble: unit.trouble(), unit })
     });
     states.collect()
@@ -97,7 +99,7 @@ fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -
         ServiceProcess::Told(server) => vec![server.clone()],
         ServiceProcess::Own(_) => started(&settings.unit_name, service, id)
             .into_iter()
-            .map(|unit| Server::Systemd { unit, action: Action::Restart })
+            .map(|unit| Server::Systemd { unit, action: Action::Restart, manager: settings.manager })
             .collect(),
     };
     let site = site_units(root, settings, String::new());
@@ -144,15 +146,10 @@ pub(crate) fn inspect(root: &Root, settings: &Settings, code: &str) -> Result<()
     if units.is_empty() {
         return Ok(());
     }
-    if !getuid().is_root() {
-        return Err(ReleaseError::Setting {
-            key: "service",
-            reason: "only root can write units of the system. Deploy as root, or set the units up by hand and name \
-                     them: `unit = \"...\"` instead of `run`"
-                .to_owned(),
-        });
-    }
-    if settings.identity.as_ref().is_none_or(|identity| identity.user.is_none()) {
+    refuse_manager(settings)?;
+    if settings.manager == Manager::System
+        && settings.identity.as_ref().is_none_or(|identity| identity.user.is_none())
+    {
         return Err(ReleaseError::Setting {
             key: "owner",
             reason:
@@ -160,8 +157,25 @@ pub(crate) fn inspect(root: &Root, settings: &Settings, code: &str) -> Result<()
                     .to_owned(),
         });
     }
-    systemd::answers().map_err(|problem| ReleaseError::Unit { unit: units[0].name.clone(), problem })?;
-    Installed::of(root).refuse_foreign(&units)
+    systemd::answers(settings.manager)
+        .map_err(|problem| ReleaseError::Unit { unit: units[0].name.clone(), problem })?;
+    Installed::of(root, settings.manager).refuse_foreign(&units)
+}
+
+/// Root writes units of the system, a user those of its own.
+fn refuse_manager(settings: &Settings) -> Result<(), ReleaseError> {
+    let (key, reason) = match (settings.manager, getuid().is_root()) {
+        (Manager::System, true) | (Manager::User, false) => return Ok(()),
+        (Manager::System, false) => (
+            "service",
+            "only root writes units of the system. Deploy as root; or set `systemd = \"user\"`; or write the units by hand and name \
+             them: `unit = \"...\"` instead of `run`",
+        ),
+        (Manager::User, true) => {
+            ("systemd", "`user` is for a site without root. Deploy as the user that the site runs as")
+        }
+    };
+    Err(ReleaseError::Setting { key, reason: reason.to_owned() })
 }
 
 /// The same for a plan, which may be made where systemd does not run, by a user who may not deploy.
@@ -171,12 +185,16 @@ pub(crate) fn plan(root: &Root, settings: &Settings, code: &str) -> Result<(), R
 }
 
 fn site_units(root: &Root, settings: &Settings, code: String) -> SiteUnits {
-    let user = settings.declared.owner.clone();
+    // The systemd of a user runs all as that user.
+    let is_of_system = settings.manager == Manager::System;
+    let user = settings.declared.owner.clone().filter(|_| is_of_system);
+    let group = settings.declared.group.clone().filter(|_| is_of_system);
     SiteUnits {
         name: settings.unit_name.clone(),
+        manager: settings.manager,
         root: root.path().to_path_buf(),
         code,
-        group: settings.declared.group.clone().or_else(|| user.clone()),
+        group: group.or_else(|| user.clone()),
         socket_group: Some(PROXY_GROUP.to_owned()),
         user,
         variables: Default::default(),
@@ -197,10 +215,16 @@ pub struct OwnUnits {
     pub units: Vec<Unit>,
     /// Whether `[release.server]` is one more unit.
     pub has_server: bool,
+    pub manager: Manager,
 }
 
-/// Of an artifact or a release.
-pub fn units(root: &Path, source: SiteSource<'_>) -> Result<OwnUnits, ReleaseError> {
+/// Of an artifact or a release; for another systemd than that of the settings if one is named.
+pub fn units(
+    root: &Path,
+    source: SiteSource<'_>,
+    manager: Option<Manager>,
+) -> Result<OwnUnits, ReleaseError> {
+    let mut flags = ReleaseSettings { systemd: manager, ..ReleaseSettings::default() };
     let has_server = |settings: &Settings| matches!(settings.server, Server::Systemd { .. });
     match source {
         SiteSource::Artifact(path) => {
@@ -209,19 +233,22 @@ pub fn units(root: &Path, source: SiteSource<'_>) -> Result<OwnUnits, ReleaseErr
             // Units are printed where the user of the site need not be, for hosts on which it is.
             let mut declared = manifest.release.clone().unwrap_or_default();
             let (owner, group) = (declared.owner.take(), declared.group.take());
-            let mut settings =
-                Settings::of_manifest(&root, &manifest.name, Some(&declared), &Default::default())?;
+            if !root.path().exists() {
+                // Nobody has made the root yet, so it may be another user than this one.
+                flags.systemd = manager.or(declared.systemd).or(Some(Manager::System));
+            }
+            let mut settings = Settings::of_manifest(&root, &manifest.name, Some(&declared), &flags)?;
             settings.declared.owner = settings.declared.owner.or(owner);
             settings.declared.group = settings.declared.group.or(group);
             let units = own_units(&root, &settings, manifest.project.import_path.clone())?;
-            Ok(OwnUnits { units, has_server: has_server(&settings) })
+            Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager })
         }
         SiteSource::Release(id) => {
             let root = Root::open(root)?;
             let release = root.complete_or_live(id)?;
-            let settings = Settings::of(&root, &release, &Default::default())?;
+            let settings = Settings::of(&root, &release, &flags)?;
             let units = release_units(&root, &settings, &release)?;
-            Ok(OwnUnits { units, has_server: has_server(&settings) })
+            Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager })
         }
     }
 }
@@ -260,8 +287,14 @@ pub(crate) fn start(
         let loaded: Vec<String> =
             names.iter().filter(|name| !name.contains("@.")).chain(&running).cloned().collect();
         // A command that was killed may have written them, and no more.
-        if Installed::of(root).write(&units)? || systemd::are_outdated(&loaded) {
+        let manager = settings.manager;
+        if Installed::of(root, manager).write(&units)? || systemd::are_outdated(manager, &loaded) {
             systemctl(&["daemon-reload"], &[])?;
+        }
+        if manager == Manager::User
+            && let Some((what, fix)) = without_lingering(Path::new("/"))
+        {
+            progress.note(&format!("{what}; {fix}"));
         }
         let of_kind =
             |kind: &str| names.iter().filter(|name| name.ends_with(kind)).cloned().collect::<Vec<_>>();
@@ -280,6 +313,15 @@ pub(crate) fn start(
         told.map_err(|error| log.explain(error)).map_err(of_service(&served.name))?;
     }
     Ok(())
+}
+
+/// Why services of this user's own systemd do not go on, and what keeps them; none where they do.
+pub(crate) fn without_lingering(machine: &Path) -> Option<(String, String)> {
+    let user = own_name();
+    let is_on = machine.join("var/lib/systemd/linger").join(&user).exists();
+    let what =
+        format!("the systemd of {user} ends with the last session of that user, and all services with it");
+    (!is_on).then(|| (what, format!("root can keep it: `loginctl enable-linger {user}`")))
 }
 
 /// Adds the name of the service to an error.
@@ -331,10 +373,8 @@ pub(crate) fn settle(
     live: Option<(&CompleteRelease, &Settings)>,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
-    if !getuid().is_root() {
-        return Ok(());
-    }
-    let installed = Installed::of(root);
+    let manager = if root.is_of_plain_user() { Manager::User } else { Manager::System };
+    let installed = Installed::of(root, manager);
     let there = installed.names()?;
     if there.is_empty() {
         return Ok(());
@@ -350,10 +390,10 @@ pub(crate) fn settle(
             }
         }
     }
-    let command = |words: &[&str], units: &[String]| systemd::command(words, units, progress);
+    let command = |words: &[&str], units: &[String]| systemd::command(manager, words, units, progress);
     // Instances first: without their template systemd would not know how to stop them.
     for name in there.iter().filter_map(|name| name.strip_suffix("@.service")) {
-        let instances = systemd::instances(name);
+        let instances = systemd::instances(manager, name);
         let left: Vec<String> = instances.into_iter().filter(|unit| !running.contains(unit)).collect();
         if left.is_empty() {
             continue;
@@ -373,7 +413,7 @@ pub(crate) fn settle(
     }
     left.iter().try_for_each(|name| installed.remove(name))?;
     command(&["daemon-reload"], &[]);
-    systemd::forget(&stoppable);
+    systemd::forget(manager, &stoppable);
     Ok(())
 }
 

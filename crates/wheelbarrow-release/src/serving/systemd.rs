@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::getuid;
 use serde::Serialize;
-use wheelbarrow_artifact::release::{Action, Server};
+use wheelbarrow_artifact::release::{Action, Manager, Server};
 use wheelbarrow_base::Exit;
 use wheelbarrow_base::progress::Progress;
 
@@ -41,6 +41,8 @@ const DENIED: [&str; 4] = ["access denied", "authentication", "not permitted", "
 pub enum UnitProblem {
     #[error("systemd does not answer: {0}")]
     Silent(String),
+    #[error("the systemd of this user does not answer: {0}")]
+    NoSession(String),
     #[error("systemd does not know the unit")]
     Missing,
     #[error("the unit cannot be loaded: {0}")]
@@ -65,6 +67,9 @@ impl UnitProblem {
             Self::Silent(_) => {
                 "`[release.server] kind` names another kind of server where systemd does not run"
             }
+            Self::NoSession(_) => {
+                "`loginctl enable-linger USER`, by root, starts the systemd of a user, and keeps it after the last session"
+            }
             Self::Missing => {
                 "`wheelbarrow unit` prints the units of a site; `systemctl daemon-reload` after they were written"
             }
@@ -84,7 +89,7 @@ impl UnitProblem {
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Silent(_) => Exit::Failed,
+            Self::Silent(_) | Self::NoSession(_) => Exit::Failed,
             Self::Denied(_) => Exit::Refused,
             _ => Exit::Project,
         }
@@ -93,42 +98,47 @@ impl UnitProblem {
 
 /// Refuses a unit that a switch could not be told to, or not be verified by.
 pub(crate) fn inspect(root: &Root, server: &Server) -> Result<(), ReleaseError> {
-    let Server::Systemd { unit, action } = server else { return Ok(()) };
-    judge(root, unit, *action).map_err(|problem| ReleaseError::Unit { unit: unit.clone(), problem })
+    let Server::Systemd { unit, action, manager } = server else { return Ok(()) };
+    judge(root, *manager, unit, *action).map_err(|problem| ReleaseError::Unit { unit: unit.clone(), problem })
 }
 
 /// Whether systemd runs here and answers.
-pub(crate) fn answers() -> Result<(), UnitProblem> {
-    let output = systemctl(&["show", "--property=Version"])?;
-    if output.status.success() { Ok(()) } else { Err(UnitProblem::Silent(first_line(&output.stderr))) }
+pub(crate) fn answers(manager: Manager) -> Result<(), UnitProblem> {
+    let output = systemctl(manager, &["show", "--property=Version"])?;
+    match (output.status.success(), manager) {
+        (true, _) => Ok(()),
+        (false, Manager::System) => Err(UnitProblem::Silent(first_line(&output.stderr))),
+        (false, Manager::User) => Err(UnitProblem::NoSession(first_line(&output.stderr))),
+    }
 }
 
 /// The instances of a template that systemd knows, whatever they do.
-pub(crate) fn instances(template: &str) -> Vec<String> {
+pub(crate) fn instances(manager: Manager, template: &str) -> Vec<String> {
     let pattern = format!("{template}@*.service");
     let words = ["list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--", &pattern];
-    let Ok(output) = systemctl(&words) else { return Vec::new() };
+    let Ok(output) = systemctl(manager, &words) else { return Vec::new() };
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 /// Has systemd forget that units have failed which are not wanted any more. Of most it knows nothing.
-pub(crate) fn forget(units: &[String]) {
+pub(crate) fn forget(manager: Manager, units: &[String]) {
     let mut words = vec!["reset-failed", "--"];
     words.extend(units.iter().map(String::as_str));
-    let _ = systemctl(&words);
+    let _ = systemctl(manager, &words);
 }
 
 /// Asks for something that a deploy can do without; what goes wrong is a note. A service decides itself how long it takes to end
 /// (EXTEND_TIMEOUT_USEC= of sd_notify(3)), so it is not waited for without a limit.
-pub(crate) fn command(words: &[&str], units: &[String], progress: &dyn Progress) {
-    let mut systemctl = as_deployer("systemctl");
+pub(crate) fn command(manager: Manager, words: &[&str], units: &[String], progress: &dyn Progress) {
+    let mut systemctl = ask(manager);
     systemctl.args(words).env("LC_ALL", "C");
     if !units.is_empty() {
         systemctl.arg("--").args(units);
     }
     if let Some(problem) = attempt(&mut systemctl, WORK, progress) {
-        progress.note(&format!("`systemctl {} {}`: {problem}", words.join(" "), units.join(" ")));
+        let words = [&["systemctl"][..], manager.flags(), words].concat().join(" ");
+        progress.note(&format!("`{words} {}`: {problem}", units.join(" ")));
     }
 }
 
@@ -154,10 +164,10 @@ fn attempt(command: &mut Command, limit: Duration, progress: &dyn Progress) -> O
 }
 
 /// Whether systemd has read other texts of these units than they have now.
-pub(crate) fn are_outdated(units: &[String]) -> bool {
+pub(crate) fn are_outdated(manager: Manager, units: &[String]) -> bool {
     let words = ["show", "--property=NeedDaemonReload", "--"].into_iter();
     let words: Vec<&str> = words.chain(units.iter().map(String::as_str)).collect();
-    systemctl(&words).is_ok_and(|output| {
+    systemctl(manager, &words).is_ok_and(|output| {
         String::from_utf8_lossy(&output.stdout).lines().any(|line| line == "NeedDaemonReload=yes")
     })
 }
@@ -170,8 +180,8 @@ pub(crate) fn plan(root: &Root, server: &Server) -> Result<(), ReleaseError> {
     }
 }
 
-fn judge(root: &Root, unit: &str, action: Action) -> Result<(), UnitProblem> {
-    let shown = show(unit, PROPERTIES)?;
+fn judge(root: &Root, manager: Manager, unit: &str, action: Action) -> Result<(), UnitProblem> {
+    let shown = show(manager, unit, PROPERTIES)?;
     let value = |key: &str| shown.get(key).map(String::as_str).unwrap_or_default();
     match value("LoadState") {
         "" | "loaded" => {}
@@ -194,7 +204,9 @@ fn judge(root: &Root, unit: &str, action: Action) -> Result<(), UnitProblem> {
     if let Some(other) = other_root(root, &text) {
         return Err(UnitProblem::OtherRoot(other));
     }
-    if getuid().is_root() { Ok(()) } else { ask_for_right(unit, action) }
+    // Nobody else may do more with what is the user's own.
+    let is_allowed = getuid().is_root() || manager == Manager::User;
+    if is_allowed { Ok(()) } else { ask_for_right(unit, action) }
 }
 
 /// How a unit is doing.
@@ -217,8 +229,8 @@ pub struct UnitState {
 }
 
 /// None where systemd does not answer, or says nothing of it.
-pub(crate) fn state(unit: &str) -> Option<UnitState> {
-    let shown = show(unit, STATE).ok()?;
+pub(crate) fn state(manager: Manager, unit: &str) -> Option<UnitState> {
+    let shown = show(manager, unit, STATE).ok()?;
     let value = |key: &str| shown.get(key).cloned().unwrap_or_default();
     if value("ActiveState").is_empty() {
         return None;
@@ -271,8 +283,8 @@ fn since_boot() -> Option<u64> {
     u64::try_from(now.tv_sec).ok().filter(|_| done == 0)
 }
 
-fn show(unit: &str, properties: &str) -> Result<BTreeMap<String, String>, UnitProblem> {
-    let output = systemctl(&["show", properties, "--", unit])?;
+fn show(manager: Manager, unit: &str, properties: &str) -> Result<BTreeMap<String, String>, UnitProblem> {
+    let output = systemctl(manager, &["show", properties, "--", unit])?;
     if !output.status.success() {
         return Err(UnitProblem::Silent(first_line(&output.stderr)));
     }
@@ -292,14 +304,26 @@ fn show(unit: &str, properties: &str) -> Result<BTreeMap<String, String>, UnitPr
 /// not restart the unit is refused for that before the job is looked at.
 fn ask_for_right(unit: &str, action: Action) -> Result<(), UnitProblem> {
     let verb = if action == Action::Restart { "restart" } else { "reload" };
-    let output = systemctl(&["--no-ask-password", "--job-mode=isolate", verb, "--", unit])?;
+    let words = ["--no-ask-password", "--job-mode=isolate", verb, "--", unit];
+    let output = systemctl(Manager::System, &words)?;
     let message = first_line(&output.stderr);
     let is_denied = DENIED.iter().any(|words| message.to_lowercase().contains(words));
     if is_denied { Err(UnitProblem::Denied(message)) } else { Ok(()) }
 }
 
-fn systemctl(words: &[&str]) -> Result<Output, UnitProblem> {
+/// `systemctl`, for that systemd.
+pub(crate) fn ask(manager: Manager) -> Command {
     let mut command = as_deployer("systemctl");
+    command.args(manager.flags());
+    // A command of cron's, or by `sudo -u`, has no session that would say where the systemd of its user is.
+    if manager == Manager::User && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", format!("/run/user/{}", getuid().as_raw()));
+    }
+    command
+}
+
+fn systemctl(manager: Manager, words: &[&str]) -> Result<Output, UnitProblem> {
+    let mut command = ask(manager);
     command.args(words).env("LC_ALL", "C").stdin(Stdio::null());
     command.output().map_err(|error| UnitProblem::Silent(format!("systemctl: {error}")))
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use discover::{SiteSource, UnitOverrides, find};
-pub use installed::{DIRECTORY, shadowed, written};
+pub use installed::{directory, shadowed, written};
 
 /// What serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -126,11 +126,11 @@ fn prove_service(
     served: &ServingProcess,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
-    let Server::Systemd { unit, .. } = &served.settings.server else {
+    let Server::Systemd { unit, manager, .. } = &served.settings.server else {
         return prove(locked, release, &served.settings, progress).map(drop);
     };
     if served.is_timer {
-        return match systemd::state(unit) {
+        return match systemd::state(*manager, unit) {
             Some(state) if state.active != "active" => {
                 Err(ReleaseError::Down { name: unit.clone(), trouble: format!("it is {}", state.active) })
             }
@@ -159,7 +159,7 @@ fn stays_up(
     let (begun, id) = (Instant::now(), release.id());
     let mut imported = None;
     loop {
-        if let Some(state) = systemd::state(unit) {
+        if let Some(state) = systemd::state(served.settings.manager, unit) {
             let often = (state.restarts > 0).then(|| format!("it has ended {} times", state.restarts));
             if let Some(trouble) = state.trouble().or(often) {
                 return Err(ReleaseError::Down { name: unit.to_owned(), trouble });

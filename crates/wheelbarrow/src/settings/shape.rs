@@ -119,6 +119,7 @@ pub(super) const SHAPES: &[(&str, Shape, &str)] = &[
     ("release.shared", Texts, "shared = [\"media\"]"),
     ("release.singletons", Flag, "singletons = false"),
     ("release.static-root", Text, "static_root = \"static\""),
+    ("release.systemd", OneOf(&["system", "user"]), "systemd = \"user\""),
     ("release.timeouts", Table, "[release.timeouts]"),
     ("release.timeouts.check", Whole, "check = 60"),
     ("release.timeouts.hook", Whole, "hook = 600"),

@@ -93,7 +93,7 @@ fn is_graceful(server: &Server) -> bool {
         Server::Command { command } => {
             command.as_slice().iter().any(|word| word.split_whitespace().any(|word| word == "graceful"))
         }
-        Server::Systemd { unit, action: Action::Reload } => {
+        Server::Systemd { unit, action: Action::Reload, .. } => {
             ["apache2", "httpd"].contains(&unit.trim_end_matches(".service"))
         }
         _ => false,

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use fs_err as fs;
+use wheelbarrow_artifact::release::Manager;
 use wheelbarrow_wheel::order::{self, Inserted};
 
 use super::listener;
@@ -195,8 +196,8 @@ fn place(group: &Path) -> Option<PathBuf> {
 }
 
 /// The control group of a systemd unit that runs.
-pub(super) fn control_group(unit: &str) -> Option<PathBuf> {
-    let mut systemctl = crate::command::as_deployer("systemctl");
+pub(super) fn control_group(manager: Manager, unit: &str) -> Option<PathBuf> {
+    let mut systemctl = crate::serving::systemd::ask(manager);
     let output =
         systemctl.args(["show", "--property=ControlGroup", "--", unit]).stdin(Stdio::null()).output();
     let text = String::from_utf8(output.ok()?.stdout).ok()?;

@@ -72,8 +72,8 @@ pub fn of_live(root: &Root) -> Result<Service, ReleaseError> {
 /// where the probe asks, with all that they have started. Where systemd knows of no such unit that runs, or nothing of
 /// the root listens there, every process under the root is looked at.
 pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, ReleaseError> {
-    if let Some(Server::Systemd { unit, .. }) = settings.map(|settings| &settings.server)
-        && let Some(group) = kernel::control_group(unit)
+    if let Some(Server::Systemd { unit, manager, .. }) = settings.map(|settings| &settings.server)
+        && let Some(group) = kernel::control_group(*manager, unit)
     {
         return found(root, &ProcessScope::ControlGroup(group), Some(unit.clone()), None);
     }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use wheelbarrow_artifact::release::Manager;
 use wheelbarrow_base::write_atomic;
 use wheelbarrow_wheel::order::Inserted;
 
@@ -13,7 +14,7 @@ use super::service_unit::is_of;
 use crate::{ReleaseError, Root};
 
 /// Where the units of this machine are that no package brought.
-pub const DIRECTORY: &str = "/etc/systemd/system";
+const DIRECTORY: &str = "/etc/systemd/system";
 /// Where systemd finds the units that others have installed; a unit in /etc takes their place. systemd.unit(5) has the list.
 const LOADED: [&str; 6] = [
     "/run/systemd/system",
@@ -23,14 +24,31 @@ const LOADED: [&str; 6] = [
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 ];
+const OF_USERS: [&str; 4] =
+    ["/etc/systemd/user", "/run/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
 const KINDS: [&str; 4] = ["service", "socket", "timer", "target"];
 
 /// Bytes of a unit that are looked at.
 const LONGEST: u64 = 1 << 20;
 
 /// The unit of this machine that a unit of this name would replace: a unit of the same name, or its template.
-pub fn shadowed(name: &str) -> Option<PathBuf> {
-    shadowed_in(&LOADED.map(Path::new), name)
+pub fn shadowed(manager: Manager, name: &str) -> Option<PathBuf> {
+    match manager {
+        Manager::System => shadowed_in(&LOADED.map(Path::new), name),
+        Manager::User => shadowed_in(&OF_USERS.map(Path::new), name),
+    }
+}
+
+/// Where units are written.
+pub fn directory(manager: Manager) -> PathBuf {
+    let home = || std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let of_user = || std::env::var_os("XDG_CONFIG_HOME").filter(|path| Path::new(path).is_absolute());
+    match manager {
+        Manager::System => DIRECTORY.into(),
+        Manager::User => of_user()
+            .map_or_else(|| Path::new(&home().unwrap_or_else(|| "/".into())).join(".config"), PathBuf::from)
+            .join("systemd/user"),
+    }
 }
 
 fn shadowed_in(directories: &[&Path], name: &str) -> Option<PathBuf> {
@@ -45,24 +63,25 @@ fn shadowed_in(directories: &[&Path], name: &str) -> Option<PathBuf> {
 /// The units in a directory that were written for this root.
 pub fn written(root: &Path, directory: &Path) -> Result<BTreeSet<String>, ReleaseError> {
     let root = Root::trusted_at(root)?;
-    Installed { directory: directory.to_path_buf(), root: &root }.names()
+    Installed { directory: directory.to_path_buf(), manager: Manager::System, root: &root }.names()
 }
 
 /// Units in a directory.
 pub(crate) struct Installed<'r> {
     directory: PathBuf,
+    manager: Manager,
     root: &'r Root,
 }
 
 impl<'r> Installed<'r> {
-    pub(crate) fn of(root: &'r Root) -> Self {
-        Self { directory: DIRECTORY.into(), root }
+    pub(crate) fn of(root: &'r Root, manager: Manager) -> Self {
+        Self { directory: directory(manager), manager, root }
     }
 
     /// Refuses a unit if a unit of that name exists which was not written for this root, here or among the units of packages.
     pub(crate) fn refuse_foreign(&self, wanted: &[Unit]) -> Result<(), ReleaseError> {
         for unit in wanted {
-            if let Some(path) = shadowed(&unit.name) {
+            if let Some(path) = shadowed(self.manager, &unit.name) {
                 return Err(ReleaseError::ForeignUnit { path });
             }
             let path = self.directory.join(&unit.name);
@@ -81,6 +100,9 @@ impl<'r> Installed<'r> {
     /// Writes those that are not as they should be; whether there were any.
     pub(crate) fn write(&self, wanted: &[Unit]) -> Result<bool, ReleaseError> {
         self.refuse_foreign(wanted)?;
+        if self.manager == Manager::User && !wanted.is_empty() {
+            fs::create_dir_all(&self.directory).map_err(ReleaseError::io("make", &self.directory))?;
+        }
         let mut has_changed = false;
         for unit in wanted {
             let path = self.directory.join(&unit.name);
@@ -140,7 +162,7 @@ mod tests {
         let root = Root::create(&place.path().join("root")).unwrap();
         let directory = place.path().join("units");
         fs::create_dir(&directory).unwrap();
-        let installed = Installed { directory: directory.clone(), root: &root };
+        let installed = Installed { directory: directory.clone(), manager: Manager::System, root: &root };
         let own = format!("# Written by Wheelbarrow for {}. More.\n", root.path().display());
         let unit = |name: &str, text: &str| Unit { name: name.to_owned(), text: text.to_owned() };
         let wanted = [unit("a.service", &own), unit("b.timer", &own)];

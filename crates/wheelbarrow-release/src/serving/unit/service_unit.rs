@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use wheelbarrow_artifact::release::{Handover, OwnUnit, Restriction, Service, Start, Words};
+use wheelbarrow_artifact::release::{Handover, Manager, OwnUnit, Restriction, Service, Start, Words};
 
 use super::{Unit, UnitError};
 use crate::ReleaseId;
@@ -17,6 +17,17 @@ const WRITTEN: &str = "# Written by Wheelbarrow for ";
 /// Bytes: systemd has names of 255, in which that of a release may be too.
 const LONGEST_NAME: usize = 200;
 
+const WHAT_NO_SITE_DOES: &str = "ProtectClock=yes\n\
+                                 ProtectControlGroups=yes\n\
+                                 ProtectHostname=yes\n\
+                                 ProtectKernelLogs=yes\n\
+                                 ProtectKernelModules=yes\n\
+                                 ProtectKernelTunables=yes\n\
+                                 ProtectProc=invisible\n";
+/// systemd.exec(5): what needs a mount namespace, or capabilities.
+const LEFT_OUT: &str = "# Not here: ProtectSystem=, ProtectHome=, PrivateTmp=, PrivateDevices=, the other Protect*= and\n\
+                        # CapabilityBoundingSet=. They need rights that the systemd of a user does not have.\n";
+
 /// What all units of a site have in common.
 #[derive(Clone, Debug)]
 pub struct SiteUnits {
@@ -26,7 +37,9 @@ pub struct SiteUnits {
     pub root: PathBuf,
     /// Where the code is imported from, relative to a release.
     pub code: String,
-    /// Who the site runs as; none for the systemd of a user.
+    /// Whose systemd is to have them.
+    pub manager: Manager,
+    /// Who the site runs as; none for the systemd of a user, which runs all as that user.
     pub user: Option<String>,
     pub group: Option<String>,
     /// Who may connect to sockets besides: the group of the proxy in front.
@@ -43,9 +56,9 @@ impl SiteUnits {
 
     /// Where the socket of a service is.
     pub fn socket(&self, service: &Service) -> String {
-        match self.user {
-            Some(_) => format!("/run/{}-{}.sock", self.name, service.name),
-            None => format!("{}/shared/{}.sock", self.root.display(), service.name),
+        match self.manager {
+            Manager::System => format!("/run/{}-{}.sock", self.name, service.name),
+            Manager::User => format!("{}/shared/{}.sock", self.root.display(), service.name),
         }
     }
 
@@ -79,8 +92,9 @@ impl SiteUnits {
     /// The text with the line that says whose it is.
     fn whole(&self, text: &str) -> String {
         format!(
-            "{}. The next deploy writes it anew:\n# put changes of your own into a drop-in, by `systemctl edit`.\n{text}",
-            written_for(&self.root.to_string_lossy())
+            "{}. The next deploy writes it anew:\n# put changes of your own into a drop-in, by `systemctl {}edit`.\n{text}",
+            written_for(&self.root.to_string_lossy()),
+            if self.is_of_system() { "" } else { "--user " }
         )
     }
 
@@ -117,7 +131,11 @@ impl SiteUnits {
 
     /// What is started with the machine, or with the session of a user.
     fn booted(&self) -> &'static str {
-        if self.user.is_some() { "multi-user.target" } else { "default.target" }
+        if self.is_of_system() { "multi-user.target" } else { "default.target" }
+    }
+
+    fn is_of_system(&self) -> bool {
+        self.manager == Manager::System
     }
 
     fn service(&self, base: &str, service: &Service, own: &OwnUnit) -> Result<String, UnitError> {
@@ -151,7 +169,7 @@ impl SiteUnits {
         Ok(format!(
             "[Unit]\n\
              Description={name} of {site}, run from {root}\n\
-             After=network.target\n\
+             {network}\
              PartOf={target}\n\
              {socket}\
              StartLimitIntervalSec=0\n\
@@ -171,6 +189,8 @@ impl SiteUnits {
              {install}",
             name = service.name,
             site = self.name,
+            // The systemd of a user has no such target, and begins after it.
+            network = if self.is_of_system() { "After=network.target\n" } else { "" },
             identity = self.identity(),
             variables = self.variable_lines(),
             script = self.script(own)?,
@@ -208,64 +228,76 @@ impl SiteUnits {
     }
 
     fn restrictions(&self, loosen: &[Restriction]) -> String {
-        if self.user.is_none() {
-            // The systemd of a user cannot do more than that user may.
-            return "NoNewPrivileges=yes\n".to_owned();
+        if !self.is_of_system() && loosen.contains(&Restriction::Privileges) {
+            return format!(
+                "# Loosened: privileges, and all others: here each of them takes privileges away.\n{LEFT_OUT}"
+            );
         }
-        let root = self.root.display();
-        let is_kept = |restriction| !loosen.contains(&restriction);
-        let mut lines = Vec::new();
-        let mut add = |restriction, why: &str, kept: &str| {
-            let word = word_of(restriction);
-            match is_kept(restriction) {
-                true => lines.push(format!("# {why} (`loosen = [\"{word}\"]`).\n{kept}\n")),
-                false => lines.push(format!("# Loosened: {word}.\n")),
-            }
+        let of_system = self.restrictions_of_system();
+        let (capabilities, others) = match self.manager {
+            Manager::System => ("\nCapabilityBoundingSet=", WHAT_NO_SITE_DOES),
+            Manager::User => ("", ""),
         };
-        add(
-            Restriction::Privileges,
-            "No program gives it more rights",
-            "NoNewPrivileges=yes\nRestrictSUIDSGID=yes\nCapabilityBoundingSet=",
-        );
-        let system = format!("ProtectSystem=strict\nReadWritePaths={root}");
-        add(
+        let privileges = format!("NoNewPrivileges=yes\nRestrictSUIDSGID=yes{capabilities}");
+        let first = (Restriction::Privileges, "No program gives it more rights", privileges);
+        let last = [
+            (Restriction::Namespaces, "It makes no containers", "RestrictNamespaces=yes"),
+            (
+                Restriction::AddressFamilies,
+                "It speaks IP and Unix sockets",
+                "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+            ),
+            (
+                Restriction::SystemCalls,
+                "Of the kernel it asks what services ask",
+                "SystemCallArchitectures=native\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\nSystemCallErrorNumber=EPERM",
+            ),
+        ];
+        let last = last.map(|(restriction, why, kept)| (restriction, why, kept.to_owned()));
+        let all = std::iter::once(first).chain(of_system).chain(last);
+        let lines: String = all
+            .map(|(restriction, why, kept)| {
+                let word = word_of(restriction);
+                match loosen.contains(&restriction) {
+                    true => format!("# Loosened: {word}.\n"),
+                    false => format!("# {why} (`loosen = [\"{word}\"]`).\n{kept}\n"),
+                }
+            })
+            .collect();
+        let left_out = if self.is_of_system() { "" } else { LEFT_OUT };
+        format!(
+            "{lines}\
+             # What no site does.\n\
+             {others}\
+             LockPersonality=yes\n\
+             RestrictRealtime=yes\n\
+             {left_out}"
+        )
+    }
+
+    /// Those that show a service other files and devices than there are.
+    fn restrictions_of_system(&self) -> Vec<(Restriction, &'static str, String)> {
+        if !self.is_of_system() {
+            return Vec::new();
+        }
+        let mut all = vec![(
             Restriction::System,
             "It writes below its root, and in the directories of systemd's for services",
-            &system,
-        );
+            format!("ProtectSystem=strict\nReadWritePaths={}", self.root.display()),
+        )];
         let is_below = |places: &[&str]| places.iter().any(|place| self.root.starts_with(place));
         if !is_below(&["/home", "/root", "/run/user"]) {
-            add(Restriction::Home, "It does not see what people have", "ProtectHome=yes");
+            all.push((Restriction::Home, "It does not see what people have", "ProtectHome=yes".to_owned()));
         }
         if !is_below(&["/tmp", "/var/tmp"]) {
-            add(Restriction::SharedTmp, "Its /tmp is its own", "PrivateTmp=yes");
+            all.push((Restriction::SharedTmp, "Its /tmp is its own", "PrivateTmp=yes".to_owned()));
         }
-        add(Restriction::Devices, "Of /dev it has what is no hardware", "PrivateDevices=yes");
-        add(Restriction::Namespaces, "It makes no containers", "RestrictNamespaces=yes");
-        add(
-            Restriction::AddressFamilies,
-            "It speaks IP and Unix sockets",
-            "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
-        );
-        add(
-            Restriction::SystemCalls,
-            "Of the kernel it asks what services ask",
-            "SystemCallArchitectures=native\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\nSystemCallErrorNumber=EPERM",
-        );
-        format!(
-            "{}\
-             # What no site does.\n\
-             ProtectClock=yes\n\
-             ProtectControlGroups=yes\n\
-             ProtectHostname=yes\n\
-             ProtectKernelLogs=yes\n\
-             ProtectKernelModules=yes\n\
-             ProtectKernelTunables=yes\n\
-             ProtectProc=invisible\n\
-             LockPersonality=yes\n\
-             RestrictRealtime=yes\n",
-            lines.concat()
-        )
+        all.push((
+            Restriction::Devices,
+            "Of /dev it has what is no hardware",
+            "PrivateDevices=yes".to_owned(),
+        ));
+        all
     }
 
     fn socket_text(&self, base: &str, service: &Service) -> String {

@@ -91,3 +91,74 @@ fn services_that_were_stopped_for_a_switch_run_again_if_it_fails() {
     let asked: Vec<_> = asked.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(asked, ["stop", "start"], "{}", second.all());
 }
+
+/// As a user without root, whom root is in a namespace of users.
+fn run_without_root(place: &Place, words: &[String]) -> Said {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let mut command = place.command(&words);
+    if rustix::process::getuid().is_root() {
+        let inside = std::mem::replace(&mut command, Command::new("unshare"));
+        command.args(["--user", "--map-user=1234", "--map-group=1234"]).arg(inside.get_program());
+        command.args(inside.get_args()).current_dir(place.path());
+        for (name, value) in inside.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+    }
+    let path = format!("{}:{}", place.path().join("bin").display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("HOME", place.path().join("home")).env_remove("XDG_CONFIG_HOME");
+    place.finish(&mut command)
+}
+
+#[test]
+fn a_user_without_root_has_units_of_their_own() {
+    let place = Place::new();
+    let home = place.path().join("home");
+    let (units, asked) = (home.join(".config/systemd/user"), place.path().join("asked"));
+    fs_err::create_dir_all(&home).unwrap();
+    let shown = "LoadState=loaded\nActiveState=active\nNeedDaemonReload=no\n";
+    let script = format!(
+        "[ \"$1\" = --user ] || exit 1\nshift\n[ $1 = show ] && exec printf '{shown}'\necho \"$*\" >> {}",
+        asked.display()
+    );
+    program(&place, "systemctl", &script);
+    let names = || {
+        let entries = fs_err::read_dir(&units).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let deploy = |version: &str, settings: &str| {
+        run_without_root(&place, &deploy_words(&place.artifact(&Version::with(version, settings))))
+    };
+    let service = "service = [{ name = 'night', run = 'true', schedule = 'daily' }]\ncheck = false";
+    let first = deploy("1", service);
+    assert_eq!(first.code, 0, "{}", first.all());
+    assert!(first.err.contains("`loginctl enable-linger"), "{}", first.all());
+    assert_eq!(names(), ["site-night.service", "site-night.timer", "site.target"]);
+    let said = fs_err::read_to_string(&asked).unwrap();
+    let expected = ["daemon-reload", "enable --quiet", "reset-failed", "restart -- site-night.timer"];
+    assert!(expected.iter().all(|words| said.contains(words)), "{said}");
+    let run = |words: &[&str]| {
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        run_without_root(&place, &words)
+    };
+    let same = run(&["unit", "--diff"]);
+    assert_eq!(same.code, 0, "{}", same.all());
+    let doctor = run(&["doctor"]);
+    assert!(doctor.out.contains("lingering"), "{}", doctor.all());
+    // What a release does not have any more goes.
+    let second = deploy("2", "check = false");
+    assert_eq!(second.code, 0, "{}", second.all());
+    assert!(names().is_empty(), "{:?}", names());
+    let third = run(&["rollback"]);
+    assert_eq!((third.code, names().len()), (0, 3), "{}", third.all());
+    let refused = deploy("3", &format!("systemd = 'system'\n{service}"));
+    assert!(
+        refused.code == 8 && refused.err.contains("only root writes units of the system"),
+        "{}",
+        refused.all()
+    );
+}

@@ -5,6 +5,7 @@ use super::*;
 fn site() -> SiteUnits {
     SiteUnits {
         name: "mysite".to_owned(),
+        manager: Manager::System,
         root: "/srv/mysite".into(),
         code: "mysite".to_owned(),
         user: Some("mysite".to_owned()),
@@ -49,6 +50,19 @@ fn units_of_all_services() {
     let texts: Vec<String> = units.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(texts.join("\n"));
     assert!(units.iter().all(|unit| is_of("/srv/mysite", &unit.text) && !is_of("/srv/my", &unit.text)));
+}
+
+/// Of a user who has no other rights.
+fn site_of_user() -> SiteUnits {
+    let root = "/home/deployer/site".into();
+    SiteUnits { manager: Manager::User, root, user: None, group: None, ..site() }
+}
+
+#[test]
+fn units_of_a_user() {
+    let units = site_of_user().units(&services(ALL)).unwrap();
+    let texts: Vec<String> = units.iter().map(|unit| format!("# {}\n{}", unit.name, unit.text)).collect();
+    insta::assert_snapshot!(texts.join("\n"));
 }
 
 #[test]
@@ -113,23 +127,31 @@ fn the_shell_reads_the_words_that_were_written() {
     }
 }
 
+/// None where there is no systemd.
+fn analyze(words: &[&str], paths: &[PathBuf]) -> Option<std::process::Output> {
+    match std::process::Command::new("systemd-analyze").args(words).args(paths).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "CI brings systemd-analyze: {error}");
+            println!("skipped: systemd-analyze: {error}");
+            None
+        }
+    }
+}
+
+fn written(place: &std::path::Path, site: &SiteUnits) -> Vec<PathBuf> {
+    let write = |unit: Unit| {
+        let path = place.join(&unit.name);
+        fs_err::write(&path, &unit.text).unwrap();
+        path
+    };
+    site.units(&services(ALL)).unwrap().into_iter().map(write).collect()
+}
+
 #[test]
 fn systemd_takes_the_units_and_finds_little_exposed() {
     let place = tempfile::tempdir().unwrap();
-    let units = site().units(&services(ALL)).unwrap();
-    let paths: Vec<_> = units.iter().map(|unit| place.path().join(&unit.name)).collect();
-    units.iter().zip(&paths).for_each(|(unit, path)| fs_err::write(path, &unit.text).unwrap());
-    let analyze = |words: &[&str], paths: &[PathBuf]| {
-        let output = std::process::Command::new("systemd-analyze").args(words).args(paths).output();
-        match output {
-            Ok(output) => Some(output),
-            Err(error) => {
-                assert!(std::env::var_os("CI").is_none(), "CI brings systemd-analyze: {error}");
-                println!("skipped: systemd-analyze: {error}");
-                None
-            }
-        }
-    };
+    let paths = written(place.path(), &site());
     let Some(verified) = analyze(&["verify"], &paths) else { return };
     let printed = String::from_utf8_lossy(&verified.stderr);
     assert!(!printed.contains("mysite"), "{printed}");
@@ -137,4 +159,13 @@ fn systemd_takes_the_units_and_finds_little_exposed() {
     let output = analyze(&["security", "--offline=true", "--threshold=30"], std::slice::from_ref(web));
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_systemd_of_a_user_takes_its_units() {
+    let place = tempfile::tempdir().unwrap();
+    let paths = written(place.path(), &site_of_user());
+    let Some(verified) = analyze(&["--user", "verify"], &paths) else { return };
+    let printed = String::from_utf8_lossy(&verified.stderr);
+    assert!(!printed.contains("mysite"), "{printed}");
 }
