@@ -1,13 +1,7 @@
 //! Absolute paths, also from a working directory that was removed.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-
-use fs_err as fs;
-use rustix::fs::{Mode, OFlags};
 
 use crate::FsError;
 
@@ -25,7 +19,15 @@ pub fn absolute(path: &Path) -> Result<PathBuf, FsError> {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn from_removed(path: &Path) -> Option<PathBuf> {
+    use std::ffi::OsStr;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use fs_err as fs;
+    use rustix::fs::{Mode, OFlags};
+
     let path = normal(path);
     let (directory, name) = match path.file_name() {
         Some(name) => (path.parent()?, name),
@@ -38,6 +40,12 @@ fn from_removed(path: &Path) -> Option<PathBuf> {
     let (named, opened) = (fs::metadata(&place).ok()?, rustix::fs::fstat(&descriptor).ok()?);
     let is_there = (named.dev(), named.ino()) == (opened.st_dev, opened.st_ino);
     is_there.then(|| if name.is_empty() { place } else { place.join(name) })
+}
+
+/// Nobody names what was removed.
+#[cfg(not(target_os = "linux"))]
+fn from_removed(_: &Path) -> Option<PathBuf> {
+    None
 }
 
 /// Without `.` and `..`, as far as there is something in front of them.

@@ -21,7 +21,7 @@ pub fn write_atomic_with(
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), FsError> {
     let name = path.file_name().ok_or_else(|| FsError::NoParent { path: path.to_path_buf() })?;
-    let mut beside = crate::staged::prefix(name);
+    let mut beside = crate::unique::prefix(name);
     beside.push(format!("{:08x}", crate::unique::unique()));
     let beside = path.with_file_name(beside);
     let written = (|| {

@@ -13,10 +13,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation};
 
-use crate::staged::{is_made_here, prefix};
-use crate::unique::unique;
+use crate::unique::{is_made_here, prefix, unique};
 
 /// A file that is being written beside its final place.
 #[derive(Debug)]
@@ -90,10 +89,18 @@ pub fn is_unfinished(name: &str) -> bool {
 }
 
 /// Nothing where the file system has no such files, or /proc is not there to name one later.
+#[cfg(target_os = "linux")]
 fn nameless(directory: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags};
+
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)).ok()?);
     Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())).symlink_metadata().is_ok().then_some(file)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_: &Path) -> Option<File> {
+    None
 }
 
 fn new_name(output: &Path) -> PathBuf {

@@ -1,26 +1,36 @@
 //! What every crate needs: atomic writes, staged directories, locks that die with their holder, safe paths, work below
 //! a descriptor, signals, limits of memory; hashes, progress; exit codes, and the trait by which an error gives its code and hint.
+//!
+//! What only servers need is there on Linux alone.
 
 mod absolute;
+#[cfg(target_os = "linux")]
 mod as_user;
 mod atomic;
+#[cfg(target_os = "linux")]
 pub mod beneath;
 mod beside;
 mod exit;
 mod lock;
 mod mapped;
 mod memory;
+#[cfg(target_os = "linux")]
 mod mounts;
+#[cfg(target_os = "linux")]
 mod priority;
 pub mod progress;
 mod regular;
 mod safe_path;
+#[cfg(target_os = "linux")]
 mod scratch;
 mod sha256;
 mod shell;
 mod signals;
+#[cfg(target_os = "linux")]
 mod staged;
+#[cfg(target_os = "linux")]
 mod umask;
+#[cfg_attr(not(target_os = "linux"), path = "nothing_unfinished.rs")]
 mod unfinished;
 mod unique;
 mod variable;
@@ -31,6 +41,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use absolute::absolute;
+#[cfg(target_os = "linux")]
 pub use as_user::as_user;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use beside::{Beside, is_unfinished};
@@ -38,17 +49,22 @@ pub use exit::{Exit, Explain};
 pub use lock::{Lock, open_lock};
 pub use mapped::{MappedFile, is_out_of_reach};
 pub use memory::{Memory, end_silently_with, end_without_memory, is_limited, is_out_of_memory, watch_panics};
+#[cfg(target_os = "linux")]
 pub use mounts::{check_links, file_system_of, mounts_in};
+#[cfg(target_os = "linux")]
 pub use priority::give_way;
 pub use regular::{
     LARGEST_ENVIRONMENT, LARGEST_TEXT, open_no_link, open_regular, read_limited, read_regular,
 };
 pub use safe_path::{SafePath, UnsafePath};
+#[cfg(target_os = "linux")]
 pub use scratch::Scratch;
 pub use sha256::Sha256;
 pub use shell::shell_word;
 pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
+#[cfg(target_os = "linux")]
 pub use staged::{Commit, Staged, is_settled, put_right};
+#[cfg(target_os = "linux")]
 pub use umask::SharedUmask;
 pub use unfinished::remove_unfinished;
 pub use variable::variable;

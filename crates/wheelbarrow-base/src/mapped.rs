@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use memmap2::Mmap;
 use rustix::fs::{Mode, OFlags};
+#[cfg(target_os = "linux")]
 use rustix::io::Errno;
 
 use crate::open_regular;
@@ -86,14 +88,28 @@ pub fn is_out_of_reach(file: &File) -> bool {
             by_owner_only(&metadata) || (is_trusted(metadata.uid()) && metadata.mode() & STICKY != 0)
         })
     };
-    let path = fs_err::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let path = path_of(file);
     file.metadata().is_ok_and(|metadata| by_owner_only(&metadata))
         && path.is_ok_and(|path| path.ancestors().skip(1).all(holds_still))
         && nobody_writes(file)
 }
 
+#[cfg(target_os = "linux")]
+fn path_of(file: &File) -> io::Result<PathBuf> {
+    fs_err::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn path_of(file: &File) -> io::Result<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+
+    let path = rustix::fs::getpath(file)?;
+    Ok(std::ffi::OsString::from_vec(path.into_bytes()).into())
+}
+
 /// Whether no descriptor and no map is there by which the file can be changed: somebody may have opened it when it was his own. The
 /// kernel is asked by a lease, which it gives only then (fcntl(2)); a file system without leases counts as if there were one.
+#[cfg(target_os = "linux")]
 fn nobody_writes(file: &File) -> bool {
     let number = file.as_raw_fd();
     // SAFETY: system calls on a descriptor that is open.
@@ -101,6 +117,12 @@ fn nobody_writes(file: &File) -> bool {
         let leased = libc::fcntl(number, libc::F_SETLEASE, libc::F_RDLCK) == 0;
         leased && libc::fcntl(number, libc::F_SETLEASE, libc::F_UNLCK) == 0
     }
+}
+
+/// Other kernels do not say. Nothing is installed there.
+#[cfg(not(target_os = "linux"))]
+fn nobody_writes(_: &File) -> bool {
+    true
 }
 
 /// A copy that has no name, in the first directory for temporary files that has room for it.
@@ -132,6 +154,7 @@ fn private_copy(mut file: File) -> io::Result<File> {
 
 fn nameless(directory: &Path) -> io::Result<File> {
     let (flags, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::from_raw_mode(0o600));
+    #[cfg(target_os = "linux")]
     match rustix::fs::open(directory, flags | OFlags::TMPFILE, mode) {
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
         opened => return Ok(opened?.into()),

@@ -19,7 +19,11 @@ static STOPPED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 /// Gives every ignored signal its default action and unblocks all signals. To be called first in `main`, before any thread.
 pub fn reset_signals() {
-    for signal in (1..=libc::SIGRTMAX()).filter(|signal| !KEPT.contains(signal)) {
+    #[cfg(target_os = "linux")]
+    let last = libc::SIGRTMAX();
+    #[cfg(not(target_os = "linux"))]
+    let last = libc::SIGUSR2;
+    for signal in (1..=last).filter(|signal| !KEPT.contains(signal)) {
         if is_ignored(signal) {
             // SAFETY: the default action runs no code of this process.
             unsafe { libc::signal(signal, libc::SIG_DFL) };

@@ -20,12 +20,12 @@ use rustix::io::Errno;
 
 use crate::beneath::{Directory, Patience, remove_tree};
 use crate::unfinished::Unfinished;
-use crate::unique::unique;
+use crate::unique::{OLD, prefix, unique};
 use crate::{FsError, Lock};
 
 pub use left::{is_settled, put_right};
-use names::{NEXT, OLD, is_directory, lock_of, name_in, name_of, open_parent};
-pub(crate) use names::{REMOVAL, is_made_here, prefix};
+pub(crate) use names::REMOVAL;
+use names::{NEXT, is_directory, lock_of, name_in, name_of, open_parent};
 
 /// The mode of a staged directory before it is put in place.
 const HIDDEN: u32 = 0o700;

@@ -1,14 +1,14 @@
-//! Parts of names that no other process takes.
+//! Names beside a destination, which no other process takes.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Differs between the runs that may meet in one directory, and nobody can tell it beforehand; who makes a name of it
 /// tries again if there is such a name.
 pub(crate) fn unique() -> u32 {
     let mut bytes = [0; 4];
-    // By the system call: the standard library refers to the C library's function weakly, so a static link leaves it out.
-    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    if read == Ok(bytes.len()) {
+    if fill(&mut bytes) {
         return u32::from_ne_bytes(bytes);
     }
     // Before Linux 3.17.
@@ -16,4 +16,34 @@ pub(crate) fn unique() -> u32 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     now.subsec_nanos().rotate_left(2) ^ std::process::id().rotate_left(16) ^ call
+}
+
+/// Whether the kernel gave random bytes.
+#[cfg(target_os = "linux")]
+fn fill(bytes: &mut [u8]) -> bool {
+    // By the system call: the standard library refers to the C library's function weakly, so a static link leaves it out.
+    rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty()) == Ok(bytes.len())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn fill(bytes: &mut [u8]) -> bool {
+    // SAFETY: the kernel writes as many bytes as there are.
+    unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) == 0 }
+}
+
+/// What the name of a directory ends in that waits while another takes its place in two steps.
+pub(crate) const OLD: &str = "old";
+
+/// `.BASENAME.wheelbarrow-`, cut so that what follows fits in a name of 255 bytes.
+pub(crate) fn prefix(basename: &OsStr) -> OsString {
+    let bytes = &basename.as_bytes()[..basename.len().min(220)];
+    let mut prefix = OsString::from(".");
+    prefix.push(OsStr::from_bytes(bytes));
+    prefix.push(".wheelbarrow-");
+    prefix
+}
+
+/// Whether a name ends as [`crate::Staged::begin`] and [`OLD`] end it: nobody else's files are swept.
+pub(crate) fn is_made_here(suffix: &[u8]) -> bool {
+    suffix == OLD.as_bytes() || (suffix.len() == 8 && suffix.iter().all(u8::is_ascii_alphanumeric))
 }

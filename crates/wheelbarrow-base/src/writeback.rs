@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 
 /// Has the kernel begin to write these bytes of the file to the disk, and does not wait for it. Nothing is safe before a
 /// sync, which also tells of what fails meanwhile. Where a file cannot be written so, nothing happens.
 ///
 /// <https://man7.org/linux/man-pages/man2/sync_file_range.2.html>
+#[cfg(target_os = "linux")]
 pub fn start_writeback(file: &File, range: Range<u64>) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
     let too_far = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let start = i64::try_from(range.start).map_err(too_far)?;
     let length = i64::try_from(range.end.saturating_sub(range.start)).map_err(too_far)?;
@@ -28,6 +30,12 @@ pub fn start_writeback(file: &File, range: Range<u64>) -> io::Result<()> {
         Some(libc::EINVAL | libc::ENOSYS | libc::ESPIPE | libc::EPERM) => Ok(()),
         _ => Err(error),
     }
+}
+
+/// Other kernels cannot be told.
+#[cfg(not(target_os = "linux"))]
+pub fn start_writeback(_: &File, _: Range<u64>) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

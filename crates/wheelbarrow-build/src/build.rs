@@ -24,7 +24,7 @@ use crate::pack::{self, ArtifactContents, Installer, PackError, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Walk, WalkRules};
 use crate::python;
 use crate::requires_python::RequiresPython;
-use crate::target::{BuildTarget, ContainerRequest, TargetRequest};
+use crate::target::{BuildTarget, ContainerRequest, HAS_TARGETS, TargetRequest};
 use crate::uv::IndexOptions;
 
 /// Everything that a build depends on but the environment's say on indexes, caches and the network.
@@ -278,7 +278,11 @@ fn lock_request(options: &BuildOptions, inputs: Inputs, targets: &[BuildTarget])
 fn find_targets(options: &BuildOptions) -> Result<Vec<BuildTarget>, BuildError> {
     let mut found = Vec::new();
     let rule = RequiresPython::read(&options.project)?;
-    if options.pythons.is_empty() && (options.targets.is_empty() || !options.extra_pythons.is_empty()) {
+    let is_target = options.targets.is_empty() || !options.extra_pythons.is_empty();
+    if !HAS_TARGETS && (is_target || !options.pythons.is_empty()) {
+        return Err(crate::Error::NoTarget.into());
+    }
+    if options.pythons.is_empty() && is_target {
         found.push(python::find_for(&options.project, rule.as_ref())?);
     }
     for python in options.pythons.iter().chain(&options.extra_pythons) {

@@ -34,6 +34,8 @@ pub enum Error {
 
     #[error(transparent)]
     Target(#[from] wheelbarrow_platform::SpecError),
+    #[error("this machine is no target, because it does not run Linux")]
+    NoTarget,
 
     #[error("no file in {} names the dependencies of the project", project.display())]
     NoInputs { project: PathBuf },
@@ -183,6 +185,7 @@ impl Explain for Error {
             Self::PythonSpec { .. }
             | Self::UnsupportedPython { .. }
             | Self::Target(_)
+            | Self::NoTarget
             | Self::PackageName { .. }
             | Self::With { .. } => Exit::Usage,
             Self::Lock { .. } | Self::Hash { .. } => Exit::Broken,
@@ -213,6 +216,9 @@ impl Explain for Error {
                 "give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`".to_owned()
             }
             Self::Target(error) => error.hint(),
+            Self::NoTarget => {
+                "name the system of the servers, such as `--target debian-12`; `wheelbarrow targets` lists them".to_owned()
+            }
             Self::NoInputs { .. } => {
                 "add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE".to_owned()
             }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -44,7 +45,7 @@ fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// Kills a process and its descendants, as far as /proc names them. A process group would do, but then Ctrl-C would not
+/// Kills a process and its descendants, as far as the system names them. A process group would do, but then Ctrl-C would not
 /// reach them.
 fn kill_all(process: u32) {
     let mut processes = vec![process];
@@ -61,12 +62,21 @@ fn kill_all(process: u32) {
 }
 
 /// Of all its threads (proc_pid_task_children(5)).
+#[cfg(target_os = "linux")]
 fn children(process: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists
         .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
         .collect()
+}
+
+/// As pgrep(1) finds them.
+#[cfg(not(target_os = "linux"))]
+fn children(process: u32) -> Vec<u32> {
+    let output = Command::new("pgrep").args(["-P", &process.to_string()]).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.split_whitespace().filter_map(|id| id.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use wheelbarrow_platform::{
 
 use crate::this_system::{os_release, system_of};
 
+/// Whether this machine can be a target itself, and sources be built on it for others.
+pub const HAS_TARGETS: bool = cfg!(target_os = "linux");
+
 /// A target that was asked for by name, with what the settings say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetRequest {
@@ -140,9 +143,10 @@ impl BuildTarget {
     }
 
     /// Whether what is compiled on a machine with `interpreter` runs on this target: the same CPU, and the same C library
-    /// in this version or an older one.
+    /// in this version or an older one. Nothing that another system than Linux compiles does.
     pub fn takes_builds_of(&self, interpreter: &Interpreter) -> bool {
-        interpreter.abi == self.abi
+        HAS_TARGETS
+            && interpreter.abi == self.abi
             && interpreter.machine == self.machine
             && discriminant(&interpreter.libc) == discriminant(&self.libc)
             && interpreter.libc <= self.libc

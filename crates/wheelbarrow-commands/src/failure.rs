@@ -1,14 +1,16 @@
 //! What an error means to a person and to a script: causes, hint, exit code.
 
+#[cfg_attr(not(target_os = "linux"), path = "failure/without_servers.rs")]
+mod of_servers;
+
 use std::error::Error;
 
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::inventory::InventoryError;
 use wheelbarrow_base::{Exit, Explain, explained, is_out_of_memory};
-use wheelbarrow_install::InstallError;
-use wheelbarrow_release::environment::EnvironmentError;
-use wheelbarrow_release::{NotAnId, Outcome, Phase, ReleaseError, ReleaseId, ServerOutput};
 use wheelbarrow_signature::SignatureError;
+
+use of_servers::{Outcome, Phase, ReleaseId, ServerOutput};
 
 /// An error of the command line's own.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +64,7 @@ pub fn causes(error: &anyhow::Error) -> Vec<String> {
             messages.push(cause);
         }
     }
-    if let Some(ReleaseError::Failed { revert: Some(revert), .. }) = error.downcast_ref() {
+    if let Some(revert) = of_servers::failed_rollback(error) {
         messages.push(format!("rolling back: {revert}"));
     }
     messages.split_off(1)
@@ -85,18 +87,12 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(error: &anyhow::Error, hint: Option<String>, exit_code: u8) -> Self {
-        let failed = error.chain().find_map(|cause| match cause.downcast_ref() {
-            Some(ReleaseError::Failed { id, phase, outcome, .. }) => Some((id.clone(), *phase, *outcome)),
-            _ => None,
-        });
+        let failed = error.chain().find_map(of_servers::failed_release);
         let (id, phase, outcome) = match failed {
             Some((id, phase, outcome)) => (Some(id), Some(phase), Some(outcome)),
             None => (None, None, None),
         };
-        let messages = |cause: &(dyn std::error::Error + 'static)| {
-            cause.downcast_ref().and_then(ReleaseError::server_said).cloned()
-        };
-        let server_log = error.chain().find_map(messages);
+        let server_log = error.chain().find_map(of_servers::server_log);
         Self {
             error: error.to_string(),
             causes: causes(error),
@@ -117,10 +113,8 @@ pub fn wants_json() -> bool {
 
 /// As an error that has a hint and an exit code, where it is one.
 fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Explain> {
-    explained!(
-        error;
-        ReleaseError, ArtifactError, InstallError, InventoryError, EnvironmentError, NotAnId, SignatureError, Refusal
-    )
+    explained!(error; ArtifactError, InventoryError, SignatureError, Refusal)
+        .or_else(|| of_servers::known(error))
 }
 
 pub fn hint(error: &anyhow::Error) -> Option<String> {

@@ -1,13 +1,18 @@
 //! The commands on installs and releases, and how they print: for the `wheelbarrow` binary, and for the program that
-//! travels in every artifact, so that `./site.zip deploy --root ROOT` does what `wheelbarrow deploy` does.
+//! travels in every artifact, so that `./site.zip deploy --root ROOT` does what `wheelbarrow deploy` does. Where there are no servers,
+//! on macOS, only the printing is left, and `verify` of an artifact.
 
+#[cfg(target_os = "linux")]
 pub mod commands;
 pub mod failure;
 pub mod printer;
 pub mod progress;
+#[cfg(target_os = "linux")]
 mod secret;
 pub mod text;
+#[cfg(target_os = "linux")]
 mod unified;
+pub mod verify_artifact;
 
 use std::path::{Path, PathBuf};
 

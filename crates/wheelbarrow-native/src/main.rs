@@ -21,9 +21,10 @@ use std::sync::Arc;
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
 use wheelbarrow_artifact::{Anybody, Trust};
 use wheelbarrow_base::{Exit, Memory};
-use wheelbarrow_commands::commands::{Command, Context, HOST_SIGNERS, run};
+use wheelbarrow_commands::commands::{Command, Context, run};
 use wheelbarrow_commands::failure::{self, Refusal, ReportedResult};
 use wheelbarrow_commands::printer::Printer;
+use wheelbarrow_commands::verify_artifact::HOST_SIGNERS;
 
 /// That of musl has one lock for all threads, and gives large blocks back to the kernel each time.
 #[global_allocator]

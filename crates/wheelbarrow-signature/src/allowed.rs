@@ -4,11 +4,11 @@
 //! with `cert-authority` are for certificates, which sign no artifacts, and are passed over. A line that cannot be understood is
 //! refused, where ssh-keygen goes on: somebody meant to allow or to forbid something by it.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ssh_key::PublicKey;
-use wheelbarrow_base::beneath::place;
 use wheelbarrow_base::is_out_of_reach;
 
 use crate::SignatureError;
@@ -91,8 +91,7 @@ impl Allowed {
 /// Whoever may write the file, or a link on the way to it, says who signs, so that must be nobody but root and this user.
 fn read_trusted(path: &Path) -> io::Result<String> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let place = place(Path::new("/"), &std::path::absolute(path)?).map_err(named)?;
-    let file = place.directory.file(&place.name).map_err(named)?;
+    let file = open_trusted(path).map_err(named)?;
     if !is_out_of_reach(&file) {
         let why = format!(
             "others may write {} or a directory above it: `chown root FILE` and `chmod go-w FILE DIRECTORY` end that",
@@ -101,6 +100,18 @@ fn read_trusted(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     io::read_to_string(file).map_err(named)
+}
+
+#[cfg(target_os = "linux")]
+fn open_trusted(path: &Path) -> io::Result<File> {
+    let place = wheelbarrow_base::beneath::place(Path::new("/"), &std::path::absolute(path)?)?;
+    place.directory.file(&place.name)
+}
+
+/// Links are followed: what is opened is looked at.
+#[cfg(not(target_os = "linux"))]
+fn open_trusted(path: &Path) -> io::Result<File> {
+    wheelbarrow_base::open_regular(path)
 }
 
 /// None is a line for certificates.

@@ -73,7 +73,13 @@ const EXAMPLES: [(&str, &[&str]); 33] = [
 pub(crate) fn decorated(command: Command) -> Command {
     let template = template(&command);
     EXAMPLES.iter().fold(command.help_template(template), |command, (name, lines)| {
+        if command.find_subcommand(name).is_none() {
+            return command;
+        }
         let heading = command.get_styles().get_header();
+        let has_servers = command.find_subcommand("deploy").is_some();
+        let lines: Vec<&str> =
+            lines.iter().copied().filter(|line| has_servers || !line.contains("--root")).collect();
         let title = if lines.len() == 1 { "Example" } else { "Examples" };
         let text = format!("{heading}{title}:{heading:#}\n  {}", lines.join("\n  "));
         command.mut_subcommand(name, |subcommand| subcommand.after_help(text))
@@ -84,15 +90,24 @@ fn template(command: &Command) -> String {
     let (heading, literal) = (command.get_styles().get_header(), command.get_styles().get_literal());
     let mut text = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
     for (group, names) in GROUPS {
-        let _ = write!(text, "\n{heading}{group}:{heading:#}\n");
-        for name in names {
-            let about = command.find_subcommand(name).and_then(Command::get_about);
-            let about = about.map(ToString::to_string).unwrap_or_default();
+        // Where there are no servers, their commands are missing.
+        let found: Vec<&Command> = names.iter().filter_map(|name| command.find_subcommand(name)).collect();
+        if !found.is_empty() {
+            let _ = write!(text, "\n{heading}{group}:{heading:#}\n");
+        }
+        for subcommand in found {
+            let name = subcommand.get_name();
+            let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
             let _ = writeln!(text, "  {literal}{name:<10}{literal:#}  {about}");
         }
     }
     text + &format!("\n{heading}Options:{heading:#}\n{{options}}")
         + "\n\n`wheelbarrow help COMMAND` shows the options and examples of a command."
+}
+
+/// Whether this is a command on some system.
+pub(crate) fn is_command(word: &str) -> bool {
+    EXAMPLES.iter().any(|(name, _)| *name == word)
 }
 
 #[cfg(test)]
@@ -104,10 +119,11 @@ mod tests {
 
     use super::*;
     use crate::Cli;
+    use crate::commands::WithoutServers;
 
     #[test]
     fn every_command_is_in_one_group_and_has_an_example() {
-        let command = Cli::command();
+        let command = <Cli>::command();
         let visible = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
         let visible: Vec<&str> = visible.map(Command::get_name).collect();
         let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
@@ -118,10 +134,23 @@ mod tests {
     }
 
     #[test]
+    fn the_help_without_servers_has_what_is_there() {
+        let command = decorated(Cli::<WithoutServers>::command());
+        let help = command.clone().render_help().to_string();
+        assert!(help.contains("\n  build ") && help.contains("\n  verify "), "{help}");
+        assert!(!help.contains("deploy ") && !help.contains("Maintain"), "{help}");
+        for name in GROUPS[0].1 {
+            assert!(command.find_subcommand(name).is_some(), "{name}");
+        }
+        let verify = command.find_subcommand("verify").and_then(Command::get_after_help).unwrap().to_string();
+        assert!(!verify.contains("--root"), "{verify}");
+    }
+
+    #[test]
     fn examples_are_accepted() {
         for (name, lines) in EXAMPLES {
             for line in lines.iter().filter(|line| line.starts_with("wheelbarrow ")) {
-                let parsed = Cli::command().try_get_matches_from(line.split(' '));
+                let parsed = <Cli>::command().try_get_matches_from(line.split(' '));
                 let found = parsed.unwrap_or_else(|error| panic!("{line}: {error}"));
                 assert_eq!(found.subcommand_name(), Some(name));
             }
@@ -130,14 +159,14 @@ mod tests {
 
     #[test]
     fn lines_of_the_list_fit_a_terminal() {
-        for line in decorated(Cli::command()).render_help().to_string().lines() {
+        for line in decorated(<Cli>::command()).render_help().to_string().lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
     }
 
     #[test]
     fn the_page_has_every_command() {
-        let mut command = Cli::command();
+        let mut command = <Cli>::command();
         command.build();
         let mut page = String::new();
         for (group, names) in GROUPS {

@@ -12,20 +12,21 @@ mod trust;
 
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use wheelbarrow_commands::{printer, progress, text};
 
+use crate::commands::{Here, WithoutServers};
 use crate::failure::ReportedResult;
 use crate::printer::Printer;
 
 /// Pack a Python site and its dependencies into one executable zip, and release it on servers.
 #[derive(Parser)]
 #[command(name = "wheelbarrow", version, max_term_width = 100)]
-struct Cli {
+struct Cli<S: Subcommand = Here> {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: commands::Command,
+    command: commands::Command<S>,
 }
 
 #[derive(Args)]
@@ -44,14 +45,19 @@ struct Global {
 
 /// The whole command line, as data.
 pub fn command() -> clap::Command {
-    help::decorated(Cli::command())
+    help::decorated(<Cli>::command())
+}
+
+/// The same of a program for a system that has no servers.
+pub fn command_without_servers() -> clap::Command {
+    help::decorated(Cli::<WithoutServers>::command())
 }
 
 /// Parses the arguments of this process and does what they name.
 pub fn main() -> ExitCode {
     wheelbarrow_base::watch_panics();
     wheelbarrow_base::reset_signals();
-    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = <Cli>::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,

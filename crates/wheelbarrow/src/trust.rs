@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wheelbarrow_artifact::Trust;
-use wheelbarrow_commands::commands::HOST_SIGNERS;
+use wheelbarrow_commands::verify_artifact::HOST_SIGNERS;
 
 /// The signers that `--allowed-signers` names, or the host's own.
 pub(crate) fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {

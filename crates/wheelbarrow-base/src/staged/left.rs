@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use rustix::fs::{FileType, Stat};
 
-use super::names::{NEXT, OLD, REMOVAL, is_directory, is_made_here, lock_of, name_in, name_of, open_parent};
+use super::names::{NEXT, REMOVAL, is_directory, lock_of, name_in, name_of, open_parent};
 use crate::beneath::{Directory, Patience, remove_tree};
+use crate::unique::{OLD, is_made_here};
 use crate::{FsError, Lock};
 
 /// The longest that the removal of all leftovers goes on. The next run goes on with it.

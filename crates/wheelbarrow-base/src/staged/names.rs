@@ -1,7 +1,6 @@
 //! What is beside a destination: its names, and the directory that it is in.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,12 +8,10 @@ use rustix::fs::{FileType, Stat};
 
 use crate::FsError;
 use crate::beneath::{Directory, place};
+use crate::unique::prefix;
 
 /// The longest that a removal goes on: a large tree on a slow disk takes minutes.
 pub(crate) const REMOVAL: Duration = Duration::from_secs(600);
-
-/// What the name of a directory ends in that waits while another takes its place in two steps.
-pub(super) const OLD: &str = "old";
 
 /// The same of a whole directory that takes the place of the destination, whatever is left of that.
 pub(super) const NEXT: &str = "next";
@@ -42,22 +39,8 @@ pub(super) fn name_in(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
 }
 
-/// `.BASENAME.wheelbarrow-`, cut so that what follows fits in a name of 255 bytes.
-pub(crate) fn prefix(basename: &OsStr) -> OsString {
-    let bytes = &basename.as_bytes()[..basename.len().min(220)];
-    let mut prefix = OsString::from(".");
-    prefix.push(OsStr::from_bytes(bytes));
-    prefix.push(".wheelbarrow-");
-    prefix
-}
-
 pub(super) fn name_of(basename: &OsStr, suffix: &str) -> OsString {
     let mut name = prefix(basename);
     name.push(suffix);
     name
-}
-
-/// Whether a name ends as [`super::Staged::begin`] and [`OLD`] end it: nobody else's files are swept.
-pub(crate) fn is_made_here(suffix: &[u8]) -> bool {
-    suffix == OLD.as_bytes() || (suffix.len() == 8 && suffix.iter().all(u8::is_ascii_alphanumeric))
 }

@@ -17,7 +17,7 @@ use crate::cache::{Cache, CacheEntry, CachedBuild};
 use crate::container::{BuildRoom, BuildRooms};
 use crate::fetch::FetchOptions;
 use crate::select::{ChosenDistribution, DistributionSource};
-use crate::target::BuildTarget;
+use crate::target::{BuildTarget, HAS_TARGETS};
 use crate::uv::IndexOptions;
 use crate::uv::uv_settings::UvSettings;
 use crate::{Error, Result};
@@ -142,6 +142,14 @@ impl Builder<'_> {
         }
         match &target.interpreter {
             Some(interpreter) if target.takes_builds_of(interpreter) => Ok(BuildPlace::Here(interpreter)),
+            // A `setup.py` that asks for the system would hear of another one than the target's.
+            _ if !HAS_TARGETS => Err(Error::NotHere {
+                package: package(chosen),
+                target: target.describe(),
+                reason: "its source is built on Linux, which this machine does not run".to_owned(),
+                python: target.python.to_string(),
+                foreign: true,
+            }),
             Some(interpreter) if interpreter.abi == target.abi => Ok(BuildPlace::Elsewhere(interpreter)),
             _ => Err(Error::NotHere {
                 package: package(chosen),

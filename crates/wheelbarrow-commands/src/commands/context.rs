@@ -5,9 +5,6 @@ use std::sync::Arc;
 
 use wheelbarrow_artifact::Trust;
 
-/// Who may sign what is installed on this host, where there is such a file.
-pub const HOST_SIGNERS: &str = "/etc/wheelbarrow/allowed_signers";
-
 /// Makes a judge of artifacts, of the file that `--allowed-signers` names or of the host's own.
 pub type Judge = fn(Option<&Path>) -> anyhow::Result<Arc<dyn Trust>>;
 

@@ -28,7 +28,7 @@ use clap::Subcommand;
 
 use crate::printer::Printer;
 
-pub use context::{Context, HOST_SIGNERS, Judge};
+pub use context::{Context, Judge};
 
 #[derive(Subcommand)]
 pub enum Command {

@@ -1,10 +1,8 @@
 //! `wheelbarrow verify DEST`, `wheelbarrow verify --root ROOT`, `wheelbarrow verify ARTIFACT --allowed-signers FILE`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
-use wheelbarrow_artifact::{Artifact, SIGNATURE_PATH};
 use wheelbarrow_base::Exit;
 use wheelbarrow_install::{Verification, verify};
 use wheelbarrow_release::{Root, live_release};
@@ -16,6 +14,7 @@ use crate::failure::{Refusal, ReportedResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
+use crate::verify_artifact::verify_artifact;
 
 #[derive(Args)]
 pub struct VerifyArguments {
@@ -39,7 +38,8 @@ pub struct VerifyArguments {
 pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let progress = Bar::new(printer);
     if let Some(artifact) = arguments.destination.as_deref().filter(|path| path.is_file()) {
-        return verify_artifact(artifact, arguments, context, printer);
+        let trust = (context.judge)(arguments.allowed_signers.as_deref())?;
+        return verify_artifact(artifact, &*trust, arguments.json, printer);
     }
     if arguments.allowed_signers.is_some() {
         return Err(Refusal::usage(
@@ -84,45 +84,6 @@ fn conclude(
         report(verification, printer);
     }
     if verification.is_clean() { Ok(()) } else { Err(ReportedResult::from(Exit::Differences).into()) }
-}
-
-#[derive(Serialize)]
-struct Judged<'a> {
-    artifact: &'a Path,
-    members: usize,
-    /// How many members a thin artifact leaves out.
-    left_out: usize,
-    signed_by: Option<&'a str>,
-}
-
-/// Every byte against the manifest, and that against the signature.
-fn verify_artifact(
-    path: &Path,
-    arguments: &VerifyArguments,
-    context: &Context,
-    printer: &Printer,
-) -> anyhow::Result<()> {
-    let trust = (context.judge)(arguments.allowed_signers.as_deref())?;
-    let artifact = Artifact::open_thin(path, &*trust)?.verify(&Bar::new(printer))?;
-    let left_out = artifact.left_out().len();
-    let members = artifact.manifest().members.len() - left_out;
-    let judged = Judged { artifact: path, members, left_out, signed_by: artifact.vouched_by() };
-    if arguments.json {
-        return printer.json(&judged);
-    }
-    let is_signed = artifact.archive().find(SIGNATURE_PATH).is_some();
-    let signed = match judged.signed_by {
-        Some(signer) => format!("signed by {signer}"),
-        None if is_signed => "signed; the signer was not verified (--allowed-signers)".to_owned(),
-        None => "not signed".to_owned(),
-    };
-    let thin = match left_out {
-        0 => String::new(),
-        left_out => format!(", {left_out} left out"),
-    };
-    let members = text::count(members, "member");
-    printer.done(&format!("{}: {members}, all as built{thin}; {signed}", path.display()));
-    Ok(())
 }
 
 fn report(verification: &Verification, printer: &Printer) {

@@ -7,24 +7,29 @@ mod cache;
 mod diff;
 mod init;
 mod inspect;
-mod install;
 mod sbom;
+#[cfg(target_os = "linux")]
+mod servers;
 mod sign;
 mod targets;
 mod thin;
+mod without_servers;
 
 use clap::Subcommand;
-use wheelbarrow_commands::commands::Context;
 
 use crate::printer::Printer;
-use crate::trust::judge;
 
+#[cfg(target_os = "linux")]
+pub(crate) use servers::Command as Here;
+pub(crate) use without_servers::Command as WithoutServers;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use without_servers::Command as Here;
+
+/// The commands that build, and `S`: those on installs and releases, as far as a system has them.
 #[derive(Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum Command<S: Subcommand> {
     /// Pack a project and its dependencies into one executable zip
     Build(Box<build::BuildArguments>),
-    /// Install an artifact, as `./ARTIFACT -d DEST` does
-    Install(install::InstallArguments),
     /// Make a thin artifact, without what a host has already
     Thin(thin::ThinArguments),
     /// Show the contents and the targets of an artifact
@@ -44,13 +49,12 @@ pub(crate) enum Command {
     /// Show, prune or empty the build cache
     Cache(cache::CacheArguments),
     #[command(flatten)]
-    Release(wheelbarrow_commands::commands::Command),
+    Servers(S),
 }
 
-pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(command: Command<Here>, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Build(arguments) => build::run(*arguments, printer),
-        Command::Install(arguments) => install::run(&arguments, printer),
         Command::Thin(arguments) => thin::run(&arguments, printer),
         Command::Inspect(arguments) => inspect::run(&arguments, printer),
         Command::Diff(arguments) => diff::run(&arguments, printer),
@@ -60,9 +64,6 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<()> {
         Command::Sbom(arguments) => sbom::run(&arguments, printer),
         Command::Init(arguments) => init::run(&arguments, printer),
         Command::Cache(arguments) => cache::run(&arguments, printer),
-        Command::Release(command) => {
-            let context = Context { artifact: None, python: None, judge };
-            wheelbarrow_commands::commands::run(command, &context, printer)
-        }
+        Command::Servers(command) => command.run(printer),
     }
 }

@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_base::Exit;
-use wheelbarrow_build::target::BuildTarget;
+use wheelbarrow_build::target::{BuildTarget, HAS_TARGETS};
 use wheelbarrow_build::this_system::{os_release, system_of};
+use wheelbarrow_build::{BuildError, Error};
 use wheelbarrow_platform::{MACHINES, PythonVersion, System, TargetSpec};
 
 use crate::failure::Refusal;
@@ -66,6 +67,9 @@ fn describe(system: &System) -> serde_json::Value {
 
 /// The same as `python ARTIFACT --probe`, whose `probe.py` says which keys there are.
 fn probe(python: &Path, as_json: bool, printer: &Printer) -> anyhow::Result<()> {
+    if !HAS_TARGETS {
+        return Err(BuildError::Wheels(Error::NoTarget).into());
+    }
     let interpreter = Interpreter::probe(python, None)?;
     let unfit = |reason: String| Refusal {
         message: format!("this Python cannot be a target: {reason}"),

@@ -12,6 +12,7 @@ use anyhow::Context;
 use wheelbarrow_build::BuildOptions;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::container::{ContainerRun, Engine};
+use wheelbarrow_build::target::HAS_TARGETS;
 use wheelbarrow_build::uv::Uv;
 use wheelbarrow_http::certificates;
 
@@ -55,6 +56,11 @@ impl<'a> ContainedBuild<'a> {
 }
 
 pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
+    if !HAS_TARGETS {
+        let message = "--in-container runs this program in the container, and this one does not run on Linux";
+        let hint = "build out here, and only sources in a container: `--target SYSTEM --container IMAGE`";
+        return Err(Refusal::usage(message, hint).into());
+    }
     let engine = Engine::find(build.engine).map_err(wheelbarrow_build::BuildError::from)?;
     let own = Program::find()?;
     own.starts(&engine, build.image)?;

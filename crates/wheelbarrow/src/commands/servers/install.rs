@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
-pub(super) use wheelbarrow_commands::absolute;
+use wheelbarrow_commands::absolute;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check, install, virtualenv};
 
