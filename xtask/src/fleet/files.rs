@@ -1,7 +1,7 @@
 //! What docs/guides/fleet.md shows: the site, and the controller's files.
 
 /// Of the site, by path.
-pub(super) const SITE: [(&str, &str); 8] = [
+pub(super) const SITE: [(&str, &str); 10] = [
     ("requirements.txt", include_str!("site/requirements.txt")),
     ("wheelbarrow.toml", include_str!("site/wheelbarrow.toml")),
     ("mysite/settings.py", include_str!("site/mysite/settings.py")),
@@ -9,6 +9,8 @@ pub(super) const SITE: [(&str, &str); 8] = [
     ("mysite/wsgi.py", include_str!("site/mysite/wsgi.py")),
     ("news/models.py", include_str!("site/news/models.py")),
     ("news/views.py", include_str!("site/news/views.py")),
+    ("news/clock.py", include_str!("site/news/clock.py")),
+    ("news/worker.py", include_str!("site/news/worker.py")),
     ("news/migrations/0001_article.py", include_str!("site/news/migrations/0001_article.py")),
 ];
 /// Empty ones.

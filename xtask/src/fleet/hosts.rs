@@ -110,9 +110,11 @@ impl<'i> Hosts<'i> {
         self.host(name)?.power_off()
     }
 
-    pub(super) fn power_on(&self, name: &str) -> Result<()> {
+    /// The script runs there before it has a network.
+    pub(super) fn power_on(&self, name: &str, script: &str) -> Result<()> {
         let (kind, host) = self.member(name)?;
         host.power_on()?;
+        host.good(script)?;
         self.connect(kind)?;
         wait_for_ssh(kind)
     }
