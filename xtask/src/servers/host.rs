@@ -126,7 +126,12 @@ impl<'i> Host<'i> {
 
     /// What a script of the shell says and how it ends.
     pub(crate) fn sh(&self, script: &str) -> Said {
-        let output = self.exec().args(["sh", "-c", script]).stdin(Stdio::null()).output();
+        self.sh_within(LIMIT, script)
+    }
+
+    /// The same for what may take longer than most.
+    pub(crate) fn sh_within(&self, seconds: &str, script: &str) -> Said {
+        let output = self.exec_within(seconds).args(["sh", "-c", script]).stdin(Stdio::null()).output();
         match output {
             Ok(output) => Said {
                 code: output.status.code().unwrap_or(-1),

@@ -1,8 +1,8 @@
-"""load.py ADDRESS RATE: asks for pages, RATE a second, each on a connection of its own, until standard input ends.
+"""load.py ADDRESS RATE [EACH]: asks for pages, RATE a second, each on a connection of its own, until standard input ends.
 
-ADDRESS is the path of a Unix socket, or HOST:PORT. Prints a line when the first request was answered, then
-JSON: how many requests, what failed, the slowest answer in milliseconds (from when it was due), and how often each page was
-seen.
+ADDRESS is the path of a Unix socket, or HOST:PORT. One of EACH requests uploads a file, which has its number as its name and
+as its text. Prints a line when the first request was answered, then JSON: how many requests, what failed, how many uploads were
+answered, the slowest answer in milliseconds (from when it was due), and how often each page was seen.
 """
 
 import collections
@@ -15,9 +15,10 @@ import threading
 import time
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+UPLOAD = b"POST /%d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
 
 
-def ask(address):
+def ask(address, request=REQUEST):
     if address.startswith("/"):
         connection = socket.socket(socket.AF_UNIX)
         where = address
@@ -26,9 +27,10 @@ def ask(address):
         host, port = address.split(":")
         where = host, int(port)
     with connection:
-        connection.settimeout(30)
+        # As long as nginx waits.
+        connection.settimeout(60)
         connection.connect(where)
-        connection.sendall(REQUEST)
+        connection.sendall(request)
         answer = b""
         while True:
             data = connection.recv(65536)
@@ -52,11 +54,13 @@ class Load:
         self.address = address
         self.lock = threading.Lock()
         self.pages, self.failures = collections.Counter(), collections.Counter()
-        self.slowest = 0.0
+        self.slowest, self.uploads = 0.0, 0
 
-    def one(self, due):
+    def one(self, due, upload=None):
+        text = b"%d\n" % upload if upload is not None else b""
+        request = UPLOAD % (upload, len(text), text) if text else REQUEST
         try:
-            page, failure = ask(self.address), None
+            page, failure = ask(self.address, request), None
         except (OSError, ValueError, IndexError) as error:
             page, failure = None, "%s: %s" % (type(error).__name__, error)
         took = time.monotonic() - due
@@ -64,26 +68,29 @@ class Load:
             self.slowest = max(self.slowest, took)
             if failure is None:
                 self.pages[page] += 1
+                self.uploads += bool(text)
             else:
                 self.failures[failure] += 1
 
 
-def main(address, rate):
+def main(address, rate, each="0"):
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     load, step = Load(address), 1 / float(rate)
     load.one(time.monotonic())
     print("begun", flush=True)
-    begun = due = time.monotonic()
+    begun, number, each = time.monotonic(), 0, int(each)
+    due = begun
     with concurrent.futures.ThreadPoolExecutor(200) as pool:
         while not ended.is_set():
-            pool.submit(load.one, due)
+            number += 1
+            pool.submit(load.one, due, number if each and number % each == 0 else None)
             due += step
             time.sleep(max(0, due - time.monotonic()))
     seconds = time.monotonic() - begun
     print(json.dumps({
         "requests": sum(load.pages.values()) + sum(load.failures.values()), "seconds": round(seconds, 1),
-        "failures": load.failures, "slowest": round(load.slowest * 1000), "pages": load.pages,
+        "failures": load.failures, "uploads": load.uploads, "slowest": round(load.slowest * 1000), "pages": load.pages,
     }))  # fmt: skip
 
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::host::Host;
 
 /// Seconds.
-const LIMIT: &str = "1200";
+const LIMIT: &str = "5400";
 
 /// `load.py` at work in the container; ends with its standard input.
 pub(crate) struct Load {
@@ -22,6 +22,8 @@ pub(crate) struct Load {
 pub(crate) struct Met {
     pub(crate) requests: u64,
     pub(crate) failures: BTreeMap<String, u64>,
+    /// How many uploads were answered.
+    pub(crate) uploads: u64,
     /// Milliseconds.
     pub(crate) slowest: u64,
     /// How often each page was seen.
@@ -31,8 +33,13 @@ pub(crate) struct Met {
 impl Load {
     /// To `address`, a port of loopback or the path of a socket, so many each second; comes back when it has begun.
     pub(crate) fn begin(host: &Host<'_>, address: &str, rate: u32) -> Result<Self> {
+        Self::begin_with(host, address, rate, 0)
+    }
+
+    /// Of which one of so many is an upload.
+    pub(crate) fn begin_with(host: &Host<'_>, address: &str, rate: u32, uploads: u32) -> Result<Self> {
         let mut command = host.exec_within(LIMIT);
-        command.args(["python3", "/scripts/load.py", address, &rate.to_string()]);
+        command.args(["python3", "/scripts/load.py", address, &rate.to_string(), &uploads.to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut said = BufReader::new(child.stdout.take().context("no standard output")?);
         said.read_line(&mut String::new())?;
@@ -50,14 +57,16 @@ impl Load {
         let number = |key: &str| met[key].as_u64().with_context(|| format!("no {key} in {met}"));
         let met = Met {
             requests: number("requests")?,
+            uploads: number("uploads")?,
             slowest: number("slowest")?,
             failures: counts("failures"),
             pages: counts("pages"),
         };
         println!(
-            "   {} requests, {} failed, slowest {} ms: {:?}",
+            "   {} requests, {} failed {:?}, slowest {} ms: {:?}",
             met.requests,
             met.failures.values().sum::<u64>(),
+            met.failures,
             met.slowest,
             met.pages
         );

@@ -87,6 +87,9 @@ impl Versions {
     }
 }
 
+/// Seconds: a deploy waits for services, of which the old ones still have work.
+const LIMIT: &str = "600";
+
 /// A root, and what serves it.
 pub(super) struct Place<'h> {
     pub(super) host: &'h Host<'h>,
@@ -130,7 +133,7 @@ impl<'h> Place<'h> {
     }
 
     pub(super) fn wheelbarrow(&self, words: &str) -> Said {
-        self.host.sh(&format!("cd / && WHEELBARROW_ROOT={} wheelbarrow {words}", self.root()))
+        self.host.sh_within(LIMIT, &format!("cd / && WHEELBARROW_ROOT={} wheelbarrow {words}", self.root()))
     }
 
     pub(super) fn deploy(&self, version: u32) -> Said {

@@ -95,7 +95,7 @@ pub(super) fn services(host: &Host<'_>) -> Result<()> {
 /// What the services need, beside their root.
 pub(super) fn prepare(host: &Host<'_>) -> Result<()> {
     host.good(
-        "systemctl start redis-server && rm -f /srv/services/shared/tasks/* && \
+        "systemctl start redis-server && rm -f /srv/services/shared/tasks/* /srv/services/shared/media/* && \
                install -d -o www-data /srv/services/shared/tasks /srv/services/shared/run",
     )
     .map(drop)
@@ -157,7 +157,7 @@ pub(super) struct Tasks {
 impl Tasks {
     /// So many a second, to the site in this root.
     pub(super) fn begin(host: &Host<'_>, root: &str, rate: u32) -> Result<Self> {
-        let mut command = host.exec_within("1800");
+        let mut command = host.exec_within("5400");
         command.args([
             "sh",
             "-c",
@@ -189,5 +189,9 @@ pub(super) fn expect_done(host: &Host<'_>, root: &str, sent: u32) -> Result<()> 
         "for attempt in $(seq 300); do test $(ls {root}/shared/tasks | wc -l) -ge {sent} && break; sleep 0.2; done; \
          ls {root}/shared/tasks | wc -l; cat {root}/shared/tasks/* | wc -l"
     );
-    expect(host, &count, &format!("{sent}\n{sent}\n"))
+    let counted = expect(host, &count, &format!("{sent}\n{sent}\n"));
+    let twice = format!(
+        "cd {root}/shared/tasks && for name in $(wc -l * | awk '$1 > 1 && $2 != \"total\" {{ print $2 }}' | head -n 5); do echo task $name; cat $name; done"
+    );
+    counted.with_context(|| host.sh(&twice).out)
 }

@@ -12,6 +12,7 @@ import zipfile
 
 PAGE = '''"""The page."""
 
+import os
 import sys
 
 import dependency
@@ -31,6 +32,10 @@ def status(agent):
 
 def application(environ, start_response):
     line = status(environ.get("HTTP_USER_AGENT"))
+    if environ["REQUEST_METHOD"] == "POST" and line == "200 OK":
+        directory = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "media")
+        with open(directory + environ["PATH_INFO"], "ab") as file:
+            file.write(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
     start_response(line, [("Content-Type", "text/plain"), ("Content-Length", str(len(TEXT)))])
     return [TEXT]
 
@@ -80,11 +85,13 @@ app.conf.beat_schedule = {"tick": {"task": "mysite.tasks.tick", "schedule": 1.0}
 SHARED = "/srv/services/shared"
 
 
-@app.task
-def work(number, seconds):
+@app.task(bind=True)
+def work(self, number, seconds):
+    begun = time.time()
     time.sleep(seconds)
+    said = (dependency.VERSION, os.getpid(), self.request.hostname, begun, time.time(), self.request.delivery_info)
     with open(os.path.join(SHARED, "tasks", str(number)), "a") as file:
-        file.write("%%d\\n" %% dependency.VERSION)
+        file.write("site %%d, process %%d of %%s, from %%.3f to %%.3f, %%s\\n" %% said)
 
 
 @app.task
@@ -93,7 +100,8 @@ def tick():
         file.write("%%f\\n" %% time.time())
 '''
 
-WEB = """
+WEB = """shared = ["media"]
+
 [[release.service]]
 name = "web"
 run = "gunicorn %(web)s --workers 2"
