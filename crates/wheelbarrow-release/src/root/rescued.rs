@@ -178,16 +178,14 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
             "the directory cannot be listed, or its path is too long",
         ));
     };
-    if is_link(&from.stat_at(path)?) {
+    // Whatever comes to stand at its path meanwhile, this is the directory that has the file.
+    let above = from.sub(path.parent().unwrap_or(Path::new("")))?;
+    if is_link(&above.stat_at(name)?) {
         return Ok(None);
     }
-    let source = from.file(path)?;
-    let stat = rustix::fs::fstat(&source)?;
+    let source = above.file(name)?;
+    let (stat, above) = (rustix::fs::fstat(&source)?, above.stat()?);
     let (mut from, mut to) = (from.sub("")?, to.sub("")?);
-    let above = match path.parent() {
-        Some(above) => from.sub(above)?.stat()?,
-        None => from.stat()?,
-    };
     if stat.st_nlink > 1 && is_anothers(&stat, &above) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
