@@ -11,7 +11,7 @@ use super::undone::View;
 /// Bytes.
 const PIECE: usize = 16;
 /// Bytes of a value that is looked for in base64 of its escaped forms: there are many.
-const LONGEST_TWICE: usize = 4096;
+const LONGEST_TWICE: usize = 512;
 
 /// The value, and what quoting, escaping and their reverse make of it; some of that twice, as in the text of an exception
 /// that is shown in another.
