@@ -193,7 +193,7 @@ fn what_a_wheel_says_it_is_made_of_is_in_the_bill() {
     let bill: serde_json::Value = serde_json::from_slice(&checked.sbom).unwrap();
     let wheel = bill["components"].as_array().unwrap().iter().find(|it| it["name"] == "a").unwrap();
     assert_eq!(wheel["components"][0]["version"], "1.3");
-    let reference = "wheels/a-1-py3-none-any.whl!a-1.dist-info/sboms/auditwheel.cdx.json#z";
+    let reference = "wheels/a-1-py3-none-any.whl!a-1.dist-info/sboms/auditwheel.cdx.json#0";
     assert_eq!(wheel["components"][0]["bom-ref"], reference);
     let named = wheel["properties"].as_array().unwrap().iter().filter(|it| it["name"] == "wheelbarrow:sbom");
     assert_eq!(named.count(), 2);
