@@ -5,11 +5,11 @@
 //! where it is deployed.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use wheelbarrow_base::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain, read_regular};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
 use crate::format::{self, Misread, Newer};
@@ -71,7 +71,7 @@ pub struct HostBytecode {
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read { path: PathBuf, source: io::Error },
     #[error("{} is larger than any inventory: more than {LARGEST} bytes", path.display())]
     TooLarge { path: PathBuf },
     #[error("{} is not an inventory of a host", path.display())]
@@ -102,12 +102,12 @@ impl Inventory {
     /// Of what `wheelbarrow store inventory --json` has printed.
     pub fn read(path: &Path) -> Result<Self, InventoryError> {
         let read_error = |source| InventoryError::Read { path: path.to_path_buf(), source };
-        let file = fs_err::File::open(path).map_err(read_error)?;
-        let mut text = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut text).map_err(read_error)?;
-        if text.len() as u64 > LARGEST {
-            return Err(InventoryError::TooLarge { path: path.to_path_buf() });
-        }
+        let text = match read_regular(path, LARGEST) {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(InventoryError::TooLarge { path: path.to_path_buf() });
+            }
+            text => text.map_err(read_error)?,
+        };
         let wrong = |source| InventoryError::Wrong { path: path.to_path_buf(), source };
         let inventory: Self = format::read(path, &text, FORMAT).map_err(|misread| match misread {
             Misread::Newer(newer) => newer.into(),

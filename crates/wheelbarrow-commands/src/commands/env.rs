@@ -2,14 +2,13 @@
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use fs_err as fs;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::{Anybody, Artifact};
-use wheelbarrow_base::LARGEST_ENVIRONMENT;
+use wheelbarrow_base::{LARGEST_ENVIRONMENT, open_regular};
 use wheelbarrow_release::environment;
 use wheelbarrow_release::{
     ChangedEnvironment, EnvironmentDifference, RewrittenFile, VariableChange, change_environment, check_name,
@@ -168,12 +167,12 @@ impl Name {
     }
 }
 
-fn check(file: &PathBuf, artifact: Option<PathBuf>, printer: &Printer) -> anyhow::Result<()> {
+fn check(file: &Path, artifact: Option<PathBuf>, printer: &Printer) -> anyhow::Result<()> {
     let rules = match artifact {
         Some(path) => Artifact::open_thin(&path, &Anybody)?.manifest().environment.clone(),
         None => EnvironmentRules::default(),
     };
-    let open = fs::File::open(file)?;
+    let open = open_regular(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mode = open.metadata()?.permissions().mode();
     let mut data = Vec::new();
     open.take(LARGEST_ENVIRONMENT + 1).read_to_end(&mut data)?;

@@ -1,14 +1,16 @@
 //! `wheelbarrow unit [ARTIFACT] --root ROOT`
 
 use std::io::ErrorKind;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use fs_err as fs;
 use serde::Serialize;
 use wheelbarrow_artifact::release::Manager;
-use wheelbarrow_base::{Exit, write_atomic};
+use wheelbarrow_artifact::{Anybody, Artifact};
+use wheelbarrow_base::{Exit, read_regular, write_atomic};
 use wheelbarrow_release::unit::{
     Server, SiteSource, Unit, UnitOverrides, directory, find, shadowed, written,
 };
@@ -19,7 +21,11 @@ use super::root::find as find_release;
 use crate::absolute;
 use crate::failure::{Refusal, ReportedResult};
 use crate::printer::Printer;
+use crate::progress::Bar;
 use crate::unified::unified;
+
+/// Bytes; no unit is larger.
+const LONGEST: u64 = 1 << 20;
 
 #[derive(Args)]
 pub struct UnitArguments {
@@ -81,7 +87,7 @@ const MANAGERS: [(&str, Manager); 2] = [("system", Manager::System), ("user", Ma
 
 pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let root = arguments.root.as_deref().map(absolute).transpose()?;
-    let (units, manager) = units(arguments, root.as_deref(), context)?;
+    let (units, manager) = units(arguments, root.as_deref(), context, printer)?;
     let shadowed = units.iter().find_map(|unit| shadowed(manager, &unit.name));
     match (&arguments.write, shadowed) {
         (Some(_), Some(path)) if !arguments.diff => return Err(shadows(&path).into()),
@@ -110,11 +116,26 @@ pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printe
     Ok(())
 }
 
+/// Who may run what is written must be one whom the host allows: so the artifact is judged then, and its bytes are verified.
+fn open(
+    artifact: &Path,
+    arguments: &UnitArguments,
+    context: &Context,
+    printer: &Printer,
+) -> anyhow::Result<Box<dyn Deref<Target = Artifact>>> {
+    if arguments.write.is_none() || arguments.diff {
+        return Ok(Box::new(Box::new(Artifact::open_thin(artifact, &Anybody)?)));
+    }
+    let trust = (context.judge)(None)?;
+    Ok(Box::new(Artifact::open_thin(artifact, &*trust)?.verify(&Bar::new(printer))?))
+}
+
 /// And whose systemd they are for.
 fn units(
     arguments: &UnitArguments,
     root: Option<&Path>,
     context: &Context,
+    printer: &Printer,
 ) -> anyhow::Result<(Vec<Unit>, Manager)> {
     let release = match (&arguments.release, root) {
         (Some(release), Some(root)) => Some(find_release(&Root::open(root)?, release)?),
@@ -124,6 +145,8 @@ fn units(
     if root.is_none() && artifact.is_none() {
         return Err(Refusal::usage("no site to print units for", "name an artifact, or `--root ROOT`").into());
     }
+    let artifact = artifact.filter(|_| release.is_none());
+    let artifact = artifact.map(|path| open(&path, arguments, context, printer)).transpose()?;
     let server = arguments.server.as_deref();
     let wanted = UnitOverrides {
         name: arguments.name.clone(),
@@ -135,9 +158,9 @@ fn units(
         workers: arguments.workers,
         python: context.python.clone(),
     };
-    let source = match (&release, &artifact) {
-        (None, Some(artifact)) => SiteSource::Artifact(artifact),
-        (release, _) => SiteSource::Release(release.as_ref()),
+    let source = match &artifact {
+        Some(artifact) => SiteSource::Artifact(artifact),
+        None => SiteSource::Release(release.as_ref()),
     };
     let named = |(name, _): &(&str, Manager)| Some(*name) == arguments.systemd.as_deref();
     let manager = MANAGERS.into_iter().find(named).map(|(_, manager)| manager);
@@ -205,10 +228,7 @@ fn compare(
 }
 
 fn compared(path: PathBuf, wanted: Option<&str>) -> anyhow::Result<ComparedUnit> {
-    let there = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        there => Some(there?),
-    };
+    let there = read(&path)?;
     let label = |text: Option<&str>| text.map_or("/dev/null".to_owned(), |_| path.display().to_string());
     let diff = unified(
         &label(there.as_deref()),
@@ -225,6 +245,15 @@ fn compared(path: PathBuf, wanted: Option<&str>) -> anyhow::Result<ComparedUnit>
     Ok(ComparedUnit { path, state, diff })
 }
 
+/// The text of a unit, if it is there. Others may have put something else into the directory of `--write`.
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match read_regular(path, LONGEST) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 fn shadows(path: &Path) -> Refusal {
     Refusal {
         message: format!("{} is a unit of this machine, which these would replace", path.display()),
@@ -238,11 +267,12 @@ fn write(directory: &Path, units: &[Unit], printer: &Printer) -> anyhow::Result<
     let mut missing = Vec::new();
     for unit in units {
         let path = directory.join(&unit.name);
-        match fs::read_to_string(&path) {
-            Ok(text) if text == unit.text => printer.note(&format!("{} is as it should be", path.display())),
-            Ok(_) => return Err(other(&path).into()),
-            Err(error) if error.kind() == ErrorKind::NotFound => missing.push((path, &unit.text)),
-            Err(error) => return Err(error.into()),
+        match read(&path)? {
+            Some(text) if text == unit.text => {
+                printer.note(&format!("{} is as it should be", path.display()));
+            }
+            Some(_) => return Err(other(&path).into()),
+            None => missing.push((path, &unit.text)),
         }
     }
     for (path, text) in missing {
@@ -264,6 +294,8 @@ fn other(path: &Path) -> Refusal {
 #[cfg(test)]
 mod tests {
     use clap::ColorChoice;
+    use fs_err as fs;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -285,6 +317,17 @@ mod tests {
             [Some("1".to_owned()), Some("1".to_owned()), None]
         );
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn special_files_are_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        mknodat(CWD, place.path().join("a.service"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let unit = Unit { name: "a.service".to_owned(), text: "1".to_owned() };
+        let printer = Printer::new(true, false, ColorChoice::Never);
+        let refused = write(place.path(), &[unit], &printer).unwrap_err();
+        assert_eq!(refused.root_cause().to_string(), "it is a FIFO, not a regular file");
+        assert!(compared(place.path().join("a.service"), None).is_err());
     }
 
     #[test]

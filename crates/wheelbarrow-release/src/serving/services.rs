@@ -12,7 +12,6 @@ use wheelbarrow_artifact::release::{
     Action, Hosts, Manager, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe, ServiceProcess,
     Start, Words,
 };
-use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::{self, Inserted};
 
@@ -227,8 +226,7 @@ pub fn units(
     let mut flags = ReleaseSettings { systemd: manager, ..ReleaseSettings::default() };
     let has_server = |settings: &Settings| matches!(settings.server, Server::Systemd { .. });
     match source {
-        SiteSource::Artifact(path) => {
-            let artifact = Artifact::open_thin(path, &Anybody)?;
+        SiteSource::Artifact(artifact) => {
             let (root, manifest) = (Root::trusted_at(root)?, artifact.manifest());
             // Units are printed where the user of the site need not be, for hosts on which it is.
             let mut declared = manifest.release.clone().unwrap_or_default();

@@ -443,12 +443,14 @@ fn a_host_with_signers_takes_nothing_else() {
     for words in [
         format!("{binary} deploy {unsigned} --root site"),
         format!("{binary} install {unsigned} -d dest"),
+        format!("{binary} unit {unsigned} --root /srv/site --write ."),
         // Whoever deploys does not choose the signers: the host allows nobody here.
         format!(
             ": > /etc/wheelbarrow/allowed_signers; {binary} deploy good.zip --root site --allowed-signers allowed"
         ),
         // It is not for an artifact to judge itself, whoever has signed it.
         "./good.zip -d dest".to_owned(),
+        "./good.zip unit --root /srv/site --write .".to_owned(),
         "./good.zip -d dest --check".to_owned(),
         "./good.zip -d dest --bootstrap".to_owned(),
         "./good.zip deploy --root site".to_owned(),
@@ -458,6 +460,8 @@ fn a_host_with_signers_takes_nothing_else() {
         assert_eq!(said.code, 17, "{words}: {}", said.all());
         assert_eq!(place.names(), before, "{words}");
     }
+    let said = on_the_host(&format!("{binary} unit {unsigned} --root /srv/site"));
+    assert_ne!(said.code, 17, "what is printed only may be anybody's: {}", said.all());
     let said = on_the_host(&format!("{binary} deploy good.zip --root site"));
     assert_eq!(said.code, 0, "{}", said.all());
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
-use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_wheel::order::Inserted;
 
 use super::{Server, SiteOfUnits};
@@ -45,9 +45,10 @@ struct KnownSite {
 }
 
 /// What says which site it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum SiteSource<'s> {
-    Artifact(&'s Path),
+    /// Whoever runs the units verifies it.
+    Artifact(&'s Artifact),
     /// A release of the root; none for the live one.
     Release(Option<&'s ReleaseId>),
 }
@@ -59,9 +60,7 @@ pub fn find(
     wanted: UnitOverrides,
 ) -> Result<SiteOfUnits, ReleaseError> {
     let known = match source {
-        SiteSource::Artifact(artifact) => {
-            in_artifact(&Artifact::open_thin(artifact, &Anybody)?, wanted.python.as_deref())
-        }
+        SiteSource::Artifact(artifact) => in_artifact(artifact, wanted.python.as_deref()),
         SiteSource::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id)?,
     };
     let root = root.map_or_else(|| Path::new("/srv").join(&known.name), Path::to_path_buf);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelbarrow_artifact::release::Manager;
-use wheelbarrow_base::write_atomic;
+use wheelbarrow_base::{open_no_link, read_limited, write_atomic};
 use wheelbarrow_wheel::order::Inserted;
 
 use super::Unit;
@@ -132,9 +132,9 @@ impl<'r> Installed<'r> {
     }
 
     fn is_own(&self, path: &Path) -> bool {
-        let is_file = |metadata: &std::fs::Metadata| metadata.is_file() && metadata.len() < LONGEST;
-        fs::symlink_metadata(path).is_ok_and(|metadata| is_file(&metadata))
-            && fs::read_to_string(path).is_ok_and(|text| is_of(&self.root.path().to_string_lossy(), &text))
+        // The directory of `unit --write` may be one that others write into.
+        let text = open_no_link(path).and_then(|file| read_limited(file, LONGEST));
+        text.is_ok_and(|text| is_of(&self.root.path().to_string_lossy(), &String::from_utf8_lossy(&text)))
     }
 }
 
