@@ -120,7 +120,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// With the oldest of the Pythons, so that the versions it pins serve all of them.
-fn make_site(place: &Path, uv: &Path, python: &Python) -> Result<()> {
+pub(crate) fn make_site(place: &Path, uv: &Path, python: &Python) -> Result<()> {
     let tools = place.join(format!("tools-{}", python.version()));
     if !tools.join("bin/wagtail").exists() {
         run_child(clean(uv).args(["venv", "--quiet", "--clear", "--python"]).arg(&python.path).arg(&tools))?;

@@ -8,6 +8,7 @@ mod circles;
 mod conformance;
 mod containers;
 mod demo;
+mod deploys;
 mod dist;
 mod docs;
 mod fleet;
@@ -60,6 +61,8 @@ usage: cargo xtask COMMAND
   fuzz --libfuzzer SECONDS [NAME]...
                             libFuzzer for so long on each target, or on those that are named; a C++ compiler builds it
   bench [ARGUMENT]...       speed against the peers and the floor, and sizes
+  bench deploys [--rounds N]
+                            deploys of other code against fujin and the steps of Capistrano, in a container with systemd; minutes
   sizes [--site NAME]       the sizes of artifacts and of the standalone binary in them; fails if one passes its budget";
 
 fn main() -> ExitCode {
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "dist" => dist::run(rest),
         Some((command, rest)) if command == "fuzz" => fuzz::run(rest),
+        Some((command, [what, rest @ ..])) if command == "bench" && what == "deploys" => deploys::run(rest),
         Some((command, rest)) if command == "bench" => children::bench(rest),
         Some((command, rest)) if command == "sizes" => children::sizes(rest),
         _ => {

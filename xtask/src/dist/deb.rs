@@ -25,7 +25,7 @@ pub(super) fn make(release: &Release, program: &Program) -> Result<Vec<u8>> {
 fn fields(version: &str, machine: &str, size: usize) -> String {
     format!(
         "Package: {NAME}\nVersion: {version}\nArchitecture: {machine}\n\
-         Maintainer: The Wheelbarrow developers <wheelbarrow@localhost>\nInstalled-Size: {size}\n\
+         Maintainer: The Wheelbarrow developers <wheelbarrow@users.noreply.github.com>\nInstalled-Size: {size}\n\
          Recommends: python3\nSection: admin\nPriority: optional\nHomepage: {REPOSITORY}\n\
          Description: {SUMMARY}\n {DESCRIPTION}\n"
     )
