@@ -26,12 +26,16 @@ use fs_err as fs;
 
 use crate::children::{target_directory, workspace};
 use crate::containers::images::output;
+use crate::mac;
 use archive::Tree;
 use crates::Contained;
 use program::Program;
 use release::{LICENCES, NAME, Release};
 
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"];
+
+/// Where a program for macOS carries the standalone binary of, which is for Linux.
+const CARRIED: &str = TARGETS[0];
 
 #[derive(Default)]
 struct Options {
@@ -61,7 +65,7 @@ impl Options {
             bail!("--program is for this machine, without --target");
         }
         if options.targets.is_empty() {
-            options.targets = TARGETS.map(str::to_owned).to_vec();
+            options.targets = [TARGETS, mac::TARGETS].concat().into_iter().map(str::to_owned).collect();
         }
         Ok(options)
     }
@@ -81,11 +85,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut release = Release {
         version: env!("CARGO_PKG_VERSION"),
         time: source_date()?,
-        pages: pages::make()?,
+        pages: pages::make(true)?,
+        pages_without_servers: if programs.iter().any(Program::is_for_mac) {
+            pages::make(false)?
+        } else {
+            Tree::default()
+        },
         licences: Tree::default(),
     };
     for program in &programs {
-        let crates = crates::contained(&program.target)?;
+        let carried = if program.is_for_mac() { CARRIED } else { &program.target };
+        let crates = crates::contained(&program.target, carried)?;
         release.licences = licences(&crates)?;
         package(&release, program, &place)?;
         let name = format!("{NAME}-{}-{}.cdx.json", release.version, program.target);
@@ -110,6 +120,9 @@ fn package(release: &Release, program: &Program, place: &Path) -> Result<()> {
     let stem = format!("{NAME}-{version}-{}", program.target);
     write(format!("{stem}.tar.gz"), tarball(release, program, &stem).tar_gz(release.time)?)?;
     write(wheel::name(release, program), wheel::make(release, program)?)?;
+    if program.is_for_mac() {
+        return Ok(());
+    }
     write(format!("{NAME}_{version}_{debian}.deb"), deb::make(release, program)?)?;
     write(format!("{NAME}-{version}-1.{machine}.rpm"), rpm::make(release, program)?)?;
     Ok(())
@@ -119,7 +132,7 @@ fn package(release: &Release, program: &Program, place: &Path) -> Result<()> {
 fn tarball(release: &Release, program: &Program, directory: &str) -> Tree {
     let mut tree = Tree::default();
     tree.add(format!("{directory}/{NAME}"), 0o755, program.bytes.clone());
-    tree.take(&format!("{directory}/"), &release.pages);
+    tree.take(&format!("{directory}/"), release.pages(program));
     tree.take(&format!("{directory}/"), &release.licences);
     tree
 }

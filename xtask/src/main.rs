@@ -14,6 +14,7 @@ mod docs;
 mod fleet;
 mod fuzz;
 mod licences;
+mod mac;
 mod pythons;
 mod server;
 mod servers;
@@ -54,7 +55,8 @@ usage: cargo xtask COMMAND
   dist [--target TRIPLE]... [--program PATH] [--key PATH] [--no-collection] [--try [SUITE]...]
                             everything that a release publishes, in target/dist: archives, wheels, packages, the collection, SBOMs,
                             sums; --program packs one that is built for this machine, --key signs, --try installs and uses each package
-                            in bare containers of Debian
+                            in bare containers of Debian; programs for macOS are linked by zig, and are not run
+  mac                       whether the half that builds compiles for macOS, by zig (from PyPI, into target/tools); a minute or two
   fuzz [--minutes N | --executions N] [--seed N] [--target NAME]... [FILE]
                             every parser with mutated inputs: no panic, at most 1 s and 200 MB for each [default: 100,000 executions]
   fuzz --compare N          N inputs for each reader of environment.json and of artifacts, on every Python found
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
             demo::Options::parse(rest).and_then(|options| demo::run(&options))
         }
         Some((command, rest)) if command == "dist" => dist::run(rest),
+        Some((command, [])) if command == "mac" => mac::check(),
         Some((command, rest)) if command == "fuzz" => fuzz::run(rest),
         Some((command, [what, rest @ ..])) if command == "bench" && what == "deploys" => deploys::run(rest),
         Some((command, rest)) if command == "bench" => children::bench(rest),

@@ -1,14 +1,12 @@
 //! The crates that a program and the standalone binary in it are made of.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::children::{cargo, workspace};
-
-/// The crates whose dependencies are in the program.
-const ROOTS: [&str; 2] = ["wheelbarrow", "wheelbarrow-native"];
 
 /// A crate, as `cargo metadata` has it.
 pub(super) struct Contained {
@@ -17,11 +15,28 @@ pub(super) struct Contained {
     pub(super) uses: Vec<String>,
 }
 
-/// By identifier.
-pub(super) fn contained(target: &str) -> Result<BTreeMap<String, Contained>> {
+/// By identifier: those of the program for `target`, and of the standalone binary in it, which is for `carried`.
+pub(super) fn contained(target: &str, carried: &str) -> Result<BTreeMap<String, Contained>> {
+    let mut all = below("wheelbarrow", target)?;
+    for (id, other) in below("wheelbarrow-native", carried)? {
+        match all.entry(id) {
+            Entry::Vacant(place) => _ = place.insert(other),
+            Entry::Occupied(mut place) => {
+                let uses = &mut place.get_mut().uses;
+                uses.extend(other.uses);
+                uses.sort_unstable();
+                uses.dedup();
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A crate of the workspace for a target, with all that is in it.
+fn below(root: &str, target: &str) -> Result<BTreeMap<String, Contained>> {
     let metadata = metadata(target)?;
     let edges = edges(&metadata);
-    let is_root = |package: &&Value| ROOTS.iter().any(|root| package["name"] == *root);
+    let is_root = |package: &&Value| package["name"] == *root;
     let id = |package: &Value| package["id"].as_str().unwrap_or_default().to_owned();
     let mut todo: Vec<String> = array(&metadata["packages"]).filter(is_root).map(id).collect();
     let mut found = BTreeSet::new();

@@ -8,7 +8,7 @@ use super::archive::Tree;
 use crate::children::{cargo, run as run_child, target_directory, workspace};
 
 /// `man/*.1` and `completions/*`.
-pub(super) fn make() -> Result<Tree> {
+pub(super) fn make(has_servers: bool) -> Result<Tree> {
     const INSTALLER: &str = "WHEELBARROW_NATIVE_INSTALLER";
     let place = target_directory().join("pages");
     if place.exists() {
@@ -16,6 +16,7 @@ pub(super) fn make() -> Result<Tree> {
     }
     let mut example = cargo();
     example.args(["run", "--quiet", "--package", "wheelbarrow", "--example", "pages", "--"]).arg(&place);
+    example.args((!has_servers).then_some("--without-servers"));
     // The pages need no standalone binary, so any that is there saves compiling another.
     let target =
         format!("installer/{}-unknown-linux-musl/installer/wheelbarrow-native", std::env::consts::ARCH);

@@ -21,8 +21,16 @@ pub(super) struct Release {
     /// Seconds since 1970.
     pub(super) time: u32,
     pub(super) pages: Tree,
+    /// Of a program without the commands of servers.
+    pub(super) pages_without_servers: Tree,
     /// Of the program that is packed.
     pub(super) licences: Tree,
+}
+
+impl Release {
+    pub(super) fn pages(&self, program: &Program) -> &Tree {
+        if program.is_for_mac() { &self.pages_without_servers } else { &self.pages }
+    }
 }
 
 /// Where a system has a program, its pages and its completions; paths without the slash at the beginning.

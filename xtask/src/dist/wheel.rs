@@ -11,7 +11,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::archive::Tree;
 use super::notices;
-use super::program::Program;
+use super::program::{Program, System};
 use super::release::{DESCRIPTION, LICENCE, LICENCES, NAME, REPOSITORY, Release, SUMMARY};
 use crate::children::{clean, run as run_child};
 
@@ -28,10 +28,12 @@ pub(super) fn name(release: &Release, program: &Program) -> String {
 
 fn platforms(program: &Program) -> Vec<String> {
     let machine = program.machine.name;
-    if program.is_static {
-        TAGS.iter().map(|(name, version)| format!("{name}{version}_{machine}")).collect()
-    } else {
-        vec![format!("linux_{machine}")]
+    match program.system {
+        System::StaticLinux => {
+            TAGS.iter().map(|(name, version)| format!("{name}{version}_{machine}")).collect()
+        }
+        System::Linux => vec![format!("linux_{machine}")],
+        System::MacOs(major, minor) => vec![format!("macosx_{major}_{minor}_{}", program.machine.mac)],
     }
 }
 
@@ -40,7 +42,7 @@ pub(super) fn make(release: &Release, program: &Program) -> Result<Vec<u8>> {
     let information = format!("{stem}.dist-info");
     let mut tree = Tree::default();
     tree.add(format!("{stem}.data/scripts/{NAME}"), 0o755, program.bytes.clone());
-    for (path, bytes) in release.pages.files() {
+    for (path, bytes) in release.pages(program).files() {
         let path = match path.rsplit_once('/').unwrap_or_default() {
             ("man", name) => format!("man/man1/{name}"),
             (_, name) if name.ends_with(".bash") => format!("bash-completion/completions/{NAME}"),
@@ -50,7 +52,7 @@ pub(super) fn make(release: &Release, program: &Program) -> Result<Vec<u8>> {
         tree.add(format!("{stem}.data/data/share/{path}"), 0o644, bytes.to_vec());
     }
     tree.take(&format!("{information}/licenses/"), &release.licences);
-    tree.add(format!("{information}/METADATA"), 0o644, metadata(release.version).into_bytes());
+    tree.add(format!("{information}/METADATA"), 0o644, metadata(release.version, program).into_bytes());
     tree.add(format!("{information}/WHEEL"), 0o644, wheel(program).into_bytes());
     let record = record(&tree, &format!("{information}/RECORD"));
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -68,14 +70,15 @@ pub(super) fn make(release: &Release, program: &Program) -> Result<Vec<u8>> {
     Ok(zip.finish()?.into_inner())
 }
 
-fn metadata(version: &str) -> String {
+fn metadata(version: &str, program: &Program) -> String {
+    let system = if program.is_for_mac() { "MacOS" } else { "POSIX :: Linux" };
     let files = LICENCES.iter().chain([&notices::NAME]);
     let files: String = files.map(|name| format!("License-File: {name}\n")).collect();
     format!(
         "Metadata-Version: 2.4\nName: {NAME}\nVersion: {version}\nSummary: {SUMMARY}\n\
          License-Expression: {LICENCE}\n{files}Requires-Python: {PYTHON}\nRequires-Dist: {UV}\n\
          Project-URL: Source, {REPOSITORY}\nProject-URL: Changelog, {REPOSITORY}/blob/main/CHANGELOG.md\n\
-         Classifier: Environment :: Console\nClassifier: Operating System :: POSIX :: Linux\n\
+         Classifier: Environment :: Console\nClassifier: Operating System :: {system}\n\
          Classifier: Topic :: Software Development :: Build Tools\n\
          Description-Content-Type: text/markdown\n\n{DESCRIPTION}\n"
     )
