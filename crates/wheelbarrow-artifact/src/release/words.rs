@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use wheelbarrow_base::{Exit, Explain, shell_word};
 
-/// A command: the program and its arguments. In settings a list of strings, or one string whose words are parted by
-/// spaces and held together by quotes; no shell is asked. Never empty.
+/// A command: the program and its arguments. In settings a list of strings, or one string that is split as a POSIX shell splits
+/// it into words, with quotes, backslashes and comments; no shell runs, and nothing is expanded. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Words(Vec<String>);
@@ -16,10 +17,16 @@ pub struct Words(Vec<String>);
 pub enum NotWords {
     #[error("a command has no words")]
     Empty,
-    #[error("a quote in `{0}` is not closed")]
-    Quote(String),
+    #[error("`{0}` ends within quotes or after a backslash")]
+    Open(String),
     #[error("`{0}` has a NUL character")]
     Nul(String),
+}
+
+impl Explain for NotWords {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
 }
 
 impl Words {
@@ -50,23 +57,7 @@ impl FromStr for Words {
     type Err = NotWords;
 
     fn from_str(text: &str) -> Result<Self, NotWords> {
-        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-        for character in text.chars() {
-            match quote {
-                Some(open) if open == character => quote = None,
-                Some(_) => word.get_or_insert_default().push(character),
-                None if matches!(character, '"' | '\'') => {
-                    quote = Some(character);
-                    word.get_or_insert_default();
-                }
-                None if character.is_whitespace() => words.extend(word.take()),
-                None => word.get_or_insert_default().push(character),
-            }
-        }
-        if quote.is_some() {
-            return Err(NotWords::Quote(text.to_owned()));
-        }
-        words.extend(word);
+        let words = shlex::split(text).ok_or_else(|| NotWords::Open(text.to_owned()))?;
         Self::new(words)
     }
 }
@@ -75,12 +66,7 @@ impl fmt::Display for Words {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, word) in self.0.iter().enumerate() {
             let space = if number == 0 { "" } else { " " };
-            let quote = match word {
-                word if word.contains('\'') => "\"",
-                word if word.is_empty() || word.contains([' ', '"', '\n', '\t']) => "'",
-                _ => "",
-            };
-            write!(formatter, "{space}{quote}{word}{quote}")?;
+            write!(formatter, "{space}{}", shell_word(word))?;
         }
         Ok(())
     }
@@ -119,12 +105,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_parted_by_spaces_and_held_by_quotes() {
-        let words = |text: &str| text.parse::<Words>().map(|words| words.0);
-        assert_eq!(words(" a  'b c' d\"e 'f\" '' ").unwrap(), ["a", "b c", "de 'f", ""]);
-        assert_eq!(words("django-admin migrate").unwrap(), ["django-admin", "migrate"]);
-        assert_eq!(words(" "), Err(NotWords::Empty));
-        assert_eq!(words("'' x"), Err(NotWords::Empty));
-        assert!(matches!(words("a 'b"), Err(NotWords::Quote(_))));
+    fn a_string_is_split_as_a_shell_splits_it() {
+        for text in [" a  'b c' d\"e 'f\" ''", r#"a\ b "c\"d" 'e\f' "\g" # h"#, "a#b", "a\\\nb"] {
+            let script = format!("printf '%s\\0' {text}\n");
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            let expected = String::from_utf8(output.stdout).unwrap();
+            let expected: Vec<&str> = expected.strip_suffix('\0').unwrap().split('\0').collect();
+            assert_eq!(text.parse::<Words>().unwrap().0, expected, "{text}");
+        }
+        // Where a shell would end the command.
+        assert_eq!("a\tb\nc".parse::<Words>().unwrap().0, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn nothing_is_expanded() {
+        let words: Words = "echo $HOME ~ *.py `id` $(id) a;b c|d".parse().unwrap();
+        assert_eq!(words.0, ["echo", "$HOME", "~", "*.py", "`id`", "$(id)", "a;b", "c|d"]);
+    }
+
+    #[test]
+    fn what_is_printed_has_the_same_words() {
+        let words = Words::new(
+            ["a b", "it's", "\"", "", "\\", "#", "$x", "a\nb", "é", "--a=b"].map(String::from).to_vec(),
+        );
+        let words = words.unwrap();
+        assert_eq!(words.to_string().parse(), Ok(words));
+    }
+
+    #[test]
+    fn a_command_is_complete_and_not_empty() {
+        let words = |text: &str| text.parse::<Words>().unwrap_err();
+        assert_eq!([" ", "'' x", "# x"].map(words), [NotWords::Empty, NotWords::Empty, NotWords::Empty]);
+        assert!(matches!([words("a 'b"), words("a \\")], [NotWords::Open(_), NotWords::Open(_)]));
     }
 }
