@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::io;
 
-use crate::exit_code_of_stop;
+use serde_json::{Map, Value};
+
+use crate::{FsError, exit_code_of_stop};
 
 /// Why a program ends as it does. The table of docs/reference/exit-codes.md and the constants of the Python side are made from this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,19 +185,29 @@ pub trait Explain: Error {
     fn exit_code(&self) -> u8 {
         self.exit().code()
     }
+
+    /// What else went wrong after it, beside the causes that `source` leads to.
+    fn aftermath(&self) -> Option<String> {
+        None
+    }
+
+    /// What programs read of it, as fields of JSON, beside message, causes, hint and code.
+    fn facts(&self) -> Map<String, Value> {
+        Map::new()
+    }
 }
 
-/// The first of the types that the error is of, as an [`Explain`]: `explained!(error; ReleaseError, ArtifactError)`.
-#[macro_export]
-macro_rules! explained {
-    ($error:expr; $($type:ty),+ $(,)?) => {{
-        let error: &(dyn ::std::error::Error + 'static) = $error;
-        let mut found: Option<&dyn $crate::Explain> = None;
-        $(if found.is_none() {
-            found = error.downcast_ref::<$type>().map(|error| error as &dyn $crate::Explain);
-        })+
-        found
-    }};
+/// Without a path and a reason nobody can be told more.
+impl Explain for io::Error {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}
+
+impl Explain for FsError {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,90 @@
 //! What an error means to a person and to a script: causes, hint, exit code.
 
-#[cfg_attr(not(target_os = "linux"), path = "failure/without_servers.rs")]
-mod of_servers;
-
 use std::error::Error;
+use std::fmt::{self, Display};
 
-use wheelbarrow_artifact::ArtifactError;
-use wheelbarrow_artifact::inventory::InventoryError;
-use wheelbarrow_base::{Exit, Explain, explained, is_out_of_memory};
-use wheelbarrow_signature::SignatureError;
+use serde_json::{Map, Value};
+use wheelbarrow_base::{Exit, Explain, is_out_of_memory};
 
-use of_servers::{Outcome, Phase, ReleaseId, ServerOutput};
+/// What every command returns.
+pub type CommandResult<T> = Result<T, CommandError>;
+
+/// Why a command failed, or ends with another exit code than 0. Every error that explains itself becomes one by `?`; so this is none
+/// itself.
+#[derive(Debug)]
+pub enum CommandError {
+    Explained {
+        /// What the command was doing, if the error does not say it.
+        context: Option<String>,
+        error: Box<dyn Explain + Send + Sync>,
+    },
+    /// The result is printed, and has this exit code.
+    Reported(u8),
+}
+
+impl<E: Explain + Send + Sync + 'static> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self::Explained { context: None, error: Box::new(error) }
+    }
+}
+
+impl Display for CommandError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Explained { context: Some(context), .. } => formatter.write_str(context),
+            Self::Explained { error, .. } => error.fmt(formatter),
+            Self::Reported(code) => write!(formatter, "the exit code is {code}"),
+        }
+    }
+}
+
+impl CommandError {
+    /// As docs/reference/exit-codes.md says.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Explained { error, .. } => error.exit_code(),
+            Self::Reported(code) => *code,
+        }
+    }
+
+    pub fn hint(&self) -> Option<String> {
+        let Self::Explained { error, .. } = self else { return None };
+        let memory = || {
+            is_out_of_memory(&**error).then(|| {
+                "this process may not have as much memory as it needs: raise the limit (`ulimit -v`, or that of the \
+                 container or service)"
+                    .to_owned()
+            })
+        };
+        error.hint().or_else(memory)
+    }
+
+    /// What stands behind the error, from the nearest cause to the first; not what says the same again.
+    pub fn causes(&self) -> Vec<String> {
+        let Self::Explained { context, error } = self else { return Vec::new() };
+        let mut messages: Vec<String> = context.iter().cloned().collect();
+        let error: &(dyn Explain + 'static) = &**error;
+        let chain = std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
+        for cause in chain.map(ToString::to_string) {
+            if !messages.iter().any(|before| before.contains(&cause)) {
+                messages.push(cause);
+            }
+        }
+        messages.extend(error.aftermath());
+        messages.split_off(1)
+    }
+}
+
+/// Says what a command was doing when an error came that does not say it.
+pub trait WithContext<T> {
+    fn context(self, doing: impl FnOnce() -> String) -> CommandResult<T>;
+}
+
+impl<T, E: Explain + Send + Sync + 'static> WithContext<T> for Result<T, E> {
+    fn context(self, doing: impl FnOnce() -> String) -> CommandResult<T> {
+        self.map_err(|error| CommandError::Explained { context: Some(doing()), error: Box::new(error) })
+    }
+}
 
 /// An error of the command line's own.
 #[derive(Debug, thiserror::Error)]
@@ -31,19 +105,6 @@ impl Explain for Refusal {
     }
 }
 
-/// A result that is no error, was printed, and has an exit code of its own.
-#[derive(Debug, thiserror::Error)]
-#[error("told already")]
-pub struct ReportedResult {
-    pub code: u8,
-}
-
-impl From<Exit> for ReportedResult {
-    fn from(exit: Exit) -> Self {
-        Self { code: exit.code() }
-    }
-}
-
 impl Refusal {
     /// The project cannot be built as it stands.
     pub fn project(message: impl Into<String>, hint: impl Into<String>) -> Self {
@@ -56,20 +117,6 @@ impl Refusal {
     }
 }
 
-/// What stands behind the error, from the nearest cause to the first; not what says the same again.
-pub fn causes(error: &anyhow::Error) -> Vec<String> {
-    let mut messages = vec![error.to_string()];
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !messages.iter().any(|before| before.contains(&cause)) {
-            messages.push(cause);
-        }
-    }
-    if let Some(revert) = of_servers::failed_rollback(error) {
-        messages.push(format!("rolling back: {revert}"));
-    }
-    messages.split_off(1)
-}
-
 /// What a failure is to a program, where `--json` is among the words of the command.
 #[derive(Debug, serde::Serialize)]
 pub struct Failure {
@@ -78,30 +125,29 @@ pub struct Failure {
     hint: Option<String>,
     exit_code: u8,
     /// The release that was being made live.
-    id: Option<ReleaseId>,
-    phase: Option<Phase>,
-    outcome: Option<Outcome>,
+    id: Value,
+    phase: Value,
+    outcome: Value,
     /// What the server wrote since the switch.
-    server_log: Option<ServerOutput>,
+    server_log: Value,
 }
 
 impl Failure {
-    pub fn new(error: &anyhow::Error, hint: Option<String>, exit_code: u8) -> Self {
-        let failed = error.chain().find_map(of_servers::failed_release);
-        let (id, phase, outcome) = match failed {
-            Some((id, phase, outcome)) => (Some(id), Some(phase), Some(outcome)),
-            None => (None, None, None),
+    pub fn new(error: &CommandError) -> Self {
+        let mut facts = match error {
+            CommandError::Explained { error, .. } => error.facts(),
+            CommandError::Reported(_) => Map::new(),
         };
-        let server_log = error.chain().find_map(of_servers::server_log);
+        let mut fact = |name| facts.remove(name).unwrap_or_default();
         Self {
             error: error.to_string(),
-            causes: causes(error),
-            hint,
-            exit_code,
-            id,
-            phase,
-            outcome,
-            server_log,
+            causes: error.causes(),
+            hint: error.hint(),
+            exit_code: error.exit_code(),
+            id: fact("id"),
+            phase: fact("phase"),
+            outcome: fact("outcome"),
+            server_log: fact("server_log"),
         }
     }
 }
@@ -109,29 +155,4 @@ impl Failure {
 /// Whether this process was asked for JSON. What stands behind `--` is somebody else's.
 pub fn wants_json() -> bool {
     std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json")
-}
-
-/// As an error that has a hint and an exit code, where it is one.
-fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Explain> {
-    explained!(error; ArtifactError, InventoryError, SignatureError, Refusal)
-        .or_else(|| of_servers::known(error))
-}
-
-pub fn hint(error: &anyhow::Error) -> Option<String> {
-    let memory = || {
-        is_out_of_memory(error.as_ref()).then(|| {
-            "this process may not have as much memory as it needs: raise the limit (`ulimit -v`, or that of the \
-             container or service)"
-                .to_owned()
-        })
-    };
-    error.chain().find_map(|cause| known(cause)?.hint()).or_else(memory)
-}
-
-/// As docs/reference/exit-codes.md says; none for an error that is not known here.
-pub fn exit_code(error: &anyhow::Error) -> Option<u8> {
-    error.chain().find_map(|cause| {
-        let told = || cause.downcast_ref().map(|told: &ReportedResult| told.code);
-        known(cause).map(Explain::exit_code).or_else(told)
-    })
 }

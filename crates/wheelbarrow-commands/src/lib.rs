@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_base::{Exit, FsError};
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 
 /// Absolute and without `..`, going by the text alone, as `__main__.py` does it: a link in the path stays, so that the
 /// scripts of the virtualenv name what was asked for.
-pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+pub fn absolute(path: &Path) -> CommandResult<PathBuf> {
     wheelbarrow_base::absolute(path).map_err(|error| match error {
         FsError::NoWorkingDirectory { .. } => Refusal {
             message: error.to_string(),

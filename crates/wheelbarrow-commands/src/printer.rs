@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::ColorChoice;
 use wheelbarrow_artifact::{printable, printable_json};
 
-use crate::{failure, text};
+use crate::failure::{CommandError, CommandResult, Failure, WithContext, wants_json};
+use crate::text;
 
 /// The first error of writing results in this process.
 static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
@@ -102,22 +103,22 @@ impl Printer {
     }
 
     /// Why a part of the result was not written, if that is so: it is then no result. After a deed there is none.
-    pub fn finish(&self) -> anyhow::Result<()> {
+    pub fn finish(&self) -> CommandResult<()> {
         if DEED.load(Ordering::Relaxed) {
             return Ok(());
         }
         match LOST.lock().ok().and_then(|mut lost| lost.take()) {
             // A reader that has gone away (`| head`) is no failure of ours.
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(anyhow::Error::new(error).context("cannot write the result"))
+                Err(error).context(|| "cannot write the result".to_owned())
             }
             _ => Ok(()),
         }
     }
 
     /// What the command was asked for with `--json`.
-    pub fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
-        self.result(&printable_json(&serde_json::to_string_pretty(value)?));
+    pub fn json(&self, value: &impl serde::Serialize) -> CommandResult<()> {
+        self.result(&printable_json(&serde_json::to_string_pretty(value).map_err(std::io::Error::from)?));
         Ok(())
     }
 
@@ -137,7 +138,7 @@ impl Printer {
 
     /// That a phase of an operation is over: a line on a terminal and in a log. Programs find it in the JSON.
     pub fn phase(&self, name: &str, milliseconds: u64) {
-        if !self.quiet && !failure::wants_json() {
+        if !self.quiet && !wants_json() {
             let name = printable(name);
             tell(format_args!("{name:<14} {}", text::seconds(milliseconds)));
         }
@@ -157,17 +158,16 @@ impl Printer {
 
     /// Why it failed, the causes behind that, and what to do.
     /// With `--json` the same is on stdout, under the one key `failure`.
-    pub fn failure(&self, error: &anyhow::Error, hint: Option<String>, exit_code: u8) {
+    pub fn failure(&self, error: &CommandError) {
         self.say(BOLD_RED, "error:", &error.to_string());
-        for cause in failure::causes(error) {
+        for cause in error.causes() {
             tell(format_args!("  Caused by: {}", printable(&cause)));
         }
-        if let Some(hint) = &hint {
-            self.say(BOLD_GREEN, "hint:", hint);
+        if let Some(hint) = error.hint() {
+            self.say(BOLD_GREEN, "hint:", &hint);
         }
-        if failure::wants_json() {
-            let failure = failure::Failure::new(error, hint, exit_code);
-            let _ = self.json(&serde_json::json!({ "failure": failure }));
+        if wants_json() {
+            let _ = self.json(&serde_json::json!({ "failure": Failure::new(error) }));
         }
     }
 

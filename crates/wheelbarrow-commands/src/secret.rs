@@ -1,13 +1,12 @@
 //! Reading a value that must not be seen: from a terminal without echo, else from standard input.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use anyhow::Context;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use wheelbarrow_base::Exit;
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal, WithContext};
 
 /// No value is larger: the kernel takes no longer string, in bytes.
 const LONGEST: u64 = 128 << 10;
@@ -18,7 +17,7 @@ const KILL_LINE: u8 = 21;
 const ERASE: [u8; 2] = [8, 127];
 
 /// The value of the variable `name`. What is piped in may end with one line end, which is not of it.
-pub(crate) fn read(name: &str) -> anyhow::Result<String> {
+pub(crate) fn read(name: &str) -> CommandResult<String> {
     let stdin = std::io::stdin();
     let bytes = if stdin.is_terminal() {
         let silence = HiddenInput::begin(stdin.as_fd())?;
@@ -30,7 +29,11 @@ pub(crate) fn read(name: &str) -> anyhow::Result<String> {
         typed?.ok_or_else(|| Refusal { message: "stopped".to_owned(), hint: None, exit: Exit::Stopped })?
     } else {
         let mut bytes = Vec::new();
-        stdin.lock().take(LONGEST + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
+        stdin
+            .lock()
+            .take(LONGEST + 1)
+            .read_to_end(&mut bytes)
+            .context(|| "cannot read standard input".to_owned())?;
         if bytes.is_empty() {
             // What should have written it has failed, as a rule.
             let message = format!("standard input ends before the value of {name}");
@@ -58,11 +61,14 @@ struct HiddenInput<'t> {
 }
 
 impl<'t> HiddenInput<'t> {
-    fn begin(terminal: BorrowedFd<'t>) -> anyhow::Result<Self> {
-        let before = tcgetattr(terminal).context("cannot ask the terminal")?;
+    fn begin(terminal: BorrowedFd<'t>) -> CommandResult<Self> {
+        let before =
+            tcgetattr(terminal).map_err(io::Error::from).context(|| "cannot ask the terminal".to_owned())?;
         let mut silent = before.clone();
         silent.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
-        tcsetattr(terminal, OptionalActions::Flush, &silent).context("cannot silence the terminal")?;
+        tcsetattr(terminal, OptionalActions::Flush, &silent)
+            .map_err(io::Error::from)
+            .context(|| "cannot silence the terminal".to_owned())?;
         Ok(Self { terminal, before })
     }
 }

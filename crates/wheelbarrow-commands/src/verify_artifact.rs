@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use wheelbarrow_artifact::{Artifact, SIGNATURE_PATH, Trust};
 
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
@@ -22,7 +23,7 @@ struct Judged<'a> {
 }
 
 /// Every byte against the manifest, and that against the signature.
-pub fn verify_artifact(path: &Path, trust: &dyn Trust, json: bool, printer: &Printer) -> anyhow::Result<()> {
+pub fn verify_artifact(path: &Path, trust: &dyn Trust, json: bool, printer: &Printer) -> CommandResult<()> {
     let artifact = Artifact::open_thin(path, trust)?.verify(&Bar::new(printer))?;
     let left_out = artifact.left_out().len();
     let members = artifact.manifest().members.len() - left_out;

@@ -22,7 +22,7 @@ use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser}
 use wheelbarrow_artifact::{Anybody, Trust};
 use wheelbarrow_base::{Exit, Memory};
 use wheelbarrow_commands::commands::{Command, Context, run};
-use wheelbarrow_commands::failure::{self, Refusal, ReportedResult};
+use wheelbarrow_commands::failure::{CommandError, CommandResult, Refusal};
 use wheelbarrow_commands::printer::Printer;
 use wheelbarrow_commands::verify_artifact::HOST_SIGNERS;
 
@@ -87,22 +87,21 @@ fn main_of(cli: Cli, context: &Context) -> ExitCode {
     match run(cli.command, context, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = failure::exit_code(&error).unwrap_or(1);
-            if !error.is::<ReportedResult>() {
-                printer.failure(&error, failure::hint(&error), code);
+            if !matches!(error, CommandError::Reported(_)) {
+                printer.failure(&error);
             }
-            ExitCode::from(code)
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
 /// The host's own: whoever has put this program there trusts it.
-fn host_judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+fn host_judge(file: Option<&Path>) -> CommandResult<Arc<dyn Trust>> {
     Ok(wheelbarrow_signature::judge(file, Path::new(HOST_SIGNERS))?)
 }
 
 /// What is asked of is the judge, so there is nothing to trust in its answer.
-fn no_judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+fn no_judge(file: Option<&Path>) -> CommandResult<Arc<dyn Trust>> {
     let of_host = Path::new(HOST_SIGNERS);
     let is_missing = of_host.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if file.is_none() && is_missing {

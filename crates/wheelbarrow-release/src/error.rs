@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value, json};
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_artifact::format::{Misread, Newer};
 use wheelbarrow_artifact::interpreter::ProbeError;
@@ -432,6 +433,26 @@ impl Explain for ReleaseError {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    fn aftermath(&self) -> Option<String> {
+        match self {
+            Self::Failed { revert: Some(revert), .. } => Some(format!("rolling back: {revert}")),
+            _ => None,
+        }
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        let mut facts = Map::new();
+        if let Self::Failed { id, phase, outcome, .. } = self {
+            facts.insert("id".to_owned(), json!(id));
+            facts.insert("phase".to_owned(), json!(phase));
+            facts.insert("outcome".to_owned(), json!(outcome));
+        }
+        if let Some(output) = self.server_said() {
+            facts.insert("server_log".to_owned(), json!(output));
+        }
+        facts
     }
 }
 

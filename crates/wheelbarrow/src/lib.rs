@@ -3,7 +3,6 @@
 //! It is a library so that `examples/pages.rs` makes man pages and completions of the same command line.
 
 mod commands;
-mod failure;
 mod help;
 mod installers;
 mod pages;
@@ -13,10 +12,10 @@ mod trust;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
-use wheelbarrow_commands::{printer, progress, text};
+use wheelbarrow_commands::failure::CommandError;
+use wheelbarrow_commands::{failure, printer, progress, text};
 
 use crate::commands::{Here, WithoutServers};
-use crate::failure::ReportedResult;
 use crate::printer::Printer;
 
 /// Pack a Python site and its dependencies into one executable zip, and release it on servers.
@@ -62,10 +61,10 @@ pub fn main() -> ExitCode {
     match commands::run(cli.command, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !error.is::<ReportedResult>() {
-                printer.failure(&error, failure::hint(&error), failure::exit_code(&error));
+            if !matches!(error, CommandError::Reported(_)) {
+                printer.failure(&error);
             }
-            ExitCode::from(failure::exit_code(&error))
+            ExitCode::from(error.exit_code())
         }
     }
 }

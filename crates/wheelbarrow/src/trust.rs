@@ -6,7 +6,9 @@ use std::sync::Arc;
 use wheelbarrow_artifact::Trust;
 use wheelbarrow_commands::verify_artifact::HOST_SIGNERS;
 
+use crate::failure::CommandResult;
+
 /// The signers that `--allowed-signers` names, or the host's own.
-pub(crate) fn judge(file: Option<&Path>) -> anyhow::Result<Arc<dyn Trust>> {
+pub(crate) fn judge(file: Option<&Path>) -> CommandResult<Arc<dyn Trust>> {
     Ok(wheelbarrow_signature::judge(file, Path::new(HOST_SIGNERS))?)
 }

@@ -5,6 +5,7 @@ use wheelbarrow_release::{Activated, Changes, activate};
 
 use super::changes::lines;
 use super::root::{SwitchArguments, find};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
@@ -17,7 +18,7 @@ pub struct ActivateArguments {
     switch: SwitchArguments,
 }
 
-pub(super) fn run(arguments: &ActivateArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &ActivateArguments, printer: &Printer) -> CommandResult<()> {
     let ActivateArguments { id, switch } = arguments;
     let (root, json) = (switch.root.open()?, switch.root.json);
     let id = find(&root, id)?;
@@ -35,7 +36,7 @@ pub(super) fn run(arguments: &ActivateArguments, printer: &Printer) -> anyhow::R
     report(&activated, "is live", json, printer)
 }
 
-pub(super) fn report(activated: &Activated, what: &str, json: bool, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn report(activated: &Activated, what: &str, json: bool, printer: &Printer) -> CommandResult<()> {
     if json {
         return printer.json(activated);
     }

@@ -4,6 +4,7 @@ use clap::Args;
 use wheelbarrow_release::{check_release, migrate, plan_migrate};
 
 use super::root::{RootArguments, WaitArguments, find};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::seconds;
@@ -31,7 +32,7 @@ pub struct MigrateArguments {
     wait: WaitArguments,
 }
 
-pub(super) fn check(arguments: &CheckArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn check(arguments: &CheckArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
     let progress = Bar::interruptible(printer);
@@ -43,7 +44,7 @@ pub(super) fn check(arguments: &CheckArguments, printer: &Printer) -> anyhow::Re
     Ok(())
 }
 
-pub(super) fn run_migrations(arguments: &MigrateArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run_migrations(arguments: &MigrateArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
     let progress = Bar::interruptible(printer);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use wheelbarrow_artifact::Trust;
 
+use crate::failure::CommandResult;
+
 /// Makes a judge of artifacts, of the file that `--allowed-signers` names or of the host's own.
-pub type Judge = fn(Option<&Path>) -> anyhow::Result<Arc<dyn Trust>>;
+pub type Judge = fn(Option<&Path>) -> CommandResult<Arc<dyn Trust>>;
 
 /// What the program knows by itself: an artifact that brings its own installer knows which it is, and which Python ran it.
 #[derive(Clone, Debug)]

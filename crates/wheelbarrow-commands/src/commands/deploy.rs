@@ -13,7 +13,7 @@ use super::changes::lines;
 use super::context::Context;
 use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
-use crate::failure::{Refusal, ReportedResult};
+use crate::failure::{CommandError, CommandResult, Refusal};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, table};
@@ -44,7 +44,7 @@ pub struct DeployArguments {
     settings: SettingsArguments,
 }
 
-pub(super) fn run(arguments: DeployArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: DeployArguments, context: &Context, printer: &Printer) -> CommandResult<()> {
     let progress = Bar::interruptible(printer);
     let operator = arguments.switch.operator(&progress);
     let root = absolute(&arguments.switch.root.root)?;
@@ -71,7 +71,7 @@ pub(super) fn run(arguments: DeployArguments, context: &Context, printer: &Print
         return if plan.lacking.is_empty() {
             Ok(())
         } else {
-            Err(ReportedResult::from(Exit::Lacking).into())
+            Err(CommandError::Reported(Exit::Lacking.code()))
         };
     }
     let json = arguments.switch.root.json;

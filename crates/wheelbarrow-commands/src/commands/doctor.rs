@@ -5,7 +5,7 @@ use wheelbarrow_base::Exit;
 use wheelbarrow_release::doctor::{DoctorReport, examine};
 
 use super::root::RootArguments;
-use crate::failure::ReportedResult;
+use crate::failure::{CommandError, CommandResult};
 use crate::printer::Printer;
 use crate::text::count;
 
@@ -15,14 +15,14 @@ pub struct DoctorArguments {
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &DoctorArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &DoctorArguments, printer: &Printer) -> CommandResult<()> {
     let report = examine(&arguments.root.open()?)?;
     if arguments.root.json {
         printer.json(&report)?;
     } else {
         show(&report, printer);
     }
-    if report.findings.is_empty() { Ok(()) } else { Err(ReportedResult::from(Exit::Unhealthy).into()) }
+    if report.findings.is_empty() { Ok(()) } else { Err(CommandError::Reported(Exit::Unhealthy.code())) }
 }
 
 fn show(report: &DoctorReport, printer: &Printer) {

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::{Anybody, Artifact};
@@ -16,7 +15,7 @@ use wheelbarrow_release::{
 };
 
 use super::root::{RootArguments, SwitchArguments, WaitArguments, find};
-use crate::failure::Refusal;
+use crate::failure::{CommandError, CommandResult, Refusal, WithContext};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::{absolute, secret, text};
@@ -98,7 +97,7 @@ struct Name {
     values: Vec<std::ffi::OsString>,
 }
 
-pub(super) fn run(arguments: EnvArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: EnvArguments, printer: &Printer) -> CommandResult<()> {
     match arguments.command {
         EnvCommand::Check { file, artifact } => check(&file, artifact, printer),
         EnvCommand::Set { name, change: arguments } => {
@@ -116,7 +115,7 @@ pub(super) fn run(arguments: EnvArguments, printer: &Printer) -> anyhow::Result<
             let mut text = Vec::new();
             // One byte more, which is refused.
             let limited = std::io::stdin().take(LARGEST_ENVIRONMENT + 1).read_to_end(&mut text);
-            limited.context("cannot read standard input")?;
+            limited.context(|| "cannot read standard input".to_owned())?;
             let change =
                 if merge { VariableChange::Merge { text } } else { VariableChange::Replace { text } };
             let path = absolute(&root.root)?;
@@ -155,7 +154,7 @@ pub(super) fn run(arguments: EnvArguments, printer: &Printer) -> anyhow::Result<
 }
 
 impl Name {
-    fn validated(self) -> anyhow::Result<String> {
+    fn validated(self) -> CommandResult<String> {
         if !self.values.is_empty() {
             let message =
                 "a value must not stand in a command, which other users and the shell's history can see";
@@ -167,25 +166,25 @@ impl Name {
     }
 }
 
-fn check(file: &Path, artifact: Option<PathBuf>, printer: &Printer) -> anyhow::Result<()> {
+fn check(file: &Path, artifact: Option<PathBuf>, printer: &Printer) -> CommandResult<()> {
     let rules = match artifact {
         Some(path) => Artifact::open_thin(&path, &Anybody)?.manifest().environment.clone(),
         None => EnvironmentRules::default(),
     };
-    let open = open_regular(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let open = open_regular(file).context(|| format!("cannot read {}", file.display()))?;
     let mode = open.metadata()?.permissions().mode();
     let mut data = Vec::new();
     open.take(LARGEST_ENVIRONMENT + 1).read_to_end(&mut data)?;
     let keys =
         environment::check(&data, mode, &rules, |key| std::env::var_os(key).is_some()).map_err(|error| {
-            let message = format!("{}{error}", file.display());
-            anyhow::Error::new(error).context(message)
+            let context = Some(format!("{}{error}", file.display()));
+            CommandError::Explained { context, error: Box::new(error) }
         })?;
     printer.done(&format!("{}: {}", file.display(), text::count(keys.len(), "variable")));
     Ok(())
 }
 
-fn change(change: &VariableChange, arguments: &SwitchArguments, printer: &Printer) -> anyhow::Result<()> {
+fn change(change: &VariableChange, arguments: &SwitchArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let json = arguments.root.json;
     if arguments.dry_run {
@@ -202,7 +201,7 @@ fn change(change: &VariableChange, arguments: &SwitchArguments, printer: &Printe
     answered
 }
 
-fn answer(changed: &ChangedEnvironment, live: &str, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn answer(changed: &ChangedEnvironment, live: &str, json: bool, printer: &Printer) -> CommandResult<()> {
     if json {
         return printer.json(changed);
     }
@@ -221,7 +220,7 @@ fn answer(changed: &ChangedEnvironment, live: &str, json: bool, printer: &Printe
     Ok(())
 }
 
-fn report(rewritten: &RewrittenFile, dry_run: bool, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn report(rewritten: &RewrittenFile, dry_run: bool, json: bool, printer: &Printer) -> CommandResult<()> {
     if !dry_run && rewritten.is_changed {
         printer.deed();
     }

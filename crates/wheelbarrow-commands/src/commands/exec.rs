@@ -8,7 +8,7 @@ use wheelbarrow_release::{Root, live_release};
 
 use super::root::find;
 use crate::absolute;
-use crate::failure::ReportedResult;
+use crate::failure::{CommandError, CommandResult};
 
 #[derive(Args)]
 pub struct ExecArguments {
@@ -24,13 +24,13 @@ pub struct ExecArguments {
 }
 
 /// Its exit code is the command's.
-pub(super) fn run(arguments: ExecArguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: ExecArguments) -> CommandResult<()> {
     let root = Root::open(&absolute(&arguments.root)?)?;
     let id = arguments.release.map(|id| find(&root, &id)).transpose()?;
     let release = root.complete_or_live(id.as_ref())?;
     let words = Words::new(arguments.command)?;
     match live_release::execute(&root, &release, &words)? {
         0 => Ok(()),
-        code => Err(ReportedResult { code }.into()),
+        code => Err(CommandError::Reported(code)),
     }
 }

@@ -14,6 +14,7 @@ use wheelbarrow_release::{FoundRelease, Root, find_release};
 use super::list::state;
 use super::root::RootArguments;
 use crate::absolute;
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 
 #[derive(Args)]
@@ -27,7 +28,7 @@ pub struct FindArguments {
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &FindArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &FindArguments, printer: &Printer) -> CommandResult<()> {
     let manifest = match digest(&arguments.artifact) {
         Some(digest) => digest,
         None => Sha256::of(Artifact::open_thin(Path::new(&arguments.artifact), &Anybody)?.manifest_bytes()),

@@ -4,6 +4,7 @@ use clap::Args;
 use wheelbarrow_release::{JournaledOperation, OperationEnd, Outcome, RunCommand, history};
 
 use super::root::{RootArguments, find_id};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::text::{Align, seconds, table, time};
 
@@ -18,7 +19,7 @@ pub struct HistoryArguments {
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &HistoryArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &HistoryArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let mut journaled_operations = history(&root)?;
     if let Some(text) = &arguments.id {

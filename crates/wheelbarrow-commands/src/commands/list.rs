@@ -4,6 +4,7 @@ use clap::Args;
 use wheelbarrow_release::{ListedRelease, ReleaseState, list};
 
 use super::root::{RootArguments, or_dash};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::text::{Align, table, time};
 
@@ -13,7 +14,7 @@ pub struct ListArguments {
     root: RootArguments,
 }
 
-pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &ListArguments, printer: &Printer) -> CommandResult<()> {
     let listed = list(&arguments.root.open()?)?;
     if arguments.root.json {
         return printer.json(&listed);

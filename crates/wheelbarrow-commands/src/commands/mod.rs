@@ -26,6 +26,7 @@ mod verify;
 
 use clap::Subcommand;
 
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 
 pub use context::{Context, Judge};
@@ -78,7 +79,7 @@ pub enum Command {
     Verify(verify::VerifyArguments),
 }
 
-pub fn run(command: Command, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+pub fn run(command: Command, context: &Context, printer: &Printer) -> CommandResult<()> {
     match command {
         Command::Deploy(arguments) => deploy::run(*arguments, context, printer),
         Command::Activate(arguments) => activate::run(&arguments, printer),

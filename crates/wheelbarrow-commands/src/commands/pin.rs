@@ -4,6 +4,7 @@ use clap::Args;
 use wheelbarrow_release::{pin, unpin};
 
 use super::root::{RootArguments, WaitArguments, find};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 
@@ -23,7 +24,7 @@ pub(super) enum Pin {
     Unset,
 }
 
-pub(super) fn run(arguments: &PinArguments, which: Pin, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &PinArguments, which: Pin, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
     let progress = Bar::interruptible(printer);

@@ -4,6 +4,7 @@ use clap::Args;
 use wheelbarrow_release::{PruneOptions, Pruned, SiteData, plan_prune, prune};
 
 use super::root::{RootArguments, WaitArguments};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::count;
@@ -25,7 +26,7 @@ pub struct PruneArguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: &PruneArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &PruneArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let options = PruneOptions { keep: arguments.keep, written: written(arguments.discard_data) };
     let pruned = if arguments.dry_run {

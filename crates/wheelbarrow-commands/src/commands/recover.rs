@@ -4,6 +4,7 @@ use clap::Args;
 use wheelbarrow_release::{recover, recover_moved};
 
 use super::root::{RootArguments, WaitArguments};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 
@@ -18,7 +19,7 @@ pub struct RecoverArguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: &RecoverArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &RecoverArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let progress = Bar::interruptible(printer);
     let operator = arguments.wait.operator(&progress);

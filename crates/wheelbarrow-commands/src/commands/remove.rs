@@ -5,6 +5,7 @@ use wheelbarrow_release::{plan_remove_release, remove_release};
 
 use super::prune::written;
 use super::root::{RootArguments, WaitArguments, find};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 
@@ -24,7 +25,7 @@ pub struct RemoveArguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: &RemoveArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &RemoveArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
     let written = written(arguments.discard_data);

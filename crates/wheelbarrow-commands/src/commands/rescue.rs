@@ -5,7 +5,7 @@ use wheelbarrow_base::Exit;
 use wheelbarrow_release::{plan_rescue, rescue};
 
 use super::root::{RootArguments, WaitArguments, find};
-use crate::failure::ReportedResult;
+use crate::failure::{CommandError, CommandResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::count;
@@ -23,7 +23,7 @@ pub struct RescueArguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: &RescueArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &RescueArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let id = find(&root, &arguments.id)?;
     if arguments.dry_run {
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &RescueArguments, printer: &Printer) -> anyhow::Res
         printer.note(&format!("not copied: {}: {}", failed.path.escape_debug(), failed.reason));
     }
     match (copied.failed.is_empty(), &rescued.path) {
-        (false, _) => return Err(ReportedResult::from(Exit::Failed).into()),
+        (false, _) => return Err(CommandError::Reported(Exit::Failed.code())),
         _ if arguments.root.json => {}
         (true, None) => printer.done(&format!("{id} holds no files that the site has written")),
         (true, Some(_)) => printer.done(&format!(

@@ -5,6 +5,7 @@ use wheelbarrow_release::{RollbackOptions, plan_rollback, rollback};
 
 use super::activate::report;
 use super::root::{RootArguments, WaitArguments, find};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 
@@ -25,7 +26,7 @@ pub struct RollbackArguments {
     wait: WaitArguments,
 }
 
-pub(super) fn run(arguments: RollbackArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: RollbackArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let to = arguments.to.map(|to| find(&root, &to)).transpose()?;
     let of = arguments.wait.deploy_id.clone();

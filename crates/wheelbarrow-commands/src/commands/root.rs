@@ -8,6 +8,7 @@ use wheelbarrow_artifact::release::{CheckSettings, ProbeSettings, ReleaseSetting
 use wheelbarrow_release::{Operator, Prepare, Probing, ReleaseError, ReleaseId, Root, Wait, operator};
 
 use crate::absolute;
+use crate::failure::CommandResult;
 use crate::progress::Bar;
 
 #[derive(Args)]
@@ -100,7 +101,7 @@ pub(super) struct SettingsArguments {
 }
 
 impl RootArguments {
-    pub(super) fn open(&self) -> anyhow::Result<Root> {
+    pub(super) fn open(&self) -> CommandResult<Root> {
         Ok(Root::open(&absolute(&self.root)?)?)
     }
 }
@@ -165,7 +166,7 @@ pub(super) fn usual_root() -> Option<PathBuf> {
 }
 
 /// An id, or only its number, of a release that is there.
-pub(super) fn find(root: &Root, text: &str) -> anyhow::Result<ReleaseId> {
+pub(super) fn find(root: &Root, text: &str) -> CommandResult<ReleaseId> {
     let Ok(number) = text.parse::<u64>() else { return Ok(text.parse()?) };
     let found = root.found()?.into_iter().find(|found| found.id.number() == number);
     let unknown = || ReleaseError::Unknown { root: root.path().to_path_buf(), id: text.to_owned() };
@@ -177,7 +178,7 @@ pub(super) fn find_id<'i>(
     root: &Root,
     mut ids: impl Iterator<Item = &'i ReleaseId>,
     text: &str,
-) -> anyhow::Result<ReleaseId> {
+) -> CommandResult<ReleaseId> {
     let found = match text.parse::<u64>() {
         Ok(number) => ids.find(|id| id.number() == number),
         Err(_) => {

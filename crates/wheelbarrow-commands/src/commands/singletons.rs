@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use wheelbarrow_release::{SaidBy, set_singletons, singletons};
 
 use super::root::{RootArguments, WaitArguments, find};
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 
@@ -27,7 +28,7 @@ enum Answer {
     No,
 }
 
-pub(super) fn run(arguments: &SingletonsArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &SingletonsArguments, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.open()?;
     let found = match arguments.answer {
         Some(answer) => {

@@ -10,7 +10,7 @@ use wheelbarrow_release::{AskSchema, Health, HealthProblem, Level, Schema, Statu
 
 use super::history::how_it_ended;
 use super::root::RootArguments;
-use crate::failure::ReportedResult;
+use crate::failure::{CommandError, CommandResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, count, table, time};
@@ -32,7 +32,7 @@ pub struct StatusArguments {
     timeout: u64,
 }
 
-pub(super) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &StatusArguments, printer: &Printer) -> CommandResult<()> {
     let ask = if arguments.schema { AskSchema::Yes } else { AskSchema::No };
     let (root, progress) = (arguments.root.open()?, Bar::interruptible(printer));
     if arguments.check {
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &StatusArguments, printer: &Printer) -> anyhow::Res
 }
 
 /// A line for each finding, the worst first, since monitors show the first line; the exit code is that of the worst.
-fn conclude(health: &Health, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn conclude(health: &Health, json: bool, printer: &Printer) -> CommandResult<()> {
     if json {
         printer.json(health)?;
     } else {
@@ -63,7 +63,7 @@ fn conclude(health: &Health, json: bool, printer: &Printer) -> anyhow::Result<()
             return Ok(());
         }
     };
-    Err(ReportedResult::from(exit).into())
+    Err(CommandError::Reported(exit.code()))
 }
 
 fn line(ailment: &HealthProblem) -> String {

@@ -15,7 +15,7 @@ use wheelbarrow_wheel::order;
 
 use super::root::usual_root;
 use crate::absolute;
-use crate::failure::{Refusal, ReportedResult};
+use crate::failure::{CommandError, CommandResult, Refusal};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{self, Align};
@@ -87,7 +87,7 @@ struct InventoryArguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &StoreArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &StoreArguments, printer: &Printer) -> CommandResult<()> {
     match &arguments.command {
         StoreCommand::Verify(arguments) => run_verify(arguments, printer),
         StoreCommand::Gc(arguments) => run_gc(arguments, printer),
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &StoreArguments, printer: &Printer) -> anyhow::Resu
     }
 }
 
-fn run_verify(arguments: &StoreVerifyArguments, printer: &Printer) -> anyhow::Result<()> {
+fn run_verify(arguments: &StoreVerifyArguments, printer: &Printer) -> CommandResult<()> {
     let progress = Bar::new(printer);
     let store = Store::open(&absolute(&arguments.store)?, Access::Shared)?;
     let artifact = arguments.repair_from.as_deref().map(Artifact::open).transpose()?;
@@ -109,7 +109,7 @@ fn run_verify(arguments: &StoreVerifyArguments, printer: &Printer) -> anyhow::Re
     } else {
         report_verification(&verification, printer);
     }
-    if verification.is_clean() { Ok(()) } else { Err(ReportedResult::from(Exit::Differences).into()) }
+    if verification.is_clean() { Ok(()) } else { Err(CommandError::Reported(Exit::Differences.code())) }
 }
 
 fn report_verification(verification: &StoreVerification, printer: &Printer) {
@@ -140,7 +140,7 @@ fn report_verification(verification: &StoreVerification, printer: &Printer) {
     printer.done(&format!("{}: {entries} wheels and bytecodes, {files}, {result}", store.display()));
 }
 
-fn run_gc(arguments: &GcArguments, printer: &Printer) -> anyhow::Result<()> {
+fn run_gc(arguments: &GcArguments, printer: &Printer) -> CommandResult<()> {
     let installs: Vec<PathBuf> =
         arguments.keep_for.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
     let store = Store::open(&absolute(&arguments.store)?, Access::Exclusive)?;
@@ -168,7 +168,7 @@ fn run_gc(arguments: &GcArguments, printer: &Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_list(arguments: &StoreListArguments, printer: &Printer) -> anyhow::Result<()> {
+fn run_list(arguments: &StoreListArguments, printer: &Printer) -> CommandResult<()> {
     let store = Store::open(&absolute(&arguments.store)?, Access::Shared)?;
     let inventory = inventory(&store)?;
     if arguments.json {
@@ -185,7 +185,7 @@ fn run_list(arguments: &StoreListArguments, printer: &Printer) -> anyhow::Result
     Ok(())
 }
 
-fn run_inventory(arguments: &InventoryArguments, printer: &Printer) -> anyhow::Result<()> {
+fn run_inventory(arguments: &InventoryArguments, printer: &Printer) -> CommandResult<()> {
     let host = match (&arguments.store, arguments.root.clone().or_else(usual_root)) {
         (Some(store), _) => {
             let mut host =

@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -19,7 +18,7 @@ use wheelbarrow_release::{Root, service_units};
 use super::context::Context;
 use super::root::find as find_release;
 use crate::absolute;
-use crate::failure::{Refusal, ReportedResult};
+use crate::failure::{CommandError, CommandResult, Refusal, WithContext};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::unified::unified;
@@ -85,7 +84,7 @@ enum UnitSelection {
 
 const MANAGERS: [(&str, Manager); 2] = [("system", Manager::System), ("user", Manager::User)];
 
-pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &UnitArguments, context: &Context, printer: &Printer) -> CommandResult<()> {
     let root = arguments.root.as_deref().map(absolute).transpose()?;
     let (units, manager) = units(arguments, root.as_deref(), context, printer)?;
     let shadowed = units.iter().find_map(|unit| shadowed(manager, &unit.name));
@@ -122,7 +121,7 @@ fn open(
     arguments: &UnitArguments,
     context: &Context,
     printer: &Printer,
-) -> anyhow::Result<Box<dyn Deref<Target = Artifact>>> {
+) -> CommandResult<Box<dyn Deref<Target = Artifact>>> {
     if arguments.write.is_none() || arguments.diff {
         return Ok(Box::new(Box::new(Artifact::open_thin(artifact, &Anybody)?)));
     }
@@ -136,7 +135,7 @@ fn units(
     root: Option<&Path>,
     context: &Context,
     printer: &Printer,
-) -> anyhow::Result<(Vec<Unit>, Manager)> {
+) -> CommandResult<(Vec<Unit>, Manager)> {
     let release = match (&arguments.release, root) {
         (Some(release), Some(root)) => Some(find_release(&Root::open(root)?, release)?),
         _ => None,
@@ -208,13 +207,13 @@ fn compare(
     root: Option<&Path>,
     units: &[Unit],
     printer: &Printer,
-) -> anyhow::Result<()> {
+) -> CommandResult<()> {
     let dropped = root.map(|root| written(root, directory)).transpose()?.unwrap_or_default();
     let dropped = dropped.into_iter().filter(|name| units.iter().all(|unit| unit.name != *name));
     let wanted = units.iter().map(|unit| (unit.name.clone(), Some(unit.text.as_str())));
     let all = wanted.chain(dropped.map(|name| (name, None)));
     let compared =
-        all.map(|(name, text)| compared(directory.join(name), text)).collect::<anyhow::Result<Vec<_>>>()?;
+        all.map(|(name, text)| compared(directory.join(name), text)).collect::<CommandResult<Vec<_>>>()?;
     let is_same = compared.iter().all(|one| one.state == ComparedState::Same);
     match (json, is_same) {
         (true, _) => printer.json(&compared)?,
@@ -224,10 +223,10 @@ fn compare(
             printer.result(text.trim_end_matches('\n'));
         }
     }
-    if is_same { Ok(()) } else { Err(ReportedResult::from(Exit::Differences).into()) }
+    if is_same { Ok(()) } else { Err(CommandError::Reported(Exit::Differences.code())) }
 }
 
-fn compared(path: PathBuf, wanted: Option<&str>) -> anyhow::Result<ComparedUnit> {
+fn compared(path: PathBuf, wanted: Option<&str>) -> CommandResult<ComparedUnit> {
     let there = read(&path)?;
     let label = |text: Option<&str>| text.map_or("/dev/null".to_owned(), |_| path.display().to_string());
     let diff = unified(
@@ -246,11 +245,11 @@ fn compared(path: PathBuf, wanted: Option<&str>) -> anyhow::Result<ComparedUnit>
 }
 
 /// The text of a unit, if it is there. Others may have put something else into the directory of `--write`.
-fn read(path: &Path) -> anyhow::Result<Option<String>> {
+fn read(path: &Path) -> CommandResult<Option<String>> {
     match read_regular(path, LONGEST) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
     }
 }
 
@@ -263,7 +262,7 @@ fn shadows(path: &Path) -> Refusal {
 }
 
 /// An existing file with other contents is somebody's work: then neither is written.
-fn write(directory: &Path, units: &[Unit], printer: &Printer) -> anyhow::Result<()> {
+fn write(directory: &Path, units: &[Unit], printer: &Printer) -> CommandResult<()> {
     let mut missing = Vec::new();
     for unit in units {
         let path = directory.join(&unit.name);
@@ -311,7 +310,7 @@ mod tests {
         write(&directory, &[unit("a.service", "1"), unit("a.socket", "1")], &printer).unwrap();
         let refused = write(&directory, &[unit("b.service", "2"), unit("a.socket", "2")], &printer);
         let refused = refused.unwrap_err();
-        assert_eq!(refused.downcast_ref::<Refusal>().unwrap().exit, Exit::Refused);
+        assert_eq!(refused.exit_code(), Exit::Refused.code());
         assert_eq!(
             [read("a.service"), read("a.socket"), read("b.service")],
             [Some("1".to_owned()), Some("1".to_owned()), None]
@@ -326,7 +325,7 @@ mod tests {
         let unit = Unit { name: "a.service".to_owned(), text: "1".to_owned() };
         let printer = Printer::new(true, false, ColorChoice::Never);
         let refused = write(place.path(), &[unit], &printer).unwrap_err();
-        assert_eq!(refused.root_cause().to_string(), "it is a FIFO, not a regular file");
+        assert_eq!(refused.causes(), ["it is a FIFO, not a regular file"]);
         assert!(compared(place.path().join("a.service"), None).is_err());
     }
 

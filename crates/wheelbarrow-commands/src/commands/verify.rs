@@ -10,7 +10,7 @@ use wheelbarrow_release::{Root, live_release};
 use super::context::Context;
 use super::root::{find, usual_root};
 use crate::absolute;
-use crate::failure::{Refusal, ReportedResult};
+use crate::failure::{CommandError, CommandResult, Refusal};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
@@ -35,7 +35,7 @@ pub struct VerifyArguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &VerifyArguments, context: &Context, printer: &Printer) -> CommandResult<()> {
     let progress = Bar::new(printer);
     if let Some(artifact) = arguments.destination.as_deref().filter(|path| path.is_file()) {
         let trust = (context.judge)(arguments.allowed_signers.as_deref())?;
@@ -77,13 +77,13 @@ fn conclude(
     verification: &Verification,
     arguments: &VerifyArguments,
     printer: &Printer,
-) -> anyhow::Result<()> {
+) -> CommandResult<()> {
     if arguments.json {
         printer.json(verification)?;
     } else {
         report(verification, printer);
     }
-    if verification.is_clean() { Ok(()) } else { Err(ReportedResult::from(Exit::Differences).into()) }
+    if verification.is_clean() { Ok(()) } else { Err(CommandError::Reported(Exit::Differences.code())) }
 }
 
 fn report(verification: &Verification, printer: &Printer) {

@@ -3,10 +3,10 @@
 use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_base::Exit;
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 
 /// Of the settings and of the flags.
-pub(super) fn allowances<'a>(texts: impl Iterator<Item = &'a String>) -> anyhow::Result<Vec<Allowance>> {
+pub(super) fn allowances<'a>(texts: impl Iterator<Item = &'a String>) -> CommandResult<Vec<Allowance>> {
     let parse = |text: &String| {
         let refuse = |error: AllowanceError| Refusal {
             message: error.to_string(),

@@ -10,7 +10,7 @@ use wheelbarrow_base::Exit;
 use wheelbarrow_platform::TargetSpec;
 
 use super::allowances::allowances;
-use crate::failure::{Refusal, ReportedResult};
+use crate::failure::{CommandError, CommandResult, Refusal};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, count, table};
@@ -32,7 +32,7 @@ pub(crate) struct AuditArguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &AuditArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &AuditArguments, printer: &Printer) -> CommandResult<()> {
     let targets = targets(&arguments.target)?;
     let allowances = allowances(arguments.allow.iter())?;
     let progress = Bar::new(printer);
@@ -55,12 +55,12 @@ pub(crate) fn run(arguments: &AuditArguments, printer: &Printer) -> anyhow::Resu
     match reports.iter().any(Report::is_broken) {
         _ if ok => Ok(()),
         // The codes of a build that the same findings refuse.
-        true => Err(ReportedResult::from(Exit::Broken).into()),
-        false => Err(ReportedResult::from(Exit::Project).into()),
+        true => Err(CommandError::Reported(Exit::Broken.code())),
+        false => Err(CommandError::Reported(Exit::Project.code())),
     }
 }
 
-fn targets(texts: &[String]) -> anyhow::Result<Vec<TargetSpec>> {
+fn targets(texts: &[String]) -> CommandResult<Vec<TargetSpec>> {
     let parse = |text: &String| {
         text.parse::<TargetSpec>().map_err(|error| {
             Refusal { message: error.to_string(), hint: Some(error.hint()), exit: Exit::Usage }.into()

@@ -6,7 +6,6 @@ mod target_options;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::zip::Deflated;
@@ -21,7 +20,7 @@ use wheelbarrow_build::{BuildError, BuildOptions, PreparedBuild};
 use wheelbarrow_wheel::name;
 
 use super::allowances::allowances;
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal, WithContext};
 use crate::installers::{self, INSTALLERS};
 use crate::printer::Printer;
 use crate::progress::Bar;
@@ -181,7 +180,7 @@ struct IndexArguments {
     cache_dir: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult<()> {
     let (dry_run, json) = (arguments.dry_run, arguments.json);
     let project = arguments.project.clone();
     let settings = Settings::load(&project)?;
@@ -200,7 +199,7 @@ pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> anyhow::Resul
 }
 
 /// Flags win over settings; lists of flags replace lists of settings.
-fn options(arguments: BuildArguments, settings: Settings) -> anyhow::Result<BuildOptions> {
+fn options(arguments: BuildArguments, settings: Settings) -> CommandResult<BuildOptions> {
     let name = site_name(&arguments, &settings)?;
     let version = arguments.site_version.or(settings.version);
     let basename = arguments.basename.map(|path| with_zip(&path));
@@ -222,7 +221,7 @@ fn options(arguments: BuildArguments, settings: Settings) -> anyhow::Result<Buil
         project: arguments.project,
         name,
         version,
-        output: std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?,
+        output: std::path::absolute(&output).context(|| format!("cannot find {}", output.display()))?,
         inputs: if named == NamedInputs::default() { set } else { named },
         with: either(arguments.with, settings.with),
         wanted: arguments.wanted.or((settings.extras, settings.groups)),
@@ -267,7 +266,7 @@ fn either<T>(flags: Vec<T>, settings: Vec<T>) -> Vec<T> {
 }
 
 /// Normalised. From the flag, the settings, the ancestor's BASENAME, or the directory's name.
-fn site_name(arguments: &BuildArguments, settings: &Settings) -> anyhow::Result<String> {
+fn site_name(arguments: &BuildArguments, settings: &Settings) -> CommandResult<String> {
     let basename = arguments.basename.as_ref().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let given = arguments.name.clone().or_else(|| settings.name.clone()).or(basename);
     let name = match given {
@@ -291,7 +290,7 @@ fn with_zip(basename: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
-fn report(prepared: &PreparedBuild, packed: &Packed, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn report(prepared: &PreparedBuild, packed: &Packed, json: bool, printer: &Printer) -> CommandResult<()> {
     let manifest = &prepared.plan.manifest;
     if json {
         return printer.json(&json!({
@@ -324,7 +323,7 @@ fn report_plan(
     prepared: &PreparedBuild,
     json: bool,
     printer: &Printer,
-) -> anyhow::Result<()> {
+) -> CommandResult<()> {
     let plan = &prepared.plan;
     if json {
         let members: Vec<_> = plan

@@ -7,6 +7,7 @@ use serde_json::json;
 use wheelbarrow_build::BuildError;
 use wheelbarrow_build::cache::{Cache, CacheAmount};
 
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::text;
 
@@ -35,7 +36,7 @@ enum Action {
     Clean,
 }
 
-pub(crate) fn run(arguments: &CacheArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &CacheArguments, printer: &Printer) -> CommandResult<()> {
     let cache = Cache::open(arguments.cache_dir.as_deref()).map_err(BuildError::from)?;
     let removed = match arguments.action {
         Action::Dir => {
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: &CacheArguments, printer: &Printer) -> anyhow::Resu
     Ok(())
 }
 
-fn size(CacheAmount { files, bytes }: CacheAmount, json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn size(CacheAmount { files, bytes }: CacheAmount, json: bool, printer: &Printer) -> CommandResult<()> {
     if json {
         return printer.json(&json!({ "files": files, "bytes": bytes }));
     }

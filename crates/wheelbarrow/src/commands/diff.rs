@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_build::difference::{Change, Difference, difference};
 
+use crate::failure::{CommandResult, WithContext};
 use crate::pages;
 use crate::pages::artifact::needs;
 use crate::pages::difference::{change, growth, value, version, versions};
@@ -31,7 +31,7 @@ pub(crate) struct DiffArguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &DiffArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &DiffArguments, printer: &Printer) -> CommandResult<()> {
     let open = |path| Artifact::open_thin(path, &Anybody);
     let difference = difference(&open(&arguments.old)?, &open(&arguments.new)?);
     if let Some(path) = &arguments.html {
@@ -47,9 +47,9 @@ pub(crate) fn run(arguments: &DiffArguments, printer: &Printer) -> anyhow::Resul
 }
 
 /// Writes a page, all of it or nothing.
-pub(super) fn write_page(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write_page(path: &std::path::Path, text: &str) -> CommandResult<()> {
     wheelbarrow_base::write_atomic(path, text.as_bytes(), 0o666)
-        .with_context(|| format!("cannot write {}", path.display()))
+        .context(|| format!("cannot write {}", path.display()))
 }
 
 /// A paragraph for each kind of thing that differs.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use fs_err as fs;
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 use crate::printer::Printer;
 use crate::settings::{OWN_FILE, PYPROJECT, Settings, suggest};
 
@@ -19,7 +19,7 @@ pub(crate) struct InitArguments {
     dry_run: bool,
 }
 
-pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> CommandResult<()> {
     let project = &arguments.project;
     // What is there must at least be readable, and pyproject.toml must have no such table yet.
     Settings::load(project)?;

@@ -10,6 +10,7 @@ use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_audit::{audit_artifact, sbom};
 
 use super::diff::write_page;
+use crate::failure::CommandResult;
 use crate::pages;
 use crate::printer::Printer;
 use crate::progress::Bar;
@@ -27,7 +28,7 @@ pub(crate) struct InspectArguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &InspectArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &InspectArguments, printer: &Printer) -> CommandResult<()> {
     let artifact = Artifact::open_thin(&arguments.artifact, &Anybody)?;
     if let Some(path) = &arguments.html {
         let text = page(&artifact, printer)?;
@@ -47,7 +48,7 @@ pub(crate) fn run(arguments: &InspectArguments, printer: &Printer) -> anyhow::Re
     Ok(())
 }
 
-fn page(artifact: &Artifact, printer: &Printer) -> anyhow::Result<String> {
+fn page(artifact: &Artifact, printer: &Printer) -> CommandResult<String> {
     let sbom = match artifact.archive().find(sbom::PATH) {
         Some(entry) => serde_json::from_slice(&artifact.read_member(entry, sbom::LARGEST)?).ok(),
         None => None,

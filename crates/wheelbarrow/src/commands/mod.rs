@@ -17,6 +17,7 @@ mod without_servers;
 
 use clap::Subcommand;
 
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 
 #[cfg(target_os = "linux")]
@@ -52,7 +53,7 @@ pub(crate) enum Command<S: Subcommand> {
     Servers(S),
 }
 
-pub(crate) fn run(command: Command<Here>, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(command: Command<Here>, printer: &Printer) -> CommandResult<()> {
     match command {
         Command::Build(arguments) => build::run(*arguments, printer),
         Command::Thin(arguments) => thin::run(&arguments, printer),

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_audit::sbom;
 use wheelbarrow_base::Exit;
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal, WithContext};
 use crate::printer::Printer;
 
 #[derive(Args)]
@@ -20,7 +19,7 @@ pub(crate) struct SbomArguments {
     output: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &SbomArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &SbomArguments, printer: &Printer) -> CommandResult<()> {
     let artifact = Artifact::open_thin(&arguments.artifact, &Anybody)?;
     let Some(entry) = artifact.archive().find(sbom::PATH) else {
         let message = format!("{} has no SBOM", arguments.artifact.display());
@@ -30,7 +29,7 @@ pub(crate) fn run(arguments: &SbomArguments, printer: &Printer) -> anyhow::Resul
     let text = artifact.read_member(entry, sbom::LARGEST)?;
     match &arguments.output {
         Some(output) => wheelbarrow_base::write_atomic(output, &text, 0o666)
-            .with_context(|| format!("cannot write {}", output.display()))?,
+            .context(|| format!("cannot write {}", output.display()))?,
         None => printer.result(String::from_utf8_lossy(&text).trim_end()),
     }
     Ok(())

@@ -5,6 +5,7 @@ mod install;
 use clap::Subcommand;
 use wheelbarrow_commands::commands::{self, Context};
 
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::trust::judge;
 
@@ -17,7 +18,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(super) fn run(self, printer: &Printer) -> anyhow::Result<()> {
+    pub(super) fn run(self, printer: &Printer) -> CommandResult<()> {
         match self {
             Self::Install(arguments) => install::run(&arguments, printer),
             Self::Release(command) => {

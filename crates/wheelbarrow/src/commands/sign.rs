@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use wheelbarrow_signature::sign;
 
+use crate::failure::CommandResult;
 use crate::printer::Printer;
 use crate::progress::Bar;
 
@@ -30,7 +31,7 @@ pub(crate) struct SignArguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &SignArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &SignArguments, printer: &Printer) -> CommandResult<()> {
     let SignArguments { artifact, key, output, json } = arguments;
     let signed = sign(artifact, key, output.as_deref(), &Bar::new(printer))?;
     printer.deed();

@@ -11,7 +11,7 @@ use wheelbarrow_build::this_system::{os_release, system_of};
 use wheelbarrow_build::{BuildError, Error};
 use wheelbarrow_platform::{MACHINES, PythonVersion, System, TargetSpec};
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 use crate::printer::Printer;
 use crate::text::{Align, table};
 
@@ -28,7 +28,7 @@ pub(crate) struct TargetsArguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &TargetsArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &TargetsArguments, printer: &Printer) -> CommandResult<()> {
     match (arguments.probe, arguments.json) {
         (true, json) => probe(&arguments.python, json, printer),
         (false, true) => printer.json(&System::all().iter().map(describe).collect::<Vec<_>>()),
@@ -66,7 +66,7 @@ fn describe(system: &System) -> serde_json::Value {
 }
 
 /// The same as `python ARTIFACT --probe`, whose `probe.py` says which keys there are.
-fn probe(python: &Path, as_json: bool, printer: &Printer) -> anyhow::Result<()> {
+fn probe(python: &Path, as_json: bool, printer: &Printer) -> CommandResult<()> {
     if !HAS_TARGETS {
         return Err(BuildError::Wheels(Error::NoTarget).into());
     }

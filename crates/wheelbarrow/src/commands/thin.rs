@@ -10,7 +10,7 @@ use wheelbarrow_artifact::inventory::Inventory;
 use wheelbarrow_build::BuildError;
 use wheelbarrow_build::thin::{inventory_of, left_out, write};
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{bytes, count};
@@ -33,7 +33,7 @@ pub(crate) struct ThinArguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &ThinArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &ThinArguments, printer: &Printer) -> CommandResult<()> {
     let ThinArguments { artifact: path, have, base, output, json } = arguments;
     for read in [Some(path), have.as_ref(), base.as_ref()].into_iter().flatten() {
         if is_same(read, output) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use wheelbarrow_commands::verify_artifact::verify_artifact;
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 use crate::help;
 use crate::printer::Printer;
 use crate::trust::judge;
@@ -34,7 +34,7 @@ pub(crate) struct VerifyArguments {
 
 impl Command {
     #[cfg_attr(target_os = "linux", allow(dead_code, reason = "only its definition is used, for pages"))]
-    pub(super) fn run(self, printer: &Printer) -> anyhow::Result<()> {
+    pub(super) fn run(self, printer: &Printer) -> CommandResult<()> {
         match self {
             Self::Verify(arguments) => {
                 let trust = judge(arguments.allowed_signers.as_deref())?;

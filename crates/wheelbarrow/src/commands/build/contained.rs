@@ -8,7 +8,6 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use wheelbarrow_build::BuildOptions;
 use wheelbarrow_build::cache::Cache;
 use wheelbarrow_build::container::{ContainerRun, Engine};
@@ -16,7 +15,7 @@ use wheelbarrow_build::target::HAS_TARGETS;
 use wheelbarrow_build::uv::Uv;
 use wheelbarrow_http::certificates;
 
-use crate::failure::{Refusal, ReportedResult};
+use crate::failure::{CommandError, CommandResult, Refusal, WithContext};
 
 const PROGRAM: &str = "/wheelbarrow/bin/wheelbarrow";
 const LIBRARIES: &str = "/wheelbarrow/lib";
@@ -55,7 +54,7 @@ impl<'a> ContainedBuild<'a> {
     }
 }
 
-pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
+pub(super) fn run(build: &ContainedBuild<'_>) -> CommandResult<()> {
     if !HAS_TARGETS {
         let message = "--in-container runs this program in the container, and this one does not run on Linux";
         let hint = "build out here, and only sources in a container: `--target SYSTEM --container IMAGE`";
@@ -64,7 +63,7 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
     let engine = Engine::find(build.engine).map_err(wheelbarrow_build::BuildError::from)?;
     let own = Program::find()?;
     own.starts(&engine, build.image)?;
-    let here = env::current_dir().context("cannot find the current directory")?;
+    let here = env::current_dir().context(|| "cannot find the current directory".to_owned())?;
     let cache = Cache::open(build.cache_dir).map_err(wheelbarrow_build::BuildError::from)?;
     let mut run = ContainerRun {
         image: build.image,
@@ -91,12 +90,10 @@ pub(super) fn run(build: &ContainedBuild<'_>) -> anyhow::Result<()> {
     }
     run.inherited = inherited();
     run.command = own.command.iter().cloned().chain(without_flag(env::args_os().skip(1))).collect();
-    let status = engine.run(&run).status().context("cannot run the container engine")?;
+    let status = engine.run(&run).status().context(|| "cannot run the container engine".to_owned())?;
     match status.code() {
         Some(0) => Ok(()),
-        code => {
-            Err(ReportedResult { code: code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1) }.into())
-        }
+        code => Err(CommandError::Reported(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))),
     }
 }
 
@@ -114,15 +111,15 @@ struct Program {
 }
 
 impl Program {
-    fn find() -> anyhow::Result<Self> {
-        let own = env::current_exe().context("cannot find this program")?;
+    fn find() -> CommandResult<Self> {
+        let own = env::current_exe().context(|| "cannot find this program".to_owned())?;
         // What ldd(1) does: the loader lists what it would load, and the program does not run. A static one has no loader,
         // and runs; then it says its version.
         let output = std::process::Command::new(&own)
             .arg("--version")
             .env("LD_TRACE_LOADED_OBJECTS", "1")
             .output()
-            .context("cannot start this program again")?;
+            .context(|| "cannot start this program again".to_owned())?;
         let text = String::from_utf8_lossy(&output.stdout);
         let libraries: Vec<PathBuf> = text.lines().filter_map(library).collect();
         let loader = libraries.iter().find(|path| name(path).starts_with("ld-")).map(|path| name(path));
@@ -138,10 +135,10 @@ impl Program {
         Ok(Self { mounts, command })
     }
 
-    fn starts(&self, engine: &Engine, image: &str) -> anyhow::Result<()> {
+    fn starts(&self, engine: &Engine, image: &str) -> CommandResult<()> {
         let command = self.command.iter().cloned().chain(["--version".into()]).collect();
         let run = ContainerRun { image, mounts: self.mounts.clone(), command, ..ContainerRun::default() };
-        let output = engine.run(&run).output().context("cannot run the container engine")?;
+        let output = engine.run(&run).output().context(|| "cannot run the container engine".to_owned())?;
         if output.status.success() {
             return Ok(());
         }
@@ -164,10 +161,10 @@ fn name(path: &Path) -> &str {
 }
 
 /// Each directory that is named, under its own path; of two where one is in the other, the outer.
-fn mounts(build: &ContainedBuild<'_>, here: &Path, cache: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+fn mounts(build: &ContainedBuild<'_>, here: &Path, cache: &Path) -> CommandResult<Vec<(PathBuf, String)>> {
     let mut directories = BTreeSet::from([here.to_path_buf(), cache.to_path_buf()]);
     for path in &build.paths {
-        let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
+        let path = path.canonicalize().context(|| format!("cannot find {}", path.display()))?;
         let parent = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
         directories.extend(parent.map(Path::to_path_buf));
     }

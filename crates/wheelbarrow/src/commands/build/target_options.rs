@@ -6,7 +6,7 @@ use wheelbarrow_build::target::{ContainerRequest, TargetRequest};
 use wheelbarrow_build::{BuildError, Error};
 use wheelbarrow_platform::TargetSpec;
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 use crate::settings::{BuildSettings, TargetSettings};
 
 #[derive(Args)]
@@ -52,13 +52,13 @@ impl TargetArguments {
         settings: &[TargetSettings],
         build: &BuildSettings,
         pythons_are_named: bool,
-    ) -> anyhow::Result<Targets> {
+    ) -> CommandResult<Targets> {
         let set = settings
             .iter()
             .map(|target| Ok((parse(&target.target)?, target)))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+            .collect::<CommandResult<Vec<_>>>()?;
         let mut specs =
-            self.target.iter().map(|text| parse(text)).collect::<anyhow::Result<Vec<TargetSpec>>>()?;
+            self.target.iter().map(|text| parse(text)).collect::<CommandResult<Vec<TargetSpec>>>()?;
         // Naming a Python on the command line is another answer to the same question.
         if specs.is_empty() && !pythons_are_named {
             specs = set.iter().map(|(spec, _)| spec.clone()).collect();
@@ -89,7 +89,7 @@ impl TargetArguments {
         })
     }
 
-    fn containers(&self, specs: &[TargetSpec]) -> anyhow::Result<Vec<Container>> {
+    fn containers(&self, specs: &[TargetSpec]) -> CommandResult<Vec<Container>> {
         let mut containers = Vec::new();
         for text in &self.container {
             let Some((target, image)) = text.split_once('=') else {
@@ -108,6 +108,6 @@ impl TargetArguments {
     }
 }
 
-fn parse(text: &str) -> anyhow::Result<TargetSpec> {
+fn parse(text: &str) -> CommandResult<TargetSpec> {
     text.parse().map_err(|error| BuildError::Wheels(Error::Target(error)).into())
 }

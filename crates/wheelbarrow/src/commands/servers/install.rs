@@ -9,7 +9,7 @@ use wheelbarrow_commands::absolute;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Checked, Compile, Existing, Options, Pip, check, install, virtualenv};
 
-use crate::failure::ReportedResult;
+use crate::failure::{CommandError, CommandResult};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text;
@@ -69,7 +69,7 @@ enum When {
     Never,
 }
 
-pub(crate) fn run(arguments: &InstallArguments, printer: &Printer) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &InstallArguments, printer: &Printer) -> CommandResult<()> {
     let progress = Bar::new(printer);
     let options = Options {
         destination: absolute(&arguments.destination)?,
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &InstallArguments, printer: &Printer) -> anyhow::Re
     Ok(())
 }
 
-fn store_options(arguments: &InstallArguments) -> anyhow::Result<Option<StoreOptions>> {
+fn store_options(arguments: &InstallArguments) -> CommandResult<Option<StoreOptions>> {
     let link_mode = match arguments.link_mode {
         Link::Hardlink => LinkMode::Hardlink,
         Link::Reflink => LinkMode::Reflink,
@@ -129,14 +129,14 @@ fn report_check(
     arguments: &InstallArguments,
     options: &Options,
     printer: &Printer,
-) -> anyhow::Result<()> {
+) -> CommandResult<()> {
     if arguments.json {
         printer.json(&checked.to_json())?;
     } else {
         checked.findings.iter().for_each(|finding| printer.result(&finding.to_string()));
     }
     if !checked.is_ok() {
-        return Err(ReportedResult { code: checked.exit_code() }.into());
+        return Err(CommandError::Reported(checked.exit_code()));
     }
     if !arguments.json {
         let (destination, wheels) = (options.destination.display(), text::count(checked.wheels, "wheel"));
