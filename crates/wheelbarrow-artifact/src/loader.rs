@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_cache_is_no_cache() {
+    fn a_damaged_cache_is_ignored() {
         assert!(read_cache(b"").is_empty());
         assert!(read_cache(MAGIC).is_empty());
         assert!(read_cache(&[MAGIC, &[0xff; 100]].concat()).is_empty());

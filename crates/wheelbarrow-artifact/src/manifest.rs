@@ -351,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_that_takes_more_memory_than_it_looks_like_is_refused() {
+    fn json_that_needs_much_memory_is_refused() {
         let many = format!("[{}]", vec!["[]"; 300_000].join(","));
         assert!(check_values(many.as_bytes()).is_err());
         let wheel = |direct_url: &str| {

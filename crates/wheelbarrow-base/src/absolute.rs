@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goes_by_the_text() {
+    fn paths_are_made_absolute_as_text() {
         for (path, expected) in [("/a/../b/./c/", "/b/c"), ("/../..", "/"), ("/a/b/..", "/a")] {
             assert_eq!(absolute(Path::new(path)).unwrap(), Path::new(expected));
         }

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_in_place_of_a_lock_gives_nobody_more_rights() {
+    fn a_replaced_lock_file_gives_no_more_rights() {
         let place = tempfile::tempdir().unwrap();
         fs::set_permissions(place.path(), PermissionsExt::from_mode(0o770)).unwrap();
         let path = place.path().join("lock");

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_of_an_error_may_be_that_there_is_no_memory() {
+    fn out_of_memory_is_found_among_the_causes() {
         let error = |code| crate::FsError::Io {
             action: "open",
             path: "/a".into(),

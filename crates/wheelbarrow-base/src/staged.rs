@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn new_takes_an_empty_directory_and_no_other() {
+    fn new_accepts_only_an_empty_directory() {
         let place = tempfile::tempdir().unwrap();
         let destination = place.path().join("site");
         fs::create_dir(&destination).unwrap();

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_takes_it_a_pipe_does_without() {
+    fn writeback_accepts_files_and_pipes() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(10).unwrap();
         for range in [0..10, 3..3, 5..100] {

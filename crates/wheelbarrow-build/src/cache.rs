@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_file_is_waited_for_and_taken_over() {
+    fn a_partial_file_of_another_process_is_resumed() {
         let (_directory, cache) = cache();
         let sha256 = Sha256::of(b"whole");
         let mut first = cache.partial(sha256).unwrap();

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_told_apart_by_their_name() {
+    fn tables_are_distinguished_by_name() {
         let value =
             json!({ "keep": 3, "service": [{ "name": "web", "run": ["a", "b"] }, { "name": "worker" }] });
         let mut flat = BTreeMap::new();

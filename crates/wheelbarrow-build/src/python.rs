@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_python_is_refused() {
+    fn programs_other_than_python_are_refused() {
         assert!(matches!(find("snake"), Err(Error::PythonSpec { .. })));
         assert!(matches!(find("/nowhere/python3"), Err(Error::BadPython { .. })));
         for spec in ["2.7", "3.5", "4.0", "3.x", "3.12.x", "312"] {

@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_told_as_urls() {
+    fn places_are_printed_as_urls() {
         assert_eq!(quoted("/a,b#c d"), "file:///a%2Cb%23c%20d");
         assert_eq!(quoted("https://h/a,b"), "https://h/a,b");
     }

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_typed_and_mended() {
+    fn a_typed_line_can_be_edited() {
         let typed = |keys: &str| {
             type_line(&mut keys.as_bytes()).unwrap().map(|line| String::from_utf8(line).unwrap())
         };

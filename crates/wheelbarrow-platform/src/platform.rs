@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_c_library_is_read_as_interpreters_tell_it() {
+    fn c_libraries_are_parsed_as_interpreters_print_them() {
         for (facts, libc) in [
             (("glibc", [2, 36]), Libc::Glibc(2, 36)),
             (("musl", [1, 2]), Libc::Musl(1, 2)),

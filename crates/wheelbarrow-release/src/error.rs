@@ -480,7 +480,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_somebody_keeps_has_its_own_exit_code() {
+    fn a_held_lock_has_its_own_exit_code() {
         let busy = || FsError::Busy { path: "/srv/site/store/lock".into(), seconds: 60 };
         assert_eq!(ReleaseError::from(busy()).exit_code(), 15);
         let error = ReleaseError::from(InstallError::from(busy()));

@@ -465,7 +465,7 @@ mod tests {
 
     /// In a directory such as `/tmp`, between a look at the path and the making of directories.
     #[test]
-    fn a_link_that_comes_while_a_root_is_made_is_not_followed() {
+    fn links_made_during_the_creation_of_a_root_are_not_followed() {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: only root is tricked like that");
             return;

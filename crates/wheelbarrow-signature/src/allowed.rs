@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_counts_only_if_nobody_else_can_have_made_it() {
+    fn links_of_other_users_are_not_followed() {
         use std::os::unix::fs::{PermissionsExt, lchown, symlink};
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("allowed_signers");

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shebang_that_no_kernel_reads_goes_through_the_shell() {
+    fn long_shebangs_use_the_shell() {
         let shebang = |python: &str, rest: &str| text(super::shebang(python, rest.as_bytes()));
         assert_eq!(shebang(PYTHON, ""), "#!/srv/site/venv/bin/python\n");
         assert_eq!(shebang(PYTHON, " -u"), "#!/srv/site/venv/bin/python -u\n");

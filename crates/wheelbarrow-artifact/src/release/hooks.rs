@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_list_takes_the_place_of_an_earlier_one() {
+    fn a_later_list_replaces_an_earlier_one() {
         let early = hooks(r#"{"after_switch": ["a"], "on_failure": ["b"]}"#).unwrap();
         let later = hooks(r#"{"after_switch": [], "after_rollback": ["c"]}"#).unwrap();
         let both = hooks(r#"{"after_switch": [], "on_failure": ["b"], "after_rollback": ["c"]}"#).unwrap();

@@ -157,7 +157,7 @@ fn an_open_file_is_linked_and_nothing_else() {
 }
 
 #[test]
-fn a_tree_goes_however_deep_it_is_and_whatever_its_modes() {
+fn trees_of_any_depth_and_mode_are_removed() {
     let place = tempfile::tempdir().unwrap();
     let directory = Directory::open(place.path()).unwrap();
     let mut reached = directory.make_all("tree", 0o755).unwrap();
@@ -173,7 +173,7 @@ fn a_tree_goes_however_deep_it_is_and_whatever_its_modes() {
 }
 
 #[test]
-fn a_directory_goes_however_many_entries_it_has() {
+fn large_directories_are_removed() {
     let place = tempfile::tempdir().unwrap();
     let directory = Directory::open(place.path()).unwrap();
     let tree = directory.make_all("tree", 0o755).unwrap();
@@ -227,7 +227,7 @@ fn a_tree_that_grows_for_ever_is_left() {
 }
 
 #[test]
-fn nobody_else_writes_in_a_directory_that_is_being_removed() {
+fn a_directory_under_removal_is_private() {
     if !rustix::process::getuid().is_root() {
         println!("skipped: only root takes directories from others");
         return;
@@ -277,7 +277,7 @@ fn links_are_followed_where_only_we_can_have_made_them() {
 }
 
 #[test]
-fn directories_are_made_only_where_nobody_else_writes() {
+fn directories_are_made_only_where_no_other_user_can_write() {
     let scene = Scene::new();
     let base = scene.place.path();
     let own = base.join("inside/own/deep/deeper");

@@ -48,7 +48,7 @@ fn two_wheels_that_write_one_path_are_refused() {
 }
 
 #[test]
-fn equal_files_are_equal_whoever_may_execute_them() {
+fn modes_do_not_make_equal_files_different() {
     let checked = check_wheels(&[
         ("a-1-py3-none-any.whl", &[("a-1.data/scripts/run", "#!/bin/sh\n")]),
         ("b-1-py3-none-any.whl", &[("b-1.data/data/bin/run", "#!/bin/sh\n")]),

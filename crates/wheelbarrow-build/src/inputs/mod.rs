@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_that_a_backend_knows_are_found() {
+    fn dependencies_are_read_from_the_backend() {
         for text in [
             "[project]\nname='x'\ndynamic=['version', 'dependencies']",
             "[tool.poetry.dependencies]\npython='^3.9'\ndjango='*'\n[build-system]\nrequires=['poetry-core']",
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn named_files_are_told_apart_by_content() {
+    fn named_files_are_distinguished_by_content() {
         const UV: &str = "version = 1\nrequires-python = '>=3.9'\n";
         let files = [
             ("my.lock", "six\n"),

@@ -255,7 +255,7 @@ fn the_setting_brings_back_what_git_ignores() {
 }
 
 #[test]
-fn a_database_travels_where_a_rule_says_so() {
+fn an_exception_packs_a_database() {
     let database = "SQLite format 3\0 and more";
     let files = [("search.db", database), ("search.db-wal", ""), ("data.db", database), ("a.py", "")];
     let place = tree(&files);
@@ -366,7 +366,7 @@ fn a_name_that_is_not_utf8_is_refused() {
 }
 
 #[test]
-fn manage_py_says_what_goes_on_the_path() {
+fn the_import_path_is_read_from_manage_py() {
     let import_path = |files: &[&str], setting| {
         let files: Vec<_> = files.iter().map(|path| (*path, "")).collect();
         let place = tree(&files);

@@ -268,7 +268,7 @@ fn compressed_answers_are_the_file_one_way_or_the_other() {
 }
 
 #[test]
-fn a_long_wait_is_told_once() {
+fn a_long_wait_is_reported_once() {
     let server = Server::start(move |request, stream| match request.number {
         0 | 1 => respond(stream, "503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0", b""),
         _ => well(request, stream, request.target.as_bytes()),
@@ -342,7 +342,7 @@ fn partial_files_are_resumed_or_discarded() {
 }
 
 #[test]
-fn logins_go_to_their_host_only_and_are_never_told() {
+fn logins_go_to_their_host_only_and_are_never_printed() {
     let elsewhere = Arc::new(Server::start(|request, stream| well(request, stream, &body())));
     let port = elsewhere.port();
     let server = Server::start(move |request, stream| {

@@ -177,7 +177,7 @@ fn repositories_and_archives_keep_their_address_and_lose_their_login() {
 }
 
 #[test]
-fn uv_lock_is_taken_as_it_stands_for_each_python() {
+fn uv_lock_is_used_unchanged_for_each_python() {
     if !has_uv() {
         return;
     }
@@ -263,7 +263,7 @@ fn plain_requirements_have_no_extras() {
 }
 
 #[test]
-fn a_package_that_wants_a_later_python_says_so() {
+fn packages_for_later_pythons_are_named() {
     if !has_uv() {
         return;
     }
@@ -287,7 +287,7 @@ fn complete_hashes_are_a_lock_already() {
 }
 
 #[test]
-fn a_lock_of_somebody_else_is_never_overwritten() {
+fn locks_of_other_tools_are_not_overwritten() {
     let site = Site::new(&[("requirements.txt", "six\n")]);
     fs::create_dir_all(site.lock_file().parent().unwrap()).unwrap();
     fs::write(site.lock_file(), "lock-version = \"1.0\"\ncreated-by = \"me\"\npackages = []\n").unwrap();
@@ -297,7 +297,7 @@ fn a_lock_of_somebody_else_is_never_overwritten() {
 }
 
 #[test]
-fn what_cannot_be_resolved_is_told_in_uvs_words() {
+fn resolution_errors_quote_uv() {
     if !has_uv() {
         return;
     }

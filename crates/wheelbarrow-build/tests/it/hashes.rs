@@ -37,7 +37,7 @@ fn wheel(path: &Path, text: &str) -> Sha256 {
 const METADATA: &str = "Metadata-Version: 2.1\nName: wb-probe\nVersion: 1\n";
 
 #[test]
-fn a_local_wheel_that_was_replaced_is_taken() {
+fn a_replaced_local_wheel_is_used() {
     if !has_uv() {
         return;
     }
@@ -65,7 +65,7 @@ fn a_local_wheel_that_was_replaced_is_taken() {
 }
 
 #[test]
-fn a_lock_as_it_stands_refuses_another_file_whatever_the_cache_has() {
+fn a_frozen_lock_refuses_other_files_in_the_cache() {
     if !has_uv() {
         return;
     }

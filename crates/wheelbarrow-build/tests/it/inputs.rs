@@ -131,7 +131,7 @@ fn every_hash_of_a_package_must_hold() {
 }
 
 #[test]
-fn a_prerelease_is_taken_where_the_file_says_so() {
+fn prereleases_are_used_if_the_file_allows_them() {
     if !has_uv() {
         return;
     }
@@ -216,7 +216,7 @@ fn settings_of_uv_decide_what_is_locked() {
 }
 
 #[test]
-fn sources_are_taken_where_wheels_are_excluded() {
+fn sources_are_used_if_wheels_are_excluded() {
     if !has_uv() {
         return;
     }
@@ -304,7 +304,7 @@ fn names_of_extras_and_groups_are_compared_as_the_specification_says() {
 }
 
 #[test]
-fn dependencies_of_other_projects_are_asked_of_their_backend() {
+fn dependencies_of_other_projects_come_from_their_backend() {
     if !has_uv() {
         return;
     }

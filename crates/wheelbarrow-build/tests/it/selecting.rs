@@ -95,7 +95,7 @@ fn where_nothing_fits_each_candidate_has_its_reason() {
 }
 
 #[test]
-fn markers_extras_and_groups_decide_what_is_taken() {
+fn markers_extras_and_groups_select_packages() {
     let text = r#"
 extras = ["web"]
 dependency-groups = ["dev", "main"]
@@ -123,7 +123,7 @@ packages = [
 }
 
 #[test]
-fn a_lock_says_what_it_does_not_cover() {
+fn a_lock_reports_what_it_does_not_cover() {
     let wheel = "wheels = [{ url = \"https://h/a-1-py3-none-any.whl\", @ }]";
     let package = format!("[[packages]]\nname = \"a\"\nversion = \"1\"\n{wheel}\n");
     let first_line = |text: &str| refusal(text, &debian()).lines().next().unwrap_or_default().to_owned();

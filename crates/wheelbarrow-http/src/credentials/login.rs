@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logins_are_taken_out_of_any_text() {
+    fn logins_are_removed_from_any_text() {
         assert_eq!(
             redact("at https://joe:se%40cret@h.example/simple now"),
             "at https://****@h.example/simple now"

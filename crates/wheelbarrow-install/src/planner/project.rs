@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ours_comes_before_whatever_wheels_bring() {
+    fn the_loader_precedes_files_of_wheels() {
         for other in ["z.pth", "early.pth", "0.pth", "0-a.pth", "!a.pth", " a.pth", "\u{1}\u{1}.pth"] {
             assert!(*name_before(other) < *other, "{other:?}");
         }

@@ -159,7 +159,7 @@ fn compiled_where_it_is_installed() {
 
 /// What pip leaves when it is run is no change of the install, and nobody's data.
 #[test]
-fn bytecode_that_comes_later() {
+fn bytecode_is_added_later() {
     let Some(python) = pythons().pop() else { return };
     let scene = Scene::new(Whose::Artifact, |destination| facts(&python, destination));
     scene.install(None);

@@ -254,7 +254,7 @@ fn targets_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn what_the_machine_lacks() {
+fn missing_libraries_are_reported() {
     let place = Place::new();
     let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
     let libraries = ["libc.so.6", "libnobody-has-this.so.7"].map(str::to_owned).to_vec();

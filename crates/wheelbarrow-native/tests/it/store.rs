@@ -327,7 +327,7 @@ fn the_collector_waits_for_installs() {
 }
 
 #[test]
-fn bytecode_comes_to_a_wheel_that_is_there_already() {
+fn bytecode_is_added_to_a_stored_wheel() {
     let place = Place::new();
     let (wheel, _) = one();
     site::artifact(&place.path("alone.zip"), &[("one-1-py3-none-any.whl", &wheel)]);
@@ -478,7 +478,7 @@ fn a_file_that_has_all_links_it_can_have_is_copied() {
 }
 
 #[test]
-fn a_store_of_pipes_keeps_nobody_waiting() {
+fn special_files_in_a_store_are_not_waited_for() {
     let place = Place::new();
     let store = place.path("pipes");
     fs_err::create_dir(&store).unwrap();

@@ -377,7 +377,7 @@ fn a_changed_manifest_is_reported_with_other_changes() {
 }
 
 #[test]
-fn what_is_no_install() {
+fn directories_that_are_not_installs_are_refused() {
     let place = tempfile::tempdir().unwrap();
     for destination in [place.path().to_path_buf(), place.path().join("absent")] {
         let error = verify(&destination, &Silent).unwrap_err();

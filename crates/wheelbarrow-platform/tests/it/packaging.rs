@@ -187,7 +187,7 @@ fn elsewhere_the_tags_are_those_of_packaging_too() {
 }
 
 #[test]
-fn every_named_system_takes_what_packaging_says() {
+fn named_systems_accept_the_tags_of_packaging() {
     let mut places = Vec::new();
     for system in System::all() {
         for minor in system.pythons {

@@ -191,7 +191,7 @@ fn applications_are_asked_in_their_own_way() {
 }
 
 #[test]
-fn what_does_not_answer_as_it_should_is_told_without_secrets() {
+fn wrong_answers_are_reported_without_secrets() {
     let names = ["broken", "missing", "telling", "elsewhere", "failing", "slow", "leaving"];
     let told = names.map(|name| match name {
         "broken" => ask(name).unwrap_err(),
@@ -233,7 +233,7 @@ fn an_interpreter_that_cannot_start_is_reported_with_its_user() {
 }
 
 #[test]
-fn django_says_what_it_finds_and_what_is_due() {
+fn django_reports_findings_and_pending_migrations() {
     let checked = look("warns").unwrap();
     assert_eq!(checked.answer.unwrap().host, "example.org");
     let finding = |level, id: &str, message: &str, is_allowed| CheckMessage {

@@ -99,7 +99,7 @@ mod tests {
     use super::find;
 
     #[test]
-    fn nobody_is_no_owner() {
+    fn reserved_user_ids_are_refused() {
         assert_eq!(find(Some("4321"), None).unwrap().unwrap().user, Some(4321));
         for (owner, group) in [(Some("4294967295"), None), (None, Some("4294967295")), (Some("-1"), None)] {
             assert!(find(owner, group).is_err(), "{owner:?} {group:?}");

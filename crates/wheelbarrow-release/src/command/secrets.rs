@@ -303,7 +303,7 @@ mod tests {
 
     /// The site's user knows its secrets, and root looks for them in what that user says.
     #[test]
-    fn base64_that_has_a_secret_again_and_again_is_looked_through_once() {
+    fn repeated_secrets_in_base64_are_searched_once() {
         let ours = secrets(r#"{"SMTP_PASSWORD": "Sm7pPassw0rdZ"}"#);
         for (piece, size) in
             [("536d377050617373773072645a", 1 << 17), (r"\u0053m7pPassw0rdZ", 1 << 14), ("%25%32", 1 << 14)]

@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_happened() {
+    fn a_line_records_an_event() {
         let place = tempfile::tempdir().unwrap();
         let journal = Journal::at(place.path().join("journal.jsonl"));
         assert_eq!(journal.read().unwrap(), []);

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_answer_is_said_to_be_one() {
+    fn a_silent_server_is_reported() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let settings = ProbeSettings { deadline: Some(1), ..settings(&url) };

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_which_release_runs() {
+    fn the_running_release_is_read_from_the_kernel() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
         assert_eq!(judge(&processes(&root, &ProcessScope::All).unwrap()), Verdict::Nothing);

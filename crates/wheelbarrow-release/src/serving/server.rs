@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_no_clock_gets_to_is_no_error() {
+    fn a_modification_time_at_the_limit_is_accepted() {
         let (now, nanos) = (UNIX_EPOCH + Duration::from_secs(1_000), Duration::from_nanos(7));
         let last = UNIX_EPOCH + Duration::from_secs(i64::MAX.unsigned_abs());
         assert_eq!(later_by_a_second(now + nanos, last), now + nanos);

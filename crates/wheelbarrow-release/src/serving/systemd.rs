@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_of_another_root_is_told_from_one_that_names_none() {
+    fn units_of_other_roots_differ_from_units_without_a_root() {
         let place = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| Root::create(&place.path().join(name)).unwrap());
         let names = |root: &Root| format!("{}/current/venv/bin/python", root.path().display());

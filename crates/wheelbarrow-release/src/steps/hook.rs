@@ -359,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_pending_migration_is_known_only_of_what_django_migrates() {
+    fn pending_migrations_are_known_only_for_django() {
         let known = DjangoReport { migrations: vec!["shop.0002".to_owned()], ..DjangoReport::default() };
         let words = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Words>>();
         let plain = words(&["django-admin migrate --noinput", "django-admin collectstatic"]);

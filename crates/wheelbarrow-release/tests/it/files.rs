@@ -59,7 +59,7 @@ fn collected_static_files_are_nothing_extra() {
 }
 
 #[test]
-fn a_command_that_may_not_write_hears_where_it_may() {
+fn a_command_that_may_not_write_gets_a_hint() {
     let place = Place::new();
     let settings = "prepare = [['sh', '-c', 'echo PermissionError: Permission denied: static >&2; exit 1']]";
     let error = place.deploy(&place.artifact("1", settings)).unwrap_err();
@@ -69,7 +69,7 @@ fn a_command_that_may_not_write_hears_where_it_may() {
 
 /// It had been killed together with its command, which has said a secret.
 #[test]
-fn recovery_hides_what_a_killed_command_has_said() {
+fn recovery_hides_secrets_in_the_output_of_killed_commands() {
     let place = Place::new();
     let shared = place.path().join("shared");
     fs::create_dir_all(&shared).unwrap();

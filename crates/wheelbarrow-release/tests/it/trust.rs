@@ -423,7 +423,7 @@ fn a_site_that_does_not_answer_a_question_is_not_waited_for() {
 
 /// Whoever runs as that user can kill every process of that user.
 #[test]
-fn the_sites_user_keeps_nobody_in_a_release() {
+fn a_process_of_another_user_does_not_keep_a_release_alive() {
     let Some(place) = place() else { return };
     let settings = format!("owner = '{OWNER}'");
     let first = place.deploy(&place.artifact("1", &settings)).unwrap();

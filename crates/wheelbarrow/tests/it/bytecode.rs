@@ -107,7 +107,7 @@ fn for_pythons(pythons: &[PathBuf]) -> Vec<String> {
 }
 
 #[test]
-fn the_same_bytes_whoever_compiles_where() {
+fn compiled_bytes_do_not_depend_on_user_and_directory() {
     let words = for_pythons(&pythons());
     let home = std::env::var("HOME").unwrap_or_default();
     let surroundings: [(&[(&str, &str)], &str); 2] = [

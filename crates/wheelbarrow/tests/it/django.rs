@@ -178,7 +178,7 @@ fn static_files_of_the_version_before_stay_reachable() {
 }
 
 #[test]
-fn a_rollback_stops_at_migrations_that_cannot_be_taken_back() {
+fn a_rollback_is_refused_after_irreversible_migrations() {
     let place = place();
     let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
     let second = ("0002_second", "migrations.RunSQL('CREATE TABLE b (x)', 'DROP TABLE b')");
@@ -265,7 +265,7 @@ fn the_applied_migrations_are_reported() {
 
 /// A migration that failed is in no database.
 #[test]
-fn a_rollback_goes_over_migrations_that_were_never_applied() {
+fn unapplied_migrations_do_not_stop_a_rollback() {
     let place = place();
     let first = ("0001_first", "migrations.RunSQL('CREATE TABLE a (x)', 'DROP TABLE a')");
     let failing = ("0002_failing", "migrations.RunPython(lambda apps, editor: 1 / 0)");

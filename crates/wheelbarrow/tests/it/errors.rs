@@ -184,7 +184,7 @@ fn a_file_that_is_not_an_artifact() {
 }
 
 #[test]
-fn what_is_no_install() {
+fn directories_that_are_not_installs_are_refused() {
     insta::assert_snapshot!(Place::with(&[("dest/file", "")]).run(&["verify", "dest"]).all(), @"
     exit code: 5
     error: [PLACE]/dest holds no install

@@ -24,7 +24,7 @@ fn each_command() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_those_who_ask() {
+fn colours_need_a_terminal_or_a_flag() {
     let place = Place::with(&[]);
     assert!(!place.run(&["inspect", "nothing.zip"]).err.contains('\x1b'));
     assert!(place.run(&["--color", "always", "inspect", "nothing.zip"]).err.contains('\x1b'));

@@ -6,7 +6,7 @@ const SETTINGS: &str = "import os\nSECRET_KEY = os.environ['SECRET_KEY']\n# os.e
                         NAME = os.environ[\"DATABASE\"]\nDEBUG = os.environ.get('DEBUG')\n";
 
 #[test]
-fn a_project_is_looked_at() {
+fn a_project_is_inspected() {
     let place = Place::with(&[
         ("requirements/base.txt", "django"),
         ("src/manage.py", ""),

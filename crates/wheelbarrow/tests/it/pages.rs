@@ -69,7 +69,7 @@ fn is_only_text(html: &str) {
 }
 
 #[test]
-fn a_difference_is_told_to_people_and_programs() {
+fn a_difference_is_printed_as_text_and_json() {
     let Some(place) = two_versions() else { return };
     let said = place.run(&["diff", "1.zip", "2.zip"]);
     assert_eq!(said.code, 0, "{}", said.all());

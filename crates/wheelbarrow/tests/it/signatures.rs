@@ -179,7 +179,7 @@ impl Drop for Agent {
 }
 
 #[test]
-fn an_agent_signs_with_a_key_that_nobody_else_has() {
+fn an_agent_signs_with_its_own_key() {
     let Some(place) = Place::new() else { return };
     let socket = place.path("agent");
     let agent = Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn();
@@ -407,7 +407,7 @@ fn lines_that_forbid_are_heeded() {
 
 /// The file of the host itself, in a mount name space with an `/etc` of its own.
 #[test]
-fn a_host_with_signers_takes_nothing_else() {
+fn a_host_with_signers_refuses_unsigned_artifacts() {
     let Some(mut place) = Place::new() else { return };
     if !place.build() {
         return;

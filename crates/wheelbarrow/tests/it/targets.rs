@@ -35,7 +35,7 @@ fn an_artifact_names_the_same_target() {
 }
 
 #[test]
-fn what_is_no_target_is_refused() {
+fn invalid_targets_are_refused() {
     let place = Place::with(&[("requirements.txt", "")]);
     let said = |arguments: &[&str]| place.run(&[&["build"], arguments].concat()).all();
     insta::assert_snapshot!(said(&["--target", "el8:2.7"]), @r"

@@ -56,7 +56,7 @@ fn services_are_what_they_are_written_as() {
 }
 
 #[test]
-fn what_is_no_service_is_refused_with_the_reason() {
+fn invalid_services_are_refused_with_the_reason() {
     let cases = [
         "run = 'x'",
         "name = 'Web'\nrun = 'x'",

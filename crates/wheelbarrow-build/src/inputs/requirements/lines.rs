@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_told_by_their_marks() {
+    fn encodings_are_detected_by_byte_order_marks() {
         let utf16 = |text: &str, unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
             "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(unit).collect()
         };

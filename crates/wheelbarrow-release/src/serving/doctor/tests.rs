@@ -138,7 +138,7 @@ fn a_python_that_needs_a_variable_gets_it_from_the_unit() {
 }
 
 #[test]
-fn a_touch_needs_somebody_who_watches() {
+fn an_unwatched_touch_file_is_reported() {
     let machine = Machine::new("");
     let touch = |path: &str| {
         let path = path.replace("ROOT", &machine.root.path().display().to_string());

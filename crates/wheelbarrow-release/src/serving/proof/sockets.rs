@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_elsewhere_for_somebody_else_is_another_server() {
+    fn sockets_in_other_mount_namespaces_belong_to_other_servers() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("socket");
         let server = UnixListener::bind(&path).unwrap();

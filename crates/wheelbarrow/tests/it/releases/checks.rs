@@ -152,7 +152,7 @@ fn a_release_that_failed_after_its_static_files_were_collected_can_be_pruned() {
 }
 
 #[test]
-fn variables_without_which_the_python_does_not_start_are_known_from_the_receipt() {
+fn variables_that_the_python_needs_are_in_the_receipt() {
     let place = Place::new();
     let application = format!("import os\nassert os.environ['LD_LIBRARY_PATH'] == '/opt/a/lib64'\n{FINE}");
     // As an install by such a Python writes it.

@@ -90,7 +90,7 @@ fn an_installed_file_that_the_site_has_changed_is_data() {
 }
 
 #[test]
-fn a_release_without_its_record_goes_only_if_nothing_was_written() {
+fn an_incomplete_release_with_data_is_kept() {
     let place = place();
     write(&place, 1, "code/db.sqlite3");
     for (number, _) in place.list().iter().filter(|(number, _)| *number < 3) {

@@ -85,7 +85,7 @@ fn holding(directory: &Path, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_variable_is_set_proved_and_rolled_back() {
+fn a_variable_is_set_verified_and_rolled_back() {
     let place = with_shared(&json!({"WHO": "one", "DATABASE_URL": "old-database"}));
     let _server = place.serve();
     let prepare = "prepare = [['python', '-c', 'import os; print(os.environ)']]";
@@ -210,7 +210,7 @@ sys.exit(os.waitpid(pid, 0)[1] >> 8)
 "#;
 
 #[test]
-fn at_a_terminal_the_value_is_asked_for_and_not_shown() {
+fn a_terminal_prompts_without_echo() {
     let place = with_shared(&json!({}));
     assert_eq!(place.deploy(&Version::good("1")).code, 0);
     let type_in = |keys: &str| {

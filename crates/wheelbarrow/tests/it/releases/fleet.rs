@@ -174,7 +174,7 @@ fn rollback_of_a_deploy_affects_its_own_switch_only() {
 }
 
 #[test]
-fn one_release_is_removed_that_nobody_needs() {
+fn an_unused_release_is_removed() {
     let place = Place::new();
     for name in ["1", "2"] {
         json(&deploy(&place, &Version::good(name), &[]));

@@ -67,7 +67,7 @@ fn a_site_that_writes_data_into_its_release_is_refused() {
 }
 
 #[test]
-fn a_reason_lets_a_site_write_into_its_release() {
+fn an_allowance_permits_writes_into_the_release() {
     let place = Place::new();
     let own = place.root().join("shared/wheelbarrow.toml");
     fs_err::create_dir_all(own.parent().unwrap()).unwrap();

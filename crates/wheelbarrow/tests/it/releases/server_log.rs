@@ -112,7 +112,7 @@ fn a_unit_that_does_not_start_is_explained_by_its_journal() {
 }
 
 #[test]
-fn a_journal_that_never_ends_keeps_nobody_waiting() {
+fn reading_an_endless_journal_has_a_limit() {
     for script in ["sleep 60", "while :; do echo 'a line of no end, over and over again'; done"] {
         let place = Place::new();
         let server = Server::of(&place.root());
@@ -160,7 +160,7 @@ fn a_log_that_is_configured_shows_what_is_new_in_it() {
 
 /// The log may be in a directory of the site's user.
 #[test]
-fn a_log_of_another_user_is_no_way_to_read_other_files() {
+fn logs_of_other_users_expose_no_files() {
     if !rustix::process::getuid().is_root() {
         return;
     }

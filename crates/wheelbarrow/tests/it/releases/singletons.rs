@@ -26,7 +26,7 @@ fn json(place: &Place, words: &[&str]) -> Value {
 }
 
 #[test]
-fn a_host_runs_them_unless_it_was_told_otherwise() {
+fn hosts_run_singletons_by_default() {
     let place = Place::new();
     let settings = settings(&place);
     assert_eq!(place.deploy(&Version::with("1", &settings)).code, 0);
@@ -85,7 +85,7 @@ fn settings_of_the_host_count_more() {
 
 /// One that cannot be started leaves the host as it was.
 #[test]
-fn a_host_that_cannot_run_them_is_not_told() {
+fn a_failed_start_of_singletons_is_not_recorded() {
     let place = Place::new();
     let service =
         "service = [{ name = 'beat', command = ['sh', '-c', 'test ! -e /dev/shm'], hosts = 'one' }]\n";

@@ -143,7 +143,7 @@ fn take_python_away(place: &Place, number: u64, instead: &Path) {
 }
 
 #[test]
-fn a_release_whose_python_is_gone_is_not_made_live() {
+fn a_release_without_its_python_is_not_activated() {
     let place = Place::new();
     for version in ["1", "2"] {
         assert_eq!(place.deploy(&Version::good(version)).code, 0);

@@ -52,7 +52,7 @@ impl Drop for Stranger {
 }
 
 #[test]
-fn who_listens_on_the_same_port_elsewhere_is_no_part_of_the_server() {
+fn listeners_at_other_addresses_do_not_belong_to_the_server() {
     let served = Served::new();
     for version in ["1", "2"] {
         assert_eq!(served.deploy(version, 200, true).code, 0);

@@ -124,7 +124,7 @@ fn a_release_that_cannot_be_read_is_not_removed() {
 }
 
 #[test]
-fn verify_knows_the_usual_root() {
+fn verify_finds_the_default_root() {
     let place = with_releases(1);
     assert_eq!(place.run(&["verify"]).code, 0);
     assert_eq!(place.run(&["verify", "--release", "1"]).code, 0);
@@ -231,7 +231,7 @@ fn hidden_processes_are_reported() {
 }
 
 #[test]
-fn verify_knows_a_root_and_a_release_by_their_paths() {
+fn verify_accepts_paths_of_roots_and_releases() {
     let place = with_releases(2);
     let first = release(&place, 1);
     let (first, name) =
