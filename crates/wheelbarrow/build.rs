@@ -116,7 +116,7 @@ fn other_installers(out: &Path, own: &str) -> Vec<(String, PathBuf)> {
         };
         println!(
             "cargo::warning=no native installer for {machine}, which needs: {lacks}; then `cargo clean --release -p wheelbarrow` \
-             and build again. Without it, servers of that CPU install with Python alone"
+             and build again. Without it, servers of that CPU use the fallback installer"
         );
     }
     programs

@@ -31,7 +31,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let zensical = zensical()?;
     let mut command = clean(&zensical);
     command.current_dir(workspace());
-    run_child(command.args(if serve { ["serve"].as_slice() } else { &["build", "--clean", "--strict"] }))
+    run_child(command.args(if serve { ["serve"].as_slice() } else { &["build", "--clean", "--strict"] }))?;
+    let lost = if serve { Vec::new() } else { lost_anchors()? };
+    if !lost.is_empty() {
+        bail!("anchors that the built page lacks:\n  {}", lost.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Addresses that errors print, and that lead nowhere on the built page.
+fn lost_anchors() -> Result<Vec<String>> {
+    let source = fs::read_to_string(workspace().join("docs/troubleshooting.md"))?;
+    let built = fs::read_to_string(target_directory().join("docs/site/troubleshooting/index.html"))?;
+    let anchors = source.split("<a id=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    Ok(anchors
+        .map(|(anchor, _)| format!("id=\"{anchor}\""))
+        .filter(|id| built.matches(id).count() != 1)
+        .collect())
 }
 
 /// Zensical, in a virtualenv of its own.

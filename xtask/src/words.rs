@@ -26,15 +26,21 @@ const WORST: [(&[&str], &str); 10] = [
 ];
 
 /// Pages for people who use or extend Wheelbarrow. Decisions and measurements are records of their day.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "ansible/README.md",
     "docs/index.md",
+    "docs/install.md",
     "docs/get-started",
     "docs/guides",
     "docs/reference",
     "docs/operations.md",
+    TROUBLESHOOTING,
 ];
+
+/// Python files with messages or documentation, but for their tests; and the texts of roles and playbooks.
+const PYTHON: [&str; 2] = ["crates/wheelbarrow-artifact/python", "ansible/plugins"];
+const YAML: [&str; 2] = ["ansible/roles", "ansible/playbooks"];
 
 const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
 
@@ -57,8 +63,22 @@ fn problems() -> Result<Vec<String>> {
             look(&format!("{}:{number}", page.display()), line, &mut problems);
         }
     }
+    for file in YAML.iter().flat_map(|place| files(place, "yml")) {
+        let text = fs::read_to_string(workspace().join(&file))?;
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with('#'))
+        {
+            look(&format!("{}:{number}", file.display()), line, &mut problems);
+        }
+    }
+    for file in PYTHON.iter().flat_map(|place| files(place, "py")) {
+        if !file.iter().any(|part| part == "tests") {
+            for (number, text) in python_texts(&fs::read_to_string(workspace().join(&file))?) {
+                look(&format!("{}:{number}", file.display()), text, &mut problems);
+            }
+        }
+    }
     let rows = bare(&fs::read_to_string(workspace().join(TROUBLESHOOTING))?);
-    for file in files("crates", "rs").into_iter().filter(|file| is_shown(file)) {
+    for file in sources() {
         let mut texts = Texts { is_help: file.iter().any(|part| part == "commands"), ..Texts::default() };
         let source = fs::read_to_string(workspace().join(&file))?;
         texts.collect(&TokenStream::from_str(&source).map_err(|error| anyhow::anyhow!("{error}"))?);
@@ -75,6 +95,11 @@ fn problems() -> Result<Vec<String>> {
     Ok(problems)
 }
 
+/// The sources of the programs.
+pub(crate) fn sources() -> impl Iterator<Item = PathBuf> {
+    files("crates", "rs").into_iter().filter(|file| is_shown(file))
+}
+
 /// Sources whose texts are shown to people: not tests, nor what only tests use.
 fn is_shown(file: &Path) -> bool {
     let is = |name: &str| file.iter().any(|part| part == name);
@@ -82,13 +107,32 @@ fn is_shown(file: &Path) -> bool {
 }
 
 fn look(place: &str, text: &str, problems: &mut Vec<String>) {
-    let words = text.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), " ");
+    let words =
+        text.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_', " ");
     let words = format!(" {} ", words.split_whitespace().collect::<Vec<_>>().join(" "));
     for (patterns, better) in WORST {
         if let Some(found) = patterns.iter().find(|pattern| words.contains(&format!(" {pattern} "))) {
             problems.push(format!("{place}: \"{found}\"; better: {better}"));
         }
     }
+}
+
+/// What stands between double quotes in a line, and the lines of texts of several lines that get a name; with line numbers.
+fn python_texts(source: &str) -> Vec<(usize, &str)> {
+    let mut texts = Vec::new();
+    let mut is_inside = false;
+    for (number, line) in (1..).zip(source.lines()) {
+        if is_inside {
+            is_inside = !line.contains("\"\"\"");
+            texts.push((number, line));
+        } else if line.contains("= \"\"\"") || line.contains("= r\"\"\"") {
+            is_inside = true;
+        } else if !["#", "\"\"\"", "r\"\"\""].iter().any(|begin| line.trim_start().starts_with(begin)) {
+            let quoted = line.split('"').skip(1).step_by(2);
+            texts.extend(quoted.filter(|text| text.trim().contains(' ')).map(|text| (number, text)));
+        }
+    }
+    texts
 }
 
 /// `{path}` and the like become three dots, as the page has them.
@@ -149,7 +193,7 @@ impl Texts {
     }
 }
 
-fn string(token: &TokenTree) -> Option<String> {
+pub(crate) fn string(token: &TokenTree) -> Option<String> {
     syn::parse_str::<syn::LitStr>(&token.to_string()).ok().map(|literal| literal.value())
 }
 
@@ -177,6 +221,15 @@ mod tests {
         assert_eq!(found("the release was taken back"), 1);
         assert_eq!(found("Whoever serves, is told"), 2);
         assert_eq!(found("travellers and the native programming language"), 0);
+    }
+
+    #[test]
+    fn texts_of_python_are_found() {
+        let source = "# \"a comment\"\nHELP = \"\"\"\\\nfirst line\n\"\"\"\nsay(\"one word\", \"word\")\n    \"its own line\"\n";
+        assert_eq!(
+            python_texts(source),
+            [(3, "first line"), (4, "\"\"\""), (5, "one word"), (6, "its own line")]
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             return self._copy(src, arguments["dest"], task_vars)
         machine = arguments["machine"] or (task_vars or {}).get("ansible_facts", {}).get("architecture")
         if not machine:
-            raise AnsibleActionFail("the host's machine is not known: gather facts, or name it with `machine`")
+            raise AnsibleActionFail("the CPU of the host is unknown: gather facts, or set `machine`")
         try:
             program = open_artifact(self, src).program(machine)
         except NoArtifact as error:

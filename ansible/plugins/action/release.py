@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
                 result = send(thin, "thin")
                 if wanted == "thin" or not result.get("failed") or result.get("exit_code") != LACKING:
                     return result
-                problem = "the host lacks what its inventory had"
+                problem = "files of its inventory are missing on the host"
             if wanted == "thin":
                 return {"failed": True, "msg": "no thin artifact can be sent: %s" % problem}
             self._display.vv("the whole artifact is sent: %s" % problem)

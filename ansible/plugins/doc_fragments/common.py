@@ -10,13 +10,13 @@ options:
     required: true
   executable:
     description:
-      - The C(wheelbarrow) on the host, by its name or its path.
-      - A name is looked for on E(PATH) and in V(/usr/local/bin), where M(wheelbarrow.deploy.program) puts it.
+      - C(wheelbarrow) on the host, by its name or its path.
+      - A name is searched on E(PATH) and in V(/usr/local/bin), where M(wheelbarrow.deploy.program) installs it.
     type: str
     default: wheelbarrow
 notes:
-  - Where C(wheelbarrow) fails, the module fails with its message and with C(phase), the phase in which it failed, C(outcome), what
-    was left, C(hint), what to do, C(exit_code), which the page C(docs/reference/exit-codes.md) of Wheelbarrow explains, and C(server_log), the last C(lines)
+  - If C(wheelbarrow) fails, the module fails with its message and with C(phase) (the phase that failed), C(outcome) (which release is live),
+    C(hint) (what to do), C(exit_code), C(docs) (the address of a page that explains the exit code), and C(server_log), the last C(lines)
     that the server wrote since the switch and the command that shows C(more).
 """
 
@@ -28,8 +28,8 @@ options:
     default: 60
   deploy_id:
     description:
-      - The deploy of the fleet that this is a part of, one word of up to 100 ASCII characters, the same on all hosts.
-      - It stands in the journal of the root (C(wheelbarrow history --json)).
+      - The name of the deploy of the fleet, one word of up to 100 ASCII characters, the same on all hosts.
+      - It is in the journal of the root (C(wheelbarrow history --json)).
     type: str
 """
 

@@ -2,13 +2,14 @@
 
 DOCUMENTATION = r"""
 name: disagreements
-short_description: Say in what hosts differ that serve the same site
+short_description: List the differences between hosts that serve the same site
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Compares what M(wheelbarrow.deploy.release_info) has found on each host, and gives a line for whatever is not the same on all of
-    them, or is not as it should be on one.
-  - Dependencies are compared between hosts with the same minor version of Python, since one artifact may have other ones for another.
+  - Compares the results of M(wheelbarrow.deploy.release_info) of all hosts, and returns a line for each difference between them, and
+    for each problem of one host.
+  - Dependencies are compared between hosts with the same minor version of Python, since an artifact may have other dependencies for
+    another Python.
 positional: _input
 options:
   _input:
@@ -23,7 +24,7 @@ lines: "{{ {'web1': one, 'web2': other} | wheelbarrow.deploy.disagreements }}"
 
 RETURN = r"""
 _value:
-  description: A line for each difference; none where all agree.
+  description: A line for each difference; empty if all hosts agree.
   type: list
   elements: str
   sample: ["code: web1, web2 have 0f1e2d3c4b5a; web3 has 1a2b3c4d5e6f"]
@@ -99,16 +100,16 @@ def _singletons(hosts):
 def _problems(info):
     """What is wrong with a host by itself."""
     if info.get("live") is None:
-        yield "nothing is live"
+        yield "no release is live"
         return
     serving = info["serving"]
     if serving["verdict"] != "nothing" and serving.get("id") != info["live"]["id"]:
         yield "its processes do not all run %s, which is live" % info["live"]["id"]
     schema = (info.get("fingerprint") or {}).get("schema") or {}
     if schema.get("due"):
-        yield "migrations are due: %s" % ", ".join(schema["due"])
+        yield "pending migrations: %s" % ", ".join(schema["due"])
     if schema.get("unknown"):
-        yield "its database cannot be asked: %s" % schema["unknown"]
+        yield "pending migrations are unknown: %s" % schema["unknown"]
     for service in info.get("services") or []:
         if service.get("trouble"):
             yield "the service %s: %s" % (service["name"], service["trouble"])

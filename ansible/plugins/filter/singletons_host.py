@@ -6,9 +6,9 @@ short_description: Choose the host that runs the services with hosts = "one"
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - The host that was told to run them keeps them. Of several, such as one that was lost and is back, that is the one that was
-    told last. If there is none, it is the first host that may run them.
-  - Nobody is chosen instead while other hosts of the fleet were not asked, because one of them may run them.
+  - The host that runs them keeps them. If several do, such as a host that was lost and is back, the host that was set last is
+    chosen. If none does, the first host that may run them is chosen.
+  - No other host is chosen while hosts of the fleet were not queried, because one of them may run them.
 positional: _input
 options:
   _input:
@@ -16,7 +16,7 @@ options:
     type: dict
     required: true
   left_out:
-    description: Hosts of the fleet that were not asked.
+    description: Hosts of the fleet that were not queried.
     type: list
     elements: str
     default: []
@@ -28,7 +28,7 @@ chosen: "{{ {'web1': one, 'web2': other} | wheelbarrow.deploy.singletons_host }}
 
 RETURN = r"""
 _value:
-  description: The name of the host; empty where nobody is chosen.
+  description: The name of the host; empty if no host is chosen.
   type: str
   sample: web1
 """

@@ -71,8 +71,8 @@ class Runner(object):
             executable = self.module.params["executable"]
             raise Failed(
                 {
-                    "error": "there is no %s on the host" % executable,
-                    "hint": "the module wheelbarrow.deploy.program puts one there",
+                    "error": "%s was not found on the host" % executable,
+                    "hint": "the module wheelbarrow.deploy.program installs it",
                     "exit_code": 127,
                 }
             )
@@ -104,8 +104,9 @@ class Runner(object):
     @staticmethod
     def _unexplained(code, out, err):
         lines = (err.strip() or out.strip()).splitlines()
-        error = lines[-1] if lines else "it said nothing"
-        return {"error": "wheelbarrow ended with exit code %d: %s" % (code, error), "exit_code": code, "causes": lines[:-1]}
+        errors = [line for line in lines if line.startswith("error: ")] or lines[-1:] or ["it printed nothing"]
+        causes = [line for line in lines if line != errors[0]]
+        return {"error": "wheelbarrow ended with exit code %d: %s" % (code, errors[0]), "exit_code": code, "causes": causes}
 
     def fail(self, failure):
         """Ends the module, with all that wheelbarrow knows of the failure."""
@@ -113,7 +114,8 @@ class Runner(object):
         message = ": ".join([failure["error"]] + causes[:1])
         if failure.get("hint"):
             message += " (hint: %s)" % failure["hint"]
-        known = {key: failure.get(key) for key in ("phase", "outcome", "hint", "exit_code", "causes", "server_log")}
+        fields = ("phase", "outcome", "hint", "docs", "exit_code", "causes", "server_log")
+        known = {key: failure.get(key) for key in fields}
         self.module.fail_json(msg=message, failed_release=failure.get("id"), **known)
 
     def done(self, changed, **result):

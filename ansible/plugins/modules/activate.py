@@ -3,19 +3,19 @@
 
 DOCUMENTATION = r"""
 module: activate
-short_description: Make a release live that is there
+short_description: Make an existing release live
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Makes a release live that M(wheelbarrow.deploy.release) has made, by C(wheelbarrow activate). One that never was live is
-    checked and prepared first. Then C(current) is switched, the server is told, and it is proved that every process of the
-    server runs the new release; or what was live before is live again, the server included.
-  - Where it is live already and the server runs it, nothing is done. What a killed command has left is put right first.
+  - Makes a release live that M(wheelbarrow.deploy.release) has made, by C(wheelbarrow activate). A release that was never live is
+    checked and prepared first. Then C(current) is switched, the server is reloaded, and every process of the server is verified
+    to run the new release. If one of these fails, the previous release is made live again, the server included.
+  - If the release is live already and the server runs it, nothing is done. An operation that was killed is recovered first.
 options:
   migrations:
     description:
-      - V(false) leaves out those C(prepare) commands that change a database, which M(wheelbarrow.deploy.migrate) runs once for
-        all hosts.
+      - V(false) leaves out the C(prepare) commands that change a database. M(wheelbarrow.deploy.migrate) runs them once for all
+        hosts.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -25,10 +25,10 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what would be live, and changes nothing.
+    description: Reports which release would be live, and changes nothing.
   diff_mode:
     support: full
-    description: Shows what is live, and what is to be.
+    description: Shows the live release and the next one.
 seealso:
   - module: wheelbarrow.deploy.rollback
 """
@@ -49,18 +49,18 @@ id:
   type: str
   sample: 7-1a2b3c4d
 previous:
-  description: What was live before; null where nothing was.
+  description: The previous release; null if no release was live.
   returned: success
   type: str
   sample: 6-0f1e2d3c
 milliseconds:
-  description: How long it took.
-  returned: where something was done
+  description: The duration in milliseconds.
+  returned: if a release was made live
   type: int
   sample: 2150
 services:
-  description: How the units of the services are doing, those without trouble too.
-  returned: where something was done
+  description: The state of the units of all services.
+  returned: if a release was made live
   type: list
   elements: dict
   sample: [{"name": "worker", "unit": {"unit": "mysite-worker@7-1a2b3c4d.1.service", "active": "active", "sub": "running"}}]

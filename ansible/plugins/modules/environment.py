@@ -7,22 +7,22 @@ short_description: Write the environment of a site
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Writes C(shared/environment.json) of a root, by C(wheelbarrow env write). The next release takes it; O(apply=true) makes what is
-    live a release with it at once.
-  - The values go to wheelbarrow's standard input. Neither a result nor a difference shows one. In what Ansible prints, it masks
-    each text that is equal to a value, so that short values make for stars in other places.
-  - The root is made where it is not there. An existing file keeps its mode and its owner, a new one has the mode 0640.
+  - Writes C(shared/environment.json) of a root, by C(wheelbarrow env write). The next release uses it. O(apply=true) makes
+    a release of the live code with it at once.
+  - The values are passed on the standard input of C(wheelbarrow). No result and no difference shows a value. Ansible masks each
+    text in its output that is equal to a value, so short values can mask other texts too.
+  - The root is made if it does not exist. An existing file keeps its mode and its owner; a new file has the mode 0640.
 options:
   values:
     description: The variables, each a string.
     type: dict
     required: true
   merge:
-    description: Leaves variables that are not named as they are, instead of removing them.
+    description: Keep variables that O(values) does not name, instead of removing them.
     type: bool
     default: false
   apply:
-    description: Makes what is live a release with the new environment, where it has another one; checked, proved or taken back.
+    description: If the live release has another environment, make a release of the live code with the new one. It is checked, verified, and rolled back if that fails.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -31,14 +31,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says which variables would differ.
+    description: Reports which variables would differ.
   diff_mode:
     support: full
-    description: Shows names of variables, never a value.
+    description: Shows the names of variables, never a value.
 """
 
 EXAMPLES = r"""
-- name: What the site is told
+- name: Write the environment
   wheelbarrow.deploy.environment:
     root: /srv/mysite
     values:
@@ -53,11 +53,11 @@ difference:
   type: dict
   sample: {"added": ["DATABASE_URL"], "removed": [], "changed": []}
 is_pending:
-  description: Whether the live release has another environment than the file.
+  description: Whether the environment of the live release differs from the file.
   returned: success
   type: bool
 id:
-  description: The release that was made with it; null where none was.
+  description: The release that was made with it; null if no release was made.
   returned: success
   type: str
 """

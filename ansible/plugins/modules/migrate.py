@@ -7,8 +7,8 @@ short_description: Run the migrations of a release, once for the fleet
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Runs those C(prepare) commands of a release that change a database (with the word C(migrate) or C(alembic), or C(db upgrade)
-    in them), by C(wheelbarrow migrate). Nothing is switched. Run it on one host, and M(wheelbarrow.deploy.activate) on all with
+  - Runs the C(prepare) commands of a release that change a database (those with C(migrate), C(alembic) or C(db upgrade) among their
+    words), by C(wheelbarrow migrate). Nothing is switched. Run it on one host, and M(wheelbarrow.deploy.activate) on all with
     O(wheelbarrow.deploy.activate#module:migrations=false).
   - Commands that ran for this release on this host are not run again.
 extends_documentation_fragment:
@@ -18,14 +18,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says which migrations are due.
+    description: Reports the pending migrations.
   diff_mode:
     support: full
-    description: Shows the migrations that are due.
+    description: Shows the pending migrations.
 """
 
 EXAMPLES = r"""
-- name: The database fits the new release
+- name: Migrate the database
   wheelbarrow.deploy.migrate:
     root: /srv/mysite
     release: "{{ staged.id }}"
@@ -35,13 +35,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 migrations:
-  description: The migrations that were due, where the site is Django's.
+  description: The migrations that were pending, if the site is a Django site.
   returned: success
   type: list
   elements: str
   sample: ["news.0002_author"]
 irreversible:
-  description: Those of them that Django cannot take back.
+  description: The migrations among them that Django cannot reverse.
   returned: success
   type: list
   elements: str

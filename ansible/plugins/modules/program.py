@@ -3,24 +3,24 @@
 
 DOCUMENTATION = r"""
 module: program
-short_description: Put wheelbarrow onto a host
+short_description: Install wheelbarrow on a host
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Copies the program that travels in every artifact to the host, where the other modules run it. It is one static file, and
-    needs no Python. It can do everything with releases, and cannot build.
-  - It is chosen by the host's machine, so facts must have been gathered.
+  - Copies the standalone binary of an artifact to the host, where the other modules run it. It is one static file and needs no
+    Python. It has all commands on releases, and cannot build.
+  - The binary is chosen by the CPU of the host, so facts must have been gathered.
 options:
   src:
-    description: The artifact, on the controller; or a C(wheelbarrow) program, as it is.
+    description: The artifact on the controller, or a C(wheelbarrow) program.
     type: path
     required: true
   dest:
-    description: Where it is put on the host.
+    description: The path on the host.
     type: path
     default: /usr/local/bin/wheelbarrow
   machine:
-    description: The machine of the host, such as V(x86_64); else what its facts say.
+    description: The CPU of the host, such as V(x86_64). The default is the one in its facts.
     type: str
   signature:
     description:
@@ -40,21 +40,21 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether the host has another one.
+    description: Reports whether the program would change.
   diff_mode:
     support: full
-    description: It is a program, so that only sizes differ to the eye.
+    description: Shows the sizes, since the file is a program.
 """
 
 EXAMPLES = r"""
-- name: The host can be asked about releases
+- name: Install wheelbarrow
   wheelbarrow.deploy.program:
     src: dist/mysite-1.5.zip
 """
 
 RETURN = r"""
 dest:
-  description: Where it is.
+  description: The path of the program.
   returned: success
   type: str
   sample: /usr/local/bin/wheelbarrow

@@ -7,11 +7,11 @@ short_description: Remove old, unused releases
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Removes old releases and the wheels that only they have, by C(wheelbarrow prune). Never the live one, what was live before it,
-    pinned ones, or those that a process runs from.
+  - Removes old releases, and the wheels that only they use, by C(wheelbarrow prune). The live release, its predecessor, pinned
+    releases and releases that a process runs from are kept.
 options:
   keep:
-    description: The number of good releases to keep; else what the settings of the site say, else 5.
+    description: The number of good releases to keep. The default is C(keep) in the settings of the site, else 5.
     type: int
 extends_documentation_fragment:
   - wheelbarrow.deploy.common
@@ -19,14 +19,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what would be removed.
+    description: Reports which releases would be removed.
   diff_mode:
     support: full
-    description: Shows the releases that go.
+    description: Shows the releases that are removed.
 """
 
 EXAMPLES = r"""
-- name: Three good releases stay
+- name: Keep three good releases
   wheelbarrow.deploy.prune:
     root: /srv/mysite
     keep: 3
@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: The releases that are gone, or would be.
+  description: The releases that were removed, or would be.
   returned: success
   type: list
   elements: str

@@ -7,18 +7,19 @@ short_description: Make a release of an artifact, without making it live
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Installs an artifact as a release under a site root, by C(wheelbarrow deploy --stage), and looks at it by C(wheelbarrow
-    check), which imports the application and has Django check itself. M(wheelbarrow.deploy.activate) makes it live.
-  - A good release of the same artifact with the environment of now, on the same Python, is taken as it is. Then no artifact is copied to the host.
-  - The artifact is read on the controller, and removed from the host again when its release is there.
+  - Installs an artifact as a release under a site root, by C(wheelbarrow deploy --stage), and checks it by C(wheelbarrow check),
+    which imports the application and runs the checks of Django. M(wheelbarrow.deploy.activate) makes it live.
+  - An existing good release of the same artifact, with the current environment and the same Python, is reused. Then no artifact is
+    copied to the host.
+  - The artifact is read on the controller. The copy on the host is removed when its release exists.
 options:
   src:
     description:
       - The artifact that C(wheelbarrow build) wrote, on the controller, or on the host with O(remote_src=true).
-      - Required where O(state=present).
+      - Required with O(state=present).
     type: path
   remote_src:
-    description: The artifact is on the host already.
+    description: Whether O(src) is on the host already.
     type: bool
     default: false
   state:
@@ -27,10 +28,10 @@ options:
     choices: [present, absent]
     default: present
   release:
-    description: With O(state=absent), the release that is removed, by its id or its number.
+    description: With O(state=absent), the release to remove, by its id or its number.
     type: str
   check:
-    description: Looks at a release that is not live, and fails where it could not be made live.
+    description: Check a release that is not live, and fail if it could not be made live.
     type: bool
     default: true
   python:
@@ -38,14 +39,14 @@ options:
     type: str
     default: python3
   without_pip:
-    description: Leaves pip out of the virtualenv.
+    description: Leave pip out of the virtualenv.
     type: bool
     default: false
   transfer:
     description:
-      - What goes to a host that has no release of this artifact. V(thin) is what it lacks, by its own inventory; V(full) is all;
-        V(auto) is what it lacks where that can be made, else all.
-      - To make it, the controller needs C(wheelbarrow), see O(controller_executable).
+      - What is sent to a host that has no release of this artifact. V(thin) sends the files that the host does not have, by its
+        inventory; V(full) sends all; V(auto) sends a thin artifact if it can be made, else all.
+      - To make a thin artifact, the controller needs C(wheelbarrow), see O(controller_executable).
     type: str
     choices: [auto, full, thin]
     default: auto
@@ -55,20 +56,20 @@ options:
     default: wheelbarrow
   signature:
     description:
-      - V(required) fails where the host has no C(wheelbarrow) of its own, or no file of allowed signers. Then nothing of an artifact is
-        run or written that none of them has signed.
-      - With V(optional), a host with C(/etc/wheelbarrow/allowed_signers) asks for signatures all the same.
+      - V(required) fails if the host has no C(wheelbarrow) of its own, or no file of allowed signers. Nothing of an artifact without
+        a signature by one of them is run or written.
+      - With V(optional), a host that has C(/etc/wheelbarrow/allowed_signers) requires signatures too.
     type: str
     choices: [optional, required]
     default: optional
   allowed_signers:
-    description: Who may sign, on the host; else C(/etc/wheelbarrow/allowed_signers).
+    description: The file of allowed signers on the host. The default is C(/etc/wheelbarrow/allowed_signers).
     type: path
   manifest_sha256:
-    description: The SHA-256 of the artifact's manifest. The action plugin finds it out.
+    description: The SHA-256 of the manifest of the artifact. Set by the action plugin.
     type: str
   artifact:
-    description: Where the artifact was put on the host. The action plugin says so.
+    description: The path of the artifact on the host. Set by the action plugin.
     type: path
 extends_documentation_fragment:
   - wheelbarrow.deploy.common
@@ -76,21 +77,21 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says whether a release would be made, and copies nothing.
+    description: Reports whether a release would be made, and copies nothing.
   diff_mode:
     support: full
-    description: Shows which release would be there.
+    description: Shows the release that would be made.
 """
 
 EXAMPLES = r"""
-- name: Version 1.5 is there, and could be made live
+- name: Stage and check version 1.5
   wheelbarrow.deploy.release:
     root: /srv/mysite
     src: dist/mysite-1.5.zip
     deploy_id: "{{ deploy_id }}"
   register: staged
 
-- name: A release is gone
+- name: Remove a release
   wheelbarrow.deploy.release:
     root: /srv/mysite
     release: 3-0f1e2d3c
@@ -99,44 +100,44 @@ EXAMPLES = r"""
 
 RETURN = r"""
 id:
-  description: The release; null in check mode where it would be made.
+  description: The release; null in check mode if it would be made.
   returned: success
   type: str
   sample: 7-1a2b3c4d
 is_live:
-  description: Whether it is live already.
-  returned: where O(state=present)
+  description: Whether the release is live already.
+  returned: with O(state=present)
   type: bool
 is_new:
-  description: Whether it was made now, or would be.
-  returned: where O(state=present)
+  description: Whether the release was made now, or would be.
+  returned: with O(state=present)
   type: bool
 name:
-  description: The name of the site, as the artifact has it.
-  returned: where O(state=present) and O(remote_src=false)
+  description: The name of the site in the artifact.
+  returned: with O(state=present) and O(remote_src=false)
   type: str
 version:
-  description: Its version.
-  returned: where O(state=present) and O(remote_src=false)
+  description: The version of the site.
+  returned: with O(state=present) and O(remote_src=false)
   type: str
 due:
-  description: The migrations that are due before it can be live, where it was looked at and the site is Django's.
-  returned: where O(state=present)
+  description: The pending migrations, if the release was checked and the site is a Django site.
+  returned: with O(state=present)
   type: list
   elements: str
 transfer:
-  description: What went to the host.
-  returned: where O(state=present) and O(remote_src=false)
+  description: What was sent to the host.
+  returned: with O(state=present) and O(remote_src=false)
   type: dict
   contains:
     mode:
-      description: V(full) for the whole artifact, V(thin) for what the host lacks, V(none) where none was needed.
+      description: V(full) for the whole artifact, V(thin) for a thin one, V(none) if no artifact was needed.
       type: str
     bytes:
-      description: How large what was copied was.
+      description: The size of the copied file in bytes.
       type: int
     full_bytes:
-      description: How large the artifact is.
+      description: The size of the artifact in bytes.
       type: int
 """
 
@@ -192,9 +193,9 @@ def insist(runner):
     if not runner.is_there and runner.module.check_mode:
         return
     if not runner.is_there:
-        problem = "there is no %s on the host that could judge signatures" % runner.module.params["executable"]
+        problem = "the host has no %s that could verify signatures" % runner.module.params["executable"]
     elif not os.path.isfile(signers):
-        problem = "there is no file %s on the host that says who may sign" % signers
+        problem = "the host has no file of allowed signers, %s" % signers
     else:
         return
     runner.fail({"error": "signatures are required, and " + problem, "exit_code": 17})

@@ -3,15 +3,15 @@
 
 DOCUMENTATION = r"""
 module: release_info
-short_description: Say what is live on a host, what runs, and what is there
+short_description: Report the releases of a host, the live one, and what its processes run
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
   - Reads the releases of a root, by C(wheelbarrow status) and C(wheelbarrow list). Nothing is changed, and no lock is taken.
-  - Hosts that serve the same site must have the same RV(fingerprint); the playbook C(wheelbarrow.deploy.agree) says which do not.
+  - Hosts that serve the same site must have the same RV(fingerprint); the playbook C(wheelbarrow.deploy.agree) lists the differences.
 options:
   schema:
-    description: Asks the site too what its database was made into, where it is Django's. That starts its Python.
+    description: Also report the applied migrations, if the site is a Django site. That starts the Python of the site.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -19,41 +19,41 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Does the same.
+    description: The module changes nothing.
   diff_mode:
     support: none
-    description: Nothing is changed.
+    description: The module changes nothing.
 """
 
 EXAMPLES = r"""
-- name: What is live
+- name: Read what is live
   wheelbarrow.deploy.release_info:
     root: /srv/mysite
     schema: true
   register: site
 
-- name: It is said
+- name: Print it
   ansible.builtin.debug:
     msg: "{{ site.live.version }} of {{ site.live.name }}, code {{ site.fingerprint.code }}"
 """
 
 RETURN = r"""
 is_installed:
-  description: Whether there is a wheelbarrow on the host, and the root.
+  description: Whether the host has C(wheelbarrow) and the root.
   returned: success
   type: bool
 live:
-  description: The live release; null where there is none.
+  description: The live release; null if no release is live.
   returned: success
   type: dict
   sample: {"id": "7-1a2b3c4d", "state": "live", "name": "mysite", "version": "1.5", "parent": "6-0f1e2d3c", "is_pinned": false}
 serving:
-  description: What the processes of the server run, as the kernel tells it. Its key C(verdict) is V(one) where all run one release.
+  description: The release that the processes of the server run, by the facts of the kernel. C(verdict) is V(one) if all run one release.
   returned: success
   type: dict
   sample: {"verdict": "one", "id": "7-1a2b3c4d"}
 fingerprint:
-  description: What of the live release must be the same on every host; null where nothing is live.
+  description: The parts of the live release that must be the same on every host; null if no release is live.
   returned: success
   type: dict
   contains:
@@ -71,18 +71,18 @@ fingerprint:
       description: The SHA-256 of C(distributions).
       type: str
     distributions:
-      description: What is installed, each as V(name==version).
+      description: The installed distributions, each as V(name==version).
       type: list
       elements: str
     environment:
       description: The SHA-256 of its environment.json.
       type: str
     schema:
-      description: What the database was made into; null where O(schema=false).
+      description: The state of the database; null with O(schema=false).
       type: dict
       sample: {"sha256": "0f1e2d3c", "applied": 21, "due": [], "unknown": null}
 services:
-  description: How the units of the services of the live release are doing. A service with C(trouble) does not work.
+  description: The state of the units of the services of the live release. A service with C(trouble) does not work.
   returned: success
   type: list
   elements: dict
@@ -94,7 +94,7 @@ singletons:
   type: dict
   sample: {"runs": true, "said_by": "command", "since": 1764368400, "services": ["beat"]}
 releases:
-  description: Every release that is there, by number.
+  description: All releases of the root, by number.
   returned: success
   type: list
   elements: dict
@@ -103,7 +103,7 @@ last:
   returned: success
   type: dict
 interrupted:
-  description: Whether the last operation was killed, and nobody has recovered it yet.
+  description: Whether the last operation was killed and is not recovered yet.
   returned: success
   type: bool
 """

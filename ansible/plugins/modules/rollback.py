@@ -3,23 +3,23 @@
 
 DOCUMENTATION = r"""
 module: rollback
-short_description: Go back to the release before
+short_description: Return to an earlier release
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
-  - Makes an earlier release live, by C(wheelbarrow rollback), and marks what it leaves as bad.
-  - With O(deploy_id) it takes back what that deploy has switched on this host, to what was live before it, whatever migrations
-    were applied. Where that deploy has switched nothing here, or somebody has made something else live since, nothing is done.
-  - Without O(deploy_id), O(to) and O(leave) each run goes back once more.
+  - Makes an earlier release live, by C(wheelbarrow rollback), and marks the release that it leaves as bad.
+  - With O(deploy_id), it rolls back what that deploy has switched on this host, whatever migrations were applied. If that deploy has
+    switched nothing here, or another release was made live since, nothing is done.
+  - Without O(deploy_id), O(to) and O(leave), each run goes back by one more release.
 options:
   to:
-    description: The release to go to, by its id or its number. Where it is live, nothing is done.
+    description: The release to go to, by its id or its number. If it is live, nothing is done.
     type: str
   leave:
-    description: Goes back only where this is live, a release by its id or a version of the site.
+    description: Roll back only if this release (by its id) or this version of the site is live.
     type: str
   force:
-    description: Goes back over migrations that cannot be taken back.
+    description: Roll back even if migrations were applied that cannot be reversed.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -28,19 +28,19 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what would be live, and changes nothing.
+    description: Reports which release would be live, and changes nothing.
   diff_mode:
     support: full
-    description: Shows what is live, and what is to be.
+    description: Shows the live release and the next one.
 """
 
 EXAMPLES = r"""
-- name: Version 1.5 is left where it is live
+- name: Leave version 1.5 if it is live
   wheelbarrow.deploy.rollback:
     root: /srv/mysite
     leave: "1.5"
 
-- name: What a deploy has switched is taken back
+- name: Roll back what a deploy has switched
   wheelbarrow.deploy.rollback:
     root: /srv/mysite
     deploy_id: "{{ deploy_id }}"
@@ -48,12 +48,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 id:
-  description: The release that is live now, or would be; null where nothing is.
+  description: The release that is live now, or would be; null if no release is live.
   returned: success
   type: str
   sample: 6-0f1e2d3c
 previous:
-  description: What was live before.
+  description: The release that was live before.
   returned: success
   type: str
   sample: 7-1a2b3c4d

@@ -3,20 +3,20 @@
 
 DOCUMENTATION = r"""
 module: singletons
-short_description: Say whether a host runs the services that only one host of a fleet may run, or have it do so
+short_description: Report or set whether a host runs the services that only one host of a fleet may run
 version_added: 0.1.0
 author: The Wheelbarrow developers (@wheelbarrow)
 description:
   - Services of a site with C(hosts = "one"), such as a scheduler, run on one host. With O(runs=false) a host stops them and
     does not start them again, by C(wheelbarrow singletons no). With O(runs=true) it starts them, if a release is live, and
     with every later release.
-  - Tell the other hosts first. When the module returns, the services are stopped.
+  - Run it for the other hosts first. When it returns, their services are stopped.
 options:
   runs:
-    description: Whether the host runs them. If it is not given, nothing is changed.
+    description: Whether the host runs them. Without it, nothing is changed.
     type: bool
   release:
-    description: Without O(runs), the release whose services are meant, by its id or its number. Else the live one.
+    description: Without O(runs), the release whose services are reported, by its id or its number. The default is the live release.
     type: str
 extends_documentation_fragment:
   - wheelbarrow.deploy.common
@@ -24,20 +24,20 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what would be, and changes nothing.
+    description: Reports what would change, and changes nothing.
   diff_mode:
     support: full
-    description: Shows whether the host runs them, and whether it is to.
+    description: Shows whether the host runs them, before and after.
 """
 
 EXAMPLES = r"""
-- name: Other hosts stop them
+- name: Stop them on the other hosts
   wheelbarrow.deploy.singletons:
     root: /srv/mysite
     runs: false
   when: inventory_hostname != 'web1'
 
-- name: One host runs them
+- name: Run them on one host
   wheelbarrow.deploy.singletons:
     root: /srv/mysite
     runs: true
@@ -50,11 +50,11 @@ runs:
   returned: success
   type: bool
 said_by:
-  description: V(command) after this module, V(settings) if C(shared/wheelbarrow.toml) says so, else V(nobody).
+  description: What decided it. V(command) for this module, V(settings) for C(shared/wheelbarrow.toml), else V(nobody).
   returned: success
   type: str
 since:
-  description: When it was told, in seconds since 1970; null if it was not.
+  description: When it was set, in seconds since 1970; null if it was not set.
   returned: success
   type: int
 services:

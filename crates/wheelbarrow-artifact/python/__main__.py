@@ -12,30 +12,32 @@ if sys.version_info < (3, 6):
 
 import os  # noqa: E402
 
-PROLOGUE = "Installs this site: its code and a fresh virtualenv with every dependency, without network."
+PROLOGUE = "Install this site: its code and a fresh virtualenv with every dependency, without a network."
 EPILOGUE = """\
-The Python that runs this file is the one that the site will run on. DEST appears complete or not at all, and
-environment.json in it stays as it is.
+The site will run on the Python that runs this file. Installation is atomic: DEST is complete or absent.
+environment.json in DEST stays as it is.
 
 examples:
   %(prog)s -d /srv/site                     install with the python3 on PATH
   python3.12 %(prog)s -d /srv/site          install for another Python
-  %(prog)s -d /srv/site --replace           exchange what is there for this
-  %(prog)s -d /srv/site --check             only say whether it would work
-  %(prog)s --probe                          what to build for, for this machine
+  %(prog)s -d /srv/site --replace           replace the install in DEST by this one
+  %(prog)s -d /srv/site --check             only check whether it would work
+  %(prog)s --probe                          print the `--target` that fits this machine
   /srv/site/venv/bin/python manage.py check      use what was installed
-  %(prog)s deploy --root /srv/site          make a release: checked, switched, proved, or taken back
-  %(prog)s deploy --help                    so with rollback, status, list, prune, ...
+  %(prog)s deploy --root /srv/site          make a release: check, switch, probe; roll back if it fails
+  %(prog)s deploy --help                    help of deploy; the same for rollback, status, list, prune, ...
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 this file is broken, 4 it does not fit this Python or system,
-5 the destination is refused, 6 no space, 17 the host wants it signed
+5 the destination is refused, 6 no space, 17 the host requires a signature
 """
 # The commands on releases, which the standalone binary has. Made from wheelbarrow-commands.
 COMMANDS = (
     "deploy activate check migrate rollback list find status history prune remove rescue pin unpin singletons "
     "recover env exec unit doctor store verify".split()
 )
-# Where it is there, it is for the host to say whether an artifact may be installed, and not for the artifact.
+# The same as in exits.py, which is in the artifact.
+SITE = "https://wheelbarrow.github.io/wheelbarrow/"
+# If it exists, the host decides whether an artifact may be installed, and not the artifact.
 HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"
 # How a program dies that the kernel or a sandbox does not let work here.
 # The native installer's exit code for too little memory, after which nothing is left of its work.
@@ -55,11 +57,11 @@ def main():
             return command(artifact, sys.argv[1:])
         return work(artifact)
     except Gone as gone:
-        say(
-            "error: the working directory was removed, and %s is relative to it\n"
-            "hint: change to a directory that exists, or use absolute paths" % gone
+        return fail(
+            5,
+            "the working directory was removed, and %s is relative to it\n"
+            "hint: change to a directory that exists, or use absolute paths" % gone,
         )
-        return 5
 
 
 def work(artifact):
@@ -78,9 +80,11 @@ def work(artifact):
 
         return probe.tell(options.json)
     if os.path.lexists(HOST_SIGNERS):
-        say("error: this host takes signed artifacts only (%s), and none that judges itself" % HOST_SIGNERS)
-        say("hint: use the wheelbarrow of the host: wheelbarrow install %s -d DEST" % sys.argv[0])
-        return 17
+        return fail(
+            17,
+            "this host accepts signed artifacts only (%s), and an artifact cannot verify itself\n"
+            "hint: use the wheelbarrow of the host: wheelbarrow install %s -d DEST" % (HOST_SIGNERS, sys.argv[0]),
+        )
     destination = absolute(options.destination)
     before = working_directory()
     code = install(artifact, destination, options, program)
@@ -123,14 +127,13 @@ def install(artifact, destination, options, program):
 
             finding = {"what": str(error), "why": None, "fix": "name another destination, or use another Python", "exit_code": 5}
             return preflight.tell([finding], {"json": options.json, "quiet": options.quiet})
-        say("error: %s" % error)
-        return 5
+        return fail(5, str(error))
     if options.check:
         import preflight
 
         return preflight.check(request["artifact"], facts, request["options"])
     if options.store:
-        say("note: Python alone has no use for a store: %s is left as it is" % options.store)
+        say("note: the fallback installer does not use a store: %s is left as it is" % options.store)
     import bootstrap
 
     return bootstrap.install(request["artifact"], facts, request["options"])
@@ -249,6 +252,12 @@ def say(line):
         pass
 
 
+def fail(code, text):
+    """Prints an error, its hint, and where it is explained. Returns the exit code."""
+    say("error: %s\ndocs: %stroubleshooting/#exit-%d" % (text, SITE, code))
+    return code
+
+
 def parse(artifact):
     import argparse
 
@@ -290,7 +299,7 @@ def parse(artifact):
         default="auto",
         help="whether modules are compiled where this file carries no bytecode for the Python: auto (the default), never",
     )
-    parser.add_argument("--bootstrap", action="store_true", help="install with Python alone: slower, the same result")
+    parser.add_argument("--bootstrap", action="store_true", help="use the fallback installer: slower, the same result")
     parser.add_argument("--check", action="store_true", help="say everything that would refuse the install, and write nothing")
     parser.add_argument(
         "--probe", action="store_true", help="say what this machine is, for `wheelbarrow build --target`, and end"
@@ -324,8 +333,8 @@ def open_zip(artifact):
     try:
         return zipfile.ZipFile(artifact)
     except (OSError, zipfile.BadZipFile) as error:
-        say("error: cannot read %s\nCaused by: %s" % (artifact, error))
-        sys.exit(3 if isinstance(error, zipfile.BadZipFile) else 1)
+        code = 3 if isinstance(error, zipfile.BadZipFile) else 1
+        sys.exit(fail(code, "cannot read %s\nCaused by: %s" % (artifact, error)))
 
 
 # The native installer
@@ -361,7 +370,7 @@ def install_natively(program, request, facts):
                 raise Unable("it is broken")  # which is one of the findings
             return broken(request["artifact"], error)
     except Unable as reason:
-        say("note: working with Python alone, the native installer does not run here: %s" % reason)
+        say("note: using the fallback installer, since the standalone binary cannot run here: %s" % reason)
         return None
 
 
@@ -375,8 +384,7 @@ def program_or_kept(program, request):
 
 
 def broken(artifact, error):
-    say("error: %s is broken\nCaused by: %s" % (artifact, error))
-    return 3
+    return fail(3, "%s is broken\nCaused by: %s" % (artifact, error))
 
 
 def native_program(artifact, name):
@@ -476,11 +484,11 @@ def command(artifact, words):
     except Broken as error:
         return broken(artifact, error)
     except Unable as reason:
-        say(
-            "error: releases are made by the native program, which does not run here: %s\n"
-            "hint: -d DEST installs with Python alone" % reason
+        return fail(
+            4,
+            "releases need the standalone binary, which cannot run here: %s\n"
+            "hint: -d DEST installs by the fallback installer" % reason,
         )
-        return 4
 
 
 def missing_command(artifact, missing, root):
@@ -488,12 +496,12 @@ def missing_command(artifact, missing, root):
 
     if not thin.is_thin(artifact):
         raise missing
-    where = "the store of %s has it not" % root if root else "no --root says where it is"
-    say(
-        "error: %s is thin, it brings no native program, and %s\n"
-        "hint: take the full artifact, or run an installed `wheelbarrow deploy`" % (os.path.basename(artifact), where)
+    where = "the store of %s does not have it either" % root if root else "--root is missing, which names its store"
+    return fail(
+        18,
+        "%s is a thin artifact without the standalone binary, and %s\n"
+        "hint: use the full artifact, or run an installed `wheelbarrow deploy`" % (os.path.basename(artifact), where),
     )
-    return 18
 
 
 def command_from_file(program, words):
@@ -541,8 +549,11 @@ def exit_status(process):
         status = os.waitpid(process.pid, 0)[1]
     except ChildProcessError:
         process.returncode = 1
-        say("error: the exit status of the standalone binary is not available")
-        say("hint: start it from a process that does not take the exit statuses of its grandchildren")
+        fail(
+            1,
+            "the exit status of the standalone binary is not available\n"
+            "hint: start it from a process that does not collect the exit statuses of its grandchildren",
+        )
     else:
         process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return process.returncode
@@ -639,8 +650,7 @@ if __name__ == "__main__":
         # An import that memory is too short for may fail without an exception, which Python calls a SystemError.
         if isinstance(error, SystemError) and not is_limited():
             raise
-        say("error: not enough memory\nhint: raise the limit (`ulimit -v`, or that of the container or service)")
-        code = 1
+        code = fail(1, "not enough memory\nhint: raise the limit (`ulimit -v`, or the limit of the container or service)")
     except ImportError:
         # Before Python 3.8 zipimport may lose an interrupt, and with it the module that it was looking for.
         if sys.version_info >= (3, 8):

@@ -36,7 +36,7 @@ class Artifact:
             raise broken(name, error) from None
         if THIN in self.members:
             hint = "`deploy --root ROOT` takes it, under a root that has the rest; for all else, take the full artifact"
-            cause = "it leaves out what a host has, and Python alone cannot take that from there"
+            cause = "it leaves out files that a host has, which the fallback installer cannot use"
             raise Failure(LACKING, "%s is thin" % name, cause, hint)
         self.manifest_bytes = self.read_small(MANIFEST, LARGEST_MANIFEST)
         self.manifest = read_manifest(self.manifest_bytes, name)
@@ -93,7 +93,7 @@ class Artifact:
             raise broken(self.name, "%s is a link" % path)
         at_top = "/" not in path and (path in LOADENV + DOORS or path.endswith(".pth"))
         if not (code or at_top or (top in (".wheelbarrow", "wheels", "bootstrap_wheels") and "/" in path)):
-            raise broken(self.name, "%s is in no place that format 1 knows" % path)
+            raise broken(self.name, "%s is in a place that format 1 does not have" % path)
 
     def place(self, path, layout):
         """Where a member goes in DEST; None for what is not installed as it is."""
@@ -163,7 +163,7 @@ class Artifact:
             % self.manifest["targets"][0]["python"]
         )
         if any((target["python"], target["abi"]) == (python, facts["abi"]) for target in self.manifest["targets"]):
-            hint = "build it for this system: `--probe` says what `wheelbarrow build --target` takes for it"
+            hint = "build it for this system: `--probe` prints its `--target`"
         cause = "it is for %s; this is %s" % (" or ".join(has), this)
         raise Failure(UNFIT, "%s cannot be installed here" % self.name, cause, hint)
 

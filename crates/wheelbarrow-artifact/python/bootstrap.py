@@ -213,13 +213,13 @@ def _wheels(manifest, target, options):
 def _say_of_bytecode(target, facts, count, options):
     carried, python = target.get("bytecode"), target["python"]
     if carried is None:
-        reason = "the artifact carries no bytecode for Python %s" % python
+        reason = "the artifact has no bytecode for Python %s" % python
     elif carried["magic"] != facts["magic"]:
         reason = "the artifact's bytecode for Python %s has the magic number %s, this Python's has %s" % (
             python, carried["magic"], facts["magic"],
         )  # fmt: skip
     else:
-        reason = "the bytecode that the artifact carries for Python %s can be read by the native installer only" % python
+        reason = "only the standalone binary can read the bytecode in the artifact for Python %s" % python
     if options["compile"] == "never":
         what = "each start compiles what it imports, until a user starts it who may write in DEST"
         reason = "%s; %s" % (reason, what)

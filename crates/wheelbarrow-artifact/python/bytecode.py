@@ -124,7 +124,7 @@ def codes(chunks):
             raise ValueError("the files of a frame do not add up")
         plain = zstd.ZstdDecompressor().decompress(reader.take(frame["compressed"]), size + 1)
         if len(plain) != size:
-            raise ValueError("a frame has another size than its index says")
+            raise ValueError("a frame does not have the size in its index")
         start = 0
         for name, length in frame["files"]:
             yield name, plain[start : start + length]

@@ -21,4 +21,6 @@ LACKING = 18
 NEWER = 19
 WARNINGS = 20
 
+SITE = "https://wheelbarrow.github.io/wheelbarrow/"
+
 # docs/reference/exit-codes.md says what each means.

@@ -1,9 +1,9 @@
-"""Errors, and how they are told."""
+"""Errors, and how they are printed."""
 
 import errno
 
 import beneath
-from exits import FAILED, NO_SPACE, REFUSED
+from exits import FAILED, NO_SPACE, REFUSED, SITE
 
 
 class Failure(Exception):
@@ -19,9 +19,10 @@ class Failure(Exception):
             yield "Caused by: " + str(self.cause)
         if self.hint:
             yield "hint: " + self.hint
+        yield "docs: %stroubleshooting/#exit-%d" % (SITE, self.code)
 
     def finding(self):
-        """As `--check --json` tells it."""
+        """As `--check --json` prints it."""
         cause = None if self.cause is None else str(self.cause)
         return {"what": self.message, "why": cause, "fix": self.hint, "exit_code": self.code}
 

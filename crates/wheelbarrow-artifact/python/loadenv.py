@@ -163,7 +163,7 @@ def read(path):
     try:
         with open(path, "rb") as file:
             if PRIVATE and os.fstat(file.fileno()).st_mode & 0o004:
-                raise Broken("everybody may read it; chmod o-r takes that away")
+                raise Broken("every user may read it; use `chmod o-r`")
             return file.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

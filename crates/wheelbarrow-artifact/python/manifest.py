@@ -322,7 +322,7 @@ def mismatch(value, schema, where):
             return "%s is not an array" % here
         below = ((item, schema[0], "%s[%d]" % (where, index)) for index, item in enumerate(value))
     elif isinstance(schema, tuple):
-        return None if isinstance(value, str) and value in schema else "%s is none of %s" % (here, ", ".join(schema))
+        return None if isinstance(value, str) and value in schema else "%s is not one of %s" % (here, ", ".join(schema))
     elif schema == "sha256":
         right = isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdefABCDEF")
         return None if right else "%s is not a SHA-256" % here

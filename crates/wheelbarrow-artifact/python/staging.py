@@ -60,7 +60,7 @@ class Staging:
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         self._held = beneath.Held(held, self.real_path)
         if os.fstat(held).st_uid != os.geteuid():
-            raise OSError(errno.EPERM, "it was exchanged meanwhile", self.real_path)
+            raise OSError(errno.EPERM, "it was replaced at the same time", self.real_path)
         _try_lock(held)
         # What the umask, or an access control list that is inherited, makes of the mode of a new directory.
         probe = self.root + b"/mode"

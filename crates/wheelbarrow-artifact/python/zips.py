@@ -91,7 +91,7 @@ def _end(file, size):
         at = tail.find(b"PK\5\6", at + 1)
     _, disk, first, here, count, length, offset, _ = _END.unpack_from(tail, last)
     if disk or first or here != count:
-        raise NotZip("it says that it has several disks")
+        raise NotZip("it is a part of a zip on several disks")
     zip64 = _zip64_end(file, begin + last)
     if zip64 is None:
         return count, length, offset, begin + last
@@ -112,13 +112,13 @@ def _zip64_end(file, end):
         return None
     at -= _ZIP64_END.size
     if at < 0:
-        raise NotZip("its zip64 end is not where the locator stands")
+        raise NotZip("its zip64 end is not at its locator")
     file.seek(at)
     signature, size, _, _, own, first, here, count, length, offset = _ZIP64_END.unpack(file.read(_ZIP64_END.size))
     if signature != b"PK\6\6" or size != _ZIP64_END.size - 12 or place != offset + length:
-        raise NotZip("its zip64 end is not where the locator stands")
+        raise NotZip("its zip64 end is not at its locator")
     if own or first or here != count or disk or disks > 1:
-        raise NotZip("it says that it has several disks")
+        raise NotZip("it is a part of a zip on several disks")
     return count, length, offset, at
 
 

@@ -354,7 +354,7 @@ impl Artifact {
         }
         let wrong = |path: &&String| !members.contains_key(path.as_str()) || !thin::may_be_left_out(path);
         if let Some(wrong) = self.left_out.iter().find(wrong) {
-            return Err(self.altered(format!("it says that it leaves out {wrong}, which cannot be")));
+            return Err(self.altered(format!("it leaves out {wrong}, which is not possible")));
         }
         members.keys().try_for_each(|missing| self.check_name(missing))?;
         let missing = members.values().map(|member| (member.path.as_str(), member.kind));

@@ -70,7 +70,7 @@ impl Explain for ArtifactError {
                 "this host accepts artifacts signed by a key in its allowed_signers: `wheelbarrow sign ARTIFACT --key KEY`"
             }
             Self::Link { .. } => "change the link to one that stays inside the project, and build it again",
-            _ => "copy it again from where it was built, and compare the sizes",
+            _ => "copy it again from the build machine, and compare the sizes",
         };
         Some(hint.to_owned())
     }

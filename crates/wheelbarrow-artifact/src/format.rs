@@ -124,7 +124,7 @@ impl fmt::Display for Needed {
 
 impl Newer {
     pub fn hint(&self) -> String {
-        "run the command with a newer wheelbarrow; each artifact brings the one that built it: \
+        "run the command with a newer wheelbarrow; each artifact contains the version that built it: \
          `./ARTIFACT COMMAND`"
             .to_owned()
     }
@@ -145,9 +145,9 @@ pub fn check(path: &Path, text: &[u8], known: u32) -> Result<(), Newer> {
 pub fn read<T: DeserializeOwned>(path: &Path, text: &[u8], known: u32) -> Result<T, Misread> {
     check(path, text, known).map_err(Misread::Newer)?;
     serde_json::from_slice(text).map_err(|error| match serde_json::from_slice::<Head>(text) {
-        Ok(head) if head.is_later() => {
-            Misread::Newer(head.newer(path, format!("has what {PROGRAM} does not know ({error})")))
-        }
+        Ok(head) if head.is_later() => Misread::Newer(
+            head.newer(path, format!("has contents that {PROGRAM} does not support ({error})")),
+        ),
         _ => Misread::Wrong(error),
     })
 }
@@ -157,7 +157,7 @@ pub fn read_own<T: DeserializeOwned>(path: &Path, text: &[u8], known: u32) -> Re
     read(path, text, known).map_err(|misread| match misread {
         Misread::Wrong(error) if error.is_data() => {
             let needed = Needed { version: None };
-            let what = format!("has what {PROGRAM} does not know ({error})");
+            let what = format!("has contents that {PROGRAM} does not support ({error})");
             Misread::Newer(Newer { path: path.to_path_buf(), what, needed })
         }
         other => other,

@@ -61,7 +61,7 @@ pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
     check_project(manifest)?;
     for member in &manifest.members {
         match place(&member.path, &manifest.project.directory) {
-            None => return Err(format!("{} is in no place that format 1 knows", member.path)),
+            None => return Err(format!("{} is in a place that format 1 does not have", member.path)),
             Some(place) if member.kind == MemberKind::Link && place != Place::Own => {
                 return Err(format!("{} is a link", member.path));
             }

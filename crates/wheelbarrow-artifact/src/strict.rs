@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let Some(depth) = self.depth.checked_sub(1) else {
-            return Err(A::Error::custom("an array is where none can be"));
+            return Err(A::Error::custom("an array is not allowed here"));
         };
         while items.next_element_seed(Self { depth, ..self })?.is_some() {}
         Ok(())
@@ -92,7 +92,7 @@ mod tests {
         assert!(check(r#"{"a": [null]}"#).unwrap_err().contains("not null"));
         assert!(check(r#"{"b": 1, "b": 2}"#).unwrap_err().contains("`b` stands twice"));
         for text in ["[]", r#"{"b": []}"#, r#"{"a": [[]]}"#, r#"{"n": [[[]]]}"#, r#"{"a": [{"b": []}]}"#] {
-            assert!(check(text).unwrap_err().contains("where none can be"), "{text}");
+            assert!(check(text).unwrap_err().contains("is not allowed here"), "{text}");
         }
         assert!(check("{} {}").is_err() && check("").is_err());
     }

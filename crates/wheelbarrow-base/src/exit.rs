@@ -7,6 +7,15 @@ use serde_json::{Map, Value};
 
 use crate::{FsError, exit_code_of_stop};
 
+/// Where the documentation is published: the address of `docs/`.
+pub const SITE: &str = "https://wheelbarrow.github.io/wheelbarrow/";
+
+/// The address of the entry in troubleshooting.md for errors with this exit code. Stops by a signal have none.
+pub fn explained_at(code: u8) -> Option<String> {
+    let is_numbered = Exit::NUMBERED.iter().any(|exit| exit.code() == code);
+    is_numbered.then(|| format!("{SITE}troubleshooting/#exit-{code}"))
+}
+
 /// Why a program ends as it does. The table of docs/reference/exit-codes.md and the constants of the Python side are made from this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -100,8 +109,7 @@ impl Exit {
         match self {
             Self::Failed => {
                 "something failed that has no code of its own: an I/O error, a program that could not be run, too \
-                 little memory, a result that could not be written (where something was changed, that is no \
-                 failure)"
+                 little memory, a result that could not be written (after a change, that is not a failure)"
             }
             Self::Usage => "wrong usage, or a Python too old to run the artifact at all",
             Self::Broken => {
@@ -139,12 +147,10 @@ impl Exit {
             }
             Self::Prepare => "a `prepare` command failed; nothing was switched",
             Self::Reverted => {
-                "reload or probe failed; the release that was live before is live again (after a first deploy: \
-                 none)"
+                "reload or probe failed; the previous release is live again (after a first deploy: no release)"
             }
             Self::RevertFailed => {
-                "reload or probe failed, and the previous release could not be made live again: the error says \
-                 which release is live and which runs"
+                "reload or probe failed, and the previous release could not be made live again: the error names the release that is live and the release that runs"
             }
             Self::Locked => {
                 "another command works on the root, or holds a lock on the store or the destination"
@@ -163,8 +169,7 @@ impl Exit {
                  [compatibility.md](compatibility.md)"
             }
             Self::Warnings => {
-                "`status --check` found only warnings: as far as is known the site serves, but somebody should \
-                 look"
+                "`status --check` found only warnings: the site seems to serve, but a person should look"
             }
             Self::Stopped => {
                 "stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM: 128 and the number of the signal; nothing was changed"
@@ -233,15 +238,39 @@ mod tests {
         assert_part("docs/reference/exit-codes.md", "|---|---|\n", "\nIf memory is limited", &table);
     }
 
+    fn in_workspace(file: &str) -> String {
+        fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)).unwrap()
+    }
+
+    #[test]
+    fn every_address_is_that_of_an_entry_on_the_site() {
+        let page = in_workspace("docs/troubleshooting.md");
+        for exit in Exit::NUMBERED {
+            let address = explained_at(exit.code()).unwrap();
+            let anchor = address.split_once('#').unwrap().1;
+            assert_eq!(
+                page.matches(&format!("| <a id=\"{anchor}\"></a>{} |", exit.code())).count(),
+                1,
+                "{address}"
+            );
+        }
+        assert_eq!(explained_at(0).or(explained_at(130)), None);
+        let site = in_workspace("mkdocs.yml");
+        let site = site.lines().find_map(|line| line.strip_prefix("site_url: ")).unwrap();
+        assert_eq!(SITE, site);
+    }
+
     #[test]
     fn python_has_every_code() {
         let name = |exit: &Exit| {
             format!("{exit:?}").replace("NoSpace", "No_Space").replace("RevertF", "Revert_F").to_uppercase()
         };
-        let lines: String =
+        let mut lines: String =
             Exit::NUMBERED.iter().map(|exit| format!("{} = {}\n", name(exit), exit.code())).collect();
+        lines += &format!("\nSITE = \"{SITE}\"\n");
         assert_part("crates/wheelbarrow-artifact/python/exits.py", "\"\"\"\n\n", "\n# docs", &lines);
     }
+
     /// Those that stand alone.
     #[test]
     fn other_python_files_have_the_same() {
@@ -251,9 +280,9 @@ mod tests {
                 format!("\nBROKEN = {} ", Exit::Environment.code()),
             ),
             ("ansible/plugins/action/release.py", format!("\nLACKING = {}", Exit::Lacking.code())),
+            ("crates/wheelbarrow-artifact/python/__main__.py", format!("\nSITE = \"{SITE}\"\n")),
         ] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
-            assert!(fs_err::read_to_string(path).unwrap().contains(&line), "{file}");
+            assert!(in_workspace(file).contains(&line), "{file}");
         }
     }
 }

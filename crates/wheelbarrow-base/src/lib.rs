@@ -45,7 +45,7 @@ pub use absolute::absolute;
 pub use as_user::as_user;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use beside::{Beside, is_unfinished};
-pub use exit::{Exit, Explain};
+pub use exit::{Exit, Explain, SITE, explained_at};
 pub use lock::{Lock, open_lock};
 pub use mapped::{MappedFile, is_out_of_reach};
 pub use memory::{Memory, end_silently_with, end_without_memory, is_limited, is_out_of_memory, watch_panics};

@@ -15,7 +15,7 @@ const AMPLE: libc::rlim_t = 16 << 30;
 
 /// For a program that has nothing of its own to say of it.
 const MESSAGE: &str = "error: not enough memory; unfinished files were removed\n\
-    hint: raise the limit (`ulimit -v`, or that of the container or service), then run the command again\n";
+    hint: raise the limit (`ulimit -v`, or the limit of the container or service), then run the command again\n";
 
 /// An allocator that ends the process if it cannot allocate.
 pub struct Memory<A>(pub A);

@@ -244,7 +244,7 @@ fn open_made(parent: &Directory, name: &OsStr) -> io::Result<Directory> {
     let made = parent.sub(name)?;
     match made.stat()?.st_uid == rustix::process::geteuid().as_raw() {
         true => Ok(made),
-        false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was exchanged meanwhile")),
+        false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was replaced at the same time")),
     }
 }
 

@@ -24,7 +24,7 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_platform::{Libc, Platform, RequiredPlatform, required_platform};
 
 use memory::{CheckMemory, RecordingProgress};
-use wheelbarrow_base::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain, SITE};
 
 pub use request::{CheckRequest, Checked, CheckedTarget, PackedTarget, PackedWheel};
 
@@ -77,9 +77,9 @@ impl Explain for CheckError {
                 let unnamed = refused.find(|finding| finding.refuses() && !named.contains(&finding.rule));
                 match unnamed {
                     Some(Finding { rule, name, .. }) => format!(
-                        "what must go in all the same: `--allow {rule}:{name}=REASON`; docs/reference/audit.md has the rules"
+                        "`--allow {rule}:{name}=REASON` accepts a finding; the rules are in {SITE}reference/audit/"
                     ),
-                    None => "docs/reference/audit.md has the rules, and what can be done".to_owned(),
+                    None => format!("the rules and ways out are in {SITE}reference/audit/"),
                 }
             }
             Self::TwoOfOneName { .. } => {
@@ -245,7 +245,7 @@ fn tell_warnings(audited: &[Audited], progress: &dyn Progress) {
     warnings.iter().take(MOST_WARNINGS).for_each(|warning| progress.note(warning));
     if warnings.len() > MOST_WARNINGS {
         let more = warnings.len() - MOST_WARNINGS;
-        progress.note(&format!("{more} more warnings; `wheelbarrow audit ARTIFACT` tells all"));
+        progress.note(&format!("{more} more warnings; `wheelbarrow audit ARTIFACT` lists all"));
     }
 }
 

@@ -229,7 +229,7 @@ impl Explain for Error {
                 "install a Python {python}, or leave `--bytecode=always` away: its bytecode is not bundled then"
             ),
             Self::NoUv { .. } => "install uv (`pip install uv`, or https://docs.astral.sh/uv/), or set UV to its path; \
-                a pylock.toml given with --lock needs none"
+                a pylock.toml given with --lock needs no uv"
                 .to_owned(),
             Self::ForeignLock { path } => format!("use it with `--lock {}`, or move it away", path.display()),
             Self::UnsupportedInput { export, .. } => format!(
@@ -250,13 +250,12 @@ impl Explain for Error {
                 pyproject.toml, uv.lock and pylock.toml"
                 .to_owned(),
             Self::Resolve { stderr } => return wrong_python_hint(stderr),
-            Self::Lock { .. } => "make the lock anew with `--upgrade`, or with the tool that wrote it".to_owned(),
+            Self::Lock { .. } => "make the lock again with `--upgrade`, or with the tool that wrote it".to_owned(),
             Self::NotCovered { .. } => "pack for what it covers (--python), or lock again for more: requires-python in \
                 pyproject.toml, then `uv lock` or its like"
                 .to_owned(),
             Self::NothingFits { .. } => {
-                "take another version of it, another Python or a newer system, for which there is a wheel; or name a \
-                 directory with one that you built: --find-links DIR"
+                "use another version of it, another Python or a newer system that has a wheel; or name a directory with a wheel that you built: --find-links DIR"
                     .to_owned()
             }
             Self::Hash { .. } => "the file is not the one that was locked; if the change is meant, lock again".to_owned(),
@@ -275,7 +274,7 @@ impl Explain for Error {
             Self::NoEngine { .. } => {
                 "install podman or docker, or name one that works: --container-engine PATH".to_owned()
             }
-            Self::Pull { .. } => "an image is named as `podman pull` takes it; what is only here begins with \
+            Self::Pull { .. } => "use the name that `podman pull` accepts; names of local images begin with \
                 localhost/"
                 .to_owned(),
             Self::Image { .. } => "name an image of the target's system, with its Python in it".to_owned(),

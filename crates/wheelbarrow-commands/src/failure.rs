@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::{self, Display};
 
 use serde_json::{Map, Value};
-use wheelbarrow_base::{Exit, Explain, is_out_of_memory};
+use wheelbarrow_base::{Exit, Explain, explained_at, is_out_of_memory};
 
 /// What every command returns.
 pub type CommandResult<T> = Result<T, CommandError>;
@@ -124,6 +124,8 @@ pub struct Failure {
     causes: Vec<String>,
     hint: Option<String>,
     exit_code: u8,
+    /// The address of a page that explains it.
+    docs: Option<String>,
     /// The release that was being made live.
     id: Value,
     phase: Value,
@@ -144,6 +146,7 @@ impl Failure {
             causes: error.causes(),
             hint: error.hint(),
             exit_code: error.exit_code(),
+            docs: explained_at(error.exit_code()),
             id: fact("id"),
             phase: fact("phase"),
             outcome: fact("outcome"),

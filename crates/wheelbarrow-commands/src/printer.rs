@@ -156,7 +156,7 @@ impl Printer {
         }
     }
 
-    /// Why it failed, the causes behind that, and what to do.
+    /// Why it failed, the causes behind that, what to do, and where that is explained.
     /// With `--json` the same is on stdout, under the one key `failure`.
     pub fn failure(&self, error: &CommandError) {
         self.say(BOLD_RED, "error:", &error.to_string());
@@ -165,6 +165,9 @@ impl Printer {
         }
         if let Some(hint) = error.hint() {
             self.say(BOLD_GREEN, "hint:", &hint);
+        }
+        if let Some(address) = wheelbarrow_base::explained_at(error.exit_code()) {
+            self.say(CYAN, "docs:", &address);
         }
         if wants_json() {
             let _ = self.json(&serde_json::json!({ "failure": Failure::new(error) }));

@@ -62,8 +62,9 @@ struct HiddenInput<'t> {
 
 impl<'t> HiddenInput<'t> {
     fn begin(terminal: BorrowedFd<'t>) -> CommandResult<Self> {
-        let before =
-            tcgetattr(terminal).map_err(io::Error::from).context(|| "cannot ask the terminal".to_owned())?;
+        let before = tcgetattr(terminal)
+            .map_err(io::Error::from)
+            .context(|| "cannot prompt on the terminal".to_owned())?;
         let mut silent = before.clone();
         silent.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
         tcsetattr(terminal, OptionalActions::Flush, &silent)

@@ -42,7 +42,7 @@ pub(crate) fn say(plan: &Plan<'_>, target: &Target, interpreter: &Interpreter, p
     let Interpreter { magic, .. } = interpreter;
     let minor = interpreter.minor_version();
     let reason = match &target.bytecode {
-        None => format!("the artifact carries no bytecode for Python {minor}"),
+        None => format!("the artifact has no bytecode for Python {minor}"),
         Some(other) => format!(
             "the artifact's bytecode for Python {minor} has the magic number {}, this Python's has {magic}",
             other.magic

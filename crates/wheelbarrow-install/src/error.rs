@@ -152,7 +152,7 @@ impl Explain for InstallError {
             Self::Newer(newer) => return Some(newer.hint()),
             Self::Interpreter(error) => return error.hint(),
             Self::Target { source, .. } if source.is_for_python => {
-                "build it for this system: `--probe` says what `wheelbarrow build --target` takes for it"
+                "build it for this system: `--probe` prints its `--target`"
             }
             Self::Target { source, .. } => {
                 return Some(format!(
@@ -221,7 +221,7 @@ impl Explain for InstallError {
             }
             Self::NoStore { .. } => "name the STORE that `--store STORE` was given at an install",
             Self::RestlessStore { .. } | Self::AlteredStore { .. } => {
-                "something else removes or changes files in it; `wheelbarrow store verify` says which"
+                "another process removes or changes files in it; `wheelbarrow store verify` lists them"
             }
             Self::Compile { .. } => "`--compile never` installs without bytecode",
             Self::Wheel(_) | Self::Collision { .. } | Self::Changed { .. } => {

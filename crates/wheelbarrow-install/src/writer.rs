@@ -160,7 +160,7 @@ impl<'j> Writer<'j> {
         };
         let size = self.decompress(frame.raw, plain).map_err(|error| damaged(error.into()))?;
         if size != frame.size {
-            return Err(damaged("a frame has another size than its index says".into()));
+            return Err(damaged("a frame does not have the size in its index".into()));
         }
         let mut rest: &[u8] = plain;
         let mut directory: Option<(&str, OwnedFd)> = None;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::{Anybody, Artifact, both, printable, printable_json};
 use wheelbarrow_base::progress::{Progress, Unit};
-use wheelbarrow_base::{Explain, end_silently_with, is_out_of_memory};
+use wheelbarrow_base::{Explain, end_silently_with, explained_at, is_out_of_memory};
 use wheelbarrow_install::{Checked, InstallError, InstallSource, Installed, check, install};
 
 use crate::request::{Request, Requests};
@@ -177,6 +177,9 @@ fn explain(error: &InstallError) {
     }
     if let Some(hint) = error.hint() {
         text.push_str(&format!("hint: {hint}\n"));
+    }
+    if let Some(address) = explained_at(error.exit_code()) {
+        text.push_str(&format!("docs: {address}\n"));
     }
     tell(&printable(&text));
 }

@@ -108,9 +108,11 @@ fn no_judge(file: Option<&Path>) -> CommandResult<Arc<dyn Trust>> {
         return Ok(Arc::new(Anybody));
     }
     let message = match file {
-        Some(_) => "an artifact cannot say who has signed it".to_owned(),
+        Some(_) => "an artifact cannot verify its own signature".to_owned(),
         None => {
-            format!("this host takes signed artifacts only ({HOST_SIGNERS}), and none that judges itself")
+            format!(
+                "this host accepts signed artifacts only ({HOST_SIGNERS}), and an artifact cannot verify itself"
+            )
         }
     };
     let hint = Some("use the wheelbarrow of the host: `wheelbarrow deploy ARTIFACT`".to_owned());

@@ -44,7 +44,7 @@ pub fn check(
         key: key.cloned(),
     };
     if rules.private && mode & 0o004 != 0 {
-        return Err(wrong("everybody may read it; chmod o-r takes that away", None));
+        return Err(wrong("every user may read it; use `chmod o-r`", None));
     }
     let keys = parse(data)?;
     match rules.required.iter().find(|key| !keys.contains(key) && !inherited(OsStr::new(key.as_str()))) {

@@ -59,7 +59,7 @@ pub enum ReleaseError {
     NotStored { id: ReleaseId, wheel: String },
     #[error("{} is not a site root", path.display())]
     NotARoot { path: PathBuf },
-    #[error("{} was moved from {}, where its scripts still look for Python", root.display(), from.display())]
+    #[error("{} was moved from {}, and its scripts still have that path", root.display(), from.display())]
     Moved { root: PathBuf, from: PathBuf },
     #[error("{} is not a directory", path.display())]
     NotADirectory { path: PathBuf },
@@ -335,8 +335,8 @@ impl Explain for ReleaseError {
                 "`wheelbarrow doctor --root ROOT` reports what prevents a new release from running; `wheelbarrow unit` prints units that work"
             }
             Self::Altered { .. } => {
-                "nothing is made from what somebody has altered; `wheelbarrow verify --root ROOT` tells what, `wheelbarrow \
-                 deploy` makes it anew"
+                "no release is made from altered files; `wheelbarrow verify --root ROOT` lists them, `wheelbarrow \
+                 deploy` makes the release again"
             }
             Self::NotStored { .. } => {
                 "`wheelbarrow deploy ARTIFACT --root ROOT` of the artifact puts it there again"
@@ -344,7 +344,7 @@ impl Explain for ReleaseError {
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
             Self::ForeignCurrent { .. } => "move it away; deploy makes the link `current` itself",
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
-            Self::Unknown { .. } => "`wheelbarrow list --root ROOT` shows the releases that are there",
+            Self::Unknown { .. } => "`wheelbarrow list --root ROOT` shows the releases",
             Self::Incomplete { .. } => "deploy it again",
             Self::Unreadable { path, .. } => {
                 return Some(format!(
@@ -352,7 +352,7 @@ impl Explain for ReleaseError {
                     path.display()
                 ));
             }
-            Self::Moved { .. } => "`wheelbarrow recover --moved --root ROOT` writes the paths anew",
+            Self::Moved { .. } => "`wheelbarrow recover --moved --root ROOT` corrects the paths",
             Self::CannotStart { .. } => {
                 "install that Python again, or make a release for another: `wheelbarrow deploy ARTIFACT --python PATH`"
             }
@@ -387,7 +387,7 @@ impl Explain for ReleaseError {
             Self::NothingLive { .. } => "`wheelbarrow deploy` or `wheelbarrow activate` makes one live",
             Self::NoAncestor { .. } => "`--to ID` names one; `wheelbarrow list --root ROOT` shows them",
             Self::Irreversible { .. } => {
-                "the older code may not work with the database as it is now; `--force` rolls back all the same"
+                "the older code may not work with the database as it is now; `--force` rolls back anyway"
             }
             Self::Command { log: Some(log), tail, .. } => {
                 let denied =
@@ -423,8 +423,8 @@ impl Explain for ReleaseError {
                 return output.map_or(hint.clone(), |output| output.hint(hint));
             }
             Self::Failed { source, is_first: true, .. } if source.is_of_server() => {
-                let hint = "if nothing could serve before there was `current`: deploy with `--no-probe`, start the server, \
-                            then `wheelbarrow activate ID` asks it";
+                let hint = "if the server cannot start without `current`: deploy with `--no-probe`, start the server, \
+                            then `wheelbarrow activate ID` probes it";
                 let output = source.server_said();
                 let hint = Some(hint.to_owned());
                 return output.map_or(hint.clone(), |output| output.hint(hint));

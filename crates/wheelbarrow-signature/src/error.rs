@@ -64,11 +64,11 @@ impl Explain for SignatureError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Line { .. } => {
-                "a line is `NAME[,NAME] [namespaces=\"wheelbarrow\"] KEYTYPE BASE64`, as ssh-keygen(1) says below ALLOWED SIGNERS"
+                "a line is `NAME[,NAME] [namespaces=\"wheelbarrow\"] KEYTYPE BASE64`, as in the section ALLOWED SIGNERS of ssh-keygen(1)"
             }
             Self::Run(_) => "it comes with OpenSSH: install openssh-client",
             Self::Refused { .. } => {
-                "--key takes a private key, or the public half of one that an agent or a hardware token holds"
+                "--key needs a private key, or the public half of a key in an agent or a hardware token"
             }
             Self::Artifact(error) => return error.hint(),
             _ => return None,

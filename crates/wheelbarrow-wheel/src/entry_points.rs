@@ -61,7 +61,7 @@ fn parse_line(line: &str) -> Result<EntryPoint, &'static str> {
     let (name, reference) = line.split_once('=').ok_or("it has no `=`")?;
     let name = strip(name);
     if name.is_empty() || name == "." || name == ".." || name.contains('/') || name.contains(is_control) {
-        return Err("its name cannot be that of a script");
+        return Err("its name cannot be the name of a script");
     }
     let comment = [" #", "\t#", " ;", "\t;"].iter().filter_map(|mark| reference.find(mark)).min();
     let reference = &reference[..comment.unwrap_or(reference.len())];
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn invalid_script_names_are_refused() {
         insta::assert_snapshot!(reason("run = module"), @"entry_points.txt: `run = module`: a script needs MODULE:OBJECT");
-        insta::assert_snapshot!(reason("../run = a:b"), @"entry_points.txt: `../run = a:b`: its name cannot be that of a script");
+        insta::assert_snapshot!(reason("../run = a:b"), @"entry_points.txt: `../run = a:b`: its name cannot be the name of a script");
         for line in ["= a:b", ".. = a:b", "a\0b = a:b", "a/b = a:b", "run"] {
             reason(line);
         }

@@ -29,6 +29,6 @@ pub enum Error {
     Most { file: &'static str, most: usize },
     #[error("WHEEL: `{value}` is not a Wheel-Version")]
     WheelVersion { value: String },
-    #[error("WHEEL: Wheel-Version {value} is newer than the one this program knows (1.0)")]
+    #[error("WHEEL: Wheel-Version {value} is newer than the supported version (1.0)")]
     NewerWheel { value: String },
 }

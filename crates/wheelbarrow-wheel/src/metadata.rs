@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn unknown_wheel_versions_are_refused() {
         let refusal = |bytes| WheelInfo::parse(bytes).unwrap_err().to_string();
-        insta::assert_snapshot!(refusal(b"Wheel-Version: 2.0\n"), @"WHEEL: Wheel-Version 2.0 is newer than the one this program knows (1.0)");
+        insta::assert_snapshot!(refusal(b"Wheel-Version: 2.0\n"), @"WHEEL: Wheel-Version 2.0 is newer than the supported version (1.0)");
         insta::assert_snapshot!(refusal(b"Wheel-Version: new\n"), @"WHEEL: `new` is not a Wheel-Version");
         insta::assert_snapshot!(refusal(b"Tag: py3-none-any\n"), @"WHEEL has no `Wheel-Version`");
         insta::assert_snapshot!(refusal(b"\n\nWheel-Version: 1.0\n"), @"WHEEL has no `Wheel-Version`");

@@ -153,13 +153,13 @@ fn signed(fleet: &Fleet<'_>) -> Result<()> {
     fs::write(&artifact, &unsigned)?;
     refuse("it is not signed")?;
     sign("stranger")?;
-    refuse("which /etc/wheelbarrow/allowed_signers does not name")?;
+    refuse("which is not listed in /etc/wheelbarrow/allowed_signers")?;
     // The role `host` would run it on the controller, and copy its program.
     let allowed = place.join("allowed_signers");
     fs::write(&allowed, format!("release@example.org {ours}"))?;
     let (of, by) = (variable("wheelbarrow_artifact", &artifact)?, variable("wheelbarrow_signers", &allowed)?);
     let words = ["site.yml", "--limit", "web1", "-e", &of, "-e", &by, "-e", "wheelbarrow_signature=required"];
-    fleet.desk.play(&words)?.expect(2, &["allowed_signers does not name"])?;
+    fleet.desk.play(&words)?.expect(2, &["which is not listed in", "allowed_signers"])?;
 
     fs::write(&artifact, &altered)?;
     refuse("mysite-4.zip was altered")?;

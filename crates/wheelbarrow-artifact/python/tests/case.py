@@ -40,7 +40,7 @@ DEMO = make_wheel(
 
 def without_note(result):
     """Artifacts of these tests carry no bytecode, and each run says so."""
-    told = "note: the artifact carries no bytecode for Python "
+    told = "note: the artifact has no bytecode for Python "
     return result._replace(err="".join(line for line in result.err.splitlines(True) if not line.startswith(told)))
 
 

@@ -278,7 +278,10 @@ class Target(Case):
         self.assertEqual((result.code, result.err.count("\n")), (0, 1), result)
         same = interpreter.facts()["magic"] == "cb0d0d0a"
         self.assertIn(
-            "by the native installer only; compiling " if same else " has the magic number cb0d0d0a, this Python's", result.err
+            "only the standalone binary can read the bytecode in the artifact for Python "
+            if same
+            else " has the magic number cb0d0d0a, this Python's",
+            result.err,
         )
 
     def test_what_does_not_fit_is_named(self):

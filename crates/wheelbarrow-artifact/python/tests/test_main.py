@@ -89,7 +89,7 @@ class Door(Case):
             result = self.start("-d", self.dest, *arguments)
             if wanted["check"] and not hasattr(os, "memfd_create"):
                 # A check writes no program; without a memfd (Python 3.6 and 3.7) it is Python that checks.
-                self.assertIn("with Python alone", result.err)
+                self.assertIn("fallback installer", result.err)
                 continue
             self.assertEqual(result, (0, "result\n", "note\n"))
             request = self.request()
@@ -164,7 +164,9 @@ class Door(Case):
         self.assertEqual((result.code, result.err), (0, ""))
         self.assertFalse(os.path.exists(self.root + "/request"))
         result = without_note(self.start("-d", self.dest, "--bootstrap", "--replace", "--store", "store"))
-        self.assertEqual((result.code, result.err), (0, "note: Python alone has no use for a store: store is left as it is\n"))
+        self.assertEqual(
+            (result.code, result.err), (0, "note: the fallback installer does not use a store: store is left as it is\n")
+        )
 
     def test_commands_are_done_by_the_native_program(self):
         self.make(native=b"#!/bin/sh\nprintf '%s\\n' \"$@\"; exit 6\n")
@@ -176,7 +178,7 @@ class Door(Case):
         self.assertEqual(self.leftovers(), [])
         self.make(native=None)
         result = self.start("status", "--root", "x")
-        self.assertEqual((result.code, result.err.count("\n")), (4, 2), result)
+        self.assertEqual((result.code, result.err.count("\n")), (4, 3), result)
         self.assertIn("-d DEST installs", result.err)
 
     def test_usage(self):
@@ -242,7 +244,7 @@ class Door(Case):
         for destination in ("dest", "./dest", "."):
             for extra in ([], ["--bootstrap"], ["--check"]):
                 result = self.start_in_removed_directory("../site.zip", "-d", destination, *extra)
-                self.assertEqual((result.code, result.out, result.err.count("\n")), (5, "", 2), result)
+                self.assertEqual((result.code, result.out, result.err.count("\n")), (5, "", 3), result)
                 self.assertIn("the working directory was removed, and %s is relative to it" % destination, result.err)
 
     def test_commands_in_a_working_directory_that_was_removed(self):
@@ -274,7 +276,7 @@ class Door(Case):
     def test_not_utf8(self):
         self.make()
         result = run([os.fsencode(sys.executable), os.fsencode(self.zip), b"-d", os.fsencode(self.root) + b"/\xff"])
-        self.assertEqual((result.code, result.err.count("\n")), (5, 1), result)
+        self.assertEqual((result.code, result.err.count("\n")), (5, 2), result)
 
     def test_not_a_zip(self):
         result = run([sys.executable, os.path.join(SOURCES, "__main__.py"), "-d", self.dest])

@@ -56,9 +56,9 @@ class Thin(Case):
 
     def test_nothing_is_run_that_is_another(self):
         self.keep(NATIVE.replace(b"exit 6", b"exit 7"))
-        self.assertRefused(self.start("deploy", "--root", "site root"), 18, "thin", "the store of site root has it not")
+        self.assertRefused(self.start("deploy", "--root", "site root"), 18, "thin", "the store of site root does not have it")
         for words in (["deploy"], ["deploy", "--root"], ["exec", "--", "--root", "site root"]):
-            self.assertRefused(self.start(*words), 18, "no --root says")
+            self.assertRefused(self.start(*words), 18, "--root is missing")
         result = self.start("-d", self.dest, "--store", self.store)
         self.assertEqual((result.code, result.out), (18, ""), result)
         self.assertIn("is thin", result.err)
@@ -67,7 +67,7 @@ class Thin(Case):
         program = os.path.join(self.store, "programs", NAME)
         for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
             make(program)
-            self.assertRefused(self.start("deploy", "--root", "site root"), 18, "thin", "has it not")
+            self.assertRefused(self.start("deploy", "--root", "site root"), 18, "thin", "does not have it")
             (os.rmdir if os.path.isdir(program) else os.unlink)(program)
 
     def test_another_thin_json(self):

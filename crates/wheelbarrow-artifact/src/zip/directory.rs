@@ -107,7 +107,7 @@ fn find_zip64_end(bytes: &[u8], position: usize) -> Result<Option<(End, usize)>,
     let at = locator
         .checked_sub(ZIP64_END_LENGTH)
         .filter(|&at| u32_at(bytes, at) == ZIP64_END && u64_at(bytes, at + 4) == ZIP64_END_LENGTH as u64 - 12)
-        .ok_or_else(|| damaged("its zip64 end is not where the locator stands".to_owned()))?;
+        .ok_or_else(|| damaged("its zip64 end is not at its locator".to_owned()))?;
     let end = End {
         count: u64_at(bytes, at + 32),
         size: u64_at(bytes, at + 40),
@@ -123,7 +123,7 @@ fn find_zip64_end(bytes: &[u8], position: usize) -> Result<Option<(End, usize)>,
         return Err(several_disks());
     }
     if end.offset.checked_add(end.size) != Some(u64_at(bytes, locator + 8)) {
-        return Err(damaged("its zip64 end is not where the locator says".to_owned()));
+        return Err(damaged("its zip64 end is not at the offset of the locator".to_owned()));
     }
     Ok(Some((end, at)))
 }
@@ -297,7 +297,7 @@ const CP437: [char; 128] = [
 ];
 
 fn several_disks() -> ZipError {
-    damaged("it says that it has several disks".to_owned())
+    damaged("it is a part of a zip on several disks".to_owned())
 }
 
 fn damaged(what: String) -> ZipError {

@@ -17,9 +17,8 @@ pub(super) fn check<'a>(bytes: &'a [u8], entries: &[Entry]) -> Result<&'a str, Z
     let mut behind = Vec::new();
     for entry in entries {
         let header = header(entry);
-        let unlike = || ZipError::Form {
-            what: format!("where member {:?} should begin, there is something else", entry.name),
-        };
+        let unlike =
+            || ZipError::Form { what: format!("member {:?} does not begin at its offset", entry.name) };
         let local = header.local().map_err(|_| unlike())?;
         let data = position + local.len();
         if entry.data.start != data || bytes.get(position..data) != Some(&local) {

@@ -182,7 +182,7 @@ fn compare(entry: &Entry, row: Option<&RecordRow>, digest: &Option<String>) -> O
     match digest {
         None => Some(format!("{name} has a hash by {algorithm}; wheels need sha256 or better")),
         Some(found) if found == expected => None,
-        Some(found) => Some(format!("{name} has {algorithm}={found}, it says {algorithm}={expected}")),
+        Some(found) => Some(format!("{name} has {algorithm}={found}, not {algorithm}={expected}")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wheelbarrow_base::SITE;
 use wheelbarrow_platform::{Libc, is_of_glibc, is_of_libc, is_of_musl};
 
 use super::and_more;
@@ -56,7 +57,7 @@ fn machines(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<
         findings.push(if alone {
             Finding::error(Rule::ElfMachine, wheel, what)
                 .file(&files[0].path)
-                .fix("take the wheel for the target's machine, or build it there: its file name is not true")
+                .fix("use the wheel for the target's CPU, or build it there: its file name is wrong")
         } else {
             Finding::warning(Rule::ElfMachine, wheel, what).file(&files[0].path)
         });
@@ -174,10 +175,10 @@ fn libraries(
             Finding::warning(Rule::ElfLibrary, wheel, what)
         } else {
             let what =
-                format!("{names} {verb} {library}, which neither a wheel carries nor the target promises");
+                format!("{names} {verb} {library}, which no wheel contains and the target does not promise");
             let fix = format!(
-                "take a wheel that carries it; if the servers have it, add it to `libraries` of the [[target]] \
-                 (docs/reference/targets.md); else `--allow elf-library:{library}=REASON`"
+                "use a wheel that contains it; if the servers have it, add it to `libraries` of the [[target]] \
+                 ({SITE}reference/targets/); else `--allow elf-library:{library}=REASON`"
             );
             Finding::error(Rule::ElfLibrary, wheel, what).fix(fix)
         };

@@ -37,9 +37,7 @@ fn unknown_python(
 ) {
     let ((_, minor), newest) = (subject.floor.python, python_symbols::newest());
     let Some(file) = used.values().flatten().next().filter(|_| minor > newest) else { return };
-    let what = format!(
-        "the symbols of Python 3.{minor} are not known here, only those up to 3.{newest}: not checked"
-    );
+    let what = format!("the symbols of Python 3.{minor} are unknown (known up to 3.{newest}): not checked");
     let fix = "import the site with that Python before it is deployed, or use a newer wheelbarrow";
     findings.push(Finding::warning(Rule::ElfPythonSymbol, wheel, what).file(&file.path).fix(fix));
 }

@@ -31,10 +31,8 @@ pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 fn pure(wheel: &AuditedWheel<'_>, findings: &mut Vec<Finding>) {
     let all_any = wheel.open.filename().tags.iter().all(|tag| tag.platform == "any");
     if let (true, Some(first)) = (all_any, wheel.facts.elf.first()) {
-        let what = format!(
-            "its name says that it is for any system, and it holds a program for {}",
-            first.facts.machine
-        );
+        let what =
+            format!("its name is for any system, but it contains a program for {}", first.facts.machine);
         findings.push(Finding::warning(Rule::Tag, wheel, what).file(&first.path));
     }
 }
@@ -65,11 +63,11 @@ fn metadata(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<
         Err(why) => return wrong(why.clone()),
     };
     if name::normalise(&metadata.name) != filename.name {
-        wrong(format!("METADATA says that it is {}", metadata.name));
+        wrong(format!("its METADATA has the name {}", metadata.name));
     }
     match Version::from_str(&metadata.version) {
         Ok(version) if version == filename.version => {}
-        Ok(_) => wrong(format!("METADATA says that it is version {}", metadata.version)),
+        Ok(_) => wrong(format!("its METADATA has the version {}", metadata.version)),
         Err(_) => wrong(format!("METADATA has `{}`, which is no version", metadata.version)),
     }
     let Some(wanted) = &metadata.requires_python else { return };

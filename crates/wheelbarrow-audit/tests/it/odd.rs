@@ -30,7 +30,7 @@ fn wheels_for_another_machine_are_found() {
     let pure = place.wheel("odd-1-py3-none-any.whl", &[("m.so", &module)]);
     insta::assert_snapshot!(told(&[pure], OLD), @r"
     error elf-machine:odd m.so is for aarch64; the target is x86_64
-    warning tag:odd its name says that it is for any system, and it holds a program for aarch64
+    warning tag:odd its name is for any system, but it contains a program for aarch64
     ");
     let cross = place.compile("aarch64-linux-gnu-gcc", MODULE, &["-nostdlib"]);
     let both = cross.map(|cross| {
@@ -102,7 +102,7 @@ fn missing_libraries_are_found() {
     }
     let uses = "void f(void); int PyInit_m(void) { f(); return 0; }";
     let module = place.library(uses, &["-nostdlib", "-L.", "-lnobody"]).unwrap();
-    insta::assert_snapshot!(judged(&place, &module, OLD), @"error elf-library:odd m.so needs libnobody-has.so.7, which neither a wheel carries nor the target promises");
+    insta::assert_snapshot!(judged(&place, &module, OLD), @"error elf-library:odd m.so needs libnobody-has.so.7, which no wheel contains and the target does not promise");
     let name = "odd-1-cp312-cp312-manylinux_2_17_x86_64.whl";
     for library in ["odd.libs/libnobody-has.so.7", "odd/other-name.so"] {
         let bytes = fs_err::read(place.path("libnobody.so")).unwrap();
@@ -120,7 +120,7 @@ fn missing_libraries_are_found() {
     place.stub("gl", "libGL.so.1", code).unwrap();
     let module = place.library(uses, &["-nostdlib", "-L.", "-lgl"]).unwrap();
     assert_eq!(judged(&place, &module, "3.12@manylinux_2_36_x86_64"), "", "promised by PEP 600");
-    insta::assert_snapshot!(judged(&place, &module, "debian-12:3.12"), @"error elf-library:odd m.so needs libGL.so.1, which neither a wheel carries nor the target promises");
+    insta::assert_snapshot!(judged(&place, &module, "debian-12:3.12"), @"error elf-library:odd m.so needs libGL.so.1, which no wheel contains and the target does not promise");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn symbols_missing_in_python_are_found() {
     insta::assert_snapshot!(told(std::slice::from_ref(&wheel), OLD), @"warning elf-python-symbol:odd m.so uses PyObject_CallNoArgs, which appeared in Python 3.9, while its name promises the stable ABI of 3.7");
     insta::assert_snapshot!(told(std::slice::from_ref(&wheel), "3.30@manylinux_2_17_x86_64"), @r"
     warning elf-python-symbol:odd m.so uses PyObject_CallNoArgs, which appeared in Python 3.9, while its name promises the stable ABI of 3.7
-    warning elf-python-symbol:odd the symbols of Python 3.30 are not known here, only those up to 3.15: not checked
+    warning elf-python-symbol:odd the symbols of Python 3.30 are unknown (known up to 3.15): not checked
     ");
     insta::assert_snapshot!(told(&[wheel], ""), @"error elf-python-symbol:odd m.so uses PyObject_CallNoArgs, which appeared in Python 3.9; the target is Python 3.7");
 
@@ -183,8 +183,8 @@ fn metadata_and_records_that_are_not_true() {
     let liar = place.wheel("odd-1-py3-none-any.whl", &[("odd-1.dist-info/METADATA", metadata)]);
     insta::assert_snapshot!(told(&[liar], OLD), @r"
     error requires-python:odd it requires Python >=3.13; the target is Python 3.12
-    error metadata:odd METADATA says that it is other
-    error metadata:odd METADATA says that it is version 2
+    error metadata:odd its METADATA has the name other
+    error metadata:odd its METADATA has the version 2
     ");
     let record = b"m.py,,\ngone.py,sha256=x,1\n";
     let files: [(&str, &[u8]); 2] = [("odd-1.dist-info/RECORD", record), ("m.py", b"x")];

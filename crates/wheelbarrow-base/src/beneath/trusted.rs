@@ -192,7 +192,7 @@ pub fn exposure(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Op
     } else if writes(0o020) && has_others(stat.st_gid) {
         format!("may be written by {}", name_of("/etc/group", stat.st_gid, "group"))
     } else if writes(0o020) && rustix::fs::fgetxattr_query(open, c"system.posix_acl_access").is_ok() {
-        "may be written by others, as its access control list says".to_owned()
+        "may be written by others, by its access control list".to_owned()
     } else {
         return Ok(None);
     };

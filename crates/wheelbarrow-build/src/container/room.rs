@@ -162,7 +162,7 @@ fn find_python(
         .map_err(|error| error.to_string())?;
     match output.status.code() {
         Some(0) => serde_json::from_slice(&output.stdout)
-            .map_err(|error| format!("its Python tells nonsense: {error}")),
+            .map_err(|error| format!("its Python printed invalid facts: {error}")),
         Some(64) => Err(format!("it has no Python {}", target.python)),
         _ => Err(last_stderr_line(&output)),
     }

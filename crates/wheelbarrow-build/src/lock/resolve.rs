@@ -65,7 +65,7 @@ pub fn read(request: &ReadRequest<'_>) -> Result<FoundLock> {
     };
     let mut requirements = requirements::read(&sources)?;
     if is_locked && !constraints.is_empty() {
-        requirements.notes.push("PIP_CONSTRAINT has no effect on what a lock says".to_owned());
+        requirements.notes.push("PIP_CONSTRAINT has no effect on a lock".to_owned());
     }
     let is_set = |name: &&&str| variable(&[**name]).is_some();
     requirements

@@ -129,9 +129,7 @@ impl Explain for ProjectError {
             Self::Name { .. } | Self::Control { .. } => {
                 "rename it, or leave it out: name it in .wheelbarrowignore or `exclude`"
             }
-            Self::Exclude { .. } => {
-                "`exclude` takes patterns as .gitignore has them, such as `node_modules/`"
-            }
+            Self::Exclude { .. } => "patterns of `exclude` are those of .gitignore, such as `node_modules/`",
             Self::SeveralManage { .. } | Self::ImportPath { .. } => {
                 "`import-path = \"DIRECTORY\"` (or --import-path) names the directory that goes on sys.path"
             }

@@ -390,7 +390,7 @@ fn pip_variables_are_applied_or_reported() {
             &[("PIP_NO_DEPS", "1"), ("PIP_PREFER_BINARY", "1")],
             "2.0; PIP_NO_DEPS is set and has no effect; PIP_PREFER_BINARY is set and has no effect",
         ),
-        (&[limited, ("TEST_LOCKED", "1")], "2.0; PIP_CONSTRAINT has no effect on what a lock says"),
+        (&[limited, ("TEST_LOCKED", "1")], "2.0; PIP_CONSTRAINT has no effect on a lock"),
     ] {
         assert_eq!(chosen_with(variables), expected, "{variables:?}");
     }

@@ -214,7 +214,7 @@ fn answer(changed: &ChangedEnvironment, live: &str, json: bool, printer: &Printe
         (None, Some(live)) if difference.is_empty() => format!("nothing differs from what {live} has"),
         (None, None) if difference.is_empty() => "nothing differs".to_owned(),
         (_, Some(live)) => format!("{live} has this environment already"),
-        (_, None) => "nothing is live; the first release takes it".to_owned(),
+        (_, None) => "no release is live; the first one will use it".to_owned(),
     };
     printer.done(&message);
     Ok(())

@@ -51,9 +51,9 @@ pub(super) fn run(arguments: &SingletonsArguments, printer: &Printer) -> Command
     };
     let verb = if found.runs { "runs" } else { "does not run" };
     let why = match found.said_by {
-        SaidBy::Nobody => ": nobody has said otherwise",
+        SaidBy::Nobody => ": the default",
         SaidBy::Command => "",
-        SaidBy::Settings => ": so says shared/wheelbarrow.toml",
+        SaidBy::Settings => ": set in shared/wheelbarrow.toml",
     };
     let text = format!("this host {verb} {services}{why}");
     match arguments.answer {

@@ -186,7 +186,7 @@ fn show(status: &Status) -> String {
     }
     if !status.trash.is_empty() {
         let names = status.trash.iter().filter_map(|path| path.file_name()?.to_str()).collect::<Vec<_>>();
-        let what = "could not be deleted; `wheelbarrow recover` says why";
+        let what = "could not be deleted; `wheelbarrow recover` shows the reason";
         rows.push(("in the trash", format!("{}: {what}", names.join(", "))));
     }
     if status.interrupted {

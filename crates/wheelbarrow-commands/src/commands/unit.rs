@@ -61,7 +61,7 @@ pub struct UnitArguments {
     /// of the settings, else `user` for a root of another user than root]
     #[arg(long, value_parser = PossibleValuesParser::new(MANAGERS.map(|(name, _)| name)))]
     systemd: Option<String>,
-    /// Write both into this directory, such as /etc/systemd/system, instead of printing them
+    /// Write the units into this directory, such as /etc/systemd/system, instead of printing them
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
     /// The units to print: of `[release.server]` or of the services [default: of the services, else of the server]

@@ -54,7 +54,7 @@ impl<'a> Planner<'_, 'a> {
             part.linked.extend(compiled);
         }
         let Kind::Wheel { dist_info, entry_points, .. } = &stored.wheel.index.header.kind else {
-            return Err(store.altered(&stored.wheel, "its index is not that of a wheel"));
+            return Err(store.altered(&stored.wheel, "its index is not the index of a wheel"));
         };
         let entry_points = entry_points::parse(entry_points.as_deref().unwrap_or_default()).map_err(rules)?;
         let generated = self.generated(&Distribution {

@@ -154,7 +154,7 @@ impl Index {
         let (header, records) = body.split_once('\0').ok_or_else(cut_off)?;
         // Nobody altered it, so what is not known here was known to who wrote it.
         let header: Header = serde_json::from_slice(header.as_bytes()).map_err(|error| {
-            UnusableIndex::Newer(format!("has an index that {PROGRAM} does not know ({error})"))
+            UnusableIndex::Newer(format!("has an index that {PROGRAM} does not support ({error})"))
         })?;
         let mut start = text.len() - records.len();
         let record = records.len().checked_sub(header.record).ok_or_else(cut_off)?;
@@ -169,7 +169,9 @@ impl Index {
                 directories.push(IndexDirectory { path: range(path), files: here..here });
             } else {
                 let (file, name) = parse_file(record).ok_or_else(|| {
-                    UnusableIndex::Newer(format!("has an index with a record that {PROGRAM} does not know"))
+                    UnusableIndex::Newer(format!(
+                        "has an index with a record that {PROGRAM} does not support"
+                    ))
                 })?;
                 let directory =
                     directories.last_mut().ok_or_else(|| altered("its index begins with a file"))?;

@@ -86,7 +86,7 @@ impl StoredPart {
             Some(Ok(index)) if matches!(index.header.kind, Kind::Wheel { .. }) => {
                 having.wheel = Some(Entry { sha256: wanted.sha256, path, index });
             }
-            Some(Ok(_)) => having.broken = Some((path, "its index is not that of a wheel".to_owned())),
+            Some(Ok(_)) => having.broken = Some((path, "its index is not the index of a wheel".to_owned())),
             Some(Err(what)) => having.broken = Some((path, what)),
         }
         let (Some(wheel), Some((_, sha256))) = (&having.wheel, &wanted.pack) else { return Ok(having) };

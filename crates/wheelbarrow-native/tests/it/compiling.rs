@@ -222,7 +222,7 @@ fn both_installers_write_bytecode_that_python_loads() {
         let installed = install_natively(&artifact, &facts, &destination, Compile::Auto, &listener).unwrap();
         assert_eq!(installed.bytecode, Bytecode::Compiled);
         let note = format!(
-            "the artifact carries no bytecode for Python {}; compiling 11 modules here",
+            "the artifact has no bytecode for Python {}; compiling 11 modules here",
             facts.minor_version()
         );
         assert_eq!(listener.notes.into_inner().unwrap(), std::slice::from_ref(&note));

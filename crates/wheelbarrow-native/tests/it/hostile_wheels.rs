@@ -119,7 +119,7 @@ fn names_that_lead_elsewhere_are_refused() {
         refused(&[member(name)]);
     }
     let script = Member::new("pack-1.dist-info/entry_points.txt", "[console_scripts]\n../../pack = a:b\n");
-    insta::assert_snapshot!(refused(&[script]), @"the wheel pack-1-py3-none-any.whl breaks the rules for wheels: entry_points.txt: `../../pack = a:b`: its name cannot be that of a script");
+    insta::assert_snapshot!(refused(&[script]), @"the wheel pack-1-py3-none-any.whl breaks the rules for wheels: entry_points.txt: `../../pack = a:b`: its name cannot be the name of a script");
 }
 
 #[test]

@@ -245,11 +245,11 @@ fn targets_that_do_not_fit_are_refused() {
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312d) on any system; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
       run it with one of the Pythons that it is for, as `python3.12 site.zip -d DEST`, or build it for this one
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on manylinux_2_99_x86_64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
-      build it for this system: `--probe` says what `wheelbarrow build --target` takes for it
+      build it for this system: `--probe` prints its `--target`
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on manylinux_2_28_aarch64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
-      build it for this system: `--probe` says what `wheelbarrow build --target` takes for it
+      build it for this system: `--probe` prints its `--target`
     4 [PARENT]/site.zip cannot be installed here: it is for Python 3.12 (cp312) on musllinux_1_2_x86_64; this is Python 3.12 (cp312) on manylinux_2_36_x86_64
-      build it for this system: `--probe` says what `wheelbarrow build --target` takes for it
+      build it for this system: `--probe` prints its `--target`
     ");
 }
 

@@ -181,10 +181,10 @@ impl fmt::Display for CheckFault {
             }
             Self::Status { status: 500.., .. } => {
                 "that is an error of the application: its own log has the reason; \
-                 `[tool.wheelbarrow.release.check] path` asks for another page"
+                 `[tool.wheelbarrow.release.check] path` selects another page"
             }
             Self::Status { .. } => {
-                "`[tool.wheelbarrow.release.check] path` asks for another page, `expected` allows other statuses"
+                "`[tool.wheelbarrow.release.check] path` selects another page, `expected` allows other statuses"
             }
         })
     }

@@ -169,7 +169,7 @@ fn the_rules_of_the_artifact_count() {
         EnvironmentRules { required: vec!["A".to_owned()], private: true, ..EnvironmentRules::default() };
     assert!(check(b"{}", 0o600, &rules, |key| key == "A").is_ok());
     let open = check(b"{}", 0o644, &rules, |_| true).unwrap_err();
-    insta::assert_snapshot!(open, @": everybody may read it; chmod o-r takes that away");
+    insta::assert_snapshot!(open, @": every user may read it; use `chmod o-r`");
     let missing = check(b"{}", 0o600, &rules, |_| false).unwrap_err();
     insta::assert_snapshot!(missing, @": key \"A\": is required; not in the file, and the process has not inherited it");
 }

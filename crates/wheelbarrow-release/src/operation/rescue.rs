@@ -32,7 +32,7 @@ pub fn rescue(root: &Root, id: &ReleaseId, operator: &Operator<'_>) -> Result<Re
     };
     if path.is_some() && root.live()?.as_ref() == Some(id) {
         operator.progress.note(&format!(
-            "{id} is live: what its server wrote meanwhile may be copied in part; stop the server first to be sure"
+            "{id} is live: files that its server writes now may be copied in part; stop the server first"
         ));
     }
     Ok(Rescued { root: root.path().to_path_buf(), id: id.clone(), path, copied })

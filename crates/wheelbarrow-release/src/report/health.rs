@@ -161,7 +161,8 @@ impl HealthCheck<'_> {
         let others = others.filter(|unit| status.unit.as_ref().is_none_or(|main| main.unit != unit.unit));
         for unit in status.unit.iter().chain(others) {
             if let Some(trouble) = unit.trouble() {
-                let fix = format!("`journalctl --unit={0}` and `systemctl status {0}` say why", unit.unit);
+                let fix =
+                    format!("`journalctl --unit={0}` and `systemctl status {0}` show the reason", unit.unit);
                 self.find(Level::Critical, rule::UNIT_FAILED, unit.unit.clone(), trouble, fix);
             }
         }
@@ -187,7 +188,7 @@ impl HealthCheck<'_> {
         }
         if !is_seen && !serving.is_partial && serving.unit.is_some() {
             let what = "no process of the unit runs from a release of this root".to_owned();
-            let fix = "`wheelbarrow doctor` looks at the unit; `systemctl restart` starts it anew".to_owned();
+            let fix = "`wheelbarrow doctor` checks the unit; `systemctl restart` restarts it".to_owned();
             self.find(Level::Critical, rule::NO_PROCESS, place.unwrap_or_default(), what, fix);
             return Ok(());
         }
@@ -215,8 +216,9 @@ impl HealthCheck<'_> {
         let left = status.last.as_ref().filter(|last| last.is_left_switched());
         if let Some(last) = left {
             let what = format!("the {} of {} failed and could not be rolled back", last.operation, last.id);
-            let fix = "`wheelbarrow history` says why; `wheelbarrow activate ID` verifies a release again"
-                .to_owned();
+            let fix =
+                "`wheelbarrow history` shows the reason; `wheelbarrow activate ID` verifies a release again"
+                    .to_owned();
             self.find(Level::Warning, rule::REVERT_FAILED, root, what, fix);
         }
     }
@@ -228,7 +230,7 @@ fn verifying(settings: Option<&Settings>) -> String {
         Some((Server::None, None)) => {
             "configure the server in `[release.server]` and the probe in `[release.probe]`".to_owned()
         }
-        Some((_, None)) => "`[release.probe]` names what to ask".to_owned(),
+        Some((_, None)) => "`[release.probe]` names the address to probe".to_owned(),
         _ => "run it as root, who sees all processes; is the server started from ROOT/current?".to_owned(),
     }
 }

@@ -45,7 +45,7 @@ fn check_journal(root: &Root) -> Result<(), ReleaseError> {
             JournalEvent::Begun { program, .. } => latest = program,
             JournalEvent::Newer { what, program } => {
                 let needed = Needed::of(program.or(latest).as_deref());
-                let what = format!("has an entry that {} does not know ({what})", format::PROGRAM);
+                let what = format!("has an entry that {} does not support ({what})", format::PROGRAM);
                 return Err(Newer { path: root.journal().path().to_path_buf(), what, needed }.into());
             }
             _ => {}
@@ -75,7 +75,7 @@ fn check_marks(directory: &Path) -> Result<(), ReleaseError> {
         if metadata.is_file() && metadata.len() > 0 {
             let text = read_regular(&path, LARGEST_TEXT).map_err(ReleaseError::io("read", &path))?;
             format::check(&path, &text, 0)?;
-            let what = format!("has contents that {} does not know", format::PROGRAM);
+            let what = format!("has contents that {} does not support", format::PROGRAM);
             return Err(Newer { path, what, needed: Needed::of(None) }.into());
         }
     }

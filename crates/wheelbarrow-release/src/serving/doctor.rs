@@ -104,7 +104,7 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     let notify =
         "gunicorn tells systemd that it is ready (Type=notify) before its workers have loaded the site";
     let what = match &settings.server {
-        Server::Systemd { .. } => format!("nothing is asked after the switch, and {notify}"),
+        Server::Systemd { .. } => format!("nothing is probed after the switch, and {notify}"),
         _ => "nothing is probed after the switch, so no process is verified either".to_owned(),
     };
     findings.push(Finding {

@@ -47,7 +47,7 @@ impl ProbeAddress {
             reason: format!("`{}` {reason}", settings.url),
         };
         let Some(rest) = settings.url.strip_prefix("http://") else {
-            return Err(wrong("does not begin with http://; the server behind the proxy is asked"));
+            return Err(wrong("does not begin with http://; probes go to the server behind the proxy"));
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let host = settings.host.clone().unwrap_or_else(|| authority.to_owned());
@@ -231,12 +231,12 @@ fn describe(answer: std::io::Result<u16>) -> String {
 /// What to do about a bad answer.
 fn hint(status: Option<u16>) -> &'static str {
     match status {
-        None => "does the server run, and listen where `[release.probe]` asks?",
+        None => "does the server run, and listen at the address of `[release.probe]`?",
         Some(400) => {
             "Django answers so to a host that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
         }
         Some(500..) => "that is an error of the application or of what it uses",
-        Some(_) => "`[release.probe] url` asks for another page, `expected` allows other statuses",
+        Some(_) => "`[release.probe] url` selects another page, `expected` allows other statuses",
     }
 }
 

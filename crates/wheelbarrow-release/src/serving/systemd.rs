@@ -43,7 +43,7 @@ pub enum UnitProblem {
     Silent(String),
     #[error("the systemd of this user does not answer: {0}")]
     NoSession(String),
-    #[error("systemd does not know the unit")]
+    #[error("systemd has no such unit")]
     Missing,
     #[error("the unit cannot be loaded: {0}")]
     Broken(String),
@@ -65,7 +65,7 @@ impl UnitProblem {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Silent(_) => {
-                "`[release.server] kind` names another kind of server where systemd does not run"
+                "`[release.server] kind` selects another kind of server on a host without systemd"
             }
             Self::NoSession(_) => {
                 "`loginctl enable-linger USER`, by root, starts the systemd of a user, and keeps it after the last session"
@@ -73,7 +73,7 @@ impl UnitProblem {
             Self::Missing => {
                 "`wheelbarrow unit` prints the units of a site; `systemctl daemon-reload` after they were written"
             }
-            Self::Broken(_) => "`systemctl status UNIT` says more",
+            Self::Broken(_) => "`systemctl status UNIT` shows more",
             Self::NoService | Self::Oneshot => "name the service whose processes serve the site",
             Self::NoReload => "`action = \"restart\"`, or an ExecReload in the unit",
             Self::NoRestart => "RefuseManualStart= and RefuseManualStop= of the unit forbid it",

@@ -268,8 +268,7 @@ fn show_findings(
 fn show(report: &DjangoReport, settings: &Settings, progress: &dyn Progress) {
     for WriteInRelease { setting, path, .. } in report.inside.iter().filter(|inside| !inside.is_data) {
         progress.note(&format!(
-            "{setting} is in the release, {path}: the next release has none of it; a path below `[release] shared` \
-             outlives releases"
+            "{setting} is in the release, {path}: the next release starts without it; paths in `[release] shared` are kept"
         ));
     }
     if let Some(reason) = &report.unknown {

@@ -251,7 +251,9 @@ fn prove_processes(
     progress: &dyn Progress,
 ) -> Result<ServingProof, ReleaseError> {
     let what = match (&settings.server, &settings.probe) {
-        (Server::None, _) => return Ok(ServingProof::None("no server is configured, so none was restarted")),
+        (Server::None, _) => {
+            return Ok(ServingProof::None("no server is configured, so no server was restarted"));
+        }
         (Server::Systemd { unit, .. }, _) => unit.clone(),
         (_, Some(probe)) => format!("what listens for {}", probe.url),
         (_, None) => {
@@ -270,7 +272,7 @@ fn prove_processes(
             return Ok(ServingProof::Processes);
         }
         if !is_known && !is_unit {
-            progress.note(&format!("{what} is no process of the site that may be looked at, so none was"));
+            progress.note(&format!("{what} is not a process of the site, so no process was verified"));
             return Ok(ServingProof::None("no process of the server may be looked at"));
         }
         if progress.is_cancelled() {

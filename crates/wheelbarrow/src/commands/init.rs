@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fs_err as fs;
+use wheelbarrow_base::SITE;
 
 use crate::failure::{CommandResult, Refusal};
 use crate::printer::Printer;
@@ -26,7 +27,7 @@ pub(crate) fn run(arguments: &InitArguments, printer: &Printer) -> CommandResult
     let (own, pyproject) = (project.join(OWN_FILE), project.join(PYPROJECT));
     if own.exists() || (pyproject.exists() && suggest::has_table(&fs::read_to_string(&pyproject)?)) {
         let message = format!("{} has settings already", project.display());
-        return Err(Refusal::project(message, "edit them; see docs/reference/settings.md").into());
+        return Err(Refusal::project(message, format!("edit them: {SITE}reference/settings/")).into());
     }
     let (path, text) = if pyproject.exists() {
         let before = fs::read_to_string(&pyproject)?;

@@ -102,7 +102,8 @@ fn missing_libraries_are_refused_at_build_and_install() {
     error: the audit refuses what would be packed:
         elf-glibc:needy  needy.so needs glibc 2.99; the target has 2.N
           take another version of it, build it in a container of the target's system, or name a newer target
-    hint: what must go in all the same: `--allow elf-glibc:needy=REASON`; docs/reference/audit.md has the rules
+    hint: `--allow elf-glibc:needy=REASON` accepts a finding; the rules are in https://wheelbarrow.github.io/wheelbarrow/reference/audit/
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
     assert!(!place.path().join("site-1.zip").exists());
     assert_eq!(build(&place, &["--allow", "elf-glibc"]).code, 2);

@@ -296,5 +296,6 @@ fn bytecode_is_optional_and_shown_by_inspect() {
     note: dependencies: pylock.toml
     error: no Python 3.19 on this machine to compile with
     hint: install a Python 3.19, or leave `--bytecode=always` away: its bytecode is not bundled then
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }

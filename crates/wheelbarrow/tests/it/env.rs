@@ -18,6 +18,7 @@ fn a_broken_file_is_refused_without_its_values() {
     insta::assert_snapshot!(place.run(&["env", "check", "environment.json"]).all(), @r#"
     exit code: 7
     error: environment.json, line 3: key "PORT": the value is a number; it must be a string in double quotes
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-7
     "#);
 }
 
@@ -26,5 +27,6 @@ fn a_missing_file_has_its_own_error() {
     insta::assert_snapshot!(Place::with(&[]).run(&["env", "check", "environment.json"]).all(), @"
     exit code: 1
     error: failed to open file `environment.json`: No such file or directory (os error 2)
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
 }

@@ -24,6 +24,7 @@ fn a_project_without_requirements() {
     exit code: 8
     error: no file in . names the dependencies of the project
     hint: add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
 
@@ -33,6 +34,7 @@ fn a_project_that_is_not_there() {
     exit code: 8
     error: the directory nowhere cannot be used
       Caused by: failed to canonicalize path `nowhere`: No such file or directory (os error 2)
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
 
@@ -43,6 +45,7 @@ fn an_unknown_setting() {
     exit code: 8
     error: ./wheelbarrow.toml, line 2: unknown setting `extra-static`
     hint: did you mean `static`?
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
 
@@ -54,6 +57,7 @@ fn a_link_that_leaves() {
     exit code: 8
     error: the link [PLACE]/users leads out of the project: its target is /etc/passwd
     hint: copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or `exclude`
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
 
@@ -66,6 +70,7 @@ fn a_python_that_is_not_there() {
     exit code: 2
     error: `three` is neither a Python version such as 3.12 nor the path of an interpreter
     hint: give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-2
     ");
 }
 
@@ -137,6 +142,7 @@ fn a_shebang_that_starts_nothing() {
     exit code: 8
     error: the shebang "#!python3" cannot be used: no absolute path follows the #!
     hint: it is like `--shebang '#!/opt/python3.12/bin/python3'`
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     "##);
 }
 
@@ -147,6 +153,7 @@ fn an_invalid_name() {
     exit code: 8
     error: "my site" cannot be the name of a site
     hint: `--name NAME` gives another: letters, digits, -, _ and .
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     "#);
 }
 
@@ -157,12 +164,14 @@ fn a_file_that_is_not_an_artifact() {
     exit code: 3
     error: site.zip is not a whole artifact
       Caused by: not a zip file, or cut off: no end of central directory
-    hint: copy it again from where it was built, and compare the sizes
+    hint: copy it again from the build machine, and compare the sizes
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-3
     ");
     insta::assert_snapshot!(place.run(&["inspect", "missing.zip"]).all(), @"
     exit code: 1
     error: cannot read missing.zip
       Caused by: No such file or directory (os error 2)
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
     assert_eq!(place.run(&["inspect", "empty.zip"]).code, 3);
     for command in ["inspect", "sbom", "audit"] {
@@ -171,6 +180,7 @@ fn a_file_that_is_not_an_artifact() {
             exit code: 1
             error: cannot read .
               Caused by: is a directory
+            docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
             ");
         }
     }
@@ -180,6 +190,7 @@ fn a_file_that_is_not_an_artifact() {
     error: cannot run no-such-python
       Caused by: No such file or directory (os error 2)
     hint: `--python PATH` names another; it must be a CPython, from 3.6 on
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
 }
 
@@ -189,6 +200,7 @@ fn directories_that_are_not_installs_are_refused() {
     exit code: 5
     error: [PLACE]/dest holds no install
     hint: name the DEST that an artifact was installed to, the directory that has `venv` in it
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-5
     ");
 }
 
@@ -200,6 +212,7 @@ fn a_date_that_no_zip_has() {
     exit code: 8
     error: SOURCE_DATE_EPOCH is "0", which is no time between 1980 and 2107 in seconds since 1970
     hint: unset it, or give a time such as `git log -1 --format=%ct` prints
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     "#);
 }
 
@@ -217,11 +230,13 @@ fn a_working_directory_that_was_removed() {
     exit code: 5
     error: the working directory was removed, and site is relative to it
     hint: change to a directory that exists, or use absolute paths
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-5
     ");
     insta::assert_snapshot!(run("../site"), @"
     exit code: 5
     error: [PLACE]/site is not a site root
     hint: `wheelbarrow deploy ARTIFACT --root ROOT` makes one
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-5
     ");
 }
 

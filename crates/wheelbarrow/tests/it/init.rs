@@ -30,7 +30,8 @@ fn a_project_is_inspected() {
     insta::assert_snapshot!(place.run(&["init"]).all(), @"
     exit code: 8
     error: . has settings already
-    hint: edit them; see docs/reference/settings.md
+    hint: edit them: https://wheelbarrow.github.io/wheelbarrow/reference/settings/
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
 }
 

@@ -105,12 +105,14 @@ fn invalid_targets_are_reported() {
     exit code: 1
     error: ./python does not run as a Python 3: no such thing
     hint: `--python PATH` names another; it must be a CPython, from 3.6 on
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
     insta::assert_snapshot!(said("./nothing"), @r"
     exit code: 1
     error: cannot run ./nothing
       Caused by: No such file or directory (os error 2)
     hint: `--python PATH` names another; it must be a CPython, from 3.6 on
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
     // PyPy's facts, told by a program that is none.
     let facts = r#"{"abi": "cp310", "cache_tag": "pypy310", "executable": "/opt/pypy/bin/pypy3", "headers": "", "implementation": "pypy", "libc": {"name": "glibc", "version": [2, 36]}, "machine": "x86_64", "magic": "00000000", "site_packages": "", "version": [3, 10, 14]}"#;
@@ -119,5 +121,6 @@ fn invalid_targets_are_reported() {
     exit code: 4
     error: this Python cannot be a target: /opt/pypy/bin/pypy3 (cp310) is no CPython that wheels are made for
     hint: give the CPython that the site will run on: --python PATH
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-4
     ");
 }

@@ -399,7 +399,8 @@ fn lines_that_forbid_are_heeded() {
     insta::assert_snapshot!(place.verify(&good).all(), @r#"
     exit code: 2
     error: line 1 of allowed is not a valid allowed signer: the option "no-such-option" is not known
-    hint: a line is `NAME[,NAME] [namespaces="wheelbarrow"] KEYTYPE BASE64`, as ssh-keygen(1) says below ALLOWED SIGNERS
+    hint: a line is `NAME[,NAME] [namespaces="wheelbarrow"] KEYTYPE BASE64`, as in the section ALLOWED SIGNERS of ssh-keygen(1)
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-2
     "#);
     let nowhere = place.run(&["verify", "good.zip", "--allowed-signers", "nowhere"]);
     assert_eq!(nowhere.code, 1, "{}", nowhere.all());

@@ -118,6 +118,7 @@ fn a_site_is_built_installed_and_run() {
     exit code: 5
     error: the destination [PLACE]/dest is not empty
     hint: `--replace` exchanges it for the new install in one step
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-5
     ");
 
     for destination in ["by itself", "dest"] {
@@ -153,6 +154,7 @@ fn a_site_is_built_installed_and_run() {
     insta::assert_snapshot!(place.run(&["env", "check", "broken.json", "--artifact", "my-site-1.4.zip"]).all(), @r#"
     exit code: 7
     error: broken.json: key "WHO": is required; not in the file, and the process has not inherited it
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-7
     "#);
 }
 

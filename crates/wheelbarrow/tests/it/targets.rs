@@ -42,11 +42,13 @@ fn invalid_targets_are_refused() {
     exit code: 2
     error: invalid target `el8:2.7`: `2.7` is not a Python version such as 3.12
     hint: a target is SYSTEM[/MACHINE][:PYTHON], as debian-12 or el8/aarch64:3.11, or PYTHON@PLATFORM, as 3.11@manylinux_2_28_x86_64
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-2
     ");
     insta::assert_snapshot!(said(&["--target", "el8", "--container", "el9=image"]), @r"
     exit code: 2
     error: --container el9=image: el9:3.9 is not among the targets
     hint: give the same target with --target
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-2
     ");
     let said = said(&["--target", "el8", "--container", "image", "--container-engine", "/nowhere/podman"]);
     assert!(!said.contains("engine"), "without a source nobody asks for one: {said}");

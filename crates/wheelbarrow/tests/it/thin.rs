@@ -194,7 +194,11 @@ fn missing_store_entries_are_named() {
     let program = stage.only("root/store/programs");
     replace(&program, b"#!/bin/sh\ntouch was-run\n");
     let said = stage.deploy("thin.zip");
-    assert!(said.code == LACKING && said.err.contains("the store of root has it not"), "{}", said.all());
+    assert!(
+        said.code == LACKING && said.err.contains("the store of root does not have it"),
+        "{}",
+        said.all()
+    );
     assert!(!stage.path("was-run").exists());
     let said = stage.place.run(&["deploy", "thin.zip", "--root", "root"]);
     assert_eq!(said.code, 0, "an installed wheelbarrow needs none: {}", said.all());

@@ -43,7 +43,7 @@ def test_hosts_with_other_pythons_may_have_other_dependencies():
 def test_what_is_wrong_with_one_is_told():
     due = info()
     due["fingerprint"]["schema"] = {"sha256": "s" * 64, "due": ["news.0002"], "unknown": None}
-    assert disagreements({"web1": due}) == ["web1: migrations are due: news.0002"]
+    assert disagreements({"web1": due}) == ["web1: pending migrations: news.0002"]
     other = info(serving={"verdict": "several", "ids": []}, interrupted=True)
     lines = disagreements({"web1": other})
     assert "do not all run 1-x" in lines[0] and "interrupted" in lines[1]
@@ -51,7 +51,7 @@ def test_what_is_wrong_with_one_is_told():
     assert disagreements({"web1": idle, "web2": idle}) == []
     assert disagreements({"web1": info(), "web2": idle}) == ["web2: no process serves it, as others do"]
     gone = {"web1": {"live": None, "fingerprint": None}}
-    assert disagreements(gone) == ["web1: nothing is live"]
+    assert disagreements(gone) == ["web1: no release is live"]
 
 
 def test_services_are_told():

@@ -81,6 +81,7 @@ def test_a_failure_has_phase_and_hint(host):
         "error": "the release failed at the probe; 1 is live again",
         "causes": ["503"],
         "hint": "look",
+        "docs": "https://example.org/#exit-13",
         "server_log": {"log": "the journal of site.service", "lines": ["KeyError"], "more": "journalctl --unit=site.service"},
         "exit_code": 13,
         "id": TWO,
@@ -94,6 +95,7 @@ def test_a_failure_has_phase_and_hint(host):
     assert result["failed"]
     assert result["msg"] == "the release failed at the probe; 1 is live again: 503 (hint: look)"
     assert [result[key] for key in ("phase", "outcome", "hint", "exit_code")] == ["probe", "reverted", "look", 13]
+    assert result["docs"] == "https://example.org/#exit-13"
     assert result["server_log"]["lines"] == ["KeyError"]
     assert result["failed_release"] == TWO
 
@@ -102,6 +104,12 @@ def test_what_is_no_json_is_told_too(host):
     host.says("status", "Segmentation fault", code=139, err="Segmentation fault\n")
     result = host.run(activate.main, release="2")
     assert result["failed"] and "exit code 139: Segmentation fault" in result["msg"]
+
+
+def test_an_error_without_json_is_the_message(host):
+    host.says("status", "", code=2, err="note: a\nerror: unknown option\nhint: --help\n")
+    result = host.run(activate.main, release="2")
+    assert "exit code 2: error: unknown option" in result["msg"] and result["causes"] == ["note: a", "hint: --help"]
 
 
 def test_a_bare_host_can_be_asked_what_would_be(bare):
@@ -251,7 +259,7 @@ def test_signatures_that_nobody_can_judge_are_missed_before_anything_is_sent(hos
     host.says("store", {"format": 1})
     assert host.run(release.main, **words)["is_new"]
     host.program.unlink()
-    assert "that could judge signatures" in host.run(release.main, **words)["msg"]
+    assert "that could verify signatures" in host.run(release.main, **words)["msg"]
 
 
 def test_who_may_sign_is_asked_by_the_host(host, tmp_path):
@@ -272,7 +280,7 @@ def test_an_artifact_never_judges_itself(bare, tmp_path, monkeypatch, by):
     if by == "the host":
         monkeypatch.setattr(release, "HOST_SIGNERS", str(signers))
     result = bare.run(release.main, src="x.zip", artifact="/tmp/a.zip", **more)
-    assert result["failed"] and "that could judge signatures" in result["msg"]
+    assert result["failed"] and "that could verify signatures" in result["msg"]
     # It will have one where it will have been made ready.
     assert bare.run(release.main, check=True, src="x.zip", manifest_sha256="ab", **more)["changed"]
 

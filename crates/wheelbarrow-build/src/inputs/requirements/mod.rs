@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
                     self.note(at, "--trusted-host has no effect here; set PIP_TRUSTED_HOST");
                 }
                 "--prefer-binary" => {
-                    self.note(at, "--prefer-binary has no effect; --only-binary NAME takes wheels only");
+                    self.note(at, "--prefer-binary has no effect; --only-binary NAME uses wheels only");
                 }
                 "--use-feature" => self.note(at, "--use-feature has no effect"),
                 _ => {
@@ -329,8 +329,10 @@ impl<'a> Reader<'a> {
     }
 
     fn is_hashless(&mut self, at: &At<'_>, text: &str) {
-        let reason =
-            format!("`{}` must be pinned with == and have a hash, as --require-hashes asks", redact(text));
+        let reason = format!(
+            "`{}` must be pinned with == and have a hash, as --require-hashes requires",
+            redact(text)
+        );
         self.hashless.get_or_insert_with(|| at.wrong(reason));
     }
 

@@ -80,7 +80,7 @@ impl Words {
         let (name, inline) = find(&word).ok_or_else(unknown)?;
         let value = match inline {
             Some(value) => value,
-            None => self.0.next().ok_or_else(|| format!("{word} lacks its value"))?,
+            None => self.0.next().ok_or_else(|| format!("{word} needs a value"))?,
         };
         Ok(Some((name, value)))
     }

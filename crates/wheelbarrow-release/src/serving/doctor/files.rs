@@ -137,7 +137,7 @@ pub(super) fn under_root(root: &Root) -> Vec<Finding> {
             rule: rule::LEFT_IN_TRASH,
             place: path.display().to_string(),
             what: "a removed release that could not be deleted takes up space".to_owned(),
-            fix: "`wheelbarrow recover` as root says why; then `umount`, `chattr -i` or `rm -r --one-file-system`"
+            fix: "`wheelbarrow recover` as root shows the reason; then `umount`, `chattr -i` or `rm -r --one-file-system`"
                 .to_owned(),
         });
     }

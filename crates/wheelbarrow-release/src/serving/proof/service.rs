@@ -53,7 +53,7 @@ impl fmt::Display for Service {
             write!(formatter, ", but process {pid} has the environment.json of {of}, which differs")?;
         }
         match (self.is_partial, is_root) {
-            (true, false) => formatter.write_str("; those of other users are seen by root only")?,
+            (true, false) => formatter.write_str("; only root can read the processes of other users")?,
             (true, true) => formatter.write_str("; some processes could not be looked at")?,
             (false, _) => {}
         }

@@ -116,7 +116,7 @@ fn ip(text: &str) -> Option<IpAddr> {
 impl BoundFile {
     fn at(path: &Path) -> io::Result<Self> {
         let open = beneath::socket(path)?;
-        let missing = || io::Error::other("the kernel does not tell where the file is");
+        let missing = || io::Error::other("the kernel does not show where the file is");
         let info = read(&format!("/proc/self/fdinfo/{}", open.as_raw_fd()));
         let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let mount = field("mnt_id:").ok_or_else(missing)?;

@@ -162,7 +162,7 @@ fn values_do_not_stand_in_commands_and_names_are_names() {
     // A root in which nothing is live: the file is changed, and the first release takes it.
     assert_eq!(place.deploy(&Version::with("1", "prepare = ['false']")).code, 12);
     let said = env(&place, &["set", "KEY"], "x\n\n");
-    assert!(said.code == 0 && said.out.contains("nothing is live"), "{}", said.all());
+    assert!(said.code == 0 && said.out.contains("no release is live"), "{}", said.all());
     assert_eq!(read(&place.root().join("shared/environment.json")), json!({"KEY": "x\n"}));
     let said = env(&place, &["set", "KEY"], "with\0nul");
     assert!(said.code == 7 && said.err.contains("NUL"), "{}", said.all());

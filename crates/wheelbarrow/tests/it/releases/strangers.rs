@@ -60,7 +60,7 @@ fn listeners_at_other_addresses_do_not_belong_to_the_server() {
     let Some(_stranger) = Stranger::of_release_1(&served.place, served.port) else { return };
     let said = served.deploy("3", 200, true);
     assert_eq!((said.code, served.place.live()), (0, Some(3)), "{}", said.all());
-    assert!(!said.all().contains("no process of the site"), "{}", said.all());
+    assert!(!said.all().contains("not a process of the site"), "{}", said.all());
     let said = served.place.run(&["status", "--check"]);
     assert!(said.code == 0 && said.out.contains("every process runs 3-"), "{}", said.all());
     // It is shown all the same.

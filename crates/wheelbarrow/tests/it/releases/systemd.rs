@@ -67,7 +67,7 @@ fn a_unit_that_cannot_serve_the_root_is_refused_before_anything_is_written() {
     fs_err::create_dir_all(place.path().join("first/.wheelbarrow")).unwrap();
     let first = GOOD.replace("ROOT", &place.path().join("first").display().to_string());
     for (shown, action, said) in [
-        ("Id=a.service\nLoadState=not-found", "restart", "systemd does not know the unit"),
+        ("Id=a.service\nLoadState=not-found", "restart", "systemd has no such unit"),
         ("Id=a.service\nLoadState=masked", "restart", "the unit cannot be loaded: masked"),
         ("Id=acme.target\nLoadState=loaded", "restart", "only the processes of a service"),
         ("Id=a.service\nLoadState=loaded\nType=oneshot", "restart", "Type=oneshot"),
@@ -102,7 +102,7 @@ fn existing_releases_are_not_made_live_either() {
     for words in [&["rollback"][..], &["activate", "1"], &["check", "1"], &["migrate", "1"]] {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
         let said = run(&place, &words);
-        assert!(said.code == 8 && said.err.contains("does not know the unit"), "{}", said.all());
+        assert!(said.code == 8 && said.err.contains("has no such unit"), "{}", said.all());
     }
     assert_eq!((place.live(), asked(&place), journal() == before), (Some(2), false, true));
 }

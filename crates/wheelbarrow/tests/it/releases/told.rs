@@ -223,8 +223,7 @@ fn hidden_processes_are_reported() {
         return;
     }
     assert!(all.out.contains("serving   every process runs 1-"), "{}", all.all());
-    let seen =
-        "serving   no process of this user runs from a release; those of other users are seen by root only";
+    let seen = "serving   no process of this user runs from a release; only root can read the processes of other users";
     assert!(status.out.contains(seen), "{}", status.all());
     assert!(doctor.code == 0 && doctor.err.contains("seen by root only"), "{}", doctor.all());
     assert!(prune.code == 5 && prune.err.contains("hint: what is under a root"), "{}", prune.all());
