@@ -9,6 +9,7 @@ mod django_forks;
 mod django_hooks;
 mod env;
 mod errors;
+mod guides;
 mod help;
 mod init;
 mod interrupted;
