@@ -23,8 +23,8 @@ const OLDEST_HOST: u32 = 6;
 
 /// Of the workspace, which the collection has too.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-const NAMESPACE: &str = "wheelbarrow";
-const NAME: &str = "deploy";
+pub(crate) const NAMESPACE: &str = "wheelbarrow";
+pub(crate) const NAME: &str = "deploy";
 
 /// ansible-test fetches a pip for its virtualenvs from a server of its own; Python brings one, which fetches that version.
 const GET_PIP: &str = r#"import subprocess, sys
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let all = match arguments {
         [] => false,
         [flag] if flag == "--all" => true,
-        _ => bail!("`cargo xtask ansible` knows `--all`"),
+        _ => bail!("`cargo xtask ansible` knows `--all` and `pages`"),
     };
     let Some(newest) = Controller::newest()? else {
         println!("skipped: ansible-core needs a Python from 3.{} on", NEWEST.1.start());

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for terminals and logs")]
 
 mod ansible;
+mod ansible_pages;
 mod bare;
 mod children;
 mod circles;
@@ -16,6 +17,7 @@ mod fuzz;
 mod licences;
 mod mac;
 mod pythons;
+mod reference;
 mod server;
 mod servers;
 mod story;
@@ -36,6 +38,8 @@ usage: cargo xtask COMMAND
                             a site made by `wagtail start`: built, installed, served, asked
   words                     patterns of language that pages, help and messages must not have, and errors that
                             docs/troubleshooting.md does not explain; `test` looks too
+  reference                 environment variables and files that the pages of the reference lack, or have and no source names;
+                            `test` looks too
   docs [--serve]            the documentation site, in target/docs/site: links, anchors and navigation are checked; --serve shows it
                             at http://localhost:8000 while pages are edited
   bare [demo] [test]        README's commands in a container with nothing but what README names, from a clean clone; minutes
@@ -48,6 +52,7 @@ usage: cargo xtask COMMAND
   story [--write] [get-started] [SUITE]
                             the pages of Get started, and docs/guides/wagtail.md on Debian 12 and 11 in containers, done word
                             for word; minutes; --write puts into the pages what was seen
+  ansible pages             docs/reference/ansible.md from what ansible-doc says
   ansible [--all]           the Ansible collection: ansible-test, build, install, documentation; --all with the oldest ansible-core and
                             the oldest Python of hosts too
   fleet [--all] [--oldest]  the Ansible collection with a balancer, three hosts and a database in containers; minutes; --all with what
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "bare" => bare::run(rest),
         Some((command, rest)) if command == "docs" => docs::run(rest),
         Some((command, [])) if command == "words" => words::check(),
+        Some((command, [])) if command == "reference" => reference::check(),
         Some((command, [])) if command == "circles" => circles::check(),
         Some((command, [])) if command == "torture" => test::torture(),
         Some((command, [])) if command == "conformance" => conformance::run(),
@@ -83,6 +89,7 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "servers" => servers::run(rest),
         Some((command, rest)) if command == "story" => story::run(rest),
+        Some((command, [word])) if command == "ansible" && word == "pages" => ansible_pages::write(),
         Some((command, rest)) if command == "ansible" => ansible::run(rest),
         Some((command, rest)) if command == "fleet" => fleet::run(rest),
         Some((command, rest)) if command == "demo" => {

@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 
+use crate::ansible_pages;
 use crate::children::{self, cargo, cargo_for_tests, clean, succeeds, workspace};
 use crate::circles;
 use crate::licences;
+use crate::reference;
 use crate::tools;
 use crate::words;
 
@@ -17,6 +19,8 @@ fn steps(skipped: &mut Vec<&'static str>) -> Result<()> {
     children::run(&mut cargo_in(&["fmt", "--all", "--check"]))?;
     circles::check()?;
     words::check()?;
+    reference::check()?;
+    ansible_pages::check()?;
     children::run(&mut cargo_in(&[
         "clippy",
         "--workspace",
