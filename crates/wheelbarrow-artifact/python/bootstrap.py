@@ -138,6 +138,8 @@ def _write(archive, target, facts, options, root):
     modules, sources, records = bytecode.Modules(facts), [], []
     packs, named = bytecode.Packs(archive, target, facts), {}
     has_bytecode = packs.usable or options["compile"] == "auto"
+    # Static files that were collected at the build are no modules either.
+    no_modules = ("static.in/",) + tuple(root + "/" for root in [archive.manifest["project"].get("static_root")] if root)
     for member in archive.manifest["members"]:
         path = archive.place(member["path"], layout)
         if path is None:
@@ -147,7 +149,7 @@ def _write(archive, target, facts, options, root):
             tree.link(path, b"".join(content).decode("utf-8"), "the project")
         elif tree.file(path, content, "the project", member["kind"] == "executable")[0].hex() != member["sha256"].lower():
             raise broken(archive.name, "%s changed while it was read" % member["path"])
-        elif path.endswith(".py") and not path.startswith("static.in/"):
+        elif path.endswith(".py") and not path.startswith(no_modules):
             sources.append((path, member["size"]))
             named[member["path"]] = path
     packs.add("project", named)

@@ -209,7 +209,7 @@ _MANIFEST = {
     "name": str,
     "version?": str,
     "built_by": str,
-    "project": {"directory": str, "import_path": str, "digest": "sha256"},
+    "project": {"directory": str, "import_path": str, "static_root?": str, "digest": "sha256"},
     "targets": [
         {
             "python": _is_minor_version,
@@ -279,6 +279,10 @@ def _problem(manifest):
         return "project.directory cannot be the name of the directory with the code"
     if not is_safe(import_path) or has_control(import_path) or import_path.split("/")[0] != directory:
         return "project.import_path is not in project.directory"
+    static_root = project.get("static_root", directory + "/static")
+    is_safe_root = is_safe(static_root) and not has_control(static_root) and static_root.startswith(directory + "/")
+    if not is_safe_root or (import_path + "/").startswith(static_root + "/"):
+        return "project.static_root cannot be the directory of static files"
     return None
 
 

@@ -59,6 +59,10 @@ pub struct Project {
     /// The directory that the `.pth` puts on `sys.path`, below DEST: `directory` itself or, for a src/ layout, one
     /// inside it.
     pub import_path: String,
+    /// The directory in [`Project::directory`] with the static files that were collected when the artifact was built: a
+    /// release does not collect them again. Missing if none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub static_root: Option<String>,
     /// What code and static files amount to: the SHA-256 over `path NUL kind NUL sha256 LF` of each of
     /// their members, in the order of the paths' bytes; kind is `file`, `executable` or `link`.
     pub digest: Sha256,
@@ -230,6 +234,14 @@ pub enum MemberKind {
     Executable,
     /// A symbolic link; the member's content is the target, relative, and stays inside the project.
     Link,
+}
+
+impl Project {
+    /// Whether a member is one of the static files that were collected when the artifact was built.
+    pub fn is_collected(&self, path: &str) -> bool {
+        let root = self.static_root.as_deref();
+        root.and_then(|root| path.strip_prefix(root)).is_some_and(|below| below.starts_with('/'))
+    }
 }
 
 impl Target {

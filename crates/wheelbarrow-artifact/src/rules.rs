@@ -8,7 +8,7 @@ use wheelbarrow_base::{SafePath, UnsafePath};
 use wheelbarrow_wheel::WheelFilename;
 use wheelbarrow_wheel::text::is_control;
 
-use crate::manifest::{Collision, Manifest, Member, MemberKind, Target};
+use crate::manifest::{Collision, Manifest, Member, MemberKind, Project, Target};
 
 /// What Python starts, and that compiled.
 pub const DOORS: [&str; 2] = ["__main__.py", "__main__.pyc"];
@@ -87,6 +87,21 @@ fn check_project(manifest: &Manifest) -> Result<(), String> {
     if !below || check_name(import_path).is_err() {
         return Err(format!(
             "project.import_path is {import_path:?}, which is not in the directory of the code"
+        ));
+    }
+    check_static_root(project)
+}
+
+/// Nothing is imported from there, and no code is in there.
+fn check_static_root(project: &Project) -> Result<(), String> {
+    let Some(static_root) = project.static_root.as_deref() else { return Ok(()) };
+    let is_in = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let below = is_in(static_root, &project.directory) && static_root != project.directory;
+    if !below || is_in(&project.import_path, static_root) || check_name(static_root).is_err() {
+        return Err(format!(
+            "project.static_root is {static_root:?}, which cannot be the directory of static files"
         ));
     }
     Ok(())

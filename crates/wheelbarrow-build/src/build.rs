@@ -3,24 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tempfile::TempDir;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::Allowance;
-use wheelbarrow_base::progress::Progress;
-use wheelbarrow_base::{Exit, Explain};
+use wheelbarrow_base::progress::{Progress, Silent};
 
+use crate::build_error::BuildError;
 use crate::bytecode::{self, BytecodeMode, CompileRequest, CompiledBytecode};
 use crate::cache::Cache;
-use crate::check::{CheckError, CheckRequest, PackedTarget, PackedWheel, check};
+use crate::check::{CheckRequest, PackedTarget, PackedWheel, check};
+use crate::collect::{self, CollectJob, CollectRequest, Collected};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
 use crate::inputs::{Inputs, NamedInputs};
 use crate::lock::{self, LockRequest, ReadRequest, WantedLock};
 use crate::own::{self, OwnDistribution, SiteCode};
-use crate::pack::{self, ArtifactContents, Installer, PackError, Packed, Plan};
+use crate::pack::{self, ArtifactContents, Installer, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Walk, WalkRules};
 use crate::python;
 use crate::requires_python::RequiresPython;
@@ -75,6 +78,8 @@ pub struct BuildOptions {
     pub frozen: bool,
     /// Findings of the audit to let pass.
     pub allow: Vec<Allowance>,
+    /// To collect a Django site's static files.
+    pub collect: Option<CollectRequest>,
 }
 
 /// A build that only has to be written.
@@ -87,39 +92,8 @@ pub struct PreparedBuild {
     pub resolved: bool,
     /// Where the wheels are until they are packed.
     pub cache: Cache,
-}
-
-/// Whatever can go wrong in a build.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    #[error(transparent)]
-    Wheels(#[from] crate::Error),
-    #[error(transparent)]
-    Project(#[from] ProjectError),
-    #[error(transparent)]
-    Check(#[from] CheckError),
-    #[error(transparent)]
-    Pack(#[from] PackError),
-}
-
-impl Explain for BuildError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Wheels(error) => error.exit(),
-            Self::Project(error) => error.exit(),
-            Self::Check(error) => error.exit(),
-            Self::Pack(error) => error.exit(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Wheels(error) => error.hint(),
-            Self::Project(error) => error.hint(),
-            Self::Check(error) => error.hint(),
-            Self::Pack(error) => error.hint(),
-        }
-    }
+    /// Where collected static files are until then.
+    _scratch: Option<Arc<TempDir>>,
 }
 
 /// Does all but writing the artifact. The lock and the cache are written.
@@ -133,7 +107,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     progress.note(&format!("dependencies: {}", inputs.describe()));
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
     let own = find_own(options, progress)?;
-    let request = GatherRequest {
+    let gather_request = GatherRequest {
         project: options.project.clone(),
         targets,
         own: own.clone(),
@@ -144,7 +118,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     };
     // Held from here on.
     let cache = Cache::open(options.cache_dir.as_deref())?;
-    let gathered = gather(&lock, &request, progress)?;
+    let gathered = gather(&lock, &gather_request, progress)?;
     // And again, since the lock may be among the files.
     let mut code = read_project(options)?;
     code.notes.iter().for_each(|note| progress.note(note));
@@ -155,7 +129,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         install_own(own, name, &mut targets, &mut code, &cache, progress)?;
     }
     let modules = own::modules(code.site(&[]));
-    let contents = contents(options, code, targets, time);
+    let mut contents = contents(options, code, targets, time);
     let pth = format!("{}.pth", contents.directory);
     let checked = check(
         &CheckRequest {
@@ -172,8 +146,43 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         progress,
     )?;
     let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
-    let plan = pack::plan(&contents, &checked, &compiled)?;
-    Ok(PreparedBuild { plan, lock: lock.path, resolved: lock.resolved, cache })
+    let mut plan = pack::plan(&contents, &checked, &compiled)?;
+    let mut scratch = None;
+    if let Some(request) = &options.collect {
+        let job = CollectJob {
+            request,
+            plan: &plan,
+            targets: &gather_request.targets,
+            epoch: options.source_date_epoch.as_deref(),
+            engine: options.container_engine.as_deref(),
+            offline: options.index.offline,
+            cache: &cache,
+            progress,
+        };
+        let collected = collect::collect(&job)?;
+        scratch = Some(Arc::new(take_collected(options, &mut contents, collected)?));
+        // What stood in STATIC_ROOT may have been among the modules.
+        let compiled = compile(options.bytecode, &cache, &interpreters, &contents, &Silent)?;
+        plan = pack::plan(&contents, &checked, &compiled)?;
+    }
+    Ok(PreparedBuild { plan, lock: lock.path, resolved: lock.resolved, cache, _scratch: scratch })
+}
+
+/// Puts collected static files in the place of what the project has in their directory.
+fn take_collected(
+    options: &BuildOptions,
+    contents: &mut ArtifactContents,
+    collected: Collected,
+) -> Result<TempDir, BuildError> {
+    let Collected { root, files, scratch } = collected;
+    let shared = options.release.as_ref().and_then(|release| release.shared.as_deref());
+    project::check_shared(shared.unwrap_or_default(), &files)?;
+    let below = format!("{root}/");
+    contents.code.retain(|file| !file.path.starts_with(&below));
+    contents.code.extend(files);
+    contents.code.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+    contents.static_root = Some(root);
+    Ok(scratch)
 }
 
 fn contents(
@@ -188,6 +197,7 @@ fn contents(
         directory: code.directory,
         import_path: code.import_path,
         code: code.files,
+        static_root: None,
         static_directories: code.static_directories,
         targets,
         environment: options.environment.clone(),

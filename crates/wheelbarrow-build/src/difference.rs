@@ -224,6 +224,7 @@ fn settings(old: &Manifest, new: &Manifest) -> Vec<Setting> {
         flatten("release", &json!(release), &mut flat);
         flatten("environment", &json!(environment), &mut flat);
         flatten("import_path", &json!(project.import_path), &mut flat);
+        flatten("static_root", &json!(project.static_root), &mut flat);
         flat
     };
     let setting = |(key, old, new)| Setting { key, old, new };

@@ -139,6 +139,16 @@ pub enum Error {
     },
     #[error("building {name} {version} gave {result}")]
     BadBuild { name: String, version: String, result: String },
+    #[error("`{command}` failed at build, {problem}:\n{last_lines}")]
+    Collect { command: String, problem: String, last_lines: String },
+    #[error("cannot install the site with {python} to collect its static files:\n{last_lines}")]
+    CollectInstall { python: String, last_lines: String },
+    #[error(
+        "no Python to collect static files with: neither this machine nor a container can run the site for {targets}"
+    )]
+    CollectNowhere { targets: String },
+    #[error("static files cannot be collected at build: STATIC_ROOT {reason}")]
+    StaticRoot { reason: String },
     /// Never told: something else failed first.
     #[error("stopped, since something else failed")]
     Stopped,
@@ -284,6 +294,19 @@ impl Explain for Error {
             }
             Self::NoDistribution { .. } => {
                 "name it in pyproject.toml, as `name` in [project]; or remove `install-project = true`".to_owned()
+            }
+            Self::Collect { .. } => "name the variables that it needs as `environment` in [build]; placeholders do, and none \
+                is put into the artifact. If it needs a database or another service, remove `collectstatic` from [build] \
+                and add the command to `prepare`: then each deploy runs it"
+                .to_owned(),
+            Self::CollectInstall { .. } => "name a container of a target's system, `--container IMAGE`, or remove \
+                `collectstatic` from [build]"
+                .to_owned(),
+            Self::CollectNowhere { .. } => "name a container of a target's system, `--container IMAGE`, or build on such a \
+                system; or remove `collectstatic` from [build], and add the command to `prepare`"
+                .to_owned(),
+            Self::StaticRoot { .. } => {
+                "set it below the code, as `STATIC_ROOT = BASE_DIR / \"static\"`; or remove `collectstatic` from [build]".to_owned()
             }
             Self::Build { last_lines, log, own: true, .. } => format!(
                 "{}; `--no-install-project` leaves out the project's own distribution: its metadata, entry points and scripts",

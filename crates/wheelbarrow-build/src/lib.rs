@@ -4,9 +4,11 @@
 
 pub mod bootstrap;
 mod build;
+mod build_error;
 pub mod bytecode;
 pub mod cache;
 pub mod check;
+mod collect;
 pub mod container;
 pub mod difference;
 mod error;
@@ -28,5 +30,7 @@ pub mod thin;
 pub mod this_system;
 pub mod uv;
 
-pub use build::{BuildError, BuildOptions, PreparedBuild, build, prepare};
+pub use build::{BuildOptions, PreparedBuild, build, prepare};
+pub use build_error::BuildError;
+pub use collect::{BuildEnvironment, CollectRequest};
 pub use error::{Error, Result};

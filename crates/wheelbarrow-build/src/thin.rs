@@ -251,6 +251,7 @@ mod tests {
                 Project {
                     directory: "site".to_owned(),
                     import_path: "site".to_owned(),
+                    static_root: None,
                     digest: Sha256::of(b""),
                 },
             )

@@ -15,7 +15,9 @@ mod serving;
 mod stage;
 mod steps;
 
+pub use check::application::settings_module_in;
 pub use command::identity::{Identity, operator};
+pub use command::secrets::hide_secrets;
 pub use environment::shared_environment::{EnvironmentDifference, VariableChange, check_name};
 pub use error::ReleaseError;
 pub use operation::activate::{Activated, RollbackOptions, activate, plan_rollback, rollback};

@@ -66,6 +66,7 @@ impl Site<'_> {
                 Project {
                     directory: "code".to_owned(),
                     import_path: "code".to_owned(),
+                    static_root: None,
                     digest: Sha256::of(b""),
                 },
             )

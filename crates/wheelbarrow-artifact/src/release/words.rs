@@ -51,6 +51,11 @@ impl Words {
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
+
+    /// Whether the command collects static files, as `django-admin collectstatic --noinput` does.
+    pub fn collects_static(&self) -> bool {
+        self.0.iter().any(|word| word == "collectstatic")
+    }
 }
 
 impl FromStr for Words {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
@@ -115,6 +115,24 @@ impl BuildRoom {
     /// The room's own system as a target, whose wheels run in it.
     pub(crate) fn system(&self, container: &ContainerRequest) -> BuildTarget {
         BuildTarget { container: Some(container.clone()), ..BuildTarget::of(self.interpreter.clone()) }
+    }
+
+    /// What runs in it, in a directory of `work_directory`, which is mounted at [`WORK`].
+    pub(crate) fn command(
+        &self,
+        work_directory: &Path,
+        directory: &str,
+        environment: Vec<(&str, String)>,
+        words: &[String],
+    ) -> Command {
+        self.engine.run(&ContainerRun {
+            image: &self.image,
+            mounts: vec![(work_directory.to_path_buf(), WORK.to_owned())],
+            environment,
+            directory: Some(&Path::new(WORK).join(directory)),
+            command: words.iter().map(Into::into).collect(),
+            ..ContainerRun::default()
+        })
     }
 
     /// Runs its Python with `arguments`. `work_directory` is mounted at [`WORK`]; `repository` at its own path, to be read.

@@ -43,6 +43,8 @@ pub struct ArtifactContents {
     /// Below `directory`; empty for itself.
     pub import_path: String,
     pub code: Vec<ProjectFile>,
+    /// Below `directory`: where the code has the static files that were collected.
+    pub static_root: Option<String>,
     pub static_directories: Vec<Vec<ProjectFile>>,
     pub targets: Vec<PackedTarget>,
     pub environment: EnvironmentRules,

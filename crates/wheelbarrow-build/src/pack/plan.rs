@@ -164,7 +164,10 @@ fn programs(
 pub fn modules(contents: &ArtifactContents) -> Result<Vec<(String, Vec<u8>)>, PackError> {
     let mut modules =
         vec![("loadenv.py".to_owned(), environment::loadenv(&contents.environment)?.into_bytes())];
-    for file in contents.code.iter().filter(|file| file.path.ends_with(".py")) {
+    let statics = contents.static_root.as_ref().map(|root| format!("{root}/"));
+    let is_static = |path: &str| statics.as_ref().is_some_and(|below| path.starts_with(below));
+    let is_module = |file: &&ProjectFile| file.path.ends_with(".py") && !is_static(&file.path);
+    for file in contents.code.iter().filter(is_module) {
         if matches!(file.content, FileContent::File { .. }) {
             let source = fs_err::read(&file.source);
             let source = source.map_err(|source| PackError::Io {
@@ -265,6 +268,10 @@ fn manifest(
             Project {
                 directory: contents.directory.clone(),
                 import_path: import_path(contents),
+                static_root: contents
+                    .static_root
+                    .as_ref()
+                    .map(|root| format!("{}/{root}", contents.directory)),
                 digest: Sha256::of(b""),
             },
         )

@@ -44,6 +44,7 @@ fn contents(root: &Path, wheels: &Path) -> ArtifactContents {
         import_path: "app".to_owned(),
         static_directories: vec![code.clone()],
         code,
+        static_root: None,
         targets: vec![target("3.11", "cp311"), target("3.12", "cp312")],
         environment: EnvironmentRules::default(),
         release: None,

@@ -45,7 +45,8 @@ impl<'a> Planner<'_, 'a> {
             }
             let contents = Contents::Member { entry, raw: self.artifact.archive().raw(entry) };
             let executable = member.kind == MemberKind::Executable;
-            let compiles = !path.starts_with("static.in/") && self.compiles(&path, member.size);
+            let is_static = path.starts_with("static.in/") || manifest.project.is_collected(&path);
+            let compiles = !is_static && self.compiles(&path, member.size);
             if compiles {
                 to_compile.push((path.clone(), member.size));
             }

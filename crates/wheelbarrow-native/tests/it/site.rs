@@ -165,7 +165,12 @@ pub(crate) fn write(path: &Path, parts: &Parts<'_>) {
         ..Manifest::of_project(
             "test-site",
             "a test",
-            Project { directory: "code".to_owned(), import_path: "code".to_owned(), digest: Sha256::of(b"") },
+            Project {
+                directory: "code".to_owned(),
+                import_path: "code".to_owned(),
+                static_root: None,
+                digest: Sha256::of(b""),
+            },
         )
     };
     writer.add(manifest::MANIFEST_PATH, MemberKind::File, &serde_json::to_vec(&manifest).unwrap()).unwrap();

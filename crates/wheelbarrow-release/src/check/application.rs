@@ -5,6 +5,7 @@
 //! or `api.py` with `app`) look for themselves.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rustix::fs::FileType;
 use wheelbarrow_base::beneath::Directory;
@@ -138,6 +139,11 @@ impl SiteCode<'_> {
             _ => FoundApplication::Several(found.into_iter().map(|found| found.name).collect()),
         }
     }
+}
+
+/// The settings module that the code in a directory names, as a release would find it.
+pub fn settings_module_in(code: &Path) -> Option<String> {
+    SiteCode::beneath(Directory::open(code).ok()?).settings_modules().into_iter().next()
 }
 
 /// Looks for the application; `settings` is the value of DJANGO_SETTINGS_MODULE, where it is known.

@@ -15,7 +15,7 @@ mod ordinary_values;
 mod undone;
 mod value_parts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
@@ -45,9 +45,13 @@ impl Secrets {
 
     /// Of several installs.
     pub(crate) fn of_all<'p>(installs: impl IntoIterator<Item = &'p Path>) -> Self {
-        let secrets: BTreeSet<String> = installs
+        Self::of_variables(installs.into_iter().flat_map(variables))
+    }
+
+    /// Of names and values.
+    fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let secrets: BTreeSet<String> = variables
             .into_iter()
-            .flat_map(variables)
             .flat_map(|(name, value)| value_parts::secrets_of(&name, &value))
             .filter(|secret| secret.len() >= SHORTEST && !ordinary_values::is_switch(secret))
             .inserted();
@@ -92,6 +96,12 @@ impl Secrets {
         let mut spans = self.finder.spans(bytes).into_iter();
         spans.find(|span| span.start < at && at < span.end).unwrap_or(at..at)
     }
+}
+
+/// A text with `***` in place of the secrets among the values of an environment.
+pub fn hide_secrets(environment: &BTreeMap<String, String>, text: &str) -> String {
+    let variables = environment.iter().map(|(name, value)| (name.clone(), value.clone()));
+    Secrets::of_variables(variables).hide(text)
 }
 
 /// Names and values.

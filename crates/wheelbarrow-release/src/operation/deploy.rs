@@ -304,7 +304,8 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
     standing.map_or(Ok(()), wheelbarrow_base::check_links).map_err(InstallError::from)?;
     let artifact = Artifact::open_thin(&options.artifact, &*options.trust)?;
     let manifest = artifact.manifest();
-    let settings = Settings::of_manifest(root, &manifest.name, manifest.release.as_ref(), &options.settings)?;
+    let settings = Settings::of_manifest(root, &manifest.name, manifest.release.as_ref(), &options.settings)?
+        .with_collected(&manifest.project)?;
     configure::inspect(root, artifact.manifest(), &settings)?;
     not_shared::refuse(root, &settings)?;
     let digest = Sha256::of(artifact.manifest_bytes());

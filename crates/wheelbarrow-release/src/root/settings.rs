@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use wheelbarrow_artifact::manifest::Project;
 use wheelbarrow_artifact::release::{
     HookSettings, Hosts, Manager, ProbeSettings, ReleaseSettings, Server, Service, ServiceProbe,
     ServiceProcess, Words, is_reserved_in_shared,
@@ -47,6 +48,9 @@ pub struct Settings {
     pub keep: usize,
     /// Below the code.
     pub static_root: Option<SafePath>,
+    /// Where the artifact has the static files that were collected when it was built, below the release: no command of
+    /// `prepare` collects them again. None if none were.
+    pub collected: Option<SafePath>,
     /// How many earlier versions' static files stay.
     pub keep_static: u32,
     pub server: Server,
@@ -93,6 +97,15 @@ impl Settings {
         Self::check(name, declared)
     }
 
+    /// The same, if the artifact brings its static files.
+    pub(crate) fn with_collected(mut self, project: &Project) -> Result<Self, ReleaseError> {
+        self.collected = project.static_root.as_deref().map(static_root).transpose()?;
+        if self.collected.is_some() {
+            self.prepare.retain(|words| !words.collects_static());
+        }
+        Ok(self)
+    }
+
     /// What counts for the root, whatever release is in it.
     pub(crate) fn of_root(root: &Root) -> Result<Self, ReleaseError> {
         Self::of_manifest(root, "", None, &ReleaseSettings::default())
@@ -101,7 +114,9 @@ impl Settings {
     /// Of a release that is there.
     pub fn of(root: &Root, release: &CompleteRelease, flags: &ReleaseSettings) -> Result<Self, ReleaseError> {
         let flags = release.record.settings.clone().overridden_by(flags.clone());
-        Self::of_manifest(root, &release.record.name, release.site()?.release.as_ref(), &flags)
+        let site = release.site()?;
+        Self::of_manifest(root, &release.record.name, site.release.as_ref(), &flags)?
+            .with_collected(&site.project)
     }
 
     /// Of a release that is left. It may be gone, or be the very thing that is broken.
@@ -150,6 +165,7 @@ impl Settings {
             // The live release stays in any case.
             keep: declared.keep.unwrap_or(KEEP).max(1),
             static_root: declared.static_root.as_deref().map(static_root).transpose()?,
+            collected: None,
             keep_static: declared.keep_static.unwrap_or(KEEP_STATIC),
             server: at(declared.server.clone().unwrap_or(Server::None), declared.systemd),
             manager: declared.systemd.unwrap_or_default(),

@@ -97,7 +97,10 @@ pub(crate) fn configure(
     for SharedPath { path: shared, .. } in &settings.shared {
         link(&path, &release, code, shared)?;
     }
-    if let Some(below) = settings.static_root.as_ref().filter(|below| !is_shared(settings, below)) {
+    // Collected static files are as little the site's to change as its code.
+    if settings.collected.is_none()
+        && let Some(below) = settings.static_root.as_ref().filter(|below| !is_shared(settings, below))
+    {
         let directory = Path::new(code).join(below.as_str());
         make_given(&path, &release, &directory, settings.identity.as_ref())?;
     }

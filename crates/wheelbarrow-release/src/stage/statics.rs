@@ -20,6 +20,7 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::Words;
+use wheelbarrow_base::SafePath;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order;
@@ -28,6 +29,7 @@ use self::earlier_files::StaticRoots;
 use self::static_root_place::is_own;
 use crate::check::django_query::{self, Question};
 use crate::command::fork_server::ForkServer;
+use crate::command::identity::Identity;
 use crate::root::current;
 use crate::root::locked_root::LockedRoot;
 use crate::root::release::CompleteRelease;
@@ -70,15 +72,16 @@ pub(crate) struct StaticsAnswer {
     writable: bool,
 }
 
-/// Asks Django for STATIC_ROOT, if a `prepare` command collects static files and no setting names it. None also if
-/// Django cannot say.
+/// Asks Django for STATIC_ROOT, if a `prepare` command collects static files and no setting names it, or if the artifact
+/// brings them. None also if Django cannot say.
 pub(crate) fn ask(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
     settings: &Settings,
     server: Option<&mut ForkServer>,
 ) -> Result<Option<StaticsAnswer>, ReleaseError> {
-    if settings.static_root.is_some() || !collects(&settings.prepare) {
+    let is_open = settings.static_root.is_none() && settings.prepare.iter().any(Words::collects_static);
+    if !is_open && settings.collected.is_none() {
         return Ok(None);
     }
     let question = Question { script: STATIC_ROOT, words: "the question for STATIC_ROOT", log: "static.log" };
@@ -120,6 +123,24 @@ pub(crate) fn make_writable(
     make_given(release.path(), &directory, &below, identity)
 }
 
+/// Refuses a site that looks for its static files elsewhere than the artifact has them, as with another environment than
+/// that of the build.
+pub(crate) fn refuse_elsewhere(
+    release: &CompleteRelease,
+    collected: &SafePath,
+    answer: &StaticsAnswer,
+) -> Result<(), ReleaseError> {
+    if inside(release.path(), &answer.path).is_some_and(|found| found == collected.as_str()) {
+        return Ok(());
+    }
+    let reason = format!(
+        "STATIC_ROOT is {}, and the artifact has its static files, collected when it was built, in {collected} of the \
+         release; remove what changes STATIC_ROOT from the environment, or build without `collectstatic` in [build]",
+        answer.path.display()
+    );
+    Err(ReleaseError::Setting { key: "static_root", reason })
+}
+
 /// Whether the site's user is another than who deploys, and so not to be believed.
 fn is_of_another(settings: &Settings) -> bool {
     settings.identity.as_ref().is_some_and(|identity| identity.site_user().is_some())
@@ -158,9 +179,12 @@ pub(crate) fn note_root(
     settings: &Settings,
     answer: Option<StaticsAnswer>,
 ) -> Result<(), ReleaseError> {
-    let found = match &settings.static_root {
-        Some(below) => Some(release.path().join(release.site()?.project.directory).join(below.as_str())),
-        None => answer.map(|answer| answer.path),
+    let found = match (&settings.collected, &settings.static_root) {
+        (Some(collected), _) => Some(release.path().join(collected.as_str())),
+        (None, Some(below)) => {
+            Some(release.path().join(release.site()?.project.directory).join(below.as_str()))
+        }
+        (None, None) => answer.map(|answer| answer.path),
     };
     let root = found.and_then(|found| inside(release.path(), &found)).filter(|root| !is_own(Path::new(root)));
     let Some(root) = root else { return Ok(()) };
@@ -181,7 +205,7 @@ pub(crate) fn inherit(
     release: &CompleteRelease,
     settings: &Settings,
 ) -> Result<(), ReleaseError> {
-    if read(release.path())?.is_some() {
+    if settings.collected.is_some() || read(release.path())?.is_some() {
         return Ok(());
     }
     let live = locked.root.live()?;
@@ -204,8 +228,8 @@ pub(crate) fn inherit(
         write(locked.root, release, &statics)?;
         let io = ReleaseError::io("open the static files of", other.path());
         let progress = locked.operator.progress;
-        let carrying =
-            StaticRoots::open((&other, &statics.root), (release, &statics.root), settings, progress);
+        let user = settings.identity.as_ref().and_then(Identity::site_user);
+        let carrying = StaticRoots::open((&other, &statics.root), (release, &statics.root), user, progress);
         let Some(mut carrying) = carrying.map_err(io)? else { return Ok(()) };
         let paths = carrying.find(|_| true);
         carrying.link(&paths);
@@ -231,10 +255,21 @@ pub(crate) fn carry(
         let text = format!("not all static files of {} were kept in {}: {problem}", live.id(), next.id());
         locked.operator.progress.note(&text);
     };
+    let is_collected =
+        |release: &CompleteRelease| Ok::<_, ReleaseError>(release.site()?.project.static_root.is_some());
+    let writer = match (settings.identity.as_ref().and_then(Identity::site_user), is_collected(next)?) {
+        // Root brought both: the site's user may write in neither.
+        (Some(_), true) if is_collected(live)? => None,
+        (Some(_), true) => {
+            note("`owner` could write to them, and may not write to those that the artifact brings");
+            return Ok(());
+        }
+        (user, _) => user,
+    };
     // The same version with another environment is no other version.
     let step = u32::from(live.record.manifest_sha256 != next.record.manifest_sha256);
     let mut carrying =
-        match StaticRoots::open((live, &from.root), (next, &to.root), settings, locked.operator.progress) {
+        match StaticRoots::open((live, &from.root), (next, &to.root), writer, locked.operator.progress) {
             Ok(Some(carrying)) => carrying,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -280,11 +315,6 @@ pub(crate) fn own_files(release: &CompleteRelease) -> Result<Option<BTreeSet<Str
         files.retain(|path| !statics.guests.contains_key(path));
     }
     Ok(files)
-}
-
-/// Whether one of the commands collects static files.
-fn collects(commands: &[Words]) -> bool {
-    commands.iter().any(|words| words.as_slice().iter().any(|word| word == "collectstatic"))
 }
 
 /// Where `path` really is below the release, if it is not elsewhere. It need not be there yet.

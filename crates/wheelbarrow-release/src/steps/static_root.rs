@@ -24,8 +24,10 @@ impl Step for StaticRoot {
         let mut server = job.done.fork_server.take();
         let (release, settings) = (job.release()?, job.settings);
         let static_root = statics::ask(job.locked, release, settings, server.as_mut())?;
-        if let Some(static_root) = static_root.as_ref().filter(|_| self.is_written) {
-            statics::make_writable(release, settings, static_root)?;
+        match (&settings.collected, &static_root) {
+            (Some(collected), Some(answer)) => statics::refuse_elsewhere(release, collected, answer)?,
+            (None, Some(answer)) if self.is_written => statics::make_writable(release, settings, answer)?,
+            _ => {}
         }
         // Before they are collected: whatever happens then, they are known to be made from the artifact.
         statics::note_root(job.locked, release, settings, static_root)?;

@@ -1,5 +1,6 @@
 //! `wheelbarrow build`
 
+mod collect;
 mod contained;
 mod target_options;
 
@@ -216,6 +217,7 @@ fn options(arguments: BuildArguments, settings: Settings) -> CommandResult<Build
     let index = arguments.index;
     let pythons_are_named = !arguments.python.is_empty() || !arguments.extra_python.is_empty();
     let targets = arguments.targets.resolve(&settings.target, &settings.build, pythons_are_named)?;
+    let collect = collect::request(&settings.build, settings.release.as_ref())?;
     let set_pythons = if targets.targets.is_empty() { settings.python } else { Vec::new() };
     Ok(BuildOptions {
         project: arguments.project,
@@ -252,6 +254,7 @@ fn options(arguments: BuildArguments, settings: Settings) -> CommandResult<Build
         upgrade: arguments.upgrade,
         frozen: arguments.frozen,
         allow: allowances(settings.audit.allow.iter().chain(&arguments.allow))?,
+        collect,
     })
 }
 

@@ -87,6 +87,9 @@ fn overview(artifact: &Artifact) -> String {
         "code",
         format!("{code}: {}; {} is on sys.path", group(artifact, &below), manifest.project.import_path),
     ));
+    if let Some(root) = &manifest.project.static_root {
+        rows.push(row("collected", format!("{root}: {}", group(artifact, &format!("{root}/")))));
+    }
     for number in 0.. {
         let below = format!("static.in/{number}/");
         if !manifest.members.iter().any(|member| member.path.starts_with(&below)) {

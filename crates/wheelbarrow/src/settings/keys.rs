@@ -34,7 +34,7 @@ pub(super) const TOP: [&str; 23] = [
 ];
 
 const AUDIT: [&str; 1] = ["allow"];
-const BUILD: [&str; 3] = ["container", "container-engine", "packages"];
+const BUILD: [&str; 5] = ["collectstatic", "container", "container-engine", "environment", "packages"];
 const TARGET: [&str; 4] = ["container", "libraries", "packages", "target"];
 const ENVIRONMENT: [&str; 3] = ["precedence", "private", "required"];
 

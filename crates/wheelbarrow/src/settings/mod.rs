@@ -11,6 +11,8 @@ mod schema;
 mod shape;
 pub(crate) mod suggest;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -82,7 +84,7 @@ pub(crate) struct TargetSettings {
     pub(crate) libraries: Vec<String>,
 }
 
-/// `[build]`: where sources are built.
+/// `[build]`: where sources are built, and whether static files are collected.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct BuildSettings {
@@ -90,6 +92,28 @@ pub(crate) struct BuildSettings {
     pub(crate) container_engine: Option<String>,
     #[serde(default)]
     pub(crate) packages: Vec<String>,
+    #[serde(default)]
+    pub(crate) collectstatic: bool,
+    pub(crate) environment: Option<BuildVariables>,
+}
+
+/// The environment of what runs at build.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum BuildVariables {
+    /// A file of JSON.
+    File(PathBuf),
+    Table(BTreeMap<String, String>),
+}
+
+/// Values are shown nowhere.
+impl fmt::Debug for BuildVariables {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.fmt(formatter),
+            Self::Table(variables) => formatter.debug_set().entries(variables.keys()).finish(),
+        }
+    }
 }
 
 /// What the audit lets pass.
@@ -144,7 +168,11 @@ impl Settings {
 
     fn resolve(&mut self, directory: &Path) {
         let paths = self.requirements.iter_mut().chain(&mut self.static_directories);
-        for path in paths.chain(&mut self.lock).chain(&mut self.output) {
+        let variables = match &mut self.build.environment {
+            Some(BuildVariables::File(path)) => Some(path),
+            _ => None,
+        };
+        for path in paths.chain(&mut self.lock).chain(&mut self.output).chain(variables) {
             *path = directory.join(&path);
         }
         for link in self.find_links.iter_mut().filter(|link| !link.contains("://")) {

@@ -45,6 +45,7 @@ fn of_shape(shape: Shape) -> Value {
             json!({"anyOf": [text(), table, {"type": "array", "items": {"anyOf": [command(), one]}}]})
         }
         Shape::OneOf(words) => json!({"enum": words}),
+        Shape::Variables => json!({"anyOf": [text(), {"type": "object", "additionalProperties": text()}]}),
         Shape::Table => json!({"type": "object"}),
         Shape::Tables => json!({"type": "array"}),
     }

@@ -23,11 +23,13 @@ pub(super) enum Shape {
     /// A command, a table with one, or a list of these.
     Hook,
     OneOf(&'static [&'static str]),
+    /// Variables: a table of strings, or the path of a file.
+    Variables,
     Table,
     Tables,
 }
 
-use Shape::{Command, Commands, Flag, Hook, OneOf, Table, Tables, Text, Texts, Whole, Wholes};
+use Shape::{Command, Commands, Flag, Hook, OneOf, Table, Tables, Text, Texts, Variables, Whole, Wholes};
 
 /// Keys with what they hold and an example. A key that is not among them is serde's to judge; `release.check` is
 /// a table or `false`.
@@ -35,8 +37,10 @@ pub(super) const SHAPES: &[(&str, Shape, &str)] = &[
     ("audit", Table, "[audit]"),
     ("audit.allow", Texts, "allow = [\"elf-glibc:numpy=the servers are newer\"]"),
     ("build", Table, "[build]"),
+    ("build.collectstatic", Flag, "collectstatic = true"),
     ("build.container", Text, "container = \"localhost/build\""),
     ("build.container-engine", Text, "container-engine = \"podman\""),
+    ("build.environment", Variables, "environment = { SECRET_KEY = \"for the build\" }"),
     ("build.packages", Texts, "packages = [\"libpq-dev\"]"),
     ("bytecode", OneOf(&["auto", "always", "never"]), "bytecode = \"auto\""),
     ("environment", Table, "[environment]"),
@@ -150,6 +154,7 @@ impl Shape {
             Self::Commands => "a list of commands, each a string or a list of strings".to_owned(),
             Self::Hook => "a command, a table with `run`, or a list of these".to_owned(),
             Self::OneOf(words) => format!("one of \"{}\"", words.join("\", \"")),
+            Self::Variables => "a table of strings, or the path of a JSON file".to_owned(),
             Self::Table => "a table".to_owned(),
             Self::Tables => "a list of tables".to_owned(),
         }
@@ -177,6 +182,10 @@ impl Shape {
             Self::Hook if inner.is_str() || inner.is_table() => None,
             Self::Hook => here(inner.is_array()),
             Self::OneOf(words) => here(inner.as_str().is_some_and(|text| words.contains(&text))),
+            Self::Variables => match inner.as_table() {
+                Some(table) => table.values().find_map(|value| Self::Text.misfit(value)),
+                None => here(inner.is_str()),
+            },
             Self::Table => here(inner.is_table()),
             Self::Tables => items(Self::Table),
         }

@@ -115,7 +115,7 @@ pub(crate) fn run(place: &Place, words: &[&str]) -> Said {
     place.finish(wheelbarrow(&place.path()).args(words).env("WHEELBARROW_ROOT", "root"))
 }
 
-fn deploy(place: &Place, artifact: &Path) {
+pub(crate) fn deploy(place: &Place, artifact: &Path) {
     let artifact = artifact.display().to_string();
     let words = ["deploy", &artifact, "--without-pip"];
     let said = run(place, &words);
@@ -130,13 +130,13 @@ fn ask(place: &Place, release: &str, path: &str) -> String {
 }
 
 /// The URL of the style sheet in the page of a release.
-fn style(place: &Place, release: &str) -> String {
+pub(crate) fn style(place: &Place, release: &str) -> String {
     ask(place, release, "/").strip_prefix("200 ").unwrap().to_owned()
 }
 
 /// Whether the live release has the file of a URL, as nginx would find it by `alias ROOT/current/mysite/static/`, and
 /// serves it.
-fn is_served(place: &Place, live: &str, url: &str) -> bool {
+pub(crate) fn is_served(place: &Place, live: &str, url: &str) -> bool {
     let file = place.path().join("root/current/mysite").join(url.trim_start_matches('/'));
     let answer = ask(place, live, url);
     assert_eq!(file.exists(), answer.starts_with("200 body"), "{answer}");

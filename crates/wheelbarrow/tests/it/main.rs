@@ -3,6 +3,7 @@
 
 mod audit;
 mod bytecode;
+mod collected;
 mod declared;
 mod django;
 mod django_forks;

@@ -246,6 +246,27 @@ fn projects() -> Vec<Case> {
         let artifact = changed(|manifest| manifest["project"]["import_path"] = json!(path));
         cases.push(Case::new(&format!("project.import_path {path:?}"), artifact, taken));
     }
+    for (path, taken) in [
+        ("code/static", true),
+        ("code/src/static", true),
+        ("code/gone", true),
+        ("code", false),
+        ("code/", false),
+        ("code/static/", false),
+        ("code/src", false),
+        ("codes/static", false),
+        ("static.in/0", false),
+        ("code/../static", false),
+        ("/etc", false),
+        ("", false),
+        ("code/a\nb", false),
+    ] {
+        let artifact = changed(|manifest| {
+            manifest["project"]["import_path"] = json!("code/src/app");
+            manifest["project"]["static_root"] = json!(path);
+        });
+        cases.push(Case::new(&format!("project.static_root {path:?}"), artifact, taken));
+    }
     cases
 }
 

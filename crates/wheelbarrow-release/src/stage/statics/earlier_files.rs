@@ -14,9 +14,7 @@ use wheelbarrow_base::as_user;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
 
-use crate::command::identity::Identity;
 use crate::root::release::CompleteRelease;
-use crate::root::settings::Settings;
 
 /// Of files and directories together: more are left out.
 const ENTRIES: usize = 200_000;
@@ -65,11 +63,11 @@ struct NotCarried {
 }
 
 impl<'p> StaticRoots<'p> {
-    /// None if one of them is not there.
+    /// With the rights of a user and a group, or those of this process. None if one of them is not there.
     pub(super) fn open(
         (live, from): (&CompleteRelease, &str),
         (next, to): (&CompleteRelease, &str),
-        settings: &Settings,
+        user: Option<(u32, u32)>,
         progress: &'p dyn Progress,
     ) -> io::Result<Option<Self>> {
         let open = |release: &CompleteRelease, below: &str| match Directory::open(release.path())
@@ -79,7 +77,6 @@ impl<'p> StaticRoots<'p> {
             opened => opened.map(Some),
         };
         let (Some(old), Some(new)) = (open(live, from)?, open(next, to)?) else { return Ok(None) };
-        let user = settings.identity.as_ref().and_then(Identity::site_user);
         let budget = CarryBudget::of(&new, progress)?;
         Ok(Some(Self { old, new, user, budget, left_out: NotCarried::default() }))
     }

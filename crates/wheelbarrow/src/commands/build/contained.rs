@@ -48,6 +48,7 @@ impl<'a> ContainedBuild<'a> {
         paths.extend(options.output.parent().map(Path::to_path_buf));
         let pythons = options.pythons.iter().chain(&options.extra_pythons);
         paths.extend(pythons.filter_map(|python| installation(python)));
+        paths.extend(options.collect.iter().filter_map(|collect| collect.environment_file.clone()));
         let engine = options.container_engine.as_deref();
         let offline = options.index.offline;
         Self { image, engine, cache_dir: options.cache_dir.as_deref(), offline, paths }
