@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import stat
 import tempfile
@@ -18,6 +19,10 @@ from rules import broken
 
 LOADENV = ("loadenv.py", "loadenv-init.pth", "loadenv.start")
 DOORS = ("__main__.py", "__main__.pyc")
+# What the bundled interpreter says of itself, and the destination in it.
+FACTS = "python/wheelbarrow.json"
+PLACE = "/wheelbarrow.destination"
+LARGEST_FACTS = 1 << 20
 LARGEST_MANIFEST = 32 << 20
 LONGEST_PTH = 4096
 
@@ -40,6 +45,10 @@ class Artifact:
             raise Failure(LACKING, "%s is thin" % name, cause, hint)
         self.manifest_bytes = self.read_small(MANIFEST, LARGEST_MANIFEST)
         self.manifest = read_manifest(self.manifest_bytes, name)
+        self.brings_python = False
+        self._own = {self.manifest["project"]["directory"], "static.in"}
+        if "interpreter" in self.manifest:
+            self._own.add("python")
         self._compare()
 
     def _compare(self):
@@ -57,6 +66,8 @@ class Artifact:
             if there.kind != member["kind"]:
                 raise broken(self.name, "%s is not of the kind that the manifest says" % path)
             self._check_place(path, member["kind"])
+        if "interpreter" in self.manifest and members.get(FACTS, {}).get("kind") != "file":
+            raise broken(self.name, "its interpreter has no %s" % FACTS)
         self._check_wheels(members)
 
     def _check_wheels(self, members):
@@ -88,15 +99,41 @@ class Artifact:
 
     def _check_place(self, path, kind):
         top = path.split("/")[0]
-        code = top in (self.manifest["project"]["directory"], "static.in") and "/" in path
+        code = top in self._own and "/" in path
         if kind == "link" and not code:
             raise broken(self.name, "%s is a link" % path)
         at_top = "/" not in path and (path in LOADENV + DOORS or path.endswith(".pth"))
         if not (code or at_top or (top in (".wheelbarrow", "wheels", "bootstrap_wheels") and "/" in path)):
             raise broken(self.name, "%s is in a place that format 1 does not have" % path)
 
+    def facts(self, facts, destination):
+        """Of the interpreter that it brings for this machine, else those of the one that runs."""
+        own = self.manifest.get("interpreter")
+        if own is None or own["machine"] != facts["machine"]:
+            return facts
+        quoted = json.dumps(destination, ensure_ascii=False)[1:-1]
+        try:
+            found = json.loads(self.read_small(FACTS, LARGEST_FACTS).decode("utf-8").replace(PLACE, quoted))
+        except ValueError as error:
+            raise broken(self.name, "%s cannot be understood: %s" % (FACTS, error)) from None
+        if found["libc"]["name"] == facts["libc"]["name"]:
+            found["libc"] = facts["libc"]
+        self.brings_python = True
+        return found
+
+    def is_of_python(self, path):
+        return "interpreter" in self.manifest and path.startswith("python/")
+
+    def compiles(self, path):
+        """Whether an install compiles a member that it puts at `path`."""
+        collected = self.manifest["project"].get("static_root")
+        no_modules = ("static.in/",) + ((collected + "/",) if collected else ())
+        return path.endswith(".py") and not path.startswith(no_modules) and not self.is_of_python(path)
+
     def place(self, path, layout):
         """Where a member goes in DEST; None for what is not installed as it is."""
+        if self.is_of_python(path) and not self.brings_python:
+            return None
         top, _, below = path.partition("/")
         if not below:
             return None if path in DOORS else layout.site_packages + "/" + path

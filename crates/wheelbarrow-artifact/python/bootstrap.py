@@ -98,6 +98,9 @@ def _install(artifact, facts, options, signals):
     destination = options["destination"].encode("utf-8")
     with opened(artifact) as file:
         archive = Artifact(file, shown(artifact))
+        facts = archive.facts(facts, options["destination"])
+        if archive.brings_python:
+            options = dict(options, compile="never")
         target = archive.target(facts)
         needs.check(archive.manifest, target, facts)
         archive.verify()
@@ -138,8 +141,6 @@ def _write(archive, target, facts, options, root):
     modules, sources, records = bytecode.Modules(facts), [], []
     packs, named = bytecode.Packs(archive, target, facts), {}
     has_bytecode = packs.usable or options["compile"] == "auto"
-    # Static files that were collected at the build are no modules either.
-    no_modules = ("static.in/",) + tuple(root + "/" for root in [archive.manifest["project"].get("static_root")] if root)
     for member in archive.manifest["members"]:
         path = archive.place(member["path"], layout)
         if path is None:
@@ -149,7 +150,7 @@ def _write(archive, target, facts, options, root):
             tree.link(path, b"".join(content).decode("utf-8"), "the project")
         elif tree.file(path, content, "the project", member["kind"] == "executable")[0].hex() != member["sha256"].lower():
             raise broken(archive.name, "%s changed while it was read" % member["path"])
-        elif path.endswith(".py") and not path.startswith(no_modules):
+        elif archive.compiles(path):
             sources.append((path, member["size"]))
             named[member["path"]] = path
     packs.add("project", named)

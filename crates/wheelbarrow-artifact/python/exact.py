@@ -16,8 +16,8 @@ SIGNATURE = MANIFEST + ".sig"
 THIN = ".wheelbarrow/thin.json"
 # Holds the first line, so that the manifest covers it; artifacts of before 0.2 have none.
 SHEBANG = ".wheelbarrow/shebang"
-# No kernel reads more of a first line than 256 bytes.
-LONGEST_LINE = 4096
+# Bytes. No kernel reads more of a first line than 256 of them; a script for a host without Python has more lines.
+LONGEST_HEAD = 4096
 CHUNK = 1 << 20
 # Bytes of a file without the records of zip64.
 LARGEST = 0xFFFFFFFF
@@ -95,12 +95,9 @@ def tree_of(members):
 
 
 def read(file):
-    """The first line of an artifact, without its end, and its members by their names, in their order."""
-    file.seek(0)
-    line = file.readline(LONGEST_LINE)
-    if not line.startswith(b"#!") or not line.endswith(b"\n"):
-        raise NotExact("it does not begin with a line like #!/usr/bin/env python3")
+    """The first lines of an artifact, without the last end, and its members by their names, in their order."""
     count, directory, offset = _directory(file)
+    line = _head(file, directory)
     members, at, position = {}, 0, len(line)
     while at < len(directory) and position < offset:
         member, at, position = _member(file, directory, at, position)
@@ -120,6 +117,8 @@ def read(file):
             raise NotExact("%s does not have the mode of a regular file" % name)
     if SHEBANG in members and not _is_line(file, members[SHEBANG], line):
         raise NotExact("its first line is not the one that it was built with")
+    if SHEBANG not in members and b"\n" in line[:-1]:
+        raise NotExact("its first lines are not those that it was built with")
     tree_of(members)
     if THIN in members:
         _check_thin(file, members)
@@ -156,6 +155,20 @@ def unambiguous(pairs):
 
 def _is_line(file, member, line):
     return member.size == len(line) - 1 and b"".join(contents(file, member)) == line[:-1]
+
+
+def _head(file, directory):
+    """What stands in front of the first member: one line, or a script for a host without Python."""
+    length = struct.unpack_from("<I", directory, 42)[0] if len(directory) >= _CENTRAL.size else 0
+    file.seek(0)
+    head = file.read(length) if length <= LONGEST_HEAD else b""
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError:
+        head = b""
+    if not head.startswith(b"#!") or not head.endswith(b"\n") or b"\0" in head:
+        raise NotExact("it does not begin with a line like #!/usr/bin/env python3")
+    return head
 
 
 def _directory(file):

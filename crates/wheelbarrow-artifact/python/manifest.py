@@ -226,6 +226,7 @@ _MANIFEST = {
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},
     "release?": _RELEASE,
+    "interpreter?": {"version": str, "machine": str, "glibc?": str, "digest": "sha256"},
     "wheels": [{"path": str, "name": str, "version": str, "direct_url?": _DIRECT_URL, "built?": bool, "needs?": _NEEDS}],
     "allowed?": [{"rule": str, "name": str, "reason?": str}],
     "members": [{"path": str, "size": int, "sha256": "sha256", "kind": ("file", "executable", "link")}],
@@ -277,6 +278,8 @@ def _problem(manifest):
         return "release has a key in two spellings"
     if not is_safe(directory) or has_control(directory) or "/" in directory or directory in TAKEN:
         return "project.directory cannot be the name of the directory with the code"
+    if "interpreter" in manifest and directory == "python":
+        return "the code and the interpreter are both in python"
     if not is_safe(import_path) or has_control(import_path) or import_path.split("/")[0] != directory:
         return "project.import_path is not in project.directory"
     static_root = project.get("static_root", directory + "/static")

@@ -68,6 +68,7 @@ def find(artifact, facts, options):
             archive = attempt(Artifact, file, shown(artifact))
             if archive is not None:
                 site = " ".join(filter(None, (archive.manifest["name"], archive.manifest.get("version"))))
+                facts = attempt(archive.facts, facts, options["destination"]) or facts
                 target = attempt(archive.target, facts)
                 if target is not None:
                     findings += [failure.finding() for failure in needs.failures(archive.manifest, target, facts)]

@@ -26,7 +26,7 @@ use crate::zip::{Archive, DosTime, Entry, Inflater, Method, WriteError, ZipWrite
 /// Where the optional signature stands.
 pub const SIGNATURE_PATH: &str = ".wheelbarrow/manifest.json.sig";
 
-/// Where the first line of the file stands once more, without its end, so that the manifest covers it. Artifacts of before 0.2 have
+/// Where the lines in front of the zip stand once more, without the last end, so that the manifest covers them. Artifacts of before 0.2 have
 /// no such member.
 pub const SHEBANG_PATH: &str = ".wheelbarrow/shebang";
 
@@ -53,7 +53,7 @@ const MAPPED: usize = 16 << 20;
 pub struct Artifact {
     path: PathBuf,
     archive: Archive<MappedFile>,
-    /// The first line, without its end.
+    /// The lines in front of the zip, nearly always one, without the last end.
     shebang: String,
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
@@ -135,7 +135,7 @@ impl Artifact {
         let entry = archive
             .find(MANIFEST_PATH)
             .ok_or_else(|| ArtifactError::NoManifest { path: path.to_path_buf() })?;
-        let shebang = archive.first_line().map_err(zip_error)?.to_owned();
+        let shebang = archive.head().map_err(zip_error)?.to_owned();
         let manifest_bytes = archive.read(entry, LARGEST_MANIFEST).map_err(zip_error)?;
         let signature = archive.find(SIGNATURE_PATH).map(|entry| archive.read(entry, LARGEST_SIGNATURE));
         let vouched_by = trust
@@ -169,6 +169,11 @@ impl Artifact {
         &self.path
     }
 
+    /// Whether it starts without Python, by a script in front of the zip.
+    pub fn starts_alone(&self) -> bool {
+        self.shebang.contains('\n')
+    }
+
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -192,7 +197,7 @@ impl Artifact {
         &self.archive
     }
 
-    /// The line in front of the zip, without its end.
+    /// The lines in front of the zip, nearly always one, without the last end.
     pub fn shebang(&self) -> &str {
         &self.shebang
     }
@@ -405,6 +410,9 @@ impl Artifact {
             }
             None => false,
         };
+        if !is_covered && self.shebang.contains('\n') {
+            return Err(self.altered("its first lines are not those that it was built with".to_owned()));
+        }
         if is_covered || self.vouched_by.is_none() || self.shebang == SHEBANG {
             return Ok(());
         }

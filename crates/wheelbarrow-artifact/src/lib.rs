@@ -3,6 +3,7 @@
 //! `docs/reference/format.md` is the specification; this crate is its only implementation in Rust, for writer and reader alike.
 
 mod artifact;
+pub mod bundled;
 pub mod bytecode;
 mod error;
 pub mod format;

@@ -22,6 +22,12 @@ pub const MANIFEST_PATH: &str = ".wheelbarrow/manifest.json";
 /// What the path of every native program begins with; its system and machine follow.
 pub const NATIVE: &str = ".wheelbarrow/native/";
 
+/// The top directory of the interpreter, in the zip and in DEST.
+pub const INTERPRETER: &str = "python";
+
+/// What the interpreter says of itself, as [`crate::interpreter::Interpreter`].
+pub const INTERPRETER_FACTS: &str = "python/wheelbarrow.json";
+
 /// The whole manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,11 +49,29 @@ pub struct Manifest {
     pub release: Option<ReleaseSettings>,
     /// Every wheel of `wheels/` and `bootstrap_wheels/`, ordered by path.
     pub wheels: Vec<Wheel>,
+    /// The Python that the site brings, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<BundledInterpreter>,
     /// What the audit found and somebody let pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<Allowed>,
     /// Every member of the zip but the manifest and its signature, ordered by path.
     pub members: Vec<Member>,
+}
+
+/// A Python for one machine, whose files are the members below [`INTERPRETER`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundledInterpreter {
+    /// The whole version: `3.12.11`.
+    pub version: String,
+    /// `x86_64`, `aarch64`.
+    pub machine: String,
+    /// The lowest glibc that it runs on: `2.17`; missing if it is made for musl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glibc: Option<String>,
+    /// As that of the project, of the members below [`INTERPRETER`].
+    pub digest: Sha256,
 }
 
 /// The site's own code.
@@ -341,6 +365,7 @@ impl Manifest {
             targets: Vec::new(),
             environment: EnvironmentRules::default(),
             release: None,
+            interpreter: None,
             wheels: Vec::new(),
             allowed: Vec::new(),
             members: Vec::new(),
@@ -350,6 +375,31 @@ impl Manifest {
     /// The wheels by their path.
     pub fn wheels_by_path(&self) -> BTreeMap<&str, &Wheel> {
         self.wheels.iter().map(|wheel| (wheel.path.as_str(), wheel)).inserted()
+    }
+
+    /// The members that are the bundled Python's, ordered by path.
+    pub fn interpreter_members(&self) -> impl Iterator<Item = &Member> {
+        let is_own = |member: &&Member| {
+            self.interpreter.is_some()
+                && member.path.split_once('/').is_some_and(|(top, _)| top == INTERPRETER)
+        };
+        let mut members: Vec<&Member> = self.members.iter().filter(is_own).collect();
+        order::sort_by(&mut members, |one, other| one.path.cmp(&other.path));
+        members.into_iter()
+    }
+
+    /// [`BundledInterpreter::digest`], of what the members are.
+    pub fn interpreter_digest(&self) -> Sha256 {
+        let mut lines = String::new();
+        for Member { path, kind, sha256, .. } in self.interpreter_members() {
+            let kind = match kind {
+                MemberKind::File => "file",
+                MemberKind::Executable => "executable",
+                MemberKind::Link => "link",
+            };
+            lines.push_str(&format!("{path}\0{kind}\0{sha256}\n"));
+        }
+        Sha256::of(lines.as_bytes())
     }
 
     /// The members by their path.

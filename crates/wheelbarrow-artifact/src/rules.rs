@@ -8,7 +8,9 @@ use wheelbarrow_base::{SafePath, UnsafePath};
 use wheelbarrow_wheel::WheelFilename;
 use wheelbarrow_wheel::text::is_control;
 
-use crate::manifest::{Collision, Manifest, Member, MemberKind, Project, Target};
+use crate::manifest::{
+    Collision, INTERPRETER, INTERPRETER_FACTS, Manifest, Member, MemberKind, Project, Target,
+};
 
 /// What Python starts, and that compiled.
 pub const DOORS: [&str; 2] = ["__main__.py", "__main__.pyc"];
@@ -39,7 +41,7 @@ pub fn place(path: &str, project: &str) -> Option<Place> {
         };
     };
     match top {
-        "static.in" => Some(Place::Own),
+        "static.in" | INTERPRETER => Some(Place::Own),
         ".wheelbarrow" | "wheels" | "bootstrap_wheels" => Some(Place::None),
         top if top == project => Some(Place::Own),
         _ => None,
@@ -59,6 +61,7 @@ pub fn check_name(name: &str) -> Result<(), UnsafePath> {
 pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
     let members = manifest.members_by_path();
     check_project(manifest)?;
+    check_interpreter(manifest, &members)?;
     for member in &manifest.members {
         match place(&member.path, &manifest.project.directory) {
             None => return Err(format!("{} is in a place that format 1 does not have", member.path)),
@@ -105,6 +108,24 @@ fn check_static_root(project: &Project) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Only an artifact that says that it has an interpreter has one, and no code of that name.
+fn check_interpreter(manifest: &Manifest, members: &BTreeMap<&str, &Member>) -> Result<(), String> {
+    let is_own = manifest.project.directory == INTERPRETER;
+    if manifest.interpreter.is_some() {
+        let has_facts = members.get(INTERPRETER_FACTS).is_some_and(|member| member.kind == MemberKind::File);
+        return match (is_own, has_facts) {
+            (true, _) => Err(format!("the code and the interpreter are both in {INTERPRETER}")),
+            (false, false) => Err(format!("its interpreter has no {INTERPRETER_FACTS}")),
+            (false, true) => Ok(()),
+        };
+    }
+    let is_below = |path: &&&str| path.split_once('/').is_some_and(|(top, _)| top == INTERPRETER);
+    match members.keys().find(is_below).filter(|_| !is_own) {
+        Some(path) => Err(format!("{path} is in no place that format 1 knows")),
+        None => Ok(()),
+    }
 }
 
 /// Gives the names of the wheels by their paths.

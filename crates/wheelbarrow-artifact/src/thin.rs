@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytecode::BYTECODE;
 use crate::format::{self, Misread};
-use crate::manifest::NATIVE;
+use crate::manifest::{INTERPRETER_FACTS, NATIVE};
 
 /// Where it stands what a thin artifact leaves out.
 pub const THIN_PATH: &str = ".wheelbarrow/thin.json";
@@ -44,7 +44,7 @@ pub(crate) fn read(path: &Path, text: &[u8]) -> Result<BTreeSet<String>, Misread
 pub fn may_be_left_out(path: &str) -> bool {
     match path.split_once('/') {
         Some((".wheelbarrow", _)) => path.starts_with(NATIVE) || path.starts_with(BYTECODE),
-        Some(_) => true,
+        Some(_) => path != INTERPRETER_FACTS,
         None => false,
     }
 }

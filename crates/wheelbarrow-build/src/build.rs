@@ -14,6 +14,7 @@ use wheelbarrow_audit::Allowance;
 use wheelbarrow_base::progress::{Progress, Silent};
 
 use crate::build_error::BuildError;
+use crate::bundled::Bundled;
 use crate::bytecode::{self, BytecodeMode, CompileRequest, CompiledBytecode};
 use crate::cache::Cache;
 use crate::check::{CheckRequest, PackedTarget, PackedWheel, check};
@@ -65,6 +66,8 @@ pub struct BuildOptions {
     pub environment: EnvironmentRules,
     pub release: Option<ReleaseSettings>,
     pub shebang: String,
+    /// A standalone Python to bundle: a directory, an archive, or the version of one that uv fetches.
+    pub with_python: Option<PathBuf>,
     /// `SOURCE_DATE_EPOCH`.
     pub source_date_epoch: Option<String>,
     pub installers: Vec<Installer>,
@@ -102,7 +105,8 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
     read_project(options)?;
-    let (targets, inputs, found) = find_targets_and_inputs(options)?;
+    let bundled = take_python(options, progress)?;
+    let (targets, inputs, found) = find_targets_and_inputs(options, bundled.as_ref())?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     progress.note(&format!("dependencies: {}", inputs.describe()));
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
@@ -129,7 +133,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         install_own(own, name, &mut targets, &mut code, &cache, progress)?;
     }
     let modules = own::modules(code.site(&[]));
-    let mut contents = contents(options, code, targets, time);
+    let mut contents = contents(options, code, targets, bundled, time);
     let pth = format!("{}.pth", contents.directory);
     let checked = check(
         &CheckRequest {
@@ -138,6 +142,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
             version: contents.version.as_deref(),
             pth: &pth,
             modules: &modules,
+            interpreter: contents.interpreter.as_ref().map(|own| &own.described),
             cache: Some(cache.root()),
             allowances: &options.allow,
             yanked: &lock.pylock.yanked(),
@@ -185,10 +190,18 @@ fn take_collected(
     Ok(scratch)
 }
 
+/// The Python to bundle, if there is to be one.
+fn take_python(options: &BuildOptions, progress: &dyn Progress) -> Result<Option<Bundled>, BuildError> {
+    let Some(source) = &options.with_python else { return Ok(None) };
+    let cache = Cache::open(options.cache_dir.as_deref())?;
+    Ok(Some(Bundled::take(source, &cache, options.index.offline, progress)?))
+}
+
 fn contents(
     options: &BuildOptions,
     code: SiteFiles,
     targets: Vec<PackedTarget>,
+    interpreter: Option<Bundled>,
     time: DosTime,
 ) -> ArtifactContents {
     ArtifactContents {
@@ -204,6 +217,7 @@ fn contents(
         release: options.release.clone(),
         shebang: options.shebang.clone(),
         installers: options.installers.clone(),
+        interpreter,
         time,
     }
 }
@@ -240,9 +254,10 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<(Prepare
 /// A Python takes its time to say what it is; the inputs are read meanwhile.
 fn find_targets_and_inputs(
     options: &BuildOptions,
+    bundled: Option<&Bundled>,
 ) -> Result<(Vec<BuildTarget>, Inputs, lock::FoundLock), BuildError> {
     std::thread::scope(|scope| {
-        let targets = scope.spawn(|| find_targets(options));
+        let targets = scope.spawn(|| find_targets(options, bundled));
         let inputs = read_inputs(options);
         let targets = targets.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         let (inputs, found) = inputs?;
@@ -285,14 +300,18 @@ fn lock_request(options: &BuildOptions, inputs: Inputs, targets: &[BuildTarget])
 }
 
 /// Each once, in the order asked for.
-fn find_targets(options: &BuildOptions) -> Result<Vec<BuildTarget>, BuildError> {
+fn find_targets(options: &BuildOptions, bundled: Option<&Bundled>) -> Result<Vec<BuildTarget>, BuildError> {
     let mut found = Vec::new();
     let rule = RequiresPython::read(&options.project)?;
     let is_target = options.targets.is_empty() || !options.extra_pythons.is_empty();
     if !HAS_TARGETS && (is_target || !options.pythons.is_empty()) {
         return Err(crate::Error::NoTarget.into());
     }
-    if options.pythons.is_empty() && is_target {
+    let is_named =
+        !(options.pythons.is_empty() && options.targets.is_empty() && options.extra_pythons.is_empty());
+    if let Some(own) = bundled.filter(|_| !is_named) {
+        found.push(BuildTarget::of(own.interpreter.clone()));
+    } else if options.pythons.is_empty() && is_target {
         found.push(python::find_for(&options.project, rule.as_ref())?);
     }
     for python in options.pythons.iter().chain(&options.extra_pythons) {
@@ -307,8 +326,16 @@ fn find_targets(options: &BuildOptions) -> Result<Vec<BuildTarget>, BuildError> 
             targets.push(target);
         }
     }
-    for target in &targets {
+    for target in &mut targets {
         check_python(target, rule.as_ref())?;
+        if let (Some(own), Some(source)) = (bundled, &options.with_python) {
+            if !own.fits(target) {
+                let found = format!("{} for {}", own.described.version, own.platform());
+                return Err(crate::Error::OtherPython { target: target.describe(), found }.into());
+            }
+            own.check(source, &target.floor())?;
+            target.interpreter = Some(own.interpreter.clone());
+        }
     }
     Ok(targets)
 }

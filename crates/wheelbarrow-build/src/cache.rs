@@ -7,6 +7,8 @@
 //! ROOT/bytecode/MAGIC/HEX-....pack  compiled modules of a wheel or a site (`bytecode`)
 //! ROOT/audited/VERSION/ab/....json  what the audit found in a wheel, by its hash (`wheelbarrow_audit`)
 //! ROOT/checked/PROGRAM/HEX.json     checks that were passed (`check::memory`)
+//! ROOT/interpreters/HEX/            a standalone Python as it is bundled (`bundled`)
+//! ROOT/pythons                      those that uv has fetched
 //! ROOT/logs/NAME-VERSION-PYTHON.log of builds
 //! ROOT/uv                           uv's own, where its usual place cannot be written to
 //! ```
@@ -37,6 +39,11 @@ pub use upkeep::CacheAmount;
 
 /// 1980-01-01, in seconds since 1970.
 const EPOCH: u64 = 315_532_800;
+
+/// Where standalone Pythons are, as they are bundled.
+pub(crate) const INTERPRETERS: &str = "interpreters";
+/// Where uv puts those that it fetches.
+pub(crate) const PYTHONS: &str = "pythons";
 
 /// See the module's text. While there is one, in any process, the cache is not cleaned.
 #[derive(Clone, Debug)]

@@ -273,6 +273,7 @@ fn bill<'a>(
         timestamp: (request.time != DosTime::FIRST).then(|| request.time.to_string()),
         subjects,
         origins: files.collect(),
+        interpreter: request.interpreter,
     }
 }
 

@@ -14,6 +14,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Every message is one line; [`Error::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("{} cannot be bundled as the site's Python: {reason}", path.display())]
+    NoStandalone { path: PathBuf, reason: String },
+    #[error("the target {target} runs on another Python than the bundled one, {found}")]
+    OtherPython { target: String, found: String },
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -313,6 +317,14 @@ impl Explain for Error {
                 build_hint(last_lines, log)
             ),
             Self::Build { last_lines, log, .. } => build_hint(last_lines, log),
+            Self::NoStandalone { .. } => {
+                "give an install_only_stripped archive of python-build-standalone for the target, or a directory \
+                 that one was unpacked to"
+                    .to_owned()
+            }
+            Self::OtherPython { .. } => {
+                "build an artifact for each Python, with the targets that run on it: --target SYSTEM:PYTHON".to_owned()
+            }
             _ => return None,
         })
     }

@@ -5,6 +5,7 @@
 pub mod bootstrap;
 mod build;
 mod build_error;
+pub mod bundled;
 pub mod bytecode;
 pub mod cache;
 pub mod check;

@@ -62,6 +62,8 @@ pub fn left_out(manifest: &Manifest, inventory: &Inventory) -> BTreeSet<String> 
 /// What of wheels and bytecode a host needs and has not.
 struct LeftOutParts<'i> {
     inventory: &'i Inventory,
+    /// Whether it starts without Python, and so needs its program.
+    starts_alone: bool,
     files: HashSet<Sha256>,
     wheels_and_packs: HashSet<String>,
     /// Of the project's bytecode, for the Pythons of the host; whether it has them was not looked at.
@@ -72,6 +74,7 @@ impl<'i> LeftOutParts<'i> {
     fn new(manifest: &Manifest, inventory: &'i Inventory) -> Self {
         let mut carried = Self {
             inventory,
+            starts_alone: manifest.interpreter.is_some(),
             files: inventory.files.iter().copied().collect(),
             wheels_and_packs: HashSet::new(),
             project_packs: HashSet::new(),
@@ -103,6 +106,9 @@ impl<'i> LeftOutParts<'i> {
 
     fn leaves_out(&self, member: &Member) -> bool {
         let Member { path, sha256, .. } = member;
+        if path.starts_with(NATIVE) && self.starts_alone {
+            return false;
+        }
         if path.starts_with(NATIVE) {
             let of_host = self.inventory.machine.as_ref().is_none_or(|machine| {
                 path.strip_prefix(NATIVE).and_then(|name| name.strip_prefix("linux-")) == Some(machine)
@@ -130,7 +136,8 @@ fn needed_targets<'m>(
         if !inventory.machine.as_ref().is_none_or(is_of_host) {
             return None;
         }
-        if inventory.targets.is_empty() {
+        // One that brings its Python is for no Python of the host.
+        if inventory.targets.is_empty() || manifest.interpreter.is_some() {
             return Some((target, true));
         }
         let mut on_host = inventory

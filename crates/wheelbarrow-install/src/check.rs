@@ -127,6 +127,10 @@ pub fn check(
 ) -> Result<Checked, InstallError> {
     let mut checked = Checked::default();
     let mut errors = Vec::new();
+    let own =
+        Artifact::open_thin(artifact, trust).and_then(|artifact| artifact.bundled(&options.destination));
+    let own = own.ok().flatten();
+    let (interpreter, options) = (own.as_ref().unwrap_or(interpreter), &options.with(own.as_ref()));
     let verified = open(artifact, trust, interpreter, options, (&mut checked, &mut errors), progress)?;
     errors.extend(preflight::destination_errors(&options.destination, options.existing));
     if let Some(artifact) = verified {
@@ -224,7 +228,7 @@ fn thin_errors(
         let Some(wheel) = having.wheel else { continue };
         stored.push(StoredWheel { wanted, wheel, bytecode: having.bytecode });
     }
-    let plan =
-        planner::plan(artifact, target, interpreter, options, &planner::Wheels::Store(&store, &stored))?;
+    let wheels = planner::Wheels::Store(&store, &stored, None);
+    let plan = planner::plan(artifact, target, interpreter, options, &wheels)?;
     Ok(preflight::space_errors(&options.destination, &plan))
 }

@@ -79,7 +79,7 @@ impl InstallSource {
     }
 }
 
-/// Verifies the artifact and installs it for `interpreter`, whose facts must be those for `DEST/venv`. Nothing is written
+/// Verifies the artifact and installs it for the Python that it brings, else for `interpreter`, whose facts must be those for `DEST/venv`. Nothing is written
 /// before all that can be known beforehand was checked, but for what a store takes; whatever fails later, the
 /// destination stays as it was.
 pub fn install(
@@ -90,6 +90,8 @@ pub fn install(
 ) -> Result<Installed, InstallError> {
     let source = source.into();
     let artifact = source.artifact();
+    let own = artifact.bundled(&options.destination)?;
+    let (interpreter, options) = (own.as_ref().unwrap_or(interpreter), &options.with(own.as_ref()));
     let target = choose_target(artifact.manifest(), interpreter)
         .map_err(|source| InstallError::Target { path: artifact.path().to_path_buf(), source })?
         .clone();
@@ -158,14 +160,25 @@ impl InstallJob<'_> {
         let wanted = store::wanted(&artifact, self.target, self.interpreter, self.options.pip);
         let having = store::StoredPart::read(&store, &wanted)?;
         self.refuse_lacking(&artifact, store::lacking(&artifact, having.iter().zip(&wanted)))?;
-        let unread = store::unread_members(&artifact, &having, &wanted);
+        let python = self.options.brings_python(self.interpreter);
+        let python = python.then(|| store::WantedPython::of(artifact.manifest())).flatten();
+        let mut unread = store::unread_members(&artifact, &having, &wanted);
+        if let Some(python) = &python
+            && python.find(&store, self.progress)?.is_some()
+        {
+            unread.extend(store::WantedPython::unread(&artifact));
+        }
         let mut artifact = artifact.verify_but(unread, self.progress)?;
         store.keep_program(&artifact, &self.interpreter.machine)?;
         let mut having = Some(having);
         // Each time the entries that were altered are dropped: that ends, unless somebody alters them all the time.
-        for _ in 0..=wanted.len() {
+        for _ in 0..=wanted.len() + 1 {
             let stored = store::ensure(&store, &mut artifact, &wanted, having.take(), self.progress)?;
-            match self.write(&artifact, &Wheels::Store(&store, &stored)) {
+            let python = python
+                .as_ref()
+                .map(|python| python.ensure(&store, &mut artifact, self.progress))
+                .transpose()?;
+            match self.write(&artifact, &Wheels::Store(&store, &stored, python.as_ref())) {
                 Err(InstallError::AlteredStore { entries }) => {
                     drop(stored);
                     store.drop_altered(&entries, self.progress)?;
@@ -236,7 +249,7 @@ impl InstallJob<'_> {
             engine::execute(plan, artifact, root, destination, &WriteOptions::INSTALL, progress)
         };
         match (wheels, asked) {
-            (Wheels::Store(store, _), Some(asked)) => both(
+            (Wheels::Store(store, ..), Some(asked)) => both(
                 || write(&NotesOnly(self.progress)),
                 || store::link(store, &plan.linked, asked.link_mode, (root, destination), self.progress),
             ),

@@ -52,8 +52,13 @@ fn glibc_error(manifest: &Manifest, target: &Target, interpreter: &Interpreter) 
 /// File names of the target's wheels that `needs`.
 fn wheels(manifest: &Manifest, target: &Target, needs: impl Fn(&Wheel) -> bool) -> Vec<String> {
     let of_target = manifest.wheels.iter().filter(|wheel| target.wheels.contains(&wheel.path));
-    of_target
+    let mut names: Vec<_> = of_target
         .filter(|wheel| needs(wheel))
         .map(|wheel| wheel.path.rsplit('/').next().unwrap_or_default().to_owned())
-        .collect()
+        .collect();
+    // What no wheel needs, the interpreter does.
+    if let (true, Some(own)) = (names.is_empty(), &manifest.interpreter) {
+        names.push(format!("the bundled Python {}", own.version));
+    }
+    names
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::interpreter::Interpreter;
 
 /// What an install is asked for.
 #[derive(Clone, Debug)]
@@ -14,6 +15,19 @@ pub struct Options {
     /// Where wheels are unpacked to and linked from; without it they are unpacked into the destination.
     pub store: Option<StoreOptions>,
     pub compile: Compile,
+}
+
+impl Options {
+    /// Whether the install is on the Python that the artifact brings.
+    pub(crate) fn brings_python(&self, interpreter: &Interpreter) -> bool {
+        interpreter.is_bundled(&self.destination)
+    }
+
+    /// For an install on the Python that the artifact brings: it is not there yet, so nothing is compiled by it.
+    pub(crate) fn with(&self, bundled: Option<&Interpreter>) -> Self {
+        let compile = if bundled.is_some() { Compile::Never } else { self.compile };
+        Self { compile, ..self.clone() }
+    }
 }
 
 /// What to do with a destination that holds something.

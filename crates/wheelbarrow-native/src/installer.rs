@@ -33,11 +33,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(request) => request,
         Err(error) => return misunderstand(&error),
     };
-    let line = Line {
-        quiet: request.options.quiet,
-        visible: !request.options.quiet && std::io::stderr().is_terminal(),
-        ..Line::default()
-    };
+    let line = Line::of(&request);
     let ahead = Ahead::of(&request);
     let (source, interpreter) = both(
         || ahead.read(&line),
@@ -48,17 +44,32 @@ pub(crate) fn run() -> ExitCode {
             Err(error) => Err(misunderstand(&error)),
         },
     );
-    let interpreter = match interpreter {
-        Ok(interpreter) => interpreter,
-        Err(code) => return code,
-    };
-    match carry_out(&request, &interpreter, source, &line) {
+    match interpreter {
+        Ok(interpreter) => finish(&request, &interpreter, source, &line),
+        Err(code) => code,
+    }
+}
+
+/// The same for a request that somebody else has read, of an artifact that brings `interpreter`.
+pub(crate) fn run_request(request: &Request, interpreter: &Interpreter) -> ExitCode {
+    wheelbarrow_base::watch_signals();
+    let line = Line::of(request);
+    finish(request, interpreter, Ahead::of(request).read(&line), &line)
+}
+
+fn finish(
+    request: &Request,
+    interpreter: &Interpreter,
+    source: Option<Result<InstallSource, InstallError>>,
+    line: &Line,
+) -> ExitCode {
+    match carry_out(request, interpreter, source, line) {
         Ok(Done::Installed(installed)) => {
-            report(&request, &installed);
+            report(request, &installed);
             ExitCode::SUCCESS
         }
         Ok(Done::Checked(checked)) => {
-            report_check(&request, &checked);
+            report_check(request, &checked);
             ExitCode::from(checked.exit_code())
         }
         // Whoever has started this goes on with less.
@@ -208,6 +219,11 @@ struct Task {
 impl Line {
     const QUIET: Duration = Duration::from_secs(1);
     const STEP: Duration = Duration::from_millis(100);
+
+    fn of(request: &Request) -> Self {
+        let quiet = request.options.quiet;
+        Self { quiet, visible: !quiet && std::io::stderr().is_terminal(), ..Self::default() }
+    }
 }
 
 impl Progress for Line {

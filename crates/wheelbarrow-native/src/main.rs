@@ -4,9 +4,13 @@
 //! its standard input. With arguments these are the path of the artifact, that of the Python which ran it, and the words
 //! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`. Under the name
 //! `wheelbarrow` it takes the words of such a command alone: it can be put onto a server to look after releases there.
+//!
+//! The script in front of an artifact that brings its own Python starts it too, with an empty path of a Python: then it is
+//! the door itself. `--starts` alone says that it runs.
 
 #[cfg(any(test, target_env = "musl"))]
 mod compare;
+mod door;
 mod installer;
 mod request;
 #[cfg(all(target_env = "musl", panic = "abort"))]
@@ -57,6 +61,9 @@ struct Global {
 /// By which it was started by somebody who has no artifact.
 const NAME: &str = "wheelbarrow";
 
+/// The one word with which it does nothing.
+const STARTS: &str = "--starts";
+
 /// `mi_option_purge_delay` of mimalloc.h: how many milliseconds freed memory is kept.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
@@ -74,12 +81,36 @@ fn main() -> ExitCode {
         );
     }
     let (Some(artifact), Some(python)) = (words.next(), words.next()) else {
-        return installer::run();
+        return match std::env::args_os().nth(1) {
+            Some(word) if word == STARTS => ExitCode::SUCCESS,
+            _ => installer::run(),
+        };
     };
+    if python.is_empty() {
+        return enter(&artifact, words.collect());
+    }
     let name = Path::new(&artifact).file_name().unwrap_or(&artifact).to_string_lossy().into_owned();
     let context =
         Context { artifact: Some(artifact.into()), python: Some(PathBuf::from(python)), judge: no_judge };
     main_of(parse(&name, words.collect()), &context)
+}
+
+/// Without a Python: a command on releases, or an install.
+fn enter(artifact: &OsStr, words: Vec<OsString>) -> ExitCode {
+    let name = Path::new(artifact).file_name().unwrap_or(artifact).to_string_lossy().into_owned();
+    let absolute = std::path::absolute(artifact).unwrap_or_else(|_| artifact.into());
+    let is_option = words.first().is_none_or(|word| word.as_encoded_bytes().starts_with(b"-"));
+    if !is_option {
+        let context = Context { artifact: Some(absolute), python: None, judge: no_judge };
+        return main_of(parse(&name, words), &context);
+    }
+    let printer = Printer::new(false, false, ColorChoice::Auto);
+    let ended = no_judge(None).and_then(|_| door::run(&absolute, &words, &printer));
+    ended.unwrap_or_else(|error| {
+        let code = failure::exit_code(&error).unwrap_or(1);
+        printer.failure(&error, failure::hint(&error), code);
+        ExitCode::from(code)
+    })
 }
 
 fn main_of(cli: Cli, context: &Context) -> ExitCode {

@@ -20,6 +20,13 @@ pub(crate) struct Request {
     pub(crate) options: RequestOptions,
 }
 
+impl Request {
+    /// Of an artifact that brings its interpreter.
+    pub(crate) fn new(artifact: PathBuf, options: RequestOptions) -> Self {
+        Self { artifact, interpreter: None, options }
+    }
+}
+
 /// The values on a stream.
 pub(crate) struct Requests<R: BufRead> {
     stream: R,

@@ -7,12 +7,12 @@ use super::entry::Entry;
 use super::error::ZipError;
 use super::headers::{self, Header};
 
-/// No kernel reads more of a first line than 256 bytes.
-const LONGEST_LINE: usize = 4096;
+/// Bytes. No kernel reads more of a first line than 256 of them; a script for a host without Python has more lines.
+const LONGEST_HEAD: usize = 4096;
 
-/// Refuses all but the one form; gives the first line, without its end.
+/// Refuses all but the one form; gives the lines in front of the zip, without the last end.
 pub(super) fn check<'a>(bytes: &'a [u8], entries: &[Entry]) -> Result<&'a str, ZipError> {
-    let line = first_line(bytes)?;
+    let line = head(bytes, entries)?;
     let mut position = line.len() + 1;
     let mut behind = Vec::new();
     for entry in entries {
@@ -34,12 +34,18 @@ pub(super) fn check<'a>(bytes: &'a [u8], entries: &[Entry]) -> Result<&'a str, Z
     if bytes[position..] == behind { Ok(line) } else { Err(unlike()) }
 }
 
-fn first_line(bytes: &[u8]) -> Result<&str, ZipError> {
-    let begin = &bytes[..bytes.len().min(LONGEST_LINE)];
-    let line = begin.iter().position(|byte| *byte == b'\n').map(|end| &begin[..end]);
-    line.and_then(|line| std::str::from_utf8(line).ok()).filter(|line| line.starts_with("#!")).ok_or_else(
-        || ZipError::Form { what: "it does not begin with a line like #!/usr/bin/env python3".to_owned() },
-    )
+fn head<'a>(bytes: &'a [u8], entries: &[Entry]) -> Result<&'a str, ZipError> {
+    // A header that is too long for this, or elsewhere, is not found behind the head.
+    let begin =
+        |entry: &Entry| entry.data.start.saturating_sub(headers::LOCAL_HEADER as usize + entry.name.len());
+    let first = entries.first().map_or(0, begin);
+    let head = bytes.get(..first).filter(|head| head.len() <= LONGEST_HEAD);
+    let head = head.and_then(|head| head.strip_suffix(b"\n"));
+    head.and_then(|head| std::str::from_utf8(head).ok())
+        .filter(|head| head.starts_with("#!") && !head.contains('\0'))
+        .ok_or_else(|| ZipError::Form {
+            what: "it does not begin with a line like #!/usr/bin/env python3".to_owned(),
+        })
 }
 
 fn header(entry: &Entry) -> Header<'_> {

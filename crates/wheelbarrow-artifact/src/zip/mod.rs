@@ -47,9 +47,9 @@ impl<B: AsRef<[u8]>> Archive<B> {
         }
     }
 
-    /// The first line of an artifact, without its end. Refused is all that is not in the one form that artifacts have, byte for
+    /// The lines in front of the zip, nearly always one, without the last end. Refused is all that is not in the one form that artifacts have, byte for
     /// byte, so that every reader of zips sees the same members.
-    pub fn first_line(&self) -> Result<&str, ZipError> {
+    pub fn head(&self) -> Result<&str, ZipError> {
         exact::check(self.bytes.as_ref(), &self.entries)
     }
 

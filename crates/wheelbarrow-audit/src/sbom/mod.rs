@@ -10,7 +10,7 @@ mod purl;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::manifest::{BundledInterpreter, INTERPRETER, Sha256};
 
 use crate::elf::Kind;
 use crate::read::AuditedWheel;
@@ -39,6 +39,8 @@ pub struct Bill<'a> {
     pub targets: Vec<String>,
     /// Of every wheel, by file name.
     pub origins: BTreeMap<&'a str, Origin<'a>>,
+    /// The bundled Python.
+    pub interpreter: Option<&'a BundledInterpreter>,
 }
 
 /// Where a wheel is from.
@@ -63,6 +65,7 @@ pub fn write(bill: &Bill<'_>) -> Vec<u8> {
         }
     }
     let components = wheels.iter().map(|(path, (wheel, _))| component(path, wheel, bill));
+    let components = components.chain(bill.interpreter.map(interpreter));
     let mut document = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -77,6 +80,21 @@ pub fn write(bill: &Bill<'_>) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
     text.push(b'\n');
     text
+}
+
+/// The interpreter, by the names that databases of vulnerabilities know it by.
+fn interpreter(own: &BundledInterpreter) -> Value {
+    let BundledInterpreter { version, machine, digest, .. } = own;
+    json!({
+        "type": "platform",
+        "bom-ref": INTERPRETER,
+        "name": "cpython",
+        "version": version,
+        "cpe": format!("cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*"),
+        "purl": format!("pkg:generic/cpython@{version}"),
+        "licenses": [{ "license": { "id": "Python-2.0.1" } }],
+        "properties": [property("machine", machine), property("digest", &digest.to_string())],
+    })
 }
 
 fn reference(wheel: &AuditedWheel<'_>, bootstrap: bool) -> String {

@@ -7,13 +7,23 @@ use rustix::fs::FlockOperation;
 use walkdir::WalkDir;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::{Cache, CachedBuild};
+use super::{Cache, CachedBuild, INTERPRETERS, PYTHONS};
 use crate::check::memory;
 use crate::{Error, Result, bytecode};
 
 /// The directories that are ours, below the root. Whatever else somebody keeps there stays.
-const OURS: [&str; 8] =
-    ["audited", "built", bytecode::DIRECTORY, memory::DIRECTORY, "logs", "sha256", "uv", "work"];
+const OURS: [&str; 10] = [
+    "audited",
+    "built",
+    bytecode::DIRECTORY,
+    memory::DIRECTORY,
+    INTERPRETERS,
+    "logs",
+    PYTHONS,
+    "sha256",
+    "uv",
+    "work",
+];
 
 /// What was removed, or is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +58,7 @@ impl Cache {
         for (path, bytes) in self.files(&OURS)? {
             let below = path.strip_prefix(&self.root).unwrap_or(&path);
             let is_kept = match below.components().next().and_then(|part| part.as_os_str().to_str()) {
-                Some("uv") => true,
+                Some("uv" | INTERPRETERS | PYTHONS) => true,
                 Some("sha256") => is_entry(&path),
                 Some("audited") => self.has(wheelbarrow_audit::wheel_of_facts(&path).map(|it| [it])),
                 Some("built") => self.has(wheel_built(&path)),
@@ -163,7 +173,9 @@ mod tests {
         for name in ["audited/1/aa/a.json", "bytecode/a70d0d0a/a.pack", "built/aa/a.json"] {
             write(name, "{}");
         }
-        assert_eq!(cache.amount().unwrap().files, 12);
+        write("interpreters/aa/python/bin/python3.12", "kept");
+        write("pythons/cpython-3.12/bin/python3.12", "kept");
+        assert_eq!(cache.amount().unwrap().files, 14);
 
         let running = Cache::open(Some(directory.path())).unwrap();
         for refused in [cache.prune(), cache.clean()] {
@@ -174,7 +186,7 @@ mod tests {
         assert_eq!(cache.get(entry.sha256).unwrap(), Some(entry.clone()));
         assert!(cache.built(Sha256::of(b"one")).unwrap().is_some());
 
-        assert_eq!(cache.clean().unwrap().files, 2);
+        assert_eq!(cache.clean().unwrap().files, 4);
         assert_eq!(cache.amount().unwrap(), CacheAmount::default());
         assert!(directory.path().join("wheel").exists());
     }

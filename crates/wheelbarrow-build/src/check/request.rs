@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wheelbarrow_artifact::manifest::{Allowed, Collision, Needs, Unpacked};
+use wheelbarrow_artifact::manifest::{Allowed, BundledInterpreter, Collision, Needs, Unpacked};
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{Allowance, Floor, Modules};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
@@ -35,6 +35,8 @@ pub struct CheckRequest<'a> {
     pub pth: &'a str,
     /// Names of the modules of the site's code.
     pub modules: &'a Modules,
+    /// The bundled Python.
+    pub interpreter: Option<&'a BundledInterpreter>,
     /// Remembers what need not be looked at twice.
     pub cache: Option<&'a Path>,
     pub allowances: &'a [Allowance],

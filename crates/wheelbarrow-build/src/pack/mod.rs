@@ -4,6 +4,7 @@
 //! bytes: times are fixed, modes are one of two, nothing of this machine is in it.
 
 mod environment;
+mod head;
 mod plan;
 mod write;
 
@@ -15,6 +16,7 @@ use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::{Deflated, DosTime, WriteError};
 use wheelbarrow_base::{Exit, Explain};
 
+use crate::bundled::Bundled;
 use crate::check::PackedTarget;
 use crate::project::ProjectFile;
 
@@ -52,6 +54,8 @@ pub struct ArtifactContents {
     /// `#!/usr/bin/env python3`, without the line end.
     pub shebang: String,
     pub installers: Vec<Installer>,
+    /// The bundled Python; then the script in front of the zip takes the place of `shebang`.
+    pub interpreter: Option<Bundled>,
     pub time: DosTime,
 }
 

@@ -1,19 +1,23 @@
 //! Which member gets which bytes.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 
+use flate2::read::DeflateDecoder;
 use wheelbarrow_artifact::SHEBANG_PATH;
 use wheelbarrow_artifact::manifest::{
-    Bytecode, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
+    Bytecode, INTERPRETER, Manifest, MemberKind, NATIVE, Needs, Project, Sha256, Target, Unpacked, Wheel,
 };
 use wheelbarrow_artifact::python;
 use wheelbarrow_artifact::rules;
 use wheelbarrow_artifact::tree::Tree;
 use wheelbarrow_artifact::zip::{Deflated, DosTime};
 use wheelbarrow_audit::sbom;
+use wheelbarrow_platform::RequiredPlatform;
 
-use super::{ArtifactContents, PackError, environment};
+use super::{ArtifactContents, Installer, PackError, environment, head};
+use crate::bundled::Bundled;
 use crate::bytecode::CompiledBytecode;
 use crate::check::{Checked, CheckedTarget, PackedTarget, PackedWheel};
 use crate::project::{FileContent, ProjectFile};
@@ -44,6 +48,8 @@ pub struct PlannedMember {
 #[derive(Clone, Debug)]
 pub enum MemberSource {
     Bytes(Vec<u8>),
+    /// Stored as they are.
+    Stored(Vec<u8>),
     Deflated(Deflated),
     /// A file to be deflated, of so many bytes when it was seen.
     File(PathBuf, u64),
@@ -61,7 +67,7 @@ impl MemberSource {
     /// Bytes, uncompressed.
     pub fn size(&self) -> u64 {
         match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Bytes(bytes) | Self::Stored(bytes) => bytes.len() as u64,
             Self::Deflated(deflated) => deflated.size,
             Self::File(_, size) | Self::Pack(_, size) | Self::Wheel { size, .. } => *size,
         }
@@ -80,7 +86,12 @@ pub fn plan(
     compiled: &CompiledBytecode,
 ) -> Result<Plan, PackError> {
     check_shebang(&contents.shebang)?;
-    let mut members = programs(contents, &compiled.programs)?;
+    let (shebang, first) = match &contents.interpreter {
+        Some(_) => head_and_programs(contents)?,
+        None => (contents.shebang.clone(), Vec::new()),
+    };
+    let mut members = first;
+    members.extend(programs(contents, &shebang, &compiled.programs)?);
     let pips = by_name(contents.targets.iter().map(|target| &target.pip));
     let wheels = by_name(contents.targets.iter().flat_map(|target| &target.wheels));
     for (directory, wheels) in [("bootstrap_wheels", &pips), ("wheels", &wheels)] {
@@ -96,6 +107,14 @@ pub fn plan(
     for (number, files) in contents.static_directories.iter().enumerate() {
         members.extend(code(&format!("static.in/{number}"), files)?);
     }
+    if let Some(own) = &contents.interpreter {
+        if contents.directory == INTERPRETER {
+            let what = format!("the code and the interpreter are both in {INTERPRETER}");
+            return Err(PackError::Members { what });
+        }
+        let files = code(INTERPRETER, &own.files)?.into_iter();
+        members.extend(files.map(|member| PlannedMember { is_code: false, ..member }));
+    }
     members.push(PlannedMember {
         path: sbom::PATH.to_owned(),
         kind: MemberKind::File,
@@ -105,11 +124,12 @@ pub fn plan(
     Tree::new(members.iter().map(|member| (member.path.as_str(), member.kind)))
         .map_err(|what| PackError::Members { what })?;
     Ok(Plan {
-        shebang: contents.shebang.clone(),
+        shebang,
         time: contents.time,
         manifest: Manifest {
             targets: describe_all(contents, checked, compiled),
             allowed: checked.allowed.clone(),
+            interpreter: contents.interpreter.as_ref().map(|own| own.described.clone()),
             ..manifest(contents, &pips, &wheels, &checked.needs)
         },
         members,
@@ -119,6 +139,7 @@ pub fn plan(
 /// What does the installing, and what goes to site-packages.
 fn programs(
     contents: &ArtifactContents,
+    shebang: &str,
     compiled: &[(String, Vec<u8>)],
 ) -> Result<Vec<PlannedMember>, PackError> {
     let file = |path: &str, bytes: &[u8]| PlannedMember {
@@ -136,18 +157,14 @@ fn programs(
     members.sort_by(|left, right| {
         (left.path.contains('/'), &left.path).cmp(&(right.path.contains('/'), &right.path))
     });
-    members.push(text(SHEBANG_PATH, &contents.shebang));
-    let is_needed =
-        |machine: &str| contents.targets.iter().any(|target| target.floor.machine() == Some(machine));
-    let mut installers: Vec<_> =
-        contents.installers.iter().filter(|installer| is_needed(&installer.machine)).collect();
-    installers.sort_by(|left, right| left.machine.cmp(&right.machine));
-    members.extend(installers.into_iter().map(|installer| PlannedMember {
-        path: format!("{NATIVE}linux-{}", installer.machine),
-        kind: MemberKind::Executable,
-        source: MemberSource::Deflated(installer.program.clone()),
-        is_code: false,
-    }));
+    members.push(text(SHEBANG_PATH, shebang));
+    if contents.interpreter.is_none() {
+        members.extend(
+            installers(contents)
+                .into_iter()
+                .map(|installer| program(installer, MemberSource::Deflated(installer.program.clone()))),
+        );
+    }
     let pth = project_pth(&import_path(contents));
     let mut for_site_packages = vec![
         text("loadenv-init.pth", python::LOADENV_PTH),
@@ -158,6 +175,39 @@ fn programs(
     for_site_packages.sort_by(|left, right| left.path.cmp(&right.path));
     members.extend(for_site_packages);
     Ok(members)
+}
+
+/// The standalone binaries of the machines that it is for, in order.
+fn installers(contents: &ArtifactContents) -> Vec<&Installer> {
+    let is_needed =
+        |machine: &str| contents.targets.iter().any(|target| target.floor.machine() == Some(machine));
+    let mut installers: Vec<_> =
+        contents.installers.iter().filter(|installer| is_needed(&installer.machine)).collect();
+    installers.sort_by(|left, right| left.machine.cmp(&right.machine));
+    installers
+}
+
+fn program(installer: &Installer, source: MemberSource) -> PlannedMember {
+    let path = format!("{NATIVE}linux-{}", installer.machine);
+    PlannedMember { path, kind: MemberKind::Executable, source, is_code: false }
+}
+
+/// What starts an artifact where there is no Python: a script, and the standalone binaries as they are, first of all.
+fn head_and_programs(contents: &ArtifactContents) -> Result<(String, Vec<PlannedMember>), PackError> {
+    let mut members = Vec::new();
+    for installer in installers(contents) {
+        let mut bytes = Vec::new();
+        let read = DeflateDecoder::new(&*installer.program.bytes).read_to_end(&mut bytes);
+        let path = format!("{NATIVE}linux-{}", installer.machine);
+        read.map_err(|source| PackError::Io { action: "inflate", path: path.into(), source })?;
+        members.push((installer.machine.as_str(), program(installer, MemberSource::Stored(bytes))));
+    }
+    let programs: Vec<_> = members
+        .iter()
+        .map(|(machine, member)| (*machine, member.path.as_str(), member.source.size() as usize))
+        .collect();
+    let script = head::script(&programs);
+    Ok((script, members.into_iter().map(|(_, member)| member).collect()))
 }
 
 /// The modules that are no wheel's, with their sources: the project's, and `loadenv.py`, which every process imports.
@@ -284,7 +334,10 @@ fn describe_all(contents: &ArtifactContents, checked: &Checked, compiled: &Compi
     let targets = contents.targets.iter().zip(&checked.targets).zip(bytecode);
     let mut described: Vec<Target> = Vec::new();
     for ((target, found), bytecode) in targets {
-        let target = describe(target, found, code, bytecode);
+        let mut target = describe(target, found, code, bytecode);
+        if let Some(own) = &contents.interpreter {
+            with_interpreter(&mut target, own);
+        }
         // Two systems may come to need the same; then one target serves both.
         let same = |other: &Target| {
             (&other.abi, &other.platform, &other.wheels) == (&target.abi, &target.platform, &target.wheels)
@@ -320,10 +373,27 @@ fn describe(
     }
 }
 
+/// What the interpreter adds to the needs of the wheels.
+fn with_interpreter(target: &mut Target, own: &Bundled) {
+    target.needs.add(&Needs { glibc: own.described.glibc.clone(), libraries: Vec::new() });
+    let lowest: Option<RequiredPlatform> = own.platform().parse().ok();
+    let libc = |platform: &RequiredPlatform| platform.platform().map(|platform| platform.libc());
+    if let Some(lowest) = lowest.filter(|lowest| libc(lowest) > libc(&target.platform)) {
+        target.platform = lowest;
+    }
+    let Unpacked { bytes, inodes } = size_of([&own.files].into_iter());
+    target.unpacked.bytes += bytes;
+    target.unpacked.inodes += inodes;
+}
+
 /// Code and static files, and the directories that they need.
 fn size_of_code(contents: &ArtifactContents) -> Unpacked {
+    size_of(std::iter::once(&contents.code).chain(&contents.static_directories))
+}
+
+fn size_of<'f>(directories: impl Iterator<Item = &'f Vec<ProjectFile>>) -> Unpacked {
     let mut unpacked = Unpacked::default();
-    for files in std::iter::once(&contents.code).chain(&contents.static_directories) {
+    for files in directories {
         let mut directories = std::collections::HashSet::from([""]);
         for file in files {
             let mut rest = file.path.as_str();

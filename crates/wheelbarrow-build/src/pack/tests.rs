@@ -49,6 +49,7 @@ fn contents(root: &Path, wheels: &Path) -> ArtifactContents {
         environment: EnvironmentRules::default(),
         release: None,
         shebang: SHEBANG.to_owned(),
+        interpreter: None,
         installers: vec![Installer { machine: "x86_64".to_owned(), program: program() }],
         time: DosTime::FIRST,
     }

@@ -77,6 +77,10 @@ fn add(zip: &mut ZipWriter, member: &PlannedMember, output: &Path) -> Result<(),
         fs::File::open(path).map_err(read_error)
     };
     match &member.source {
+        MemberSource::Stored(bytes) => {
+            let added = zip.add_limited(&member.path, member.kind, bytes.len() as u64, bytes.as_slice());
+            added.map(drop).map_err(write_error)
+        }
         MemberSource::Bytes(bytes) => zip.add(&member.path, member.kind, bytes).map_err(write_error),
         MemberSource::Deflated(contents) => {
             zip.add_deflated(&member.path, member.kind, contents).map_err(write_error)
@@ -97,7 +101,7 @@ fn add_stored(zip: &mut ZipWriter, members: &[PlannedMember], output: &Path) -> 
         MemberSource::Pack(path, _) | MemberSource::Wheel { path, .. } | MemberSource::File(path, _) => {
             path.clone()
         }
-        MemberSource::Bytes(_) | MemberSource::Deflated(_) => PathBuf::new(),
+        MemberSource::Bytes(_) | MemberSource::Stored(_) | MemberSource::Deflated(_) => PathBuf::new(),
     };
     let paths: Vec<PathBuf> = members.iter().map(file).collect();
     let stored = members.iter().zip(&paths).map(|(member, file)| StoredFile {

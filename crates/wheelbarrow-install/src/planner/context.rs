@@ -13,6 +13,8 @@ use crate::options::Compile;
 /// What every part is made from.
 pub(super) struct Planner<'p, 'a> {
     pub artifact: &'a VerifiedArtifact,
+    /// Whether the interpreter is the artifact's.
+    pub brings_python: bool,
     /// The virtualenv's Python, absolute.
     pub python: String,
     pub interpreter: &'p Interpreter,

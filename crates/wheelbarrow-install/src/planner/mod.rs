@@ -51,16 +51,18 @@ pub(crate) fn plan<'a>(
     let carried = packs.usable;
     let compile = options.compile;
     let winners = target.collisions.iter().map(|it| (it.path.as_str(), it.wheel.as_str())).collect();
-    let planner = Planner { artifact, python, interpreter, has_lib64_link, packs, compile, winners };
+    let brings_python = options.brings_python(interpreter);
+    let planner =
+        Planner { brings_python, artifact, python, interpreter, has_lib64_link, packs, compile, winners };
     let mut parts = vec![virtualenv_part(virtualenv)?];
     let made = match wheels {
         Wheels::Artifact(wheels) => in_parallel(wheels, |wheel| planner.wheel(wheel)),
-        Wheels::Store(store, wheels) => in_parallel(wheels, |wheel| planner.stored(store, wheel)),
+        Wheels::Store(store, wheels, _) => in_parallel(wheels, |wheel| planner.stored(store, wheel)),
     };
     for part in made {
         parts.push(part?);
     }
-    parts.push(planner.project()?);
+    parts.push(planner.project(wheels.python())?);
     let mut own = PlanPart::new("wheelbarrow");
     own.bytes(MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false);
     own.files.extend(planner.first_pth(&parts)?);

@@ -1,10 +1,11 @@
 //! What the site's own code and static files become, and what else goes from the top of the artifact to site-packages:
 //! `docs/reference/format.md`, "What an install leaves", 6.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use wheelbarrow_artifact::bytecode::PROJECT_PACK;
-use wheelbarrow_artifact::manifest::MemberKind;
+use wheelbarrow_artifact::manifest::{INTERPRETER, MemberKind};
 use wheelbarrow_artifact::rules::{self, Place};
 use wheelbarrow_artifact::zip::Entry;
 use wheelbarrow_base::SafePath;
@@ -13,14 +14,16 @@ use super::context::Planner;
 use super::packs::modules;
 use super::part::PlanPart;
 use crate::InstallError;
-use crate::plan::{Contents, PlannedFile};
+use crate::plan::{Contents, LinkedDirectory, PlannedFile};
+use crate::store;
 
 const LOADENV_PTH: &str = "loadenv-init.pth";
 /// Bytes; it is one line.
 const LONGEST_PTH: u64 = 4096;
 
 impl<'a> Planner<'_, 'a> {
-    pub(super) fn project(&self) -> Result<PlanPart<'a>, InstallError> {
+    /// `python` is the entry of the Python that the artifact brings, if it comes out of the store.
+    pub(super) fn project(&self, python: Option<&'a store::Entry>) -> Result<PlanPart<'a>, InstallError> {
         let mut part = PlanPart::new("the artifact");
         let manifest = self.artifact.manifest();
         let entries: HashMap<&str, &Entry> =
@@ -29,7 +32,15 @@ impl<'a> Planner<'_, 'a> {
         let compiled = modules(&pack);
         let mut sources = HashMap::with_capacity(compiled.len());
         let mut to_compile = Vec::new();
+        let of_python = |path: &str| {
+            let top = path.split_once('/').map(|(top, _)| top);
+            manifest.interpreter.is_some() && top == Some(INTERPRETER)
+        };
         for member in &manifest.members {
+            let is_linked = python.is_some() && member.kind != MemberKind::Link;
+            if of_python(&member.path) && (is_linked || !self.brings_python) {
+                continue;
+            }
             let path = SafePath::new(&member.path)?;
             let path = match rules::place(&member.path, &manifest.project.directory) {
                 Some(Place::SitePackages) => format!("venv/{}/{path}", self.interpreter.site_packages),
@@ -46,7 +57,8 @@ impl<'a> Planner<'_, 'a> {
             let contents = Contents::Member { entry, raw: self.artifact.archive().raw(entry) };
             let executable = member.kind == MemberKind::Executable;
             let is_static = path.starts_with("static.in/") || manifest.project.is_collected(&path);
-            let compiles = !is_static && self.compiles(&path, member.size);
+            let is_code = !is_static && !of_python(&path);
+            let compiles = is_code && self.compiles(&path, member.size);
             if compiles {
                 to_compile.push((path.clone(), member.size));
             }
@@ -57,6 +69,7 @@ impl<'a> Planner<'_, 'a> {
             let sha256 = member.sha256;
             part.files.push(PlannedFile { path, executable, timed, sha256, contents });
         }
+        part.linked = python.filter(|_| self.brings_python).map(directories_of_python).unwrap_or_default();
         self.bytecode(&mut part, pack.as_ref(), sources);
         self.modules(&mut part, to_compile);
         Ok(part)
@@ -96,6 +109,18 @@ fn name_before(other: &str) -> String {
     // Nothing but a file that begins with as many of the first character comes before it.
     let first = || other.chars().take_while(|character| *character == '\u{1}').count() + 1;
     before.unwrap_or_else(|| format!("{}{LOADENV_PTH}", "\u{1}".repeat(first())))
+}
+
+/// A Python in the store has the paths that it gets.
+fn directories_of_python(entry: &store::Entry) -> Vec<LinkedDirectory<'_>> {
+    let index = &entry.index;
+    let linked = index.directories.iter().map(|directory| LinkedDirectory {
+        entry,
+        source: index.path(directory),
+        target: index.path(directory).to_owned(),
+        files: Cow::Borrowed(index.files(directory)),
+    });
+    linked.collect()
 }
 
 #[cfg(test)]

@@ -11,14 +11,15 @@ use wheelbarrow_wheel::order::Inserted;
 use crate::InstallError;
 use crate::options::Pip;
 use crate::receipt::ReceiptStore;
-use crate::store::{Store, StoredWheel};
+use crate::store::{self, Store, StoredWheel};
 use crate::target::wheel_paths;
 
 /// Where the wheels are.
 #[derive(Clone, Copy)]
 pub(crate) enum Wheels<'a> {
     Artifact(&'a [TargetWheel<'a>]),
-    Store(&'a Store, &'a [StoredWheel<'a>]),
+    /// And the Python that the artifact brings.
+    Store(&'a Store, &'a [StoredWheel<'a>], Option<&'a store::Entry>),
 }
 
 /// A wheel of the target.
@@ -29,13 +30,22 @@ pub(crate) struct TargetWheel<'a> {
     pub(super) is_pip: bool,
 }
 
-impl Wheels<'_> {
+impl<'a> Wheels<'a> {
+    /// The Python that the artifact brings, if it is in the store.
+    pub(super) fn python(&self) -> Option<&'a store::Entry> {
+        match self {
+            Self::Artifact(_) => None,
+            Self::Store(_, _, python) => *python,
+        }
+    }
+
     /// What the receipt says of them, if they are in the store.
     pub(crate) fn stored(&self) -> Option<ReceiptStore> {
-        let Self::Store(_, wheels) = self else { return None };
+        let Self::Store(_, wheels, python) = self else { return None };
         let bytecode = wheels.iter().filter_map(|stored| stored.bytecode.as_ref());
         let bytecode: BTreeSet<Sha256> = bytecode.map(|entry| entry.sha256).inserted();
-        let wheels: BTreeSet<Sha256> = wheels.iter().map(|stored| stored.wheel.sha256).inserted();
+        let wheels = wheels.iter().map(|stored| stored.wheel.sha256);
+        let wheels: BTreeSet<Sha256> = wheels.chain(python.map(|python| python.sha256)).inserted();
         Some(ReceiptStore { wheels, bytecode })
     }
 }

@@ -29,7 +29,7 @@ use crate::preflight;
 use crate::writer::WriteOptions;
 
 /// Another run may take out what this one has just made, but not forever.
-const MOST_ROUNDS: usize = 8;
+pub(super) const MOST_ROUNDS: usize = 8;
 
 /// Unpacks what the store lacks of `wanted`, and gives all of it. `known` is what was just found there, if somebody
 /// has looked.
@@ -73,15 +73,15 @@ pub(crate) fn ensure<'w>(
 }
 
 /// An entry in the making.
-struct DraftEntry {
+pub(super) struct DraftEntry {
     /// In the work directory.
-    place: String,
+    pub(super) place: String,
     /// In the store.
-    entry: String,
-    kind: Kind,
-    files: NewFiles,
+    pub(super) entry: String,
+    pub(super) kind: Kind,
+    pub(super) files: NewFiles,
     /// Rows of the files in site-packages.
-    record: String,
+    pub(super) record: String,
 }
 
 /// Unpacks what is missing by one plan for each time that entries have: bytecode names the time of its sources.
@@ -106,12 +106,7 @@ fn unpack(
             let wheel = having.wheel.is_none() || wanted.pack.is_some();
             wheels.push(if wheel { Some(OpenWheel::open(filename, raw)?) } else { None });
         }
-        let mut filler = EntryFiller {
-            artifact,
-            plan: Plan { time, ..Plan::default() },
-            directories: BTreeSet::new(),
-            drafts: Vec::new(),
-        };
+        let mut filler = EntryFiller::new(artifact, time);
         for ((having, wanted), wheel) in missing.iter().zip(&wheels) {
             let Some(wheel) = wheel else { continue };
             filler.wheel(wheel, having, wanted)?;
@@ -127,7 +122,7 @@ fn member<'a>(artifact: &'a VerifiedArtifact, path: &'a str) -> (&'a str, &'a [u
     (path.rsplit('/').next().unwrap_or(path), raw.unwrap_or_default())
 }
 
-struct EntryFiller<'a> {
+pub(super) struct EntryFiller<'a> {
     artifact: &'a VerifiedArtifact,
     plan: Plan<'a>,
     directories: BTreeSet<String>,
@@ -135,6 +130,19 @@ struct EntryFiller<'a> {
 }
 
 impl<'a> EntryFiller<'a> {
+    /// All files get `time`, in seconds since 1970.
+    pub(super) fn new(artifact: &'a VerifiedArtifact, time: u32) -> Self {
+        let plan = Plan { time, ..Plan::default() };
+        Self { artifact, plan, directories: BTreeSet::new(), drafts: Vec::new() }
+    }
+
+    /// Adds an entry with files that are members of the artifact.
+    pub(super) fn add(&mut self, draft: DraftEntry, files: Vec<PlannedFile<'a>>) {
+        files.iter().for_each(|file| insert_parents(&mut self.directories, &file.path));
+        self.plan.files.extend(files);
+        self.drafts.push(draft);
+    }
+
     fn wheel(
         &mut self,
         wheel: &'a OpenWheel<'a>,
@@ -258,7 +266,7 @@ impl<'a> EntryFiller<'a> {
     }
 
     /// Writes everything, then the indexes, and puts the entries in place.
-    fn write(mut self, store: &Store, progress: &dyn Progress) -> Result<(), InstallError> {
+    pub(super) fn write(mut self, store: &Store, progress: &dyn Progress) -> Result<(), InstallError> {
         let scratch = store.scratch()?;
         self.plan.directories = std::mem::take(&mut self.directories).into_iter().collect();
         preflight::check_space(scratch.path(), &self.plan)?;

@@ -8,6 +8,7 @@
 //!     index                         what is in files/
 //!     files/SCHEME/...              site-packages, scripts, data or headers; read-only
 //!     bytecode/SHA256/              of the pack that it was unpacked from: index and files/, likewise
+//! STORE/wheels/DIGEST/              a bundled Python: the files below its `python/`
 //! STORE/programs/SHA256             a native program
 //! ```
 //!
@@ -23,6 +24,7 @@ mod lacking;
 mod link;
 mod paths;
 mod programs;
+mod python;
 mod transfer;
 mod wanted;
 
@@ -53,6 +55,7 @@ pub use lacking::{lacking_files, lacking_wheels};
 pub(crate) use link::link;
 use paths::{BYTECODE, FILES, FORMAT, INDEX, PROGRAMS, WHEELS, wheel_entry};
 pub use programs::programs;
+pub(crate) use python::WantedPython;
 pub(crate) use wanted::{StoredPart, StoredWheel, WantedWheel, unread_members, wanted};
 
 const FORMAT_FILE: &str = "store.json";

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
-use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, MemberKind, Sha256};
+use wheelbarrow_artifact::manifest::{INTERPRETER, MANIFEST_PATH, Manifest, MemberKind, Sha256};
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::{LARGEST_TEXT, SafePath};
 
@@ -32,6 +32,8 @@ pub(super) struct Claims {
     executable: PathBuf,
     /// Whether the manifest is the one that was installed: if not, nobody knows the project's links.
     knows_links: bool,
+    /// Whether the artifact brings its interpreter.
+    brings_python: bool,
 }
 
 /// What a link is that neither the sums nor the manifest name.
@@ -76,6 +78,7 @@ impl Claims {
             static_root: None,
             executable: receipt.interpreter.executable.clone(),
             knows_links: false,
+            brings_python: false,
         };
         // A manifest that was changed is told as the file that it is.
         let manifest = read_own(destination, root, MANIFEST_PATH).unwrap_or_default();
@@ -89,6 +92,7 @@ impl Claims {
             claims.sizes = manifest.members.iter().map(|member| (member.path.clone(), member.size)).collect();
             claims.static_root = static_root(&manifest);
             claims.knows_links = true;
+            claims.brings_python = manifest.interpreter.is_some();
         }
         Ok(claims)
     }
@@ -100,7 +104,8 @@ impl Claims {
         }
         if self.is_python(path) {
             let beside = !target.contains(&b'/') && self.is_python(&[b"venv/bin/", target].concat());
-            let known = beside || target == self.executable.as_os_str().as_bytes();
+            let known =
+                beside || target == self.executable.as_os_str().as_bytes() || self.is_bundled_python(target);
             return if known { LinkJudgement::Known } else { LinkJudgement::Changed };
         }
         if !self.knows_links && !path.starts_with(b"venv/") {
@@ -108,6 +113,13 @@ impl Claims {
         } else {
             LinkJudgement::Unknown
         }
+    }
+
+    /// Whether the target of a link in `venv/bin` is the interpreter that the artifact has brought.
+    fn is_bundled_python(&self, target: &[u8]) -> bool {
+        let own = format!("../../{INTERPRETER}/bin/");
+        let name = self.executable.file_name().map(OsStrExt::as_bytes);
+        self.brings_python && target.strip_prefix(own.as_bytes()) == name
     }
 
     /// Whether `venv` makes such a link to the interpreter: `python`, `python3`, and as the interpreter itself is called.

@@ -124,11 +124,23 @@ struct PreparedDeploy {
     is_switched: bool,
 }
 
+impl PreparedDeploy {
+    fn host_python(&self) -> Option<&Path> {
+        host_python(&self.interpreter, &self.virtualenv)
+    }
+}
+
+/// The Python of the host that the release will run on; none if the artifact brings its own.
+fn host_python<'p>(interpreter: &'p Interpreter, virtualenv: &Path) -> Option<&'p Path> {
+    let is_bundled = virtualenv.parent().is_some_and(|release| interpreter.is_bundled(release));
+    (!is_bundled).then_some(&*interpreter.executable)
+}
+
 /// Says what [`deploy`] would do; nothing is written. The root need not exist.
 pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseError> {
     let root = Root::trusted_at(root)?;
     let prepared = inspect(&root, options)?;
-    let found = reused(&root, &prepared.digest, &prepared.interpreter.executable, options)?;
+    let found = reused(&root, &prepared.digest, prepared.host_python(), options)?;
     if prepared.is_switched {
         services::plan(&root, &prepared.settings, &prepared.artifact.manifest().project.import_path)?;
     }
@@ -190,7 +202,7 @@ pub fn deploy(
     let locked = recovery::begin(&root, "deploy", operator)?;
     let previous = root.live()?;
     let signed_by = prepared.artifact.vouched_by().map(str::to_owned);
-    let reused = reused(&root, &prepared.digest, &prepared.interpreter.executable, options)?;
+    let reused = reused(&root, &prepared.digest, prepared.host_python(), options)?;
     let (is_new, is_live) = (reused.is_none(), options.until == DeployExtent::Live);
     let deployed = |release: CompleteRelease, changes| {
         let CompleteRelease { path, record: ReleaseRecord { id, name, version, .. } } = release;
@@ -287,11 +299,11 @@ fn steps<'o>(
 fn reused(
     root: &Root,
     digest: &Sha256,
-    python: &Path,
+    python: Option<&Path>,
     options: &DeployOptions,
 ) -> Result<Option<CompleteRelease>, ReleaseError> {
     match (options.existing, root.releases().is_dir()) {
-        (ExistingRelease::Taken, true) => reusable(root, digest, &options.settings, Some(python)),
+        (ExistingRelease::Taken, true) => reusable(root, digest, &options.settings, python),
         _ => Ok(None),
     }
 }
@@ -309,11 +321,15 @@ fn inspect(root: &Root, options: &DeployOptions) -> Result<PreparedDeploy, Relea
     configure::inspect(root, artifact.manifest(), &settings)?;
     not_shared::refuse(root, &settings)?;
     let digest = Sha256::of(artifact.manifest_bytes());
-    let virtualenv = virtualenv(&root.release(&ReleaseId::new(root.next_number()?, &digest)));
-    let interpreter = Interpreter::probe(&options.python, Some(&virtualenv))?;
+    let release = root.release(&ReleaseId::new(root.next_number()?, &digest));
+    let virtualenv = virtualenv(&release);
+    let interpreter = match artifact.bundled(&release)? {
+        Some(own) => own,
+        None => Interpreter::probe(&options.python, Some(&virtualenv))?,
+    };
     choose_target(artifact.manifest(), &interpreter)
         .map_err(|source| InstallError::Target { path: options.artifact.clone(), source })?;
-    let reused = reused(root, &digest, &interpreter.executable, options)?;
+    let reused = reused(root, &digest, host_python(&interpreter, &virtualenv), options)?;
     let lacking = match reused {
         Some(_) => Vec::new(),
         None => lacking(root, &artifact, &interpreter, options.pip)?,

@@ -74,6 +74,10 @@ pub(crate) fn repair(root: &Root, release: &CompleteRelease, from: &Path) -> Res
     let misread = |error| ReleaseError::io("understand", &receipt_path)(std::io::Error::other(error));
     let mut receipt: Value = serde_json::from_slice(&read(&receipt_path)?).map_err(misread)?;
     receipt["store"]["path"] = root.store().display().to_string().into();
+    // A bundled Python lies in the release.
+    if let Some(python) = receipt["interpreter"]["executable"].as_str() {
+        receipt["interpreter"]["executable"] = python.replacen(&paths.old, &paths.new, 1).into();
+    }
     receipt["sums_sha256"] = Sha256::of(sums.as_bytes()).to_string().into();
     let misread = |error| ReleaseError::io("write", &receipt_path)(std::io::Error::other(error));
     let mut text = serde_json::to_vec_pretty(&receipt).map_err(misread)?;

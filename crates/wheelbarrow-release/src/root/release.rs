@@ -50,6 +50,9 @@ pub struct CompleteRelease {
 /// What a release must know of its manifest.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct SiteRecord {
+    /// Only whether it brings one counts.
+    #[serde(default)]
+    pub(crate) interpreter: Option<serde::de::IgnoredAny>,
     pub project: Project,
     pub environment: EnvironmentRules,
     pub release: Option<ReleaseSettings>,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::Artifact;
+use wheelbarrow_artifact::bundled::placed;
 use wheelbarrow_artifact::interpreter::Interpreter;
+use wheelbarrow_artifact::manifest::INTERPRETER_FACTS;
 use wheelbarrow_install::store::{LinkMode, StoreOptions};
 use wheelbarrow_install::{Compile, Existing, Options, Pip, install, virtualenv};
 
@@ -58,6 +60,16 @@ impl Stage<'_> {
     }
 }
 
+/// The interpreter that a release brings, as it will be in another.
+fn bundled_in(release: &CompleteRelease, destination: &Path) -> Result<Option<Interpreter>, ReleaseError> {
+    if release.site()?.interpreter.is_none() {
+        return Ok(None);
+    }
+    let path = release.path().join(INTERPRETER_FACTS);
+    let text = release.read(INTERPRETER_FACTS)?;
+    placed(&text, destination).map(Some).map_err(ReleaseError::io("understand", &path))
+}
+
 impl Step for Stage<'_> {
     fn phase(&self) -> Phase {
         Phase::Stage
@@ -72,9 +84,16 @@ impl Step for Stage<'_> {
 
     fn run(&mut self, job: &mut Job<'_>) -> Result<(), ReleaseError> {
         let root = job.locked.root;
-        let virtualenv = virtualenv(&root.release(&job.id));
-        let interpreter = match self.known.take().filter(|(path, _)| *path == virtualenv) {
-            Some((_, interpreter)) => interpreter,
+        let destination = root.release(&job.id);
+        let virtualenv = virtualenv(&destination);
+        let own = match &self.source {
+            Some(ReleaseSource::Artifact(artifact)) => artifact.bundled(&destination)?,
+            Some(ReleaseSource::Release(live)) => bundled_in(live, &destination)?,
+            None => None,
+        };
+        let known = self.known.take().filter(|(path, _)| *path == virtualenv);
+        let interpreter = match own.or_else(|| known.map(|(_, interpreter)| interpreter)) {
+            Some(interpreter) => interpreter,
             None => Interpreter::probe_with(self.python, Some(&virtualenv), self.variables)?,
         };
         match self.source.take() {

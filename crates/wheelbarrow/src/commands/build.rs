@@ -60,6 +60,10 @@ pub(crate) struct BuildArguments {
     /// A further Python to pack for; may be repeated
     #[arg(long, value_name = "X.Y|PATH")]
     extra_python: Vec<String>,
+    /// Bundle a standalone Python, for hosts without one: a version for uv to fetch, or an archive or directory of
+    /// python-build-standalone
+    #[arg(long, value_name = "X.Y|DIR|FILE", conflicts_with = "in_container")]
+    with_python: Option<PathBuf>,
     /// A directory to bundle below static.in/; may be repeated
     #[arg(long = "static", visible_alias = "extra-static", value_name = "DIR")]
     static_directories: Vec<PathBuf>,
@@ -239,6 +243,7 @@ fn options(arguments: BuildArguments, settings: Settings) -> CommandResult<Build
         environment: settings.environment,
         release: settings.release,
         shebang: arguments.shebang.or(settings.shebang).unwrap_or_else(|| SHEBANG.to_owned()),
+        with_python: arguments.with_python,
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
         installers: INSTALLERS.iter().map(installer).collect(),
         index: IndexOptions {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use wheelbarrow_artifact::manifest::{Allowed, EnvironmentRules, Manifest, NATIVE, Needs, Precedence};
+use wheelbarrow_artifact::manifest::{
+    Allowed, EnvironmentRules, INTERPRETER, Manifest, NATIVE, Needs, Precedence,
+};
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_audit::{audit_artifact, sbom};
 
@@ -80,6 +82,10 @@ fn overview(artifact: &Artifact) -> String {
             format!("Python {} ({}) on {system}: {wheels}, {size} installed", target.python, target.abi);
         rows.push(row("for", text));
         rows.extend(needs(&target.needs).map(|text| row("needs", text)));
+    }
+    if let Some(own) = &manifest.interpreter {
+        let files = group(artifact, &format!("{INTERPRETER}/"));
+        rows.push(row("brings", format!("Python {} for {}: {files}", own.version, own.machine)));
     }
     let code = &manifest.project.directory;
     let below = format!("{code}/");

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skipped")]
 
 mod audit;
+mod bundled;
 mod bytecode;
 mod collected;
 mod declared;

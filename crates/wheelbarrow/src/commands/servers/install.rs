@@ -86,7 +86,13 @@ pub(crate) fn run(arguments: &InstallArguments, printer: &Printer) -> CommandRes
         },
     };
     let trust = judge(arguments.allowed_signers.as_deref())?;
-    let interpreter = Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?;
+    let own = Artifact::open_thin(&arguments.artifact, &*trust)
+        .ok()
+        .and_then(|artifact| artifact.bundled(&options.destination).ok().flatten());
+    let interpreter = match own {
+        Some(own) => own,
+        None => Interpreter::probe(&arguments.python, Some(&virtualenv(&options.destination)))?,
+    };
     if arguments.check {
         let checked = check(&arguments.artifact, &*trust, &interpreter, &options, &progress)?;
         return report_check(&checked, arguments, &options, printer);
