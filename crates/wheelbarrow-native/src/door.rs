@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::Exit;
-use wheelbarrow_commands::failure::Refusal;
+use wheelbarrow_commands::failure::{CommandResult, Refusal};
 use wheelbarrow_commands::printer::Printer;
 
 use crate::installer::run_request;
@@ -40,7 +40,7 @@ enum Asked {
 }
 
 /// Installs, or prints what is asked for.
-pub(crate) fn run(artifact: &Path, words: &[OsString], printer: &Printer) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(artifact: &Path, words: &[OsString], printer: &Printer) -> CommandResult<ExitCode> {
     let asked = parse(words).map_err(|problem| Refusal::usage(problem, "--help prints the options"))?;
     let opened = || Artifact::open_thin(artifact, &Anybody);
     match asked {
@@ -52,7 +52,9 @@ pub(crate) fn run(artifact: &Path, words: &[OsString], printer: &Printer) -> any
             printer.result(&format!("{}{version} ({})", manifest.name, manifest.built_by));
         }
         Asked::Install(options) => {
-            let request = Request::new(artifact.to_path_buf(), serde_json::from_value(options)?);
+            let options = serde_json::from_value(options)
+                .map_err(|error| Refusal::usage(error.to_string(), "--help prints the options"))?;
+            let request = Request::new(artifact.to_path_buf(), options);
             let own = opened()?.bundled(&request.options.destination)?;
             let own = own.ok_or_else(|| Refusal {
                 message: "this file brings no Python for this machine".to_owned(),

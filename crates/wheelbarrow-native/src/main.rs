@@ -106,24 +106,22 @@ fn enter(artifact: &OsStr, words: Vec<OsString>) -> ExitCode {
     }
     let printer = Printer::new(false, false, ColorChoice::Auto);
     let ended = no_judge(None).and_then(|_| door::run(&absolute, &words, &printer));
-    ended.unwrap_or_else(|error| {
-        let code = failure::exit_code(&error).unwrap_or(1);
-        printer.failure(&error, failure::hint(&error), code);
-        ExitCode::from(code)
-    })
+    ended.unwrap_or_else(|error| fail(&error, &printer))
 }
 
 fn main_of(cli: Cli, context: &Context) -> ExitCode {
     let printer = Printer::new(cli.global.quiet, cli.global.verbose > 0, cli.global.color);
     match run(cli.command, context, &printer).and_then(|()| printer.finish()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if !matches!(error, CommandError::Reported(_)) {
-                printer.failure(&error);
-            }
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) => fail(&error, &printer),
     }
+}
+
+fn fail(error: &CommandError, printer: &Printer) -> ExitCode {
+    if !matches!(error, CommandError::Reported(_)) {
+        printer.failure(error);
+    }
+    ExitCode::from(error.exit_code())
 }
 
 /// The host's own: whoever has put this program there trusts it.

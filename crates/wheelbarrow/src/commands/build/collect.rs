@@ -11,14 +11,14 @@ use wheelbarrow_build::{BuildEnvironment, CollectRequest};
 #[cfg(target_os = "linux")]
 use wheelbarrow_release as site;
 
-use crate::failure::Refusal;
+use crate::failure::{CommandResult, Refusal};
 use crate::settings::{BuildSettings, BuildVariables};
 
 /// None if nothing is to be collected.
 pub(super) fn request(
     build: &BuildSettings,
     release: Option<&ReleaseSettings>,
-) -> anyhow::Result<Option<CollectRequest>> {
+) -> CommandResult<Option<CollectRequest>> {
     if !build.collectstatic {
         return Ok(None);
     }
@@ -56,7 +56,7 @@ mod site {
 }
 
 /// Errors name no value.
-fn read(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+fn read(path: &Path) -> CommandResult<BTreeMap<String, String>> {
     const HINT: &str = "it is an object of strings, as `{\"SECRET_KEY\": \"for the build\"}`";
     let refused = |reason: String| {
         Refusal::project(
