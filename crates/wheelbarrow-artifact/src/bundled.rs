@@ -43,7 +43,7 @@ pub fn placed(text: &[u8], destination: &Path) -> io::Result<Interpreter> {
     let destination = destination.to_str().ok_or_else(|| io::Error::other("the destination is not UTF-8"))?;
     let quoted = serde_json::to_string(destination)?;
     let mut interpreter: Interpreter =
-        serde_json::from_str(&text.replace(PLACE, &quoted[1..quoted.len() - 1]))?;
+        serde_json::from_slice(text.replace(PLACE, &quoted[1..quoted.len() - 1]).as_bytes())?;
     if let Libc::Glibc(..) = interpreter.libc {
         interpreter.libc = Libc::Glibc(2, glibc_here(&interpreter.machine).unwrap_or(0));
     }

@@ -5,14 +5,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
 use wheelbarrow_artifact::{Anybody, Artifact};
 use wheelbarrow_base::Exit;
 use wheelbarrow_commands::failure::{CommandResult, Refusal};
 use wheelbarrow_commands::printer::Printer;
+use wheelbarrow_install::Compile;
+use wheelbarrow_install::store::LinkMode;
 
 use crate::installer::run_request;
-use crate::request::Request;
+use crate::request::{Request, RequestOptions};
 
 const HELP: &str = "\
 Installs this site: its code, its own Python, and a fresh virtualenv with every dependency, without network.
@@ -36,7 +37,7 @@ usage: ARTIFACT -d DEST [options]
 enum Asked {
     Help,
     Version,
-    Install(Value),
+    Install(RequestOptions),
 }
 
 /// Installs, or prints what is asked for.
@@ -52,8 +53,6 @@ pub(crate) fn run(artifact: &Path, words: &[OsString], printer: &Printer) -> Com
             printer.result(&format!("{}{version} ({})", manifest.name, manifest.built_by));
         }
         Asked::Install(options) => {
-            let options = serde_json::from_value(options)
-                .map_err(|error| Refusal::usage(error.to_string(), "--help prints the options"))?;
             let request = Request::new(artifact.to_path_buf(), options);
             let own = opened()?.bundled(&request.options.destination)?;
             let own = own.ok_or_else(|| Refusal {
@@ -69,7 +68,8 @@ pub(crate) fn run(artifact: &Path, words: &[OsString], printer: &Printer) -> Com
 }
 
 fn parse(words: &[OsString]) -> Result<Asked, String> {
-    let mut options = json!({ "pip": true });
+    let mut destination = None;
+    let mut options = RequestOptions { pip: true, ..RequestOptions::default() };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let word = word.to_str().ok_or("an argument is not UTF-8")?;
@@ -84,37 +84,48 @@ fn parse(words: &[OsString]) -> Result<Asked, String> {
         match name {
             "-h" | "--help" => return Ok(Asked::Help),
             "--version" => return Ok(Asked::Version),
-            "-d" | "--destination" => options["destination"] = absolute(&value()?)?,
-            "--store" => options["store"] = absolute(&value()?)?,
-            "--link-mode" => options["link_mode"] = text(&value()?, &["hardlink", "reflink", "copy"])?,
-            "--compile" => options["compile"] = text(&value()?, &["auto", "never"])?,
-            "--without-pip" => options["pip"] = false.into(),
-            "--replace" | "--check" | "--quiet" | "--json" => options[&name[2..]] = true.into(),
-            "--discard-data" => options["discard_data"] = true.into(),
+            "-d" | "--destination" => destination = Some(absolute(&value()?)?),
+            "--store" => options.store = Some(absolute(&value()?)?),
+            "--link-mode" => {
+                options.link_mode = match value()?.to_str() {
+                    Some("hardlink") => LinkMode::Hardlink,
+                    Some("reflink") => LinkMode::Reflink,
+                    Some("copy") => LinkMode::Copy,
+                    _ => return Err("--link-mode takes hardlink, reflink or copy".to_owned()),
+                }
+            }
+            "--compile" => {
+                options.compile = match value()?.to_str() {
+                    Some("auto") => Compile::Auto,
+                    Some("never") => Compile::Never,
+                    _ => return Err("--compile takes auto or never".to_owned()),
+                }
+            }
+            "--without-pip" => options.pip = false,
+            "--replace" => options.replace = true,
+            "--discard-data" => options.discard_data = true,
+            "--check" => options.check = true,
+            "--quiet" => options.quiet = true,
+            "--json" => options.json = true,
             "--bootstrap" | "--probe" => {
                 return Err(format!("{name} is for a Python of the host: python3 ARTIFACT {name}"));
             }
             _ => return Err(format!("unknown argument {name}")),
         }
     }
-    match (options.get("destination"), options.get("discard_data"), options.get("replace")) {
-        (None, ..) => Err("no destination: -d DEST says where to install".to_owned()),
-        (_, Some(_), None) => Err("--discard-data is for --replace".to_owned()),
-        _ => Ok(Asked::Install(options)),
+    if options.discard_data && !options.replace {
+        return Err("--discard-data is for --replace".to_owned());
     }
+    options.destination = destination.ok_or("no destination: -d DEST says where to install")?;
+    Ok(Asked::Install(options))
 }
 
-fn absolute(path: &OsString) -> Result<Value, String> {
-    let path =
-        std::path::absolute(path).map_err(|error| format!("{}: {error}", PathBuf::from(path).display()))?;
-    path.to_str().map(Value::from).ok_or_else(|| format!("the path {} is not UTF-8", path.display()))
-}
-
-fn text(value: &OsString, known: &[&str]) -> Result<Value, String> {
-    let found = known.iter().find(|known| value == **known);
-    found
-        .map(|known| Value::from(*known))
-        .ok_or_else(|| format!("the value is not one of {}", known.join(", ")))
+fn absolute(path: &OsString) -> Result<PathBuf, String> {
+    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(format!("the path {} is not UTF-8", path.display())),
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +134,7 @@ mod tests {
 
     fn told(words: &[&str]) -> String {
         match parse(&words.iter().map(OsString::from).collect::<Vec<_>>()) {
-            Ok(Asked::Install(options)) => options.to_string(),
+            Ok(Asked::Install(options)) => format!("{options:?}"),
             Ok(_) => "printed".to_owned(),
             Err(problem) => problem,
         }
@@ -131,18 +142,18 @@ mod tests {
 
     #[test]
     fn the_options_are_those_of_the_door_in_python() {
-        assert_eq!(
-            told(&["-d", "/srv/site", "--replace", "--store=/srv/store", "--without-pip"]),
-            r#"{"destination":"/srv/site","pip":false,"replace":true,"store":"/srv/store"}"#
-        );
+        let words = ["-d", "/srv/site", "--replace", "--store=/srv/store", "--without-pip"];
+        let options = told(&words);
+        for expected in
+            [r#"destination: "/srv/site""#, "replace: true", r#"store: Some("/srv/store")"#, "pip: false"]
+        {
+            assert!(options.contains(expected), "{options}");
+        }
         assert_eq!(told(&["--help"]), "printed");
         assert_eq!(told(&["-d"]), "-d needs a value");
         assert_eq!(told(&["-d", "/x", "--discard-data"]), "--discard-data is for --replace");
         assert_eq!(told(&["--check"]), "no destination: -d DEST says where to install");
-        assert_eq!(
-            told(&["-d", "/x", "--link-mode", "y"]),
-            "the value is not one of hardlink, reflink, copy"
-        );
+        assert_eq!(told(&["-d", "/x", "--link-mode", "y"]), "--link-mode takes hardlink, reflink or copy");
         assert_eq!(told(&["--prope"]), "unknown argument --prope");
     }
 }

@@ -58,7 +58,7 @@ impl<R: BufRead> Requests<R> {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct RequestOptions {
     /// Absolute.
     pub(crate) destination: PathBuf,
