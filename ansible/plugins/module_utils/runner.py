@@ -16,6 +16,8 @@ CHANGES = {
     "wait": {"type": "int", "default": 60},
     "deploy_id": {"type": "str"},
 }
+# What a host knows of services that only one host of a fleet may run.
+SINGLETONS = ("runs", "said_by", "since", "services")
 
 
 class Failed(Exception):
@@ -94,6 +96,11 @@ class Runner(object):
         if self.module.params["deploy_id"]:
             more += ["--deploy-id", self.module.params["deploy_id"]]
         return self.run(list(words) + more, data)
+
+    def singletons(self, release=None):
+        """Of a release, or of the live one."""
+        said = self.run(["singletons"] + (["--release", release] if release else []))
+        return {key: said[key] for key in SINGLETONS}
 
     def notes(self, err):
         """What wheelbarrow tells people beside its result."""

@@ -125,6 +125,11 @@ due:
   returned: with O(state=present)
   type: list
   elements: str
+singletons:
+  description: Whether this host runs services that only one host of a fleet may run, as M(wheelbarrow.deploy.singletons) returns it.
+  returned: with O(state=present) if the release exists
+  type: dict
+  sample: {"runs": true, "said_by": "command", "since": 1796000000, "services": ["beat"]}
 transfer:
   description: What was sent to the host.
   returned: with O(state=present) and O(remote_src=false)
@@ -240,13 +245,15 @@ def make(runner, artifact):
     staged = runner.change(words)
     diff = difference(runner.root, {"staged": None}, {"staged": staged["id"]})
     due = look(runner, staged["id"])
-    runner.done(True, id=staged["id"], is_new=staged["is_new"], is_live=False, due=due, diff=diff)
+    result = {"id": staged["id"], "is_new": staged["is_new"], "is_live": False, "due": due}
+    runner.done(True, diff=diff, singletons=runner.singletons(staged["id"]), **result)
 
 
 def take(runner, found):
     is_live = found["id"] == found["live"]
     due = [] if is_live or runner.module.check_mode else look(runner, found["id"])
-    runner.done(False, id=found["id"], is_new=False, is_live=is_live, due=due)
+    result = {"id": found["id"], "is_new": False, "is_live": is_live, "due": due}
+    runner.done(False, singletons=runner.singletons(found["id"]), **result)
 
 
 def look(runner, release):

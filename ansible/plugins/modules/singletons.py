@@ -67,11 +67,11 @@ services:
 
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
     CHANGES,
+    SINGLETONS,
     Runner,
     difference,
 )
 
-KEYS = ("runs", "said_by", "since", "services")
 BARE = {"runs": True, "said_by": "nobody", "since": None, "services": []}
 
 
@@ -80,16 +80,16 @@ def main():
     runs, release = runner.module.params["runs"], runner.module.params["release"]
     if runner.module.check_mode and not (runner.is_there and runner.has_root()):
         runner.done(runs is not None, **BARE)
-    before = runner.run(["singletons"] + (["--release", release] if release else []))
+    before = runner.singletons(release)
     if runs is None:
-        runner.done(False, **{key: before[key] for key in KEYS})
+        runner.done(False, **before)
     if runner.module.check_mode:
         after = dict(before, runs=runs, is_changed=before["runs"] != runs or before["since"] is None)
     else:
         after = runner.change(["singletons", "yes" if runs else "no"])
     words = {True: "run here", False: "run elsewhere"}
     diff = difference(runner.root, {"singletons": words[before["runs"]]}, {"singletons": words[after["runs"]]})
-    runner.done(after["is_changed"], diff=diff, **{key: after[key] for key in KEYS})
+    runner.done(after["is_changed"], diff=diff, **{key: after[key] for key in SINGLETONS})
 
 
 if __name__ == "__main__":

@@ -347,8 +347,7 @@ fn expect_thin(played: &Played) -> Result<()> {
     Ok(())
 }
 
-/// For each host the controller has sent less than an eightieth of the artifact since then, all that went to the balancer too. Each
-/// module that Ansible runs on a host takes about 100 kB.
+/// For each host the controller has sent less than a hundredth of the artifact since then, all that went to the balancer too.
 fn expect_little_sent(fleet: &Fleet<'_>, version: u32, before: u64) -> Result<()> {
     let full = fs::metadata(fleet.versions.artifact(version))?.len();
     let each = (fleet.hosts.sent_by_controller()? - before) / WEB.len() as u64;
@@ -356,8 +355,8 @@ fn expect_little_sent(fleet: &Fleet<'_>, version: u32, before: u64) -> Result<()
         "   {each} bytes sent for each host, with all that Ansible needs: {:.2} % of {full}",
         100.0 * each as f64 / full as f64
     );
-    if each * 80 >= full {
-        bail!("a code-only change takes an eightieth of the artifact, or more");
+    if each * 100 >= full {
+        bail!("a code-only change takes a hundredth of the artifact, or more");
     }
     Ok(())
 }

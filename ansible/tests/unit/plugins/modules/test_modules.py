@@ -193,7 +193,12 @@ def test_values_go_to_standard_input_and_nowhere_else(host):
     assert result["diff"]["after"] == "B\nKEY=(another value)\n"
 
 
+SINGLETONS = {"runs": True, "said_by": "nobody", "since": None, "services": ["beat"]}
+
+
 def test_a_release_that_is_there_needs_no_artifact(host):
+    for _release in range(2):
+        host.says("singletons", SINGLETONS)
     host.says("find", {"id": TWO, "state": "live", "live": TWO})
     result = host.run(release.main, src="x.zip", manifest_sha256="ab")
     assert (result["changed"], result["id"], result["is_live"]) == (False, TWO, True)
@@ -201,20 +206,24 @@ def test_a_release_that_is_there_needs_no_artifact(host):
     host.says("check", {"due": ["news.0002"]})
     result = host.run(release.main, src="x.zip", manifest_sha256="ab")
     assert (result["changed"], result["due"]) == (False, ["news.0002"])
+    assert result["singletons"] == SINGLETONS
 
 
 def test_an_artifact_is_staged_and_checked(host):
     host.says("find", {"id": None, "state": None, "live": ONE})
     host.says("deploy", {"id": TWO, "is_new": True})
     host.says("check", {"due": []})
+    host.says("singletons", dict(SINGLETONS, is_changed=False))
     result = host.run(release.main, src="x.zip", manifest_sha256="ab", artifact="/tmp/a.zip", deploy_id="d1")
     assert (result["changed"], result["id"], result["is_new"]) == (True, TWO, True)
     assert host.asked[1] == "deploy /tmp/a.zip --stage --reuse --python python3 --wait 60 --deploy-id d1"
+    assert (host.asked[-1], result["singletons"]) == ("singletons --release %s" % TWO, SINGLETONS)
 
 
 def test_an_artifact_does_it_where_there_is_no_program(bare):
     bare.says("deploy", {"id": ONE, "is_new": True})
     bare.says("check", {"due": []})
+    bare.says("singletons", SINGLETONS)
     assert bare.run(release.main, src="x.zip", artifact="/tmp/a.zip")["id"] == ONE
 
 
@@ -286,7 +295,7 @@ def test_an_artifact_never_judges_itself(bare, tmp_path, monkeypatch, by):
 
 
 def test_one_host_runs_what_only_one_may_run(host):
-    found = {"runs": True, "said_by": "nobody", "since": None, "services": ["beat"], "is_changed": False}
+    found = dict(SINGLETONS, is_changed=False)
     host.says("singletons", found)
     result = host.run(singletons.main, release="2")
     assert (result["changed"], result["services"]) == (False, ["beat"])
