@@ -26,7 +26,8 @@ fn a_broken_file_is_refused_without_its_values() {
 fn a_missing_file_has_its_own_error() {
     insta::assert_snapshot!(Place::with(&[]).run(&["env", "check", "environment.json"]).all(), @"
     exit code: 1
-    error: failed to open file `environment.json`: No such file or directory (os error 2)
+    error: cannot read environment.json
+      Caused by: No such file or directory (os error 2)
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-1
     ");
 }
