@@ -39,9 +39,9 @@ COMMANDS = (
 SITE = "https://wheelbarrow.github.io/wheelbarrow/"
 # If it exists, the host decides whether an artifact may be installed, and not the artifact.
 HOST_SIGNERS = "/etc/wheelbarrow/allowed_signers"
-# How a program dies that the kernel or a sandbox does not let work here.
 # The native installer's exit code for too little memory, after which nothing is left of its work.
 NO_MEMORY = 75
+# How a program dies that the kernel or a sandbox does not let work here.
 UNABLE = ("SIGSYS", "SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS")
 
 

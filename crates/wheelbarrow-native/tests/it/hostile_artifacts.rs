@@ -142,7 +142,7 @@ fn manifests_that_are_not_true_are_refused() {
 #[test]
 fn manifests_of_the_future_are_refused() {
     insta::assert_snapshot!(refused_manifest(|manifest| manifest["format"] = json!(2)), @"[TEMP]/site.zip has format 2: a wheelbarrow later than 0.1.0 is needed, and this is 0.1.0");
-    insta::assert_snapshot!(refused_manifest(|manifest| manifest["bytecode"] = json!({})), @"the manifest of [TEMP]/site.zip cannot be read: unknown field `bytecode`, expected one of `format`, `name`, `version`, `built_by`, `project`, `targets`, `environment`, `release`, `wheels`, `allowed`, `members` at line 1 column 31");
+    insta::assert_snapshot!(refused_manifest(|manifest| manifest["bytecode"] = json!({})), @"the manifest of [TEMP]/site.zip cannot be read: unknown field `bytecode`, expected one of `format`, `name`, `version`, `built_by`, `project`, `targets`, `environment`, `release`, `wheels`, `interpreter`, `allowed`, `members` at line 1 column 31");
     insta::assert_snapshot!(install(&zip(&[Member::new("a", "a")])).unwrap_err(), @"[TEMP]/site.zip is not a wheelbarrow artifact: it has no .wheelbarrow/manifest.json");
 }
 
