@@ -41,7 +41,8 @@ cd %(root)s/releases
 ls -t | tail -n +6 | xargs -r rm -rf
 """
 PIP = """python3 -m venv "$release/venv"
-"$release/venv/bin/pip" --quiet --disable-pip-version-check install --no-index --find-links /versions/wheels -r "$release/requirements.txt" """
+"$release/venv/bin/pip" --quiet --disable-pip-version-check install --no-index --find-links /versions/wheels \\
+    -r "$release/requirements.txt" """
 UV = """uv venv --quiet "$release/venv"
 uv pip install --quiet --python "$release/venv" --compile-bytecode -r "$release/requirements.txt" """
 FUJIN_UNIT = """[Service]
@@ -110,9 +111,16 @@ def wait(port, version):
 
 
 def unit(name, python, directory, port, environment_lines=""):
-    write("/etc/systemd/system/%s.service" % name, UNIT % {
-        "python": python, "directory": directory, "port": port, "environment": environment_lines,
-    })
+    write(
+        "/etc/systemd/system/%s.service" % name,
+        UNIT
+        % {
+            "python": python,
+            "directory": directory,
+            "port": port,
+            "environment": environment_lines,
+        },
+    )
     run("systemctl", "daemon-reload")
 
 
@@ -122,10 +130,13 @@ class Wheelbarrow:
     def __init__(self):
         shared = self.root + "/shared"
         write(shared + "/environment.json", json.dumps(environment(shared)), 0o600)
-        write(shared + "/wheelbarrow.toml", (
-            "[release]\n[release.server]\nkind = 'systemd'\nunit = 'wheelbarrow.service'\n"
-            "[release.probe]\nurl = 'http://127.0.0.1:%d/version/'\n" % self.port
-        ))
+        write(
+            shared + "/wheelbarrow.toml",
+            (
+                "[release]\n[release.server]\nkind = 'systemd'\nunit = 'wheelbarrow.service'\n"
+                "[release.probe]\nurl = 'http://127.0.0.1:%d/version/'\n" % self.port
+            ),
+        )
         unit("wheelbarrow", self.root + "/current/venv/bin/python", "/", self.port)
 
     def deploy(self, version):
@@ -142,7 +153,11 @@ class ByHand:
 
     def deploy(self, version):
         script = BY_HAND % {
-            "root": self.root, "versions": VERSIONS, "version": version, "install": self.install, "unit": self.name,
+            "root": self.root,
+            "versions": VERSIONS,
+            "version": version,
+            "install": self.install,
+            "unit": self.name,
         }
         run("bash", "-c", script)
 

@@ -127,6 +127,11 @@ mod tests {
             }
         }
         let text = format!("    \"{}\".split()\n", lines.join(" \"\n    \""));
-        assert_part("crates/wheelbarrow-artifact/python/__main__.py", "COMMANDS = (\n", ")\n# The same", &text);
+        assert_part(
+            "crates/wheelbarrow-artifact/python/__main__.py",
+            "COMMANDS = (\n",
+            ")\n# The same",
+            &text,
+        );
     }
 }
