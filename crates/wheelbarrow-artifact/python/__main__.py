@@ -10,7 +10,13 @@ if sys.version_info < (3, 6):
     )
     sys.exit(2)
 
+import _signal  # noqa: E402 (built in, unlike signal, whose enumerations take time)
 import os  # noqa: E402
+
+# Before `main` nobody catches an interrupt, and Python would print a traceback.
+IS_INTERRUPTIBLE = __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+if IS_INTERRUPTIBLE:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 PROLOGUE = "Install this site: its code and a fresh virtualenv with every dependency, without a network."
 EPILOGUE = """\
@@ -218,8 +224,6 @@ def reset_signals():
     """What the parent ignores or blocks: without SIGCHLD no child has an exit status, and a blocked signal never arrives.
 
     SIGHUP, SIGINT and SIGQUIT stay as they are: nohup and shells ignore them on purpose. Python ignores SIGPIPE itself."""
-    import _signal  # built in, unlike signal, whose enumerations take time
-
     kept = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGPIPE, getattr(_signal, "SIGXFSZ", None))
     for number in range(1, _signal.NSIG):
         try:
@@ -643,6 +647,8 @@ def is_limited():
 
 if __name__ == "__main__":
     try:
+        if IS_INTERRUPTIBLE:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         code = main()
     except KeyboardInterrupt:
         code = 130
