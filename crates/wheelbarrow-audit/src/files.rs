@@ -31,7 +31,8 @@ pub enum AuditError {
 impl Explain for AuditError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => Exit::Failed,
+            Self::Read { .. } => Exit::Failed,
+            Self::Wheel(ReadError::Spool { source, .. }) => Exit::of_io(source),
             Self::NoFloor(_) => Exit::Usage,
             Self::Wheel(ReadError::Wheel(_)) => Exit::Broken,
             Self::NotFor { .. } => Exit::Unfit,

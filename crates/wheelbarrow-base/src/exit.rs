@@ -205,13 +205,24 @@ pub trait Explain: Error {
 /// Without a path and a reason nobody can be told more.
 impl Explain for io::Error {
     fn exit(&self) -> Exit {
-        Exit::Failed
+        Exit::of_io(self)
     }
 }
 
 impl Explain for FsError {
     fn exit(&self) -> Exit {
-        Exit::Failed
+        match self {
+            Self::Io { source, .. } | Self::Unsynced { source, .. } => Exit::of_io(source),
+            Self::Busy { .. } => Exit::Locked,
+            Self::Unfinished { .. } => Exit::Failed,
+            Self::Occupied { .. }
+            | Self::NotDirectory { .. }
+            | Self::NoLinks { .. }
+            | Self::NoParent { .. }
+            | Self::MissingParent { .. }
+            | Self::NoWorkingDirectory { .. }
+            | Self::Exchanged { .. } => Exit::Refused,
+        }
     }
 }
 

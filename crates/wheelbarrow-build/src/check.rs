@@ -60,7 +60,8 @@ fn each_refused(reports: &[Report]) -> String {
 impl Explain for CheckError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::Wheel(ReadError::Spool { .. }) => Exit::Failed,
+            Self::Read { .. } => Exit::Failed,
+            Self::Wheel(ReadError::Spool { source, .. }) => Exit::of_io(source),
             Self::Wheel(ReadError::Cancelled) => Exit::Stopped,
             Self::Wheel(ReadError::Wheel(_)) => Exit::Broken,
             Self::Refused { reports } if reports.iter().any(Report::is_broken) => Exit::Broken,

@@ -190,12 +190,11 @@ impl Error {
 impl Explain for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Io { .. }
-            | Self::Fs(_)
-            | Self::Run { .. }
-            | Self::CacheInUse { .. }
-            | Self::Compile { .. }
-            | Self::NoEngine { .. } => Exit::Failed,
+            Self::Io { source, .. } => Exit::of_io(source),
+            Self::Fs(error) => error.exit(),
+            Self::Run { .. } | Self::CacheInUse { .. } | Self::Compile { .. } | Self::NoEngine { .. } => {
+                Exit::Failed
+            }
             Self::PythonSpec { .. }
             | Self::UnsupportedPython { .. }
             | Self::Target(_)
@@ -242,8 +241,8 @@ impl Explain for Error {
             Self::NoCompiler { python } => format!(
                 "install a Python {python}, or leave `--bytecode=always` away: its bytecode is not bundled then"
             ),
-            Self::NoUv { .. } => "install uv (`pip install uv`, or https://docs.astral.sh/uv/), or set UV to its path; \
-                a pylock.toml given with --lock needs no uv"
+            Self::NoUv { .. } => "install uv, for example with `python3 -m venv ~/.uv && ~/.uv/bin/pip install uv`, then \
+                put it on PATH, or set UV to its path: UV=~/.uv/bin/uv"
                 .to_owned(),
             Self::ForeignLock { path } => format!("use it with `--lock {}`, or move it away", path.display()),
             Self::UnsupportedInput { export, .. } => format!(

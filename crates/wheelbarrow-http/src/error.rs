@@ -29,7 +29,8 @@ impl HttpError {
 impl Explain for HttpError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Io { .. } | Self::Certificates { .. } => Exit::Failed,
+            Self::Io { source, .. } => Exit::of_io(source),
+            Self::Certificates { .. } => Exit::Failed,
             Self::Fetch { .. } | Self::Unauthorized { .. } => Exit::Network,
         }
     }

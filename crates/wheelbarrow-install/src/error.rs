@@ -115,7 +115,6 @@ impl Explain for InstallError {
     fn exit(&self) -> Exit {
         match self {
             Self::Cancelled => Exit::Stopped,
-            Self::Fs(FsError::Busy { .. }) => Exit::Locked,
             Self::Artifact(error) => error.exit(),
             Self::Newer(_) => Exit::Newer,
             Self::Lacking { .. } => Exit::Lacking,
@@ -137,9 +136,8 @@ impl Explain for InstallError {
             Self::NoSpace { .. } | Self::NoInodes { .. } => Exit::NoSpace,
             Self::LargeEnvironment { .. } => Exit::Environment,
             Self::UntrustedStore { .. } => Exit::Project,
-            Self::Fs(FsError::Io { source, .. } | FsError::Unsynced { source, .. })
-            | Self::Io { source, .. } => Exit::of_io(source),
-            Self::Fs(_) => Exit::Refused,
+            Self::Fs(error) => error.exit(),
+            Self::Io { source, .. } => Exit::of_io(source),
             Self::Interpreter(_) | Self::Facts { .. } => Exit::Failed,
             Self::RestlessStore { .. } | Self::Compile { .. } => Exit::Failed,
         }

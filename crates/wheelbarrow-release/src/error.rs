@@ -241,17 +241,18 @@ impl ReleaseError {
 impl Explain for ReleaseError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Locked { .. } | Self::Fs(FsError::Busy { .. }) => Exit::Locked,
+            Self::Locked { .. } => Exit::Locked,
             Self::Io { path, source, .. }
                 if path.ends_with(ENVIRONMENT) && source.kind() == ErrorKind::FileTooLarge =>
             {
                 Exit::Environment
             }
-            Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) => Exit::of_io(source),
+            Self::Io { source, .. } => Exit::of_io(source),
+            Self::Fs(error) => error.exit(),
             Self::Cancelled => Exit::Stopped,
             Self::Artifact(error) => error.exit(),
             Self::Newer(_) => Exit::Newer,
-            Self::Fs(_) | Self::Interpreter(_) => Exit::Failed,
+            Self::Interpreter(_) => Exit::Failed,
             Self::Install(error) => error.exit(),
             Self::Id(_) | Self::Name { .. } => Exit::Usage,
             Self::Environment { .. } => Exit::Environment,

@@ -57,7 +57,9 @@ impl Explain for SignatureError {
             | Self::Stranger { .. } => Exit::Unsigned,
             Self::Line { .. } | Self::Refused { .. } | Self::Link { .. } => Exit::Usage,
             Self::Artifact(error) => error.exit(),
-            Self::Read(_) | Self::Run(_) | Self::Write(_) | Self::Fs(_) => Exit::Failed,
+            Self::Read(_) | Self::Run(_) => Exit::Failed,
+            Self::Write(error) => Exit::of_io(error),
+            Self::Fs(error) => error.exit(),
         }
     }
 

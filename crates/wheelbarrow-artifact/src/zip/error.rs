@@ -47,3 +47,13 @@ pub enum WriteError {
     )]
     TooLarge { path: String },
 }
+
+/// A full disk stays known as one.
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Write(source) => source,
+            other => Self::other(other),
+        }
+    }
+}

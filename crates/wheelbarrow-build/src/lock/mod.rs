@@ -3,6 +3,7 @@
 //! What is no lock yet is made one by uv ([`resolve`]) and kept beside the artifact; from then on the lock is what
 //! counts, until the inputs change.
 
+mod change;
 mod complete;
 mod digest;
 mod local;

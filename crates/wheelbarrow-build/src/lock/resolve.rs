@@ -16,7 +16,7 @@ use wheelbarrow_http::{redact, without_logins};
 use super::paths::{absolute_parent, relative_files};
 use super::request::{LockRequest, ReadRequest, is_frozen};
 use super::run::LockRun;
-use super::{Lock, Pylock, local, yanked};
+use super::{Lock, Pylock, change, local, yanked};
 use crate::inputs::formats::Formats;
 use crate::inputs::requirements::{self, Requirements, Sources};
 use crate::inputs::{Inputs, digest_of_files};
@@ -134,7 +134,7 @@ fn pylock(
     request: &LockRequest,
     requirements: &Requirements,
     given: Option<&Path>,
-    kept: Option<Pylock>,
+    mut kept: Option<Pylock>,
     input: &str,
     progress: &dyn Progress,
 ) -> Result<(Pylock, bool)> {
@@ -145,7 +145,7 @@ fn pylock(
     };
     let changed = kept.as_ref().map(|kept| local::changed(kept, &request.lock_out));
     let as_locked = changed.as_ref().is_none_or(BTreeSet::is_empty);
-    if let Some(kept) = kept.filter(|kept| as_locked && is_good(kept)) {
+    if let Some(kept) = kept.take_if(|kept| as_locked && is_good(kept)) {
         return Ok((kept, false));
     }
     if let Some(path) = request.inputs.lone_setup_cfg() {
@@ -169,7 +169,11 @@ fn pylock(
         yanked::table(&yanked)
     );
     wheelbarrow_base::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
-    Ok((Pylock::parse_unhashed(&text).map_err(broken)?, true))
+    let pylock = Pylock::parse_unhashed(&text).map_err(broken)?;
+    if let Some(note) = kept.and_then(|kept| change::describe(&request.lock_out, &kept, &pylock)) {
+        progress.note(&note);
+    }
+    Ok((pylock, true))
 }
 
 /// For the comment on top: no path of this machine.

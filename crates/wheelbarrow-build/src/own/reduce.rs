@@ -158,7 +158,7 @@ fn keep(
 
 /// Writes the wheel again without some of its members.
 fn write(open: &OpenWheel<'_>, rows: Vec<RecordRow>, left_out: &HashSet<usize>, path: &Path) -> Result<()> {
-    let failed = |error: WriteError| Error::io("write", path)(std::io::Error::other(error));
+    let failed = |error: WriteError| Error::io("write", path)(error.into());
     let record_path = format!("{}/RECORD", open.dist_info());
     let entries = open.archive().entries();
     let gone: HashSet<&str> = left_out.iter().map(|&place| entries[place].name.as_str()).collect();

@@ -92,9 +92,10 @@ pub enum PackError {
 impl Explain for PackError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Io { .. } => Exit::Failed,
+            Self::Io { source, .. } => Exit::of_io(source),
             Self::Changed { .. } => Exit::Broken,
             Self::Write { source: WriteError::TooLarge { .. }, .. } => Exit::Project,
+            Self::Write { source: WriteError::Write(error), .. } => Exit::of_io(error),
             Self::Write { .. } => Exit::Failed,
             _ => Exit::Project,
         }

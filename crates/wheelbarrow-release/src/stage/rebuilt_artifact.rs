@@ -115,13 +115,8 @@ fn write(path: &Path, release: &CompleteRelease, interpreter: &Interpreter) -> R
     writer.finish().map(drop).map_err(zip_error)
 }
 
-/// A disk that is full is to be known as one.
 pub(crate) fn zip_error(path: &Path, error: WriteError) -> ReleaseError {
-    let source = match error {
-        WriteError::Write(source) => source,
-        other => std::io::Error::other(other),
-    };
-    ReleaseError::io("write", path)(source)
+    ReleaseError::io("write", path)(error.into())
 }
 
 fn is_optional(member: &Member) -> bool {

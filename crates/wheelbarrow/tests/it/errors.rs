@@ -1,5 +1,9 @@
 //! What failed, why, and what to do: the words, and the exit codes of docs/reference/exit-codes.md.
 
+use std::process::Command;
+
+use wheelbarrow_testing::mounts::Mounted;
+
 use crate::support::Place;
 
 #[test]
@@ -247,4 +251,22 @@ fn output_that_cannot_be_written_stops_nothing() {
     let said =
         place.finish(std::process::Command::new("sh").args(["-c", &command]).current_dir(place.path()));
     assert_eq!(said.code, place.run(&["build", "nothing"]).code);
+}
+
+#[test]
+fn a_full_disk() {
+    let Some(small) = Mounted::tmpfs("size=64k") else { return };
+    let lock = "lock-version = '1.0'\ncreated-by = 'a test'\npackages = []\n";
+    let place = Place::with(&[("pylock.toml", lock), ("manage.py", "")]);
+    let output = small.point().join("site.zip");
+    let said = place.run(&["build", "--output", output.to_str().unwrap()]);
+    assert_eq!(said.code, 6, "{}", said.all());
+    assert!(!output.exists(), "{}", said.all());
+    assert_eq!(place.run(&["build", "--output", "site.zip"]).code, 0);
+    let signed = output.to_str().unwrap();
+    let words = ["-q", "-t", "ed25519", "-N", "", "-f", "key"];
+    place.finish(Command::new("ssh-keygen").current_dir(place.path()).args(words));
+    let said = place.run(&["sign", "site.zip", "--key", "key", "--output", signed]);
+    assert_eq!(said.code, 6, "{}", said.all());
+    assert!(!output.exists(), "{}", said.all());
 }
