@@ -4,13 +4,17 @@
 //! A service with `run` has units of Wheelbarrow's own. One with `unit`, `touch` or `command` is somebody else's: it is told of
 //! a release and looked at, and its files stay as they are.
 
+mod probe;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::server::{Action, ProbeSettings, Server, ServerKeys};
+use super::server::{Action, Server, ServerKeys};
 use super::words::Words;
+pub use probe::ServiceProbe;
+use probe::{NotAProbe, ProbeTable};
 
 /// Seconds that processes which are asked to end have for it.
 const STOP_SECONDS: u64 = 90;
@@ -93,17 +97,6 @@ pub enum Hosts {
     All,
     /// On one, and never twice at a time.
     One,
-}
-
-/// What shows that a service works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceProbe {
-    /// A request to the socket of its unit. The URL is a path.
-    Path(ProbeSettings),
-    /// A request.
-    Request(ProbeSettings),
-    /// A command of the site that succeeds within so many seconds.
-    Command { command: Words, deadline: u64 },
 }
 
 /// A restriction of a unit that may be loosened.
@@ -203,30 +196,6 @@ struct ServiceTable {
     #[serde(alias = "stays_up", skip_serializing_if = "Option::is_none")]
     stays_up: Option<u64>,
 }
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProbeTable {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<Words>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    socket: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<Vec<u16>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    successes: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deadline: Option<u64>,
-}
-
-/// Seconds within which a command shows that a service works.
-const COMMAND_SECONDS: u64 = 60;
 
 impl Service {
     /// The units of Wheelbarrow's own that it has.
@@ -330,8 +299,16 @@ impl TryFrom<ServiceTable> for Service {
         let hosts = table.hosts.unwrap_or_default();
         let process = process(&name, &table, hosts)?;
         let has_socket = matches!(&process, ServiceProcess::Own(OwnUnit { start: Start::Socket, .. }));
+        let wrong_probe = |wrong| {
+            let name = name.clone();
+            match wrong {
+                NotAProbe::Way => NotAService::Probe { name },
+                NotAProbe::NoSocket => NotAService::NoSocket { name },
+                NotAProbe::Path(path) => NotAService::Path { name, path },
+            }
+        };
         let service = Self {
-            probe: table.probe.map(|probe| probe.checked(&name, has_socket)).transpose()?,
+            probe: table.probe.map(|probe| probe.checked(has_socket)).transpose().map_err(wrong_probe)?,
             stays_up: table.stays_up.unwrap_or(STAYS_UP),
             name,
             process,
@@ -410,30 +387,6 @@ fn start(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Start
     }
 }
 
-impl ProbeTable {
-    fn checked(self, name: &ServiceName, has_socket: bool) -> Result<ServiceProbe, NotAService> {
-        let name = name.clone();
-        let request = |url: String, socket| ProbeSettings {
-            url,
-            socket,
-            host: self.host.clone(),
-            expected: self.expected.clone(),
-            successes: self.successes,
-            deadline: self.deadline,
-        };
-        match (self.path.clone(), self.url.clone(), self.command.clone()) {
-            (Some(_), None, None) if !has_socket => Err(NotAService::NoSocket { name }),
-            (Some(path), None, None) if !path.starts_with('/') => Err(NotAService::Path { name, path }),
-            (Some(path), None, None) if self.socket.is_none() => Ok(ServiceProbe::Path(request(path, None))),
-            (None, Some(url), None) => Ok(ServiceProbe::Request(request(url, self.socket.clone()))),
-            (None, None, Some(command)) => {
-                Ok(ServiceProbe::Command { command, deadline: self.deadline.unwrap_or(COMMAND_SECONDS) })
-            }
-            _ => Err(NotAService::Probe { name }),
-        }
-    }
-}
-
 impl From<Service> for ServiceTable {
     fn from(service: Service) -> Self {
         let mut table = Self {
@@ -463,29 +416,6 @@ impl From<Service> for ServiceTable {
             }
         }
         table
-    }
-}
-
-impl From<ServiceProbe> for ProbeTable {
-    fn from(probe: ServiceProbe) -> Self {
-        let (path, settings) = match probe {
-            ServiceProbe::Path(settings) => (Some(settings.url.clone()), settings),
-            ServiceProbe::Request(settings) => (None, settings),
-            ServiceProbe::Command { command, deadline } => {
-                let deadline = Some(deadline).filter(|deadline| *deadline != COMMAND_SECONDS);
-                return Self { command: Some(command), deadline, ..Self::default() };
-            }
-        };
-        Self {
-            url: path.is_none().then_some(settings.url),
-            path,
-            command: None,
-            socket: settings.socket,
-            host: settings.host,
-            expected: settings.expected,
-            successes: settings.successes,
-            deadline: settings.deadline,
-        }
     }
 }
 
