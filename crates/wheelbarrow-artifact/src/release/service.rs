@@ -53,6 +53,8 @@ pub struct OwnUnit {
     pub stop: Stop,
     /// Restrictions of the unit that the site cannot bear.
     pub loosen: Vec<Restriction>,
+    /// The process tells systemd that it is ready, and then that it lives, at least once in so many seconds.
+    pub watchdog: Option<u64>,
 }
 
 /// When its processes are started.
@@ -150,6 +152,8 @@ pub enum NotAService {
     Instances { name: ServiceName, count: u32 },
     #[error("the service `{name}` has `hosts = \"one\"`, so it can have one instance and cannot drain")]
     NotOne { name: ServiceName },
+    #[error("the service `{name}` has `watchdog = 0`, which would watch nothing: remove it, or set seconds")]
+    Watchdog { name: ServiceName },
     #[error("the probe of the service `{name}` needs one of `path`, `url` and `command`")]
     Probe { name: ServiceName },
     #[error("the probe of the service `{name}` has `path`, which needs `socket = true`; use `url`")]
@@ -189,6 +193,8 @@ struct ServiceTable {
     stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
     loosen: Option<Vec<Restriction>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watchdog: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<Hosts>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -339,6 +345,7 @@ fn process(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Ser
             ("schedule", table.schedule.is_some()),
             ("stop", table.stop.is_some()),
             ("loosen", table.loosen.is_some()),
+            ("watchdog", table.watchdog.is_some()),
         ];
         if let Some((key, _)) = own.into_iter().find(|(_, is_there)| *is_there) {
             return Err(NotAService::NeedsRun { name: name.clone(), key });
@@ -351,11 +358,15 @@ fn process(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Ser
         });
         return Ok(ServiceProcess::Told(server));
     };
+    if table.watchdog == Some(0) {
+        return Err(NotAService::Watchdog { name: name.clone() });
+    }
     Ok(ServiceProcess::Own(OwnUnit {
         run: run.clone(),
         start: start(name, table, hosts)?,
         stop: table.stop.clone().unwrap_or_else(Stop::usual),
         loosen: table.loosen.clone().unwrap_or_default(),
+        watchdog: table.watchdog,
     }))
 }
 
@@ -373,6 +384,7 @@ fn start(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Start
         (Some(_), true) => both("schedule", "socket"),
         (Some(_), _) if table.instances.is_some() => both("schedule", "instances"),
         (Some(_), _) if table.handover.is_some() => both("schedule", "handover"),
+        (Some(_), _) if table.watchdog.is_some() => both("schedule", "watchdog"),
         (None, true) if table.instances.is_some() => both("socket", "instances"),
         (None, true) if table.handover.is_some() => both("socket", "handover"),
         (None, true) => Ok(Start::Socket),
@@ -397,8 +409,9 @@ impl From<Service> for ServiceTable {
             ..Self::default()
         };
         match service.process {
-            ServiceProcess::Own(OwnUnit { run, start, stop, loosen }) => {
+            ServiceProcess::Own(OwnUnit { run, start, stop, loosen, watchdog }) => {
                 table.run = Some(run);
+                table.watchdog = watchdog;
                 table.stop = Some(stop).filter(|stop| *stop != Stop::usual());
                 table.loosen = Some(loosen).filter(|loosen| !loosen.is_empty());
                 match start {
