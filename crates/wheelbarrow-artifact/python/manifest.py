@@ -120,14 +120,15 @@ def _is_service(value):
     given = [key for key in ("run", "unit", "touch", "command") if key in value]
     if len(given) != 1 or "action" in value and given != ["unit"]:
         return False
-    own = [key for key in ("socket", "instances", "handover", "schedule", "stop", "loosen") if key in value]
+    own = [key for key in ("socket", "instances", "handover", "schedule", "stop", "loosen", "watchdog") if key in value]
     if own and given != ["run"]:
         return False
     has_socket = value.get("socket") is True
     instances, handover = value.get("instances", 1), value.get("handover", "restart")
     if not 1 <= instances <= 999 or value.get("hosts") == "one" and (instances > 1 or handover == "drain"):
         return False
-    if "schedule" in value and (has_socket or set(value) & {"instances", "handover", "probe", "stays-up", "stays_up"}):
+    with_schedule = {"instances", "handover", "probe", "stays-up", "stays_up", "watchdog"}
+    if "schedule" in value and (has_socket or set(value) & with_schedule) or value.get("watchdog") == 0:
         return False
     if has_socket and set(value) & {"instances", "handover"} or {"stays-up", "stays_up"} <= set(value):
         return False
@@ -179,6 +180,7 @@ _SERVICE = {
     },
     "stays-up?": int,
     "stays_up?": int,
+    "watchdog?": int,
 }
 _RELEASE = {
     "settings?": str,

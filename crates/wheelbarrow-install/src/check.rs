@@ -228,7 +228,9 @@ fn thin_errors(
         let Some(wheel) = having.wheel else { continue };
         stored.push(StoredWheel { wanted, wheel, bytecode: having.bytecode });
     }
-    let wheels = planner::Wheels::Store(&store, &stored, None);
+    let statics = Default::default();
+    let project = planner::StoredProject { python: None, statics: &statics };
+    let wheels = planner::Wheels::Store(&store, &stored, project);
     let plan = planner::plan(artifact, target, interpreter, options, &wheels)?;
     Ok(preflight::space_errors(&options.destination, &plan))
 }

@@ -32,7 +32,7 @@ use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_base::{Commit, Staged};
 
 use crate::plan::Plan;
-use crate::planner::Wheels;
+use crate::planner::{StoredProject, Wheels};
 use crate::store::Store;
 use crate::writer::WriteOptions;
 
@@ -168,9 +168,12 @@ impl InstallJob<'_> {
         {
             unread.extend(store::WantedPython::unread(&artifact));
         }
+        let statics = store::WantedStatics::of(artifact.manifest());
+        let found = statics.find(&store, self.progress)?;
+        unread.extend(statics.unread(&found));
         let mut artifact = artifact.verify_but(unread, self.progress)?;
         store.keep_program(&artifact, &self.interpreter.machine)?;
-        let mut having = Some(having);
+        let (mut having, mut found) = (Some(having), Some(found));
         // Each time the entries that were altered are dropped: that ends, unless somebody alters them all the time.
         for _ in 0..=wanted.len() + 1 {
             let stored = store::ensure(&store, &mut artifact, &wanted, having.take(), self.progress)?;
@@ -178,7 +181,9 @@ impl InstallJob<'_> {
                 .as_ref()
                 .map(|python| python.ensure(&store, &mut artifact, self.progress))
                 .transpose()?;
-            match self.write(&artifact, &Wheels::Store(&store, &stored, python.as_ref())) {
+            let statics = statics.ensure(&store, &mut artifact, found.take(), self.progress)?;
+            let project = StoredProject { python: python.as_ref(), statics: &statics };
+            match self.write(&artifact, &Wheels::Store(&store, &stored, project)) {
                 Err(InstallError::AlteredStore { entries }) => {
                     drop(stored);
                     store.drop_altered(&entries, self.progress)?;
@@ -245,15 +250,20 @@ impl InstallJob<'_> {
         root: &Directory,
     ) -> Result<(), InstallError> {
         let Options { destination, store: asked, .. } = self.options;
-        let write = |progress: &dyn Progress| {
-            engine::execute(plan, artifact, root, destination, &WriteOptions::INSTALL, progress)
+        let write = |options: &WriteOptions<'_>, progress: &dyn Progress| {
+            engine::execute(plan, artifact, root, destination, options, progress)
         };
         match (wheels, asked) {
-            (Wheels::Store(store, ..), Some(asked)) => both(
-                || write(&NotesOnly(self.progress)),
-                || store::link(store, &plan.linked, asked.link_mode, (root, destination), self.progress),
-            ),
-            _ => write(self.progress),
+            (Wheels::Store(store, ..), Some(asked)) => {
+                let transfer = store::Transfer::new(asked.link_mode);
+                let statics = store::StaticLinks::open(store, &transfer)?;
+                let options = WriteOptions { statics: Some(&statics), ..WriteOptions::INSTALL };
+                both(
+                    || write(&options, &NotesOnly(self.progress)),
+                    || store::link(store, &plan.linked, &transfer, (root, destination), self.progress),
+                )
+            }
+            _ => write(&WriteOptions::INSTALL, self.progress),
         }
     }
 }

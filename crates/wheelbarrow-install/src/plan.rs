@@ -69,6 +69,8 @@ pub(crate) struct PlannedFile<'a> {
 
 pub(crate) enum Contents<'a> {
     Bytes(Vec<u8>),
+    /// A static file that the store has by its content, to be linked.
+    Stored,
     /// A member of the artifact or of a wheel in it, with its compressed bytes.
     Member {
         entry: &'a zip::Entry,
@@ -173,12 +175,14 @@ impl Contents<'_> {
     pub(crate) fn raw_size(&self) -> usize {
         match self {
             Self::Member { raw, .. } => raw.len(),
-            Self::Bytes(_) => 0,
+            Self::Bytes(_) | Self::Stored => 0,
         }
     }
 
+    /// Bytes to be written.
     pub(crate) fn size(&self) -> u64 {
         match self {
+            Self::Stored => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Member { entry, .. } => entry.size,
         }

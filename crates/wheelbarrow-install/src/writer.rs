@@ -16,6 +16,7 @@ use wheelbarrow_base::progress::Progress;
 
 use crate::InstallError;
 use crate::plan::{Contents, PlannedFile, PlannedFrame, WriteBatch, parent};
+use crate::store::StaticLinks;
 
 /// How many frames are inflated at once, however many threads there are: each takes [`FRAME`] bytes.
 const BUFFERS: usize = 8;
@@ -29,13 +30,21 @@ pub(crate) struct WriteOptions<'m> {
     pub modes: [u32; 2],
     /// Told of each `.pyc` file: its path, its size in bytes, and its SHA-256.
     pub compiled: Option<&'m OnWritten<'m>>,
+    /// Where [`Contents::Stored`] is.
+    pub statics: Option<&'m StaticLinks<'m>>,
     /// For the progress bar.
     pub task: &'static str,
 }
 
-impl WriteOptions<'_> {
+impl<'m> WriteOptions<'m> {
     /// As an install wants it.
-    pub(crate) const INSTALL: Self = Self { modes: [0o666, 0o777], compiled: None, task: "installing" };
+    pub(crate) const INSTALL: Self =
+        Self { modes: [0o666, 0o777], compiled: None, statics: None, task: "installing" };
+
+    /// For files that installs share.
+    pub(crate) fn of_store(compiled: Option<&'m OnWritten<'m>>) -> Self {
+        Self { modes: [0o444, 0o555], compiled, statics: None, task: "filling the store" }
+    }
 }
 
 /// What frames are inflated into.
@@ -100,12 +109,19 @@ impl<'j> Writer<'j> {
     }
 
     fn write_file(&mut self, file: &PlannedFile<'_>, directory: BorrowedFd<'_>) -> Result<(), InstallError> {
+        if let (Contents::Stored, Some(statics)) = (&file.contents, self.job.options.statics) {
+            let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+            let path = self.job.destination.join(&file.path);
+            let WriteJob { time, progress, .. } = self.job;
+            return statics.link(file.sha256, (directory, name), (&path, time), progress);
+        }
         let mode = self.job.options.modes[usize::from(file.executable)];
         let open = self.create(directory, &file.path, mode)?;
         let mut written = Ok(());
         let artifact = self.job.artifact;
         match &file.contents {
             Contents::Bytes(bytes) => written = write_all(open.as_fd(), bytes),
+            Contents::Stored => written = Err(io::Error::other("no store is open")),
             Contents::Member { entry, raw } => {
                 let mut hash = sha2::Sha256::new();
                 let mut take = |bytes: &[u8]| {

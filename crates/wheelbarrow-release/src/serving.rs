@@ -8,3 +8,4 @@ pub(crate) mod server_log;
 pub(crate) mod services;
 pub(crate) mod systemd;
 pub mod unit;
+pub(crate) mod watchdog;

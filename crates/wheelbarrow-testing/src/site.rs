@@ -11,6 +11,9 @@ use wheelbarrow_artifact::zip::{DosTime, Method, ZipWriter};
 /// Never opened: releases are made without pip here.
 const PIP: &str = "bootstrap_wheels/pip-1-py3-none-any.whl";
 
+/// The directory in the code for static files that were collected at build.
+pub const COLLECTED: &str = "collected";
+
 /// A site of one version: what its settings say, and the files of its code, by path and text.
 pub struct Site<'a> {
     pub version: &'a str,
@@ -44,6 +47,7 @@ impl Site<'_> {
             needs: Default::default(),
         };
         let facts = interpreter();
+        let has_statics = self.code.iter().any(|(path, _)| path.starts_with(COLLECTED));
         let manifest = Manifest {
             version: Some(self.version.to_owned()),
             targets: vec![Target {
@@ -66,7 +70,7 @@ impl Site<'_> {
                 Project {
                     directory: "code".to_owned(),
                     import_path: "code".to_owned(),
-                    static_root: None,
+                    static_root: has_statics.then(|| format!("code/{COLLECTED}")),
                     digest: Sha256::of(b""),
                 },
             )

@@ -4,13 +4,17 @@
 //! A service with `run` has units of Wheelbarrow's own. One with `unit`, `touch` or `command` is somebody else's: it is told of
 //! a release and looked at, and its files stay as they are.
 
+mod probe;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::server::{Action, ProbeSettings, Server, ServerKeys};
+use super::server::{Action, Server, ServerKeys};
 use super::words::Words;
+pub use probe::ServiceProbe;
+use probe::{NotAProbe, ProbeTable};
 
 /// Seconds that processes which are asked to end have for it.
 const STOP_SECONDS: u64 = 90;
@@ -49,6 +53,8 @@ pub struct OwnUnit {
     pub stop: Stop,
     /// Restrictions of the unit that the site cannot bear.
     pub loosen: Vec<Restriction>,
+    /// The process tells systemd that it is ready, and then that it lives, at least once in so many seconds.
+    pub watchdog: Option<u64>,
 }
 
 /// When its processes are started.
@@ -93,17 +99,6 @@ pub enum Hosts {
     All,
     /// On one, and never twice at a time.
     One,
-}
-
-/// What shows that a service works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceProbe {
-    /// A request to the socket of its unit. The URL is a path.
-    Path(ProbeSettings),
-    /// A request.
-    Request(ProbeSettings),
-    /// A command of the site that succeeds within so many seconds.
-    Command { command: Words, deadline: u64 },
 }
 
 /// A restriction of a unit that may be loosened.
@@ -157,6 +152,8 @@ pub enum NotAService {
     Instances { name: ServiceName, count: u32 },
     #[error("the service `{name}` has `hosts = \"one\"`, so it can have one instance and cannot drain")]
     NotOne { name: ServiceName },
+    #[error("the service `{name}` has `watchdog = 0`, which would watch nothing: remove it, or set seconds")]
+    Watchdog { name: ServiceName },
     #[error("the probe of the service `{name}` needs one of `path`, `url` and `command`")]
     Probe { name: ServiceName },
     #[error("the probe of the service `{name}` has `path`, which needs `socket = true`; use `url`")]
@@ -197,36 +194,14 @@ struct ServiceTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     loosen: Option<Vec<Restriction>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    watchdog: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<Hosts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<ProbeTable>,
     #[serde(alias = "stays_up", skip_serializing_if = "Option::is_none")]
     stays_up: Option<u64>,
 }
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProbeTable {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<Words>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    socket: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<Vec<u16>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    successes: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deadline: Option<u64>,
-}
-
-/// Seconds within which a command shows that a service works.
-const COMMAND_SECONDS: u64 = 60;
 
 impl Service {
     /// The units of Wheelbarrow's own that it has.
@@ -330,8 +305,16 @@ impl TryFrom<ServiceTable> for Service {
         let hosts = table.hosts.unwrap_or_default();
         let process = process(&name, &table, hosts)?;
         let has_socket = matches!(&process, ServiceProcess::Own(OwnUnit { start: Start::Socket, .. }));
+        let wrong_probe = |wrong| {
+            let name = name.clone();
+            match wrong {
+                NotAProbe::Way => NotAService::Probe { name },
+                NotAProbe::NoSocket => NotAService::NoSocket { name },
+                NotAProbe::Path(path) => NotAService::Path { name, path },
+            }
+        };
         let service = Self {
-            probe: table.probe.map(|probe| probe.checked(&name, has_socket)).transpose()?,
+            probe: table.probe.map(|probe| probe.checked(has_socket)).transpose().map_err(wrong_probe)?,
             stays_up: table.stays_up.unwrap_or(STAYS_UP),
             name,
             process,
@@ -362,6 +345,7 @@ fn process(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Ser
             ("schedule", table.schedule.is_some()),
             ("stop", table.stop.is_some()),
             ("loosen", table.loosen.is_some()),
+            ("watchdog", table.watchdog.is_some()),
         ];
         if let Some((key, _)) = own.into_iter().find(|(_, is_there)| *is_there) {
             return Err(NotAService::NeedsRun { name: name.clone(), key });
@@ -374,11 +358,15 @@ fn process(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Ser
         });
         return Ok(ServiceProcess::Told(server));
     };
+    if table.watchdog == Some(0) {
+        return Err(NotAService::Watchdog { name: name.clone() });
+    }
     Ok(ServiceProcess::Own(OwnUnit {
         run: run.clone(),
         start: start(name, table, hosts)?,
         stop: table.stop.clone().unwrap_or_else(Stop::usual),
         loosen: table.loosen.clone().unwrap_or_default(),
+        watchdog: table.watchdog,
     }))
 }
 
@@ -396,6 +384,7 @@ fn start(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Start
         (Some(_), true) => both("schedule", "socket"),
         (Some(_), _) if table.instances.is_some() => both("schedule", "instances"),
         (Some(_), _) if table.handover.is_some() => both("schedule", "handover"),
+        (Some(_), _) if table.watchdog.is_some() => both("schedule", "watchdog"),
         (None, true) if table.instances.is_some() => both("socket", "instances"),
         (None, true) if table.handover.is_some() => both("socket", "handover"),
         (None, true) => Ok(Start::Socket),
@@ -410,30 +399,6 @@ fn start(name: &ServiceName, table: &ServiceTable, hosts: Hosts) -> Result<Start
     }
 }
 
-impl ProbeTable {
-    fn checked(self, name: &ServiceName, has_socket: bool) -> Result<ServiceProbe, NotAService> {
-        let name = name.clone();
-        let request = |url: String, socket| ProbeSettings {
-            url,
-            socket,
-            host: self.host.clone(),
-            expected: self.expected.clone(),
-            successes: self.successes,
-            deadline: self.deadline,
-        };
-        match (self.path.clone(), self.url.clone(), self.command.clone()) {
-            (Some(_), None, None) if !has_socket => Err(NotAService::NoSocket { name }),
-            (Some(path), None, None) if !path.starts_with('/') => Err(NotAService::Path { name, path }),
-            (Some(path), None, None) if self.socket.is_none() => Ok(ServiceProbe::Path(request(path, None))),
-            (None, Some(url), None) => Ok(ServiceProbe::Request(request(url, self.socket.clone()))),
-            (None, None, Some(command)) => {
-                Ok(ServiceProbe::Command { command, deadline: self.deadline.unwrap_or(COMMAND_SECONDS) })
-            }
-            _ => Err(NotAService::Probe { name }),
-        }
-    }
-}
-
 impl From<Service> for ServiceTable {
     fn from(service: Service) -> Self {
         let mut table = Self {
@@ -444,8 +409,9 @@ impl From<Service> for ServiceTable {
             ..Self::default()
         };
         match service.process {
-            ServiceProcess::Own(OwnUnit { run, start, stop, loosen }) => {
+            ServiceProcess::Own(OwnUnit { run, start, stop, loosen, watchdog }) => {
                 table.run = Some(run);
+                table.watchdog = watchdog;
                 table.stop = Some(stop).filter(|stop| *stop != Stop::usual());
                 table.loosen = Some(loosen).filter(|loosen| !loosen.is_empty());
                 match start {
@@ -463,29 +429,6 @@ impl From<Service> for ServiceTable {
             }
         }
         table
-    }
-}
-
-impl From<ServiceProbe> for ProbeTable {
-    fn from(probe: ServiceProbe) -> Self {
-        let (path, settings) = match probe {
-            ServiceProbe::Path(settings) => (Some(settings.url.clone()), settings),
-            ServiceProbe::Request(settings) => (None, settings),
-            ServiceProbe::Command { command, deadline } => {
-                let deadline = Some(deadline).filter(|deadline| *deadline != COMMAND_SECONDS);
-                return Self { command: Some(command), deadline, ..Self::default() };
-            }
-        };
-        Self {
-            url: path.is_none().then_some(settings.url),
-            path,
-            command: None,
-            socket: settings.socket,
-            host: settings.host,
-            expected: settings.expected,
-            successes: settings.successes,
-            deadline: settings.deadline,
-        }
     }
 }
 

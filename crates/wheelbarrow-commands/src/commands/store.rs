@@ -116,11 +116,12 @@ fn report_verification(verification: &StoreVerification, printer: &Printer) {
     let StoreVerification { store, entries, files, broken } = verification;
     for entry in broken {
         let BrokenEntry { index, changed, missing, extra, repaired, .. } = entry;
-        let sha256 = entry.sha256.or(entry.program).map(|sha256| sha256.to_string());
+        let sha256 = entry.sha256.or(entry.program).or(entry.static_file).map(|sha256| sha256.to_string());
         let name = name(entry.wheel.as_deref(), sha256);
         let part = match (entry.bytecode, entry.program) {
             (Some(_), _) => "bytecode of ",
             (_, Some(_)) => "program ",
+            _ if entry.static_file.is_some() => "static file ",
             _ => "",
         };
         let state = if *repaired { "unpacked anew" } else { "taken out of use" };
@@ -157,6 +158,7 @@ fn run_gc(arguments: &GcArguments, printer: &Printer) -> CommandResult<()> {
         let part = match entry.bytecode {
             Some(_) => "bytecode of ",
             None if entry.program => "program ",
+            None if entry.static_file => "static file ",
             None => "",
         };
         printer.result(&format!("{part}{}", name(entry.wheel.as_deref(), Some(entry.sha256.to_string()))));

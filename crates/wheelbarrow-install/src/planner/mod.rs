@@ -23,7 +23,7 @@ use wheelbarrow_base::SafePath;
 use self::context::Planner;
 use self::packs::Packs;
 use self::part::PlanPart;
-pub(crate) use self::wheels::{Wheels, open_wheels};
+pub(crate) use self::wheels::{StoredProject, Wheels, open_wheels};
 use crate::InstallError;
 use crate::layout::{RECEIPT_PATH, SUMS_PATH, virtualenv};
 use crate::options::Options;
@@ -62,7 +62,7 @@ pub(crate) fn plan<'a>(
     for part in made {
         parts.push(part?);
     }
-    parts.push(planner.project(wheels.python())?);
+    parts.push(planner.project(wheels.project())?);
     let mut own = PlanPart::new("wheelbarrow");
     own.bytes(MANIFEST_PATH.to_owned(), artifact.manifest_bytes().to_vec(), false);
     own.files.extend(planner.first_pth(&parts)?);

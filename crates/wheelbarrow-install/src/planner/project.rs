@@ -2,7 +2,7 @@
 //! `docs/reference/format.md`, "What an install leaves", 6.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use wheelbarrow_artifact::bytecode::PROJECT_PACK;
 use wheelbarrow_artifact::manifest::{INTERPRETER, MemberKind};
@@ -13,6 +13,7 @@ use wheelbarrow_base::SafePath;
 use super::context::Planner;
 use super::packs::modules;
 use super::part::PlanPart;
+use super::wheels::StoredProject;
 use crate::InstallError;
 use crate::plan::{Contents, LinkedDirectory, PlannedFile};
 use crate::store;
@@ -22,8 +23,9 @@ const LOADENV_PTH: &str = "loadenv-init.pth";
 const LONGEST_PTH: u64 = 4096;
 
 impl<'a> Planner<'_, 'a> {
-    /// `python` is the entry of the Python that the artifact brings, if it comes out of the store.
-    pub(super) fn project(&self, python: Option<&'a store::Entry>) -> Result<PlanPart<'a>, InstallError> {
+    /// `stored` is what comes out of the store.
+    pub(super) fn project(&self, stored: Option<StoredProject<'a>>) -> Result<PlanPart<'a>, InstallError> {
+        let python = stored.and_then(|stored| stored.python);
         let mut part = PlanPart::new("the artifact");
         let manifest = self.artifact.manifest();
         let entries: HashMap<&str, &Entry> =
@@ -47,6 +49,13 @@ impl<'a> Planner<'_, 'a> {
                 Some(Place::Own) => path.into(),
                 Some(Place::None) | None => continue,
             };
+            let is_stored =
+                |statics: &BTreeSet<_>| statics.contains(&member.sha256) && store::is_kept(manifest, member);
+            if stored.is_some_and(|stored| is_stored(stored.statics)) {
+                let (sha256, contents) = (member.sha256, Contents::Stored);
+                part.files.push(PlannedFile { path, executable: false, timed: false, sha256, contents });
+                continue;
+            }
             // Wheels may be missing, these not.
             let entry = entries[member.path.as_str()];
             if member.kind == MemberKind::Link {

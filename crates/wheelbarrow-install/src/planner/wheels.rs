@@ -18,8 +18,16 @@ use crate::target::wheel_paths;
 #[derive(Clone, Copy)]
 pub(crate) enum Wheels<'a> {
     Artifact(&'a [TargetWheel<'a>]),
-    /// And the Python that the artifact brings.
-    Store(&'a Store, &'a [StoredWheel<'a>], Option<&'a store::Entry>),
+    Store(&'a Store, &'a [StoredWheel<'a>], StoredProject<'a>),
+}
+
+/// What the store has of an artifact beside wheels.
+#[derive(Clone, Copy)]
+pub(crate) struct StoredProject<'a> {
+    /// The Python that the artifact brings.
+    pub python: Option<&'a store::Entry>,
+    /// The contents of static files.
+    pub statics: &'a BTreeSet<Sha256>,
 }
 
 /// A wheel of the target.
@@ -31,17 +39,16 @@ pub(crate) struct TargetWheel<'a> {
 }
 
 impl<'a> Wheels<'a> {
-    /// The Python that the artifact brings, if it is in the store.
-    pub(super) fn python(&self) -> Option<&'a store::Entry> {
+    pub(super) fn project(&self) -> Option<StoredProject<'a>> {
         match self {
             Self::Artifact(_) => None,
-            Self::Store(_, _, python) => *python,
+            Self::Store(_, _, project) => Some(*project),
         }
     }
 
     /// What the receipt says of them, if they are in the store.
     pub(crate) fn stored(&self) -> Option<ReceiptStore> {
-        let Self::Store(_, wheels, python) = self else { return None };
+        let Self::Store(_, wheels, StoredProject { python, .. }) = self else { return None };
         let bytecode = wheels.iter().filter_map(|stored| stored.bytecode.as_ref());
         let bytecode: BTreeSet<Sha256> = bytecode.map(|entry| entry.sha256).inserted();
         let wheels = wheels.iter().map(|stored| stored.wheel.sha256);

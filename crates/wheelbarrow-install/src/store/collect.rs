@@ -8,8 +8,8 @@ use fs_err as fs;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Manifest, NATIVE, Sha256};
 use wheelbarrow_base::{LARGEST_TEXT, read_regular};
 
-use super::paths::{bytecode_entry, program_entry, wheel_entry};
-use super::{Index, Kind, Store};
+use super::paths::{bytecode_entry, program_entry, static_entry, wheel_entry};
+use super::{Index, Kind, Store, statics};
 use crate::InstallError;
 use crate::receipt::{self, ReceiptStore};
 
@@ -34,6 +34,8 @@ pub struct RemovedEntry {
     pub bytecode: Option<Sha256>,
     /// Whether it is a native program; `sha256` is its own then.
     pub program: bool,
+    /// Whether it is a static file; `sha256` is its own then.
+    pub static_file: bool,
 }
 
 /// Whether entries are removed, or only named.
@@ -59,7 +61,7 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
         };
         if !keep.wheels.contains(&sha256) {
             collection.remove(store, &entry, removal)?;
-            collection.removed.push(RemovedEntry { sha256, wheel, bytecode: None, program: false });
+            collection.removed.push(RemovedEntry { wheel, ..RemovedEntry::of(sha256) });
             continue;
         }
         collection.kept += 1;
@@ -69,18 +71,20 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
                 continue;
             }
             collection.remove(store, &bytecode_entry(sha256, pack), removal)?;
-            collection.removed.push(RemovedEntry {
-                sha256,
-                wheel: wheel.clone(),
-                bytecode: Some(pack),
-                program: false,
-            });
+            let (wheel, bytecode) = (wheel.clone(), Some(pack));
+            collection.removed.push(RemovedEntry { wheel, bytecode, ..RemovedEntry::of(sha256) });
         }
     }
     for sha256 in store.programs()? {
-        if keep.programs.as_ref().is_some_and(|programs| !programs.contains(&sha256)) {
+        if keep.contents.as_ref().is_some_and(|contents| !contents.contains(&sha256)) {
             collection.remove(store, &program_entry(sha256), removal)?;
-            collection.removed.push(RemovedEntry { sha256, wheel: None, bytecode: None, program: true });
+            collection.removed.push(RemovedEntry { program: true, ..RemovedEntry::of(sha256) });
+        }
+    }
+    for sha256 in store.statics()? {
+        if keep.contents.as_ref().is_some_and(|contents| !contents.contains(&sha256)) {
+            collection.remove(store, &static_entry(sha256), removal)?;
+            collection.removed.push(RemovedEntry { static_file: true, ..RemovedEntry::of(sha256) });
         }
     }
     Ok(collection)
@@ -89,31 +93,40 @@ pub fn collect(store: &Store, installs: &[PathBuf], removal: Removal) -> Result<
 struct KeptEntry {
     wheels: BTreeSet<Sha256>,
     bytecode: BTreeSet<Sha256>,
-    /// None where that cannot be known, and all stay.
-    programs: Option<BTreeSet<Sha256>>,
+    /// Of programs and static files. None where that cannot be known, and all stay.
+    contents: Option<BTreeSet<Sha256>>,
 }
 
-/// What the receipts name, and of programs the manifests.
+/// What the receipts name, and of programs and static files the manifests.
 fn kept_by(installs: &[PathBuf]) -> Result<KeptEntry, InstallError> {
     let mut keep =
-        KeptEntry { wheels: BTreeSet::new(), bytecode: BTreeSet::new(), programs: Some(BTreeSet::new()) };
+        KeptEntry { wheels: BTreeSet::new(), bytecode: BTreeSet::new(), contents: Some(BTreeSet::new()) };
     for install in installs {
         let ReceiptStore { wheels, bytecode } = receipt::read_store(install)?;
         keep.wheels.extend(wheels);
         keep.bytecode.extend(bytecode);
-        match (programs_of(install), &mut keep.programs) {
-            (Some(found), Some(programs)) => programs.extend(found),
-            _ => keep.programs = None,
+        match (contents_of(install), &mut keep.contents) {
+            (Some(found), Some(contents)) => contents.extend(found),
+            _ => keep.contents = None,
         }
     }
     Ok(keep)
 }
 
 /// Those of the artifact that the install is of; none where its manifest cannot be read.
-fn programs_of(install: &Path) -> Option<Vec<Sha256>> {
+fn contents_of(install: &Path) -> Option<BTreeSet<Sha256>> {
     let text = read_regular(&install.join(MANIFEST_PATH), LARGEST_TEXT).ok()?;
-    let members = serde_json::from_slice::<Manifest>(&text).ok()?.members.into_iter();
-    Some(members.filter(|member| member.path.starts_with(NATIVE)).map(|member| member.sha256).collect())
+    let manifest = serde_json::from_slice::<Manifest>(&text).ok()?;
+    let programs = manifest.members.iter().filter(|member| member.path.starts_with(NATIVE));
+    let mut contents = statics::contents_of(&manifest);
+    contents.extend(programs.map(|member| member.sha256));
+    Some(contents)
+}
+
+impl RemovedEntry {
+    fn of(sha256: Sha256) -> Self {
+        Self { sha256, wheel: None, bytecode: None, program: false, static_file: false }
+    }
 }
 
 impl Collection {
@@ -131,7 +144,7 @@ impl Collection {
 fn freed(path: &Path) -> std::io::Result<u64> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {
-        return Ok(metadata.len());
+        return Ok(if metadata.nlink() == 1 { metadata.len() } else { 0 });
     }
     let mut bytes = 0;
     let mut directories = vec![path.to_path_buf()];

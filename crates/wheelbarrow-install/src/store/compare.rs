@@ -1,27 +1,24 @@
 //! Comparing a store with its indexes, byte for byte, and mending it.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fs_err as fs;
-use sha2::Digest;
-use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::bytecode::pack_path;
 use wheelbarrow_artifact::manifest::{NATIVE, Sha256};
+use wheelbarrow_artifact::{Artifact, in_parallel};
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order::{self, Inserted};
 
+use super::contents::sha256_of;
 use super::index::{FileKind, Index, IndexFile, Kind};
-use super::paths::{BYTECODE, FILES, INDEX, bytecode_entry, program_entry, wheel_entry};
-use super::{Store, WantedWheel, ensure};
+use super::paths::{BYTECODE, FILES, INDEX, bytecode_entry, program_entry, static_entry, wheel_entry};
+use super::statics::StaticFile;
+use super::{Store, WantedStatics, WantedWheel, ensure};
 use crate::InstallError;
-
-/// How much is read at once: it fits into the cache of a core.
-const CHUNK: usize = 256 << 10;
 
 /// How a store differs from what was put into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -45,6 +42,8 @@ pub struct BrokenEntry {
     pub bytecode: Option<Sha256>,
     /// Of a native program, where that is what is broken.
     pub program: Option<Sha256>,
+    /// Of a static file, where that is what is broken.
+    pub static_file: Option<Sha256>,
     /// Of the index, where that is what is wrong.
     pub index: Option<String>,
     pub changed: Vec<String>,
@@ -65,6 +64,7 @@ impl BrokenEntry {
     fn is_clean(&self) -> bool {
         self.index.is_none()
             && self.program.is_none()
+            && self.static_file.is_none()
             && self.changed.is_empty()
             && self.missing.is_empty()
             && self.extra.is_empty()
@@ -111,6 +111,7 @@ pub fn verify(store: &Store, progress: &dyn Progress) -> Result<StoreVerificatio
     }
     verification.files = files.into_inner();
     verify_programs(store, &mut verification)?;
+    verify_statics(store, &mut verification, progress)?;
     for entry in entries {
         let (path, report) = entry.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !report.is_clean() {
@@ -127,6 +128,27 @@ fn verify_programs(store: &Store, verification: &mut StoreVerification) -> Resul
         if !store.is_whole_program(program)? {
             store.drop_entry(&program_entry(program))?;
             let broken = BrokenEntry { program: Some(program), ..BrokenEntry::default() };
+            verification.broken.push(broken);
+        }
+    }
+    Ok(())
+}
+
+fn verify_statics(
+    store: &Store,
+    verification: &mut StoreVerification,
+    progress: &dyn Progress,
+) -> Result<(), InstallError> {
+    let statics = store.statics()?;
+    let looks = in_parallel(&statics, |sha256| match progress.is_cancelled() {
+        true => Err(InstallError::Cancelled),
+        false => store.look_at_static(*sha256, None),
+    });
+    verification.files += statics.len();
+    for (sha256, look) in statics.into_iter().zip(looks) {
+        if look? == StaticFile::Altered {
+            store.drop_entry(&static_entry(sha256))?;
+            let broken = BrokenEntry { static_file: Some(sha256), ..BrokenEntry::default() };
             verification.broken.push(broken);
         }
     }
@@ -210,15 +232,8 @@ fn is_as_indexed(path: &Path, index: &Index, file: &IndexFile) -> Result<bool, I
     {
         return Ok(false);
     }
-    let mut contents = fs::File::open(path).map_err(InstallError::io("open", path))?;
-    let mut hash = sha2::Sha256::new();
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match contents.read(&mut buffer).map_err(InstallError::io("read", path))? {
-            0 => return Ok(Sha256(hash.finalize().into()) == file.sha256),
-            read => hash.update(&buffer[..read]),
-        }
-    }
+    let found = sha256_of(path).map_err(InstallError::io("read", path))?;
+    Ok(found == file.sha256)
 }
 
 /// Unpacks anew what [`verify`] has taken out of use, as far as `artifact` holds it.
@@ -238,6 +253,12 @@ pub fn repair(
             if let Some(member) = programs.find(|member| member.sha256 == program) {
                 broken.repaired = store.take_program(&artifact, member)?;
             }
+            continue;
+        }
+        if let Some(sha256) = broken.static_file {
+            let Some(wanted) = WantedStatics::of(&manifest).only(sha256) else { continue };
+            let there = wanted.ensure(store, &mut artifact, None, progress)?;
+            broken.repaired = there.contains(&sha256);
             continue;
         }
         let path = manifest.wheels.iter().find(|wheel| {

@@ -275,8 +275,7 @@ impl<'a> EntryFiller<'a> {
             let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
             compiled.insert(path.to_owned(), (FileKind::Plain, size, sha256));
         };
-        let options =
-            WriteOptions { modes: [0o444, 0o555], compiled: Some(&notice), task: "filling the store" };
+        let options = WriteOptions::of_store(Some(&notice));
         engine::prepare(&self.plan, scratch.directory(), scratch.path())?;
         engine::execute(&self.plan, self.artifact, scratch.directory(), scratch.path(), &options, progress)?;
         let compiled = compiled.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -18,10 +18,9 @@ use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::paths::FILES;
-use super::transfer::{Impossible, LinkEnds, Transfer};
+use super::transfer::{LinkEnds, Transfer};
 use super::{IndexFile, Store};
 use crate::InstallError;
-use crate::options::LinkMode;
 use crate::plan::{LinkedDirectory, parent};
 
 /// About how many files a thread takes at once.
@@ -35,7 +34,7 @@ const OPENED: usize = 16;
 pub(crate) fn link(
     store: &Store,
     directories: &[LinkedDirectory<'_>],
-    mode: LinkMode,
+    transfer: &Transfer,
     (root, destination): (&Directory, &Path),
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
@@ -47,7 +46,7 @@ pub(crate) fn link(
         to: root.as_fd(),
         store: store.path(),
         destination,
-        transfer: Transfer::new(mode),
+        transfer,
         altered: Mutex::new(Vec::new()),
         progress,
     };
@@ -90,7 +89,7 @@ struct Linker<'l> {
     to: BorrowedFd<'l>,
     store: &'l Path,
     destination: &'l Path,
-    transfer: Transfer,
+    transfer: &'l Transfer,
     /// Entries, and what is wrong with them.
     altered: Mutex<Vec<(String, String)>>,
     progress: &'l dyn Progress,
@@ -228,8 +227,8 @@ impl Linker<'_> {
         let executable = file.kind != super::FileKind::Plain;
         match self.transfer.file(ends, executable, index.header.time) {
             Ok(None) => Ok(()),
-            Ok(Some(Impossible { what, why })) => {
-                self.progress.note(&format!("files are copied from the store: {what}: {why}"));
+            Ok(Some(impossible)) => {
+                impossible.note(self.progress);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -10,6 +10,7 @@
 //!     bytecode/SHA256/              of the pack that it was unpacked from: index and files/, likewise
 //! STORE/wheels/DIGEST/              a bundled Python: the files below its `python/`
 //! STORE/programs/SHA256             a native program
+//! STORE/static/SHA256               a static file that was collected at build; read-only
 //! ```
 //!
 //! An entry is made in `tmp`, synced, and renamed. One that was altered is renamed away before it is removed. So whoever
@@ -17,6 +18,7 @@
 
 mod collect;
 mod compare;
+mod contents;
 mod fill;
 mod index;
 mod inventory;
@@ -25,6 +27,8 @@ mod link;
 mod paths;
 mod programs;
 mod python;
+mod static_links;
+mod statics;
 mod transfer;
 mod wanted;
 
@@ -53,9 +57,12 @@ pub use inventory::{Inventory, Stored, StoredBytecode, add_to_inventory, invento
 pub(crate) use lacking::lacking;
 pub use lacking::{lacking_files, lacking_wheels};
 pub(crate) use link::link;
-use paths::{BYTECODE, FILES, FORMAT, INDEX, PROGRAMS, WHEELS, wheel_entry};
+use paths::{BYTECODE, FILES, FORMAT, INDEX, PROGRAMS, STATIC, WHEELS, wheel_entry};
 pub use programs::programs;
 pub(crate) use python::WantedPython;
+pub(crate) use static_links::StaticLinks;
+pub(crate) use statics::{WantedStatics, is_kept};
+pub(crate) use transfer::Transfer;
 pub(crate) use wanted::{StoredPart, StoredWheel, WantedWheel, unread_members, wanted};
 
 const FORMAT_FILE: &str = "store.json";
@@ -286,7 +293,7 @@ pub(crate) fn refuse_exposed(path: &Path) -> Result<(), InstallError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    for directory in [WORK, WHEELS, PROGRAMS] {
+    for directory in [WORK, WHEELS, PROGRAMS, STATIC] {
         let exposure =
             beneath::exposure_of(&path.join(directory)).map_err(InstallError::io("look at", path))?;
         if let Some(reason) = exposure {

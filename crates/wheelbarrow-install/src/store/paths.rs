@@ -7,6 +7,7 @@ pub(super) const FORMAT: u32 = 1;
 
 pub(super) const WHEELS: &str = "wheels";
 pub(super) const PROGRAMS: &str = "programs";
+pub(super) const STATIC: &str = "static";
 
 /// The index of an entry.
 pub(super) const INDEX: &str = "index";
@@ -27,4 +28,9 @@ pub(super) fn bytecode_entry(wheel: Sha256, pack: Sha256) -> String {
 /// Where a program is in the store.
 pub(super) fn program_entry(sha256: Sha256) -> String {
     format!("{PROGRAMS}/{sha256}")
+}
+
+/// Where a static file is in the store.
+pub(super) fn static_entry(sha256: Sha256) -> String {
+    format!("{STATIC}/{sha256}")
 }

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use wheelbarrow_base::progress::Progress;
+
 use crate::options::LinkMode;
 
 /// What is done with every file, until the file system says that it cannot.
-pub(super) struct Transfer {
+pub(crate) struct Transfer {
     mode: LinkMode,
     /// Whether everything is copied from now on.
     copying: AtomicBool,
@@ -32,8 +34,14 @@ pub(super) struct Impossible {
     pub why: io::Error,
 }
 
+impl Impossible {
+    pub(super) fn note(&self, progress: &dyn Progress) {
+        progress.note(&format!("files are copied from the store: {}: {}", self.what, self.why));
+    }
+}
+
 impl Transfer {
-    pub(super) fn new(mode: LinkMode) -> Self {
+    pub(crate) fn new(mode: LinkMode) -> Self {
         Self { mode, copying: AtomicBool::new(mode == LinkMode::Copy), reported: AtomicBool::new(false) }
     }
 

@@ -20,6 +20,7 @@ mod site;
 mod site106;
 mod store;
 mod store_owner;
+mod stored_statics;
 mod strace;
 mod verifying;
 mod zips;

@@ -98,6 +98,9 @@ fn unpacked(wheels: &[(&str, &[u8])]) -> Unpacked {
     Unpacked { bytes: entries().map(|entry| entry.size).sum(), inodes: entries().count() as u64 }
 }
 
+/// The directory for static files that were collected at build.
+pub(crate) const COLLECTED: &str = "code/collected";
+
 /// What an artifact is made of.
 pub(crate) struct Parts<'p> {
     /// As for [`write_site`].
@@ -158,6 +161,7 @@ pub(crate) fn write(path: &Path, parts: &Parts<'_>) {
             .map(|(path, wheel)| Collision { path: (*path).to_owned(), wheel: format!("wheels/{wheel}") })
             .collect(),
     };
+    let has_statics = code.iter().any(|(path, ..)| path.starts_with(COLLECTED));
     let manifest = Manifest {
         targets: vec![target],
         wheels: listed,
@@ -168,7 +172,7 @@ pub(crate) fn write(path: &Path, parts: &Parts<'_>) {
             Project {
                 directory: "code".to_owned(),
                 import_path: "code".to_owned(),
-                static_root: None,
+                static_root: has_statics.then(|| COLLECTED.to_owned()),
                 digest: Sha256::of(b""),
             },
         )

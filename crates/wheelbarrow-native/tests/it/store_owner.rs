@@ -86,8 +86,11 @@ fn a_store_that_another_user_may_change_is_refused() {
     let Some(place) = Place::new() else { return };
     let (above, store) = (place.path("above"), place.path("above/store"));
     place.install(&store, "first").unwrap();
-    fs_err::create_dir_all(store.join("programs")).unwrap();
-    for directory in [&above, &store, &store.join("wheels"), &store.join("tmp"), &store.join("programs")] {
+    for directory in ["programs", "static"] {
+        fs_err::create_dir_all(store.join(directory)).unwrap();
+    }
+    let below = ["wheels", "tmp", "programs", "static"].map(|name| store.join(name));
+    for directory in [&above, &store].into_iter().chain(&below) {
         chown(directory, Some(SOMEBODY), None).unwrap();
         place.is_refused(&store);
         chown(directory, Some(0), None).unwrap();

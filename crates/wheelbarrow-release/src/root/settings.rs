@@ -266,10 +266,12 @@ fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
             None => None,
         };
         let stop = service.own().map(|own| own.stop.timeout);
+        let watchdog = service.own().and_then(|own| own.watchdog);
         [
             ("service.probe.deadline", deadline),
             ("service.stop.timeout", stop),
             ("service.stays-up", Some(service.stays_up)),
+            ("service.watchdog", watchdog),
         ]
     };
     let all = timeouts
@@ -365,6 +367,7 @@ mod tests {
             ("hooks.timeout", r#"{"hooks": {"on_failure": {"run": "a", "timeout": N}}}"#),
             ("service.stop.timeout", r#"{"service": [{"name": "a", "run": "a", "stop": {"timeout": N}}]}"#),
             ("service.stays-up", r#"{"service": [{"name": "a", "run": "a", "stays-up": N}]}"#),
+            ("service.watchdog", r#"{"service": [{"name": "a", "run": "a", "watchdog": N}]}"#),
             (
                 "service.probe.deadline",
                 r#"{"service": [{"name": "a", "run": "a", "probe": {"command": "a", "deadline": N}}]}"#,

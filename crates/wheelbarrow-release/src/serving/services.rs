@@ -40,6 +40,8 @@ pub(crate) struct ServingProcess {
     pub(crate) command: Option<(Words, u64)>,
     /// Seconds that it must stay up; none where something else shows that it works.
     pub(crate) stays_up: Option<u64>,
+    /// The seconds of its watchdog.
+    pub(crate) watchdog: Option<u64>,
     /// A timer has no processes.
     pub(crate) is_timer: bool,
 }
@@ -126,6 +128,7 @@ fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -
         stays_up: (service.probe.is_none() && matches!(server, Server::Systemd { .. }) && !is_timer)
             .then_some(service.stays_up),
         settings: Settings { server, probe: probe.clone(), services: Vec::new(), ..settings.clone() },
+        watchdog: service.own().and_then(|own| own.watchdog),
         // One answer speaks for all instances.
         command: command.clone().filter(|_| number + 1 == count),
         is_timer,

@@ -22,7 +22,7 @@ use crate::{ReleaseError, Root};
 const PROPERTIES: &str = "--property=Id,LoadState,LoadError,Type,CanStart,CanStop,CanReload,ExecStartPre,ExecStart,\
                           WorkingDirectory,Environment,EnvironmentFiles";
 const STATE: &str =
-    "--property=ActiveState,SubState,Result,NRestarts,TriggeredBy,ActiveEnterTimestampMonotonic";
+    "--property=ActiveState,SubState,Result,NRestarts,TriggeredBy,ActiveEnterTimestampMonotonic,MainPID";
 /// So often restarted, and running for so short a time, in seconds: it is about to end again.
 const MANY: u64 = 3;
 const YOUNG: u64 = 30;
@@ -226,6 +226,9 @@ pub struct UnitState {
     /// Since when it is active, in seconds.
     #[serde(skip)]
     age: Option<u64>,
+    /// 0 if it has none.
+    #[serde(skip)]
+    pub(crate) main_pid: u32,
 }
 
 /// None where systemd does not answer, or says nothing of it.
@@ -243,6 +246,7 @@ pub(crate) fn state(manager: Manager, unit: &str) -> Option<UnitState> {
         result: value("Result"),
         restarts: value("NRestarts").parse().unwrap_or(0),
         has_socket: value("TriggeredBy").split_whitespace().any(|unit| unit.ends_with(".socket")),
+        main_pid: value("MainPID").parse().unwrap_or(0),
         age: since.and_then(|since| Some(since_boot()?.saturating_sub(since / 1_000_000))),
     })
 }
@@ -395,6 +399,7 @@ mod tests {
             restarts,
             has_socket,
             age: Some(age),
+            main_pid: 0,
         };
         let trouble = |state: UnitState| state.trouble().unwrap_or_default();
         assert_eq!(trouble(state("failed", "failed", 0, 0, true)), "a.service has failed (exit-code)");

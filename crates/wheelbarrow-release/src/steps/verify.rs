@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use wheelbarrow_artifact::release::{Server, Words};
+use wheelbarrow_artifact::release::{Manager, Server, Words};
 use wheelbarrow_base::progress::Progress;
 
 use crate::command::secrets::Secrets;
@@ -15,6 +15,8 @@ use crate::root::settings::Settings;
 use crate::serving::proof::Verdict;
 use crate::serving::server_log::ServerLog;
 use crate::serving::services::{self, ServingProcess};
+use crate::serving::systemd::UnitState;
+use crate::serving::watchdog::Watched;
 use crate::serving::{probe, proof, systemd};
 use crate::steps::{Job, Step};
 use crate::{ReleaseError, Root};
@@ -141,6 +143,9 @@ fn prove_service(
         Some(seconds) => stays_up(locked, release, served, unit, seconds)?,
         None => prove(locked, release, &served.settings, progress).map(drop)?,
     }
+    if let Some(seconds) = served.watchdog {
+        is_fed(locked, served.settings.manager, unit, seconds)?;
+    }
     match &served.command {
         Some((words, deadline)) => answers(locked, release, &served.settings, served, words, *deadline),
         None => Ok(()),
@@ -188,6 +193,27 @@ fn stays_up(
                     found: found.to_string(),
                 }),
             };
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whether a unit becomes ready, and its process then lives longer than its watchdog waits for a word of it.
+fn is_fed(locked: &LockedRoot<'_>, manager: Manager, unit: &str, seconds: u64) -> Result<(), ReleaseError> {
+    let down = |trouble| ReleaseError::Down { name: unit.to_owned(), trouble };
+    let mut watched = Watched::new(seconds, Instant::now());
+    loop {
+        let state = systemd::state(manager, unit);
+        if let Some(trouble) = state.as_ref().and_then(UnitState::trouble) {
+            return Err(down(trouble));
+        }
+        let look = state.map(|state| (state.active, state.main_pid));
+        let look = look.as_ref().map(|(active, pid)| (active.as_str(), *pid));
+        if watched.look(look, Instant::now()).map_err(down)? {
+            return Ok(());
+        }
+        if locked.operator.progress.is_cancelled() {
+            return Err(ReleaseError::Cancelled);
         }
         std::thread::sleep(PAUSE);
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skipped")]
 
 mod clocks;
+mod collected;
 mod files;
 mod support;
 mod trust;

@@ -119,6 +119,7 @@ pub(super) const SHAPES: &[(&str, Shape, &str)] = &[
     ("release.service.stop.timeout", Whole, "timeout = 90"),
     ("release.service.touch", Text, "touch = \"/etc/uwsgi/mysite.ini\""),
     ("release.service.unit", Text, "unit = \"celery.service\""),
+    ("release.service.watchdog", Whole, "watchdog = 20"),
     ("release.settings", Text, "settings = \"mysite.settings\""),
     ("release.shared", Texts, "shared = [\"media\"]"),
     ("release.singletons", Flag, "singletons = false"),

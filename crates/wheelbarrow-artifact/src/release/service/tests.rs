@@ -24,6 +24,7 @@ fn services_are_what_they_are_written_as() {
         instances = 2
         stop = { signal = "SIGTERM", timeout = 600 }
         handover = "drain"
+        watchdog = 20
         probe = { command = "celery -A mysite inspect ping" }
 
         [[service]]
@@ -49,6 +50,8 @@ fn services_are_what_they_are_written_as() {
     assert_eq!(starts, [Start::Socket, drained, one, Start::Schedule("daily".to_owned())]);
     assert_eq!(services[1].own().unwrap().stop, Stop { signal: term(), timeout: 600 });
     assert_eq!(services[4].stays_up, 10);
+    let watchdogs: Vec<_> = services.iter().filter_map(Service::own).map(|own| own.watchdog).collect();
+    assert_eq!(watchdogs, [None, Some(20), None, None]);
     let again = serde_json::to_string(&services).unwrap();
     assert_eq!(serde_json::from_str::<Vec<Service>>(&again).unwrap(), services);
     // As a manifest has them.
@@ -77,6 +80,9 @@ fn invalid_services_are_refused_with_the_reason() {
         "name = 'a'\nrun = 'x'\nschedule = \"daily\\nExecStart=/bin/x\"",
         "name = 'a'\nrun = 'x'\nstop = { signal = 'term' }",
         "name = 'a'\nrun = 'x'\nloosen = ['everything']",
+        "name = 'a'\nrun = 'x'\nwatchdog = 0",
+        "name = 'a'\nrun = 'x'\nschedule = 'daily'\nwatchdog = 5",
+        "name = 'a'\nunit = 'b.service'\nwatchdog = 5",
     ];
     let errors = cases.map(|case| services(&format!("[[service]]\n{case}")).unwrap_err());
     insta::assert_snapshot!(errors.join("\n"));

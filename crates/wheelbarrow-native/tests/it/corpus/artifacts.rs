@@ -496,7 +496,7 @@ fn values() -> Vec<Case> {
         (
             json!({"service": [
                 {"name": "web", "run": "gunicorn x", "socket": true, "probe": {"path": "/", "expected": [200]}, "loosen": ["home"]},
-                {"name": "worker", "run": ["a"], "instances": 999, "handover": "drain", "stop": {"signal": "SIGRTMIN+3", "timeout": 0}},
+                {"name": "worker", "run": ["a"], "instances": 999, "handover": "drain", "stop": {"signal": "SIGRTMIN+3", "timeout": 0}, "watchdog": 1},
                 {"name": "beat-2", "run": "a", "hosts": "one", "stays_up": 0, "probe": {"command": "b", "socket": "/x"}},
                 {"name": "night", "run": "a", "schedule": "Mon..Fri *-*-* 02:00"},
                 {"name": "mail", "unit": "mail.service", "action": "reload"},
@@ -520,6 +520,9 @@ fn values() -> Vec<Case> {
         (json!({"service": [{"name": "a", "run": "x", "schedule": " "}]}), false),
         (json!({"service": [{"name": "a", "run": "x", "schedule": "a%b"}]}), false),
         (json!({"service": [{"name": "a", "run": "x", "schedule": "daily", "stays-up": 1}]}), false),
+        (json!({"service": [{"name": "a", "run": "x", "schedule": "daily", "watchdog": 1}]}), false),
+        (json!({"service": [{"name": "a", "run": "x", "watchdog": 0}]}), false),
+        (json!({"service": [{"name": "a", "unit": "x", "watchdog": 1}]}), false),
         (json!({"service": [{"name": "a", "run": "x", "stays-up": 1, "stays_up": 1}]}), false),
         (json!({"service": [{"name": "a", "run": "x", "hosts": "one", "handover": "drain"}]}), false),
         (json!({"service": [{"name": "a", "run": "x", "probe": {"path": "/"}}]}), false),

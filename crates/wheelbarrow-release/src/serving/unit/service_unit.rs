@@ -139,7 +139,7 @@ impl SiteUnits {
     }
 
     fn service(&self, base: &str, service: &Service, own: &OwnUnit) -> Result<String, UnitError> {
-        let OwnUnit { start, stop, loosen, .. } = own;
+        let OwnUnit { start, stop, loosen, watchdog, .. } = own;
         let (root, target) = (self.root.display(), self.target());
         let socket = match start {
             Start::Socket => format!(
@@ -151,9 +151,17 @@ impl SiteUnits {
         };
         let kind = match start {
             Start::Schedule(_) => "Type=oneshot\n",
+            _ if watchdog.is_some() => "Type=notify\n",
             Start::Socket if own.run.program().ends_with("gunicorn") => "Type=notify\n",
             _ => "Type=exec\n",
         };
+        let watched = watchdog.map(|seconds| {
+            format!(
+                "# It is killed and started again if its main process does not say WATCHDOG=1 for so long.\n\
+                 NotifyAccess=main\n\
+                 WatchdogSec={seconds}\n"
+            )
+        });
         let lives = match start {
             Start::Schedule(_) => String::new(),
             _ => "# Whatever ends it, it is started again. A release that cannot start must not shut the door to the one\n\
@@ -176,6 +184,7 @@ impl SiteUnits {
              \n\
              [Service]\n\
              {kind}\
+             {watched}\
              {identity}\
              {variables}\
              # The release is found once: a process stays in the one that it was started in.\n\
@@ -191,6 +200,7 @@ impl SiteUnits {
             site = self.name,
             // The systemd of a user has no such target, and begins after it.
             network = if self.is_of_system() { "After=network.target\n" } else { "" },
+            watched = watched.unwrap_or_default(),
             identity = self.identity(),
             variables = self.variable_lines(),
             script = self.script(own)?,

@@ -139,6 +139,30 @@ fn analyze(words: &[&str], paths: &[PathBuf]) -> Option<std::process::Output> {
     }
 }
 
+#[test]
+fn a_watchdog_is_in_the_unit() {
+    let text = "[[service]]\nname = 'beat'\nrun = 'python beat.py'\n";
+    let unit = |more: &str| {
+        let services = services(&format!("{text}{more}"));
+        site().units(&services).unwrap().swap_remove(1)
+    };
+    let watched = unit("watchdog = 20\n");
+    let lines = ["Type=notify", "NotifyAccess=main", "WatchdogSec=20", "Restart=always"];
+    for line in lines {
+        assert!(watched.text.lines().any(|other| other == line), "{line}: {}", watched.text);
+    }
+    assert!(!watched.text.contains("Type=exec"));
+    let plain = unit("");
+    assert!(plain.text.contains("Type=exec") && !plain.text.contains("Watchdog"), "{}", plain.text);
+
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join(&watched.name);
+    fs_err::write(&path, &watched.text).unwrap();
+    let Some(verified) = analyze(&["verify"], &[path]) else { return };
+    let printed = String::from_utf8_lossy(&verified.stderr);
+    assert!(!printed.contains("mysite"), "{printed}");
+}
+
 fn written(place: &std::path::Path, site: &SiteUnits) -> Vec<PathBuf> {
     let write = |unit: Unit| {
         let path = place.join(&unit.name);
