@@ -7,6 +7,7 @@ import sys
 from exact import has_control, is_safe
 from exits import NEWER
 from failure import Failure
+from needs import FEATURES
 from rules import broken
 
 # Bytes that it takes as text in memory.
@@ -24,7 +25,7 @@ SIGNAL = DIGITS | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ+-")
 # Of systemd.time(7).
 CALENDAR = SMALL | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ *-:,./~+_")
 MACHINE = SMALL | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ_")
-_NEEDS = {"glibc?": str, "libraries?": [str]}
+_NEEDS = {"cpu?": tuple(FEATURES), "glibc?": str, "libraries?": [str]}
 # PEP 610; `*` stands for any key.
 _DIRECT_URL = {
     "url": str,

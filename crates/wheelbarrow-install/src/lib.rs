@@ -6,6 +6,7 @@
 
 mod check;
 mod compile;
+mod cpu;
 mod engine;
 mod error;
 mod layout;
