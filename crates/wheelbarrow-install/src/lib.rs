@@ -37,7 +37,7 @@ use crate::planner::Wheels;
 use crate::store::Store;
 use crate::writer::WriteOptions;
 
-pub use check::{Checked, Finding, check};
+pub use check::{Checked, CheckedInterpreter, Finding, check};
 pub use error::InstallError;
 pub use layout::virtualenv;
 pub use options::{Compile, Existing, Options, Pip};

@@ -290,11 +290,17 @@ fn a_cpu_that_is_too_old_is_refused() {
         fs_err::write(cpuinfo.path(), text).unwrap();
         place.check(&destination, &before)
     };
-    insta::assert_snapshot!(check(Some(Cpu::V3), OLD), @"");
+    insta::assert_snapshot!(check(Some(Cpu::V3), OLD), @"
+    4 the artifact is for x86-64-v3 CPUs; Intel(R) Xeon(R) CPU E5-2670 0 @ 2.60GHz lacks abm, avx2, bmi1, bmi2, f16c, fma, movbe
+      install it on a newer machine, give the virtual machine the CPU of its host, or build it for a system whose packages need less (`wheelbarrow targets` has the column CPU), or by a platform tag such as `3.12@manylinux_2_28_x86_64`
+    ");
     assert_eq!(check(Some(Cpu::V2), OLD), "", "it has all of the level");
     assert_eq!(check(None, OLD), "");
     assert_eq!(check(Some(Cpu::V3), ""), "", "nothing is known of the CPU");
-    insta::assert_snapshot!(check(Some(Cpu::V2), "flags : fpu sse2\n"), @"");
+    insta::assert_snapshot!(check(Some(Cpu::V2), "flags : fpu sse2\n"), @"
+    4 the artifact is for x86-64-v2 CPUs; the CPU of this machine lacks cx16, lahf_lm, pni, popcnt, sse4_1, sse4_2, ssse3
+      install it on a newer machine, give the virtual machine the CPU of its host, or build it for a system whose packages need less (`wheelbarrow targets` has the column CPU), or by a platform tag such as `3.12@manylinux_2_28_x86_64`
+    ");
     // An install begins nothing.
     fs_err::write(cpuinfo.path(), "flags : fpu sse2\n").unwrap();
     for way in [Way::Native, Way::Bootstrap] {

@@ -23,6 +23,7 @@ pub use self::finding::Finding;
 use self::site::JudgedSite;
 use crate::check::startable;
 use crate::command::identity::own_name;
+use crate::report::bundled_python::{BundledPython, bundled_python};
 use crate::report::rule::{self, Rule};
 use crate::root::receipt::needed_variables;
 use crate::root::settings::Settings;
@@ -35,6 +36,9 @@ use crate::{ReleaseError, ReleaseId, Root};
 pub struct DoctorReport {
     pub root: PathBuf,
     pub findings: Vec<Finding>,
+    /// The Python that the live release brings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<BundledPython>,
     /// How many processes and files were looked at, which have to do with the root.
     pub processes: usize,
     pub files: usize,
@@ -55,6 +59,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError>
     let live = root.live()?;
     let release = live.as_ref().and_then(|live| root.complete(live).ok());
     let variables = release.as_ref().map(|release| needed_variables(release.path())).unwrap_or_default();
+    let interpreter = release.as_ref().and_then(bundled_python);
     let mut findings = files::under_root(root);
     let settings = release.map(|release| Settings::of(root, &release, &Default::default())).transpose();
     let settings = match settings {
@@ -89,6 +94,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError>
     Ok(DoctorReport {
         root: root.path().to_path_buf(),
         findings,
+        interpreter,
         processes: processes.len(),
         files: files.len(),
         is_partial: proof::hides_some(&proof::ProcessScope::All)?,
