@@ -227,7 +227,7 @@ _MANIFEST = {
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},
     "release?": _RELEASE,
-    "interpreter?": {"version": str, "machine": str, "glibc?": str, "digest": "sha256"},
+    "interpreter?": {"version": str, "machine": str, "glibc?": str, "built?": str, "digest": "sha256"},
     "wheels": [{"path": str, "name": str, "version": str, "direct_url?": _DIRECT_URL, "built?": bool, "needs?": _NEEDS}],
     "allowed?": [{"rule": str, "name": str, "reason?": str}],
     "members": [{"path": str, "size": int, "sha256": "sha256", "kind": ("file", "executable", "link")}],

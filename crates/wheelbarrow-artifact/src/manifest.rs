@@ -70,6 +70,9 @@ pub struct BundledInterpreter {
     /// The lowest glibc that it runs on: `2.17`; missing if it is made for musl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glibc: Option<String>,
+    /// The day on which it was compiled, as it says itself: `2025-07-08`. Missing if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<String>,
     /// As that of the project, of the members below [`INTERPRETER`].
     pub digest: Sha256,
 }

@@ -115,6 +115,15 @@ fn an_artifact_with_a_python_is_a_zip_that_can_be_signed() {
     let path = artifact.display().to_string();
     let said = place.run(&["inspect", &path]);
     assert!(said.out.contains("brings       Python 3.12."), "{}", said.all());
+    let said = place.run(&["audit", &path]);
+    assert!(said.code == 0 && said.all().contains(", Python 3.12."), "{}", said.all());
+    let audited: serde_json::Value = serde_json::from_str(&place.run(&["audit", "--json", &path]).out).unwrap();
+    let own = &audited["targets"][0]["interpreter"];
+    assert!(own["built"].as_str().unwrap().starts_with("20") && own["age_days"].is_i64(), "{own}");
+    let is_old = own["age_days"].as_i64().unwrap() > 180;
+    assert_eq!(said.out.contains("python-age"), is_old, "{}", said.all());
+    let said = place.run(&["audit", &path, "--allow", "python-age:cpython=known"]);
+    assert_eq!(said.out.contains("warning"), false, "{}", said.all());
     let bill = place.run(&["sbom", &path]).out;
     assert!(bill.contains("\"cpe:2.3:a:python:python:3.12."), "{bill}");
 
