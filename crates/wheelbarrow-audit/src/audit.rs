@@ -3,8 +3,8 @@
 use serde::Serialize;
 use wheelbarrow_artifact::manifest::{Collision, Needs, Unpacked};
 
-use crate::bundled::BundledPython;
 use crate::allow::{Allowance, NO_REASON};
+use crate::bundled::BundledPython;
 use crate::finding::{Finding, Rule, Severity};
 use crate::needs::needs;
 use crate::rules::{self, collisions::WrittenPaths};

@@ -9,9 +9,9 @@
 
 mod allow;
 mod audit;
+mod bundled;
 pub mod elf;
 mod facts;
-mod bundled;
 mod files;
 mod finding;
 mod floor;
@@ -23,8 +23,8 @@ mod subject;
 
 pub use allow::{Allowance, AllowanceError};
 pub use audit::{Audited, Report, audit};
-pub use facts::WheelFacts;
 pub use bundled::BundledPython;
+pub use facts::WheelFacts;
 pub use files::{AuditError, audit_artifact, audit_wheels};
 pub use finding::{Finding, Rule, Severity};
 pub use floor::{Floor, NoFloor};

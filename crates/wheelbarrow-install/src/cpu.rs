@@ -26,7 +26,8 @@ fn missing(needed: Cpu, cpuinfo: &str) -> Option<(String, Vec<&'static str>)> {
     };
     let flags: Vec<_> = value("flags")?.collect();
     let missing: Vec<_> = needed.features().filter(|name| !flags.contains(name)).collect();
-    let name = value("model name").map(|words| words.collect::<Vec<_>>().join(" ")).filter(|name| !name.is_empty());
+    let name =
+        value("model name").map(|words| words.collect::<Vec<_>>().join(" ")).filter(|name| !name.is_empty());
     (!missing.is_empty()).then(|| (name.unwrap_or_else(|| "the CPU of this machine".to_owned()), missing))
 }
 

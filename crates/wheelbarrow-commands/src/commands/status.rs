@@ -6,7 +6,9 @@ use clap::Args;
 use wheelbarrow_base::Exit;
 use wheelbarrow_release::doctor::Finding;
 use wheelbarrow_release::proof::{Process, Service, Verdict, judge};
-use wheelbarrow_release::{AskSchema, BundledPython, Health, HealthProblem, Level, Schema, Status, health, status};
+use wheelbarrow_release::{
+    AskSchema, BundledPython, Health, HealthProblem, Level, Schema, Status, health, status,
+};
 
 use super::history::how_it_ended;
 use super::root::RootArguments;

@@ -143,11 +143,8 @@ fn missing_libraries_are_reported() {
     assert_eq!(error.exit_code(), 4);
     assert!(error.to_string().contains("needs glibc 2.38"), "{error}");
 
-    let enough = Needs {
-        glibc: Some("2.36".to_owned()),
-        libraries: vec!["libc.so.6".to_owned()],
-        ..Needs::default()
-    };
+    let enough =
+        Needs { glibc: Some("2.36".to_owned()), libraries: vec!["libc.so.6".to_owned()], ..Needs::default() };
     site::write_needy_site(&path, &[(WHEEL, &wheel)], &enough);
     site::install_artifact(&path, &destination, Pip::Without).unwrap();
 }

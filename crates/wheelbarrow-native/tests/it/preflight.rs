@@ -279,7 +279,8 @@ fn a_cpu_that_is_too_old_is_refused() {
     let destination = place.directory.path().join("site");
     let cpuinfo = tempfile::NamedTempFile::new().unwrap();
     let script = "mount --bind \"$0\" /proc/cpuinfo && exec \"$@\"";
-    let before = ["unshare", "--mount", "sh", "-c", script, cpuinfo.path().to_str().unwrap()].map(str::to_owned);
+    let before =
+        ["unshare", "--mount", "sh", "-c", script, cpuinfo.path().to_str().unwrap()].map(str::to_owned);
     let mut probe = Command::new(&before[0]);
     if !probe.args(&before[1..]).arg("true").output().is_ok_and(|output| output.status.success()) {
         println!("skipped: no mounts of its own");

@@ -75,7 +75,8 @@ fn an_artifact_names_the_cpu_of_its_systems() {
             return;
         }
         assert_eq!(said.code, 0, "{}", said.all());
-        let listed: Value = serde_json::from_str(&place.run(&["inspect", "--json", "site-1.zip"]).out).unwrap();
+        let listed: Value =
+            serde_json::from_str(&place.run(&["inspect", "--json", "site-1.zip"]).out).unwrap();
         let described = listed["manifest"]["targets"].as_array().unwrap();
         assert_eq!((described.len(), described[0]["needs"]["cpu"].as_str()), (1, cpu), "{targets:?}");
         let text = place.run(&["inspect", "site-1.zip"]).out;

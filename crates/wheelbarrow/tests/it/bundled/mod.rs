@@ -86,7 +86,10 @@ fn a_site_with_its_python_is_installed_where_there_is_none() {
     check.arg(&artifact).args(["-d", "other", "--check", "--bootstrap", "--json"]).current_dir(place.path());
     let other: serde_json::Value = serde_json::from_str(&place.finish(&mut check).out).unwrap();
     assert_eq!(other, checked, "both ways say the same");
-    let ready = format!("(0 wheels, Python {} in [PLACE]/other/python)", checked["interpreter"]["version"].as_str().unwrap());
+    let ready = format!(
+        "(0 wheels, Python {} in [PLACE]/other/python)",
+        checked["interpreter"]["version"].as_str().unwrap()
+    );
     for way in [&["--check"][..], &["--check", "--bootstrap"]] {
         let mut check = Command::new("python3");
         check.arg(&artifact).args(["-d", "other"]).args(way).current_dir(place.path());
@@ -117,7 +120,8 @@ fn an_artifact_with_a_python_is_a_zip_that_can_be_signed() {
     assert!(said.out.contains("brings       Python 3.12."), "{}", said.all());
     let said = place.run(&["audit", &path]);
     assert!(said.code == 0 && said.all().contains(", Python 3.12."), "{}", said.all());
-    let audited: serde_json::Value = serde_json::from_str(&place.run(&["audit", "--json", &path]).out).unwrap();
+    let audited: serde_json::Value =
+        serde_json::from_str(&place.run(&["audit", "--json", &path]).out).unwrap();
     let own = &audited["targets"][0]["interpreter"];
     assert!(own["built"].as_str().unwrap().starts_with("20") && own["age_days"].is_i64(), "{own}");
     let is_old = own["age_days"].as_i64().unwrap() > 180;
@@ -231,7 +235,8 @@ fn each_release_keeps_its_own_python() {
     };
     let live = json("status")["live"]["id"].as_str().unwrap().to_owned();
     let path = format!("[PLACE]/root/releases/{live}/python");
-    for (word, shown) in [("status", "bundled, in "), ("doctor", "the live release has its own Python 3.11.")] {
+    for (word, shown) in [("status", "bundled, in "), ("doctor", "the live release has its own Python 3.11.")]
+    {
         let own = json(word)["interpreter"].clone();
         assert!(own["version"].as_str().unwrap().starts_with("3.11."), "{own}");
         assert_eq!(own["path"], path.as_str());
