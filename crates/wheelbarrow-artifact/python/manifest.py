@@ -7,6 +7,7 @@ import sys
 from exact import has_control, is_safe
 from exits import NEWER
 from failure import Failure
+from needs import FEATURES
 from rules import broken
 
 # Bytes that it takes as text in memory.
@@ -24,7 +25,7 @@ SIGNAL = DIGITS | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ+-")
 # Of systemd.time(7).
 CALENDAR = SMALL | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ *-:,./~+_")
 MACHINE = SMALL | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ_")
-_NEEDS = {"glibc?": str, "libraries?": [str]}
+_NEEDS = {"cpu?": tuple(FEATURES), "glibc?": str, "libraries?": [str]}
 # PEP 610; `*` stands for any key.
 _DIRECT_URL = {
     "url": str,
@@ -228,7 +229,7 @@ _MANIFEST = {
     ],
     "environment": {"precedence?": ("file", "process"), "required?": [str], "private?": bool},
     "release?": _RELEASE,
-    "interpreter?": {"version": str, "machine": str, "glibc?": str, "digest": "sha256"},
+    "interpreter?": {"version": str, "machine": str, "glibc?": str, "built?": str, "digest": "sha256"},
     "wheels": [{"path": str, "name": str, "version": str, "direct_url?": _DIRECT_URL, "built?": bool, "needs?": _NEEDS}],
     "allowed?": [{"rule": str, "name": str, "reason?": str}],
     "members": [{"path": str, "size": int, "sha256": "sha256", "kind": ("file", "executable", "link")}],

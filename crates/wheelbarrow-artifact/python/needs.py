@@ -1,4 +1,4 @@
-"""Whether this machine has what the wheels' ELF files need: the C library, and libraries that the loader finds."""
+"""Whether this machine has what the artifact needs: the CPU, the C library, and libraries that the loader finds."""
 
 from exits import UNFIT
 from failure import Failure
@@ -23,11 +23,19 @@ PACKAGES = {
     "libz.so.1": "zlib1g",
 }
 
+# What each level of the x86-64 psABI has, as /proc/cpuinfo names it. Made from wheelbarrow-platform.
+FEATURES = {
+    "x86-64": "",
+    "x86-64-v2": "cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3",
+    "x86-64-v3": "cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3 abm avx avx2 bmi1 bmi2 f16c fma movbe xsave",
+}
+
 
 def failures(manifest, target, facts):
-    """What the machine lacks, the C library first."""
+    """What the machine lacks: the CPU and the C library first."""
     needs, wheels = target.get("needs", {}), manifest["wheels"]
-    found = []
+    found = [_old_cpu(needs["cpu"])] if "cpu" in needs else []
+    found = [failure for failure in found if failure]
     glibc = needs.get("glibc")
     if glibc and _too_old(glibc, facts["libc"]):
         names = _names(wheels, target, lambda wheel: "glibc" in wheel and _too_old(wheel["glibc"], facts["libc"]))
@@ -46,6 +54,30 @@ def failures(manifest, target, facts):
 def check(manifest, target, facts):
     for failure in failures(manifest, target, facts):
         raise failure
+
+
+def _old_cpu(level):
+    """That the first CPU of this machine lacks features of the level; nothing where the kernel does not say what it has."""
+    known = {}
+    try:
+        with open("/proc/cpuinfo", "rb") as file:
+            for line in file.read(1 << 16).decode("utf-8", "replace").split("\n"):
+                key, colon, value = line.partition(":")
+                if colon:
+                    known.setdefault(key.strip(), value.split())
+    except OSError:
+        return None
+    if "flags" not in known:
+        return None
+    missing = [name for name in FEATURES[level].split() if name not in known["flags"]]
+    if not missing:
+        return None
+    here = " ".join(known.get("model name", [])) or "the CPU of this machine"
+    fix = (
+        "install it on a newer machine, give the virtual machine the CPU of its host, or build it for a system whose packages"
+        " need less (`wheelbarrow targets` has the column CPU), or by a platform tag such as `3.12@manylinux_2_28_x86_64`"
+    )
+    return Failure(UNFIT, "the artifact is for %s CPUs; %s lacks %s" % (level, here, ", ".join(missing)), hint=fix)
 
 
 def _too_old(needed, libc):

@@ -14,18 +14,24 @@ from wheels import Wheel
 
 def check(artifact, facts, options):
     """Prints the findings; the exit code is 0 or that of the first that would refuse an install."""
-    findings, site, count = find(artifact.encode("utf-8"), facts, options)
-    ready = "ok: %s can be installed in %s (%d wheel%s)" % (site, options["destination"], count, "" if count == 1 else "s")
-    return tell(findings, options, ready)
+    findings, site, count, own = find(artifact.encode("utf-8"), facts, options)
+    contents = "%d wheel%s" % (count, "" if count == 1 else "s")
+    if own:
+        contents += ", Python %(version)s in %(path)s" % own
+    ready = "ok: %s can be installed in %s (%s)" % (site, options["destination"], contents)
+    return tell(findings, options, ready, own)
 
 
-def tell(findings, options, ready=""):
+def tell(findings, options, ready="", own=None):
     """The same lines and the same JSON as from the native installer."""
     # What is only to be known comes last.
     findings = sorted(findings, key=lambda finding: finding["exit_code"] or 256)
     code = findings[0]["exit_code"] if findings else 0
     if options["json"]:
-        say_json(sys.stdout, {"ok": code == 0, "findings": findings})
+        told = {"ok": code == 0, "findings": findings}
+        if own:
+            told["interpreter"] = own
+        say_json(sys.stdout, told)
     else:
         for finding in findings:
             say(sys.stdout, line(finding))
@@ -41,8 +47,8 @@ def line(finding):
 
 
 def find(artifact, facts, options):
-    """The findings; the site and the number of its wheels, as far as they are known."""
-    findings, site, target, archive = [], "", None, None
+    """The findings; the site, the number of its wheels and the Python that it brings, as far as they are known."""
+    findings, site, target, archive, own = [], "", None, None, None
 
     def attempt(what, *arguments):
         try:
@@ -69,6 +75,8 @@ def find(artifact, facts, options):
             if archive is not None:
                 site = " ".join(filter(None, (archive.manifest["name"], archive.manifest.get("version"))))
                 facts = attempt(archive.facts, facts, options["destination"]) or facts
+                if archive.brings_python:
+                    own = {"version": archive.manifest["interpreter"]["version"], "path": options["destination"] + "/python"}
                 target = attempt(archive.target, facts)
                 if target is not None:
                     findings += [failure.finding() for failure in needs.failures(archive.manifest, target, facts)]
@@ -82,7 +90,7 @@ def find(artifact, facts, options):
     attempt(check_right, standing, destination)
     note = attempt(no_programs, standing, destination)
     findings += [note.finding() for note in (note, environment_note(facts)) if note]
-    return findings, site, len(target["wheels"]) if target else 0
+    return findings, site, len(target["wheels"]) if target else 0, own
 
 
 def file_sizes(archive, target):

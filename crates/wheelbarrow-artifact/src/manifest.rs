@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 pub use wheelbarrow_base::Sha256;
-use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
+use wheelbarrow_platform::{AbiTag, Cpu, MinorVersion, RequiredPlatform};
 use wheelbarrow_wheel::order::{self, Inserted};
 
 use crate::release::{HOOK_KEYS, ReleaseSettings};
@@ -70,6 +70,9 @@ pub struct BundledInterpreter {
     /// The lowest glibc that it runs on: `2.17`; missing if it is made for musl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glibc: Option<String>,
+    /// The day on which it was compiled, as it says itself: `2025-07-08`. Missing if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<String>,
     /// As that of the project, of the members below [`INTERPRETER`].
     pub digest: Sha256,
 }
@@ -130,10 +133,14 @@ pub struct Collision {
     pub wheel: String,
 }
 
-/// What ELF files need that the artifact does not bring.
+/// What the artifact needs and does not bring: of the CPU what its system has, of the system what ELF files need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Needs {
+    /// The level that the packages of a target's system need, missing for the lowest: what is compiled for the system may
+    /// need it too. Wheels have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
     /// The lowest glibc that has every symbol: `2.28`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glibc: Option<String>,
@@ -144,11 +151,12 @@ pub struct Needs {
 
 impl Needs {
     pub fn is_empty(&self) -> bool {
-        self.glibc.is_none() && self.libraries.is_empty()
+        *self == Self::default()
     }
 
     /// What both need.
     pub fn add(&mut self, other: &Self) {
+        self.cpu = self.cpu.max(other.cpu);
         if other.glibc_version() > self.glibc_version() {
             self.glibc.clone_from(&other.glibc);
         }

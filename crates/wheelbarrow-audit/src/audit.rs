@@ -4,6 +4,7 @@ use serde::Serialize;
 use wheelbarrow_artifact::manifest::{Collision, Needs, Unpacked};
 
 use crate::allow::{Allowance, NO_REASON};
+use crate::bundled::BundledPython;
 use crate::finding::{Finding, Rule, Severity};
 use crate::needs::needs;
 use crate::rules::{self, collisions::WrittenPaths};
@@ -31,6 +32,9 @@ pub struct Report {
     pub target: String,
     pub wheels: usize,
     pub elf_files: usize,
+    /// The bundled Python of an artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<BundledPython>,
     pub needs: Needs,
     pub findings: Vec<Finding>,
 }
@@ -107,7 +111,7 @@ impl Audited {
 
     pub fn into_report(self, target: &str) -> Report {
         let Self { findings, needs, wheels, elf_files, .. } = self;
-        Report { target: target.to_owned(), wheels, elf_files, needs, findings }
+        Report { target: target.to_owned(), wheels, elf_files, interpreter: None, needs, findings }
     }
 }
 

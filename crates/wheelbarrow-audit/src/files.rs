@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use wheelbarrow_artifact::Artifact;
 use wheelbarrow_artifact::manifest::{Manifest, Target};
@@ -12,6 +13,7 @@ use wheelbarrow_platform::TargetSpec;
 
 use crate::allow::Allowance;
 use crate::audit::{Report, audit};
+use crate::bundled::BundledPython;
 use crate::floor::{Floor, NoFloor};
 use crate::read::{AuditedWheel, Modules, ReadError, Source, read};
 use crate::subject::{Site, Subject};
@@ -76,6 +78,7 @@ pub fn audit_artifact(
     let allowances: Vec<_> = allowances.iter().cloned().chain(allowed).collect();
     let modules = code_modules(manifest);
     let pth = format!("{}.pth", manifest.project.directory);
+    let own = manifest.interpreter.as_ref().map(|own| BundledPython::of(own, SystemTime::now()));
     let mut reports = Vec::new();
     for (target, floor) in floors(artifact, targets)? {
         let subject = Subject {
@@ -89,7 +92,10 @@ pub fn audit_artifact(
             }),
             yanked: &BTreeMap::new(),
         };
-        reports.push(audit(&subject, &allowances).into_report(&floor.name));
+        let mut report = audit(&subject, &allowances).into_report(&floor.name);
+        report.findings.extend(own.as_ref().and_then(|own| own.finding(&allowances)));
+        report.interpreter.clone_from(&own);
+        reports.push(report);
     }
     Ok(reports)
 }

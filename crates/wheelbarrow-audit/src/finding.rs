@@ -44,10 +44,12 @@ pub enum Rule {
     CaseClash,
     /// A version that its authors took back.
     Yanked,
+    /// A bundled Python that was built long ago.
+    PythonAge,
 }
 
 impl Rule {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ElfMachine,
         Self::ElfLibc,
         Self::ElfGlibc,
@@ -67,6 +69,7 @@ impl Rule {
         Self::Collision,
         Self::CaseClash,
         Self::Yanked,
+        Self::PythonAge,
     ];
 
     /// As people write it.
@@ -91,6 +94,7 @@ impl Rule {
             Self::Collision => "collision",
             Self::CaseClash => "case-clash",
             Self::Yanked => "yanked",
+            Self::PythonAge => "python-age",
         }
     }
 }
@@ -134,7 +138,7 @@ pub struct Finding {
     pub severity: Severity,
     /// What `--allow RULE:NAME` has to name: the distribution, normalised; for a collision of two wheels the path.
     pub name: String,
-    /// File name of the wheel.
+    /// File name of the wheel; empty for the bundled Python.
     pub wheel: String,
     /// The member of the wheel, where it is one.
     pub file: Option<String>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pep440_rs::Version;
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use wheelbarrow_platform::{
-    CompatibleTags, CompilerSymbols, Libc, Platform, PythonVersion, Tag, TargetSpec, base_libraries,
+    CompatibleTags, CompilerSymbols, Cpu, Libc, Platform, PythonVersion, Tag, TargetSpec, base_libraries,
     promised_compilers, python_symbols, required_platform,
 };
 use wheelbarrow_wheel::WheelFilename;
@@ -27,6 +27,8 @@ pub struct Floor {
     pub here: BTreeSet<String>,
     /// The highest symbol versions of libstdc++ and libgcc; nothing where it promises neither.
     pub compilers: Option<CompilerSymbols>,
+    /// What its CPUs have, where its system's own packages need more than any x86_64 CPU has.
+    pub cpu: Option<Cpu>,
 }
 
 /// Wheels that no system takes together.
@@ -41,7 +43,8 @@ impl Floor {
         let system = platform.as_ref().map_or_else(|| "any system".to_owned(), ToString::to_string);
         let name = format!("Python {}.{} on {system}", python.0, python.1);
         let compilers = platform.as_ref().and_then(|platform| promised_compilers(platform.libc()));
-        Self { name, python, abi: abi.to_owned(), platform, libraries, here: BTreeSet::new(), compilers }
+        let (abi, here) = (abi.to_owned(), BTreeSet::new());
+        Self { name, python, abi, platform, libraries, here, compilers, cpu: None }
     }
 
     /// The narrowest system that the names of all `wheels` promise to run on: the highest Python that one of them asks
@@ -116,7 +119,8 @@ impl From<&TargetSpec> for Floor {
         let TargetSpec { python, platform, system } = spec;
         let floor = Self::new((3, python.minor), &python.abi(), Some(platform.clone()));
         let compilers = system.map_or(floor.compilers, |system| system.compilers);
-        Self { name: spec.to_string(), libraries: spec.libraries(), compilers, ..floor }
+        let cpu = system.and_then(|system| system.least_cpu(platform.machine()));
+        Self { name: spec.to_string(), libraries: spec.libraries(), compilers, cpu, ..floor }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod allow;
 mod audit;
+mod bundled;
 pub mod elf;
 mod facts;
 mod files;
@@ -22,6 +23,7 @@ mod subject;
 
 pub use allow::{Allowance, AllowanceError};
 pub use audit::{Audited, Report, audit};
+pub use bundled::BundledPython;
 pub use facts::WheelFacts;
 pub use files::{AuditError, audit_artifact, audit_wheels};
 pub use finding::{Finding, Rule, Severity};

@@ -47,7 +47,7 @@ fn of_wheel(
     let mut needs = Needs::default();
     for file in of_target(wheel, subject) {
         let Some(highest) = file.facts.versions_of("GLIBC").pop() else { continue };
-        needs.add(&Needs { glibc: Some(text(&highest)), libraries: Vec::new() });
+        needs.add(&Needs { glibc: Some(text(&highest)), ..Needs::default() });
     }
     let distribution = &wheel.open.filename().name;
     let libraries = of_target(wheel, subject).flat_map(|file| &file.facts.needed).filter(|library| {

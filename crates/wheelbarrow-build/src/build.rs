@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::EnvironmentRules;
 use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::DosTime;
-use wheelbarrow_audit::Allowance;
+use wheelbarrow_audit::{Allowance, BundledPython, Finding};
 use wheelbarrow_base::progress::{Progress, Silent};
 
 use crate::build_error::BuildError;
@@ -150,6 +151,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         },
         progress,
     )?;
+    tell_age(contents.interpreter.as_ref(), options, progress);
     let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
     let mut plan = pack::plan(&contents, &checked, &compiled)?;
     let mut scratch = None;
@@ -195,6 +197,15 @@ fn take_python(options: &BuildOptions, progress: &dyn Progress) -> Result<Option
     let Some(source) = &options.with_python else { return Ok(None) };
     let cache = Cache::open(options.cache_dir.as_deref())?;
     Ok(Some(Bundled::take(source, &cache, options.index.offline, progress)?))
+}
+
+/// The age is of today, and so no part of what is remembered of a check.
+fn tell_age(own: Option<&Bundled>, options: &BuildOptions, progress: &dyn Progress) {
+    let own = own.map(|own| BundledPython::of(&own.described, SystemTime::now()));
+    let finding = own.and_then(|own| own.finding(&options.allow)).filter(|found| found.allowed.is_none());
+    if let Some(Finding { rule, name, what, .. }) = finding {
+        progress.note(&format!("{rule}:{name}: {what}"));
+    }
 }
 
 fn contents(

@@ -137,7 +137,7 @@ fn run_check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Chec
     let bill = bill(request, &targets, &mapped, &subjects);
     Ok(Checked {
         needs: each_needs(&subjects, request.allowances),
-        allowed: used(&audited, request.allowances, progress),
+        allowed: used(&audited, request, progress),
         sbom: sbom::write(&bill),
         targets,
     })
@@ -221,14 +221,20 @@ fn each_needs(subjects: &[Subject<'_>], allowances: &[Allowance]) -> BTreeMap<St
 }
 
 /// The allowances without which something would have been refused or told.
-fn used(audited: &[Audited], allowances: &[Allowance], progress: &dyn Progress) -> Vec<Allowed> {
+fn used(audited: &[Audited], request: &CheckRequest<'_>, progress: &dyn Progress) -> Vec<Allowed> {
     let found = |allowance: &&Allowance| {
         let findings = audited.iter().flat_map(|audited| &audited.findings);
         findings.into_iter().any(|finding| allowance.allows(finding))
     };
     // A library that is promised needs no allowance to go in, but one not to be looked for on the server.
+    // A Python gets old after the build.
+    let stays = |allowance: &&Allowance| match allowance.rule {
+        Rule::ElfLibrary => true,
+        Rule::PythonAge => request.interpreter.is_some(),
+        _ => false,
+    };
     let (used, unused): (Vec<_>, Vec<_>) =
-        allowances.iter().partition(|allowance| found(allowance) || allowance.rule == Rule::ElfLibrary);
+        request.allowances.iter().partition(|allowance| found(allowance) || stays(allowance));
     for allowance in unused {
         progress
             .note(&format!("the audit has nothing that {}:{} would allow", allowance.rule, allowance.name));

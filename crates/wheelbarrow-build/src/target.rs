@@ -122,6 +122,7 @@ impl BuildTarget {
         if let Some(system) = system {
             floor.libraries.extend(base_libraries(&platform, Some(system)));
             floor.compilers = system.compilers;
+            floor.cpu = system.least_cpu(&self.machine);
         }
         if let (None, Some(interpreter)) = (&self.container, &self.interpreter) {
             floor.here = Loader::of(interpreter).names();

@@ -2,10 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::Target;
+use wheelbarrow_artifact::manifest::{INTERPRETER, Target};
 use wheelbarrow_artifact::{Artifact, Trust, VerifiedArtifact};
 use wheelbarrow_base::Explain;
 use wheelbarrow_base::progress::Progress;
@@ -35,11 +35,31 @@ pub struct Checked {
     pub site: String,
     /// How many would be installed, pip not counted.
     pub wheels: usize,
+    /// The Python that the artifact brings for this machine.
+    pub interpreter: Option<CheckedInterpreter>,
     /// By exit code, the lowest first; what refuses nothing comes last.
     pub findings: Vec<Finding>,
 }
 
+/// A Python that would be installed with the site.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct CheckedInterpreter {
+    /// `3.12.11`
+    pub version: String,
+    /// Its directory: `DEST/python`.
+    pub path: PathBuf,
+}
+
 impl Checked {
+    /// What an install would write, for `ok: SITE can be installed in DEST`: `3 wheels, Python 3.12.11`.
+    pub fn contents(&self) -> String {
+        let wheels = format!("{} wheel{}", self.wheels, if self.wheels == 1 { "" } else { "s" });
+        match &self.interpreter {
+            Some(own) => format!("{wheels}, Python {} in {}", own.version, own.path.display()),
+            None => wheels,
+        }
+    }
+
     /// Whether an install would be done.
     pub fn is_ok(&self) -> bool {
         self.exit_code() == 0
@@ -52,7 +72,11 @@ impl Checked {
 
     /// For `--json`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "ok": self.is_ok(), "findings": self.findings })
+        let mut told = serde_json::json!({ "ok": self.is_ok(), "findings": self.findings });
+        if let Some(own) = &self.interpreter {
+            told["interpreter"] = serde_json::json!(own);
+        }
+        told
     }
 }
 
@@ -164,6 +188,12 @@ fn open(
         }
     };
     let manifest = artifact.manifest();
+    if interpreter.is_bundled(&options.destination) {
+        checked.interpreter = manifest.interpreter.as_ref().map(|own| CheckedInterpreter {
+            version: own.version.clone(),
+            path: options.destination.join(INTERPRETER),
+        });
+    }
     let version = manifest.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     checked.site = format!("{}{version}", manifest.name);
     match choose_target(manifest, interpreter) {

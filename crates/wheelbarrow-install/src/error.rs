@@ -9,7 +9,7 @@ use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::ZipError;
 use wheelbarrow_base::{Exit, Explain, FsError, UnsafePath, shell_word};
-use wheelbarrow_platform::package_hint;
+use wheelbarrow_platform::{Cpu, package_hint};
 
 use crate::target::NoTarget;
 
@@ -21,6 +21,8 @@ pub enum InstallError {
     Interpreter(#[from] ProbeError),
     #[error("{} cannot be installed here", path.display())]
     Target { path: PathBuf, source: NoTarget },
+    #[error("the artifact is for {needed} CPUs; {here} lacks {}", missing.join(", "))]
+    Cpu { needed: Cpu, here: String, missing: Vec<&'static str> },
     #[error("{} needs glibc {needed}; this machine has {here}", wheels.join(" and "))]
     Glibc { needed: String, here: String, wheels: Vec<String> },
     #[error("{} needs {library}, which the loader of this machine does not find", wheels.join(" and "))]
@@ -121,7 +123,7 @@ impl Explain for InstallError {
             Self::Wheel(_) | Self::Unsafe(_) | Self::Collision { .. } => Exit::Broken,
             Self::Unpack { .. } | Self::Bytecode { .. } | Self::BrokenReceipt { .. } => Exit::Broken,
             Self::AlteredStore { .. } | Self::Changed { .. } => Exit::Broken,
-            Self::Target { .. } | Self::Glibc { .. } | Self::Library { .. } => Exit::Unfit,
+            Self::Target { .. } | Self::Cpu { .. } | Self::Glibc { .. } | Self::Library { .. } => Exit::Unfit,
             Self::Occupied { .. }
             | Self::Foreign { .. }
             | Self::HoldsData { .. }
@@ -164,6 +166,11 @@ impl Explain for InstallError {
                  full artifact"
             }
             Self::Library { library, .. } => return Some(package_hint(library)),
+            Self::Cpu { .. } => {
+                "install it on a newer machine, give the virtual machine the CPU of its host, or build it for a system whose \
+                 packages need less (`wheelbarrow targets` has the column CPU), or by a platform tag such as \
+                 `3.12@manylinux_2_28_x86_64`"
+            }
             Self::Glibc { .. } => {
                 "install it on a newer system, or build it with versions of these wheels that run on this one"
             }

@@ -6,6 +6,7 @@
 
 mod check;
 mod compile;
+mod cpu;
 mod engine;
 mod error;
 mod layout;
@@ -36,7 +37,7 @@ use crate::planner::{StoredProject, Wheels};
 use crate::store::Store;
 use crate::writer::WriteOptions;
 
-pub use check::{Checked, Finding, check};
+pub use check::{Checked, CheckedInterpreter, Finding, check};
 pub use error::InstallError;
 pub use layout::virtualenv;
 pub use options::{Compile, Existing, Options, Pip};

@@ -1,4 +1,5 @@
-//! Whether this machine has what the wheels' ELF files need: the C library, and libraries that the loader finds.
+//! Whether this machine has what the artifact needs: the CPU of the target's system, and for the wheels' ELF files the C
+//! library, and libraries that the loader finds.
 //!
 //! The audit at build compared them with what the target promises; a machine may have less, and what was let pass by
 //! hand is known to need more.
@@ -9,14 +10,16 @@ use wheelbarrow_artifact::manifest::{Manifest, Target, Wheel};
 use wheelbarrow_platform::Libc;
 
 use crate::InstallError;
+use crate::cpu::cpu_error;
 
-/// What the machine lacks, the C library first.
+/// What the machine lacks: the CPU and the C library first.
 pub(crate) fn needs_errors(
     manifest: &Manifest,
     target: &Target,
     interpreter: &Interpreter,
 ) -> Vec<InstallError> {
-    let mut errors: Vec<_> = glibc_error(manifest, target, interpreter).into_iter().collect();
+    let mut errors: Vec<_> = target.needs.cpu.and_then(cpu_error).into_iter().collect();
+    errors.extend(glibc_error(manifest, target, interpreter));
     if target.needs.libraries.is_empty() {
         return errors;
     }

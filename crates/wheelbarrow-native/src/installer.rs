@@ -163,18 +163,16 @@ fn report(request: &Request, installed: &Installed) {
 /// The findings are what was asked for, so they are printed even when nothing else is.
 fn report_check(request: &Request, checked: &Checked) {
     let mut stdout = std::io::stdout().lock();
-    let Checked { site, wheels, findings } = checked;
     if request.options.json {
         let _ = writeln!(stdout, "{}", printable_json(&checked.to_json().to_string()));
         return;
     }
-    for finding in findings {
+    for finding in &checked.findings {
         let _ = writeln!(stdout, "{}", printable(&finding.to_string()));
     }
     if checked.is_ok() && !request.options.quiet {
         let destination = request.options.destination.display();
-        let plural = if *wheels == 1 { "" } else { "s" };
-        let text = format!("ok: {site} can be installed in {destination} ({wheels} wheel{plural})");
+        let text = format!("ok: {} can be installed in {destination} ({})", checked.site, checked.contents());
         let _ = writeln!(stdout, "{}", printable(&text));
     }
 }

@@ -4,6 +4,7 @@
 //! Only what is sure stands in the table: a library that is missing there is asked about, one that is wrongly there
 //! breaks a server.
 
+mod cpu;
 mod libraries;
 mod promised;
 mod spec;
@@ -14,10 +15,11 @@ use std::collections::BTreeSet;
 
 use crate::platform::{Libc, Platform};
 
+pub use cpu::Cpu;
 pub use libraries::{is_of_glibc, is_of_libc, is_of_musl};
 pub use promised::promised_compilers;
 pub use spec::{PythonVersion, SpecError, TargetSpec};
-pub use system::{CompilerSymbols, Cpu, System};
+pub use system::{CompilerSymbols, System};
 
 /// The CPUs that a system can be named with; the first where none is.
 pub const MACHINES: [&str; 2] = ["x86_64", "aarch64"];
@@ -38,6 +40,11 @@ impl System {
         Self::all()
             .iter()
             .find(|system| system.os_release.iter().any(|(name, version)| *name == id && is(version)))
+    }
+
+    /// The level that its own packages need of such a machine; nothing where any will do.
+    pub fn least_cpu(&self, machine: &str) -> Option<Cpu> {
+        Some(self.cpu).filter(|cpu| machine == "x86_64" && *cpu > Cpu::V1)
     }
 
     pub fn platform(&self, machine: &str) -> Platform {

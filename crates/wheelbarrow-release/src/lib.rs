@@ -36,6 +36,7 @@ pub use operation::prune::{
 pub use operation::recovery::{Recovered, recover, recover_moved};
 pub use operation::rescue::{Rescued, plan_rescue, rescue};
 pub use operation::singletons::{SaidBy, Singletons, set_singletons, singletons};
+pub use report::bundled_python::BundledPython;
 pub use report::changes::{Changes, Distributions, Findings, ServiceChanges, StaticFiles};
 pub use report::health::{Health, HealthProblem, Level, health};
 pub use report::rule::Rule;

@@ -342,8 +342,9 @@ fn describe_all(contents: &ArtifactContents, checked: &Checked, compiled: &Compi
         let same = |other: &Target| {
             (&other.abi, &other.platform, &other.wheels) == (&target.abi, &target.platform, &target.wheels)
         };
-        if !described.iter().any(same) {
-            described.push(target);
+        match described.iter_mut().find(|other| same(other)) {
+            Some(other) => other.needs.cpu = other.needs.cpu.min(target.needs.cpu),
+            None => described.push(target),
         }
     }
     described
@@ -368,14 +369,14 @@ fn describe(
             bytes: found.unpacked.bytes + code.bytes,
             inodes: found.unpacked.inodes + code.inodes,
         },
-        needs: found.needs.clone(),
+        needs: Needs { cpu: target.floor.cpu, ..found.needs.clone() },
         collisions: found.collisions.clone(),
     }
 }
 
 /// What the interpreter adds to the needs of the wheels.
 fn with_interpreter(target: &mut Target, own: &Bundled) {
-    target.needs.add(&Needs { glibc: own.described.glibc.clone(), libraries: Vec::new() });
+    target.needs.add(&Needs { glibc: own.described.glibc.clone(), ..Needs::default() });
     let lowest: Option<RequiredPlatform> = own.platform().parse().ok();
     let libc = |platform: &RequiredPlatform| platform.platform().map(|platform| platform.libc());
     if let Some(lowest) = lowest.filter(|lowest| libc(lowest) > libc(&target.platform)) {

@@ -6,7 +6,9 @@ use clap::Args;
 use wheelbarrow_base::Exit;
 use wheelbarrow_release::doctor::Finding;
 use wheelbarrow_release::proof::{Process, Service, Verdict, judge};
-use wheelbarrow_release::{AskSchema, Health, HealthProblem, Level, Schema, Status, health, status};
+use wheelbarrow_release::{
+    AskSchema, BundledPython, Health, HealthProblem, Level, Schema, Status, health, status,
+};
 
 use super::history::how_it_ended;
 use super::root::RootArguments;
@@ -151,6 +153,9 @@ fn show(status: &Status) -> String {
         let way =
             if broken.contains('`') { "" } else { ": `wheelbarrow rollback` goes to one that is whole" };
         rows.push(("broken", format!("{broken}{way}")));
+    }
+    if let Some(BundledPython { version, path }) = &status.interpreter {
+        rows.push(("python", format!("{version}, bundled, in {}", path.display())));
     }
     rows.push(("serving", serving(status)));
     let troubled = status

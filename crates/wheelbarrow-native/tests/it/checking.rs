@@ -131,7 +131,7 @@ fn missing_libraries_are_reported() {
     let path = place.path().join("site.zip");
     let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
     let libraries = ["libc.so.6", "libnobody-has-this.so.7"].map(str::to_owned).to_vec();
-    let needs = Needs { glibc: Some("2.38".to_owned()), libraries };
+    let needs = Needs { glibc: Some("2.38".to_owned()), libraries, ..Needs::default() };
     site::write_needy_site(&path, &[(WHEEL, &wheel)], &needs);
     let destination = place.path().join("site");
     let result = checked(&path, &destination, Existing::Refuse);
@@ -143,7 +143,8 @@ fn missing_libraries_are_reported() {
     assert_eq!(error.exit_code(), 4);
     assert!(error.to_string().contains("needs glibc 2.38"), "{error}");
 
-    let enough = Needs { glibc: Some("2.36".to_owned()), libraries: vec!["libc.so.6".to_owned()] };
+    let enough =
+        Needs { glibc: Some("2.36".to_owned()), libraries: vec!["libc.so.6".to_owned()], ..Needs::default() };
     site::write_needy_site(&path, &[(WHEEL, &wheel)], &enough);
     site::install_artifact(&path, &destination, Pip::Without).unwrap();
 }

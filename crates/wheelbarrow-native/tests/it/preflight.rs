@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Needs;
+use wheelbarrow_platform::Cpu;
 
 use crate::mounts::Mounted;
 use crate::site::{self, wheel_members};
@@ -258,7 +259,7 @@ fn missing_libraries_are_reported() {
     let place = Place::new();
     let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
     let libraries = ["libc.so.6", "libnobody-has-this.so.7"].map(str::to_owned).to_vec();
-    let needs = Needs { glibc: Some("2.99".to_owned()), libraries };
+    let needs = Needs { glibc: Some("2.99".to_owned()), libraries, ..Needs::default() };
     site::write_needy_site(&place.artifact(), &[(WHEEL, &wheel)], &needs);
     insta::assert_snapshot!(place.check(&place.directory.path().join("site"), &[]), @"
     4 pack-1-py3-none-any.whl needs glibc 2.99; this machine has glibc 2.36
@@ -266,6 +267,50 @@ fn missing_libraries_are_reported() {
     4 pack-1-py3-none-any.whl needs libnobody-has-this.so.7, which the loader of this machine does not find
       `apt-file search libnobody-has-this.so.7` on Debian and Ubuntu names its package, `dnf install 'libnobody-has-this.so.7()(64bit)'` on Red Hat's systems
     ");
+}
+
+/// A machine whose CPU is one of 2013 or older, for a system such as el10: /proc/cpuinfo is another file.
+#[test]
+fn a_cpu_that_is_too_old_is_refused() {
+    const OLD: &str = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R)  CPU E5-2670 0 @ 2.60GHz\n\
+        flags\t\t: fpu sse sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt xsave avx lahf_lm\n\nprocessor\t: 1\n";
+    let place = Place::new();
+    let wheel = zip(&wheel_members("pack", &[Member::new("pack.py", "x = 1\n")]));
+    let destination = place.directory.path().join("site");
+    let cpuinfo = tempfile::NamedTempFile::new().unwrap();
+    let script = "mount --bind \"$0\" /proc/cpuinfo && exec \"$@\"";
+    let before =
+        ["unshare", "--mount", "sh", "-c", script, cpuinfo.path().to_str().unwrap()].map(str::to_owned);
+    let mut probe = Command::new(&before[0]);
+    if !probe.args(&before[1..]).arg("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no mounts of its own");
+        return;
+    }
+    let check = |cpu, text: &str| {
+        site::write_needy_site(&place.artifact(), &[(WHEEL, &wheel)], &Needs { cpu, ..Needs::default() });
+        fs_err::write(cpuinfo.path(), text).unwrap();
+        place.check(&destination, &before)
+    };
+    insta::assert_snapshot!(check(Some(Cpu::V3), OLD), @"
+    4 the artifact is for x86-64-v3 CPUs; Intel(R) Xeon(R) CPU E5-2670 0 @ 2.60GHz lacks abm, avx2, bmi1, bmi2, f16c, fma, movbe
+      install it on a newer machine, give the virtual machine the CPU of its host, or build it for a system whose packages need less (`wheelbarrow targets` has the column CPU), or by a platform tag such as `3.12@manylinux_2_28_x86_64`
+    ");
+    assert_eq!(check(Some(Cpu::V2), OLD), "", "it has all of the level");
+    assert_eq!(check(None, OLD), "");
+    assert_eq!(check(Some(Cpu::V3), ""), "", "nothing is known of the CPU");
+    insta::assert_snapshot!(check(Some(Cpu::V2), "flags : fpu sse2\n"), @"
+    4 the artifact is for x86-64-v2 CPUs; the CPU of this machine lacks cx16, lahf_lm, pni, popcnt, sse4_1, sse4_2, ssse3
+      install it on a newer machine, give the virtual machine the CPU of its host, or build it for a system whose packages need less (`wheelbarrow targets` has the column CPU), or by a platform tag such as `3.12@manylinux_2_28_x86_64`
+    ");
+    // An install begins nothing.
+    fs_err::write(cpuinfo.path(), "flags : fpu sse2\n").unwrap();
+    for way in [Way::Native, Way::Bootstrap] {
+        let runner = Runner { before: before.to_vec(), ..Runner::of(way, &place.artifact(), &destination) };
+        let output = runner.plain();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), destination.exists()), (Some(4), false), "{said}");
+        assert!(said.contains("x86-64-v2") && said.contains("ssse3"), "{said}");
+    }
 }
 
 /// The install itself changes nothing either.

@@ -1,8 +1,8 @@
 //! What is known of a system.
 
-use std::fmt;
-
 use crate::platform::Libc;
+
+use super::cpu::Cpu;
 
 /// A release of a Linux distribution, as its smallest image plus its own Python has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,24 +24,6 @@ pub struct System {
     pub page: &'static str,
     /// Groups of file names as in `DT_NEEDED`, beside those of the C library.
     pub(super) libraries: &'static [&'static [&'static str]],
-}
-
-/// Levels of the x86-64 psABI: each has the instructions of those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cpu {
-    V1,
-    V2,
-    V3,
-}
-
-impl fmt::Display for Cpu {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::V1 => "x86-64",
-            Self::V2 => "x86-64-v2",
-            Self::V3 => "x86-64-v3",
-        })
-    }
 }
 
 /// Symbol versions of GCC's libraries, as numbers: `GLIBCXX_3.4.28` is `[3, 4, 28]`.

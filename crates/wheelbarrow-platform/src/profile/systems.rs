@@ -3,7 +3,8 @@
 //! [pep600_compliance](https://github.com/mayeut/pep600_compliance), SLES's on the openSUSE Leap that is made of the
 //! same packages. The page of a row says which Python and which CPU. `probe.py` has a copy of the names.
 
-use super::system::{CompilerSymbols, Cpu, System};
+use super::cpu::Cpu;
+use super::system::{CompilerSymbols, System};
 use crate::platform::Libc;
 
 /// In the smallest image of every glibc system here, since its package manager and its Python need them.

@@ -1,6 +1,6 @@
 //! The Python in artifacts has copies of tables; they are made here. `WHEELBARROW_UPDATE=1` writes them anew.
 
-use wheelbarrow_platform::{Libc, MACHINES, PACKAGES, System};
+use wheelbarrow_platform::{Cpu, Libc, MACHINES, PACKAGES, System};
 use wheelbarrow_testing::generated::assert_part;
 
 const PROBE: &str = "crates/wheelbarrow-artifact/python/probe.py";
@@ -26,4 +26,13 @@ fn python_has_every_system() {
 fn python_has_every_package() {
     let row = |(library, package)| format!("    \"{library}\": \"{package}\",\n");
     assert_part(NEEDS, "\nPACKAGES = {\n", "}\n", &PACKAGES.map(row).concat());
+}
+
+#[test]
+fn python_has_every_level_of_cpus() {
+    let row = |cpu: Cpu| {
+        let names: String = cpu.features().map(|name| format!(" {name}")).collect();
+        format!("    \"{cpu}\": \"{}\",\n", names.trim_start())
+    };
+    assert_part(NEEDS, "\nFEATURES = {\n", "}\n", &Cpu::ALL.map(row).concat());
 }

@@ -12,6 +12,7 @@ use wheelbarrow_install::ForeignData;
 use crate::check::startable;
 use crate::operation::prune::{PruneOptions, plan_prune};
 use crate::operation::singletons::{Singletons, singletons};
+use crate::report::bundled_python::{BundledPython, bundled_python};
 use crate::root::ReleaseDirectory;
 use crate::root::history::{JournaledOperation, OperationEnd, journaled_operations, unfinished};
 use crate::root::journal::Outcome;
@@ -68,6 +69,9 @@ pub struct Status {
     pub live: Option<ListedRelease>,
     /// What is wrong with the release that `current` leads to: people took it apart.
     pub broken: Option<String>,
+    /// The Python that the live release brings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<BundledPython>,
     /// What of the live release other machines must have too.
     pub fingerprint: Option<Fingerprint>,
     pub releases: usize,
@@ -147,6 +151,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
     let settings = live.as_ref().zip(settings).map(|(id, settings)| services::main(root, settings, id));
     let serving = proof::of(root, settings.as_ref())?;
     let unit = settings.as_ref().and_then(unit_of);
+    let interpreter = complete.as_ref().and_then(|live| bundled_python(live.as_ref().ok()?));
     let (fingerprint, broken) = match complete {
         Some(Ok(live)) => match fingerprint::of(root, &live, schema, progress) {
             Ok(fingerprint) => (Some(fingerprint), cannot_start(root, &live)),
@@ -169,6 +174,7 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         singletons: singletons(root, None).ok().filter(|found| !found.services.is_empty()),
         running: proof::by_unit(root)?,
         broken,
+        interpreter,
         fingerprint,
         live: releases.into_iter().find(|listed| listed.state == ReleaseState::Live),
         interrupted: holder.is_none() && unfinished(&journaled_operations).is_some(),

@@ -47,12 +47,18 @@ pub struct CompleteRelease {
     pub(crate) record: ReleaseRecord,
 }
 
+/// The Python that a release brings, by its manifest.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct InterpreterRecord {
+    /// `3.12.11`
+    pub(crate) version: String,
+}
+
 /// What a release must know of its manifest.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct SiteRecord {
-    /// Only whether it brings one counts.
     #[serde(default)]
-    pub(crate) interpreter: Option<serde::de::IgnoredAny>,
+    pub(crate) interpreter: Option<InterpreterRecord>,
     pub project: Project,
     pub environment: EnvironmentRules,
     pub release: Option<ReleaseSettings>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_audit::{Finding, Report, audit_artifact, audit_wheels};
+use wheelbarrow_audit::{BundledPython, Finding, Report, audit_artifact, audit_wheels};
 use wheelbarrow_base::Exit;
 use wheelbarrow_platform::TargetSpec;
 
@@ -86,7 +86,19 @@ fn tell(report: &Report, printer: &Printer) {
     let told: Vec<_> = told.into_iter().flatten().collect();
     let result = if told.is_empty() { "nothing is wrong".to_owned() } else { told.join(", ") };
     let (wheels, files) = (count(report.wheels, "wheel"), count(report.elf_files, "ELF file"));
-    printer.done(&format!("{}: {wheels}, {files}: {result}", report.target));
+    let python = report.interpreter.as_ref().map(python).unwrap_or_default();
+    printer.done(&format!("{}: {wheels}, {files}{python}: {result}", report.target));
+}
+
+/// `, Python 3.12.11 of 2025-07-08 (30 days old)`
+fn python(own: &BundledPython) -> String {
+    let built = own.built.as_ref().zip(own.age_days);
+    let built = built.map(|(built, age)| format!(" of {built} ({} old)", count_days(age)));
+    format!(", Python {}{}", own.version, built.unwrap_or_default())
+}
+
+fn count_days(days: i64) -> String {
+    if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
 }
 
 fn row(finding: &Finding) -> Vec<String> {

@@ -129,11 +129,12 @@ fn row(what: &str, text: String) -> Vec<String> {
     vec![what.to_owned(), text]
 }
 
-/// `glibc 2.28; libz.so.1`
+/// `x86-64-v3; glibc 2.28; libz.so.1`
 fn needs(needs: &Needs) -> Option<String> {
     let glibc = needs.glibc.as_ref().map(|version| format!("glibc {version}"));
     let libraries = (!needs.libraries.is_empty()).then(|| needs.libraries.join(", "));
-    let parts: Vec<_> = glibc.into_iter().chain(libraries).collect();
+    let cpu = needs.cpu.map(|cpu| cpu.to_string());
+    let parts: Vec<_> = cpu.into_iter().chain(glibc).chain(libraries).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 

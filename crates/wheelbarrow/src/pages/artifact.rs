@@ -103,7 +103,8 @@ fn overview(artifact: &Artifact) -> Html {
 /// `glibc 2.28, libz.so.1`
 pub(crate) fn needs(needs: &Needs) -> String {
     let glibc = needs.glibc.as_ref().map(|version| format!("glibc {version}"));
-    glibc.into_iter().chain(needs.libraries.iter().cloned()).collect::<Vec<_>>().join(", ")
+    let cpu = needs.cpu.map(|cpu| cpu.to_string());
+    cpu.into_iter().chain(glibc).chain(needs.libraries.iter().cloned()).collect::<Vec<_>>().join(", ")
 }
 
 /// The largest first.

@@ -54,6 +54,36 @@ fn invalid_targets_are_refused() {
     assert!(!said.contains("engine"), "without a source nobody asks for one: {said}");
 }
 
+/// The level is that of the system with the lowest, where two need the same wheels; a platform tag names none.
+#[test]
+fn an_artifact_names_the_cpu_of_its_systems() {
+    let place = Place::with(&[
+        ("project/requirements.txt", ""),
+        ("project/wheelbarrow.toml", "name = 'site'\nversion = '1'\nbytecode = 'never'\n"),
+    ]);
+    let cases = [
+        (&["el10:3.12"][..], Some("x86-64-v3")),
+        (&["el10:3.12", "el9:3.12"], Some("x86-64-v2")),
+        (&["el9:3.12", "el8:3.12"], None),
+        (&["el10/aarch64:3.12"], None),
+        (&["3.12@manylinux_2_39_x86_64"], None),
+    ];
+    for (targets, cpu) in cases {
+        let targets: Vec<_> = targets.iter().flat_map(|target| ["--target", target]).collect();
+        let said = build(&place, &targets);
+        if cannot(&said) {
+            return;
+        }
+        assert_eq!(said.code, 0, "{}", said.all());
+        let listed: Value =
+            serde_json::from_str(&place.run(&["inspect", "--json", "site-1.zip"]).out).unwrap();
+        let described = listed["manifest"]["targets"].as_array().unwrap();
+        assert_eq!((described.len(), described[0]["needs"]["cpu"].as_str()), (1, cpu), "{targets:?}");
+        let text = place.run(&["inspect", "site-1.zip"]).out;
+        assert_eq!(text.contains("x86-64-v"), cpu.is_some(), "{text}");
+    }
+}
+
 /// The smallest package with an extension module, and nothing to download for building it.
 const EXTENSION: [(&str, &str); 5] = [
     ("project/requirements.txt", "./fast ; sys_platform == 'linux'\n"),

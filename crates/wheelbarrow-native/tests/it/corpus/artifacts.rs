@@ -337,6 +337,16 @@ fn wheels() -> Vec<Case> {
             false,
         ),
         (
+            "a CPU of a level that every machine has",
+            usual(&|manifest| manifest["targets"][0]["needs"] = json!({"cpu": "x86-64"})),
+            true,
+        ),
+        (
+            "a CPU of an unknown level",
+            usual(&|manifest| manifest["targets"][0]["needs"] = json!({"cpu": "x86-64-v5"})),
+            false,
+        ),
+        (
             "a winner that is no wheel of the target",
             usual(&|manifest| manifest["targets"][0]["collisions"] = json!([{"path": "a", "wheel": pip}])),
             false,

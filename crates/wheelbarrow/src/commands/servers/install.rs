@@ -145,8 +145,8 @@ fn report_check(
         return Err(CommandError::Reported(checked.exit_code()));
     }
     if !arguments.json {
-        let (destination, wheels) = (options.destination.display(), text::count(checked.wheels, "wheel"));
-        printer.done(&format!("ok: {} can be installed in {destination} ({wheels})", checked.site));
+        let (destination, contents) = (options.destination.display(), checked.contents());
+        printer.done(&format!("ok: {} can be installed in {destination} ({contents})", checked.site));
     }
     Ok(())
 }

@@ -80,6 +80,22 @@ fn a_site_with_its_python_is_installed_where_there_is_none() {
     let said = alone(&place, &artifact, &["-d", "other", "--check", "--json"]);
     let checked: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert!(said.code == 0 && checked["ok"] == true, "{}", said.all());
+    assert_eq!(checked["interpreter"]["path"], "[PLACE]/other/python");
+    assert!(checked["interpreter"]["version"].as_str().unwrap().starts_with("3.12."), "{}", said.all());
+    let mut check = Command::new("python3");
+    check.arg(&artifact).args(["-d", "other", "--check", "--bootstrap", "--json"]).current_dir(place.path());
+    let other: serde_json::Value = serde_json::from_str(&place.finish(&mut check).out).unwrap();
+    assert_eq!(other, checked, "both ways say the same");
+    let ready = format!(
+        "(0 wheels, Python {} in [PLACE]/other/python)",
+        checked["interpreter"]["version"].as_str().unwrap()
+    );
+    for way in [&["--check"][..], &["--check", "--bootstrap"]] {
+        let mut check = Command::new("python3");
+        check.arg(&artifact).args(["-d", "other"]).args(way).current_dir(place.path());
+        let said = place.finish(&mut check);
+        assert!(said.code == 0 && said.out.contains(&ready), "{}", said.all());
+    }
     let said = alone(&place, &artifact, &["--version"]);
     assert!(said.out.starts_with("site one (wheelbarrow "), "{}", said.all());
 }
@@ -102,6 +118,16 @@ fn an_artifact_with_a_python_is_a_zip_that_can_be_signed() {
     let path = artifact.display().to_string();
     let said = place.run(&["inspect", &path]);
     assert!(said.out.contains("brings       Python 3.12."), "{}", said.all());
+    let said = place.run(&["audit", &path]);
+    assert!(said.code == 0 && said.all().contains(", Python 3.12."), "{}", said.all());
+    let audited: serde_json::Value =
+        serde_json::from_str(&place.run(&["audit", "--json", &path]).out).unwrap();
+    let own = &audited["targets"][0]["interpreter"];
+    assert!(own["built"].as_str().unwrap().starts_with("20") && own["age_days"].is_i64(), "{own}");
+    let is_old = own["age_days"].as_i64().unwrap() > 180;
+    assert_eq!(said.out.contains("python-age"), is_old, "{}", said.all());
+    let said = place.run(&["audit", &path, "--allow", "python-age:cpython=known"]);
+    assert_eq!(said.out.contains("warning"), false, "{}", said.all());
     let bill = place.run(&["sbom", &path]).out;
     assert!(bill.contains("\"cpe:2.3:a:python:python:3.12."), "{bill}");
 
@@ -203,7 +229,20 @@ fn each_release_keeps_its_own_python() {
     assert_eq!(version(), "one 11\n");
     let prefix = python(&place, "root/current", "import sys; print(sys.base_prefix)");
     assert!(prefix.starts_with("[PLACE]/root/releases/3-"), "its own copy: {prefix}");
-    run(&two, &["status"]);
+    // The commands on releases show it.
+    let json = |word: &str| -> serde_json::Value {
+        serde_json::from_str(&alone(&place, &two, &[word, "--root", "root", "--json"]).out).unwrap()
+    };
+    let live = json("status")["live"]["id"].as_str().unwrap().to_owned();
+    let path = format!("[PLACE]/root/releases/{live}/python");
+    for (word, shown) in [("status", "bundled, in "), ("doctor", "the live release has its own Python 3.11.")]
+    {
+        let own = json(word)["interpreter"].clone();
+        assert!(own["version"].as_str().unwrap().starts_with("3.11."), "{own}");
+        assert_eq!(own["path"], path.as_str());
+        let said = alone(&place, &two, &[word, "--root", "root"]).all();
+        assert!(said.contains(shown) && said.contains(&path), "{said}");
+    }
 
     // The files of both releases are those of the store.
     let library = fs::metadata(place.path().join("root/current/python/lib/python3.11/os.py")).unwrap();
