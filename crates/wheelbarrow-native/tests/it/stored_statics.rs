@@ -150,7 +150,7 @@ fn alter(path: &Path) {
     fs_err::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap();
     fs_err::write(path, text).unwrap();
     fs_err::set_permissions(path, PermissionsExt::from_mode(0o444)).unwrap();
-    std::fs::File::open(path).unwrap().set_modified(time).unwrap();
+    fs_err::File::open(path).unwrap().file().set_modified(time).unwrap();
 }
 
 #[test]
