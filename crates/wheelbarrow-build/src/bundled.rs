@@ -187,8 +187,8 @@ fn key(source: &Path) -> Result<Sha256> {
 fn make(source: &Path, place: &Path, cache: &Cache) -> Result<()> {
     let work = cache.workspace()?;
     let unpacked = work.path().join("unpacked");
-    let from = if source.is_dir() {
-        source.to_path_buf()
+    let (from, origin) = if source.is_dir() {
+        (source.to_path_buf(), Origin::Directory)
     } else {
         fs::create_dir(&unpacked).map_err(Error::io("make", &unpacked))?;
         let mut tar = Command::new("tar");
@@ -197,14 +197,14 @@ fn make(source: &Path, place: &Path, cache: &Cache) -> Result<()> {
         if !output.status.success() {
             return Err(refuse(source, String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
-        unpacked
+        (unpacked, Origin::Archive)
     };
     let from = ["", "python", "install", "python/install"].map(|below| from.join(below));
     let from = from.into_iter().find(|prefix| program(prefix).is_some());
     let from = from.ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
     let made = work.path().join("made");
     let tree = made.join(INTERPRETER);
-    copy(&from, &tree)?;
+    copy(&from, &tree, origin)?;
     let python = program(&tree).ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
     let interpreter = probe(&python, source)?;
     leave_out_library(&tree)?;
@@ -259,8 +259,17 @@ fn probe(python: &Path, source: &Path) -> Result<Interpreter> {
     Interpreter::probe(python, None).map_err(|error| refuse(source, error.to_string()))
 }
 
+/// Where a tree comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// A directory of this machine. A file that a link leads to, wherever it is, is a part of that Python.
+    Directory,
+    /// Whoever made the archive knows nothing of the files of this machine.
+    Archive,
+}
+
 /// Copies what a site needs.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+fn copy(from: &Path, to: &Path, origin: Origin) -> Result<()> {
     let walk = WalkDir::new(from).sort_by_file_name().into_iter();
     let wanted = |entry: &walkdir::DirEntry| {
         entry.path().strip_prefix(from).is_ok_and(|path| path.as_os_str().is_empty() || is_wanted(path))
@@ -280,7 +289,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
                 from.canonicalize().ok().zip(leads_to).is_some_and(|(from, to)| to.starts_with(from));
             if inside && target.is_relative() {
                 fs::os::unix::fs::symlink(target, &place).map_err(Error::io("link", &place))?;
-            } else if path.is_file() {
+            } else if path.is_file() && (inside || origin == Origin::Directory) {
                 fs::copy(path, &place).map_err(Error::io("copy", path))?;
             }
         } else if entry.file_type().is_file() {
@@ -428,6 +437,24 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_brings_no_files_of_this_machine() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |below: &str| place.path().join(below);
+        fs::create_dir_all(path("from/lib/python3.12")).unwrap();
+        fs::write(path("secret"), "x").unwrap();
+        fs::write(path("from/lib/python3.12/a.py"), "").unwrap();
+        for (target, name) in [(path("secret"), "s.py"), (PathBuf::from("a.py"), "b.py")] {
+            fs::os::unix::fs::symlink(target, path("from/lib/python3.12").join(name)).unwrap();
+        }
+        for (origin, to, has_secret) in [(Origin::Archive, "one", false), (Origin::Directory, "two", true)] {
+            copy(&path("from"), &path(to), origin).unwrap();
+            let library = path(to).join("lib/python3.12");
+            assert_eq!(library.join("s.py").exists(), has_secret);
+            assert!(library.join("b.py").is_symlink());
+        }
+    }
 
     #[test]
     fn a_site_needs_no_tests_and_no_windows() {
