@@ -4,6 +4,8 @@
 //! nothing that names the place it was built for. What was made of it stays in the cache.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -188,8 +190,8 @@ fn key(source: &Path) -> Result<Sha256> {
 fn make(source: &Path, place: &Path, cache: &Cache) -> Result<()> {
     let work = cache.workspace()?;
     let unpacked = work.path().join("unpacked");
-    let from = if source.is_dir() {
-        source.to_path_buf()
+    let (from, origin) = if source.is_dir() {
+        (source.to_path_buf(), Origin::Directory)
     } else {
         fs::create_dir(&unpacked).map_err(Error::io("make", &unpacked))?;
         let mut tar = Command::new("tar");
@@ -198,14 +200,14 @@ fn make(source: &Path, place: &Path, cache: &Cache) -> Result<()> {
         if !output.status.success() {
             return Err(refuse(source, String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
-        unpacked
+        (unpacked, Origin::Archive)
     };
     let from = ["", "python", "install", "python/install"].map(|below| from.join(below));
     let from = from.into_iter().find(|prefix| program(prefix).is_some());
     let from = from.ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
     let made = work.path().join("made");
     let tree = made.join(INTERPRETER);
-    copy(&from, &tree)?;
+    copy(&from, &tree, origin)?;
     let python = program(&tree).ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
     let interpreter = probe(&python, source)?;
     leave_out_library(&tree)?;
@@ -277,8 +279,17 @@ fn day(text: &str) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}"))
 }
 
+/// Where a tree comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// A directory of this machine. A file that a link leads to, wherever it is, is a part of that Python.
+    Directory,
+    /// Whoever made the archive knows nothing of the files of this machine.
+    Archive,
+}
+
 /// Copies what a site needs.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+fn copy(from: &Path, to: &Path, origin: Origin) -> Result<()> {
     let walk = WalkDir::new(from).sort_by_file_name().into_iter();
     let wanted = |entry: &walkdir::DirEntry| {
         entry.path().strip_prefix(from).is_ok_and(|path| path.as_os_str().is_empty() || is_wanted(path))
@@ -298,14 +309,22 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
                 from.canonicalize().ok().zip(leads_to).is_some_and(|(from, to)| to.starts_with(from));
             if inside && target.is_relative() {
                 fs::os::unix::fs::symlink(target, &place).map_err(Error::io("link", &place))?;
-            } else if path.is_file() {
-                fs::copy(path, &place).map_err(Error::io("copy", path))?;
+            } else if path.is_file() && (inside || origin == Origin::Directory) {
+                copy_file(path, &place)?;
             }
         } else if entry.file_type().is_file() {
-            fs::copy(path, &place).map_err(Error::io("copy", path))?;
+            copy_file(path, &place)?;
         }
     }
     Ok(())
+}
+
+/// Of the mode, only whether the file is executable.
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map_err(Error::io("copy", from))?;
+    let mode = fs::metadata(to).map_err(Error::io("read", to))?.permissions().mode();
+    let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
+    fs::set_permissions(to, Permissions::from_mode(mode)).map_err(Error::io("change the mode of", to))
 }
 
 fn is_wanted(path: &Path) -> bool {
@@ -452,6 +471,27 @@ mod tests {
         assert_eq!(day("Jul  8 2025 20:43:04\n").as_deref(), Some("2025-07-08"));
         assert_eq!(day("Dec 31 2024, 01:02:03").as_deref(), Some("2024-12-31"));
         assert_eq!((day(""), day("xxx 1 2020"), day("default")), (None, None, None));
+    }
+
+    #[test]
+    fn an_archive_brings_no_files_of_this_machine() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |below: &str| place.path().join(below);
+        fs::create_dir_all(path("from/lib/python3.12")).unwrap();
+        fs::write(path("secret"), "x").unwrap();
+        fs::write(path("from/lib/python3.12/a.py"), "").unwrap();
+        let setuid = Permissions::from_mode(0o4777);
+        fs::set_permissions(path("from/lib/python3.12/a.py"), setuid).unwrap();
+        for (target, name) in [(path("secret"), "s.py"), (PathBuf::from("a.py"), "b.py")] {
+            fs::os::unix::fs::symlink(target, path("from/lib/python3.12").join(name)).unwrap();
+        }
+        for (origin, to, has_secret) in [(Origin::Archive, "one", false), (Origin::Directory, "two", true)] {
+            copy(&path("from"), &path(to), origin).unwrap();
+            let library = path(to).join("lib/python3.12");
+            assert_eq!(library.join("s.py").exists(), has_secret);
+            assert!(library.join("b.py").is_symlink());
+            assert_eq!(fs::metadata(library.join("a.py")).unwrap().permissions().mode() & 0o7777, 0o755);
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! or in the target's container. Then the commands of `prepare` that collect static files run as they would in a release, with
 //! the environment of the build instead of a server's. What they leave in STATIC_ROOT becomes members of the artifact.
 
+mod command_output;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
@@ -17,6 +20,7 @@ use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Project;
 use wheelbarrow_artifact::release::Words;
+use wheelbarrow_base::SafePath;
 use wheelbarrow_base::progress::{Progress, Silent};
 use wheelbarrow_wheel::text::is_control;
 
@@ -24,9 +28,10 @@ use crate::build_error::BuildError;
 use crate::cache::Cache;
 use crate::container::{BuildRoom, BuildRooms, SOURCE_DATE_EPOCH, WORK};
 use crate::pack::{self, Plan};
-use crate::project::{FileContent, ProjectError, ProjectFile};
+use crate::project::ProjectFile;
 use crate::target::BuildTarget;
 use crate::{Error, Result};
+use tree::CollectedTree;
 
 const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
 const STATIC_ROOT: &str = include_str!("../python/static_root.py");
@@ -118,26 +123,22 @@ pub(crate) fn collect(job: &CollectJob<'_>) -> std::result::Result<Collected, Bu
     site.install()?;
     let commands = site.commands();
     let root = site.static_root(&commands).map_err(|error| site.own_error(&commands, error))?;
-    let full = site.destination().join(&job.project().directory).join(&root);
-    // What the project has there is of an earlier run.
-    match fs::remove_dir_all(&full) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", &full)(error).into());
-        }
-        _ => {}
-    }
+    let tree = CollectedTree {
+        site: &site.destination(),
+        code: &site.destination().join(&job.project().directory),
+        root: &root,
+    };
+    tree.clear()?;
     for words in &commands {
         job.progress.note(&format!("collecting static files: {}", site.hide(&words.to_string())));
         site.run(&words.to_string(), words.as_slice())?;
     }
-    let mut files = Vec::new();
-    add_files(&site.destination(), &full, &root, &mut files)?;
+    let files = tree.files()?;
     if files.is_empty() {
         return Err(
             Error::StaticRoot { reason: format!("is {root}, and the command wrote nothing there") }.into()
         );
     }
-    files.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     Ok(Collected { root, files, scratch })
 }
 
@@ -291,7 +292,7 @@ impl InstalledSite<'_> {
             }
             CollectPlace::Container(room) => room.command(&self.scratch, directory, environment, words),
         };
-        crate::uv::run(&mut command)
+        command_output::run(&mut command, &self.scratch)
     }
 
     fn last_lines(&self, output: &Output) -> String {
@@ -316,6 +317,12 @@ fn below_code(
     if format!("{}/", project.import_path).starts_with(&format!("{}/{below}/", project.directory)) {
         return Err(format!("is {found}, which has the code in it"));
     }
+    if let Err(error) = SafePath::new(below) {
+        return Err(format!("is {found}: {}", error.reason));
+    }
+    if below.contains(is_control) {
+        return Err(format!("is {found:?}, which has a control character in it"));
+    }
     match set.filter(|set| set.trim_end_matches('/') != below) {
         Some(set) => Err(format!("is {below} in the code, and `static_root` in [release] is {set}")),
         None => Ok(below.to_owned()),
@@ -339,41 +346,6 @@ fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
         options.write(true).create_new(true).mode(mode).open(path)?.write_all(contents)
     })();
     written.map_err(Error::io("write", path))
-}
-
-/// Adds all files below a directory. What a link leads to is taken, if it is in the installed site.
-fn add_files(
-    site: &Path,
-    directory: &Path,
-    below: &str,
-    files: &mut Vec<ProjectFile>,
-) -> std::result::Result<(), BuildError> {
-    let read = |source| ProjectError::Read { path: directory.to_path_buf(), source };
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(read)?,
-    };
-    for entry in entries {
-        let source = entry.map_err(read)?.path();
-        let name = source.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| ProjectError::Name { path: source.clone() })?;
-        if name.contains(is_control) {
-            return Err(ProjectError::Control { path: source }.into());
-        }
-        let path = format!("{below}/{name}");
-        let metadata = fs::metadata(&source).map_err(read)?;
-        let real = fs::canonicalize(&source).map_err(read)?;
-        if !real.starts_with(site) {
-            return Err(ProjectError::LinkLeaves { link: path.into(), target: real }.into());
-        }
-        if metadata.is_dir() {
-            add_files(site, &source, &path, files)?;
-        } else {
-            let content = FileContent::File { size: metadata.len(), executable: false };
-            files.push(ProjectFile { path, source, content });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -405,6 +377,9 @@ mod tests {
             (Some("DEST/mysite"), None, "is DEST/mysite, which is not in the code, DEST/mysite"),
             (Some("DEST/static"), None, "is DEST/static, which is not in the code, DEST/mysite"),
             (Some("DEST/mysite/src"), None, "is DEST/mysite/src, which has the code in it"),
+            (Some("DEST/mysite/../../a"), None, "is DEST/mysite/../../a: it leads out by '..'"),
+            (Some("DEST/mysite/a/./b"), None, "is DEST/mysite/a/./b: it has a part '.'"),
+            (Some("DEST/mysite/a\nb"), None, "is \"DEST/mysite/a\\nb\", which has a control character in it"),
             (Some("DEST/mysite/a"), Some("b"), "is a in the code, and `static_root` in [release] is b"),
         ] {
             assert_eq!(below(found, set).unwrap_err(), reason);

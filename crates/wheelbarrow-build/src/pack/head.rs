@@ -20,7 +20,7 @@ esac
 tried=
 for place in ${TMPDIR:+"$TMPDIR"} /tmp /var/tmp /dev/shm /run; do
     work=$(mktemp -d "$place/wheelbarrow.XXXXXX" 2>/dev/null) || continue
-    tail -c "+$at" "$0" | head -c "$size" >"$work/run" && chmod 700 "$work/run"
+    tail -c "+$at" <"$0" | head -c "$size" >"$work/run" && chmod 700 "$work/run"
     if "$work/run" --starts 2>/dev/null; then
         if exec 9<"$work/run" && [ -x /proc/self/fd/9 ]; then
             rm -rf "$work"

@@ -92,12 +92,18 @@ pub enum ProjectError {
     SharedPath { shared: String, source: wheelbarrow_base::UnsafePath },
     #[error("the setting `shared` names {shared}, which is Wheelbarrow's own in ROOT/shared")]
     SharedName { shared: String },
+    #[error("{} is neither a file nor a directory", path.display())]
+    Special { path: PathBuf },
+    #[error("{path} is the environment of the build, which is in no artifact")]
+    Environment { path: String },
+    #[error("{} is one of more than {most} files and directories", path.display())]
+    TooMany { path: PathBuf, most: usize },
     #[error("{} has no file to pack", root.display())]
     Empty { root: PathBuf },
 }
 
 impl ProjectError {
-    fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Read { path, source }
     }
@@ -128,6 +134,9 @@ impl Explain for ProjectError {
             }
             Self::Name { .. } | Self::Control { .. } => {
                 "rename it, or leave it out: name it in .wheelbarrowignore or `exclude`"
+            }
+            Self::Special { .. } | Self::Environment { .. } => {
+                "remove it at the end of the command that collects static files"
             }
             Self::Exclude { .. } => "patterns of `exclude` are those of .gitignore, such as `node_modules/`",
             Self::SeveralManage { .. } | Self::ImportPath { .. } => {
