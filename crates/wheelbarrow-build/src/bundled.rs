@@ -3,9 +3,10 @@
 //! It comes as a directory or an archive, laid out as python-build-standalone does: `bin/python3`, `lib/pythonX.Y`, and
 //! nothing that names the place it was built for. What was made of it stays in the cache.
 
+mod compiled;
+
 use std::collections::BTreeSet;
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -77,7 +78,7 @@ impl Bundled {
             version: interpreter.version.map(|part| part.to_string()).join("."),
             machine: interpreter.machine.clone(),
             glibc,
-            built: built(&interpreter.executable),
+            built: compiled::on(&interpreter.executable),
             digest: facts.digest,
         };
         Ok(Self { interpreter, described, files, needs: facts.needs })
@@ -260,23 +261,6 @@ fn program(prefix: &Path) -> Option<PathBuf> {
 
 fn probe(python: &Path, source: &Path) -> Result<Interpreter> {
     Interpreter::probe(python, None).map_err(|error| refuse(source, error.to_string()))
-}
-
-/// The day on which an interpreter was compiled, `2025-07-08`, as it says itself.
-fn built(python: &Path) -> Option<String> {
-    let code = "import platform; print(platform.python_build()[1])";
-    let output = Command::new(python).args(["-I", "-c", code]).stdin(Stdio::null()).output().ok()?;
-    day(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// Of `__DATE__` in C and what may follow: `Jul  8 2025 20:43:04`.
-fn day(text: &str) -> Option<String> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split([' ', ',']).filter(|word| !word.is_empty());
-    let month = words.next().and_then(|name| MONTHS.iter().position(|month| *month == name))? + 1;
-    let (day, year): (u32, u32) = (words.next()?.parse().ok()?, words.next()?.trim().parse().ok()?);
-    Some(format!("{year:04}-{month:02}-{day:02}"))
 }
 
 /// Where a tree comes from.
@@ -465,13 +449,6 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_day_is_that_of_the_compiler() {
-        assert_eq!(day("Jul  8 2025 20:43:04\n").as_deref(), Some("2025-07-08"));
-        assert_eq!(day("Dec 31 2024, 01:02:03").as_deref(), Some("2024-12-31"));
-        assert_eq!((day(""), day("xxx 1 2020"), day("default")), (None, None, None));
-    }
 
     #[test]
     fn an_archive_brings_no_files_of_this_machine() {
