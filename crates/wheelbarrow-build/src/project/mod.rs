@@ -142,7 +142,10 @@ impl Explain for ProjectError {
             Self::SeveralManage { .. } | Self::ImportPath { .. } => {
                 "`import-path = \"DIRECTORY\"` (or --import-path) names the directory that goes on sys.path"
             }
-            Self::Empty { .. } => "everything is left out by .gitignore, .wheelbarrowignore or `exclude`",
+            Self::Empty { .. } => {
+                "run it in the directory of the project, or name that: `wheelbarrow build DIR`. If there are files, \
+                .gitignore, .wheelbarrowignore or `exclude` leave all of them out"
+            }
             _ => return None,
         };
         Some(hint.to_owned())
