@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::crc::crc32;
 use super::deflate::Decompressor;
 use super::entry::{Entry, Method};
 use super::error::ZipError;
@@ -53,25 +54,25 @@ impl Inflater {
         sink: &mut dyn FnMut(&[u8]),
         done: &dyn Fn(&[u8]),
     ) -> Result<(), ZipError> {
-        let crc32 = match entry.method {
+        let found = match entry.method {
             Method::Stored => store(raw, sink, done),
             Method::Deflated if entry.size <= BUFFERED_LIMIT => {
                 let mut buffer = std::mem::take(&mut self.buffer);
-                let crc32 = self.inflate(entry, raw, &mut buffer, sink);
+                let found = self.inflate(entry, raw, &mut buffer, sink);
                 self.buffer = buffer;
-                crc32?
+                found?
             }
             Method::Deflated if entry.size <= LARGE_LIMIT && take_large_buffer() => {
-                let crc32 = self.inflate(entry, raw, &mut Vec::new(), sink);
+                let found = self.inflate(entry, raw, &mut Vec::new(), sink);
                 LARGE_BUFFERS_LEFT.fetch_add(1, Ordering::Relaxed);
-                crc32?
+                found?
             }
             Method::Deflated => stream(entry, raw, sink, done)?,
         };
-        if crc32 == entry.crc32 {
+        if found == entry.crc32 {
             return Ok(());
         }
-        Err(ZipError::Crc { name: entry.name.clone(), expected: entry.crc32, found: crc32 })
+        Err(ZipError::Crc { name: entry.name.clone(), expected: entry.crc32, found })
     }
 
     fn inflate(
@@ -94,7 +95,7 @@ impl Inflater {
             return Err(wrong());
         }
         sink(contents);
-        Ok(libdeflater::crc32(contents))
+        Ok(crc32(contents))
     }
 }
 
@@ -103,7 +104,7 @@ fn take_large_buffer() -> bool {
 }
 
 fn store(raw: &[u8], sink: &mut dyn FnMut(&[u8]), done: &dyn Fn(&[u8])) -> u32 {
-    let mut hasher = libdeflater::Crc::new();
+    let mut hasher = flate2::Crc::new();
     for chunk in raw.chunks(BUFFERED_LIMIT as usize) {
         hasher.update(chunk);
         sink(chunk);
@@ -125,7 +126,7 @@ fn stream(
 ) -> Result<u32, ZipError> {
     let wrong = || ZipError::Inflate { name: entry.name.clone(), size: entry.size };
     let mut inflate = flate2::Decompress::new(false);
-    let mut hasher = libdeflater::Crc::new();
+    let mut hasher = flate2::Crc::new();
     let mut buffer = vec![0; CHUNK];
     let mut released = 0;
     loop {

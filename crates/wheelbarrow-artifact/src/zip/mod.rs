@@ -7,6 +7,7 @@
 //!
 //! The specification is PKWARE's APPNOTE 6.3; section numbers below are its own.
 
+mod crc;
 mod deflate;
 mod directory;
 mod entry;
@@ -20,6 +21,7 @@ mod writer;
 
 use wheelbarrow_wheel::order;
 
+pub use crc::crc32;
 pub use entry::{Entry, Method};
 pub use error::{WriteError, ZipError};
 pub use inflate::{BUFFERED_LIMIT, Inflater};

@@ -82,7 +82,7 @@ impl StoredData<'_> {
 fn copy(placed: &PlacedFile<'_>, out: &File) -> Result<CopiedFile, WriteError> {
     let read_error = |source| WriteError::Read { path: placed.stored.path.to_owned(), source };
     let mut file = fs_err::File::open(placed.stored.file).map_err(read_error)?;
-    let (mut sum, mut hash) = (libdeflater::Crc::new(), sha2::Sha256::new());
+    let (mut sum, mut hash) = (flate2::Crc::new(), sha2::Sha256::new());
     let mut target = StoredData { out, position: placed.data_at, begun: placed.data_at };
     let end = placed.data_at + placed.size;
     let mut chunk = vec![0; COPIED];
@@ -127,7 +127,7 @@ mod tests {
         let mut written = vec![0; bytes.len()];
         out.read_exact_at(&mut written, 7).unwrap();
         assert!(written == bytes);
-        assert_eq!((copied[0].crc32, copied[0].sha256), (libdeflater::crc32(&bytes), Sha256::of(&bytes)));
+        assert_eq!((copied[0].crc32, copied[0].sha256), (crc32(&bytes), Sha256::of(&bytes)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 
 use sha2::Digest;
 
+use super::crc::crc32;
 use super::entry::{Entry, Method};
 use super::error::WriteError;
 use super::headers::{self, Header, LOCAL_HEADER};
@@ -86,7 +87,7 @@ impl ZipWriter {
         let header = Header {
             path,
             method,
-            crc32: libdeflater::crc32(contents),
+            crc32: crc32(contents),
             compressed: raw.len() as u64,
             size: contents.len() as u64,
             time: self.time,
@@ -222,7 +223,7 @@ impl ZipWriter {
         let mut header = Header { path, method, crc32: 0, compressed: 0, size: 0, time: self.time };
         self.begin(&header)?;
         let data_at = self.position;
-        let mut sum = libdeflater::Crc::new();
+        let mut sum = flate2::Crc::new();
         let mut hash = sha2::Sha256::new();
         #[cfg(feature = "deflate")]
         let mut deflate =

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::zip::crc32;
 
 use super::paths::FORMAT;
 
@@ -139,7 +140,7 @@ pub(crate) fn write(header: &Header, files: &NewFiles, record: &str) -> serde_js
         body.extend(lines.iter().flat_map(|line| line.as_bytes()));
     }
     body.extend_from_slice(record.as_bytes());
-    let mut index = format!("{SIGNATURE} {FORMAT} {:08x}\0", libdeflater::crc32(&body)).into_bytes();
+    let mut index = format!("{SIGNATURE} {FORMAT} {:08x}\0", crc32(&body)).into_bytes();
     index.append(&mut body);
     Ok(index)
 }
@@ -238,7 +239,7 @@ fn check_signature(signature: &str, body: &str) -> Result<(), UnusableIndex> {
     if format > FORMAT {
         return Err(UnusableIndex::Newer(format!("has an index of format {format}")));
     }
-    match signature == format!("{SIGNATURE} {FORMAT} {:08x}", libdeflater::crc32(body.as_bytes())) {
+    match signature == format!("{SIGNATURE} {FORMAT} {:08x}", crc32(body.as_bytes())) {
         true => Ok(()),
         false => Err(altered("its index was altered")),
     }
