@@ -16,7 +16,6 @@ use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::trash;
 use crate::stage::rebuilt_artifact::{project_pack, remake};
-use crate::stage::relabel::relabel;
 use crate::stage::restore::restore;
 use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
 
@@ -57,9 +56,6 @@ impl Stage<'_> {
         };
         job.done.pack = project_pack(&artifact, interpreter)?;
         install(artifact, interpreter, &options, job.progress())?;
-        if let Some(problem) = relabel(Path::new("/"), &options.destination, job.progress()) {
-            job.progress().note(&problem);
-        }
         Ok(())
     }
 }
