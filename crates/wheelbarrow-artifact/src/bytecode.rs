@@ -183,7 +183,8 @@ const FIRST_WITH_FLAGS: u16 = 3392;
 /// A `.pyc` file of `code` that is never compared with its source (PEP 552), for the magic number in hexadecimal digits.
 pub fn unchecked_pyc(magic: &str, code: &[u8]) -> std::io::Result<Vec<u8>> {
     const HASH_BASED: u32 = 1;
-    let magic = data_encoding::HEXLOWER.decode(magic.as_bytes()).map_err(std::io::Error::other)?;
+    let magic =
+        base16ct::lower::decode_vec(magic).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok([&magic[..], &HASH_BASED.to_le_bytes(), &[0; 8], code].concat())
 }
 

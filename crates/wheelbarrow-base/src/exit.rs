@@ -205,7 +205,7 @@ pub trait Explain: Error {
 /// Without a path and a reason nobody can be told more.
 impl Explain for io::Error {
     fn exit(&self) -> Exit {
-        Exit::of_io(self)
+        Exit::Failed
     }
 }
 

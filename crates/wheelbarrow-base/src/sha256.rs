@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
 /// A SHA-256, as 64 lower-case hexadecimal digits in JSON.
@@ -17,25 +18,25 @@ impl Sha256 {
 
     /// From 64 hexadecimal digits of either case.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+        let bytes = base16ct::mixed::decode_vec(text).ok()?;
         Some(Self(bytes.try_into().ok()?))
     }
 
     /// From the unpadded URL-safe base64 of RECORD files, without the `sha256=`.
     pub fn from_record(digest: &str) -> Option<Self> {
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(digest.as_bytes()).ok()?;
+        let bytes = Base64UrlUnpadded::decode_vec(digest).ok()?;
         Some(Self(bytes.try_into().ok()?))
     }
 
     /// As RECORD files write it: `sha256=` and unpadded URL-safe base64.
     pub fn to_record(self) -> String {
-        format!("sha256={}", data_encoding::BASE64URL_NOPAD.encode(&self.0))
+        format!("sha256={}", Base64UrlUnpadded::encode_string(&self.0))
     }
 }
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+        formatter.write_str(&base16ct::lower::encode_string(&self.0))
     }
 }
 

@@ -126,7 +126,7 @@ impl CompileJob<'_> {
     fn header(&self, time: u32, source: &[u8]) -> Vec<u8> {
         let mut magic = [0; 4];
         // The interpreter's own facts; other text makes bytecode that Python passes over.
-        let _ = data_encoding::HEXLOWER.decode_mut(self.interpreter.magic.as_bytes(), &mut magic);
+        let _ = base16ct::lower::decode(&self.interpreter.magic, &mut magic);
         pyc_header(magic, time, source.len() as u64)
     }
 

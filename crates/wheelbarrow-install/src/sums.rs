@@ -17,7 +17,7 @@ pub(crate) fn sums<'p>(files: impl Iterator<Item = (&'p str, Sha256)>) -> Vec<u8
         if escaped {
             text.push('\\');
         }
-        data_encoding::HEXLOWER.encode_append(&sha256.0, &mut text);
+        text.push_str(&base16ct::lower::encode_string(&sha256.0));
         text.push_str("  ");
         if escaped {
             text.push_str(&path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r"));

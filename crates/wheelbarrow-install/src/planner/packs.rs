@@ -22,7 +22,7 @@ pub(super) struct Packs<'a> {
 
 impl<'a> Packs<'a> {
     pub(super) fn find(artifact: &'a VerifiedArtifact, target: &Target, interpreter: &Interpreter) -> Self {
-        let magic = data_encoding::HEXLOWER.decode(interpreter.magic.as_bytes()).ok();
+        let magic = base16ct::lower::decode_vec(&interpreter.magic).ok();
         let magic = magic.and_then(|magic| <[u8; 4]>::try_from(magic).ok());
         let (Some(bytecode), Some(magic)) = (usable_bytecode(target, interpreter), magic) else {
             return Self::default();

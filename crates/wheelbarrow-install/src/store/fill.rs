@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use fs_err as fs;
 use rustix::io::Errno;
 use wheelbarrow_artifact::VerifiedArtifact;
@@ -234,7 +235,7 @@ impl<'a> EntryFiller<'a> {
             source,
         };
         let pack = Pack::open(raw).map_err(|error| damaged(error.into()))?;
-        let magic = data_encoding::HEXLOWER.decode(pack.magic.as_bytes()).unwrap_or_default();
+        let magic = base16ct::lower::decode_vec(&pack.magic).unwrap_or_default();
         let magic = <[u8; 4]>::try_from(magic).map_err(|_| damaged("its magic number is invalid".into()))?;
         let cache_tag = cache_tag(path);
         let own: HashSet<&str> = sources.values().map(|(path, _)| path.as_str()).collect();
@@ -325,8 +326,7 @@ fn cache_tag(pack: &str) -> &str {
 /// The row of a file in site-packages; bytecode is without hash and size.
 fn row(path: &str, file: Option<&(FileKind, u64, Sha256)>) -> Option<RecordRow> {
     let path = path.strip_prefix("site-packages/")?.to_owned();
-    let hash =
-        file.map(|(_, _, sha256)| ("sha256".to_owned(), data_encoding::BASE64URL_NOPAD.encode(&sha256.0)));
+    let hash = file.map(|(_, _, sha256)| ("sha256".to_owned(), Base64UrlUnpadded::encode_string(&sha256.0)));
     Some(RecordRow { path, hash, size: file.map(|(_, size, _)| *size) })
 }
 

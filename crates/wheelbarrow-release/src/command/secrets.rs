@@ -192,7 +192,8 @@ mod tests {
         // Wrapped, as encodebytes() of Python does it.
         let long = "n0t-a-w0rd".repeat(20);
         let ours = secrets(&format!(r#"{{"T": "{long}"}}"#));
-        let base64 = data_encoding::BASE64.encode(format!("web:{long}").as_bytes());
+        let base64 =
+            <base64ct::Base64 as base64ct::Encoding>::encode_string(format!("web:{long}").as_bytes());
         let lines: Vec<&str> =
             (0..base64.len()).step_by(76).map(|at| &base64[at..base64.len().min(at + 76)]).collect();
         assert_eq!(ours.hide(&lines.join("\n")), "***\n***\n***\n***");
@@ -206,7 +207,7 @@ mod tests {
             [64, 76].into_iter().flat_map(|width| (0..2 * width).map(move |at| (width, at)))
         {
             let text = format!("{}{}{}", "u".repeat(before), "Sm7pPassw0rdZ", ": and more".repeat(9));
-            let base64 = data_encoding::BASE64.encode(text.as_bytes());
+            let base64 = <base64ct::Base64 as base64ct::Encoding>::encode_string(text.as_bytes());
             // Characters that are of the secret alone.
             let within = (8 * before).div_ceil(6)..8 * (before + 13) / 6;
             let lines: Vec<_> =

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use data_encoding::{BASE64_NOPAD, HEXLOWER, HEXUPPER};
+use base16ct::{lower, upper};
+use base64ct::{Base64Unpadded, Encoding};
 use wheelbarrow_wheel::order::Inserted;
 
 use super::undone::View;
@@ -42,7 +43,7 @@ fn undone(value: &str) -> impl Iterator<Item = String> {
 /// Pieces of what base64 and hexadecimal digits make of a value. In base64 that depends on how many bytes stand before it, as
 /// in `user:password`, and its ends on what is next to them: only what does not is here.
 pub(super) fn encoded(value: &str) -> BTreeSet<String> {
-    let wholes = [HEXLOWER.encode(value.as_bytes()), HEXUPPER.encode(value.as_bytes())];
+    let wholes = [lower::encode_string(value.as_bytes()), upper::encode_string(value.as_bytes())];
     let wholes = wholes.into_iter().chain(in_base64(value));
     let mut all: BTreeSet<String> = wholes.flat_map(|whole| pieces(&whole).collect::<Vec<_>>()).inserted();
     if value.len() <= LONGEST_TWICE {
@@ -58,7 +59,7 @@ pub(super) fn encoded(value: &str) -> BTreeSet<String> {
 fn in_base64(text: &str) -> impl Iterator<Item = String> {
     (0..3).flat_map(|before| {
         let bytes = [&[0; 2][..before], text.as_bytes()].concat();
-        let base64 = BASE64_NOPAD.encode(&bytes);
+        let base64 = Base64Unpadded::encode_string(&bytes);
         let whole = base64[(8 * before).div_ceil(6)..8 * bytes.len() / 6].to_owned();
         [whole.replace('+', "-").replace('/', "_"), whole]
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
+use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
 
 use super::encodings::percent_decoded;
 use super::ordinary_values::{is_neutral_key, is_ordinary, is_secret_name, names_one_secret_among_others};
@@ -237,7 +237,7 @@ fn base64_decoded(value: &str) -> Option<String> {
     if bare.len() < SHORTEST_BASE64 {
         return None;
     }
-    let decoded = BASE64_NOPAD.decode(bare.as_bytes()).or_else(|_| BASE64URL_NOPAD.decode(bare.as_bytes()));
+    let decoded = Base64Unpadded::decode_vec(bare).or_else(|_| Base64UrlUnpadded::decode_vec(bare));
     let text = String::from_utf8(decoded.ok()?).ok()?;
     text.chars().all(|one| !one.is_control() || one.is_whitespace()).then_some(text)
 }
