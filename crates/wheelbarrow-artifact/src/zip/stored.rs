@@ -108,6 +108,7 @@ fn copy(placed: &PlacedFile<'_>, out: &File) -> Result<CopiedFile, WriteError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::crc::crc32;
     use super::*;
     use crate::manifest::MemberKind;
 

@@ -64,7 +64,9 @@ mod tests {
             .iter()
             .map(|(name, version)| format!("[[packages]]\nname = \"{name}\"\nversion = \"{version}\"\n"))
             .collect();
-        let text = format!("lock-version = \"1.0\"\ncreated-by = \"a test\"\nrequires-python = \"{python}\"\n{packages}");
+        let text = format!(
+            "lock-version = \"1.0\"\ncreated-by = \"a test\"\nrequires-python = \"{python}\"\n{packages}"
+        );
         Pylock::parse_unhashed(&text).unwrap()
     }
 
