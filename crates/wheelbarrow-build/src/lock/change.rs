@@ -62,7 +62,12 @@ mod tests {
     fn lock(python: &str, packages: &[(&str, &str)]) -> Pylock {
         let packages: String = packages
             .iter()
-            .map(|(name, version)| format!("[[packages]]\nname = \"{name}\"\nversion = \"{version}\"\n"))
+            .map(|(name, version)| {
+                let url = format!("https://example.org/{name}-{version}-py3-none-any.whl");
+                format!(
+                    "[[packages]]\nname = \"{name}\"\nversion = \"{version}\"\n[[packages.wheels]]\nurl = \"{url}\"\nhashes = {{}}\n"
+                )
+            })
             .collect();
         let text = format!(
             "lock-version = \"1.0\"\ncreated-by = \"a test\"\nrequires-python = \"{python}\"\n{packages}"
