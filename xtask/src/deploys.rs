@@ -126,6 +126,8 @@ fn pin(site: &Path, uv: &Path, python: &Python) -> Result<()> {
     let pinned: PathBuf = site.join("pinned.txt");
     let mut compile = clean(uv);
     compile.args(["pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python"]).arg(&python.path);
+    // The host's Python is older than this one by patch releases.
+    compile.args(["--python-version", &format!("3.{MINOR}")]);
     run_child(compile.arg(&requirements).arg("--output-file").arg(&pinned))?;
     Ok(fs::rename(&pinned, &requirements)?)
 }

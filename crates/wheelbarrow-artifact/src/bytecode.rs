@@ -79,11 +79,13 @@ pub struct Frame {
     pub files: Vec<(String, usize)>,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the bytecode pack is damaged: {reason}")]
 pub struct PackError {
     reason: String,
 }
+
+wheelbarrow_base::debug_error!(PackError);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

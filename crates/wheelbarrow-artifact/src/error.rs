@@ -13,7 +13,7 @@ use crate::zip::ZipError;
 /// Why an artifact is not trusted.
 pub type Distrust = Box<dyn std::error::Error + Send + Sync>;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum ArtifactError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -42,6 +42,8 @@ pub enum ArtifactError {
     #[error("stopped, and nothing was changed")]
     Cancelled,
 }
+
+wheelbarrow_base::debug_error!(ArtifactError);
 
 impl Explain for ArtifactError {
     fn exit(&self) -> Exit {

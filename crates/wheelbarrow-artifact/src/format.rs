@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
 /// A file that a later version of Wheelbarrow wrote.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} {what}: {needed} is needed, and this is {PROGRAM}", path.display())]
 pub struct Newer {
     pub path: PathBuf,
@@ -21,6 +21,8 @@ pub struct Newer {
     pub what: String,
     pub needed: Needed,
 }
+
+wheelbarrow_base::debug_error!(Newer);
 
 /// The version of the program that understands a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

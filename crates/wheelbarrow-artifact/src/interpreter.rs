@@ -58,7 +58,7 @@ pub struct VirtualenvFile {
 }
 
 /// An interpreter that cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum ProbeError {
     #[error("cannot run {}", path.display())]
     Run { path: PathBuf, source: std::io::Error },
@@ -67,6 +67,8 @@ pub enum ProbeError {
     #[error("{} gave facts that cannot be read", path.display())]
     Facts { path: PathBuf, source: serde_json::Error },
 }
+
+wheelbarrow_base::debug_error!(ProbeError);
 
 impl Explain for ProbeError {
     fn exit(&self) -> Exit {

@@ -68,7 +68,7 @@ pub struct HostBytecode {
     pub magic: String,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum InventoryError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -79,6 +79,8 @@ pub enum InventoryError {
     #[error(transparent)]
     Newer(#[from] Newer),
 }
+
+wheelbarrow_base::debug_error!(InventoryError);
 
 impl Explain for InventoryError {
     fn exit(&self) -> Exit {

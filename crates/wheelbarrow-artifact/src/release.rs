@@ -127,13 +127,15 @@ pub struct CheckAllowance {
     pub reason: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnAllowance {
     #[error("invalid allowance `{0}`: use the ID of a check, such as `security.W004`, or `ID=reason`")]
     NoId(String),
     #[error("`{0}` lets a site lose what it writes, so it needs a reason: `{0}=REASON`")]
     NoReason(String),
 }
+
+wheelbarrow_base::debug_error!(NotAnAllowance);
 
 /// Seconds that a step may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -37,13 +37,15 @@ enum NodeKind {
 }
 
 /// A link that is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path} -> {target}: {reason}")]
 pub struct BadLink {
     pub path: String,
     pub target: String,
     pub reason: &'static str,
 }
+
+wheelbarrow_base::debug_error!(BadLink);
 
 /// The member that a path leads to, by its place in the tree (none if there is no such member), and how many links are on the way.
 type LinkedPath = (Option<usize>, usize);

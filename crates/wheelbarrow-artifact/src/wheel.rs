@@ -41,7 +41,7 @@ pub struct WheelFile {
     pub executable: bool,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum WheelError {
     #[error("the wheel {wheel} is not a whole zip")]
     Zip { wheel: String, source: ZipError },
@@ -56,6 +56,8 @@ pub enum WheelError {
     #[error("{member} in the wheel {wheel} is neither a file nor an empty directory entry")]
     Kind { wheel: String, member: String },
 }
+
+wheelbarrow_base::debug_error!(WheelError);
 
 impl<'a> OpenWheel<'a> {
     /// Reads the wheel called `filename` out of its bytes.

@@ -10,6 +10,7 @@ mod atomic;
 #[cfg(target_os = "linux")]
 pub mod beneath;
 mod beside;
+mod debug;
 mod exit;
 mod lock;
 mod mapped;
@@ -45,6 +46,7 @@ pub use absolute::absolute;
 pub use as_user::as_user;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use beside::{Beside, is_unfinished};
+pub use debug::write_chain;
 pub use exit::{Exit, Explain, SITE, explained_at};
 pub use lock::{Lock, open_lock};
 pub use mapped::{MappedFile, is_out_of_reach};
@@ -70,7 +72,7 @@ pub use unfinished::remove_unfinished;
 pub use variable::variable;
 pub use writeback::start_writeback;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum FsError {
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
@@ -95,6 +97,8 @@ pub enum FsError {
     #[error("{} is in place and whole, but may be as before after a power cut", path.display())]
     Unsynced { path: PathBuf, source: io::Error },
 }
+
+crate::debug_error!(FsError);
 
 impl FsError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {

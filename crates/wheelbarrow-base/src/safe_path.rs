@@ -8,12 +8,14 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SafePath(String);
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unsafe path {path:?}: {reason}")]
 pub struct UnsafePath {
     pub path: String,
     pub reason: &'static str,
 }
+
+crate::debug_error!(UnsafePath);
 
 impl SafePath {
     pub fn new(path: &str) -> Result<Self, UnsafePath> {

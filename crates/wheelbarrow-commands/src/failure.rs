@@ -87,13 +87,15 @@ impl<T, E: Explain + Send + Sync + 'static> WithContext<T> for Result<T, E> {
 }
 
 /// An error of the command line's own.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     pub message: String,
     pub hint: Option<String>,
     pub exit: Exit,
 }
+
+wheelbarrow_base::debug_error!(Refusal);
 
 impl Explain for Refusal {
     fn exit(&self) -> Exit {

@@ -13,7 +13,7 @@ use wheelbarrow_platform::{Cpu, package_hint};
 
 use crate::target::NoTarget;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum InstallError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -105,6 +105,8 @@ pub enum InstallError {
     #[error(transparent)]
     Fs(#[from] FsError),
 }
+
+wheelbarrow_base::debug_error!(InstallError);
 
 impl InstallError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {

@@ -7,7 +7,7 @@ use wheelbarrow_platform::Platform;
 use crate::options::Pip;
 
 /// The artifact is not for this interpreter.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it is for {}; this is {here}", wanted.join(" or "))]
 pub struct NoTarget {
     pub wanted: Vec<String>,
@@ -17,6 +17,8 @@ pub struct NoTarget {
     /// Whether it is for this Python, and only the system is another.
     pub is_for_python: bool,
 }
+
+wheelbarrow_base::debug_error!(NoTarget);
 
 /// Of the targets that the interpreter fits, the one whose platform is the best tag that it takes: wheels for a newer C
 /// library come before those for an older one, and these before what runs anywhere. Among equals the first.

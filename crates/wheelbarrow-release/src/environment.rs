@@ -16,13 +16,15 @@ pub(crate) const ENVIRONMENT: &str = "environment.json";
 pub(crate) const PRIVATE: u32 = 0o640;
 
 /// What is wrong: a reason, and the line (from 1) and the key where there are such.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{} {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default(), key.as_deref().map(show_key).unwrap_or_default())]
 pub struct EnvironmentError {
     pub reason: String,
     pub line: Option<usize>,
     pub key: Option<String>,
 }
+
+wheelbarrow_base::debug_error!(EnvironmentError);
 
 impl Explain for EnvironmentError {
     fn exit(&self) -> Exit {

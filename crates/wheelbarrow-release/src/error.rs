@@ -17,7 +17,7 @@ use crate::root::lock::LockHolder;
 use crate::serving::unit::UnitError;
 use crate::{NotAnId, ReleaseId, ServerOutput};
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum ReleaseError {
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
@@ -133,6 +133,8 @@ pub enum ReleaseError {
     #[error("stopped")]
     Cancelled,
 }
+
+wheelbarrow_base::debug_error!(ReleaseError);
 
 impl ReleaseError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use wheelbarrow_artifact::ArtifactError;
 use wheelbarrow_base::{Exit, Explain, FsError};
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum SignatureError {
     #[error("it is not signed")]
     Unsigned,
@@ -42,6 +42,8 @@ pub enum SignatureError {
     #[error(transparent)]
     Fs(#[from] FsError),
 }
+
+wheelbarrow_base::debug_error!(SignatureError);
 
 fn because(but: Option<&str>) -> String {
     but.map(|but| format!(" for that: {but}")).unwrap_or_default()

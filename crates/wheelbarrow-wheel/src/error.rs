@@ -1,7 +1,7 @@
 //! What can be wrong with the texts of a wheel.
 
 /// One enum for the crate: each variant names the text that was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("`{filename}` is not the name of a wheel: {reason}")]
     Filename { filename: String, reason: String },
@@ -31,4 +31,11 @@ pub enum Error {
     WheelVersion { value: String },
     #[error("WHEEL: Wheel-Version {value} is newer than the supported version (1.0)")]
     NewerWheel { value: String },
+}
+
+/// The message, as `debug_error` of the base crate has it: derived code would be in the standalone binary.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, formatter)
+    }
 }

@@ -57,9 +57,11 @@ pub enum Action {
     Reload,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid server `{0}`: use `none`, `systemd:UNIT`, `touch:PATH` or `command:WORDS`")]
 pub struct NotAServer(String);
+
+wheelbarrow_base::debug_error!(NotAServer);
 
 /// A request that the server answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -134,7 +134,7 @@ pub struct ServiceName(String);
 pub struct Signal(String);
 
 /// Why a table of `[[release.service]]` is invalid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAService {
     #[error("invalid name `{0}` of a service: use small letters, digits and dashes, as in `worker-2`")]
     Name(String),
@@ -165,6 +165,8 @@ pub enum NotAService {
     #[error("the times `{schedule}` of the service `{name}` have characters that no calendar of systemd has")]
     Schedule { name: ServiceName, schedule: String },
 }
+
+wheelbarrow_base::debug_error!(NotAService);
 
 /// How a service stands in a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

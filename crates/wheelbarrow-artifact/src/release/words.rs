@@ -13,7 +13,7 @@ use wheelbarrow_base::{Exit, Explain, shell_word};
 #[serde(transparent)]
 pub struct Words(Vec<String>);
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotWords {
     #[error("a command has no words")]
     Empty,
@@ -22,6 +22,8 @@ pub enum NotWords {
     #[error("`{0}` has a NUL character")]
     Nul(String),
 }
+
+wheelbarrow_base::debug_error!(NotWords);
 
 impl Explain for NotWords {
     fn exit(&self) -> Exit {

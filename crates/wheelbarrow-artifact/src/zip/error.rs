@@ -3,7 +3,7 @@
 use std::io;
 
 /// Why a zip was refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum ZipError {
     #[error("not a zip file, or cut off: no end of central directory")]
     NoEnd,
@@ -35,7 +35,9 @@ pub enum ZipError {
     TooLarge { name: String, size: u64 },
 }
 
-#[derive(Debug, thiserror::Error)]
+wheelbarrow_base::debug_error!(ZipError);
+
+#[derive(thiserror::Error)]
 pub enum WriteError {
     #[error("cannot write the artifact")]
     Write(#[source] io::Error),
@@ -47,6 +49,8 @@ pub enum WriteError {
     )]
     TooLarge { path: String },
 }
+
+wheelbarrow_base::debug_error!(WriteError);
 
 /// A full disk stays known as one.
 impl From<WriteError> for io::Error {

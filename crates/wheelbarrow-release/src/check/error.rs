@@ -8,7 +8,7 @@ use wheelbarrow_artifact::release::DATA_IN_RELEASE;
 
 use crate::check::writes_in_release::WriteInRelease;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum CheckError {
     #[error("{}", explained(application, path, fault))]
     Failed {
@@ -34,6 +34,8 @@ pub enum CheckError {
     #[error("{} cannot be started{}", python.display(), user.map(|user| format!(" by the user {user}")).unwrap_or_default())]
     Start { python: PathBuf, user: Option<u32>, source: std::io::Error },
 }
+
+wheelbarrow_base::debug_error!(CheckError);
 
 impl CheckError {
     /// Whether the application was imported, and did not answer as it should.

@@ -18,9 +18,11 @@ pub struct ReleaseId {
     digest: String,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("invalid release `{0}`: use a number, such as 7, or an id, such as 7-1a2b3c4d")]
 pub struct NotAnId(String);
+
+wheelbarrow_base::debug_error!(NotAnId);
 
 impl Explain for NotAnId {
     fn exit(&self) -> Exit {

@@ -37,7 +37,7 @@ const NAMING: [&str; 5] =
 const DENIED: [&str; 4] = ["access denied", "authentication", "not permitted", "permission denied"];
 
 /// Why a unit cannot serve a root.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum UnitProblem {
     #[error("systemd does not answer: {0}")]
     Silent(String),
@@ -60,6 +60,8 @@ pub enum UnitProblem {
     #[error("this user may not do that: {0}")]
     Denied(String),
 }
+
+wheelbarrow_base::debug_error!(UnitProblem);
 
 impl UnitProblem {
     pub(crate) fn hint(&self) -> &'static str {

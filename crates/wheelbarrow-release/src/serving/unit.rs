@@ -67,13 +67,15 @@ pub struct Unit {
 }
 
 /// A value that a unit cannot hold.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the {what} `{value}` cannot stand in a unit: {reason}")]
 pub struct UnitError {
     what: &'static str,
     value: String,
     reason: &'static str,
 }
+
+wheelbarrow_base::debug_error!(UnitError);
 
 impl UnitError {
     fn long_name(name: &str) -> Self {
