@@ -5,6 +5,7 @@
 //! the release: nothing in there decides which program is started. Each runs in a session of its own (`child`), its input is
 //! empty or a few bytes, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
 
+pub(crate) mod attempt;
 pub(crate) mod child;
 pub(crate) mod fork_server;
 pub(crate) mod identity;

@@ -4,6 +4,7 @@ pub(crate) mod configure;
 pub(crate) mod fingerprint;
 pub(crate) mod not_shared;
 pub(crate) mod rebuilt_artifact;
+pub(crate) mod relabel;
 pub(crate) mod restore;
 pub(crate) mod reusable_release;
 pub(crate) mod static_files;

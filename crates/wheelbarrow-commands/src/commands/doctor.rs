@@ -3,7 +3,7 @@
 use clap::Args;
 use wheelbarrow_base::Exit;
 use wheelbarrow_release::BundledPython;
-use wheelbarrow_release::doctor::{DoctorReport, examine};
+use wheelbarrow_release::doctor::{DoctorReport, SelinuxMode, examine};
 
 use super::root::RootArguments;
 use crate::failure::{CommandError, CommandResult};
@@ -36,6 +36,10 @@ fn show(report: &DoctorReport, printer: &Printer) {
     }
     if let Some(BundledPython { version, path }) = &report.interpreter {
         printer.note(&format!("the live release has its own Python {version}, in {}", path.display()));
+    }
+    if let Some(mode) = report.selinux {
+        let mode = if mode == SelinuxMode::Enforcing { "enforcing" } else { "permissive" };
+        printer.note(&format!("SELinux is {mode}"));
     }
     let processes = match report.processes {
         1 => "1 process".to_owned(),

@@ -54,6 +54,8 @@ rules! { OF_DOCTOR:
     PROTECT_HOME = "protect-home",
     PRIVATE_TMP = "private-tmp",
     LINGERING = "lingering",
+    SELINUX_LABEL = "selinux-label",
+    FAPOLICYD = "fapolicyd",
 }
 
 // Beside those of processes that run another release.

@@ -9,6 +9,7 @@ mod apache;
 mod files;
 mod finding;
 mod gunicorn;
+mod policy;
 mod site;
 mod unit_files;
 mod uwsgi;
@@ -20,6 +21,8 @@ use wheelbarrow_artifact::release::{Manager, Server};
 use wheelbarrow_base::Explain;
 
 pub use self::finding::Finding;
+pub use self::policy::SelinuxMode;
+use self::policy::{KernelLabels, Labels};
 use self::site::JudgedSite;
 use crate::check::startable;
 use crate::command::identity::own_name;
@@ -39,6 +42,9 @@ pub struct DoctorReport {
     /// The Python that the live release brings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<BundledPython>,
+    /// Nothing where the kernel has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<SelinuxMode>,
     /// How many processes and files were looked at, which have to do with the root.
     pub processes: usize,
     pub files: usize,
@@ -51,11 +57,11 @@ const MOST_NAMED: usize = 5;
 
 /// Looks at this machine.
 pub fn examine(root: &Root) -> Result<DoctorReport, ReleaseError> {
-    examine_on(root, Path::new("/"))
+    examine_on(root, Path::new("/"), &KernelLabels)
 }
 
 /// The same with the configuration below another directory than `/`.
-fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError> {
+fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<DoctorReport, ReleaseError> {
     let live = root.live()?;
     let release = live.as_ref().and_then(|live| root.complete(live).ok());
     let variables = release.as_ref().map(|release| needed_variables(release.path())).unwrap_or_default();
@@ -77,6 +83,9 @@ fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError>
     }
     judge_starting(&site, &mut findings)?;
     judge_lingering(&site, machine, &mut findings);
+    let selinux = policy::selinux_mode(machine);
+    policy::judge_labels(&site, selinux, labels, &mut findings);
+    policy::judge_fapolicyd(&site, machine, &mut findings);
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit_files::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
@@ -95,6 +104,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError>
         root: root.path().to_path_buf(),
         findings,
         interpreter,
+        selinux,
         processes: processes.len(),
         files: files.len(),
         is_partial: proof::hides_some(&proof::ProcessScope::All)?,

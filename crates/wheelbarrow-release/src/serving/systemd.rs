@@ -13,9 +13,7 @@ use wheelbarrow_base::Exit;
 use wheelbarrow_base::progress::Progress;
 
 use crate::command::as_deployer;
-use crate::command::child::{self, Leftovers, ProgramEnd};
-use crate::command::output::Output as Said;
-use crate::command::secrets::Secrets;
+use crate::command::attempt::{attempt, first_line};
 use crate::{ReleaseError, Root};
 
 /// systemd.unit(5), org.freedesktop.systemd1(5).
@@ -28,8 +26,6 @@ const MANY: u64 = 3;
 const YOUNG: u64 = 30;
 /// What a job of systemd's may take that nothing depends on: most units have 90 seconds to end.
 const WORK: Duration = Duration::from_secs(300);
-/// Bytes of what systemctl says.
-const LONGEST: usize = 16 << 10;
 /// Those that name paths of the site.
 const NAMING: [&str; 5] =
     ["ExecStart", "ExecStartPre", "WorkingDirectory", "Environment", "EnvironmentFiles"];
@@ -141,27 +137,6 @@ pub(crate) fn command(manager: Manager, words: &[&str], units: &[String], progre
     if let Some(problem) = attempt(&mut systemctl, WORK, progress) {
         let words = [&["systemctl"][..], manager.flags(), words].concat().join(" ");
         progress.note(&format!("`{words} {}`: {problem}", units.join(" ")));
-    }
-}
-
-/// What went wrong.
-fn attempt(command: &mut Command, limit: Duration, progress: &dyn Progress) -> Option<String> {
-    let said = Said::memory().and_then(|said| Ok((said.writer()?, said)));
-    let (writer, said) = match said {
-        Ok(said) => said,
-        Err(error) => return Some(error.to_string()),
-    };
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
-    let running = match child::start(command, Leftovers::Keep, None) {
-        Ok(running) => running,
-        Err(error) => return Some(error.to_string()),
-    };
-    match running.wait(limit, progress, || said.cut(&Secrets::default())) {
-        Ok(ProgramEnd::By(status)) if status.success() => None,
-        Ok(ProgramEnd::By(_)) => Some(first_line(&said.head(LONGEST))),
-        Ok(ProgramEnd::Late) => Some(format!("not done after {} s", limit.as_secs())),
-        Ok(ProgramEnd::Cancelled) => Some("not waited for".to_owned()),
-        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -332,10 +307,6 @@ fn systemctl(manager: Manager, words: &[&str]) -> Result<Output, UnitProblem> {
     let mut command = ask(manager);
     command.args(words).env("LC_ALL", "C").stdin(Stdio::null());
     command.output().map_err(|error| UnitProblem::Silent(format!("systemctl: {error}")))
-}
-
-fn first_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).lines().next().unwrap_or_default().trim().to_owned()
 }
 
 /// The root that a unit names, where that is another one than `root`: one that is there, or nothing at all.

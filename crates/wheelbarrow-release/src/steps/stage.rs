@@ -16,6 +16,7 @@ use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
 use crate::root::trash;
 use crate::stage::rebuilt_artifact::{project_pack, remake};
+use crate::stage::relabel::relabel;
 use crate::stage::restore::restore;
 use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
 
@@ -56,6 +57,9 @@ impl Stage<'_> {
         };
         job.done.pack = project_pack(&artifact, interpreter)?;
         install(artifact, interpreter, &options, job.progress())?;
+        if let Some(problem) = relabel(Path::new("/"), &options.destination, job.progress()) {
+            job.progress().note(&problem);
+        }
         Ok(())
     }
 }

@@ -46,8 +46,12 @@ impl Machine {
 
     /// Rules, with the file and line where they were found.
     fn found(&self) -> Vec<String> {
+        self.found_with(&|_: &Path| None)
+    }
+
+    fn found_with(&self, labels: &dyn Fn(&Path) -> Option<&'static str>) -> Vec<String> {
         let before = listing(self.place.path());
-        let report = examine_on(&self.root, self.place.path()).unwrap();
+        let report = examine_on(&self.root, self.place.path(), &Table(labels)).unwrap();
         assert_eq!(before, listing(self.place.path()), "nothing is written");
         let place = format!("{}/", self.place.path().display());
         report
@@ -55,6 +59,15 @@ impl Machine {
             .iter()
             .map(|found| format!("{} {}", found.rule, found.place.replace(&place, "")))
             .collect()
+    }
+}
+
+/// Labels that the kernel here could not keep.
+struct Table<'t>(&'t dyn Fn(&Path) -> Option<&'static str>);
+
+impl Labels for Table<'_> {
+    fn label(&self, path: &Path) -> Option<String> {
+        (self.0)(path).map(|kind| format!("unconfined_u:object_r:{kind}:s0"))
     }
 }
 
@@ -234,4 +247,44 @@ fn a_command_that_restarts_reloads_nothing_in_place() {
     for command in ["'systemctl reload acme'", "'systemctl reload-or-restart acme'", "'kill -HUP 1'"] {
         assert!(!restarts(command), "{command}");
     }
+}
+
+#[test]
+fn labels_that_an_enforcing_policy_refuses_are_found() {
+    let machine = Machine::new("static_root = \"static\"\n[release.probe]\nurl = \"http://localhost/\"\n");
+    let home =
+        |path: &Path| Some(if path.ends_with("static") { "httpd_sys_content_t" } else { "user_home_t" });
+    assert_eq!(machine.found_with(&home), [""; 0], "no SELinux");
+    machine.write("sys/fs/selinux/enforce", "0");
+    assert_eq!(machine.found_with(&home), [""; 0], "it is permissive");
+    machine.write("sys/fs/selinux/enforce", "1");
+    assert_eq!(machine.found(), [""; 0], "a file system without labels");
+    assert_eq!(machine.found_with(&|_| Some("usr_t")), [""; 0]);
+    assert_eq!(machine.found_with(&home), ["selinux-label srv/site"]);
+    let report = examine_on(&machine.root, machine.place.path(), &Table(&home)).unwrap();
+    assert_eq!(report.selinux, Some(SelinuxMode::Enforcing));
+    let root = machine.root.path().display().to_string();
+    let text = |text: &str| text.replace(&root, "ROOT").replace(&root.replace('.', "\\."), "ROOT");
+    let finding = &report.findings[0];
+    insta::assert_snapshot!(text(&finding.what), @"SELinux enforces its policy, and ROOT has the type user_home_t, ROOT/releases/1-1a2b3c4d/venv/bin/python has the type user_home_t: systemd cannot start the site's Python, or a web server cannot read static files");
+    insta::assert_snapshot!(text(&finding.fix), @"semanage fcontext -a -t httpd_sys_content_t 'ROOT(/.*)?' && semanage fcontext -a -t bin_t 'ROOT/(releases|store)/.*/bin(/.*)?' && restorecon -R ROOT");
+    let statics = |path: &Path| Some(if path.ends_with("static") { "default_t" } else { "usr_t" });
+    let report = examine_on(&machine.root, machine.place.path(), &Table(&statics)).unwrap();
+    assert!(report.findings[0].what.contains("/site/static has the type default_t"), "{report:?}");
+}
+
+#[test]
+fn a_fapolicyd_that_does_not_know_the_root_is_found() {
+    let machine = Machine::new("[release.probe]\nurl = \"http://localhost/\"\n");
+    machine.write("etc/fapolicyd/rules.d/90-deny-execute.rules", "deny_audit perm=execute all : all\n");
+    assert_eq!(machine.found(), [""; 0], "it does not run");
+    fs::create_dir_all(machine.place.path().join("run/fapolicyd")).unwrap();
+    assert_eq!(machine.found(), [""; 0], "it has ended");
+    machine.write("run/fapolicyd.pid", "1");
+    assert_eq!(machine.found(), ["fapolicyd etc/fapolicyd"]);
+    let report = examine_on(&machine.root, machine.place.path(), &KernelLabels).unwrap();
+    let fix = report.findings[0].fix.replace(&machine.root.path().display().to_string(), "ROOT");
+    assert!(fix.contains("echo 'allow perm=any all : dir=ROOT/' >"), "{fix}");
+    machine.write("etc/fapolicyd/rules.d/35-wheelbarrow.rules", "allow perm=any all : dir=ROOT/\n");
+    assert_eq!(machine.found(), [""; 0]);
 }
