@@ -221,7 +221,7 @@ _MANIFEST = {
             "wheels": [str],
             "pip": str,
             "unpacked": {"bytes": int, "inodes": int},
-            # Compressed by zstd, which Python can read from 3.14 on.
+            # Not every Python can inflate it: `bytecode.py`.
             "bytecode?": {"cache_tag": str, "magic": str},
             "needs?": _NEEDS,
             "collisions?": [{"path": str, "wheel": str}],
