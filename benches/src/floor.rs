@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use fs_err as fs;
-use wheelbarrow_artifact::bytecode::{Frame, Pack, pyc_path};
+use wheelbarrow_artifact::bytecode::{Frame, FrameInflater, Pack, pyc_path};
 use wheelbarrow_artifact::zip::{Archive, Entry, Method};
 
 enum Job<'a> {
@@ -75,6 +75,7 @@ fn make_directories(jobs: &[Job<'_>], destination: &Path) -> Result<()> {
 
 fn work(jobs: &[Job<'_>], next: &AtomicUsize, destination: &Path) -> Result<()> {
     let mut inflate = libdeflater::Decompressor::new();
+    let mut frames = FrameInflater::default();
     let mut buffer = Vec::new();
     loop {
         let start = next.fetch_add(TOGETHER, Ordering::Relaxed);
@@ -94,7 +95,7 @@ fn work(jobs: &[Job<'_>], next: &AtomicUsize, destination: &Path) -> Result<()> 
                 }
                 Job::Frame { frame, raw } => {
                     buffer.resize(frame.size, 0);
-                    zstd::bulk::decompress_to_buffer(raw, &mut buffer)?;
+                    frames.inflate(raw, &mut buffer)?;
                     let mut rest = buffer.as_slice();
                     for (path, length) in &frame.files {
                         let (code, behind) = rest.split_at(*length);

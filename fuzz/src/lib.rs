@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use wheelbarrow_artifact::bytecode::Pack;
+use wheelbarrow_artifact::bytecode::{FrameInflater, Pack};
 use wheelbarrow_artifact::format;
 use wheelbarrow_artifact::inventory::{self, Inventory};
 use wheelbarrow_artifact::manifest::{self, EnvironmentRules, Manifest};
@@ -95,7 +95,7 @@ pub fn wheel_info(data: &[u8]) {
 pub fn pack(data: &[u8]) {
     let Ok(pack) = Pack::open(data) else { return };
     for frame in pack.frames.iter().filter(|frame| frame.size as u64 <= LIMIT) {
-        let _ = zstd::bulk::decompress(pack.raw(frame), frame.size);
+        let _ = FrameInflater::default().inflate(pack.raw(frame), &mut vec![0; frame.size]);
     }
 }
 

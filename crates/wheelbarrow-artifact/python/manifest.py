@@ -152,7 +152,13 @@ def _is_signal(value):
 
 _U16, _U32 = _below(1 << 16), _below(1 << 32)
 _CHECK = {"enabled?": bool, "path?": str, "host?": str, "scheme?": str, "expected?": [_U16], "allow?": [_is_allowance]}
-_HOOK_NAMES = ("before_migrate?", "after_switch?", "on_failure?", "after_rollback?")
+# From `release/hooks.rs`.
+_HOOK_NAMES = (
+    "after_rollback?",
+    "after_switch?",
+    "before_migrate?",
+    "on_failure?",
+)
 _HOOKS = dict.fromkeys(_HOOK_NAMES + tuple(name.replace("_", "-") for name in _HOOK_NAMES), _are_hooks)
 # docs/reference/settings.md. Nothing here is used by an install, but it must be what a deploy understands.
 _SERVICE = {
@@ -221,7 +227,7 @@ _MANIFEST = {
             "wheels": [str],
             "pip": str,
             "unpacked": {"bytes": int, "inodes": int},
-            # Compressed by zstd, which Python can read from 3.14 on.
+            # Not every Python can inflate it: `bytecode.py`.
             "bytecode?": {"cache_tag": str, "magic": str},
             "needs?": _NEEDS,
             "collisions?": [{"path": str, "wheel": str}],

@@ -170,6 +170,23 @@ impl<'a> Pack<'a> {
     }
 }
 
+/// Inflates frames. Each thread has one, which makes its decompressor for the first frame.
+#[derive(Default)]
+pub struct FrameInflater {
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl FrameInflater {
+    /// Inflates the bytes of [`Pack::raw`] into `plain`; gives how many bytes these are.
+    pub fn inflate(&mut self, raw: &[u8], plain: &mut [u8]) -> std::io::Result<usize> {
+        let decompressor = match &mut self.decompressor {
+            Some(decompressor) => decompressor,
+            none => none.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress_to_buffer(raw, plain)
+    }
+}
+
 /// One byte more than [`LARGEST_INDEX`] at most.
 fn inflate_index(index: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut decoder = zstd::stream::read::Decoder::new(index)?;
@@ -251,9 +268,10 @@ mod tests {
         let pack = Pack::open(&packed).unwrap();
         assert_eq!(pack.magic, "a70d0d0a");
         assert!(pack.frames.len() > 1);
-        let mut found = Vec::new();
+        let (mut inflater, mut found) = (FrameInflater::default(), Vec::new());
         for frame in &pack.frames {
-            let plain = zstd::bulk::decompress(pack.raw(frame), frame.size).unwrap();
+            let mut plain = vec![0; frame.size];
+            assert_eq!(inflater.inflate(pack.raw(frame), &mut plain).unwrap(), frame.size);
             let mut rest = plain.as_slice();
             for (path, length) in &frame.files {
                 let (code, behind) = rest.split_at(*length);

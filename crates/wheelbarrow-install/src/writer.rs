@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use sha2::Digest;
 use wheelbarrow_artifact::Artifact;
-use wheelbarrow_artifact::bytecode::{FRAME, pyc_header};
+use wheelbarrow_artifact::bytecode::{FRAME, FrameInflater, pyc_header};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::zip::Inflater;
 use wheelbarrow_base::progress::Progress;
@@ -73,8 +73,7 @@ pub(crate) struct WriteJob<'j> {
 pub(crate) struct Writer<'j> {
     job: WriteJob<'j>,
     inflater: Inflater,
-    /// Made for the first frame.
-    decompressor: Option<zstd::bulk::Decompressor<'static>>,
+    frames: FrameInflater,
     /// Shared with other threads if there are many.
     frame: &'j Mutex<Vec<u8>>,
 }
@@ -83,7 +82,7 @@ impl<'j> Writer<'j> {
     pub(crate) fn new(job: WriteJob<'j>) -> Self {
         let number = job.buffers.next.fetch_add(1, Ordering::Relaxed);
         let frame = &job.buffers.buffers[number % BUFFERS];
-        Self { job, inflater: Inflater::new(), decompressor: None, frame }
+        Self { job, inflater: Inflater::new(), frames: FrameInflater::default(), frame }
     }
 
     pub(crate) fn write(&mut self, batch: &WriteBatch<'_, '_>) -> Result<(), InstallError> {
@@ -174,7 +173,7 @@ impl<'j> Writer<'j> {
             path: artifact.path().to_path_buf(),
             source,
         };
-        let size = self.decompress(frame.raw, plain).map_err(|error| damaged(error.into()))?;
+        let size = self.frames.inflate(frame.raw, plain).map_err(|error| damaged(error.into()))?;
         if size != frame.size {
             return Err(damaged("a frame does not have the size in its index".into()));
         }
@@ -198,14 +197,6 @@ impl<'j> Writer<'j> {
             }
         }
         Ok(())
-    }
-
-    fn decompress(&mut self, raw: &[u8], plain: &mut [u8]) -> io::Result<usize> {
-        let decompressor = match &mut self.decompressor {
-            Some(decompressor) => decompressor,
-            none => none.insert(zstd::bulk::Decompressor::new()?),
-        };
-        decompressor.decompress_to_buffer(raw, plain)
     }
 
     fn open_directory(&self, path: &str) -> Result<OwnedFd, InstallError> {

@@ -97,6 +97,12 @@ impl HookSettings {
         *self == Self::default()
     }
 
+    /// All hooks of all lists.
+    pub fn all(&self) -> impl Iterator<Item = &Hook> {
+        let Self { before_migrate, after_switch, on_failure, after_rollback } = self;
+        [before_migrate, after_switch, on_failure, after_rollback].into_iter().flatten().flatten()
+    }
+
     /// Each list of `later`, and this one's if `later` has none.
     #[must_use]
     pub(super) fn overridden_by(self, later: Self) -> Self {
@@ -236,6 +242,14 @@ mod tests {
         ] {
             assert!(hooks(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn python_has_every_hook() {
+        let names = KEYS.iter().filter(|key| key.contains('_'));
+        let rows: String = names.map(|name| format!("    \"{name}?\",\n")).collect();
+        let file = "crates/wheelbarrow-artifact/python/manifest.py";
+        wheelbarrow_testing::generated::assert_part(file, "\n_HOOK_NAMES = (\n", ")\n", &rows);
     }
 
     #[test]

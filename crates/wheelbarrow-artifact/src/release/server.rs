@@ -28,6 +28,17 @@ pub enum Server {
     },
 }
 
+impl Server {
+    /// Of the option that names one, in the forms of [`Server::from_str`].
+    pub const HELP: &'static str =
+        "How to reload the server: none, systemd:UNIT, touch:PATH or command:WORDS";
+
+    /// Whether it is a unit, which can be looked at, started and stopped.
+    pub fn is_unit(&self) -> bool {
+        matches!(self, Self::Systemd { .. })
+    }
+}
+
 /// Whose systemd has the units of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

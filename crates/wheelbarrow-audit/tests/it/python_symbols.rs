@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use wheelbarrow_audit::elf::ElfFacts;
 use wheelbarrow_platform::python_symbols::{OLDEST, TEXT, minors, names, newest};
 
-/// Compared with the interpreters of this machine; `WHEELBARROW_BLESS` writes the table anew.
+/// Compared with the interpreters of this machine; `WHEELBARROW_BLESS` writes their symbols into the table.
 #[test]
 fn the_table_is_that_of_the_interpreters() {
     let mut found: HashMap<String, u32> = HashMap::new();
@@ -20,7 +20,7 @@ fn the_table_is_that_of_the_interpreters() {
         seen |= 1 << minor;
     }
     if is_blessing() {
-        return bless(&found);
+        return bless(found, seen);
     }
     if seen == 0 {
         println!("skipped: no interpreter below ~/.pyenv/versions");
@@ -66,9 +66,16 @@ fn interpreters() -> Vec<(u32, PathBuf)> {
     found
 }
 
-fn bless(found: &HashMap<String, u32>) {
+/// A Python that this machine lacks keeps the symbols that it has in the table.
+fn bless(mut found: HashMap<String, u32>, seen: u32) {
+    for name in names() {
+        let kept = minors(name).unwrap().bits() & !seen;
+        if kept != 0 {
+            *found.entry(name.to_owned()).or_default() |= kept;
+        }
+    }
     let mut groups: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-    for (name, bits) in found {
+    for (name, bits) in &found {
         groups.entry(*bits).or_default().push(name);
     }
     let comment = TEXT.lines().take_while(|line| line.starts_with('#'));

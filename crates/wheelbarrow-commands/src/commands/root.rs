@@ -80,8 +80,7 @@ pub(super) struct SettingsArguments {
     /// The number of earlier versions whose static files stay reachable
     #[arg(long, value_name = "N")]
     keep_static: Option<u32>,
-    /// How to reload the server: none, systemd:UNIT, touch:PATH or command:WORDS
-    #[arg(long, value_name = "SERVER")]
+    #[arg(long, value_name = "SERVER", help = Server::HELP)]
     server: Option<Server>,
     /// The path to request in process before the switch [default: /]
     #[arg(long, value_name = "PATH")]

@@ -131,7 +131,9 @@ fn stop(locked: &LockedRoot<'_>, live: &CompleteRelease) -> Result<bool, Release
     let (root, progress) = (locked.root, locked.operator.progress);
     let settings = all(root, live)?;
     for service in &settings.services {
-        if let ServiceProcess::Told(Server::Touch { .. } | Server::Command { .. }) = &service.process {
+        if let ServiceProcess::Told(server) = &service.process
+            && !server.is_unit()
+        {
             progress.note(&format!("the service `{}` has no unit: stop it by hand", service.name));
         }
     }

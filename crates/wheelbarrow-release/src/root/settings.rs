@@ -257,8 +257,6 @@ fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
         ("timeouts.hook", declared.timeouts.hook),
         ("probe.deadline", declared.probe.as_ref().and_then(|probe| probe.deadline)),
     ];
-    let HookSettings { before_migrate, after_switch, on_failure, after_rollback } = &declared.hooks;
-    let hooks = [before_migrate, after_switch, on_failure, after_rollback].into_iter().flatten().flatten();
     let of_service = |service: &Service| {
         let deadline = match &service.probe {
             Some(ServiceProbe::Path(probe) | ServiceProbe::Request(probe)) => probe.deadline,
@@ -276,7 +274,7 @@ fn limits(declared: &ReleaseSettings) -> Result<(), ReleaseError> {
     };
     let all = timeouts
         .into_iter()
-        .chain(hooks.map(|hook| ("hooks.timeout", hook.timeout)))
+        .chain(declared.hooks.all().map(|hook| ("hooks.timeout", hook.timeout)))
         .chain(declared.service.iter().flatten().flat_map(of_service));
     for (key, seconds) in all {
         if let Some(seconds) = seconds.filter(|seconds| *seconds > LONGEST) {

@@ -125,8 +125,7 @@ fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -
     };
     let each = servers.into_iter().enumerate().map(|(number, server)| ServingProcess {
         name: named(number),
-        stays_up: (service.probe.is_none() && matches!(server, Server::Systemd { .. }) && !is_timer)
-            .then_some(service.stays_up),
+        stays_up: (service.probe.is_none() && server.is_unit() && !is_timer).then_some(service.stays_up),
         settings: Settings { server, probe: probe.clone(), services: Vec::new(), ..settings.clone() },
         watchdog: service.own().and_then(|own| own.watchdog),
         // One answer speaks for all instances.
@@ -227,7 +226,7 @@ pub fn units(
     manager: Option<Manager>,
 ) -> Result<OwnUnits, ReleaseError> {
     let mut flags = ReleaseSettings { systemd: manager, ..ReleaseSettings::default() };
-    let has_server = |settings: &Settings| matches!(settings.server, Server::Systemd { .. });
+    let has_server = |settings: &Settings| settings.server.is_unit();
     match source {
         SiteSource::Artifact(artifact) => {
             let (root, manifest) = (Root::trusted_at(root)?, artifact.manifest());

@@ -287,7 +287,7 @@ fn prove_processes(
             return Ok(ServingProof::None("no `probe` is configured"));
         }
     };
-    let is_unit = matches!(settings.server, Server::Systemd { .. });
+    let is_unit = settings.server.is_unit();
     let deadline = settings.probe.as_ref().and_then(|probe| probe.deadline).unwrap_or(DEADLINE);
     let begun = Instant::now();
     loop {
