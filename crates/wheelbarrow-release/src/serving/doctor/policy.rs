@@ -143,7 +143,7 @@ pub(super) fn judge_fapolicyd(site: &JudgedSite<'_>, machine: &Path, findings: &
         return;
     }
     let root = site.root.path().display().to_string();
-    let rule = shell_word(&format!("allow perm=any all : dir={root}/"));
+    let rule = shell_word(&format!("allow perm=any all : dir={root}/releases/"));
     findings.push(Finding {
         rule: rule::FAPOLICYD,
         place: configuration.display().to_string(),
@@ -153,7 +153,7 @@ pub(super) fn judge_fapolicyd(site: &JudgedSite<'_>, machine: &Path, findings: &
             "`echo {rule} >/etc/fapolicyd/rules.d/35-wheelbarrow.rules && fagenrules --load` trusts all releases; `fapolicyd-cli \
              --file add {} --trust-file wheelbarrow && fapolicyd-cli --update` trusts the files that are there, and is needed after \
              each deploy",
-            shell_word(&format!("{root}/"))
+            shell_word(&format!("{root}/releases/"))
         ),
     });
 }

@@ -284,7 +284,7 @@ fn a_fapolicyd_that_does_not_know_the_root_is_found() {
     assert_eq!(machine.found(), ["fapolicyd etc/fapolicyd"]);
     let report = examine_on(&machine.root, machine.place.path(), &KernelLabels).unwrap();
     let fix = report.findings[0].fix.replace(&machine.root.path().display().to_string(), "ROOT");
-    assert!(fix.contains("echo 'allow perm=any all : dir=ROOT/' >"), "{fix}");
-    machine.write("etc/fapolicyd/rules.d/35-wheelbarrow.rules", "allow perm=any all : dir=ROOT/\n");
+    assert!(fix.contains("echo 'allow perm=any all : dir=ROOT/releases/' >"), "{fix}");
+    machine.write("etc/fapolicyd/rules.d/35-wheelbarrow.rules", "allow perm=any all : dir=ROOT/releases/\n");
     assert_eq!(machine.found(), [""; 0]);
 }
