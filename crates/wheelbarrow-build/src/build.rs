@@ -18,7 +18,7 @@ use crate::build_error::BuildError;
 use crate::bundled::Bundled;
 use crate::bytecode::{self, BytecodeMode, CompileRequest, CompiledBytecode};
 use crate::cache::Cache;
-use crate::check::{CheckRequest, PackedTarget, PackedWheel, check};
+use crate::check::{CheckRequest, PackedTarget, PackedWheel, ServiceProgram, check};
 use crate::collect::{self, CollectJob, CollectRequest, Collected};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
@@ -143,6 +143,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
             version: contents.version.as_deref(),
             pth: &pth,
             modules: &modules,
+            programs: &ServiceProgram::all(options.release.as_ref()),
             interpreter: contents.interpreter.as_ref().map(|own| &own.described),
             cache: Some(cache.root()),
             allowances: &options.allow,
