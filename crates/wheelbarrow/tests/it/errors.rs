@@ -43,6 +43,19 @@ fn a_project_that_is_not_there() {
 }
 
 #[test]
+fn another_name_of_a_system() {
+    let place = Place::with(&[("a-1-py3-none-any.whl", ""), ("requirements.txt", ""), ("app.py", "")]);
+    insta::assert_snapshot!(place.run(&["audit", "a-1-py3-none-any.whl", "--target", "rhel8"]).all(), @"
+    exit code: 2
+    error: invalid target `rhel8`: unknown system `rhel8`
+    hint: did you mean `el8`? `wheelbarrow targets` lists all systems
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-2
+    ");
+    let said = place.run(&["build", "--target", "bookworm:3.12"]);
+    assert!(said.code == 2 && said.err.contains("did you mean `debian-12:3.12`?"), "{}", said.all());
+}
+
+#[test]
 fn an_unknown_setting() {
     let place = Place::with(&[("wheelbarrow.toml", "name = 'x'\nextra-static = ['a']\nstatics = []\n")]);
     insta::assert_snapshot!(place.run(&["build"]).all(), @"
