@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod gather;
 pub mod inputs;
 pub mod lock;
+mod network;
 pub mod own;
 pub mod pack;
 mod programs;

@@ -78,6 +78,36 @@ fn a_link_that_leaves() {
     ");
 }
 
+/// Whether uv fetches a Python, resolves, or asks the index of a build: a script that runs again when the network is back
+/// sees one code.
+#[test]
+fn failures_of_the_network_have_their_own_code() {
+    const NOBODY: &str = "http://127.0.0.1:9/simple";
+    let place = Place::with(&[("requirements.txt", "a==1\n"), ("app.py", "")]);
+    let build = |words: &[&str]| {
+        let mut command = crate::support::wheelbarrow(&place.path());
+        command.args(["build", "--cache-dir", "cache"]).args(words);
+        command.env("UV_CACHE_DIR", place.path().join("uv")).env("UV_HTTP_RETRIES", "0");
+        place.finish(command.env("UV_PYTHON_INSTALL_MIRROR", NOBODY))
+    };
+    for (words, says) in [
+        (&["--with-python", "3.12"][..], "error: uv could not fetch Python 3.12:\n"),
+        (
+            &["--with-python", "3.12", "--offline"],
+            "hint: without a network, give an archive: `--with-python FILE`",
+        ),
+        (&["--index-url", NOBODY], "error: uv could not resolve the requirements:\nFailed to fetch: "),
+        (&["--offline"], "hint: run once without --offline"),
+    ] {
+        let said = build(words);
+        assert!(said.code == 9 && said.err.contains(says), "{words:?}: {}", said.all());
+    }
+    let said = build(&["--with-python", "3.99"]);
+    assert!(said.code == 8 && said.err.contains("uv could not fetch Python 3.99:"), "{}", said.all());
+    let said = build(&["--no-index"]);
+    assert!(said.code == 8 && said.err.contains("could not resolve"), "{}", said.all());
+}
+
 #[test]
 fn a_python_that_is_not_there() {
     let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
