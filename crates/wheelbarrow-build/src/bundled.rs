@@ -58,6 +58,9 @@ impl Bundled {
             false => None,
         };
         let source = fetched.as_deref().unwrap_or(source);
+        if source.is_dir() {
+            check_directory(source)?;
+        }
         let key = key(source)?;
         let place = cache.root().join(INTERPRETERS).join(key.to_string());
         if !place.join(INTERPRETER_FACTS).is_file() {
@@ -124,6 +127,11 @@ impl Bundled {
 
 /// What the paths of libpython begin with.
 const LIBPYTHON: &str = "lib/libpython";
+/// What no standalone Python has beside it, and what the directory is then.
+const NOT_ALONE: [(&str, &str); 2] = [
+    ("sbin", "it is a directory of the system, with more than a Python in it"),
+    ("pyvenv.cfg", "it is a virtualenv, whose Python is elsewhere"),
+];
 const NO_PROGRAM: &str = "it has no bin/python3.X with a lib/python3.X";
 
 fn refuse(source: &Path, reason: String) -> Error {
@@ -134,6 +142,17 @@ fn refuse(source: &Path, reason: String) -> Error {
 fn prefix(given: &Path) -> Option<PathBuf> {
     let places = ["", "python", "install", "python/install"].map(|below| given.join(below));
     places.into_iter().find(|prefix| program(prefix).is_some())
+}
+
+/// Refuses what is no standalone Python, as far as names tell, before all of it is read: `/usr` has gigabytes.
+fn check_directory(source: &Path) -> Result<()> {
+    let prefix = prefix(source).ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
+    for (name, reason) in NOT_ALONE {
+        if prefix.join(name).exists() {
+            return Err(refuse(source, format!("{reason} (it has {name})")));
+        }
+    }
+    Ok(())
 }
 
 /// What the tree is made of: the bytes of an archive; of a directory the paths, sizes and times.

@@ -108,6 +108,20 @@ fn failures_of_the_network_have_their_own_code() {
     assert!(said.code == 8 && said.err.contains("could not resolve"), "{}", said.all());
 }
 
+/// Before gigabytes of it are read and copied.
+#[test]
+fn a_directory_of_the_system_is_no_standalone_python() {
+    let place = Place::with(&[("requirements.txt", ""), ("app.py", "")]);
+    let said = place.run(&["build", "--with-python", "/usr", "--cache-dir", "cache"]);
+    insta::assert_snapshot!(said.all(), @"
+    exit code: 8
+    error: /usr cannot be bundled as the site's Python: it is a directory of the system, with more than a Python in it (it has sbin)
+    hint: give an install_only_stripped archive of python-build-standalone for the target, or a directory that one was unpacked to
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
+    ");
+    assert!(!place.path().join("cache/interpreters").exists());
+}
+
 #[test]
 fn a_python_that_is_not_there() {
     let place = Place::with(&[("requirements.txt", ""), ("manage.py", "")]);
