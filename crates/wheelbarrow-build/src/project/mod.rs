@@ -18,7 +18,7 @@ use wheelbarrow_artifact::tree::BadLink;
 use wheelbarrow_base::{Exit, Explain, SafePath};
 
 pub use layout::{RESERVED, directory_name, find_import_path};
-pub use walk::{Walk, WalkRules, walk};
+pub use walk::{Walk, WalkNotes, WalkRules, walk};
 
 /// One file that travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
