@@ -10,6 +10,7 @@ use wheelbarrow_base::{Exit, Explain, FsError};
 use wheelbarrow_http::HttpError;
 
 use crate::network;
+use crate::place::shown;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -45,9 +46,9 @@ pub enum Error {
     #[error("this machine is no target, because it does not run Linux")]
     NoTarget,
 
-    #[error("no file in {} names the dependencies of the project", project.display())]
+    #[error("no file in {} names the dependencies of the project", shown(project))]
     NoInputs { project: PathBuf },
-    #[error("{} has several input files: {}", project.display(), candidates.join(", "))]
+    #[error("{} has several input files: {}", shown(project), candidates.join(", "))]
     AmbiguousInputs { project: PathBuf, candidates: Vec<String> },
     #[error("{}:{line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
@@ -73,7 +74,7 @@ pub enum Error {
     #[error("{inputs} has neither extras nor dependency groups")]
     NoExtras { inputs: String },
 
-    #[error("the project in {} cannot be installed as a distribution: it has no name", project.display())]
+    #[error("the project in {} cannot be installed as a distribution: it has no name", shown(project))]
     NoDistribution { project: PathBuf },
 
     #[error("cannot compile {of}")]

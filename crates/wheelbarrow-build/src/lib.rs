@@ -20,6 +20,7 @@ pub mod lock;
 mod network;
 pub mod own;
 pub mod pack;
+mod place;
 mod programs;
 pub mod project;
 pub mod python;

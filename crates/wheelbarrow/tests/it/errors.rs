@@ -26,10 +26,21 @@ fn wrong_usage() {
 fn a_project_without_requirements() {
     insta::assert_snapshot!(Place::with(&[("manage.py", "")]).run(&["build"]).all(), @"
     exit code: 8
-    error: no file in . names the dependencies of the project
+    error: no file in [PLACE] names the dependencies of the project
     hint: add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
+}
+
+/// A log does not show where a command was run.
+#[test]
+fn a_project_is_named_in_full() {
+    let place = Place::with(&[("excluded.py", ""), (".wheelbarrowignore", "*\n")]);
+    let said = place.run(&["build"]);
+    assert!(said.code == 8 && said.err.contains("error: [PLACE] has no file to pack"), "{}", said.all());
+    place.write("one/a.py", "");
+    let said = place.run(&["build", "./one", "--import-path", "../x"]);
+    assert!(said.err.contains("is not a directory of [PLACE]/one"), "{}", said.all());
 }
 
 #[test]
