@@ -327,7 +327,7 @@ fn a_working_directory_that_was_removed() {
     insta::assert_snapshot!(run("../site"), @"
     exit code: 5
     error: [PLACE]/site is not a site root
-    hint: `wheelbarrow deploy ARTIFACT --root ROOT` makes one
+    hint: `wheelbarrow deploy ARTIFACT --root [PLACE]/site` makes one
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-5
     ");
 }
