@@ -18,7 +18,7 @@ use crate::build_error::BuildError;
 use crate::bundled::Bundled;
 use crate::bytecode::{self, BytecodeMode, CompileRequest, CompiledBytecode};
 use crate::cache::Cache;
-use crate::check::{CheckRequest, PackedTarget, PackedWheel, check};
+use crate::check::{CheckRequest, PackedTarget, PackedWheel, ServiceProgram, check};
 use crate::collect::{self, CollectJob, CollectRequest, Collected};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
@@ -26,7 +26,7 @@ use crate::inputs::{Inputs, NamedInputs};
 use crate::lock::{self, LockRequest, ReadRequest, WantedLock};
 use crate::own::{self, OwnDistribution, SiteCode};
 use crate::pack::{self, ArtifactContents, Installer, Packed, Plan};
-use crate::project::{self, ProjectError, ProjectFile, Walk, WalkRules};
+use crate::project::{self, ProjectError, ProjectFile, Walk, WalkNotes, WalkRules};
 use crate::python;
 use crate::requires_python::RequiresPython;
 use crate::target::{BuildTarget, ContainerRequest, HAS_TARGETS, TargetRequest};
@@ -126,7 +126,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let gathered = gather(&lock, &gather_request, progress)?;
     // And again, since the lock may be among the files.
     let mut code = read_project(options)?;
-    code.notes.iter().for_each(|note| progress.note(note));
+    code.notes.tell(&options.name, progress);
 
     let own = own.zip(gathered.own.clone());
     let mut targets = packed_targets(gathered, progress);
@@ -143,6 +143,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
             version: contents.version.as_deref(),
             pth: &pth,
             modules: &modules,
+            programs: &ServiceProgram::all(options.release.as_ref()),
             interpreter: contents.interpreter.as_ref().map(|own| &own.described),
             cache: Some(cache.root()),
             allowances: &options.allow,
@@ -371,7 +372,7 @@ struct SiteFiles {
     import_path: String,
     files: Vec<ProjectFile>,
     static_directories: Vec<Vec<ProjectFile>>,
-    notes: Vec<String>,
+    notes: WalkNotes,
 }
 
 fn read_project(options: &BuildOptions) -> Result<SiteFiles, BuildError> {
@@ -389,7 +390,7 @@ fn read_project(options: &BuildOptions) -> Result<SiteFiles, BuildError> {
     for directory in &options.static_directories {
         let (files, more) = walk(directory, WalkRules::Static)?;
         static_directories.push(files);
-        notes.extend(more);
+        notes.add(more);
     }
     Ok(SiteFiles {
         // Not the directory's own name: a checkout may be called anything, and must give the same artifact.

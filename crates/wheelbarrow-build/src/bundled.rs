@@ -4,6 +4,7 @@
 //! nothing that names the place it was built for. What was made of it stays in the cache.
 
 mod compiled;
+mod fetched;
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -22,10 +23,9 @@ use wheelbarrow_audit::elf::{ElfFacts, is_elf};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_platform::Libc;
 
-use crate::cache::{Cache, INTERPRETERS, PYTHONS, hash_file};
+use crate::cache::{Cache, INTERPRETERS, hash_file};
 use crate::project::{FileContent, ProjectFile};
 use crate::target::BuildTarget;
-use crate::uv::{Uv, run, stderr_of};
 use crate::{Error, Result};
 
 /// Changes with what is left out, so that another program makes its own tree.
@@ -53,11 +53,14 @@ pub struct Bundled {
 impl Bundled {
     /// Takes one from a directory or an archive, or has uv fetch the version that `source` names.
     pub fn take(source: &Path, cache: &Cache, offline: bool, progress: &dyn Progress) -> Result<Self> {
-        let fetched = match !source.exists() && is_version(source) {
-            true => Some(fetch(source, cache, offline, progress)?),
+        let fetched = match !source.exists() && fetched::is_version(source) {
+            true => Some(fetched::fetch(source, cache, offline, progress)?),
             false => None,
         };
         let source = fetched.as_deref().unwrap_or(source);
+        if source.is_dir() {
+            check_directory(source)?;
+        }
         let key = key(source)?;
         let place = cache.root().join(INTERPRETERS).join(key.to_string());
         if !place.join(INTERPRETER_FACTS).is_file() {
@@ -124,48 +127,32 @@ impl Bundled {
 
 /// What the paths of libpython begin with.
 const LIBPYTHON: &str = "lib/libpython";
+/// What no standalone Python has beside it, and what the directory is then.
+const NOT_ALONE: [(&str, &str); 2] = [
+    ("sbin", "it is a directory of the system, with more than a Python in it"),
+    ("pyvenv.cfg", "it is a virtualenv, whose Python is elsewhere"),
+];
 const NO_PROGRAM: &str = "it has no bin/python3.X with a lib/python3.X";
 
 fn refuse(source: &Path, reason: String) -> Error {
     Error::NoStandalone { path: source.to_path_buf(), reason }
 }
 
-/// `3.12`, `3.12.11`, `3.13t`.
-fn is_version(source: &Path) -> bool {
-    let minor = source.to_str().and_then(|text| text.strip_prefix("3."));
-    let minor = minor.map(|minor| minor.strip_suffix('t').unwrap_or(minor));
-    minor.is_some_and(|minor| minor.split('.').all(|part| part.parse::<u32>().is_ok()))
+/// Where a Python is in what was given.
+fn prefix(given: &Path) -> Option<PathBuf> {
+    let places = ["", "python", "install", "python/install"].map(|below| given.join(below));
+    places.into_iter().find(|prefix| program(prefix).is_some())
 }
 
-/// The directory of a standalone build that uv fetches, from where uv's own settings say.
-fn fetch(version: &Path, cache: &Cache, offline: bool, progress: &dyn Progress) -> Result<PathBuf> {
-    let uv = Uv::find().ok_or_else(|| refuse(version, "uv, which fetches it, was not found".to_owned()))?;
-    let directory = cache.root().join(PYTHONS);
-    let command = |words: &[&str]| {
-        let mut command = uv.command();
-        command.args(words).arg(version).env("UV_PYTHON_DOWNLOADS", "manual");
-        command.env("UV_PYTHON_INSTALL_DIR", &directory);
-        if offline {
-            command.env("UV_OFFLINE", "1");
+/// Refuses what is no standalone Python, as far as names tell, before all of it is read: `/usr` has gigabytes.
+fn check_directory(source: &Path) -> Result<()> {
+    let prefix = prefix(source).ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
+    for (name, reason) in NOT_ALONE {
+        if prefix.join(name).exists() {
+            return Err(refuse(source, format!("{reason} (it has {name})")));
         }
-        command
-    };
-    let find = || -> Result<Option<PathBuf>> {
-        let output = run(&mut command(&["python", "find", "--managed-python", "--no-project"]))?;
-        let program = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-        let prefix =
-            program.canonicalize().ok().and_then(|program| Some(program.parent()?.parent()?.to_path_buf()));
-        Ok(prefix.filter(|_| output.status.success()))
-    };
-    if let Some(found) = find()? {
-        return Ok(found);
     }
-    progress.note(&format!("fetching Python {} by uv", version.display()));
-    let output = run(&mut command(&["python", "install", "--no-bin"]))?;
-    match find()? {
-        Some(found) if output.status.success() => Ok(found),
-        _ => Err(refuse(version, stderr_of(&output))),
-    }
+    Ok(())
 }
 
 /// What the tree is made of: the bytes of an archive; of a directory the paths, sizes and times.
@@ -203,9 +190,7 @@ fn make(source: &Path, place: &Path, cache: &Cache) -> Result<()> {
         }
         (unpacked, Origin::Archive)
     };
-    let from = ["", "python", "install", "python/install"].map(|below| from.join(below));
-    let from = from.into_iter().find(|prefix| program(prefix).is_some());
-    let from = from.ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
+    let from = prefix(&from).ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
     let made = work.path().join("made");
     let tree = made.join(INTERPRETER);
     copy(&from, &tree, origin)?;
@@ -447,57 +432,4 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_archive_brings_no_files_of_this_machine() {
-        let place = tempfile::tempdir().unwrap();
-        let path = |below: &str| place.path().join(below);
-        fs::create_dir_all(path("from/lib/python3.12")).unwrap();
-        fs::write(path("secret"), "x").unwrap();
-        fs::write(path("from/lib/python3.12/a.py"), "").unwrap();
-        let setuid = Permissions::from_mode(0o4777);
-        fs::set_permissions(path("from/lib/python3.12/a.py"), setuid).unwrap();
-        for (target, name) in [(path("secret"), "s.py"), (PathBuf::from("a.py"), "b.py")] {
-            fs::os::unix::fs::symlink(target, path("from/lib/python3.12").join(name)).unwrap();
-        }
-        for (origin, to, has_secret) in [(Origin::Archive, "one", false), (Origin::Directory, "two", true)] {
-            copy(&path("from"), &path(to), origin).unwrap();
-            let library = path(to).join("lib/python3.12");
-            assert_eq!(library.join("s.py").exists(), has_secret);
-            assert!(library.join("b.py").is_symlink());
-            assert_eq!(fs::metadata(library.join("a.py")).unwrap().permissions().mode() & 0o7777, 0o755);
-        }
-    }
-
-    #[test]
-    fn a_site_needs_no_tests_and_no_windows() {
-        let wanted = |path: &str| is_wanted(Path::new(path));
-        for path in
-            ["bin/python3.12", "bin/python3", "lib/libpython3.12.so.1.0", "lib/python3.12/json/decoder.py"]
-        {
-            assert!(wanted(path), "{path}");
-        }
-        for path in [
-            "bin/pip3",
-            "bin/python3.12-config",
-            "include/python3.12",
-            "lib/tcl8.6",
-            "lib/python3.12/test",
-            "lib/python3.12/ctypes/test",
-            "lib/python3.12/site-packages",
-            "lib/python3.12/lib-dynload/_tkinter.cpython-312-x86_64-linux-gnu.so",
-            "lib/python3.12/config-3.12-x86_64-linux-gnu",
-            "share",
-        ] {
-            assert!(!wanted(path), "{path}");
-        }
-        assert_eq!(numbers("2.28"), Some((2, 28)));
-        assert!(
-            is_version(Path::new("3.12"))
-                && is_version(Path::new("3.13.1t"))
-                && !is_version(Path::new("3.x"))
-        );
-    }
-}
+mod tests;

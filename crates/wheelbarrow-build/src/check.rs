@@ -4,6 +4,7 @@
 //! an error, and what it found out goes on to the manifest and the SBOM.
 
 pub(crate) mod memory;
+mod programs;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use wheelbarrow_platform::{Libc, Platform, RequiredPlatform, required_platform};
 use memory::{CheckMemory, RecordingProgress};
 use wheelbarrow_base::{Exit, Explain, SITE};
 
+pub use programs::ServiceProgram;
 pub use request::{CheckRequest, Checked, CheckedTarget, PackedTarget, PackedWheel};
 
 /// Warnings of one build that are told one by one.
@@ -127,6 +129,7 @@ fn run_check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Chec
         return Err(CheckError::Refused { reports });
     }
     tell_warnings(&audited, progress);
+    programs::missing(request.programs, &subjects).iter().for_each(|warning| progress.note(warning));
     let targets = subjects.iter().zip(&audited).map(|(subject, audited)| CheckedTarget {
         platform: platform(subject, &audited.needs),
         unpacked: audited.unpacked,

@@ -9,6 +9,9 @@ use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_base::{Exit, Explain, FsError};
 use wheelbarrow_http::HttpError;
 
+use crate::network;
+use crate::place::shown;
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Every message is one line; [`Error::hint`] says what to do about it.
@@ -16,6 +19,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("{} cannot be bundled as the site's Python: {reason}", path.display())]
     NoStandalone { path: PathBuf, reason: String },
+    #[error("uv could not fetch Python {version}:\n{stderr}")]
+    FetchPython { version: String, stderr: String },
     #[error("the target {target} runs on another Python than the bundled one, {found}")]
     OtherPython { target: String, found: String },
     #[error("cannot {action} {}", path.display())]
@@ -41,9 +46,9 @@ pub enum Error {
     #[error("this machine is no target, because it does not run Linux")]
     NoTarget,
 
-    #[error("no file in {} names the dependencies of the project", project.display())]
+    #[error("no file in {} names the dependencies of the project", shown(project))]
     NoInputs { project: PathBuf },
-    #[error("{} has several input files: {}", project.display(), candidates.join(", "))]
+    #[error("{} has several input files: {}", shown(project), candidates.join(", "))]
     AmbiguousInputs { project: PathBuf, candidates: Vec<String> },
     #[error("{}:{line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
@@ -69,7 +74,7 @@ pub enum Error {
     #[error("{inputs} has neither extras nor dependency groups")]
     NoExtras { inputs: String },
 
-    #[error("the project in {} cannot be installed as a distribution: it has no name", project.display())]
+    #[error("the project in {} cannot be installed as a distribution: it has no name", shown(project))]
     NoDistribution { project: PathBuf },
 
     #[error("cannot compile {of}")]
@@ -180,6 +185,19 @@ fn each_reason(reasons: &[String]) -> String {
 }
 
 impl Error {
+    /// Whether another program failed because of the network or an index, as it says.
+    fn is_of_network(&self) -> bool {
+        match self {
+            Self::Resolve { stderr } | Self::FetchPython { stderr, .. } | Self::StaleLock { stderr, .. } => {
+                network::failed_uv(stderr)
+            }
+            Self::Build { last_lines, .. } => network::failed_uv(last_lines),
+            Self::Git { reason, .. } => network::failed(reason),
+            Self::Packages { stderr, .. } => network::failed(stderr),
+            _ => false,
+        }
+    }
+
     /// For `map_err` on an I/O call; `action` completes "cannot ... PATH".
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
@@ -203,6 +221,7 @@ impl Explain for Error {
             | Self::With { .. } => Exit::Usage,
             Self::Lock { .. } | Self::Hash { .. } => Exit::Broken,
             Self::Offline { .. } | Self::Pull { .. } => Exit::Network,
+            _ if self.is_of_network() => Exit::Network,
             Self::Http(error) => error.exit(),
             _ => Exit::Project,
         }
@@ -211,6 +230,15 @@ impl Explain for Error {
     /// What the person can do about it.
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::FetchPython { .. } => "without a network, give an archive: `--with-python FILE`, an install_only_stripped one \
+                of python-build-standalone; UV_PYTHON_INSTALL_MIRROR names a mirror, `uv python list` the versions"
+                .to_owned(),
+            Self::Resolve { stderr } if stderr.contains(network::OFFLINE) => {
+                "run once without --offline, or name a directory that has the files: --find-links DIR".to_owned()
+            }
+            Self::Resolve { .. } | Self::StaleLock { .. } if self.is_of_network() => {
+                "check the network, the login, the proxy variables and SSL_CERT_FILE, then run again".to_owned()
+            }
             Self::NoPython { found, .. } => format!(
                 "{}; name one of them, or a path: --python /path/to/python",
                 here(found)
@@ -367,6 +395,8 @@ fn build_hint(last_lines: &str, log: &Path) -> String {
         "a library's headers are missing (a -dev or -devel package)"
     } else if last_lines.contains("_config") || last_lines.contains("pkg-config") {
         "a library's headers and its config program are missing (a -dev or -devel package)"
+    } else if network::failed_uv(last_lines) {
+        "the network or an index failed"
     } else {
         "the package could not be built"
     };

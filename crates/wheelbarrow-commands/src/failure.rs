@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt::{self, Display};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-use wheelbarrow_base::{Exit, Explain, explained_at, is_out_of_memory};
+use wheelbarrow_base::{Exit, Explain, absolute, explained_at, is_out_of_memory, shell_word};
 
 /// What every command returns.
 pub type CommandResult<T> = Result<T, CommandError>;
@@ -56,7 +57,7 @@ impl CommandError {
                     .to_owned()
             })
         };
-        error.hint().or_else(memory)
+        error.hint().or_else(memory).map(|hint| with_root(&hint))
     }
 
     /// What stands behind the error, from the nearest cause to the first; not what says the same again.
@@ -154,6 +155,35 @@ impl Failure {
             outcome: fact("outcome"),
             server_log: fact("server_log"),
         }
+    }
+}
+
+/// The text with the root of this command for each word `ROOT`, as a shell reads it.
+pub(crate) fn with_root(text: &str) -> String {
+    let Some(root) = named_root().and_then(|root| absolute(&root).ok()) else { return text.to_owned() };
+    let root = shell_word(&root.to_string_lossy());
+    let mut named = String::new();
+    for (number, part) in text.split("ROOT").enumerate() {
+        if number > 0 {
+            // Such as STATIC_ROOT.
+            named.push_str(if named.ends_with('_') { "ROOT" } else { &root });
+        }
+        named.push_str(part);
+    }
+    named
+}
+
+/// What `--root` or the environment names.
+fn named_root() -> Option<PathBuf> {
+    let mut words = std::env::args_os().take_while(|word| word != "--");
+    let named = words.find_map(|word| match word.to_str()?.strip_prefix("--root")? {
+        "" => Some(None),
+        rest => Some(Some(rest.strip_prefix('=')?.into())),
+    });
+    match named {
+        Some(Some(root)) => Some(root),
+        Some(None) => words.next().map(PathBuf::from),
+        None => std::env::var_os("WHEELBARROW_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from),
     }
 }
 

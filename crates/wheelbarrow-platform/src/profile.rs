@@ -4,6 +4,7 @@
 //! Only what is sure stands in the table: a library that is missing there is asked about, one that is wrongly there
 //! breaks a server.
 
+mod alias;
 mod cpu;
 mod libraries;
 mod promised;

@@ -302,7 +302,7 @@ impl Explain for ReleaseError {
             Self::Newer(newer) => return Some(newer.hint()),
             Self::Interpreter(error) => return error.hint(),
             Self::Install(InstallError::NoSpace { .. } | InstallError::NoInodes { .. }) => {
-                "make room; `wheelbarrow prune --root ROOT --keep N` removes old releases, and the wheels that only they have"
+                "`wheelbarrow prune --root ROOT --keep N` removes old releases and their wheels"
             }
             Self::Install(InstallError::Target { source, .. }) if !source.is_for_python => {
                 return Some(format!(
@@ -314,19 +314,19 @@ impl Explain for ReleaseError {
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. })
                 if Exit::of_io(source) == Exit::NoSpace =>
             {
-                "make room; `wheelbarrow prune --root ROOT --keep N` removes old releases, and the wheels that only they have"
+                "`wheelbarrow prune --root ROOT --keep N` removes old releases and their wheels"
             }
             Self::Io { source, .. } | Self::Fs(FsError::Io { source, .. }) if is_denied(source) => {
-                "what is under a root is changed by its owner, or by root; run it as one of them"
+                "run it as the owner of the root, or as root"
             }
             Self::Untrusted { .. } => {
-                "the file and the directories that it is in, from the root on, must belong to root or to who deploys, and \
-                 nobody else may write them: `chown root`, `chmod go-w`; the site's group may read the file"
+                "the file, and the directories from the root to it, must belong to root or the deploying user, and nobody else \
+                 may write them: `chown root`, `chmod go-w`"
             }
             Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
             Self::Unit { problem, .. } => problem.hint(),
             Self::ForeignUnit { .. } => {
-                "`unit-name` in `[release]` of ROOT/shared/wheelbarrow.toml names the units of this root otherwise"
+                "set another `unit-name` in `[release]` of ROOT/shared/wheelbarrow.toml"
             }
             Self::UnitText(_) => {
                 "name it otherwise, or set the unit up by hand and name it: `unit = \"...\"`"
@@ -341,9 +341,7 @@ impl Explain for ReleaseError {
                 "no release is made from altered files; `wheelbarrow verify --root ROOT` lists them, `wheelbarrow \
                  deploy` makes the release again"
             }
-            Self::NotStored { .. } => {
-                "`wheelbarrow deploy ARTIFACT --root ROOT` of the artifact puts it there again"
-            }
+            Self::NotStored { .. } => "deploy its artifact again",
             Self::NotARoot { .. } => "`wheelbarrow deploy ARTIFACT --root ROOT` makes one",
             Self::ForeignCurrent { .. } => "move it away; deploy makes the link `current` itself",
             Self::Locked { .. } => "`--wait SECONDS` waits for it to end",
@@ -359,9 +357,7 @@ impl Explain for ReleaseError {
             Self::CannotStart { .. } => {
                 "install that Python again, or make a release for another: `wheelbarrow deploy ARTIFACT --python PATH`"
             }
-            Self::Needed { .. } => {
-                "another release can be made live, `wheelbarrow unpin ID` lets it go, processes can be ended"
-            }
+            Self::Needed { .. } => "make another release live, `wheelbarrow unpin ID`, or end the processes",
             Self::Mounted { mount, .. } => {
                 return Some(format!(
                     "nothing is removed across a mount point: `umount {}`",
@@ -372,8 +368,8 @@ impl Explain for ReleaseError {
                 "it is tried again by each command on the root; root may remove it, after `umount` or `chattr -i`"
             }
             Self::Fs(FsError::Unfinished { .. }) => {
-                "each command on the root goes on with it, `wheelbarrow prune` for the longest; if it never ends, processes \
-                 of the site's user still write there: end them"
+                "`wheelbarrow prune` goes on with it; if it never ends, processes of the site's user still write there: end \
+                 them"
             }
             Self::HoldsData { .. } => {
                 "`wheelbarrow rescue ID` copies them to ROOT/shared/rescued; `[release] shared` keeps such paths outside of \
@@ -403,9 +399,7 @@ impl Explain for ReleaseError {
                 return Some(format!("its full output is in {}{why}", log.display()));
             }
             Self::Hook { error, .. } => return error.hint(),
-            Self::NoProgram { .. } => {
-                "programs are looked for in the release's virtualenv, then on PATH; is it among the requirements?"
-            }
+            Self::NoProgram { .. } => "add its package to the requirements, or the program to PATH",
             Self::Probe { hint, .. } => {
                 return Some(format!(
                     "{hint}; `[release] server_log` names the file that the server logs to, whose last lines are then shown here"

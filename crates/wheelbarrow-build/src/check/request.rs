@@ -8,6 +8,8 @@ use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{Allowance, Floor, Modules};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
+use super::programs::ServiceProgram;
+
 /// A wheel that goes into the artifact.
 pub use crate::gather::GatheredWheel as PackedWheel;
 
@@ -35,6 +37,8 @@ pub struct CheckRequest<'a> {
     pub pth: &'a str,
     /// Names of the modules of the site's code.
     pub modules: &'a Modules,
+    /// What the services of the site run.
+    pub programs: &'a [ServiceProgram],
     /// The bundled Python.
     pub interpreter: Option<&'a BundledInterpreter>,
     /// Remembers what need not be looked at twice.

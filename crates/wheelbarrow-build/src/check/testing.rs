@@ -21,6 +21,7 @@ pub(crate) fn request<'a>(targets: &'a [PackedTarget], pth: &'a str) -> CheckReq
         version: None,
         pth,
         modules: &NO_MODULES,
+        programs: &[],
         interpreter: None,
         cache: None,
         allowances: &[],

@@ -180,6 +180,52 @@ fn yanked_versions_are_packed_with_a_note() {
     assert_eq!(told("1", &["yanked:a=it does not here"]), (vec![], 1));
 }
 
+#[test]
+fn programs_of_services_come_with_a_wheel() {
+    let place = tempfile::tempdir().unwrap();
+    let pip = || {
+        wheel(
+            place.path(),
+            PIP,
+            &[("pip-25.0.dist-info/entry_points.txt", "[console_scripts]\npip = pip:main\n")],
+        )
+    };
+    let points = "[console_scripts]\ngunicorn = gunicorn:run\n";
+    let files = [("gunicorn.py", "def run(): pass\n"), ("gunicorn-1.dist-info/entry_points.txt", points)];
+    let gunicorn = wheel(place.path(), "gunicorn-1-py3-none-any.whl", &files);
+    let files = [("uwsgi-1.data/scripts/uwsgi", "#!/bin/sh\n"), ("uwsgi-1.data/data/bin/other", "")];
+    let uwsgi = wheel(place.path(), "uwsgi-1-py3-none-any.whl", &files);
+    let targets = [
+        target("3.11", "cp311", vec![uwsgi.clone()], pip()),
+        target("3.12", "cp312", vec![gunicorn, uwsgi], pip()),
+    ];
+    let told = |runs: &[&str]| {
+        let services: Vec<_> =
+            runs.iter().map(|run| serde_json::json!({"name": "web", "run": run})).collect();
+        let release = serde_json::from_value(serde_json::json!({ "service": services })).unwrap();
+        let programs = ServiceProgram::all(Some(&release));
+        let notes = Notes::default();
+        check(&CheckRequest { programs: &programs, ..request(&targets, "s.pth") }, &notes).unwrap();
+        notes.0.into_inner().unwrap()
+    };
+    let good = [
+        "uwsgi --ini x",
+        "other",
+        "pip list",
+        "python -m a",
+        "python3 b.py",
+        "sh c.sh",
+        "/usr/bin/d",
+        "bin/e",
+    ];
+    assert_eq!(told(&good), [""; 0]);
+    insta::assert_snapshot!(told(&["celery -A site worker", "gunicorn site", "python3.11 b.py"]).join("\n"), @r#"
+    the service web runs celery, and no wheel has a program of that name: add its package to the requirements; if the server has it, give its path, as `run = "/usr/bin/celery ..."`
+    the service web runs gunicorn, and no wheel for Python 3.11 on manylinux_2_28_x86_64 has a program of that name: add its package to the requirements; if the server has it, give its path, as `run = "/usr/bin/gunicorn ..."`
+    the service web runs python3.11, and no wheel for Python 3.12 on manylinux_2_28_x86_64 has a program of that name: add its package to the requirements; if the server has it, give its path, as `run = "/usr/bin/python3.11 ..."`
+    "#);
+}
+
 /// PEP 770.
 #[test]
 fn what_a_wheel_says_it_is_made_of_is_in_the_bill() {

@@ -17,8 +17,10 @@ use wheelbarrow_artifact::release::is_reserved_in_shared;
 use wheelbarrow_artifact::tree::BadLink;
 use wheelbarrow_base::{Exit, Explain, SafePath};
 
+use crate::place::shown;
+
 pub use layout::{RESERVED, directory_name, find_import_path};
-pub use walk::{Walk, WalkRules, walk};
+pub use walk::{Walk, WalkNotes, WalkRules, walk};
 
 /// One file that travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +82,9 @@ pub enum ProjectError {
     Link { link: PathBuf, source: BadLink },
     #[error("`{pattern}` in `exclude` is not a pattern")]
     Exclude { pattern: String, source: ignore::Error },
-    #[error("{} has several manage.py: {}", root.display(), found.join(", "))]
+    #[error("{} has several manage.py: {}", shown(root), found.join(", "))]
     SeveralManage { root: PathBuf, found: Vec<String> },
-    #[error("the import path `{import_path}` is not a directory of {}", root.display())]
+    #[error("the import path `{import_path}` is not a directory of {}", shown(root))]
     ImportPath { import_path: String, root: PathBuf },
     #[error(
         "the setting `shared` names {shared}, and {file} is packed there: a release has a link in its place"
@@ -98,7 +100,7 @@ pub enum ProjectError {
     Environment { path: String },
     #[error("{} is one of more than {most} files and directories", path.display())]
     TooMany { path: PathBuf, most: usize },
-    #[error("{} has no file to pack", root.display())]
+    #[error("{} has no file to pack", shown(root))]
     Empty { root: PathBuf },
 }
 

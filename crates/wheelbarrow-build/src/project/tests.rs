@@ -2,6 +2,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use fs_err as fs;
+use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::*;
 
@@ -19,7 +20,9 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn walk_project(root: &Path, exclude: &[&str]) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError> {
     let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
     let artifact = Some(root.join("site-2.zip"));
-    walk(&Walk { root: root.to_path_buf(), rules: WalkRules::Project { exclude }, artifact })
+    let (files, told) =
+        walk(&Walk { root: root.to_path_buf(), rules: WalkRules::Project { exclude }, artifact })?;
+    Ok((files, told.notes))
 }
 
 fn paths(root: &Path, exclude: &[&str]) -> Vec<String> {
@@ -147,13 +150,49 @@ fn artifacts_are_never_packed() {
     symlink("../rel1.zip", place.path().join("dist/latest")).unwrap();
     symlink("../site-2.zip", place.path().join("dist/newest")).unwrap();
     fs::write(place.path().join("site-2.zip"), "the one before").unwrap();
-    let (files, notes) = walk_project(place.path(), &[]).unwrap();
+    let rules = WalkRules::Project { exclude: Vec::new() };
+    let artifact = Some(place.path().join("site-2.zip"));
+    let (files, told) = walk(&Walk { root: place.path().to_path_buf(), rules, artifact }).unwrap();
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["a.py", "dist/x", "run", "tool.pyz"]);
-    assert_eq!(
-        notes,
-        ["left out 4 artifacts of Wheelbarrow: dist/deploy, dist/latest, dist/newest, rel1.zip"]
-    );
+    assert_eq!(told.artifacts, ["dist/deploy", "dist/latest", "dist/newest", "rel1.zip"]);
+}
+
+/// Those of earlier builds of the site lie there each time.
+#[test]
+fn artifacts_of_the_site_are_a_detail() {
+    let told = |artifacts: &[&str]| {
+        let artifacts = artifacts.iter().map(|path| (*path).to_owned()).collect();
+        let told = Told::default();
+        WalkNotes { notes: Vec::new(), artifacts }.tell("site", &told);
+        told.0.into_inner().unwrap().join("\n")
+    };
+    assert_eq!(told(&[]), "");
+    insta::assert_snapshot!(told(&["dist/site-1.zip", "site.zip"]), @"-v artifacts of Wheelbarrow that were left out: dist/site-1.zip, site.zip");
+    insta::assert_snapshot!(told(&["site-1.zip", "sites.zip"]), @"
+    left out sites.zip: an artifact of Wheelbarrow
+    -v artifacts of Wheelbarrow that were left out: site-1.zip, sites.zip
+    ");
+    insta::assert_snapshot!(told(&["a", "b", "site-1.zip"]), @"
+    left out 2 artifacts of Wheelbarrow; `-v` names them
+    -v artifacts of Wheelbarrow that were left out: a, b, site-1.zip
+    ");
+}
+
+/// Remembers notes and details.
+#[derive(Default)]
+struct Told(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn begin(&self, _what: &str, _total: u64, _unit: Unit) {}
+    fn advance(&self, _amount: u64) {}
+    fn end(&self) {}
+    fn note(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+    fn detail(&self, message: &str) {
+        self.0.lock().unwrap().push(format!("-v {message}"));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use ignore::{DirEntry, WalkBuilder};
 use wheelbarrow_artifact::manifest::MemberKind;
 use wheelbarrow_artifact::tree::{BadLink, Tree};
 use wheelbarrow_base::is_unfinished;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::text::is_control;
 
 use super::tracked::tracked_and_ignored;
@@ -64,6 +65,46 @@ pub struct Walk {
     pub artifact: Option<PathBuf>,
 }
 
+/// What a walk has to say.
+#[derive(Clone, Debug, Default)]
+pub struct WalkNotes {
+    /// What a person may have expected to be packed, and why it is not.
+    pub notes: Vec<String>,
+    /// Artifacts that were left out, and links to artifacts.
+    pub artifacts: Vec<String>,
+}
+
+impl WalkNotes {
+    /// Those of another walk too.
+    pub fn add(&mut self, more: Self) {
+        self.notes.extend(more.notes);
+        self.artifacts.extend(more.artifacts);
+    }
+
+    /// Artifacts that earlier builds of the site left in the project are a detail.
+    pub fn tell(&self, site: &str, progress: &dyn Progress) {
+        self.notes.iter().for_each(|note| progress.note(note));
+        let is_of_site = |path: &&String| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            name.strip_prefix(site).is_some_and(|rest| rest.starts_with(['-', '.']))
+        };
+        let others: Vec<_> = self.artifacts.iter().filter(|path| !is_of_site(path)).collect();
+        match others[..] {
+            [] => {}
+            [only] => progress.note(&format!("left out {only}: an artifact of Wheelbarrow")),
+            _ => {
+                progress.note(&format!("left out {} artifacts of Wheelbarrow; `-v` names them", others.len()))
+            }
+        }
+        if !self.artifacts.is_empty() {
+            progress.detail(&format!(
+                "artifacts of Wheelbarrow that were left out: {}",
+                self.artifacts.join(", ")
+            ));
+        }
+    }
+}
+
 struct Walker<'a> {
     walk: &'a Walk,
     root: PathBuf,
@@ -77,7 +118,7 @@ struct Walker<'a> {
 }
 
 /// Everything that travels, ordered by the bytes of the paths, and notes about what a person may have expected to.
-pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError> {
+pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, WalkNotes), ProjectError> {
     let root_error = |source| ProjectError::Root { path: walk.root.clone(), source };
     let root = fs::canonicalize(&walk.root).map_err(root_error)?;
     if !root.is_dir() {
@@ -90,10 +131,11 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, Vec<String>), ProjectError
     walker.walk_all()?;
     walker.check_links()?;
     walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
-    walker.note_artifacts();
     walker.note_settings();
-    walker.notes.sort_unstable();
-    Ok((walker.found, walker.notes))
+    let mut told = WalkNotes { notes: walker.notes, artifacts: walker.artifacts };
+    told.notes.sort_unstable();
+    told.artifacts.sort_unstable();
+    Ok((walker.found, told))
 }
 
 impl Walker<'_> {
@@ -206,16 +248,6 @@ impl Walker<'_> {
                     "left out {path}, which an ignore rule names, and {why} (`\"!/{path}\"` in `exclude` keeps it)"
                 ));
             }
-        }
-    }
-
-    fn note_artifacts(&mut self) {
-        self.artifacts.sort_unstable();
-        let names = self.artifacts.join(", ");
-        match self.artifacts.len() {
-            0 => {}
-            1 => self.notes.push(format!("left out {names}: an artifact of Wheelbarrow")),
-            count => self.notes.push(format!("left out {count} artifacts of Wheelbarrow: {names}")),
         }
     }
 

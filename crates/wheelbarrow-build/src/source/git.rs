@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use url::Url;
 use wheelbarrow_http::{Credentials, redact, without_logins};
 
-use crate::{Error, Result, stoppable, uv};
+use crate::{Error, Result, network, stoppable, uv};
 
 /// What to check out.
 pub(super) struct Checkout<'a> {
@@ -71,7 +71,10 @@ impl Checkout<'_> {
         if output.status.success() {
             return Ok(());
         }
-        Err(self.failed(uv::stderr_of(&output).lines().last().unwrap_or("git failed")))
+        let stderr = uv::stderr_of(&output);
+        // ssh says why, and git then what else it could be.
+        let line = stderr.lines().find(|line| network::failed(line)).or(stderr.lines().last());
+        Err(self.failed(line.unwrap_or("git failed")))
     }
 
     fn failed(&self, reason: &str) -> Error {

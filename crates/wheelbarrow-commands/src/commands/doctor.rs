@@ -6,7 +6,7 @@ use wheelbarrow_release::BundledPython;
 use wheelbarrow_release::doctor::{DoctorReport, SelinuxMode, examine};
 
 use super::root::RootArguments;
-use crate::failure::{CommandError, CommandResult};
+use crate::failure::{CommandError, CommandResult, with_root};
 use crate::printer::Printer;
 use crate::text::count;
 
@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &DoctorArguments, printer: &Printer) -> CommandResu
 fn show(report: &DoctorReport, printer: &Printer) {
     for finding in &report.findings {
         printer.result(&format!("{}: {}: {}", finding.rule, finding.place, finding.what));
-        printer.result(&format!("  fix: {}", finding.fix));
+        printer.result(&format!("  fix: {}", with_root(&finding.fix)));
     }
     if report.is_partial {
         printer.note("processes of other users are seen by root only, so they were not looked at");

@@ -12,7 +12,7 @@ use wheelbarrow_release::{
 
 use super::history::how_it_ended;
 use super::root::RootArguments;
-use crate::failure::{CommandError, CommandResult};
+use crate::failure::{CommandError, CommandResult, with_root};
 use crate::printer::Printer;
 use crate::progress::Bar;
 use crate::text::{Align, count, table, time};
@@ -74,7 +74,7 @@ fn line(ailment: &HealthProblem) -> String {
         Level::Warning => "warning",
     };
     let Finding { rule, place, what, fix } = &ailment.finding;
-    format!("{level}: {rule}: {place}: {what} (fix: {fix})").replace('\n', " ")
+    format!("{level}: {rule}: {place}: {what} (fix: {})", with_root(fix)).replace('\n', " ")
 }
 
 fn well(health: &Health) -> String {

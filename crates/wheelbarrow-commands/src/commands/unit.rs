@@ -174,7 +174,14 @@ fn units(
             Err(Refusal::usage("only units of services can be those of a user", hint).into())
         }
         (None | Some(UnitSelection::Server), _) => {
-            let units = find(root, source, wanted)?.units();
+            let site = find(root, source, wanted)?;
+            if site.lacks_server {
+                printer.note(&format!(
+                    "no wheel of the site is of {}: add it to the requirements",
+                    site.server.program()
+                ));
+            }
+            let units = site.units();
             let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;
             Ok((units.into(), Manager::System))
         }

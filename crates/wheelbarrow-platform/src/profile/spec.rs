@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{MACHINES, System, base_libraries};
+use super::{MACHINES, System, alias, base_libraries};
 use crate::facts::{AbiTag, MinorVersion};
 use crate::platform::Platform;
 
@@ -139,7 +139,10 @@ impl fmt::Display for TargetSpec {
 impl SpecError {
     pub fn hint(&self) -> String {
         match self {
-            Self::System { .. } => {
+            Self::System { text, name } => {
+                if let Some(meant) = suggestion(text, name) {
+                    return format!("did you mean `{meant}`? `wheelbarrow targets` lists all systems");
+                }
                 let names: Vec<_> = System::all().iter().map(|system| system.name).collect();
                 format!("`wheelbarrow targets` lists them: {}", names.join(", "))
             }
@@ -147,6 +150,18 @@ impl SpecError {
                 3.11@manylinux_2_28_x86_64"
                 .to_owned(),
         }
+    }
+}
+
+/// A target that is known, for a text with an unknown system.
+fn suggestion(text: &str, name: &str) -> Option<String> {
+    if Platform::parse(name).is_some() {
+        return Some(format!("3.12@{name}"));
+    }
+    match alias::meant(name) {
+        Some(system) => Some(text.replacen(name, system.name, 1)),
+        // As images of containers are named: `debian:12`.
+        None => alias::meant(text).map(|system| system.name.to_owned()),
     }
 }
 
@@ -193,10 +208,20 @@ mod tests {
             let error = text.parse::<TargetSpec>().unwrap_err();
             format!("{error}\n{}", error.hint())
         };
-        insta::assert_snapshot!(message("debain-12"), @r"
-        invalid target `debain-12`: unknown system `debain-12`
+        insta::assert_snapshot!(message("debian-9"), @r"
+        invalid target `debian-9`: unknown system `debian-9`
         `wheelbarrow targets` lists them: el7, el8, el9, el10, amazon-2, amazon-2023, sles-15, sles-15.6, sles-16, debian-11, debian-12, debian-13, debian-14, ubuntu-20.04, ubuntu-22.04, ubuntu-24.04, ubuntu-26.04, alpine-3.18, alpine-3.19, alpine-3.20, alpine-3.21, alpine-3.22, alpine-3.23, alpine-3.24
         ");
+        for (text, meant) in [
+            ("rhel8", "el8"),
+            ("rocky9/aarch64:3.11", "el9/aarch64:3.11"),
+            ("debain-12", "debian-12"),
+            ("debian:12", "debian-12"),
+            ("manylinux_2_28_x86_64", "3.12@manylinux_2_28_x86_64"),
+        ] {
+            let hint = format!("did you mean `{meant}`? `wheelbarrow targets` lists all systems");
+            assert_eq!(text.parse::<TargetSpec>().unwrap_err().hint(), hint);
+        }
         insta::assert_snapshot!(message("el8/sparc").lines().next().unwrap(), @"invalid target `el8/sparc`: the machine is x86_64 or aarch64, not `sparc`");
         insta::assert_snapshot!(message("el8:2.7").lines().next().unwrap(), @"invalid target `el8:2.7`: `2.7` is not a Python version such as 3.12");
         insta::assert_snapshot!(message("3.11@linux_x86_64"), @r"

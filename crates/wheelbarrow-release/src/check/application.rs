@@ -51,14 +51,6 @@ pub(crate) enum FoundApplication {
     Several(Vec<String>),
 }
 
-impl NamedApplication {
-    /// One that somebody names.
-    pub(crate) fn named(name: String) -> Self {
-        let is_asgi = name.split(':').next().is_some_and(|module| module.ends_with("asgi"));
-        Self { name, is_asgi }
-    }
-}
-
 impl SiteCode<'_> {
     /// Of a directory on `sys.path`. Links are no packages: they lead to what the site's user may write.
     pub(crate) fn beneath(directory: Directory) -> Self {
@@ -73,6 +65,13 @@ impl SiteCode<'_> {
     fn module(&self, module: &str) -> Option<String> {
         let path = module.replace('.', "/");
         (self.read)(&format!("{path}.py")).or_else(|| (self.read)(&format!("{path}/__init__.py")))
+    }
+
+    /// An application that somebody names: its module says which kind it is.
+    pub(crate) fn named(&self, name: String) -> NamedApplication {
+        let module = name.split(':').next().unwrap_or_default();
+        let is_asgi = is_asgi(module, &self.module(module).unwrap_or_default());
+        NamedApplication { name, is_asgi }
     }
 
     /// The package of the settings that `manage.py` names: the others are examples, tests, or tools.
@@ -120,9 +119,8 @@ impl SiteCode<'_> {
 
     fn in_module(&self, module: &str) -> Option<NamedApplication> {
         let text = self.module(module)?;
-        let is_asgi = module.ends_with("asgi") || ASGI.iter().any(|words| text.contains(words));
         let object = object_in(&text)?;
-        Some(NamedApplication { name: format!("{module}:{object}"), is_asgi })
+        Some(NamedApplication { name: format!("{module}:{object}"), is_asgi: is_asgi(module, &text) })
     }
 
     /// In the modules of this name of all packages.
@@ -204,6 +202,10 @@ fn absolute(package: &str, from: &str) -> Option<String> {
         base.push('.');
     }
     Some(base + name)
+}
+
+fn is_asgi(module: &str, text: &str) -> bool {
+    module.ends_with("asgi") || ASGI.iter().any(|words| text.contains(words))
 }
 
 /// The name that a module binds, or the call of a factory that needs no arguments.
@@ -308,6 +310,23 @@ mod tests {
             ("mysite/asgi.py", "application = x\n"),
         ];
         assert_eq!(name(&files), "asgi mysite.asgi:application");
+    }
+
+    #[test]
+    fn the_module_of_a_named_application_says_its_kind() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("site")).unwrap();
+        for (path, text) in [
+            ("main.py", "app = FastAPI()\n"),
+            ("site/__init__.py", "def create_app():\n    return Quart(__name__)\n"),
+            ("site/wsgi.py", "application = get_wsgi_application()\n"),
+        ] {
+            fs::write(place.path().join(path), text).unwrap();
+        }
+        let code = SiteCode::beneath(Directory::open(place.path()).unwrap());
+        let is_asgi = |name: &str| code.named(name.to_owned()).is_asgi;
+        assert!(["main:app", "site:create_app()", "gone.asgi:application"].into_iter().all(is_asgi));
+        assert!(!["site.wsgi:application", "gone:app", ""].into_iter().any(is_asgi));
     }
 
     #[test]

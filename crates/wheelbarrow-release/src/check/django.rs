@@ -4,7 +4,7 @@
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
-use crate::check::application::{FoundApplication, NamedApplication, SiteCode, VARIABLE, find};
+use crate::check::application::{FoundApplication, SiteCode, VARIABLE, find};
 use crate::command::identity;
 use crate::environment::without_mark;
 use crate::root::release::{CompleteRelease, SiteRecord};
@@ -39,12 +39,13 @@ pub(crate) fn application(
     site: &SiteRecord,
     settings: &Settings,
 ) -> FoundApplication {
+    let code = release.open().ok().and_then(|release| release.sub(&site.project.import_path).ok());
+    let Some(code) = code.map(SiteCode::beneath) else { return FoundApplication::Nothing };
     if let Some(name) = settings.declared.application.clone() {
-        return FoundApplication::One(NamedApplication::named(name));
+        return FoundApplication::One(code.named(name));
     }
     let module = variable(release).or_else(|| settings.declared.settings.clone());
-    let code = release.open().ok().and_then(|release| release.sub(&site.project.import_path).ok());
-    code.map_or(FoundApplication::Nothing, |code| find(&SiteCode::beneath(code), module.as_deref()))
+    find(&code, module.as_deref())
 }
 
 /// Whether the release's own environment.json, which wins over what a command inherits, has the variable.

@@ -16,6 +16,7 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::{self, Inserted};
 
 use crate::command::identity::own_name;
+use crate::root::moved_root;
 use crate::root::receipt::needed_variables;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::Settings;
@@ -137,6 +138,16 @@ fn served(root: &Root, settings: &Settings, service: &Service, id: &ReleaseId) -
 
 /// Refuses services that cannot be told of a release. `code` is the directory of the code in it.
 pub(crate) fn inspect(root: &Root, settings: &Settings, code: &str) -> Result<(), ReleaseError> {
+    judge(root, settings, code).map_err(|error| moved_or(root, error))
+}
+
+/// The units of a root that was moved lead to where it was, and that is the fault.
+fn moved_or(root: &Root, error: ReleaseError) -> ReleaseError {
+    let checked = root.complete_or_live(None).and_then(|live| moved_root::check(&live));
+    checked.err().filter(|moved| matches!(moved, ReleaseError::Moved { .. })).unwrap_or(error)
+}
+
+fn judge(root: &Root, settings: &Settings, code: &str) -> Result<(), ReleaseError> {
     systemd::inspect(root, &settings.server)?;
     for service in &settings.services {
         if let ServiceProcess::Told(server) = &service.process {
@@ -181,7 +192,7 @@ fn refuse_manager(settings: &Settings) -> Result<(), ReleaseError> {
 
 /// The same for a plan, which may be made where systemd does not run, by a user who may not deploy.
 pub(crate) fn plan(root: &Root, settings: &Settings, code: &str) -> Result<(), ReleaseError> {
-    systemd::plan(root, &settings.server)?;
+    systemd::plan(root, &settings.server).map_err(|error| moved_or(root, error))?;
     own_units(root, settings, code.to_owned()).map(drop)
 }
 

@@ -36,6 +36,11 @@ impl Server {
             Self::Uvicorn => "uvicorn",
         }
     }
+
+    /// The package that it is of.
+    pub fn program(self) -> &'static str {
+        if self == Self::Uvicorn { "uvicorn" } else { "gunicorn" }
+    }
 }
 
 /// What the units are for.
@@ -55,6 +60,8 @@ pub struct SiteOfUnits {
     /// Who may connect to the socket besides: nginx's group.
     pub socket_group: String,
     pub workers: u32,
+    /// Whether the virtualenv has no such server.
+    pub lacks_server: bool,
     /// Variables without which the Python does not start.
     pub variables: BTreeMap<String, String>,
 }
@@ -258,6 +265,7 @@ mod tests {
             group: "mysite".to_owned(),
             socket_group: "www-data".to_owned(),
             workers: 3,
+            lacks_server: false,
             variables: BTreeMap::new(),
         }
     }

@@ -190,7 +190,7 @@ pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult
     let project = arguments.project.clone();
     let settings = Settings::load(&project)?;
     let image = arguments.targets.in_container.clone();
-    let options = options(arguments, settings)?;
+    let options = options(arguments, settings, printer)?;
     if let Some(image) = image {
         return contained::run(&contained::ContainedBuild::new(&image, &options));
     }
@@ -204,7 +204,7 @@ pub(crate) fn run(arguments: BuildArguments, printer: &Printer) -> CommandResult
 }
 
 /// Flags win over settings; lists of flags replace lists of settings.
-fn options(arguments: BuildArguments, settings: Settings) -> CommandResult<BuildOptions> {
+fn options(arguments: BuildArguments, settings: Settings, printer: &Printer) -> CommandResult<BuildOptions> {
     let name = site_name(&arguments, &settings)?;
     let version = arguments.site_version.or(settings.version);
     let basename = arguments.basename.map(|path| with_zip(&path));
@@ -221,6 +221,9 @@ fn options(arguments: BuildArguments, settings: Settings) -> CommandResult<Build
     let index = arguments.index;
     let pythons_are_named = !arguments.python.is_empty() || !arguments.extra_python.is_empty();
     let targets = arguments.targets.resolve(&settings.target, &settings.build, pythons_are_named)?;
+    if arguments.targets.in_container.is_none() {
+        targets.notes.iter().for_each(|note| printer.note(note));
+    }
     let collect = collect::request(&settings.build, settings.release.as_ref())?;
     let set_pythons = if targets.targets.is_empty() { settings.python } else { Vec::new() };
     Ok(BuildOptions {

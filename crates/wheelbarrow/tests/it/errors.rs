@@ -26,10 +26,21 @@ fn wrong_usage() {
 fn a_project_without_requirements() {
     insta::assert_snapshot!(Place::with(&[("manage.py", "")]).run(&["build"]).all(), @"
     exit code: 8
-    error: no file in . names the dependencies of the project
+    error: no file in [PLACE] names the dependencies of the project
     hint: add a requirements.txt, pylock.toml, uv.lock or pyproject.toml, or name one with -r FILE or --lock FILE
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
+}
+
+/// A log does not show where a command was run.
+#[test]
+fn a_project_is_named_in_full() {
+    let place = Place::with(&[("excluded.py", ""), (".wheelbarrowignore", "*\n")]);
+    let said = place.run(&["build"]);
+    assert!(said.code == 8 && said.err.contains("error: [PLACE] has no file to pack"), "{}", said.all());
+    place.write("one/a.py", "");
+    let said = place.run(&["build", "./one", "--import-path", "../x"]);
+    assert!(said.err.contains("is not a directory of [PLACE]/one"), "{}", said.all());
 }
 
 #[test]
@@ -40,6 +51,39 @@ fn a_project_that_is_not_there() {
       Caused by: failed to canonicalize path `nowhere`: No such file or directory (os error 2)
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
+}
+
+#[test]
+fn another_name_of_a_system() {
+    let place = Place::with(&[("a-1-py3-none-any.whl", ""), ("requirements.txt", ""), ("app.py", "")]);
+    insta::assert_snapshot!(place.run(&["audit", "a-1-py3-none-any.whl", "--target", "rhel8"]).all(), @"
+    exit code: 2
+    error: invalid target `rhel8`: unknown system `rhel8`
+    hint: did you mean `el8`? `wheelbarrow targets` lists all systems
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-2
+    ");
+    let said = place.run(&["build", "--target", "bookworm:3.12"]);
+    assert!(said.code == 2 && said.err.contains("did you mean `debian-12:3.12`?"), "{}", said.all());
+}
+
+/// Where a system has several Pythons, and nobody named one.
+#[test]
+fn the_python_of_a_target_is_named() {
+    let place = Place::with(&[("requirements.txt", ""), ("app.py", "")]);
+    let build = |words: &[&str]| {
+        let said = place.run(&[&["build", "--offline", "--cache-dir", "cache"], words].concat());
+        let note = said.err.lines().find(|line| line.contains("packed for Python")).unwrap_or_default();
+        note.to_owned()
+    };
+    let note = "note: the target el8 is packed for Python 3.6, the system's first; `el8:3.12` names another: it has 3.6, 3.8, 3.9, 3.11, 3.12";
+    assert_eq!(build(&["--target", "el8"]), note);
+    for named in ["el8:3.11", "debian-12", "3.11@manylinux_2_28_x86_64"] {
+        assert_eq!(build(&["--target", named]), "");
+    }
+    place.write("wheelbarrow.toml", "[[target]]\ntarget = 'el8'\n");
+    assert_eq!(build(&[]), note);
+    assert_eq!(build(&["--python", "3.11"]), "");
+    assert_eq!(build(&["--target", "el8:3.9"]), "");
 }
 
 #[test]
@@ -63,6 +107,50 @@ fn a_link_that_leaves() {
     hint: copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or `exclude`
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");
+}
+
+/// Whether uv fetches a Python, resolves, or asks the index of a build: a script that runs again when the network is back
+/// sees one code.
+#[test]
+fn failures_of_the_network_have_their_own_code() {
+    const NOBODY: &str = "http://127.0.0.1:9/simple";
+    let place = Place::with(&[("requirements.txt", "a==1\n"), ("app.py", "")]);
+    let build = |words: &[&str]| {
+        let mut command = crate::support::wheelbarrow(&place.path());
+        command.args(["build", "--cache-dir", "cache"]).args(words);
+        command.env("UV_CACHE_DIR", place.path().join("uv")).env("UV_HTTP_RETRIES", "0");
+        place.finish(command.env("UV_PYTHON_INSTALL_MIRROR", NOBODY))
+    };
+    for (words, says) in [
+        (&["--with-python", "3.12"][..], "error: uv could not fetch Python 3.12:\n"),
+        (
+            &["--with-python", "3.12", "--offline"],
+            "hint: without a network, give an archive: `--with-python FILE`",
+        ),
+        (&["--index-url", NOBODY], "error: uv could not resolve the requirements:\nFailed to fetch: "),
+        (&["--offline"], "hint: run once without --offline"),
+    ] {
+        let said = build(words);
+        assert!(said.code == 9 && said.err.contains(says), "{words:?}: {}", said.all());
+    }
+    let said = build(&["--with-python", "3.99"]);
+    assert!(said.code == 8 && said.err.contains("uv could not fetch Python 3.99:"), "{}", said.all());
+    let said = build(&["--no-index"]);
+    assert!(said.code == 8 && said.err.contains("could not resolve"), "{}", said.all());
+}
+
+/// Before gigabytes of it are read and copied.
+#[test]
+fn a_directory_of_the_system_is_no_standalone_python() {
+    let place = Place::with(&[("requirements.txt", ""), ("app.py", "")]);
+    let said = place.run(&["build", "--with-python", "/usr", "--cache-dir", "cache"]);
+    insta::assert_snapshot!(said.all(), @"
+    exit code: 8
+    error: /usr cannot be bundled as the site's Python: it is a directory of the system, with more than a Python in it (it has sbin)
+    hint: give an install_only_stripped archive of python-build-standalone for the target, or a directory that one was unpacked to
+    docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
+    ");
+    assert!(!place.path().join("cache/interpreters").exists());
 }
 
 #[test]
@@ -90,7 +178,7 @@ fn a_python_that_the_project_excludes() {
         ("Pipfile", "[requires]\npython_version = '3.12'\n"),
     ] {
         let place = Place::with(&[(file, text), ("requirements.txt", ""), ("manage.py", "")]);
-        for words in [&["build", "--python", "3.11"][..], &["build", "--target", "ubuntu-22.04"]] {
+        for words in [&["build", "--python", "3.11"][..], &["build", "--target", "debian-12"]] {
             let said = place.run(words);
             assert!(
                 said.code == 8 && said.err.starts_with("error: the project does not allow "),
@@ -239,7 +327,7 @@ fn a_working_directory_that_was_removed() {
     insta::assert_snapshot!(run("../site"), @"
     exit code: 5
     error: [PLACE]/site is not a site root
-    hint: `wheelbarrow deploy ARTIFACT --root ROOT` makes one
+    hint: `wheelbarrow deploy ARTIFACT --root [PLACE]/site` makes one
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-5
     ");
 }

@@ -9,10 +9,10 @@ use wheelbarrow_artifact::release::{ReleaseSettings, Server as Told};
 use wheelbarrow_wheel::order::Inserted;
 
 use super::{Server, SiteOfUnits};
-use crate::check::application::{FoundApplication, NamedApplication, SiteCode, find as search};
+use crate::check::application::{FoundApplication, SiteCode, find as search};
 use crate::check::django;
 use crate::root::receipt::needed_variables;
-use crate::root::settings::Settings;
+use crate::root::settings::{Settings, bin};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Who serves, and who is in front, where nobody says otherwise: Debian's name for both.
@@ -41,6 +41,8 @@ struct KnownSite {
     code: PathBuf,
     application: FoundApplication,
     settings: ReleaseSettings,
+    /// Whether the virtualenv has gunicorn and uvicorn.
+    has: [bool; 2],
     variables: BTreeMap<String, String>,
 }
 
@@ -60,19 +62,18 @@ pub fn find(
     wanted: UnitOverrides,
 ) -> Result<SiteOfUnits, ReleaseError> {
     let known = match source {
-        SiteSource::Artifact(artifact) => in_artifact(artifact, wanted.python.as_deref()),
-        SiteSource::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id)?,
+        SiteSource::Artifact(artifact) => in_artifact(artifact, &wanted),
+        SiteSource::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id, &wanted)?,
     };
     let root = root.map_or_else(|| Path::new("/srv").join(&known.name), Path::to_path_buf);
     let wrong = |reason: String| ReleaseError::Setting { key: "application", reason };
-    let application = match (wanted.application, known.application) {
-        (Some(name), _) => NamedApplication::named(name),
-        (None, FoundApplication::One(found)) => found,
-        (None, FoundApplication::Nothing) => {
+    let application = match known.application {
+        FoundApplication::One(found) => found,
+        FoundApplication::Nothing => {
             let reason = "no application was found; `--application PACKAGE.wsgi:application` names one";
             return Err(wrong(reason.to_owned()));
         }
-        (None, FoundApplication::Several(names)) => {
+        FoundApplication::Several(names) => {
             let reason = format!("{} were found; `--application` names one", names.join(" and "));
             return Err(wrong(reason));
         }
@@ -82,13 +83,16 @@ pub fn find(
         _ => None,
     };
     let user = wanted.user.or(known.settings.owner).unwrap_or_else(|| USER.to_owned());
+    let [has_gunicorn, has_uvicorn] = known.has;
+    let server = wanted.server.unwrap_or(match application.is_asgi {
+        true if has_uvicorn && !has_gunicorn => Server::Uvicorn,
+        true => Server::GunicornUvicorn,
+        false => Server::Gunicorn,
+    });
     Ok(SiteOfUnits {
+        lacks_server: if server == Server::Uvicorn { !has_uvicorn } else { !has_gunicorn },
         name: wanted.name.or(unit).unwrap_or(known.name),
-        server: wanted.server.unwrap_or(if application.is_asgi {
-            Server::GunicornUvicorn
-        } else {
-            Server::Gunicorn
-        }),
+        server,
         application: application.name,
         root,
         code: known.code,
@@ -100,10 +104,18 @@ pub fn find(
     })
 }
 
-fn in_release(root: &Root, id: Option<&ReleaseId>) -> Result<KnownSite, ReleaseError> {
+/// Programs that serve.
+const SERVERS: [&str; 2] = ["gunicorn", "uvicorn"];
+
+fn in_release(
+    root: &Root,
+    id: Option<&ReleaseId>,
+    wanted: &UnitOverrides,
+) -> Result<KnownSite, ReleaseError> {
     let release = root.complete_or_live(id)?;
     let site = release.site()?;
-    let settings = Settings::of(root, &release, &Default::default())?;
+    let flags = ReleaseSettings { application: wanted.application.clone(), ..ReleaseSettings::default() };
+    let settings = Settings::of(root, &release, &flags)?;
     let application = django::application(&release, &site, &settings);
     let project = site.project;
     let name = release.record().name.clone();
@@ -113,11 +125,12 @@ fn in_release(root: &Root, id: Option<&ReleaseId>) -> Result<KnownSite, ReleaseE
         code: project.import_path.into(),
         application,
         settings: settings.declared,
+        has: SERVERS.map(|server| bin(&release).join(server).exists()),
         variables,
     })
 }
 
-fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> KnownSite {
+fn in_artifact(artifact: &Artifact, wanted: &UnitOverrides) -> KnownSite {
     let manifest = artifact.manifest();
     let settings = manifest.release.clone().unwrap_or_default();
     let code = format!("{}/", manifest.project.import_path);
@@ -133,12 +146,17 @@ fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> KnownSite {
         String::from_utf8(artifact.archive().read(entry, LONGEST_MODULE).ok()?).ok()
     };
     let packages = packages.into_iter().map(str::to_owned).collect();
-    let application = match settings.application.clone() {
-        Some(name) => FoundApplication::One(NamedApplication::named(name)),
-        None => search(&SiteCode { packages, read: Box::new(read) }, settings.settings.as_deref()),
+    let site = SiteCode { packages, read: Box::new(read) };
+    let application = match wanted.application.clone().or(settings.application.clone()) {
+        Some(name) => FoundApplication::One(site.named(name)),
+        None => search(&site, settings.settings.as_deref()),
     };
     let code = manifest.project.import_path.clone();
-    let python = python.and_then(|python| Interpreter::probe(python, None).ok());
+    let python = wanted.python.as_deref().and_then(|python| Interpreter::probe(python, None).ok());
     let variables = python.map(|python| python.environment).unwrap_or_default();
-    KnownSite { name: manifest.name.clone(), code: code.into(), application, settings, variables }
+    let has = SERVERS.map(|server| {
+        let begin = format!("wheels/{server}-");
+        manifest.wheels.iter().any(|wheel| wheel.path.starts_with(&begin))
+    });
+    KnownSite { name: manifest.name.clone(), code: code.into(), application, settings, has, variables }
 }

@@ -32,6 +32,8 @@ pub(super) struct Targets {
     /// For targets that are this machine.
     pub(super) container: Option<ContainerRequest>,
     pub(super) engine: Option<String>,
+    /// Which Python was chosen for targets that name none.
+    pub(super) notes: Vec<String>,
 }
 
 /// An image, and for which target where not for all.
@@ -59,9 +61,11 @@ impl TargetArguments {
             .collect::<CommandResult<Vec<_>>>()?;
         let mut specs =
             self.target.iter().map(|text| parse(text)).collect::<CommandResult<Vec<TargetSpec>>>()?;
+        let mut notes: Vec<_> = self.target.iter().zip(&specs).filter_map(chosen).collect();
         // Naming a Python on the command line is another answer to the same question.
         if specs.is_empty() && !pythons_are_named {
             specs = set.iter().map(|(spec, _)| spec.clone()).collect();
+            notes = set.iter().filter_map(|(spec, set)| chosen((&set.target, spec))).collect();
         }
         let containers = self.containers(&specs)?;
         let default = containers.iter().find(|container| container.target.is_none());
@@ -86,6 +90,7 @@ impl TargetArguments {
             targets: specs.into_iter().map(request).collect(),
             container: default.map(|image| container(image, None)),
             engine: self.engine(build),
+            notes,
         })
     }
 
@@ -106,6 +111,20 @@ impl TargetArguments {
         }
         Ok(containers)
     }
+}
+
+/// Of a system that has several Pythons, and a text that names none of them.
+fn chosen((text, spec): (&String, &TargetSpec)) -> Option<String> {
+    let pythons = spec.system?.pythons;
+    let [_, .., newest] = pythons else { return None };
+    let others: Vec<_> = pythons.iter().map(|minor| format!("3.{minor}")).collect();
+    (!text.contains(':')).then(|| {
+        format!(
+            "the target {text} is packed for Python {}, the system's first; `{text}:3.{newest}` names another: it has {}",
+            spec.python,
+            others.join(", ")
+        )
+    })
 }
 
 fn parse(text: &str) -> CommandResult<TargetSpec> {

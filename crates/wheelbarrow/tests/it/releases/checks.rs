@@ -171,6 +171,34 @@ fn variables_that_the_python_needs_are_in_the_receipt() {
     assert_eq!(said.out, "/opt/a/lib64\n", "{}", said.all());
 }
 
+/// The server of the units follows the application and what is installed, also for an application that settings name.
+#[test]
+fn units_serve_the_kind_of_the_application() {
+    let place = Place::new();
+    let code = [("main.py", "from fastapi import FastAPI\napp = FastAPI()\n"), ("site/wsgi.py", FINE)];
+    let settings = "application = 'main:app'\ncheck = false";
+    let said = deploy(&place, "1", settings, &code, &[]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    let lacks = "note: no wheel of the site is of gunicorn: add it to the requirements";
+    for words in [&["unit"][..], &["unit", "1.zip"]] {
+        let said = place.run(words);
+        assert!(
+            said.out.contains("-m gunicorn --worker-class uvicorn_worker.UvicornWorker"),
+            "{}",
+            said.all()
+        );
+        assert!(said.err.contains(lacks), "{}", said.all());
+    }
+    let said = place.run(&["unit", "1.zip", "--application", "site.wsgi:application"]);
+    assert!(said.out.contains("-m gunicorn --workers 3 site.wsgi:application'"), "{}", said.all());
+    fs_err::write(place.release(1).join("venv/bin/uvicorn"), "").unwrap();
+    let said = place.run(&["unit"]);
+    assert!(said.out.contains("-m uvicorn --fd 3") && said.err.is_empty(), "{}", said.all());
+    fs_err::write(place.release(1).join("venv/bin/gunicorn"), "").unwrap();
+    let said = place.run(&["unit"]);
+    assert!(said.out.contains("uvicorn_worker.UvicornWorker") && said.err.is_empty(), "{}", said.all());
+}
+
 #[test]
 fn a_file_system_without_symbolic_links_is_refused_before_a_root_is_made() {
     if !super::strace::has_strace() {

@@ -107,6 +107,27 @@ fn existing_releases_are_not_made_live_either() {
     assert_eq!((place.live(), asked(&place), journal() == before), (Some(2), false, true));
 }
 
+/// The units of a root that was moved lead to where it was: the move is to be put right, then the units.
+#[test]
+fn a_moved_root_is_reported_before_its_units() {
+    let place = Place::new();
+    for version in ["1", "2"] {
+        assert_eq!(place.deploy(&Version::good(version)).code, 0);
+    }
+    let settings = "[release]\nserver = { kind = 'systemd', unit = 'a.service' }\n";
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), settings).unwrap();
+    systemctl(&place, GOOD);
+    fs_err::rename(place.root(), place.path().join("moved")).unwrap();
+    let artifact = place.artifact(&Version::good("3")).display().to_string();
+    for words in [&["rollback"][..], &["activate", "1"], &["deploy", &artifact, "--dry-run"]] {
+        let words: Vec<_> = words.iter().chain(&["--root", "moved"]).map(|word| (*word).to_owned()).collect();
+        let said = run(&place, &words);
+        assert!(said.code == 5 && said.err.contains("was moved from [PLACE]/site"), "{}", said.all());
+        let hint = "hint: `wheelbarrow recover --moved --root [PLACE]/moved` corrects the paths";
+        assert!(said.err.contains(hint), "{}", said.all());
+    }
+}
+
 #[test]
 fn missing_rights_to_restart_are_reported_first() {
     if !rustix::process::getuid().is_root() {

@@ -123,6 +123,24 @@ fn a_release_that_cannot_be_read_is_not_removed() {
     assert_eq!(place.run(&["rollback"]).code, 0);
 }
 
+/// As a shell reads it, wherever the command was given the root.
+#[test]
+fn hints_name_the_root() {
+    let place = with_releases(1);
+    let hint = "hint: `wheelbarrow list --root [PLACE]/site` shows the releases";
+    for words in
+        [&["activate", "9"][..], &["activate", "9", "--root", "site"], &["activate", "9", "--root=./site"]]
+    {
+        let said = place.run(words);
+        assert!(said.code == 5 && said.err.contains(hint), "{}", said.all());
+    }
+    let said = place.run(&["list", "--root", "it's a root"]);
+    let hint = r#"hint: `wheelbarrow deploy ARTIFACT --root '[PLACE]/it'"'"'s a root'` makes one"#;
+    assert!(said.err.contains(hint), "{}", said.all());
+    let said = place.run(&["activate", "9", "--json"]);
+    assert!(said.all().contains("--root [PLACE]/site` shows"), "{}", said.all());
+}
+
 #[test]
 fn verify_finds_the_default_root() {
     let place = with_releases(1);
@@ -226,7 +244,11 @@ fn hidden_processes_are_reported() {
     let seen = "serving   no process of this user runs from a release; only root can read the processes of other users";
     assert!(status.out.contains(seen), "{}", status.all());
     assert!(doctor.code == 0 && doctor.err.contains("seen by root only"), "{}", doctor.all());
-    assert!(prune.code == 5 && prune.err.contains("hint: what is under a root"), "{}", prune.all());
+    assert!(
+        prune.code == 5 && prune.err.contains("hint: run it as the owner of the root"),
+        "{}",
+        prune.all()
+    );
 }
 
 #[test]
