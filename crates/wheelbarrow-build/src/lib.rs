@@ -5,6 +5,7 @@
 pub mod bootstrap;
 mod build;
 mod build_error;
+mod build_options;
 pub mod bundled;
 pub mod bytecode;
 pub mod cache;
@@ -21,6 +22,7 @@ pub mod own;
 pub mod pack;
 mod programs;
 pub mod project;
+mod project_status;
 pub mod python;
 pub mod requires_python;
 pub mod select;
@@ -31,7 +33,8 @@ pub mod thin;
 pub mod this_system;
 pub mod uv;
 
-pub use build::{BuildOptions, PreparedBuild, build, prepare};
+pub use build::{PreparedBuild, build, prepare};
 pub use build_error::BuildError;
+pub use build_options::BuildOptions;
 pub use collect::{BuildEnvironment, CollectRequest};
 pub use error::{Error, Result};
