@@ -28,6 +28,7 @@ pub struct PageRequest<'a> {
 pub struct Page {
     response: Response<ureq::Body>,
     url: String,
+    timeout: Duration,
 }
 
 impl PageRequest<'_> {
@@ -35,12 +36,21 @@ impl PageRequest<'_> {
     pub fn open(&self) -> Result<Page, HttpError> {
         let request = self.client.request(self.url, self.credentials).header(header::ACCEPT, self.accept);
         let request = request.config().timeout_global(Some(self.timeout)).build();
-        let url = redact(self.url.as_str());
+        let (url, timeout) = (redact(self.url.as_str()), self.timeout);
         match request.call() {
-            Ok(response) => Ok(Page { response, url }),
-            Err(error) => Err(HttpError::Fetch { url, reason: redact(&error.to_string()) }),
+            Ok(response) => Ok(Page { response, url, timeout }),
+            Err(error) => Err(failed(url, timeout, error)),
         }
     }
+}
+
+fn failed(url: String, timeout: Duration, error: ureq::Error) -> HttpError {
+    let reason = match error {
+        ureq::Error::Timeout(_) => format!("no answer within {} s", timeout.as_secs_f32()),
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    HttpError::Fetch { url, reason: redact(&reason) }
 }
 
 impl Page {
@@ -68,9 +78,7 @@ impl Page {
                 Ok(0) => return Ok(bytes),
                 Ok(read) => bytes.extend_from_slice(&buffer[..read]),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    return Err(HttpError::Fetch { url: self.url, reason: redact(&error.to_string()) });
-                }
+                Err(error) => return Err(failed(self.url, self.timeout, error.into())),
             }
             // Not at each byte of a server that sends one at a time.
             if !is_short && bytes.len() >= next_look {

@@ -162,7 +162,7 @@ fn an_index_that_hangs_is_not_waited_for() {
     let details = site.notes.details.lock().unwrap().clone();
     let [detail] = &details[..] else { panic!("{details:?}") };
     let begin = format!("the status of some projects is not known: {}: ", server.url("simple/"));
-    assert!(detail.starts_with(&begin), "{detail}");
+    assert!(detail.starts_with(&begin) && detail.ends_with(": no answer within 3 s"), "{detail}");
     assert_eq!(site.notes.take(), Vec::<String>::new());
     // The next build does not wait again.
     site.gather_lock(&lock).unwrap();
