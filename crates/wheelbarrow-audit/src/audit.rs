@@ -83,6 +83,7 @@ fn judge(subject: &Subject<'_>, allowances: &[Allowance]) -> (Vec<Finding>, Writ
         rules::elf::judge(subject, &mut findings);
         rules::python::judge(subject, &mut findings);
         rules::wheel::judge(subject, &mut findings);
+        rules::status::judge(subject, &mut findings);
         if let Some(site) = site {
             rules::requirements::judge(subject, site, &mut findings);
         }

@@ -91,6 +91,7 @@ pub fn audit_artifact(
                 modules: &modules,
             }),
             yanked: &BTreeMap::new(),
+            statuses: &BTreeMap::new(),
         };
         let mut report = audit(&subject, &allowances).into_report(&floor.name);
         report.findings.extend(own.as_ref().and_then(|own| own.finding(&allowances)));
@@ -166,7 +167,13 @@ pub fn audit_wheels(
     let judge = |floor: &Floor| {
         static NOTHING: Modules = Modules::NONE;
         let site = (wheels.len() > 1).then_some(Site { name: None, pip: None, pth: None, modules: &NOTHING });
-        let subject = Subject { floor, wheels: wheels.clone(), site, yanked: &BTreeMap::new() };
+        let subject = Subject {
+            floor,
+            wheels: wheels.clone(),
+            site,
+            yanked: &BTreeMap::new(),
+            statuses: &BTreeMap::new(),
+        };
         audit(&subject, allowances).into_report(&floor.name)
     };
     Ok(floors.iter().map(judge).collect())

@@ -44,12 +44,14 @@ pub enum Rule {
     CaseClash,
     /// A version that its authors took back.
     Yanked,
+    /// A project that its index marks as archived, deprecated or quarantined.
+    ProjectStatus,
     /// A bundled Python that was built long ago.
     PythonAge,
 }
 
 impl Rule {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ElfMachine,
         Self::ElfLibc,
         Self::ElfGlibc,
@@ -69,6 +71,7 @@ impl Rule {
         Self::Collision,
         Self::CaseClash,
         Self::Yanked,
+        Self::ProjectStatus,
         Self::PythonAge,
     ];
 
@@ -94,6 +97,7 @@ impl Rule {
             Self::Collision => "collision",
             Self::CaseClash => "case-clash",
             Self::Yanked => "yanked",
+            Self::ProjectStatus => "project-status",
             Self::PythonAge => "python-age",
         }
     }
@@ -113,7 +117,7 @@ impl FromStr for Rule {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The site would not run, or not as it should: the build is refused.
@@ -132,7 +136,7 @@ impl fmt::Display for Severity {
 }
 
 /// One thing that is wrong, once for each wheel and target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub rule: Rule,
     pub severity: Severity,

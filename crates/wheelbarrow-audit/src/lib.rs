@@ -19,6 +19,7 @@ mod needs;
 mod read;
 mod rules;
 pub mod sbom;
+mod status;
 mod subject;
 
 pub use allow::{Allowance, AllowanceError};
@@ -30,4 +31,5 @@ pub use finding::{Finding, Rule, Severity};
 pub use floor::{Floor, NoFloor};
 pub use needs::needs;
 pub use read::{AuditedWheel, Modules, ReadError, Source, facts_of, read, read_ahead, wheel_of_facts};
+pub use status::{ProjectStatus, StatusMarker, Statuses};
 pub use subject::{Site, Subject};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::floor::Floor;
 use crate::read::{AuditedWheel, Modules};
+use crate::status::Statuses;
 
 /// What is judged.
 pub struct Subject<'a> {
@@ -14,6 +15,8 @@ pub struct Subject<'a> {
     pub site: Option<Site<'a>>,
     /// The reasons for which versions were yanked, by distribution and version; empty where none was given.
     pub yanked: &'a BTreeMap<(String, String), String>,
+    /// What indexes report of projects; only a build asks them.
+    pub statuses: &'a Statuses,
 }
 
 /// What is in a virtualenv beside the wheels.

@@ -8,83 +8,27 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::EnvironmentRules;
-use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::zip::DosTime;
-use wheelbarrow_audit::{Allowance, BundledPython, Finding};
+use wheelbarrow_audit::{BundledPython, Finding};
 use wheelbarrow_base::progress::{Progress, Silent};
 
 use crate::build_error::BuildError;
+use crate::build_options::BuildOptions;
 use crate::bundled::Bundled;
 use crate::bytecode::{self, BytecodeMode, CompileRequest, CompiledBytecode};
 use crate::cache::Cache;
 use crate::check::{CheckRequest, PackedTarget, PackedWheel, ServiceProgram, check};
-use crate::collect::{self, CollectJob, CollectRequest, Collected};
+use crate::collect::{self, CollectJob, Collected};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
 use crate::inputs::{Inputs, NamedInputs};
-use crate::lock::{self, LockRequest, ReadRequest, WantedLock};
+use crate::lock::{self, LockRequest, ReadRequest};
 use crate::own::{self, OwnDistribution, SiteCode};
-use crate::pack::{self, ArtifactContents, Installer, Packed, Plan};
+use crate::pack::{self, ArtifactContents, Packed, Plan};
 use crate::project::{self, ProjectError, ProjectFile, Walk, WalkNotes, WalkRules};
 use crate::python;
 use crate::requires_python::RequiresPython;
-use crate::target::{BuildTarget, ContainerRequest, HAS_TARGETS, TargetRequest};
-use crate::uv::IndexOptions;
-
-/// Everything that a build depends on but the environment's say on indexes, caches and the network.
-#[derive(Clone, Debug)]
-pub struct BuildOptions {
-    pub project: PathBuf,
-    /// Normalised (PEP 503).
-    pub name: String,
-    pub version: Option<String>,
-    /// The artifact; the lock goes beside it.
-    pub output: PathBuf,
-    /// Requirements files or a lock; looked for in the project where there are none.
-    pub inputs: NamedInputs,
-    /// Requirements beside the inputs.
-    pub with: Vec<String>,
-    /// Extras and dependency groups.
-    pub wanted: WantedLock,
-    /// Versions or paths; the project's choice where there are neither these nor `targets`.
-    pub pythons: Vec<String>,
-    /// Beside `pythons`, or beside the project's choice.
-    pub extra_pythons: Vec<String>,
-    /// Systems asked for by name.
-    pub targets: Vec<TargetRequest>,
-    /// Where sources are built for `pythons`, if not here.
-    pub container: Option<ContainerRequest>,
-    /// podman or docker: a name or a path; looked for where there is none.
-    pub container_engine: Option<String>,
-    pub static_directories: Vec<PathBuf>,
-    /// Patterns as in `.gitignore`.
-    pub exclude: Vec<String>,
-    /// Whether the project's own distribution is installed; as pyproject.toml says where nobody decided.
-    pub install_project: Option<bool>,
-    /// What goes on `sys.path`, below the project, where it is not to be found by looking.
-    pub import_path: Option<String>,
-    pub environment: EnvironmentRules,
-    pub release: Option<ReleaseSettings>,
-    pub shebang: String,
-    /// A standalone Python to bundle: a directory, an archive, or the version of one that uv fetches.
-    pub with_python: Option<PathBuf>,
-    /// `SOURCE_DATE_EPOCH`.
-    pub source_date_epoch: Option<String>,
-    pub installers: Vec<Installer>,
-    pub bytecode: BytecodeMode,
-    pub index: IndexOptions,
-    /// Where it is not the usual one.
-    pub cache_dir: Option<PathBuf>,
-    /// Lock anew, to the newest versions.
-    pub upgrade: bool,
-    /// Take a uv.lock that does not fit its project.
-    pub frozen: bool,
-    /// Findings of the audit to let pass.
-    pub allow: Vec<Allowance>,
-    /// To collect a Django site's static files.
-    pub collect: Option<CollectRequest>,
-}
+use crate::target::{BuildTarget, HAS_TARGETS};
 
 /// A build that only has to be written.
 #[derive(Clone, Debug)]
@@ -94,6 +38,8 @@ pub struct PreparedBuild {
     pub lock: PathBuf,
     /// Whether the lock was made just now.
     pub resolved: bool,
+    /// What the audit has found and let pass: warnings, and what is allowed.
+    pub findings: Vec<Finding>,
     /// Where the wheels are until they are packed.
     pub cache: Cache,
     /// Where collected static files are until then.
@@ -128,7 +74,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let mut code = read_project(options)?;
     code.notes.tell(&options.name, progress);
 
-    let own = own.zip(gathered.own.clone());
+    let (own, statuses) = (own.zip(gathered.own.clone()), gathered.statuses.clone());
     let mut targets = packed_targets(gathered, progress);
     if let Some((own, name)) = &own {
         install_own(own, name, &mut targets, &mut code, &cache, progress)?;
@@ -148,11 +94,13 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
             cache: Some(cache.root()),
             allowances: &options.allow,
             yanked: &lock.pylock.yanked(),
+            statuses: &statuses,
             time,
         },
         progress,
     )?;
-    tell_age(contents.interpreter.as_ref(), options, progress);
+    let mut findings = checked.findings.clone();
+    findings.extend(tell_age(contents.interpreter.as_ref(), options, progress));
     let compiled = compile(options.bytecode, &cache, &interpreters, &contents, progress)?;
     let mut plan = pack::plan(&contents, &checked, &compiled)?;
     let mut scratch = None;
@@ -173,7 +121,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
         let compiled = compile(options.bytecode, &cache, &interpreters, &contents, &Silent)?;
         plan = pack::plan(&contents, &checked, &compiled)?;
     }
-    Ok(PreparedBuild { plan, lock: lock.path, resolved: lock.resolved, cache, _scratch: scratch })
+    Ok(PreparedBuild { plan, lock: lock.path, resolved: lock.resolved, findings, cache, _scratch: scratch })
 }
 
 /// Puts collected static files in the place of what the project has in their directory.
@@ -201,12 +149,13 @@ fn take_python(options: &BuildOptions, progress: &dyn Progress) -> Result<Option
 }
 
 /// The age is of today, and so no part of what is remembered of a check.
-fn tell_age(own: Option<&Bundled>, options: &BuildOptions, progress: &dyn Progress) {
-    let own = own.map(|own| BundledPython::of(&own.described, SystemTime::now()));
-    let finding = own.and_then(|own| own.finding(&options.allow)).filter(|found| found.allowed.is_none());
-    if let Some(Finding { rule, name, what, .. }) = finding {
-        progress.note(&format!("{rule}:{name}: {what}"));
+fn tell_age(own: Option<&Bundled>, options: &BuildOptions, progress: &dyn Progress) -> Option<Finding> {
+    let own = BundledPython::of(&own?.described, SystemTime::now());
+    let finding = own.finding(&options.allow)?;
+    if finding.allowed.is_none() {
+        progress.note(&format!("{}:{}: {}", finding.rule, finding.name, finding.what));
     }
+    Some(finding)
 }
 
 fn contents(

@@ -5,10 +5,9 @@
 
 mod compiled;
 mod fetched;
+mod tree;
+mod tree_facts;
 
-use std::collections::BTreeSet;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -19,24 +18,18 @@ use wheelbarrow_artifact::bundled::PLACE;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{BundledInterpreter, INTERPRETER, INTERPRETER_FACTS, Sha256};
 use wheelbarrow_audit::Floor;
-use wheelbarrow_audit::elf::{ElfFacts, is_elf};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_platform::Libc;
 
 use crate::cache::{Cache, INTERPRETERS, hash_file};
-use crate::project::{FileContent, ProjectFile};
+use crate::project::ProjectFile;
 use crate::target::BuildTarget;
 use crate::{Error, Result};
+use tree::{Origin, copy, files};
+use tree_facts::{leave_out_library, numbers, read_facts};
 
 /// Changes with what is left out, so that another program makes its own tree.
 const EDITION: &str = concat!(env!("CARGO_PKG_VERSION"), " 1");
-/// Below `lib/pythonX.Y`: tests, programs with windows, what installs and builds packages.
-const NOT_IN_LIBRARY: [&str; 7] =
-    ["ensurepip", "idlelib", "site-packages", "test", "tests", "tkinter", "turtledemo"];
-/// What names of files and directories below `lib` begin with: Tcl and Tk.
-const NOT_IN_LIB: [&str; 8] = ["Tix", "itcl", "libtcl", "libtk", "pkgconfig", "tcl", "thread", "tk"];
-/// Modules of the standard library that only its own tests and windows use.
-const NOT_LOADED: [&str; 4] = ["_test", "_tkinter", "_ctypes_test", "xxlimited"];
 
 /// An interpreter, ready to be packed.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,8 +118,6 @@ impl Bundled {
     }
 }
 
-/// What the paths of libpython begin with.
-const LIBPYTHON: &str = "lib/libpython";
 /// What no standalone Python has beside it, and what the directory is then.
 const NOT_ALONE: [(&str, &str); 2] = [
     ("sbin", "it is a directory of the system, with more than a Python in it"),
@@ -248,84 +239,6 @@ fn probe(python: &Path, source: &Path) -> Result<Interpreter> {
     Interpreter::probe(python, None).map_err(|error| refuse(source, error.to_string()))
 }
 
-/// Where a tree comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// A directory of this machine. A file that a link leads to, wherever it is, is a part of that Python.
-    Directory,
-    /// Whoever made the archive knows nothing of the files of this machine.
-    Archive,
-}
-
-/// Copies what a site needs.
-fn copy(from: &Path, to: &Path, origin: Origin) -> Result<()> {
-    let walk = WalkDir::new(from).sort_by_file_name().into_iter();
-    let wanted = |entry: &walkdir::DirEntry| {
-        entry.path().strip_prefix(from).is_ok_and(|path| path.as_os_str().is_empty() || is_wanted(path))
-    };
-    for entry in walk.filter_entry(wanted) {
-        let entry = entry.map_err(|error| Error::io("read", from)(error.into()))?;
-        let path = entry.path();
-        let place = to.join(path.strip_prefix(from).unwrap_or(path));
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(&place).map_err(Error::io("make", &place))?;
-        } else if entry.file_type().is_symlink() {
-            let target = fs::read_link(path).map_err(Error::io("read", path))?;
-            // One that leads out of the tree is not of it.
-            let leads_to =
-                path.parent().map(|parent| parent.join(&target)).and_then(|to| to.canonicalize().ok());
-            let inside =
-                from.canonicalize().ok().zip(leads_to).is_some_and(|(from, to)| to.starts_with(from));
-            if inside && target.is_relative() {
-                fs::os::unix::fs::symlink(target, &place).map_err(Error::io("link", &place))?;
-            } else if path.is_file() && (inside || origin == Origin::Directory) {
-                copy_file(path, &place)?;
-            }
-        } else if entry.file_type().is_file() {
-            copy_file(path, &place)?;
-        }
-    }
-    Ok(())
-}
-
-/// Of the mode, only whether the file is executable.
-fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).map_err(Error::io("copy", from))?;
-    let mode = fs::metadata(to).map_err(Error::io("read", to))?.permissions().mode();
-    let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
-    fs::set_permissions(to, Permissions::from_mode(mode)).map_err(Error::io("change the mode of", to))
-}
-
-fn is_wanted(path: &Path) -> bool {
-    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-    let name = parts.last().map(|name| &**name).unwrap_or_default();
-    if name == "__pycache__" || name.ends_with(".a") || name.ends_with(".pyc") {
-        return false;
-    }
-    match parts.iter().map(|part| &**part).collect::<Vec<_>>()[..] {
-        ["bin" | "lib"] => true,
-        ["bin", name] => name.starts_with("python") && !name.ends_with("-config"),
-        ["lib", name] => !NOT_IN_LIB.iter().any(|start| name.starts_with(start)),
-        ["lib", _, name] if NOT_IN_LIBRARY.contains(&name) || name.starts_with("config-") => false,
-        ["lib", _, "lib-dynload", name] => !NOT_LOADED.iter().any(|start| name.starts_with(start)),
-        ["lib", _, .., "test" | "tests"] => false,
-        ["lib", ..] => true,
-        _ => false,
-    }
-}
-
-/// libpython, if the program has it in itself and nothing else asks for it.
-fn leave_out_library(tree: &Path) -> Result<()> {
-    let files = files(tree)?;
-    let needed = read_facts(&files)?.needed;
-    for file in files.iter().filter(|file| file.path.starts_with(LIBPYTHON)) {
-        if !needed.contains(file.path.rsplit('/').next().unwrap_or_default()) {
-            fs::remove_file(&file.source).map_err(Error::io("remove", &file.source))?;
-        }
-    }
-    Ok(())
-}
-
 /// Some files are for other versions, or for tests of errors: what does not compile is read as it is.
 const COMPILE: &str = "
 import compileall, sys
@@ -360,75 +273,6 @@ fn compile(interpreter: &Interpreter, tree: &Path, source: &Path) -> Result<()> 
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(refuse(source, said.lines().last().unwrap_or("it does not compile its library").to_owned()))
-}
-
-/// All files and links of a tree, in the order of their paths.
-fn files(tree: &Path) -> Result<Vec<ProjectFile>> {
-    let mut files = Vec::new();
-    for entry in WalkDir::new(tree) {
-        let entry = entry.map_err(|error| Error::io("read", tree)(error.into()))?;
-        let source = entry.path().to_path_buf();
-        let path = source.strip_prefix(tree).unwrap_or(&source).to_string_lossy().into_owned();
-        let content = if entry.file_type().is_symlink() {
-            let target = fs::read_link(&source).map_err(Error::io("read", &source))?;
-            FileContent::Link { target: target.to_string_lossy().into_owned() }
-        } else if entry.file_type().is_file() {
-            let metadata = entry.metadata().map_err(|error| Error::io("read", &source)(error.into()))?;
-            FileContent::File { size: metadata.len(), executable: metadata.permissions().mode() & 0o111 != 0 }
-        } else {
-            continue;
-        };
-        files.push(ProjectFile { path, source, content });
-    }
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(files)
-}
-
-/// What the bytes of a tree say.
-struct TreeFacts {
-    digest: Sha256,
-    glibc: Option<(u32, u32)>,
-    /// All libraries that an ELF file asks for, libpython itself aside.
-    needed: BTreeSet<String>,
-    /// Those that the tree has not, each with a file that asks for it.
-    needs: Vec<(String, String)>,
-}
-
-fn read_facts(files: &[ProjectFile]) -> Result<TreeFacts> {
-    let mut hash = sha2::Sha256::new();
-    let (mut glibc, mut needed, mut needs) = (None, BTreeSet::new(), Vec::new());
-    let own: BTreeSet<&str> = files.iter().filter_map(|file| file.path.rsplit('/').next()).collect();
-    for file in files {
-        let (kind, sha256) = match &file.content {
-            FileContent::Link { target } => ("link", Sha256::of(target.as_bytes())),
-            FileContent::File { executable, .. } => {
-                let bytes = fs::read(&file.source).map_err(Error::io("read", &file.source))?;
-                if let Some(facts) = is_elf(&bytes).then(|| ElfFacts::read(&bytes).ok()).flatten() {
-                    let versions =
-                        facts.versions.iter().filter_map(|(_, version)| version.strip_prefix("GLIBC_"));
-                    glibc = glibc.max(versions.filter_map(numbers).max());
-                    let is_library = file.path.starts_with(LIBPYTHON);
-                    for library in facts.needed {
-                        if !own.contains(library.as_str()) && !needed.contains(&library) {
-                            needs.push((file.path.clone(), library.clone()));
-                        }
-                        if !is_library {
-                            needed.insert(library);
-                        }
-                    }
-                }
-                (if *executable { "executable" } else { "file" }, Sha256::of(&bytes))
-            }
-        };
-        hash.update(format!("{INTERPRETER}/{}\0{kind}\0{sha256}\n", file.path));
-    }
-    Ok(TreeFacts { digest: Sha256(hash.finalize().into()), glibc, needed, needs })
-}
-
-/// `(2, 28)` of `2.28`.
-fn numbers(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 #[cfg(test)]

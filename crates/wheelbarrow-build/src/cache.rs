@@ -7,6 +7,7 @@
 //! ROOT/bytecode/MAGIC/HEX-....pack  compiled modules of a wheel or a site (`bytecode`)
 //! ROOT/audited/VERSION/ab/....json  what the audit found in a wheel, by its hash (`wheelbarrow_audit`)
 //! ROOT/checked/PROGRAM/HEX.json     checks that were passed (`check::memory`)
+//! ROOT/statuses/HEX/NAME.json        what an index reports of a project (`project_status::memory`)
 //! ROOT/interpreters/HEX/            a standalone Python as it is bundled (`bundled`)
 //! ROOT/pythons                      those that uv has fetched
 //! ROOT/logs/NAME-VERSION-PYTHON.log of builds

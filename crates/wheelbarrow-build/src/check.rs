@@ -23,6 +23,7 @@ use wheelbarrow_audit::{
 };
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_platform::{Libc, Platform, RequiredPlatform, required_platform};
+use wheelbarrow_wheel::name;
 
 use memory::{CheckMemory, RecordingProgress};
 use wheelbarrow_base::{Exit, Explain, SITE};
@@ -141,6 +142,7 @@ fn run_check(request: &CheckRequest<'_>, progress: &dyn Progress) -> Result<Chec
     Ok(Checked {
         needs: each_needs(&subjects, request.allowances),
         allowed: used(&audited, request, progress),
+        findings: each_once(&audited),
         sbom: sbom::write(&bill),
         targets,
     })
@@ -189,6 +191,7 @@ fn subject<'a>(
             modules: request.modules,
         }),
         yanked: request.yanked,
+        statuses: request.statuses,
     }
 }
 
@@ -230,10 +233,14 @@ fn used(audited: &[Audited], request: &CheckRequest<'_>, progress: &dyn Progress
         findings.into_iter().any(|finding| allowance.allows(finding))
     };
     // A library that is promised needs no allowance to go in, but one not to be looked for on the server.
-    // A Python gets old after the build.
+    // A Python gets old after the build. An index need not answer, and the artifact must not depend on that.
     let stays = |allowance: &&Allowance| match allowance.rule {
         Rule::ElfLibrary => true,
         Rule::PythonAge => request.interpreter.is_some(),
+        Rule::ProjectStatus => {
+            let mut wheels = request.targets.iter().flat_map(|target| &target.wheels);
+            wheels.any(|wheel| wheel.name == name::normalise(&allowance.name))
+        }
         _ => false,
     };
     let (used, unused): (Vec<_>, Vec<_>) =
@@ -245,10 +252,23 @@ fn used(audited: &[Audited], request: &CheckRequest<'_>, progress: &dyn Progress
     used.into_iter().map(Allowance::to_manifest).collect()
 }
 
+fn each_once(audited: &[Audited]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for finding in audited.iter().flat_map(|audited| &audited.findings) {
+        if !findings.contains(finding) {
+            findings.push(finding.clone());
+        }
+    }
+    findings
+}
+
 fn tell_warnings(audited: &[Audited], progress: &dyn Progress) {
     let mut told = BTreeSet::new();
-    let warnings = audited.iter().flat_map(Audited::warnings);
+    let mut warnings: Vec<_> = audited.iter().flat_map(Audited::warnings).collect();
+    // An audit of the artifact does not ask an index, so these are reported here or nowhere.
+    warnings.sort_by_key(|finding| !matches!(finding.rule, Rule::Yanked | Rule::ProjectStatus));
     let warnings: Vec<_> = warnings
+        .into_iter()
         .map(|finding| format!("{}:{}: {}", finding.rule, finding.name, finding.what))
         .filter(|text| told.insert(text.clone()))
         .collect();

@@ -1,6 +1,6 @@
 //! From a lock to the wheels of every target, each in the cache and compared with its hash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_audit::Statuses;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_http::Credentials;
 use wheelbarrow_wheel::WheelFilename;
@@ -18,6 +19,7 @@ use crate::container::BuildRooms;
 use crate::fetch::{Download, FetchOptions, fetch, fetch_and};
 use crate::lock::{Digest, Lock, complete};
 use crate::own::OwnDistribution;
+use crate::project_status::{self, StatusRequest};
 use crate::select::{ChosenDistribution, DistributionSource, select};
 use crate::source::{Builder, Checkouts};
 use crate::target::BuildTarget;
@@ -50,6 +52,8 @@ pub struct Gathered {
     pub targets: Vec<TargetWheels>,
     /// The normalised name of the project's own distribution, if it is among the wheels.
     pub own: Option<String>,
+    /// What indexes report of the projects whose wheels these are.
+    pub statuses: Statuses,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +150,16 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
         .iter()
         .map(|target| select(lock, target))
         .collect::<Result<Vec<Vec<ChosenDistribution>>>>()?;
+    let names: BTreeSet<&str> = chosen.iter().flatten().map(|one| one.name.as_str()).collect();
+    let asked = project_status::ask(&StatusRequest {
+        lock: &lock.pylock,
+        names: &names,
+        index: &request.index,
+        project: &request.project,
+        credentials: &credentials,
+        stall: options.patience.stall,
+        cache: cache.root(),
+    });
     if let Some(own) = &request.own {
         chosen.iter_mut().for_each(|chosen| own.put_among(chosen));
     }
@@ -183,7 +197,7 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
         Ok(TargetWheels { target: target.clone(), wheels, pip })
     });
     let targets = targets.collect::<Result<_>>()?;
-    Ok(Gathered { targets, own })
+    Ok(Gathered { targets, own, statuses: asked.wait(progress) })
 }
 
 /// What is lacking offline is told of both.

@@ -5,6 +5,7 @@
 pub mod bootstrap;
 mod build;
 mod build_error;
+mod build_options;
 pub mod bundled;
 pub mod bytecode;
 pub mod cache;
@@ -23,6 +24,7 @@ pub mod pack;
 mod place;
 mod programs;
 pub mod project;
+mod project_status;
 pub mod python;
 pub mod requires_python;
 pub mod select;
@@ -33,7 +35,8 @@ pub mod thin;
 pub mod this_system;
 pub mod uv;
 
-pub use build::{BuildOptions, PreparedBuild, build, prepare};
+pub use build::{PreparedBuild, build, prepare};
 pub use build_error::BuildError;
+pub use build_options::BuildOptions;
 pub use collect::{BuildEnvironment, CollectRequest};
 pub use error::{Error, Result};

@@ -1,13 +1,14 @@
 //! Files over HTTP, as the machine is set up for it: proxies, certificates, logins, retries, resumption.
 //!
 //! Nothing here knows of wheels, locks or the cache. A [`Transfer`] fills a [`PartialFile`], and a hash decides whether
-//! that is whole.
+//! that is whole. A [`PageRequest`] gives the beginning of a page.
 
 mod client;
 mod credentials;
 mod encoded;
 mod error;
 mod names;
+mod page;
 mod partial;
 mod patience;
 mod transfer;
@@ -15,6 +16,7 @@ mod transfer;
 pub use client::{Client, certificates, text};
 pub use credentials::{Credentials, is_keyring, redact, unescape, without_logins};
 pub use error::HttpError;
+pub use page::{Page, PageRequest};
 pub use partial::PartialFile;
 pub use patience::Patience;
 pub use transfer::{Ended, Transfer};

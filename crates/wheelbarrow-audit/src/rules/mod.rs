@@ -4,6 +4,7 @@ pub(crate) mod collisions;
 pub(crate) mod elf;
 pub(crate) mod python;
 pub(crate) mod requirements;
+pub(crate) mod status;
 pub(crate) mod wheel;
 
 /// `a.so`, `a.so and 2 more files`.

@@ -9,9 +9,9 @@ use crate::support::{Place, report};
 
 const TARGET: &str = "3.12@manylinux_2_17_x86_64";
 
-/// What is yanked an index says, not a wheel: the test of that is where locks are. The age is that of a bundled Python, and its
-/// test is beside the rule.
-const NOT_HERE: [Rule; 2] = [Rule::Yanked, Rule::PythonAge];
+/// Yanked versions and the status of a project are reported by an index, not by a wheel: their tests are in the crate that
+/// builds. The age is that of a bundled Python, and its test is beside the rule.
+const NOT_HERE: [Rule; 3] = [Rule::Yanked, Rule::ProjectStatus, Rule::PythonAge];
 
 /// A library to link with, and a module that needs a function of it in that version.
 fn module_needing(place: &Place, soname: &str, version: &str) -> Option<Vec<u8>> {

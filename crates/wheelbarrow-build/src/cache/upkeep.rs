@@ -9,10 +9,11 @@ use wheelbarrow_artifact::manifest::Sha256;
 
 use super::{Cache, CachedBuild, INTERPRETERS, PYTHONS};
 use crate::check::memory;
+use crate::project_status::memory as statuses;
 use crate::{Error, Result, bytecode};
 
 /// The directories that are ours, below the root. Whatever else somebody keeps there stays.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "audited",
     "built",
     bytecode::DIRECTORY,
@@ -21,6 +22,7 @@ const OURS: [&str; 10] = [
     "logs",
     PYTHONS,
     "sha256",
+    statuses::DIRECTORY,
     "uv",
     "work",
 ];
@@ -63,6 +65,7 @@ impl Cache {
                 Some("audited") => self.has(wheelbarrow_audit::wheel_of_facts(&path).map(|it| [it])),
                 Some("built") => self.has(wheel_built(&path)),
                 Some(bytecode::DIRECTORY) => self.has(bytecode::wheel_of_pack(&path).map(|it| [it])),
+                Some(statuses::DIRECTORY) => statuses::counts(&path),
                 Some(memory::DIRECTORY) => is_of_this_program(below) && self.has(memory::wheels(&path)),
                 _ => false,
             };
@@ -173,20 +176,26 @@ mod tests {
         for name in ["audited/1/aa/a.json", "bytecode/a70d0d0a/a.pack", "built/aa/a.json"] {
             write(name, "{}");
         }
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        for (name, age) in [("old", 100_000), ("new", 1000)] {
+            let text = format!("{{\"asked\": {}, \"status\": null}}", now - age);
+            write(&format!("statuses/aa/{name}.json"), &text);
+        }
         write("interpreters/aa/python/bin/python3.12", "kept");
         write("pythons/cpython-3.12/bin/python3.12", "kept");
-        assert_eq!(cache.amount().unwrap().files, 14);
+        assert_eq!(cache.amount().unwrap().files, 16);
 
         let running = Cache::open(Some(directory.path())).unwrap();
         for refused in [cache.prune(), cache.clean()] {
             assert!(matches!(refused, Err(Error::CacheInUse { .. })));
         }
         drop(running);
-        assert_eq!(cache.prune().unwrap().files, 10);
+        assert_eq!(cache.prune().unwrap().files, 11);
+        assert!(directory.path().join("statuses/aa/new.json").exists());
         assert_eq!(cache.get(entry.sha256).unwrap(), Some(entry.clone()));
         assert!(cache.built(Sha256::of(b"one")).unwrap().is_some());
 
-        assert_eq!(cache.clean().unwrap().files, 4);
+        assert_eq!(cache.clean().unwrap().files, 5);
         assert_eq!(cache.amount().unwrap(), CacheAmount::default());
         assert!(directory.path().join("wheel").exists());
     }

@@ -20,6 +20,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use wheelbarrow_artifact::manifest::{Allowed, Needs, Sha256};
+use wheelbarrow_audit::Finding;
 use wheelbarrow_base::progress::{Progress, Unit};
 
 use super::request::{CheckRequest, Checked, CheckedTarget};
@@ -34,6 +35,7 @@ struct RememberedCheck {
     targets: Vec<CheckedTarget>,
     needs: BTreeMap<String, Needs>,
     allowed: Vec<Allowed>,
+    findings: Vec<Finding>,
     sbom: String,
     notes: Vec<String>,
 }
@@ -52,20 +54,20 @@ impl CheckMemory {
     /// What the check gave; what it told is told again.
     pub(super) fn recall(&self, progress: &dyn Progress) -> Option<Checked> {
         let text = fs::read(self.0.as_ref()?).ok()?;
-        let RememberedCheck { wheels: _, targets, needs, allowed, sbom, notes } =
+        let RememberedCheck { wheels: _, targets, needs, allowed, findings, sbom, notes } =
             serde_json::from_slice(&text).ok()?;
         notes.iter().for_each(|note| progress.note(note));
-        Some(Checked { targets, needs, allowed, sbom: sbom.into_bytes() })
+        Some(Checked { targets, needs, allowed, findings, sbom: sbom.into_bytes() })
     }
 
     /// Not being able to only means to check again next time.
     pub(super) fn keep(&self, checked: &Checked, request: &CheckRequest<'_>, notes: Vec<String>) {
         let Some(path) = &self.0 else { return };
         let Ok(sbom) = String::from_utf8(checked.sbom.clone()) else { return };
-        let Checked { targets, needs, allowed, .. } = checked.clone();
+        let Checked { targets, needs, allowed, findings, .. } = checked.clone();
         let wheels = request.targets.iter().flat_map(|target| target.wheels.iter().chain([&target.pip]));
         let wheels = wheels.map(|wheel| wheel.sha256).collect();
-        let remembered = RememberedCheck { wheels, targets, needs, allowed, sbom, notes };
+        let remembered = RememberedCheck { wheels, targets, needs, allowed, findings, sbom, notes };
         let Ok(text) = serde_json::to_vec(&remembered) else { return };
         let directory = path.parent().unwrap_or(path);
         let _ = fs::create_dir_all(directory).map(|()| wheelbarrow_base::write_atomic(path, &text, 0o666));

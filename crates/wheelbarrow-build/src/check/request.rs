@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wheelbarrow_artifact::manifest::{Allowed, BundledInterpreter, Collision, Needs, Unpacked};
 use wheelbarrow_artifact::zip::DosTime;
-use wheelbarrow_audit::{Allowance, Floor, Modules};
+use wheelbarrow_audit::{Allowance, Finding, Floor, Modules, Statuses};
 use wheelbarrow_platform::{AbiTag, MinorVersion, RequiredPlatform};
 
 use super::programs::ServiceProgram;
@@ -46,6 +46,8 @@ pub struct CheckRequest<'a> {
     pub allowances: &'a [Allowance],
     /// The reasons for which versions were yanked, by distribution and version.
     pub yanked: &'a BTreeMap<(String, String), String>,
+    /// What indexes report of projects.
+    pub statuses: &'a Statuses,
     /// Of the artifact.
     pub time: DosTime,
 }
@@ -59,6 +61,8 @@ pub struct Checked {
     pub needs: BTreeMap<String, Needs>,
     /// What was let pass.
     pub allowed: Vec<Allowed>,
+    /// What was found and let pass, each once for all targets.
+    pub findings: Vec<Finding>,
     /// CycloneDX.
     pub sbom: Vec<u8>,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wheelbarrow_artifact::manifest::{MemberKind, Sha256};
 use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
-use wheelbarrow_audit::{Floor, Modules};
+use wheelbarrow_audit::{Floor, Modules, Statuses};
 use wheelbarrow_platform::Platform;
 use wheelbarrow_wheel::filename::WheelFilename;
 
@@ -14,6 +14,7 @@ use super::{CheckRequest, PackedTarget, PackedWheel};
 /// For these targets, and nothing else.
 pub(crate) fn request<'a>(targets: &'a [PackedTarget], pth: &'a str) -> CheckRequest<'a> {
     static NOTHING: BTreeMap<(String, String), String> = BTreeMap::new();
+    static NO_STATUSES: Statuses = Statuses::new();
     static NO_MODULES: Modules = Modules::NONE;
     CheckRequest {
         targets,
@@ -26,6 +27,7 @@ pub(crate) fn request<'a>(targets: &'a [PackedTarget], pth: &'a str) -> CheckReq
         cache: None,
         allowances: &[],
         yanked: &NOTHING,
+        statuses: &NO_STATUSES,
         time: DosTime::FIRST,
     }
 }

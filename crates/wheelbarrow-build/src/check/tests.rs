@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use wheelbarrow_audit::Floor;
+use wheelbarrow_audit::{Floor, ProjectStatus, StatusMarker};
 use wheelbarrow_base::progress::{Silent, Unit};
 
 use super::testing::{lying_wheel, request, target, wheel};
@@ -226,6 +226,39 @@ fn programs_of_services_come_with_a_wheel() {
     "#);
 }
 
+/// PEP 792: what the index says is told, and a project that it holds to be unsafe is refused.
+#[test]
+fn projects_are_judged_by_their_status() {
+    let place = tempfile::tempdir().unwrap();
+    let pip = wheel(place.path(), PIP, &[]);
+    let targets = [target("3.12", "cp312", vec![wheel(place.path(), "a_b-1-py3-none-any.whl", &[])], pip)];
+    let judged = |marker: Option<StatusMarker>, reason: &str, allow: &[&str]| {
+        let status = |marker| ("a-b".to_owned(), ProjectStatus { marker, reason: reason.to_owned() });
+        let statuses = marker.map(status).into_iter().collect();
+        let allowances: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
+        let mut request = request(&targets, "s.pth");
+        (request.statuses, request.allowances) = (&statuses, &allowances);
+        let notes = Notes::default();
+        let checked = check(&request, &notes);
+        let found = checked.map(|checked| (checked.findings.len(), checked.allowed.len()));
+        (found.map_err(|error| (error.to_string(), error.hint().unwrap())), notes.0.into_inner().unwrap())
+    };
+    for (marker, word) in [(StatusMarker::Archived, "archived"), (StatusMarker::Deprecated, "deprecated")] {
+        let told = format!("project-status:a-b: the project is {word} on its index: it moved");
+        assert_eq!(judged(Some(marker), "it moved", &[]), (Ok((1, 0)), vec![told]));
+    }
+    let (refused, _) = judged(Some(StatusMarker::Quarantined), "", &[]);
+    let (message, hint) = refused.unwrap_err();
+    assert!(message.contains("project-status:a-b  the project is quarantined on its index\n"), "{message}");
+    assert!(hint.contains("--allow project-status:a-b=REASON"), "{hint}");
+    let allow = ["project-status:A_b=we have looked at it"];
+    assert_eq!(judged(Some(StatusMarker::Quarantined), "x", &allow), (Ok((1, 1)), vec![]));
+    // The artifact is the same if the index did not answer.
+    assert_eq!(judged(None, "", &allow), (Ok((0, 1)), vec![]));
+    let (found, told) = judged(None, "", &["project-status:other=x"]);
+    assert_eq!((found, told.len()), (Ok((0, 0)), 1));
+}
+
 /// PEP 770.
 #[test]
 fn what_a_wheel_says_it_is_made_of_is_in_the_bill() {
@@ -284,6 +317,8 @@ fn a_check_is_made_once_for_each_request() {
     assert_eq!(checked(&base()), first);
 
     let allowances = ["yanked:a=it does not here".parse().unwrap()];
+    let archived = ProjectStatus { marker: StatusMarker::Archived, reason: String::new() };
+    let statuses = BTreeMap::from([("a".to_owned(), archived)]);
     let another = |python, abi, own| [target(python, abi, vec![own], pip.clone())];
     let older = another("3.11", "cp311", own.clone());
     let built = another("3.12", "cp312", PackedWheel { built: true, ..own.clone() });
@@ -295,6 +330,7 @@ fn a_check_is_made_once_for_each_request() {
         CheckRequest { pth: "t.pth", ..base() },
         CheckRequest { time: DosTime::from_epoch(1_000_000_000).unwrap(), ..base() },
         CheckRequest { yanked: &nothing, ..base() },
+        CheckRequest { statuses: &statuses, ..base() },
         CheckRequest { allowances: &allowances, ..base() },
         CheckRequest { targets: &older, ..base() },
         CheckRequest { targets: &built, ..base() },

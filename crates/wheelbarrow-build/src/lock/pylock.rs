@@ -42,6 +42,8 @@ pub struct Package {
     pub version: Option<String>,
     pub marker: Option<String>,
     pub requires_python: Option<String>,
+    /// The URL of the index that it was found on, if whoever made the lock wrote it.
+    pub index: Option<String>,
     pub vcs: Option<Vcs>,
     pub directory: Option<Directory>,
     pub archive: Option<Archive>,

@@ -78,6 +78,14 @@ pub(crate) struct UvSettings {
     machine: Vec<Table>,
 }
 
+/// The indexes among them.
+#[derive(Debug, Default)]
+pub(crate) struct IndexSettings {
+    /// In the place of PyPI.
+    pub(crate) default: Option<String>,
+    pub(crate) others: Vec<String>,
+}
+
 impl UvSettings {
     pub(crate) fn read(project: &Path) -> Self {
         if variable(&["UV_NO_CONFIG"]).is_some_and(|text| truthy(&text)) {
@@ -129,6 +137,29 @@ impl UvSettings {
             }
         }
         text
+    }
+
+    /// URLs, logins included.
+    pub(crate) fn indexes(&self) -> IndexSettings {
+        let mut found = IndexSettings::default();
+        let text = |table: &Table, key: &str| table.get(key).and_then(Value::as_str).map(str::to_owned);
+        let list =
+            |table: &Table, key: &str| table.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        let pips = self.tables().filter_map(|table| table.get("pip").and_then(Value::as_table));
+        for table in self.tables().chain(pips) {
+            for index in list(table, "index").iter().filter_map(Value::as_table) {
+                let Some(url) = text(index, "url") else { continue };
+                match index.get("default").and_then(Value::as_bool) {
+                    Some(true) if found.default.is_none() => found.default = Some(url),
+                    _ => found.others.push(url),
+                }
+            }
+            found.default = found.default.or_else(|| text(table, "index-url"));
+            found
+                .others
+                .extend(list(table, "extra-index-url").iter().filter_map(Value::as_str).map(str::to_owned));
+        }
+        found
     }
 
     /// Whether wheels and sources may be used: `no-binary-package` and its like.

@@ -9,5 +9,6 @@ mod inputs;
 mod markers;
 mod selecting;
 mod server;
+mod statuses;
 mod support;
 mod surroundings;

@@ -151,6 +151,7 @@ pub(crate) fn has_uv() -> bool {
 #[derive(Default)]
 pub(crate) struct Notes {
     pub(crate) notes: Mutex<Vec<String>>,
+    pub(crate) details: Mutex<Vec<String>>,
     pub(crate) bytes: std::sync::atomic::AtomicU64,
 }
 
@@ -168,5 +169,8 @@ impl Progress for Notes {
     fn end(&self) {}
     fn note(&self, message: &str) {
         self.notes.lock().unwrap().push(message.to_owned());
+    }
+    fn detail(&self, message: &str) {
+        self.details.lock().unwrap().push(message.to_owned());
     }
 }

@@ -312,6 +312,7 @@ fn report(prepared: &PreparedBuild, packed: &Packed, json: bool, printer: &Print
             "version": manifest.version,
             "lock": prepared.lock,
             "targets": manifest.targets,
+            "findings": prepared.findings,
         }));
     }
     if prepared.resolved {
@@ -345,6 +346,7 @@ fn report_plan(
         let lock = &prepared.lock;
         return printer.json(&json!({
             "path": options.output, "lock": lock, "targets": plan.manifest.targets, "members": members,
+            "findings": prepared.findings,
         }));
     }
     for member in &plan.members {

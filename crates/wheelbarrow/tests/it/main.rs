@@ -26,6 +26,7 @@ mod releases;
 mod secrets;
 mod signatures;
 mod site;
+mod statuses;
 mod store;
 mod support;
 mod targets;

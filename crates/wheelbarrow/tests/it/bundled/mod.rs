@@ -1,5 +1,6 @@
 //! A site that brings its own Python: built, installed and released where there is none.
 
+mod collected;
 mod standalone;
 
 use std::ffi::OsStr;

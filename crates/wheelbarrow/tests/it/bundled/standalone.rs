@@ -7,6 +7,7 @@ use std::process::Command;
 
 use fs_err as fs;
 use rustix::fs::FlockOperation;
+use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::site::{cache, is_built};
 use crate::support::{Place, wheelbarrow};
@@ -14,7 +15,7 @@ use crate::support::{Place, wheelbarrow};
 /// Prints the files of the modules that builds, installs and these tests import, and no others.
 const MODULES: &str = "
 import glob, os, sys, sysconfig, venv
-import compileall, ctypes, encodings.ascii, encodings.idna, encodings.latin_1, importlib.metadata, json, logging, platform, runpy
+import argparse, compileall, ctypes, encodings.ascii, encodings.idna, encodings.latin_1, importlib.metadata, json, logging, platform, runpy
 import subprocess, tempfile, typing, zipfile
 sysconfig.get_config_vars()
 for module in list(sys.modules.values()):
@@ -32,7 +33,9 @@ pub(super) fn tree(minor: u32) -> Option<PathBuf> {
         println!("skipped: there is no Python 3.{minor} below ~/.pyenv/versions");
         return None;
     };
-    Some(once(&format!("standalone-3.{minor}"), |place| make(&from, minor, place)))
+    // One with other modules is another.
+    let modules = &Sha256::of(MODULES.as_bytes()).to_string()[..8];
+    Some(once(&format!("standalone-3.{minor}-{modules}"), |place| make(&from, minor, place)))
 }
 
 /// An artifact of a site with this version, which bundles that Python.
