@@ -16,6 +16,8 @@ SIGNATURE = MANIFEST + ".sig"
 THIN = ".wheelbarrow/thin.json"
 # Holds the first line, so that the manifest covers it; artifacts of before 0.2 have none.
 SHEBANG = ".wheelbarrow/shebang"
+# The standalone binary for a machine.
+PROGRAM = ".wheelbarrow/native/linux-"
 # Bytes. No kernel reads more of a first line than 256 of them; a script for a host without Python has more lines.
 LONGEST_HEAD = 4096
 CHUNK = 1 << 20
@@ -117,8 +119,8 @@ def read(file):
             raise NotExact("%s does not have the mode of a regular file" % name)
     if SHEBANG in members and not _is_line(file, members[SHEBANG], line):
         raise NotExact("its first line is not the one that it was built with")
-    if SHEBANG not in members and b"\n" in line[:-1]:
-        raise NotExact("its first lines are not those that it was built with")
+    if b"\n" in line[:-1] and not (SHEBANG in members and _runs_programs(line, members)):
+        raise NotExact("its first lines do not run its standalone binaries")
     tree_of(members)
     if THIN in members:
         _check_thin(file, members)
@@ -155,6 +157,15 @@ def unambiguous(pairs):
 
 def _is_line(file, member, line):
     return member.size == len(line) - 1 and b"".join(contents(file, member)) == line[:-1]
+
+
+def _runs_programs(line, members):
+    """Whether the script in front runs the standalone binaries: first of all members, in order, stored, and where it has them."""
+    names = sorted(name for name in members if name.startswith(PROGRAM))
+    programs = [members[name] for name in names]
+    cases = ["%s) at=%-9d size=%d ;;\n" % (found.name[len(PROGRAM) :], found.start + 1, found.size) for found in programs]
+    are_first = bool(names) and names == list(members)[: len(names)] and all(found.method == STORED for found in programs)
+    return are_first and ("\ncase $machine in\n%s*) " % "".join(cases)).encode("utf-8") in line
 
 
 def _head(file, directory):

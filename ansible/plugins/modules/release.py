@@ -146,6 +146,7 @@ transfer:
       type: int
 """
 
+import errno
 import os
 
 from ansible_collections.wheelbarrow.deploy.plugins.module_utils.runner import (
@@ -179,7 +180,7 @@ def main():
     params = runner.module.params
     if params["state"] == "absent":
         remove(runner)
-    if params["signature"] == "required" or params["allowed_signers"] or os.path.exists(HOST_SIGNERS):
+    if params["signature"] == "required" or params["allowed_signers"] or may_exist(HOST_SIGNERS):
         insist(runner)
     artifact = params["src"] if params["remote_src"] else params["artifact"]
     if artifact:
@@ -190,6 +191,15 @@ def main():
             would(runner)
         make(runner, artifact)
     take(runner, found)
+
+
+def may_exist(path):
+    """Whether something is there, a link without a target too. What cannot be looked at may be there."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    return True
 
 
 def insist(runner):

@@ -85,7 +85,7 @@ def work(artifact):
         import probe
 
         return probe.tell(options.json)
-    if os.path.lexists(HOST_SIGNERS):
+    if may_exist(HOST_SIGNERS):
         return fail(
             17,
             "this host accepts signed artifacts only (%s), and an artifact cannot verify itself\n"
@@ -99,6 +99,17 @@ def work(artifact):
 
         say("note: the working directory was replaced: run `cd %s` to enter the new install" % quote(destination))
     return code
+
+
+def may_exist(path):
+    """Whether something is there, a link without a target too. What cannot be looked at may be there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def install(artifact, destination, options, program):

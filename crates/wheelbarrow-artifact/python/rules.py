@@ -86,6 +86,14 @@ def check_wheel_version(text, what):
         raise broken(what, "Wheel-Version %s is not known" % ", ".join(values))
 
 
+def steers_python(path):
+    """Whether Python reads the file at this path, below a virtualenv, when it starts: before its options, so that -I and -S do
+    not keep it from running what the file names (Modules/getpath.py of CPython). File systems may not tell cases apart."""
+    path = lower(path)
+    name = path[len("bin/") :] if path.startswith("bin/") else path
+    return name in ("pyvenv.cfg", "pybuilddir.txt") or (name.endswith("._pth") and "/" not in name)
+
+
 def entry_points(text, what):
     """The console and gui scripts: name to (module, object).
 
@@ -108,6 +116,8 @@ def entry_points(text, what):
         name, module, attribute = _strip(name), _strip(module), _strip(attribute)
         if not is_safe(name) or "/" in name or has_control(name):
             raise broken(what, "an entry point has the name %a" % name)
+        if steers_python("bin/" + name):
+            raise broken(what, "an entry point has the name %a, which would change how Python starts" % name)
         # These become Python source, so nothing but dotted names may pass.
         if not _DOTTED.fullmatch(module) or not _DOTTED.fullmatch(attribute):
             raise broken(what, "the entry point %s names no object: %a" % (name, value))

@@ -129,6 +129,8 @@ class Wheel:
             path = layout.place(scheme, rest, distribution) if rest else None
             if path is None:
                 raise broken(self.what, "%s is in no known scheme" % name)
+            if scheme in ("scripts", "data") and rules.steers_python(path[len("venv/") :]):
+                raise broken(self.what, "%s would change how Python starts, whatever its options" % name)
             if scheme == "scripts" and _is_wrapper(rest, self.scripts):
                 continue
             yield member, path, scheme

@@ -17,6 +17,7 @@ use wheelbarrow_wheel::order::{self, Inserted};
 
 use crate::error::{ArtifactError, Distrust};
 use crate::format::{self, Misread};
+use crate::head;
 use crate::manifest::{self, FORMAT, MANIFEST_PATH, Manifest, Member, MemberKind, Sha256};
 use crate::rules::{self, DOORS};
 use crate::thin::{self, THIN_PATH};
@@ -398,20 +399,15 @@ impl Artifact {
     /// The first line is the one that the manifest covers. One that it does not cover is nobody's word: where somebody must vouch
     /// for the artifact, it can only be the usual one.
     fn compare_shebang(&self) -> Result<(), ArtifactError> {
-        let is_covered = match self.archive.find(SHEBANG_PATH) {
-            Some(entry) => {
-                let covered = self.read_member(entry, LARGEST_SIGNATURE)?;
-                if covered != self.shebang.as_bytes() {
-                    return Err(
-                        self.altered("its first line is not the one that it was built with".to_owned())
-                    );
-                }
-                true
-            }
-            None => false,
-        };
-        if !is_covered && self.shebang.contains('\n') {
-            return Err(self.altered("its first lines are not those that it was built with".to_owned()));
+        let covered = self.archive.find(SHEBANG_PATH);
+        let covered = covered.map(|entry| self.read_member(entry, LARGEST_SIGNATURE)).transpose()?;
+        let is_covered = covered.is_some();
+        if covered.is_some_and(|covered| covered != self.shebang.as_bytes()) {
+            return Err(self.altered("its first line is not the one that it was built with".to_owned()));
+        }
+        let runs_programs = || head::runs_programs(&self.shebang, self.archive.entries());
+        if self.starts_alone() && !(is_covered && runs_programs()) {
+            return Err(self.altered("its first lines do not run its standalone binaries".to_owned()));
         }
         if is_covered || self.vouched_by.is_none() || self.shebang == SHEBANG {
             return Ok(());

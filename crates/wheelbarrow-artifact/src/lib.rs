@@ -7,6 +7,7 @@ pub mod bundled;
 pub mod bytecode;
 mod error;
 pub mod format;
+pub mod head;
 pub mod interpreter;
 pub mod inventory;
 pub mod loader;

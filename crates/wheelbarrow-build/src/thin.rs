@@ -9,7 +9,7 @@ use wheelbarrow_artifact::inventory::{self, HostBytecode, HostWheel, Inventory};
 use wheelbarrow_artifact::manifest::{
     MANIFEST_PATH, Manifest, Member, MemberKind, NATIVE, Sha256, Target, Wheel,
 };
-use wheelbarrow_artifact::thin::{THIN_PATH, is_of_project, text};
+use wheelbarrow_artifact::thin::{THIN_PATH, is_of_project, may_be_left_out, text};
 use wheelbarrow_artifact::zip::{DosTime, WriteError, ZipWriter};
 
 use crate::pack::{PackError, write_beside};
@@ -106,6 +106,9 @@ impl<'i> LeftOutParts<'i> {
 
     fn leaves_out(&self, member: &Member) -> bool {
         let Member { path, sha256, .. } = member;
+        if !may_be_left_out(path) {
+            return false;
+        }
         if path.starts_with(NATIVE) && self.starts_alone {
             return false;
         }
@@ -229,6 +232,7 @@ mod tests {
             ".wheelbarrow/native/linux-x86_64",
             ".wheelbarrow/sbom.cdx.json",
             "loadenv.py",
+            "python/wheelbarrow.json",
             "site/app.py",
             "static.in/0/site.css",
         ] {
@@ -309,8 +313,13 @@ mod tests {
         paths.filter(|path| !left_out.contains(path)).collect()
     }
 
-    const ALWAYS: [&str; 4] =
-        [".wheelbarrow/python/thin.py", ".wheelbarrow/sbom.cdx.json", "__main__.py", "loadenv.py"];
+    const ALWAYS: [&str; 5] = [
+        ".wheelbarrow/python/thin.py",
+        ".wheelbarrow/sbom.cdx.json",
+        "__main__.py",
+        "loadenv.py",
+        "python/wheelbarrow.json",
+    ];
 
     #[test]
     fn what_a_host_never_uses_is_left_out_even_where_it_has_nothing() {
@@ -325,6 +334,7 @@ mod tests {
             "__main__.py",
             "bootstrap_wheels/pip.whl",
             "loadenv.py",
+            "python/wheelbarrow.json",
             "site/app.py",
             "static.in/0/site.css",
             "wheels/all.whl",

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::Error;
+use crate::layout::steers_python;
 use crate::text::{is_control, is_dotted, lines, strip};
 
 /// The scripts of a wheel, each group in the order of the file.
@@ -62,6 +63,9 @@ fn parse_line(line: &str) -> Result<EntryPoint, &'static str> {
     let name = strip(name);
     if name.is_empty() || name == "." || name == ".." || name.contains('/') || name.contains(is_control) {
         return Err("its name cannot be the name of a script");
+    }
+    if steers_python(&format!("bin/{name}")) {
+        return Err("a script of its name would change how Python starts");
     }
     let comment = [" #", "\t#", " ;", "\t;"].iter().filter_map(|mark| reference.find(mark)).min();
     let reference = &reference[..comment.unwrap_or(reference.len())];
@@ -138,7 +142,9 @@ mod tests {
     fn invalid_script_names_are_refused() {
         insta::assert_snapshot!(reason("run = module"), @"entry_points.txt: `run = module`: a script needs MODULE:OBJECT");
         insta::assert_snapshot!(reason("../run = a:b"), @"entry_points.txt: `../run = a:b`: its name cannot be the name of a script");
-        for line in ["= a:b", ".. = a:b", "a\0b = a:b", "a/b = a:b", "run"] {
+        for line in
+            ["= a:b", ".. = a:b", "a\0b = a:b", "a/b = a:b", "run", "Python._pth = a:b", "pyvenv.cfg = a:b"]
+        {
             reason(line);
         }
         for line in [

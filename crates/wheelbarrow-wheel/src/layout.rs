@@ -98,11 +98,27 @@ pub fn destination(member: &str) -> Result<Destination, Error> {
     let path = path.to_owned();
     match scheme {
         "purelib" | "platlib" => Ok(Destination::SitePackages(path)),
+        "scripts" if steers_python(&format!("bin/{path}")) => Err(steering(member)),
+        "data" if steers_python(&path) => Err(steering(member)),
         "scripts" => Ok(Destination::Scripts(path)),
         "data" => Ok(Destination::Data(path)),
         "headers" => Ok(Destination::Headers(path)),
         _ => Err(Error::Scheme { member: member.to_owned(), scheme: scheme.to_owned() }),
     }
+}
+
+/// Whether Python reads the file at `path`, below a virtualenv, when it starts: before its options, so that `-I` and `-S` do not
+/// keep it from running what the file names (`Modules/getpath.py` of CPython). File systems may not tell cases apart.
+pub fn steers_python(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let name = path.strip_prefix("bin/").unwrap_or(&path);
+    ["pyvenv.cfg", "pybuilddir.txt"].contains(&name) || (name.ends_with("._pth") && !name.contains('/'))
+}
+
+/// The error of such a file.
+pub fn steering(member: &str) -> Error {
+    let reason = "it would change how Python starts, whatever its options";
+    Error::Member { member: member.to_owned(), reason }
 }
 
 /// Refuses a name that leads elsewhere, of a file or, with a `/` at its end, of a directory.
@@ -183,6 +199,20 @@ mod tests {
         assert_eq!(ok("a-1.data/data/etc/a"), Destination::Data(text("etc/a")));
         assert_eq!(ok("a-1.data/headers/a.h"), Destination::Headers(text("a.h")));
         assert_eq!(ok("a/b.data/x"), Destination::SitePackages(text("a/b.data/x")));
+    }
+
+    #[test]
+    fn files_that_steer_python_are_refused() {
+        insta::assert_snapshot!(refusal("a-1.data/data/bin/python._pth"), @"the member `a-1.data/data/bin/python._pth` cannot be installed: it would change how Python starts, whatever its options");
+        for name in ["python3.12._pth", "PYTHON._PTH", "pyvenv.cfg", "PyVenv.cfg", "pybuilddir.txt"] {
+            refusal(&format!("a-1.data/scripts/{name}"));
+            refusal(&format!("a-1.data/data/BIN/{name}"));
+            refusal(&format!("a-1.data/data/{name}"));
+            for elsewhere in ["", "a/", "a-1.data/scripts/a/", "a-1.data/data/share/", "a-1.data/headers/"] {
+                assert!(destination(&format!("{elsewhere}{name}")).is_ok());
+            }
+        }
+        assert!(destination("a-1.data/scripts/python-argcomplete").is_ok());
     }
 
     #[test]

@@ -248,6 +248,10 @@ class Broken(Case):
             "bare": {"evil-1.data/x": b""},
             "python": {"evil-1.data/scripts/python": b""},
             "cfg": {"evil-1.data/data/pyvenv.cfg": b""},
+            "cfg beside Python": {"evil-1.data/scripts/PyVenv.cfg": b""},
+            "pth of Python": {"evil-1.data/data/bin/python._pth": b""},
+            "pth of another Python": {"evil-1.data/data/Bin/Python3.12._PTH": b""},
+            "build of Python": {"evil-1.data/scripts/pybuilddir.txt": b""},
             "through a link": {"evil-1.data/scripts/python3/x": b""},
             "file and directory": {"a": b"", "a/b": b""},
             "loadenv": {"loadenv.py": b""},
@@ -259,7 +263,17 @@ class Broken(Case):
                 self.refuse(self.recipe([make_wheel("evil", "1", files)]))
         with self.subTest(reason="link"):
             self.refuse(self.recipe([make_wheel("evil", "1", {"l": b"/etc"}, modes={"l": 0o120777})]), "is a link")
-        for text in ("../x = a:b", "x = a", "x = a:b;import os", "x = a b:c", "= a:b", "x = a:b.", "/x = a:b"):
+        for text in (
+            "../x = a:b",
+            "x = a",
+            "x = a:b;import os",
+            "x = a b:c",
+            "= a:b",
+            "x = a:b.",
+            "/x = a:b",
+            "Python._pth = a:b",
+            "pyvenv.cfg = a:b",
+        ):
             with self.subTest(entry=text):
                 self.refuse(self.recipe([make_wheel("evil", "1", {}, entry_points="[console_scripts]\n" + text)]), "entry point")
         for wheel_version in ("2.0", "x", "1\n .0"):

@@ -58,6 +58,36 @@ class Door(Case):
             request, facts = (json.loads(line) for line in file.read().decode("ascii").splitlines())
         return dict(request, interpreter=facts)
 
+    def test_a_host_that_may_have_signers(self):
+        signers = os.path.join(self.root, "etc", "signers")
+        recipe = self.recipe()
+        door = recipe.members["__main__.py"][0].replace(b"/etc/wheelbarrow/allowed_signers", signers.encode("utf-8"))
+        recipe.members["__main__.py"] = (door, "file")
+        recipe.write(self.zip)
+        above = os.path.dirname(signers)
+
+        def file():
+            os.mkdir(above)
+            open(signers, "w").close()
+
+        def link_to_nowhere():
+            os.mkdir(above)
+            os.symlink("nowhere", signers)
+
+        def below_a_file():
+            open(above, "w").close()
+
+        # As where the directory may not be searched, also for root.
+        def in_a_loop():
+            os.symlink("etc", above)
+
+        for make in (file, link_to_nowhere, below_a_file, in_a_loop):
+            with self.subTest(make.__name__):
+                make()
+                self.assertRefused(self.install(), 17, "accepts signed artifacts only", signers)
+                shutil.rmtree(above) if os.path.isdir(above) else os.unlink(above)
+        self.assertInstalled(self.install())
+
     def test_the_request(self):
         self.make(native=NATIVE)
         for arguments, wanted in [

@@ -3,6 +3,8 @@
 //! It copies the standalone binary, which is stored as it is, into a private file and runs it. `dash`, `bash` and the `sh` of
 //! busybox read it; beside them it takes `uname`, `mktemp`, `tail`, `head`, `chmod` and `rm`.
 
+use wheelbarrow_artifact::head::cases;
+
 /// Bytes of a local header without the name (APPNOTE 4.3.7).
 const LOCAL_HEADER: usize = 30;
 
@@ -11,11 +13,9 @@ pub(super) type Program<'a> = (&'a str, &'a str, usize);
 
 const BEFORE: &str = r#"#!/bin/sh
 # A site with its own Python. This file is a zip: unzip -l lists it. The program that installs it is in it.
-machine=$(uname -m)
-case $machine in
-"#;
+machine=$(uname -m)"#;
 
-const BEHIND: &str = r#"*) echo "error: this file has no program for $machine" >&2; exit 4 ;;
+const BEHIND: &str = r#"echo "error: this file has no program for $machine" >&2; exit 4 ;;
 esac
 tried=
 for place in ${TMPDIR:+"$TMPDIR"} /tmp /var/tmp /dev/shm /run; do
@@ -43,11 +43,9 @@ exit 4
 /// The script for these programs, which are the first members in this order; without its last line end.
 pub(super) fn script(programs: &[Program<'_>]) -> String {
     let with = |offsets: &[usize]| {
-        let cases = programs.iter().zip(offsets).map(|((machine, _, size), offset)| {
-            // tail counts from one. The width is always the same, so that the offsets do not depend on themselves.
-            format!("{machine}) at={:<9} size={size} ;;\n", offset + 1)
-        });
-        format!("{BEFORE}{}{BEHIND}", cases.collect::<String>())
+        let programs = programs.iter().zip(offsets);
+        let cases = cases(programs.map(|((machine, _, size), offset)| (*machine, *offset, *size as u64)));
+        format!("{BEFORE}{cases}{BEHIND}")
     };
     let mut position = with(&vec![0; programs.len()]).len();
     let mut offsets = Vec::new();

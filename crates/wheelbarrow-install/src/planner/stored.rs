@@ -8,6 +8,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_wheel::entry_points;
 use wheelbarrow_wheel::filename::WheelFilename;
+use wheelbarrow_wheel::layout::{steering, steers_python};
 use wheelbarrow_wheel::record::{self, RecordRow};
 use wheelbarrow_wheel::script;
 
@@ -108,7 +109,14 @@ impl<'a> Planner<'_, 'a> {
                 }
                 directory.files = Cow::Owned(linked);
             }
-            rows.extend(directory.paths().map(|(path, file)| self.row(&path, file.sha256, file.size)));
+            for (path, file) in directory.paths() {
+                // An older version may have unpacked it.
+                if steers_python(path.strip_prefix("venv/").unwrap_or(&path)) {
+                    let (wheel, source) = (part.owner.clone(), steering(&path));
+                    return Err(WheelError::Rules { wheel, source }.into());
+                }
+                rows.push(self.row(&path, file.sha256, file.size));
+            }
         }
         for (path, contents) in scripts {
             part.bytes(path, contents, true);

@@ -126,8 +126,10 @@ fn names_that_lead_elsewhere_are_refused() {
 fn nothing_of_the_virtualenv_is_overwritten() {
     let python = refused_at_install(&[member("pack-1.data/scripts/python")]);
     insta::assert_snapshot!(python, @"two wheels write venv/bin/python: the virtualenv and pack-1-py3-none-any.whl");
-    let configuration = refused_at_install(&[member("pack-1.data/data/pyvenv.cfg")]);
-    insta::assert_snapshot!(configuration, @"two wheels write venv/pyvenv.cfg: the virtualenv and pack-1-py3-none-any.whl");
+    for steering in ["data/pyvenv.cfg", "data/bin/python._pth", "scripts/pyvenv.cfg", "data/bin/Python3._PTH"]
+    {
+        refused(&[member(&format!("pack-1.data/{steering}"))]);
+    }
     let entry_point = Member::new("pack-1.dist-info/entry_points.txt", "[console_scripts]\npython = a:b\n");
     refused_at_install(&[entry_point]);
     // A file where another has a directory, and a file below a link.

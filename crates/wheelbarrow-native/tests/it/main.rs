@@ -10,6 +10,7 @@ mod corpus;
 mod exchanged;
 mod faults;
 mod filesystems;
+mod heads;
 mod hostile_artifacts;
 mod hostile_wheels;
 mod pip;

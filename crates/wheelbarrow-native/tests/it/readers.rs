@@ -60,14 +60,14 @@ json.dump([[told(read, path) for read in (of_artifact, of_collection, of_zipfile
 
 /// What each reader understands: SHA-256s in hexadecimal; none where it refuses.
 #[derive(Debug, Deserialize)]
-struct Understood {
-    artifact: Option<String>,
+pub(crate) struct Understood {
+    pub(crate) artifact: Option<String>,
     /// Of the program for x86_64.
-    collection: Option<String>,
+    pub(crate) collection: Option<String>,
     zipfile: Option<String>,
 }
 
-fn read_with_python(paths: &[PathBuf]) -> Vec<Understood> {
+pub(crate) fn read_with_python(paths: &[PathBuf]) -> Vec<Understood> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let collections = tempfile::tempdir().unwrap();
     let namespace = collections.path().join("ansible_collections/wheelbarrow");
@@ -87,7 +87,7 @@ fn read_with_python(paths: &[PathBuf]) -> Vec<Understood> {
 }
 
 /// The digest of all members, as the Python above makes it, and that of the program.
-fn read_here(path: &Path) -> Option<(String, String)> {
+pub(crate) fn read_here(path: &Path) -> Option<(String, String)> {
     let artifact = Artifact::open(path).ok()?.verify(&Silent).ok()?;
     let archive = artifact.archive();
     let mut members: Vec<_> = archive

@@ -4,6 +4,7 @@
 //! made them. The interpreter is not of the release: an upgrade of the system may have removed it.
 
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use rustix::process::getuid;
+use wheelbarrow_base::beneath::{exposure, exposure_of};
 use wheelbarrow_base::progress::{Progress, Silent};
 use wheelbarrow_base::{as_user, open_no_link};
 
@@ -23,6 +25,9 @@ use crate::command::secrets::Secrets;
 use crate::root::moved_root;
 use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
+
+/// Before the number of nobody, whom others are too; no distribution gives it away.
+const STRANGER: u32 = 65_533;
 
 /// An interpreter that does nothing takes some milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -101,6 +106,22 @@ fn user_of(identity: Option<&Identity>) -> Option<(u32, u32)> {
     Some((user, identity.group.unwrap_or(user)))
 }
 
+/// Whether root may run the Python to which the virtualenv of a release leads, by its own path: it is not of the release, where
+/// wheels and the artifact may have written beside it what changes how it starts, and nobody but root can have written it.
+fn is_roots_own(python: &Path, release: &CompleteRelease) -> bool {
+    let is_of_release = fs::canonicalize(release.path()).map_or(true, |release| python.starts_with(release));
+    let is_trusted = || -> std::io::Result<bool> {
+        let file = exposure(fs::File::open(python)?.as_fd(), python)?;
+        Ok(file.is_none() && python.parent().map_or(Ok(None), exposure_of)?.is_none())
+    };
+    !is_of_release && is_trusted().unwrap_or(false)
+}
+
+/// A user whose processes neither the user of the site nor any other can stop, and who has the rights of the site's group.
+fn stranger(group: u32) -> Identity {
+    Identity { user: Some(STRANGER), group: Some(group), name: "nobody".to_owned(), home: "/".to_owned() }
+}
+
 /// Fails with the path that `closed` finds as the user of the site, whose number it gets.
 fn readable_by(
     identity: Option<&Identity>,
@@ -137,11 +158,11 @@ pub(crate) fn start(
         return Err(cannot(format!("it leads to {}, which is missing", target.display())));
     }
     // Neither the site's modules nor its environment: nothing of the site runs.
-    let started = |identity| {
+    let started = |python: &Path, identity: Option<&Identity>, passed: &[String]| {
         let (output, secrets) = (Output::memory()?, Secrets::default());
-        let mut command = Command::new(&python);
+        let mut command = Command::new(python);
         command.args(["-I", "-S", "-c", ""]).current_dir("/");
-        as_site(&mut command, release.path(), identity, &settings.pass_environment);
+        as_site(&mut command, release.path(), identity, passed);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output.writer()?);
         let ended = child::start(&mut command, Leftovers::Keep, None)
             .and_then(|running| running.wait(LIMIT, progress, || output.cut(&secrets)));
@@ -153,13 +174,14 @@ pub(crate) fn start(
             Err(error) => Ok(Some(error.to_string())),
         }
     };
-    let Some(reason) = started(settings.identity.as_ref())? else { return Ok(()) };
-    if user_of(settings.identity.as_ref()).is_none() {
-        return Err(cannot(reason));
-    }
+    let identity = settings.identity.as_ref();
+    let Some(reason) = started(&python, identity, &settings.pass_environment)? else { return Ok(()) };
+    let Some((_, group)) = user_of(identity) else { return Err(cannot(reason)) };
     // The processes of that user can stop one another, and nobody is kept in a release by that. Whether the site has an
     // application that the reason keeps from running, its check finds.
-    if let Some(reason) = started(None)? {
+    let base = fs::canonicalize(&python).map_err(ReleaseError::io("find", &python))?;
+    let stranger = (!is_roots_own(&base, release)).then(|| stranger(group));
+    if let Some(reason) = started(&base, stranger.as_ref(), &[])? {
         return Err(cannot(reason));
     }
     progress.note(&format!("the user of the site cannot start {}: {reason}", python.display()));

@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::Path;
 
 use wheelbarrow_artifact::interpreter::Interpreter;
-use wheelbarrow_artifact::manifest::{Member, MemberKind, Sha256};
+use wheelbarrow_artifact::manifest::{Member, MemberKind, NATIVE, Sha256};
 use wheelbarrow_artifact::thin::THIN_PATH;
-use wheelbarrow_artifact::zip::{DosTime, ZipWriter};
+use wheelbarrow_artifact::zip::{DosTime, Entry, ZipWriter};
 use wheelbarrow_artifact::{Artifact, ArtifactError};
 use wheelbarrow_install::store::{lacking_files, lacking_wheels};
 use wheelbarrow_install::{InstallError, Pip, choose_target};
@@ -93,6 +93,17 @@ fn write(path: &Path, artifact: &Artifact, found: &FoundMembers<'_>) -> Result<(
     let file = create(path)?;
     let zip_error = |error| zip_error(path, error);
     let mut writer = ZipWriter::new(file, artifact.shebang(), DosTime::FIRST).map_err(zip_error)?;
+    let archive = artifact.archive();
+    // What a script in front runs stays first.
+    let is_program = |entry: &&Entry| entry.name.starts_with(NATIVE);
+    let (first, others) = archive.entries().split_at(archive.entries().iter().take_while(is_program).count());
+    let copy = |writer: &mut ZipWriter, entries: &[Entry]| {
+        let entries = entries.iter().filter(|entry| entry.name != THIN_PATH);
+        entries
+            .map(|entry| writer.copy(entry, archive.raw(entry)))
+            .try_for_each(|copied| copied.map_err(zip_error))
+    };
+    copy(&mut writer, first)?;
     for (member, from) in found {
         let read = ReleaseError::io("read", &from.path());
         if from.is_link {
@@ -108,9 +119,6 @@ fn write(path: &Path, artifact: &Artifact, found: &FoundMembers<'_>) -> Result<(
             writer.add_limited(&member.path, member.kind, member.size, contents).map_err(zip_error)?;
         }
     }
-    let archive = artifact.archive();
-    for entry in archive.entries().iter().filter(|entry| entry.name != THIN_PATH) {
-        writer.copy(entry, archive.raw(entry)).map_err(zip_error)?;
-    }
+    copy(&mut writer, others)?;
     writer.finish().map(drop).map_err(zip_error)
 }

@@ -281,13 +281,21 @@ def test_who_may_sign_is_asked_by_the_host(host, tmp_path):
     assert " --allowed-signers " + signers in host.asked[1]
 
 
-@pytest.mark.parametrize("by", ["name", "the host"])
+@pytest.mark.parametrize("by", ["name", "the host", "a link to nowhere", "a path in a loop of links", "a path below a file"])
 def test_an_artifact_never_judges_itself(bare, tmp_path, monkeypatch, by):
     signers = tmp_path / "signers"
     signers.write_text("")
     more = {"allowed_signers": str(signers)} if by == "name" else {}
     if by == "the host":
         monkeypatch.setattr(release, "HOST_SIGNERS", str(signers))
+    if by == "a link to nowhere":
+        (tmp_path / "link").symlink_to("nowhere")
+        monkeypatch.setattr(release, "HOST_SIGNERS", str(tmp_path / "link"))
+    if by == "a path in a loop of links":
+        (tmp_path / "loop").symlink_to("loop")
+        monkeypatch.setattr(release, "HOST_SIGNERS", str(tmp_path / "loop/signers"))
+    if by == "a path below a file":
+        monkeypatch.setattr(release, "HOST_SIGNERS", str(signers / "signers"))
     result = bare.run(release.main, src="x.zip", artifact="/tmp/a.zip", **more)
     assert result["failed"] and "that could verify signatures" in result["msg"]
     # It will have one where it will have been made ready.

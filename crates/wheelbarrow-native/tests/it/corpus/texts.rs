@@ -83,7 +83,7 @@ fn wheel_files() -> Vec<Case> {
 }
 
 fn entry_points() -> Vec<Case> {
-    let lines: [(&str, bool); 46] = [
+    let lines: [(&str, bool); 49] = [
         ("run = a:b", true),
         ("run=a.b:c.d [extra]", true),
         ("run = a:b # said", true),
@@ -109,6 +109,9 @@ fn entry_points() -> Vec<Case> {
         (".. = a:b", false),
         (". = a:b", false),
         ("a/b = a:b", false),
+        ("Python3._pth = a:b", false),
+        ("pyvenv.cfg = a:b", false),
+        ("pth = a:b", true),
         ("= a:b", false),
         ("run", false),
         ("run = a", false),

@@ -59,6 +59,33 @@ fn the_server_command_of_root_runs_no_program_of_the_release() {
 }
 
 #[test]
+fn root_runs_nothing_of_a_release_to_find_out_whether_it_starts() {
+    let Some(place) = place("") else { return };
+    for version in ["1.0", "2.0"] {
+        assert_eq!(deploy(&place, &Version::good(version), &[]).code, 0);
+    }
+    // A Python of 3.11 and later reads this file beside itself, and starts with what it names, in spite of `-I` and `-S`.
+    let (evil, ran) = (place.path().join("evil"), place.path().join("ran"));
+    fs_err::create_dir_all(evil.join("encodings")).unwrap();
+    fs_err::create_dir(&ran).unwrap();
+    fs_err::set_permissions(&ran, PermissionsExt::from_mode(0o777)).unwrap();
+    let module = format!(
+        "import posix\nposix.open('{}/%d' % posix.getuid(), posix.O_CREAT | posix.O_WRONLY)\nposix._exit(1)\n",
+        ran.display()
+    );
+    fs_err::write(evil.join("encodings/__init__.py"), module).unwrap();
+    for number in [1, 2] {
+        let file = place.release(number).join("venv/bin/python._pth");
+        fs_err::write(file, format!("{}\n", evil.display())).unwrap();
+    }
+    for words in [&["status", "--check"][..], &["doctor"], &["rollback"], &["activate", "1"], &["verify"]] {
+        place.run(words);
+    }
+    let users: Vec<_> = fs_err::read_dir(&ran).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!users.iter().any(|user| user == "0"), "{users:?}");
+}
+
+#[test]
 fn commands_of_the_site_see_nothing_of_roots_environment() {
     let Some(place) = place("pass_environment = ['HTTPS_PROXY']") else { return };
     let settings = "prepare = [['sh', '-c', 'env > media/env; ls -l /proc/self/fd > media/open']]";
