@@ -15,6 +15,7 @@ use wheelbarrow_artifact::release::{
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::{self, Inserted};
 
+use crate::check::django;
 use crate::command::identity::own_name;
 use crate::root::receipt::needed_variables;
 use crate::root::release::CompleteRelease;
@@ -23,7 +24,7 @@ use crate::serving::server_log::ServerLog;
 use crate::serving::systemd::UnitState;
 use crate::serving::unit::installed::Installed;
 use crate::serving::unit::service_unit::{SiteUnits, is_drained, started};
-use crate::serving::unit::{SiteSource, Unit};
+use crate::serving::unit::{SiteSource, Unit, code_in};
 use crate::serving::{server, systemd};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -200,12 +201,18 @@ fn site_units(root: &Root, settings: &Settings, code: String) -> SiteUnits {
         socket_group: Some(PROXY_GROUP.to_owned()),
         user,
         variables: Default::default(),
+        settings_module: settings.declared.settings.clone(),
     }
+}
+
+/// Whether Wheelbarrow writes units for the site.
+fn has_own(settings: &Settings) -> bool {
+    settings.services.iter().any(|service| service.own().is_some())
 }
 
 /// None for a site without services of Wheelbarrow's own.
 fn own_units(root: &Root, settings: &Settings, code: String) -> Result<Vec<Unit>, ReleaseError> {
-    if settings.services.iter().all(|service| service.own().is_none()) {
+    if !has_own(settings) {
         return Ok(Vec::new());
     }
     Ok(site_units(root, settings, code).units(&settings.services)?)
@@ -241,7 +248,13 @@ pub fn units(
             let mut settings = Settings::of_manifest(&root, &manifest.name, Some(&declared), &flags)?;
             settings.declared.owner = settings.declared.owner.or(owner);
             settings.declared.group = settings.declared.group.or(group);
-            let units = own_units(&root, &settings, manifest.project.import_path.clone())?;
+            let site = site_units(&root, &settings, manifest.project.import_path.clone());
+            let units = if has_own(&settings) {
+                let module = site.settings_module.clone().or_else(|| code_in(artifact).common_settings());
+                SiteUnits { settings_module: module, ..site }.units(&settings.services)?
+            } else {
+                Vec::new()
+            };
             Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager })
         }
         SiteSource::Release(id) => {
@@ -259,12 +272,14 @@ fn release_units(
     settings: &Settings,
     release: &CompleteRelease,
 ) -> Result<Vec<Unit>, ReleaseError> {
-    if settings.services.iter().all(|service| service.own().is_none()) {
+    if !has_own(settings) {
         return Ok(Vec::new());
     }
-    let code = release.site()?.project.import_path;
+    let site = release.site()?;
+    let settings_module = django::settings_of_services(release, &site, settings);
     let variables = needed_variables(release.path());
-    Ok(SiteUnits { variables, ..site_units(root, settings, code) }.units(&settings.services)?)
+    let units = site_units(root, settings, site.project.import_path);
+    Ok(SiteUnits { variables, settings_module, ..units }.units(&settings.services)?)
 }
 
 /// Has every service run `release`, which is `current` already.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use discover::code_in;
 pub use discover::{SiteSource, UnitOverrides, find};
 pub use installed::{directory, shadowed, written};
 

@@ -120,11 +120,25 @@ fn in_release(root: &Root, id: Option<&ReleaseId>) -> Result<KnownSite, ReleaseE
 fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> KnownSite {
     let manifest = artifact.manifest();
     let settings = manifest.release.clone().unwrap_or_default();
+    let application = match settings.application.clone() {
+        Some(name) => FoundApplication::One(NamedApplication::named(name)),
+        None => search(&code_in(artifact), settings.settings.as_deref()),
+    };
+    let code = manifest.project.import_path.clone();
+    let python = python.and_then(|python| Interpreter::probe(python, None).ok());
+    let variables = python.map(|python| python.environment).unwrap_or_default();
+    KnownSite { name: manifest.name.clone(), code: code.into(), application, settings, variables }
+}
+
+/// The code of an artifact.
+pub(crate) fn code_in(artifact: &Artifact) -> SiteCode<'_> {
+    let manifest = artifact.manifest();
     let code = format!("{}/", manifest.project.import_path);
     let paths: BTreeSet<&str> =
         manifest.members.iter().filter_map(|member| member.path.strip_prefix(&code)).inserted();
     let packages: BTreeSet<&str> = paths.iter().filter_map(|path| Some(path.split_once('/')?.0)).inserted();
-    let read = |path: &str| {
+    let packages = packages.into_iter().map(str::to_owned).collect();
+    let read = move |path: &str| {
         let Some(entry) = artifact.archive().find(&format!("{code}{path}")) else {
             // Of what a thin artifact leaves out, the name has to do.
             let is_served = path.ends_with("/wsgi.py") || path.ends_with("/asgi.py");
@@ -132,13 +146,5 @@ fn in_artifact(artifact: &Artifact, python: Option<&Path>) -> KnownSite {
         };
         String::from_utf8(artifact.archive().read(entry, LONGEST_MODULE).ok()?).ok()
     };
-    let packages = packages.into_iter().map(str::to_owned).collect();
-    let application = match settings.application.clone() {
-        Some(name) => FoundApplication::One(NamedApplication::named(name)),
-        None => search(&SiteCode { packages, read: Box::new(read) }, settings.settings.as_deref()),
-    };
-    let code = manifest.project.import_path.clone();
-    let python = python.and_then(|python| Interpreter::probe(python, None).ok());
-    let variables = python.map(|python| python.environment).unwrap_or_default();
-    KnownSite { name: manifest.name.clone(), code: code.into(), application, settings, variables }
+    SiteCode { packages, read: Box::new(read) }
 }

@@ -10,6 +10,7 @@ use wheelbarrow_artifact::release::{Handover, Manager, OwnUnit, Restriction, Ser
 
 use super::{Unit, UnitError};
 use crate::ReleaseId;
+use crate::check::application::VARIABLE;
 
 /// The first line of every unit of Wheelbarrow's own begins so; the root follows.
 const WRITTEN: &str = "# Written by Wheelbarrow for ";
@@ -46,6 +47,8 @@ pub struct SiteUnits {
     pub socket_group: Option<String>,
     /// Variables without which the Python does not start.
     pub variables: BTreeMap<String, String>,
+    /// The module of Django's settings, if its services get it from their units.
+    pub settings_module: Option<String>,
 }
 
 impl SiteUnits {
@@ -102,6 +105,7 @@ impl SiteUnits {
         let root = self.root.to_string_lossy();
         let users = [&self.user, &self.group, &self.socket_group].into_iter().flatten();
         let users = users.map(|user| ("user or group", user.as_str(), "-_.@"));
+        let module = self.settings_module.iter().map(|module| ("settings module", module.as_str(), "_."));
         let names = self.variables.keys().map(|name| ("variable", name.as_str(), "_"));
         let values = self.variables.values().map(|value| ("variable", value.as_str(), "-_./:@()+"));
         let own = [
@@ -111,6 +115,7 @@ impl SiteUnits {
         ];
         own.into_iter()
             .chain(users)
+            .chain(module)
             .chain(names)
             .chain(values)
             .try_for_each(|(what, value, mark_directory)| super::check_value(what, value, mark_directory))
@@ -220,7 +225,14 @@ impl SiteUnits {
     fn variable_lines(&self) -> String {
         let lines = self.variables.iter().map(|(name, value)| format!("Environment={name}={value}\n"));
         let lines: String = lines.collect();
-        if lines.is_empty() { lines } else { format!("# The Python does not start without.\n{lines}") }
+        let lines =
+            if lines.is_empty() { lines } else { format!("# The Python does not start without.\n{lines}") };
+        match &self.settings_module {
+            Some(module) => {
+                format!("{lines}# As for commands of the site.\nEnvironment={VARIABLE}={module}\n")
+            }
+            None => lines,
+        }
     }
 
     /// What the shell does, for a unit's single quotes.

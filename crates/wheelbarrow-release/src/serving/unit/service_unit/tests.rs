@@ -12,6 +12,7 @@ fn site() -> SiteUnits {
         group: Some("mysite".to_owned()),
         socket_group: Some("www-data".to_owned()),
         variables: BTreeMap::new(),
+        settings_module: None,
     }
 }
 
@@ -124,6 +125,19 @@ fn the_shell_reads_the_words_that_were_written() {
         let expected: Vec<String> = words[1..].iter().map(|word| format!("<{word}>")).collect();
         let directory = fs_err::canonicalize(release.join("code")).unwrap();
         assert_eq!(printed.trim_end(), format!("{}\n{}", directory.display(), expected.join("\n")));
+    }
+}
+
+#[test]
+fn services_of_a_django_site_get_its_settings() {
+    let with = |module: &str| SiteUnits { settings_module: Some(module.to_owned()), ..site() };
+    let units = with("mysite.settings").units(&services(ALL)).unwrap();
+    let line = "\nEnvironment=DJANGO_SETTINGS_MODULE=mysite.settings\n";
+    for unit in units.iter().filter(|unit| unit.name.ends_with(".service")) {
+        assert!(unit.text.contains(line), "{}", unit.text);
+    }
+    for wrong in ["a b", "a%b", "a\nb"] {
+        assert!(with(wrong).units(&services(ALL)).is_err(), "{wrong:?}");
     }
 }
 
