@@ -160,13 +160,17 @@ pub(crate) fn stale_processes(
         let what = |server: &Service| server.unit.clone().or_else(|| server.listener.clone());
         findings.push(stale(rule::SERVES_ANOTHER_RELEASE, &server, what(&server), live));
     }
+    let manager = settings.map_or(Manager::System, |settings| settings.manager);
     let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
     for mut running in proof::by_unit_of(root, &TrustedUsers::of(settings, Some(&server)))? {
         if is_known {
             running.processes.retain(|process| !is_of_server(process));
             running.verdict = proof::judge(&running.processes);
         }
-        if running.verdict != Verdict::Nothing && !proof::runs(&running, live) {
+        if running.verdict != Verdict::Nothing
+            && !proof::runs(&running, live)
+            && services::draining(manager, [running.unit.as_ref()]).is_empty()
+        {
             let rule = if is_known { rule::RUNS_ANOTHER_RELEASE } else { rule::SERVES_ANOTHER_RELEASE };
             let unit = running.unit.clone();
             findings.push(stale(rule, &running, unit, live));
@@ -192,6 +196,8 @@ fn stale(rule: Rule, service: &Service, name: Option<String>, live: &ReleaseId) 
         (_, rule::SERVES_ANOTHER_RELEASE) => {
             "restart the server, then `wheelbarrow activate` the live release, which verifies it".to_owned()
         }
+        // Its release is in its name: a restart would keep it.
+        (Some(unit), _) if services::of_release(unit) => format!("systemctl stop --no-block {unit}"),
         (Some(unit), _) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
         _ => "end these processes, and start them again from `current`".to_owned(),
     };

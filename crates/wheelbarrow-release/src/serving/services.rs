@@ -84,6 +84,15 @@ pub(crate) fn states(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<Se
     states.collect()
 }
 
+/// Those of these units that were asked to end, and finish what they have.
+pub(crate) fn draining<'u>(
+    manager: Manager,
+    units: impl IntoIterator<Item = Option<&'u String>>,
+) -> Vec<String> {
+    let units = units.into_iter().flatten().filter(|unit| of_release(unit));
+    units.filter(|unit| systemd::state(manager, unit).is_some_and(|unit| unit.ends())).cloned().collect()
+}
+
 fn in_order(settings: &Settings) -> Vec<&Service> {
     let mut services: Vec<&Service> = settings.services.iter().collect();
     order::sort_by_key(&mut services, |service| {
@@ -434,7 +443,7 @@ pub(crate) fn settle(
 }
 
 /// Whether an instance has the name of a release.
-fn of_release(unit: &str) -> bool {
+pub(crate) fn of_release(unit: &str) -> bool {
     let instance = unit.split_once('@').map_or("", |(_, instance)| instance);
     instance.split('.').next().is_some_and(|id| id.parse::<ReleaseId>().is_ok())
 }

@@ -275,6 +275,11 @@ impl UnitState {
         }
     }
 
+    /// Whether it ends, as a worker that drains.
+    pub fn ends(&self) -> bool {
+        self.active == "deactivating"
+    }
+
     /// Whether it waits for a request that starts it.
     pub fn waits(&self) -> bool {
         self.active == "inactive" && self.has_socket

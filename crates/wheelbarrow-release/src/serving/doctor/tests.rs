@@ -235,3 +235,22 @@ fn a_command_that_restarts_reloads_nothing_in_place() {
         assert!(!restarts(command), "{command}");
     }
 }
+#[test]
+fn an_instance_of_an_old_release_is_stopped_and_not_restarted() {
+    let (live, old): (ReleaseId, ReleaseId) = ("3-1a2b3c4d".parse().unwrap(), "2-1a2b3c4d".parse().unwrap());
+    let fix = |unit: &str| {
+        let service = Service {
+            unit: Some(unit.to_owned()),
+            listener: None,
+            verdict: Verdict::One { id: old.clone() },
+            environment: None,
+            processes: Vec::new(),
+            is_partial: false,
+        };
+        stale(rule::RUNS_ANOTHER_RELEASE, &service, service.unit.clone(), &live).fix
+    };
+    assert_eq!(fix("site-beat.service"), "systemctl restart site-beat.service");
+    let worker = "site-worker@2-1a2b3c4d.1.service";
+    assert_eq!(fix(worker), format!("systemctl stop --no-block {worker}"));
+}
+
