@@ -335,7 +335,7 @@ pub(crate) fn start(
     for served in of(root, settings, release.id()) {
         let log = ServerLog::begin(root, &served.settings);
         let told = server::reload(release, &served.settings, progress);
-        told.map_err(|error| log.explain(error)).map_err(of_service(&served.name))?;
+        told.map_err(|error| log.explain(error)).map_err(of_service(&served.name, release.id()))?;
     }
     Ok(())
 }
@@ -349,12 +349,12 @@ pub(crate) fn without_lingering(machine: &Path) -> Option<(String, String)> {
     (!is_on).then(|| (what, format!("root can keep it: `loginctl enable-linger {user}`")))
 }
 
-/// Adds the name of the service to an error.
-pub(crate) fn of_service(name: &str) -> impl Fn(ReleaseError) -> ReleaseError {
-    let name = name.to_owned();
+/// Adds the name of the service to an error, and the release that it should run.
+pub(crate) fn of_service(name: &str, id: &ReleaseId) -> impl FnOnce(ReleaseError) -> ReleaseError {
+    let (name, id) = (name.to_owned(), id.clone());
     move |error| match error {
         ReleaseError::Cancelled => error,
-        other => ReleaseError::Service { name: name.clone(), source: Box::new(other) },
+        other => ReleaseError::Service { name, id, source: Box::new(other) },
     }
 }
 
