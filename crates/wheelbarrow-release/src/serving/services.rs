@@ -337,7 +337,13 @@ pub(crate) fn start(
         let told = server::reload(release, &served.settings, progress);
         told.map_err(|error| log.explain(error)).map_err(of_service(&served.name, release.id()))?;
     }
-    Ok(())
+    // Alone: what it wants runs, or is of a release that did not start.
+    match units.first() {
+        Some(target) => {
+            systemctl(&["start", "--job-mode=ignore-dependencies"], std::slice::from_ref(&target.name))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Why services of this user's own systemd do not go on, and what keeps them; none where they do.

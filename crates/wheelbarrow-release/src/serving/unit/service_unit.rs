@@ -362,7 +362,8 @@ impl SiteUnits {
              Persistent=yes\n\
              \n\
              [Install]\n\
-             WantedBy=timers.target\n",
+             # The second starts it with the site.\n\
+             WantedBy=timers.target {target}\n",
             target = self.target(),
         )
     }
