@@ -198,6 +198,7 @@ impl SiteOfUnits {
              \n\
              [Socket]\n\
              ListenStream={path}\n\
+             RemoveOnStop=yes\n\
              SocketUser={user}\n\
              # The proxy in front connects as a member of this group.\n\
              SocketGroup={socket_group}\n\

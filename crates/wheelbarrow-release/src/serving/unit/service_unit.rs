@@ -339,6 +339,7 @@ impl SiteUnits {
              \n\
              [Socket]\n\
              ListenStream={path}\n\
+             RemoveOnStop=yes\n\
              {owner}\
              \n\
              [Install]\n\
