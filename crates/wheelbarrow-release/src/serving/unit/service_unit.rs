@@ -154,10 +154,12 @@ impl SiteUnits {
             ),
             _ => String::new(),
         };
+        let instance = if is_template(start) { "-%i" } else { "" };
+        let control = super::control_socket(&format!("{base}{instance}"), is_gunicorn(&own.run));
         let kind = match start {
             Start::Schedule(_) => "Type=oneshot\n",
             _ if watchdog.is_some() => "Type=notify\n",
-            Start::Socket if own.run.program().ends_with("gunicorn") => "Type=notify\n",
+            Start::Socket if is_gunicorn(&own.run) => "Type=notify\n",
             _ => "Type=exec\n",
         };
         let watched = watchdog.map(|seconds| {
@@ -192,6 +194,7 @@ impl SiteUnits {
              {watched}\
              {identity}\
              {variables}\
+             {control}\
              # The release is found once: a process stays in the one that it was started in.\n\
              ExecStart=/bin/sh -c '{script}'{instance}\n\
              # The main process is asked to end, and ends its children; only what is left then is killed.\n\
@@ -402,12 +405,15 @@ fn written_for(root: &str) -> String {
 }
 
 fn template(base: &str, start: &Start) -> String {
-    match start {
-        Start::Instances { count, handover } if *count > 1 || *handover == Handover::Drain => {
-            format!("{base}@")
-        }
-        _ => base.to_owned(),
-    }
+    if is_template(start) { format!("{base}@") } else { base.to_owned() }
+}
+
+fn is_template(start: &Start) -> bool {
+    matches!(start, Start::Instances { count, handover } if *count > 1 || *handover == Handover::Drain)
+}
+
+fn is_gunicorn(run: &Words) -> bool {
+    run.program().ends_with("gunicorn")
 }
 
 fn word_of(restriction: Restriction) -> String {

@@ -141,6 +141,27 @@ fn services_of_a_django_site_get_its_settings() {
     }
 }
 
+#[test]
+fn gunicorn_has_a_directory_for_its_control_socket() {
+    let unit = |more: &str| {
+        let services = services(&format!("[[service]]\nname = 'web'\n{more}"));
+        site().units(&services).unwrap().swap_remove(1).text
+    };
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("RuntimeDirectory=") || line.contains("XDG"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(
+        lines(&unit("run = 'gunicorn a.wsgi'\n")),
+        ["RuntimeDirectory=gunicorn-mysite-web", "Environment=XDG_RUNTIME_DIR=%t/gunicorn-mysite-web"]
+    );
+    assert_eq!(
+        lines(&unit("run = 'gunicorn a.wsgi'\ninstances = 2\n")),
+        ["RuntimeDirectory=gunicorn-mysite-web-%i", "Environment=XDG_RUNTIME_DIR=%t/gunicorn-mysite-web-%i"]
+    );
+    assert_eq!(lines(&unit("run = 'celery worker'\n")), [] as [&str; 0]);
+}
+
 /// None where there is no systemd.
 fn analyze(words: &[&str], paths: &[PathBuf]) -> Option<std::process::Output> {
     match std::process::Command::new("systemd-analyze").args(words).args(paths).output() {
