@@ -61,6 +61,7 @@ rules! { OF_CHECK:
     PROBE_FAILED = "probe-failed",
     NOTHING_LIVE = "nothing-live",
     BROKEN = "broken",
+    JOB_FAILED = "job-failed",
     UNIT_FAILED = "unit-failed",
     NO_PROCESS = "no-process",
     NOT_VERIFIED = "not-verified",
