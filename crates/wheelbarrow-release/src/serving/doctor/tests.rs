@@ -236,6 +236,30 @@ fn a_command_that_restarts_reloads_nothing_in_place() {
     }
 }
 #[test]
+fn a_deploy_restarts_the_units_of_services() {
+    let machine = Machine::new(
+        "unit_name = 'site'\n[[release.service]]\nname = 'web'\nrun = 'gunicorn a'\n[[release.service]]\n\
+         name = 'old'\nunit = 'old.service'\naction = 'reload'\n",
+    );
+    let live = machine.root.live().unwrap().unwrap();
+    let release = machine.root.complete(&live).unwrap();
+    let settings = Settings::of(&machine.root, &release, &Default::default()).unwrap();
+    let site = JudgedSite {
+        root: &machine.root,
+        real: machine.root.path().to_path_buf(),
+        settings: Some(settings),
+        live: Some(live),
+        variables: Default::default(),
+    };
+    for unit in ["site-web.service", "site-web@2-1a2b3c4d.1.service"] {
+        assert!(site.restarts_unit(Some(unit)), "{unit}");
+    }
+    for unit in [Some("old.service"), Some("other.service"), None] {
+        assert!(!site.restarts_unit(unit), "{unit:?}");
+    }
+}
+
+#[test]
 fn an_instance_of_an_old_release_is_stopped_and_not_restarted() {
     let (live, old): (ReleaseId, ReleaseId) = ("3-1a2b3c4d".parse().unwrap(), "2-1a2b3c4d".parse().unwrap());
     let fix = |unit: &str| {
