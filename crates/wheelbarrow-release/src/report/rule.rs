@@ -54,6 +54,7 @@ rules! { OF_DOCTOR:
     PROTECT_HOME = "protect-home",
     PRIVATE_TMP = "private-tmp",
     LINGERING = "lingering",
+    SHARED_OWNER = "shared-owner",
 }
 
 // Beside those of processes that run another release.

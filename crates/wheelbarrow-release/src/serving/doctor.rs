@@ -13,11 +13,12 @@ mod site;
 mod unit_files;
 mod uwsgi;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Manager, Server};
-use wheelbarrow_base::Explain;
+use wheelbarrow_base::{Explain, shell_word};
 
 pub use self::finding::Finding;
 use self::site::JudgedSite;
@@ -77,6 +78,7 @@ fn examine_on(root: &Root, machine: &Path) -> Result<DoctorReport, ReleaseError>
     }
     judge_starting(&site, &mut findings)?;
     judge_lingering(&site, machine, &mut findings);
+    judge_shared(&site, &mut findings);
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit_files::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
@@ -120,6 +122,30 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
         fix: "[release.probe] url = \"http://localhost/\", and socket = the path of the server's Unix socket"
             .to_owned(),
     });
+}
+
+/// Shared paths that the site's user cannot write to. A file of root's may be one that the site only reads.
+fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
+    let Some(settings) = &site.settings else { return };
+    let Some((user, identity)) = settings.identity.as_ref().and_then(|all| Some((all.user?, all))) else {
+        return;
+    };
+    for shared in &settings.shared {
+        let path = site.root.shared().join(shared.path.as_str());
+        let Ok(metadata) = fs_err::metadata(&path) else { continue };
+        let (owner, mode) = (metadata.uid(), metadata.mode());
+        let is_open = mode & 0o2 != 0 || mode & 0o20 != 0 && Some(metadata.gid()) == identity.group;
+        if [user, 0].contains(&owner) && (owner == user || !metadata.is_dir()) || is_open {
+            continue;
+        }
+        let name = settings.declared.owner.clone().unwrap_or_else(|| user.to_string());
+        findings.push(Finding {
+            rule: rule::SHARED_OWNER,
+            place: path.display().to_string(),
+            what: format!("it belongs to the user {owner}, not to {name}: the site cannot write there"),
+            fix: format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
+        });
+    }
 }
 
 /// The systemd of a user that ends with its last session.

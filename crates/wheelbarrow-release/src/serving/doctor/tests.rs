@@ -235,6 +235,7 @@ fn a_command_that_restarts_reloads_nothing_in_place() {
         assert!(!restarts(command), "{command}");
     }
 }
+
 #[test]
 fn a_deploy_restarts_the_units_of_services() {
     let machine = Machine::new(
@@ -278,3 +279,16 @@ fn an_instance_of_an_old_release_is_stopped_and_not_restarted() {
     assert_eq!(fix(worker), format!("systemctl stop --no-block {worker}"));
 }
 
+#[test]
+fn shared_paths_of_other_users_are_found() {
+    let machine = Machine::new("owner = '54321'\nshared = ['media', 'db.sqlite3']\n");
+    let media = machine.root.shared().join("media");
+    let found =
+        || machine.found().into_iter().filter(|line| line.starts_with("shared-owner ")).collect::<Vec<_>>();
+    assert_eq!(found(), [] as [&str; 0], "nothing is there yet");
+    fs::create_dir(&media).unwrap();
+    assert_eq!(found(), ["shared-owner srv/site/shared/media"]);
+    let open: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(&media, open).unwrap();
+    assert_eq!(found(), [] as [&str; 0], "everybody may write there");
+}
