@@ -47,8 +47,8 @@ pub enum ReleaseError {
     ForeignUnit { path: PathBuf },
     #[error(transparent)]
     UnitText(#[from] UnitError),
-    #[error("the service `{name}` does not run it: {source}")]
-    Service { name: String, source: Box<ReleaseError> },
+    #[error("the service `{name}` does not run {id}: {source}")]
+    Service { name: String, id: ReleaseId, source: Box<ReleaseError> },
     #[error("{name} does not stay up: {trouble}")]
     Down { name: String, trouble: String },
     #[error("`{name}` cannot be the name of a variable: {reason}")]
@@ -331,7 +331,13 @@ impl Explain for ReleaseError {
             Self::UnitText(_) => {
                 "name it otherwise, or set the unit up by hand and name it: `unit = \"...\"`"
             }
-            Self::Service { source, .. } => return source.hint(),
+            Self::Service { name, source, .. } => {
+                let probe = format!("`probe` of the service `{name}`");
+                return source.hint().map(|hint| {
+                    let hint = hint.replace("`[release.probe] host`", &format!("`host` in {probe}"));
+                    hint.replace("`[release.probe] url`", &probe).replace("`[release.probe]`", &probe)
+                });
+            }
             Self::Down { .. } => "`journalctl --unit UNIT` has all that it wrote",
             Self::Check { error } => return Some(error.hint()),
             Self::Unproved { .. } => {

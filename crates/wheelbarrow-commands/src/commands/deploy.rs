@@ -99,7 +99,10 @@ fn show(plan: &DeployPlan) -> String {
     rows.extend(plan.signed_by.iter().map(|signer| ("signed by", signer.clone())));
     rows.extend(plan.shared.iter().map(|path| ("shared", path.clone())));
     rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));
-    rows.push(("server", plan.server.clone()));
+    match plan.services.is_empty() {
+        true => rows.push(("server", plan.server.clone())),
+        false => rows.push(("services", plan.services.join(", "))),
+    }
     rows.extend(plan.probe.iter().map(|url| ("would ask", url.clone())));
     rows.extend(plan.steps.iter().map(|step| ("step", step.clone())));
     rows.extend(plan.lacking.iter().map(|path| ("is not here", path.clone())));

@@ -81,7 +81,11 @@ fn well(health: &Health) -> String {
     let (status, live) = (&health.status, health.status.live.as_ref());
     let live = live.map(|live| live.id.to_string()).unwrap_or_default();
     let probed = if health.is_probed { "answers the probe" } else { "no probe is configured" };
-    format!("ok: {live} is live, {probed}; {}", serving(status))
+    let draining = match status.draining.len() {
+        0 => String::new(),
+        number => format!("; {} draining", count(number, "old unit")),
+    };
+    format!("ok: {live} is live, {probed}; {}{draining}", serving(status))
 }
 
 /// What the processes of a unit run, but for those of the server, which has a row of its own.
@@ -105,7 +109,8 @@ fn runs(status: &Status, running: &Service) -> Option<String> {
         1 => "1 process".to_owned(),
         number => format!("{number} processes"),
     };
-    Some(format!("{unit}, {processes}: {}", judged(status, &running)))
+    let draining = if status.draining.iter().any(|one| one == unit) { ", draining" } else { "" };
+    Some(format!("{unit}, {processes}: {}{draining}", judged(status, &running)))
 }
 
 fn serving(status: &Status) -> String {

@@ -91,6 +91,14 @@ impl SiteCode<'_> {
         files.filter_map(|path| named_in(&(self.read)(&path)?)).collect()
     }
 
+    /// The settings of everything that the site runs: none if its servers name several.
+    pub(crate) fn common_settings(&self) -> Option<String> {
+        let mut modules = self.settings_modules();
+        let of_developers = (self.read)("manage.py").and_then(|text| named_in(&text));
+        let is_common = |module: &String| *module == modules[0] || Some(module) == of_developers.as_ref();
+        modules.iter().all(is_common).then(|| modules.drain(..).next()).flatten()
+    }
+
     /// The value of WSGI_APPLICATION or ASGI_APPLICATION, in the module or in what it imports all of.
     fn served(&self, settings: &str, seen: &mut BTreeSet<String>) -> Option<NamedApplication> {
         if seen.len() >= MODULES || !seen.insert(settings.to_owned()) {
@@ -349,6 +357,23 @@ mod tests {
         ] {
             assert_eq!(name(files), found, "{files:?}");
         }
+    }
+
+    #[test]
+    fn settings_are_common_if_all_servers_name_them() {
+        let common = |files: &[(&str, &str)]| {
+            let (packages, files) = (vec!["a".to_owned(), "b".to_owned()], files.to_vec());
+            let read = move |path: &str| {
+                let (_, module) = files.iter().find(|(name, _)| *name == path)?;
+                Some(format!("setdefault('{VARIABLE}', '{module}')"))
+            };
+            SiteCode { packages, read: Box::new(read) }.common_settings()
+        };
+        let served = [("a/wsgi.py", "a.production"), ("a/asgi.py", "a.production"), ("manage.py", "a.local")];
+        assert_eq!(common(&served).as_deref(), Some("a.production"));
+        assert_eq!(common(&[("manage.py", "a.local")]).as_deref(), Some("a.local"));
+        assert_eq!(common(&[("a/wsgi.py", "a.s"), ("b/wsgi.py", "b.s")]), None);
+        assert_eq!(common(&[]), None);
     }
 
     #[test]

@@ -28,9 +28,26 @@ pub(crate) fn settings_module(
     if is_inherited && std::env::var_os(VARIABLE).is_some() {
         return Ok(None);
     }
+    Ok(code_of(release, site)?.settings_modules().into_iter().next())
+}
+
+/// The same for the services of a release, which inherit nothing from a command.
+pub(crate) fn settings_of_services(
+    release: &CompleteRelease,
+    site: &SiteRecord,
+    settings: &Settings,
+) -> Option<String> {
+    if sets_variable(release) {
+        return None;
+    }
+    let declared = settings.declared.settings.clone();
+    declared.or_else(|| code_of(release, site).ok()?.common_settings())
+}
+
+fn code_of(release: &CompleteRelease, site: &SiteRecord) -> Result<SiteCode<'static>, ReleaseError> {
     let path = release.path().join(&site.project.import_path);
     let code = release.open()?.sub(&site.project.import_path).map_err(ReleaseError::io("open", &path))?;
-    Ok(SiteCode::beneath(code).settings_modules().into_iter().next())
+    Ok(SiteCode::beneath(code))
 }
 
 /// The application of a release: what its settings name, else what is found in its code.
@@ -39,8 +56,7 @@ pub(crate) fn application(
     site: &SiteRecord,
     settings: &Settings,
 ) -> FoundApplication {
-    let code = release.open().ok().and_then(|release| release.sub(&site.project.import_path).ok());
-    let Some(code) = code.map(SiteCode::beneath) else { return FoundApplication::Nothing };
+    let Ok(code) = code_of(release, site) else { return FoundApplication::Nothing };
     if let Some(name) = settings.declared.application.clone() {
         return FoundApplication::One(code.named(name));
     }

@@ -129,14 +129,14 @@ impl CheckError {
                     .to_owned()
             }
             Self::NoApplication | Self::SeveralApplications { .. } => {
-                "nothing was switched; `[tool.wheelbarrow.release] application = \"PACKAGE.wsgi:application\"` names it, \
+                "nothing was switched; `[release] application = \"PACKAGE.wsgi:application\"` names it, \
                  `check = false` leaves the check out"
                     .to_owned()
             }
             Self::DataInRelease { data, shared } => {
                 let mend = match shared {
                     Some(shared) => format!(
-                        "`shared = {shared}` in `[tool.wheelbarrow.release]` keeps it in ROOT/shared, for all releases"
+                        "`shared = {shared}` in `[release]` keeps it in ROOT/shared, for all releases"
                     ),
                     None => "set a path below the code, other than the code itself, and name it in `[release] shared`"
                         .to_owned(),
@@ -144,13 +144,13 @@ impl CheckError {
                 let first = data.first().map(|inside| inside.setting.as_str()).unwrap_or_default();
                 format!(
                     "nothing was switched, and no command has run; {mend}; \
-                     `[tool.wheelbarrow.release.check] allow = [\"{DATA_IN_RELEASE}:{first}=REASON\"]` lets it pass"
+                     `[release.check] allow = [\"{DATA_IN_RELEASE}:{first}=REASON\"]` lets it pass"
                 )
             }
             Self::Failed { fault: fault @ CheckFault::Import { .. }, output, log, .. } if !output.is_empty() => {
                 let log = log.as_ref().map(|log| format!("; its full output is in {}", log.display()));
                 format!(
-                    "nothing was switched{}; {fault} (`[tool.wheelbarrow.release] application` names another application)",
+                    "nothing was switched{}; {fault} (`[release] application` names another application)",
                     log.unwrap_or_default()
                 )
             }
@@ -170,23 +170,23 @@ impl fmt::Display for CheckFault {
             Self::Import { error } | Self::Checks { error } | Self::Request { error } => cause(error),
             Self::Ended { .. } => "its process must not end by itself",
             Self::Late { .. } => {
-                "`[tool.wheelbarrow.release.check]` sets the path, and `[tool.wheelbarrow.release.timeouts] check` the seconds"
+                "`[release.check]` sets the path, and `[release.timeouts] check` the seconds"
             }
             Self::Django { .. } => {
                 "`wheelbarrow exec --release ID -- django-admin check --deploy` shows all findings, \
-                 `[tool.wheelbarrow.release.check] allow = [\"ID=reason\"]` lets some pass"
+                 `[release.check] allow = [\"ID=reason\"]` lets some pass"
             }
             Self::Status { raised: Some(error), .. } => cause(error),
             Self::Status { status: 400, .. } => {
                 "Django answers so to a host that ALLOWED_HOSTS does not name: \
-                 `[tool.wheelbarrow.release.check] host` sets the host"
+                 `[release.check] host` sets the host"
             }
             Self::Status { status: 500.., .. } => {
                 "that is an error of the application: its own log has the reason; \
-                 `[tool.wheelbarrow.release.check] path` selects another page"
+                 `[release.check] path` selects another page"
             }
             Self::Status { .. } => {
-                "`[tool.wheelbarrow.release.check] path` selects another page, `expected` allows other statuses"
+                "`[release.check] path` selects another page, `expected` allows other statuses"
             }
         })
     }

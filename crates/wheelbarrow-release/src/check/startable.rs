@@ -154,7 +154,10 @@ pub(crate) fn start(
     if let Err(error) = fs::metadata(&python)
         && error.kind() == ErrorKind::NotFound
     {
-        let target = fs::read_link(&python).map_err(ReleaseError::io("read the link", &python))?;
+        let mut target = python.clone();
+        while let Ok(next) = fs::read_link(&target) {
+            target = target.parent().unwrap_or(Path::new("/")).join(next);
+        }
         return Err(cannot(format!("it leads to {}, which is missing", target.display())));
     }
     // Neither the site's modules nor its environment: nothing of the site runs.

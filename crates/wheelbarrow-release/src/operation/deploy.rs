@@ -81,6 +81,8 @@ pub struct DeployPlan {
     pub shared: Vec<String>,
     pub prepare: Vec<String>,
     pub server: String,
+    /// Names of `[[release.service]]`.
+    pub services: Vec<String>,
     pub probe: Option<String>,
     pub keep: usize,
     /// What it does, in order.
@@ -162,6 +164,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         shared: settings.shared.iter().map(|shared| shared.path.to_string()).collect(),
         prepare: settings.prepare.iter().map(ToString::to_string).collect(),
         server: settings.server.to_string(),
+        services: settings.services.iter().map(|service| service.name.to_string()).collect(),
         probe: settings.probe.as_ref().map(|probe| probe.url.clone()),
         keep: settings.keep,
         steps: Vec::new(),

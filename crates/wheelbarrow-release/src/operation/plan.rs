@@ -86,7 +86,11 @@ pub(crate) fn describe(steps: &Steps<'_>, settings: &Settings) -> Vec<String> {
     };
     let on_failure = HookMoment::OnFailure.words(settings);
     let on_failure = on_failure.map(|words| format!("hook on_failure: run {words} if a step fails"));
-    steps.iter().map(|step| line(&**step)).chain(on_failure).collect()
+    let rolls_back = steps.iter().any(|step| step.hook() == Some(HookMoment::AfterRollback.name()));
+    let after_rollback = HookMoment::AfterRollback.words(settings).filter(|_| !rolls_back);
+    let after_rollback =
+        after_rollback.map(|words| format!("hook after_rollback: run {words} after a rollback to it"));
+    steps.iter().map(|step| line(&**step)).chain(on_failure).chain(after_rollback).collect()
 }
 
 fn before_switch(settings: &Settings, prepare: Prepare) -> Steps<'static> {
@@ -172,8 +176,11 @@ mod tests {
                 "hook after_switch: run smoke (required)",
                 "hook after_switch: run purge",
                 "hook on_failure: run tell if a step fails",
+                "hook after_rollback: run tell after a rollback to it",
             ]
         );
+        let back = describe(&activate(&all, Operation::Rollback, None, false), &all);
+        assert_eq!(back.iter().filter(|line| line.starts_with("hook after_rollback")).count(), 1, "{back:?}");
     }
 
     #[test]

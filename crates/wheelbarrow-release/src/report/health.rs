@@ -15,7 +15,8 @@ use crate::root::settings::Settings;
 use crate::serving::doctor::{Finding, stale_processes};
 use crate::serving::proof::Verdict;
 use crate::serving::server_log::ServerLog;
-use crate::serving::{probe, services};
+use crate::serving::services::{self, ServingProcess};
+use crate::serving::{probe, systemd};
 use crate::stage::fingerprint::AskSchema;
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -82,6 +83,9 @@ pub fn health(
     look.unit(&status);
     look.processes(&status, settings.as_ref(), is_probed)?;
     look.operations(&status);
+    if let Some(id) = &live {
+        look.jobs(id);
+    }
     let mut findings = look.findings;
     if status.holder.is_some() {
         // What a command is about to change may be wrong for a moment.
@@ -134,13 +138,31 @@ impl HealthCheck<'_> {
 
     /// Of services beside the one that answers requests.
     fn other_probes(&mut self, main: &Settings, live: &ReleaseId, limit: Duration) {
-        let settings =
-            self.root.complete(live).and_then(|live| Settings::of(self.root, &live, &Default::default()));
-        let Ok(settings) = settings else { return };
-        for served in services::of(self.root, &settings, live) {
+        for served in self.services(live) {
             if served.settings.server != main.server {
                 self.probe(&served.settings, limit);
             }
+        }
+    }
+
+    fn services(&self, live: &ReleaseId) -> Vec<ServingProcess> {
+        let settings =
+            self.root.complete(live).and_then(|live| Settings::of(self.root, &live, &Default::default()));
+        settings.map(|settings| services::of(self.root, &settings, live)).unwrap_or_default()
+    }
+
+    /// Of timers.
+    fn jobs(&mut self, live: &ReleaseId) {
+        for served in self.services(live).into_iter().filter(|served| served.is_timer) {
+            let Server::Systemd { unit, manager, .. } = &served.settings.server else { continue };
+            let job = unit.replace(".timer", ".service");
+            let Some(state) = systemd::state(*manager, &job).filter(|state| state.active == "failed") else {
+                continue;
+            };
+            let what = format!("the last run of `{}` failed ({})", served.name, state.result);
+            let words = [&["journalctl"][..], manager.flags()].concat().join(" ");
+            let fix = format!("`{words} --unit={job}` shows the reason");
+            self.find(Level::Warning, rule::JOB_FAILED, job, what, fix);
         }
     }
 

@@ -56,6 +56,7 @@ rules! { OF_DOCTOR:
     LINGERING = "lingering",
     SELINUX_LABEL = "selinux-label",
     FAPOLICYD = "fapolicyd",
+    SHARED_OWNER = "shared-owner",
 }
 
 // Beside those of processes that run another release.
@@ -63,6 +64,7 @@ rules! { OF_CHECK:
     PROBE_FAILED = "probe-failed",
     NOTHING_LIVE = "nothing-live",
     BROKEN = "broken",
+    JOB_FAILED = "job-failed",
     UNIT_FAILED = "unit-failed",
     NO_PROCESS = "no-process",
     NOT_VERIFIED = "not-verified",

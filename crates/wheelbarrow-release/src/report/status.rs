@@ -97,6 +97,9 @@ pub struct Status {
     pub doubt: Option<String>,
     /// Every process that runs from a release of the root, by systemd unit.
     pub running: Vec<Service>,
+    /// Units of earlier releases that finish their work and end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<String>,
     /// How the last operation ended.
     pub last: Option<JournaledOperation>,
     /// Whether this user may read the journal, which `last` and `interrupted` are from.
@@ -160,6 +163,8 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         Some(Err(error)) => (None, Some(error.to_string())),
         None => (None, foreign.as_ref().map(whole)),
     };
+    let running = proof::by_unit(root)?;
+    let manager = settings.as_ref().map(|settings| settings.manager).unwrap_or_default();
     Ok(Status {
         root: root.path().to_path_buf(),
         releases: releases.len(),
@@ -172,7 +177,8 @@ pub fn status(root: &Root, schema: AskSchema, progress: &dyn Progress) -> Result
         services,
         // Broken settings are for other commands to report.
         singletons: singletons(root, None).ok().filter(|found| !found.services.is_empty()),
-        running: proof::by_unit(root)?,
+        draining: services::draining(manager, running.iter().map(|service| service.unit.as_ref())),
+        running,
         broken,
         interpreter,
         fingerprint,

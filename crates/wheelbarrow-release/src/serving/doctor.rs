@@ -14,11 +14,12 @@ mod site;
 mod unit_files;
 mod uwsgi;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Manager, Server};
-use wheelbarrow_base::Explain;
+use wheelbarrow_base::{Explain, shell_word};
 
 pub use self::finding::Finding;
 pub use self::policy::SelinuxMode;
@@ -86,6 +87,7 @@ fn examine_on(root: &Root, machine: &Path, labels: &dyn Labels) -> Result<Doctor
     let selinux = policy::selinux_mode(machine);
     policy::judge_labels(&site, selinux, labels, &mut findings);
     policy::judge_fapolicyd(&site, machine, &mut findings);
+    judge_shared(&site, &mut findings);
     gunicorn::judge(&site, &processes, &mut findings);
     let units = unit_files::find(&site, machine);
     units.iter().for_each(|unit| unit.judge(&site, &mut findings));
@@ -132,6 +134,30 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
+/// Shared paths that the site's user cannot write to. A file of root's may be one that the site only reads.
+fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
+    let Some(settings) = &site.settings else { return };
+    let Some((user, identity)) = settings.identity.as_ref().and_then(|all| Some((all.user?, all))) else {
+        return;
+    };
+    for shared in &settings.shared {
+        let path = site.root.shared().join(shared.path.as_str());
+        let Ok(metadata) = fs_err::metadata(&path) else { continue };
+        let (owner, mode) = (metadata.uid(), metadata.mode());
+        let is_open = mode & 0o2 != 0 || mode & 0o20 != 0 && Some(metadata.gid()) == identity.group;
+        if [user, 0].contains(&owner) && (owner == user || !metadata.is_dir()) || is_open {
+            continue;
+        }
+        let name = settings.declared.owner.clone().unwrap_or_else(|| user.to_string());
+        findings.push(Finding {
+            rule: rule::SHARED_OWNER,
+            place: path.display().to_string(),
+            what: format!("it belongs to the user {owner}, not to {name}: the site cannot write there"),
+            fix: format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
+        });
+    }
+}
+
 /// The systemd of a user that ends with its last session.
 fn judge_lingering(site: &JudgedSite<'_>, machine: &Path, findings: &mut Vec<Finding>) {
     let is_of_user = site.settings.as_ref().is_some_and(|settings| settings.manager == Manager::User);
@@ -170,13 +196,17 @@ pub(crate) fn stale_processes(
         let what = |server: &Service| server.unit.clone().or_else(|| server.listener.clone());
         findings.push(stale(rule::SERVES_ANOTHER_RELEASE, &server, what(&server), live));
     }
+    let manager = settings.map_or(Manager::System, |settings| settings.manager);
     let is_of_server = |process: &Process| server.processes.iter().any(|one| one.pid == process.pid);
     for mut running in proof::by_unit_of(root, &TrustedUsers::of(settings, Some(&server)))? {
         if is_known {
             running.processes.retain(|process| !is_of_server(process));
             running.verdict = proof::judge(&running.processes);
         }
-        if running.verdict != Verdict::Nothing && !proof::runs(&running, live) {
+        if running.verdict != Verdict::Nothing
+            && !proof::runs(&running, live)
+            && services::draining(manager, [running.unit.as_ref()]).is_empty()
+        {
             let rule = if is_known { rule::RUNS_ANOTHER_RELEASE } else { rule::SERVES_ANOTHER_RELEASE };
             let unit = running.unit.clone();
             findings.push(stale(rule, &running, unit, live));
@@ -202,6 +232,8 @@ fn stale(rule: Rule, service: &Service, name: Option<String>, live: &ReleaseId) 
         (_, rule::SERVES_ANOTHER_RELEASE) => {
             "restart the server, then `wheelbarrow activate` the live release, which verifies it".to_owned()
         }
+        // Its release is in its name: a restart would keep it.
+        (Some(unit), _) if services::of_release(unit) => format!("systemctl stop --no-block {unit}"),
         (Some(unit), _) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
         _ => "end these processes, and start them again from `current`".to_owned(),
     };

@@ -15,6 +15,7 @@ use wheelbarrow_artifact::release::{
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::{self, Inserted};
 
+use crate::check::django;
 use crate::command::identity::own_name;
 use crate::root::moved_root;
 use crate::root::receipt::needed_variables;
@@ -24,7 +25,7 @@ use crate::serving::server_log::ServerLog;
 use crate::serving::systemd::UnitState;
 use crate::serving::unit::installed::Installed;
 use crate::serving::unit::service_unit::{SiteUnits, is_drained, started};
-use crate::serving::unit::{SiteSource, Unit};
+use crate::serving::unit::{SiteSource, Unit, code_in};
 use crate::serving::{server, systemd};
 use crate::{ReleaseError, ReleaseId, Root};
 
@@ -82,6 +83,15 @@ pub(crate) fn states(root: &Root, settings: &Settings, id: &ReleaseId) -> Vec<Se
         Some(ServiceState { name: served.name, trouble: unit.trouble(), unit })
     });
     states.collect()
+}
+
+/// Those of these units that were asked to end, and finish what they have.
+pub(crate) fn draining<'u>(
+    manager: Manager,
+    units: impl IntoIterator<Item = Option<&'u String>>,
+) -> Vec<String> {
+    let units = units.into_iter().flatten().filter(|unit| of_release(unit));
+    units.filter(|unit| systemd::state(manager, unit).is_some_and(|unit| unit.ends())).cloned().collect()
 }
 
 fn in_order(settings: &Settings) -> Vec<&Service> {
@@ -210,12 +220,18 @@ fn site_units(root: &Root, settings: &Settings, code: String) -> SiteUnits {
         socket_group: Some(PROXY_GROUP.to_owned()),
         user,
         variables: Default::default(),
+        settings_module: settings.declared.settings.clone(),
     }
+}
+
+/// Whether Wheelbarrow writes units for the site.
+fn has_own(settings: &Settings) -> bool {
+    settings.services.iter().any(|service| service.own().is_some())
 }
 
 /// None for a site without services of Wheelbarrow's own.
 fn own_units(root: &Root, settings: &Settings, code: String) -> Result<Vec<Unit>, ReleaseError> {
-    if settings.services.iter().all(|service| service.own().is_none()) {
+    if !has_own(settings) {
         return Ok(Vec::new());
     }
     Ok(site_units(root, settings, code).units(&settings.services)?)
@@ -251,7 +267,13 @@ pub fn units(
             let mut settings = Settings::of_manifest(&root, &manifest.name, Some(&declared), &flags)?;
             settings.declared.owner = settings.declared.owner.or(owner);
             settings.declared.group = settings.declared.group.or(group);
-            let units = own_units(&root, &settings, manifest.project.import_path.clone())?;
+            let site = site_units(&root, &settings, manifest.project.import_path.clone());
+            let units = if has_own(&settings) {
+                let module = site.settings_module.clone().or_else(|| code_in(artifact).common_settings());
+                SiteUnits { settings_module: module, ..site }.units(&settings.services)?
+            } else {
+                Vec::new()
+            };
             Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager })
         }
         SiteSource::Release(id) => {
@@ -269,12 +291,14 @@ fn release_units(
     settings: &Settings,
     release: &CompleteRelease,
 ) -> Result<Vec<Unit>, ReleaseError> {
-    if settings.services.iter().all(|service| service.own().is_none()) {
+    if !has_own(settings) {
         return Ok(Vec::new());
     }
-    let code = release.site()?.project.import_path;
+    let site = release.site()?;
+    let settings_module = django::settings_of_services(release, &site, settings);
     let variables = needed_variables(release.path());
-    Ok(SiteUnits { variables, ..site_units(root, settings, code) }.units(&settings.services)?)
+    let units = site_units(root, settings, site.project.import_path);
+    Ok(SiteUnits { variables, settings_module, ..units }.units(&settings.services)?)
 }
 
 /// Has every service run `release`, which is `current` already.
@@ -321,9 +345,15 @@ pub(crate) fn start(
     for served in of(root, settings, release.id()) {
         let log = ServerLog::begin(root, &served.settings);
         let told = server::reload(release, &served.settings, progress);
-        told.map_err(|error| log.explain(error)).map_err(of_service(&served.name))?;
+        told.map_err(|error| log.explain(error)).map_err(of_service(&served.name, release.id()))?;
     }
-    Ok(())
+    // Alone: what it wants runs, or is of a release that did not start.
+    match units.first() {
+        Some(target) => {
+            systemctl(&["start", "--job-mode=ignore-dependencies"], std::slice::from_ref(&target.name))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Why services of this user's own systemd do not go on, and what keeps them; none where they do.
@@ -335,12 +365,12 @@ pub(crate) fn without_lingering(machine: &Path) -> Option<(String, String)> {
     (!is_on).then(|| (what, format!("root can keep it: `loginctl enable-linger {user}`")))
 }
 
-/// Adds the name of the service to an error.
-pub(crate) fn of_service(name: &str) -> impl Fn(ReleaseError) -> ReleaseError {
-    let name = name.to_owned();
+/// Adds the name of the service to an error, and the release that it should run.
+pub(crate) fn of_service(name: &str, id: &ReleaseId) -> impl FnOnce(ReleaseError) -> ReleaseError {
+    let (name, id) = (name.to_owned(), id.clone());
     move |error| match error {
         ReleaseError::Cancelled => error,
-        other => ReleaseError::Service { name: name.clone(), source: Box::new(other) },
+        other => ReleaseError::Service { name, id, source: Box::new(other) },
     }
 }
 
@@ -429,7 +459,7 @@ pub(crate) fn settle(
 }
 
 /// Whether an instance has the name of a release.
-fn of_release(unit: &str) -> bool {
+pub(crate) fn of_release(unit: &str) -> bool {
     let instance = unit.split_once('@').map_or("", |(_, instance)| instance);
     instance.split('.').next().is_some_and(|id| id.parse::<ReleaseId>().is_ok())
 }

@@ -178,7 +178,8 @@ fn judge(root: &Root, manager: Manager, unit: &str, action: Action) -> Result<()
         Action::Reload | Action::Restart => {}
     }
     let text: String = NAMING.iter().map(|key| format!("{}\n", value(key))).collect();
-    if let Some(other) = other_root(root, &text) {
+    let other = other_root(root, &text).or_else(|| other_virtualenv(root, value("ExecStart"), &text));
+    if let Some(other) = other {
         return Err(UnitProblem::OtherRoot(other));
     }
     // Nobody else may do more with what is the user's own.
@@ -250,6 +251,11 @@ impl UnitState {
         }
     }
 
+    /// Whether it ends, as a worker that drains.
+    pub fn ends(&self) -> bool {
+        self.active == "deactivating"
+    }
+
     /// Whether it waits for a request that starts it.
     pub fn waits(&self) -> bool {
         self.active == "inactive" && self.has_socket
@@ -318,6 +324,25 @@ fn other_root(root: &Root, text: &str) -> Option<PathBuf> {
     }
     let is_root = |path: &Path| !matches!(Root::open(path), Err(ReleaseError::NotARoot { .. }));
     named.into_iter().find(|path| is_root(path) || !path.exists())
+}
+
+/// The virtualenv of a server that a unit starts, if nothing that the unit says is of the root. Of other programs, as Apache,
+/// a unit does not tell what they serve.
+fn other_virtualenv(root: &Root, command: &str, text: &str) -> Option<PathBuf> {
+    let program = Path::new(command.split_once("path=")?.1.split(" ;").next()?);
+    let name = program.file_name()?.to_str()?;
+    let is_server = |name: &str| ["gunicorn", "uvicorn", "hypercorn", "daphne"].contains(&name);
+    let module = || command.split_once(" -m ").and_then(|(_, words)| words.split_whitespace().next());
+    let virtualenv = program.parent()?.parent()?;
+    let is_of_root = |path: &Path| {
+        let real = fs_err::canonicalize(path).unwrap_or_default();
+        real.starts_with(fs_err::canonicalize(root.path()).unwrap_or_else(|_| root.path().into()))
+    };
+    let is_other = (is_server(name) || name.starts_with("python") && module().is_some_and(is_server))
+        && virtualenv.join("pyvenv.cfg").exists()
+        && !text.contains(&*root.path().to_string_lossy())
+        && !is_of_root(virtualenv);
+    is_other.then(|| virtualenv.to_path_buf())
 }
 
 /// What stands before `/current` and `/releases/ID` in paths of a text.
@@ -393,6 +418,29 @@ mod tests {
         ] {
             assert_eq!(well.trouble(), None, "{well:?}");
         }
+    }
+
+    #[test]
+    fn a_unit_of_another_virtualenv_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(&place.path().join("site")).unwrap();
+        let old = place.path().join("old/venv");
+        let found = |program: &str, arguments: &str, more: &str| {
+            let path = old.join("bin").join(program);
+            let command =
+                format!("{{ path={0} ; argv[]={0} {arguments} ; ignore_errors=no }}", path.display());
+            other_virtualenv(&root, &command, &format!("{command}\n{more}\n"))
+        };
+        assert_eq!(found("gunicorn", "a.wsgi", ""), None, "no virtualenv");
+        fs_err::create_dir_all(old.join("bin")).unwrap();
+        fs_err::write(old.join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(found("gunicorn", "a.wsgi", ""), Some(old.clone()));
+        assert_eq!(found("python3", "-m uvicorn a.asgi", ""), Some(old.clone()));
+        assert_eq!(found("python3", "-m gunicorn a.wsgi", &format!("{}/x", root.path().display())), None);
+        for (other, words) in [("supervisord", ""), ("python", "start.py"), ("uwsgi", "--ini /etc/x.ini")] {
+            assert_eq!(found(other, words, ""), None, "{other}");
+        }
+        assert_eq!(other_virtualenv(&root, "{ path=/usr/sbin/apache2 ; argv[]=apache2 }", ""), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use discover::code_in;
 pub use discover::{SiteSource, UnitOverrides, find};
 pub use installed::{directory, shadowed, written};
 
@@ -161,6 +162,7 @@ impl SiteOfUnits {
             true => variables,
             false => format!("# The Python does not start without.\n{variables}"),
         };
+        let control = control_socket(name, self.server != Server::Uvicorn);
         format!(
             "[Unit]\n\
              Description={name}, served from {root}/current\n\
@@ -175,6 +177,7 @@ impl SiteOfUnits {
              User={user}\n\
              Group={group}\n\
              {variables}\
+             {control}\
              # Found anew at every start, and then the directory of one release, whatever `current` becomes.\n\
              WorkingDirectory={root}/current/{code}\n\
              # The virtualenv of one release too: with `current` in its path, an old process would import from the new\n\
@@ -204,6 +207,7 @@ impl SiteOfUnits {
              \n\
              [Socket]\n\
              ListenStream={path}\n\
+             RemoveOnStop=yes\n\
              SocketUser={user}\n\
              # The proxy in front connects as a member of this group.\n\
              SocketGroup={socket_group}\n\
@@ -212,6 +216,22 @@ impl SiteOfUnits {
              [Install]\n\
              WantedBy=sockets.target\n"
         )
+    }
+}
+
+/// Lines for a service; gunicorn 25.1 and later has a socket of its own in XDG_RUNTIME_DIR, or else in the home directory,
+/// which need not be writable.
+fn control_socket(name: &str, is_gunicorn: bool) -> String {
+    // A colon would be a link to the directory.
+    let directory = format!("gunicorn-{}", name.replace(':', "_"));
+    match is_gunicorn {
+        true => format!(
+            "# For the control socket of gunicorn.\n\
+             RuntimeDirectory={directory}\n\
+             RuntimeDirectoryMode=0700\n\
+             Environment=XDG_RUNTIME_DIR=%t/{directory}\n"
+        ),
+        false => String::new(),
     }
 }
 
@@ -284,7 +304,7 @@ mod tests {
         let variables = BTreeMap::from([("LD_LIBRARY_PATH".to_owned(), "/opt/a/lib64:/opt/b".to_owned())]);
         let text = SiteOfUnits { variables, ..units() }.units().unwrap()[0].text.clone();
         assert!(text.contains("\nEnvironment=LD_LIBRARY_PATH=/opt/a/lib64:/opt/b\n"), "{text}");
-        assert!(!units().units().unwrap()[0].text.contains("Environment="));
+        assert!(!units().units().unwrap()[0].text.contains("LD_LIBRARY_PATH"));
     }
 
     /// The line that the shell gets.

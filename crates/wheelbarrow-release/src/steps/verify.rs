@@ -117,7 +117,7 @@ pub(crate) fn prove_all(
         let log = ServerLog::since(locked.root, &served.settings, told);
         prove_service(locked, release, served, progress)
             .map_err(|error| log.explain(error))
-            .map_err(services::of_service(&served.name))?;
+            .map_err(services::of_service(&served.name, release.id()))?;
     }
     Ok(if all.is_empty() { proof } else { ServingProof::Processes })
 }

@@ -34,7 +34,7 @@ pub(super) fn judge(site: &JudgedSite<'_>, processes: &[Process], findings: &mut
             continue;
         }
         if let Some(master) = GunicornMaster::of(process.pid) {
-            master.judge(site, findings);
+            master.judge(site, site.restarts_unit(process.unit.as_deref()), findings);
         }
     }
 }
@@ -63,7 +63,8 @@ impl GunicornMaster {
         Some(Self { pid, words, options, directory, inherits })
     }
 
-    fn judge(&self, site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
+    /// `is_restarted` is whether a deploy starts its process anew.
+    fn judge(&self, site: &JudgedSite<'_>, is_restarted: bool, findings: &mut Vec<Finding>) {
         let root = site.root.path().display();
         let place = format!("process {} (gunicorn)", self.pid);
         let fix = format!(
@@ -73,7 +74,7 @@ impl GunicornMaster {
         let mut find = |rule, what: String, fix: &str| {
             findings.push(Finding { rule, place: place.clone(), what, fix: fix.to_owned() });
         };
-        if site.restarts() {
+        if is_restarted {
             if !self.inherits {
                 let what = "it opens its socket itself, so each restart refuses connections".to_owned();
                 find(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wheelbarrow_artifact::release::Server;
 
 use crate::root::settings::Settings;
-use crate::serving::server;
+use crate::serving::{server, services};
 use crate::{ReleaseId, Root};
 
 /// What is known of the site when something is judged.
@@ -28,6 +28,21 @@ impl JudgedSite<'_> {
     /// Whether a deploy starts the server anew, process and all.
     pub(super) fn restarts(&self) -> bool {
         server::restarts(self.server())
+    }
+
+    /// The same of a process in a unit, which may be that of a service.
+    pub(super) fn restarts_unit(&self, unit: Option<&str>) -> bool {
+        let is_restarted = |settings: &Settings, live: &ReleaseId, unit: &str| {
+            services::of(self.root, settings, live).iter().any(|served| {
+                let server = &served.settings.server;
+                matches!(server, Server::Systemd { unit: its, .. } if its.trim_end_matches(".service") == unit)
+                    && server::restarts(server)
+            })
+        };
+        let known = self.settings.as_ref().zip(self.live.as_ref()).zip(unit);
+        known.is_some_and(|((settings, live), unit)| {
+            services::of_release(unit) || is_restarted(settings, live, unit.trim_end_matches(".service"))
+        }) || self.restarts()
     }
 
     /// Below `ROOT/current`: followed anew at each use.

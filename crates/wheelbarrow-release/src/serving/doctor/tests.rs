@@ -288,3 +288,60 @@ fn a_fapolicyd_that_does_not_know_the_root_is_found() {
     machine.write("etc/fapolicyd/rules.d/35-wheelbarrow.rules", "allow perm=any all : dir=ROOT/releases/\n");
     assert_eq!(machine.found(), [""; 0]);
 }
+
+#[test]
+fn a_deploy_restarts_the_units_of_services() {
+    let machine = Machine::new(
+        "unit_name = 'site'\n[[release.service]]\nname = 'web'\nrun = 'gunicorn a'\n[[release.service]]\n\
+         name = 'old'\nunit = 'old.service'\naction = 'reload'\n",
+    );
+    let live = machine.root.live().unwrap().unwrap();
+    let release = machine.root.complete(&live).unwrap();
+    let settings = Settings::of(&machine.root, &release, &Default::default()).unwrap();
+    let site = JudgedSite {
+        root: &machine.root,
+        real: machine.root.path().to_path_buf(),
+        settings: Some(settings),
+        live: Some(live),
+        variables: Default::default(),
+    };
+    for unit in ["site-web.service", "site-web@2-1a2b3c4d.1.service"] {
+        assert!(site.restarts_unit(Some(unit)), "{unit}");
+    }
+    for unit in [Some("old.service"), Some("other.service"), None] {
+        assert!(!site.restarts_unit(unit), "{unit:?}");
+    }
+}
+
+#[test]
+fn an_instance_of_an_old_release_is_stopped_and_not_restarted() {
+    let (live, old): (ReleaseId, ReleaseId) = ("3-1a2b3c4d".parse().unwrap(), "2-1a2b3c4d".parse().unwrap());
+    let fix = |unit: &str| {
+        let service = Service {
+            unit: Some(unit.to_owned()),
+            listener: None,
+            verdict: Verdict::One { id: old.clone() },
+            environment: None,
+            processes: Vec::new(),
+            is_partial: false,
+        };
+        stale(rule::RUNS_ANOTHER_RELEASE, &service, service.unit.clone(), &live).fix
+    };
+    assert_eq!(fix("site-beat.service"), "systemctl restart site-beat.service");
+    let worker = "site-worker@2-1a2b3c4d.1.service";
+    assert_eq!(fix(worker), format!("systemctl stop --no-block {worker}"));
+}
+
+#[test]
+fn shared_paths_of_other_users_are_found() {
+    let machine = Machine::new("owner = '54321'\nshared = ['media', 'db.sqlite3']\n");
+    let media = machine.root.shared().join("media");
+    let found =
+        || machine.found().into_iter().filter(|line| line.starts_with("shared-owner ")).collect::<Vec<_>>();
+    assert_eq!(found(), [] as [&str; 0], "nothing is there yet");
+    fs::create_dir(&media).unwrap();
+    assert_eq!(found(), ["shared-owner srv/site/shared/media"]);
+    let open: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(&media, open).unwrap();
+    assert_eq!(found(), [] as [&str; 0], "everybody may write there");
+}

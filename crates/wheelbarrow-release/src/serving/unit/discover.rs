@@ -133,20 +133,7 @@ fn in_release(
 fn in_artifact(artifact: &Artifact, wanted: &UnitOverrides) -> KnownSite {
     let manifest = artifact.manifest();
     let settings = manifest.release.clone().unwrap_or_default();
-    let code = format!("{}/", manifest.project.import_path);
-    let paths: BTreeSet<&str> =
-        manifest.members.iter().filter_map(|member| member.path.strip_prefix(&code)).inserted();
-    let packages: BTreeSet<&str> = paths.iter().filter_map(|path| Some(path.split_once('/')?.0)).inserted();
-    let read = |path: &str| {
-        let Some(entry) = artifact.archive().find(&format!("{code}{path}")) else {
-            // Of what a thin artifact leaves out, the name has to do.
-            let is_served = path.ends_with("/wsgi.py") || path.ends_with("/asgi.py");
-            return paths.get(path).filter(|_| is_served).map(|_| "application = None\n".to_owned());
-        };
-        String::from_utf8(artifact.archive().read(entry, LONGEST_MODULE).ok()?).ok()
-    };
-    let packages = packages.into_iter().map(str::to_owned).collect();
-    let site = SiteCode { packages, read: Box::new(read) };
+    let site = code_in(artifact);
     let application = match wanted.application.clone().or(settings.application.clone()) {
         Some(name) => FoundApplication::One(site.named(name)),
         None => search(&site, settings.settings.as_deref()),
@@ -159,4 +146,23 @@ fn in_artifact(artifact: &Artifact, wanted: &UnitOverrides) -> KnownSite {
         manifest.wheels.iter().any(|wheel| wheel.path.starts_with(&begin))
     });
     KnownSite { name: manifest.name.clone(), code: code.into(), application, settings, has, variables }
+}
+
+/// The code of an artifact.
+pub(crate) fn code_in(artifact: &Artifact) -> SiteCode<'_> {
+    let manifest = artifact.manifest();
+    let code = format!("{}/", manifest.project.import_path);
+    let paths: BTreeSet<&str> =
+        manifest.members.iter().filter_map(|member| member.path.strip_prefix(&code)).inserted();
+    let packages: BTreeSet<&str> = paths.iter().filter_map(|path| Some(path.split_once('/')?.0)).inserted();
+    let packages = packages.into_iter().map(str::to_owned).collect();
+    let read = move |path: &str| {
+        let Some(entry) = artifact.archive().find(&format!("{code}{path}")) else {
+            // Of what a thin artifact leaves out, the name has to do.
+            let is_served = path.ends_with("/wsgi.py") || path.ends_with("/asgi.py");
+            return paths.get(path).filter(|_| is_served).map(|_| "application = None\n".to_owned());
+        };
+        String::from_utf8(artifact.archive().read(entry, LONGEST_MODULE).ok()?).ok()
+    };
+    SiteCode { packages, read: Box::new(read) }
 }

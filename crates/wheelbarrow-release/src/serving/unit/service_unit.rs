@@ -10,6 +10,7 @@ use wheelbarrow_artifact::release::{Handover, Manager, OwnUnit, Restriction, Ser
 
 use super::{Unit, UnitError};
 use crate::ReleaseId;
+use crate::check::application::VARIABLE;
 
 /// The first line of every unit of Wheelbarrow's own begins so; the root follows.
 const WRITTEN: &str = "# Written by Wheelbarrow for ";
@@ -46,6 +47,8 @@ pub struct SiteUnits {
     pub socket_group: Option<String>,
     /// Variables without which the Python does not start.
     pub variables: BTreeMap<String, String>,
+    /// The module of Django's settings, if its services get it from their units.
+    pub settings_module: Option<String>,
 }
 
 impl SiteUnits {
@@ -102,6 +105,7 @@ impl SiteUnits {
         let root = self.root.to_string_lossy();
         let users = [&self.user, &self.group, &self.socket_group].into_iter().flatten();
         let users = users.map(|user| ("user or group", user.as_str(), "-_.@"));
+        let module = self.settings_module.iter().map(|module| ("settings module", module.as_str(), "_."));
         let names = self.variables.keys().map(|name| ("variable", name.as_str(), "_"));
         let values = self.variables.values().map(|value| ("variable", value.as_str(), "-_./:@()+"));
         let own = [
@@ -111,6 +115,7 @@ impl SiteUnits {
         ];
         own.into_iter()
             .chain(users)
+            .chain(module)
             .chain(names)
             .chain(values)
             .try_for_each(|(what, value, mark_directory)| super::check_value(what, value, mark_directory))
@@ -149,10 +154,12 @@ impl SiteUnits {
             ),
             _ => String::new(),
         };
+        let instance = if is_template(start) { "-%i" } else { "" };
+        let control = super::control_socket(&format!("{base}{instance}"), is_gunicorn(&own.run));
         let kind = match start {
             Start::Schedule(_) => "Type=oneshot\n",
             _ if watchdog.is_some() => "Type=notify\n",
-            Start::Socket if own.run.program().ends_with("gunicorn") => "Type=notify\n",
+            Start::Socket if is_gunicorn(&own.run) => "Type=notify\n",
             _ => "Type=exec\n",
         };
         let watched = watchdog.map(|seconds| {
@@ -187,6 +194,7 @@ impl SiteUnits {
              {watched}\
              {identity}\
              {variables}\
+             {control}\
              # The release is found once: a process stays in the one that it was started in.\n\
              ExecStart=/bin/sh -c '{script}'{instance}\n\
              # The main process is asked to end, and ends its children; only what is left then is killed.\n\
@@ -220,7 +228,14 @@ impl SiteUnits {
     fn variable_lines(&self) -> String {
         let lines = self.variables.iter().map(|(name, value)| format!("Environment={name}={value}\n"));
         let lines: String = lines.collect();
-        if lines.is_empty() { lines } else { format!("# The Python does not start without.\n{lines}") }
+        let lines =
+            if lines.is_empty() { lines } else { format!("# The Python does not start without.\n{lines}") };
+        match &self.settings_module {
+            Some(module) => {
+                format!("{lines}# As for commands of the site.\nEnvironment={VARIABLE}={module}\n")
+            }
+            None => lines,
+        }
     }
 
     /// What the shell does, for a unit's single quotes.
@@ -327,6 +342,7 @@ impl SiteUnits {
              \n\
              [Socket]\n\
              ListenStream={path}\n\
+             RemoveOnStop=yes\n\
              {owner}\
              \n\
              [Install]\n\
@@ -350,7 +366,8 @@ impl SiteUnits {
              Persistent=yes\n\
              \n\
              [Install]\n\
-             WantedBy=timers.target\n",
+             # The second starts it with the site.\n\
+             WantedBy=timers.target {target}\n",
             target = self.target(),
         )
     }
@@ -388,12 +405,15 @@ fn written_for(root: &str) -> String {
 }
 
 fn template(base: &str, start: &Start) -> String {
-    match start {
-        Start::Instances { count, handover } if *count > 1 || *handover == Handover::Drain => {
-            format!("{base}@")
-        }
-        _ => base.to_owned(),
-    }
+    if is_template(start) { format!("{base}@") } else { base.to_owned() }
+}
+
+fn is_template(start: &Start) -> bool {
+    matches!(start, Start::Instances { count, handover } if *count > 1 || *handover == Handover::Drain)
+}
+
+fn is_gunicorn(run: &Words) -> bool {
+    run.program().ends_with("gunicorn")
 }
 
 fn word_of(restriction: Restriction) -> String {

@@ -162,6 +162,13 @@ fn a_release_without_its_python_is_not_activated() {
     let report: Value = serde_json::from_str(&place.run(&["doctor", "--json"]).out).unwrap();
     let found = &report["findings"].as_array().unwrap();
     assert!(found.iter().any(|finding| finding["rule"] == "cannot-start"), "{report}");
+    // As a virtualenv has it: a name, which leads to the file.
+    take_python_away(&place, 1, Path::new("python3"));
+    fs::remove_file(release(&place, 1).join("venv/bin/python3")).ok();
+    fs_err::os::unix::fs::symlink("/opt/python0.1/bin/python3", release(&place, 1).join("venv/bin/python3"))
+        .unwrap();
+    let said = place.run(&["activate", "1"]);
+    assert!(said.err.contains("it leads to /opt/python0.1/bin/python3, which is missing"), "{}", said.err);
     assert_eq!(place.run(&["verify", "--release", "1"]).code, 10);
     // One that is there and does not run.
     let broken = place.path().join("python0.1");

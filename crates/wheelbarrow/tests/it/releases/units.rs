@@ -72,6 +72,31 @@ fn units_that_systemd_has_not_read_are_read_by_the_next_command() {
 }
 
 #[test]
+fn a_deploy_starts_the_target_and_a_failed_job_is_a_warning() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    systemctl(&place, "LoadState=loaded\nActiveState=active\nNeedDaemonReload=no\n");
+    let artifact = place.artifact(&Version::with("1", TIMER));
+    let planned = run(&place, &[&deploy_words(&artifact)[..], &["--dry-run".to_owned()]].concat());
+    let is_named = |line: &str| line.starts_with("services ") && line.ends_with(" night");
+    assert!(planned.out.lines().any(is_named) && !planned.out.contains("server "), "{}", planned.all());
+    assert_eq!(run(&place, &deploy_words(&artifact)).code, 0);
+    let asked = fs_err::read_to_string(place.path().join("asked")).unwrap();
+    let start = "start --job-mode=ignore-dependencies -- site.target";
+    assert!(asked.lines().any(|line| line == start), "{asked}");
+    let script = "case \"$*\" in\n*night.service) printf 'ActiveState=failed\\nResult=exit-code\\n' ;;\n\
+                  *) printf 'ActiveState=active\\n' ;;\nesac";
+    program(&place, "systemctl", script);
+    let words = ["status", "--check"].map(str::to_owned);
+    let checked = run(&place, &words);
+    let expected = "warning: job-failed: site-night.service: the last run of `night` failed (exit-code) \
+                    (fix: `journalctl --unit=site-night.service` shows the reason)";
+    assert!(checked.code == 20 && checked.out.contains(expected), "{}", checked.all());
+}
+
+#[test]
 fn services_that_were_stopped_for_a_switch_run_again_if_it_fails() {
     if !is_root() {
         return;

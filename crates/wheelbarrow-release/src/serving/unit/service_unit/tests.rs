@@ -12,6 +12,7 @@ fn site() -> SiteUnits {
         group: Some("mysite".to_owned()),
         socket_group: Some("www-data".to_owned()),
         variables: BTreeMap::new(),
+        settings_module: None,
     }
 }
 
@@ -125,6 +126,40 @@ fn the_shell_reads_the_words_that_were_written() {
         let directory = fs_err::canonicalize(release.join("code")).unwrap();
         assert_eq!(printed.trim_end(), format!("{}\n{}", directory.display(), expected.join("\n")));
     }
+}
+
+#[test]
+fn services_of_a_django_site_get_its_settings() {
+    let with = |module: &str| SiteUnits { settings_module: Some(module.to_owned()), ..site() };
+    let units = with("mysite.settings").units(&services(ALL)).unwrap();
+    let line = "\nEnvironment=DJANGO_SETTINGS_MODULE=mysite.settings\n";
+    for unit in units.iter().filter(|unit| unit.name.ends_with(".service")) {
+        assert!(unit.text.contains(line), "{}", unit.text);
+    }
+    for wrong in ["a b", "a%b", "a\nb"] {
+        assert!(with(wrong).units(&services(ALL)).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn gunicorn_has_a_directory_for_its_control_socket() {
+    let unit = |more: &str| {
+        let services = services(&format!("[[service]]\nname = 'web'\n{more}"));
+        site().units(&services).unwrap().swap_remove(1).text
+    };
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("RuntimeDirectory=") || line.contains("XDG"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(
+        lines(&unit("run = 'gunicorn a.wsgi'\n")),
+        ["RuntimeDirectory=gunicorn-mysite-web", "Environment=XDG_RUNTIME_DIR=%t/gunicorn-mysite-web"]
+    );
+    assert_eq!(
+        lines(&unit("run = 'gunicorn a.wsgi'\ninstances = 2\n")),
+        ["RuntimeDirectory=gunicorn-mysite-web-%i", "Environment=XDG_RUNTIME_DIR=%t/gunicorn-mysite-web-%i"]
+    );
+    assert_eq!(lines(&unit("run = 'celery worker'\n")), [] as [&str; 0]);
 }
 
 /// None where there is no systemd.
