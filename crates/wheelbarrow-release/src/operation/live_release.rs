@@ -51,7 +51,7 @@ pub fn verify(
     }
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{}", shared.path)).collect();
-    let statics = statics::root(release)?;
+    let statics = statics::root(release);
     verification.extra.retain(|path| {
         let mut own = [LOGS, BYTECODE].into_iter().chain(statics.as_deref());
         path != RELEASE_PATH
