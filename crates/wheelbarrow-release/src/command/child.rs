@@ -22,13 +22,13 @@ use self::group::ControlGroup;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a program has to end by itself once it was asked to.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a program may take to begin.
 const STARTING: Duration = Duration::from_secs(20);
 
 /// How long processes that were killed may take to disappear.
-const DYING: Duration = Duration::from_secs(2);
+pub(crate) const DYING: Duration = Duration::from_secs(2);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +285,7 @@ impl RunningProgram {
 
 /// What to tell of a process that was killed and is still there. Nothing of one that is dead and whose parent, which is still
 /// there, has not asked how it ended: only its number is left.
-fn undying(pid: Pid) -> Option<String> {
+pub(crate) fn undying(pid: Pid) -> Option<String> {
     let pid = pid.as_raw_nonzero();
     let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);

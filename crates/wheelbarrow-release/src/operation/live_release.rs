@@ -20,12 +20,17 @@ use crate::{ReleaseError, Root};
 
 /// Runs a command as `prepare` would, in the release itself, so that a switch does not mix two. Returns its exit code if it
 /// runs as another user; else this process becomes the command.
-pub fn execute(root: &Root, release: &CompleteRelease, words: &Words) -> Result<u8, ReleaseError> {
+pub fn execute(
+    root: &Root,
+    release: &CompleteRelease,
+    words: &Words,
+    progress: &dyn Progress,
+) -> Result<u8, ReleaseError> {
     moved_root::check(release)?;
     let settings = Settings::of(root, release, &Default::default())?;
     let mut command = in_release(release, &settings, words)?;
     let ended = match other_user(settings.identity.as_ref()) {
-        Some(_) => terminal::run(&mut command),
+        Some(_) => terminal::run(&mut command, progress),
         None => Err(command.exec()),
     };
     ended.map(terminal::exit_code).map_err(|source| ReleaseError::NoProgram {
