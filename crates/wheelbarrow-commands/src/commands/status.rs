@@ -54,14 +54,14 @@ fn conclude(health: &Health, json: bool, printer: &Printer) -> CommandResult<()>
     if json {
         printer.json(health)?;
     } else {
-        health.findings.iter().for_each(|ailment| printer.result(&line(ailment)));
+        health.findings.iter().for_each(|ailment| printer.line(&line(ailment)));
     }
     let exit = match health.level() {
         Some(Level::Critical) => Exit::Unhealthy,
         Some(Level::Warning) => Exit::Warnings,
         None if json => return Ok(()),
         None => {
-            printer.result(&well(health));
+            printer.line(&well(health));
             return Ok(());
         }
     };

@@ -91,7 +91,7 @@ fn report(verification: &Verification, printer: &Printer) {
     for (word, paths) in [("changed", changed), ("missing", missing), ("extra", extra)] {
         for path in paths {
             // A name may hold anything but a slash; a line is a line.
-            printer.result(&format!("{word:<7} {}", path.escape_debug()));
+            printer.line(&format!("{word:<7} {}", path.escape_debug()));
         }
     }
     if *has_more {
