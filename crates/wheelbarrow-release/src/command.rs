@@ -6,6 +6,7 @@
 //! empty or a few bytes, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
 
 pub(crate) mod child;
+pub(crate) mod deadline;
 pub(crate) mod fork_server;
 pub(crate) mod identity;
 pub(crate) mod output;

@@ -28,7 +28,7 @@ pub struct StatusArguments {
     /// warnings
     #[arg(long)]
     check: bool,
-    /// The limit of the probe, in seconds
+    /// The limit of the check, in seconds
     #[arg(long, value_name = "SECONDS", requires = "check", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,

@@ -57,6 +57,9 @@ pub(crate) struct RunningProgram {
     before: BTreeSet<i32>,
     /// Of the program, if its leftovers are ended, and there can be one.
     group: Option<ControlGroup>,
+    /// How long it has to end by itself, and then to disappear.
+    grace: Duration,
+    dying: Duration,
 }
 
 /// Starts `command` in a session of its own, without a controlling terminal (setsid(2)) and without the descriptors of this
@@ -65,6 +68,21 @@ pub(crate) fn start(
     command: &mut Command,
     leftovers: Leftovers,
     kept: Option<BorrowedFd<'_>>,
+) -> io::Result<RunningProgram> {
+    start_within(command, leftovers, kept, STARTING)
+}
+
+/// Starts a program that nobody waits for longer than `limit`: it is killed without being asked before.
+pub(crate) fn start_hastily(command: &mut Command, limit: Duration) -> io::Result<RunningProgram> {
+    let running = start_within(command, Leftovers::Keep, None, limit)?;
+    Ok(RunningProgram { grace: Duration::ZERO, dying: LOOK * 10, ..running })
+}
+
+fn start_within(
+    command: &mut Command,
+    leftovers: Leftovers,
+    kept: Option<BorrowedFd<'_>>,
+    limit: Duration,
 ) -> io::Result<RunningProgram> {
     let before = children().into_iter().map(|process| process.pid).collect();
     set_apart(command, kept.map(|kept| kept.as_raw_fd()), None);
@@ -81,8 +99,8 @@ pub(crate) fn start(
         // SAFETY: a single system call is made.
         unsafe { command.pre_exec(enter) };
     }
-    let child = spawn(command).inspect_err(|_| adopt_orphans(false))?;
-    Ok(RunningProgram { child, leftovers, before, group })
+    let child = spawn_within(command, limit).inspect_err(|_| adopt_orphans(false))?;
+    Ok(RunningProgram { child, leftovers, before, group, grace: GRACE, dying: DYING })
 }
 
 /// Starts it, within [`STARTING`]: between the change of its user and its exec(2) every process of that user can stop it.
@@ -219,14 +237,14 @@ impl RunningProgram {
         let signal = |signal| group.map(|group| rustix::process::kill_process_group(group, signal));
         signal(Signal::TERM);
         let asked = Instant::now();
-        while asked.elapsed() < GRACE && self.child.try_wait()?.is_none() {
+        while asked.elapsed() < self.grace && self.child.try_wait()?.is_none() {
             look();
             std::thread::sleep(LOOK);
         }
         // The group may have members that outlive their leader.
         signal(Signal::KILL);
         let killed = Instant::now();
-        while killed.elapsed() < DYING && self.child.try_wait()?.is_none() {
+        while killed.elapsed() < self.dying && self.child.try_wait()?.is_none() {
             std::thread::sleep(LOOK);
         }
         Ok(())
