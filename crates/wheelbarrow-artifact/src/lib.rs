@@ -26,5 +26,5 @@ pub mod zip;
 pub use artifact::{Anybody, Artifact, SHEBANG, SHEBANG_PATH, SIGNATURE_PATH, Trust, VerifiedArtifact};
 pub use error::{ArtifactError, Distrust};
 pub use parallel::{both, in_parallel, on_all_cores, threads};
-pub use printable::{printable, printable_json};
+pub use printable::{printable, printable_json, printable_line};
 pub use rules::DOORS;

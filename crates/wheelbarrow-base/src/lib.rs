@@ -63,7 +63,7 @@ pub use safe_path::{SafePath, UnsafePath};
 pub use scratch::Scratch;
 pub use sha256::Sha256;
 pub use shell::shell_word;
-pub use signals::{exit_code_of_stop, reset_signals, stopped_by, watch_signals};
+pub use signals::{exit_code_of_stop, reset_signals, stopped_by, take_stop, watch_signals};
 #[cfg(target_os = "linux")]
 pub use staged::{Commit, Staged, is_settled, put_right};
 #[cfg(target_os = "linux")]

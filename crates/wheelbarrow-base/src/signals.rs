@@ -52,6 +52,11 @@ pub fn stopped_by() -> Option<u8> {
     u8::try_from(STOPPED.load(Ordering::Relaxed)).ok().filter(|signal| *signal > 0)
 }
 
+/// The same, and forgets it: the next one is another, also if it has the same number.
+pub fn take_stop() -> Option<u8> {
+    u8::try_from(STOPPED.swap(0, Ordering::Relaxed)).ok().filter(|signal| *signal > 0)
+}
+
 /// The exit code of a process that was asked to stop: 128 and the number of the signal, as shells have it. 130 without one.
 pub fn exit_code_of_stop() -> u8 {
     stopped_by().map_or(130, |signal| 128 + signal)

@@ -341,6 +341,10 @@ fn read_project(options: &BuildOptions) -> Result<SiteFiles, BuildError> {
         static_directories.push(files);
         notes.add(more);
     }
+    let inputs = &options.inputs;
+    let inputs: Vec<_> = inputs.requirements.iter().chain(&inputs.lock).map(PathBuf::as_path).collect();
+    project::check_logins(&files, &inputs)?;
+    static_directories.iter().try_for_each(|files| project::check_logins(files, &inputs))?;
     Ok(SiteFiles {
         // Not the directory's own name: a checkout may be called anything, and must give the same artifact.
         directory: project::directory_name(Path::new(&options.name)),

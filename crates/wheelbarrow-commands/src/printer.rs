@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ColorChoice;
-use wheelbarrow_artifact::{printable, printable_json};
+use wheelbarrow_artifact::{printable, printable_json, printable_line};
 
 use crate::failure::{CommandError, CommandResult, Failure, WithContext, wants_json};
 use crate::text;
@@ -21,6 +21,16 @@ static DEED: AtomicBool = AtomicBool::new(false);
 fn write(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", printable(text)).and_then(|()| stdout.flush())
+}
+
+/// Indents the lines of a text, but the first, that begin as a line of this file does: a text of others has none such.
+fn not_like_ours(text: &str) -> String {
+    const OURS: [&str; 5] = ["error:", "hint:", "docs:", "note:", "Caused by:"];
+    let is_ours = |line: &str| OURS.iter().any(|ours| line.trim_start().starts_with(ours));
+    let lines = text.split('\n').enumerate();
+    let lines =
+        lines.map(|(at, line)| if at > 0 && is_ours(line) { format!("    {line}") } else { line.to_owned() });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// On standard error. Where that cannot be written nobody is told, and what is under way goes on.
@@ -64,7 +74,7 @@ impl Printer {
 
     /// A line on standard error that begins with a coloured word.
     fn say(&self, colour: &str, word: &str, text: &str) {
-        let text = printable(text);
+        let text = not_like_ours(&printable(text));
         if self.colours {
             tell(format_args!("\x1b[{colour}m{word}\x1b[0m {text}"));
         } else {
@@ -94,6 +104,11 @@ impl Printer {
         {
             lost.get_or_insert(error);
         }
+    }
+
+    /// A line of a result. Whoever chooses a part of it begins no other one.
+    pub fn line(&self, text: &str) {
+        self.result(&printable_line(text));
     }
 
     /// From here on it is done, whether people hear of it or not: a command must not be said to have failed that has
@@ -161,7 +176,7 @@ impl Printer {
     pub fn failure(&self, error: &CommandError) {
         self.say(BOLD_RED, "error:", &error.to_string());
         for cause in error.causes() {
-            tell(format_args!("  Caused by: {}", printable(&cause)));
+            tell(format_args!("  Caused by: {}", not_like_ours(&printable(&cause))));
         }
         if let Some(hint) = error.hint() {
             self.say(BOLD_GREEN, "hint:", &hint);
@@ -177,5 +192,17 @@ impl Printer {
     /// Whether progress is worth drawing: on a terminal, and wanted.
     pub fn draws_progress(&self) -> bool {
         !self.quiet && std::io::stderr().is_terminal()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_of_others_looks_like_one_of_ours() {
+        let text = "cannot read /srv/a\nhint: run it\n  Caused by: b\n  log:\n    x";
+        let shown = "cannot read /srv/a\n    hint: run it\n      Caused by: b\n  log:\n    x";
+        assert_eq!(not_like_ours(text), shown);
     }
 }

@@ -13,7 +13,7 @@ use url::Url;
 use login::{Login, login_of};
 
 pub use keyring::is_keyring;
-pub use login::{redact, unescape, without_logins};
+pub use login::{has_password, redact, unescape, without_logins};
 
 /// Looks up what to send to a host.
 #[derive(Clone, Default)]

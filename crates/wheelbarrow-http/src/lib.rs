@@ -14,7 +14,7 @@ mod patience;
 mod transfer;
 
 pub use client::{Client, certificates, text};
-pub use credentials::{Credentials, is_keyring, redact, unescape, without_logins};
+pub use credentials::{Credentials, has_password, is_keyring, redact, unescape, without_logins};
 pub use error::HttpError;
 pub use page::{Page, PageRequest};
 pub use partial::PartialFile;

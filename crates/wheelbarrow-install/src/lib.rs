@@ -43,7 +43,7 @@ pub use layout::virtualenv;
 pub use options::{Compile, Existing, Options, Pip};
 pub use plan::Bytecode;
 pub use target::choose_target;
-pub use verify::{ForeignData, KnownFiles, Verification, data, data_files, verify};
+pub use verify::{ForeignData, KnownFiles, Verification, data, data_files, verify, verify_but};
 
 /// What was installed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

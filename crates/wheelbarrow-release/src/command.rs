@@ -7,6 +7,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod child;
+pub(crate) mod deadline;
 pub(crate) mod fork_server;
 pub(crate) mod identity;
 pub(crate) mod output;

@@ -8,6 +8,7 @@ use fs_err as fs;
 use serde::Deserialize;
 use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_http::redact;
 use wheelbarrow_wheel::name;
 
 use super::Digest;
@@ -153,10 +154,10 @@ struct LockVersion {
 
 /// The first line of what is wrong, and where.
 fn describe(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message().lines().next().unwrap_or("it is no TOML");
+    let message = redact(error.message().lines().next().unwrap_or("it is no TOML"));
     match error.span().and_then(|span| text.get(..span.start)) {
         Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
-        None => message.to_owned(),
+        None => message,
     }
 }
 

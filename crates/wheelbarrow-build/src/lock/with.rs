@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use toml::{Table, Value};
+use wheelbarrow_http::redact;
 use wheelbarrow_wheel::name;
 
 use super::paths::path_between;
@@ -89,7 +90,7 @@ fn rebase(package: &mut Table, from: &Path, directory: &Path) {
 }
 
 fn parse(text: &str) -> Result<Table, String> {
-    text.parse().map_err(|error: toml::de::Error| error.message().to_owned())
+    text.parse().map_err(|error: toml::de::Error| redact(error.message()))
 }
 
 fn packages(document: &Table) -> Vec<&Table> {

@@ -6,6 +6,7 @@
 
 mod artifact;
 mod layout;
+mod logins;
 mod settings;
 mod tracked;
 mod walk;
@@ -20,6 +21,7 @@ use wheelbarrow_base::{Exit, Explain, SafePath};
 use crate::place::shown;
 
 pub use layout::{RESERVED, directory_name, find_import_path};
+pub use logins::check_logins;
 pub use walk::{Walk, WalkNotes, WalkRules, walk};
 
 /// One file that travels.
@@ -94,6 +96,8 @@ pub enum ProjectError {
     SharedPath { shared: String, source: wheelbarrow_base::UnsafePath },
     #[error("the setting `shared` names {shared}, which is Wheelbarrow's own in ROOT/shared")]
     SharedName { shared: String },
+    #[error("{path} has a password in a URL, and is packed into the artifact")]
+    Login { path: String },
     #[error("{} is neither a file nor a directory", path.display())]
     Special { path: PathBuf },
     #[error("{path} is the environment of the build, which is in no artifact")]
@@ -121,6 +125,12 @@ impl Explain for ProjectError {
             let slash = if file == shared { "" } else { "/" };
             return Some(format!(
                 "leave it out: add \"/{shared}{slash}\" to `exclude`, or remove {shared} from `shared`"
+            ));
+        }
+        if let Self::Login { path } = self {
+            return Some(format!(
+                "put the login into ~/.netrc, a keyring or variables such as UV_INDEX_URL, and remove it from the URL; or \
+                 leave the file out of the artifact: add \"/{path}\" to `exclude`"
             ));
         }
         let hint = match self {

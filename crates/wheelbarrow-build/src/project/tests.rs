@@ -438,3 +438,40 @@ fn names_of_directories_are_made_safe() {
         assert_eq!(directory_name(Path::new(directory)), name);
     }
 }
+
+#[test]
+fn files_with_passwords_of_indexes_are_not_packed() {
+    let login = "--extra-index-url https://u:s3cr3t@h/simple\n";
+    let toml = "index-url = \"https://u:s3cr3t@h/simple\"\n";
+    let place = tree(&[
+        ("requirements.txt", "--index-url https://user@h/simple\nx @ https://${U}:${P}@h/x.zip\n"),
+        ("site/settings.py", "URL = 'http://u:p@localhost'\n"),
+        ("ok/requirements/base.txt", "x\n"),
+    ]);
+    let check = |inputs: &[&Path]| check_logins(&walk_project(place.path(), &[]).unwrap().0, inputs);
+    check(&[]).unwrap();
+    for (path, text) in [
+        ("requirements.txt", login),
+        ("deploy/requirements/base.in", login),
+        ("wheelbarrow.toml", toml),
+        ("sub/pyproject.toml", toml),
+        ("pylock.site.toml", toml),
+        ("Pipfile", toml),
+    ] {
+        let path_there = place.path().join(path);
+        fs::create_dir_all(path_there.parent().unwrap()).unwrap();
+        let before = fs::read(&path_there).ok();
+        fs::write(&path_there, text).unwrap();
+        let error = check(&[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{path} has a password in a URL, and is packed into the artifact")
+        );
+        assert!(!format!("{error} {:?}", error.hint()).contains("s3cr3t"));
+        fs::remove_file(&path_there).unwrap();
+        before.into_iter().for_each(|text| fs::write(&path_there, text).unwrap());
+    }
+    fs::write(place.path().join("deps"), login).unwrap();
+    check(&[]).unwrap();
+    check(&[&place.path().join("deps")]).unwrap_err();
+}

@@ -122,8 +122,9 @@ impl ContainedBuild<'_> {
     fn build_system(&self, source: &Path) -> Result<BuildSystem> {
         let path = source.join("pyproject.toml");
         let pyproject: Pyproject = match fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text)
-                .map_err(|error| self.bad(&format!("its pyproject.toml: {}", error.message())))?,
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                self.bad(&format!("its pyproject.toml: {}", wheelbarrow_http::redact(error.message())))
+            })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Pyproject::default(),
             Err(error) => return Err(Error::io("read", &path)(error)),
         };

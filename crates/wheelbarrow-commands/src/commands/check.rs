@@ -59,7 +59,7 @@ pub(super) fn run_migrations(arguments: &MigrateArguments, printer: &Printer) ->
     if arguments.root.json {
         return printer.json(&migrated);
     }
-    migrated.migrations.iter().for_each(|name| printer.result(name));
+    migrated.migrations.iter().for_each(|name| printer.line(name));
     printer.done(&match (migrated.commands.is_empty(), arguments.dry_run) {
         (true, _) => format!("nothing to run for {id}"),
         (false, true) => format!("would run {}", migrated.commands.join("; ")),

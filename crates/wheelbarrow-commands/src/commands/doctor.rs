@@ -28,8 +28,8 @@ pub(super) fn run(arguments: &DoctorArguments, printer: &Printer) -> CommandResu
 
 fn show(report: &DoctorReport, printer: &Printer) {
     for finding in &report.findings {
-        printer.result(&format!("{}: {}: {}", finding.rule, finding.place, finding.what));
-        printer.result(&format!("  fix: {}", with_root(&finding.fix)));
+        printer.line(&format!("{}: {}: {}", finding.rule, finding.place, finding.what));
+        printer.line(&format!("  fix: {}", with_root(&finding.fix)));
     }
     if report.is_partial {
         printer.note("processes of other users are seen by root only, so they were not looked at");

@@ -9,6 +9,8 @@ use wheelbarrow_release::{Root, live_release};
 use super::root::find;
 use crate::absolute;
 use crate::failure::{CommandError, CommandResult};
+use crate::printer::Printer;
+use crate::progress::Bar;
 
 #[derive(Args)]
 pub struct ExecArguments {
@@ -24,12 +26,12 @@ pub struct ExecArguments {
 }
 
 /// Its exit code is the command's.
-pub(super) fn run(arguments: ExecArguments) -> CommandResult<()> {
+pub(super) fn run(arguments: ExecArguments, printer: &Printer) -> CommandResult<()> {
     let root = Root::open(&absolute(&arguments.root)?)?;
     let id = arguments.release.map(|id| find(&root, &id)).transpose()?;
     let release = root.complete_or_live(id.as_ref())?;
     let words = Words::new(arguments.command)?;
-    match live_release::execute(&root, &release, &words)? {
+    match live_release::execute(&root, &release, &words, &Bar::new(printer))? {
         0 => Ok(()),
         code => Err(CommandError::Reported(code)),
     }

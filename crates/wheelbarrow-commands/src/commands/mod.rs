@@ -98,7 +98,7 @@ pub fn run(command: Command, context: &Context, printer: &Printer) -> CommandRes
         Command::Singletons(arguments) => singletons::run(&arguments, printer),
         Command::Recover(arguments) => recover::run(&arguments, printer),
         Command::Env(arguments) => env::run(arguments, printer),
-        Command::Exec(arguments) => exec::run(arguments),
+        Command::Exec(arguments) => exec::run(arguments, printer),
         Command::Unit(arguments) => unit::run(&arguments, context, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),
         Command::Store(arguments) => store::run(&arguments, printer),

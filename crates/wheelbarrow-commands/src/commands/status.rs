@@ -28,7 +28,7 @@ pub struct StatusArguments {
     /// warnings
     #[arg(long)]
     check: bool,
-    /// The limit of the probe, in seconds
+    /// The limit of the check, in seconds
     #[arg(long, value_name = "SECONDS", requires = "check", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -54,14 +54,14 @@ fn conclude(health: &Health, json: bool, printer: &Printer) -> CommandResult<()>
     if json {
         printer.json(health)?;
     } else {
-        health.findings.iter().for_each(|ailment| printer.result(&line(ailment)));
+        health.findings.iter().for_each(|ailment| printer.line(&line(ailment)));
     }
     let exit = match health.level() {
         Some(Level::Critical) => Exit::Unhealthy,
         Some(Level::Warning) => Exit::Warnings,
         None if json => return Ok(()),
         None => {
-            printer.result(&well(health));
+            printer.line(&well(health));
             return Ok(());
         }
     };

@@ -87,20 +87,24 @@ fn conclude(
 }
 
 fn report(verification: &Verification, printer: &Printer) {
-    let Verification { destination, files, changed, missing, extra } = verification;
+    let Verification { destination, files, changed, missing, extra, has_more } = verification;
     for (word, paths) in [("changed", changed), ("missing", missing), ("extra", extra)] {
         for path in paths {
             // A name may hold anything but a slash; a line is a line.
-            printer.result(&format!("{word:<7} {}", path.escape_debug()));
+            printer.line(&format!("{word:<7} {}", path.escape_debug()));
         }
+    }
+    if *has_more {
+        printer.result("extra   more files and directories than can be named");
     }
     let files = text::count(*files, "file");
     let counts = [(changed, "changed"), (missing, "missing"), (extra, "extra")];
-    let counts: Vec<_> = counts
+    let mut counts: Vec<_> = counts
         .iter()
         .filter(|(paths, _)| !paths.is_empty())
         .map(|(paths, word)| format!("{} {word}", paths.len()))
         .collect();
+    counts.extend(has_more.then(|| "more extra".to_owned()));
     let result = if counts.is_empty() { "all as installed".to_owned() } else { counts.join(", ") };
     printer.done(&format!("{}: {files}, {result}", destination.display()));
 }

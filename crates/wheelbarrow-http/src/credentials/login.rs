@@ -1,5 +1,7 @@
 //! Logins as URLs have them, and texts without them.
 
+use std::ops::Range;
+
 use url::Url;
 
 /// A user name with its password. Has no `Debug` on purpose.
@@ -38,32 +40,72 @@ pub fn unescape(text: &str) -> String {
 }
 
 /// `text` with the login of each URL in it taken out: `https://user:secret@host/` becomes `https://****@host/`. The user
-/// `git` of `ssh://git@host/` has no password, so it is not secret and stays.
+/// `git` of `ssh://git@host/` has no password, so it is not secret and stays. What is no URL, since a password in it has a
+/// character that should be escaped, has its login taken out too.
 pub fn redact(text: &str) -> String {
-    replace_logins(text, "****@")
+    replace_logins(text, "****@", login_of_text)
 }
 
 /// `text` with the login of each URL cut out, so that the URLs still work.
 pub fn without_logins(text: &str) -> String {
-    replace_logins(text, "")
+    replace_logins(text, "", login_of_url)
 }
 
-fn replace_logins(text: &str, replacement: &str) -> String {
+/// Whether an address of HTTP in `text` has a password in it. Variables that are put in later, as `${TOKEN}`, are none.
+pub fn has_password(text: &str) -> bool {
+    let is_secret = |login: &str| {
+        let password = login.split_once(':').map(|(_, password)| password);
+        password.is_some_and(|password| !password.is_empty() && !password.contains(['$', '{', '*']))
+    };
+    logins(text, login_of_url).iter().any(|login| {
+        let scheme = text[..login.start].to_ascii_lowercase();
+        (scheme.ends_with("http://") || scheme.ends_with("https://")) && is_secret(&text[login.clone()])
+    })
+}
+
+fn replace_logins(text: &str, replacement: &str, find: fn(&str) -> Option<usize>) -> String {
     let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        clean.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || "/?#\"'`<>,)".contains(c)).unwrap_or(after.len());
-        match after[..end].rfind('@') {
-            Some(login) if !before.ends_with("ssh://") || after[..login].contains(':') => {
-                clean.push_str(replacement);
-                rest = &after[login + 1..];
-            }
-            _ => rest = after,
+    let mut rest = 0;
+    for login in logins(text, find) {
+        clean.push_str(&text[rest..login.start]);
+        clean.push_str(replacement);
+        // With the `@`.
+        rest = login.end + 1;
+    }
+    clean + &text[rest..]
+}
+
+/// Where the logins of URLs stand in a text. `find` gives the end of the login at the begin of what stands behind `://`.
+fn logins(text: &str, find: fn(&str) -> Option<usize>) -> Vec<Range<usize>> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(at) = text[from..].find("://") {
+        let start = from + at + 3;
+        let word = &text[start..];
+        // What no part of a URL has unescaped. A comma and a parenthesis may be in a password.
+        let word =
+            &word[..word.find(|c: char| c.is_whitespace() || "\"`<>".contains(c)).unwrap_or(word.len())];
+        from = start;
+        if let Some(end) = find(word)
+            && (!text[..start].ends_with("ssh://") || word[..end].contains(':'))
+        {
+            found.push(start..start + end);
+            from = start + end + 1;
         }
     }
-    clean + rest
+    found
+}
+
+/// As the standard has it: before the last `@` of the authority.
+fn login_of_url(word: &str) -> Option<usize> {
+    word[..word.find(['/', '?', '#']).unwrap_or(word.len())].rfind('@')
+}
+
+/// Also where the authority ends too early, in the middle of a password: its port is no number then.
+fn login_of_text(word: &str) -> Option<usize> {
+    let authority = &word[..word.find('/').unwrap_or(word.len())];
+    let port = authority.split_once(':').filter(|_| !authority.starts_with('[')).map(|(_, port)| port);
+    let is_cut = port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()));
+    authority.rfind('@').or_else(|| word.rfind('@').filter(|_| is_cut))
 }
 
 #[cfg(test)]
@@ -81,6 +123,48 @@ mod tests {
         assert_eq!(redact("https://h/a@b"), "https://h/a@b");
         assert_eq!(redact("`https://u:p@w@h/x`"), "`https://****@h/x`");
         assert_eq!(without_logins("https://u:p@h/x"), "https://h/x");
+        assert_eq!(without_logins("https://u:p,w)'@h/x?a=b@c"), "https://h/x?a=b@c");
+        assert_eq!(without_logins("[\"https://h\", \"http://u:p@h\"]"), "[\"https://h\", \"http://h\"]");
         assert_eq!(without_logins("ssh://git@h/x"), "ssh://git@h/x");
+    }
+
+    #[test]
+    fn logins_are_removed_from_what_is_no_url() {
+        for password in ["s3cr3t", "s3,cr)3't", "s3#cr3t", "s3?cr3t", "s3/cr3t", "s3@cr3t", "s3/c@r3t"] {
+            for host in ["[127.0.0.1/bad", "h:99999/x", "h", "[::1]:80/x"] {
+                let shown = redact(&format!("`x @ http://usr:{password}@{host}`: invalid, see http://h/a@b"));
+                assert_eq!(
+                    shown,
+                    format!("`x @ http://****@{host}`: invalid, see http://h/a@b"),
+                    "{password}"
+                );
+            }
+        }
+        for plain in
+            ["http://h:80/a@b", "http://[::1]:80/a@b", "`http://h:x`: invalid port", "git+ssh://git@h:o/x@v1"]
+        {
+            assert_eq!(redact(plain), plain);
+        }
+    }
+
+    #[test]
+    fn passwords_are_found() {
+        for secret in
+            ["--index-url https://u:p@h/x", "x @ git+HTTPS://u:p,w@h", "[\"http://h\", \"http://:p@h\"]"]
+        {
+            assert!(has_password(secret), "{secret}");
+        }
+        for harmless in [
+            "https://user@h/x",
+            "https://user:@h/x",
+            "https://${USER}:${TOKEN}@h/x",
+            "https://u:****@h/x",
+            "https://USER:<TOKEN>@h/x",
+            "git+ssh://git@h/x",
+            "postgres://u:p@h/x",
+            "https://h/x?a:b@c",
+        ] {
+            assert!(!has_password(harmless), "{harmless}");
+        }
     }
 }

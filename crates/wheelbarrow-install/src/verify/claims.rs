@@ -97,6 +97,28 @@ impl Claims {
         Ok(claims)
     }
 
+    /// Of an install that has these files and no more.
+    #[cfg(test)]
+    pub(super) fn of(files: &[&str]) -> Self {
+        Self {
+            files: files.iter().map(|path| ((*path).to_owned(), Sha256::of(b""))).collect(),
+            links: Vec::new(),
+            sizes: HashMap::new(),
+            static_root: None,
+            executable: "/usr/bin/python3".into(),
+            knows_links: true,
+            brings_python: false,
+        }
+    }
+
+    /// Whether this is a file or a link that should be there.
+    pub(super) fn lists(&self, path: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(path) else { return false };
+        self.files.contains_key(text)
+            || self.is_python(path)
+            || self.links.iter().any(|(link, _)| link == text)
+    }
+
     /// The links of the virtualenv, and those of a project whose manifest was changed.
     pub(super) fn judge_link(&self, path: &[u8], target: &[u8]) -> LinkJudgement {
         if path == b"venv/lib64" {

@@ -18,7 +18,7 @@ use wheelbarrow_base::progress::Silent;
 
 use super::claims::{self, Claims, LinkJudgement};
 use super::sizes::{FileSizes, plain};
-use super::walk::{below, is_bytecode, is_too_long, join, list};
+use super::walk::{OVERHEAD, below, is_bytecode, is_too_long, join, list};
 use super::{CHUNK, FileOutcome, VerifyJob, compare_file};
 use crate::InstallError;
 use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
@@ -27,6 +27,12 @@ use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 const NAMED: usize = 10;
 /// How many are counted: whoever has to look through them needs no exact number.
 const COUNTED: usize = 10_000;
+/// Bytes of all paths that are in memory at once, and entries of one directory: the site chooses how many files it writes. A
+/// directory for which there is no room counts as one that cannot be listed.
+const ROOM: usize = 256 << 20;
+/// The same where files are counted alone, which takes no long time.
+const COUNTED_ROOM: usize = 16 << 20;
+const ENTRIES: usize = 500_000;
 /// What Wheelbarrow itself writes into an install.
 const OWN: &[u8] = b".wheelbarrow";
 
@@ -98,7 +104,8 @@ fn search(destination: &Path, made: &KnownFiles, found: FoundData) -> Result<Fou
     }
     let installed = root.stat_at(RECEIPT_PATH).map_or((0, 0), |receipt| changed_at(&receipt));
     let (claims, sizes) = (claims.as_ref(), OnceCell::new());
-    let mut search = DataSearch { destination, made: &made, claims, sizes, root, installed, found };
+    let room = if found.counted == COUNTED { COUNTED_ROOM } else { ROOM };
+    let mut search = DataSearch { destination, made: &made, claims, sizes, root, installed, found, room };
     search.run()?;
     Ok(search.found)
 }
@@ -114,6 +121,8 @@ struct DataSearch<'s> {
     /// When the receipt was written: seconds and nanoseconds.
     installed: (i64, i64),
     found: FoundData,
+    /// Bytes that are left for paths.
+    room: usize,
 }
 
 #[derive(Default)]
@@ -139,7 +148,7 @@ impl DataSearch<'_> {
     fn run(&mut self) -> Result<(), InstallError> {
         let mut directories = VecDeque::from([Vec::new()]);
         while let Some(above) = directories.pop_front() {
-            let listed = match list(&self.root, &above) {
+            let listed = match list(&self.root, &above, ENTRIES) {
                 // What this user may not list may hold anything.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied && !above.is_empty() => {
                     self.found.add([above, b"/".to_vec()].concat());
@@ -147,26 +156,35 @@ impl DataSearch<'_> {
                 }
                 listed => listed.map_err(InstallError::io("list", &below(self.destination, &above)))?,
             };
-            let Some((directory, entries)) = listed else { continue };
+            let Some((directory, entries, mut has_more)) = listed else { continue };
             for (name, kind) in entries {
                 let path = join(&above, name.as_bytes());
                 let is_directory = kind == FileType::Directory;
                 if self.is_made(&path, is_directory) {
                     continue;
                 }
+                let Some(room) = self.room.checked_sub(path.len() + OVERHEAD) else {
+                    has_more = true;
+                    break;
+                };
                 if is_directory && is_too_long(&path) {
                     self.found.add([path, b"/".to_vec()].concat());
                 } else if is_directory {
+                    self.room = room;
                     directories.push_back(path);
                 } else if self
                     .is_data(&path, &directory, &name)
                     .map_err(|error| InstallError::io("look at", &below(self.destination, &path))(error))?
                 {
+                    self.room = room;
                     self.found.add(path);
                 }
                 if self.found.count >= self.found.counted {
                     return Ok(());
                 }
+            }
+            if has_more {
+                self.found.add([above, b"/".to_vec()].concat());
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ mod data;
 mod sizes;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ use wheelbarrow_wheel::order;
 use self::claims::{Claims, LinkJudgement, PYTHON};
 pub use self::data::{ForeignData, KnownFiles, data, data_files};
 use self::sizes::FileSizes;
-use self::walk::{FoundFile, walk};
+use self::walk::{FoundFile, Walk, walk};
 use crate::InstallError;
 
 /// How much is read at once: it fits into the cache of a core.
@@ -44,6 +44,9 @@ pub struct Verification {
     pub missing: Vec<String>,
     /// In the destination, and of nobody. Directories, environment.json and bytecode in `__pycache__` do not count.
     pub extra: Vec<String>,
+    /// Whether there are more of these than there is room for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_more: bool,
 }
 
 impl Verification {
@@ -60,19 +63,29 @@ impl Verification {
     }
 
     pub fn is_clean(&self) -> bool {
-        self.changed.is_empty() && self.missing.is_empty() && self.extra.is_empty()
+        self.changed.is_empty() && self.missing.is_empty() && self.extra.is_empty() && !self.has_more
     }
 }
 
 /// Reads every file of the install at `destination` once, on all cores.
 pub fn verify(destination: &Path, progress: &dyn Progress) -> Result<Verification, InstallError> {
+    verify_but(destination, &BTreeSet::new(), progress)
+}
+
+/// The same; what is in the directories `left_out`, which are below the destination, and is not of the install, is not looked at.
+pub fn verify_but(
+    destination: &Path,
+    left_out: &BTreeSet<PathBuf>,
+    progress: &dyn Progress,
+) -> Result<Verification, InstallError> {
     let root = claims::open(destination)?;
     let claims = Claims::read(destination, &root)?;
     let sizes = FileSizes::read(&root, &claims);
-    let mut found = walk(destination, &root, &claims)?;
+    let Walk { mut found, has_more } = walk(destination, &root, &claims, left_out)?;
     let mut verification = Verification {
         destination: destination.to_path_buf(),
         files: claims.files.len(),
+        has_more,
         ..Default::default()
     };
 

@@ -19,6 +19,7 @@ use wheelbarrow_base::{as_user, open_no_link};
 use crate::ReleaseError;
 use crate::command::as_site;
 use crate::command::child::{self, Leftovers, ProgramEnd};
+use crate::command::deadline;
 use crate::command::identity::Identity;
 use crate::command::output::Output;
 use crate::command::secrets::Secrets;
@@ -31,6 +32,8 @@ const STRANGER: u32 = 65_533;
 
 /// An interpreter that does nothing takes some milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
+/// The same for whoever only wants to know.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Looks at the way to the release, and starts its Python.
 pub(crate) fn check(
@@ -91,12 +94,20 @@ fn first_closed(directory: PathBuf, left_out: &Path, user: u32) -> Option<PathBu
     None
 }
 
-/// Why the release could not be started, as far as this user can tell.
+/// Why the release could not be started, as far as this user can tell in a short time: the user of the site can hold up what runs
+/// as them.
 pub(crate) fn problem(release: &CompleteRelease, settings: &Settings) -> Option<ReleaseError> {
     let python = bin(release).join("python");
     let is_closed = fs::metadata(&python).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     // Whoever looks is not who runs it.
-    if is_closed && !getuid().is_root() { None } else { check(release, settings, &Silent).err() }
+    if is_closed && !getuid().is_root() {
+        return None;
+    }
+    let limit = deadline::left(LOOK);
+    let looked = check_way(release, settings).and_then(|()| {
+        if limit.is_zero() { Ok(()) } else { start_within(release, settings, &Silent, Some(limit)) }
+    });
+    looked.err()
 }
 
 /// Root reads everything, so the user of the site is asked, if it is another.
@@ -145,6 +156,16 @@ pub(crate) fn start(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
+    start_within(release, settings, progress, None)
+}
+
+/// What does not end within `limit` is killed at once, and nothing is known of it.
+fn start_within(
+    release: &CompleteRelease,
+    settings: &Settings,
+    progress: &dyn Progress,
+    limit: Option<Duration>,
+) -> Result<(), ReleaseError> {
     let python = bin(release).join("python");
     let cannot = |reason: String| ReleaseError::CannotStart {
         id: release.id().clone(),
@@ -167,11 +188,16 @@ pub(crate) fn start(
         command.args(["-I", "-S", "-c", ""]).current_dir("/");
         as_site(&mut command, release.path(), identity, passed);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output.writer()?);
-        let ended = child::start(&mut command, Leftovers::Keep, None)
-            .and_then(|running| running.wait(LIMIT, progress, || output.cut(&secrets)));
+        let running = match limit {
+            Some(limit) => child::start_hastily(&mut command, limit),
+            None => child::start(&mut command, Leftovers::Keep, None),
+        };
+        let most = limit.unwrap_or(LIMIT);
+        let ended = running.and_then(|running| running.wait(most, progress, || output.cut(&secrets)));
         match ended {
             Ok(ProgramEnd::By(status)) if status.success() => Ok(None),
             Ok(ProgramEnd::Cancelled) => Err(ReleaseError::Cancelled),
+            Ok(ProgramEnd::Late) if limit.is_some() => Ok(None),
             Ok(ProgramEnd::Late) => Ok(Some(format!("it does not end within {} s", LIMIT.as_secs()))),
             Ok(ProgramEnd::By(status)) => Ok(Some(format!("{status}: {}", output.last_lines(&secrets)))),
             Err(error) => Ok(Some(error.to_string())),

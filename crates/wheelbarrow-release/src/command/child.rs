@@ -22,13 +22,13 @@ use self::group::ControlGroup;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a program has to end by itself once it was asked to.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a program may take to begin.
 const STARTING: Duration = Duration::from_secs(20);
 
 /// How long processes that were killed may take to disappear.
-const DYING: Duration = Duration::from_secs(2);
+pub(crate) const DYING: Duration = Duration::from_secs(2);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub(crate) struct RunningProgram {
     before: BTreeSet<i32>,
     /// Of the program, if its leftovers are ended, and there can be one.
     group: Option<ControlGroup>,
+    /// How long it has to end by itself, and then to disappear.
+    grace: Duration,
+    dying: Duration,
 }
 
 /// Starts `command` in a session of its own, without a controlling terminal (setsid(2)) and without the descriptors of this
@@ -65,6 +68,21 @@ pub(crate) fn start(
     command: &mut Command,
     leftovers: Leftovers,
     kept: Option<BorrowedFd<'_>>,
+) -> io::Result<RunningProgram> {
+    start_within(command, leftovers, kept, STARTING)
+}
+
+/// Starts a program that nobody waits for longer than `limit`: it is killed without being asked before.
+pub(crate) fn start_hastily(command: &mut Command, limit: Duration) -> io::Result<RunningProgram> {
+    let running = start_within(command, Leftovers::Keep, None, limit)?;
+    Ok(RunningProgram { grace: Duration::ZERO, dying: LOOK * 10, ..running })
+}
+
+fn start_within(
+    command: &mut Command,
+    leftovers: Leftovers,
+    kept: Option<BorrowedFd<'_>>,
+    limit: Duration,
 ) -> io::Result<RunningProgram> {
     let before = children().into_iter().map(|process| process.pid).collect();
     set_apart(command, kept.map(|kept| kept.as_raw_fd()), None);
@@ -81,8 +99,8 @@ pub(crate) fn start(
         // SAFETY: a single system call is made.
         unsafe { command.pre_exec(enter) };
     }
-    let child = spawn(command).inspect_err(|_| adopt_orphans(false))?;
-    Ok(RunningProgram { child, leftovers, before, group })
+    let child = spawn_within(command, limit).inspect_err(|_| adopt_orphans(false))?;
+    Ok(RunningProgram { child, leftovers, before, group, grace: GRACE, dying: DYING })
 }
 
 /// Starts it, within [`STARTING`]: between the change of its user and its exec(2) every process of that user can stop it.
@@ -219,14 +237,14 @@ impl RunningProgram {
         let signal = |signal| group.map(|group| rustix::process::kill_process_group(group, signal));
         signal(Signal::TERM);
         let asked = Instant::now();
-        while asked.elapsed() < GRACE && self.child.try_wait()?.is_none() {
+        while asked.elapsed() < self.grace && self.child.try_wait()?.is_none() {
             look();
             std::thread::sleep(LOOK);
         }
         // The group may have members that outlive their leader.
         signal(Signal::KILL);
         let killed = Instant::now();
-        while killed.elapsed() < DYING && self.child.try_wait()?.is_none() {
+        while killed.elapsed() < self.dying && self.child.try_wait()?.is_none() {
             std::thread::sleep(LOOK);
         }
         Ok(())
@@ -285,7 +303,7 @@ impl RunningProgram {
 
 /// What to tell of a process that was killed and is still there. Nothing of one that is dead and whose parent, which is still
 /// there, has not asked how it ended: only its number is left.
-fn undying(pid: Pid) -> Option<String> {
+pub(crate) fn undying(pid: Pid) -> Option<String> {
     let pid = pid.as_raw_nonzero();
     let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);

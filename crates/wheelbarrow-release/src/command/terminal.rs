@@ -3,6 +3,9 @@
 //! It must not share the terminal of who deploys: a process can type into its controlling terminal (TIOCSTI of
 //! ioctl_tty(2)), and read from it after its parent has ended. So it gets a pseudo-terminal of its own, and this process
 //! relays between the two. Streams that are no terminal are given as they are.
+//!
+//! It runs code of the site's user, who must not keep whoever asked for it to end: what SIGHUP, SIGINT or SIGTERM does
+//! not end is killed after a while, or at once when the next signal comes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,8 +19,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios};
+use wheelbarrow_base::progress::Progress;
 
-use crate::command::child;
+use crate::command::child::{self, DYING, GRACE};
 
 /// How long to wait for one of the two to say something before a look at everything else.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -26,13 +30,13 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs it to its end, apart from the terminal and the session of this process.
-pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
+pub(crate) fn run(command: &mut Command, progress: &dyn Progress) -> io::Result<ExitStatus> {
     wheelbarrow_base::watch_signals();
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let are_terminals = streams.map(rustix::termios::isatty);
     let Some(stream) = are_terminals.iter().position(|is_terminal| *is_terminal) else {
         child::set_apart(command, None, None);
-        return wait(command, None);
+        return wait(command, None, progress, wheelbarrow_base::take_stop);
     };
     let (main, other) = open_pair()?;
     let share = || other.try_clone().map(Stdio::from);
@@ -52,7 +56,8 @@ pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     drop(other);
     let shown = [1, 2, 0].into_iter().find(|number| are_terminals[*number]).unwrap_or_default();
     let typed = are_terminals[0].then_some(streams[0]);
-    wait(command, Some(TerminalRelay { main, typed, shown: streams[shown], pending: Vec::new() }))
+    let relay = TerminalRelay { main, typed, shown: streams[shown], pending: Vec::new() };
+    wait(command, Some(relay), progress, wheelbarrow_base::take_stop)
 }
 
 fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -66,13 +71,20 @@ fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((main, other))
 }
 
-fn wait(command: &mut Command, mut relay: Option<TerminalRelay<'_>>) -> io::Result<ExitStatus> {
+/// `asked` is the signal that this process got since it was last called.
+fn wait(
+    command: &mut Command,
+    mut relay: Option<TerminalRelay<'_>>,
+    progress: &dyn Progress,
+    asked: impl Fn() -> Option<u8>,
+) -> io::Result<ExitStatus> {
     let _raw = relay.as_ref().and_then(|relay| RawTerminal::set(relay.typed?).ok());
     let mut running = child::spawn(command)?;
     // The command's ends of the pseudo-terminal: as long as they are open here, its end is not seen.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let group = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
-    let mut passed = None;
+    // When its patience is over, and whether it was killed already.
+    let (mut end, mut is_killed) = (None, false);
     loop {
         if let Some(status) = running.try_wait()? {
             if let Some(relay) = &mut relay {
@@ -81,12 +93,26 @@ fn wait(command: &mut Command, mut relay: Option<TerminalRelay<'_>>) -> io::Resu
             }
             return Ok(status);
         }
-        let asked = wheelbarrow_base::stopped_by();
-        if let Some((signal, group)) = asked.filter(|_| passed != asked).zip(group)
-            && let Some(signal) = Signal::from_named_raw(i32::from(signal))
-        {
-            let _ = rustix::process::kill_process_group(group, signal);
-            passed = asked;
+        let send = |signal| group.map(|group| rustix::process::kill_process_group(group, signal));
+        match asked().and_then(|signal| Signal::from_named_raw(i32::from(signal))) {
+            Some(_) if end.is_some() => end = Some(Instant::now()),
+            Some(signal) => {
+                // One that is stopped does not hear of it before it goes on.
+                let _ = (send(signal), send(Signal::CONT));
+                end = Some(Instant::now() + GRACE);
+            }
+            None => {}
+        }
+        match end.is_some_and(|end| end <= Instant::now()) {
+            true if is_killed => {
+                group.and_then(child::undying).iter().for_each(|text| progress.note(text));
+                return Ok(ExitStatus::from_raw(libc::SIGKILL));
+            }
+            true => {
+                send(Signal::KILL);
+                (end, is_killed) = (Some(Instant::now() + DYING), true);
+            }
+            false => {}
         }
         match &mut relay {
             Some(relay) => _ = relay.step(LOOK)?,
@@ -187,5 +213,43 @@ impl<'a> RawTerminal<'a> {
 impl Drop for RawTerminal<'_> {
     fn drop(&mut self) {
         let _ = rustix::termios::tcsetattr(self.terminal.as_fd(), OptionalActions::Drain, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use wheelbarrow_base::progress::Silent;
+
+    use super::*;
+
+    /// What a shell script ends by that is asked to end after half a second, `times` in all, and how long that takes.
+    fn ended_by(script: &str, times: u32) -> (Option<i32>, Duration) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        child::set_apart(&mut command, None, None);
+        let (begun, asked) = (Instant::now(), Cell::new(0));
+        let signal = || {
+            let is_time = begun.elapsed() > Duration::from_millis(500) && asked.get() < times;
+            is_time.then(|| asked.set(asked.get() + 1)).map(|()| 15)
+        };
+        let status = wait(&mut command, None, &Silent, signal).unwrap();
+        (status.signal(), begun.elapsed())
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_when_it_is_asked_is_killed() {
+        let stubborn = "trap '' TERM; while :; do sleep 0.1; done";
+        let (signal, took) = ended_by(stubborn, 1);
+        assert!(signal == Some(9) && took > GRACE && took < GRACE + DYING, "{signal:?} {took:?}");
+        let (signal, took) = ended_by(stubborn, 2);
+        assert!(signal == Some(9) && took < GRACE, "{signal:?} {took:?}");
+    }
+
+    #[test]
+    fn a_command_that_is_stopped_hears_of_it() {
+        let (signal, took) = ended_by("kill -STOP $$; sleep 60", 1);
+        assert!(signal == Some(15) && took < GRACE, "{signal:?} {took:?}");
     }
 }

@@ -1,10 +1,11 @@
 //! `exec` and `verify`: a command in the environment of a release, and its files compared with what was installed.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::progress::Progress;
-use wheelbarrow_install::Verification;
+use wheelbarrow_install::{Verification, verify_but};
 
 use crate::check::startable;
 use crate::command::identity::other_user;
@@ -20,12 +21,17 @@ use crate::{ReleaseError, Root};
 
 /// Runs a command as `prepare` would, in the release itself, so that a switch does not mix two. Returns its exit code if it
 /// runs as another user; else this process becomes the command.
-pub fn execute(root: &Root, release: &CompleteRelease, words: &Words) -> Result<u8, ReleaseError> {
+pub fn execute(
+    root: &Root,
+    release: &CompleteRelease,
+    words: &Words,
+    progress: &dyn Progress,
+) -> Result<u8, ReleaseError> {
     moved_root::check(release)?;
     let settings = Settings::of(root, release, &Default::default())?;
     let mut command = in_release(release, &settings, words)?;
     let ended = match other_user(settings.identity.as_ref()) {
-        Some(_) => terminal::run(&mut command),
+        Some(_) => terminal::run(&mut command, progress),
         None => Err(command.exec()),
     };
     ended.map(terminal::exit_code).map_err(|source| ReleaseError::NoProgram {
@@ -42,7 +48,10 @@ pub fn verify(
     release: &CompleteRelease,
     progress: &dyn Progress,
 ) -> Result<Verification, ReleaseError> {
-    let mut verification = wheelbarrow_install::verify(release.path(), progress)?;
+    // The site writes in them what it likes.
+    let own =
+        [LOGS, BYTECODE].map(PathBuf::from).into_iter().chain(statics::root(release).map(PathBuf::from));
+    let mut verification = verify_but(release.path(), &own.collect(), progress)?;
     let settings = Settings::of(root, release, &Default::default())?;
     verification.find_python();
     if verification.missing.is_empty() && verification.changed.is_empty() {
@@ -51,13 +60,6 @@ pub fn verify(
     }
     let code = release.site()?.project.directory;
     let links: Vec<String> = settings.shared.iter().map(|shared| format!("{code}/{}", shared.path)).collect();
-    let statics = statics::root(release)?;
-    verification.extra.retain(|path| {
-        let mut own = [LOGS, BYTECODE].into_iter().chain(statics.as_deref());
-        path != RELEASE_PATH
-            && path != STATIC_PATH
-            && !links.contains(path)
-            && !own.any(|own| path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')))
-    });
+    verification.extra.retain(|path| path != RELEASE_PATH && path != STATIC_PATH && !links.contains(path));
     Ok(verification)
 }

@@ -9,6 +9,7 @@ use wheelbarrow_base::Explain;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order;
 
+use crate::command::deadline;
 use crate::report::rule::{self, Rule};
 use crate::report::status::{Status, status};
 use crate::root::settings::Settings;
@@ -55,8 +56,17 @@ impl Health {
     }
 }
 
-/// Looks at everything; the probe may take as long as `limit`.
+/// Looks at everything, within `limit`.
 pub fn health(
+    root: &Root,
+    schema: AskSchema,
+    limit: Duration,
+    progress: &dyn Progress,
+) -> Result<Health, ReleaseError> {
+    deadline::within(limit, || look(root, schema, limit, progress))
+}
+
+fn look(
     root: &Root,
     schema: AskSchema,
     limit: Duration,
@@ -126,7 +136,7 @@ impl HealthCheck<'_> {
     /// Whether there is a probe.
     fn probe(&mut self, settings: &Settings, limit: Duration) -> bool {
         let Some(asked) = &settings.probe else { return false };
-        if let Err(answer) = probe::probe_without_retry(asked, limit) {
+        if let Err(answer) = probe::probe_without_retry(asked, deadline::left(limit)) {
             let fix = match ServerLog::begin(self.root, settings).command() {
                 Some(command) => format!("`{command}` shows what the server wrote"),
                 None => "look at the log of the server; `[release] server_log` names it".to_owned(),
@@ -139,7 +149,7 @@ impl HealthCheck<'_> {
     /// Of services beside the one that answers requests.
     fn other_probes(&mut self, main: &Settings, live: &ReleaseId, limit: Duration) {
         for served in self.services(live) {
-            if served.settings.server != main.server {
+            if served.settings.server != main.server && !deadline::left(limit).is_zero() {
                 self.probe(&served.settings, limit);
             }
         }

@@ -29,7 +29,9 @@ pub(crate) fn check(root: &Root) -> Result<(), ReleaseError> {
             }
             let release = root.release(&found.id);
             check_file(&release.join(RECEIPT_PATH), RECEIPT_FORMAT)?;
-            check_file(&release.join(STATIC_PATH), statics::FORMAT)?;
+            if let Some(text) = statics::read_text(&release) {
+                format::check(&release.join(STATIC_PATH), &text, statics::FORMAT)?;
+            }
         }
     }
     for mark in [Mark::Pinned, Mark::Bad] {

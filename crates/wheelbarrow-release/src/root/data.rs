@@ -18,7 +18,7 @@ pub enum SiteData {
 /// What is in a release that is not known to be made from its artifact. Known are what was installed, bytecode, what
 /// Wheelbarrow writes, environment.json, collected static files, and links into `ROOT/shared`.
 pub(crate) fn written(root: &Root, id: &ReleaseId) -> Result<ForeignData, ReleaseError> {
-    match data(&root.release(id), &made(root, id)?) {
+    match data(&root.release(id), &made(root, id)) {
         // It never was installed: people made the directory.
         Err(InstallError::NoInstall { .. }) => Ok(ForeignData::default()),
         found => Ok(found?),
@@ -27,15 +27,15 @@ pub(crate) fn written(root: &Root, id: &ReleaseId) -> Result<ForeignData, Releas
 
 /// The paths of all such files, below the release.
 pub(crate) fn written_files(root: &Root, id: &ReleaseId) -> Result<Vec<PathBuf>, ReleaseError> {
-    match data_files(&root.release(id), &made(root, id)?) {
+    match data_files(&root.release(id), &made(root, id)) {
         Err(InstallError::NoInstall { .. }) => Ok(Vec::new()),
         found => Ok(found?),
     }
 }
 
-fn made(root: &Root, id: &ReleaseId) -> Result<KnownFiles, ReleaseError> {
-    let statics = statics::root_in(&root.release(id))?;
-    Ok(KnownFiles { directories: statics.map(Into::into).into_iter().collect(), shared: Some(root.shared()) })
+fn made(root: &Root, id: &ReleaseId) -> KnownFiles {
+    let statics = statics::root_in(&root.release(id));
+    KnownFiles { directories: statics.map(Into::into).into_iter().collect(), shared: Some(root.shared()) }
 }
 
 /// The same, where nothing goes that is needed.

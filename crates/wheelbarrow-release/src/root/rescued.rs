@@ -175,7 +175,7 @@ fn copy_file(from: &Directory, to: &Directory, path: &Path) -> io::Result<Option
     let (Some(name), false) = (path.file_name(), path.as_os_str().as_encoded_bytes().ends_with(b"/")) else {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "the directory cannot be listed, or its path is too long",
+            "the directory cannot be listed, its path is too long, or there are too many files",
         ));
     };
     // Whatever comes to stand at its path meanwhile, this is the directory that has the file.

@@ -33,7 +33,7 @@ use time_limited::ScanLimits;
 /// The processes in `scope` that have to do with releases of `root`, by number. Processes that end meanwhile, and those
 /// that this user may not look at or has no time for, are left out.
 pub fn processes(root: &Root, scope: &ProcessScope) -> Result<Vec<Process>, ReleaseError> {
-    Ok(kernel::scan(root, scope, ScanLimits::USUAL, &|| false)?.processes)
+    Ok(kernel::scan(root, scope, ScanLimits::usual(), &|| false)?.processes)
 }
 
 /// The unit of the machine's own systemd that a process is in.
@@ -48,7 +48,7 @@ pub fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
 
 /// The releases that some process uses in any way, which must not be removed.
 pub(crate) fn in_use(root: &Root, is_cancelled: &dyn Fn() -> bool) -> Result<ReleasesInUse, ReleaseError> {
-    in_use_within(root, ScanLimits::USUAL, is_cancelled)
+    in_use_within(root, ScanLimits::usual(), is_cancelled)
 }
 
 /// Releases that processes use.

@@ -6,6 +6,7 @@ use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order;
 
+use crate::command::deadline;
 use crate::root::distributions;
 use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
@@ -89,7 +90,8 @@ fn schema(
     release: &CompleteRelease,
     progress: &dyn Progress,
 ) -> Result<Option<Schema>, ReleaseError> {
-    let settings = Settings::of(root, release, &Default::default())?;
+    let mut settings = Settings::of(root, release, &Default::default())?;
+    settings.check_timeout = deadline::left(settings.check_timeout);
     let unknown = |reason| Schema { sha256: None, applied: 0, due: Vec::new(), unknown: Some(reason) };
     match inspect(release, &settings, CheckTime::Before, CheckLog::Forgotten, None, progress) {
         Ok(None) => Ok(None),

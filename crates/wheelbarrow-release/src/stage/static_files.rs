@@ -8,12 +8,14 @@ use wheelbarrow_base::beneath::Directory;
 
 /// A directory that holds more is not counted.
 const MOST: usize = 50_000;
+/// Bytes of all paths.
+const PATHS: usize = 16 << 20;
 const DEEPEST: usize = 30;
 
 /// Paths of all regular files below the directory; none if there are too many.
 pub(crate) fn files(directory: &Directory) -> Option<BTreeSet<String>> {
     let mut files = BTreeSet::new();
-    let mut left = MOST;
+    let mut left = (MOST, PATHS);
     add(directory, Path::new(""), 0, &mut left, &mut files).then_some(files)
 }
 
@@ -22,14 +24,14 @@ fn add(
     directory: &Directory,
     path: &Path,
     depth: usize,
-    left: &mut usize,
+    left: &mut (usize, usize),
     files: &mut BTreeSet<String>,
 ) -> bool {
-    let Ok((entries, are_more)) = directory.first_entries(*left) else { return true };
+    let Ok((entries, are_more)) = directory.first_entries(left.0) else { return true };
     if are_more || depth > DEEPEST {
         return false;
     }
-    *left -= entries.len();
+    left.0 -= entries.len();
     entries.into_iter().all(|(name, kind)| {
         let path = path.join(&name);
         match (kind, path.to_str()) {
@@ -39,7 +41,7 @@ fn add(
             },
             (FileType::RegularFile, Some(text)) => {
                 files.insert(text.to_owned());
-                true
+                left.1.checked_sub(text.len()).inspect(|paths| left.1 = *paths).is_some()
             }
             _ => true,
         }

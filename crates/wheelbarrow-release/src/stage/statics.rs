@@ -20,12 +20,12 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::release::Words;
-use wheelbarrow_base::SafePath;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
+use wheelbarrow_base::{SafePath, read_limited};
 use wheelbarrow_wheel::order;
 
-use self::earlier_files::StaticRoots;
+use self::earlier_files::{NAMES, StaticRoots, recorded_length};
 use self::static_root_place::is_own;
 use crate::check::django_query::{self, Question};
 use crate::command::fork_server::ForkServer;
@@ -39,6 +39,8 @@ use crate::stage::static_files;
 use crate::{ReleaseError, Root};
 
 pub(crate) const STATIC_PATH: &str = ".wheelbarrow/static.json";
+/// Bytes of it; twice what the names take, which the site's user chooses.
+const LARGEST: u64 = 2 * NAMES as u64;
 const STATIC_ROOT: &str = include_str!("../../python/static_root.py");
 
 /// `static.json`.
@@ -188,7 +190,7 @@ pub(crate) fn note_root(
     };
     let root = found.and_then(|found| inside(release.path(), &found)).filter(|root| !is_own(Path::new(root)));
     let Some(root) = root else { return Ok(()) };
-    if read(release.path())?.is_some_and(|statics| statics.root == root) {
+    if read(release.path()).is_some_and(|statics| statics.root == root) {
         return Ok(());
     }
     write(
@@ -205,7 +207,7 @@ pub(crate) fn inherit(
     release: &CompleteRelease,
     settings: &Settings,
 ) -> Result<(), ReleaseError> {
-    if settings.collected.is_some() || read(release.path())?.is_some() {
+    if settings.collected.is_some() || read(release.path()).is_some() {
         return Ok(());
     }
     let live = locked.root.live()?;
@@ -215,7 +217,7 @@ pub(crate) fn inherit(
     same.retain(|other| other.record.manifest_sha256 == release.record.manifest_sha256);
     order::sort_by_key(&mut same, |other| Some(other.id()) != live.as_ref());
     for other in same {
-        let Some(statics) = read(other.path())? else { continue };
+        let Some(statics) = read(other.path()) else { continue };
         let below = Path::new(&statics.root);
         if !is_for_statics(release, settings, below)? {
             let note = "not taken over: no setting names their directory, and Python could import it";
@@ -231,7 +233,7 @@ pub(crate) fn inherit(
         let user = settings.identity.as_ref().and_then(Identity::site_user);
         let carrying = StaticRoots::open((&other, &statics.root), (release, &statics.root), user, progress);
         let Some(mut carrying) = carrying.map_err(io)? else { return Ok(()) };
-        let paths = carrying.find(|_| true);
+        let paths = carrying.find(NAMES, |_| true);
         carrying.link(&paths);
         refuse_cancelled(progress)?;
         if let Some(problem) = carrying.problem() {
@@ -250,7 +252,7 @@ pub(crate) fn carry(
     next: &CompleteRelease,
     settings: &Settings,
 ) -> Result<(), ReleaseError> {
-    let (Some(from), Some(mut to)) = (read(live.path())?, read(next.path())?) else { return Ok(()) };
+    let (Some(from), Some(mut to)) = (read(live.path()), read(next.path())) else { return Ok(()) };
     let note = |problem: &str| {
         let text = format!("not all static files of {} were kept in {}: {problem}", live.id(), next.id());
         locked.operator.progress.note(&text);
@@ -278,7 +280,8 @@ pub(crate) fn carry(
             }
         };
     let age = |path: &str| from.guests.get(path).copied().unwrap_or(0) + step;
-    let paths = carrying.find(|path| age(path) <= settings.keep_static);
+    let taken: usize = to.guests.keys().map(|path| recorded_length(path)).sum();
+    let paths = carrying.find(NAMES.saturating_sub(taken), |path| age(path) <= settings.keep_static);
     if !paths.is_empty() {
         to.guests.extend(paths.iter().map(|path| (path.clone(), age(path).max(1))));
         write(locked.root, next, &to)?;
@@ -297,18 +300,18 @@ fn refuse_cancelled(progress: &dyn Progress) -> Result<(), ReleaseError> {
 }
 
 /// Where the release has collected its static files, below it; none where that is not known.
-pub(crate) fn root(release: &CompleteRelease) -> Result<Option<String>, ReleaseError> {
+pub(crate) fn root(release: &CompleteRelease) -> Option<String> {
     root_in(release.path())
 }
 
 /// The same of the directory of a release.
-pub(crate) fn root_in(release: &Path) -> Result<Option<String>, ReleaseError> {
-    Ok(read(release)?.map(|statics| statics.root))
+pub(crate) fn root_in(release: &Path) -> Option<String> {
+    read(release).map(|statics| statics.root)
 }
 
 /// The files that the release has collected, without guests; none if that is not known, or there are too many.
 pub(crate) fn own_files(release: &CompleteRelease) -> Result<Option<BTreeSet<String>>, ReleaseError> {
-    let Some(statics) = read(release.path())? else { return Ok(None) };
+    let Some(statics) = read(release.path()) else { return Ok(None) };
     let Ok(root) = release.open()?.sub(&statics.root) else { return Ok(None) };
     let mut files = static_files::files(&root);
     if let Some(files) = &mut files {
@@ -326,17 +329,16 @@ fn inside(release: &Path, path: &Path) -> Option<String> {
     (!below.is_empty()).then(|| below.to_owned())
 }
 
-fn read(release: &Path) -> Result<Option<StaticRecord>, ReleaseError> {
-    let path = release.join(STATIC_PATH);
-    match Directory::open(release).and_then(|release| release.read(STATIC_PATH)) {
-        // One that is broken tells as much as none.
-        Ok(text) => {
-            let statics: Option<StaticRecord> = serde_json::from_slice(&text).ok();
-            Ok(statics.filter(|statics| !is_own(Path::new(&statics.root))))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ReleaseError::io("read", &path)(error)),
-    }
+/// A record that cannot be read tells as much as none: what it is about is not worth a deploy or a rollback.
+fn read(release: &Path) -> Option<StaticRecord> {
+    let statics: StaticRecord = serde_json::from_slice(&read_text(release)?).ok()?;
+    Some(statics).filter(|statics| !is_own(Path::new(&statics.root)))
+}
+
+/// The text of `static.json`.
+pub(crate) fn read_text(release: &Path) -> Option<Vec<u8>> {
+    let file = Directory::open(release).and_then(|release| release.file(STATIC_PATH));
+    file.and_then(|file| read_limited(file, LARGEST)).ok()
 }
 
 /// What a crash leaves on the way lies in the trash.
@@ -361,6 +363,7 @@ fn write(site: &Root, release: &CompleteRelease, statics: &StaticRecord) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::compatible;
 
     /// The answer for STATIC_ROOT is what the site's user says.
     #[test]
@@ -378,7 +381,34 @@ mod tests {
         {
             let text = format!(r#"{{"format": 1, "root": "{root}", "guests": {{}}}}"#);
             fs::write(release.path().join(STATIC_PATH), text).unwrap();
-            assert_eq!(read(release.path()).unwrap().is_some(), is_believed, "{root}");
+            assert_eq!(read(release.path()).is_some(), is_believed, "{root}");
         }
+    }
+
+    /// Whatever was written there, a rollback goes on.
+    #[test]
+    fn a_record_that_cannot_be_read_is_as_none() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let release = place.path().join("releases/1-1a2b3c4d");
+        fs::create_dir_all(release.join(".wheelbarrow")).unwrap();
+        let path = release.join(STATIC_PATH);
+        fs::File::create(&path).unwrap().set_len(300 << 20).unwrap();
+        assert!(read(&release).is_none(), "it is too large");
+        compatible::check(&root).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(read(&release).is_none(), "it is a directory");
+        compatible::check(&root).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let names = ["\"".repeat(1024), "\\".repeat(1024), "\u{7f}\u{e9}".repeat(300), "a".to_owned()];
+        let guests: BTreeMap<String, u32> = names.into_iter().map(|name| (name, u32::MAX)).collect();
+        let names: usize = guests.keys().map(|name| recorded_length(name)).sum();
+        let record = StaticRecord { format: FORMAT, root: "r".into(), guests, other: Default::default() };
+        let length = serde_json::to_vec_pretty(&record).unwrap().len();
+        assert!(length < names + 100, "{length} {names}");
     }
 }

@@ -4,6 +4,7 @@
 mod clocks;
 mod collected;
 mod files;
+mod hindered;
 mod support;
 mod trust;
 

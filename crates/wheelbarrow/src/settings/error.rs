@@ -48,7 +48,8 @@ impl Explain for SettingsError {
 pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     let line = error.span().map_or(1, |span| line(text, span.start));
     let reason = error.message().lines().collect::<Vec<_>>().join("; ");
-    SettingsError::Syntax { path: path.to_path_buf(), line, reason }
+    // The parser quotes values.
+    SettingsError::Syntax { path: path.to_path_buf(), line, reason: wheelbarrow_http::redact(&reason) }
 }
 
 /// Counted from 1.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use pep440_rs::Operator;
 use pep508_rs::{MarkerTree, Requirement, VerbatimUrl, VersionOrUrl};
 use url::Url;
+use wheelbarrow_http::redact;
 use wheelbarrow_wheel::name;
 
 use crate::lock::{Digest, Place};
@@ -38,8 +39,12 @@ const ALGORITHMS: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha
 const ARCHIVES: [&str; 9] =
     [".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar"];
 
-/// Relative paths start at `project`.
+/// Relative paths start at `project`. No error has a login in it.
 pub(in crate::inputs) fn parse(text: &str, project: &Path) -> Result<Entry, String> {
+    parse_any(text, project).map_err(|reason| redact(&reason))
+}
+
+fn parse_any(text: &str, project: &Path) -> Result<Entry, String> {
     if let Some((before, url)) = text.split_once('@')
         && let Some(name) = bare_name(before)
     {

@@ -9,6 +9,7 @@ mod lines;
 mod options;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -111,7 +112,8 @@ impl FilePlace {
     /// For messages and digests, without a login.
     fn shown(&self) -> PathBuf {
         match self {
-            Self::Path(path) => path.clone(),
+            // What is no URL is a path, as it stands.
+            Self::Path(path) => redact(&path.to_string_lossy()).into(),
             Self::Url(url) => redact(url.as_str()).into(),
         }
     }
@@ -125,7 +127,7 @@ struct At<'a> {
 
 impl At<'_> {
     fn wrong(&self, reason: String) -> Error {
-        Error::Requirements { path: self.place.shown(), line: self.line, reason }
+        Error::Requirements { path: self.place.shown(), line: self.line, reason: redact(&reason) }
     }
 }
 
@@ -170,7 +172,10 @@ impl<'a> Reader<'a> {
         }
         self.seen.push((real, is_constraint));
         let bytes = match place {
-            FilePlace::Path(path) => fs::read(path).map_err(Error::io("read", path))?,
+            FilePlace::Path(path) => fs::read(path).map_err(|error| {
+                let error = io::Error::new(error.kind(), redact(&error.to_string()));
+                Error::io("read", &place.shown())(error)
+            })?,
             FilePlace::Url(url) if self.sources.offline => {
                 return Err(Error::Offline { missing: vec![redact(url.as_str())] });
             }
@@ -338,7 +343,7 @@ impl<'a> Reader<'a> {
 
     /// A requirement of the command line or the settings.
     fn with(&mut self, text: &str) -> Result<()> {
-        let wrong = |reason| Error::With { text: redact(text), reason };
+        let wrong = |reason: String| Error::With { text: redact(text), reason: redact(&reason) };
         if is_option(text) || text.contains(char::is_control) {
             return Err(wrong("expected a requirement such as gunicorn or \"gunicorn>=23\"".to_owned()));
         }

@@ -163,3 +163,27 @@ fn options_beside_requirements_are_read() {
     let with = ["-r x.txt".to_owned()];
     assert!(matches!(read(&Sources { with: &with, ..sources }), Err(Error::With { .. })));
 }
+
+#[test]
+fn no_error_has_a_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = [directory.path().join("r.txt")];
+    let check = |sources: &Sources<'_>| {
+        let error = read(sources).map(|read| read.text).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("****@") && !text.contains("cr3t"), "{text}");
+    };
+    for line in [
+        "x @ http://usr:s3cr3t@[127.0.0.1/bad",
+        "x @ http://usr:s3/cr3t@h",
+        "http://usr:s3cr3t@h:bad/x.whl",
+        "-r http://usr:s3cr3t@[bad/more.txt",
+        "x http://usr:s3cr3t@h",
+    ] {
+        fs::write(&file[0], format!("{line}\n")).unwrap();
+        check(&sources(directory.path(), &file));
+    }
+    let wrong = ["x @ http://usr:s3cr3t@[bad".to_owned()];
+    check(&Sources { with: &wrong, ..sources(directory.path(), &[]) });
+    check(&Sources { constraints: &["http://usr:s3cr3t@[bad".to_owned()], ..sources(directory.path(), &[]) });
+}

@@ -197,3 +197,25 @@ fn cancellation_ends_the_program() {
     let ended = run(&mut shell("sleep 60"), Duration::from_secs(60), &Impatient(AtomicUsize::new(0)));
     assert_eq!(ended, ProgramEnd::Cancelled);
 }
+
+/// Whoever only wants to know does not wait for a program that ignores the signal, or is stopped before it begins.
+#[test]
+fn a_hasty_look_is_over_in_time() {
+    let (begun, limit) = (Instant::now(), Duration::from_millis(300));
+    let mut stubborn = shell("trap '' TERM; while :; do sleep 0.1; done");
+    let running = start_hastily(&mut stubborn, limit).unwrap();
+    assert_eq!(running.wait(limit, &Silent, || {}).unwrap(), ProgramEnd::Late);
+    let mut stopped = shell("exit 3");
+    // SAFETY: a system call.
+    unsafe {
+        stopped.pre_exec(|| {
+            libc::raise(libc::SIGSTOP);
+            Ok(())
+        });
+    }
+    let running = start_hastily(&mut stopped, limit).unwrap();
+    assert!(
+        matches!(running.wait(limit, &Silent, || {}).unwrap(), ProgramEnd::By(status) if !status.success())
+    );
+    assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
+}

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn service(listener: &Listener) -> Vec<u32> {
-        super::service(listener, ScanLimits::USUAL, &|| false).unwrap()
+        super::service(listener, ScanLimits::usual(), &|| false).unwrap()
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn found(
     unit: Option<String>,
     listener: Option<String>,
 ) -> Result<Service, ReleaseError> {
-    let seen = kernel::scan(root, scope, ScanLimits::USUAL, &|| false)?;
+    let seen = kernel::scan(root, scope, ScanLimits::usual(), &|| false)?;
     let is_partial = !seen.is_whole || hides_some(scope)?;
     Ok(service(root, unit, listener, seen.processes, is_partial))
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 use crate::ReleaseError;
+use crate::command::deadline;
 
 /// What a look may take.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,9 @@ pub(super) struct ScanLimits {
 }
 
 impl ScanLimits {
-    pub(super) const USUAL: Self = Self { quick: Duration::from_millis(10), all: Duration::from_secs(10) };
+    pub(super) fn usual() -> Self {
+        Self { quick: Duration::from_millis(10), all: deadline::left(Duration::from_secs(10)) }
+    }
 }
 
 /// Looks at each process until a time that `scan` is given: first briefly, then again at those that it gave false for, since it did not see

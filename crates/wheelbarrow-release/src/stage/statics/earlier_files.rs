@@ -1,6 +1,6 @@
 //! Static files of one release into another, in directories where the site's user may write: with the rights of that
-//! user if root deploys, through descriptors, and regular files alone. That user chooses how many files there are and how
-//! large they are, so that time, number and copied bytes are limited.
+//! user if root deploys, through descriptors, and regular files alone. That user chooses how many files there are, how
+//! large they are and what they are called, so that time, number, copied bytes and the bytes of the names are limited.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,6 +21,8 @@ const ENTRIES: usize = 200_000;
 const DEPTH: usize = 64;
 /// Bytes of a path below STATIC_ROOT.
 const LONGEST: usize = 1024;
+/// Bytes of all names, as `static.json` has them. More are left out.
+pub(super) const NAMES: usize = 16 << 20;
 /// A switch waits no longer for it.
 const TIME: Duration = Duration::from_secs(60);
 /// Bytes of all copies; and never more than half of what is free.
@@ -49,7 +51,10 @@ struct CarryBudget<'p> {
 /// The files below a directory.
 struct FileWalk<'b> {
     budget: &'b CarryBudget<'b>,
+    wanted: &'b dyn Fn(&str) -> bool,
     paths: Vec<String>,
+    /// Bytes that are left for names.
+    room: usize,
     /// Entries of all directories up to now.
     seen: usize,
     left_out: NotCarried,
@@ -81,24 +86,16 @@ impl<'p> StaticRoots<'p> {
         Ok(Some(Self { old, new, user, budget, left_out: NotCarried::default() }))
     }
 
-    /// Files that the old one has and the new one lacks, as paths that are UTF-8, as those of a URL are.
-    pub(super) fn find(&mut self, wanted: impl Fn(&str) -> bool + Sync) -> Vec<String> {
+    /// Files that the old one has and the new one lacks, as paths that are UTF-8 without control characters, as those of
+    /// a URL are. Their names have `room` bytes together, as [`recorded_length`] counts them.
+    pub(super) fn find(&mut self, room: usize, wanted: impl Fn(&str) -> bool + Sync) -> Vec<String> {
         let Self { old, new, user, budget, left_out } = self;
         let found = with_rights(*user, || {
-            let mut walk = FileWalk { budget, paths: Vec::new(), seen: 0, left_out: NotCarried::default() };
+            let wanted = |path: &str| wanted(path) && new.stat_at(path).is_err();
+            let left_out = NotCarried::default();
+            let mut walk = FileWalk { budget, wanted: &wanted, paths: Vec::new(), room, seen: 0, left_out };
             walk.enter(old, "", 0);
-            let FileWalk { paths: found, mut left_out, .. } = walk;
-            let mut paths = Vec::new();
-            for path in found {
-                if let Err(error) = budget.check() {
-                    left_out.note(&path, &error);
-                    break;
-                }
-                if wanted(&path) && new.stat_at(&path).is_err() {
-                    paths.push(path);
-                }
-            }
-            (paths, left_out)
+            (walk.paths, walk.left_out)
         });
         let (paths, found) = found.unwrap_or_else(|error| (Vec::new(), NotCarried::of(&error)));
         left_out.add(found);
@@ -202,7 +199,7 @@ impl FileWalk<'_> {
             self.left_out.note(below, &format!("there are more than {ENTRIES} files and directories"));
         }
         for (name, kind) in entries {
-            let Some(name) = name.to_str() else { continue };
+            let Some(name) = name.to_str().filter(|name| !name.contains(char::is_control)) else { continue };
             let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
             if let Err(error) = self.budget.check() {
                 return self.left_out.note(&path, &error);
@@ -216,11 +213,24 @@ impl FileWalk<'_> {
                     Ok(directory) => self.enter(&directory, &path, depth + 1),
                     Err(error) => self.left_out.note(&path, &error),
                 },
-                FileType::RegularFile => self.paths.push(path),
+                FileType::RegularFile if (self.wanted)(&path) => {
+                    match self.room.checked_sub(recorded_length(&path)) {
+                        Some(room) => {
+                            self.room = room;
+                            self.paths.push(path);
+                        }
+                        None => self.left_out.note(&path, &"the names of the others are too long together"),
+                    }
+                }
                 _ => {}
             }
         }
     }
+}
+
+/// Bytes that a name without control characters takes in `static.json`, with its age and what stands around both.
+pub(super) fn recorded_length(path: &str) -> usize {
+    path.len() + path.matches(['"', '\\']).count() + 32
 }
 
 fn with_rights<T: Send>(user: Option<(u32, u32)>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
@@ -361,6 +371,24 @@ mod tests {
         let error = copy(&mut file, (&new, OsStr::new("1")), &mut budget(&stopping, COPIED)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
         assert!(new.entries().unwrap().is_empty(), "nothing of it is left");
+    }
+
+    #[test]
+    fn names_have_a_limit() {
+        let (place, ..) = scene(1);
+        for name in ["a\"b.css", "\u{1}.css", "c.css", "d.css", "new\n/e.css"] {
+            let path = place.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let room = recorded_length("a\"b.css") + recorded_length("c.css");
+        let (budget, wanted) = (budget(&Silent, COPIED), |path: &str| path != "old");
+        let left_out = NotCarried::default();
+        let mut walk =
+            FileWalk { budget: &budget, wanted: &wanted, paths: Vec::new(), room, seen: 0, left_out };
+        walk.enter(&Directory::open(place.path()).unwrap(), "", 0);
+        assert_eq!((walk.paths.len(), walk.left_out.count), (2, 1), "{:?}", walk.paths);
+        assert!(walk.paths.iter().all(|path| !path.contains(char::is_control)));
     }
 
     #[test]
