@@ -252,6 +252,16 @@ impl Directory {
         give(self.as_fd(), user, group)
     }
 
+    /// Changes owner and group of a symbolic link in the directory where they are others.
+    pub fn give_link(&self, name: &OsStr, user: u32, group: u32) -> io::Result<()> {
+        let now = self.stat_at(name)?;
+        if (now.st_uid, now.st_gid) == (user, group) {
+            return Ok(());
+        }
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        Ok(rustix::fs::chownat(self, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode))?)
     }

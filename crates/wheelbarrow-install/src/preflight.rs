@@ -189,7 +189,9 @@ pub(crate) fn keep_environment(
     match directory.stat_at(name) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
             let linked = directory.read_link(name).and_then(|target| staged.symlink(target, name));
-            return linked.map(|()| kept).map_err(InstallError::io("link", &path));
+            // A link of root's would be followed where one of its owner's is not.
+            let given = linked.and_then(|()| staged.give_link(name, stat.st_uid, stat.st_gid));
+            return given.map(|()| kept).map_err(InstallError::io("link", &path));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(kept),
@@ -227,8 +229,13 @@ mod tests {
         assert!(keep().is_err(), "a pipe is not waited for");
         fs::remove_file(&from).unwrap();
         fs_err::os::unix::fs::symlink("/nowhere", &from).unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::lchown(&from, Some(65533), Some(65532)).unwrap();
+        }
+        let owner = |path: &Path| fs::symlink_metadata(path).map(|link| (link.uid(), link.gid())).unwrap();
         keep().unwrap();
         assert_eq!(fs::read_link(&to).unwrap(), Path::new("/nowhere"));
+        assert_eq!(owner(&to), owner(&from), "a link of another user's does not become root's");
         fs::remove_file(&to).unwrap();
         fs::remove_file(&from).unwrap();
         fs::write(&from, "").unwrap();

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use wheelbarrow_artifact::release::Manager;
 use wheelbarrow_artifact::{Anybody, Artifact};
-use wheelbarrow_base::{Exit, read_regular, write_atomic};
+use wheelbarrow_base::{Exit, open_no_link, read_limited, write_atomic};
 use wheelbarrow_release::unit::{
     Server, SiteSource, Unit, UnitOverrides, directory, find, shadowed, written,
 };
@@ -251,9 +251,9 @@ fn compared(path: PathBuf, wanted: Option<&str>) -> CommandResult<ComparedUnit> 
     Ok(ComparedUnit { path, state, diff })
 }
 
-/// The text of a unit, if it is there. Others may have put something else into the directory of `--write`.
+/// The text of a unit, if it is there. Others may have put a link or something else into the directory of `--write`.
 fn read(path: &Path) -> CommandResult<Option<String>> {
-    match read_regular(path, LONGEST) {
+    match open_no_link(path).and_then(|file| read_limited(file, LONGEST)) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
@@ -334,6 +334,9 @@ mod tests {
         let refused = write(place.path(), &[unit], &printer).unwrap_err();
         assert_eq!(refused.causes(), ["it is a FIFO, not a regular file"]);
         assert!(compared(place.path().join("a.service"), None).is_err());
+        fs::write(place.path().join("secret"), "x").unwrap();
+        fs::os::unix::fs::symlink("secret", place.path().join("b.service")).unwrap();
+        assert!(compared(place.path().join("b.service"), None).is_err(), "a link is not followed");
     }
 
     #[test]

@@ -178,27 +178,43 @@ impl fmt::Display for LockHolder {
 /// from it for that moment.
 pub(crate) fn holder(root: &Root) -> Option<LockHolder> {
     let path = root.lock_path();
-    let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| format!(":{}", metadata.ino()));
-    let inodes = [inode(&path), inode(&root.command_lock_path())];
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    // `1: FLOCK  ADVISORY  WRITE 4711 fe:01:262156 0 EOF`; the device is not that of stat(2) on every file system.
-    let pid = locks.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let is = |inode: &String| fields.get(5).is_some_and(|file| file.ends_with(inode.as_str()));
-        let command_lock = fields.get(1) == Some(&"FLOCK") && inodes.iter().flatten().any(is);
-        command_lock.then(|| fields.get(4)?.parse().ok()).flatten()
-    })?;
+    let processes = holding_processes(root);
     match fs::File::open(&path) {
-        Ok(mut file) => read_holder(&mut file),
+        Ok(mut file) => processes.first().and_then(|_| read_holder(&mut file)),
         // Who may not open the lock sees that it is held, and no more.
         Err(_) => Some(LockHolder {
-            pid,
+            pid: working_process(root, &processes)?,
             by: "another user".to_owned(),
             operation: "an operation".to_owned(),
             since: 0,
             command: None,
         }),
     }
+}
+
+/// A process of root's or of the root's owner. No other user may open the locks: what such a user holds is a file of another file
+/// system with the same inode, or a descriptor that a command has passed on.
+fn working_process(root: &Root, processes: &[u32]) -> Option<u32> {
+    let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid());
+    let users = [0, owner(root.path()).ok()?];
+    let is_ours =
+        |pid: &&u32| owner(&Path::new("/proc").join(pid.to_string())).is_ok_and(|user| users.contains(&user));
+    processes.iter().find(is_ours).copied()
+}
+
+/// The processes that took a lock on a file with the inode of a lock of the root.
+fn holding_processes(root: &Root) -> Vec<u32> {
+    let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| format!(":{}", metadata.ino()));
+    let inodes = [inode(&root.lock_path()), inode(&root.command_lock_path())];
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    // `1: FLOCK  ADVISORY  WRITE 4711 fe:01:262156 0 EOF`; the device is not that of stat(2) on every file system.
+    let taken = locks.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is = |inode: &String| fields.get(5).is_some_and(|file| file.ends_with(inode.as_str()));
+        let is_lock = fields.get(1) == Some(&"FLOCK") && inodes.iter().flatten().any(is);
+        is_lock.then(|| fields.get(4)?.parse().ok()).flatten()
+    });
+    taken.collect()
 }
 
 fn open(path: &Path) -> Result<fs::File, ReleaseError> {
@@ -341,6 +357,30 @@ mod tests {
         }
         // The descriptor that was passed on holds nothing now.
         assert!(acquire(&root).is_ok());
+    }
+
+    #[test]
+    fn a_lock_of_another_user_is_nobodys_work() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::create(place.path()).unwrap();
+        let working = || working_process(&root, &holding_processes(&root));
+        let lock = acquire(&root).unwrap();
+        assert_eq!(working(), Some(std::process::id()));
+        let passed_on = rustix::io::dup(&lock.file).unwrap();
+        drop(lock);
+        assert_eq!(working(), None);
+        let script =
+            "import fcntl, time; fcntl.flock(0, fcntl.LOCK_EX); print(1, flush=True); time.sleep(60)";
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65533", "--clear-groups", "python3", "-c", script]);
+        let mut child = command.stdin(passed_on).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        assert_eq!((holding_processes(&root), working()), (vec![child.id()], None));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
