@@ -218,7 +218,7 @@ fn the_store_is_collected_after_a_prune() {
     let apply = || place.run(&["env", "apply", "--root", "root"]);
     let said = apply();
     assert!(said.code == 5 && said.err.contains("the store no longer has asgiref-3.8.0"), "{}", said.all());
-    assert!(said.err.contains("hint: `wheelbarrow deploy ARTIFACT"), "{}", said.all());
+    assert!(said.err.contains("hint: deploy its artifact again"), "{}", said.all());
     assert_eq!(deploy().code, 0);
     place.write("root/shared/environment.json", "{\"WHO\": \"them\"}");
     let said = apply();

@@ -126,8 +126,8 @@ struct At<'a> {
 }
 
 impl At<'_> {
-    fn wrong(&self, reason: String) -> Error {
-        Error::Requirements { path: self.place.shown(), line: self.line, reason: redact(&reason) }
+    fn wrong(&self, reason: &str) -> Error {
+        Error::Requirements { path: self.place.shown(), line: self.line, reason: redact(reason) }
     }
 }
 
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self, place: &FilePlace, bytes: &[u8], is_constraint: bool) -> Result<()> {
         self.result.files.push((place.shown(), Sha256::of(bytes)));
-        let text = decode(bytes).map_err(|(line, reason)| At { place, line }.wrong(reason))?;
+        let text = decode(bytes).map_err(|(line, reason)| At { place, line }.wrong(&reason))?;
         for (line, text) in logical(&text) {
             self.line(&At { place, line }, &expand(&text), is_constraint)?;
         }
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
 
     fn line(&mut self, at: &At<'_>, text: &str, is_constraint: bool) -> Result<()> {
         if text.contains(|character: char| character.is_control() && character != '\t') {
-            return Err(at.wrong("unexpected control character".to_owned()));
+            return Err(at.wrong("unexpected control character"));
         }
         self.logins(text);
         if is_option(text) {
@@ -203,12 +203,12 @@ impl<'a> Reader<'a> {
         }
         let (requirement, options) = split_options(text);
         let mut digests = BTreeSet::new();
-        let mut words = Words::new(options).map_err(|reason| at.wrong(reason))?;
-        while let Some((option, value)) = words.next_option().map_err(|reason| at.wrong(reason))? {
+        let mut words = Words::new(options).map_err(|reason| at.wrong(&reason))?;
+        while let Some((option, value)) = words.next_option().map_err(|reason| at.wrong(&reason))? {
             if option != "--hash" {
-                return Err(at.wrong(format!("the option {option} is not supported behind a requirement")));
+                return Err(at.wrong(&format!("the option {option} is not supported behind a requirement")));
             }
-            digests.insert(entry::digest(&value).map_err(|reason| at.wrong(reason))?);
+            digests.insert(entry::digest(&value).map_err(|reason| at.wrong(&reason))?);
         }
         self.requirement(at, requirement, digests, is_constraint)
     }
@@ -224,15 +224,15 @@ impl<'a> Reader<'a> {
         if let Some(target) = options::editable(text) {
             return self.editable(at, target, is_constraint);
         }
-        let mut words = Words::new(text).map_err(|reason| at.wrong(reason))?;
-        while let Some((option, value)) = words.next_option().map_err(|reason| at.wrong(reason))? {
+        let mut words = Words::new(text).map_err(|reason| at.wrong(&reason))?;
+        while let Some((option, value)) = words.next_option().map_err(|reason| at.wrong(&reason))? {
             match option {
                 "--requirement" | "--constraint" => {
                     let nested = FilePlace::new(&value, at.place);
                     if let FilePlace::Path(path) = &nested
                         && !path.is_file()
                     {
-                        return Err(at.wrong(format!("{} does not exist", path.display())));
+                        return Err(at.wrong(&format!("{} does not exist", path.display())));
                     }
                     self.file(&nested, is_constraint || option == "--constraint")?;
                 }
@@ -255,7 +255,7 @@ impl<'a> Reader<'a> {
                 "--use-feature" => self.note(at, "--use-feature has no effect"),
                 _ => {
                     return Err(
-                        at.wrong(format!("the option {option} is not supported on a line of its own"))
+                        at.wrong(&format!("the option {option} is not supported on a line of its own"))
                     );
                 }
             }
@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
     /// A directory or a repository; it has no hash.
     fn editable(&mut self, at: &At<'_>, target: &str, is_constraint: bool) -> Result<()> {
         if target.split_once('#').is_some_and(|(_, fragment)| !options::has_no_hash(fragment)) {
-            return Err(at.wrong("the hash of an editable requirement cannot be compared".to_owned()));
+            return Err(at.wrong("the hash of an editable requirement cannot be compared"));
         }
         self.any = true;
         self.result.complete = false;
@@ -303,7 +303,7 @@ impl<'a> Reader<'a> {
         digests: BTreeSet<crate::lock::Digest>,
         is_constraint: bool,
     ) -> Result<()> {
-        let entry = parse(text, self.sources.project).map_err(|reason| at.wrong(reason))?;
+        let entry = parse(text, self.sources.project).map_err(|reason| at.wrong(&reason))?;
         let sets: Vec<_> = [digests]
             .into_iter()
             .filter(|digests| !digests.is_empty())
@@ -311,7 +311,7 @@ impl<'a> Reader<'a> {
             .collect();
         if !sets.is_empty() && !entry.has_hash {
             let reason = "a hash is of a file; that of a directory or a repository cannot be compared";
-            return Err(at.wrong(reason.to_owned()));
+            return Err(at.wrong(reason));
         }
         if !is_constraint {
             self.any = true;
@@ -338,7 +338,7 @@ impl<'a> Reader<'a> {
             "`{}` must be pinned with == and have a hash, as --require-hashes requires",
             redact(text)
         );
-        self.hashless.get_or_insert_with(|| at.wrong(reason));
+        self.hashless.get_or_insert_with(|| at.wrong(&reason));
     }
 
     /// A requirement of the command line or the settings.
