@@ -303,7 +303,7 @@ fn a_plan_names_them_and_older_programs_read_the_journal() {
             .collect::<Vec<_>>()
     };
     let rest = ["after_switch", "after_switch", "on_failure", "after_rollback"];
-    assert_eq!(plan(&[]), [&["before_migrate"], &rest[..]].concat());
+    assert_eq!(plan(&[]), [&["before_migrate"][..], &rest].concat());
     assert_eq!(plan(&["--no-prepare"]), rest);
     assert!(!place.root().exists());
 
