@@ -22,7 +22,9 @@ options:
     type: bool
     default: false
   apply:
-    description: If the live release has another environment, make a release of the live code with the new one. It is checked, verified, and rolled back if that fails.
+    description:
+      - If the live release has another environment, make a release of the live code with the new one.
+      - It is checked, verified, and rolled back if that fails.
     type: bool
     default: false
 extends_documentation_fragment:

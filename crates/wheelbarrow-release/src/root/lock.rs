@@ -371,11 +371,12 @@ mod tests {
         assert_eq!(working(), Some(std::process::id()));
         let passed_on = rustix::io::dup(&lock.file).unwrap();
         drop(lock);
+        rustix::fs::flock(&passed_on, FlockOperation::Unlock).unwrap();
         assert_eq!(working(), None);
-        let script =
-            "import fcntl, time; fcntl.flock(0, fcntl.LOCK_EX); print(1, flush=True); time.sleep(60)";
+        // LOCK_EX.
+        let script = "flock(STDIN, 2) or die; $| = 1; print 1; sleep 60";
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", "65533", "--clear-groups", "python3", "-c", script]);
+        command.args(["--reuid", "65533", "--clear-groups", "perl", "-e", script]);
         let mut child = command.stdin(passed_on).stdout(Stdio::piped()).spawn().unwrap();
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         assert_eq!((holding_processes(&root), working()), (vec![child.id()], None));
