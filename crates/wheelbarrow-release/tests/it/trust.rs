@@ -429,11 +429,9 @@ fn a_process_of_another_user_does_not_keep_a_release_alive() {
     let first = place.deploy(&place.artifact("1", &settings)).unwrap();
     place.deploy(&place.artifact("2", &settings)).unwrap();
     let python = first.path.join("venv/bin/python");
-    let real = fs::canonicalize(&python).unwrap();
     let killing = |users: &str| {
         fs::remove_file(&python).unwrap();
-        let script =
-            format!("#!/bin/sh\n[ $(id -u) {users} ] && kill -9 $$\nexec {} \"$@\"\n", real.display());
+        let script = format!("#!/bin/sh\n[ $(id -u) {users} ] && kill -9 $$\nexit 0\n");
         fs::write(&python, script).unwrap();
         fs::set_permissions(&python, PermissionsExt::from_mode(0o755)).unwrap();
     };
