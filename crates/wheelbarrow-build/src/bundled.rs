@@ -135,7 +135,7 @@ fn prefix(given: &Path) -> Option<PathBuf> {
     places.into_iter().find(|prefix| program(prefix).is_some())
 }
 
-/// Refuses what is no standalone Python, as far as names tell, before all of it is read: `/usr` has gigabytes.
+/// Refuses a directory that is no standalone Python by the names in it, before its files are read: `/usr` has gigabytes.
 fn check_directory(source: &Path) -> Result<()> {
     let prefix = prefix(source).ok_or_else(|| refuse(source, NO_PROGRAM.to_owned()))?;
     for (name, reason) in NOT_ALONE {

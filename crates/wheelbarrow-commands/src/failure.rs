@@ -161,12 +161,17 @@ impl Failure {
 /// The text with the root of this command for each word `ROOT`, as a shell reads it.
 pub(crate) fn with_root(text: &str) -> String {
     let Some(root) = named_root().and_then(|root| absolute(&root).ok()) else { return text.to_owned() };
-    let root = shell_word(&root.to_string_lossy());
+    named(text, &shell_word(&root.to_string_lossy()))
+}
+
+fn named(text: &str, root: &str) -> String {
     let mut named = String::new();
     for (number, part) in text.split("ROOT").enumerate() {
         if number > 0 {
-            // Such as STATIC_ROOT.
-            named.push_str(if named.ends_with('_') { "ROOT" } else { &root });
+            // Not of STATIC_ROOT, nor of a path.
+            let is_word =
+                !named.ends_with(|before: char| before.is_alphanumeric() || "_/.-".contains(before));
+            named.push_str(if is_word { root } else { "ROOT" });
         }
         named.push_str(part);
     }
@@ -190,4 +195,18 @@ fn named_root() -> Option<PathBuf> {
 /// Whether this process was asked for JSON. What stands behind `--` is somebody else's.
 pub fn wants_json() -> bool {
     std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn the_root_is_named_where_a_word_stands_for_it() {
+        let text = "`prune --root ROOT`, ROOT/shared; STATIC_ROOT, /srv/ROOT, and my.ROOT";
+        assert_eq!(
+            named(text, "/srv/a"),
+            "`prune --root /srv/a`, /srv/a/shared; STATIC_ROOT, /srv/ROOT, and my.ROOT"
+        );
+    }
 }

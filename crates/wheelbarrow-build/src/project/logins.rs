@@ -23,7 +23,7 @@ const NAMES: [&str; 12] = [
     "tox.ini",
 ];
 
-/// Bytes of one that is looked through; a larger one is no file that people write.
+/// Bytes. Larger files are not searched: nobody writes such files by hand.
 const LARGEST: u64 = 16 << 20;
 
 /// Refuses such a file, or one of `inputs`, with a password in an address.

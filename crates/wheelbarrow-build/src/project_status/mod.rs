@@ -211,7 +211,7 @@ struct Asker {
     timeout: Duration,
     deadline: Instant,
     questions: Mutex<VecDeque<Question>>,
-    /// Whether an index has answered a question; of those that were asked.
+    /// The indexes that were asked, and whether each has answered.
     indexes: Mutex<BTreeMap<String, bool>>,
 }
 

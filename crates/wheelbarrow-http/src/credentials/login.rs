@@ -100,7 +100,7 @@ fn login_of_url(word: &str) -> Option<usize> {
     word[..word.find(['/', '?', '#']).unwrap_or(word.len())].rfind('@')
 }
 
-/// Also where the authority ends too early, in the middle of a password: its port is no number then.
+/// The same for a password with `/`, at which the authority ends too early: what stands for its port is no number then.
 fn login_of_text(word: &str) -> Option<usize> {
     let authority = &word[..word.find('/').unwrap_or(word.len())];
     let port = authority.split_once(':').filter(|_| !authority.starts_with('[')).map(|(_, port)| port);

@@ -27,11 +27,12 @@ use crate::layout::{ENVIRONMENT, RECEIPT_PATH};
 const NAMED: usize = 10;
 /// How many are counted: whoever has to look through them needs no exact number.
 const COUNTED: usize = 10_000;
-/// Bytes of all paths that are in memory at once, and entries of one directory: the site chooses how many files it writes. A
-/// directory for which there is no room counts as one that cannot be listed.
+/// Bytes that all paths in memory may take at once: the site chooses how many files it writes. A directory that needs more
+/// counts as one that cannot be listed.
 const ROOM: usize = 256 << 20;
 /// The same where files are counted alone, which takes no long time.
 const COUNTED_ROOM: usize = 16 << 20;
+/// Entries of one directory.
 const ENTRIES: usize = 500_000;
 /// What Wheelbarrow itself writes into an install.
 const OWN: &[u8] = b".wheelbarrow";

@@ -14,7 +14,7 @@ use fs_err as fs;
 use rustix::process::getuid;
 use wheelbarrow_base::beneath::{exposure, exposure_of};
 use wheelbarrow_base::progress::{Progress, Silent};
-use wheelbarrow_base::{as_user, open_no_link};
+use wheelbarrow_base::{as_user, open_no_link, open_regular};
 
 use crate::ReleaseError;
 use crate::command::as_site;
@@ -122,8 +122,9 @@ fn user_of(identity: Option<&Identity>) -> Option<(u32, u32)> {
 fn is_roots_own(python: &Path, release: &CompleteRelease) -> bool {
     let is_of_release = fs::canonicalize(release.path()).map_or(true, |release| python.starts_with(release));
     let is_trusted = || -> std::io::Result<bool> {
-        let file = exposure(fs::File::open(python)?.as_fd(), python)?;
-        Ok(file.is_none() && python.parent().map_or(Ok(None), exposure_of)?.is_none())
+        // The directories first: where others may write, what is opened may be a FIFO by then.
+        let is_exposed = python.parent().map_or(Ok(None), exposure_of)?.is_some();
+        Ok(!is_exposed && exposure(open_regular(python)?.as_fd(), python)?.is_none())
     };
     !is_of_release && is_trusted().unwrap_or(false)
 }
@@ -176,7 +177,9 @@ fn start_within(
         && error.kind() == ErrorKind::NotFound
     {
         let mut target = python.clone();
-        while let Ok(next) = fs::read_link(&target) {
+        // As many as the kernel follows: others may make more meanwhile.
+        for _ in 0..40 {
+            let Ok(next) = fs::read_link(&target) else { break };
             target = target.parent().unwrap_or(Path::new("/")).join(next);
         }
         return Err(cannot(format!("it leads to {}, which is missing", target.display())));

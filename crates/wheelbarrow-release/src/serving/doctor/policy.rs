@@ -97,8 +97,11 @@ pub(super) fn judge_labels(
             wrong.join(", ")
         ),
         fix: format!(
-            "semanage fcontext -a -t httpd_sys_content_t {all} && semanage fcontext -a -t bin_t {programs} && restorecon -R {}",
-            shell_word(&root)
+            "semanage fcontext -a -t httpd_sys_content_t {all} && semanage fcontext -a -t bin_t {programs} && restorecon {} {} && restorecon -R {}",
+            shell_word(&root),
+            shell_word(&format!("{root}/shared")),
+            // Not of all: the site's user could exchange what is below shared meanwhile.
+            shell_word(&format!("{root}/releases"))
         ),
     });
 }
