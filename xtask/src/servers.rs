@@ -74,10 +74,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         (versions.wheelbarrow.clone(), "/usr/bin/wheelbarrow"),
         (workspace().join("xtask/src/servers"), "/scripts"),
     ];
-    let host = match Host::start(&images, &Machine { name: "servers", image: IMAGE, mounts: &mounts }) {
-        Ok(host) => host,
-        Err(reason) => return unavailable("servers", &reason),
-    };
+    let host =
+        match Host::start(&images, &Machine { name: "servers", image: IMAGE, mounts: &mounts, disks: &[] }) {
+            Ok(host) => host,
+            Err(reason) => return unavailable("servers", &reason),
+        };
     host.clear()?;
     if let Some(deploys) = deploys {
         return twenty::many(&host, deploys);

@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let scripts = [(workspace().join("xtask/src/servers"), "/scripts")];
     let mut servers = Vec::new();
     for suite in suites {
-        let made = Made { name: &format!("story-{suite}"), image: &image(suite), mounts: &scripts };
+        let made =
+            Made { name: &format!("story-{suite}"), image: &image(suite), mounts: &scripts, disks: &[] };
         match Host::start(&images, &made) {
             Ok(host) => servers.push(Server::new(suite, host)?),
             Err(reason) => return unavailable("story", &reason),

@@ -125,22 +125,22 @@ def unit(name, python, directory, port, environment_lines=""):
 
 
 class Wheelbarrow:
-    root, port = "/srv/wheelbarrow", 8101
-
-    def __init__(self):
+    def __init__(self, name, port, artifact, **variables):
+        self.name, self.root, self.port, self.artifact = name, "/srv/" + name, port, artifact
         shared = self.root + "/shared"
-        write(shared + "/environment.json", json.dumps(environment(shared)), 0o600)
+        write(shared + "/environment.json", json.dumps(dict(environment(shared), **variables)), 0o600)
         write(
             shared + "/wheelbarrow.toml",
             (
-                "[release]\n[release.server]\nkind = 'systemd'\nunit = 'wheelbarrow.service'\n"
-                "[release.probe]\nurl = 'http://127.0.0.1:%d/version/'\n" % self.port
+                "[release]\n[release.server]\nkind = 'systemd'\nunit = '%s.service'\n"
+                "[release.probe]\nurl = 'http://127.0.0.1:%d/version/'\n" % (name, port)
             ),
         )
-        unit("wheelbarrow", self.root + "/current/venv/bin/python", "/", self.port)
+        unit(name, self.root + "/current/venv/bin/python", "/", port)
 
     def deploy(self, version):
-        run("wheelbarrow", "--quiet", "deploy", "%s/%s.zip" % (VERSIONS, version), "--root", self.root)
+        artifact = self.artifact % version
+        run("wheelbarrow", "--quiet", "deploy", "%s/%s" % (VERSIONS, artifact), "--root", self.root)
 
 
 class ByHand:
@@ -197,7 +197,10 @@ def main(rounds):
     write("/etc/uv/uv.toml", 'offline = true\nno-index = true\nfind-links = ["/versions/wheels"]\n')
     os.symlink(VERSIONS + "/uv", "/usr/local/bin/uv")
     ways = {
-        "Wheelbarrow": Wheelbarrow(),
+        "Wheelbarrow": Wheelbarrow("wheelbarrow", 8101, "%s.zip"),
+        "Wheelbarrow, collected at build": Wheelbarrow(
+            "collected", 8105, "%s-collected.zip", DJANGO_SETTINGS_MODULE="mysite.settings.collected"
+        ),
         "Capistrano's steps, pip": ByHand("by-pip", 8102, PIP),
         "Capistrano's steps, uv": ByHand("by-uv", 8103, UV),
         "fujin": Fujin(),

@@ -69,7 +69,8 @@ impl<'i> Hosts<'i> {
             let start = |kind: &'static Kind| {
                 let (scripts, name) = (&scripts, format!("fleet-{}", kind.name));
                 scope.spawn(move || {
-                    let machine = Machine { name: &name, image: &image(kind.suite), mounts: scripts };
+                    let machine =
+                        Machine { name: &name, image: &image(kind.suite), mounts: scripts, disks: &[] };
                     Host::start(images, &machine).map(|host| (kind, host))
                 })
             };

@@ -20,8 +20,8 @@ use crate::ReleaseError;
 
 const SUCCESSES: u32 = 3;
 const DEADLINE: u64 = 30;
-/// Between two requests.
-const PAUSE: Duration = Duration::from_millis(100);
+/// After a bad answer. A good one is followed by the next request at once.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How often to look whether a queue has room.
 const LOOK: Duration = Duration::from_millis(10);
 /// What one request may take.
@@ -175,13 +175,14 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
     loop {
         let left = limit.saturating_sub(begun.elapsed());
         let answer = address.ask(left.clamp(Duration::from_millis(1), PATIENCE));
-        let (last, hint) = match answer {
+        let (pause, last, hint) = match answer {
             Ok(status) if is_expected(settings, status) => {
                 successes += 1;
                 if successes >= wanted {
                     return Ok(());
                 }
                 (
+                    Duration::ZERO,
                     format!("only {successes} of {wanted} good answers in a row"),
                     "`[release.probe] deadline` gives it more time",
                 )
@@ -189,16 +190,16 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
             bad => {
                 successes = 0;
                 let status = bad.as_ref().ok().copied();
-                (describe(bad), hint(status))
+                (PAUSE, describe(bad), hint(status))
             }
         };
         if progress.is_cancelled() {
             return Err(ReleaseError::Cancelled);
         }
-        if begun.elapsed() + PAUSE >= limit {
+        if begun.elapsed() + pause >= limit {
             return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last, hint });
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
     }
 }
 
