@@ -93,14 +93,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         },
         licences: Tree::default(),
     };
+    let mut documents = Vec::new();
     for program in &programs {
         let carried = if program.is_for_mac() { CARRIED } else { &program.target };
         let crates = crates::contained(&program.target, carried)?;
         release.licences = licences(&crates)?;
         package(&release, program, &place)?;
-        let name = format!("{NAME}-{}-{}.cdx.json", release.version, program.target);
-        fs::write(place.join(name), sbom::make(&release, program, &crates)?)?;
+        let document = place.join(format!("{NAME}-{}-{}.cdx.json", release.version, program.target));
+        fs::write(&document, sbom::make(&release, program, &crates)?)?;
+        documents.push(document);
     }
+    sbom::validate(&documents)?;
     if options.has_collection {
         collection::make(&release, &place)?;
     }

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use fs_err as fs;
 use walkdir::WalkDir;
 
 use crate::children::{clean, run as run_child, target_directory, workspace};
-use crate::pythons;
+use crate::tools;
 
 /// Another version may find other faults.
 const ZENSICAL: &str = "zensical==0.0.73";
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if !problems.is_empty() {
         bail!("links and pages:\n  {}", problems.join("\n  "));
     }
-    let zensical = zensical()?;
+    let zensical = tools::of_pypi("docs", &[ZENSICAL], OLDEST)?.join("zensical");
     let mut command = clean(&zensical);
     command.current_dir(workspace());
     run_child(command.args(if serve { ["serve"].as_slice() } else { &["build", "--clean", "--strict"] }))?;
@@ -48,25 +48,6 @@ fn lost_anchors() -> Result<Vec<String>> {
         .map(|(anchor, _)| format!("id=\"{anchor}\""))
         .filter(|id| built.matches(id).count() != 1)
         .collect())
-}
-
-/// Zensical, in a virtualenv of its own.
-fn zensical() -> Result<PathBuf> {
-    let directory = target_directory().join("tools/docs");
-    let (program, marker) = (directory.join("bin/zensical"), directory.join(ZENSICAL));
-    if marker.exists() {
-        return Ok(program);
-    }
-    if directory.exists() {
-        fs::remove_dir_all(&directory)?;
-    }
-    let python = pythons::find_all().into_iter().rev().find(|python| python.minor >= OLDEST);
-    let python = python.with_context(|| format!("{ZENSICAL} needs Python 3.{OLDEST} or newer"))?;
-    run_child(clean(&python.path).args(["-m", "venv"]).arg(&directory))?;
-    let mut pip = clean(directory.join("bin/pip"));
-    run_child(pip.args(["install", "--quiet", "--disable-pip-version-check", ZENSICAL]))?;
-    fs::write(marker, "")?;
-    Ok(program)
 }
 
 fn check_pages() -> Result<Vec<String>> {

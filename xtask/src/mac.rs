@@ -2,15 +2,14 @@
 //! libraries of zig. Nothing here can run them.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-use crate::children::{clean, run as run_child, succeeds, target_directory, unavailable, workspace};
-use crate::pythons;
+use crate::children::{clean, run as run_child, succeeds, unavailable, workspace};
+use crate::tools;
 
 pub(crate) const TARGETS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-apple-darwin"];
 
@@ -43,31 +42,12 @@ pub(crate) fn zigbuild() -> Result<Command> {
     if succeeds(Command::new(program).arg("--version")) {
         return Ok(clean(program));
     }
-    let tools = tools()?;
+    let tools = tools::of_pypi("zig", &TOOLS, OLDEST)?;
     let mut command = clean(tools.join("cargo-zigbuild"));
     // It looks for zig as a module of the Python there.
     let others = env::var_os("PATH").unwrap_or_default();
     command.env("PATH", env::join_paths([tools].into_iter().chain(env::split_paths(&others)))?);
     Ok(command)
-}
-
-/// The programs of a virtualenv that has them.
-fn tools() -> Result<PathBuf> {
-    let directory = target_directory().join("tools/zig");
-    let (programs, marker) = (directory.join("bin"), directory.join(TOOLS.join(" ")));
-    if marker.exists() {
-        return Ok(programs);
-    }
-    if directory.exists() {
-        fs::remove_dir_all(&directory)?;
-    }
-    let python = pythons::find_all().into_iter().rev().find(|python| python.minor >= OLDEST);
-    let python = python.with_context(|| format!("cargo-zigbuild needs Python 3.{OLDEST} or newer"))?;
-    run_child(clean(&python.path).args(["-m", "venv"]).arg(&directory))?;
-    let mut pip = clean(programs.join("pip"));
-    run_child(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(TOOLS))?;
-    fs::write(marker, "")?;
-    Ok(programs)
 }
 
 /// The oldest macOS that a program says to run on: major and minor version, by its LC_BUILD_VERSION (`mach-o/loader.h`).

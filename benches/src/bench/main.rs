@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::cases::{build, fetch, install, sizes, store, verify};
+use crate::cases::{build, fetch, install, sizes, start, store, verify};
 use crate::setup::Setup;
 use crate::site::Site;
 
 const USAGE: &str =
-    "usage: cargo xtask bench [--rounds N] [--only install|store|verify|fetch|build|sizes] [--site site106|wagtail]
+    "usage: cargo xtask bench [--rounds N] [--only install|store|verify|fetch|build|sizes|start] [--site site106|wagtail]
                     [--on tmpfs|disk] [--python PATH]";
 
 fn main() -> Result<()> {
@@ -45,6 +45,12 @@ fn main() -> Result<()> {
         let site = Site::prepare(&setup, name)?;
         if is_wanted(&only, "sizes") {
             sizes::sizes(&site)?;
+            if only.is_some() {
+                continue;
+            }
+        }
+        if is_wanted(&only, "start") {
+            println!("{}", start::start(&setup, &site, rounds)?);
             if only.is_some() {
                 continue;
             }

@@ -102,9 +102,10 @@ impl fmt::Display for Table {
                 walls.fold((f64::MAX, 0.0f64), |(least, most), wall| (least.min(wall), most.max(wall)));
             let memory = contender.runs.iter().map(|run| run.memory).max().unwrap_or(0) / 1000;
             let median = contender.median();
+            let digits = if median < 0.1 { 3 } else { 2 };
             writeln!(
                 out,
-                "| {} | {median:.2} | {least:.2} to {most:.2} | {:.2} | {memory} | {} |",
+                "| {} | {median:.digits$} | {least:.digits$} to {most:.digits$} | {:.2} | {memory} | {} |",
                 contender.name,
                 median / ours,
                 contender.runs.len()

@@ -1,6 +1,7 @@
 //! What a program is made of, as CycloneDX 1.6: the crates in it and in the standalone binary that it carries.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use data_encoding::HEXLOWER;
@@ -11,7 +12,28 @@ use sha2::{Digest, Sha256};
 use super::crates::Contained;
 use super::program::Program;
 use super::release::{LICENCE, NAME, REPOSITORY, Release};
-use crate::children::workspace;
+use crate::children::{clean, run as run_child, workspace};
+use crate::tools;
+
+/// Compares documents with the schema of CycloneDX.
+const VALIDATOR: &str = "cyclonedx-python-lib[json-validation]==11.12.0";
+/// The oldest Python that it runs on, 3.x.
+const OLDEST: u32 = 10;
+const VALIDATE: &str = "import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+for path in sys.argv[1:]:
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(path, encoding='utf-8').read())
+    if error:
+        sys.exit('%s: %s' % (path, error))
+";
+
+/// Whether all of these are valid.
+pub(super) fn validate(documents: &[PathBuf]) -> Result<()> {
+    let programs = tools::of_pypi("cyclonedx", &[VALIDATOR], OLDEST)?;
+    run_child(clean(programs.join("python")).args(["-c", VALIDATE]).args(documents))
+}
 
 pub(super) fn make(
     release: &Release,

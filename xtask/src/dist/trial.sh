@@ -33,6 +33,21 @@ test -d /etc/wheelbarrow
 test -e /usr/share/man/man1/wheelbarrow-deploy.1.gz
 bash -c '. /usr/share/bash-completion/completions/wheelbarrow && complete -p wheelbarrow' >/dev/null
 
+# No such system is here: its package is looked at, and its files are used.
+step "the rpm"
+apt-get install --quiet=2 --no-install-recommends --yes rpm cpio >/dev/null 2>&1
+package=/dist/wheelbarrow-$version-1.$machine.rpm
+rpm -K --nosignature "$package"
+rpm -qp --list "$package" >/tmp/listed
+for path in /usr/bin/wheelbarrow /etc/wheelbarrow /usr/share/man/man1/wheelbarrow-deploy.1.gz \
+    /usr/share/bash-completion/completions/wheelbarrow; do
+    grep -qx "$path" /tmp/listed || { echo "error: $package has no $path" >&2; exit 1; }
+done
+same "$(rpm -qp --queryformat '%{VERSION}-%{RELEASE} %{ARCH}' "$package")" "$version-1 $machine"
+mkdir /opt/rpm
+(cd /opt/rpm && rpm2cpio "$package" | cpio --quiet --extract --make-directories)
+same "$(/opt/rpm/usr/bin/wheelbarrow --version)" "wheelbarrow $version"
+
 step "the archive"
 mkdir /opt/archive
 tar -xzf "$(echo "/dist/wheelbarrow-$version-$machine"-*.tar.gz)" -C /opt/archive --strip-components=1

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod fetch;
 pub(crate) mod install;
 pub(crate) mod sizes;
+pub(crate) mod start;
 pub(crate) mod store;
 pub(crate) mod verify;
 
