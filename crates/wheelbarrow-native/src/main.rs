@@ -13,6 +13,8 @@ mod compare;
 mod door;
 mod installer;
 mod request;
+#[cfg(target_env = "musl")]
+mod thread_names;
 #[cfg(all(target_env = "musl", panic = "abort"))]
 mod unwind;
 

@@ -1,5 +1,6 @@
 //! What serves a site: the settings of servers, units, probes, and which release the processes run.
 
+mod addresses;
 pub mod doctor;
 pub(crate) mod probe;
 pub mod proof;

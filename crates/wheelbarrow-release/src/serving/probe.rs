@@ -4,7 +4,7 @@
 //! counts (RFC 9112, section 4).
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use wheelbarrow_base::beneath;
 use wheelbarrow_base::progress::Progress;
 
 use crate::ReleaseError;
+use crate::serving::addresses::addresses;
 
 const SUCCESSES: u32 = 3;
 const DEADLINE: u64 = 30;
@@ -75,7 +76,7 @@ impl ProbeAddress {
             return self.ask_on(BoundedStream { stream: connect(socket, end)?, end });
         }
         let mut last = Error::other("the host has no address");
-        for address in self.authority.to_socket_addrs()? {
+        for address in addresses(&self.authority, patience)? {
             match TcpStream::connect_timeout(&address, left(end)?) {
                 Ok(stream) => return self.ask_on(BoundedStream { stream, end }),
                 Err(error) => last = error,

@@ -9,9 +9,10 @@ mod diag;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use fs_err as fs;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
@@ -21,7 +22,10 @@ use wheelbarrow_wheel::order::Inserted;
 use self::diag::BoundFile;
 use super::procfs::read;
 use super::scope::Listener;
+use crate::serving::addresses::addresses;
 
+/// How long the name of a host may be looked up.
+const LOOKUP: Duration = Duration::from_secs(5);
 /// The state of a TCP socket that listens.
 const LISTEN: &str = "0A";
 /// Of a Unix socket that listens: `__SO_ACCEPTCON`.
@@ -46,7 +50,7 @@ pub(super) fn reached(listener: &Listener) -> BTreeSet<u64> {
 fn tcp(authority: &str) -> BTreeSet<u64> {
     let sockets: Vec<_> =
         ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(|table| listening(&read(table))).collect();
-    let addresses = authority.to_socket_addrs().into_iter().flatten().map(real).filter(is_of_this_machine);
+    let addresses = addresses(authority, LOOKUP).into_iter().flatten().map(real).filter(is_of_this_machine);
     addresses.map(|address| reached_at(&sockets, address)).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
