@@ -31,7 +31,7 @@ use fs_err as fs;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
-use wheelbarrow_base::Sha256;
+use wheelbarrow_base::{Sha256, open_regular};
 use wheelbarrow_http::PartialFile;
 
 use crate::{Error, Result};
@@ -220,7 +220,8 @@ fn set_mark(path: &Path, size: u64) -> Result<()> {
 
 /// Hash and size of a file, streamed.
 pub(crate) fn hash_file(path: &Path) -> Result<(Sha256, u64)> {
-    let mut file = fs::File::open(path).map_err(Error::io("read", path))?;
+    // A pipe or a device would have no end.
+    let mut file = open_regular(path).map_err(Error::io("read", path))?;
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut size = 0;
@@ -239,6 +240,23 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn a_pipe_or_a_device_is_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let pipe = place.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        for path in [&pipe, Path::new("/dev/zero")] {
+            assert!(hash_file(path).is_err(), "{}", path.display());
+        }
+    }
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let directory = tempfile::tempdir().unwrap();

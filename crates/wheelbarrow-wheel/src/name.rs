@@ -38,10 +38,20 @@ pub fn has_whole_names(requirement: &str) -> bool {
     is_whole(name) && extras.split(',').all(|extra| is_whole(extra.trim())) && is_plain_marker(marker)
 }
 
-/// Whether a marker is of ASCII, as all values are that it can be compared with. The parser of markers panics at other characters, also at
-/// some within quotes: it counts characters where it needs bytes.
+/// Whether a marker is of ASCII, as all values are that it can be compared with, and nests few parentheses. The parser of markers panics
+/// at other characters, also at some within quotes (it counts characters where it needs bytes), and takes a stack frame for each parenthesis.
 pub fn is_plain_marker(marker: &str) -> bool {
+    const DEEPEST: usize = 100;
+    let mut depth = 0usize;
     marker.is_ascii()
+        && marker.bytes().all(|byte| {
+            match byte {
+                b'(' => depth += 1,
+                b')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth <= DEEPEST
+        })
 }
 
 #[cfg(test)]
@@ -63,6 +73,9 @@ mod tests {
             ("a[\u{e9}]", false),
             ("a; python_version == \"3\" \u{feff}", false),
             ("a; os_name == '\u{e9}'", false),
+            (&format!("a; {}os_name == '1'{}", "(".repeat(100), ")".repeat(100)), true),
+            (&format!("a; {}os_name == '1'{}", "(".repeat(101), ")".repeat(101)), false),
+            (&format!("a; {}os_name == '1'", "(os_name == '1') or ".repeat(200)), true),
             ("a; os_name == 'x' \"\u{feff}", false),
             ("a; os_name == 'x' and'\u{e9}' == os_name", false),
             ("a; os_name == 'x' and 'y' == os_name", true),

@@ -36,7 +36,7 @@ impl<'a> TargetMarkers<'a> {
     /// Whether `marker` holds. An error says what is wrong with its text.
     pub fn holds(&self, marker: &str) -> Result<bool, String> {
         if !is_plain_marker(marker) {
-            return Err(format!("`{marker}`: a marker must be ASCII"));
+            return Err(format!("`{marker}`: a marker must be ASCII, with parentheses at most 100 deep"));
         }
         let settled = self.settle(marker);
         let tree = MarkerTree::from_str(&settled).map_err(|error| {

@@ -8,6 +8,7 @@ use fs_err as fs;
 use serde::Deserialize;
 use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_base::SafePath;
 use wheelbarrow_http::redact;
 use wheelbarrow_wheel::name;
 
@@ -122,6 +123,7 @@ impl Pylock {
             }
             package.name = name::normalise(&package.name);
             package.check()?;
+            package.name_subdirectory()?;
         }
         Ok(lock)
     }
@@ -187,6 +189,22 @@ impl Package {
         }
         if self.vcs.as_ref().is_some_and(|vcs| !located(&vcs.url, &vcs.path)) {
             return Err(format!("the repository of {name} has neither url nor path"));
+        }
+        Ok(())
+    }
+
+    /// A subdirectory must be below what the lock names by its hash: `SafePath`, but that one slash may end it.
+    fn name_subdirectory(&mut self) -> std::result::Result<(), String> {
+        let subdirectories = [
+            self.vcs.as_mut().map(|vcs| &mut vcs.subdirectory),
+            self.directory.as_mut().map(|directory| &mut directory.subdirectory),
+            self.archive.as_mut().map(|archive| &mut archive.subdirectory),
+        ];
+        for subdirectory in subdirectories.into_iter().flatten().filter_map(Option::as_mut) {
+            let path = subdirectory.strip_suffix('/').unwrap_or(subdirectory);
+            let path =
+                SafePath::new(path).map_err(|error| format!("the subdirectory of {}: {error}", self.name))?;
+            *subdirectory = path.to_string();
         }
         Ok(())
     }
@@ -303,6 +321,27 @@ mod tests {
         assert_eq!((wheel.filename().as_deref(), wheel.size), (Some("a_b-1+l-py3-none-any.whl"), Some(3)));
         parse("vcs = { type = \"git\", url = \"https://h/x\", commit-id = \"abc\" }").unwrap();
         parse("directory = { path = \"x\", editable = true }").unwrap();
+    }
+
+    #[test]
+    fn a_subdirectory_is_below_its_source() {
+        let lock = |kind: &str, subdirectory: &str| {
+            let source = match kind {
+                "vcs" => "type = \"git\", url = \"https://h/x\", commit-id = \"abc\"".to_owned(),
+                "directory" => "path = \"x\"".to_owned(),
+                _ => format!("path = \"x-1.tar.gz\", hashes = {{ {HASH} }}"),
+            };
+            parse(&format!("{kind} = {{ {source}, subdirectory = \"{subdirectory}\" }}"))
+        };
+        for kind in ["vcs", "directory", "archive"] {
+            for outside in ["../x", "/x", "a/../../x", "..", "", "a//"] {
+                let reason = lock(kind, outside).unwrap_err();
+                assert!(reason.contains("the subdirectory of a-b"), "{kind} {outside}: {reason}");
+            }
+            lock(kind, "python/sub").unwrap();
+        }
+        let lock = lock("vcs", "python/").unwrap();
+        assert_eq!(lock.packages[0].vcs.as_ref().unwrap().subdirectory.as_deref(), Some("python"));
     }
 
     #[test]

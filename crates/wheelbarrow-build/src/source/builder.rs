@@ -314,7 +314,21 @@ pub(super) fn package(chosen: &ChosenDistribution) -> String {
 }
 
 /// The part of a source that is built.
-pub(super) fn subdirectory(chosen: &ChosenDistribution) -> Option<&str> {
+/// What is built of a source: the source, or what its subdirectory is. A link in it may lead to another place of the source, and not out
+/// of it: a hash vouches for nothing there.
+pub(super) fn subdirectory_in(source: PathBuf, chosen: &ChosenDistribution) -> Result<PathBuf> {
+    let Some(subdirectory) = subdirectory(chosen) else { return Ok(source) };
+    let path = source.join(subdirectory);
+    let real = |path: &Path| fs::canonicalize(path).map_err(Error::io("enter", path));
+    if real(&path)?.starts_with(real(&source)?) {
+        return Ok(path);
+    }
+    let leads_out =
+        std::io::Error::other(format!("`{subdirectory}` leads out of the source of {}", chosen.name));
+    Err(Error::io("enter", &path)(leads_out))
+}
+
+fn subdirectory(chosen: &ChosenDistribution) -> Option<&str> {
     match &chosen.source {
         DistributionSource::Archive { subdirectory, .. }
         | DistributionSource::Git { subdirectory, .. }
@@ -333,4 +347,36 @@ pub(super) fn only_directory(directory: &Path) -> Result<PathBuf> {
         [only] if only.is_dir() => only.clone(),
         _ => directory.to_path_buf(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_link_leads_out_of_a_source() {
+        let place = tempfile::tempdir().unwrap();
+        let source = place.path().join("source");
+        fs::create_dir_all(source.join("python/package")).unwrap();
+        fs::create_dir(place.path().join("other")).unwrap();
+        std::os::unix::fs::symlink("python/package", source.join("within")).unwrap();
+        std::os::unix::fs::symlink("../other", source.join("out")).unwrap();
+        let built_of = |subdirectory: Option<&str>| {
+            let path = source.clone();
+            let chosen = ChosenDistribution {
+                name: "a".to_owned(),
+                version: None,
+                source: DistributionSource::Directory { path, subdirectory: subdirectory.map(str::to_owned) },
+                required: Vec::new(),
+                direct_url: None,
+            };
+            subdirectory_in(source.clone(), &chosen)
+        };
+        assert_eq!(built_of(None).unwrap(), source);
+        for good in ["python", "python/package", "within"] {
+            assert_eq!(built_of(Some(good)).unwrap(), source.join(good));
+        }
+        assert!(built_of(Some("out")).unwrap_err().to_string().contains("cannot enter"));
+        assert!(built_of(Some("missing")).is_err());
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use super::builder::{Builder, only_directory, package, subdirectory};
+use super::builder::{Builder, only_directory, package, subdirectory_in};
 use crate::bootstrap;
 use crate::cache::CacheEntry;
 use crate::container::{BuildRoom, WORK};
@@ -85,7 +85,7 @@ impl ContainedBuild<'_> {
         self.write("backend.py", wheelbarrow_artifact::python::BACKEND.as_bytes())?;
         fs::create_dir_all(self.work_directory.join("home"))
             .map_err(Error::io("make", self.work_directory))?;
-        let source = self.source(archive)?.join(subdirectory(self.chosen).unwrap_or_default());
+        let source = subdirectory_in(self.source(archive)?, self.chosen)?;
         let system = self.build_system(&source)?;
         let mut requires = system.requires.clone();
         // Some need more than pyproject.toml says, which only the backend knows; it is asked once.

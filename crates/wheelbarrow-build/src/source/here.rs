@@ -6,7 +6,7 @@ use std::process::Command;
 use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
 
-use super::builder::{Builder, only_directory, subdirectory};
+use super::builder::{Builder, only_directory, subdirectory_in};
 use crate::cache::CacheEntry;
 use crate::container::SOURCE_DATE_EPOCH;
 use crate::select::{ChosenDistribution, DistributionSource};
@@ -61,7 +61,7 @@ impl Builder<'_> {
             }
             _ => self.directory(chosen, workspace)?,
         };
-        Ok(directory.join(subdirectory(chosen).unwrap_or_default()))
+        subdirectory_in(directory, chosen)
     }
 }
 

@@ -12,6 +12,7 @@ use fs_err as fs;
 use pep508_rs::MarkerTree;
 use toml::{Table, Value};
 use url::Url;
+use wheelbarrow_wheel::name::is_plain_marker;
 
 use super::uv_settings::UvSettings;
 use crate::target::BuildTarget;
@@ -67,7 +68,9 @@ fn environments(settings: &Table, targets: &[&BuildTarget]) -> Vec<Value> {
         let pairs =
             theirs.iter().flat_map(|their| ours.iter().map(move |our| format!("({their}) and {our}")));
         pairs
-            .filter(|marker| marker.parse().is_ok_and(|tree: MarkerTree| !tree.is_false()))
+            .filter(|marker| {
+                is_plain_marker(marker) && marker.parse().is_ok_and(|tree: MarkerTree| !tree.is_false())
+            })
             .collect::<Vec<_>>()
     });
     // Where nothing is left the lock would be empty: uv shall say what the project's settings say.

@@ -63,7 +63,7 @@ pub fn has_password(text: &str) -> bool {
     })
 }
 
-fn replace_logins(text: &str, replacement: &str, find: fn(&str) -> Option<usize>) -> String {
+fn replace_logins(text: &str, replacement: &str, find: Find) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = 0;
     for login in logins(text, find) {
@@ -75,18 +75,21 @@ fn replace_logins(text: &str, replacement: &str, find: fn(&str) -> Option<usize>
     clean + &text[rest..]
 }
 
-/// Where the logins of URLs stand in a text. `find` gives the end of the login at the begin of what stands behind `://`.
-fn logins(text: &str, find: fn(&str) -> Option<usize>) -> Vec<Range<usize>> {
+/// The end of the login at the begin of what stands behind `://`: of the word there, or of the rest of its line.
+type Find = fn(&str, &str) -> Option<usize>;
+
+/// Where the logins of URLs stand in a text.
+fn logins(text: &str, find: Find) -> Vec<Range<usize>> {
     let (mut found, mut from) = (Vec::new(), 0);
     while let Some(at) = text[from..].find("://") {
         let start = from + at + 3;
-        let word = &text[start..];
+        let line = text[start..].lines().next().unwrap_or_default();
         // What no part of a URL has unescaped. A comma and a parenthesis may be in a password.
         let word =
-            &word[..word.find(|c: char| c.is_whitespace() || "\"`<>".contains(c)).unwrap_or(word.len())];
+            &line[..line.find(|c: char| c.is_whitespace() || "\"`<>".contains(c)).unwrap_or(line.len())];
         from = start;
-        if let Some(end) = find(word)
-            && (!text[..start].ends_with("ssh://") || word[..end].contains(':'))
+        if let Some(end) = find(word, line)
+            && (!text[..start].ends_with("ssh://") || line[..end].contains(':'))
         {
             found.push(start..start + end);
             from = start + end + 1;
@@ -96,16 +99,21 @@ fn logins(text: &str, find: fn(&str) -> Option<usize>) -> Vec<Range<usize>> {
 }
 
 /// As the standard has it: before the last `@` of the authority.
-fn login_of_url(word: &str) -> Option<usize> {
+fn login_of_url(word: &str, _line: &str) -> Option<usize> {
     word[..word.find(['/', '?', '#']).unwrap_or(word.len())].rfind('@')
 }
 
-/// The same for a password with `/`, at which the authority ends too early: what stands for its port is no number then.
-fn login_of_text(word: &str) -> Option<usize> {
+/// The same for a password with `/`, a quote or a blank, at which the authority ends too early: what stands for its port is no number then.
+fn login_of_text(word: &str, line: &str) -> Option<usize> {
     let authority = &word[..word.find('/').unwrap_or(word.len())];
     let port = authority.split_once(':').filter(|_| !authority.starts_with('[')).map(|(_, port)| port);
     let is_cut = port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()));
-    authority.rfind('@').or_else(|| word.rfind('@').filter(|_| is_cut))
+    let is_login = |end: &usize| line[..*end].contains(':') && !line[..*end].contains("://");
+    authority.rfind('@').or_else(|| word.rfind('@').filter(|_| is_cut)).or_else(|| {
+        // Behind a blank a word that has a `/` before its `@` is another address.
+        let is_open = is_cut && authority.len() == word.len();
+        line.find('@').filter(|end| is_open && is_login(end) && !line[word.len()..*end].contains('/'))
+    })
 }
 
 #[cfg(test)]
@@ -139,6 +147,10 @@ mod tests {
                     "{password}"
                 );
             }
+        }
+        for password in ["s3\"cr3t", "s3 cr3t", "s3`cr3t", "s3<cr 3t"] {
+            let shown = redact(&format!("`--index-url http://usr:{password}@h/x`: invalid"));
+            assert_eq!(shown, "`--index-url http://****@h/x`: invalid", "{password}");
         }
         for plain in
             ["http://h:80/a@b", "http://[::1]:80/a@b", "`http://h:x`: invalid port", "git+ssh://git@h:o/x@v1"]

@@ -105,7 +105,7 @@ fn located(text: &str, project: &Path) -> Result<Entry, String> {
     let tree = if marker.is_empty() {
         MarkerTree::TRUE
     } else if !name::is_plain_marker(marker) {
-        return Err(format!("`{marker}`: a marker must be ASCII"));
+        return Err(format!("`{marker}`: a marker must be ASCII, with parentheses at most 100 deep"));
     } else {
         MarkerTree::from_str(marker).map_err(|error| {
             format!("`{marker}`: {}", error.message.to_string().lines().next().unwrap_or_default())

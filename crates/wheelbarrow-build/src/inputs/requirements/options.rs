@@ -64,7 +64,11 @@ impl Words {
             }
         }
         words.extend(word);
-        if quote.is_some() { Err(format!("`{text}` has an open quote")) } else { Ok(Self(words.into_iter())) }
+        if quote.is_some() {
+            Err("an option has an open quote".to_owned())
+        } else {
+            Ok(Self(words.into_iter()))
+        }
     }
 
     /// The next option under its long name, with its value; a flag has an empty one.
@@ -75,6 +79,8 @@ impl Words {
         }
         let unknown = || match word.starts_with('-') {
             true => format!("unknown option `{word}`"),
+            // It may be the rest of a password.
+            false if word.contains('@') => "unexpected word: a value with a blank needs quotes".to_owned(),
             false => format!("unexpected `{word}`"),
         };
         let (name, inline) = find(&word).ok_or_else(unknown)?;
