@@ -15,6 +15,7 @@ mod services;
 mod twenty;
 mod units;
 mod user;
+mod watched;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
@@ -26,15 +27,14 @@ use host::{Host, Machine};
 use load::Load;
 use place::{Place, Versions};
 
-const SUITE: &str = "bookworm";
-/// Another name for other packages: an image that is there is not made again.
-const IMAGE: &str = "localhost/wheelbarrow-test-servers:bookworm-2";
+/// Debian's releases, with their names among the targets. The first is taken if none is named.
+const SUITES: [(&str, &str); 2] = [("bookworm", "debian-12"), ("trixie", "debian-13")];
 const PACKAGES: &str = "systemd-sysv,dbus,python3,procps,nginx-light,uwsgi-core,uwsgi-plugin-python3,apache2,libapache2-mod-wsgi-py3,redis-server,libpam-systemd";
 
 type Scene = (&'static str, fn(&Host) -> Result<()>);
 
 /// In this order, each with a root of its own.
-const SCENES: [Scene; 14] = [
+const SCENES: [Scene; 15] = [
     ("gunicorn by socket unit, nginx in front", units::gunicorn),
     ("releases that fail behind a socket unit", units::failing),
     ("gunicorn with workers of uvicorn's, by socket unit", units::gunicorn_uvicorn),
@@ -42,6 +42,7 @@ const SCENES: [Scene; 14] = [
     ("factories by socket unit", units::factories),
     ("services: web, workers that drain, beat, a timer", services::services),
     ("services: workers of huey, RQ and Django's tasks", queues::queues),
+    ("services: a watchdog", watched::watched),
     ("services by the systemd of a user", user::user),
     ("gunicorn, reloaded in place", plain::gunicorn_in_place),
     ("uWSGI, by itself and with an emperor", plain::uwsgi),
@@ -52,8 +53,15 @@ const SCENES: [Scene; 14] = [
 ];
 
 /// All of them, or those that are named by a part of their title. `--deploys N` has the services deployed so often, and nothing
-/// else.
+/// else. `--suite SUITE`, before all else, takes another release of Debian.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let (suite, arguments) = match arguments {
+        [flag, suite, rest @ ..] if flag == "--suite" => (suite.as_str(), rest),
+        rest => (SUITES[0].0, rest),
+    };
+    let (suite, system) = SUITES.into_iter().find(|(known, _)| *known == suite).with_context(|| {
+        format!("unknown suite {suite}; known are {}", SUITES.map(|(known, _)| known).join(", "))
+    })?;
     let (wanted, deploys) = match arguments.iter().position(|argument| argument == "--deploys") {
         Some(place) => {
             let number = arguments.get(place + 1).and_then(|number| number.parse::<u32>().ok());
@@ -61,24 +69,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         None => (arguments, None),
     };
-    let place = target_directory().join("servers");
+    let place = target_directory().join("servers").join(suite);
     fs::create_dir_all(&place)?;
     let images = match Images::find(&place) {
         Ok(images) => images,
         Err(reason) => return unavailable("servers", &reason),
     };
-    images.make_system(&place, SUITE, IMAGE, PACKAGES)?;
-    let versions = Versions::build(&place, deploys.is_some())?;
+    // Another name for other packages: an image that is there is not made again.
+    let image = format!("localhost/wheelbarrow-test-servers:{suite}-2");
+    images.make_system(&place, suite, &image, PACKAGES)?;
+    let versions = Versions::build(&place, system, deploys.is_some())?;
     let mounts = [
         (versions.directory.clone(), "/artifacts"),
         (versions.wheelbarrow.clone(), "/usr/bin/wheelbarrow"),
         (workspace().join("xtask/src/servers"), "/scripts"),
     ];
-    let host =
-        match Host::start(&images, &Machine { name: "servers", image: IMAGE, mounts: &mounts, disks: &[] }) {
-            Ok(host) => host,
-            Err(reason) => return unavailable("servers", &reason),
-        };
+    let host = match Host::start(
+        &images,
+        &Machine { name: "servers", image: &image, mounts: &mounts, disks: &[] },
+    ) {
+        Ok(host) => host,
+        Err(reason) => return unavailable("servers", &reason),
+    };
     host.clear()?;
     if let Some(deploys) = deploys {
         return twenty::many(&host, deploys);

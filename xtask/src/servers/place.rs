@@ -38,7 +38,10 @@ pub(super) const WEB_ALONE: u32 = 9;
 pub(super) const QUEUES: [u32; 2] = [10, 11];
 /// For many deploys: web does not start, its probe fails, a required hook fails, a migration fails.
 pub(super) const FAILS: [u32; 4] = [12, 13, 14, 15];
-const KINDS: [(u32, &str); 15] = [
+/// Of a service with a watchdog: one that reports, and one that stops to do so.
+pub(super) const REPORTS: u32 = 16;
+pub(super) const HANGS: u32 = 17;
+const KINDS: [(u32, &str); 17] = [
     (1, "good"),
     (2, "good"),
     (CANNOT_BE_IMPORTED, "import"),
@@ -54,6 +57,8 @@ const KINDS: [(u32, &str); 15] = [
     (FAILS[1], "probe"),
     (FAILS[2], "hook"),
     (FAILS[3], "migration"),
+    (REPORTS, "reports"),
+    (HANGS, "hangs"),
 ];
 
 pub(super) struct Versions {
@@ -64,7 +69,7 @@ pub(super) struct Versions {
 
 impl Versions {
     /// Those that fail in many deploys only if they are wanted.
-    pub(super) fn build(place: &Path, has_failing: bool) -> Result<Self> {
+    pub(super) fn build(place: &Path, system: &str, has_failing: bool) -> Result<Self> {
         let directory = place.join("artifacts");
         fs::create_dir_all(&directory)?;
         let versions = Self { directory, wheelbarrow: wheelbarrow()? };
@@ -74,7 +79,7 @@ impl Versions {
             let site = place.join(format!("site-{number}"));
             let mut write = clean(&python.path);
             write.arg(workspace().join("xtask/src/servers/site.py")).arg(&site);
-            run_child(write.args([&number.to_string(), kind]))?;
+            run_child(write.args([&number.to_string(), kind, system]))?;
             let mut build = clean(&versions.wheelbarrow);
             build
                 .arg("build")

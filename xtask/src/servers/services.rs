@@ -190,8 +190,10 @@ pub(super) fn expect_done(host: &Host<'_>, root: &str, sent: u32) -> Result<()> 
          ls {root}/shared/tasks | wc -l; cat {root}/shared/tasks/* | wc -l"
     );
     let counted = expect(host, &count, &format!("{sent}\n{sent}\n"));
-    let twice = format!(
-        "cd {root}/shared/tasks && for name in $(wc -l * | awk '$1 > 1 && $2 != \"total\" {{ print $2 }}' | head -n 5); do echo task $name; cat $name; done"
+    let wrong = format!(
+        "cd {root}/shared/tasks && for task in $(seq 0 {sent}); do test -e $task || echo task $task has no file; done; \
+         for name in $(wc -l * | awk '$1 > 1 && $2 != \"total\" {{ print $2 }}' | head -n 5); do echo task $name; cat $name; done; \
+         journalctl --no-pager --lines=300 | grep -iE 'kill|timeout|timed out|error' | tail -n 30"
     );
-    counted.with_context(|| host.sh(&twice).out)
+    counted.with_context(|| host.sh(&wrong).out)
 }

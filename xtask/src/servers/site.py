@@ -1,9 +1,10 @@
-"""site.py DIRECTORY NUMBER KIND: a site whose page says of which version its code and its dependency are.
+"""site.py DIRECTORY NUMBER KIND SYSTEM: a site whose page says of which version its code and its dependency are.
 
-Every process of it can be told apart by asking it, without any proof: so the proof can be compared with it. KIND is `good`,
-`import` (it cannot be imported), `served` (it answers in process, and 500 where a server runs it), or one with services:
-`services` (web, two workers of Celery, beat, a timer), `worker`, `beat` or `no-web` (that one does not start), `probe` (web
-answers 500), `hook` or `migration` (that one fails), `web` (nothing but web), `queues` (workers of huey, RQ, Django's tasks).
+Every process of it can be told apart by asking it, without any proof: so the proof can be compared with it. SYSTEM is the
+target. KIND is `good`, `import` (it cannot be imported), `served` (it answers in process, and 500 where a server runs it), or
+one with services: `services` (web, two workers of Celery, beat, a timer), `worker`, `beat` or `no-web` (that one does not
+start), `probe` (web answers 500), `hook` or `migration` (that one fails), `web` (nothing but web), `queues` (workers of huey,
+RQ, Django's tasks), `reports` (a process that reports to the watchdog), `hangs` (one that stops to do so).
 """
 
 import os
@@ -62,7 +63,7 @@ def make_asgi():
 
 SETTINGS = """name = "mysite"
 version = "%(number)d"
-target = [{ target = "debian-12" }]
+target = [{ target = "%(system)s" }]
 find-links = ["wheels"]
 exclude = ["/wheels/"]
 
@@ -162,6 +163,30 @@ handover = "drain"
 stop = { timeout = 60 }
 stays-up = 1
 """
+
+WATCHED = """
+[[release.service]]
+name = "watched"
+run = "python -m mysite.watched"
+watchdog = 2
+"""
+
+REPORTS = '''"""Tells systemd that it works, %d times."""
+
+import os
+import socket
+import time
+
+import dependency
+
+client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+address = os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1)
+client.sendto(b"READY=1", address)
+for _ in range(%d):
+    client.sendto(b"WATCHDOG=1", address)
+    time.sleep(0.5)
+time.sleep(3600)
+'''
 
 RQ = """import mysite.tasks
 
@@ -276,14 +301,21 @@ def release(kind):
         return QUEUES
     if kind == "web":
         return WEB % values
+    if kind in ("reports", "hangs"):
+        return WATCHED
     if kind not in broken and kind not in ("services", "probe", "hook", "migration"):
         return ""
     begin = MIGRATION if kind == "migration" else ""
     return begin + (WEB + OTHERS) % values + (HOOK if kind == "hook" else "")
 
 
-def main(directory, number, kind):
-    values = {"number": int(number), "broken": kind in ("served", "probe")}
+def queue_of_django(system):
+    """Django has an interface for tasks since 6.0, which needs Python 3.12."""
+    return ["django>=5.2,<5.3", "django-tasks-db[compat]"] if system == "debian-12" else ["django>=6.0", "django-tasks-db"]
+
+
+def main(directory, number, kind, system):
+    values = {"number": int(number), "system": system, "broken": kind in ("served", "probe")}
     wheel(os.path.join(directory, "wheels"), int(number))
     missing = "import no_such_module\n" if kind == "import" else ""
     write(os.path.join(directory, "mysite", "__init__.py"), "")
@@ -293,11 +325,16 @@ def main(directory, number, kind):
     write(os.path.join(directory, "wheelbarrow.toml"), SETTINGS % values + release(kind))
     requirements = ["dependency==%s" % number, "gunicorn", "markupsafe", "uvicorn", "uvicorn-worker"]
     if kind == "queues":
-        requirements += ["huey", "redis", "rq", "django>=5.2,<5.3", "django-tasks-db[compat]"]
+        requirements += ["huey", "redis", "rq", *queue_of_django(system)]
         package = os.path.join(directory, "mysite")
         for name, text in (("tasks", QUEUED), ("rq", RQ), ("settings", DJANGO)):
+            if system != "debian-12":
+                text = text.replace("from django_tasks import", "from django.tasks import").replace('"django_tasks", ', "")
             write(os.path.join(package, name + ".py"), text)
         write(os.path.join(directory, "manage.py"), MANAGE)
+    elif kind in ("reports", "hangs"):
+        times = (10**6, 10**6) if kind == "reports" else (1, 1)
+        write(os.path.join(directory, "mysite", "watched.py"), REPORTS % times)
     elif release(kind):
         requirements.append("celery[redis]")
         write(os.path.join(directory, "mysite", "tasks.py"), TASKS.replace("%%", "%"))
