@@ -7,8 +7,8 @@ use crate::FsError;
 
 /// Absolute and without `..`, by the text alone: a link in the path stays.
 ///
-/// Without a working directory the text is not enough. The kernel still resolves `..` from there, so a path that leads
-/// out of it is found by opening its directory.
+/// Without a working directory the text is not enough. The kernel still resolves `..` from the removed
+/// directory, so a path that leads out of it is found by opening its directory.
 pub fn absolute(path: &Path) -> Result<PathBuf, FsError> {
     match std::path::absolute(path) {
         Ok(absolute) => Ok(normal(&absolute)),
@@ -42,13 +42,13 @@ fn from_removed(path: &Path) -> Option<PathBuf> {
     is_there.then(|| if name.is_empty() { place } else { place.join(name) })
 }
 
-/// Nobody names what was removed.
+/// A removed directory has no path.
 #[cfg(not(target_os = "linux"))]
 fn from_removed(_: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Without `.` and `..`, as far as there is something in front of them.
+/// Removes `.` and `..`, as far as parts precede them.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {

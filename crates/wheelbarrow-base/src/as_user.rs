@@ -1,11 +1,10 @@
-//! Work on files as another user, in a thread of its own: as far as files go, the kernel asks the thread's file system
-//! user (credentials(7)), which takes root's rights over other users' files with it. Signals and everything else stay
-//! with the user of the process, so that the other user has no power over the thread.
+//! Work on files as another user, in a thread of its own. For files, the kernel checks the thread's file
+//! system user (credentials(7)), without root's rights over other users' files. For signals and everything
+//! else the thread keeps the user of the process, so the other user has no power over it.
 
 use std::io;
 
-/// Runs `work` with the rights that `user` with the groups `group` has on files. The right to change the user is
-/// root's.
+/// Runs `work` with the file rights of `user` and its groups `group`. Only root may change the user.
 pub fn as_user<T: Send>(user: u32, group: u32, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new();
@@ -14,7 +13,7 @@ pub fn as_user<T: Send>(user: u32, group: u32, work: impl FnOnce() -> T + Send) 
     })
 }
 
-/// The thread alone: the calls of the C library for groups would change all threads.
+/// Changes this thread only: the C library's calls for groups would change all threads.
 fn become_user(user: u32, group: u32) -> io::Result<()> {
     let groups = [group];
     // SAFETY: the kernel reads one number behind the pointer, which lives as long as the call.

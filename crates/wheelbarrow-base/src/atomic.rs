@@ -1,4 +1,4 @@
-//! Files that appear whole.
+//! Files that appear atomically.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,12 +9,12 @@ use fs_err as fs;
 
 use crate::FsError;
 
-/// Writes `contents` beside `path`, syncs, and renames over it. `mode` is less the umask.
+/// Writes `contents` beside `path`, syncs, and renames over `path`. `mode` is less the umask.
 pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> Result<(), FsError> {
     write_atomic_with(path, mode, |file| file.write_all(contents))
 }
 
-/// The same, of what `write` writes.
+/// Like [`write_atomic`], with the contents that `write` writes.
 pub fn write_atomic_with(
     path: &Path,
     mode: u32,

@@ -1,10 +1,11 @@
-//! Work below a directory that is trusted, where somebody else may write: in what a release gives to the site's user.
+//! Work below a trusted directory, in directories where another user may write, such as those that a release
+//! gives to the site's user.
 //!
-//! A path through such a directory means something else from one moment to the next. So every operation begins at an
-//! open directory, follows no symbolic link, and goes on with what it has opened:
+//! The target of a path through such a directory can change at any moment. So every operation begins at an
+//! open directory, follows no symbolic link, and continues with the files that it has opened:
 //!
-//! * openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; kernels before 5.6 open one part after the other;
-//! * files are read if they are regular files, which is looked at after they were opened, without waiting for a pipe;
+//! * openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; before Linux 5.6 each part is opened in turn;
+//! * only regular files are read; the kind is checked after opening, without waiting for a pipe;
 //! * files are created with O_EXCL; owners and modes are changed through descriptors.
 //!
 //! `trusted` finds the directory where such a path begins, `remove` removes trees without crossing a mount point.
@@ -31,7 +32,7 @@ pub use trusted::{Exposure, Place, exposure, exposure_of, make_directories, plac
 use crate::regular::{LARGEST_TEXT, read_limited};
 use crate::unique::unique;
 
-/// An open directory. Paths that its functions take are relative, and no part of them is followed if it is a link.
+/// An open directory. Paths in its functions are relative, and no part is followed if it is a link.
 #[derive(Debug)]
 pub struct Directory {
     descriptor: OwnedFd,
@@ -50,7 +51,8 @@ impl From<OwnedFd> for Directory {
 }
 
 impl Directory {
-    /// Opens a directory by a path of which only the last part may be somebody else's. It must not be a link.
+    /// Opens a directory by a path of which another user may control only the last part. It must not be a
+    /// link.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(to_io_error)?.into())
@@ -62,7 +64,7 @@ impl Directory {
         Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?.into())
     }
 
-    /// A directory below; an empty path is this one.
+    /// Opens a directory below this one; an empty path is this one.
     pub fn sub(&self, path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         if path.as_os_str().is_empty() {
@@ -72,7 +74,8 @@ impl Directory {
         Ok(open_beneath(self.as_fd(), path, flags).map_err(to_io_error)?.into())
     }
 
-    /// Makes the directory `name`, or opens the one that is there; whether it was made. `mode` is less the umask.
+    /// Makes the directory `name`, or opens an existing one; returns whether it was made. `mode` is less the
+    /// umask.
     pub fn make(&self, name: &OsStr, mode: u32) -> io::Result<(Self, bool)> {
         let made = match rustix::fs::mkdirat(self, name, Mode::from_raw_mode(mode)) {
             Ok(()) => true,
@@ -82,7 +85,7 @@ impl Directory {
         Ok((self.sub(name)?, made))
     }
 
-    /// Makes a directory with those above it; opens what is there.
+    /// Makes a directory and the missing directories above it; opens existing ones.
     pub fn make_all(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
         let mut reached = self.sub("")?;
         for part in parts(path.as_ref())? {
@@ -91,42 +94,42 @@ impl Directory {
         Ok(reached)
     }
 
-    /// What is at a path; a link is looked at itself.
+    /// The `stat` of a path. Links are not followed.
     pub fn stat_at(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
         let (above, name) = self.above(path.as_ref())?;
         Ok(rustix::fs::statat(above.as_ref().unwrap_or(self), name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Of the directory itself.
+    /// The `stat` of the directory itself.
     pub fn stat(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self)?)
     }
 
-    /// Opens a regular file for reading. Anything else is an error, and nothing is waited for.
+    /// Opens a regular file for reading. Anything else is an error, without waiting.
     pub fn file(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         regular(open_beneath(self.as_fd(), path.as_ref(), flags).map_err(to_io_error)?)
     }
 
-    /// What a regular file holds; an error above [`LARGEST_TEXT`].
+    /// The contents of a regular file; an error above [`LARGEST_TEXT`].
     pub fn read(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         read_limited(self.file(path)?, LARGEST_TEXT)
     }
 
-    /// Where a link leads.
+    /// The target of a link.
     pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<OsString> {
         let (above, name) = self.above(path.as_ref())?;
         let target = rustix::fs::readlinkat(above.as_ref().unwrap_or(self), name, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()))
     }
 
-    /// Creates a file that is not there yet. `mode` is less the umask.
+    /// Creates a file that must not exist yet. `mode` is less the umask.
     pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(self, name, flags, Mode::from_raw_mode(mode))?.into())
     }
 
-    /// Opens a regular file to be written at its end, or creates it.
+    /// Opens a regular file for appending, or creates it.
     pub fn append(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -145,8 +148,8 @@ impl Directory {
         }
     }
 
-    /// Puts a file in place of `name`, whole and synced: it is written under a random name and renamed. `finish` gets
-    /// the file before that, to change its owner and mode.
+    /// Replaces `name` by a complete, synced file: it is written under a random name and renamed. `finish`
+    /// gets the file before the rename, to change its owner and mode.
     pub fn replace(
         &self,
         name: &OsStr,
@@ -164,7 +167,7 @@ impl Directory {
         written.inspect_err(|_| _ = self.unlink(&beside))
     }
 
-    /// Creates a file under a random name that begins like `name`, as [`is_beside`] knows.
+    /// Creates a file under a random name that [`is_beside`] recognises as one for `name`.
     pub fn create_beside(&self, name: &OsStr, mode: u32) -> io::Result<(OsString, File)> {
         loop {
             // A name has at most 255 bytes.
@@ -183,7 +186,8 @@ impl Directory {
         Ok(rustix::fs::symlinkat(target.as_ref(), self, name)?)
     }
 
-    /// Gives an open file another name here, if there is nothing yet. This user must be able to link the file by name.
+    /// Links an open file as a further name in this directory, if the name does not exist. This user must be
+    /// able to link the file by name.
     pub fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
         match rustix::fs::linkat(file, "", self, name, AtFlags::EMPTY_PATH) {
             Err(Errno::NOENT) => {}
@@ -194,12 +198,12 @@ impl Directory {
         Ok(rustix::fs::linkat(CWD, open, self, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
-    /// Renames `name` to `other_name` in `other`, in place of what is there.
+    /// Renames `name` to `other_name` in `other`, replacing an existing file.
     pub fn rename(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::renameat(self, name, other, other_name)?)
     }
 
-    /// The same; something that is there is an error, if the file system can see to that.
+    /// Like [`Self::rename`], but an existing file is an error, if the file system can ensure that.
     pub fn rename_new(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> io::Result<()> {
         match rustix::fs::renameat_with(self, name, other, other_name, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.rename(name, other, other_name),
@@ -207,7 +211,7 @@ impl Directory {
         }
     }
 
-    /// Removes what is no directory; nothing there is no error.
+    /// Removes anything but a directory. A missing file is not an error.
     pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
         match rustix::fs::unlinkat(self, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -215,13 +219,13 @@ impl Directory {
         }
     }
 
-    /// Names and kinds of what is in it, in no order.
+    /// Names and kinds of the entries, in no order.
     pub fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
         self.first_entries(usize::MAX).map(|(entries, _)| entries)
     }
 
-    /// The same, of no more than `most` entries; and whether there are others. Whoever may write in a directory chooses
-    /// how many it has.
+    /// Like [`Self::entries`], at most `most` of them, and whether there are more. A user who may write in a
+    /// directory decides how many entries it has.
     pub fn first_entries(&self, most: usize) -> io::Result<(Vec<(OsString, FileType)>, bool)> {
         let mut entries = Vec::new();
         for entry in Dir::read_from(self)? {
@@ -247,12 +251,12 @@ impl Directory {
         Ok((entries, false))
     }
 
-    /// Changes owner and group of the directory where they are others.
+    /// Changes owner and group of the directory, if they differ.
     pub fn give(&self, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
         give(self.as_fd(), user, group)
     }
 
-    /// Changes owner and group of a symbolic link in the directory where they are others.
+    /// Changes owner and group of a symbolic link in the directory, if they differ.
     pub fn give_link(&self, name: &OsStr, user: u32, group: u32) -> io::Result<()> {
         let now = self.stat_at(name)?;
         if (now.st_uid, now.st_gid) == (user, group) {
@@ -266,7 +270,7 @@ impl Directory {
         Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode))?)
     }
 
-    /// The directory that has the last part of `path`, none if it is this one, and that part.
+    /// The directory that contains the last part of `path` (`None` if it is this one), and that part.
     fn above<'p>(&self, path: &'p Path) -> io::Result<(Option<Self>, &'p OsStr)> {
         let mut parts = parts(path)?;
         let name = parts.pop().ok_or(Errno::INVAL)?;
@@ -275,7 +279,7 @@ impl Directory {
     }
 }
 
-/// Changes owner and group of an open file or directory where they are others.
+/// Changes owner and group of an open file or directory, if they differ.
 pub fn give(open: BorrowedFd<'_>, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
     let now = rustix::fs::fstat(open)?;
     let user = user.filter(|user| *user != now.st_uid).map(Uid::from_raw);
@@ -286,14 +290,14 @@ pub fn give(open: BorrowedFd<'_>, user: Option<u32>, group: Option<u32>) -> io::
     Ok(())
 }
 
-/// Whether a file was named by [`Directory::create_beside`] for `name`: what a killed run has left.
+/// Whether [`Directory::create_beside`] has named a file for `name`: a leftover of a killed run.
 pub fn is_beside(file: &[u8], name: &[u8]) -> bool {
     let rest = file.strip_prefix(b".").and_then(|rest| rest.strip_prefix(&name[..name.len().min(220)]));
     let random = rest.and_then(|rest| rest.strip_prefix(b"."));
     random.is_some_and(|random| random.len() == 8 && random.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Refuses a path that is not made of names alone.
+/// Refuses a path with parts other than names.
 fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
     path.components()
         .map(|part| match part {
@@ -303,7 +307,7 @@ fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
         .collect()
 }
 
-/// What was opened, if it is a regular file.
+/// The opened file, if it is a regular file.
 fn regular(descriptor: OwnedFd) -> io::Result<File> {
     let stat = rustix::fs::fstat(&descriptor)?;
     match FileType::from_raw_mode(stat.st_mode) {
@@ -317,7 +321,7 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }
 
-/// Two errors in words that fit.
+/// Replaces the system's texts of two errors by clearer ones.
 fn to_io_error(errno: Errno) -> io::Error {
     match errno {
         Errno::LOOP => io::Error::new(
@@ -328,7 +332,7 @@ fn to_io_error(errno: Errno) -> io::Error {
     }
 }
 
-/// Opens what is at a path of several parts.
+/// Opens a path of several parts, one after the other.
 fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     static IS_MISSING: AtomicBool = AtomicBool::new(false);
     if !IS_MISSING.load(Ordering::Relaxed) {

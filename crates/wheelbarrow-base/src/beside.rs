@@ -1,9 +1,9 @@
-//! Large files that appear whole, and of which a killed run leaves nothing.
+//! Large files that appear atomically; a killed run leaves nothing of them.
 //!
-//! Such a file has no name until it is complete (`O_TMPFILE`), so the kernel removes it with the process, whatever ended
-//! that. Only the last step gives it a name, `.BASENAME.wheelbarrow-XXXXXXXX`, and renames that at once. On file systems
-//! without nameless files it has that name from the start, under an flock: one that can be locked is the leftover of a run
-//! that died, and [`Beside::begin`] removes it.
+//! Such a file has no name until it is complete (`O_TMPFILE`), so the kernel removes it with the process,
+//! however the process ends. The last step gives it the name `.BASENAME.wheelbarrow-XXXXXXXX` and renames it
+//! immediately. On file systems without nameless files it has that name from the start, under an flock: a
+//! file that can be locked is the leftover of a killed run, and [`Beside::begin`] removes it.
 
 use std::fs::File;
 use std::io;
@@ -28,7 +28,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Removes what killed runs left beside `output`, and makes an empty file.
+    /// Removes leftovers of killed runs beside `output`, and makes an empty file.
     pub fn begin(output: &Path) -> io::Result<Self> {
         let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = parent.unwrap_or(Path::new(".")).to_path_buf();
@@ -50,7 +50,7 @@ impl Beside {
         Ok(Self { file, output: output.to_path_buf(), directory, name })
     }
 
-    /// To write to.
+    /// The file to write to.
     pub fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
@@ -82,13 +82,13 @@ impl Drop for Beside {
     }
 }
 
-/// Whether a file of this name is the unfinished work of a run, of this process or of one that was killed.
+/// Whether a file with this name is the unfinished work of a run, of this process or of a killed one.
 pub fn is_unfinished(name: &str) -> bool {
     let parts = name.strip_prefix('.').and_then(|name| name.rsplit_once(".wheelbarrow-"));
     parts.is_some_and(|(_, suffix)| is_made_here(suffix.as_bytes()))
 }
 
-/// Nothing where the file system has no such files, or /proc is not there to name one later.
+/// `None` if the file system has no such files, or without /proc, which names them later.
 #[cfg(target_os = "linux")]
 fn nameless(directory: &Path) -> Option<File> {
     use rustix::fs::{Mode, OFlags};
@@ -109,7 +109,7 @@ fn new_name(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
-/// What cannot be removed, another user's say, stays.
+/// What cannot be removed, such as another user's files, stays.
 fn remove_leftovers(directory: &Path, output: &Path) {
     let prefix = prefix(output.file_name().unwrap_or_default());
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

@@ -1,14 +1,15 @@
-//! `Debug` of errors: their message and its causes, as users see them.
+//! `Debug` of errors: the message and its causes, as users see them.
 //!
-//! Derived code prints each field of each variant. Nothing needs it, but every `dyn Error` keeps it in the program.
+//! Derived code prints each field of each variant. Nothing needs that code, but every `dyn Error` keeps it in
+//! the program.
 
 use std::error::Error;
 use std::fmt;
 
-/// Writes the message of `error` and those of its causes, with `: ` between them.
+/// Writes the message of `error` and the messages of its causes, separated by `: `.
 ///
 /// # Errors
-/// Those of `formatter`.
+/// Errors of `formatter`.
 pub fn write_chain(error: &dyn Error, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(formatter, "{error}")?;
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! How a program ends: exit codes by name, and what an error says about itself.
+//! How a program ends: exit codes by name, and the trait of errors that explain themselves.
 
 use std::error::Error;
 use std::io;
@@ -16,7 +16,8 @@ pub fn explained_at(code: u8) -> Option<String> {
     is_numbered.then(|| format!("{SITE}troubleshooting/#exit-{code}"))
 }
 
-/// Why a program ends as it does. The table of docs/reference/exit-codes.md and the constants of the Python side are made from this.
+/// The exit codes by name. The table of docs/reference/exit-codes.md and the constants of the Python side are
+/// generated from this enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Failed,
@@ -39,12 +40,12 @@ pub enum Exit {
     Lacking,
     Newer,
     Warnings,
-    /// By a signal, or because its caller wanted it.
+    /// Stopped by a signal, or on request of the caller.
     Stopped,
 }
 
 impl Exit {
-    /// Those with a number of their own, in its order: all but [`Exit::Stopped`].
+    /// All codes with a fixed number, in order: all but [`Exit::Stopped`].
     pub const NUMBERED: [Self; 20] = [
         Self::Failed,
         Self::Usage,
@@ -68,7 +69,7 @@ impl Exit {
         Self::Warnings,
     ];
 
-    /// Of a system call that failed.
+    /// The code for a failed system call.
     pub fn of_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
@@ -77,7 +78,7 @@ impl Exit {
         }
     }
 
-    /// What the process returns to its caller.
+    /// The exit code of the process.
     pub fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
@@ -104,7 +105,7 @@ impl Exit {
         }
     }
 
-    /// For a person, as Markdown.
+    /// The meaning of the code, for the documentation, as Markdown.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Failed => {
@@ -178,11 +179,11 @@ impl Exit {
     }
 }
 
-/// An error that knows what it means to a script, and what a person can do about it.
+/// An error that has an exit code and a hint.
 pub trait Explain: Error {
     fn exit(&self) -> Exit;
 
-    /// A way out, as a sentence without a full stop.
+    /// What to do, as a sentence without a full stop.
     fn hint(&self) -> Option<String> {
         None
     }
@@ -191,18 +192,18 @@ pub trait Explain: Error {
         self.exit().code()
     }
 
-    /// What else went wrong after it, beside the causes that `source` leads to.
+    /// A later failure, besides the causes in `source`, such as a failed rollback.
     fn aftermath(&self) -> Option<String> {
         None
     }
 
-    /// What programs read of it, as fields of JSON, beside message, causes, hint and code.
+    /// Further fields of the JSON output, besides message, causes, hint and code.
     fn facts(&self) -> Map<String, Value> {
         Map::new()
     }
 }
 
-/// Without a path and a reason nobody can be told more.
+/// An I/O error without a path and a reason: no hint is possible.
 impl Explain for io::Error {
     fn exit(&self) -> Exit {
         Exit::Failed
@@ -282,7 +283,7 @@ mod tests {
         assert_part("crates/wheelbarrow-artifact/python/exits.py", "\"\"\"\n\n", "\n# docs", &lines);
     }
 
-    /// Those that stand alone.
+    /// Files that stand alone and repeat some codes.
     #[test]
     fn other_python_files_have_the_same() {
         for (file, line) in [

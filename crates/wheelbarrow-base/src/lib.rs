@@ -1,7 +1,8 @@
-//! What every crate needs: atomic writes, staged directories, locks that die with their holder, safe paths, work below
-//! a descriptor, signals, limits of memory; hashes, progress; exit codes, and the trait by which an error gives its code and hint.
+//! Utilities for every crate: atomic writes, staged directories, file locks, safe paths, work below a
+//! descriptor, signals, limits of memory, hashes, progress, exit codes, and the trait by which an error gives
+//! its exit code and hint.
 //!
-//! What only servers need is there on Linux alone.
+//! Modules that only servers need are compiled on Linux alone.
 
 mod absolute;
 #[cfg(target_os = "linux")]

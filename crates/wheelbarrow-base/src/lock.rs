@@ -1,4 +1,4 @@
-//! Locks by flock(2): the kernel frees them when their holder dies, however it dies.
+//! File locks by flock(2): the kernel releases them when their holder ends, however it ends.
 
 #[cfg(target_os = "linux")]
 mod in_directory;
@@ -14,32 +14,34 @@ use rustix::io::Errno;
 use crate::FsError;
 use crate::unfinished::Unfinished;
 
-/// How long to wait for a lock before it is an error.
+/// How long to wait for a file lock before it is an error.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often to look.
+/// The pause between two attempts.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A lock on a file or directory, held until dropped; exclusive where nothing else is said. A wait for it ends after a minute.
+/// A file lock on a file or directory, held until dropped; exclusive by default. A wait for it ends after a
+/// minute.
 #[derive(Debug)]
 pub struct Lock {
     descriptor: OwnedFd,
-    /// A file that is only there while somebody has the lock.
+    /// A file that exists only while the lock is held.
     removed: Option<Unfinished>,
 }
 
 impl Lock {
-    /// Waits for the lock on a file, which is made when it is not there and never removed.
+    /// Waits for the lock on a file, which is made if it does not exist and is never removed.
     pub fn file(path: &Path) -> Result<Self, FsError> {
         Self::file_within(path, PATIENCE)
     }
 
-    /// The same, with another limit.
+    /// Like [`Self::file`], with another limit.
     pub fn file_within(path: &Path, patience: Duration) -> Result<Self, FsError> {
         let wait = Wait { begun: Instant::now(), patience };
         Self::until(open_lock(path)?, path, FlockOperation::NonBlockingLockExclusive, wait)
     }
 
-    /// The same, together with others who want it shared. None for who may not open it, and so may change nothing either.
+    /// Like [`Self::file`], for a shared lock. `None` if this user may not open the file, and so may not
+    /// change anything either.
     pub fn shared_file(path: &Path) -> Result<Option<Self>, FsError> {
         let descriptor = match open_lock(path) {
             Err(FsError::Io { source, .. })
@@ -86,7 +88,7 @@ impl Lock {
 }
 
 impl Drop for Lock {
-    /// Not left to the closing: where that fails, this process would wait for itself the next time.
+    /// Unlocks explicitly: if closing fails, this process would later wait for itself.
     fn drop(&mut self) {
         if let Some(file) = self.removed.take() {
             file.unlink();
@@ -101,7 +103,7 @@ impl AsFd for Lock {
     }
 }
 
-/// A wait for a lock, and its limit.
+/// A wait for a file lock, and its limit.
 #[derive(Clone, Copy)]
 struct Wait {
     begun: Instant,
@@ -118,8 +120,8 @@ impl Wait {
     }
 }
 
-/// Opens the file of a lock, and makes it first if it is not there. Only who may write into its directory may open it: whoever
-/// can open a file can hold a lock on it.
+/// Opens the file of a lock, and makes it first if it does not exist. Only users who may write to its
+/// directory may open the file: a user who can open a file can lock it.
 pub fn open_lock(path: &Path) -> Result<OwnedFd, FsError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     #[cfg(target_os = "linux")]

@@ -1,8 +1,8 @@
-//! A file in memory that nobody else can change: what was judged there is what is used later.
+//! A mapped file that no other user can change: the verified bytes are the bytes that are used.
 //!
-//! A file that others may write, or put another in place of, is copied first to one without a name. What is left is that the user
-//! cuts it off while it is read: its pages then read as zeros, which no hash takes, in place of the signal SIGBUS that would end the
-//! process.
+//! A file that other users may write or replace is first copied into a file without a name. The owner can
+//! still truncate an uncopied file while it is read. Its pages then read as zeros, which match no hash,
+//! instead of raising SIGBUS.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use crate::open_regular;
 
-/// Bytes of what is copied: zip files without the records of zip64.
+/// Bytes. The limit of a copied file: zip files without zip64 records.
 const LARGEST: u64 = u32::MAX as u64;
 
 /// A regular file, mapped.
@@ -31,7 +31,8 @@ pub struct MappedFile {
 }
 
 impl MappedFile {
-    /// Opens what `path` leads to. Anything but a regular file is refused, a FIFO without waiting for who writes to it.
+    /// Opens the regular file at `path`, following links. Anything else is refused, a FIFO without waiting
+    /// for a writer.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = open_regular(path)?;
         if is_out_of_reach(&file) { Self::map(&file) } else { Self::map(&private_copy(file)?) }
@@ -45,7 +46,7 @@ impl MappedFile {
         Ok(Self { map, watched })
     }
 
-    /// Whether the file was cut off after it was opened, and bytes of the part that is gone were read.
+    /// Whether the file was truncated after it was opened, and missing bytes were read.
     pub fn was_cut(&self) -> bool {
         self.watched.is_some_and(|watched| watched.cut.load(Ordering::Relaxed))
     }
@@ -74,7 +75,7 @@ impl Drop for MappedFile {
     }
 }
 
-/// Whether nobody but root and this user can write the file, or put another one where it is.
+/// Whether only root and this user can write the file or replace it.
 pub fn is_out_of_reach(file: &File) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
     const STICKY: u32 = 0o1000;
@@ -107,8 +108,9 @@ fn path_of(file: &File) -> io::Result<PathBuf> {
     Ok(std::ffi::OsString::from_vec(path.into_bytes()).into())
 }
 
-/// Whether no descriptor and no map is there by which the file can be changed: somebody may have opened it when it was his own. The
-/// kernel is asked by a lease, which it gives only then (fcntl(2)); a file system without leases counts as if there were one.
+/// Whether no descriptor and no map exists by which the file can be changed: another user may have opened the
+/// file while owning it. The kernel grants a lease only in that case (fcntl(2)); on a file system without
+/// leases the answer is no.
 #[cfg(target_os = "linux")]
 fn nobody_writes(file: &File) -> bool {
     let number = file.as_raw_fd();
@@ -119,13 +121,13 @@ fn nobody_writes(file: &File) -> bool {
     }
 }
 
-/// Other kernels do not say. Nothing is installed there.
+/// Other kernels have no leases. Nothing is installed there.
 #[cfg(not(target_os = "linux"))]
 fn nobody_writes(_: &File) -> bool {
     true
 }
 
-/// A copy that has no name, in the first directory for temporary files that has room for it.
+/// A copy without a name, in the first temporary directory with enough space.
 fn private_copy(mut file: File) -> io::Result<File> {
     let named = std::env::var_os("TMPDIR").map(PathBuf::from);
     let places = named.into_iter().chain(["/var/tmp".into(), "/tmp".into()]);
@@ -165,14 +167,14 @@ fn nameless(directory: &Path) -> io::Result<File> {
     Ok(file.into())
 }
 
-/// A map whose pages are replaced by zeros when they are gone. All zeros where there is none.
+/// A map whose missing pages are replaced by zeros. All zeros if there is no map.
 struct Watched {
     start: AtomicUsize,
     end: AtomicUsize,
     cut: AtomicBool,
 }
 
-/// More are not watched: whoever cuts one of those off ends the process.
+/// More maps are not watched: truncating such a file ends the process.
 static WATCHED: [Watched; 64] = [const { Watched::NONE }; 64];
 
 impl Watched {
@@ -198,7 +200,7 @@ impl Watched {
         self.start.store(0, Ordering::Release);
     }
 
-    /// Puts zeros in place of all from the page of `address` on, if that is in this map.
+    /// Replaces everything from the page of `address` on by zeros, if the address is in this map.
     fn replace(&self, address: usize) -> bool {
         // SAFETY: it only asks for a number. There is one, and it is a power of two.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;

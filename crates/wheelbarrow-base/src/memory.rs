@@ -1,8 +1,8 @@
-//! Little memory: a limit of the address space (`ulimit -v`) or of the data of a process.
+//! Limited memory: a limit of the address space (`ulimit -v`) or of the data of a process.
 //!
-//! An allocation that fails would abort the process and leave its staged directories. [`Memory`] removes these and ends the
-//! process with an exit code instead. Where there is a limit it allocates by the C library, which then reserves no more address
-//! space than it uses; the allocator that it is given may reserve a gigabyte.
+//! A failed allocation would abort the process and leave its staged directories. [`Memory`] removes these
+//! directories and ends the process with an exit code instead. If a limit is set, it allocates with the C
+//! library, which reserves no more address space than it uses; the other allocator may reserve a gigabyte.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::unfinished::remove_unfinished;
 
-/// From this limit on nobody needs to save address space, in bytes.
+/// Bytes. Above this limit, saving address space is unnecessary.
 const AMPLE: libc::rlim_t = 16 << 30;
 
-/// For a program that has nothing of its own to say of it.
+/// The default message.
 const MESSAGE: &str = "error: not enough memory; unfinished files were removed\n\
     hint: raise the limit (`ulimit -v`, or the limit of the container or service), then run the command again\n";
 
@@ -58,7 +58,7 @@ fn had(pointer: *mut u8) -> *mut u8 {
     pointer
 }
 
-/// Whether this process has a limit of its address space or its data that is worth saving for.
+/// Whether this process has a limit of its address space or its data that is low enough to matter.
 pub fn is_limited() -> bool {
     const UNKNOWN: u8 = 2;
     static LIMITED: AtomicU8 = AtomicU8::new(UNKNOWN);
@@ -84,15 +84,16 @@ pub fn is_limited() -> bool {
     }
 }
 
-/// What the process ends with: 1 with a message, unless [`end_silently_with`] was called.
+/// The exit code of the process: 1 with a message, unless [`end_silently_with`] was called.
 static SILENT_CODE: AtomicU8 = AtomicU8::new(0);
 
-/// Has a process that runs out of memory end with this exit code and say nothing: whoever started it does.
+/// Makes a process that runs out of memory end with this exit code and without a message: its parent prints
+/// one.
 pub fn end_silently_with(code: u8) {
     SILENT_CODE.store(code, Ordering::Relaxed);
 }
 
-/// Ends the process because there is no memory: removes what is unfinished, allocates nothing.
+/// Ends the process for lack of memory: removes unfinished files and directories without allocating.
 pub fn end_without_memory() -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);
     while ENDING.swap(true, Ordering::Relaxed) {
@@ -110,7 +111,7 @@ pub fn end_without_memory() -> ! {
     unsafe { libc::_exit(code.into()) }
 }
 
-/// Whether an error, or one of its causes, is that there is no memory or no thread.
+/// Whether an error, or one of its causes, is a lack of memory or of a thread.
 pub fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
     let is_memory = |error: &io::Error| {
         error.kind() == io::ErrorKind::OutOfMemory || error.raw_os_error() == Some(libc::ENOMEM)
@@ -119,8 +120,9 @@ pub fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(|error| error.downcast_ref().is_some_and(is_memory))
 }
 
-/// Has panics for lack of memory, of which the standard library and zstd have some, end the process as a failed allocation does.
-/// A program that does not unwind removes what is unfinished at every panic, and ends with exit code 1.
+/// Makes panics for lack of memory, as in the standard library and zstd, end the process like a failed
+/// allocation. A program that does not unwind removes unfinished files and directories at every panic, and
+/// ends with exit code 1.
 pub fn watch_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,4 +1,4 @@
-//! Which file systems are mounted at or below a path, as the kernel says: proc_pid_mountinfo(5).
+//! File systems that are mounted at or below a path, from proc_pid_mountinfo(5).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use crate::FsError;
 use crate::unique::unique;
 
-/// The mount points at `path` and below it, ordered; none if the kernel does not say. Bind mounts are among them, of
-/// files too.
+/// The mount points at `path` and below, sorted; empty if /proc cannot be read. They include bind mounts of
+/// directories and files.
 pub fn mounts_in(path: &Path) -> Vec<PathBuf> {
     let Ok(real) = fs::canonicalize(path) else { return Vec::new() };
     let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
@@ -21,7 +21,7 @@ pub fn mounts_in(path: &Path) -> Vec<PathBuf> {
     found.into_iter().collect()
 }
 
-/// The type of the file system that holds `path`, as `ext4`; none if the kernel does not say.
+/// The type of the file system of `path`, such as `ext4`; none if /proc cannot be read.
 pub fn file_system_of(path: &Path) -> Option<String> {
     let real = fs::canonicalize(path).ok()?;
     let text = fs::read("/proc/self/mountinfo").ok()?;
@@ -34,7 +34,7 @@ pub fn file_system_of(path: &Path) -> Option<String> {
     Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
 }
 
-/// Types that are known to have symbolic links. Others are asked, which takes making one.
+/// File systems that are known to have symbolic links. Others are tested by making a link.
 const LINKING: [&str; 13] = [
     "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "tmpfs", "ramfs", "overlay", "nfs",
     "nfs4",

@@ -1,4 +1,5 @@
-//! Where nothing is installed, no directory is staged, and a process that ends at once has nothing to remove.
+//! Systems without installs: no directory is staged, and a process that ends immediately has nothing to
+//! remove.
 
 #[derive(Debug)]
 pub(crate) enum Unfinished {}

@@ -1,11 +1,11 @@
-//! Work that nobody waits for.
+//! Low priority for work that nobody waits for.
 
-/// Lets whatever else this machine does come first from now on, for processors and for disks: what this thread does, and
-/// what it starts. This cannot be undone by a user: only root may raise a priority.
+/// Lowers the priority of this thread and its children for processors and disks. A user cannot undo this:
+/// only root may raise a priority.
 pub fn give_way() {
     /// IOPRIO_WHO_PROCESS of ioprio_set(2): this thread, by the number 0.
     const PROCESS: libc::c_int = 1;
-    /// The lowest of the class "best effort". The class "idle" would not come to an end on a busy disk.
+    /// The lowest priority of the class "best effort". The class "idle" might never finish on a busy disk.
     const LOWEST: libc::c_int = (2 << 13) | 7;
     // SAFETY: system calls on numbers. One that is refused changes nothing, and nothing depends on it.
     unsafe {

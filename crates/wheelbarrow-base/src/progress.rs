@@ -1,24 +1,25 @@
-//! How libraries report what takes long; the binary draws it.
+//! How libraries report the progress of long tasks; the binary draws it.
 
-/// Told about one long task at a time. Called from several threads.
+/// Receives the progress of one long task at a time. Called from several threads.
 pub trait Progress: Sync {
-    /// A task begins: what it does, as `installing`, and its size in `unit`s.
+    /// A task begins: its verb, such as `installing`, and its size in `unit`s.
     fn begin(&self, what: &str, total: u64, unit: Unit);
-    /// So many more units are done.
+    /// `amount` more units are done.
     fn advance(&self, amount: u64);
     /// The task is over.
     fn end(&self);
-    /// Something that a person should know, in one line.
+    /// A note for the user, in one line.
     fn note(&self, message: &str);
-    /// The same, for who wants details.
+    /// A note that is printed only with `--verbose`.
     fn detail(&self, _message: &str) {}
     /// A phase of an operation begins.
     fn phase(&self, _name: &str) {}
-    /// It is over, well or not.
+    /// The phase ends, with or without success.
     fn phase_ended(&self, _name: &str, _milliseconds: u64) {}
-    /// A command runs, and the last line that it printed. Called again and again until `end`.
+    /// A command runs; `line` is the last line of its output. Called repeatedly until `end`.
     fn runs(&self, _command: &str, _line: &str) {}
-    /// Whether the person wants it to stop. Long tasks ask now and then, and then fail with everything undone.
+    /// Whether the user wants to stop. Long tasks check this regularly, and then fail with all changes
+    /// undone.
     fn is_cancelled(&self) -> bool {
         false
     }
@@ -30,7 +31,7 @@ pub enum Unit {
     Items,
 }
 
-/// Says nothing.
+/// Prints nothing.
 pub struct Silent;
 
 impl Progress for Silent {

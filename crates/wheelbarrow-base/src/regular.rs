@@ -1,5 +1,5 @@
-//! Files that somebody else may have put there: what is no regular file is refused without waiting for it, and what is larger than
-//! such a file can be is not read.
+//! Reads files that another user may have made: anything but a regular file is refused without waiting for
+//! it, and a file above a limit is not read.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,17 +14,18 @@ pub const LARGEST_TEXT: u64 = 256 << 20;
 /// Bytes of an environment.json, and of the settings beside it. `loadenv.py` has the same number.
 pub const LARGEST_ENVIRONMENT: u64 = 1 << 20;
 
-/// Opens what `path` leads to, for reading. An error of the kind `InvalidInput` if that is no regular file.
+/// Opens the regular file at `path` for reading, following links. An error of the kind `InvalidInput` for
+/// anything else.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     open(path, OFlags::empty())
 }
 
-/// The same of the file `path` itself: a link is an error.
+/// Like [`open_regular`], without following links: a link is an error.
 pub fn open_no_link(path: &Path) -> io::Result<File> {
     open(path, OFlags::NOFOLLOW)
 }
 
-/// What a regular file holds, which `path` leads to. An error of the kind `FileTooLarge` above `limit` bytes.
+/// The contents of the regular file at `path`. An error of the kind `FileTooLarge` above `limit` bytes.
 pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_limited(open_regular(path)?, limit)
 }

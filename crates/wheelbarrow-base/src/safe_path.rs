@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-/// A relative path with `/` between parts that are neither empty nor `.` nor `..`, and without NUL. Whatever directory
-/// it is joined to, it names something inside, as long as no part of it is a link.
+/// A relative path with `/` between parts that are neither empty nor `.` nor `..`, and without NUL. In
+/// whatever directory it is joined to, it names a place inside, as long as no part of it is a link.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SafePath(String);
 

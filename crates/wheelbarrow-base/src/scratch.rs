@@ -1,7 +1,8 @@
-//! Directories to work in, kept in one place for them.
+//! Temporary working directories, kept in one place.
 //!
-//! Whoever makes one holds an flock on it, so one that can be locked is the leftover of a run that died. Making and
-//! looking happen under a short lock on the place, or a new one could be taken for a leftover in between.
+//! Their maker holds an flock on each, so a directory that can be locked is the leftover of a killed run.
+//! Making and checking happen under a short file lock on the place; otherwise a new directory could be
+//! mistaken for a leftover.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -16,10 +17,11 @@ use crate::unfinished::Unfinished;
 use crate::unique::unique;
 use crate::{FsError, Lock};
 
-/// In the place, while somebody makes a directory or looks for leftovers.
+/// The lock file in the place, while a directory is made or leftovers are searched for.
 const LOCK: &str = "lock";
 
-/// An empty directory of this process alone, which only this user may open. What is left in it goes when it is dropped.
+/// An empty directory that only this process uses and only this user may open. It is removed with its
+/// contents when it is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -31,7 +33,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one in `place`, a directory that holds nothing else.
+    /// Makes a directory in `place`, a directory for nothing else.
     pub fn begin(place: &Path) -> Result<Self, FsError> {
         let open = Directory::open_following(place).map_err(FsError::io("open", place))?;
         let _place = Lock::passing(&open, &place.join(LOCK))?;
@@ -55,7 +57,8 @@ impl Scratch {
         }
     }
 
-    /// Removes what runs that died have left in `place`. What cannot be removed, another user's say, stays.
+    /// Removes leftovers of killed runs in `place`. What cannot be removed, such as another user's files,
+    /// stays.
     pub fn clean(place: &Path) -> Result<(), FsError> {
         let open = Directory::open_following(place).map_err(FsError::io("open", place))?;
         let list = || open.entries().map_err(FsError::io("list", place));
@@ -86,7 +89,7 @@ impl Scratch {
         &self.path
     }
 
-    /// Where to write.
+    /// The path of the directory.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }

@@ -1,4 +1,4 @@
-//! A hash, in the forms that files have it.
+//! A SHA-256, in the forms in which files contain it.
 
 use std::fmt;
 
@@ -10,25 +10,25 @@ use serde::{Deserialize, Serialize};
 pub struct Sha256(pub [u8; 32]);
 
 impl Sha256 {
-    /// Of `bytes`.
+    /// The hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest;
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// From 64 hexadecimal digits of either case.
+    /// Parses 64 hexadecimal digits of either case.
     pub fn from_hex(text: &str) -> Option<Self> {
         let bytes = base16ct::mixed::decode_vec(text).ok()?;
         Some(Self(bytes.try_into().ok()?))
     }
 
-    /// From the unpadded URL-safe base64 of RECORD files, without the `sha256=`.
+    /// Parses the unpadded URL-safe base64 of RECORD files, without `sha256=`.
     pub fn from_record(digest: &str) -> Option<Self> {
         let bytes = Base64UrlUnpadded::decode_vec(digest).ok()?;
         Some(Self(bytes.try_into().ok()?))
     }
 
-    /// As RECORD files write it: `sha256=` and unpadded URL-safe base64.
+    /// The form in RECORD files: `sha256=` and unpadded URL-safe base64.
     pub fn to_record(self) -> String {
         format!("sha256={}", Base64UrlUnpadded::encode_string(&self.0))
     }

@@ -1,6 +1,7 @@
-//! Words of commands that people copy from messages.
+//! Quoting of words in commands that people copy from messages.
 
-/// A word as a POSIX shell reads it: in quotes, unless all of its characters are plain. Python's `shlex.quote` gives the same word.
+/// Quotes a word for a POSIX shell, unless all of its characters are plain. Python's `shlex.quote` gives the
+/// same result.
 pub fn shell_word(word: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_=+./@:,%".contains(character);
     match !word.is_empty() && word.chars().all(is_plain) {

@@ -1,7 +1,7 @@
-//! Signals: what a program inherits of them, and which one asks it to stop.
+//! Signals: the inherited actions, and the signal that asked this process to stop.
 //!
-//! A parent may ignore or block signals, and its children inherit that (signal(7), execve(2)). With SIGCHLD ignored the
-//! kernel keeps no exit status of a child (wait(2), NOTES), and a blocked SIGTERM never arrives.
+//! A parent may ignore or block signals, and children inherit that (signal(7), execve(2)). If SIGCHLD is
+//! ignored, the kernel keeps no exit status of a child (wait(2), NOTES); a blocked SIGTERM never arrives.
 
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
@@ -10,14 +10,15 @@ use std::sync::{Arc, LazyLock};
 
 use libc::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 
-/// Ignored on purpose: SIGHUP by nohup(1), SIGINT and SIGQUIT by a shell for what runs in the background. Rust's runtime
-/// ignores SIGPIPE itself, and resets it in children.
+/// Signals that callers ignore on purpose: SIGHUP by nohup(1), SIGINT and SIGQUIT by a shell for background
+/// jobs. Rust's runtime ignores SIGPIPE itself, and resets it in children.
 const KEPT: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGPIPE];
 
 /// The last signal that asked this process to stop; 0 for none.
 static STOPPED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
-/// Gives every ignored signal its default action and unblocks all signals. To be called first in `main`, before any thread.
+/// Gives every ignored signal its default action and unblocks all signals. Must be called first in `main`,
+/// before any thread starts.
 pub fn reset_signals() {
     #[cfg(target_os = "linux")]
     let last = libc::SIGRTMAX();
@@ -37,8 +38,8 @@ pub fn reset_signals() {
     }
 }
 
-/// From here on SIGHUP, SIGINT and SIGTERM do not end the process: [`stopped_by`] returns the signal instead. A signal that
-/// the caller ignores, as nohup(1) does, stays ignored.
+/// From now on SIGHUP, SIGINT and SIGTERM do not end the process: [`stopped_by`] returns the signal instead.
+/// A signal that the caller ignores, as nohup(1) does, stays ignored.
 pub fn watch_signals() {
     for signal in [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)) {
         let number = usize::try_from(signal).unwrap_or_default();
@@ -52,12 +53,13 @@ pub fn stopped_by() -> Option<u8> {
     u8::try_from(STOPPED.load(Ordering::Relaxed)).ok().filter(|signal| *signal > 0)
 }
 
-/// The same, and forgets it: the next one is another, also if it has the same number.
+/// Like [`stopped_by`], and forgets the signal: the next one counts as new, even if it has the same number.
 pub fn take_stop() -> Option<u8> {
     u8::try_from(STOPPED.swap(0, Ordering::Relaxed)).ok().filter(|signal| *signal > 0)
 }
 
-/// The exit code of a process that was asked to stop: 128 and the number of the signal, as shells have it. 130 without one.
+/// The exit code of a process that was asked to stop: 128 and the number of the signal, as in shells. 130
+/// without a signal.
 pub fn exit_code_of_stop() -> u8 {
     stopped_by().map_or(130, |signal| 128 + signal)
 }

@@ -1,10 +1,12 @@
-//! Directories that appear whole: made beside their destination, renamed into place.
+//! Directories that appear atomically: made beside their destination, then renamed into place.
 //!
-//! A staged directory is `.BASENAME.wheelbarrow-XXXXXXXX` beside the destination. Whoever makes it holds an flock on
-//! it, so one that can be locked is the leftover of a run that died, and [`Staged::begin`] removes it. Making and
-//! looking happen under a short lock, a file that is there only meanwhile, or a new one could be taken for a leftover in between.
+//! A staged directory is `.BASENAME.wheelbarrow-XXXXXXXX` beside the destination. Its maker holds an flock on
+//! it, so a directory that can be locked is the leftover of a killed run, and [`Staged::begin`] removes it.
+//! Making and checking happen under a short file lock, a file that exists only meanwhile; otherwise a new
+//! directory could be mistaken for a leftover.
 //!
-//! Whoever may open a directory can hold an flock on it. So until it is in place, only its maker may open it.
+//! A user who may open a directory can hold an flock on it. So only its maker may open a staged directory
+//! until it is renamed into place.
 
 mod left;
 mod names;
@@ -27,20 +29,19 @@ pub use left::{is_settled, put_right};
 pub(crate) use names::REMOVAL;
 use names::{NEXT, is_directory, lock_of, name_in, name_of, open_parent};
 
-/// The mode of a staged directory before it is put in place.
+/// The mode of a staged directory until it is renamed into place.
 const HIDDEN: u32 = 0o700;
 
-/// A directory in the making. Dropped before [`Staged::commit`], it is removed.
+/// A staged directory. If it is dropped before [`Staged::commit`], it is removed.
 ///
-/// Whoever may write in the directory around it may exchange it for something else at any time: all work is done by the open
-/// directories.
+/// A user who may write in the parent directory may replace it at any time: all work uses open directories.
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
     destination: PathBuf,
     parent: Directory,
     directory: Directory,
-    /// What it gets when it is put in place.
+    /// The mode that it gets when it is renamed into place.
     mode: u32,
     owner: Option<(u32, u32)>,
     _unfinished: Unfinished,
@@ -48,17 +49,17 @@ pub struct Staged {
     committed: bool,
 }
 
-/// What the destination may be when the staged directory takes its place.
+/// What may exist at the destination when the staged directory is renamed into place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// Absent or an empty directory.
     New,
-    /// Any directory: it is exchanged in one step, then removed.
+    /// Any directory: it is replaced in one step, then removed.
     Replace,
 }
 
 impl Staged {
-    /// Cleans up after runs that died, and makes an empty directory beside `destination`, an absolute path.
+    /// Cleans up after killed runs, and makes an empty directory beside `destination`, an absolute path.
     pub fn begin(destination: &Path) -> Result<Self, FsError> {
         let no_parent = || FsError::NoParent { path: destination.to_path_buf() };
         let parent_path = destination.parent().ok_or_else(no_parent)?;
@@ -104,23 +105,23 @@ impl Staged {
         }
     }
 
-    /// Where to write.
+    /// The open directory to write in.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// Its path, as long as nobody has moved it.
+    /// Its path, unless another user has moved it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Has it get this owner, group and mode when it is put in place, in place of its maker's.
+    /// Sets the owner, group and mode that it gets when it is renamed into place, instead of its maker's.
     pub fn give(&mut self, user: u32, group: u32, mode: u32) {
         self.owner = Some((user, group));
         self.mode = mode;
     }
 
-    /// Syncs what was written to disk and puts it in place by one rename.
+    /// Syncs the files to disk and renames the directory into place.
     pub fn commit(mut self, commit: Commit) -> Result<(), FsError> {
         rustix::fs::syncfs(&self.directory).map_err(FsError::errno("sync", &self.path))?;
         // Held over both steps of an exchange: what stands between them looks like the leftover of a run that died.
@@ -147,14 +148,14 @@ impl Staged {
         Ok(())
     }
 
-    /// Sets the owner and the mode that it was told.
+    /// Applies the requested owner and mode.
     fn give_away(&self) -> Result<(), FsError> {
         let (user, group) = self.owner.unzip();
         let given = self.directory.give(user, group).and_then(|()| self.directory.set_mode(self.mode));
         given.map_err(FsError::io("set the owner and the mode of", &self.path))
     }
 
-    /// Whoever may write in the directory around it may have put something else in its place.
+    /// A user who may write in the parent directory may have replaced it.
     fn refuse_exchanged(&self) -> Result<(), FsError> {
         let looked =
             self.parent.stat_at(name_in(&self.path)).and_then(|now| Ok((now, self.directory.stat()?)));
@@ -164,7 +165,8 @@ impl Staged {
         }
     }
 
-    /// Across no mount point. What cannot be removed, another user's say, stays: the next run tries again.
+    /// Removes nothing across a mount point. What cannot be removed, such as another user's files, stays: the
+    /// next run tries again.
     fn remove(&self) {
         let name = name_in(&self.path);
         // If this process dies meanwhile, nobody else has a lock on the rest.
@@ -172,7 +174,7 @@ impl Staged {
         let _ = remove_tree(&self.parent, name, &self.path, &Patience::of(REMOVAL));
     }
 
-    /// rename(2) takes the place of an empty directory and of nothing else.
+    /// rename(2) replaces an empty directory, and nothing else.
     fn rename(&self) -> Result<(), FsError> {
         let (from, to) = (name_in(&self.path), name_in(&self.destination));
         match rustix::fs::renameat(&self.parent, from, &self.parent, to) {
@@ -197,8 +199,8 @@ impl Staged {
         }
     }
 
-    /// For file systems that cannot exchange. Between the steps there is no destination; a run that dies there is
-    /// mended by [`left::recover`].
+    /// For file systems that cannot exchange two directories. Between the two steps the destination does not
+    /// exist; [`left::recover`] repairs a run that was killed there.
     fn exchange_in_two_steps(&mut self) -> Result<(), FsError> {
         let name = name_in(&self.destination);
         let old = name_of(name, OLD);
@@ -212,8 +214,8 @@ impl Staged {
         Ok(())
     }
 
-    /// For directories that cannot be moved. From the first rename on the new directory is to be in place: a run that
-    /// dies is ended by [`left::finish`], so everything that could keep it from ending is looked for before.
+    /// For directories that cannot be renamed. After the first rename the new directory must get into place:
+    /// [`left::finish`] completes a killed run, so everything that could prevent that is checked before.
     fn replace_by_removal(&mut self) -> Result<(), FsError> {
         check_removable(&self.destination)?;
         let (name, failed) = (name_in(&self.destination), FsError::io("rename", &self.path));
@@ -230,7 +232,7 @@ impl Staged {
     }
 }
 
-/// What the umask, or an access control list that is inherited, makes of the mode of a new directory.
+/// The mode that a new directory gets with this umask or an inherited access control list.
 fn mode_of_new(above: &Directory) -> Result<u32, Errno> {
     const NAME: &str = "mode";
     rustix::fs::mkdirat(above, NAME, Mode::from_raw_mode(0o777))?;
@@ -248,7 +250,7 @@ fn open_made(parent: &Directory, name: &OsStr) -> io::Result<Directory> {
     }
 }
 
-/// Whether this user may remove what is in every directory of a tree.
+/// Whether this user may remove the entries of every directory of a tree.
 fn check_removable(directory: &Path) -> Result<(), FsError> {
     use rustix::fs::{Access, accessat};
     let access = accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
@@ -323,7 +325,7 @@ mod tests {
         assert_eq!(names(&destination), ["new"]);
     }
 
-    /// By `place`: what was put in place of the directory meanwhile.
+    /// A symbolic link replaces the staged directory meanwhile.
     #[test]
     fn an_exchanged_staged_directory_is_not_published() {
         let place = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
-//! The umask of the process, set for a while: what several users share does not depend on who made it.
+//! The umask of the process, set temporarily, so that modes of shared files do not depend on the user who
+//! makes them.
 
 use rustix::fs::Mode;
 
-/// Everybody reads and the owner writes, until dropped. The umask belongs to the process: nothing else may make files meanwhile that
-/// are to have another.
+/// Until dropped, new files are readable for all users and writable for their owner. The umask is a property
+/// of the whole process: no other thread may make files with other modes meanwhile.
 #[derive(Debug)]
 pub struct SharedUmask {
     before: Mode,

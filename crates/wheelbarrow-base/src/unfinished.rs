@@ -1,8 +1,9 @@
-//! What a process that ends at once still removes: staged directories, and files that have their name already.
+//! Staged directories and files that a process removes if it ends immediately.
 //!
-//! Destructors remove them when an operation fails. They do not run if an allocation fails or a program that does not unwind
-//! panics, so each is also listed here, as a name in an open directory. [`remove_unfinished`] removes all of them without
-//! allocating and without recursion, while other threads may go on writing.
+//! Destructors remove them if an operation fails. Destructors do not run if an allocation fails or if a
+//! program that does not unwind panics, so each directory and file is also listed here, as a name in an open
+//! directory. [`remove_unfinished`] removes them without allocating and without recursion, while other
+//! threads may still write.
 
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::io;
@@ -15,17 +16,17 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-/// A name in an open directory. Null for none.
+/// A name in an open directory. Null if there is no name.
 struct Listed {
     name: AtomicPtr<c_char>,
     directory: AtomicI32,
 }
 
-/// A process has two or three at once. More are not listed: only the next run removes those.
+/// A process has two or three at the same time. More are not listed: the next run removes those.
 static LISTED: [Listed; 32] =
     [const { Listed { name: AtomicPtr::new(null_mut()), directory: AtomicI32::new(-1) } }; 32];
 
-/// Has a file or directory removed if the process ends at once, until it is dropped.
+/// Until dropped, has a file or directory removed if the process ends immediately.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     name: ManuallyDrop<CString>,
@@ -72,7 +73,8 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes everything that is listed. For a process that ends at once: what was in use is not usable afterwards.
+/// Removes everything that is listed. For a process that is about to end: listed files in use are unusable
+/// afterwards.
 pub fn remove_unfinished() {
     for listed in &LISTED {
         let name = listed.name.swap(null_mut(), Ordering::AcqRel);
@@ -87,7 +89,7 @@ pub fn remove_unfinished() {
     }
 }
 
-/// Whether nothing has this name any more.
+/// Removes a file or an empty directory. Returns whether the name does not exist any more.
 fn is_removed(directory: BorrowedFd<'_>, name: &CStr) -> bool {
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return true,
@@ -96,8 +98,8 @@ fn is_removed(directory: BorrowedFd<'_>, name: &CStr) -> bool {
     matches!(rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
 }
 
-/// Goes down to a directory that has none in it, and empties those on the way of all but directories. Whether anything was
-/// removed.
+/// Descends to a directory without subdirectories, and removes all files on the way. Returns whether anything
+/// was removed.
 fn remove_some(directory: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
     let open = |directory: BorrowedFd<'_>, name: &CStr| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

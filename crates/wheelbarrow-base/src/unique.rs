@@ -1,11 +1,11 @@
-//! Names beside a destination, which no other process takes.
+//! Names beside a destination that no other process uses.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Differs between the runs that may meet in one directory, and nobody can tell it beforehand; who makes a name of it
-/// tries again if there is such a name.
+/// A number that differs between runs in one directory and cannot be predicted. If a name made from it
+/// exists, the caller tries again.
 pub(crate) fn unique() -> u32 {
     let mut bytes = [0; 4];
     if fill(&mut bytes) {
@@ -18,7 +18,7 @@ pub(crate) fn unique() -> u32 {
     now.subsec_nanos().rotate_left(2) ^ std::process::id().rotate_left(16) ^ call
 }
 
-/// Whether the kernel gave random bytes.
+/// Whether the kernel returned random bytes.
 #[cfg(target_os = "linux")]
 fn fill(bytes: &mut [u8]) -> bool {
     // By the system call: the standard library refers to the C library's function weakly, so a static link leaves it out.
@@ -31,10 +31,10 @@ fn fill(bytes: &mut [u8]) -> bool {
     unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) == 0 }
 }
 
-/// What the name of a directory ends in that waits while another takes its place in two steps.
+/// The suffix of a directory that waits while another one replaces it in two steps.
 pub(crate) const OLD: &str = "old";
 
-/// `.BASENAME.wheelbarrow-`, cut so that what follows fits in a name of 255 bytes.
+/// `.BASENAME.wheelbarrow-`, truncated so that a name with the suffix has at most 255 bytes.
 pub(crate) fn prefix(basename: &OsStr) -> OsString {
     let bytes = &basename.as_bytes()[..basename.len().min(220)];
     let mut prefix = OsString::from(".");
@@ -43,7 +43,7 @@ pub(crate) fn prefix(basename: &OsStr) -> OsString {
     prefix
 }
 
-/// Whether a name ends as [`crate::Staged::begin`] and [`OLD`] end it: nobody else's files are swept.
+/// Whether a name ends like those of [`crate::Staged::begin`] or in [`OLD`]: other files are never removed.
 pub(crate) fn is_made_here(suffix: &[u8]) -> bool {
     suffix == OLD.as_bytes() || (suffix.len() == 8 && suffix.iter().all(u8::is_ascii_alphanumeric))
 }

@@ -1,11 +1,12 @@
-//! Writing to the disk while more is written to memory, so that a sync at the end has little to wait for.
+//! Starts writing to the disk while more is written to memory, so that a sync at the end takes little time.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-/// Has the kernel begin to write these bytes of the file to the disk, and does not wait for it. Nothing is safe before a
-/// sync, which also tells of what fails meanwhile. Where a file cannot be written so, nothing happens.
+/// Makes the kernel start to write these bytes of the file to the disk, without waiting. Nothing is safe
+/// before a sync, which also reports errors of this write. If the file system does not support this, nothing
+/// happens.
 ///
 /// <https://man7.org/linux/man-pages/man2/sync_file_range.2.html>
 #[cfg(target_os = "linux")]

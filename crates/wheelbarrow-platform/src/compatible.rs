@@ -1,7 +1,8 @@
 //! Compatibility tags: <https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/>.
 //!
-//! The order is that of `packaging.tags.sys_tags()`, version 26.3, which pip 26.3 carries. Since then the machine's own
-//! `linux_MACHINE` comes before manylinux and musllinux. A test asks every interpreter found.
+//! The order is that of `packaging.tags.sys_tags()`, version 26.3, which pip 26.3 contains. Since then the
+//! machine's own `linux_MACHINE` comes before manylinux and musllinux. A test compares the order with every
+//! interpreter found.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +10,7 @@ use crate::facts::RequiredPlatform;
 use crate::platform::{Libc, Platform};
 use crate::tag::Tag;
 
-/// The tags that one interpreter takes, best first.
+/// The tags that one interpreter accepts, best first.
 #[derive(Clone, Debug)]
 pub struct CompatibleTags {
     ordered: Vec<Tag>,
@@ -19,7 +20,7 @@ pub struct CompatibleTags {
     platform: Platform,
 }
 
-/// Why a wheel does not fit an interpreter, in words for people.
+/// Why a wheel does not fit an interpreter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     #[error("it is for Python {}, this is {have}", wanted.join(", "))]
@@ -35,7 +36,7 @@ pub enum Unfit {
 }
 
 impl CompatibleTags {
-    /// For a CPython of `python` (major, minor) with `abi`, as `cp312`, `cp37m`, `cp313t` or `cp312d`.
+    /// The tags of a CPython of `python` (major, minor) with `abi`: `cp312`, `cp37m`, `cp313t` or `cp312d`.
     pub fn new(python: (u32, u32), abi: &str, platform: &Platform) -> Self {
         let mut ordered = Vec::new();
         let platforms = platform.tags();
@@ -45,7 +46,7 @@ impl CompatibleTags {
         Self { ordered, ranks, python, abi: abi.to_owned(), platform: platform.clone() }
     }
 
-    /// All of them, best first.
+    /// All tags, best first.
     pub fn iter(&self) -> impl Iterator<Item = &Tag> {
         self.ordered.iter()
     }
@@ -55,7 +56,7 @@ impl CompatibleTags {
         wheel.iter().filter_map(|tag| self.ranks.get(tag).copied()).min()
     }
 
-    /// The first thing wrong with a wheel of these tags, or `None` if it fits.
+    /// The first reason why a wheel with these tags does not fit, or `None` if it fits.
     pub fn explain(&self, wheel: &[Tag]) -> Option<Unfit> {
         if self.rank(wheel).is_some() {
             return None;
@@ -81,7 +82,7 @@ impl CompatibleTags {
         })
     }
 
-    /// Of several platforms, the one that comes nearest is explained: the C library of the same CPU, then the CPU.
+    /// Explains the nearest of several platforms: the C library of the same CPU, then the CPU.
     fn explain_platform(&self, tags: &[&Tag]) -> Unfit {
         let have = &self.platform;
         let platforms: Vec<Platform> = tags.iter().filter_map(|tag| Platform::parse(&tag.platform)).collect();
@@ -149,8 +150,8 @@ fn pure((major, minor): (u32, u32), platforms: &[String], tags: &mut Vec<Tag>) {
 }
 
 /// The narrowest platform that wheels need together, given the tags of each: `any`, or the highest
-/// `manylinux_2_X_MACHINE` or `musllinux_1_X_MACHINE`. A wheel of `linux_MACHINE` says nothing of the C library; it
-/// was built on this machine, so it needs `built_on`. `None` if `tags` has no tag of one of the wheels.
+/// `manylinux_2_X_MACHINE` or `musllinux_1_X_MACHINE`. A wheel of `linux_MACHINE` does not name a C library;
+/// it was built on this machine, so it needs `built_on`. `None` if `tags` has no tag of one of the wheels.
 pub fn required_platform<'a>(
     wheels: impl IntoIterator<Item = &'a [Tag]>,
     tags: &CompatibleTags,
@@ -168,7 +169,7 @@ pub fn required_platform<'a>(
     Some(highest.map_or_else(RequiredPlatform::any, RequiredPlatform::from))
 }
 
-/// What one platform tag needs; `None` is nothing.
+/// The need of one platform tag; `None` if it needs nothing.
 fn needed(tag: &str, built_on: Libc) -> Option<Platform> {
     match tag.strip_prefix("linux_") {
         Some(machine) => Some(Platform::Linux { machine: machine.to_owned(), libc: built_on }),

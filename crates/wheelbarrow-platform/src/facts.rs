@@ -1,5 +1,5 @@
-//! The facts by which a target of an artifact is told from others, as texts that cannot be wrong: whoever has one of these
-//! types has a text that was compared with its form. `artifact.py` has the same forms.
+//! Facts that identify a target of an artifact, as validated texts: a value of one of these types has the
+//! required form. `artifact.py` has the same forms.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::platform::Platform;
 
-/// A text that is not such a fact.
+/// A text that is not a valid fact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {what}")]
 pub struct FactError {
@@ -99,7 +99,8 @@ fact!(
 );
 
 fact!(
-    /// What a set of wheels needs of a system: `any`, or the narrowest platform tag, in the form of PEP 600 or PEP 656.
+    /// The platform that a set of wheels needs: `any`, or the narrowest platform tag, in the form of PEP 600
+    /// or PEP 656.
     RequiredPlatform,
     "a platform tag such as manylinux_2_28_x86_64, or any",
     |text| text == "any" || Platform::parse(text).is_some_and(|platform| platform.to_string() == text)
@@ -118,19 +119,19 @@ impl MinorVersion {
 }
 
 impl AbiTag {
-    /// Of a CPython 3 of this minor version, with the letters of its ABI.
+    /// The tag of a CPython 3 of this minor version, with the letters of its ABI.
     pub(crate) fn new(minor: u32, flags: &str) -> Self {
         Self(format!("cp3{minor}{flags}"))
     }
 }
 
 impl RequiredPlatform {
-    /// Of wheels that run anywhere.
+    /// The platform of wheels that run on every platform.
     pub fn any() -> Self {
         Self("any".to_owned())
     }
 
-    /// Nothing for `any`.
+    /// `None` for `any`.
     pub fn platform(&self) -> Option<Platform> {
         Platform::parse(&self.0)
     }
@@ -142,7 +143,7 @@ impl From<Platform> for RequiredPlatform {
     }
 }
 
-/// One to nine digits, none of them a zero in front of others.
+/// One to nine digits, without leading zeros.
 fn is_number(text: &str) -> bool {
     let are_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     are_digits && (1..10).contains(&text.len()) && (text == "0" || !text.starts_with('0'))

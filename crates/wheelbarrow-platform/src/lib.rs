@@ -1,7 +1,8 @@
-//! What wheels run on: compatibility tags, C libraries, systems by name, and the tables of what each of them has.
+//! Platforms of wheels: compatibility tags, C libraries, named systems, and tables of their libraries,
+//! packages and symbols.
 //!
-//! Everything here is pure: text in, values out, nothing is read or written. Each table has one place; the Python that is in
-//! artifacts has copies of two, which a test makes from the tables here.
+//! This crate is pure: text in, values out; nothing is read or written. Each table exists once; the Python
+//! modules in artifacts have copies of two tables, which a test generates.
 
 mod compatible;
 mod facts;

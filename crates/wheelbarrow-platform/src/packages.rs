@@ -1,6 +1,7 @@
-//! Which package of a distribution has a library.
+//! The packages of a Linux distribution that contain libraries.
 
-/// Debian's packages of libraries that wheels ask for and small servers lack; Ubuntu has the same. `needs.py` has a copy.
+/// Debian's and Ubuntu's packages of libraries that wheels need and small servers lack. `needs.py` has a
+/// copy.
 pub const PACKAGES: [(&str, &str); 16] = [
     ("libGL.so.1", "libgl1"),
     ("libICE.so.6", "libice6"),
@@ -20,7 +21,7 @@ pub const PACKAGES: [(&str, &str); 16] = [
     ("libz.so.1", "zlib1g"),
 ];
 
-/// Where a library is to be had.
+/// How to get a library.
 pub fn package_hint(library: &str) -> String {
     let red_hat = format!("`dnf install '{library}()(64bit)'` on Red Hat's systems");
     match PACKAGES.iter().find(|(known, _)| *known == library) {

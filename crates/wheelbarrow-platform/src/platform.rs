@@ -1,12 +1,11 @@
-//! Platforms of servers, and the platform tags that their interpreters take.
-//! <https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/#platform-tag>
+//! Platforms of servers, and the platform tags that their interpreters accept.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an interpreter runs. Only Linux is served.
+/// The platform of an interpreter. Only Linux is supported.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Platform {
     Linux {
@@ -24,7 +23,7 @@ pub enum Libc {
     Musl(u32, u32),
 }
 
-/// As an interpreter tells it: `{"name": "glibc", "version": [2, 36]}`.
+/// The form in which an interpreter reports it: `{"name": "glibc", "version": [2, 36]}`.
 #[derive(Serialize, Deserialize)]
 struct Facts {
     name: Cow<'static, str>,
@@ -32,7 +31,8 @@ struct Facts {
 }
 
 impl Libc {
-    /// Of a system that has neither, or does not say: too old for whatever needs a glibc.
+    /// For a system without glibc and musl, or with an unknown C library: older than every glibc that is
+    /// needed.
     pub const UNKNOWN: Self = Self::Glibc(0, 0);
 }
 
@@ -60,7 +60,7 @@ impl From<Libc> for Facts {
     }
 }
 
-/// The names that came before PEP 600, with the glibc each stands for.
+/// The names from before PEP 600, with the glibc of each.
 const LEGACY: [(&str, (u32, u32)); 3] =
     [("manylinux2014", (2, 17)), ("manylinux2010", (2, 12)), ("manylinux1", (2, 5))];
 
@@ -106,7 +106,7 @@ impl Platform {
         machine
     }
 
-    /// Whether what needs `required` (`any` or a tag that [`Platform::parse`] takes) runs here.
+    /// Whether wheels that need `required` (`any` or a tag that [`Platform::parse`] accepts) run here.
     pub fn fits(&self, required: &str) -> bool {
         let Some((machine, libc)) = Self::versioned(required) else { return required == "any" };
         machines(self.machine()).contains(&machine)
@@ -142,7 +142,8 @@ impl Platform {
     }
 }
 
-/// The machines whose code runs on this one, its own first. A 32-bit interpreter is told as such by `machine`.
+/// The CPUs whose code runs on this one, its own first. A 32-bit interpreter is reported as such by
+/// `machine`.
 fn machines(machine: &str) -> Vec<&str> {
     match machine {
         "armv8l" => vec!["armv8l", "armv7l"],
@@ -150,7 +151,7 @@ fn machines(machine: &str) -> Vec<&str> {
     }
 }
 
-/// PEP 600: every version from this one down to the first that the machine ever had, with the old names between.
+/// PEP 600: every version from this one down to the first that the CPU ever had, with the old names between.
 fn manylinux(machine: &str, (major, minor): (u32, u32), tags: &mut Vec<String>) {
     let oldest = if matches!(machine, "x86_64" | "i686") { 5 } else { 17 };
     let first = if major == 2 { oldest } else { 0 };
@@ -166,7 +167,7 @@ fn is_machine(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// At most nine digits, without the `+` that `parse` would take.
+/// At most nine digits, without the `+` that `parse` would accept.
 fn number(text: &str) -> Option<u32> {
     let are_digits = text.len() < 10 && text.bytes().all(|byte| byte.is_ascii_digit());
     are_digits.then(|| text.parse().ok())?

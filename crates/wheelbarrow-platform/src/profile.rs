@@ -1,8 +1,9 @@
-//! Systems that servers run, by name: `debian-12`, `el8`, `alpine-3.20`. A name spares people the platform tag, and says
-//! what a tag cannot: which Python the system brings, and which shared libraries are there before anything is installed.
+//! Systems that servers run, by name: `debian-12`, `el8`, `alpine-3.20`. A named system replaces the platform
+//! tag, and has facts that a tag does not have: the Pythons of the system, and the shared libraries in its
+//! smallest image.
 //!
-//! Only what is sure stands in the table: a library that is missing there is asked about, one that is wrongly there
-//! breaks a server.
+//! The table has only certain facts: if a library is missing in the table, the audit reports it; a library
+//! that is wrongly in the table breaks a server.
 
 mod alias;
 mod cpu;
@@ -22,11 +23,11 @@ pub use promised::promised_compilers;
 pub use spec::{PythonVersion, SpecError, TargetSpec};
 pub use system::{CompilerSymbols, System};
 
-/// The CPUs that a system can be named with; the first where none is.
+/// The CPUs that a system can be named with; the first is the default.
 pub const MACHINES: [&str; 2] = ["x86_64", "aarch64"];
 
 impl System {
-    /// All that are known, by family, the oldest first.
+    /// All known systems, by family, the oldest first.
     pub fn all() -> &'static [Self] {
         &systems::SYSTEMS
     }
@@ -35,7 +36,8 @@ impl System {
         Self::all().iter().find(|system| system.name == name)
     }
 
-    /// By `ID` and `VERSION_ID` of os-release(5), compared up to the next dot: `8` is also the system of `8.10`.
+    /// The system with this `ID` and `VERSION_ID` of os-release(5), compared up to the next dot: `8` is also
+    /// the system of `8.10`.
     pub fn of_os_release(id: &str, version_id: &str) -> Option<&'static Self> {
         let is = |version: &str| version_id == version || version_id.starts_with(&format!("{version}."));
         Self::all()
@@ -43,7 +45,7 @@ impl System {
             .find(|system| system.os_release.iter().any(|(name, version)| *name == id && is(version)))
     }
 
-    /// The level that its own packages need of such a machine; nothing where any will do.
+    /// The CPU level that the system's own packages need on such a machine; `None` if every machine has it.
     pub fn least_cpu(&self, machine: &str) -> Option<Cpu> {
         Some(self.cpu).filter(|cpu| machine == "x86_64" && *cpu > Cpu::V1)
     }
@@ -53,10 +55,10 @@ impl System {
     }
 }
 
-/// The shared libraries that a wheel may need without carrying them, as in `DT_NEEDED`: those of the C library, and what
-/// `system` has from the start. Where only a platform is known, they are those that
-/// [PEP 600](https://peps.python.org/pep-0600/) promises for every manylinux, X11 and GLib included; PEP 656 promises
-/// nothing but the C library for musllinux.
+/// The shared libraries, as in `DT_NEEDED`, that a wheel may need without containing them: those of the C
+/// library, and those of the smallest image of `system`. If only a platform is known, they are the libraries
+/// that [PEP 600](https://peps.python.org/pep-0600/) promises for every manylinux, X11 and GLib included; for
+/// musllinux, PEP 656 promises only the C library.
 pub fn base_libraries(platform: &Platform, system: Option<&System>) -> BTreeSet<String> {
     let own = libraries::of_libc(platform);
     let others: &[&[&str]] = match (system, platform.libc()) {

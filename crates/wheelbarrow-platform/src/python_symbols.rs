@@ -1,8 +1,8 @@
-//! Which functions and data each Python exports, from 3.6 on.
+//! The functions and data that each Python exports, from 3.6 on.
 //!
-//! `data/python-symbols.txt` was made from the interpreters themselves: a line `[6 7 8]` with minor versions of Python 3,
-//! then the names that just these have. A test of wheelbarrow-audit compares it with the interpreters of the machine that
-//! it runs on.
+//! `data/python-symbols.txt` was made from the interpreters themselves: a line `[6 7 8]` with minor versions
+//! of Python 3, then the names that exactly these versions export. A test of wheelbarrow-audit compares it
+//! with the interpreters of the machine.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 /// The table.
 pub const TEXT: &str = include_str!("../data/python-symbols.txt");
 
-/// The oldest minor version that the table knows. What it has, older ones may have too.
+/// The oldest minor version in the table. Older versions may have its symbols too.
 pub const OLDEST: u32 = 6;
 
 static TABLE: LazyLock<Table> = LazyLock::new(parse);
@@ -33,18 +33,18 @@ impl Minors {
         self.0.trailing_zeros()
     }
 
-    /// One bit for each, as `1 << minor`.
+    /// One bit for each minor version: `1 << minor`.
     pub fn bits(self) -> u32 {
         self.0
     }
 }
 
-/// Where the symbol is to be found; nothing if no Python of the table has it.
+/// The versions that export the symbol; `None` if no Python in the table does.
 pub fn minors(symbol: &str) -> Option<Minors> {
     TABLE.by_name.get(symbol).copied()
 }
 
-/// The newest minor version that the table knows. Later ones are not known.
+/// The newest minor version in the table.
 pub fn newest() -> u32 {
     TABLE.newest
 }

@@ -1,8 +1,8 @@
-//! Removes a tree by descriptors, without crossing a mount point and however deep it is.
+//! Removes a tree by descriptors, however deep it is, without crossing a mount point.
 //!
-//! Whoever has a directory of the tree open can go on writing in it, wherever the tree was renamed to. So each directory
-//! is closed to others before it is listed. A directory further down can still be made deeper faster than it is removed,
-//! which is why a removal has a limit.
+//! A process that has a directory of the tree open can continue to write in it, wherever the tree was renamed
+//! to. So each directory is closed to other users before it is listed. A directory further down can still be
+//! made deeper faster than it is removed, so a removal has a time limit.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -18,14 +18,14 @@ use super::{Directory, open_at_once};
 use crate::FsError;
 use crate::unique::unique;
 
-/// How many directories are open at once. What lies deeper is moved up first.
+/// How many directories are open at the same time. Deeper ones are first moved up.
 const DEPTH: usize = 64;
-/// How many entries of a directory are in memory at once.
+/// How many entries of a directory are in memory at the same time.
 const ENTRIES: usize = 10_000;
-/// How long a removal goes on after somebody asked to stop: small trees are removed all the same.
+/// How long a removal continues after a request to stop: small trees are still removed.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a removal may take.
+/// The time limit of a removal.
 #[derive(Clone, Copy)]
 pub struct Patience<'p> {
     pub limit: Duration,
@@ -33,7 +33,7 @@ pub struct Patience<'p> {
 }
 
 impl Patience<'_> {
-    /// One that nobody cancels.
+    /// A limit without a request to stop.
     pub fn of(limit: Duration) -> Self {
         Self { limit, is_cancelled: &|| false }
     }
@@ -43,18 +43,18 @@ impl Patience<'_> {
 struct Open {
     directory: Directory,
     name: OsString,
-    /// Directories in it that are still to be removed.
+    /// Subdirectories that still must be removed.
     left: Vec<OsString>,
     /// Whether it had more entries than were listed.
     has_more: bool,
-    /// How many of the listed entries are gone.
+    /// How many of the listed entries were removed.
     gone: usize,
 }
 
-/// Removes `name` of `directory`, whatever it is; nothing there is no error. What cannot be removed does not keep the
-/// rest: the error is the first of all. `path` is what errors call the tree.
+/// Removes `name` of `directory`, whatever its kind. A missing entry is not an error. If an entry cannot be
+/// removed, the others still are; the first error is returned. `path` is the tree's name in errors.
 ///
-/// [`FsError::Unfinished`] says that the patience was over. What is left then has the same name.
+/// [`FsError::Unfinished`] means that the time limit was exceeded. The remaining entries keep the name.
 pub fn remove_tree(
     directory: &Directory,
     name: &OsStr,
@@ -102,7 +102,7 @@ struct Removal<'r> {
     first: Option<FsError>,
     patience: &'r Patience<'r>,
     begun: Instant,
-    /// When somebody asked to stop.
+    /// When a stop was requested.
     stopped: Option<Instant>,
 }
 
@@ -122,7 +122,7 @@ impl Removal<'_> {
         }
     }
 
-    /// Opens a directory and removes what is no directory in it.
+    /// Opens a directory and removes everything in it except subdirectories.
     fn enter(&mut self, above: &Directory, name: &OsStr, open: &mut Vec<Open>) {
         let path = self.path_of(open, name);
         let directory = match open_on_mount(above, name) {
@@ -142,7 +142,7 @@ impl Removal<'_> {
         self.list(&path, last);
     }
 
-    /// Lists as many entries as are taken at once, and removes those that are no directories.
+    /// Lists the next entries, and removes those that are not directories.
     fn list(&mut self, path: &Path, open: &mut Open) {
         (open.has_more, open.gone) = (false, 0);
         let entries = match open.directory.first_entries(ENTRIES) {
@@ -167,7 +167,7 @@ impl Removal<'_> {
         }
     }
 
-    /// Gives a directory that lies too deep a place at the top of the tree.
+    /// Moves a directory that is too deep to the top of the tree.
     fn move_up(&mut self, name: &OsStr, open: &mut [Open]) {
         let path = self.path_of(open, name);
         let Some((top, rest)) = open.split_first_mut() else { return };
@@ -193,8 +193,8 @@ impl Removal<'_> {
     }
 }
 
-/// Gives a directory that is to be emptied an owner and a mode by which nobody else makes anything in it, not even who
-/// has it open. Where this user has no such right, removing goes on as far as it can.
+/// Gives a directory an owner and a mode that prevent other users from creating entries in it, even those who
+/// have it open. Without the right to do so, the removal continues as far as possible.
 fn close_to_others(directory: &Directory) {
     let me = rustix::process::geteuid();
     let user = directory.stat().map(|stat| stat.st_uid);

@@ -1,7 +1,7 @@
-//! Where a path leads, as far as nobody else can have a say in it.
+//! Resolves a path as far as no other user controls it.
 //!
-//! A symbolic link is followed if only root or this user can have put it there. Every directory on the way is looked at:
-//! the first in which somebody else may write is the path's exposure.
+//! A symbolic link is followed if only root or this user can have made it. Every directory on the way is
+//! checked: the first in which another user may write is the path's exposure.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -14,20 +14,20 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use super::{Directory, to_io_error};
 
-/// As many as the kernel follows.
+/// The number of links that the kernel follows.
 const LINKS: usize = 40;
 
-/// Where a path leads: a name in an open directory.
+/// The target of a path: a name in an open directory.
 #[derive(Debug)]
 pub struct Place {
     pub directory: Directory,
-    /// Of something that is no link, or of nothing.
+    /// The last part; not a link, and possibly missing.
     pub name: OsString,
-    /// The first directory on the way in which somebody else may write.
+    /// The first directory on the way in which another user may write.
     pub exposed: Option<Exposure>,
 }
 
-/// A file or directory that is not root's and this user's alone.
+/// A file or directory that a user other than root and this user controls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
     pub path: PathBuf,
@@ -68,7 +68,7 @@ pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
     Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory, not a file"))
 }
 
-/// The Unix socket to which a path leads, open for nothing: `/proc/self/fd/N` names it from then on.
+/// The Unix socket at the end of a path, opened with O_PATH: from then on `/proc/self/fd/N` names it.
 pub fn socket(path: &Path) -> io::Result<OwnedFd> {
     let absolute = std::path::absolute(path)?;
     let place = place(Path::new("/"), absolute.strip_prefix("/").unwrap_or(&absolute))?;
@@ -81,8 +81,8 @@ pub fn socket(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Why another user could exchange the directory at `path`, absolute, or put a link into it. Of what is not there, the deepest
-/// directory above it counts.
+/// Why another user could replace the directory at `path`, an absolute path, or put a link into it. If the
+/// directory is missing, the deepest existing directory above it counts.
 pub fn exposure_of(path: &Path) -> io::Result<Option<String>> {
     // A file that need not be there, of which the directory is looked at.
     let mut inside = path.join("file");
@@ -96,8 +96,9 @@ pub fn exposure_of(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Makes the directory at `path`, absolute, and the directories above it that are not there, without following a link that
-/// somebody else may have made. Nothing is made in or below a directory in which somebody else may write: the directory is returned.
+/// Makes the directory at `path`, an absolute path, and the missing directories above it, without following a
+/// link that another user may have made. Nothing is made in or below a directory in which another user may
+/// write: that directory is returned.
 pub fn make_directories(path: &Path, mode: u32) -> io::Result<Option<Exposure>> {
     let mut directories: Vec<&Path> = path.ancestors().collect();
     while let Some(directory) = directories.pop() {
@@ -123,7 +124,7 @@ pub fn make_directories(path: &Path, mode: u32) -> io::Result<Option<Exposure>> 
     Ok(None)
 }
 
-/// Parts, the first of them last.
+/// The remaining parts in reverse order.
 fn push(left: &mut Vec<OsString>, path: &Path) {
     let parts: Vec<&OsStr> =
         path.components().filter(|part| *part != Component::CurDir).map(Component::as_os_str).collect();
@@ -137,7 +138,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// None for what is not there.
+    /// `None` if it does not exist.
     fn stat_at(&self, name: &OsStr) -> io::Result<Option<Stat>> {
         match self.reached.stat_at(name) {
             Ok(stat) => Ok(Some(stat)),
@@ -146,7 +147,7 @@ impl Walk {
         }
     }
 
-    /// A link of root's or of this user in a directory where nobody else can put one in its place.
+    /// Whether a link belongs to root or this user, in a directory where no other user can replace it.
     fn may_follow(&self, link: &Stat) -> io::Result<bool> {
         Ok(is_ours(link.st_uid) && self.exposed.is_none())
     }
@@ -177,9 +178,11 @@ impl Walk {
     }
 }
 
-/// Why something that is open is not root's and this user's alone. `path` is what it is called.
+/// Why an open file or directory is not controlled by root and this user alone. `path` is its name in the
+/// reason.
 ///
-/// In a directory with the sticky bit nobody replaces what is somebody else's, so that what is in it counts by itself.
+/// In a directory with the sticky bit, users cannot replace the files of others, so each file is judged by
+/// itself.
 pub fn exposure(open: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<Option<Exposure>> {
     let stat = rustix::fs::fstat(open)?;
     let is_sticky =
@@ -203,13 +206,15 @@ fn is_ours(user: u32) -> bool {
     user == 0 || user == rustix::process::geteuid().as_raw()
 }
 
-/// Whether a group has members beside root and this user. Of one that no file names, only this user's own is trusted.
+/// Whether a group has members besides root and this user. Of the groups without an entry, only this user's
+/// own group is trusted.
 fn has_others(group: u32) -> bool {
     let is_own = group == rustix::process::getegid().as_raw();
     members_beside_us(group, &lines("/etc/group"), &lines("/etc/passwd")).unwrap_or(!is_own)
 }
 
-/// None if none of the groups has that number. Several may have it: the members of all of them can write.
+/// `None` if no group has that number. If several groups have the number, the members of all of them can
+/// write.
 fn members_beside_us(group: u32, groups: &[Vec<String>], users: &[Vec<String>]) -> Option<bool> {
     let number =
         |fields: &[String], field: usize| fields.get(field).and_then(|text| text.parse::<u32>().ok());

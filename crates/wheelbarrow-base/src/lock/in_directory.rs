@@ -1,4 +1,4 @@
-//! Locks on directories, and in directories that somebody else may write in.
+//! File locks on directories, and in directories where another user may write.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -13,13 +13,13 @@ use crate::beneath::Directory;
 use crate::unfinished::Unfinished;
 
 impl Lock {
-    /// Waits for the lock on a directory that this process has just made, and nobody else may open.
+    /// Waits for the file lock on a directory that this process has just made, and no other user may open.
     pub(crate) fn of_directory(directory: &Directory, path: &Path) -> Result<Self, FsError> {
         let descriptor = directory.as_fd().try_clone_to_owned().map_err(FsError::io("open", path))?;
         Self::of(descriptor, path, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// Takes the lock on a directory, unless somebody holds it.
+    /// Takes the file lock on a directory, unless another process holds it.
     pub(crate) fn try_directory(directory: &Directory, path: &Path) -> Result<Option<Self>, FsError> {
         let descriptor = directory.as_fd().try_clone_to_owned().map_err(FsError::io("open", path))?;
         match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
@@ -29,8 +29,9 @@ impl Lock {
         }
     }
 
-    /// Waits for the lock on a file that whoever has it makes, and removes in the end. Unlike a directory, which everybody
-    /// may lock who may read it, nobody can hold such a lock who may not write beside it. `path` is in `directory`.
+    /// Waits for the lock on a file that its holder makes, and removes in the end. Every user who may read a
+    /// directory can lock the directory; only users who may write in `directory` can hold this lock. `path`
+    /// is in `directory`.
     pub(crate) fn passing(directory: &Directory, path: &Path) -> Result<Self, FsError> {
         Self::passing_within(directory, path, PATIENCE)
     }

@@ -1,6 +1,7 @@
-//! What runs that died have left beside a destination.
+//! Leftovers of killed runs beside a destination.
 //!
-//! Anybody who may write in a directory may make something there with such a name. So a directory counts by its owner.
+//! A user who may write in a directory can make an entry with such a name. So the owner of the entry decides
+//! whether it counts.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,11 +16,11 @@ use crate::beneath::{Directory, Patience, remove_tree};
 use crate::unique::{OLD, is_made_here};
 use crate::{FsError, Lock};
 
-/// The longest that the removal of all leftovers goes on. The next run goes on with it.
+/// The time limit for the removal of all leftovers. The next run continues.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// Puts right what runs that died have left beside `destination`, an absolute path. [`super::Staged::begin`] does so too; who
-/// looks at the destination before that does it first.
+/// Cleans up what killed runs have left beside `destination`, an absolute path. [`super::Staged::begin`] does
+/// this too; call this first to look at the destination before.
 pub fn put_right(destination: &Path) -> Result<(), FsError> {
     let Some((parent, name)) = destination.parent().zip(destination.file_name()) else { return Ok(()) };
     let is_left = |suffix| fs::symlink_metadata(parent.join(name_of(name, suffix))).is_ok();
@@ -31,9 +32,9 @@ pub fn put_right(destination: &Path) -> Result<(), FsError> {
     finish(&parent, destination)
 }
 
-/// Whether a directory in `parent` counts, which may have been put there by anybody who may write in `parent`: where the
-/// sticky bit keeps users apart, it is that of root, of this user or of the owner of `parent`. Elsewhere who may write could
-/// exchange it at any time.
+/// Whether a directory in `parent` counts as a leftover. If `parent` has the sticky bit, the directory must
+/// belong to root, this user or the owner of `parent`. Without the sticky bit, users who may write in
+/// `parent` could replace it at any time anyway.
 pub fn is_settled(parent: &Stat, found: &Stat) -> bool {
     let is_shared = parent.st_mode & 0o1000 != 0 && parent.st_mode & 0o022 != 0;
     !is_shared || is_own(found) || [0, parent.st_uid].contains(&found.st_uid)
@@ -43,14 +44,14 @@ fn is_own(stat: &Stat) -> bool {
     stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
-/// Whether this user has made the directory `stat`, beside the destination or to replace it. Such a directory belongs to this user. If
-/// another user owns the destination, it may have been given to him already, shortly before it was to be put in place.
+/// Whether this user has made the directory `stat`, beside the destination or to replace it. Such a directory
+/// belongs to this user, or to the owner of the destination if it was about to be renamed into place.
 fn is_ours(parent: &Stat, stat: &Stat, destination: Option<&Stat>) -> bool {
     let is_given = destination.is_some_and(|destination| destination.st_uid == stat.st_uid);
     is_own(stat) || (is_given && is_settled(parent, stat))
 }
 
-/// Ends a replacement that was begun.
+/// Completes a replacement that was begun.
 fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
     let name = name_in(destination);
     let above = parent.stat().map_err(FsError::io("look at", destination.parent().unwrap_or(destination)))?;
@@ -66,7 +67,7 @@ fn finish(parent: &Directory, destination: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
-/// Puts right what runs that died have left beside `destination`.
+/// Cleans up what killed runs have left beside `destination`.
 pub(super) fn recover(parent: &Directory, destination: &Path, prefix: &OsStr) -> Result<(), FsError> {
     finish(parent, destination)?;
     let path = destination.parent().unwrap_or(destination);

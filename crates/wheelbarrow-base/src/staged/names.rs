@@ -1,4 +1,4 @@
-//! What is beside a destination: its names, and the directory that it is in.
+//! The directory of a destination, and the names in it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,14 @@ use crate::FsError;
 use crate::beneath::{Directory, place};
 use crate::unique::prefix;
 
-/// The longest that a removal goes on: a large tree on a slow disk takes minutes.
+/// The time limit of a removal: a large tree on a slow disk takes minutes.
 pub(crate) const REMOVAL: Duration = Duration::from_secs(600);
 
-/// The same of a whole directory that takes the place of the destination, whatever is left of that.
+/// The suffix of a complete directory that is about to replace the destination, whatever is left of the old
+/// one.
 pub(super) const NEXT: &str = "next";
 
-/// Opens the directory that a destination is in. Root follows no link on the way that somebody else may have made.
+/// Opens the directory of a destination. Root follows no link on the way that another user may have made.
 pub(super) fn open_parent(path: &Path) -> Result<Directory, FsError> {
     let below = path.strip_prefix("/").ok().filter(|below| !below.as_os_str().is_empty());
     let opened = match below.filter(|_| rustix::process::geteuid().is_root()) {
@@ -26,7 +27,7 @@ pub(super) fn open_parent(path: &Path) -> Result<Directory, FsError> {
     opened.map_err(FsError::io("open the directory", path))
 }
 
-/// Held for moments only.
+/// The path of a file lock that is held briefly.
 pub(super) fn lock_of(destination: &Path) -> PathBuf {
     destination.with_file_name(name_of(name_in(destination), "lock"))
 }

@@ -1,9 +1,9 @@
-//! Other names of the systems: `rhel8`, `rocky-9`, `bookworm`, `ubuntu22.04`, `debian:12`. They are suggested, not taken: each
-//! system has one name, which stands in artifacts and settings.
+//! Other names of the systems: `rhel8`, `rocky-9`, `bookworm`, `ubuntu22.04`, `debian:12`. They are proposed,
+//! not accepted: each system has one name in artifacts and settings.
 
 use super::System;
 
-/// What people call a family, without dashes, and its `ID` in os-release(5).
+/// Common names of a family, without dashes, and its `ID` in os-release(5).
 const FAMILIES: [(&str, &str); 29] = [
     ("al", "amzn"),
     ("alma", "almalinux"),
@@ -36,12 +36,12 @@ const FAMILIES: [(&str, &str); 29] = [
     ("ubuntu", "ubuntu"),
 ];
 
-/// Letters of a name that may be wrong, missing, or too many.
+/// The number of letters that may be wrong, missing or superfluous.
 const MOST_TYPOS: usize = 2;
-/// A shorter name with two wrong letters is another one.
+/// A shorter name with two wrong letters is a different name.
 const SHORTEST: usize = 5;
 
-/// The system that somebody means by a name that no system has.
+/// The system to propose for an unknown name.
 pub(super) fn meant(name: &str) -> Option<&'static System> {
     let name = name.to_ascii_lowercase();
     code_named(&name).or_else(|| {
@@ -90,7 +90,7 @@ fn is_typo(word: &str, known: &str) -> bool {
     word.len() >= SHORTEST && known.len() >= SHORTEST && distance(word, known) <= MOST_TYPOS
 }
 
-/// How many letters are to be changed, inserted or removed (Levenshtein).
+/// The number of letters to change, insert or remove (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (number, letter) in one.bytes().enumerate() {

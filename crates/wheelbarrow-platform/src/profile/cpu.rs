@@ -1,10 +1,10 @@
-//! Levels of the x86-64 psABI, and the features that each of them has.
+//! CPU levels of the x86-64 psABI, and the features of each level.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What programs need of an x86_64 CPU: each level has the instructions of those before it.
+/// CPU levels of x86_64: each level includes the instructions of the lower levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Cpu {
     #[serde(rename = "x86-64")]
@@ -15,8 +15,8 @@ pub enum Cpu {
     V3,
 }
 
-/// What the levels add, by the names that Linux has for it in /proc/cpuinfo: `pni` is SSE3, `abm` has LZCNT. The first
-/// level is what every x86_64 CPU has.
+/// The features that each level adds, with Linux's names in /proc/cpuinfo: `pni` is SSE3, `abm` includes
+/// LZCNT. Every x86_64 CPU has the first level.
 const FEATURES: [(Cpu, &[&str]); 2] = [
     (Cpu::V2, &["cx16", "lahf_lm", "pni", "popcnt", "sse4_1", "sse4_2", "ssse3"]),
     (Cpu::V3, &["abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"]),
@@ -25,7 +25,7 @@ const FEATURES: [(Cpu, &[&str]); 2] = [
 impl Cpu {
     pub const ALL: [Self; 3] = [Self::V1, Self::V2, Self::V3];
 
-    /// In order, those of the lower levels first.
+    /// All features up to this level, those of the lower levels first.
     pub fn features(self) -> impl Iterator<Item = &'static str> {
         FEATURES.iter().filter(move |(level, _)| *level <= self).flat_map(|(_, names)| names.iter().copied())
     }

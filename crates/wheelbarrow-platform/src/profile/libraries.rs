@@ -1,4 +1,4 @@
-//! The shared libraries of C libraries, by the names that `DT_NEEDED` has.
+//! The shared libraries of C libraries, by the names in `DT_NEEDED`.
 
 use crate::platform::{Libc, Platform};
 
@@ -13,11 +13,11 @@ const GLIBC: [&str; 8] = [
     "libutil.so.1",
 ];
 
-/// Also of glibc, and nothing that a system without them would lack.
+/// Libraries that glibc has too, but that systems without glibc do not lack.
 const RARE_GLIBC: [&str; 4] =
     ["libBrokenLocale.so.1", "libmvec.so.1", "libnss_files.so.2", "libthread_db.so.1"];
 
-/// The dynamic loader, by machine.
+/// The dynamic loader, by CPU.
 const LOADERS: [(&str, &str); 7] = [
     ("x86_64", "ld-linux-x86-64.so.2"),
     ("i686", "ld-linux.so.2"),
@@ -28,7 +28,7 @@ const LOADERS: [(&str, &str); 7] = [
     ("riscv64", "ld-linux-riscv64-lp64d.so.1"),
 ];
 
-/// The C library's own.
+/// The libraries of the C library itself.
 pub(super) fn of_libc(platform: &Platform) -> Vec<String> {
     let machine = platform.machine();
     match platform.libc() {

@@ -1,9 +1,9 @@
-//! What a platform tag promises beside the C library.
+//! Libraries that a platform tag promises besides the C library.
 
 use super::system::CompilerSymbols;
 use crate::platform::Libc;
 
-/// What every manylinux promises beside the C library, from PEP 513 on.
+/// The libraries that every manylinux promises besides the C library, from PEP 513 on.
 pub(super) const LIBRARIES: [&str; 15] = [
     "libatomic.so.1",
     "libexpat.so.1",
@@ -22,8 +22,8 @@ pub(super) const LIBRARIES: [&str; 15] = [
     "libz.so.1",
 ];
 
-/// The highest symbol versions of libstdc++ and libgcc, those of the compilers that the oldest distributions with this
-/// glibc or a later one came with (PEP 600).
+/// The highest symbol versions of libstdc++ and libgcc: those of the compilers in the oldest distributions
+/// with this glibc or a later one (PEP 600).
 const COMPILERS: [(u32, CompilerSymbols); 9] = [
     (5, gcc(&[3, 4, 8], &[1, 3, 1], &[4, 2, 0])),
     (12, gcc(&[3, 4, 13], &[1, 3, 3], &[4, 3, 0])),
@@ -40,7 +40,7 @@ const fn gcc(glibcxx: &'static [u32], cxxabi: &'static [u32], gcc: &'static [u32
     CompilerSymbols { glibcxx, cxxabi, gcc }
 }
 
-/// The highest versions that a platform tag promises; nothing for musl, which has the libraries of no compiler.
+/// The highest versions that a platform tag promises; empty for musl, which has no libraries of a compiler.
 pub fn promised_compilers(libc: Libc) -> Option<CompilerSymbols> {
     let Libc::Glibc(2, minor) = libc else { return None };
     COMPILERS.iter().rev().find(|(from, _)| *from <= minor).map(|(_, versions)| *versions)

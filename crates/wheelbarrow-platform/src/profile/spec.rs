@@ -12,23 +12,23 @@ use super::{MACHINES, System, alias, base_libraries};
 use crate::facts::{AbiTag, MinorVersion};
 use crate::platform::Platform;
 
-/// CPython's minor version, and whether it is built without the lock (PEP 703).
+/// CPython's minor version, and whether it is free-threaded (PEP 703).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PythonVersion {
     pub minor: u32,
     pub free_threaded: bool,
 }
 
-/// What an artifact shall run on.
+/// What an artifact must run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec {
     pub python: PythonVersion,
     pub platform: Platform,
-    /// Where it was named.
+    /// The system, if the text names one.
     pub system: Option<&'static System>,
 }
 
-/// A text that names no target.
+/// An invalid `--target`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     #[error("invalid target `{text}`: `{python}` is not a Python version such as 3.12")]
@@ -55,7 +55,7 @@ impl PythonVersion {
         Some(Self { minor, free_threaded })
     }
 
-    /// Major and minor, as markers have it: `3.13`.
+    /// Major and minor version, as in markers: `3.13`.
     pub fn version(self) -> MinorVersion {
         MinorVersion::new(3, self.minor)
     }
@@ -78,14 +78,15 @@ impl fmt::Display for PythonVersion {
 }
 
 impl TargetSpec {
-    /// What describes an interpreter: by its system, where that is known and has this C library, else by its platform.
+    /// The target that describes an interpreter: by its system, if that is known and has this C library, else
+    /// by its platform.
     pub fn describe(python: PythonVersion, platform: Platform, system: Option<&'static System>) -> Self {
         let is_known =
             |system: &&System| system.libc == platform.libc() && MACHINES.contains(&platform.machine());
         Self { python, system: system.filter(is_known), platform }
     }
 
-    /// Shared libraries that are there from the start, as in `DT_NEEDED`.
+    /// Shared libraries of the smallest image, as in `DT_NEEDED`.
     pub fn libraries(&self) -> std::collections::BTreeSet<String> {
         base_libraries(&self.platform, self.system)
     }
@@ -124,7 +125,7 @@ impl FromStr for TargetSpec {
     }
 }
 
-/// In full, so that it can be given to `--target` again.
+/// The full form, which `--target` accepts.
 impl fmt::Display for TargetSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(system) = self.system else { return write!(formatter, "{}@{}", self.python, self.platform) };
@@ -153,7 +154,7 @@ impl SpecError {
     }
 }
 
-/// A target that is known, for a text with an unknown system.
+/// A known target, to propose for an unknown system.
 fn suggestion(text: &str, name: &str) -> Option<String> {
     if Platform::parse(name).is_some() {
         return Some(format!("3.12@{name}"));

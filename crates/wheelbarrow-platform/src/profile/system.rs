@@ -1,28 +1,28 @@
-//! What is known of a system.
+//! The facts about a system.
 
 use crate::platform::Libc;
 
 use super::cpu::Cpu;
 
-/// A release of a Linux distribution, as its smallest image plus its own Python has it.
+/// A release of a Linux distribution: its smallest image with its own Python.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct System {
     /// As in `--target`: `debian-12`.
     pub name: &'static str,
-    /// For people: `Debian 12 (bookworm)`.
+    /// The name for people: `Debian 12 (bookworm)`.
     pub title: &'static str,
     pub libc: Libc,
-    /// What its own packages need of an x86_64 machine.
+    /// The level of x86_64 CPUs that its own packages need.
     pub cpu: Cpu,
-    /// Minor versions of Python 3 that its own packages bring: first what `python3` is, then the others.
+    /// Minor versions of Python 3 in its own packages: first the version of `python3`, then the others.
     pub pythons: &'static [u32],
-    /// Whose `ID` and start of `VERSION_ID` in os-release(5) these are.
+    /// `ID` and the beginning of `VERSION_ID` in os-release(5).
     pub os_release: &'static [(&'static str, &'static str)],
-    /// The highest symbol versions of its own libstdc++ and libgcc; nothing where the smallest image has neither.
+    /// The highest symbol versions of its own libstdc++ and libgcc; `None` if the smallest image has neither.
     pub compilers: Option<CompilerSymbols>,
-    /// The page that the facts are from.
+    /// The page with these facts.
     pub page: &'static str,
-    /// Groups of file names as in `DT_NEEDED`, beside those of the C library.
+    /// Groups of file names as in `DT_NEEDED`, besides those of the C library.
     pub(super) libraries: &'static [&'static [&'static str]],
 }
 

@@ -1,13 +1,15 @@
-//! The table. Debian's rows are what a minbase with python3 holds, asked of each release; the others are the parts that
-//! python3 and the package manager of the system link. C libraries and GCC's symbols of the others were measured by
-//! [pep600_compliance](https://github.com/mayeut/pep600_compliance), SLES's on the openSUSE Leap that is made of the
-//! same packages. The page of a row says which Python and which CPU. `probe.py` has a copy of the names.
+//! The table. Debian's rows have the libraries of a minbase with python3, as installed from each release. The
+//! other rows have the libraries that python3 and the package manager of the system link with. C libraries
+//! and GCC's symbols of the others were measured by
+//! [pep600_compliance](https://github.com/mayeut/pep600_compliance), SLES's on the openSUSE Leap that is made
+//! of the same packages. The page of a row has the Pythons and the CPU. `probe.py` has a copy of the names.
 
 use super::cpu::Cpu;
 use super::system::{CompilerSymbols, System};
 use crate::platform::Libc;
 
-/// In the smallest image of every glibc system here, since its package manager and its Python need them.
+/// In the smallest image of every glibc system in this table, since its package manager and its Python need
+/// them.
 const COMMON: &[&str] = &[
     "libacl.so.1",
     "libattr.so.1",
@@ -31,7 +33,7 @@ const COMMON: &[&str] = &[
     "libzstd.so.1",
 ];
 
-/// Debian and what is made of it.
+/// Debian and its derivatives.
 const DEBIAN: &[&str] = &[
     "libanl.so.1",
     "libaudit.so.1",
@@ -48,7 +50,7 @@ const DEBIAN: &[&str] = &[
     "libxxhash.so.0",
 ];
 
-/// Red Hat's, and what is made of it.
+/// Red Hat and its rebuilds.
 const REDHAT: &[&str] = &[
     "libbz2.so.1",
     "libcap.so.2",
@@ -93,7 +95,7 @@ const EL7: &[&str] = &[
     "libz.so.1",
 ];
 
-/// Amazon Linux 2: of the age of CentOS 7, with newer curses.
+/// Amazon Linux 2: as old as CentOS 7, with newer curses.
 const AMAZON_2: &[&str] = &[
     "libacl.so.1",
     "libattr.so.1",
@@ -119,7 +121,7 @@ const AMAZON_2: &[&str] = &[
     "libz.so.1",
 ];
 
-/// SUSE's, beside what every system has.
+/// SUSE's libraries, besides those of every system.
 const SUSE: &[&str] = &[
     "libbz2.so.1",
     "libcap.so.2",
@@ -133,7 +135,7 @@ const SUSE: &[&str] = &[
     "libudev.so.1",
 ];
 
-/// Alpine with its python3; not even the libraries of the compiler are there.
+/// Alpine with its python3, without the libraries of the compiler.
 const ALPINE: &[&str] = &[
     "libbz2.so.1",
     "libexpat.so.1",
@@ -147,8 +149,8 @@ const ALPINE: &[&str] = &[
     "libz.so.1",
 ];
 
-/// What the libraries of each GCC export at most, asked of Debian's where it has that GCC. `GCC_11.0` is only known on
-/// aarch64, `GCC_12.0.0` only on x86_64: where the other machine has none of that name, no file needs it either.
+/// The highest symbol versions of the libraries of each GCC, from Debian where Debian has that GCC.
+/// `GCC_11.0` exists only on aarch64, `GCC_12.0.0` only on x86_64: on the other machine no file needs them.
 const fn gcc(
     glibcxx: &'static [u32],
     cxxabi: &'static [u32],
@@ -167,7 +169,7 @@ const GCC_13: Option<CompilerSymbols> = gcc(&[3, 4, 32], &[1, 3, 14], &[13, 0, 0
 const GCC_14: Option<CompilerSymbols> = gcc(&[3, 4, 33], &[1, 3, 15], &[14, 0, 0]);
 const GCC_16: Option<CompilerSymbols> = gcc(&[3, 4, 35], &[1, 3, 17], &[16, 0]);
 
-/// The page of a row of Debian and its like, by the name of the release.
+/// The page of a row of Debian and its derivatives, by the name of the release.
 macro_rules! page {
     (el $version:literal) => {
         concat!(
@@ -206,7 +208,7 @@ macro_rules! glibc {
     };
 }
 
-/// The same for Alpine: version and Python.
+/// A row of Alpine: version and Python.
 macro_rules! alpine {
     ($version:literal, $python:literal) => {
         System {
