@@ -40,8 +40,8 @@ def check(destination, options):
         raise Failure(
             REFUSED,
             "%s holds files that were written after the install: %s" % (shown(destination), named),
-            hint="move the files that are needed to another place, or remove them with `--replace --discard-data`; what"
-            " `[release] static_root` names does not count",
+            hint="move the files that are needed to another place, or remove them with `--replace --discard-data`; files"
+            " in `[release] static_root` do not count",
         )
 
 

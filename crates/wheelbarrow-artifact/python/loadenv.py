@@ -227,7 +227,7 @@ def _pair(text, start, values):
     if not key or "=" in key or "\0" in key:
         raise _broken(text, start, "is empty" if not key else "has a character that no variable can have", key)
     if key in values:
-        raise _broken(text, start, "stands in the file twice", key)
+        raise _broken(text, start, "is in the file twice", key)
     if "\0" in value:
         raise _broken(text, begin, "the value has a NUL character, which no variable can have", key)
     values[key] = value

@@ -64,8 +64,8 @@ impl Explain for ArtifactError {
             Self::Newer(newer) => return Some(newer.hint()),
             Self::NoManifest { .. } => "`wheelbarrow build` makes artifacts",
             Self::Thin { .. } => {
-                "`deploy --root ROOT` takes one, under a root that has the rest; so does `-d DEST --store STORE`, where no \
-                 code is left out. For all else, take the full artifact"
+                "`deploy` accepts it for a site root that has the other files, and `-d DEST --store STORE` if no code is left out; \
+                 otherwise use the full artifact"
             }
             Self::Format { .. } => "use the wheelbarrow that built it, or build it again",
             Self::Untrusted { .. } => {

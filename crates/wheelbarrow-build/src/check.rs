@@ -40,7 +40,7 @@ pub enum CheckError {
     Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Wheel(#[from] ReadError),
-    #[error("the audit refuses what would be packed:{}", each_refused(reports))]
+    #[error("the audit found errors:{}", each_refused(reports))]
     Refused { reports: Vec<Report> },
     #[error("two different wheels are called {filename}")]
     TwoOfOneName { filename: String },
@@ -83,7 +83,9 @@ impl Explain for CheckError {
                     Some(Finding { rule, name, .. }) => format!(
                         "`--allow {rule}:{name}=REASON` accepts a finding; the rules are in {SITE}reference/audit/"
                     ),
-                    None => format!("the rules and ways out are in {SITE}reference/audit/"),
+                    None => {
+                        format!("the rules, and how to fix or allow a finding, are in {SITE}reference/audit/")
+                    }
                 }
             }
             Self::TwoOfOneName { .. } => {
@@ -246,8 +248,7 @@ fn used(audited: &[Audited], request: &CheckRequest<'_>, progress: &dyn Progress
     let (used, unused): (Vec<_>, Vec<_>) =
         request.allowances.iter().partition(|allowance| found(allowance) || stays(allowance));
     for allowance in unused {
-        progress
-            .note(&format!("the audit has nothing that {}:{} would allow", allowance.rule, allowance.name));
+        progress.note(&format!("the allowance {}:{} matches no finding", allowance.rule, allowance.name));
     }
     used.into_iter().map(Allowance::to_manifest).collect()
 }

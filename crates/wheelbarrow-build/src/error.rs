@@ -43,7 +43,7 @@ pub enum Error {
 
     #[error(transparent)]
     Target(#[from] wheelbarrow_platform::SpecError),
-    #[error("this machine is no target, because it does not run Linux")]
+    #[error("this machine cannot be a target: it does not run Linux")]
     NoTarget,
 
     #[error("no file in {} names the dependencies of the project", shown(project))]
@@ -292,21 +292,21 @@ impl Explain for Error {
                 .to_owned(),
             Self::Resolve { stderr } => return wrong_python_hint(stderr),
             Self::Lock { .. } => "make the lock again with `--upgrade`, or with the tool that wrote it".to_owned(),
-            Self::NotCovered { .. } => "pack for what it covers (--python), or lock again for more: requires-python in \
-                pyproject.toml, then `uv lock` or its like"
+            Self::NotCovered { .. } => "name a Python that the lock covers, with --python; or lock for more Pythons: extend requires-python in \
+                pyproject.toml, then run `uv lock` or the tool that wrote the lock"
                 .to_owned(),
             Self::NothingFits { .. } => {
-                "use another version of it, another Python or a newer system that has a wheel; or name a directory with a wheel that you built: --find-links DIR"
+                "use another version, another Python or a newer system for which there is a wheel; or name a directory with a wheel that you built: --find-links DIR"
                     .to_owned()
             }
-            Self::Hash { .. } => "the file is not the one that was locked; if the change is meant, lock again".to_owned(),
+            Self::Hash { .. } => "the file is not the one that was locked; if the change is intended, lock again".to_owned(),
             Self::Offline { .. } => "run once without --offline to fill the cache, or put the files into a directory: \
                 --find-links DIR"
                 .to_owned(),
-            Self::CacheInUse { .. } => "run it again when that is done".to_owned(),
+            Self::CacheInUse { .. } => "run the command again after the build".to_owned(),
             Self::Http(error) => return error.hint(),
             Self::NotHere { foreign: true, .. } => "build it in a container of that system, \
-                `--container IMAGE`; or take a version of it that has a wheel, or name a directory with one: \
+                `--container IMAGE`; or use a version that has a wheel, or name a directory with a wheel: \
                 --find-links DIR"
                 .to_owned(),
             Self::NotHere { python, .. } => {
@@ -326,8 +326,8 @@ impl Explain for Error {
             Self::NoDistribution { .. } => {
                 "name it in pyproject.toml, as `name` in [project]; or remove `install-project = true`".to_owned()
             }
-            Self::Collect { .. } => "name the variables that it needs as `environment` in [build]; placeholders do, and none \
-                is put into the artifact. If it needs a database or another service, remove `collectstatic` from [build] \
+            Self::Collect { .. } => "set the variables that it needs in `environment` of [build]; placeholders are enough, and none \
+                is packed. If it needs a database or another service, remove `collectstatic` from [build] \
                 and add the command to `prepare`: then each deploy runs it"
                 .to_owned(),
             Self::CollectInstall { .. } => "name a container of a target's system, `--container IMAGE`, or remove \
@@ -370,8 +370,8 @@ fn wrong_python_hint(stderr: &str) -> Option<String> {
         None => "`--python X.Y`".to_owned(),
     };
     Some(format!(
-        "all Pythons packed for must do: take another, {flag}, or allow versions of the package that serve the lowest one; \
-         requires-python in pyproject.toml says for which Pythons uv.lock is made"
+        "the requirements must support every target Python: name another Python, {flag}, or allow versions of the package \
+         that support the lowest one; requires-python in pyproject.toml limits the Pythons of uv.lock"
     ))
 }
 

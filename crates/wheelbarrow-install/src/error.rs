@@ -164,8 +164,8 @@ impl Explain for InstallError {
                 ));
             }
             Self::Lacking { .. } => {
-                "make it anew with `wheelbarrow thin --have`, for what `wheelbarrow store inventory` says now, or take the \
-                 full artifact"
+                "make it again with `wheelbarrow thin --have` and a new `wheelbarrow store inventory`, or use the full \
+                 artifact"
             }
             Self::Library { library, .. } => return Some(package_hint(library)),
             Self::Cpu { .. } => {
@@ -215,15 +215,15 @@ impl Explain for InstallError {
                 "name the DEST that an artifact was installed to, the directory that has `venv` in it"
             }
             Self::HoldsData { .. } => {
-                "move the files that are needed to another place, or remove them with `--replace --discard-data`; what \
-                 `[release] static_root` names does not count"
+                "move the files that are needed to another place, or remove them with `--replace --discard-data`; files in \
+                 `[release] static_root` do not count"
             }
             Self::BrokenReceipt { .. } => {
                 "nothing in it can be compared any more: install it again, with `--replace --discard-data`"
             }
             Self::ForeignStore { .. } => "name another directory, absent or empty",
             Self::UntrustedStore { .. } => {
-                "root takes a store that only root may write, and the directories above it: name another directory, `chown \
+                "only root may be able to write a store that root uses, and the directories above it: name another directory, `chown \
                  root` and `chmod go-w` it, or run as the user who owns it"
             }
             Self::NoStore { .. } => "name the STORE that `--store STORE` was given at an install",

@@ -133,7 +133,7 @@ impl Reader {
             return Err(self.broken(start, "has a character that no variable can have", Some(&key)));
         }
         if self.keys.contains(&key) {
-            return Err(self.broken(start, "stands in the file twice", Some(&key)));
+            return Err(self.broken(start, "is in the file twice", Some(&key)));
         }
         if value.contains('\0') {
             let reason = "the value has a NUL character, which no variable can have";

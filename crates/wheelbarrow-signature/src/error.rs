@@ -14,9 +14,7 @@ pub enum SignatureError {
     NoSignature { source: ssh_key::Error },
     #[error("its signature has the namespace {found:?}, not \"wheelbarrow\"")]
     Namespace { found: String },
-    #[error(
-        "its signature by the key {fingerprint} is not one of this manifest: it was altered since, or forged"
-    )]
+    #[error("the signature by the key {fingerprint} does not match the manifest: one of them was altered")]
     Wrong { fingerprint: String },
     #[error("signed by {fingerprint}, which is not listed in {}{}", file.display(), because(.but.as_deref()))]
     Stranger {

@@ -88,9 +88,7 @@ pub enum ProjectError {
     SeveralManage { root: PathBuf, found: Vec<String> },
     #[error("the import path `{import_path}` is not a directory of {}", shown(root))]
     ImportPath { import_path: String, root: PathBuf },
-    #[error(
-        "the setting `shared` names {shared}, and {file} is packed there: a release has a link in its place"
-    )]
+    #[error("the setting `shared` names {shared}, but {file} would be packed: releases have a link there")]
     Shared { shared: String, file: String },
     #[error("the setting `shared` names {shared:?}, which is not a path below the project")]
     SharedPath { shared: String, source: wheelbarrow_base::UnsafePath },

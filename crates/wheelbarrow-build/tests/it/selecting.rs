@@ -87,7 +87,7 @@ fn where_nothing_fits_each_candidate_has_its_reason() {
       lxml-5.1.0-2-cp311-cp311-manylinux_2_28_x86_64.whl: it is for the CPU x86_64, this is aarch64
       lxml-5.1.0-cp311-cp311-musllinux_1_2_aarch64.whl: it needs musl 1.2, this has glibc 2.36
       lxml-5.1.0-cp39-abi3-macosx_11_0_arm64.whl: it is for macosx_11_0_arm64, this is manylinux_2_36_aarch64
-    hint: use another version of it, another Python or a newer system that has a wheel; or name a directory with a wheel that you built: --find-links DIR
+    hint: use another version, another Python or a newer system for which there is a wheel; or name a directory with a wheel that you built: --find-links DIR
     ");
     let sdist = LXML.replace("version =", "sdist = { url = \"https://h/lxml-5.1.0.tar.gz\", @ }\nversion =");
     let taken = chosen(&sdist, &target("3.13", "x86_64", Libc::Glibc(2, 36))).unwrap();
@@ -181,7 +181,7 @@ fn a_named_system_refuses_each_wheel_with_its_own_reason() {
       torch-2.5.1-cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64.whl: it is for the CPU aarch64, this is x86_64
       torch-2.5.1-cp311-cp311d-manylinux_2_17_x86_64.whl: it is for the ABI cp311d, this is cp311
       torch-2.5.1-cp311-none-macosx_11_0_arm64.whl: it is for macosx_11_0_arm64, this is manylinux_2_28_x86_64
-    hint: use another version of it, another Python or a newer system that has a wheel; or name a directory with a wheel that you built: --find-links DIR
+    hint: use another version, another Python or a newer system for which there is a wheel; or name a directory with a wheel that you built: --find-links DIR
     ");
     assert_eq!(
         file(&chosen(NO_SOURCE, &named("el9:3.11")).unwrap()[0]),

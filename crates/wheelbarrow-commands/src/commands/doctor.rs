@@ -32,7 +32,7 @@ fn show(report: &DoctorReport, printer: &Printer) {
         printer.line(&format!("  fix: {}", with_root(&finding.fix)));
     }
     if report.is_partial {
-        printer.note("processes of other users are seen by root only, so they were not looked at");
+        printer.note("processes of other users were not checked: only root can see them");
     }
     if let Some(BundledPython { version, path }) = &report.interpreter {
         printer.note(&format!("the live release has its own Python {version}, in {}", path.display()));

@@ -230,7 +230,7 @@ fn report(rewritten: &RewrittenFile, dry_run: bool, json: bool, printer: &Printe
     show(&rewritten.difference, printer);
     let path = rewritten.path.display();
     printer.done(&match (rewritten.is_changed, dry_run) {
-        (false, _) => format!("{path} is as it should be"),
+        (false, _) => format!("{path} is up to date"),
         (true, true) => format!("would write {path}"),
         (true, false) => format!("wrote {path}"),
     });

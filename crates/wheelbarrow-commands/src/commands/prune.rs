@@ -71,6 +71,6 @@ pub(super) fn note(pruned: &Pruned, printer: &Printer) {
         ));
     }
     if pruned.is_partial && !pruned.removed.is_empty() {
-        printer.note("which releases the processes of other users run from is seen by root only");
+        printer.note("only root can see the releases that processes of other users run");
     }
 }

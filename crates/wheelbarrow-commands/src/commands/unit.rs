@@ -275,7 +275,7 @@ fn write(directory: &Path, units: &[Unit], printer: &Printer) -> CommandResult<(
         let path = directory.join(&unit.name);
         match read(&path)? {
             Some(text) if text == unit.text => {
-                printer.note(&format!("{} is as it should be", path.display()));
+                printer.note(&format!("{} is up to date", path.display()));
             }
             Some(_) => return Err(other(&path).into()),
             None => missing.push((path, &unit.text)),

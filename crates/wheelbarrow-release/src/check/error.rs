@@ -91,7 +91,7 @@ fn named(data: &[WriteInRelease]) -> String {
 fn explained(application: &str, path: &str, fault: &CheckFault) -> String {
     match fault {
         CheckFault::Import { error } => format!("{application} cannot be imported: {error}"),
-        CheckFault::Request { error } => format!("{application} failed over a request for {path}: {error}"),
+        CheckFault::Request { error } => format!("{application} raised an exception for {path}: {error}"),
         CheckFault::Status { status, location, expected, raised } => {
             let to = location.as_ref().map(|location| format!(" to {location}")).unwrap_or_default();
             let why = raised.as_ref().map(|raised| format!(": {raised}")).unwrap_or_default();
@@ -99,14 +99,14 @@ fn explained(application: &str, path: &str, fault: &CheckFault) -> String {
             format!("{application} answered {path} with {status}{to}, not {expected}{why}")
         }
         CheckFault::Django { errors } => {
-            format!("{application} has errors by Django's own checks: {}", errors.join("; "))
+            format!("{application} has errors in Django's checks: {}", errors.join("; "))
         }
-        CheckFault::Checks { error } => format!("Django's own checks of {application} failed: {error}"),
+        CheckFault::Checks { error } => format!("Django's checks of {application} failed: {error}"),
         CheckFault::Late { limit } => {
-            format!("{application} had no answer for {path} after {} s", limit.as_secs())
+            format!("{application} did not answer {path} in {} s", limit.as_secs())
         }
         CheckFault::Ended { status } => {
-            format!("the Python of the release ended over {application} without an answer ({status})")
+            format!("the Python of the release ended in the check of {application} ({status})")
         }
     }
 }
@@ -178,11 +178,10 @@ impl fmt::Display for CheckFault {
             }
             Self::Status { raised: Some(error), .. } => cause(error),
             Self::Status { status: 400, .. } => {
-                "Django answers so to a host that ALLOWED_HOSTS does not name: \
-                 `[release.check] host` sets the host"
+                "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.check] host` sets the host"
             }
             Self::Status { status: 500.., .. } => {
-                "that is an error of the application: its own log has the reason; \
+                "the application failed: its own log has the reason; \
                  `[release.check] path` selects another page"
             }
             Self::Status { .. } => {

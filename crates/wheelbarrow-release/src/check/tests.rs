@@ -277,5 +277,5 @@ fn django_reports_findings_and_pending_migrations() {
     assert!(fresh.migrations.is_empty());
     let error = look("errs").unwrap_err();
     let first = error.lines().next().unwrap_or_default();
-    assert_eq!(first, "errs has errors by Django's own checks: x.E1 bad ***");
+    assert_eq!(first, "errs has errors in Django's checks: x.E1 bad ***");
 }

@@ -144,7 +144,7 @@ fn nothing_live(root: &Root) -> ReleaseError {
 /// What is live stays so.
 fn stays(root: &Root, begun: Instant, operator: &Operator<'_>) -> Result<Activated, ReleaseError> {
     let live = root.live()?.ok_or_else(|| nothing_live(root))?;
-    operator.progress.note(&format!("{live} stays: that deploy has put nothing in place of another release"));
+    operator.progress.note(&format!("{live} stays live: this deploy has replaced no release"));
     let milliseconds = milliseconds(begun.elapsed());
     Ok(Activated {
         root: root.path().to_path_buf(),

@@ -110,7 +110,7 @@ pub(crate) fn plan(
     match proof::in_use(root, &|| progress.is_cancelled())? {
         ReleasesInUse::These(ids) => ids.iter().for_each(|id| keep_for(id, KeepReason::Used)),
         ReleasesInUse::Any => {
-            progress.note("there was no time to look at every process, so every release counts as used");
+            progress.note("not all processes could be checked in time, so every release counts as used");
             found.iter().for_each(|found| keep_for(&found.id, KeepReason::Used));
         }
     }

@@ -235,9 +235,9 @@ fn hint(status: Option<u16>) -> &'static str {
     match status {
         None => "does the server run, and listen at the address of `[release.probe]`?",
         Some(400) => {
-            "Django answers so to a host that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
+            "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
         }
-        Some(500..) => "that is an error of the application or of what it uses",
+        Some(500..) => "the application, or a service that it uses, failed",
         Some(_) => "`[release.probe] url` selects another page, `expected` allows other statuses",
     }
 }

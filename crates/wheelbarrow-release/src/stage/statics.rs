@@ -220,7 +220,7 @@ pub(crate) fn inherit(
         let Some(statics) = read(other.path()) else { continue };
         let below = Path::new(&statics.root);
         if !is_for_statics(release, settings, below)? {
-            let note = "not taken over: no setting names their directory, and Python could import it";
+            let note = "not linked: no setting names their directory, and Python could import it";
             locked.operator.progress.note(&format!("the static files of {} were {note}", other.id()));
             return Ok(());
         }
@@ -237,7 +237,7 @@ pub(crate) fn inherit(
         carrying.link(&paths);
         refuse_cancelled(progress)?;
         if let Some(problem) = carrying.problem() {
-            progress.note(&format!("not all static files of {} were taken over: {problem}", other.id()));
+            progress.note(&format!("not all static files of {} were linked: {problem}", other.id()));
         }
         return Ok(());
     }
@@ -263,7 +263,7 @@ pub(crate) fn carry(
         // Root brought both: the site's user may write in neither.
         (Some(_), true) if is_collected(live)? => None,
         (Some(_), true) => {
-            note("`owner` could write to them, and may not write to those that the artifact brings");
+            note("`owner` may write to them, but not to static files of the artifact");
             return Ok(());
         }
         (user, _) => user,

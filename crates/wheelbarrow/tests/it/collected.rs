@@ -126,7 +126,7 @@ fn a_site_that_cannot_be_collected_fails_at_build() {
     let wanted = "error: `django-admin collectstatic --noinput` failed at build, exit status: 1:\n";
     assert!(said.err.contains(wanted) && said.err.contains("KeyError: 'SECRET_KEY'"), "{}", said.err);
     assert!(
-        said.err.contains("hint: name the variables that it needs as `environment` in [build]"),
+        said.err.contains("hint: set the variables that it needs in `environment` of [build]"),
         "{}",
         said.err
     );

@@ -188,7 +188,7 @@ fn altered_files_of_a_release_are_not_reused() {
     let said = place.deploy_artifact(&thin);
     assert_eq!(said.code, LACKING, "{}", said.all());
     let expected =
-        "[PLACE]/thin.zip leaves out 1 file that is not here:\n    code/status\nhint: make it anew";
+        "[PLACE]/thin.zip leaves out 1 file that is not here:\n    code/status\nhint: make it again";
     assert!(said.err.contains(expected), "{}", said.all());
     assert_eq!(tree(&place.root()), before);
     // An inventory says what is there now, and with that it goes on.
