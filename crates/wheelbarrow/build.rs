@@ -1,16 +1,17 @@
-//! Builds the native installer, so that `cargo build` alone gives a wheelbarrow that carries one.
+//! Builds the standalone binary, so that `cargo build` alone makes a wheelbarrow that contains it.
 //!
-//! It is a static program: for musl where that target is installed, else for glibc linked statically. It is built by a
-//! cargo of its own, in a target directory of its own, because it wants another profile and often another target.
-//! `WHEELBARROW_NATIVE_INSTALLER=PATH` takes a ready one instead. Builds that are no release take a profile that compiles
-//! faster and gives a larger program.
+//! It is a static program: for musl if that target is installed, else for glibc linked statically. A separate
+//! cargo builds it, in a separate target directory, because it needs another profile and often another
+//! target. `WHEELBARROW_NATIVE_INSTALLER=PATH` uses an existing binary instead. Builds other than releases
+//! use a profile that compiles faster and makes a larger program.
 //!
-//! A release carries one for the other CPU too, where rustc has that target and there is a C compiler for it; else the build
-//! says so, and such servers install with Python alone. Other builds leave it out, to be quick, but for
-//! `WHEELBARROW_OTHER_INSTALLERS=1`.
+//! A release contains the binary for the other CPU too, if rustc has that target and there is a C compiler
+//! for it; otherwise the build prints a warning, and servers with that CPU use the fallback installer. Other
+//! builds leave it out, to be quick, unless `WHEELBARROW_OTHER_INSTALLERS=1`.
 //!
-//! The same sources and compilers give the same bytes, whatever the directory and whichever target the program around them is
-//! built for: paths are mapped, flags of the outer cargo do not reach the inner one, and all targets share its directory.
+//! The same sources and compilers give the same bytes, whatever the directory and the target of the program
+//! around them: paths are mapped, flags of the outer cargo do not reach the inner one, and all targets share
+//! its directory.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,

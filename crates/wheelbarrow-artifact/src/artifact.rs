@@ -1,7 +1,7 @@
-//! Opening an artifact, and proving that it is whole.
+//! Opens and verifies artifacts.
 //!
 //! [`Artifact::open`] reads the directory and the manifest and refuses an artifact in which they disagree.
-//! [`Artifact::verify`] reads every byte once and gives the [`VerifiedArtifact`] that installing asks for.
+//! [`Artifact::verify`] reads every byte once and returns the [`VerifiedArtifact`] that an install requires.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;

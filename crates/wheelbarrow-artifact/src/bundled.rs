@@ -1,6 +1,7 @@
-//! The Python that an artifact brings: what it said of itself at the build, for the place and the machine of the install.
+//! The bundled Python: its facts from the build, adjusted to the destination and the machine of the install.
 //!
-//! So an install needs no Python that runs: the facts are a file beside the interpreter, with [`PLACE`] for the destination.
+//! An install does not run a Python for them: the facts are a file beside the interpreter, with [`PLACE`] for
+//! the destination.
 
 use std::io;
 use std::path::Path;

@@ -1,6 +1,7 @@
-//! Packs of bytecode: what one Python minor version compiles the modules of one wheel, or of the project, to.
+//! Packs of bytecode: the modules of one wheel, or of the project, compiled by one minor version of Python.
 //!
-//! A pack is usable alone, and its frames are usable alone, so that every core can write files at once:
+//! Each pack, and each frame of a pack, can be read alone, so that every core can write files at the same
+//! time:
 //!
 //! ```text
 //! 8 bytes   "WBCODE1\n"
@@ -11,8 +12,8 @@
 //!           other, n bytes each
 //! ```
 //!
-//! The code is stored without the sixteen bytes that begin a `.pyc` (PEP 552): those hold the time and size of the
-//! source as installed, which only the installer knows.
+//! The code is stored without the first sixteen bytes of a `.pyc` (PEP 552): they contain the time and size
+//! of the installed source, which only the installer knows.
 
 use std::io::Read;
 use std::ops::Range;

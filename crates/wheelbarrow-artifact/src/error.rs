@@ -1,4 +1,4 @@
-//! Why an artifact is not taken.
+//! Errors of artifacts.
 
 use std::io;
 use std::path::PathBuf;

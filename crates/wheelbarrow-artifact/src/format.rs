@@ -1,7 +1,8 @@
-//! What a later version of Wheelbarrow wrote, and this one must neither change nor remove.
+//! Files that a newer version of Wheelbarrow wrote, and that this version must neither change nor remove.
 //!
-//! Every file of Wheelbarrow's own that is JSON has a key `format`, and names the program that wrote it. The number is
-//! looked at before anything else: another format may have other keys. `docs/reference/compatibility.md` is the specification.
+//! Every JSON file of Wheelbarrow has a key `format`, and names the program that wrote it. The number is
+//! checked first, since another format may have other keys. `docs/reference/compatibility.md` is the
+//! specification.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

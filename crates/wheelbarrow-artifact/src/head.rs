@@ -1,5 +1,5 @@
-//! The script in front of an artifact that brings its own Python, as far as readers judge it: `docs/reference/format.md`,
-//! "The shebang member".
+//! The script in front of an artifact with a bundled Python, as far as readers check it:
+//! `docs/reference/format.md`, "The shebang member".
 //!
 //! The script copies bytes of the file from an offset and runs them. The manifest covers its text, but neither the order of members
 //! nor how they are deflated. So the reader requires that the standalone binaries are at these offsets, stored as they are.

@@ -1,4 +1,4 @@
-//! What only a running interpreter knows of itself, as the embedded `interpreter.py` tells it in JSON.
+//! Facts that only a running interpreter knows, as JSON from the embedded `interpreter.py`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

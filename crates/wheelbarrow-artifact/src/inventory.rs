@@ -1,8 +1,8 @@
-//! What a host has, so that an artifact for it can leave that out. `docs/reference/store.md`, "What a host has", is the
-//! specification.
+//! The inventory of a host: the files that an artifact for the host can leave out. `docs/reference/store.md`,
+//! "The inventory of a host", is the specification.
 //!
-//! It comes from another machine, and nothing is believed for it: a thin artifact that leaves out too much is refused
-//! where it is deployed.
+//! An inventory comes from another machine and is not trusted: a host refuses a thin artifact that leaves out
+//! too much.
 
 use std::collections::BTreeSet;
 use std::io;

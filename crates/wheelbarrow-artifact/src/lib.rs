@@ -1,4 +1,4 @@
-//! The artifact: one executable zip with a site's code, its wheels and what installs them.
+//! The artifact: one executable zip with a site's code, its wheels and its installers.
 //!
 //! `docs/reference/format.md` is the specification; this crate is its only implementation in Rust, for writer and reader alike.
 

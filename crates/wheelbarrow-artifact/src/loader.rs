@@ -1,7 +1,8 @@
-//! Which shared libraries the dynamic loader would find for an interpreter: ld.so(8), and musl's own rules.
+//! The shared libraries that the dynamic loader would find for an interpreter: ld.so(8), and musl's own
+//! rules.
 //!
-//! The native installer is a static program, often of another C library, so it cannot ask the loader; it looks where the
-//! loader looks.
+//! The standalone binary is a static program, often with another C library, so it cannot call the loader; it
+//! searches the same places.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! The manifest: what the artifact holds, for whom, and how to know that it is whole.
+//! The manifest: the members of the artifact, its targets, and the hashes that verify it.
 //!
-//! It is the member `.wheelbarrow/manifest.json`, UTF-8 JSON, written last. Every other member of the zip is listed in
-//! it with size, mode and SHA-256; a reader refuses an artifact whose members and manifest disagree. The page
-//! `docs/reference/format.md` is the specification.
+//! It is the member `.wheelbarrow/manifest.json`, UTF-8 JSON, written last. It lists every other member of
+//! the zip with size, mode and SHA-256; a reader refuses an artifact whose members and manifest differ. The
+//! page `docs/reference/format.md` is the specification.
 
 use std::collections::BTreeMap;
 

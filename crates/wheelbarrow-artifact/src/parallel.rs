@@ -1,4 +1,4 @@
-//! Work on all cores. Where the system gives no more threads, those that are there do all of it.
+//! Work on all cores. If the system allows fewer threads, the existing ones do all the work.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

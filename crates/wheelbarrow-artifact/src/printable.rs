@@ -1,4 +1,4 @@
-//! Text of others on a terminal: names, versions and errors may hold anything, and a terminal obeys control characters.
+//! Names, versions and errors from outside, made safe for a terminal: control characters are escaped.
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! The Python that travels in an artifact: real files, tested by themselves on every interpreter found.
+//! The Python modules in an artifact: real files, with their own tests on every interpreter found.
 
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");

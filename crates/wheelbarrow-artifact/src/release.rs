@@ -1,4 +1,4 @@
-//! How a site becomes a release: `[release]` of the settings, which travels in the manifest.
+//! The settings of releases: `[release]`, which the manifest contains.
 //!
 //! Every key may be missing, so that a later source adds to an earlier one: the manifest, then
 //! `ROOT/shared/wheelbarrow.toml`, then flags. `docs/reference/settings.md` explains the keys.

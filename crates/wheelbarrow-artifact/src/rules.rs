@@ -1,4 +1,5 @@
-//! What a manifest must say, beyond its form, and where members of an artifact may be: `docs/reference/format.md`, "The manifest".
+//! Rules for the contents of a manifest and the places of members: `docs/reference/format.md`, "The
+//! manifest".
 //!
 //! `artifact.py` has the same rules.
 

@@ -1,4 +1,5 @@
-//! JSON that has one meaning only: serde takes the last of two keys of a map, null for what is missing, and an array for an object.
+//! Unambiguous JSON: serde alone accepts a repeated key, null for a missing value, and an array for an
+//! object.
 
 use std::collections::HashSet;
 use std::fmt;

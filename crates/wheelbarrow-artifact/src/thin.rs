@@ -1,8 +1,8 @@
-//! Thin artifacts: without what the host has that they are for. `docs/reference/format.md`, "Thin artifacts", is the
-//! specification.
+//! Thin artifacts: artifacts without the members that their host has already. `docs/reference/format.md`,
+//! "Thin artifacts", is the specification.
 //!
-//! The manifest of a thin artifact is that of the full one, byte for byte; so is its signature. What is left out stands in
-//! a member of its own, which the manifest does not name.
+//! The manifest and the signature of a thin artifact are those of the full artifact, byte for byte. A
+//! separate member, which the manifest does not name, lists the members that are left out.
 
 use std::collections::BTreeSet;
 use std::path::Path;

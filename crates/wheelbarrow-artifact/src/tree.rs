@@ -1,8 +1,8 @@
-//! The tree that an install makes of members: which paths are directories, and where links lead. `exact.py` and `artifact.py`
-//! have the same rules.
+//! The tree that an install makes of members: which paths are directories, and the targets of links.
+//! `exact.py` and `artifact.py` have the same rules.
 //!
-//! A link is judged by the way that a kernel goes: through other links, and up from where these lead. Its text alone
-//! does not show that.
+//! A link is checked along the path that a kernel follows: through other links, and up from their targets.
+//! The text of a link alone does not show that path.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! A wheel in memory, ready to be checked or installed.
+//! A wheel in memory, ready to be audited or installed.
 //!
 //! The specification is
 //! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/>.

@@ -1,4 +1,4 @@
-//! What is let pass, and why.
+//! Allowed findings and their reasons.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! Judging wheels against a floor.
+//! Checks wheels against a baseline.
 
 use serde::Serialize;
 use wheelbarrow_artifact::manifest::{Collision, Needs, Unpacked};

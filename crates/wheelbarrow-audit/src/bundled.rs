@@ -1,4 +1,4 @@
-//! How old the bundled Python is: security updates reach a site that brings its own by a new build only.
+//! The age of the bundled Python: a site with a bundled Python gets security updates only by a new build.
 
 use std::time::SystemTime;
 

@@ -1,7 +1,8 @@
-//! What an ELF file asks of the system that it is loaded on.
+//! The needs of an ELF file from the system that loads it.
 //!
-//! Only what the dynamic loader would read is looked at: program headers, the dynamic section, needed versions and
-//! dynamic symbols. The formats are those of the System V ABI and of the Linux Standard Base, symbol versioning.
+//! Only the parts that the dynamic loader reads are parsed: program headers, the dynamic section, needed
+//! versions and dynamic symbols. The formats are those of the System V ABI and of the Linux Standard Base,
+//! symbol versioning.
 
 use goblin::elf::program_header::{PF_X, PT_GNU_STACK};
 use goblin::elf::{Elf, header, sym};

@@ -1,4 +1,4 @@
-//! What there is to know of one wheel, whatever it is judged against.
+//! The facts about one wheel, independent of any target.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Auditing what is in files: an artifact, or wheels.
+//! Audits files: an artifact, or wheels.
 
 use std::collections::BTreeMap;
 use std::io;

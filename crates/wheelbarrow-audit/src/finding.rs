@@ -1,4 +1,4 @@
-//! What an audit says.
+//! The findings of an audit.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The least that a target has: what wheels are judged against.
+//! The baseline of a target: what wheels are checked against.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,12 @@
-//! Will these wheels run there? And what are they made of.
+//! Checks whether wheels run on a target, and makes their SBOM.
 //!
-//! [`read()`] takes every wheel apart once, on all cores: each member is compared with RECORD, each ELF file gives its
-//! [`elf::ElfFile`]. What it finds depends on the wheel's bytes alone, and is kept by their hash. [`audit()`] then judges
-//! that against the [`Floor`] of a target, by the rules of `docs/reference/audit.md`: pure functions from facts to findings.
-//! [`sbom`] writes down the same facts as CycloneDX.
+//! [`read()`] reads every wheel once, on all cores: each member is compared with RECORD, and each ELF file
+//! gives its [`elf::ElfFile`]. The result depends on the wheel's bytes alone, and is cached by their hash.
+//! [`audit()`] then checks the result against the [`Floor`] of a target, by the rules of
+//! `docs/reference/audit.md`: pure functions from facts to findings. [`sbom`] writes the same facts as
+//! CycloneDX.
 //!
-//! Nothing here prints, and nothing is run or loaded: an ELF file is data.
+//! Nothing here prints, and no code is run or loaded: an ELF file is data.
 
 mod allow;
 mod audit;

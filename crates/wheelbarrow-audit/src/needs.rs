@@ -1,4 +1,4 @@
-//! What ELF files need outside the artifact, for the manifest and for the server to compare.
+//! The needs of ELF files outside the artifact, for the manifest and for comparison on the server.
 
 use rustc_hash::FxHashSet;
 use wheelbarrow_artifact::manifest::Needs;

@@ -1,8 +1,8 @@
-//! Taking wheels apart, on all cores.
+//! Reads the facts out of wheels, on all cores.
 //!
-//! Every member is inflated once: hashed for RECORD and, where it is ELF, read as such. Large members are work of their
-//! own, the small ones of a wheel are one piece of work together, and the largest come first. Pages of the mapped wheels
-//! are given back as they are done with, so that memory does not grow with the wheels.
+//! Every member is inflated once: hashed for RECORD and, if it is ELF, parsed. Each large member is a task of
+//! its own, the small members of a wheel are one task together, and the largest come first. Pages of the
+//! mapped wheels are released after use, so that memory does not grow with the wheels.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

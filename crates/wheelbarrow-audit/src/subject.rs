@@ -1,4 +1,4 @@
-//! What an audit is asked about: the wheels of a target, and the site that they are for.
+//! The subject of an audit: the wheels of a target, and the site that they are for.
 
 use std::collections::BTreeMap;
 

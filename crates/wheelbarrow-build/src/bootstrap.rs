@@ -1,7 +1,7 @@
-//! The pip that goes into an artifact: for each Python minor version the last one that serves it, pinned by hash here.
+//! The pip in an artifact: for each minor version of Python the last pip that supports it, pinned by hash
+//! here.
 //!
-//! No index is named: uv finds the file where the person's other packages come from, and the hash says whether it is the
-//! right one.
+//! No index is named: uv gets the file from the user's index, and the hash verifies it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

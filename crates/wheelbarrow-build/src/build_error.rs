@@ -1,4 +1,4 @@
-//! Whatever can go wrong in a build.
+//! Errors of a build.
 
 use wheelbarrow_base::{Exit, Explain};
 

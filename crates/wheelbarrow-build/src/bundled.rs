@@ -1,7 +1,8 @@
-//! A Python that is bundled in the artifact: a standalone build, less what no site needs, compiled by itself.
+//! A Python that is bundled in the artifact: a standalone build, reduced to what a site needs, compiled by
+//! itself.
 //!
-//! It comes as a directory or an archive, laid out as python-build-standalone does: `bin/python3`, `lib/pythonX.Y`, and
-//! nothing that names the place it was built for. What was made of it stays in the cache.
+//! It is a directory or an archive with the layout of python-build-standalone: `bin/python3`,
+//! `lib/pythonX.Y`, and no path of the place where it was built. The result is cached.
 
 mod compiled;
 mod fetched;

@@ -1,8 +1,9 @@
-//! Compiling modules at build, so that no server has to.
+//! Compiles modules at build, so that no server has to.
 //!
-//! A wheel is compiled once for each Python and kept in the cache, `bytecode/MAGIC/WHEEL-VERSION-COMPILER.pack`: the
-//! magic number, the wheel's hash, the Python's version, and a hash of what compiles and packs. One fresh process compiles
-//! one wheel, with a fixed hash seed: the same wheel gives the same bytes on every machine.
+//! A wheel is compiled once for each Python and kept in the cache,
+//! `bytecode/MAGIC/WHEEL-VERSION-COMPILER.pack`: the magic number, the wheel's hash, the Python's version,
+//! and a hash of the programs that compile and pack. One fresh process compiles one wheel, with a fixed hash
+//! seed: the same wheel gives the same bytes on every machine.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! The cache: wheels and source distributions by their SHA-256, and which wheel a source gave.
+//! The cache: wheels and source distributions by their SHA-256, and the wheels that were built from sources.
 //!
 //! ```text
 //! ROOT/sha256/ab/abcdef...          a file whose bytes hash to its name
@@ -14,10 +14,10 @@
 //! ROOT/uv                           uv's own, where its usual place cannot be written to
 //! ```
 //!
-//! A file appears by a rename after its hash was compared. Hashing again at every build would cost more than all
-//! the rest, so the modification time remembers the comparison: it is set to a moment that depends on the size. A file
-//! that was truncated or written to since has another, and is hashed again; if it is damaged, it is removed and fetched
-//! anew.
+//! A file is renamed into place after its hash was compared. Hashing again at every build would cost more
+//! than the rest of a build, so the modification time records the comparison: it is set to a moment that
+//! depends on the size. A file that was truncated or written to has another time, and is hashed again; a
+//! damaged file is removed and fetched again.
 
 mod upkeep;
 

@@ -1,7 +1,7 @@
-//! What must hold of the wheels before an artifact is written: the audit of every target, and what it knows by then.
+//! Checks the wheels before an artifact is written: the audit of every target.
 //!
-//! [`wheelbarrow_audit`] has the rules; here the wheels of the cache are mapped and read, what the audit refuses becomes
-//! an error, and what it found out goes on to the manifest and the SBOM.
+//! [`wheelbarrow_audit`] has the rules; here the wheels of the cache are mapped and read, refused findings
+//! become an error, and the facts go into the manifest and the SBOM.
 
 pub(crate) mod memory;
 mod programs;

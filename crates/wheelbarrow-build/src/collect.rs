@@ -1,8 +1,9 @@
 //! Static files of a Django site, collected at build in the installed site: `[build] collectstatic`.
 //!
-//! The artifact without them is written into a scratch directory and installed there by a Python of a target, on this machine
-//! or in the target's container. Then the commands of `prepare` that collect static files run as they would in a release, with
-//! the environment of the build instead of a server's. What they leave in STATIC_ROOT becomes members of the artifact.
+//! The artifact without static files is written into a scratch directory and installed there by a Python of a
+//! target, on this machine or in the target's container. Then the `prepare` commands that collect static
+//! files run as they would in a release, with the environment of the build instead of a server's. The files
+//! that they leave in STATIC_ROOT become members of the artifact.
 
 mod command_output;
 mod tree;

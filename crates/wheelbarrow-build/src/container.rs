@@ -1,7 +1,7 @@
-//! Containers to build in: an image of the target's system, run by podman or docker.
+//! Containers for builds: an image of the target's system, run by podman or docker.
 //!
-//! What is built runs the code of strangers, so the container gets no network and sees nothing of this machine but one
-//! directory to work in. It works as the calling user, and what it leaves there is theirs.
+//! A build runs third-party code, so the container has no network and sees only one directory of this
+//! machine. It runs as the calling user, who owns its files.
 
 mod engine;
 mod room;

@@ -1,4 +1,4 @@
-//! What differs between two artifacts of a site: what somebody who lets a new version pass wants to know.
+//! The differences between two artifacts of a site, for the approval of a new version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;

@@ -1,6 +1,6 @@
-//! What can go wrong on the way from a project to its wheels.
+//! Errors from the project to its wheels.
 //!
-//! No variant holds a URL with credentials: whoever fills one in passes it through [`wheelbarrow_http::redact`].
+//! No variant contains a URL with credentials: callers pass URLs through [`wheelbarrow_http::redact`].
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! From a project to an artifact: find the inputs, lock, gather wheels, build what has none, pack.
+//! From a project to an artifact: find the inputs, lock, gather wheels, build sources, pack.
 //!
-//! Nothing here prints; what takes long is told through [`wheelbarrow_base::progress::Progress`].
+//! Nothing here prints; long tasks report through [`wheelbarrow_base::progress::Progress`].
 
 pub mod bootstrap;
 mod build;

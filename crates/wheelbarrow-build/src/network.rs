@@ -1,5 +1,5 @@
-//! Whether another program failed because of the network, by what it wrote: uv and git give the same exit code for that as for
-//! everything else.
+//! Detects from the output of uv and git that the network failed: both have the same exit code for that as
+//! for every other failure.
 
 /// What uv writes if it found nothing and was not to look further.
 pub(crate) const OFFLINE: &str = "the network was disabled";

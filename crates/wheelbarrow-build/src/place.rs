@@ -1,4 +1,4 @@
-//! Paths as messages show them.
+//! Paths in messages.
 
 use std::path::{Path, absolute};
 

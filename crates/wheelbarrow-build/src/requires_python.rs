@@ -1,4 +1,5 @@
-//! The project's own word on Python: `requires-python` or what another tool calls it, and `.python-version`.
+//! The project's own limits on Python: `requires-python` or its equivalents in other tools, and
+//! `.python-version`.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

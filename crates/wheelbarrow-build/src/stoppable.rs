@@ -1,4 +1,4 @@
-//! Programs that are stopped if something else has failed meanwhile.
+//! Programs that are stopped if another part of the build fails.
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Targets: which Python, on which machine, with which C library; and what stands for it here.
+//! Targets: Python, CPU and C library; and the interpreter on this machine that represents one.
 
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use std::mem::discriminant;

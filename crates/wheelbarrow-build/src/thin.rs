@@ -1,4 +1,5 @@
-//! Thin artifacts: what of an artifact a host has already is left out. `docs/reference/format.md`, "Thin artifacts".
+//! Makes thin artifacts: leaves out members that a host has already. `docs/reference/format.md`, "Thin
+//! artifacts".
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Which system this machine runs: os-release(5).
+//! The system of this machine: os-release(5).
 
 use fs_err as fs;
 use wheelbarrow_platform::System;

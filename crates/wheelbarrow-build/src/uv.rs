@@ -1,6 +1,6 @@
-//! Finding uv and running it: with the index options, certificates and proxies that people set for uv or for pip.
+//! Finds and runs uv, with the index options, certificates and proxies that are set for uv or for pip.
 //!
-//! Index URLs may hold passwords, so they go to uv in its environment, never on its command line.
+//! Index URLs may contain passwords, so they are passed to uv in its environment, never on its command line.
 
 mod logins;
 pub(crate) mod narrow;

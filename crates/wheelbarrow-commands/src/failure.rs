@@ -1,4 +1,4 @@
-//! What an error means to a person and to a script: causes, hint, exit code.
+//! Errors of commands for users and scripts: causes, hint, exit code.
 
 use std::error::Error;
 use std::fmt::{self, Display};

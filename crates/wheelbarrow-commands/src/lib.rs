@@ -1,6 +1,6 @@
-//! The commands on installs and releases, and how they print: for the `wheelbarrow` binary, and for the program that
-//! travels in every artifact, so that `./site.zip deploy --root ROOT` does what `wheelbarrow deploy` does. Where there are no servers,
-//! on macOS, only the printing is left, and `verify` of an artifact.
+//! The commands on installs and releases, with their output, for the `wheelbarrow` binary and for the
+//! standalone binary: `./site.zip deploy --root ROOT` does the same as `wheelbarrow deploy`. On macOS, which
+//! has no servers, only the output and `verify` of an artifact are compiled.
 
 #[cfg(target_os = "linux")]
 pub mod commands;

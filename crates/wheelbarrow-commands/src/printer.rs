@@ -1,5 +1,5 @@
-//! The one place that prints: results on stdout, everything else on stderr. What is printed is text of others for the most
-//! part, so no control characters are let through but those of this file.
+//! The only module that prints: results on stdout, everything else on stderr. Most printed text comes from
+//! outside, so all control characters are escaped, except those that this file writes.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "this is where it is done")]
 
 use std::io::{IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! Progress on a terminal, for what takes over a second; notes anywhere.
+//! Progress on a terminal, for tasks of more than a second; notes everywhere.
 
 use std::fmt::Write;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Reading a value that must not be seen: from a terminal without echo, else from standard input.
+//! Reads a secret value: from a terminal without echo, else from standard input.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

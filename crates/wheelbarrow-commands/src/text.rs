@@ -1,4 +1,4 @@
-//! Numbers and tables for people.
+//! Formats numbers and tables.
 
 /// `1.2 MB`: powers of a thousand, as `ls` and disks have them.
 pub fn bytes(count: u64) -> String {

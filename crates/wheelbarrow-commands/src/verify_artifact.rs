@@ -1,4 +1,4 @@
-//! An artifact, judged where it is: by its manifest, and by who may sign.
+//! Verifies an artifact file: by its manifest and by the allowed signers.
 
 use std::path::Path;
 

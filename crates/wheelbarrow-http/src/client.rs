@@ -1,4 +1,4 @@
-//! HTTP as the machine is set up for it: certificates, proxies, timeouts.
+//! HTTP with the machine's configuration: certificates, proxies, timeouts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who may fetch from where: user names and passwords out of index URLs and netrc, and keeping them out of sight.
+//! Logins for downloads: user names and passwords from index URLs and netrc, and their redaction in output.
 
 mod keyring;
 mod login;

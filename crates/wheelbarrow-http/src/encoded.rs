@@ -1,7 +1,8 @@
-//! Answers with `Content-Encoding: gzip`, although nothing but the file's own bytes was asked for.
+//! Responses with `Content-Encoding: gzip`, although the request asked for the file's own bytes.
 //!
-//! Some servers compress whatever they send; others say so of every `.tar.gz`, because of its name, and send it as it is.
-//! Both are told apart by the hash: the bytes are kept as they came, and decoded only where they are not the file.
+//! Some servers compress every response; others claim it for every `.tar.gz`, because of its name, and send
+//! the file unchanged. The hash distinguishes both: the bytes are kept as received, and decoded only if they
+//! are not the file.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 

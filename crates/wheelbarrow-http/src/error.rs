@@ -1,4 +1,4 @@
-//! What can go wrong on the way.
+//! Errors of downloads.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! Files over HTTP, as the machine is set up for it: proxies, certificates, logins, retries, resumption.
+//! Downloads files over HTTP with the machine's configuration: proxies, certificates, logins, retries,
+//! resumption.
 //!
-//! Nothing here knows of wheels, locks or the cache. A [`Transfer`] fills a [`PartialFile`], and a hash decides whether
-//! that is whole. A [`PageRequest`] gives the beginning of a page.
+//! This crate does not depend on wheels, locks or the cache. A [`Transfer`] fills a [`PartialFile`], and a
+//! hash decides whether the file is complete. A [`PageRequest`] gives the beginning of a page.
 
 mod client;
 mod credentials;

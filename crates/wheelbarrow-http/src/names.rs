@@ -1,7 +1,8 @@
-//! Addresses of hosts, each looked up once and by one thread while the others wait.
+//! Addresses of hosts; one thread looks up each host once, while the others wait.
 //!
-//! ureq asks before every request, even where a connection is kept: a hundred files are a hundred questions, most of them
-//! at the same moment. Small name servers drop some of those, and each drop costs five seconds.
+//! ureq looks up the host before every request, even on a kept connection: a hundred files mean a hundred
+//! lookups, most of them at the same moment. Small name servers drop some of them, and each drop costs five
+//! seconds.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

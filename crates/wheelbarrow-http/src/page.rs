@@ -1,7 +1,7 @@
-//! The beginning of a page: enough of it to read its head, and no more.
+//! The beginning of a page: its head, and no more.
 //!
-//! A page is never worth a wait: there is one limit for everything, from looking up the host to the last byte, and
-//! nothing is asked twice.
+//! A page never delays a build for long: one time limit covers everything, from the lookup of the host to the
+//! last byte, and nothing is retried.
 
 use std::io::Read;
 use std::time::Duration;

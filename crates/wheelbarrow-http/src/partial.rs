@@ -1,4 +1,4 @@
-//! A file while it comes.
+//! A partially downloaded file.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

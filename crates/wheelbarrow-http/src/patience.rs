@@ -1,4 +1,4 @@
-//! How long to wait, and how often to try.
+//! Time limits and retries.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! One file over HTTP.
 //!
-//! A server may drop the connection, stall, truncate, lie about lengths or ignore `Range`: what counts is the hash. Bytes
-//! that came are kept in the partial file, and the next attempt asks for the rest. If the hash of a resumed file is
-//! wrong, the file is fetched once more from its start before that is an error.
+//! A server may drop the connection, stall, truncate, report wrong lengths or ignore `Range`: the hash
+//! decides. Received bytes are kept in the partial file, and the next attempt requests the rest. If the hash
+//! of a resumed file is wrong, the file is fetched once more from the start before that is an error.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::Duration;

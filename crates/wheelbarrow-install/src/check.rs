@@ -1,4 +1,4 @@
-//! Everything that would refuse an install, found without writing anything.
+//! Finds everything that would refuse an install, without writing anything.
 
 use std::error::Error;
 use std::fmt;

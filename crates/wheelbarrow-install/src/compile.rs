@@ -1,7 +1,8 @@
-//! Compiling modules where they are installed, for an interpreter whose bytecode the artifact does not carry.
+//! Compiles modules at the install, for an interpreter without bundled bytecode.
 //!
-//! As many processes of that interpreter run as there are cores, a fresh one for each batch: what a process has compiled
-//! before would show in the bytes. Files are read and written here, so that what fails is told as for every other file.
+//! One process of the interpreter runs on each core, and a fresh one for each batch, since earlier
+//! compilations would change the bytes. Files are read and written by this program, so that errors are
+//! reported as for every other file.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};

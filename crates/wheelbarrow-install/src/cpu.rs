@@ -1,4 +1,4 @@
-//! What the CPU of this machine is, as the kernel says.
+//! The CPU of this machine, from /proc/cpuinfo.
 
 use std::io::Read;
 

@@ -1,8 +1,8 @@
-//! Executing a plan: directories first, then every file once, by one thread a core.
+//! Executes a plan: directories first, then every file once, by one thread for each core.
 //!
-//! A file costs openat, write and close, and no more: the kernel applies the umask to the mode, names are relative to
-//! an open directory, and nothing is looked at, changed or written twice. Files of a directory are written by one
-//! thread in a row, since two that make files in one directory wait for each other.
+//! A file costs openat, write and close, and no more: the kernel applies the umask to the mode, names are
+//! relative to an open directory, and nothing is checked, changed or written twice. One thread writes all
+//! files of a directory, since two threads that create files in one directory wait for each other.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do about it.
+//! Errors of installs, with their exit codes and hints.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Where things are in an install: `docs/reference/format.md`, "What an install leaves".
+//! The paths in an install: `docs/reference/format.md`, "What an install leaves".
 
 use std::path::{Path, PathBuf};
 

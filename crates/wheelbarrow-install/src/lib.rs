@@ -1,8 +1,9 @@
-//! A virtualenv with wheels, the site's code and static files, out of a verified artifact.
+//! Installs a verified artifact: a virtualenv with wheels, the site's code and static files.
 //!
-//! First everything is planned, as plain data: which directories, which files, and where their bytes are. Then the
-//! destination and the disk are looked at, then the plan is executed in a staged directory by one thread a core, and
-//! the directory is renamed into place. `docs/reference/format.md`, "What an install leaves", is the specification.
+//! First everything is planned, as plain data: directories, files, and the places of their bytes. Then the
+//! destination and the disk are checked. Then the plan is executed in a staged directory by one thread for
+//! each core, and the directory is renamed into place. `docs/reference/format.md`, "What an install leaves",
+//! is the specification.
 
 mod check;
 mod compile;

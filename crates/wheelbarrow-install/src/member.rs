@@ -1,4 +1,4 @@
-//! What a member of a wheel holds.
+//! The contents of a member of a wheel.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
-//! Whether this machine has what the artifact needs: the CPU of the target's system, and for the wheels' ELF files the C
-//! library, and libraries that the loader finds.
+//! Compares this machine with the needs of the artifact: the CPU of the target's system, and for the wheels'
+//! ELF files the C library and libraries that the loader finds.
 //!
-//! The audit at build compared them with what the target promises; a machine may have less, and what was let pass by
-//! hand is known to need more.
+//! The audit at build compared the needs with the target. A machine may have less than the target, and an
+//! allowed finding needs more than the target has.
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::loader::Loader;

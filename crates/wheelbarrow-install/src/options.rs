@@ -1,4 +1,4 @@
-//! What an install is asked for.
+//! The options of an install.
 
 use std::path::PathBuf;
 

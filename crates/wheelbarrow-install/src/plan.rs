@@ -1,7 +1,7 @@
-//! What an install will write, as plain data: nothing here touches the file system.
+//! The plan of an install, as plain data: nothing here touches the file system.
 //!
-//! Paths are relative to the destination. Who plans is `planner`; the engine writes a plan, the store links what it has of
-//! it, and the receipt tells of it.
+//! Paths are relative to the destination. `planner` makes a plan, the engine writes it, the store links its
+//! part of it, and the receipt describes it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! Looking before anything is written.
+//! Checks before anything is written.
 
 use std::ffi::OsStr;
 use std::io;

@@ -1,4 +1,4 @@
-//! What an install says of itself, in `DEST/.wheelbarrow/receipt.json`.
+//! The receipt of an install, `DEST/.wheelbarrow/receipt.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

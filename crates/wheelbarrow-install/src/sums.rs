@@ -1,4 +1,4 @@
-//! The sums of an install, in `DEST/.wheelbarrow/SHA256SUMS`, as `sha256sum` writes and checks them.
+//! The hashes of an install, in `DEST/.wheelbarrow/SHA256SUMS`, as `sha256sum` writes and checks them.
 
 use std::collections::BTreeMap;
 

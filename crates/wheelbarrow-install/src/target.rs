@@ -1,4 +1,4 @@
-//! Which target of an artifact the running interpreter is, and what of it is installed.
+//! Chooses the target of an artifact for the running interpreter, and its members to install.
 
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{self, Manifest, Target};

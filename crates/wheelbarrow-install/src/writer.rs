@@ -1,4 +1,4 @@
-//! Writing files: what one thread of the engine does.
+//! Writes files: the work of one thread of the engine.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

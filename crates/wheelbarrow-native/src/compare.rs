@@ -1,5 +1,5 @@
-//! `memcmp` by words. That of musl compares byte by byte, and most of what is compared here are paths with long beginnings in
-//! common: a third of the instructions of `verify`, but for hashing, were in it.
+//! `memcmp` by words. musl's compares byte by byte, and most comparisons here are of paths with long common
+//! beginnings: a third of the instructions of `verify`, without hashing, were in it.
 
 use std::ffi::{c_int, c_void};
 

@@ -1,5 +1,5 @@
-//! The door of an artifact on a host without Python: the script in front of its zip starts this program, which does what
-//! `__main__.py` does with Python, for the interpreter that the artifact brings.
+//! The entry point of an artifact on a host without Python: the script in front of its zip starts this
+//! program, which does the work of `__main__.py` for the bundled interpreter.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! The native installer: what this program does when it is started without arguments.
+//! The installer: this program when it is started without arguments.
 //!
-//! `__main__.py` starts it and writes JSON ([`crate::request`]) to its standard input. It has
-//! no other interface: people use `./site.zip` or `wheelbarrow install`.
+//! `__main__.py` starts it and writes JSON ([`crate::request`]) to its standard input. It has no other
+//! interface: users run `./site.zip` or `wheelbarrow install`.
 
 use std::error::Error;
 use std::io::{BufReader, IsTerminal, Write};

@@ -1,12 +1,13 @@
-//! The program that travels in every artifact, as a small static binary.
+//! The standalone binary in every artifact.
 //!
-//! `__main__.py` starts it, in one of two ways. Without arguments it is the native installer, which reads a request from
-//! its standard input. With arguments these are the path of the artifact, that of the Python which ran it, and the words
-//! of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy site.zip --root ROOT`. Under the name
-//! `wheelbarrow` it takes the words of such a command alone: it can be put onto a server to look after releases there.
+//! `__main__.py` starts it, in one of two ways. Without arguments it is the installer, which reads a request
+//! from its standard input. With arguments, these are the path of the artifact, the path of the Python that
+//! ran it, and the words of a command on releases: `./site.zip deploy --root ROOT` is `wheelbarrow deploy
+//! site.zip --root ROOT`. Under the name `wheelbarrow` it accepts such a command alone: it can be copied to a
+//! server to manage releases there.
 //!
-//! The script in front of an artifact that brings its own Python starts it too, with an empty path of a Python: then it is
-//! the door itself. `--starts` alone says that it runs.
+//! The script in front of an artifact with a bundled Python starts it too, with an empty path of a Python:
+//! then it does the work of `__main__.py` itself. `--starts` only shows that the program runs.
 
 #[cfg(any(test, target_env = "musl"))]
 mod compare;

@@ -1,6 +1,6 @@
-//! What `__main__.py` asks of the native installer, as JSON on its standard input, a value on each line: a request, and, if
-//! that does not describe the interpreter, the facts about it. Python needs a while to find them; meanwhile the artifact is
-//! read.
+//! The request of `__main__.py`, as JSON on standard input, one value on each line: a request and, if that
+//! does not describe the interpreter, the facts about it. Python needs time to find the facts; meanwhile the
+//! artifact is read.
 
 use std::io::BufRead;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! No unwinding and no backtraces, which this program has no use for: it aborts when it panics, and has no symbols.
+//! Stubs without unwinding and backtraces: this program aborts when it panics, and has no symbols.
 //!
-//! The standard library asks the unwinder for the frames of a backtrace, and carries a reader of debug information to name
-//! them. With these functions, which find no frame, the linker drops both: 200 kB of every artifact. A panic still prints its
-//! message and where it happened.
+//! The standard library calls the unwinder for the frames of a backtrace, and contains a reader of debug
+//! information to name them. With these functions, which report no frames, the linker drops both: 200 kB of
+//! every artifact. A panic still prints its message and place.
 
 use std::ffi::{c_int, c_void};
 

@@ -1,10 +1,11 @@
-//! The check before the switch: the new release's application is imported, and answers one request, in process.
+//! The check before the switch: the new release's application is imported, and answers one request in
+//! process.
 //!
-//! Where commands prepare the release, it is imported before them, so that no database is changed for code that does not even
-//! start; and asked after them, since what it answers with, tables and static files, may be their work.
+//! If `prepare` commands exist, the import comes before them, so that no database is changed for code that
+//! does not start. The request comes after them, since the page may need their tables and static files.
 //!
-//! It is imported by the release's own Python with its real environment, which loadenv sees to, in the directory of its
-//! code. Nothing listens, and nothing was switched yet.
+//! The release's own Python imports it with its real environment, set by loadenv, in the directory of its
+//! code. No server listens, and nothing was switched yet.
 
 pub(crate) mod application;
 pub(crate) mod django;

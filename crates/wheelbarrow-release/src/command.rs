@@ -1,9 +1,10 @@
-//! Commands that run for a release: with a deadline, into a log, stopped when somebody asks for it.
+//! Commands that run for a release: with a time limit, with a log, and stopped on request.
 //!
-//! There are two kinds. A command of the site runs in the release, as the site's user if root deploys: it gets the release's
-//! programs first, and nothing of root's environment. A command of who deploys, which restarts the server, runs outside
-//! the release: nothing in there decides which program is started. Each runs in a session of its own (`child`), its input is
-//! empty or a few bytes, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
+//! There are two kinds. A command of the site runs in the release, as the site's user if root deploys: the
+//! release's programs come first on PATH, and nothing of root's environment is passed. A command of the
+//! deploying user, which restarts the server, runs outside the release: no file of the release decides which
+//! program is started. Each command runs in a session of its own (`child`), its input is empty or a few
+//! bytes, and its output goes to a file below the release's `.wheelbarrow/logs/` (`output`).
 
 pub(crate) mod attempt;
 pub(crate) mod child;

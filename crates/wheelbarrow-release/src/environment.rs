@@ -1,7 +1,7 @@
-//! Judges an environment.json as `loadenv.py` does at every start of an interpreter, in the same words, beforehand and
-//! without Python. A test gives both the same documents.
+//! Checks an environment.json as `loadenv.py` does at every start of an interpreter, with the same messages,
+//! but without Python. A test gives both the same documents.
 //!
-//! No message holds a value: the file has passwords in it.
+//! No message contains a value: the file has passwords.
 
 pub(crate) mod shared_environment;
 

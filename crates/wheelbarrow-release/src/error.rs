@@ -1,4 +1,4 @@
-//! What can go wrong with releases.
+//! Errors of releases, with their exit codes and hints.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! Releases under a site root: staged, switched, taken back, pruned.
+//! Releases under a site root: staged, switched, rolled back, pruned.
 //!
-//! `docs/reference/releases.md` is the specification. What is live is what the link `current` says; in what order things came to
-//! be is what the journal says; a release is complete when its own record is there. Nothing else is believed: no clock,
-//! no modification time, no order of names.
+//! `docs/reference/releases.md` is the specification. The link `current` names the live release, the journal
+//! gives the order of events, and a release is complete if its own record exists. Nothing else is trusted: no
+//! clock, no modification time, no order of names.
 
 pub mod check;
 mod command;

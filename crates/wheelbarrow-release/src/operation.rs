@@ -1,5 +1,5 @@
-//! What can be done to a root, each as one function: it looks, takes the lock, makes a `plan`, and has the `engine` take its
-//! steps.
+//! The operations on a site root, each as one function: it checks, takes the file lock, makes a `plan`, and
+//! has the `engine` run its steps.
 
 pub(crate) mod activate;
 pub(crate) mod change_environment;

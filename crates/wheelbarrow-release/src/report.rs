@@ -1,4 +1,4 @@
-//! What a root is found to be: its releases, its state, its health; what an operation has changed.
+//! Reports on a site root: its releases, its state, its health, and the changes of an operation.
 
 pub(crate) mod bundled_python;
 pub(crate) mod changes;

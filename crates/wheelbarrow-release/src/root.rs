@@ -1,4 +1,4 @@
-//! A site root and what stands in it.
+//! A site root and its files.
 //!
 //! ```text
 //! ROOT/

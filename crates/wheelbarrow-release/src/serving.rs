@@ -1,4 +1,4 @@
-//! What serves a site: the settings of servers, units, probes, and which release the processes run.
+//! Servers of a site: their settings, units, probes, and the release that their processes run.
 
 mod addresses;
 pub mod doctor;

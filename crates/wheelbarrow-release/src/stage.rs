@@ -1,4 +1,4 @@
-//! Making a release: installed at its final path, linked with what is shared, or taken over from what is there.
+//! Makes a release: installs it at its final path, links shared paths, or reuses an existing release.
 
 pub(crate) mod configure;
 pub(crate) mod fingerprint;

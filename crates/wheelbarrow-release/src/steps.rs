@@ -1,7 +1,7 @@
-//! The steps that operations are made of, a file each: what a step does, how it is undone, what a plan says of it.
+//! The steps of operations, one file each: what a step does, how it is undone, and its description in a plan.
 //!
-//! `operation/plan` puts them in order, `operation/engine` takes them. A step finds what it needs in the job, and leaves
-//! there what later steps need.
+//! `operation/plan` puts them in order, `operation/engine` runs them. A step gets its inputs from the job,
+//! and leaves there what later steps need.
 
 pub(crate) mod check;
 pub(crate) mod commit;

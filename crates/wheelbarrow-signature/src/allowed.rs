@@ -1,8 +1,9 @@
 //! Files of allowed signers, as ssh-keygen(1) describes them below ALLOWED SIGNERS.
 //!
-//! A line is `PRINCIPALS [OPTIONS] KEYTYPE BASE64 [COMMENT]`. The options `namespaces`, `valid-after` and `valid-before` count; lines
-//! with `cert-authority` are for certificates, which sign no artifacts, and are passed over. A line that cannot be understood is
-//! refused, where ssh-keygen goes on: somebody meant to allow or to forbid something by it.
+//! A line is `PRINCIPALS [OPTIONS] KEYTYPE BASE64 [COMMENT]`. The options `namespaces`, `valid-after` and
+//! `valid-before` count. Lines with `cert-authority` are for certificates, which sign no artifacts, and are
+//! skipped. An invalid line is refused, although ssh-keygen skips it: its author wanted to allow or to forbid
+//! something.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! Putting a signature into an artifact.
+//! Adds a signature to an artifact.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

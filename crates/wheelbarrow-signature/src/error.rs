@@ -1,4 +1,4 @@
-//! Why something is not signed, or not trusted.
+//! Errors of signatures and of trust.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
-//! Signatures of artifacts: who vouches for one, and whether a host lets them.
+//! Signatures of artifacts, and the signers that a host allows.
 //!
-//! A signature is over the bytes of the manifest, which names every other member with its SHA-256. It has the format of
-//! `ssh-keygen -Y sign` (PROTOCOL.sshsig of OpenSSH), with the namespace [`NAMESPACE`], so `ssh-keygen -Y verify` can check it
-//! too. Signing is left to ssh-keygen, which knows agents, passphrases and keys in hardware; a server needs nothing but
-//! wheelbarrow to check one.
+//! A signature covers the bytes of the manifest, which names every other member with its SHA-256. It has the
+//! format of `ssh-keygen -Y sign` (PROTOCOL.sshsig of OpenSSH), with the namespace [`NAMESPACE`], so
+//! `ssh-keygen -Y verify` can verify it too. ssh-keygen signs, since it supports agents, passphrases and keys
+//! in hardware; to verify, a server needs only wheelbarrow.
 
 mod allowed;
 mod attach;

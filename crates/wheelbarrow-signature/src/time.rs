@@ -1,6 +1,7 @@
 //! Times of allowed signers, `YYYYMMDD[HHMM[SS]][Z]`, in UTC or in the host's time zone.
 //!
-//! The C library converts them, since a library for calendars adds 50 kB to the binary in every artifact for this one use.
+//! The C library converts them, since a calendar library would add 50 kB to the standalone binary for this
+//! one use.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Parts of files that are made from a table in Rust.
+//! Parts of files that are generated from a table in Rust.
 
 use std::path::Path;
 

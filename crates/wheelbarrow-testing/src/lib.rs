@@ -1,4 +1,4 @@
-//! What the tests of several crates share. It is no part of any program.
+//! Helpers that the tests of several crates share. No program contains them.
 
 #![allow(clippy::print_stdout, reason = "tests say what they skipped")]
 

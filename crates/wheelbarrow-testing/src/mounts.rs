@@ -1,4 +1,4 @@
-//! File systems made for a test and mounted for as long as it runs: small ones, full ones, ones that cannot do something.
+//! File systems that are made and mounted for a test: small ones, full ones, ones without some feature.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Artifacts of a few lines for the Python that is here.
+//! Small artifacts for the Python of this machine.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! `entry_points.txt`: <https://packaging.python.org/en/latest/specifications/entry-points/>.
 //!
-//! Only the two groups that become scripts are read. Comments are whole lines that begin with `#` or `;`, and, since
-//! no object can hold one, what follows a space and `#` or `;` after an object.
+//! Only the two groups of scripts are read. Comments are whole lines that begin with `#` or `;`, and
+//! everything after a space and `#` or `;` behind an object, since no object can contain these characters.
 
 use std::collections::{HashMap, HashSet};
 

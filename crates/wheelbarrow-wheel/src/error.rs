@@ -1,4 +1,4 @@
-//! What can be wrong with the texts of a wheel.
+//! Errors in the texts of a wheel.
 
 /// One enum for the crate: each variant names the text that was refused.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

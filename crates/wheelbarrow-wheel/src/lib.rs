@@ -1,8 +1,9 @@
-//! What a wheel says of itself: file name, metadata, RECORD, entry points, and where its members go.
+//! The texts of a wheel: file name, metadata, RECORD, entry points, and the paths of its members in an
+//! install.
 //!
-//! Everything here is pure: text in, values out, nothing is read or written. The rules are those of the pages of
-//! packaging.python.org named beside the code; where tools differ from the page, what pip does is followed, because
-//! the wheels of the index were all tried with it.
+//! This crate is pure: text in, values out; nothing is read or written. The rules are those of the pages of
+//! packaging.python.org named beside the code. If tools differ from the page, the crate follows pip, because
+//! all wheels of the index were tried with pip.
 
 pub mod entry_points;
 mod error;

@@ -1,4 +1,4 @@
-//! The two files of headers in `.dist-info`: WHEEL and METADATA.
+//! The two header files in `.dist-info`: WHEEL and METADATA.
 //!
 //! <https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-contents> and
 //! <https://packaging.python.org/en/latest/specifications/core-metadata/>. Both are headers of electronic mail, read as

@@ -1,7 +1,7 @@
-//! The texts of `.dist-info` as both ways to install read them: `docs/reference/format.md`, "Wheels".
+//! The texts of `.dist-info` as both installers read them: `docs/reference/format.md`, "Wheels".
 //!
-//! Languages differ in what white space, a line and a letter is, and versions of Unicode do. So these rules go by ASCII, and
-//! `rules.py` has the same.
+//! White space, lines and letters of Unicode differ between languages and versions. So these rules use ASCII,
+//! and `rules.py` has the same rules.
 
 /// Lines end with `\n`, in front of which `\r` is white space. A byte order mark in front of the first is none of it.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {

@@ -1,5 +1,5 @@
-//! `--help` of the building program: commands in groups, and examples at the end of each command. The standalone binary
-//! has neither: every artifact carries it.
+//! `--help` of the building program: commands in groups, and examples at the end of each command. The
+//! standalone binary has neither, to stay small.
 
 use std::fmt::Write;
 

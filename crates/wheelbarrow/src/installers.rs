@@ -1,4 +1,4 @@
-//! The native installers that this program puts into artifacts.
+//! The standalone binaries that this program puts into artifacts.
 
 use wheelbarrow_artifact::manifest::Sha256;
 

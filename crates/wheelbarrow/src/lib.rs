@@ -1,6 +1,6 @@
 //! `wheelbarrow`: parse, settings, printing, progress. The work is done by the crates below.
 //!
-//! It is a library so that `examples/pages.rs` makes man pages and completions of the same command line.
+//! It is a library so that `examples/pages.rs` can make man pages and completions from the same command line.
 
 mod commands;
 mod help;

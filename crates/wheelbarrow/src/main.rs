@@ -1,4 +1,4 @@
-//! The program. What it does is in `lib.rs`.
+//! The program. `lib.rs` does the work.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Whose signatures count.
+//! The allowed signers of a command.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What serves a site, and what is asked of it.
+//! The settings of a server and of its reload.
 
 use std::fmt;
 use std::path::PathBuf;

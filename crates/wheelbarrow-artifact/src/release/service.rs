@@ -1,8 +1,8 @@
-//! The services of a site: `[[release.service]]`. Each is a process, or several of a kind, that runs a release: what answers
-//! requests, workers, a scheduler, jobs of a timer.
+//! The services of a site: `[[release.service]]`. Each is a process, or several of a kind, that runs a
+//! release: a web server, workers, a scheduler, timers.
 //!
-//! A service with `run` has units of Wheelbarrow's own. One with `unit`, `touch` or `command` is somebody else's: it is told of
-//! a release and looked at, and its files stay as they are.
+//! For a service with `run`, Wheelbarrow writes the units. A service with `unit`, `touch` or `command` has
+//! files of its own, which stay unchanged: it is reloaded and verified.
 
 mod probe;
 

@@ -1,4 +1,4 @@
-//! Commands as settings have them.
+//! Commands in settings, split into words.
 
 use std::fmt;
 use std::str::FromStr;

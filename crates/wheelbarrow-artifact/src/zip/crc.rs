@@ -1,5 +1,5 @@
-//! CRC-32 as zips have it (APPNOTE 4.4.7), by the library that inflates streams: libdeflate's has tables of its own, 8 kB more in
-//! the standalone binary that nothing makes smaller.
+//! CRC-32 of zips (APPNOTE 4.4.7), from the library that inflates streams: libdeflate has tables of its own,
+//! which would add 8 kB to the standalone binary.
 
 /// Of all bytes.
 pub fn crc32(bytes: &[u8]) -> u32 {

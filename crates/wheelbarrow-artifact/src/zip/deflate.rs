@@ -1,4 +1,5 @@
-//! libdeflate's decompressor, for what its safe wrapper does not give: how many bytes of the input were read.
+//! libdeflate's decompressor, called directly because its safe wrapper does not return the number of consumed
+//! bytes.
 
 use std::ptr::NonNull;
 

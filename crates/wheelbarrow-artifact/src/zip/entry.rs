@@ -1,4 +1,4 @@
-//! A member, as the central directory has it.
+//! A member's entry in the central directory.
 
 use std::ops::Range;
 

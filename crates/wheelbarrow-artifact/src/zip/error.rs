@@ -1,4 +1,4 @@
-//! Why a zip is not read, or not written.
+//! Errors of reading and writing zips.
 
 use std::io;
 

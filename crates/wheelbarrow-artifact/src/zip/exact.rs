@@ -1,7 +1,8 @@
-//! The one form that an artifact has: `docs/reference/format.md`, "The file".
+//! The exact form of an artifact: `docs/reference/format.md`, "The file".
 //!
-//! Readers of zips differ in what they make of comments, zip64 records, bytes in front, between and behind, and of headers that
-//! disagree. So that all of them see the same members, an artifact is byte for byte what the writer makes of its members.
+//! Readers of zips treat comments, zip64 records, bytes before, between and after members, and inconsistent
+//! headers differently. So that all readers see the same members, an artifact has exactly the bytes that the
+//! writer makes of its members.
 
 use super::entry::Entry;
 use super::error::ZipError;

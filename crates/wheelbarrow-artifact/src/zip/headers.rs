@@ -1,4 +1,4 @@
-//! The headers of an artifact's zip, byte by byte: the writer writes them, and the reader takes no others.
+//! The headers of an artifact's zip, byte by byte: the writer writes them, and the reader accepts no others.
 //!
 //! Section numbers are those of APPNOTE 6.3.
 

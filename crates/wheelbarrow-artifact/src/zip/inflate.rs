@@ -1,4 +1,4 @@
-//! Members out of their compressed bytes, CRC checked.
+//! Inflates members and checks their CRC-32.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

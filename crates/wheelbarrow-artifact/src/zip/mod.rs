@@ -1,9 +1,10 @@
-//! Reading zip files out of memory, strictly.
+//! Strict reading of zip files in memory.
 //!
-//! An artifact and each wheel in it are zips. Both are mapped, never read into buffers, and everything that two readers
-//! could understand differently is refused: members that overlap or appear twice, local headers that disagree with the
-//! central directory, encryption, unknown methods, sizes that deflate cannot reach. Of wheels all is read that ordinary
-//! tools write: zip64, data descriptors, text in front and comments behind. An artifact has one form only (`exact`).
+//! An artifact and each wheel in it are zips. Both are mapped, never read into buffers. Everything that two
+//! readers could understand differently is refused: members that overlap or appear twice, local headers that
+//! disagree with the central directory, encryption, unknown methods, sizes that deflate cannot reach. In
+//! wheels, everything that common tools write is accepted: zip64, data descriptors, text before and comments
+//! after the zip. An artifact has exactly one form (`exact`).
 //!
 //! The specification is PKWARE's APPNOTE 6.3; section numbers below are its own.
 

@@ -1,6 +1,6 @@
-//! Files that become members as they are, copied to their places on all cores.
+//! Files that become stored members, copied to their places on all cores.
 //!
-//! The largest come first, so that no core is left with one at the end.
+//! The largest come first, so that no core has one of them left at the end.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Times as zips store them.
+//! Times in the format of zips.
 
 /// The time that every member gets, as zips store it: two-second steps from 1980 to 2107, no time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
-//! Writing a zip in one pass over its contents, so that the same contents give the same bytes.
+//! Writes a zip in one pass over its contents; the same contents give the same bytes.
 //!
-//! Members up to [`IN_MEMORY`] bytes are compressed in memory; of larger ones the local header is filled in once their
-//! size is known. Files that are stored as they are have their places before they are read, so that they are copied and
-//! hashed on all cores. No zip64: Python's zipimport reads it only from 3.13 on, and an artifact is imported from.
+//! Members up to [`IN_MEMORY`] bytes are compressed in memory. The local headers of larger members are filled
+//! in when their size is known. Stored files get their places before they are read, so they are copied and
+//! hashed on all cores. There is no zip64: Python's zipimport reads it only from 3.13 on, and Python imports
+//! from an artifact.
 
 use std::borrow::Cow;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};

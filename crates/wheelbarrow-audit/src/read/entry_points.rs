@@ -1,4 +1,4 @@
-//! Scripts whose module or object is not in the wheel.
+//! Finds scripts whose module or object is not in the wheel.
 
 use std::collections::BTreeMap;
 

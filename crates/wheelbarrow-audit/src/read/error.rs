@@ -1,4 +1,4 @@
-//! Why wheels cannot be taken apart.
+//! Errors of reading wheels.
 
 use wheelbarrow_artifact::wheel::WheelError;
 

@@ -1,4 +1,4 @@
-//! One member: its hash, and what it is.
+//! Reads one member: its hash and its kind.
 
 use std::collections::HashMap;
 use std::io::Write;

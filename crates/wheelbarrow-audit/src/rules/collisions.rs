@@ -1,8 +1,8 @@
-//! Who writes which path of a virtualenv.
+//! Paths of a virtualenv that several wheels write.
 //!
-//! pip lets the later of two wheels overwrite the earlier one's files, and a release then depends on an order that
-//! nobody chose. Here two wheels that write one path are refused, unless they write the same bytes, as the
-//! `__init__.py` of old namespace packages are. An allowance lets such a path pass: then the wheel whose file name sorts
+//! pip lets the later of two wheels overwrite files of the earlier one, so a release would depend on an
+//! arbitrary order. Here two wheels that write one path are refused, unless they write the same bytes, such
+//! as the `__init__.py` of old namespace packages. If the path is allowed, the wheel whose file name sorts
 //! first writes it, and the manifest names that wheel.
 
 use std::collections::{BTreeMap, BTreeSet};

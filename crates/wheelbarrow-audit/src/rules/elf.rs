@@ -1,4 +1,4 @@
-//! What the ELF files of a wheel ask of the system.
+//! Rules for the needs of ELF files from the system.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The rules of `docs/reference/audit.md`, each from facts to findings.
+//! The rules of `docs/reference/audit.md`, as functions from facts to findings.
 
 pub(crate) mod collisions;
 pub(crate) mod elf;

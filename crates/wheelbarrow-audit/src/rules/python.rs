@@ -1,4 +1,4 @@
-//! What the ELF files of a wheel ask of Python.
+//! Rules for the needs of ELF files from Python.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,5 +1,6 @@
-//! Whether the wheels have each other, as `pip check` asks, with the markers of the target and the extras that the
-//! wheels ask of each other. <https://packaging.python.org/en/latest/specifications/dependency-specifiers/>
+//! Checks the requirements of the wheels among each other, as `pip check` does, with the markers of the
+//! target and the extras that the wheels require.
+//! <https://packaging.python.org/en/latest/specifications/dependency-specifiers/>
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;

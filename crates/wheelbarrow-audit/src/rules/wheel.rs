@@ -1,4 +1,4 @@
-//! What a wheel says of itself.
+//! Rules for the metadata of a wheel.
 
 use std::str::FromStr;
 

@@ -1,10 +1,11 @@
-//! SBOMs that wheels bring: <https://peps.python.org/pep-0770/>, `NAME.dist-info/sboms/`.
+//! SBOMs in wheels: <https://peps.python.org/pep-0770/>, `NAME.dist-info/sboms/`.
 //!
-//! Of a document of CycloneDX in JSON, the components become those of the wheel. Of all others the file is named.
+//! The components of a CycloneDX document in JSON become components of the wheel. Of other documents only the
+//! file is named.
 //!
-//! Whoever made the wheel wrote the document. So a component gets a reference of ours, which no other has, and keeps only what can
-//! be checked here: a document with a value that CycloneDX does not allow would be refused as a whole, and a reference
-//! of another wheel in it would be ambiguous.
+//! The author of the wheel wrote the document. So a component gets a unique reference of ours, and keeps only
+//! values that can be checked here: an invalid value would invalidate the whole document, and a reference of
+//! another wheel would be ambiguous.
 
 use serde_json::{Map, Value, json};
 use wheelbarrow_artifact::wheel::OpenWheel;

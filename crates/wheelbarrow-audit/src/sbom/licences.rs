@@ -1,7 +1,8 @@
-//! Licences out of METADATA: <https://packaging.python.org/en/latest/specifications/licensing-examples-and-user-scenarios/>.
+//! Licences from METADATA:
+//! <https://packaging.python.org/en/latest/specifications/licensing-examples-and-user-scenarios/>.
 //!
-//! An expression (PEP 639) counts alone. Before it there were classifiers, of which some name one licence and some a
-//! family of them, and a field for anything, in which the whole text of a licence may stand.
+//! If there is an expression (PEP 639), only it counts. Older wheels have classifiers, some of which name one
+//! licence and some a family of licences, and a free field that may contain the whole text of a licence.
 
 use serde_json::{Value, json};
 use wheelbarrow_wheel::metadata::Metadata;

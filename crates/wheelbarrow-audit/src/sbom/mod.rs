@@ -1,7 +1,8 @@
-//! What an artifact is made of, as CycloneDX 1.6: <https://cyclonedx.org/docs/1.6/json/>.
+//! The SBOM of an artifact, as CycloneDX 1.6: <https://cyclonedx.org/docs/1.6/json/>.
 //!
-//! The document is made of the wheels alone: no random serial number, no clock. Its serial number is a UUID (RFC 9562,
-//! version 8) of the SHA-256 of the rest. Every wheel is a component, and the shared libraries in it are its own.
+//! The document is made from the wheels alone, without random numbers or the current time. Its serial number
+//! is a UUID (RFC 9562, version 8) of the SHA-256 of the rest. Every wheel is a component, with the shared
+//! libraries in it as its own components.
 
 mod bundled;
 mod licences;

@@ -1,4 +1,4 @@
-//! How old an interpreter is.
+//! The age of an interpreter.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

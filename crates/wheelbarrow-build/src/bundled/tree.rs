@@ -1,4 +1,4 @@
-//! The files of a standalone Python: what a site needs of them.
+//! The files of a standalone Python that a site needs.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! What the bytes of a standalone Python say: which glibc and which libraries it needs.
+//! Facts from the ELF files of a standalone Python: the glibc and the libraries that it needs.
 
 use std::collections::BTreeSet;
 use std::path::Path;

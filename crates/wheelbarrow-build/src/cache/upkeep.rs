@@ -1,4 +1,4 @@
-//! How large the cache is, and making it smaller. A build holds the cache; nothing is removed under its hands.
+//! The size of the cache, and its pruning. While a build uses the cache, nothing is removed.
 
 use std::path::{Path, PathBuf};
 

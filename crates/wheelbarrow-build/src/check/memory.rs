@@ -1,14 +1,14 @@
-//! Checks that were passed before.
+//! Cached results of passed checks.
 //!
-//! A check depends on its request and on this program alone: the wheels are named by their hashes, which are compared
-//! again when they are packed. So what came of it, and what was told, is kept in the cache, and a build of the same
-//! wheels for the same targets does not open them. A check that refuses is made anew each time.
+//! A check depends only on its request and on this program: the wheels are named by their hashes, which are
+//! compared again when they are packed. So the result and the notes are cached, and a build of the same
+//! wheels for the same targets does not open the wheels. A failed check is repeated each time.
 //!
 //! ```text
 //! ROOT/checked/PROGRAM/HEX.json     PROGRAM: version, size and time of the program; HEX: SHA-256 of the request
 //! ```
 //!
-//! The request is hashed by what `derive(Hash)` makes of it and of all that it holds, which leaves no field out.
+//! The request is hashed by `derive(Hash)` with everything in it, so no field is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};

@@ -1,7 +1,7 @@
-//! Programs of services that no wheel brings.
+//! Finds programs of services that no wheel contains.
 //!
-//! A service finds its program in the virtualenv, else on the `PATH` of its host. Only a name is judged: a path is a
-//! decision of whoever wrote it.
+//! A service looks for its program in the virtualenv, then on the `PATH` of its host. Only names are checked:
+//! a path is an explicit decision.
 
 use std::collections::BTreeSet;
 

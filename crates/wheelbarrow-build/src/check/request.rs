@@ -1,4 +1,4 @@
-//! What a check is asked, and what it answers.
+//! The request of a check and its result.
 
 use std::collections::BTreeMap;
 use std::path::Path;

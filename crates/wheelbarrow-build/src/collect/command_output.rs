@@ -1,4 +1,4 @@
-//! Running a command of a site: what it prints is bounded, and what it leaves running is not waited for.
+//! Runs a command of a site: its output is bounded, and processes that it leaves running are not waited for.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};

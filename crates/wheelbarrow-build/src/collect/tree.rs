@@ -1,7 +1,9 @@
-//! What the commands of a site leave in STATIC_ROOT: the code of the site, or of a wheel, decides what that is.
+//! The files that commands of a site leave in STATIC_ROOT: the code of the site, or of a wheel, decides what
+//! they are.
 //!
-//! In a container that code has fewer rights than this process, and the path of a link means something else there. So nothing is
-//! removed through a link, and of what links lead to only regular files of the installed site are taken.
+//! In a container that code has fewer rights than this process, and the path of a link has another target
+//! there. So nothing is removed through a link, and links are followed only to regular files of the installed
+//! site.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

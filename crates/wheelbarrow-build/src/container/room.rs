@@ -1,4 +1,4 @@
-//! An image with the target's Python in it, ready to build in.
+//! Prepares an image with the target's Python for builds.
 
 use std::collections::BTreeMap;
 use std::path::Path;

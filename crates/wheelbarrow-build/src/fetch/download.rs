@@ -1,4 +1,4 @@
-//! One file into the cache.
+//! Downloads one file into the cache.
 
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_http::{Client, Ended, Transfer};

@@ -1,4 +1,4 @@
-//! Fetching files whose hashes are known into the cache: in parallel, resumed, retried, compared.
+//! Fetches files with known hashes into the cache: in parallel, resumed, retried, compared.
 
 mod download;
 mod request;

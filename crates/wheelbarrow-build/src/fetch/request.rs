@@ -1,4 +1,4 @@
-//! What is fetched, and how.
+//! The request for a download.
 
 use std::path::PathBuf;
 

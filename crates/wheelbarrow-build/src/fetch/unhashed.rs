@@ -1,6 +1,6 @@
-//! Files whose SHA-256 nobody has told yet.
+//! Files without a known SHA-256.
 //!
-//! Other hashes are compared where there are some, and remembered with the SHA-256 that the file turned out to have.
+//! Other known hashes are compared, and cached with the SHA-256 of the file.
 
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::{Progress, Unit};

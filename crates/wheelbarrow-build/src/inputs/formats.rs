@@ -1,4 +1,4 @@
-//! Whether wheels and sources of a package may be used, as pip's `--no-binary` and `--only-binary` say.
+//! Whether wheels and sources of a package may be used: pip's `--no-binary` and `--only-binary`.
 
 use std::collections::BTreeSet;
 

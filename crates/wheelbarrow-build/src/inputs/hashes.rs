@@ -1,4 +1,4 @@
-//! Hashes that requirements ask for, beside those of the lock.
+//! Hashes that requirements demand, besides those of the lock.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a file is, by its content: names are the person's to choose.
+//! The kind of a file by its content; users choose the names.
 
 use std::path::{Path, PathBuf};
 

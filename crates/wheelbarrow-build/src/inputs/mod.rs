@@ -1,8 +1,8 @@
-//! Which files name the project's dependencies.
+//! Finds the files that name the project's dependencies.
 //!
-//! In this order: `pylock.NAME.toml` or `pylock.toml` that another tool wrote, `uv.lock` (also of the workspace),
-//! requirements files, pyproject.toml, setup.cfg, setup.py. What a file is, its content says (`kind`). A lock of a tool
-//! that is not supported is an error, and so are two requirements files that could both be meant.
+//! The order is: `pylock.NAME.toml` or `pylock.toml` by another tool, `uv.lock` (also of the workspace),
+//! requirements files, pyproject.toml, setup.cfg, setup.py. The content of a file determines its kind
+//! (`kind`). A lock of an unsupported tool is an error, and so are two requirements files of the same rank.
 
 pub(crate) mod formats;
 pub(crate) mod hashes;

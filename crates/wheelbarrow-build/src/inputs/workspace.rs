@@ -1,4 +1,4 @@
-//! The uv.lock that a project has without having the file: that of the workspace it is a member of.
+//! The uv.lock of the workspace that the project is a member of.
 //! <https://docs.astral.sh/uv/concepts/projects/workspaces/>
 
 use std::path::{Component, Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a new lock has that the one before had not, in one sentence.
+//! The changes of a new lock against the previous one, in one sentence.
 
 use std::collections::BTreeMap;
 use std::path::Path;

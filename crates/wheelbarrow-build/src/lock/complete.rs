@@ -1,8 +1,8 @@
-//! The SHA-256 of files for which a lock has none.
+//! Adds missing SHA-256s of files to a lock.
 //!
-//! Some indexes have only MD5 or SHA-512. Only what a target takes is fetched for its hash. In a lock of ours the hash is
-//! written down, so that it counts from then on. A lock from elsewhere has at least a SHA-384 or SHA-512
-//! ([`super::Pylock::read`]), with which the file is compared.
+//! Some indexes have only MD5 or SHA-512. Only the files that a target uses are fetched for their hash. A
+//! lock by Wheelbarrow records the hash, which is enforced from then on. A lock by another tool has at least
+//! a SHA-384 or SHA-512 ([`super::Pylock::read`]), with which the file is compared.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Hashes as locks and requirements files write them.
+//! Hashes in the forms of locks and requirements files.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Local files that a kept lock names. One that was replaced, or is gone, makes the lock stale: the file is an input as
-//! much as the requirement that names it.
+//! Local files that a kept lock names. If one was replaced or removed, the lock is stale: the file is an
+//! input like the requirement that names it.
 
 use std::collections::BTreeSet;
 use std::path::Path;

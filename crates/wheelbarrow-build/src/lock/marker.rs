@@ -1,7 +1,8 @@
 //! Markers of a lock, evaluated for one target.
 //!
-//! PEP 751 adds `"NAME" in extras` and `"NAME" in dependency_groups` to the markers of PEP 508. Both are settled by the
-//! chosen extras and groups, so each is replaced by a comparison that always or never holds before pep508_rs sees it.
+//! PEP 751 adds `"NAME" in extras` and `"NAME" in dependency_groups` to the markers of PEP 508. The chosen
+//! extras and groups decide both, so each is replaced by a comparison that is always true or always false
+//! before pep508_rs parses it.
 
 use std::str::FromStr;
 

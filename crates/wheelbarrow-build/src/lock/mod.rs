@@ -1,7 +1,7 @@
 //! Locks: PEP 751 files, <https://packaging.python.org/en/latest/specifications/pylock-toml/>.
 //!
-//! What is no lock yet is made one by uv ([`resolve`]) and kept beside the artifact; from then on the lock is what
-//! counts, until the inputs change.
+//! Other inputs are resolved into a lock by uv ([`resolve`]), which is kept beside the artifact and used
+//! until the inputs change.
 
 mod change;
 mod complete;

@@ -1,4 +1,4 @@
-//! Paths in a lock start at its directory.
+//! Paths in a lock, which are relative to its directory.
 
 use std::path::{Component, Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! The tables of a pylock.toml, as far as installing needs them. Unknown keys are passed over, as the specification
-//! lets a reader do.
+//! The tables of a pylock.toml, as far as an install needs them. Unknown keys are skipped, as the
+//! specification allows.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a lock is asked for.
+//! The request for a lock.
 
 use std::path::{Path, PathBuf};
 

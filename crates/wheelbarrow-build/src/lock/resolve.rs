@@ -1,8 +1,8 @@
 //! From inputs to a lock: used as it is, used again, or made by uv.
 //!
-//! uv writes into a file beside the final lock, because it writes paths relative to its output; what is kept is that
-//! text with a comment in front, without logins, and with `[tool.wheelbarrow]` at the end, which says what the lock was
-//! made from.
+//! uv writes into a file beside the final lock, because it writes paths relative to its output. The kept lock
+//! is that text with a comment in front, without logins, and with `[tool.wheelbarrow]` at the end, which
+//! records the inputs of the lock.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Running uv: the export of its own lock, a resolution, and one on top of a lock.
+//! Runs uv: exports its own lock, resolves, and resolves on top of a lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Which optional parts of a project are installed: extras and dependency groups, chosen as in uv.
+//! The optional parts of a project to install: extras and dependency groups, chosen as in uv.
 //! <https://packaging.python.org/en/latest/specifications/dependency-groups/>
 
 use std::path::Path;

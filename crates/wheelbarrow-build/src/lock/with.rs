@@ -1,4 +1,4 @@
-//! Requirements on top of a lock: what they need is added, and what was locked stays as it is.
+//! Adds requirements to a lock: new distributions are added, and locked ones stay as they are.
 
 use std::path::Path;
 

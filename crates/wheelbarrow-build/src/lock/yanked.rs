@@ -1,5 +1,5 @@
-//! Versions that their authors took back. Only the index knows, and uv says it while it resolves; the lock of ours keeps
-//! it, in `[tool.wheelbarrow.yanked]`, for the builds that come after.
+//! Yanked versions. Only the index has this fact, and uv prints it while it resolves; a lock by Wheelbarrow
+//! keeps it in `[tool.wheelbarrow.yanked]` for later builds.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The project's files, as a distribution is built from them.
+//! The project's files from which a distribution is built.
 
 use std::path::PathBuf;
 

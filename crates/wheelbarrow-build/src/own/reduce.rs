@@ -1,9 +1,9 @@
-//! What of the project's own wheel is installed beside the site's code.
+//! The part of the project's own wheel that is installed beside the site's code.
 //!
-//! Decided for each name at the top of the wheel. If the code has a module or package of that name at its import path,
-//! the wheel's files of it are left out: Python imports the code's. Files that the build generated inside such a package,
-//! as `_version.py`, are added to the code. Files of a wheel for one platform cannot be, so a package with a generated
-//! file stays in such a wheel as a whole.
+//! This is decided for each name at the top of the wheel. If the code has a module or package of that name at
+//! its import path, the wheel's files of it are left out: Python imports those of the code. Files that the
+//! build generated inside such a package, such as `_version.py`, are added to the code. Files of a wheel for
+//! one platform cannot be added, so a package with a generated file stays in such a wheel as a whole.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

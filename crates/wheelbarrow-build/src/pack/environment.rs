@@ -1,4 +1,4 @@
-//! `loadenv.py` with the settings of one site in it.
+//! Makes `loadenv.py` with the settings of one site.
 
 use wheelbarrow_artifact::manifest::{EnvironmentRules, Precedence};
 use wheelbarrow_artifact::python::LOADENV;

@@ -1,7 +1,7 @@
-//! The script in front of an artifact that brings its own Python: it starts where there is none.
+//! The script in front of an artifact with a bundled Python: it starts the artifact on hosts without Python.
 //!
-//! It copies the standalone binary, which is stored as it is, into a private file and runs it. `dash`, `bash` and the `sh` of
-//! busybox read it; beside them it takes `uname`, `mktemp`, `tail`, `head`, `chmod` and `rm`.
+//! It copies the standalone binary, which is stored, into a private file and runs it. `dash`, `bash` and the
+//! `sh` of busybox can read it; besides them it needs `uname`, `mktemp`, `tail`, `head`, `chmod` and `rm`.
 
 use wheelbarrow_artifact::head::cases;
 

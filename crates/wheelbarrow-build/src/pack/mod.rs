@@ -1,7 +1,7 @@
-//! The artifact, written in one pass: `docs/reference/format.md` says what it holds and in which order.
+//! Writes the artifact in one pass: `docs/reference/format.md` specifies its members and their order.
 //!
-//! [`plan`] says as plain data which member gets which bytes; `write` writes them. The same inputs give the same
-//! bytes: times are fixed, modes are one of two, nothing of this machine is in it.
+//! [`plan`] assigns, as plain data, the bytes of each member; `write` writes them. The same inputs give the
+//! same bytes: times are fixed, modes are one of two, and nothing of this machine is included.
 
 mod environment;
 mod head;

@@ -1,4 +1,4 @@
-//! Which member gets which bytes.
+//! Assigns the bytes of each member.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Writing the members of a plan.
+//! Writes the members of a plan.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Telling artifacts of Wheelbarrow by their contents, whatever they are called.
+//! Recognises artifacts of Wheelbarrow by their contents, whatever their names.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;

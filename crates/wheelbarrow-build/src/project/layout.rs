@@ -1,4 +1,4 @@
-//! The code's directory in the artifact, and the one in it that goes on `sys.path`.
+//! The code directory in the artifact, and the directory in it that is added to `sys.path`.
 
 use std::collections::BTreeSet;
 use std::path::Path;

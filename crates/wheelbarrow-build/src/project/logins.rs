@@ -1,5 +1,5 @@
-//! Passwords of indexes, which must not reach every host and the users there: whoever may read an artifact or a release has
-//! what is packed.
+//! Finds passwords of indexes in packed files: every user who may read an artifact or a release could read
+//! them.
 
 use std::path::Path;
 

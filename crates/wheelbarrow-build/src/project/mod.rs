@@ -1,8 +1,9 @@
-//! The site's own code: which files of the project travel, and where Python finds them.
+//! The site's own code: the files of the project that are packed, and the import path.
 //!
-//! Everything below the project directory travels unless a rule leaves it out: the project's own rules
-//! (`.gitignore`, `.wheelbarrowignore`, the setting `exclude`) or the fixed ones in [`walk`], for what must never reach
-//! a server. The walk sees names and the first bytes of files; contents are read when the artifact is written.
+//! Everything below the project directory is packed, except files that a rule leaves out: the project's own
+//! rules (`.gitignore`, `.wheelbarrowignore`, the setting `exclude`) or the fixed rules in [`walk`], for
+//! files that must never reach a server. The walk reads names and the first bytes of files; contents are read
+//! when the artifact is written.
 
 mod artifact;
 mod layout;

@@ -1,5 +1,5 @@
-//! Files without which the site's settings are not whole: what is called settings, and what settings import. A note names
-//! those that an ignore rule leaves out, since a checkout often has settings that git is not to know.
+//! Files that the site's settings need: modules called settings, and their imports. A note names those that
+//! an ignore rule leaves out, since a checkout often has settings that git must not track.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

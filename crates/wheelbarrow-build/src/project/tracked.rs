@@ -1,4 +1,4 @@
-//! Files that git tracks although a `.gitignore` names them. A checkout has them, so the project has them.
+//! Files that git tracks although a `.gitignore` names them: they are packed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! The walk over a directory, and what it leaves out.
+//! Walks a directory and leaves files out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

@@ -1,8 +1,8 @@
-//! Which index has a project.
+//! Finds the index of a project.
 //!
-//! A lock may say it (`packages.index`); those that uv makes of requirements do not. Then the addresses of the files
-//! tell: an index mostly offers files of its own host. The name of a project is never sent to an index that need not
-//! know it: names of private projects are nobody else's business.
+//! A lock may name it (`packages.index`); locks that uv makes of requirements do not. Then the addresses of
+//! the files decide: an index mostly offers files on its own host. The name of a project is sent to no other
+//! index, since names of private projects are confidential.
 
 use std::path::Path;
 

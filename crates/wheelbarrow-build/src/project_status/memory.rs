@@ -1,4 +1,4 @@
-//! What indexes have answered, kept for a day; and which did not answer, kept for an hour.
+//! Cached answers of indexes, kept for a day, and indexes that did not answer, kept for an hour.
 //!
 //! ```text
 //! ROOT/statuses/HEX/NAME.json       HEX: SHA-256 of the URL of the index, without its login

@@ -1,9 +1,9 @@
 //! The status of the projects whose distributions are packed: archived, deprecated or quarantined.
 //! <https://packaging.python.org/en/latest/specifications/project-status-markers/> (PEP 792)
 //!
-//! Only an index knows the status, which changes after a lock is made, so no lock has it. Indexes are asked while wheels
-//! are fetched; an answer counts for a day. Nobody waits long for it: a page, and all of them, have limits of time and
-//! size, and a build without an answer goes on without the status.
+//! Only an index knows the status, which changes after a lock is made, so no lock has it. Indexes are queried
+//! while wheels are fetched; an answer is kept for a day. A build never waits long: each page, and all of
+//! them together, have limits of time and size, and a build without an answer continues without the status.
 
 mod index;
 pub(crate) mod memory;

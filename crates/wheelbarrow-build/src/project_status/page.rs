@@ -1,4 +1,4 @@
-//! The status in a project's page of an index.
+//! The status on a project's page of an index.
 //! <https://packaging.python.org/en/latest/specifications/simple-repository-api/>
 //!
 //! ```html

@@ -1,4 +1,4 @@
-//! What a build requires: resolved by uv for the system that builds, and fetched by us.
+//! The requirements of a build: uv resolves them for the system of the build, and Wheelbarrow fetches them.
 
 use std::path::Path;
 

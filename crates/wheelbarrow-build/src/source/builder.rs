@@ -1,4 +1,4 @@
-//! Where a source is built, judging what that gave, remembering it.
+//! Chooses where a source is built, checks the result, and caches it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

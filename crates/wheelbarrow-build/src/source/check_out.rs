@@ -1,4 +1,4 @@
-//! Fetching repositories before the first build begins.
+//! Fetches repositories before the first build begins.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;

@@ -1,7 +1,8 @@
-//! Building in a container: unpack, ask the backend what it needs, build, each a run of its own.
+//! Builds in a container: unpack, ask the backend for its requirements, build; each step is a run of its own.
 //!
-//! The container has no network. What the build requires is resolved and fetched out here, by the same uv, indexes and
-//! logins as all else, and compared with its hashes; the container gets the wheels as files.
+//! The container has no network. The build requirements are resolved and fetched outside of it, with the same
+//! uv, indexes and logins as all other files, and compared with their hashes; the container gets the wheels
+//! as files.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! A commit of a git repository, checked out. Logins go to git in its environment, never on its command line.
+//! Checks out a commit of a git repository. Logins are passed to git in its environment, never on its command
+//! line.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Building on this machine, with `uv build` in an isolated environment.
+//! Builds on this machine, with `uv build` in an isolated environment.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

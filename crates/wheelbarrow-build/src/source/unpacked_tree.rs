@@ -1,4 +1,4 @@
-//! The digest of a directory that is built from: names, modes and contents of its files.
+//! The digest of a source directory: names, modes and contents of its files.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Logins of the indexes that uv's settings name.
+//! Logins of the indexes in uv's settings.
 //! <https://docs.astral.sh/uv/concepts/indexes/#providing-credentials-directly>
 
 use std::path::Path;

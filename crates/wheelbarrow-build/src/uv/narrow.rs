@@ -1,9 +1,9 @@
-//! A resolution for the targets alone.
+//! Resolves for the targets alone.
 //!
-//! `uv pip compile --universal` answers for every later Python and every system, and fails where one of them has no
-//! answer. Its settings can name the environments that count, but no flag or variable can; so uv is pointed at a project
-//! in a temporary directory, which has the real project's settings and the environments of the targets.
-//! <https://docs.astral.sh/uv/reference/settings/#environments>
+//! `uv pip compile --universal` resolves for every later Python and every system, and fails if one of them
+//! has no solution. Its settings can name the environments that count, but no flag or variable can; so uv
+//! runs on a project in a temporary directory, which has the real project's settings and the environments of
+//! the targets. <https://docs.astral.sh/uv/reference/settings/#environments>
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

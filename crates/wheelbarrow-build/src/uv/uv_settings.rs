@@ -1,4 +1,4 @@
-//! uv's own settings, as far as they decide what is locked and built: `[tool.uv]`, uv.toml and variables.
+//! uv's own settings that affect locking and building: `[tool.uv]`, uv.toml and variables.
 //! <https://docs.astral.sh/uv/concepts/configuration-files/>
 
 use std::env;

@@ -1,4 +1,4 @@
-//! What a deploy has changed, in a few lines.
+//! Prints the changes of a deploy in a few lines.
 
 use wheelbarrow_release::{Changes, ServiceChanges};
 

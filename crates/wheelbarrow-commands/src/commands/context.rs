@@ -1,4 +1,4 @@
-//! What a command has to be told by the program that it is part of.
+//! Facts that a command gets from its program.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! One short file a command: flags, one call into a library, a report.
+//! One short file for each command: flags, one call of a library, a report.
 
 mod activate;
 mod changes;

@@ -1,4 +1,4 @@
-//! Flags that the commands on releases have in common.
+//! Flags that all commands on releases have.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,7 @@
-//! Passwords out of the program `keyring`, as uv and pip take them with `--keyring-provider subprocess`.
+//! Passwords from the program `keyring`, as uv and pip use it with `--keyring-provider subprocess`.
 //!
-//! It is asked only for URLs that have a user name and no password, and only where `UV_KEYRING_PROVIDER`,
-//! `PIP_KEYRING_PROVIDER` or uv's setting `keyring-provider` says so.
+//! It is called only for URLs with a user name and no password, and only if `UV_KEYRING_PROVIDER`,
+//! `PIP_KEYRING_PROVIDER` or uv's setting `keyring-provider` enables it.
 
 use std::process::{Command, Stdio};
 

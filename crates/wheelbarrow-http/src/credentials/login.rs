@@ -1,4 +1,4 @@
-//! Logins as URLs have them, and texts without them.
+//! Logins in URLs, and texts without them.
 
 use std::ops::Range;
 

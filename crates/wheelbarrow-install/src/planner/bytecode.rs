@@ -1,4 +1,4 @@
-//! What a bytecode pack becomes: `.pyc` files beside the sources that are installed.
+//! Plans a pack of bytecode: `.pyc` files beside the installed sources.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What every part of a plan is made from.
+//! The inputs of every part of a plan.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The files that tell of others: the sums, the receipt and, where modules are compiled at the install, every RECORD,
-//! since which of them compile shows only then.
+//! The files that describe other files: the sums, the receipt and, if modules are compiled at the install,
+//! every RECORD, since it is known only then which modules compile.
 
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_wheel::record::{self, RecordRow};

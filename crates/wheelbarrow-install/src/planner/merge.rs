@@ -1,4 +1,4 @@
-//! Putting the parts of a plan together, where it shows what two of them want to write.
+//! Merges the parts of a plan, and finds paths that two of them write.
 
 use std::collections::HashSet;
 

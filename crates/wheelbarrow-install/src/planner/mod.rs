@@ -1,7 +1,7 @@
 //! Planning an install: what is written where.
 //!
-//! The specification is `docs/reference/format.md`, "What an install leaves"; the numbers in comments are its own. What each owner
-//! adds is planned for itself, then it is put together.
+//! The specification is `docs/reference/format.md`, "What an install leaves"; the numbers in comments are its
+//! own. The part of each owner is planned separately; then the parts are merged.
 
 mod bytecode;
 mod context;

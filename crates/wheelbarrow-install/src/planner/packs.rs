@@ -1,4 +1,4 @@
-//! The bytecode that an artifact carries: a pack for each wheel, and one for the project.
+//! The bundled bytecode: a pack for each wheel, and a pack for the project.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What one owner adds to a plan.
+//! The part of a plan that one owner adds.
 
 use crate::plan::{CompileBatch, LinkedDirectory, PlannedFile, PlannedFrame};
 use crate::store::{Entry, FileKind, IndexFile};

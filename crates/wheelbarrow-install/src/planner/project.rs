@@ -1,4 +1,4 @@
-//! What the site's own code and static files become, and what else goes from the top of the artifact to site-packages:
+//! Plans the site's code and static files, and the files at the top of the artifact that go to site-packages:
 //! `docs/reference/format.md`, "What an install leaves", 6.
 
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 //! Directories of the store that several parts of a plan write to.
 //!
-//! An entry has no two files in one place, so only such directories can hold what is in another's way. Their files are
-//! claimed one by one, like all others; the rest is linked by directories.
+//! An entry has no two files at one path, so conflicts can occur only in such directories. Their files are
+//! claimed one by one, like all other files; everything else is linked by directories.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

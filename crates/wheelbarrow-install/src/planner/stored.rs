@@ -1,4 +1,4 @@
-//! What wheels in the store become: the same as wheels in the artifact, but linked.
+//! Plans wheels in the store: as wheels in the artifact, but linked.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! What a wheel becomes: `docs/reference/format.md`, "What an install leaves", 1 to 5.
+//! Plans a wheel: `docs/reference/format.md`, "What an install leaves", 1 to 5.
 
 use std::collections::HashMap;
 

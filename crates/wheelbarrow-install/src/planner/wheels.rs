@@ -1,4 +1,4 @@
-//! Where a plan takes its wheels from: the artifact or the store.
+//! The source of a plan's wheels: the artifact or the store.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! Removing what no install refers to.
+//! Removes entries that no install refers to.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! Comparing a store with its indexes, byte for byte, and mending it.
+//! Compares a store with its indexes, byte for byte, and repairs it.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! What a file of the store holds.
+//! The contents of a file in the store.
 
 use std::io::Read;
 use std::path::Path;

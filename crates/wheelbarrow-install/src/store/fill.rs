@@ -1,4 +1,4 @@
-//! Making entries: wheels and packs of bytecode of a verified artifact, unpacked into the store.
+//! Makes entries: unpacks wheels and packs of bytecode of a verified artifact into the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;

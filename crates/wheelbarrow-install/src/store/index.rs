@@ -1,5 +1,5 @@
-//! The index of an entry: what it holds, so that an install can be planned from it without opening the wheel, and the
-//! files can be compared with it. `docs/reference/store.md` is the specification.
+//! The index of an entry: its files, so that an install can be planned without opening the wheel, and the
+//! files can be compared with the index. `docs/reference/store.md` is the specification.
 //!
 //! ```text
 //! wheelbarrow-index 1 CRC32\0     of all that follows
@@ -10,7 +10,7 @@
 //!                                 with those of the wheel
 //! ```
 //!
-//! All but the last ends with NUL, which no name can hold. Parents stand before what is in them.
+//! All parts but the last end with NUL, which no name can contain. Parents come before their entries.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What is in a store.
+//! The contents of a store.
 
 use std::path::PathBuf;
 

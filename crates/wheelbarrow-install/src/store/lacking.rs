@@ -1,4 +1,4 @@
-//! What a thin artifact leaves out that is not here.
+//! The members that a thin artifact leaves out and this host does not have.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
-//! Linking: files of the store into an install, whole directories by one thread a core.
+//! Links files of the store into an install, whole directories by one thread for each core.
 //!
-//! Names are relative to two open directories, which are near: most of what a link costs is finding its two paths, and
-//! opening a directory costs as much as a few links. Each file that somebody might edit, so not bytecode, is looked at before:
-//! one that has another size or time than the index says was altered, and so its entry is not used.
+//! Names are relative to two near open directories: most of the cost of a link is resolving its two paths,
+//! and opening a directory costs as much as a few links. Each file that a user might edit, so not bytecode,
+//! is checked first: if its size or time differs from the index, it was altered, and its entry is not used.
 
 use std::borrow::Cow;
 use std::io;

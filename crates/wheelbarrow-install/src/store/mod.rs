@@ -1,4 +1,5 @@
-//! The store: wheels unpacked once, by their SHA-256, with their bytecode, and linked into every install that wants them.
+//! The store: wheels unpacked once, by their SHA-256, with their bytecode, and linked into every install that
+//! uses them.
 //!
 //! ```text
 //! STORE/store.json                  {"format":1,"program":"0.1.0"}: the version that made it
@@ -13,8 +14,8 @@
 //! STORE/static/SHA256               a static file that was collected at build; read-only
 //! ```
 //!
-//! An entry is made in `tmp`, synced, and renamed. One that was altered is renamed away before it is removed. So whoever
-//! finds an entry finds it whole, and needs no lock but the one that keeps the collector out.
+//! An entry is made in `tmp`, synced, and renamed. An altered entry is renamed before it is removed. So every
+//! entry is complete, and readers need only the file lock that excludes the collector.
 
 mod collect;
 mod compare;

@@ -1,4 +1,4 @@
-//! Where things are in a store, and in an entry.
+//! The paths in a store, and in an entry.
 
 use wheelbarrow_artifact::manifest::Sha256;
 

@@ -1,5 +1,5 @@
-//! Native programs in the store, as they travel in artifacts: `STORE/programs/SHA256`. A thin artifact leaves its own out,
-//! and `__main__.py` runs that of the store, once its SHA-256 was compared with the manifest.
+//! Standalone binaries in the store: `STORE/programs/SHA256`. A thin artifact leaves its own out, and
+//! `__main__.py` runs the one in the store after it has compared the SHA-256 with the manifest.
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -1,5 +1,6 @@
-//! The Python that an artifact brings, in the store: an entry like that of a wheel, whose files are below `files/python`. So a
-//! second release that brings the same one links it. Its name is the digest of its members in the manifest.
+//! The bundled Python in the store: an entry like that of a wheel, with its files below `files/python`, so
+//! that a second release with the same Python links them. Its name is the digest of its members in the
+//! manifest.
 
 use wheelbarrow_artifact::manifest::{INTERPRETER_FACTS, Manifest, Member, MemberKind, Sha256};
 use wheelbarrow_artifact::{Artifact, VerifiedArtifact};

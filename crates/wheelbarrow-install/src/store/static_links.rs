@@ -1,4 +1,4 @@
-//! Linking of static files, one by one: their names in the store are their hashes.
+//! Links static files one by one: their names in the store are their hashes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

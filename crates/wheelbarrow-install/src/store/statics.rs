@@ -1,9 +1,9 @@
-//! Static files that were collected at build, in the store by their content: `STORE/static/SHA256`. So the same file in
-//! several releases takes its space once, whatever else differs between them.
+//! Static files that were collected at build, in the store by their content: `STORE/static/SHA256`. The same
+//! file in several releases takes its space once.
 //!
-//! They have no index: the manifest has their sizes and hashes. A file is hashed before it is linked, as the member of the
-//! artifact would be that need not be read then. Their modification time is that of their writing, so it never stays the
-//! same while the contents change.
+//! They have no index: the manifest has their sizes and hashes. A file is hashed before it is linked, like
+//! the member of the artifact that need not be read then. Its modification time is the time of writing, so it
+//! changes whenever the contents change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,4 +1,4 @@
-//! How one file comes out of the store: linked, cloned or copied.
+//! Links, clones or copies one file from the store.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

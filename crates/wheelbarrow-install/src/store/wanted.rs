@@ -1,4 +1,4 @@
-//! What an install wants of a store, and what the store has of it.
+//! The entries that an install needs from a store, and those that the store has.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What an install says of itself, as far as its receipt, its sums and its manifest agree.
+//! The recorded facts of an install, as far as its receipt, its sums and its manifest agree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -1,8 +1,8 @@
-//! What an install holds beside what was installed: files that its site has written.
+//! Data of the site in an install: files that the site has written.
 //!
-//! Nothing removes such files unless it is asked to. A file counts as installed while it is older than the receipt, or has
-//! the bytes that the sums name; so a database that the artifact brought counts as written once the site has changed it.
-//! Of an install whose receipt was altered, only the virtualenv is known.
+//! Nothing removes such files without an explicit request. A file counts as installed if it is older than the
+//! receipt, or if its bytes match the sums; so a database from the artifact counts as data once the site has
+//! changed it. If the receipt was altered, only the virtualenv is known.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};

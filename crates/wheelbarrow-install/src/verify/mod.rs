@@ -1,8 +1,8 @@
-//! Comparing an install with what it says of itself: which files are changed, missing or of nobody.
+//! Compares an install with its own records: finds changed, missing and extra files.
 //!
-//! The receipt names the sums, the sums name every file, and the manifest among them names the links of the project. The
-//! links of the virtualenv follow from the interpreter in the receipt. Nothing signs the receipt: this finds what
-//! happened to an install by accident or by a careless hand, not what somebody did who also rewrote the receipt.
+//! The receipt names the sums, the sums name every file, and the manifest among them names the links of the
+//! project. The links of the virtualenv follow from the interpreter in the receipt. Nothing signs the
+//! receipt: this finds accidental changes, not those of an attacker who also rewrote the receipt.
 
 mod claims;
 mod data;

@@ -1,5 +1,5 @@
-//! How large the files of an install are. A file of another size is another file, which is not read: the site's user may own it, and
-//! can make it many terabytes large without writing a byte.
+//! The sizes of the files of an install. A file of another size is a changed file and is not read: the site's
+//! user may own it, and can make it many terabytes large without writing a byte.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};

@@ -1,4 +1,5 @@
-//! What is in a destination, links not followed. Somebody else may write there, so every directory is opened below a descriptor.
+//! The entries of a destination, without following links. Another user may write there, so every directory is
+//! opened below a descriptor.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};

@@ -1,8 +1,8 @@
-//! Which application a site serves: what its settings say, what Django's settings say, and what is usual.
+//! Finds the application of a site: from its settings, from Django's settings, or from common names.
 //!
-//! Nothing is imported for it: the code is read as text, from a release or from an artifact. What is usual is what gunicorn
-//! (`wsgi:application`), Flask (`app.py` or `wsgi.py` with `app`, or a factory `create_app`) and FastAPI (`main.py`, `app.py`
-//! or `api.py` with `app`) look for themselves.
+//! Nothing is imported: the code is read as text, from a release or from an artifact. The common names are
+//! those that gunicorn (`wsgi:application`), Flask (`app.py` or `wsgi.py` with `app`, or a factory
+//! `create_app`) and FastAPI (`main.py`, `app.py` or `api.py` with `app`) look for themselves.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What nobody should have to say of a Django site: where its settings and its application are, and whether commands
+//! Facts about a Django site that are detected: its settings module, its application, and whether commands
 //! migrate its database.
 
 use wheelbarrow_artifact::release::Words;

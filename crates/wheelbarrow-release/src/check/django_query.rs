@@ -1,4 +1,5 @@
-//! What the Django of a release is asked, by its own Python: which migrations are due, and whatever else it alone knows.
+//! Queries to the Django of a release, run by its own Python: pending migrations and other facts that only it
+//! has.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The check that did not pass, and what to do about it.
+//! Errors of the check, with hints.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! What Django's `check --deploy` found in a release, kept with its logs: what the live release has too is nothing new.
+//! Findings of Django's `check --deploy` in a release, kept with its logs: findings that the live release has
+//! too are not new.
 
 use std::io::Write;
 

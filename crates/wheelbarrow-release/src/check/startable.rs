@@ -1,7 +1,8 @@
-//! Whether a release could be started at all: the user of the site can read it, and its Python runs.
+//! Whether a release can be started: the site's user can read it, and its Python runs.
 //!
-//! The files of a release are readable by everybody, whatever the umask was; the directories above it are as somebody
-//! made them. The interpreter is not of the release: an upgrade of the system may have removed it.
+//! Every user can read the files of a release, whatever the umask was; the directories above it have the
+//! modes that a user gave them. The interpreter is not part of the release: an upgrade of the system may have
+//! removed it.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! What a site writes into its release, which ends with it, and the setting that keeps it.
+//! Data that a site would write into its release and lose with it, and the setting that keeps it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Programs of the system that a deploy can do without: what goes wrong is told, and nothing is refused.
+//! Optional programs of the system: if one fails, a note is printed, and the deploy continues.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

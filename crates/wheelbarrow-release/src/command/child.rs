@@ -1,5 +1,5 @@
-//! Programs that may hang, write without end or leave others behind: started apart from this process, and ended with all that
-//! they started.
+//! Programs that may hang, write without end or leave processes behind: each is started in a session of its
+//! own, and ended with all its children.
 
 mod group;
 

@@ -1,5 +1,5 @@
-//! The time by which what this thread looks at is to be over. The site's user can hold up each look at what is theirs, so
-//! every such look asks here how long it may take.
+//! The deadline of this thread's checks. The site's user can delay each check of their files and processes,
+//! so every such check asks this module for the remaining time.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

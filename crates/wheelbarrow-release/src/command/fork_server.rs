@@ -1,9 +1,9 @@
-//! One Python for all that needs the site before it is live: it sets Django up once, and forks for each request
+//! One Python for all uses of the site before the switch: it sets Django up once, and forks for each request
 //! (`python/fork_server.py`).
 //!
-//! It runs as the site does and can say what it likes, as any program of the site: how a fork ended is its word. What it cannot do
-//! is keep this process waiting longer than a program of its own could, or leave anything running. When it is gone, or declines a
-//! request, a process of its own does what was asked for.
+//! It runs with the rights of the site, and its reports are no more trusted than those of any program of the
+//! site. It can neither keep this process waiting longer than a separate program could, nor leave processes
+//! running. If it has ended, or declines a request, a separate process serves the request.
 
 use std::io;
 use std::mem::MaybeUninit;

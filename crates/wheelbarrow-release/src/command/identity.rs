@@ -1,5 +1,5 @@
-//! Users and groups by name, from `/etc/passwd` and `/etc/group`: a static program has no other way to look them up.
-//! A number is taken as it stands.
+//! Users and groups by name, from `/etc/passwd` and `/etc/group`: a static program has no other way to look
+//! them up. A number is used as it is.
 
 use fs_err as fs;
 

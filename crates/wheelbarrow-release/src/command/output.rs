@@ -1,10 +1,12 @@
-//! What a program writes, kept in a file of bounded size: its first and its last lines.
+//! The output of a program, in a file of bounded size: its first and its last lines.
 //!
-//! A program writes into the file itself, so that a migration goes on when the wheelbarrow that started it is killed. While
-//! it runs, the room of the middle is given back as often as the file takes more than [`MOST`]; the middle is left out at the end.
+//! A program writes into the file itself, so that a migration continues if wheelbarrow is killed. While it
+//! runs, the blocks in the middle are freed whenever the file takes more than [`MOST`]; at the end the middle
+//! is left out.
 //!
-//! Whoever may write into a file may also cut it off, now and later. So a program of the site has a file of its own, `NAME.log.part`,
-//! which nobody reads any more once it was appended to the log: what other programs wrote is out of its reach.
+//! A user who may write to a file may also truncate it, now and later. So a program of the site has a file of
+//! its own, `NAME.log.part`, which is not read any more after it was appended to the log: the output of other
+//! programs is out of its reach.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,13 +1,14 @@
-//! Keeping the secrets of an environment.json out of what programs say.
+//! Hides the secrets of an environment.json in the output of programs.
 //!
-//! Which values are secrets is a rule, `docs/reference/environment.md` has it for people:
+//! `docs/reference/environment.md` documents which values are secrets:
 //!
-//! * The name says so (`SECRET_KEY`, `DB_PASSWORD`, `API_TOKEN`), or the value is not an ordinary one: no path, no host, no
-//!   word, no number. Such a value is hidden wherever it stands, and so is the password of a URL.
-//! * A short value that is one word is hidden only as a word of its own: `postgres` is not in `postgresql`.
+//! * The name marks a secret (`SECRET_KEY`, `DB_PASSWORD`, `API_TOKEN`), or the value is not ordinary: no
+//!   path, host, word or number. Such a value is hidden everywhere, and so is the password of a URL.
+//! * A short value that is one word is hidden only as a whole word: `postgres` is not hidden in `postgresql`.
 //! * An ordinary value under another name is shown: errors are about paths, hosts and names.
 //!
-//! A program seldom says a value as it is: it shows it quoted, escaped, or as a part of a URL. All such forms are hidden.
+//! A program seldom prints a value unchanged: it quotes or escapes it, or makes it part of a URL. All such
+//! forms are hidden.
 
 mod encodings;
 mod matcher;

@@ -1,11 +1,11 @@
-//! A command of another user that somebody sits in front of, as in `wheelbarrow exec -- django-admin shell`.
+//! An interactive command of another user, as in `wheelbarrow exec -- django-admin shell`.
 //!
-//! It must not share the terminal of who deploys: a process can type into its controlling terminal (TIOCSTI of
-//! ioctl_tty(2)), and read from it after its parent has ended. So it gets a pseudo-terminal of its own, and this process
-//! relays between the two. Streams that are no terminal are given as they are.
+//! It must not share the terminal of the deploying user: a process can type into its controlling terminal
+//! (TIOCSTI of ioctl_tty(2)), and read from it after its parent has ended. So it gets a pseudo-terminal of
+//! its own, and this process relays between the two. Streams other than terminals are passed unchanged.
 //!
-//! It runs code of the site's user, who must not keep whoever asked for it to end: what SIGHUP, SIGINT or SIGTERM does
-//! not end is killed after a while, or at once when the next signal comes.
+//! It runs code of the site's user, who must not be able to keep it running: if SIGHUP, SIGINT or SIGTERM
+//! does not end it, it is killed after a while, or at once when another signal comes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,4 +1,5 @@
-//! `ROOT/shared/environment.json`: read, changed by name, put in place whole with the mode and the owner that it had.
+//! `ROOT/shared/environment.json`: read, changed by name, and replaced atomically with the same mode and
+//! owner.
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! `activate` and `rollback`: making live what is there already.
+//! `activate` and `rollback`: make an existing release live.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

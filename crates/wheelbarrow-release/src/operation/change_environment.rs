@@ -1,5 +1,5 @@
-//! `env set`, `unset`, `apply`: what is live, with another environment, as a release of its own. So it is checked before
-//! the switch, proved after it, and taken back by a rollback, as any other.
+//! `env set`, `unset`, `apply`: a new release of the live one with another environment. Like any other
+//! release it is checked before the switch and verified after it, and a rollback leaves it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The steps of a deploy that many machines take apart from each other: a release is looked at on each of them before
-//! anything is switched, and its database is changed once, from one of them.
+//! Steps of a deploy that many machines run separately: each machine checks its release before anything is
+//! switched, and one of them migrates the database.
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! Takes the steps of a plan in order, and journals each; on failure undoes them, backwards, and runs the hooks for that.
+//! Runs the steps of a plan in order, and journals each. After a failure it undoes them backwards, and runs
+//! the hooks for a failure.
 
 use std::time::Instant;
 

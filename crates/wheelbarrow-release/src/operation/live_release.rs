@@ -1,4 +1,5 @@
-//! `exec` and `verify`: a command in the environment of a release, and its files compared with what was installed.
+//! `exec` and `verify`: runs a command in the environment of a release, and compares its files with the
+//! install.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;

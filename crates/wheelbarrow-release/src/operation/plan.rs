@@ -1,4 +1,4 @@
-//! Which steps an operation takes, in order. Nothing is read or written here.
+//! The steps of each operation, in order. Nothing is read or written here.
 
 use crate::root::journal::{Operation, Phase};
 use crate::root::settings::Settings;

@@ -1,4 +1,4 @@
-//! `prune`, `pin`, `unpin`, `remove`: the commands by which releases go or stay.
+//! `prune`, `pin`, `unpin`, `remove`: the commands that keep or remove releases.
 
 use std::time::Instant;
 

@@ -1,8 +1,9 @@
-//! Putting right what a command left that was killed. Each command that changes something begins with it.
+//! Recovery from a killed command. Each command that changes something begins with it.
 //!
-//! What is found decides, not what was meant: `current` says whether the switch was done, a release's record whether it
-//! is complete. An operation that had switched is ended: reload, probe, commit, else taken back. One that had not is
-//! over: its release stays if it is complete, else it goes.
+//! State is derived from disk, never from recorded intent: `current` shows whether the switch was done, and a
+//! release's record whether it is complete. An operation that had switched is completed (reload, probe,
+//! commit) or rolled back. An operation that had not switched ends: its release is kept if it is complete,
+//! else removed.
 
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;

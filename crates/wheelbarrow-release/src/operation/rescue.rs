@@ -1,4 +1,5 @@
-//! `rescue`: copies what a site has written into a release to `ROOT/shared/rescued/ID`. The release stays as it is.
+//! `rescue`: copies files that a site has written into a release to `ROOT/shared/rescued/ID`. The release
+//! stays unchanged.
 
 use std::path::PathBuf;
 

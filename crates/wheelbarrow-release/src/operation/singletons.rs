@@ -1,6 +1,7 @@
 //! `singletons`: whether this host runs the services that only one host of a fleet may run.
 //!
-//! Who moves them from one host to another tells the old one first. It has stopped them when this returns.
+//! To move services to another host, run this on the old host first: when it returns, the services are
+//! stopped there.
 
 use std::path::PathBuf;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! The Python that a release brings, for people and scripts.
+//! The bundled Python of a release, for output.
 
 use std::path::PathBuf;
 

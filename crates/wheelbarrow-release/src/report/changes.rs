@@ -1,4 +1,4 @@
-//! What an operation has changed, compared with what was live before.
+//! The changes of an operation, compared with the previous live release.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! `status --check`: whether the site serves the live release, for a monitor. It probes the site, asks systemd and the
-//! kernel, and looks for what a command has left half done. Nothing is changed, and no lock is taken.
+//! `status --check`: whether the site serves the live release, for a monitor. It probes the site, queries
+//! systemd and the kernel, and looks for interrupted operations. It changes nothing and takes no file lock.
 
 use std::time::Duration;
 

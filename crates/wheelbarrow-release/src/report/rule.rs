@@ -1,5 +1,5 @@
-//! The names of what `doctor` and `status --check` find. Scripts rely on them, and the pages that explain them have all of
-//! them: there is no other way to name a finding.
+//! The names of findings of `doctor` and `status --check`. Scripts rely on them, and the pages that explain
+//! them list all of them: no finding has another name.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! `list`, `status` and `history`: what is there, as plain data. Nothing is changed, and no lock is taken.
+//! `list`, `status` and `history`: the state of a site root as plain data. Nothing is changed, and no file
+//! lock is taken.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

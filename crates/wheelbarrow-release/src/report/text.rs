@@ -1,4 +1,4 @@
-//! Text of others, cut to what people read.
+//! Text from outside, truncated for output.
 
 /// One line of at most so many characters, with `...` for what is left out. Control characters become spaces.
 pub(crate) fn cut_line(text: &str, most: usize) -> String {

@@ -1,7 +1,8 @@
-//! Refusing to change a root in which a later version of Wheelbarrow has written what this one does not understand.
+//! Refuses to change a site root in which a newer version of Wheelbarrow wrote something that this version
+//! does not understand.
 //!
-//! An artifact brings its own program, so an older program meets a newer root every day. `docs/reference/compatibility.md` says
-//! which changes of a format an older program can do without.
+//! Each artifact contains its own program, so older programs often work on newer site roots.
+//! `docs/reference/compatibility.md` lists the changes of a format that an older program can ignore.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

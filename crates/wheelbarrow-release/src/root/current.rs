@@ -1,4 +1,4 @@
-//! The switch: `current` leads to another release from one moment to the next.
+//! The switch: an atomic change of `current`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Files that a site has written into a release. Nothing removes them unless it is asked to.
+//! Files that a site has written into a release. Nothing removes them without an explicit request.
 
 use std::path::PathBuf;
 

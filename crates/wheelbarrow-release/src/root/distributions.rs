@@ -1,4 +1,4 @@
-//! What a release has installed, as its manifest and its receipt say.
+//! The installed distributions of a release, from its manifest and its receipt.
 
 use serde::Deserialize;
 use wheelbarrow_artifact::manifest::{MANIFEST_PATH, Wheel};

@@ -1,4 +1,4 @@
-//! The journal told as stories: an operation, its phases, its end.
+//! The journal grouped by operation, with phases and result.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Names of releases: a number that only grows, and the first digits of what was installed.
+//! Ids of releases: an increasing number, and the first digits of the manifest's SHA-256.
 
 use std::fmt;
 use std::str::FromStr;

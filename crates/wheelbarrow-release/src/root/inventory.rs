@@ -1,4 +1,4 @@
-//! What a root has, for whoever makes thin artifacts for it.
+//! The inventory of a site root, for thin artifacts.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
-//! What happened under a site root, in the order in which it happened: `ROOT/.wheelbarrow/journal.jsonl`.
+//! The journal of a site root: `ROOT/.wheelbarrow/journal.jsonl`.
 //!
-//! One JSON object a line, appended by one write and synced. A write that a crash cut short leaves a line that is no
-//! JSON; it is passed over, and the next entry starts a new line. The order of the lines is the only order there is:
-//! times are for people.
+//! Each line is a JSON object, appended by one write and synced. A write that a crash cut off leaves a line
+//! of invalid JSON; it is skipped, and the next entry starts a new line. The order of the lines is the only
+//! order that counts: times are for users.
 
 use std::fmt;
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,12 +1,13 @@
-//! One operation on a root at a time: flock(2) on a file that is made once and never removed.
+//! One operation on a site root at a time: flock(2) on a file that is made once and never removed.
 //!
-//! The kernel frees the lock when its last holder is gone, however it went. Only who may write into the directory of the
-//! lock may open it: nobody else can hold it.
+//! The kernel releases the lock when its last holder ends. Only users who may write to the directory of the
+//! lock may open it, so no other user can hold it.
 //!
-//! A command that must not be overtaken, a migration say, inherits another file, open for reading, with a shared lock on it:
-//! it keeps others out even when the wheelbarrow that started it was killed. It can free that lock, take it for itself alone, and
-//! pass it on to a process that stays. So what counts is whether the command runs that it was given to, which is written down in
-//! the first file, and a lock that no such command has is put aside with its file.
+//! A command that must not be overtaken, such as a migration, inherits another file, open for reading, with a
+//! shared lock: it keeps other commands out even if wheelbarrow is killed. The command can release that lock,
+//! make it exclusive, and pass it on to a process that stays. So the deciding fact is whether the command
+//! still runs, which is recorded in the first file; a lock that no such command holds is removed with its
+//! file.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! Somebody at work on a root: they hold its lock, and what they do stands in its journal.
+//! A site root during an operation: the file lock is held, and the journal records the operation.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is said of a release from outside: an empty file named after it, in `.wheelbarrow/pins/` or `.wheelbarrow/bad/`.
+//! Marks of releases: an empty file named after the release, in `.wheelbarrow/pins/` or `.wheelbarrow/bad/`.
 
 use std::io::ErrorKind;
 

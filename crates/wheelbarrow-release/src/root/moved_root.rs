@@ -1,7 +1,7 @@
-//! A root that was moved, or copied, with its files: the scripts of its virtualenvs name the place where they were made.
+//! A site root that was moved or copied: the scripts of its virtualenvs have the old path.
 //!
-//! The receipt of a release has the path of the store, and so of the root that the release was made in. [`repair`] writes the
-//! paths anew: into scripts and `pyvenv.cfg`, and what follows from them into RECORD, the sums and, last, the receipt.
+//! The receipt of a release has the path of the store, and so of the site root at that time. [`repair`]
+//! writes the new paths into scripts and `pyvenv.cfg`, then updates RECORD, the sums and, last, the receipt.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

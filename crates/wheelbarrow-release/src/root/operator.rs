@@ -1,4 +1,4 @@
-//! Who asks for an operation on a root, and how.
+//! The caller of an operation on a site root, and its options.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! How an install was made, as its receipt says: `.wheelbarrow/receipt.json`, which `wheelbarrow-install` writes.
+//! The receipt of an install: `.wheelbarrow/receipt.json`, which `wheelbarrow-install` writes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! Files of releases, by what they hold: code, static files and the packs of the project's bytecode, each under the path of
-//! its member. What a release has been given beside them, and what somebody has altered, is none of them: a file counts
-//! once its bytes were compared with the manifest.
+//! Files of releases by their content: code, static files and the packs of the project's bytecode, each under
+//! the path of its member. Files that were added to a release or altered are not among them: a file counts
+//! after its bytes were compared with the manifest.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;

@@ -1,8 +1,9 @@
-//! `ROOT/shared/rescued/ID`: copies of what a site has written into a release, from where people move what they need.
+//! `ROOT/shared/rescued/ID`: copies of files that a site has written into a release.
 //!
-//! The site's user may exchange what is in the release while it is copied. So every file is opened below the open release,
-//! by no link, and only a regular file is copied. The copies lie in a directory that nobody but root, or who deploys, can
-//! enter; owners and modes are those of the originals, so that what is moved away serves the site as before.
+//! The site's user may replace files in the release during the copy. So every file is opened below the open
+//! release, without following a link, and only regular files are copied. Only root or the deploying user can
+//! enter the directory of the copies; owners and modes are those of the originals, so that moved files serve
+//! the site as before.
 //!
 //! A copy is complete or absent: it is made under another name, synced and renamed.
 

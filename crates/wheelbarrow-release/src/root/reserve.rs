@@ -1,7 +1,7 @@
-//! Room that is kept for going back: `ROOT/.wheelbarrow/reserve/`.
+//! Disk space that is reserved for a rollback: `ROOT/.wheelbarrow/reserve/`.
 //!
-//! On a full disk a rollback still writes a link, a mark, lines of the journal and the logs of what it runs. Some files with
-//! blocks and inodes of their own are removed for that, and made again when there is room.
+//! On a full disk a rollback still writes a link, a mark, lines of the journal and the logs of its commands.
+//! Some files with blocks and inodes of their own are removed before, and made again when there is space.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Which releases stay, and the removal of all others.
+//! Decides which releases are kept, and removes the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 

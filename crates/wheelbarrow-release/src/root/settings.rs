@@ -1,5 +1,5 @@
-//! What counts for a release: its manifest's settings, overridden by `ROOT/shared/wheelbarrow.toml`, overridden by the
-//! flags with which it was made, overridden by the flags of the command that runs.
+//! The settings of a release: from its manifest, overridden by `ROOT/shared/wheelbarrow.toml`, overridden by
+//! the flags of its deploy, overridden by the flags of the running command.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

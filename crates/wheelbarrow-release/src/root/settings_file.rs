@@ -1,7 +1,7 @@
 //! `ROOT/shared/wheelbarrow.toml`, read as if it were JSON.
 //!
-//! The manifest has the same settings in JSON. What reads them is large, and every artifact carries it, so it is there once: a
-//! file becomes JSON, each value on a line of its own, of which the line in the file is known.
+//! The manifest has the same settings in JSON. Their reader is large and in every artifact, so there is only
+//! one: a file becomes JSON, with each value on a line of its own whose line in the file is known.
 
 use std::fmt::Write;
 

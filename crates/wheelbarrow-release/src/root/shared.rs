@@ -1,12 +1,12 @@
-//! What releases share: directories below `ROOT/shared`, made with the first release that names them, and files, which the
-//! site makes itself.
+//! Shared paths of releases: directories below `ROOT/shared`, made with the first release that names them,
+//! and files, which the site makes itself.
 //!
-//! Some of them are given to the site's user. Below those, root makes nothing and gives nothing away: what is missing
-//! there is made with the rights of the site's user, and no link is followed.
+//! Some of them belong to the site's user. Below those, root makes nothing and changes no owner: missing
+//! paths are made with the rights of the site's user, and no link is followed.
 //!
-//! SQLite writes beside a database (`-journal`, `-wal`, `-shm`), so its user must be able to write in the directory that the
-//! file is in; and `ROOT/shared` stays root's, since environment.json is in it. So where root deploys for another user, a
-//! file that is missing is a link into `ROOT/shared/.files`, which is given to that user.
+//! SQLite writes beside a database (`-journal`, `-wal`, `-shm`), so its user must be able to write in the
+//! directory of the file; but `ROOT/shared` must stay root's, since it contains environment.json. So if root
+//! deploys for another user, a missing file is a link into `ROOT/shared/.files`, which belongs to that user.
 
 use std::ffi::OsStr;
 use std::io;

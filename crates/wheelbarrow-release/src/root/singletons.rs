@@ -1,5 +1,5 @@
-//! Whether this host runs the services that only one host of a fleet may run: `ROOT/.wheelbarrow/singletons.json`, which
-//! `wheelbarrow singletons` writes. A host that was told nothing runs them.
+//! Whether this host runs the services that only one host of a fleet may run:
+//! `ROOT/.wheelbarrow/singletons.json`, written by `wheelbarrow singletons`. By default a host runs them.
 
 use std::io::ErrorKind;
 

@@ -1,11 +1,11 @@
-//! Releases that are no longer: out of `releases/` by one rename, then removed file by file.
+//! Removal of releases: one rename out of `releases/`, then file by file.
 //!
-//! Whatever kills the removal leaves a part of a release in `.wheelbarrow/trash/`, where nothing looks for one. What
-//! cannot be removed stays there too, another user's file or one below a mount point: each command tries again, says so
-//! in a note, and goes on.
+//! A killed removal leaves a part of a release in `.wheelbarrow/trash/`, where no command looks for releases.
+//! Files that cannot be removed stay there too, such as another user's file or a file below a mount point:
+//! each command tries again, prints a note, and continues.
 //!
-//! The site's user may have made a tree that takes hours to remove, or make it grow meanwhile. So the time for it is
-//! limited, and no tree takes that of the others.
+//! The site's user may have made a tree that takes hours to remove, or that grows meanwhile. So the time is
+//! limited, and each tree has its own share.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;

@@ -1,5 +1,5 @@
-//! Files in `ROOT/shared` that the deploying user believes: settings and the environment. They count only if nobody but
-//! root and this user can have written them, or put them there.
+//! Files in `ROOT/shared` that the deploying user trusts: settings and the environment. They count only if no
+//! user other than root and this user can have written them, or put them there.
 
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;

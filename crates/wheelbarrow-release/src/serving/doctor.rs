@@ -1,9 +1,9 @@
-//! `doctor`: set-ups of servers that would go on with the old release after a switch, or lose requests over it.
+//! `doctor`: finds set-ups of servers that would keep the old release after a switch, or lose requests.
 //!
-//! It looks at what runs (`/proc`), at systemd's unit files, and at the configuration of uWSGI and Apache, wherever they
-//! speak of the root. It changes nothing, asks the server for nothing, and judges only what was seen to go wrong with real
-//! servers; `docs/guides/servers.md` has the rules. Configuration that is included by another file by a macro or made by a
-//! program is not understood; what the processes run tells of those.
+//! It examines processes (`/proc`), systemd's unit files, and the configuration of uWSGI and Apache that
+//! names the site root. It changes nothing, sends the server no requests, and reports only faults that were
+//! seen with real servers; `docs/guides/servers.md` has the rules. Configuration that another file includes
+//! by a macro, or that a program generates, is not understood; the running processes show its result.
 
 mod apache;
 mod files;

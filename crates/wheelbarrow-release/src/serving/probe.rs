@@ -1,6 +1,6 @@
-//! Asking the server over HTTP whether it serves: so many good answers in a row, before a deadline.
+//! Probes the server over HTTP: several good answers in a row, before a deadline.
 //!
-//! Plain HTTP/1.1 over TCP or a Unix socket, since it is the server behind the proxy that is asked. Only the status
+//! Plain HTTP/1.1 over TCP or a Unix socket, since it probes the server behind the proxy. Only the status
 //! counts (RFC 9112, section 4).
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};

@@ -1,15 +1,15 @@
-//! The proof after the reload: which release every process of a service really runs.
+//! Verification after the reload: which release every process of a service runs.
 //!
-//! The kernel knows, whatever configuration files say. loadenv keeps files of releases open in every Python of a release,
-//! so of a process under a root the kernel tells
+//! The kernel reports it, whatever configuration files claim. loadenv keeps files of releases open in every
+//! Python of a release, so for a process under a site root the kernel reports
 //!
 //! * where its interpreter was started,
-//! * where this very process, and not the one it was forked from, first imported a dependency from, and where the code
-//!   of the site: a worker that imported nothing itself has what its master had,
+//! * from where this process itself, not the process that it was forked from, first imported a dependency and
+//!   the code of the site: a worker that imported nothing itself has the imports of its master,
 //! * from which releases it has mapped compiled modules,
 //! * which directory it works in.
 //!
-//! That tells apart what a reload in place leaves: all old, new code with old dependencies, all new.
+//! That distinguishes the results of a reload in place: all old, new code with old dependencies, all new.
 
 mod kernel;
 mod listener;

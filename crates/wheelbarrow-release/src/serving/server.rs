@@ -1,4 +1,4 @@
-//! Telling what serves the site that the release is another.
+//! Makes the server of the site run another release.
 
 use std::path::Path;
 use std::process::Command;

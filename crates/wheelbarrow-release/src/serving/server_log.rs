@@ -1,11 +1,11 @@
-//! What the server of a site wrote since it was told of a release: the last lines of its log, for the error.
+//! The output of a site's server since the switch: the last lines of its log, for the error.
 //!
-//! After a switch a failure is seen from outside, as a status or as a connection that is refused. Why it failed is in the
-//! file that `server_log` names, or in the journal of the systemd unit: the one that is restarted, by us or by a command,
-//! else the one that the processes which listen belong to. It is read once something has failed, and only what was
-//! written since.
+//! After a switch a failure is visible only as a status or a refused connection. The reason is in the file
+//! that `server_log` names, or in the journal of the systemd unit: the unit that is restarted, by Wheelbarrow
+//! or by a command, else the unit of the listening processes. The log is read only after a failure, and only
+//! lines since the switch.
 //!
-//! The site's user may own the log: no link of theirs is followed, and nothing but a regular file is read.
+//! The site's user may own the log: no link of that user is followed, and only a regular file is read.
 
 use std::fmt;
 use std::fs::File;

@@ -1,7 +1,8 @@
-//! All services of a site: in which order they are told of a release, and what becomes of those of the release before.
+//! All services of a site: the order in which they get a release, and the end of services that the previous
+//! release had.
 //!
-//! What systemd has decides, not what an earlier command meant to do: units that were written for this root and are not the
-//! release's are stopped and removed, whoever left them.
+//! The units that systemd has decide, not the intent of an earlier command: units that were written for this
+//! site root and are not the release's are stopped and removed.
 
 use std::collections::BTreeSet;
 use std::path::Path;

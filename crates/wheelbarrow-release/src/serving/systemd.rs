@@ -1,5 +1,5 @@
-//! What systemd says of the unit that serves a site, before anything is written or switched: whether the unit is there,
-//! is one whose processes can be verified, serves this root, and may be restarted by this user.
+//! Checks the unit that serves a site by systemd, before anything is written or switched: whether the unit
+//! exists, has processes that can be verified, serves this site root, and may be restarted by this user.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

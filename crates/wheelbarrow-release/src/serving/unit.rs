@@ -1,8 +1,8 @@
 //! systemd units for a site root: a service, and the socket that outlives its restarts.
 //!
-//! Four restarts under load cost two thousand failed requests when the server binds its own socket, and none when it
-//! inherits it from a socket unit. Reloading in place (SIGHUP) keeps the interpreter, and with it the old virtualenv, in
-//! most set-ups; so a release is a full restart here.
+//! Four restarts under load cost two thousand failed requests if the server binds its own socket, and none if
+//! it inherits the socket from a socket unit. Reloading in place (SIGHUP) keeps the interpreter, and with it
+//! the old virtualenv, in most set-ups; so the units restart fully.
 
 mod discover;
 pub(crate) mod installed;

@@ -1,5 +1,5 @@
-//! Whether the process of a service satisfies its watchdog: it says that it is ready, and is the same for longer than systemd
-//! waits for a word of it.
+//! Whether the process of a service satisfies its watchdog: it is ready, and stays the same process for
+//! longer than the watchdog's interval.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What makes an install a release: its environment, its links to what is shared, and its record.
+//! Turns an install into a release: its environment, its links to shared paths, and its record.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! What machines that serve the same site must agree on, as far as one of them can say it: code, dependencies,
-//! environment, and what its database was made into.
+//! The fingerprint that machines of one site must have in common: code, dependencies, environment, and the
+//! state of the database.
 
 use serde::Serialize;
 use wheelbarrow_artifact::manifest::Sha256;

@@ -1,4 +1,5 @@
-//! Paths that become shared after the site has written at them: nothing is moved unasked, and nothing is lost sight of.
+//! Paths that become shared after the site has written to them: nothing is moved without a request, and a
+//! release that would lose sight of them is refused.
 
 use std::path::Path;
 

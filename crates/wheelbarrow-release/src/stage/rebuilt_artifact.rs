@@ -1,6 +1,6 @@
-//! The artifact of a release again, as far as the release has it: the code, static files, what is small. The wheels are
-//! in the store. It is what a release with another environment is installed from, byte for byte the same and compared
-//! with the same manifest; so what somebody has altered in the release is found, and not carried on.
+//! Rebuilds the artifact of a release from the release: code, static files and small members; the wheels are
+//! in the store. A release with another environment is installed from it. It has the same bytes and is
+//! compared with the same manifest, so altered files are found, and not installed again.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,5 +1,5 @@
-//! The labels of a new release, where the kernel has SELinux: its files get those of the directory that they are made in, and
-//! the policy may have others for them.
+//! Labels of a new release, if the kernel has SELinux: its files get the labels of the directory that they
+//! are made in, and the policy may have other labels for them.
 
 use std::path::Path;
 use std::time::Duration;

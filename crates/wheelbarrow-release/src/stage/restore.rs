@@ -1,4 +1,4 @@
-//! A thin artifact made whole again, as far as releases have what it leaves out. The wheels are in the store.
+//! Completes a thin artifact with files of releases. The wheels are in the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;

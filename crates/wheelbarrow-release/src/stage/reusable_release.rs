@@ -1,5 +1,5 @@
-//! A release that is there already, of the same artifact with the same environment: what a deploy that is done a second
-//! time needs not make.
+//! Finds an existing release of the same artifact with the same environment, which a repeated deploy need not
+//! make again.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Which files a directory holds that the site's user may write in: no link is followed, and there is a limit.
+//! Lists the files of a directory in which the site's user may write: no link is followed, and there is a
+//! limit.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,14 +1,14 @@
-//! Static files of earlier versions that stay reachable: a page that was served before a switch names files, often with a
-//! hash in their names, that the next version has no more.
+//! Static files of earlier versions: a page that was served before a switch names files, often with a hash in
+//! their names, that the next version does not have.
 //!
-//! Before a switch, what the live release has in its STATIC_ROOT and the new one lacks is linked into that of the new
-//! one. `.wheelbarrow/static.json` says which files are such guests, and from how many versions ago, so that they go in
-//! time: with a release that does not get them any more. It is written before the links: a name too many does no harm.
+//! Before a switch, files in the STATIC_ROOT of the live release that the new release does not have are
+//! linked into the new STATIC_ROOT. `.wheelbarrow/static.json` lists them with their age in versions, so that
+//! old ones are not linked again. It is written before the links: a superfluous name does no harm.
 //!
-//! The site's user may write in both. So it is done with that user's rights (`carry`), and as far as it can be done:
-//! what goes wrong is a note, never a failure.
+//! The site's user may write in both directories. So the links are made with that user's rights (`carry`), as
+//! far as possible: a failure is a note, never an error.
 //!
-//! A STATIC_ROOT that all releases share keeps every file by itself; nothing is done about it.
+//! A STATIC_ROOT that all releases share keeps every file by itself and is not changed.
 
 mod earlier_files;
 mod static_root_place;

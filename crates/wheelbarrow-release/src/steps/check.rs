@@ -1,4 +1,4 @@
-//! Check: whether a release can be started, and its application be imported and answer.
+//! Check: starts the release, imports its application, and requests a page.
 
 use wheelbarrow_artifact::release::CheckAllowance;
 use wheelbarrow_base::progress::Progress;

@@ -1,4 +1,4 @@
-//! Commit: from here on the release is good.
+//! Commit: marks the release as good.
 
 use crate::ReleaseError;
 use crate::environment::shared_environment;

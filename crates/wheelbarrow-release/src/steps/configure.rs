@@ -1,4 +1,4 @@
-//! Configure: makes a release of what was installed.
+//! Configure: makes a release of an install.
 
 use wheelbarrow_artifact::format::PROGRAM;
 use wheelbarrow_artifact::manifest::Sha256;

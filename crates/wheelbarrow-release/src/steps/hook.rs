@@ -1,4 +1,4 @@
-//! Hooks: commands of the site before migrations, after a switch, and after what went wrong.
+//! Hooks: commands of the site before migrations, after a switch, and after a failure.
 //!
 //! A hook is a command of a release and runs as its `prepare` commands do, with the variables of environment.json, and
 //! with a JSON object as its input. `docs/guides/hooks.md` is the specification.

@@ -1,4 +1,4 @@
-//! Prepare: the commands of a new release run before the switch.
+//! Prepare: runs the commands of a new release before the switch.
 
 use std::time::Instant;
 

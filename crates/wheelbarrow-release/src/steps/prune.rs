@@ -1,4 +1,4 @@
-//! Prune: removes old releases, after the end of an operation that went well.
+//! Prune: removes old releases after a successful operation.
 
 use crate::ReleaseError;
 use crate::root::data::SiteData;

@@ -1,4 +1,4 @@
-//! What is done for a release's static files before the switch.
+//! Prepares a release's static files before the switch.
 
 use crate::ReleaseError;
 use crate::root::journal::Phase;

@@ -1,4 +1,4 @@
-//! Switch: `current` leads to the release, and back to what was live before if a later step fails.
+//! Switch: points `current` to the release, and back to the previous release if a later step fails.
 
 use std::time::SystemTime;
 

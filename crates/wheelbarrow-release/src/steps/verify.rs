@@ -1,4 +1,4 @@
-//! Verify: whether the server answers, and which release its processes run.
+//! Verify: probes the server, and checks which release its processes run.
 
 use std::time::{Duration, Instant, SystemTime};
 

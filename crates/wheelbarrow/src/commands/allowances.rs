@@ -1,4 +1,4 @@
-//! `--allow`, which two commands have.
+//! `--allow`, a flag of two commands.
 
 use wheelbarrow_audit::{Allowance, AllowanceError};
 use wheelbarrow_base::Exit;

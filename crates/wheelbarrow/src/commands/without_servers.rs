@@ -1,4 +1,4 @@
-//! What is left of the commands on installs and releases where there are no servers, on macOS: `verify ARTIFACT`.
+//! The commands on installs and releases on systems without servers, such as macOS: only `verify ARTIFACT`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The page of what differs between two artifacts.
+//! The page of the differences between two artifacts.
 
 use serde_json::Value;
 use wheelbarrow_artifact::manifest::Needs;

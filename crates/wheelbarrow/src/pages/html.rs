@@ -1,4 +1,4 @@
-//! Text of HTML in which nothing from outside can be anything but text.
+//! HTML in which everything from outside is escaped text.
 
 use std::fmt::{self, Write};
 

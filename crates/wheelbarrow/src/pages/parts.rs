@@ -1,4 +1,4 @@
-//! What pages are made of: the frame, sections, tables.
+//! Parts of pages: the frame, sections, tables.
 
 use super::html::Html;
 

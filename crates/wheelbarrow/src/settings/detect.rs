@@ -1,4 +1,4 @@
-//! What a project says about itself, read from its files: nothing is imported or run.
+//! Detects facts about a project from its files: nothing is imported or run.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What is wrong with settings, and where.
+//! Errors in settings, with their place.
 
 use std::path::{Path, PathBuf};
 use wheelbarrow_base::{Exit, Explain};

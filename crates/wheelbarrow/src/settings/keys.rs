@@ -1,4 +1,4 @@
-//! Which keys there are, and which one somebody meant.
+//! The known keys, and proposals for unknown ones.
 
 use std::path::Path;
 

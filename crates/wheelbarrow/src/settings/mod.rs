@@ -1,7 +1,7 @@
-//! Settings: what `wheelbarrow.toml` or `[tool.wheelbarrow]` in pyproject.toml says about a project.
+//! Settings of a project: `wheelbarrow.toml` or `[tool.wheelbarrow]` in pyproject.toml.
 //!
-//! Both have the same keys (`docs/reference/settings.md`). Paths in them are relative to the file. What a flag says wins; that is
-//! for the commands to do. A key that nobody knows is an error, since it is a setting that would not be heeded.
+//! Both have the same keys (`docs/reference/settings.md`). Paths in them are relative to the file. Flags
+//! override settings; the commands do that. An unknown key is an error, since it would be ignored otherwise.
 
 mod detect;
 mod error;

@@ -1,5 +1,6 @@
-//! The JSON Schema of `wheelbarrow.toml` and `[tool.wheelbarrow]`, for editors. `docs/reference/wheelbarrow.schema.json` is
-//! made from the table of shapes; what a key means, from the comments in `docs/reference/settings.md`.
+//! The JSON Schema of `wheelbarrow.toml` and `[tool.wheelbarrow]`, for editors.
+//! `docs/reference/wheelbarrow.schema.json` is generated from the table of shapes; descriptions of keys come
+//! from the comments in `docs/reference/settings.md`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

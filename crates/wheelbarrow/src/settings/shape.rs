@@ -1,6 +1,6 @@
-//! Which kind of value each setting has, for errors that name the key, its line and an example.
+//! The kind of value of each setting, for errors that name the key, its line and an example.
 //!
-//! serde knows the types too, but not where in the file a value stands once it went through a tagged enum.
+//! serde has the types too, but loses the line of a value behind a tagged enum.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Settings for a project, by looking at it. What was found is written; what somebody else has to decide stands in comments.
+//! Proposes settings for a project. Detected settings are written; decisions that the user has to make are
+//! comments.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What shows that a service works: `probe` of a `[[release.service]]`.
+//! The probe of a service: `probe` of a `[[release.service]]`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! One requirement of a requirements file: what it names, when it applies, and the hashes in its URL.
+//! One requirement of a requirements file: its name, its marker, and the hashes in its URL.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

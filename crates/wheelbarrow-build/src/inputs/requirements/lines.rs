@@ -1,4 +1,4 @@
-//! From the bytes of a requirements file to its logical lines, divided as pip divides them.
+//! Divides a requirements file into logical lines, as pip does.
 //! <https://pip.pypa.io/en/stable/reference/requirements-file-format/>
 
 /// A logical line, and the number of its first physical line.

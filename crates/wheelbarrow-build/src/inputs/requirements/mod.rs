@@ -1,8 +1,9 @@
-//! The one reader of requirements files.
+//! The only reader of requirements files.
 //!
-//! The format is pip's: <https://pip.pypa.io/en/stable/reference/requirements-file-format/>. Each file is read once, here,
-//! with the files that it includes. uv, which resolves, gets one text that is made of what was read; so a hash, an option
-//! or a line cannot mean one thing here and another there. What is not understood is an error that names the line.
+//! The format is pip's: <https://pip.pypa.io/en/stable/reference/requirements-file-format/>. Each file is
+//! read once, here, with the files that it includes. uv, which resolves, gets one text that is made from the
+//! result, so a hash, an option or a line has the same meaning for both. Anything that is not understood is
+//! an error with its line number.
 
 mod entry;
 mod lines;

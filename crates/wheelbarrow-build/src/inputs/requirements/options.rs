@@ -1,4 +1,4 @@
-//! Options of requirements files, in the spellings that pip takes.
+//! Options of requirements files, in the spellings that pip accepts.
 
 /// Options with a value, each with its other spellings.
 const VALUED: [(&str, &[&str]); 10] = [

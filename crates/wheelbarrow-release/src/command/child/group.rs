@@ -1,5 +1,5 @@
-//! A control group (cgroup v2) for a program and all that it starts, which the kernel ends at once. Processes that are killed one by
-//! one can fork faster than that.
+//! A control group (cgroup v2) for a program and its children, which the kernel kills at once. If processes
+//! are killed one by one, they can fork faster.
 
 use std::fs::{File, OpenOptions};
 use std::io;

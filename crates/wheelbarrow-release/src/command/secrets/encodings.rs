@@ -1,4 +1,4 @@
-//! The forms in which programs say a value.
+//! The forms in which programs print a value.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

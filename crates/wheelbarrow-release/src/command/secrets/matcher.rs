@@ -1,4 +1,4 @@
-//! Where secrets stand in a text.
+//! Finds secrets in a text.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Which variables hold secrets, by their names and by what their values look like.
+//! Decides which variables are secrets, by their names and values.
 
 /// A variable whose name has one of these words holds a secret.
 const NAMES: [&str; 14] = [

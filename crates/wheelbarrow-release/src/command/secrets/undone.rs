@@ -1,5 +1,5 @@
-//! A text without escapes. Programs write a value in many ways, each on its own and one within another: `\u00f6` beside `\/`,
-//! base64 in a URL, a message in JSON in JSON. Whatever they have put together is taken apart here, one layer at a time.
+//! A text without escapes. Programs write a value with many escapes, separate and nested: `\u00f6` beside
+//! `\/`, base64 in a URL, JSON in JSON. They are removed here, one layer at a time.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The secrets in a variable: its value, and the parts that programs take out of it and show alone.
+//! The secrets in a variable: its value, and the parts that programs print alone.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! Apache with mod_wsgi.
 //!
-//! A daemon process starts anew when the script's modification time is another one: that of a script that stands beside
-//! the releases is not, unless it is touched. A graceful restart of all of Apache ends daemon processes in the midst of
-//! requests. In embedded mode only the script itself is loaded again, and never what it imports.
+//! A daemon process restarts when the script's modification time changes; the time of a script outside of the
+//! releases does not change unless it is touched. A graceful restart of all of Apache ends daemon processes
+//! during requests. In embedded mode only the script itself is loaded again, and never its imports.
 
 use std::path::{Path, PathBuf};
 

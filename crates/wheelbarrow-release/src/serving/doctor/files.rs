@@ -1,4 +1,4 @@
-//! Files of configuration that speak of a root.
+//! Configuration files that name a site root.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a doctor has to say.
+//! The findings of `doctor`.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
-//! gunicorn as it runs.
+//! Running gunicorn processes.
 //!
-//! A reload in place (SIGHUP) keeps the master and with it what its interpreter is: where its virtualenv is, where it
-//! works, and with `--preload` the site itself.
+//! A reload in place (SIGHUP) keeps the master and its interpreter: its virtualenv, its working directory,
+//! and with `--preload` the site itself.
 
 use std::ffi::OsString;
 use std::io::Read;

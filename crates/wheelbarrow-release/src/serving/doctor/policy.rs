@@ -1,7 +1,8 @@
-//! SELinux and fapolicyd, which can keep the programs of a release from being started, and its files from being read.
+//! SELinux and fapolicyd, which can prevent programs of a release from starting, and its files from being
+//! read.
 //!
-//! Only what a policy of Red Hat's surely refuses is found: types that files get in homes and in directories that no policy
-//! knows. None of this was seen on a kernel that enforces a policy.
+//! Only cases that a policy of Red Hat's certainly refuses are reported: types of files in homes and in
+//! directories that no policy has. None of this was tested on a kernel that enforces a policy.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

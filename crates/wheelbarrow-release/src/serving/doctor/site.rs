@@ -1,4 +1,4 @@
-//! The site as its configuration is judged.
+//! The facts about a site that its configuration is checked against.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

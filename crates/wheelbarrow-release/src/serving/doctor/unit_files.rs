@@ -1,4 +1,5 @@
-//! systemd's unit files that speak of the root, or are the unit that is restarted (systemd.exec(5), systemd.kill(5)).
+//! systemd's unit files that name the site root, or are the unit that is restarted (systemd.exec(5),
+//! systemd.kill(5)).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -1,10 +1,12 @@
-//! uWSGI: its configuration, in files or on a command line, and which files it watches.
+//! uWSGI: its configuration, in files or on a command line, and the files that it watches.
 //!
-//! `touch-reload` fires when a file's modification time becomes later. That of a file of the code is when its release was
-//! installed, so going back to a release makes it earlier; a file of a wheel has the same time in every release.
+//! `touch-reload` fires when a file's modification time becomes later. A file of the code has the time at
+//! which its release was installed, so a rollback makes the time earlier; a file of a wheel has the same time
+//! in every release.
 //!
-//! A reload executes uWSGI's own program again, by the path that the kernel has for it: in a virtualenv that is the path of
-//! one release, and so is the virtualenv that the program finds around itself. `binary-path` names another path.
+//! A reload executes uWSGI's own program again, by the path that the kernel has for it: in a virtualenv that
+//! is a path in one release, and so is the virtualenv that the program finds. `binary-path` names another
+//! path.
 
 use std::path::{Path, PathBuf};
 

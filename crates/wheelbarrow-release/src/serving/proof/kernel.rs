@@ -1,4 +1,4 @@
-//! What the kernel tells of processes: descriptors, mapped files, directories, control groups.
+//! Facts about processes from the kernel: descriptors, mapped files, directories, control groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
-//! Which processes serve on an address or a Unix socket: those that have the socket open that is reached there, and all that
-//! they have started.
+//! Finds the processes that serve on an address or a Unix socket: those that have the listening socket open,
+//! and their children.
 //!
-//! proc(5): `/proc/PID/fd` tells who has a socket.
+//! proc(5): `/proc/PID/fd` shows the processes that have a socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

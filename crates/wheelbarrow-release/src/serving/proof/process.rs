@@ -1,4 +1,4 @@
-//! A process as the kernel tells of it, and what processes run together.
+//! The kernel's facts about a process, and the common release of several processes.
 
 use std::collections::BTreeSet;
 use std::fmt;

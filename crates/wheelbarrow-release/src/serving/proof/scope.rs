@@ -1,4 +1,4 @@
-//! Which processes are looked at.
+//! The processes to examine.
 
 use std::fmt;
 use std::path::PathBuf;

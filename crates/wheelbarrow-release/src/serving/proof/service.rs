@@ -1,4 +1,4 @@
-//! What the server of a site runs: which processes are its own, and what they run together.
+//! The processes of a site's server, and the release that they run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,9 +1,10 @@
-//! Which listening sockets a connection to a server reaches, by their numbers.
+//! Finds the listening sockets that a connection to a server reaches, by their numbers.
 //!
-//! * TCP: proc(5), `/proc/net/tcp` and `tcp6`. Of several sockets at one port the kernel takes the one at the address that
-//!   is asked, else one at all addresses. Another user may have one at another address.
-//! * Unix sockets: sock_diag(7) tells the inode and the device of the file that a socket is bound to. The text in
-//!   `/proc/net/unix` is only what the server once wrote: in a mount namespace of their own everybody binds any path.
+//! * TCP: proc(5), `/proc/net/tcp` and `tcp6`. Of several sockets at one port the kernel uses the one at the
+//!   requested address, else the one at all addresses. Another user may have one at another address.
+//! * Unix sockets: sock_diag(7) gives the inode and the device of the file that a socket is bound to. The
+//!   path in `/proc/net/unix` is only the path that the server bound: in a mount namespace of its own a
+//!   process can bind any path.
 
 mod diag;
 

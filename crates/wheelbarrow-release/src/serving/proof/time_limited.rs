@@ -1,7 +1,7 @@
-//! A look at many processes within a limit of time.
+//! Examines many processes within a time limit.
 //!
-//! Every user may start thousands of processes, each with hundreds of thousands of descriptors and mappings whose paths take the kernel
-//! long to tell.
+//! Every user may start thousands of processes, each with hundreds of thousands of descriptors and mappings
+//! whose paths the kernel returns slowly.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! Units for a site, from what its artifact or its live release says.
+//! Units for a site, from its artifact or its live release.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

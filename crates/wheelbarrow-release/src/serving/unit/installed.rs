@@ -1,4 +1,4 @@
-//! The units of Wheelbarrow's own that systemd has: written, and removed where they are not wanted any more.
+//! Wheelbarrow's own units in systemd: writes them, and removes those that are no longer needed.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

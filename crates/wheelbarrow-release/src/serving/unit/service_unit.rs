@@ -1,7 +1,8 @@
-//! The units of `[[release.service]]`: what systemd is to run for a site, written from its settings.
+//! The units of `[[release.service]]`, written from the settings.
 //!
-//! A process finds its release once, at its start, and stays in it: with `current` in a path of its own it would import from
-//! the next release. Every restriction that a usual site can bear is on, and `loosen` takes single ones away.
+//! A process resolves its release once, at its start, and stays in it: with `current` in its paths it would
+//! import from the next release. Every restriction that a usual site can bear is on, and `loosen` removes
+//! single ones.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
-//! Static files of one release into another, in directories where the site's user may write: with the rights of that
-//! user if root deploys, through descriptors, and regular files alone. That user chooses how many files there are, how
-//! large they are and what they are called, so that time, number, copied bytes and the bytes of the names are limited.
+//! Links static files of one release into another, in directories where the site's user may write: with the
+//! rights of that user if root deploys, through descriptors, and only regular files. That user decides how
+//! many files there are, how large they are and what their names are, so time, number, copied bytes and the
+//! bytes of names are limited.
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,8 +1,8 @@
-//! Whether a directory of a release may be given to the site's user for static files, where no setting names it.
+//! Whether a directory of a release may be given to the site's user for static files if no setting names it.
 //!
-//! Whoever may write in a directory of a release may put modules there, and Python imports a directory as a package
-//! by its name alone: a program of root's that starts in the release would run them. Which directory it is says the
-//! site, and so the site's user. So its name is one of a few, which no program imports.
+//! A user who may write in a directory of a release may put modules there, and Python imports a directory as
+//! a package by its name alone: a program of root that starts in the release would run them. The site, and so
+//! the site's user, chooses the directory. So only a few names are accepted, which no program imports.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};

@@ -1,4 +1,4 @@
-//! `[build] collectstatic`: what the build must know of a Django site, and of secrets.
+//! `[build] collectstatic`: the facts about a Django site, and the secrets, that the build needs.
 
 use std::collections::BTreeMap;
 use std::path::Path;

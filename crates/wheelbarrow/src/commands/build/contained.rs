@@ -1,7 +1,8 @@
 //! `wheelbarrow build --in-container IMAGE`: the whole build, by this program, in a container of the target's system.
 //!
-//! Everything the command names is mounted under its own path, so that the same words mean the same there. A dynamically
-//! linked wheelbarrow takes its loader and its libraries along, since the image may have an older C library, or another.
+//! Everything that the command names is mounted under its own path, so that the same words have the same
+//! meaning in the container. If wheelbarrow is dynamically linked, its loader and its libraries are mounted
+//! too, since the image may have an older C library, or another one.
 
 use std::collections::BTreeSet;
 use std::env;

@@ -1,4 +1,4 @@
-//! The flags and settings that say what an artifact is for, and where its sources are built.
+//! The flags and settings of targets, and of the containers that build sources.
 
 use clap::Args;
 use wheelbarrow_base::Exit;
