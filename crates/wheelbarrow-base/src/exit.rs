@@ -109,71 +109,75 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Failed => {
-                "something failed that has no code of its own: an I/O error, a program that could not be run, too \
-                 little memory, a result that could not be written (after a change, that is not a failure)"
+                "a failure without a code of its own: an I/O error, a program that could not be run, too \
+                 little memory, output that could not be written (unless a change had succeeded before)"
             }
             Self::Usage => "wrong usage, or a Python too old to run the artifact at all",
             Self::Broken => {
-                "the artifact (or wheel, or lock) is broken: truncated, altered, hostile, of an unknown format, \
-                 or its RECORD is not true"
+                "the artifact (or wheel, or lock) is invalid: truncated, altered, hostile, of an unknown \
+                 format, or with a wrong RECORD"
             }
             Self::Unfit => {
-                "the artifact does not fit: Python version, ABI, platform, architecture, C library, missing \
+                "the artifact does not fit this host: Python version, ABI, platform, CPU, C library, missing \
                  libraries"
             }
             Self::Refused => {
-                "the destination is refused: not empty, not a directory, no right to write, a mount point or one \
-                 inside, a file system without symbolic links, relative to a removed working directory. Or the \
-                 request is refused: a directory that is not a root, a release that does not exist or is still needed, \
-                 files of the site that would be removed or lost sight of, a unit that this user may not restart, a unit name \
-                 that is taken"
+                "the destination is refused: not empty, not a directory, no right to write, a mount point in \
+                 it or at it, a file system without symbolic links, relative to a removed working directory. \
+                 Or the request is refused: a directory that is not a site root, a release that does not \
+                 exist or is in use, files of the site that would be removed or hidden, a unit that this user \
+                 may not restart, a unit name that exists"
             }
             Self::NoSpace => "not enough space or inodes",
             Self::Environment => {
-                "environment.json is broken or larger than 1 MB, lacks a required key, or may be written by \
+                "environment.json is invalid or larger than 1 MB, lacks a required key, or may be written by \
                  another user"
             }
             Self::Project => {
-                "the project cannot be built or released as it is. At build: settings, requirements, a distribution \
-                 that fits no target, a wheel that could not be built, a finding of the audit (also of \
-                 `audit`). On a server: settings or a store that another user may write, a unit that does not serve \
-                 the root"
+                "the project cannot be built or released as it is. At build: settings, requirements, a \
+                 distribution that fits no target, a wheel that could not be built, a finding of the audit \
+                 (also of `audit`). On a server: settings or a store that another user may write, a unit that \
+                 does not serve the site root"
             }
             Self::Network => "the network or an index failed",
             Self::Differences => "a comparison found differences (`verify`, `store verify`, `unit --diff`)",
             Self::Unhealthy => {
-                "a check failed. `deploy`: the application was not found, did not answer as expected, or would write its \
-                 data into the release; nothing was switched. `doctor`: a server is configured wrongly. `status --check`: the site does not serve the \
-                 live release"
+                "a check failed. `deploy`: the application was not found, did not answer as expected, or \
+                 would write its data into the release; nothing was switched. `doctor`: the configuration of \
+                 a server is wrong. `status --check`: the site does not serve the live release"
             }
             Self::Prepare => "a `prepare` command failed; nothing was switched",
             Self::Reverted => {
-                "reload or probe failed; the previous release is live again (after a first deploy: no release)"
+                "reload or probe failed; the previous release is live again (after a first deploy: no \
+                 release)"
             }
             Self::RevertFailed => {
-                "reload or probe failed, and the previous release could not be made live again: the error names the release that is live and the release that runs"
+                "reload or probe failed, and the previous release could not be made live again: the error \
+                 names the release that is live and the release that runs"
             }
             Self::Locked => {
-                "another command works on the root, or holds a lock on the store or the destination"
+                "another command works on the site root, or holds the file lock of the store or the \
+                 destination"
             }
             Self::Irreversible => {
                 "the rollback is refused: migrations that were applied since then cannot be reversed"
             }
             Self::Unsigned => "the artifact is not signed by a key that this host allows",
             Self::Lacking => {
-                "a thin artifact leaves out files that this host does not have (each is named), or a command that \
-                 needs a full artifact got a thin one. Nothing was changed"
+                "a thin artifact leaves out files that this host does not have (each is named), or a command \
+                 that needs a full artifact got a thin one. Nothing was changed"
             }
             Self::Newer => {
                 "a newer version of Wheelbarrow wrote a file that this version does not understand; the error \
-                 names the file and the version that is needed. Nothing was changed: \
+                 names the file and the required version. Nothing was changed: \
                  [compatibility.md](compatibility.md)"
             }
             Self::Warnings => {
-                "`status --check` found only warnings: the site seems to serve, but a person should look"
+                "`status --check` found only warnings: the site seems to serve; read the warnings"
             }
             Self::Stopped => {
-                "stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM: 128 and the number of the signal; nothing was changed"
+                "stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM: 128 and the number of the signal; nothing was \
+                 changed, or the change was rolled back"
             }
         }
     }
