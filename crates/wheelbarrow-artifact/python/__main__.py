@@ -329,7 +329,7 @@ def parse(artifact):
     if options.discard_data and not options.replace:
         refuse("--discard-data is for --replace")
     if not options.destination and not options.probe:
-        refuse("no destination: -d DEST says where to install")
+        refuse("no destination: name one with -d DEST")
     return options
 
 

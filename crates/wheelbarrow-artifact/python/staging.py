@@ -173,7 +173,7 @@ class Staging:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems cannot sync a directory
                     # The old tree stays until the next run: after a power cut it may be the destination again.
                     self.path = None
-                    told = "%s is in place and whole, but may be as before after a power cut"
+                    told = "%s is complete, but a power cut may undo it"
                     raise failure_of(error, told % shown(self.destination)) from None
         self.discard()
 

@@ -95,7 +95,7 @@ pub enum FsError {
     NoWorkingDirectory { path: PathBuf },
     #[error("{} was exchanged for something else while it was written", path.display())]
     Exchanged { path: PathBuf },
-    #[error("{} is in place and whole, but may be as before after a power cut", path.display())]
+    #[error("{} is complete, but a power cut may undo it", path.display())]
     Unsynced { path: PathBuf, source: io::Error },
 }
 

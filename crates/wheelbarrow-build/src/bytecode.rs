@@ -273,7 +273,7 @@ fn run(interpreter: &Interpreter, sources: &[(String, Vec<u8>)]) -> io::Result<V
     })?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr.trim().lines().last().unwrap_or("it said nothing").to_owned();
+        let last = stderr.trim().lines().last().unwrap_or("no output").to_owned();
         return Err(io::Error::other(format!("{}: {last}", interpreter.executable.display())));
     }
     let mut rest = output.stdout.as_slice();

@@ -400,5 +400,5 @@ fn build_hint(last_lines: &str, log: &Path) -> String {
     } else {
         "the package could not be built"
     };
-    format!("{lacks}; the whole log is {}", log.display())
+    format!("{lacks}; the full log is {}", log.display())
 }

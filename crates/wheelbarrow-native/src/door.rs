@@ -116,7 +116,7 @@ fn parse(words: &[OsString]) -> Result<Asked, String> {
     if options.discard_data && !options.replace {
         return Err("--discard-data is for --replace".to_owned());
     }
-    options.destination = destination.ok_or("no destination: -d DEST says where to install")?;
+    options.destination = destination.ok_or("no destination: name one with -d DEST")?;
     Ok(Asked::Install(options))
 }
 
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(told(&["--help"]), "printed");
         assert_eq!(told(&["-d"]), "-d needs a value");
         assert_eq!(told(&["-d", "/x", "--discard-data"]), "--discard-data is for --replace");
-        assert_eq!(told(&["--check"]), "no destination: -d DEST says where to install");
+        assert_eq!(told(&["--check"]), "no destination: name one with -d DEST");
         assert_eq!(told(&["-d", "/x", "--link-mode", "y"]), "--link-mode takes hardlink, reflink or copy");
         assert_eq!(told(&["--prope"]), "unknown argument --prope");
     }

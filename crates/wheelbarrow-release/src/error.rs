@@ -320,7 +320,7 @@ impl Explain for ReleaseError {
                 "run it as the owner of the root, or as root"
             }
             Self::Untrusted { .. } => {
-                "the file, and the directories from the root to it, must belong to root or the deploying user, and nobody else \
+                "the file, and the directories from the site root to it, must belong to root or the deploying user, and nobody else \
                  may write them: `chown root`, `chmod go-w`"
             }
             Self::NotADirectory { .. } => "name the directory of the site, absent or made by a deploy",
@@ -328,9 +328,7 @@ impl Explain for ReleaseError {
             Self::ForeignUnit { .. } => {
                 "set another `unit-name` in `[release]` of ROOT/shared/wheelbarrow.toml"
             }
-            Self::UnitText(_) => {
-                "name it otherwise, or set the unit up by hand and name it: `unit = \"...\"`"
-            }
+            Self::UnitText(_) => "use another name, or write the unit by hand: `unit = \"...\"`",
             Self::Service { name, source, .. } => {
                 let probe = format!("`probe` of the service `{name}`");
                 return source.hint().map(|hint| {
@@ -374,8 +372,7 @@ impl Explain for ReleaseError {
                 "it is tried again by each command on the root; root may remove it, after `umount` or `chattr -i`"
             }
             Self::Fs(FsError::Unfinished { .. }) => {
-                "`wheelbarrow prune` goes on with it; if it never ends, processes of the site's user still write there: end \
-                 them"
+                "`wheelbarrow prune` continues; if it never ends, end the processes of the site's user that write there"
             }
             Self::HoldsData { .. } => {
                 "`wheelbarrow rescue ID` copies them to ROOT/shared/rescued; `[release] shared` keeps such paths outside of \

@@ -63,7 +63,7 @@ fn ssh_keygen(key: &Path, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         let last = message.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("Signing "));
-        let message = last.unwrap_or("it says nothing").trim().to_owned();
+        let message = last.unwrap_or("no output").trim().to_owned();
         return Err(SignatureError::Refused { key: key.to_path_buf(), message });
     }
     Ok(output.stdout)

@@ -111,7 +111,7 @@ fn libc(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Find
     let verb = if newer.len() == 1 { "needs" } else { "need" };
     let what = format!("{files} {verb} glibc {}; the target has {major}.{minor}", text(version));
     let fix =
-        "take another version of it, build it in a container of the target's system, or name a newer target";
+        "use another version, build the wheel in a container of the target's system, or name a newer target";
     findings.push(Finding::error(Rule::ElfGlibc, wheel, what).file(&first.path).fix(fix));
 }
 
@@ -138,7 +138,7 @@ fn compilers(
             text(version),
             text(highest)
         );
-        let fix = "take another version of it, or build it with the compiler of the target's system";
+        let fix = "use another version, or build the wheel with the compiler of the target's system";
         findings.push(Finding::error(Rule::ElfSymbol, wheel, what).file(&first.path).fix(fix));
     }
 }
@@ -225,7 +225,7 @@ fn stack(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Fin
     let refused = matches!(subject.floor.libc(), Some(libc @ Libc::Glibc(..)) if libc >= NO_EXECUTABLE_STACK);
     findings.push(if refused {
         let what = format!("{what}, which glibc refuses from 2.41 on");
-        let fix = "take another version of it; `patchelf --clear-execstack` mends a wheel of your own";
+        let fix = "use another version; `patchelf --clear-execstack` repairs a wheel of your own";
         Finding::error(Rule::ElfExecstack, wheel, what).file(&first.path).fix(fix)
     } else {
         let what = format!("{what}, which SELinux and glibc from 2.41 on refuse");

@@ -102,7 +102,7 @@ fn symbols(
         let name = file.path.rsplit('/').next().unwrap_or_default();
         let what = format!("{name} uses {symbol}{more}, {what}");
         findings.push(if error {
-            let fix = format!("take a wheel that was built for Python 3.{minor}, or another version of it");
+            let fix = format!("use a wheel for Python 3.{minor}, or another version");
             Finding::error(Rule::ElfPythonSymbol, wheel, what).file(&file.path).fix(fix)
         } else {
             Finding::warning(Rule::ElfPythonSymbol, wheel, what).file(&file.path)

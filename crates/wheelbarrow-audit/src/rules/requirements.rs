@@ -33,7 +33,7 @@ pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<F
         let fix = if site.name == Some(edge.name.as_str()) {
             "that is the site itself, whose own distribution is not installed; `install-project = true` in the settings installs it"
         } else {
-            "add what is missing to the requirements, or lock anew so that the versions agree"
+            "add the missing distribution to the requirements, or lock again so that the versions agree"
         };
         findings.push(Finding::error(Rule::Requirement, wheels[edge.from], what).fix(fix));
     }

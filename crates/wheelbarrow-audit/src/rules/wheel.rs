@@ -16,7 +16,7 @@ pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let tags = subject.floor.tags();
     for wheel in &subject.wheels {
         if let Some(why) = tags.as_ref().and_then(|tags| tags.explain(&wheel.open.filename().tags)) {
-            let fix = "take another version of it, or build it from its source for the target";
+            let fix = "use another version, or build the wheel from its source for the target";
             findings.push(Finding::error(Rule::Tag, wheel, why.to_string()).fix(fix));
         }
         pure(wheel, findings);
@@ -48,14 +48,14 @@ fn record(wheel: &AuditedWheel<'_>, findings: &mut Vec<Finding>) {
     };
     let shown: Vec<_> = lies.iter().take(MOST_LIES).map(String::as_str).collect();
     let what = format!("its RECORD is not true: {}{more}", shown.join("; "));
-    let fix = "it was altered after it was made, or made by a broken tool: take another version of it";
+    let fix = "the wheel was altered, or made by a broken tool: use another version";
     findings.push(Finding::error(Rule::Record, wheel, what).fix(fix));
 }
 
 fn metadata(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let filename = wheel.open.filename();
     let mut wrong = |what: String| {
-        let fix = "take another version of it, or build it from its source";
+        let fix = "use another version, or build the wheel from its source";
         findings.push(Finding::error(Rule::Metadata, wheel, what).fix(fix));
     };
     let metadata = match &wheel.metadata {
@@ -80,7 +80,7 @@ fn metadata(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<
             if !subject.floor.versions().iter().any(|version| specifiers.contains(version)) {
                 let (major, minor) = subject.floor.python;
                 let what = format!("it requires Python {wanted}; the target is Python {major}.{minor}");
-                let fix = "take a version of it that was made for this Python";
+                let fix = "use a version for this Python";
                 findings.push(Finding::error(Rule::RequiresPython, wheel, what).fix(fix));
             }
         }

@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &RecoverArguments, printer: &Printer) -> CommandRes
         recovered.removed.iter().for_each(|id| printer.done(&format!("{id} removed: it never was complete")));
         if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
             let now = if recovered.committed { "live and verified" } else { "not live" };
-            printer.done(&format!("{operation} of {id} had been interrupted: it is {now}"));
+            printer.done(&format!("{operation} of {id} was interrupted: it is {now}"));
         }
     }
     recovered.failure.map_or(Ok(()), |failure| Err(failure.into()))

@@ -156,7 +156,7 @@ fn show(status: &Status) -> String {
     if let Some(broken) = &status.broken {
         // Some say themselves what helps.
         let way =
-            if broken.contains('`') { "" } else { ": `wheelbarrow rollback` goes to one that is whole" };
+            if broken.contains('`') { "" } else { ": `wheelbarrow rollback` returns to a complete release" };
         rows.push(("broken", format!("{broken}{way}")));
     }
     if let Some(BundledPython { version, path }) = &status.interpreter {

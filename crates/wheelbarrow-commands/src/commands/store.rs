@@ -124,7 +124,7 @@ fn report_verification(verification: &StoreVerification, printer: &Printer) {
             _ if entry.static_file.is_some() => "static file ",
             _ => "",
         };
-        let state = if *repaired { "unpacked anew" } else { "taken out of use" };
+        let state = if *repaired { "unpacked again" } else { "taken out of use" };
         printer.result(&format!("{part}{name}: {state}"));
         if let Some(what) = index {
             printer.result(&format!("  {what}"));
@@ -198,7 +198,7 @@ fn run_inventory(arguments: &InventoryArguments, printer: &Printer) -> CommandRe
         (None, Some(root)) => inventory_of_root(&Root::open(&absolute(&root)?)?)?,
         (None, None) => {
             return Err(Refusal::usage(
-                "no root and no store to look at",
+                "no site root and no store named",
                 "wheelbarrow store inventory --root ROOT --json",
             )
             .into());

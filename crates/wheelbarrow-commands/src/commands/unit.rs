@@ -263,7 +263,7 @@ fn read(path: &Path) -> CommandResult<Option<String>> {
 fn shadows(path: &Path) -> Refusal {
     Refusal {
         message: format!("{} is a unit of this machine, which these would replace", path.display()),
-        hint: Some("`--name` names them otherwise".to_owned()),
+        hint: Some("`--name` sets another name".to_owned()),
         exit: Exit::Refused,
     }
 }

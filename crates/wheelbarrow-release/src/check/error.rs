@@ -144,7 +144,7 @@ impl CheckError {
                 let first = data.first().map(|inside| inside.setting.as_str()).unwrap_or_default();
                 format!(
                     "nothing was switched, and no command has run; {mend}; \
-                     `[release.check] allow = [\"{DATA_IN_RELEASE}:{first}=REASON\"]` lets it pass"
+                     `[release.check] allow = [\"{DATA_IN_RELEASE}:{first}=REASON\"]` accepts it"
                 )
             }
             Self::Failed { fault: fault @ CheckFault::Import { .. }, output, log, .. } if !output.is_empty() => {
@@ -174,7 +174,7 @@ impl fmt::Display for CheckFault {
             }
             Self::Django { .. } => {
                 "`wheelbarrow exec --release ID -- django-admin check --deploy` shows all findings, \
-                 `[release.check] allow = [\"ID=reason\"]` lets some pass"
+                 `[release.check] allow = [\"ID=reason\"]` accepts some"
             }
             Self::Status { raised: Some(error), .. } => cause(error),
             Self::Status { status: 400, .. } => {

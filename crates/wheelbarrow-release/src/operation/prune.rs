@@ -80,7 +80,7 @@ pub fn plan_remove_release(root: &Root, id: &ReleaseId, written: SiteData) -> Re
     match () {
         () if root.live()?.as_ref() == Some(id) => needed("it is live"),
         () if root.is_marked(id, Mark::Pinned)? => needed("it is pinned"),
-        () if !is_unused(root, id)? => needed("a process runs from it, or was not looked at in time"),
+        () if !is_unused(root, id)? => needed("a process uses it, or was not checked in time"),
         () if trash::refuse_mounted(root, id).is_err() => trash::refuse_mounted(root, id),
         () if written == SiteData::Kept => data::refuse(root, id),
         () => Ok(()),

@@ -83,11 +83,11 @@ pub(crate) fn begin<'a>(
     if let (Some(operation), Some(id)) = (recovered.interrupted, &recovered.id) {
         let now = match &recovered.failure {
             None if recovered.committed => "its release is live and verified".to_owned(),
-            None => "nothing had been switched".to_owned(),
+            None => "nothing was switched".to_owned(),
             Some(error @ ReleaseError::Failed { source, .. }) => format!("{error}: {source}"),
             Some(error) => error.to_string(),
         };
-        operator.progress.note(&format!("{operation} of {id} had been interrupted: {now}"));
+        operator.progress.note(&format!("{operation} of {id} was interrupted: {now}"));
     }
     Ok(locked)
 }

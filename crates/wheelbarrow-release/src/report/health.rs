@@ -139,7 +139,7 @@ impl HealthCheck<'_> {
         if let Err(answer) = probe::probe_without_retry(asked, deadline::left(limit)) {
             let fix = match ServerLog::begin(self.root, settings).command() {
                 Some(command) => format!("`{command}` shows what the server wrote"),
-                None => "look at the log of the server; `[release] server_log` names it".to_owned(),
+                None => "read the log of the server; `[release] server_log` names it".to_owned(),
             };
             self.find(Level::Critical, rule::PROBE_FAILED, asked.url.clone(), answer, fix);
         }
@@ -178,8 +178,7 @@ impl HealthCheck<'_> {
 
     fn live(&mut self, status: &Status) {
         if let Some(broken) = &status.broken {
-            let fix =
-                "`wheelbarrow rollback` goes to a release that is whole, `wheelbarrow deploy` makes one";
+            let fix = "`wheelbarrow rollback` returns to a complete release, `wheelbarrow deploy` makes one";
             self.find(Level::Critical, rule::BROKEN, self.current(), broken.clone(), fix.to_owned());
         } else if status.live.is_none() {
             let fix = "`wheelbarrow deploy` or `wheelbarrow activate ID` makes a release live";

@@ -101,7 +101,7 @@ fn missing_libraries_are_refused_at_build_and_install() {
     note: dependencies: project/requirements.txt
     error: the audit found errors:
         elf-glibc:needy  needy.so needs glibc 2.99; the target has 2.N
-          take another version of it, build it in a container of the target's system, or name a newer target
+          use another version, build the wheel in a container of the target's system, or name a newer target
     hint: `--allow elf-glibc:needy=REASON` accepts a finding; the rules are in https://wheelbarrow.github.io/wheelbarrow/reference/audit/
     docs: https://wheelbarrow.github.io/wheelbarrow/troubleshooting/#exit-8
     ");

@@ -210,7 +210,7 @@ fn missing_store_entries_are_named() {
     reset();
     replace(&program, b"");
     let said = stage.place.run(&["store", "verify", "root/store", "--repair-from", "1.zip"]);
-    assert!(said.code == 0 && said.out.contains("unpacked anew"), "{}", said.all());
+    assert!(said.code == 0 && said.out.contains("unpacked again"), "{}", said.all());
     stage.deployed("thin.zip");
 
     // An entry that was altered: it looks whole until it is linked.

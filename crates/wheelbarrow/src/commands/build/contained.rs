@@ -146,7 +146,7 @@ impl Program {
         }
         let message = String::from_utf8_lossy(&output.stderr);
         let message = message.trim().lines().last().unwrap_or("no reason");
-        let hint = "name an image of this CPU; or build out here, for that system: --target SYSTEM --container IMAGE";
+        let hint = "name an image of this CPU; or build on this machine, for that system: --target SYSTEM --container IMAGE";
         Err(Refusal::project(format!("this wheelbarrow does not start in {image}: {message}"), hint).into())
     }
 }
