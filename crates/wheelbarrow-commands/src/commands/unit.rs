@@ -224,7 +224,7 @@ fn compare(
     let is_same = compared.iter().all(|one| one.state == ComparedState::Same);
     match (json, is_same) {
         (true, _) => printer.json(&compared)?,
-        (false, true) => printer.done(&format!("{}: all as it should be", directory.display())),
+        (false, true) => printer.done(&format!("{}: all up to date", directory.display())),
         (false, false) => {
             let text: String = compared.iter().map(|one| one.diff.as_str()).collect();
             printer.result(text.trim_end_matches('\n'));
