@@ -40,7 +40,7 @@ class Artifact:
         except NotExact as error:
             raise broken(name, error) from None
         if THIN in self.members:
-            hint = "`deploy --root ROOT` takes it, under a root that has the rest; for all else, take the full artifact"
+            hint = "`deploy` accepts it for a site root that has the other files; otherwise use the full artifact"
             cause = "it leaves out files that a host has, which the fallback installer cannot use"
             raise Failure(LACKING, "%s is thin" % name, cause, hint)
         self.manifest_bytes = self.read_small(MANIFEST, LARGEST_MANIFEST)

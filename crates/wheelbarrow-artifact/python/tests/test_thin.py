@@ -88,7 +88,7 @@ class Thin(Case):
                 self.assertFalse(thin.is_thin(self.zip))
 
     def test_python_alone_takes_none(self):
-        self.assertRefused(self.install(), 18, "is thin", "take the full artifact")
+        self.assertRefused(self.install(), 18, "is thin", "use the full artifact")
         result = self.start("-d", self.dest, "--check", "--bootstrap", "--json")
         self.assertEqual((result.code, json.loads(result.out)["findings"][0]["exit_code"]), (18, 18))
 

@@ -283,7 +283,7 @@ mod tests {
     fn the_hint_fits_the_answer() {
         assert!(hint(Some(400)).contains("ALLOWED_HOSTS"));
         assert!(hint(Some(404)).contains("another page"));
-        assert!(hint(Some(502)).contains("error of the application"));
+        assert!(hint(Some(502)).contains("the application"));
         assert!(hint(None).contains("listen"));
     }
 
