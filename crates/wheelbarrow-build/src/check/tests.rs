@@ -352,7 +352,7 @@ fn a_site_that_is_required_is_not_installed() {
     let of_site = "it requires Site[web]>=2, which is not there\n      that is the site itself, whose own distribution is not installed";
     assert!(message.contains(of_site), "{message}");
     assert!(
-        message.contains("it requires other, which is not there\n      add what is missing"),
+        message.contains("it requires other, which is not there\n      add the missing distribution"),
         "{message}"
     );
 }
