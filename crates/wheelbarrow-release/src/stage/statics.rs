@@ -320,13 +320,14 @@ pub(crate) fn own_files(release: &CompleteRelease) -> Result<Option<BTreeSet<Str
     Ok(files)
 }
 
-/// Where `path` really is below the release, if it is not elsewhere. It need not be there yet.
+/// Where `path` is below the release, if it is not elsewhere and no link is on the way: the site says what it likes, and has links of its own in
+/// what releases share. It need not be there yet.
 fn inside(release: &Path, path: &Path) -> Option<String> {
-    let standing = path.ancestors().find(|ancestor| ancestor.exists())?;
-    let rest = path.strip_prefix(standing).ok()?;
-    let (release, path) = (fs::canonicalize(release).ok()?, fs::canonicalize(standing).ok()?.join(rest));
-    let below = path.strip_prefix(release).ok()?.to_str()?;
-    (!below.is_empty()).then(|| below.to_owned())
+    let below = below(release, path)?;
+    match Directory::open_following(release).ok()?.sub(&below) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => None,
+        _ => below.to_str().map(str::to_owned),
+    }
 }
 
 /// A record that cannot be read tells as much as none: what it is about is not worth a deploy or a rollback.
@@ -383,6 +384,24 @@ mod tests {
             fs::write(release.path().join(STATIC_PATH), text).unwrap();
             assert_eq!(read(release.path()).is_some(), is_believed, "{root}");
         }
+    }
+
+    /// The site says what STATIC_ROOT is, and may have put a link there.
+    #[test]
+    fn static_files_are_not_looked_for_through_links() {
+        let place = tempfile::tempdir().unwrap();
+        let (release, shared) = (place.path().join("release"), place.path().join("shared"));
+        fs::create_dir_all(release.join("code/static")).unwrap();
+        fs::create_dir(&shared).unwrap();
+        std::os::unix::fs::symlink(&release, shared.join("link")).unwrap();
+        std::os::unix::fs::symlink("static", release.join("code/link")).unwrap();
+        let found = |path: PathBuf| inside(&release, &path);
+        assert_eq!(found(release.join("code/static")).as_deref(), Some("code/static"));
+        assert_eq!(found(release.join("code/new/static")).as_deref(), Some("code/new/static"));
+        for path in ["code/link", "code/link/x", "../shared", ".", "code/absent/../x"] {
+            assert_eq!(found(release.join(path)), None, "{path}");
+        }
+        assert_eq!(found(shared.join("link/code/static")), None);
     }
 
     /// Whatever was written there, a rollback goes on.
