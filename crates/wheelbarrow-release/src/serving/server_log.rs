@@ -23,6 +23,7 @@ use wheelbarrow_base::{beneath, shell_word};
 
 use crate::command::as_deployer;
 use crate::command::child::{self, Leftovers, ProgramEnd};
+use crate::command::identity;
 use crate::command::output::{Output, last_lines};
 use crate::command::secrets::Secrets;
 use crate::error::indented;
@@ -66,7 +67,8 @@ pub(crate) struct ServerLog<'a> {
 #[derive(Debug, PartialEq, Eq)]
 struct JournalUnit {
     name: String,
-    is_of_user: bool,
+    /// Whose systemd it is a unit of; none for the machine's own.
+    user: Option<u32>,
 }
 
 impl<'a> ServerLog<'a> {
@@ -178,8 +180,14 @@ impl<'a> ServerLog<'a> {
 
     fn unit(&self) -> Option<JournalUnit> {
         let named = match &self.settings.server {
-            Server::Systemd { unit, manager, .. } => Some(JournalUnit::new(unit, *manager == Manager::User)),
-            Server::Command { command } => unit_in(command.as_slice()),
+            Server::Systemd { unit, manager, .. } => {
+                let user = (*manager == Manager::User).then(|| getuid().as_raw());
+                Some(JournalUnit::new(unit, user))
+            }
+            Server::Command { command } => {
+                let owner = self.settings.identity.as_ref().and_then(|identity| identity.user);
+                unit_in(command.as_slice(), owner)
+            }
             // Its processes tell.
             _ => None,
         };
@@ -187,7 +195,7 @@ impl<'a> ServerLog<'a> {
             let service = proof::of(self.root, Some(self.settings)).ok()?;
             service.listener.as_ref()?;
             let mut units = service.processes.iter().filter_map(proof::system_unit);
-            units.find(|unit| unit.ends_with(".service")).map(|unit| JournalUnit::new(&unit, false))
+            units.find(|unit| unit.ends_with(".service")).map(|unit| JournalUnit::new(&unit, None))
         })
     }
 }
@@ -221,10 +229,10 @@ impl fmt::Display for ServerOutput {
 }
 
 impl JournalUnit {
-    fn new(name: &str, is_of_user: bool) -> Self {
+    fn new(name: &str, user: Option<u32>) -> Self {
         const KINDS: [&str; 5] = ["service", "socket", "target", "scope", "timer"];
         let is_whole = name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
-        Self { name: if is_whole { name.to_owned() } else { format!("{name}.service") }, is_of_user }
+        Self { name: if is_whole { name.to_owned() } else { format!("{name}.service") }, user }
     }
 
     /// For a shell.
@@ -232,14 +240,18 @@ impl JournalUnit {
         self.matches().iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Arguments of `journalctl`, which asks for units of its own user only: root looks for those of all users.
+    /// Arguments of `journalctl`, which asks for units of its own user only. Whoever writes to the journal says what `USER_UNIT` is,
+    /// and may have a unit of any name; `_UID` is what the kernel says.
     fn matches(&self) -> Vec<String> {
-        let Self { name, is_of_user } = self;
-        match (is_of_user, getuid().is_root()) {
-            (false, _) => vec![format!("--unit={name}")],
-            (true, false) => vec![format!("--user-unit={name}")],
-            (true, true) => {
-                vec![format!("_SYSTEMD_USER_UNIT={name}"), "+".to_owned(), format!("USER_UNIT={name}")]
+        let Self { name, user } = self;
+        match (user, getuid().is_root()) {
+            (None, _) => vec![format!("--unit={name}")],
+            (Some(_), false) => vec![format!("--user-unit={name}")],
+            (Some(user), true) => {
+                let user = format!("_UID={user}");
+                let fields = ["_SYSTEMD_USER_UNIT", "USER_UNIT"].map(|field| format!("{field}={name}"));
+                let [units, managers] = fields;
+                vec![user.clone(), units, "+".to_owned(), user, managers]
             }
         }
     }
@@ -286,30 +298,51 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The unit that a command restarts by `systemctl`, whatever is around it: `sudo`, or a shell.
-fn unit_in(words: &[String]) -> Option<JournalUnit> {
+/// The unit that a command restarts by `systemctl`, whatever is around it: `sudo`, or a shell. One of the systemd of a user is that of
+/// the user whom the command names, else of `owner`, else of this process.
+fn unit_in(words: &[String], owner: Option<u32>) -> Option<JournalUnit> {
     let is_systemctl = |word: &&str| Path::new(word).file_name().is_some_and(|name| name == "systemctl");
     let words: Vec<&str> = words
         .iter()
         .flat_map(|word| word.split([' ', '\t', '\n', ';', '&', '|']))
         .filter(|word| !word.is_empty())
         .collect();
-    // What stands before the first is no command of systemctl.
-    words.split(is_systemctl).skip(1).find_map(|words| {
+    // What stands before the first is no command of systemctl, but may say as whom it runs.
+    let mut commands = words.split(is_systemctl);
+    let before = commands.next()?;
+    let next =
+        before.iter().position(|word| ["-u", "--user"].contains(word)).and_then(|at| before.get(at + 1));
+    let outer = next.copied().or_else(|| before.iter().find_map(|word| word.strip_prefix("--user=")));
+    commands.find_map(|words| {
         let mut words = words.iter();
-        let (mut has_verb, mut is_of_user) = (false, false);
+        let (mut has_verb, mut is_of_user, mut name) = (false, false, outer);
         while let Some(word) = words.next() {
             match *word {
                 "--user" => is_of_user = true,
                 "-H" | "--host" => return None,
-                "-M" | "--machine" | "-s" | "--signal" | "-t" | "--type" => _ = words.next(),
-                flag if flag.starts_with('-') => {}
+                "-M" | "--machine" => name = words.next().and_then(|machine| of_machine(machine)).or(name),
+                "-s" | "--signal" | "-t" | "--type" => _ = words.next(),
+                flag if flag.starts_with('-') => {
+                    name = flag.strip_prefix("--machine=").and_then(of_machine).or(name);
+                }
                 _ if !has_verb => has_verb = true,
-                unit => return Some(JournalUnit::new(unit, is_of_user)),
+                unit if !is_of_user => return Some(JournalUnit::new(unit, None)),
+                unit => {
+                    let user = match name.filter(|name| !name.is_empty()) {
+                        Some(name) => identity::find(Some(name), None).ok()??.user?,
+                        None => owner.unwrap_or(getuid().as_raw()),
+                    };
+                    return Some(JournalUnit::new(unit, Some(user)));
+                }
             }
         }
         None
     })
+}
+
+/// The user in `USER@MACHINE`.
+fn of_machine(machine: &str) -> Option<&str> {
+    Some(machine.split_once('@')?.0)
 }
 
 #[cfg(test)]
@@ -320,7 +353,7 @@ mod tests {
     fn the_unit_that_a_command_restarts_is_known() {
         let unit = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            unit_in(&words).map(|unit| (unit.name, unit.is_of_user))
+            unit_in(&words, None).map(|unit| (unit.name, unit.user.is_some()))
         };
         let named = |name: &str, is_of_user| Some((name.to_owned(), is_of_user));
         assert_eq!(unit(&["systemctl", "restart", "acme"]), named("acme.service", false));
@@ -333,6 +366,33 @@ mod tests {
         assert_eq!(unit(&["sh", "-c", shell]), named("acme.service", false));
         assert_eq!(unit(&["systemctl", "-H", "other", "restart", "acme"]), None);
         assert_eq!(unit(&["kill", "-HUP", "7"]), None);
+    }
+
+    /// Everybody may write `USER_UNIT=` into the journal, and have a unit of that name.
+    #[test]
+    fn roots_errors_have_lines_of_the_user_of_the_unit_only() {
+        let matches = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            unit_in(&words, Some(4321)).map(|unit| unit.matches().join(" "))
+        };
+        let of = |user: u32| {
+            let each =
+                ["_SYSTEMD_USER_UNIT", "USER_UNIT"].map(|field| format!("_UID={user} {field}=a.service"));
+            Some(if getuid().is_root() { each.join(" + ") } else { "--user-unit=a.service".to_owned() })
+        };
+        assert_eq!(matches(&["systemctl", "--user", "restart", "a"]), of(4321));
+        for user in [7, 0] {
+            for words in [
+                format!("systemctl --user --machine={user}@ restart a"),
+                format!("systemctl --user -M {user}@.host restart a"),
+                format!("sudo -n -u {user} systemctl --user restart a"),
+                format!("env A=b sudo --user={user} XDG_RUNTIME_DIR=/run/user/7 systemctl --user restart a"),
+            ] {
+                assert_eq!(matches(&["sh", "-c", &words]), of(user), "{words}");
+            }
+        }
+        assert_eq!(matches(&["sudo", "-u", "no such user", "systemctl", "--user", "restart", "a"]), None);
+        assert_eq!(matches(&["systemctl", "restart", "a"]).as_deref(), Some("--unit=a.service"));
     }
 
     /// A command would follow the link that was not followed.
