@@ -14,12 +14,13 @@ mod site;
 mod unit_files;
 mod uwsgi;
 
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
 use serde::Serialize;
 use wheelbarrow_artifact::release::{Manager, Server};
-use wheelbarrow_base::{Explain, shell_word};
+use wheelbarrow_base::{Explain, beneath, shell_word};
 
 pub use self::finding::Finding;
 pub use self::policy::SelinuxMode;
@@ -135,26 +136,41 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Shared paths that the site's user cannot write to. A file of root's may be one that the site only reads.
+///
+/// No link of somebody else is followed, and where somebody else can put one in the way no command of root's is printed.
 fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     let Some(settings) = &site.settings else { return };
     let Some((user, identity)) = settings.identity.as_ref().and_then(|all| Some((all.user?, all))) else {
         return;
     };
+    let name = settings.declared.owner.clone().unwrap_or_else(|| user.to_string());
     for shared in &settings.shared {
         let path = site.root.shared().join(shared.path.as_str());
-        let Ok(metadata) = fs_err::metadata(&path) else { continue };
-        let (owner, mode) = (metadata.uid(), metadata.mode());
-        let is_open = mode & 0o2 != 0 || mode & 0o20 != 0 && Some(metadata.gid()) == identity.group;
-        if [user, 0].contains(&owner) && (owner == user || !metadata.is_dir()) || is_open {
-            continue;
-        }
-        let name = settings.declared.owner.clone().unwrap_or_else(|| user.to_string());
-        findings.push(Finding {
-            rule: rule::SHARED_OWNER,
-            place: path.display().to_string(),
-            what: format!("it belongs to the user {owner}, not to {name}: the site cannot write there"),
-            fix: format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
-        });
+        let looked = beneath::place(Path::new("/"), path.strip_prefix("/").unwrap_or(&path))
+            .and_then(|place| Ok((place.directory.stat_at(&place.name)?, place.exposed)));
+        let (what, fix) = match looked {
+            Ok((stat, exposed)) => {
+                let (owner, mode) = (stat.st_uid, stat.st_mode);
+                let is_open = mode & 0o2 != 0 || mode & 0o20 != 0 && Some(stat.st_gid) == identity.group;
+                let is_directory = FileType::from_raw_mode(mode) == FileType::Directory;
+                if [user, 0].contains(&owner) && (owner == user || !is_directory) || is_open {
+                    continue;
+                }
+                let fix = match exposed {
+                    None => format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
+                    Some(exposure) => format!(
+                        "as {name}, move it away and deploy again; a command of root's could be led elsewhere: {exposure}"
+                    ),
+                };
+                (format!("it belongs to the user {owner}, not to {name}: the site cannot write there"), fix)
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => (
+                format!("{error}, so its owner was not checked"),
+                "a directory instead of the link, or a link of root's in a directory of root's".to_owned(),
+            ),
+            Err(_) => continue,
+        };
+        findings.push(Finding { rule: rule::SHARED_OWNER, place: path.display().to_string(), what, fix });
     }
 }
 

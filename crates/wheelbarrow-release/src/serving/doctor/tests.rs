@@ -345,3 +345,39 @@ fn shared_paths_of_other_users_are_found() {
     fs::set_permissions(&media, open).unwrap();
     assert_eq!(found(), [] as [&str; 0], "everybody may write there");
 }
+
+/// Somebody else has put a link in the way, through which a command of root's would go.
+#[test]
+fn no_command_is_printed_for_a_path_that_others_may_change() {
+    if !rustix::process::getuid().is_root() {
+        println!("skipped: only root can make what belongs to others");
+        return;
+    }
+    let machine = Machine::new("owner = '54321'\nshared = ['var/a/b']\n");
+    let found = || {
+        let mut findings = Vec::new();
+        let live = machine.root.live().unwrap().unwrap();
+        let release = machine.root.complete(&live).unwrap();
+        let settings = Settings::of(&machine.root, &release, &Default::default()).ok();
+        let (root, real) = (&machine.root, machine.root.path().to_path_buf());
+        let site = JudgedSite { root, real, settings, live: Some(live), variables: Default::default() };
+        judge_shared(&site, &mut findings);
+        findings.into_iter().map(|found| (found.what, found.fix)).collect::<Vec<_>>()
+    };
+    let (var, victim) = (machine.root.shared().join("var"), machine.place.path().join("victim"));
+    fs::create_dir_all(var.join("a/b")).unwrap();
+    let [(what, fix)] = &found()[..] else { panic!("{:?}", found()) };
+    assert!(what.contains("belongs to the user 0"), "{what}");
+    assert_eq!(*fix, format!("chown -R 54321: {}", var.join("a/b").display()));
+
+    std::os::unix::fs::chown(&var, Some(54321), None).unwrap();
+    let [(what, fix)] = &found()[..] else { panic!("{:?}", found()) };
+    assert!(what.contains("belongs to the user 0") && !fix.contains("chown"), "{what}; {fix}");
+
+    fs::create_dir_all(victim.join("b")).unwrap();
+    fs::remove_dir_all(var.join("a")).unwrap();
+    std::os::unix::fs::symlink(&victim, var.join("a")).unwrap();
+    let [(what, fix)] = &found()[..] else { panic!("{:?}", found()) };
+    assert!(what.contains("symbolic link") && !what.contains("user 0"), "{what}");
+    assert!(!fix.contains("chown"), "{fix}");
+}
