@@ -62,6 +62,7 @@ impl Secrets {
         let encoded: BTreeSet<String> =
             secrets.iter().flat_map(|secret| encodings::encoded(secret)).filter(is_long).inserted();
         let mut finder = SecretFinder::default();
+        secrets.iter().for_each(|secret| finder.add_ends(secret));
         encoded.into_iter().for_each(|form| finder.add(form, MatchKind::Encoded));
         for form in forms {
             let kind = if is_short_word(&form) { MatchKind::Word } else { MatchKind::Text };
@@ -310,6 +311,40 @@ mod tests {
         ] {
             let hidden = ours.hide(&format!("<<{form}>>"));
             assert_eq!(hidden, "<<***>>", "{form}");
+        }
+    }
+
+    /// `int()` of Python, and everything that formats with `%.200R`, `reprlib`, and loggers with a limit for a line.
+    #[test]
+    fn a_long_secret_is_hidden_where_it_is_cut() {
+        let key = "kA7f3!PqX9z(kB8g4-QrY0w_dT2m=9Jt5%YYtTu77Pmn2Wq".repeat(5);
+        let ours =
+            secrets(&format!(r#"{{"API_TOKEN": "{key}", "AUTH_URL": "https://login.example.org/abc/def"}}"#));
+        for (text, hidden) in [
+            (format!("invalid literal: '{}", &key[..199]), "invalid literal: '***"),
+            (format!("'{}...{}'", &key[..12], &key[key.len() - 13..]), "'***...***'"),
+            (format!("... {} and more", &key[40..]), "... *** and more"),
+            (format!("{}\n{} and more", &key[..30], &key[30..60]), "***\n*** and more"),
+            (format!("{key} and more"), "*** and more"),
+            (
+                "kA7f3!PqX9 https://login.example.org/other".to_owned(),
+                "kA7f3!PqX9 https://login.example.org/other",
+            ),
+        ] {
+            assert_eq!(ours.hide(&text), hidden, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_is_hidden_wherever_lines_are_broken_at_a_space() {
+        let ours = secrets(r#"{"API_TOKEN": "correct horse battery staple nine words"}"#);
+        for (text, hidden) in [
+            ("<correct horse\nbattery staple nine\nwords>", "<***\n***\n***>"),
+            ("  correct horse battery\n    staple nine words", "  ***\n***"),
+            (r"<correct horse battery\nstaple nine words>", "<***>"),
+            ("correct horse\nof another battery", "correct horse\nof another battery"),
+        ] {
+            assert_eq!(ours.hide(text), hidden, "{text}");
         }
     }
 

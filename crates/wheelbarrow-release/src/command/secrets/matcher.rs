@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use wheelbarrow_wheel::order;
 
+use super::ordinary_values::is_ordinary;
 use super::undone::View;
 
 /// How many layers of escapes are looked through: a query of a URL, in JSON, in JSON, in HTML.
@@ -12,6 +13,9 @@ const LAYERS: usize = 4;
 
 /// Shorter values are not looked for: `1` and `on` are no secrets, and stand everywhere.
 pub(super) const SHORTEST: usize = 4;
+
+/// Bytes of the begin or the end of a secret that are looked for: `reprlib` of Python leaves as many.
+const LEAST: usize = 12;
 
 /// When a text counts as found.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,11 +26,17 @@ pub(super) enum MatchKind {
     Word,
     /// Anywhere, as a piece of base64 or of hexadecimal digits: the characters around it belong to it.
     Encoded,
+    /// Anywhere, with as much of what comes next in the secret as stands there: programs cut a long text at its end.
+    Begin,
+    /// The same of what comes before.
+    End,
 }
 
 struct SecretForm {
     text: String,
     kind: MatchKind,
+    /// The secret behind its begin, or before its end.
+    rest: String,
 }
 
 /// All that is looked for, in one pass over a text.
@@ -36,13 +46,40 @@ pub(super) struct SecretFinder {
     forms: HashMap<[u8; SHORTEST], Vec<SecretForm>>,
     /// Bytes.
     longest: usize,
+    /// Whether a line break may stand for a space of one.
+    has_spaces: bool,
 }
 
 impl SecretFinder {
     pub(super) fn add(&mut self, text: String, kind: MatchKind) {
+        self.add_with(text, kind, String::new());
+    }
+
+    /// What a program leaves of a long secret if it cuts it: of a sentence, a URL or a name of a module that is too little to be told from others.
+    pub(super) fn add_ends(&mut self, secret: &str) {
+        let is_one = |byte: &u8| byte.is_ascii_graphic() && !b"\"'`,;{}|\\".contains(byte);
+        let is_named = secret.contains('.') && !secret.contains(|one: char| one.is_ascii_digit());
+        if secret.len() < 2 * LEAST
+            || !secret.as_bytes().iter().all(is_one)
+            || secret.contains("://")
+            || is_named
+        {
+            return;
+        }
+        let (begin, behind) = secret.split_at(LEAST);
+        let (before, end) = secret.split_at(secret.len() - LEAST);
+        for (text, kind, rest) in [(begin, MatchKind::Begin, behind), (end, MatchKind::End, before)] {
+            if !is_ordinary(text) {
+                self.add_with(text.to_owned(), kind, rest.to_owned());
+            }
+        }
+    }
+
+    fn add_with(&mut self, text: String, kind: MatchKind, rest: String) {
         let Some(start) = text.as_bytes().first_chunk().copied() else { return };
+        self.has_spaces |= text.contains(' ');
         self.longest = self.longest.max(text.len());
-        self.forms.entry(start).or_default().push(SecretForm { text, kind });
+        self.forms.entry(start).or_default().push(SecretForm { text, kind, rest });
     }
 
     /// Once all are added.
@@ -85,14 +122,15 @@ impl SecretFinder {
 
     /// In a text as it stands.
     fn spans_in(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        let mut found: Vec<(MatchKind, Range<usize>)> =
-            self.find(bytes).into_iter().map(|(form, at)| (form.kind, at..at + form.text.len())).collect();
-        let joined = View::joined(bytes, gap);
-        for (form, at) in self.find(&joined.bytes) {
-            let span = joined.place(&(at..at + form.text.len()));
-            // Words that are next to each other on two lines are two words.
-            if span.len() > form.text.len() && form.kind != MatchKind::Word {
-                found.push((form.kind, span));
+        let mut found = self.find(bytes);
+        let joined = View::joined(bytes, gap, None);
+        let wrapped = self.has_spaces.then(|| View::joined(bytes, line_break, Some(b' ')));
+        for view in [Some(joined), wrapped].into_iter().flatten() {
+            for (kind, place) in self.find(&view.bytes) {
+                // Words that are next to each other on two lines are two words.
+                if kind != MatchKind::Word {
+                    found.push((kind, view.place(&place)));
+                }
             }
         }
         order::sort_by_key(&mut found, |(_, span)| span.start);
@@ -107,7 +145,7 @@ impl SecretFinder {
     }
 
     /// The longest form at each place that has one.
-    fn find(&self, bytes: &[u8]) -> Vec<(&SecretForm, usize)> {
+    fn find(&self, bytes: &[u8]) -> Vec<(MatchKind, Range<usize>)> {
         let mut found = Vec::new();
         // Most places are passed over without a look into the map.
         let mut begins = vec![false; 1 << 16];
@@ -115,7 +153,7 @@ impl SecretFinder {
         for (at, start) in bytes.windows(SHORTEST).enumerate() {
             let forms = if begins[pair(start)] { self.forms.get(start) } else { None };
             let form = forms.and_then(|forms| forms.iter().find(|form| form.stands_at(bytes, at)));
-            found.extend(form.map(|form| (form, at)));
+            found.extend(form.map(|form| (form.kind, form.span(bytes, at))));
         }
         found
     }
@@ -169,6 +207,18 @@ fn line_break(text: &[u8]) -> usize {
 }
 
 impl SecretForm {
+    /// Where it stands, if it does at `at`.
+    fn span(&self, bytes: &[u8], at: usize) -> Range<usize> {
+        let (end, rest) = (at + self.text.len(), self.rest.as_bytes());
+        let is_same = |(one, other): &(&u8, &u8)| one == other;
+        match self.kind {
+            MatchKind::End => {
+                at - bytes[..at].iter().rev().zip(rest.iter().rev()).take_while(is_same).count()..end
+            }
+            _ => at..end + bytes[end..].iter().zip(rest).take_while(is_same).count(),
+        }
+    }
+
     fn stands_at(&self, bytes: &[u8], at: usize) -> bool {
         if !bytes[at..].starts_with(self.text.as_bytes()) {
             return false;

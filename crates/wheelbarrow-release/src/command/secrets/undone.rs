@@ -50,9 +50,10 @@ impl View {
         }
     }
 
-    /// Without line breaks and colours.
-    pub(super) fn joined(text: &[u8], gap: impl Fn(&[u8]) -> usize) -> Self {
-        Self::of(text, |rest| Some(gap(rest)).filter(|gap| *gap > 0).map(|gap| (gap, Bytes::default())))
+    /// With this, if anything, in place of line breaks and colours.
+    pub(super) fn joined(text: &[u8], gap: fn(&[u8]) -> usize, by: Option<u8>) -> Self {
+        let by = by.map_or(Bytes::default(), Bytes::one);
+        Self::of(text, |rest| Some(gap(rest)).filter(|gap| *gap > 0).map(|gap| (gap, by)))
     }
 
     /// Without one layer of escapes; none if there are no escapes.
@@ -232,7 +233,7 @@ mod tests {
             assert_eq!(&text[view.place(&(begin..begin + part.len()))], escaped, "{part}");
         }
         let gap = |rest: &[u8]| usize::from(rest[0] == b'\n');
-        let joined = View::joined(b"\na\n\nbc\n", gap);
+        let joined = View::joined(b"\na\n\nbc\n", gap, None);
         assert_eq!(joined.bytes, b"abc");
         assert_eq!([0..1, 0..2, 1..3].map(|part| joined.place(&part)), [1..2, 1..5, 4..6]);
     }

@@ -11,6 +11,8 @@ use super::ordinary_values::{is_neutral_key, is_ordinary, is_secret_name, names_
 const DEPTH: usize = 4;
 /// Bytes of a value that is not quoted.
 const LONGEST_KEYWORD: usize = 4096;
+/// Bytes of a password that is looked for from each of its characters that end a part of a URL, and up to them.
+const LONGEST_CUT: usize = 256;
 /// Base64 of fewer characters is a word.
 const SHORTEST_BASE64: usize = 16;
 
@@ -54,7 +56,7 @@ impl SecretParts {
         }
         let urls = urls(value);
         for url in &urls {
-            self.0.extend(password(url).map(str::to_owned));
+            self.unquoted(url);
             self.0.extend(user(url).filter(|user| !is_ordinary(user)).map(str::to_owned));
         }
         if let [_, _, ..] = urls[..] {
@@ -75,6 +77,21 @@ impl SecretParts {
         if let Some(decoded) = base64_decoded(value) {
             self.value(is_named, &decoded, depth);
         }
+    }
+
+    /// The password of a URL, and what programs take for it or for a host, a port or a path if there are unquoted `#`, `@` and the like
+    /// in it: each program cuts at another of them. Behind the first `@` there may be a host instead.
+    fn unquoted(&mut self, url: &str) {
+        let Some((_, rest)) = url.split_once("://") else { return };
+        let whole = rest.rsplit_once('@').map_or("", |(login, _)| login);
+        let whole = whole.split_once(':').map_or(whole, |(_, password)| password);
+        let password = password(url).unwrap_or_default();
+        self.0.insert(password.to_owned());
+        let is_end = |one: char| "/?#@:[]".contains(one);
+        let ends = whole.match_indices(is_end).filter(|_| whole.len() <= LONGEST_CUT);
+        let pieces = whole.split(is_end).chain(ends.flat_map(|(at, _)| [&whole[..at], &whole[at + 1..]]));
+        let is_secret = |piece: &&str| password == whole || !is_ordinary(piece);
+        self.0.extend(pieces.filter(is_secret).map(str::to_owned));
     }
 
     /// Members, each of which may be shown alone.
@@ -289,6 +306,36 @@ mod tests {
                 assert!(found.contains(*secret), "{name}={value}: {secret} is not among {found:?}");
             }
         }
+    }
+
+    /// RFC 3986 would have these characters quoted. Programs that meet them in a password cut the URL in their own ways.
+    #[test]
+    fn each_part_of_an_unquoted_password_is_a_secret() {
+        for (url, secrets) in [
+            ("postgres://web:Zq7abc#Rest9Xy@db.internal/site", &["Zq7abc#Rest9Xy", "Zq7abc", "Rest9Xy"][..]),
+            ("postgres://web:Zq7abc?Rest9Xy@db.internal/site", &["Zq7abc?Rest9Xy", "Zq7abc", "Rest9Xy"]),
+            ("postgres://web:Zq7abc:Rest9Xy@db.internal/site", &["Zq7abc:Rest9Xy", "Zq7abc", "Rest9Xy"]),
+            ("postgres://web:Zq7abc@Rest9Xy@db.internal/site", &["Zq7abc@Rest9Xy", "Zq7abc", "Rest9Xy"]),
+            ("postgres://web:Zq[7abc]Rest9Xy@db.internal/site", &["Zq", "7abc]Rest9Xy", "Rest9Xy"]),
+            ("s3://webuser:wJal9X/rXUtn+FEMI@bucket", &["wJal9X", "rXUtn+FEMI"]),
+            (
+                "redis://:a@b#cd12@ef/3gh4@db.internal",
+                &["b#cd12@ef/3gh4", "cd12@ef/3gh4", "a@b#cd12", "3gh4"],
+            ),
+            // Up to the first of them there is a login already.
+            ("postgres://web:Zq7@7abc#Rest9Xy@db.internal/site", &["7abc#Rest9Xy", "7abc", "Rest9Xy"]),
+            ("https://Zq7abc#Rest9Xy@db.internal/1", &["Zq7abc", "Rest9Xy"]),
+        ] {
+            let found = secrets_of("SITE", url);
+            for secret in secrets {
+                assert!(found.contains(*secret), "{url}: {secret} is not among {found:?}");
+            }
+            for shown in ["db.internal", "webuser", "site"] {
+                assert!(!found.contains(shown), "{url}: {shown} is among {found:?}");
+            }
+        }
+        let found = secrets_of("MAILER", "smtp://web:Vt62plMnQr@db.internal/?from=shop@example.org");
+        assert!(!found.contains("db.internal") && found.contains("Vt62plMnQr"), "{found:?}");
     }
 
     #[test]
