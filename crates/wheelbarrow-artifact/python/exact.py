@@ -133,7 +133,7 @@ def _check_thin(file, members):
     try:
         thin = json.loads(b"".join(contents(file, members[THIN])).decode("utf-8"), object_pairs_hook=unambiguous)
         left_out = thin["left_out"]
-        is_known = set(thin) == {"format", "left_out"} and isinstance(left_out, list)
+        is_known = set(thin) == {"format", "left_out"} and isinstance(left_out, list) and left_out != []
         # Of two halves of a surrogate pair one alone is not text.
         is_known = is_known and all(path.encode("utf-8") and path not in members for path in left_out)
         number = thin["format"]

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use crate::bytecode::BYTECODE;
@@ -36,7 +37,11 @@ pub fn text(left_out: &BTreeSet<String>) -> serde_json::Result<Vec<u8>> {
 pub(crate) fn read(path: &Path, text: &[u8]) -> Result<BTreeSet<String>, Misread> {
     crate::manifest::check_values(text).map_err(Misread::Wrong)?;
     let ThinRecord { format, left_out } = format::read(path, text, FORMAT)?;
-    if format == FORMAT { Ok(left_out) } else { Err(Misread::Wrong(format::unknown(format, FORMAT))) }
+    match left_out.is_empty() {
+        _ if format != FORMAT => Err(Misread::Wrong(format::unknown(format, FORMAT))),
+        true => Err(Misread::Wrong(serde_json::Error::custom("it leaves nothing out"))),
+        false => Ok(left_out),
+    }
 }
 
 /// What a host may have: wheels, bytecode, the project's files and the native programs. What starts an install is always

@@ -5,6 +5,8 @@
 //! open directory, follows no symbolic link, and continues with the files that it has opened:
 //!
 //! * openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; before Linux 5.6 each part is opened in turn;
+//! * a directory [on one mount](Directory::on_one_mount) enters no file system that is mounted below it: a user who
+//!   mounts one by FUSE can let a request wait without end, and the process with it;
 //! * only regular files are read; the kind is checked after opening, without waiting for a pipe;
 //! * files are created with O_EXCL; owners and modes are changed through descriptors.
 //!
@@ -36,6 +38,7 @@ use crate::unique::unique;
 #[derive(Debug)]
 pub struct Directory {
     descriptor: OwnedFd,
+    is_on_one_mount: bool,
 }
 
 impl AsFd for Directory {
@@ -46,7 +49,7 @@ impl AsFd for Directory {
 
 impl From<OwnedFd> for Directory {
     fn from(descriptor: OwnedFd) -> Self {
-        Self { descriptor }
+        Self { descriptor, is_on_one_mount: false }
     }
 }
 
@@ -64,14 +67,21 @@ impl Directory {
         Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?.into())
     }
 
+    /// The same directory, in which a mount point is an error of the kind `ResourceBusy`; so is one below the
+    /// directories that it opens.
+    #[must_use]
+    pub fn on_one_mount(self) -> Self {
+        Self { is_on_one_mount: true, ..self }
+    }
+
     /// Opens a directory below this one; an empty path is this one.
     pub fn sub(&self, path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         if path.as_os_str().is_empty() {
-            return Ok(self.descriptor.try_clone()?.into());
+            return Ok(Self { descriptor: self.descriptor.try_clone()?, ..*self });
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        Ok(open_beneath(self.as_fd(), path, flags).map_err(to_io_error)?.into())
+        let descriptor = self.open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Self { descriptor, ..*self })
     }
 
     /// Makes the directory `name`, or opens an existing one; returns whether it was made. `mode` is less the
@@ -108,7 +118,7 @@ impl Directory {
     /// Opens a regular file for reading. Anything else is an error, without waiting.
     pub fn file(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        regular(open_beneath(self.as_fd(), path.as_ref(), flags).map_err(to_io_error)?)
+        regular(self.open_beneath(path.as_ref(), flags)?)
     }
 
     /// The contents of a regular file; an error above [`LARGEST_TEXT`].
@@ -328,6 +338,7 @@ fn to_io_error(errno: Errno) -> io::Error {
             io::ErrorKind::InvalidData,
             "a symbolic link, or a path through one: not followed where another user may write",
         ),
+        Errno::XDEV => io::Error::new(io::ErrorKind::ResourceBusy, "a file system is mounted here"),
         errno => errno.into(),
     }
 }
@@ -336,7 +347,7 @@ fn to_io_error(errno: Errno) -> io::Error {
 fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     static IS_MISSING: AtomicBool = AtomicBool::new(false);
     if !IS_MISSING.load(Ordering::Relaxed) {
-        match open_at_once(directory, path, flags, ResolveFlags::empty()) {
+        match open_at_once(directory, path, flags) {
             // The second if a seccomp filter does not know the call; what else it may mean, the steps find too.
             Err(Errno::NOSYS) => IS_MISSING.store(true, Ordering::Relaxed),
             Err(Errno::PERM) => {}
@@ -346,26 +357,40 @@ fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result
     open_by_steps(directory, path, flags)
 }
 
-fn open_at_once(
-    directory: BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlags,
-    more: ResolveFlags,
-) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | more;
+fn open_at_once(directory: &Directory, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    resolve.set(ResolveFlags::NO_XDEV, directory.is_on_one_mount);
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)
 }
 
-fn open_by_steps(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let parts = parts(path).map_err(|_| Errno::XDEV)?;
+fn open_by_steps(directory: &Directory, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let parts = parts(path).map_err(|_| Errno::INVAL)?;
     let (last, above) = parts.split_last().ok_or(Errno::NOENT)?;
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mount = directory.is_on_one_mount.then(|| mount_of(directory.as_fd()));
+    let open = |from: BorrowedFd<'_>, part: &OsStr, flags| {
+        let opened = rustix::fs::openat(from, part, flags, Mode::empty())?;
+        match &mount {
+            Some(mount) if mount_of(opened.as_fd()) != *mount => Err(Errno::XDEV),
+            _ => Ok(opened),
+        }
+    };
     let mut reached: Option<OwnedFd> = None;
     for part in above {
-        let from = reached.as_ref().map_or(directory, AsFd::as_fd);
-        reached = Some(rustix::fs::openat(from, *part, step, Mode::empty())?);
+        let from = reached.as_ref().map_or(directory.as_fd(), AsFd::as_fd);
+        reached = Some(open(from, part, step)?);
     }
-    let from = reached.as_ref().map_or(directory, AsFd::as_fd);
-    rustix::fs::openat(from, *last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    let from = reached.as_ref().map_or(directory.as_fd(), AsFd::as_fd);
+    if mount.is_some() {
+        // Nothing is asked of a file system by this.
+        open(from, last, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+    }
+    open(from, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+}
+
+/// The kernel's number of the mount, which it names since Linux 3.15. A bind mount has the device of its source.
+fn mount_of(open: BorrowedFd<'_>) -> Option<String> {
+    let info = fs_err::read_to_string(format!("/proc/self/fdinfo/{}", open.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(|id| id.trim().to_owned())
 }

@@ -403,6 +403,21 @@ mod tests {
             let theirs = ssh_keygen(&words).unwrap();
             assert!(theirs.status.success() || !is_taken(&line), "{line:?}: {theirs:?}");
         }
+        // The same of signatures with text around them.
+        fs_err::write(&allowed, format!("* {key}\n")).unwrap();
+        let ours = AllowedSigners::read(Path::new(&allowed)).unwrap();
+        let signed = fs_err::read_to_string(&signature).unwrap();
+        for (text, is_good) in [
+            (signed.clone(), true),
+            (format!("text\n{signed}"), false),
+            (format!("\n{signed}"), false),
+            (format!("{signed}text\n"), false),
+        ] {
+            fs_err::write(&signature, &text).unwrap();
+            let theirs = ssh_keygen(&words).unwrap().status.success();
+            assert!(theirs || !is_good, "{text:?}");
+            assert_eq!(ours.signer(b"message", text.as_bytes()).is_ok(), is_good, "{text:?}");
+        }
     }
 
     #[test]

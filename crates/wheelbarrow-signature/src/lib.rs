@@ -19,6 +19,9 @@ use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 use wheelbarrow_artifact::{Anybody, Distrust, Trust};
 
+/// The first line of a signature (PROTOCOL.sshsig of OpenSSH).
+const BEGIN: &[u8] = b"-----BEGIN SSH SIGNATURE-----";
+
 pub use allowed::{AllowedSigners, NAMESPACE};
 pub use error::SignatureError;
 pub use sign::{Signed, sign};
@@ -44,8 +47,10 @@ impl fmt::Display for Signer {
 impl AllowedSigners {
     /// Who has signed `message`, if that may be anybody.
     pub fn signer(&self, message: &[u8], signature: &[u8]) -> Result<Signer, SignatureError> {
+        // The reader of PEM skips what stands before, and ssh-keygen refuses it.
+        let armoured = signature.starts_with(BEGIN).then_some(signature).unwrap_or_default();
         let signature =
-            SshSig::from_pem(signature).map_err(|source| SignatureError::NoSignature { source })?;
+            SshSig::from_pem(armoured).map_err(|source| SignatureError::NoSignature { source })?;
         if signature.namespace() != NAMESPACE {
             return Err(SignatureError::Namespace { found: signature.namespace().to_owned() });
         }

@@ -6,15 +6,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{Directory, open_at_once};
+use super::Directory;
 use crate::FsError;
 use crate::unique::unique;
 
@@ -68,7 +66,8 @@ pub fn remove_tree(
     }
     let mut removal = Removal { path, first: None, patience, begun: Instant::now(), stopped: None };
     let mut open = Vec::new();
-    removal.enter(directory, name, &mut open);
+    let above = directory.sub("").map_err(FsError::io("open", path))?.on_one_mount();
+    removal.enter(&above, name, &mut open);
     while let Some(last) = open.last_mut() {
         let is_listed_again = last.left.is_empty() && last.has_more && last.gone > 0;
         if removal.is_over() {
@@ -125,7 +124,7 @@ impl Removal<'_> {
     /// Opens a directory and removes everything in it except subdirectories.
     fn enter(&mut self, above: &Directory, name: &OsStr, open: &mut Vec<Open>) {
         let path = self.path_of(open, name);
-        let directory = match open_on_mount(above, name) {
+        let directory = match above.sub(name) {
             Ok(directory) => directory,
             Err(error) => return self.note("remove", &path, error),
         };
@@ -207,50 +206,5 @@ fn close_to_others(directory: &Directory) {
     // an access control list gives.
     if directory.stat().is_ok_and(|stat| stat.st_mode & 0o322 != 0o300) {
         let _ = directory.set_mode(0o700);
-    }
-}
-
-fn open_on_mount(above: &Directory, name: &OsStr) -> io::Result<Directory> {
-    static IS_MISSING: AtomicBool = AtomicBool::new(false);
-    let mounted = || io::Error::new(io::ErrorKind::ResourceBusy, "a file system is mounted here");
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    if !IS_MISSING.load(Ordering::Relaxed) {
-        match open_at_once(above.as_fd(), Path::new(name), flags, ResolveFlags::NO_XDEV) {
-            Ok(descriptor) => return Ok(descriptor.into()),
-            Err(Errno::XDEV) => return Err(mounted()),
-            Err(Errno::NOSYS) => IS_MISSING.store(true, Ordering::Relaxed),
-            Err(Errno::PERM) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = Directory::from(rustix::fs::openat(above, name, flags, Mode::empty())?);
-    // A bind mount has the device of its source: the kernel's number of the mount says more, since Linux 3.15.
-    if mount_of(above)? != mount_of(&directory)? {
-        return Err(mounted());
-    }
-    Ok(directory)
-}
-
-/// The device, and the number of the mount if the kernel names it.
-fn mount_of(directory: &Directory) -> io::Result<(u64, Option<String>)> {
-    use std::os::fd::AsRawFd;
-    let info = format!("/proc/self/fdinfo/{}", directory.as_fd().as_raw_fd());
-    let info = fs_err::read_to_string(info).unwrap_or_default();
-    let number = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(|id| id.trim().to_owned());
-    #[allow(clippy::useless_conversion, reason = "not as wide on every architecture")]
-    Ok((directory.stat()?.st_dev.into(), number))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_of_a_mount_is_known() {
-        let directory = Directory::open(Path::new("/proc")).unwrap();
-        let other = Directory::open(Path::new("/")).unwrap();
-        assert_ne!(mount_of(&directory).unwrap(), mount_of(&other).unwrap());
-        assert!(mount_of(&directory).unwrap().1.is_some());
     }
 }

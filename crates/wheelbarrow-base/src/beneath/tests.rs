@@ -84,7 +84,7 @@ fn reads_stay_beneath_the_directory() {
             read += 1;
         }
         let file = Path::new("given/deep/file");
-        if let Ok(descriptor) = open_by_steps(directory.as_fd(), file, OFlags::RDONLY) {
+        if let Ok(descriptor) = open_by_steps(&directory, file, OFlags::RDONLY) {
             let mut text = String::new();
             File::from(descriptor).read_to_string(&mut text).unwrap();
             assert_eq!(text, "the site's");
@@ -140,7 +140,7 @@ fn special_files_are_not_read() {
     }
     for path in ["../outside/deep/file", "/etc/passwd", "given/../../outside/deep/file"] {
         assert!(directory.read(path).is_err(), "{path}");
-        assert!(open_by_steps(directory.as_fd(), Path::new(path), OFlags::RDONLY).is_err(), "{path}");
+        assert!(open_by_steps(&directory, Path::new(path), OFlags::RDONLY).is_err(), "{path}");
     }
     assert_eq!(given.read_link("link").unwrap(), scene.outside().join("deep/file"));
     assert!(given.create(OsStr::new("link"), 0o600).is_err());
@@ -304,4 +304,33 @@ fn directories_are_made_only_where_no_other_user_can_write() {
         assert_eq!(exposed.reason, "belongs to the user 4321");
         assert!(!scene.outside().join("new").exists() && !base.join("inside/other/more").exists());
     }
+}
+
+#[test]
+fn the_number_of_a_mount_is_known() {
+    let directory = Directory::open(Path::new("/proc")).unwrap();
+    let other = Directory::open(Path::new("/")).unwrap();
+    assert_ne!(mount_of(directory.as_fd()), mount_of(other.as_fd()));
+    assert!(mount_of(directory.as_fd()).is_some());
+}
+
+#[test]
+fn no_file_system_that_is_mounted_below_is_entered() {
+    let root = Directory::open(Path::new("/")).unwrap();
+    root.sub("proc/self").unwrap_err();
+    root.sub("proc/sys").unwrap();
+    root.file("proc/version").unwrap();
+    let root = root.on_one_mount();
+    for path in ["proc", "proc/sys"] {
+        assert_eq!(root.sub(path).unwrap_err().kind(), io::ErrorKind::ResourceBusy, "{path}");
+        assert_eq!(
+            root.sub("").unwrap().sub(path).unwrap_err().kind(),
+            io::ErrorKind::ResourceBusy,
+            "{path}"
+        );
+        let by_steps = open_by_steps(&root, Path::new(path), OFlags::RDONLY | OFlags::DIRECTORY);
+        assert_eq!(by_steps.unwrap_err(), Errno::XDEV, "{path}");
+    }
+    assert_eq!(root.file("proc/version").unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    root.sub("usr").unwrap().sub("bin").unwrap();
 }

@@ -88,9 +88,11 @@ impl CompleteRelease {
         wheelbarrow_install::virtualenv(&self.path)
     }
 
-    /// Its directory, open: what is in it is read without following links, since some of it may be given away.
+    /// Its directory, open: what is in it is read without following links or entering what is mounted there, since some of it may be
+    /// given away.
     pub(crate) fn open(&self) -> Result<Directory, ReleaseError> {
-        Directory::open(&self.path).map_err(ReleaseError::io("open", &self.path))
+        let open = Directory::open(&self.path).map(Directory::on_one_mount);
+        open.map_err(ReleaseError::io("open", &self.path))
     }
 
     /// What a file of it holds; a path below it.

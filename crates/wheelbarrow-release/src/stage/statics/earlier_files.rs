@@ -77,7 +77,7 @@ impl<'p> StaticRoots<'p> {
         progress: &'p dyn Progress,
     ) -> io::Result<Option<Self>> {
         let open = |release: &CompleteRelease, below: &str| match Directory::open(release.path())
-            .and_then(|release| release.sub(below))
+            .and_then(|release| release.on_one_mount().sub(below))
         {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some),
