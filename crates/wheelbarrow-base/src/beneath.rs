@@ -280,6 +280,12 @@ impl Directory {
         Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode))?)
     }
 
+    /// Opens what is at a path, which consists of names alone.
+    fn open_beneath(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        parts(path)?;
+        open_beneath(self, path, flags).map_err(to_io_error)
+    }
+
     /// The directory that contains the last part of `path` (`None` if it is this one), and that part.
     fn above<'p>(&self, path: &'p Path) -> io::Result<(Option<Self>, &'p OsStr)> {
         let mut parts = parts(path)?;
@@ -344,7 +350,7 @@ fn to_io_error(errno: Errno) -> io::Error {
 }
 
 /// Opens a path of several parts, one after the other.
-fn open_beneath(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_beneath(directory: &Directory, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     static IS_MISSING: AtomicBool = AtomicBool::new(false);
     if !IS_MISSING.load(Ordering::Relaxed) {
         match open_at_once(directory, path, flags) {

@@ -3,6 +3,7 @@
 mod addresses;
 pub mod doctor;
 pub(crate) mod probe;
+pub(crate) mod probe_address;
 pub mod proof;
 pub(crate) mod server;
 pub(crate) mod server_log;

@@ -48,7 +48,7 @@ impl AllowedSigners {
     /// Who has signed `message`, if that may be anybody.
     pub fn signer(&self, message: &[u8], signature: &[u8]) -> Result<Signer, SignatureError> {
         // The reader of PEM skips what stands before, and ssh-keygen refuses it.
-        let armoured = signature.starts_with(BEGIN).then_some(signature).unwrap_or_default();
+        let armoured = if signature.starts_with(BEGIN) { signature } else { b"" };
         let signature =
             SshSig::from_pem(armoured).map_err(|source| SignatureError::NoSignature { source })?;
         if signature.namespace() != NAMESPACE {

@@ -145,7 +145,7 @@ impl Settings {
     fn check(name: &str, declared: ReleaseSettings) -> Result<Self, ReleaseError> {
         let seconds = |set: Option<u64>, usual| Duration::from_secs(set.unwrap_or(usual));
         if let Some(probe) = &declared.probe {
-            crate::serving::probe::ProbeAddress::of(probe)?;
+            crate::serving::probe_address::ProbeAddress::of(probe)?;
             statuses("probe.expected", probe.expected.as_deref())?;
         }
         if let Some(check) = &declared.check {
@@ -200,10 +200,10 @@ fn services(declared: &ReleaseSettings) -> Result<Vec<Service>, ReleaseError> {
             statuses("probe.expected", probe.expected.as_deref())?;
         }
         match &service.probe {
-            Some(ServiceProbe::Request(probe)) => _ = crate::serving::probe::ProbeAddress::of(probe)?,
+            Some(ServiceProbe::Request(probe)) => _ = crate::serving::probe_address::ProbeAddress::of(probe)?,
             Some(ServiceProbe::Path(probe)) => {
                 let url = format!("http://localhost{}", probe.url);
-                crate::serving::probe::ProbeAddress::of(&ProbeSettings { url, ..probe.clone() })?;
+                crate::serving::probe_address::ProbeAddress::of(&ProbeSettings { url, ..probe.clone() })?;
             }
             Some(ServiceProbe::Command { .. }) | None => {}
         }

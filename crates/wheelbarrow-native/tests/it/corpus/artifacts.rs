@@ -474,8 +474,10 @@ fn texts() -> Vec<Case> {
         found.push(Case::new(&format!("a thin.json that is {name}"), thin, false));
     }
     let thin = Member::new(".wheelbarrow/thin.json", r#"{"format": 1, "left_out": []}"#);
-    let thin =
-        zip_behind(LINE, &[code, pip, thin, Member::new(".wheelbarrow/manifest.json", text.as_bytes())]);
+    let thin = zip_behind(
+        LINE,
+        &[code.clone(), pip.clone(), thin, Member::new(".wheelbarrow/manifest.json", text.as_bytes())],
+    );
     found.push(Case::new("a thin.json that leaves nothing out", thin, false));
     let latin = [text.trim_end_matches('}').as_bytes(), b",\"version\":\"\xe9\"}"].concat();
     found.push(Case::new("a manifest that is not UTF-8", artifact(&latin), false));

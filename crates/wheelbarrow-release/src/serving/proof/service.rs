@@ -12,7 +12,7 @@ use super::scope::{Listener, ProcessScope};
 use super::time_limited::ScanLimits;
 use super::{hides_some, kernel, processes};
 use crate::root::settings::Settings;
-use crate::serving::probe::ProbeAddress;
+use crate::serving::probe_address::ProbeAddress;
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// What was found of a service.
