@@ -175,6 +175,7 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
     loop {
         let left = limit.saturating_sub(begun.elapsed());
         let answer = address.ask(left.clamp(Duration::from_millis(1), PATIENCE));
+        let has_answered = answer.is_ok();
         let (pause, last, hint) = match answer {
             Ok(status) if is_expected(settings, status) => {
                 successes += 1;
@@ -197,7 +198,8 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
             return Err(ReleaseError::Cancelled);
         }
         if begun.elapsed() + pause >= limit {
-            return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last, hint });
+            let url = settings.url.clone();
+            return Err(ReleaseError::Probe { url, deadline, last, hint, has_answered });
         }
         std::thread::sleep(pause);
     }
@@ -236,7 +238,7 @@ fn hint(status: Option<u16>) -> &'static str {
         Some(400) => {
             "Django answers so to a host that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
         }
-        Some(500..) => "that is an error of the application or of what it uses",
+        Some(500..) => "that is an error of the application, at the page that `[release.probe] url` names",
         Some(_) => "`[release.probe] url` selects another page, `expected` allows other statuses",
     }
 }
