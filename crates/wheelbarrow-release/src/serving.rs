@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub(crate) mod probe;
+pub(crate) mod programs;
 pub mod proof;
 pub(crate) mod server;
 pub(crate) mod server_log;

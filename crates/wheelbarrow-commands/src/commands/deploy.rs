@@ -105,6 +105,7 @@ fn show(plan: &DeployPlan) -> String {
     }
     rows.extend(plan.probe.iter().map(|url| ("would ask", url.clone())));
     rows.extend(plan.steps.iter().map(|step| ("step", step.clone())));
+    rows.extend(plan.missing.iter().map(|what| ("missing", what.clone())));
     rows.extend(plan.lacking.iter().map(|path| ("is not here", path.clone())));
     let rows: Vec<_> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
     table(&[Align::Left, Align::Left], &rows)

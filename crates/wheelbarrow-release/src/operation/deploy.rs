@@ -22,7 +22,7 @@ use crate::root::operator::Operator;
 use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
-use crate::serving::services;
+use crate::serving::{programs, services};
 use crate::stage::configure::{self, ReleaseEnvironment};
 use crate::stage::not_shared;
 use crate::stage::restore::lacking;
@@ -90,6 +90,9 @@ pub struct DeployPlan {
     /// What a thin artifact leaves out and the root has not: the deploy would be refused for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<String>,
+    /// A sentence for each service whose program is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// What a deploy did.
@@ -169,6 +172,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         keep: settings.keep,
         steps: Vec::new(),
         lacking,
+        missing: programs::missing(&settings, &|program| programs::has(&artifact, program)),
     };
     let (steps, settings) = match found {
         None => (steps(artifact, digest, &settings, (virtualenv, interpreter), options), settings),
