@@ -36,7 +36,7 @@ pub struct UnitArguments {
     /// A release to take the services from, by its id or number [default: the live release]
     #[arg(long, value_name = "ID", requires = "root", conflicts_with = "artifact")]
     release: Option<String>,
-    /// The name of the units [default: the name of the site]
+    /// The name of the units [default: `unit` of the settings, else the name of the site]
     #[arg(long)]
     name: Option<String>,
     /// The server program [default: gunicorn, with uvicorn's workers for ASGI]

@@ -70,6 +70,24 @@ fn a_service_without_its_program_is_reported_before_it_is_started() {
 }
 
 #[test]
+fn units_have_the_name_that_the_settings_of_the_root_give_them() {
+    let place = Place::new();
+    let artifact = place.artifact(&Version::good("1"));
+    let first = |words: &[&str]| {
+        let artifact = artifact.to_str().unwrap();
+        let said = place.run(&[&["unit", artifact, "--application", "app:application"], words].concat());
+        assert_eq!(said.code, 0, "{}", said.all());
+        said.out.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(first(&[]), "# /etc/systemd/system/site.service");
+    fs_err::create_dir_all(place.root().join("shared")).unwrap();
+    let own = "[release]\nserver = { kind = 'systemd', unit = 'other.service' }\n";
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), own).unwrap();
+    assert_eq!(first(&[]), "# /etc/systemd/system/other.service");
+    assert_eq!(first(&["--name", "third"]), "# /etc/systemd/system/third.service");
+}
+
+#[test]
 fn commands_are_stopped_at_their_timeout() {
     let place = Place::new();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);
