@@ -9,7 +9,7 @@ use wheelbarrow_release::{
     DeployExtent, DeployOptions, DeployPlan, Deployed, ExistingRelease, deploy, plan_deploy,
 };
 
-use super::changes::lines;
+use super::changes::{between, lines};
 use super::context::Context;
 use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
@@ -96,6 +96,7 @@ fn show(plan: &DeployPlan) -> String {
         ),
         ("live now", or_dash(plan.live.as_ref())),
     ];
+    rows.extend(plan.python.iter().map(|python| ("python", between(python))));
     rows.extend(plan.signed_by.iter().map(|signer| ("signed by", signer.clone())));
     rows.extend(plan.shared.iter().map(|path| ("shared", path.clone())));
     rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));
