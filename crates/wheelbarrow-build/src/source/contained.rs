@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::printable_line;
 
 use super::builder::{Builder, only_directory, package, subdirectory};
 use crate::bootstrap;
@@ -210,7 +211,7 @@ impl ContainedBuild<'_> {
         Error::BadBuild {
             name: package(self.chosen),
             version: String::new(),
-            result: format!("what cannot be read: {reason}"),
+            result: format!("what cannot be read: {}", printable_line(reason)),
         }
     }
 }
