@@ -282,6 +282,8 @@ def _problem(manifest):
     directory, import_path = project["directory"], project["import_path"]
     if not manifest["targets"]:
         return "it has no target"
+    if not all(part and not set(part) - SMALL for part in manifest["name"].split("-")):
+        return "its name is not normalised"
     release = manifest.get("release", {})
     if len({key.replace("-", "_") for key in release}) != len(release):
         return "release has a key in two spellings"

@@ -61,6 +61,12 @@ pub fn check_name(name: &str) -> Result<(), UnsafePath> {
 /// What is wrong with a manifest, if something is.
 pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
     let members = manifest.members_by_path();
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    if !manifest.name.split('-').all(is_part) {
+        return Err("its name is not normalised".to_owned());
+    }
     check_project(manifest)?;
     check_interpreter(manifest, &members)?;
     for member in &manifest.members {

@@ -103,6 +103,18 @@ impl<'a> OpenWheel<'a> {
         &self.entry_points
     }
 
+    /// Whether it brings a program of that name.
+    pub fn has_program(&self, name: &str) -> bool {
+        let is_file = || {
+            self.files.iter().any(|file| match &file.destination {
+                Destination::Scripts(path) => path == name,
+                Destination::Data(path) => path.strip_prefix("bin/") == Some(name),
+                _ => false,
+            })
+        };
+        self.entry_points.names().contains(name) || is_file()
+    }
+
     /// What gets installed as it is, or, in `scripts`, with another first line. RECORD and what else installers write
     /// is not among it.
     pub fn files(&self) -> &[WheelFile] {

@@ -17,7 +17,7 @@ use crate::build_options::BuildOptions;
 use crate::bundled::Bundled;
 use crate::bytecode::{self, BytecodeMode, CompileRequest, CompiledBytecode};
 use crate::cache::Cache;
-use crate::check::{CheckRequest, PackedTarget, PackedWheel, ServiceProgram, check};
+use crate::check::{self, CheckRequest, PackedTarget, PackedWheel, ServiceProgram, check};
 use crate::collect::{self, CollectJob, Collected};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
@@ -51,6 +51,7 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     let time = pack::source_date(options.source_date_epoch.as_deref())?;
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
+    check::refuse_unfit_commands(options.release.as_ref())?;
     read_project(options)?;
     let bundled = take_python(options, progress)?;
     let (targets, inputs, found) = find_targets_and_inputs(options, bundled.as_ref())?;

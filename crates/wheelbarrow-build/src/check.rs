@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use fs_err as fs;
 use memmap2::Mmap;
 use wheelbarrow_artifact::manifest::{Allowed, Needs};
+use wheelbarrow_artifact::release::ReleaseSettings;
 use wheelbarrow_artifact::wheel::WheelError;
 use wheelbarrow_artifact::zip::DosTime;
 use wheelbarrow_audit::{
@@ -44,6 +45,10 @@ pub enum CheckError {
     Refused { reports: Vec<Report> },
     #[error("two different wheels are called {filename}")]
     TwoOfOneName { filename: String },
+    #[error(
+        "the service {service} cannot run {word:?}: systemd and the shell would each read its characters in their own way"
+    )]
+    Run { service: String, word: String },
 }
 
 fn each_refused(reports: &[Report]) -> String {
@@ -91,6 +96,9 @@ impl Explain for CheckError {
             Self::TwoOfOneName { .. } => {
                 "they were built for different systems: build one artifact for each".to_owned()
             }
+            Self::Run { .. } => {
+                "put the command into a script of the project, and run that: `run = \"sh run.sh\"`".to_owned()
+            }
             _ => return None,
         })
     }
@@ -106,6 +114,13 @@ impl From<WheelError> for CheckError {
 struct MappedWheel<'a> {
     wheel: &'a PackedWheel,
     map: Mmap,
+}
+
+/// Refuses a service whose command no unit can hold.
+pub(crate) fn refuse_unfit_commands(release: Option<&ReleaseSettings>) -> Result<(), CheckError> {
+    let unfit = programs::unfit(release);
+    let owned = |(service, word): (&str, &str)| (service.to_owned(), word.to_owned());
+    unfit.map(owned).map_or(Ok(()), |(service, word)| Err(CheckError::Run { service, word }))
 }
 
 /// Audits every target. What was found good before, by this program, is not looked at again.

@@ -137,7 +137,7 @@ pub enum Error {
     Packages { image: String, packages: String, stderr: String },
     #[error("the build of {package} needs itself: {}", chain.join(" -> "))]
     BuildCycle { package: String, chain: Vec<String> },
-    #[error("could not build {package} for {target}:\n{last_lines}")]
+    #[error("could not build {package} for {target}:\n{}", indented(last_lines))]
     Build {
         package: String,
         target: String,
@@ -178,6 +178,11 @@ fn here(found: &[String]) -> String {
         [] => "no Python was found here".to_owned(),
         found => format!("found here: {}", found.join(", ")),
     }
+}
+
+/// Lines of a program of others, below the line that names it.
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn each_reason(reasons: &[String]) -> String {

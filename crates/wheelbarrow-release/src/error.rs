@@ -112,7 +112,7 @@ pub enum ReleaseError {
     #[error("{error}{}", indented(error.output().unwrap_or_default()))]
     Check { error: Box<CheckError> },
     #[error("{url} failed the probe for {deadline} s: {last}")]
-    Probe { url: String, deadline: u64, last: String, hint: &'static str },
+    Probe { url: String, deadline: u64, last: String, hint: &'static str, has_answered: bool },
     #[error("{source}{output}")]
     Served { source: Box<ReleaseError>, output: ServerOutput },
     #[error("the release {id} failed at the {phase}; {left}")]
@@ -168,11 +168,12 @@ impl ReleaseError {
         }
     }
 
-    /// Whether the server did not do what it should after it was told of a release.
-    fn is_of_server(&self) -> bool {
+    /// Whether it may be that the server did not start.
+    fn is_of_start(&self) -> bool {
         match self {
-            Self::Served { source, .. } | Self::Service { source, .. } => source.is_of_server(),
-            Self::Probe { .. } | Self::Unproved { .. } | Self::Down { .. } => true,
+            Self::Served { source, .. } | Self::Service { source, .. } => source.is_of_start(),
+            Self::Probe { has_answered, .. } => !has_answered,
+            Self::Unproved { .. } | Self::Down { .. } => true,
             _ => false,
         }
     }
@@ -422,7 +423,7 @@ impl Explain for ReleaseError {
                 let hint = Some(hint.to_owned());
                 return output.map_or(hint.clone(), |output| output.hint(hint));
             }
-            Self::Failed { source, is_first: true, .. } if source.is_of_server() => {
+            Self::Failed { source, is_first: true, .. } if source.is_of_start() => {
                 let hint = "if the server cannot start without `current`: deploy with `--no-probe`, start the server, \
                             then `wheelbarrow activate ID` probes it";
                 let output = source.server_said();

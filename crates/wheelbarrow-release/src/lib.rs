@@ -37,7 +37,7 @@ pub use operation::recovery::{Recovered, recover, recover_moved};
 pub use operation::rescue::{Rescued, plan_rescue, rescue};
 pub use operation::singletons::{SaidBy, Singletons, set_singletons, singletons};
 pub use report::bundled_python::BundledPython;
-pub use report::changes::{Changes, Distributions, Findings, ServiceChanges, StaticFiles};
+pub use report::changes::{Changes, Distributions, Findings, ServiceChanges, StaticFiles, VersionChange};
 pub use report::health::{Health, HealthProblem, Level, health};
 pub use report::rule::Rule;
 pub use report::status::{ListedRelease, ReleaseState, Status, history, list, status};

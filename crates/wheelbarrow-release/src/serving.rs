@@ -4,6 +4,7 @@ mod addresses;
 pub mod doctor;
 pub(crate) mod probe;
 pub(crate) mod probe_address;
+pub(crate) mod programs;
 pub mod proof;
 pub(crate) mod server;
 pub(crate) mod server_log;

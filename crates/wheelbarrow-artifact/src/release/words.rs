@@ -54,6 +54,13 @@ impl Words {
         &self.0
     }
 
+    /// The first word that cannot stand in a unit: systemd and the shell would each read its characters in their own way.
+    pub fn not_for_unit(&self) -> Option<&str> {
+        let is_read_once =
+            |letter: char| letter.is_ascii_alphanumeric() || "-_./:@=,+%~^{}[]()<>|&;#*?! ".contains(letter);
+        self.0.iter().find(|word| !word.chars().all(is_read_once)).map(String::as_str)
+    }
+
     /// Whether the command collects static files, as `django-admin collectstatic --noinput` does.
     pub fn collects_static(&self) -> bool {
         self.0.iter().any(|word| word == "collectstatic")

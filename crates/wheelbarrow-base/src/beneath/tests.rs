@@ -84,7 +84,7 @@ fn reads_stay_beneath_the_directory() {
             read += 1;
         }
         let file = Path::new("given/deep/file");
-        if let Ok(descriptor) = open_by_steps(&directory, file, OFlags::RDONLY) {
+        if let Ok(descriptor) = open_by_steps(directory, file, OFlags::RDONLY) {
             let mut text = String::new();
             File::from(descriptor).read_to_string(&mut text).unwrap();
             assert_eq!(text, "the site's");

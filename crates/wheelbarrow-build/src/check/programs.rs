@@ -5,9 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use wheelbarrow_artifact::release::ReleaseSettings;
-use wheelbarrow_audit::{AuditedWheel, Subject};
-use wheelbarrow_wheel::layout::Destination;
+use wheelbarrow_artifact::release::{ReleaseSettings, Words};
+use wheelbarrow_audit::Subject;
 
 /// What every Linux server has: shells, and programs that start another one.
 const OF_EVERY_HOST: [&str; 5] = ["sh", "bash", "env", "nice", "timeout"];
@@ -22,14 +21,23 @@ pub struct ServiceProgram {
 impl ServiceProgram {
     /// Those of the settings.
     pub fn all(release: Option<&ReleaseSettings>) -> Vec<Self> {
-        let services = release.and_then(|release| release.service.as_deref()).unwrap_or_default();
-        let programs = services.iter().filter_map(|service| {
-            let program = service.own()?.run.program();
+        let programs = commands(release).filter_map(|(service, run)| {
+            let program = run.program();
             let is_name = !program.contains('/') && !OF_EVERY_HOST.contains(&program);
-            is_name.then(|| Self { service: service.name.to_string(), program: program.to_owned() })
+            is_name.then(|| Self { service: service.to_owned(), program: program.to_owned() })
         });
         programs.collect()
     }
+}
+
+/// The first service with a word in its command that no unit can hold, and that word.
+pub(crate) fn unfit(release: Option<&ReleaseSettings>) -> Option<(&str, &str)> {
+    commands(release).find_map(|(service, run)| Some((service, run.not_for_unit()?)))
+}
+
+fn commands(release: Option<&ReleaseSettings>) -> impl Iterator<Item = (&str, &Words)> {
+    let services = release.and_then(|release| release.service.as_deref()).unwrap_or_default();
+    services.iter().filter_map(|service| Some((service.name.as_str(), &service.own()?.run)))
 }
 
 /// A warning for each service that lacks its program in the virtualenv of a target.
@@ -55,16 +63,5 @@ fn is_in_virtualenv(program: &str, subject: &Subject<'_>) -> bool {
     let pythons = ["python".to_owned(), format!("python{major}"), format!("python{major}.{minor}")];
     let pip = subject.site.as_ref().and_then(|site| site.pip);
     pythons.iter().any(|python| python == program)
-        || subject.wheels.iter().copied().chain(pip).any(|wheel| has(wheel, program))
-}
-
-fn has(wheel: &AuditedWheel<'_>, program: &str) -> bool {
-    let is_file = || {
-        wheel.open.files().iter().any(|file| match &file.destination {
-            Destination::Scripts(path) => path == program,
-            Destination::Data(path) => path.strip_prefix("bin/") == Some(program),
-            _ => false,
-        })
-    };
-    wheel.open.entry_points().names().contains(program) || is_file()
+        || subject.wheels.iter().copied().chain(pip).any(|wheel| wheel.open.has_program(program))
 }

@@ -226,6 +226,19 @@ fn programs_of_services_come_with_a_wheel() {
     "#);
 }
 
+#[test]
+fn a_service_cannot_run_what_no_unit_can_hold() {
+    for run in ["sh -c 'echo $HOME'", "echo `id`", "echo 'a\nb'"] {
+        let service = serde_json::json!({ "service": [{"name": "web", "run": run}] });
+        let release = serde_json::from_value(service).unwrap();
+        let refused = refuse_unfit_commands(Some(&release)).unwrap_err();
+        assert!(
+            refused.exit() == Exit::Project && refused.to_string().contains("web cannot run"),
+            "{refused}"
+        );
+    }
+}
+
 /// PEP 792: what the index says is told, and a project that it holds to be unsafe is refused.
 #[test]
 fn projects_are_judged_by_their_status() {

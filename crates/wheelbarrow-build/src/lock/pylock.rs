@@ -1,6 +1,7 @@
 //! The tables of a pylock.toml, as far as an install needs them. Unknown keys are skipped, as the
 //! specification allows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use fs_err as fs;
 use serde::Deserialize;
 use url::Url;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::printable_line;
 use wheelbarrow_base::SafePath;
 use wheelbarrow_http::redact;
 use wheelbarrow_wheel::name;
@@ -119,7 +121,7 @@ impl Pylock {
         }
         for package in &mut lock.packages {
             if !name::is_valid(&package.name) {
-                return Err(format!("`{}` is not the name of a package", package.name));
+                return Err(format!("`{}` is not the name of a package", printable_line(&package.name)));
             }
             package.name = name::normalise(&package.name);
             package.check()?;
@@ -177,6 +179,13 @@ impl Package {
             0 => return Err(format!("{name} has no file and no other source")),
             1 => {}
             _ => return Err(format!("{name} has more than one kind of source")),
+        }
+        let files = self.sdist.iter().chain(&self.wheels).filter_map(DistributionFile::filename);
+        let archive = self.archive.iter().filter_map(Archive::filename);
+        for text in self.version.iter().cloned().chain(files).chain(archive) {
+            if let Cow::Owned(escaped) = printable_line(&text) {
+                return Err(format!("{name} has a control character in `{escaped}`"));
+            }
         }
         let located = |url: &Option<String>, path: &Option<String>| url.is_some() || path.is_some();
         for file in self.sdist.iter().chain(&self.wheels) {
@@ -359,11 +368,19 @@ mod tests {
                 "more than one kind",
             ),
             ("directory = 7", "invalid type"),
+            (
+                "version = \"1\\nnote: x\"\ndirectory = { path = \"x\" }",
+                "a-b has a control character in `1\\x0anote: x`",
+            ),
+            ("wheels = [{ name = \"a\\r.whl\", path = \"a.whl\" }]", "control character in `a\\x0d.whl`"),
+            ("sdist = { url = \"https://h/a%0a.zip\" }", "control character in `a\\x0a.zip`"),
         ] {
             let error = parse(packages).unwrap_err();
             assert!(error.contains(words), "{error}");
         }
         assert!(Pylock::parse("lock-version = \"2.0\"\npackages = 7").unwrap_err().contains("known is 1.0"));
         assert!(Pylock::parse("").unwrap_err().contains("lock-version"));
+        let named = "lock-version = \"1.0\"\n[[packages]]\nname = \"a\\nerror: b\"";
+        assert_eq!(Pylock::parse(named).unwrap_err(), "`a\\x0aerror: b` is not the name of a package");
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
+use wheelbarrow_artifact::printable_line;
 use wheelbarrow_base::progress::Silent;
 
 use super::builder::Builder;
@@ -65,6 +66,12 @@ impl Builder<'_> {
         work_directory: &Path,
     ) -> Result<Lock> {
         let what = || "what the build requires".to_owned();
+        // A line of its own could be an option of uv's.
+        if let Some(wrong) = requirements.iter().find(|requirement| requirement.trim().contains(['\n', '\r']))
+        {
+            let stderr = format!("`{}` is not a requirement", printable_line(wrong));
+            return Err(Error::Resolve { stderr });
+        }
         let uv = Uv::find().ok_or_else(|| Error::NoUv { what: what() })?;
         let (input, output) =
             (work_directory.join("requires.in"), work_directory.join("pylock.requires.toml"));

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use fs_err as fs;
 use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::printable_line;
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_http::Credentials;
 use wheelbarrow_wheel::WheelFilename;
@@ -254,8 +255,11 @@ impl Builder<'_> {
         place: &BuildPlace<'_>,
     ) -> Result<BuiltWheel> {
         let version = chosen.version.clone().unwrap_or_default();
-        let bad =
-            |result: String| Error::BadBuild { name: chosen.name.clone(), version: version.clone(), result };
+        let bad = |result: String| Error::BadBuild {
+            name: chosen.name.clone(),
+            version: version.clone(),
+            result: printable_line(&result).into_owned(),
+        };
         let wheels: Vec<PathBuf> = fs::read_dir(out)
             .map_err(Error::io("read", out))?
             .filter_map(|entry| Some(entry.ok()?.path()))

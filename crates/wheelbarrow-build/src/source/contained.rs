@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use wheelbarrow_artifact::printable_line;
 
 use super::builder::{Builder, only_directory, package, subdirectory_in};
 use crate::bootstrap;
@@ -211,7 +212,7 @@ impl ContainedBuild<'_> {
         Error::BadBuild {
             name: package(self.chosen),
             version: String::new(),
-            result: format!("what cannot be read: {reason}"),
+            result: format!("what cannot be read: {}", printable_line(reason)),
         }
     }
 }

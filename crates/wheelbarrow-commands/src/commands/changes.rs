@@ -1,6 +1,6 @@
 //! Prints the changes of a deploy in a few lines.
 
-use wheelbarrow_release::{Changes, ServiceChanges};
+use wheelbarrow_release::{Changes, ServiceChanges, VersionChange};
 
 use crate::text::{Align, count, table};
 
@@ -9,7 +9,7 @@ const NAMES: usize = 12;
 
 /// A line for each part that is not empty, indented.
 pub(super) fn lines(changes: &Changes) -> String {
-    let mut rows = Vec::new();
+    let mut rows: Vec<_> = changes.python.iter().map(|python| ("python", between(python))).collect();
     let distributions = distributions(changes);
     if !distributions.is_empty() {
         rows.push(("distributions", distributions));
@@ -37,10 +37,15 @@ pub(super) fn lines(changes: &Changes) -> String {
     format!("\n{}", table(&[Align::Left; 2], &rows))
 }
 
+/// `3.12.3 -> 3.13.1 (bundled)`
+pub(super) fn between(change: &VersionChange) -> String {
+    format!("{} -> {}", change.from, change.to)
+}
+
 /// `django 5.1 -> 5.2, + httpx 0.27, - requests 2.31`
 fn distributions(changes: &Changes) -> String {
     let difference = &changes.distributions;
-    let changed = difference.changed.iter().map(|one| format!("{} {} -> {}", one.name, one.from, one.to));
+    let changed = difference.changed.iter().map(|one| format!("{} {}", one.name, between(one)));
     let added = difference.added.iter().map(|one| format!("+ {} {}", one.name, one.version));
     let removed = difference.removed.iter().map(|one| format!("- {} {}", one.name, one.version));
     few(&changed.chain(added).chain(removed).collect::<Vec<_>>())

@@ -9,7 +9,7 @@ use wheelbarrow_release::{
     DeployExtent, DeployOptions, DeployPlan, Deployed, ExistingRelease, deploy, plan_deploy,
 };
 
-use super::changes::lines;
+use super::changes::{between, lines};
 use super::context::Context;
 use super::prune;
 use super::root::{SettingsArguments, SwitchArguments, or_dash};
@@ -96,6 +96,7 @@ fn show(plan: &DeployPlan) -> String {
         ),
         ("live now", or_dash(plan.live.as_ref())),
     ];
+    rows.extend(plan.python.iter().map(|python| ("python", between(python))));
     rows.extend(plan.signed_by.iter().map(|signer| ("signed by", signer.clone())));
     rows.extend(plan.shared.iter().map(|path| ("shared", path.clone())));
     rows.extend(plan.prepare.iter().map(|words| ("would run", words.clone())));
@@ -105,6 +106,7 @@ fn show(plan: &DeployPlan) -> String {
     }
     rows.extend(plan.probe.iter().map(|url| ("would ask", url.clone())));
     rows.extend(plan.steps.iter().map(|step| ("step", step.clone())));
+    rows.extend(plan.missing.iter().map(|what| ("missing", what.clone())));
     rows.extend(plan.lacking.iter().map(|path| ("is not here", path.clone())));
     let rows: Vec<_> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
     table(&[Align::Left, Align::Left], &rows)

@@ -36,7 +36,7 @@ pub struct UnitArguments {
     /// A release to take the services from, by its id or number [default: the live release]
     #[arg(long, value_name = "ID", requires = "root", conflicts_with = "artifact")]
     release: Option<String>,
-    /// The name of the units [default: the name of the site]
+    /// The name of the units [default: `unit` of the settings, else the name of the site]
     #[arg(long)]
     name: Option<String>,
     /// The server program [default: gunicorn, with uvicorn's workers for ASGI]
@@ -165,6 +165,7 @@ fn units(
     let manager = MANAGERS.into_iter().find(named).map(|(_, manager)| manager);
     let of_services = root.map(|root| service_units(root, source, manager)).transpose()?;
     let own = of_services.filter(|own| !own.units.is_empty());
+    own.iter().flat_map(|own| &own.missing).for_each(|what| printer.note(what));
     match (arguments.only, own) {
         (Some(UnitSelection::Server), Some(own)) if !own.has_server => Ok((Vec::new(), own.manager)),
         (None | Some(UnitSelection::Services), Some(own)) => Ok((own.units, own.manager)),

@@ -14,7 +14,7 @@ use wheelbarrow_install::{InstallError, Pip, choose_target, virtualenv};
 
 use crate::operation::activate::{activate_in, plan_activation};
 use crate::operation::{engine, plan, recovery};
-use crate::report::changes::Changes;
+use crate::report::changes::{Changes, VersionChange, python_change, python_of, shown_python};
 use crate::root::compatible;
 use crate::root::journal::{JournalEvent, Operation, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
@@ -22,7 +22,7 @@ use crate::root::operator::Operator;
 use crate::root::release::{CompleteRelease, ReleaseRecord};
 use crate::root::retention::Pruned;
 use crate::root::settings::Settings;
-use crate::serving::services;
+use crate::serving::{programs, services};
 use crate::stage::configure::{self, ReleaseEnvironment};
 use crate::stage::not_shared;
 use crate::stage::restore::lacking;
@@ -78,6 +78,8 @@ pub struct DeployPlan {
     /// Who vouches for the artifact, where that was asked.
     pub signed_by: Option<String>,
     pub live: Option<ReleaseId>,
+    /// None if it is the Python of the live release, or nothing is live.
+    pub python: Option<VersionChange>,
     pub shared: Vec<String>,
     pub prepare: Vec<String>,
     pub server: String,
@@ -90,6 +92,9 @@ pub struct DeployPlan {
     /// What a thin artifact leaves out and the root has not: the deploy would be refused for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<String>,
+    /// A sentence for each service whose program is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// What a deploy did.
@@ -153,6 +158,16 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
     let PreparedDeploy { artifact, settings, digest, interpreter, virtualenv, lacking, is_switched } =
         prepared;
     let manifest = artifact.manifest();
+    let live = root.live()?;
+    let python = match &found {
+        Some(found) => python_of(found),
+        None => {
+            let [major, minor, micro] = interpreter.version;
+            let is_bundled = host_python(&interpreter, &virtualenv).is_none();
+            Some(shown_python(&format!("{major}.{minor}.{micro}"), is_bundled))
+        }
+    };
+    let before = live.as_ref().and_then(|live| root.complete_or_none(live).ok().flatten());
     let mut deploy_plan = DeployPlan {
         root: root.path().to_path_buf(),
         id,
@@ -160,7 +175,8 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         signed_by: artifact.vouched_by().map(str::to_owned),
-        live: root.live()?,
+        live,
+        python: before.zip(python).and_then(|(before, python)| python_change(&before, python)),
         shared: settings.shared.iter().map(|shared| shared.path.to_string()).collect(),
         prepare: settings.prepare.iter().map(ToString::to_string).collect(),
         server: settings.server.to_string(),
@@ -169,6 +185,7 @@ pub fn plan(root: &Path, options: &DeployOptions) -> Result<DeployPlan, ReleaseE
         keep: settings.keep,
         steps: Vec::new(),
         lacking,
+        missing: programs::missing(&settings, &|program| programs::has(&artifact, program)),
     };
     let (steps, settings) = match found {
         None => (steps(artifact, digest, &settings, (virtualenv, interpreter), options), settings),

@@ -4,12 +4,14 @@
 use std::time::Instant;
 
 use wheelbarrow_artifact::format::PROGRAM;
+use wheelbarrow_artifact::release::Server;
 
 use crate::root::journal::{JournalEvent, Operation, Outcome, Phase};
 use crate::root::locked_root::{LockedRoot, milliseconds};
 use crate::root::retention::Pruned;
+use crate::root::settings::Settings;
 use crate::root::{Mark, marker_files};
-use crate::serving::proof;
+use crate::serving::{proof, systemd};
 use crate::steps::hook::{self, OperationFailure};
 use crate::steps::{Fault, Job, NOTHING, Step, Steps, UndoResult};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -189,7 +191,7 @@ impl FailedOperation<'_> {
         let milliseconds = milliseconds(begun.elapsed());
         // Where the journal cannot be written, the next command finds an operation without an end, and recovers.
         let _ = locked.record(JournalEvent::Failed { phase, error: error.clone(), outcome, milliseconds });
-        let left = what_is_left(locked.root, outcome);
+        let left = what_is_left(locked.root, id, outcome);
         let is_first = outcome == Outcome::Reverted && locked.root.live().is_ok_and(|live| live.is_none());
         hook::after_failure(
             locked,
@@ -200,17 +202,31 @@ impl FailedOperation<'_> {
     }
 }
 
-/// What is live after a failure. Where that is not what was live before, also what runs, as the kernel tells it.
-fn what_is_left(root: &Root, outcome: Outcome) -> String {
+/// What is live after the failure of `id`, and what runs, as the kernel tells it.
+fn what_is_left(root: &Root, id: &ReleaseId, outcome: Outcome) -> String {
     let live = root.live();
+    let settings = |id: &ReleaseId| Settings::of_left(root, Some(id));
     let runs = || proof::of_live(root).map_or_else(|error| error.to_string(), |service| service.to_string());
     match (outcome, live) {
         (Outcome::Unchanged, _) => "nothing was switched".to_owned(),
-        (Outcome::Reverted, Ok(Some(live))) => format!("{live}, which was live before, is live again"),
-        (Outcome::Reverted, _) => format!(
-            "no release was live before, so `current` was removed, and the server was not restarted; {}",
-            runs()
-        ),
+        (Outcome::Reverted, Ok(Some(live))) => {
+            let has_server = settings(&live)
+                .is_some_and(|settings| settings.server != Server::None || !settings.services.is_empty());
+            let runs = if has_server { format!("; {}", runs()) } else { String::new() };
+            format!("{live}, which was live before, is live again{runs}")
+        }
+        (Outcome::Reverted, _) => {
+            let state = settings(id).and_then(|settings| match &settings.server {
+                Server::Systemd { unit, manager, .. } => systemd::state(*manager, unit),
+                _ => None,
+            });
+            let state = state.map(|state| format!("; {} is {} ({})", state.unit, state.active, state.sub));
+            format!(
+                "no release was live before, so `current` was removed, and the server was not restarted; {}{}",
+                runs(),
+                state.unwrap_or_default()
+            )
+        }
         (Outcome::RevertFailed, Ok(Some(live))) => {
             format!("the rollback failed: `current` leads to {live}; {}", runs())
         }
@@ -230,7 +246,6 @@ mod tests {
 
     use super::*;
     use crate::root::operator::{Operator, Probing, Wait};
-    use crate::root::settings::Settings;
     use crate::steps::StepResults;
 
     struct NotedStep<'n> {

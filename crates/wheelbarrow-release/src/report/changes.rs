@@ -7,6 +7,7 @@ use wheelbarrow_artifact::release::{Service, ServiceName};
 use wheelbarrow_wheel::order::Inserted;
 
 use crate::ReleaseError;
+use crate::report::bundled_python::bundled_python;
 use crate::root::distributions;
 use crate::root::receipt::Receipt;
 use crate::root::release::CompleteRelease;
@@ -15,6 +16,8 @@ use crate::stage::statics;
 /// What an operation that made a release live has changed. A part that cannot be known is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
+    /// None if it is the Python of before, or nothing was live.
+    pub python: Option<VersionChange>,
     /// All of them are added if nothing was live before.
     pub distributions: Distributions,
     /// Those that were applied, as `app.name`, in their order.
@@ -96,8 +99,26 @@ impl Changes {
                 removed: before.difference(&files).count(),
             }
         });
-        Self { distributions, static_files, ..Self::default() }
+        let python = before.zip(python_of(after)).and_then(|(before, after)| python_change(before, after));
+        Self { python, distributions, static_files, ..Self::default() }
     }
+}
+
+/// From the Python of the release `before` to another one, which [`shown_python`] gave.
+pub(crate) fn python_change(before: &CompleteRelease, to: String) -> Option<VersionChange> {
+    let from = python_of(before).filter(|from| *from != to)?;
+    Some(VersionChange { name: "python".to_owned(), from, to })
+}
+
+/// None if its receipt does not have it.
+pub(crate) fn python_of(release: &CompleteRelease) -> Option<String> {
+    let receipt = Receipt::of(release).ok().filter(|receipt| !receipt.python_version().is_empty())?;
+    Some(shown_python(receipt.python_version(), bundled_python(release).is_some()))
+}
+
+/// `3.12.11`, or `3.12.11 (bundled)`.
+pub(crate) fn shown_python(version: &str, is_bundled: bool) -> String {
+    format!("{version}{}", if is_bundled { " (bundled)" } else { "" })
 }
 
 impl Distributions {

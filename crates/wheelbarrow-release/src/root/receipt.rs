@@ -34,6 +34,8 @@ pub(crate) struct ReceiptTarget {
 struct ReceiptInterpreter {
     executable: PathBuf,
     #[serde(default)]
+    version: String,
+    #[serde(default)]
     environment: BTreeMap<String, String>,
 }
 
@@ -51,6 +53,11 @@ impl Receipt {
 
     pub(crate) fn python(&self) -> &Path {
         &self.interpreter.executable
+    }
+
+    /// `3.12.11`
+    pub(crate) fn python_version(&self) -> &str {
+        &self.interpreter.version
     }
 
     /// Variables without which that does not start.

@@ -139,6 +139,7 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
     loop {
         let left = limit.saturating_sub(begun.elapsed());
         let answer = address.ask(left.clamp(Duration::from_millis(1), PATIENCE));
+        let has_answered = answer.is_ok();
         let (pause, last, hint) = match answer {
             Ok(status) if is_expected(settings, status) => {
                 successes += 1;
@@ -161,7 +162,8 @@ pub(crate) fn probe(settings: &ProbeSettings, progress: &dyn Progress) -> Result
             return Err(ReleaseError::Cancelled);
         }
         if begun.elapsed() + pause >= limit {
-            return Err(ReleaseError::Probe { url: settings.url.clone(), deadline, last, hint });
+            let url = settings.url.clone();
+            return Err(ReleaseError::Probe { url, deadline, last, hint, has_answered });
         }
         std::thread::sleep(pause);
     }
@@ -200,7 +202,7 @@ fn hint(status: Option<u16>) -> &'static str {
         Some(400) => {
             "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
         }
-        Some(500..) => "the application, or a service that it uses, failed",
+        Some(500..) => "the application, or a service that it uses, failed at the page of `[release.probe] url`",
         Some(_) => "`[release.probe] url` selects another page, `expected` allows other statuses",
     }
 }

@@ -21,13 +21,13 @@ use crate::command::identity::own_name;
 use crate::root::moved_root;
 use crate::root::receipt::needed_variables;
 use crate::root::release::CompleteRelease;
-use crate::root::settings::Settings;
+use crate::root::settings::{Settings, bin};
 use crate::serving::server_log::ServerLog;
 use crate::serving::systemd::UnitState;
 use crate::serving::unit::installed::Installed;
 use crate::serving::unit::service_unit::{SiteUnits, is_drained, started};
 use crate::serving::unit::{SiteSource, Unit, code_in};
-use crate::serving::{server, systemd};
+use crate::serving::{programs, server, systemd};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Who is in front, where nobody says otherwise: Debian's name for it.
@@ -245,6 +245,8 @@ pub struct OwnUnits {
     /// Whether `[release.server]` is one more unit.
     pub has_server: bool,
     pub manager: Manager,
+    /// A sentence for each service whose program is missing.
+    pub missing: Vec<String>,
 }
 
 /// Of an artifact or a release; for another systemd than that of the settings if one is named.
@@ -275,14 +277,16 @@ pub fn units(
             } else {
                 Vec::new()
             };
-            Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager })
+            let missing = programs::missing(&settings, &|program| programs::has(artifact, program));
+            Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager, missing })
         }
         SiteSource::Release(id) => {
             let root = Root::open(root)?;
             let release = root.complete_or_live(id)?;
             let settings = Settings::of(&root, &release, &flags)?;
             let units = release_units(&root, &settings, &release)?;
-            Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager })
+            let missing = programs::missing(&settings, &|program| bin(&release).join(program).exists());
+            Ok(OwnUnits { units, has_server: has_server(&settings), manager: settings.manager, missing })
         }
     }
 }

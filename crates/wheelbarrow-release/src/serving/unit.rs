@@ -85,6 +85,8 @@ pub struct UnitError {
 
 wheelbarrow_base::debug_error!(UnitError);
 
+const READ_TWICE: &str = "systemd and the shell would each read its characters in their own way";
+
 impl UnitError {
     fn long_name(name: &str) -> Self {
         Self { what: "name", value: name.to_owned(), reason: "it is too long for systemd" }
@@ -243,7 +245,7 @@ fn check_value(what: &'static str, value: &str, mark_directory: &str) -> Result<
     }
     let plain = |character: char| character.is_ascii_alphanumeric() || mark_directory.contains(character);
     if !value.chars().all(plain) {
-        return refuse("systemd and the shell would each read its characters in their own way");
+        return refuse(READ_TWICE);
     }
     // A flag, an instance of no template, a hidden file.
     if matches!(what, "name" | "application" | "user" | "group" | "user or group")

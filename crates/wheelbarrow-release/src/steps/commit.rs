@@ -1,12 +1,14 @@
 //! Commit: marks the release as good.
 
-use crate::ReleaseError;
+use wheelbarrow_artifact::release::{Server, Service};
+
 use crate::environment::shared_environment;
 use crate::root::journal::{Operation, Phase};
 use crate::root::settings::Settings;
 use crate::root::{Mark, marker_files};
-use crate::serving::services;
+use crate::serving::{services, systemd};
 use crate::steps::{Fault, Job, NOTHING, Step, UndoResult};
+use crate::{ReleaseError, ReleaseId};
 
 pub(crate) struct Commit;
 
@@ -35,7 +37,11 @@ impl Step for Commit {
                 job.release.as_ref().ok_or_else(|| ReleaseError::Incomplete { id: job.id.clone() })?;
             shared_environment::publish(root, release, before)?;
         }
-        services::settle(root, Some((job.release()?, job.settings)), job.progress())
+        services::settle(root, Some((job.release()?, job.settings)), job.progress())?;
+        let left = Settings::of_left(root, job.previous.as_ref());
+        let left = left.and_then(|left| left_server(&left, job.settings, &job.id));
+        left.iter().for_each(|text| job.progress().note(text));
+        Ok(())
     }
 
     /// What it marks, the switch back marks again.
@@ -45,4 +51,20 @@ impl Step for Commit {
         }
         NOTHING
     }
+}
+
+/// What to say of the server of the release before if it still runs, and is nothing that the release `id` has.
+fn left_server(left: &Settings, settings: &Settings, id: &ReleaseId) -> Option<String> {
+    let Server::Systemd { unit, manager, .. } = &left.server else { return None };
+    let is_unit = |server: &Server| matches!(server, Server::Systemd { unit: one, .. } if one == unit);
+    let has_unit = |service: &Service| services::units_of(&settings.unit_name, service, id).contains(unit);
+    if is_unit(&settings.server) || settings.services.iter().any(has_unit) {
+        return None;
+    }
+    systemd::state(*manager, unit).filter(|state| state.active == "active").map(|_| {
+        format!(
+            "{unit}, the server of the release before, still runs and serves that release: `systemctl disable --now {unit}`, \
+             and its socket, once the proxy requests from the new server"
+        )
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use wheelbarrow_artifact::release::{Manager, Server, Words};
+use wheelbarrow_artifact::release::{Server, Words};
 use wheelbarrow_base::progress::Progress;
 
 use crate::command::secrets::Secrets;
@@ -113,15 +113,41 @@ pub(crate) fn prove_all(
 ) -> Result<ServingProof, ReleaseError> {
     let proof = prove(locked, release, settings, progress)?;
     let all = services::of(locked.root, settings, release.id());
-    for served in &all {
+    let of_service = |served: &ServingProcess, error| {
         let log = ServerLog::since(locked.root, &served.settings, told);
-        prove_service(locked, release, served, progress)
-            .map_err(|error| log.explain(error))
-            .map_err(services::of_service(&served.name, release.id()))?;
+        services::of_service(&served.name, release.id())(log.explain(error))
+    };
+    for served in &all {
+        prove_service(locked, release, served, progress).map_err(|error| of_service(served, error))?;
+    }
+    // All at the same time.
+    let begun = Instant::now();
+    let mut watched: Vec<_> = all.iter().map(|served| WatchedService::new(served, begun)).collect();
+    while !watched.is_empty() {
+        let mut rest = Vec::new();
+        for mut one in watched {
+            if !one.look(locked, release, begun).map_err(|error| of_service(one.served, error))? {
+                rest.push(one);
+            }
+        }
+        watched = rest;
+        if !watched.is_empty() {
+            if progress.is_cancelled() {
+                return Err(ReleaseError::Cancelled);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+    for served in &all {
+        if let Some((words, deadline)) = &served.command {
+            answers(locked, release, served, words, *deadline, progress)
+                .map_err(|error| of_service(served, error))?;
+        }
     }
     Ok(if all.is_empty() { proof } else { ServingProof::Processes })
 }
 
+/// The part of it that shows at once.
 fn prove_service(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
@@ -140,82 +166,99 @@ fn prove_service(
         };
     }
     match served.stays_up {
-        Some(seconds) => stays_up(locked, release, served, unit, seconds)?,
-        None => prove(locked, release, &served.settings, progress).map(drop)?,
-    }
-    if let Some(seconds) = served.watchdog {
-        is_fed(locked, served.settings.manager, unit, seconds)?;
-    }
-    match &served.command {
-        Some((words, deadline)) => answers(locked, release, &served.settings, served, words, *deadline),
-        None => Ok(()),
+        Some(_) => Ok(()),
+        None => prove(locked, release, &served.settings, progress).map(drop),
     }
 }
 
-/// Whether a unit runs the release, and still does so many seconds after it has imported the code of the site. How long that takes
-/// says the machine.
-fn stays_up(
-    locked: &LockedRoot<'_>,
-    release: &CompleteRelease,
-    served: &ServingProcess,
-    unit: &str,
-    seconds: u64,
-) -> Result<(), ReleaseError> {
-    let (begun, id) = (Instant::now(), release.id());
-    let mut imported = None;
-    loop {
-        if let Some(state) = systemd::state(served.settings.manager, unit) {
-            let often = (state.restarts > 0).then(|| format!("it has ended {} times", state.restarts));
-            if let Some(trouble) = state.trouble().or(often) {
-                return Err(ReleaseError::Down { name: unit.to_owned(), trouble });
-            }
-        }
-        let found = proof::of(locked.root, Some(&served.settings))?;
-        let is_proved = found.unit.is_some() && proof::runs(&found, id);
-        if is_proved && found.processes.iter().any(|process| process.code.as_ref() == Some(id)) {
-            let since = imported.get_or_insert_with(Instant::now);
-            if since.elapsed() >= Duration::from_secs(seconds) {
-                return Ok(());
-            }
-        }
-        if locked.operator.progress.is_cancelled() {
-            return Err(ReleaseError::Cancelled);
-        }
-        if begun.elapsed() >= Duration::from_secs(DEADLINE.max(seconds)) {
-            // A program that is no Python has nothing of a release open, and not every Python imports the site.
-            return match found.verdict {
-                Verdict::Nothing if found.unit.is_some() => Ok(()),
-                _ if is_proved => Ok(()),
-                _ => Err(ReleaseError::Unproved {
-                    what: unit.to_owned(),
-                    id: id.clone(),
-                    deadline: DEADLINE,
-                    found: found.to_string(),
-                }),
-            };
-        }
-        std::thread::sleep(PAUSE);
-    }
+/// The part of a service that only time shows: its unit runs the release, and still does so many seconds after it has imported the
+/// code of the site, however long that takes on this machine; its process satisfies its watchdog.
+struct WatchedService<'s> {
+    served: &'s ServingProcess,
+    /// None of what is not a unit: nothing is watched.
+    unit: Option<&'s str>,
+    /// Seconds that it has to stay up; none once it has.
+    stays_up: Option<u64>,
+    /// When its code was first seen to be imported.
+    imported: Option<Instant>,
+    /// None once the watchdog is satisfied.
+    watchdog: Option<Watched>,
 }
 
-/// Whether a unit becomes ready, and its process then lives longer than its watchdog waits for a word of it.
-fn is_fed(locked: &LockedRoot<'_>, manager: Manager, unit: &str, seconds: u64) -> Result<(), ReleaseError> {
-    let down = |trouble| ReleaseError::Down { name: unit.to_owned(), trouble };
-    let mut watched = Watched::new(seconds, Instant::now());
-    loop {
-        let state = systemd::state(manager, unit);
-        if let Some(trouble) = state.as_ref().and_then(UnitState::trouble) {
+impl<'s> WatchedService<'s> {
+    fn new(served: &'s ServingProcess, begun: Instant) -> Self {
+        let unit = match &served.settings.server {
+            Server::Systemd { unit, .. } if !served.is_timer => Some(unit.as_str()),
+            _ => None,
+        };
+        let watchdog = served.watchdog.map(|seconds| Watched::new(seconds, begun));
+        Self { served, unit, stays_up: served.stays_up, imported: None, watchdog }
+    }
+
+    /// Takes one more look. Whether it was watched for long enough.
+    fn look(
+        &mut self,
+        locked: &LockedRoot<'_>,
+        release: &CompleteRelease,
+        begun: Instant,
+    ) -> Result<bool, ReleaseError> {
+        let Some(unit) = self.unit.filter(|_| self.stays_up.is_some() || self.watchdog.is_some()) else {
+            return Ok(true);
+        };
+        let down = |trouble| ReleaseError::Down { name: unit.to_owned(), trouble };
+        let state = systemd::state(self.served.settings.manager, unit);
+        let often = |state: &UnitState| {
+            let is_often = state.restarts > 0 && self.stays_up.is_some();
+            is_often.then(|| format!("it has ended {} times", state.restarts))
+        };
+        if let Some(trouble) = state.as_ref().and_then(|state| state.trouble().or_else(|| often(state))) {
             return Err(down(trouble));
         }
-        let look = state.map(|state| (state.active, state.main_pid));
-        let look = look.as_ref().map(|(active, pid)| (active.as_str(), *pid));
-        if watched.look(look, Instant::now()).map_err(down)? {
-            return Ok(());
+        if let Some(seconds) = self.stays_up
+            && self.has_stayed_up(unit, seconds, locked, release, begun)?
+        {
+            self.stays_up = None;
         }
-        if locked.operator.progress.is_cancelled() {
-            return Err(ReleaseError::Cancelled);
+        if let Some(watched) = &mut self.watchdog {
+            let look = state.as_ref().map(|state| (state.active.as_str(), state.main_pid));
+            if watched.look(look, Instant::now()).map_err(down)? {
+                self.watchdog = None;
+            }
         }
-        std::thread::sleep(PAUSE);
+        Ok(self.stays_up.is_none() && self.watchdog.is_none())
+    }
+
+    fn has_stayed_up(
+        &mut self,
+        unit: &str,
+        seconds: u64,
+        locked: &LockedRoot<'_>,
+        release: &CompleteRelease,
+        begun: Instant,
+    ) -> Result<bool, ReleaseError> {
+        let id = release.id();
+        let found = proof::of(locked.root, Some(&self.served.settings))?;
+        let is_proved = found.unit.is_some() && proof::runs(&found, id);
+        if is_proved && found.processes.iter().any(|process| process.code.as_ref() == Some(id)) {
+            let since = self.imported.get_or_insert_with(Instant::now);
+            if since.elapsed() >= Duration::from_secs(seconds) {
+                return Ok(true);
+            }
+        }
+        if begun.elapsed() < Duration::from_secs(DEADLINE.max(seconds)) {
+            return Ok(false);
+        }
+        // A program that is no Python has nothing of a release open, and not every Python imports the site.
+        match found.verdict {
+            Verdict::Nothing if found.unit.is_some() => Ok(true),
+            _ if is_proved => Ok(true),
+            _ => Err(ReleaseError::Unproved {
+                what: unit.to_owned(),
+                id: id.clone(),
+                deadline: DEADLINE,
+                found: found.to_string(),
+            }),
+        }
     }
 }
 
@@ -223,10 +266,10 @@ fn is_fed(locked: &LockedRoot<'_>, manager: Manager, unit: &str, seconds: u64) -
 fn answers(
     locked: &LockedRoot<'_>,
     release: &CompleteRelease,
-    settings: &Settings,
     served: &ServingProcess,
     words: &Words,
     deadline: u64,
+    progress: &dyn Progress,
 ) -> Result<(), ReleaseError> {
     let (begun, limit) = (Instant::now(), Duration::from_secs(deadline));
     let log = release.logs().join(format!("probe-{}.log", served.name.replace(' ', "-")));
@@ -234,7 +277,7 @@ fn answers(
         // Of the last try only: it is tried again and again.
         let _ = fs_err::remove_file(&log);
         let run = CommandRun {
-            command: in_release(release, settings, words)?,
+            command: in_release(release, &served.settings, words)?,
             words: words.to_string(),
             input: Vec::new(),
             log: log.clone(),
@@ -242,7 +285,7 @@ fn answers(
             secrets: Secrets::of(release.path()),
             lock: Some(&locked.lock),
         };
-        match run.run(locked.operator.progress) {
+        match run.run(progress) {
             Ok(_) => return Ok(()),
             Err(error @ ReleaseError::Cancelled) => return Err(error),
             Err(error) if begun.elapsed() >= limit => return Err(error),

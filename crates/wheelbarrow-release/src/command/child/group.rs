@@ -28,6 +28,9 @@ impl ControlGroup {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = own(&mounts, &fs::read_to_string("/proc/self/cgroup").ok()?)?;
         let number = MADE.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            remove_left(&own);
+        }
         let path = own.join(format!("wheelbarrow-{}-{number}", std::process::id()));
         // One that a killed process of this number has left is empty, or not this program's.
         if fs::create_dir(&path).is_err() {
@@ -63,6 +66,18 @@ impl Drop for ControlGroup {
     }
 }
 
+/// Removes the groups of processes of this program that were killed, if nothing runs in them any more.
+fn remove_left(own: &Path) {
+    let maker = |name: &str| name.strip_prefix("wheelbarrow-")?.split_once('-')?.0.parse::<u32>().ok();
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        let maker = entry.file_name().to_str().and_then(maker);
+        if maker.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            // The kernel keeps one in which something runs.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
 /// Puts the process that calls it into the group of [`ControlGroup::descriptor`]. Makes one system call and no more, as is wanted between
 /// fork(2) and exec(2); without a right to it the process stays where it is.
 pub(super) fn enter(group: RawFd) {
@@ -85,6 +100,29 @@ fn own(mounts: &str, groups: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn empty_groups_of_killed_processes_are_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let (ended, own) = (ended.id(), std::process::id());
+        let names = [
+            format!("wheelbarrow-{ended}-0"),
+            format!("wheelbarrow-{ended}-1"),
+            format!("wheelbarrow-{own}-0"),
+        ];
+        let others =
+            [format!("other-{ended}-0"), format!("wheelbarrow-{ended}"), "wheelbarrow-x-0".to_owned()];
+        for name in names.iter().chain(&others) {
+            fs::create_dir(place.path().join(name)).unwrap();
+        }
+        fs::write(place.path().join(&names[1]).join("as-if-it-ran"), "").unwrap();
+        remove_left(place.path());
+        let is_there = |name: &String| place.path().join(name).exists();
+        assert_eq!(names.each_ref().map(is_there), [false, true, true]);
+        assert!(others.iter().all(is_there));
+    }
 
     #[test]
     fn the_group_of_this_process_is_found() {

@@ -57,8 +57,21 @@ impl fmt::Display for Service {
             (true, true) => formatter.write_str("; some processes could not be looked at")?,
             (false, _) => {}
         }
+        if self.is_partial && is_root && lacks_ptrace() {
+            formatter.write_str(
+                ": root has no CAP_SYS_PTRACE here, in a container `--cap-add SYS_PTRACE` gives it",
+            )?;
+        }
         Ok(())
     }
+}
+
+/// Whether no program that this process starts could have CAP_SYS_PTRACE, nor itself if it is root: as in most containers.
+fn lacks_ptrace() -> bool {
+    // linux/capability.h
+    const CAP_SYS_PTRACE: libc::c_int = 19;
+    // SAFETY: a system call on numbers.
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, CAP_SYS_PTRACE) == 0 }
 }
 
 /// Of the live release's server; of every process under the root where nothing is live.

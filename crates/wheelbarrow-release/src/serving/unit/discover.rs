@@ -12,7 +12,7 @@ use super::{Server, SiteOfUnits};
 use crate::check::application::{FoundApplication, SiteCode, find as search};
 use crate::check::django;
 use crate::root::receipt::needed_variables;
-use crate::root::settings::{Settings, bin};
+use crate::root::settings::{Settings, bin, shared_file};
 use crate::{ReleaseError, ReleaseId, Root};
 
 /// Who serves, and who is in front, where nobody says otherwise: Debian's name for both.
@@ -62,7 +62,10 @@ pub fn find(
     wanted: UnitOverrides,
 ) -> Result<SiteOfUnits, ReleaseError> {
     let known = match source {
-        SiteSource::Artifact(artifact) => in_artifact(artifact, &wanted),
+        SiteSource::Artifact(artifact) => {
+            let of_host = root.map(|root| shared_file(&Root::trusted_at(root)?)).transpose()?;
+            in_artifact(artifact, of_host.unwrap_or_default(), &wanted)
+        }
         SiteSource::Release(id) => in_release(&Root::open(root.unwrap_or(Path::new(".")))?, id, &wanted)?,
     };
     let root = root.map_or_else(|| Path::new("/srv").join(&known.name), Path::to_path_buf);
@@ -130,9 +133,10 @@ fn in_release(
     })
 }
 
-fn in_artifact(artifact: &Artifact, wanted: &UnitOverrides) -> KnownSite {
+/// `of_host` are the settings of the root.
+fn in_artifact(artifact: &Artifact, of_host: ReleaseSettings, wanted: &UnitOverrides) -> KnownSite {
     let manifest = artifact.manifest();
-    let settings = manifest.release.clone().unwrap_or_default();
+    let settings = manifest.release.clone().unwrap_or_default().overridden_by(of_host);
     let site = code_in(artifact);
     let application = match wanted.application.clone().or(settings.application.clone()) {
         Some(name) => FoundApplication::One(site.named(name)),

@@ -426,16 +426,15 @@ fn word_of(restriction: Restriction) -> String {
 
 /// A command for the shell, in a unit's single quotes.
 fn quoted(words: &Words) -> Result<String, UnitError> {
+    if let Some(word) = words.not_for_unit() {
+        return Err(UnitError { what: "word of `run`", value: word.to_owned(), reason: super::READ_TWICE });
+    }
     let quote = |word: &String| {
-        if word.is_empty() {
-            return Ok("\"\"".to_owned());
-        }
-        super::check_value("word of `run`", word, "-_./:@=,+%~^{}[]()<>|&;#*?! ")?;
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@=,+%".contains(letter);
         let escaped = word.replace('%', "%%");
-        Ok(if word.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") })
+        if !word.is_empty() && word.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") }
     };
-    let words: Vec<String> = words.as_slice().iter().map(quote).collect::<Result<_, UnitError>>()?;
+    let words: Vec<String> = words.as_slice().iter().map(quote).collect();
     Ok(words.join(" "))
 }
 

@@ -60,6 +60,31 @@ fn a_pipe_gets_a_line_for_each_phase() {
 }
 
 #[test]
+fn another_python_is_reported() {
+    let place = Place::new();
+    assert!(!deploy(&place, &Version::good("1"), &[]).out.contains("python"));
+    assert!(!deploy(&place, &Version::good("2"), &[]).out.contains("python"));
+    // As if the live release had been made on another Python.
+    let receipt = place.release(2).join(".wheelbarrow/receipt.json");
+    let mut written: Value = serde_json::from_slice(&fs_err::read(&receipt).unwrap()).unwrap();
+    let version = written["interpreter"]["version"].as_str().unwrap().to_owned();
+    written["interpreter"]["version"] = json!("3.1.4");
+    fs_err::write(&receipt, serde_json::to_vec(&written).unwrap()).unwrap();
+    let planned = deploy(&place, &Version::good("3"), &["--dry-run"]);
+    let is_python = |line: &str| line.split_whitespace().eq(["python", "3.1.4", "->", &version]);
+    assert!(planned.out.lines().any(is_python), "{}", planned.all());
+    let planned = deploy(&place, &Version::good("3"), &["--dry-run", "--json"]);
+    let planned: Value = serde_json::from_str(&planned.out).unwrap();
+    assert_eq!(planned["python"]["from"], "3.1.4");
+    let said = deploy(&place, &Version::good("3"), &["--reuse"]);
+    assert!(said.out.lines().any(is_python), "{}", said.all());
+    // And back again.
+    let said = place.run(&["rollback", "--json"]);
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(told["changes"]["python"], json!({"name": "python", "from": version, "to": "3.1.4"}));
+}
+
+#[test]
 fn changes_are_reported_at_the_end() {
     let place = Place::new();
     let settings = "static_root = 'static'\nserver = { kind = 'command', command = 'true' }";

@@ -106,6 +106,36 @@ fn a_first_deploy_can_leave_the_probe_out() {
     assert_eq!(place.run(&["activate", "2", "--no-probe"]).code, 0);
 }
 
+/// A server that answers each request with this status.
+fn answering(status: u16) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn a_bad_answer_of_a_first_deploy_is_not_a_server_that_did_not_start() {
+    for (status, hint) in
+        [(404, "`[release.probe] url`"), (400, "`[release.probe] host`"), (500, "`[release.probe] url`")]
+    {
+        let place = Place::new();
+        let (reload, url) = (place.path().join("reload").display().to_string(), answering(status));
+        let probe = format!("probe = {{ url = '{url}', deadline = 1 }}");
+        let settings = format!("check = false\nserver = {{ kind = 'touch', path = '{reload}' }}\n{probe}");
+        let said = deploy(&place, "1", &settings, &[], &[]);
+        assert!(said.code == 13 && said.err.contains(&format!("answers {status}")), "{}", said.all());
+        assert!(said.err.contains(hint) && !said.err.contains("--no-probe"), "{}", said.all());
+    }
+}
+
 #[test]
 fn a_release_of_the_same_code_has_the_static_files_that_were_collected() {
     let application = "import os\nopen('static/staticfiles.json').close()\n".to_owned() + FINE;

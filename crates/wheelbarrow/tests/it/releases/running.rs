@@ -54,6 +54,26 @@ fn findings(place: &Place) -> Vec<(String, String)> {
     of_processes.map(|finding| (text(finding, "rule"), text(finding, "what"))).collect()
 }
 
+/// As in a container that was made without more.
+#[test]
+fn root_without_the_right_to_look_at_processes_is_told_which() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    assert_eq!(place.deploy(&Version::good("1")).code, 0);
+    let user = ["--reuid", "65533", "--clear-groups", "sleep", "600"];
+    let _other = Running(Command::new("setpriv").args(user).spawn().unwrap());
+    let status = place.command(&["status"]);
+    let mut without = Command::new("setpriv");
+    without.args(["--bounding-set", "-sys_ptrace"]).arg(status.get_program()).args(status.get_args());
+    without
+        .envs(status.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(place.path());
+    let said = place.finish(&mut without);
+    assert!(said.out.contains("could not be looked at: root has no CAP_SYS_PTRACE here"), "{}", said.all());
+}
+
 #[test]
 fn processes_of_old_releases_are_reported_beside_a_server() {
     let place = Place::new();

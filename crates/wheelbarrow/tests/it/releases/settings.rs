@@ -45,6 +45,49 @@ fn later_sources_win() {
 }
 
 #[test]
+fn a_service_without_its_program_is_reported_before_it_is_started() {
+    let place = Place::new();
+    let service = |run: &str| format!("service = [{{ name = 'work', run = '{run}' }}]\nsystemd = 'system'");
+    let artifact = |run: &str| place.artifact(&Version::with("1", &service(run)));
+    let dry_run = |run: &str| {
+        let words = deploy_words(&artifact(run));
+        let words = words.iter().map(String::as_str).chain(["--dry-run"]).collect::<Vec<_>>();
+        place.run(&words)
+    };
+    let unit = |run: &str| place.run(&["unit", artifact(run).to_str().unwrap()]);
+    let missing =
+        "the service work runs celeri, which is neither in the virtualenv nor on the PATH of this host";
+    let (planned, printed) = (dry_run("celeri -A site"), unit("celeri -A site"));
+    assert!(planned.code == 0 && planned.out.contains(missing), "{}", planned.all());
+    assert!(printed.code == 0 && printed.err.contains(missing), "{}", printed.all());
+    for run in ["sh x.sh", "python -m site", "/bin/sh x.sh", "./x.sh"] {
+        let (planned, printed) = (dry_run(run), unit(run));
+        assert!(planned.code == 0 && !planned.out.contains("runs "), "{}", planned.all());
+        assert!(printed.code == 0 && !printed.err.contains("runs "), "{}", printed.all());
+    }
+    let refused = dry_run("sh -c \"echo $HOME\"");
+    assert!(refused.code == 8 && refused.err.contains("cannot stand in a unit"), "{}", refused.all());
+}
+
+#[test]
+fn units_have_the_name_that_the_settings_of_the_root_give_them() {
+    let place = Place::new();
+    let artifact = place.artifact(&Version::good("1"));
+    let first = |words: &[&str]| {
+        let artifact = artifact.to_str().unwrap();
+        let said = place.run(&[&["unit", artifact, "--application", "app:application"], words].concat());
+        assert_eq!(said.code, 0, "{}", said.all());
+        said.out.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(first(&[]), "# /etc/systemd/system/site.service");
+    fs_err::create_dir_all(place.root().join("shared")).unwrap();
+    let own = "[release]\nserver = { kind = 'systemd', unit = 'other.service' }\n";
+    fs_err::write(place.root().join("shared/wheelbarrow.toml"), own).unwrap();
+    assert_eq!(first(&[]), "# /etc/systemd/system/other.service");
+    assert_eq!(first(&["--name", "third"]), "# /etc/systemd/system/third.service");
+}
+
+#[test]
 fn commands_are_stopped_at_their_timeout() {
     let place = Place::new();
     assert_eq!(place.deploy(&Version::good("1")).code, 0);

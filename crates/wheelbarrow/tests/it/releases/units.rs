@@ -26,6 +26,10 @@ fn systemctl(place: &Place, shown: &str) {
 }
 
 fn run(place: &Place, words: &[String]) -> Said {
+    place.finish(&mut mounted(place, words))
+}
+
+fn mounted(place: &Place, words: &[String]) -> Command {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let command = &mut place.command(&words);
     let units = place.path().join("units");
@@ -40,7 +44,8 @@ fn run(place: &Place, words: &[String]) -> Said {
             None => mounted.env_remove(name),
         };
     }
-    place.finish(mounted.current_dir(command.get_current_dir().unwrap_or(&place.path())))
+    mounted.current_dir(command.get_current_dir().unwrap_or(&place.path()));
+    mounted
 }
 
 const TIMER: &str =
@@ -115,6 +120,84 @@ fn services_that_were_stopped_for_a_switch_run_again_if_it_fails() {
     let asked = fs_err::read_to_string(place.path().join("asked")).unwrap();
     let asked: Vec<_> = asked.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(asked, ["stop", "start"], "{}", second.all());
+}
+
+/// A control group of this machine, whose processes are ended when it is dropped.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    fn make() -> Option<Self> {
+        let all = std::path::Path::new("/sys/fs/cgroup");
+        let all = if all.join("cgroup.procs").exists() { all.to_path_buf() } else { all.join("systemd") };
+        let path = all.join(format!("wheelbarrow-test-{}", std::process::id()));
+        fs_err::create_dir(&path).ok().map(|()| Self(path))
+    }
+
+    fn processes(&self) -> Vec<i32> {
+        let text = fs_err::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for _ in 0..500 {
+            for process in self.processes().into_iter().filter_map(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            }
+            if fs_err::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn services_are_watched_at_the_same_time() {
+    if !is_root() {
+        return;
+    }
+    let Some(group) = Group::make() else {
+        println!("skipped: no control group can be made here");
+        return;
+    };
+    let place = Place::new();
+    let shown = format!(
+        "LoadState=loaded\\nActiveState=active\\nNeedDaemonReload=no\\nControlGroup=/{}\\n",
+        group.0.file_name().unwrap().display()
+    );
+    let script = format!(
+        "case $1 in\nshow) printf '{shown}' ;;\nrestart) kill -9 $(cat {group}/cgroup.procs); cd {code} || exit\n\
+         sh -c 'echo $$ > {group}/cgroup.procs && exec ../venv/bin/python -c \"import app, time; time.sleep(600)\"' \
+         > {place}/said 2>&1 < /dev/null & ;;\nesac",
+        group = group.0.display(),
+        code = place.root().join("current/code").display(),
+        place = place.path().display()
+    );
+    program(&place, "systemctl", &script);
+    let service = |name: &str| format!("{{ name = '{name}', run = 'true', stays-up = 4 }}");
+    let services = ["a", "b", "c"].map(service).join(", ");
+    let settings = format!("owner = 'nobody'\nservice = [{services}]\ncheck = false");
+    let said = run(&place, &deploy_words(&place.artifact(&Version::with("1", &settings))));
+    let log = fs_err::read_to_string(place.path().join("said")).unwrap_or_default();
+    assert_eq!(said.code, 0, "{}\n{log}", said.all());
+    let probe = said.err.lines().find_map(|line| line.strip_prefix("probe ")).unwrap();
+    let seconds: f64 = probe.trim().trim_end_matches(" s").parse().unwrap();
+    assert!((4.0..8.0).contains(&seconds), "{}", said.all());
+
+    // The way back is not left by the Ctrl-C that began it.
+    let artifact = place.artifact(&Version::with("2", &settings));
+    let mut deploy =
+        mounted(&place, &deploy_words(&artifact)).stderr(std::process::Stdio::null()).spawn().unwrap();
+    while place.live() != Some(2) {
+        assert!(deploy.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let pid = rustix::process::Pid::from_child(&deploy);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!((deploy.wait().unwrap().code(), place.live()), (Some(130), Some(1)));
 }
 
 /// As a user without root, whom root is in a namespace of users.
