@@ -202,7 +202,9 @@ fn hint(status: Option<u16>) -> &'static str {
         Some(400) => {
             "Django refuses hosts that ALLOWED_HOSTS does not name: `[release.probe] host` sets the host"
         }
-        Some(500..) => "the application, or a service that it uses, failed at the page of `[release.probe] url`",
+        Some(500..) => {
+            "the application, or a service that it uses, failed at the page of `[release.probe] url`"
+        }
         Some(_) => "`[release.probe] url` selects another page, `expected` allows other statuses",
     }
 }
