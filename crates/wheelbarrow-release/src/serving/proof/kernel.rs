@@ -156,9 +156,10 @@ fn group_in(text: &str) -> Option<&str> {
     })
 }
 
-/// A service or a scope with a name as systemd has them: other names would mean something else to a shell, or to journalctl.
+/// A service or a scope with a name as systemd has them: other names would mean something else to a shell, or be options of systemctl.
 fn is_unit(name: &str) -> bool {
     (name.ends_with(".service") || name.ends_with(".scope"))
+        && !name.starts_with('-')
         && name.chars().all(|one| one.is_ascii_alphanumeric() || ":-_.\\@".contains(one))
 }
 
@@ -226,7 +227,14 @@ mod tests {
     #[test]
     fn no_name_of_a_group_means_more_than_a_unit() {
         let of = |text: &str| unit_in(text).unwrap_or_default();
-        for name in ["*.service", "$(id).service", "a b.service", "\u{1b}[2J.service", "ü.service"] {
+        for name in [
+            "*.service",
+            "$(id).service",
+            "a b.service",
+            "\u{1b}[2J.service",
+            "ü.service",
+            "-Hroot@h:22.service",
+        ] {
             assert_eq!(of(&format!("0::/system.slice/acme.service/{name}\n")), "acme.service", "{name}");
             assert_eq!(of(&format!("0::/user.slice/{name}\n")), "", "{name}");
         }
