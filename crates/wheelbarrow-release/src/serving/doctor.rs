@@ -235,8 +235,8 @@ pub(crate) fn stale_processes(
     Ok(findings)
 }
 
-/// The unit of these processes if the machine's own systemd has put them into it: the site's user can make a control group with the name
-/// of any other below it, for which root is to be given no command.
+/// The unit of these processes if the system's systemd put them into it. Below it, the site's user can make a control
+/// group with the name of any unit; no command is printed for that one.
 fn unit_to_restart(service: &Service, system_unit: &dyn Fn(&Process) -> Option<String>) -> Option<String> {
     let unit = service.unit.clone()?;
     service.processes.iter().all(|process| system_unit(process).as_ref() == Some(&unit)).then_some(unit)

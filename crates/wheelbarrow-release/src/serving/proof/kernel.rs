@@ -156,7 +156,8 @@ fn group_in(text: &str) -> Option<&str> {
     })
 }
 
-/// A service or a scope with a name as systemd has them: other names would mean something else to a shell, or be options of systemctl.
+/// A service or a scope with a name as systemd has them: other names would mean something else to a shell, or be
+/// options of systemctl.
 fn is_unit(name: &str) -> bool {
     (name.ends_with(".service") || name.ends_with(".scope"))
         && !name.starts_with('-')

@@ -31,7 +31,8 @@ pub(super) fn each_descriptor(pid: u32, until: Instant, mut scan: impl FnMut(&Pa
     true
 }
 
-/// As whom a process may act; nobody where it has ended. Who owns `/proc/PID` says nothing: a process can see to it that root does.
+/// As whom a process may act; nobody if it has ended. The owner of `/proc/PID` says nothing: a process can make it
+/// root.
 pub(super) fn users(pid: u32) -> BTreeSet<u32> {
     let text = read(&format!("/proc/{pid}/status"));
     // Real, effective, saved, and that for files.

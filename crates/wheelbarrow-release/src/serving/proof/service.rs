@@ -20,8 +20,9 @@ use crate::{ReleaseError, ReleaseId, Root};
 pub struct Service {
     /// The systemd unit that the processes belong to.
     pub unit: Option<String>,
-    /// Where they listen, or where there was no time to find who listens, of a server that is no unit: `127.0.0.1:8000`, or the path of a Unix socket. Where neither is
-    /// known, every process under the root was looked at.
+    /// The address of a server that is no unit, even if there was no time to find who listens there:
+    /// `127.0.0.1:8000`, or the path of a Unix socket. If neither is known, every process under the root was
+    /// looked at.
     pub listener: Option<String>,
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -70,7 +71,7 @@ pub fn of_live(root: &Root) -> Result<Service, ReleaseError> {
 
 /// Of the server that settings name. Which processes are its own: those of the systemd unit, else those that listen
 /// where the probe asks, with all that they have started. Where systemd knows of no such unit that runs, or nothing of
-/// the root listens there, every process under the root is looked at: those of users who speak for the site, if there are such.
+/// the root listens there, every process under the root is looked at; first those of users who count for the site.
 pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, ReleaseError> {
     let users = TrustedUsers::of(settings, None);
     if let Some(Server::Systemd { unit, manager, .. }) = settings.map(|settings| &settings.server)

@@ -76,8 +76,8 @@ pub(super) fn scan_each(
     Ok(left.is_empty())
 }
 
-/// One process of each user, then the second of each: nobody has those of others wait for all of his own. All of the users in
-/// `first` come before the others.
+/// One process of each user, then the second of each: nobody has those of others wait for all of his own. All
+/// processes of the users in `first` come before the others.
 fn in_turn(pids: Vec<u32>, first: &BTreeSet<u32>) -> Vec<u32> {
     let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
     let mut turns: BTreeMap<(bool, usize), Vec<u32>> = BTreeMap::new();
