@@ -6,13 +6,13 @@ mod group;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::order::Inserted;
 
@@ -122,10 +122,7 @@ fn spawn_within(command: &mut Command, limit: Duration) -> io::Result<Child> {
                 let program = fs::read_link(format!("/proc/{}/exe", process.pid)).ok();
                 !before.contains(&process.pid) && program == own
             };
-            for process in children().into_iter().filter(is_stuck) {
-                let _ =
-                    Pid::from_raw(process.pid).map(|pid| rustix::process::kill_process(pid, Signal::KILL));
-            }
+            children().iter().filter(|process| is_stuck(process)).for_each(ChildProcess::kill);
         };
         // Without a thread it is started unwatched.
         let _ = std::thread::Builder::new().spawn_scoped(scope, watch);
@@ -175,9 +172,16 @@ impl RunningProgram {
         self.child.id()
     }
 
-    /// How it ended, if it has.
-    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+    /// How it ended, if it has. The kernel gives its number to no other process, session or group before its leftovers are ended.
+    pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ended = rustix::process::waitid(WaitId::Pid(Pid::from_child(&self.child)), options)?;
+        // As wait(2) has it.
+        let raw = ended.map(|ended| match ended.exit_status() {
+            Some(code) => code << 8,
+            None => ended.terminating_signal().unwrap_or(libc::SIGKILL),
+        });
+        Ok(raw.map(ExitStatus::from_raw))
     }
 
     /// Waits for it, calling `look` meanwhile, and ends it if it is too late or not wanted any more.
@@ -233,18 +237,17 @@ impl RunningProgram {
     /// First asks, then kills. Whoever traces a program, or answers for a file system that it uses, keeps it from dying as long
     /// as he likes, and nobody waits for that.
     fn stop(&mut self, look: &mut impl FnMut()) -> io::Result<()> {
-        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let signal = |signal| group.map(|group| rustix::process::kill_process_group(group, signal));
-        signal(Signal::TERM);
+        let group = Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, Signal::TERM);
         let asked = Instant::now();
-        while asked.elapsed() < self.grace && self.child.try_wait()?.is_none() {
+        while asked.elapsed() < self.grace && self.try_wait()?.is_none() {
             look();
             std::thread::sleep(LOOK);
         }
         // The group may have members that outlive their leader.
-        signal(Signal::KILL);
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
         let killed = Instant::now();
-        while killed.elapsed() < self.dying && self.child.try_wait()?.is_none() {
+        while killed.elapsed() < self.dying && self.try_wait()?.is_none() {
             std::thread::sleep(LOOK);
         }
         Ok(())
@@ -253,25 +256,24 @@ impl RunningProgram {
     /// Kills what the program left behind: the rest of its session, and what became a child of this process because its
     /// own parent ended. Killing one makes its children the next, so it is done until there are none. Those that do not die.
     fn end_leftovers(&mut self) -> Vec<Pid> {
-        let session = i32::try_from(self.child.id()).unwrap_or_default();
-        if self.leftovers == Leftovers::Keep {
-            let lives = matches!(self.child.try_wait(), Ok(None));
-            return Pid::from_raw(session).filter(|_| lives).into_iter().collect();
+        let mut left = Vec::new();
+        if self.leftovers == Leftovers::End {
+            // Without it, or before Linux 5.14, what forks and ends faster than it is killed gets away.
+            let _ = self.group.as_ref().map(ControlGroup::kill);
+            left = self.kill_leftovers(true);
+            adopt_orphans(false);
         }
-        // Without it, or before Linux 5.14, what forks and ends faster than it is killed gets away.
-        let _ = self.group.as_ref().map(ControlGroup::kill);
-        let left = self.kill_leftovers(|process| process.session == session);
-        adopt_orphans(false);
+        // Its number may be that of another session from here on.
+        self.leftovers = Leftovers::Keep;
+        if matches!(self.child.try_wait(), Ok(None)) && left.is_empty() {
+            left.push(Pid::from_child(&self.child));
+        }
         left
     }
 
     /// Kills what a part of its work has left behind while the program itself goes on. Whether nothing is left.
     pub(crate) fn end_leftovers_of_part(&self) -> bool {
-        let own = i32::try_from(self.child.id()).unwrap_or_default();
-        // Of a dead child the program itself has to ask how it ended.
-        let is_left =
-            |process: &ChildProcess| process.session == own && process.pid != own && !process.is_dead;
-        self.kill_leftovers(is_left).is_empty()
+        self.kill_leftovers(false).is_empty()
     }
 
     /// Orphans of what this process has started since become its children. Whatever ends leftovers undoes that.
@@ -279,22 +281,28 @@ impl RunningProgram {
         adopt_orphans(true);
     }
 
-    /// Kills these, and the orphans of what it has started. Those that do not die.
-    fn kill_leftovers(&self, is_left: impl Fn(&ChildProcess) -> bool) -> Vec<Pid> {
-        let own = i32::try_from(self.child.id()).unwrap_or_default();
-        let is_orphan = |process: &ChildProcess| {
-            process.is_child() && process.pid != own && !self.before.contains(&process.pid)
+    /// Kills its session, `with_itself` or without, and the orphans of what it has started. Those that do not die.
+    fn kill_leftovers(&self, with_itself: bool) -> Vec<Pid> {
+        let own = Pid::from_child(&self.child);
+        let own_number = own.as_raw_nonzero().get();
+        let is_left = |process: &ChildProcess| match process.pid == own_number {
+            true => with_itself && !process.is_dead,
+            // Of a dead one its parent has to ask how it ended.
+            false if process.session == own_number && !process.is_dead => true,
+            false => process.is_child() && !self.before.contains(&process.pid),
         };
         let begun = Instant::now();
         loop {
-            let left = processes().into_iter().filter(|process| is_left(process) || is_orphan(process));
-            let left: Vec<Pid> = left.filter_map(|process| Pid::from_raw(process.pid)).collect();
+            let left: Vec<ChildProcess> = processes().into_iter().filter(is_left).collect();
             if left.is_empty() || begun.elapsed() > DYING {
-                return left;
+                return left.iter().filter_map(|process| Pid::from_raw(process.pid)).collect();
             }
-            for pid in left {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-                let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+            for process in &left {
+                process.kill();
+                // The program itself keeps its number for now.
+                let _ = Pid::from_raw(process.pid)
+                    .filter(|pid| *pid != own)
+                    .map(|pid| rustix::process::waitpid(Some(pid), WaitOptions::NOHANG));
             }
             std::thread::sleep(LOOK);
         }
@@ -353,6 +361,20 @@ struct ChildProcess {
 impl ChildProcess {
     fn is_child(&self) -> bool {
         self.parent == rustix::process::getpid().as_raw_nonzero().get()
+    }
+
+    /// Kills it, and never a process that was given its number after it was seen: that is asked once a descriptor holds the
+    /// process (pidfd_open(2)). Before Linux 5.3 there is none, and it is asked right before.
+    fn kill(&self) {
+        let Some(pid) = Pid::from_raw(self.pid) else { return };
+        let held = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+        if process(self.pid).is_none_or(|now| (now.started, now.session) != (self.started, self.session)) {
+            return;
+        }
+        let _ = match held {
+            Ok(held) => rustix::process::pidfd_send_signal(held, Signal::KILL),
+            Err(_) => rustix::process::kill_process(pid, Signal::KILL),
+        };
     }
 }
 

@@ -102,6 +102,40 @@ fn leftover_processes_are_ended() {
     assert!(place.path().join("served").exists() && place.path().join("late").exists());
 }
 
+/// Of which another process is given the number before it is killed.
+#[test]
+fn a_process_with_the_number_of_one_that_is_gone_is_not_killed() {
+    let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+    let seen = process(i32::try_from(other.id()).unwrap()).unwrap();
+    let started = seen.started - 1;
+    ChildProcess { started, ..seen }.kill();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(other.try_wait().unwrap().is_none());
+    process(i32::try_from(other.id()).unwrap()).unwrap().kill();
+    assert_eq!(other.wait().unwrap().signal(), Some(libc::SIGKILL));
+}
+
+/// Its number is that of its session and its group, which are killed.
+#[test]
+fn a_program_keeps_its_number_until_its_leftovers_are_ended() {
+    let mut running = start(&mut shell("exit 3"), Leftovers::End, None).unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = running.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(LOOK);
+    };
+    assert_eq!(status.code(), Some(3));
+    let number = i32::try_from(running.id()).unwrap();
+    assert!(process(number).is_some_and(|process| process.is_dead));
+    running.end(&Silent);
+    assert!(process(number).is_none_or(|process| !process.is_child()));
+    let killed = run(&mut shell("kill -KILL $$"), Duration::from_secs(60), &Silent);
+    assert!(matches!(killed, ProgramEnd::By(status) if status.signal() == Some(libc::SIGKILL)));
+}
+
 #[test]
 fn a_program_has_no_terminal_and_no_descriptor_of_its_parent() {
     let place = tempfile::tempdir().unwrap();
