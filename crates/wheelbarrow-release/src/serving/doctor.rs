@@ -225,10 +225,21 @@ pub(crate) fn stale_processes(
         {
             let rule = if is_known { rule::RUNS_ANOTHER_RELEASE } else { rule::SERVES_ANOTHER_RELEASE };
             let unit = running.unit.clone();
+            // A user without root has no units but those of that user's systemd.
+            if manager == Manager::System || rustix::process::getuid().is_root() {
+                running.unit = unit_to_restart(&running, &proof::system_unit);
+            }
             findings.push(stale(rule, &running, unit, live));
         }
     }
     Ok(findings)
+}
+
+/// The unit of these processes if the system's systemd put them into it. Below it, the site's user can make a control
+/// group with the name of any unit; no command is printed for that one.
+fn unit_to_restart(service: &Service, system_unit: &dyn Fn(&Process) -> Option<String>) -> Option<String> {
+    let unit = service.unit.clone()?;
+    service.processes.iter().all(|process| system_unit(process).as_ref() == Some(&unit)).then_some(unit)
 }
 
 /// Of processes that do not run what is live.

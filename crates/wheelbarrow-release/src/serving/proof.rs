@@ -33,7 +33,7 @@ use time_limited::ScanLimits;
 /// The processes in `scope` that have to do with releases of `root`, by number. Processes that end meanwhile, and those
 /// that this user may not look at or has no time for, are left out.
 pub fn processes(root: &Root, scope: &ProcessScope) -> Result<Vec<Process>, ReleaseError> {
-    Ok(kernel::scan(root, scope, ScanLimits::usual(), &|| false)?.processes)
+    Ok(kernel::scan(root, scope, &ScanLimits::usual(), &|| false)?.processes)
 }
 
 /// The unit of the machine's own systemd that a process is in.
@@ -48,7 +48,7 @@ pub fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
 
 /// The releases that some process uses in any way, which must not be removed.
 pub(crate) fn in_use(root: &Root, is_cancelled: &dyn Fn() -> bool) -> Result<ReleasesInUse, ReleaseError> {
-    in_use_within(root, ScanLimits::usual(), is_cancelled)
+    in_use_within(root, &ScanLimits::usual(), is_cancelled)
 }
 
 /// Releases that processes use.
@@ -61,7 +61,7 @@ pub(crate) enum ReleasesInUse {
 
 fn in_use_within(
     root: &Root,
-    limits: ScanLimits,
+    limits: &ScanLimits,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<ReleasesInUse, ReleaseError> {
     let seen = kernel::scan(root, &ProcessScope::All, limits, is_cancelled)?;
@@ -155,8 +155,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let root = Root::create(place.path()).unwrap();
         let none = std::time::Duration::ZERO;
-        let limits = ScanLimits { quick: none, all: none };
-        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), ReleasesInUse::Any);
+        let limits = ScanLimits { quick: none, all: none, ..ScanLimits::usual() };
+        assert_eq!(in_use_within(&root, &limits, &|| false).unwrap(), ReleasesInUse::Any);
         assert!(matches!(in_use(&root, &|| true), Err(ReleaseError::Cancelled)));
 
         let many = "import os, resource, sys\n\
@@ -173,9 +173,9 @@ mod tests {
         let mut ready = [0; 6];
         std::io::Read::read_exact(process.0.stdout.as_mut().unwrap(), &mut ready).unwrap();
         let milliseconds = std::time::Duration::from_millis;
-        let limits = ScanLimits { quick: milliseconds(1), all: milliseconds(2) };
+        let limits = ScanLimits { quick: milliseconds(1), all: milliseconds(2), ..ScanLimits::usual() };
         let begun = std::time::Instant::now();
-        assert_eq!(in_use_within(&root, limits, &|| false).unwrap(), ReleasesInUse::Any);
+        assert_eq!(in_use_within(&root, &limits, &|| false).unwrap(), ReleasesInUse::Any);
         assert!(begun.elapsed() < milliseconds(2000), "{:?}", begun.elapsed());
     }
 

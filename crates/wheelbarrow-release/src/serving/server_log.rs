@@ -240,8 +240,8 @@ impl JournalUnit {
         self.matches().iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Arguments of `journalctl`, which asks for units of its own user only. Whoever writes to the journal says what `USER_UNIT` is,
-    /// and may have a unit of any name; `_UID` is what the kernel says.
+    /// Arguments of `journalctl`, which asks for units of its own user only. Any user may have a unit of that name, and
+    /// whoever writes to the journal sets `USER_UNIT`; `_UID` is set by journald.
     fn matches(&self) -> Vec<String> {
         let Self { name, user } = self;
         match (user, getuid().is_root()) {
@@ -298,8 +298,8 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The unit that a command restarts by `systemctl`, whatever is around it: `sudo`, or a shell. One of the systemd of a user is that of
-/// the user whom the command names, else of `owner`, else of this process.
+/// The unit that a command restarts by `systemctl`, whatever is around it: `sudo`, or a shell. A unit of a user's
+/// systemd is that of the user whom the command names, else of `owner`, else of this process.
 fn unit_in(words: &[String], owner: Option<u32>) -> Option<JournalUnit> {
     let is_systemctl = |word: &&str| Path::new(word).file_name().is_some_and(|name| name == "systemctl");
     let words: Vec<&str> = words

@@ -321,11 +321,11 @@ pub(crate) fn own_files(release: &CompleteRelease) -> Result<Option<BTreeSet<Str
     Ok(files)
 }
 
-/// Where `path` is below the release, if it is not elsewhere and no link is on the way: the site says what it likes, and has links of its own in
-/// what releases share. It need not be there yet.
+/// Where `path` is below the release, if it is not elsewhere and neither a link nor a mount point is on the way:
+/// the answer and what is below `shared` are the site's. It need not be there yet.
 fn inside(release: &Path, path: &Path) -> Option<String> {
     let below = below(release, path)?;
-    match Directory::open_following(release).ok()?.sub(&below) {
+    match Directory::open_following(release).ok()?.on_one_mount().sub(&below) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => None,
         _ => below.to_str().map(str::to_owned),
     }

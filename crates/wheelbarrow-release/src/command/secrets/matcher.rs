@@ -55,7 +55,8 @@ impl SecretFinder {
         self.add_with(text, kind, String::new());
     }
 
-    /// What a program leaves of a long secret if it cuts it: of a sentence, a URL or a name of a module that is too little to be told from others.
+    /// What a program leaves of a long secret if it cuts it. The begin of a sentence, a URL or the name of a module
+    /// is no secret.
     pub(super) fn add_ends(&mut self, secret: &str) {
         let is_one = |byte: &u8| byte.is_ascii_graphic() && !b"\"'`,;{}|\\".contains(byte);
         let is_named = secret.contains('.') && !secret.contains(|one: char| one.is_ascii_digit());

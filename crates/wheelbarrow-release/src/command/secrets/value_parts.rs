@@ -79,8 +79,8 @@ impl SecretParts {
         }
     }
 
-    /// The password of a URL, and what programs take for it or for a host, a port or a path if there are unquoted `#`, `@` and the like
-    /// in it: each program cuts at another of them. Behind the first `@` there may be a host instead.
+    /// The password of a URL, and its pieces between unquoted `#`, `@` and the like: each program cuts at another
+    /// of them, and shows a piece as a host, a port or a path. Behind the first `@` there may be a host instead.
     fn unquoted(&mut self, url: &str) {
         let Some((_, rest)) = url.split_once("://") else { return };
         let whole = rest.rsplit_once('@').map_or("", |(login, _)| login);

@@ -381,3 +381,34 @@ fn no_command_is_printed_for_a_path_that_others_may_change() {
     assert!(what.contains("symbolic link") && !what.contains("user 0"), "{what}");
     assert!(!fix.contains("chown"), "{fix}");
 }
+
+/// Other users may have so many slow processes that there is no time for those of the server.
+#[test]
+fn a_listener_that_was_not_found_in_time_is_not_a_process_of_others() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let machine = Machine::new(&format!("[release.probe]\nurl = 'http://{address}/'\n"));
+    let of_live = || proof::of_live(&machine.root).unwrap();
+    let found = crate::command::deadline::within(std::time::Duration::ZERO, of_live);
+    assert!(found.is_partial && found.listener == Some(address.to_string()), "{found:?}");
+    // This one runs nothing of the root.
+    assert_eq!(of_live().listener, None);
+}
+
+/// Whoever is in a group that may be written makes groups with the names of other units below it.
+#[test]
+fn no_command_restarts_a_unit_that_the_sites_user_has_named() {
+    let service = |unit: &str| Service {
+        unit: Some(unit.to_owned()),
+        listener: None,
+        verdict: Verdict::Nothing,
+        environment: None,
+        processes: vec![Process { unit: Some(unit.to_owned()), ..Process::default() }],
+        is_partial: false,
+    };
+    let system_unit = |_: &Process| Some("site-worker.service".to_owned());
+    let restarted = |unit: &str| unit_to_restart(&service(unit), &system_unit);
+    assert_eq!(restarted("site-worker.service").as_deref(), Some("site-worker.service"));
+    assert_eq!(restarted("postgresql.service"), None);
+    assert_eq!(unit_to_restart(&service("site-worker.service"), &|_| None), None);
+}

@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use fs_err as fs;
 use wheelbarrow_artifact::release::Manager;
-use wheelbarrow_wheel::order::{self, Inserted};
+use wheelbarrow_wheel::order;
 
 use super::listener;
 use super::process::Process;
-use super::procfs::{each_descriptor, numbers};
+use super::procfs::{each_descriptor, numbers, users};
 use super::scope::ProcessScope;
 use super::time_limited::{ScanLimits, scan_each};
 use crate::{ReleaseError, ReleaseId, Root};
@@ -37,15 +37,14 @@ pub(super) struct ScanResult {
 pub(super) fn scan(
     root: &Root,
     scope: &ProcessScope,
-    limits: ScanLimits,
+    limits: &ScanLimits,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<ScanResult, ReleaseError> {
     let releases = root.releases();
     let releases = fs::canonicalize(&releases).map_err(ReleaseError::io("find", &releases))?;
-    let pids = match scope {
-        ProcessScope::All => numbers(Path::new("/proc"))?,
-        ProcessScope::ControlGroup(group) => members(group)?,
+    let (pids, are_all) = match scope {
         ProcessScope::Listener(listener) => listener::service(listener, limits, is_cancelled)?,
+        scope => (members_of(scope)?, true),
     };
     let mut processes = BTreeMap::new();
     let is_whole = scan_each(pids, limits, is_cancelled, |pid, until| {
@@ -53,7 +52,7 @@ pub(super) fn scan(
         processes.extend(process.map(|process| (pid, process)));
         is_whole
     })?;
-    Ok(ScanResult { processes: processes.into_values().collect(), is_whole })
+    Ok(ScanResult { processes: processes.into_values().collect(), is_whole: is_whole && are_all })
 }
 
 /// Whether there are processes in `scope` of which the kernel tells this user nothing. Who listens is not told of them
@@ -61,13 +60,25 @@ pub(super) fn scan(
 pub(super) fn hides_some(scope: &ProcessScope) -> Result<bool, ReleaseError> {
     let pids = match scope {
         ProcessScope::ControlGroup(group) => members(group)?,
-        ProcessScope::All | ProcessScope::Listener(_) => numbers(Path::new("/proc"))?,
+        _ => numbers(Path::new("/proc"))?,
     };
     let denied = |pid: u32| {
         let directory = fs::read_link(Path::new("/proc").join(pid.to_string()).join("cwd"));
         directory.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
     };
     Ok(pids.into_iter().any(|pid| pid != 1 && denied(pid)))
+}
+
+/// The processes that may be in `scope`.
+fn members_of(scope: &ProcessScope) -> Result<Vec<u32>, ReleaseError> {
+    if let ProcessScope::ControlGroup(group) = scope {
+        return members(group);
+    }
+    let mut pids = numbers(Path::new("/proc"))?;
+    if let ProcessScope::Users(known) = scope {
+        pids.retain(|pid| users(*pid).is_subset(known));
+    }
+    Ok(pids)
 }
 
 /// The process if it has to do with releases, as far as that was seen up to `until`; and whether it was seen whole.
@@ -111,15 +122,6 @@ fn each_mapped(maps: &Path, until: Instant, mut scan: impl FnMut(&Path)) -> bool
     true
 }
 
-/// None where it has ended. Who owns `/proc/PID` says nothing: a process can see to it that root does.
-fn users(pid: u32) -> BTreeSet<u32> {
-    let text = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    // Real, effective, saved, and that for files.
-    let line = text.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    line.split_whitespace().take(3).filter_map(|user| user.parse::<u32>().ok()).inserted()
-}
-
 /// The innermost systemd unit whose control group the process is in (cgroups(7): `0::PATH`, or systemd's own hierarchy).
 fn unit(pid: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
@@ -154,9 +156,11 @@ fn group_in(text: &str) -> Option<&str> {
     })
 }
 
-/// A service or a scope with a name as systemd has them: other names would mean something else to a shell, or to journalctl.
+/// A service or a scope with a name as systemd has them: other names would mean something else to a shell, or be
+/// options of systemctl.
 fn is_unit(name: &str) -> bool {
     (name.ends_with(".service") || name.ends_with(".scope"))
+        && !name.starts_with('-')
         && name.chars().all(|one| one.is_ascii_alphanumeric() || ":-_.\\@".contains(one))
 }
 
@@ -224,7 +228,14 @@ mod tests {
     #[test]
     fn no_name_of_a_group_means_more_than_a_unit() {
         let of = |text: &str| unit_in(text).unwrap_or_default();
-        for name in ["*.service", "$(id).service", "a b.service", "\u{1b}[2J.service", "ü.service"] {
+        for name in [
+            "*.service",
+            "$(id).service",
+            "a b.service",
+            "\u{1b}[2J.service",
+            "ü.service",
+            "-Hroot@h:22.service",
+        ] {
             assert_eq!(of(&format!("0::/system.slice/acme.service/{name}\n")), "acme.service", "{name}");
             assert_eq!(of(&format!("0::/user.slice/{name}\n")), "", "{name}");
         }

@@ -14,19 +14,19 @@ use super::sockets::reached;
 use super::time_limited::{ScanLimits, scan_each};
 use crate::ReleaseError;
 
-/// Their numbers. Processes that this user may not look at are not found, nor those for which there was no time.
+/// Their numbers, and whether there was time for all processes. Processes that this user may not look at are not found.
 pub(super) fn service(
     listener: &Listener,
-    limits: ScanLimits,
+    limits: &ScanLimits,
     is_cancelled: &dyn Fn() -> bool,
-) -> Result<Vec<u32>, ReleaseError> {
+) -> Result<(Vec<u32>, bool), ReleaseError> {
     let inodes = reached(listener);
     if inodes.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), true));
     }
     let pids = numbers(Path::new("/proc")).unwrap_or_default();
     let mut holders = BTreeSet::new();
-    scan_each(pids.clone(), limits, is_cancelled, |pid, until| {
+    let is_whole = scan_each(pids.clone(), limits, is_cancelled, |pid, until| {
         // systemd holds the sockets of its socket units too, and everything descends from it.
         if is_systemd(pid) {
             return true;
@@ -37,7 +37,7 @@ pub(super) fn service(
             !is_it
         })
     })?;
-    Ok(with_descendants(holders, &parents(&pids)))
+    Ok((with_descendants(holders, &parents(&pids)), is_whole))
 }
 
 /// The inode of a socket, by what a descriptor of it leads to.
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn service(listener: &Listener) -> Vec<u32> {
-        super::service(listener, ScanLimits::usual(), &|| false).unwrap()
+        super::service(listener, &ScanLimits::usual(), &|| false).unwrap().0
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Reading `/proc`: proc(5).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
 use fs_err as fs;
-use wheelbarrow_wheel::order;
+use wheelbarrow_wheel::order::{self, Inserted};
 
 use crate::ReleaseError;
 
@@ -28,6 +29,15 @@ pub(super) fn each_descriptor(pid: u32, until: Instant, mut scan: impl FnMut(&Pa
         }
     }
     true
+}
+
+/// As whom a process may act; nobody if it has ended. The owner of `/proc/PID` says nothing: a process can make it
+/// root.
+pub(super) fn users(pid: u32) -> BTreeSet<u32> {
+    let text = read(&format!("/proc/{pid}/status"));
+    // Real, effective, saved, and that for files.
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    line.split_whitespace().take(3).filter_map(|user| user.parse::<u32>().ok()).inserted()
 }
 
 /// What a file holds; nothing if it cannot be read.

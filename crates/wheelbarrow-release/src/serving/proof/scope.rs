@@ -1,5 +1,6 @@
 //! The processes to examine.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,6 +9,8 @@ use std::path::PathBuf;
 pub enum ProcessScope {
     /// Every process of this machine that may be looked at.
     All,
+    /// Those that act as these users and nobody else.
+    Users(BTreeSet<u32>),
     /// Those of a control group and the groups below it, as `systemctl show -p ControlGroup` names it.
     ControlGroup(PathBuf),
     /// Those that listen where a server is asked, and what they have started.

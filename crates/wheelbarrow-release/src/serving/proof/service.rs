@@ -9,7 +9,7 @@ use wheelbarrow_wheel::order::Inserted;
 
 use super::process::{Process, Verdict, judge};
 use super::scope::{Listener, ProcessScope};
-use super::time_limited::ScanLimits;
+use super::time_limited::{ScanLimits, own_users};
 use super::{hides_some, kernel, processes};
 use crate::root::settings::Settings;
 use crate::serving::probe_address::ProbeAddress;
@@ -20,8 +20,9 @@ use crate::{ReleaseError, ReleaseId, Root};
 pub struct Service {
     /// The systemd unit that the processes belong to.
     pub unit: Option<String>,
-    /// Where they listen, of a server that is no unit: `127.0.0.1:8000`, or the path of a Unix socket. Where neither is
-    /// known, every process under the root was looked at.
+    /// The address of a server that is no unit, even if there was no time to find who listens there:
+    /// `127.0.0.1:8000`, or the path of a Unix socket. If neither is known, every process under the root was
+    /// looked at.
     pub listener: Option<String>,
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -83,27 +84,27 @@ pub fn of_live(root: &Root) -> Result<Service, ReleaseError> {
 
 /// Of the server that settings name. Which processes are its own: those of the systemd unit, else those that listen
 /// where the probe asks, with all that they have started. Where systemd knows of no such unit that runs, or nothing of
-/// the root listens there, every process under the root is looked at.
+/// the root listens there, every process under the root is looked at; first those of users who count for the site.
 pub(crate) fn of(root: &Root, settings: Option<&Settings>) -> Result<Service, ReleaseError> {
+    let users = TrustedUsers::of(settings, None);
     if let Some(Server::Systemd { unit, manager, .. }) = settings.map(|settings| &settings.server)
         && let Some(group) = kernel::control_group(*manager, unit)
     {
-        return found(root, &ProcessScope::ControlGroup(group), Some(unit.clone()), None);
+        let (service, _) = found(root, &ProcessScope::ControlGroup(group), &users)?;
+        return Ok(Service { unit: Some(unit.clone()), ..service });
     }
     if let Some(listener) = settings.and_then(listener) {
         let name = listener.to_string();
-        let service = found(root, &ProcessScope::Listener(listener), None, Some(name))?;
-        if !service.processes.is_empty() {
-            return Ok(service);
+        let (service, is_whole) = found(root, &ProcessScope::Listener(listener), &users)?;
+        // What was not looked at may be what listens.
+        if !is_whole || !service.processes.is_empty() {
+            return Ok(Service { listener: Some(name), ..service });
         }
     }
-    let mut service = found(root, &ProcessScope::All, None, None)?;
-    let users = TrustedUsers::of(settings, None);
-    if service.processes.iter().any(|process| users.have(process)) {
-        service.processes.retain(|process| users.have(process));
-        service = self::service(root, None, None, service.processes, service.is_partial);
+    match found(root, &ProcessScope::Users(users.0.clone()), &users)? {
+        (service, _) if !service.processes.is_empty() => Ok(service),
+        _ => Ok(found(root, &ProcessScope::All, &users)?.0),
     }
-    Ok(service)
 }
 
 /// Every process that runs from a release of the root, a service for each systemd unit; those of no unit are the first. What
@@ -124,7 +125,7 @@ fn units_of(root: &Root, processes: Vec<Process>) -> Vec<Service> {
             units.entry(process.unit.clone()).or_default().push(process);
         }
     }
-    units.into_iter().map(|(unit, processes)| service(root, unit, None, processes, false)).collect()
+    units.into_iter().map(|(unit, processes)| service(root, unit, processes, false)).collect()
 }
 
 /// Whose processes speak for a site. Everybody else can have one that looks like that of any release.
@@ -134,16 +135,15 @@ pub(crate) struct TrustedUsers(BTreeSet<u32>);
 impl TrustedUsers {
     /// Root, the user of this process, the site's user, and those of the site's server if it is known which that is.
     pub(crate) fn of(settings: Option<&Settings>, server: Option<&Service>) -> Self {
-        let own = [rustix::process::getuid(), rustix::process::geteuid()].map(|user| user.as_raw());
         let owner = settings.and_then(|settings| settings.identity.as_ref()?.user);
         let server = server.filter(|server| server.unit.is_some() || server.listener.is_some());
         let its = server.into_iter().flat_map(|server| &server.processes).flat_map(|process| &process.users);
-        Self([0].into_iter().chain(own).chain(owner).chain(its.copied()).inserted())
+        Self(own_users().into_iter().chain(owner).chain(its.copied()).inserted())
     }
 
     /// The processes of these users that have to do with releases.
     pub(crate) fn processes(&self, root: &Root) -> Result<Vec<Process>, ReleaseError> {
-        let all = processes(root, &ProcessScope::All)?;
+        let all = processes(root, &ProcessScope::Users(self.0.clone()))?;
         Ok(all.into_iter().filter(|process| self.have(process)).collect())
     }
 
@@ -166,30 +166,21 @@ fn listener(settings: &Settings) -> Option<Listener> {
     }
 }
 
-fn found(
-    root: &Root,
-    scope: &ProcessScope,
-    unit: Option<String>,
-    listener: Option<String>,
-) -> Result<Service, ReleaseError> {
-    let seen = kernel::scan(root, scope, ScanLimits::usual(), &|| false)?;
+/// What runs in `scope`, and whether there was time for all of it.
+fn found(root: &Root, scope: &ProcessScope, users: &TrustedUsers) -> Result<(Service, bool), ReleaseError> {
+    let limits = ScanLimits { first: users.0.clone(), ..ScanLimits::usual() };
+    let seen = kernel::scan(root, scope, &limits, &|| false)?;
     let is_partial = !seen.is_whole || hides_some(scope)?;
-    Ok(service(root, unit, listener, seen.processes, is_partial))
+    Ok((service(root, None, seen.processes, is_partial), seen.is_whole))
 }
 
-fn service(
-    root: &Root,
-    unit: Option<String>,
-    listener: Option<String>,
-    processes: Vec<Process>,
-    is_partial: bool,
-) -> Service {
+fn service(root: &Root, unit: Option<String>, processes: Vec<Process>, is_partial: bool) -> Service {
     let verdict = judge(&processes);
     let environment = match &verdict {
         Verdict::One { id } => other_environment(root, id, &processes),
         _ => None,
     };
-    Service { unit, listener, verdict, environment, processes, is_partial }
+    Service { unit, listener: None, verdict, environment, processes, is_partial }
 }
 
 /// The first process whose environment.json is not that of `id`, though it has the code of it.
