@@ -16,6 +16,7 @@ mod fleet;
 mod fuzz;
 mod licences;
 mod mac;
+mod own_python;
 mod pythons;
 mod reference;
 mod server;
@@ -49,6 +50,7 @@ usage: cargo xtask COMMAND
   conformance               wheels and zips of other projects, and a site of 106 wheels, by the release build; a minute
   servers [--suite bookworm|trixie] [PART OF A TITLE]...
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
+  own-python [SUITE]...     artifacts that bundle a Python, deployed on Debian 11 to sid without any Python, in bare containers; minutes
   story [--write] [get-started] [SUITE]
                             the pages of Get started, and docs/guides/wagtail.md on Debian 12 and 11 in containers, done word
                             for word; minutes; --write puts into the pages what was seen
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
             containers::run(Some(user))
         }
         Some((command, rest)) if command == "servers" => servers::run(rest),
+        Some((command, rest)) if command == "own-python" => own_python::run(rest),
         Some((command, rest)) if command == "story" => story::run(rest),
         Some((command, [word])) if command == "ansible" && word == "pages" => ansible_pages::write(),
         Some((command, rest)) if command == "ansible" => ansible::run(rest),
