@@ -16,8 +16,10 @@ mod fleet;
 mod fuzz;
 mod licences;
 mod mac;
+mod own_python;
 mod pythons;
 mod reference;
+mod selinux;
 mod server;
 mod servers;
 mod story;
@@ -49,6 +51,8 @@ usage: cargo xtask COMMAND
   conformance               wheels and zips of other projects, and a site of 106 wheels, by the release build; a minute
   servers [--suite bookworm|trixie] [PART OF A TITLE]...
                             releases switched under load in a container with systemd: gunicorn, uvicorn, uWSGI, Apache; minutes
+  own-python [SUITE]...     artifacts that bundle a Python, deployed on Debian 11 to sid without any Python, in bare containers; minutes
+  selinux                   a site with SELinux enforcing and fapolicyd, in a virtual machine without KVM; minutes
   story [--write] [get-started] [SUITE]
                             the pages of Get started, and docs/guides/wagtail.md on Debian 12 and 11 in containers, done word
                             for word; minutes; --write puts into the pages what was seen
@@ -88,6 +92,8 @@ fn main() -> ExitCode {
             containers::run(Some(user))
         }
         Some((command, rest)) if command == "servers" => servers::run(rest),
+        Some((command, rest)) if command == "own-python" => own_python::run(rest),
+        Some((command, rest)) if command == "selinux" => selinux::run(rest),
         Some((command, rest)) if command == "story" => story::run(rest),
         Some((command, [word])) if command == "ansible" && word == "pages" => ansible_pages::write(),
         Some((command, rest)) if command == "ansible" => ansible::run(rest),

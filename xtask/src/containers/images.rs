@@ -12,6 +12,9 @@ use crate::children::clean;
 pub(super) const SYSTEMS: [(&str, &str, u32); 3] =
     [("bullseye", "debian-11", 9), ("bookworm", "debian-12", 11), ("trixie", "debian-13", 13)];
 
+/// A mirror may have lists of these that are a week old, which apt refuses.
+const UNRELEASED: [&str; 2] = ["forky", "sid"];
+
 /// Small limits for sandboxes that may not raise them, the machine's own network for those that may not make another, and
 /// the runtime that takes any layout of control groups.
 pub(super) const CONFIGURATION: &str = r#"[containers]
@@ -101,8 +104,12 @@ impl Images {
         let tar =
             place.join(format!("{}.tar", image.rsplit('/').next().unwrap_or_default().replace(':', "-")));
         println!("making {image}");
-        let include = format!("--include={packages}");
-        output(Command::new("mmdebstrap").args(["--quiet", "--variant=minbase", &include, suite]).arg(&tar))?;
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--quiet", "--variant=minbase", &format!("--include={packages}")]);
+        if UNRELEASED.contains(&suite) {
+            command.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
+        }
+        output(command.arg(suite).arg(&tar))?;
         output(self.engine().arg("import").arg(&tar).arg(image))?;
         Ok(fs::remove_file(&tar)?)
     }

@@ -35,13 +35,14 @@ pub(super) fn run(release: &Release, suites: &[String], packages: &Path) -> Resu
         let image = format!("localhost/wheelbarrow-test-dist:{suite}");
         images.make_system(&place, suite, &image, PACKAGES)?;
         let mut engine = images.engine();
-        engine.args(["run", "--rm"]);
+        // Not by timeout(1): that of forky does not run as the first process.
+        engine.args(["run", "--rm", "--timeout=600"]);
         give_network(&mut engine);
         let packages = fs::canonicalize(packages)?;
         engine.arg(format!("--volume={}:/dist:ro", packages.display()));
         engine.arg(format!("--volume={}:/trial.sh:ro", place.join("trial.sh").display()));
         engine.arg(format!("--volume={}:/root/.cache", place.join("cache").display()));
-        engine.args([&image, "timeout", "600", "bash", "/trial.sh", release.version]);
+        engine.args([&image, "bash", "/trial.sh", release.version]);
         run_child(&mut engine).with_context(|| format!("the packages on Debian {suite}"))?;
         println!("dist: installed and used on Debian {suite}");
     }

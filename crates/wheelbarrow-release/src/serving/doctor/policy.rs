@@ -1,8 +1,9 @@
 //! SELinux and fapolicyd, which can prevent programs of a release from starting, and its files from being
 //! read.
 //!
-//! Only cases that a policy of Red Hat's certainly refuses are reported: types of files in homes and in
-//! directories that no policy has. None of this was tested on a kernel that enforces a policy.
+//! Only cases that a policy certainly refuses are reported: types of files in homes and in directories that no
+//! policy has, and static files with the type of `/srv`. `cargo xtask selinux` tests them with Debian's policy;
+//! Red Hat's has the same types.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -37,6 +38,8 @@ const REFUSED: [&str; 7] = [
     "user_home_t",
     "user_tmp_t",
 ];
+/// What a web server does not read, and systemd starts: files that are made below `/srv`.
+const NOT_READ: &str = "var_t";
 /// Where fapolicyd has what it trusts.
 const TRUST: [&str; 4] = ["fapolicyd.trust", "fapolicyd.rules", "trust.d", "rules.d"];
 /// A list of trusted files is longer than other configuration, in bytes.
@@ -76,11 +79,12 @@ pub(super) fn judge_labels(
     if mode != Some(SelinuxMode::Enforcing) {
         return;
     }
-    let wrong = looked_at(site).into_iter().filter_map(|path| {
+    let wrong = looked_at(site).into_iter().filter_map(|(path, is_static)| {
         let label = labels.label(&path)?;
         // USER:ROLE:TYPE:LEVEL
         let kind = label.split(':').nth(2)?;
-        REFUSED.contains(&kind).then(|| format!("{} has the type {kind}", path.display()))
+        let is_refused = REFUSED.contains(&kind) || is_static && kind == NOT_READ;
+        is_refused.then(|| format!("{} has the type {kind}", path.display()))
     });
     let wrong: Vec<_> = wrong.collect();
     if wrong.is_empty() {
@@ -98,8 +102,9 @@ pub(super) fn judge_labels(
             wrong.join(", ")
         ),
         fix: format!(
-            "semanage fcontext -a -t httpd_sys_content_t {all} && semanage fcontext -a -t bin_t {programs} && restorecon {} {} && restorecon -R {}",
+            "semanage fcontext -a -t httpd_sys_content_t {all} && semanage fcontext -a -t bin_t {programs} && restorecon {} {} {} && restorecon -R {}",
             shell_word(&root),
+            shell_word(&site.root.current().display().to_string()),
             shell_word(&format!("{root}/shared")),
             // Not of all: the site's user could exchange what is below shared meanwhile.
             shell_word(&format!("{root}/releases"))
@@ -107,21 +112,21 @@ pub(super) fn judge_labels(
     });
 }
 
-/// The root, the Python that is started, and the static files.
-fn looked_at(site: &JudgedSite<'_>) -> Vec<PathBuf> {
-    let mut paths = vec![site.root.path().to_path_buf()];
+/// The root, the Python that is started, and, with `true`, the static files.
+fn looked_at(site: &JudgedSite<'_>) -> Vec<(PathBuf, bool)> {
+    let mut paths = vec![(site.root.path().to_path_buf(), false), (site.root.current(), false)];
     let Some(live) = &site.live else { return paths };
     let release = site.root.release(live);
-    paths.push(release.join("venv/bin/python"));
+    paths.push((release.join("venv/bin/python"), false));
     let own = release.join(INTERPRETER).join("bin");
     if own.is_dir() {
-        paths.push(own);
+        paths.push((own, false));
     }
     let Some(settings) = &site.settings else { return paths };
-    paths.extend(settings.collected.iter().map(|root| release.join(root.as_str())));
+    paths.extend(settings.collected.iter().map(|root| (release.join(root.as_str()), true)));
     let code = site.root.complete(live).ok().and_then(|release| Some(release.site().ok()?.project.directory));
     let statics = settings.static_root.iter().zip(&code);
-    paths.extend(statics.map(|(root, code)| release.join(code).join(root.as_str())));
+    paths.extend(statics.map(|(root, code)| (release.join(code).join(root.as_str()), true)));
     paths
 }
 

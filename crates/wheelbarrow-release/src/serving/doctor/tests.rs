@@ -266,11 +266,15 @@ fn labels_that_an_enforcing_policy_refuses_are_found() {
     let root = machine.root.path().display().to_string();
     let text = |text: &str| text.replace(&root, "ROOT").replace(&root.replace('.', "\\."), "ROOT");
     let finding = &report.findings[0];
-    insta::assert_snapshot!(text(&finding.what), @"SELinux enforces its policy, and ROOT has the type user_home_t, ROOT/releases/1-1a2b3c4d/venv/bin/python has the type user_home_t: systemd cannot start the site's Python, or a web server cannot read static files");
-    insta::assert_snapshot!(text(&finding.fix), @"semanage fcontext -a -t httpd_sys_content_t 'ROOT(/.*)?' && semanage fcontext -a -t bin_t 'ROOT/(releases|store)/.*/bin(/.*)?' && restorecon ROOT ROOT/shared && restorecon -R ROOT/releases");
+    insta::assert_snapshot!(text(&finding.what), @"SELinux enforces its policy, and ROOT has the type user_home_t, ROOT/current has the type user_home_t, ROOT/releases/1-1a2b3c4d/venv/bin/python has the type user_home_t: systemd cannot start the site's Python, or a web server cannot read static files");
+    insta::assert_snapshot!(text(&finding.fix), @"semanage fcontext -a -t httpd_sys_content_t 'ROOT(/.*)?' && semanage fcontext -a -t bin_t 'ROOT/(releases|store)/.*/bin(/.*)?' && restorecon ROOT ROOT/current ROOT/shared && restorecon -R ROOT/releases");
     let statics = |path: &Path| Some(if path.ends_with("static") { "default_t" } else { "usr_t" });
     let report = examine_on(&machine.root, machine.place.path(), &Table(&statics)).unwrap();
     assert!(report.findings[0].what.contains("/site/static has the type default_t"), "{report:?}");
+    let report = examine_on(&machine.root, machine.place.path(), &Table(&|_| Some("var_t"))).unwrap();
+    let finding = text(&report.findings[0].what);
+    let only = "SELinux enforces its policy, and ROOT/releases/1-1a2b3c4d/site/static has the type var_t: ";
+    assert!(finding.starts_with(only), "systemd starts a Python of /srv: {finding}");
 }
 
 #[test]
