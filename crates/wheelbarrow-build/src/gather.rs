@@ -187,8 +187,9 @@ pub fn gather(lock: &Lock, request: &GatherRequest, progress: &dyn Progress) -> 
         let entries = fetch_and_verify(&cache, &downloads, &options, progress);
         (entries, pips.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
-    let (mut entries, pips) = both(entries, pips)?;
-    entries.extend(fetch(&cache, &pips, &options, progress)?);
+    let pips = pips.and_then(|pips| Ok((fetch(&cache, &pips, &options, progress)?, pips)));
+    let (mut entries, (of_pip, pips)) = both(entries, pips)?;
+    entries.extend(of_pip);
     let entries = entries.into_iter().map(|entry| (entry.sha256, entry)).collect();
     let gatherer = Gatherer { entries, builder };
     let wheels = gatherer.wheels(&by_target)?;

@@ -204,6 +204,11 @@ impl Uv {
         if let Some(cache) = options.uv_cache.as_ref().filter(|_| !has_own_cache()) {
             command.env("UV_CACHE_DIR", cache);
         }
+        if OWN_CERTIFICATES.iter().all(|name| env::var_os(name).is_none())
+            && let Some(file) = wheelbarrow_http::certificates()
+        {
+            command.env("SSL_CERT_FILE", file);
+        }
         for (ours, theirs) in PIP_NAMES {
             if env::var_os(ours).is_none()
                 && let Some(value) = variable(theirs)
@@ -215,9 +220,12 @@ impl Uv {
     }
 }
 
+/// With one of these, uv has its certificates. Otherwise uv would use a list of its own, without the authorities that were
+/// added to this machine, and refuse an index that the downloads afterwards accept.
+const OWN_CERTIFICATES: [&str; 4] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"];
+
 /// uv's variable, and pip's that stand for it.
-const PIP_NAMES: [(&str, &[&str]); 6] = [
-    ("SSL_CERT_FILE", &["PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
+const PIP_NAMES: [(&str, &[&str]); 5] = [
     ("UV_INSECURE_HOST", &["PIP_TRUSTED_HOST"]),
     ("UV_KEYRING_PROVIDER", &["PIP_KEYRING_PROVIDER"]),
     ("UV_HTTP_TIMEOUT", &["PIP_DEFAULT_TIMEOUT"]),
@@ -290,6 +298,10 @@ mod tests {
         assert_eq!(value("UV_INDEX_URL"), None);
         assert_eq!(value("UV_FIND_LINKS"), Some(OsStr::new("wheels")));
         assert_eq!(value("UV_OFFLINE"), Some(OsStr::new("1")));
+        if OWN_CERTIFICATES.iter().all(|name| env::var_os(name).is_none()) {
+            let ours = wheelbarrow_http::certificates();
+            assert_eq!(value("SSL_CERT_FILE"), ours.as_deref().map(Path::as_os_str));
+        }
         assert_eq!(command.get_args().count(), 2);
     }
 }

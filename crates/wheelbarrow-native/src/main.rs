@@ -148,7 +148,7 @@ fn no_judge(file: Option<&Path>) -> CommandResult<Arc<dyn Trust>> {
         }
     };
     let hint = Some("use the wheelbarrow of the host: `wheelbarrow` in place of the artifact, and the artifact as its argument, such as `wheelbarrow \
-         deploy ARTIFACT`, `wheelbarrow unit ARTIFACT` or `wheelbarrow install ARTIFACT -d DEST`".to_owned());
+         deploy ARTIFACT` or `wheelbarrow unit ARTIFACT`".to_owned());
     Err(Refusal { message, hint, exit: Exit::Unsigned }.into())
 }
 

@@ -177,10 +177,8 @@ fn units(
         (None | Some(UnitSelection::Server), _) => {
             let site = find(root, source, wanted)?;
             if site.lacks_server {
-                printer.note(&format!(
-                    "no wheel of the site is of {}: add it to the requirements",
-                    site.server.program()
-                ));
+                printer
+                    .note(&format!("the site has no {}: add it to the requirements", site.server.program()));
             }
             let units = site.units();
             let units = units.map_err(|error| Refusal::usage(error.to_string(), "a flag names another"))?;

@@ -139,6 +139,23 @@ fn failures_of_the_network_have_their_own_code() {
     assert!(said.code == 8 && said.err.contains("could not resolve"), "{}", said.all());
 }
 
+/// Also if uv can still name the address of pip: one trip through the air gap must do.
+#[test]
+fn offline_all_missing_files_are_listed_at_once() {
+    let place = Place::with(&[("requirements.txt", "six==1.17.0\n"), ("app.py", "")]);
+    let build = |words: &[&str]| {
+        let mut command = crate::support::wheelbarrow(&place.path());
+        command.arg("build").args(words).env("UV_CACHE_DIR", place.path().join("uv"));
+        place.finish(&mut command)
+    };
+    if !crate::site::is_built(&build(&["--cache-dir", "full"])) {
+        return;
+    }
+    let said = build(&["--cache-dir", "empty", "--offline"]);
+    let list = "the cache lacks:\n  six-1.17.0-py2.py3-none-any.whl\n  pip-";
+    assert!(said.code == 9 && said.err.contains(list), "{}", said.all());
+}
+
 /// Before gigabytes of it are read and copied.
 #[test]
 fn a_directory_of_the_system_is_no_standalone_python() {

@@ -209,7 +209,7 @@ fn units_serve_the_kind_of_the_application() {
     let settings = "application = 'main:app'\ncheck = false";
     let said = deploy(&place, "1", settings, &code, &[]);
     assert_eq!(said.code, 0, "{}", said.all());
-    let lacks = "note: no wheel of the site is of gunicorn: add it to the requirements";
+    let lacks = "note: the site has no gunicorn: add it to the requirements";
     for words in [&["unit"][..], &["unit", "1.zip"]] {
         let said = place.run(words);
         assert!(
