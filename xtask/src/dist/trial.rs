@@ -14,8 +14,8 @@ use crate::children::{run as run_child, target_directory, unavailable};
 use crate::containers::images::Images;
 
 const SUITES: [&str; 4] = ["bullseye", "bookworm", "trixie", "forky"];
-/// What a server of Python sites has; curl and cmp look at the results.
-const PACKAGES: &str = "python3,python3-pip,python3-venv,ca-certificates,curl,diffutils";
+/// What a server of Python sites has; curl, cmp, rpm and cpio look at the results.
+const PACKAGES: &str = "python3,python3-pip,python3-venv,ca-certificates,curl,diffutils,rpm,cpio";
 
 /// Takes these suites, or all.
 pub(super) fn run(release: &Release, suites: &[String], packages: &Path) -> Result<()> {
@@ -32,7 +32,7 @@ pub(super) fn run(release: &Release, suites: &[String], packages: &Path) -> Resu
     };
     let is_wanted = |suite: &&&str| suites.is_empty() || suites.iter().any(|wanted| wanted == *suite);
     for suite in SUITES.iter().filter(is_wanted) {
-        let image = format!("localhost/wheelbarrow-test-dist:{suite}");
+        let image = format!("localhost/wheelbarrow-test-dist:{suite}-2");
         images.make_system(&place, suite, &image, PACKAGES)?;
         let mut engine = images.engine();
         // Not by timeout(1): that of forky does not run as the first process.

@@ -35,7 +35,6 @@ bash -c '. /usr/share/bash-completion/completions/wheelbarrow && complete -p whe
 
 # No such system is here: its package is looked at, and its files are used.
 step "the rpm"
-apt-get install --quiet=2 --no-install-recommends --yes rpm cpio >/dev/null 2>&1
 package=/dist/wheelbarrow-$version-1.$machine.rpm
 rpm -K --nosignature "$package"
 rpm -qp --list "$package" >/tmp/listed
