@@ -106,6 +106,7 @@ fn changes_are_reported_at_the_end() {
             "static_files": {"files": 1, "added": 1, "removed": 1},
             "services": {"added": ["mail"], "removed": [], "changed": []},
             "server": "true",
+            "python": null,
             "findings": {"new": [], "known": 0},
         })
     );

@@ -104,7 +104,7 @@ fn a_unit_that_does_not_start_is_explained_by_its_journal() {
     let said = deploy(&place, &Version::with("3", command), &[]);
     assert!(said.code == 13 && said.err.contains("the journal of acme.service"), "{}", said.all());
     let how = if rustix::process::getuid().is_root() {
-        " _SYSTEMD_USER_UNIT=acme.service + USER_UNIT=acme.service"
+        " _UID=0 _SYSTEMD_USER_UNIT=acme.service + _UID=0 USER_UNIT=acme.service"
     } else {
         " --user-unit=acme.service"
     };
