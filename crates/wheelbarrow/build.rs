@@ -171,6 +171,8 @@ fn build(out: &Path, target: &str, cross_compiler: Option<&str>) -> PathBuf {
         flags.push("-Ctarget-feature=+crt-static".to_owned());
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    // For `__DATE__` and `__TIME__` in C: the same source gives the same bytes at any time.
+    cargo.env("SOURCE_DATE_EPOCH", "315532800");
     let status = cargo.status().unwrap_or_else(|error| panic!("cannot run {cargo:?}: {error}"));
     assert!(status.success(), "the native installer could not be built for {target}");
     directory.join(target).join(profile).join("wheelbarrow-native")

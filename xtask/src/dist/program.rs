@@ -8,6 +8,8 @@ use fs_err as fs;
 use crate::children::{cargo, run as run_child, target_directory, workspace};
 use crate::mac;
 
+/// The time that `__DATE__` and `__TIME__` in C name, in seconds since 1970: the begin of 1980, as for the standalone binary.
+const TIME_OF_C: (&str, &str) = ("SOURCE_DATE_EPOCH", "315532800");
 /// For a compiler with the headers of glibc, as in `build.rs` of the program.
 const PLAIN_C: &str = "-std=gnu11 -U_FORTIFY_SOURCE";
 
@@ -74,6 +76,7 @@ impl Program {
         build.env(format!("CC_{name}"), compiler).env(format!("CFLAGS_{name}"), PLAIN_C);
         build.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");
         build.env("CARGO_ENCODED_RUSTFLAGS", mapped_paths()?.join("\u{1f}"));
+        build.env(TIME_OF_C.0, TIME_OF_C.1);
         run_child(build.current_dir(workspace()))?;
         let path = target_directory().join(target).join("release/wheelbarrow");
         let system = System::StaticLinux;
@@ -89,7 +92,7 @@ impl Program {
         // Its UUID is a hash of all that is linked: without the symbols for debuggers, in which paths of this machine are.
         flags.push("-Clink-arg=-Wl,-S".to_owned());
         build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-        build.env("MACOSX_DEPLOYMENT_TARGET", machine.oldest_mac);
+        build.env("MACOSX_DEPLOYMENT_TARGET", machine.oldest_mac).env(TIME_OF_C.0, TIME_OF_C.1);
         run_child(build.current_dir(workspace()))?;
         let path = target_directory().join(target).join("release/wheelbarrow");
         let bytes = fs::read(&path)?;

@@ -51,7 +51,7 @@ same "$(/opt/rpm/usr/bin/wheelbarrow --version)" "wheelbarrow $version"
 
 step "the archive"
 mkdir /opt/archive
-tar -xzf "$(echo "/dist/wheelbarrow-$version-$machine"-*.tar.gz)" -C /opt/archive --strip-components=1
+tar -xzf "$(echo "/dist/wheelbarrow-$version-$machine"-*linux*.tar.gz)" -C /opt/archive --strip-components=1
 same "$(/opt/archive/wheelbarrow --version)" "wheelbarrow $version"
 (cd /dist && sha256sum --quiet --check SHA256SUMS)
 

@@ -36,10 +36,31 @@ pub(crate) fn sizes(site: &Site) -> Result<()> {
     let (most, bytes) = (times_wheels(site.name), artifact.len());
     println!("| the artifact, {:.3} times its wheels | {bytes} | {most} times |", times(bytes));
     println!("| without bytecode | {plain} | |\n");
+    if let Some(date) = other_date(&archive.read(binary, 2 * BINARY)?) {
+        bail!(
+            "the standalone binary names the day of its compilation, {date}: other builds of the source differ"
+        );
+    }
     if size > BINARY || deflated > DEFLATED || times(bytes) > most {
         bail!("something of {} is larger than its budget", site.name);
     }
     Ok(())
+}
+
+/// What `__DATE__` of a C compiler was, but for the day that all builds name.
+fn other_date(program: &[u8]) -> Option<String> {
+    const LENGTH: usize = "Jan  1 1980".len();
+    let is_date = |text: &&[u8]| {
+        let (month, rest) = text.split_at(3);
+        let is_month = "JanFebMarAprMayJunJulAugSepOctNovDec".as_bytes().chunks(3).any(|name| name == month);
+        is_month
+            && rest[0] == b' '
+            && rest[2].is_ascii_digit()
+            && rest[3] == b' '
+            && rest[4..].iter().all(u8::is_ascii_digit)
+    };
+    let mut dates = program.windows(LENGTH).filter(is_date).filter(|date| *date != b"Jan  1 1980");
+    dates.next().map(|date| String::from_utf8_lossy(date).into_owned())
 }
 
 fn directory_size(directory: &Path) -> Result<u64> {

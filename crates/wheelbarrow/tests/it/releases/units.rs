@@ -163,14 +163,12 @@ fn services_are_watched_at_the_same_time() {
         return;
     };
     let place = Place::new();
-    let shown = format!(
-        "LoadState=loaded\\nActiveState=active\\nNeedDaemonReload=no\\nControlGroup=/{}\\n",
-        group.0.file_name().unwrap().display()
-    );
+    let shown = "LoadState=loaded\\nActiveState=active\\nNeedDaemonReload=no\\n";
     let script = format!(
-        "case $1 in\nshow) printf '{shown}' ;;\nrestart) kill -9 $(cat {group}/cgroup.procs); cd {code} || exit\n\
+        "case $* in\n*--property=ControlGroup*) echo ControlGroup=/{name} ;;\nshow*) printf '{shown}' ;;\nrestart*) kill -9 $(cat {group}/cgroup.procs); cd {code} || exit\n\
          sh -c 'echo $$ > {group}/cgroup.procs && exec ../venv/bin/python -c \"import app, time; time.sleep(600)\"' \
          > {place}/said 2>&1 < /dev/null & ;;\nesac",
+        name = group.0.file_name().unwrap().display(),
         group = group.0.display(),
         code = place.root().join("current/code").display(),
         place = place.path().display()
