@@ -96,7 +96,7 @@ impl Interpreter {
                 command.env_remove(name);
             }
         }
-        command.args(["-s", "-S", "-B", "-c", crate::python::COMPILE_CODE]);
+        command.args(["-s", "-S", "-B", "-c", crate::python::COMPILE]);
         command.env("PYTHONHASHSEED", "0").env("PYTHONUTF8", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -116,7 +116,7 @@ impl Interpreter {
     ) -> Result<Self, ProbeError> {
         let mut command = Command::new(python);
         command.envs(environment);
-        command.args(["-I", "-S", "-c", crate::python::INTERPRETER_CODE]).stdin(Stdio::null());
+        command.args(["-I", "-S", "-c", crate::python::INTERPRETER]).stdin(Stdio::null());
         // Isolated mode heeds these two all the same.
         command.args(virtualenv).env_remove("PYTHONEXECUTABLE").env_remove("__PYVENV_LAUNCHER__");
         let path = || python.to_path_buf();

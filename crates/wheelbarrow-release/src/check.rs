@@ -26,7 +26,6 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
-use wheelbarrow_artifact::python_code;
 use wheelbarrow_artifact::release::CheckAllowance;
 use wheelbarrow_base::progress::Progress;
 
@@ -44,13 +43,11 @@ use crate::root::settings::Settings;
 pub use error::{CheckError, CheckFault};
 pub use writes_in_release::WriteInRelease;
 
-const CHECK_SOURCE: &str = concat!(include_str!("../python/check.py"), "\n\nmain()\n");
-const CHECK: &str = python_code!(CHECK_SOURCE);
+const CHECK: &str = concat!(include_str!("../python/check.py"), "\n\nmain()\n");
 
 /// The same and what forks, in one program.
-const FORK_SERVER_SOURCE: &str =
+const FORK_SERVER: &str =
     concat!(include_str!("../python/check.py"), include_str!("../python/fork_server.py"), "\n\nserve()\n");
-const FORK_SERVER: &str = python_code!(FORK_SERVER_SOURCE);
 
 /// A finding of Django's of this level or above is an error (`django.core.checks.ERROR`).
 const ERROR: u32 = 40;

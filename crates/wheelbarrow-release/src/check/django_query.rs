@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
-use wheelbarrow_artifact::python_code;
 use wheelbarrow_artifact::release::Words;
 
 use crate::ReleaseError;
@@ -17,7 +16,7 @@ use crate::root::release::CompleteRelease;
 use crate::root::settings::{Settings, bin};
 
 /// Tells which migrations `migrate` would apply, as JSON.
-const MIGRATIONS: &str = python_code!(include_str!("../../python/migrations.py"));
+const MIGRATIONS: &str = include_str!("../../python/migrations.py");
 
 /// What [`MIGRATIONS`] says.
 #[derive(Debug, serde::Deserialize)]

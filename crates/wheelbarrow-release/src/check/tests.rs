@@ -5,12 +5,6 @@ use wheelbarrow_base::progress::Silent;
 
 use super::*;
 
-#[test]
-fn programs_are_the_code_of_their_sources() {
-    wheelbarrow_testing::assert_same_code(CHECK_SOURCE, CHECK);
-    wheelbarrow_testing::assert_same_code(FORK_SERVER_SOURCE, FORK_SERVER);
-}
-
 const APPLICATIONS: &str = r#"
 import os, sys, time
 

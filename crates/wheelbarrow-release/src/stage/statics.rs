@@ -19,7 +19,6 @@ use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use wheelbarrow_artifact::python_code;
 use wheelbarrow_artifact::release::Words;
 use wheelbarrow_base::beneath::Directory;
 use wheelbarrow_base::progress::Progress;
@@ -42,7 +41,7 @@ use crate::{ReleaseError, Root};
 pub(crate) const STATIC_PATH: &str = ".wheelbarrow/static.json";
 /// Bytes of it; twice what the names take, which the site's user chooses.
 const LARGEST: u64 = 2 * NAMES as u64;
-const STATIC_ROOT: &str = python_code!(include_str!("../../python/static_root.py"));
+const STATIC_ROOT: &str = include_str!("../../python/static_root.py");
 
 /// `static.json`.
 #[derive(Debug, Deserialize, Serialize)]
