@@ -73,6 +73,9 @@ def main():
 def work(artifact):
     """All but the commands on releases."""
     sys.path.insert(0, os.path.join(artifact, ".wheelbarrow", "python"))
+    if "--probe" in sys.argv:
+        # Nothing of an install is begun.
+        return tell_target(parse(artifact))
     # The kernel's machine is nearly always that of this Python, and asking for it takes no import.
     machine = os.uname()[4]
     program = Ahead(native_program, artifact, "linux-" + machine)
@@ -81,10 +84,8 @@ def work(artifact):
     if interpreter.machine() != machine:
         program = Ahead(native_program, artifact, "linux-" + interpreter.machine())
     options = parse(artifact)
-    if options.probe:
-        import probe
-
-        return probe.tell(options.json)
+    if options.probe:  # abbreviated
+        return tell_target(options)
     if may_exist(HOST_SIGNERS):
         return fail(
             17,
@@ -99,6 +100,12 @@ def work(artifact):
 
         say("note: the working directory was replaced: run `cd %s` to enter the new install" % quote(destination))
     return code
+
+
+def tell_target(options):
+    import probe
+
+    return probe.tell(options.json)
 
 
 def may_exist(path):
