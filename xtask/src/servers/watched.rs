@@ -6,10 +6,10 @@ use super::Place;
 use super::host::Host;
 use super::place::{HANGS, REPORTS};
 
-const UNIT: &str = "mysite-watched.service";
+const UNIT: &str = "watched-watched.service";
 
 pub(super) fn watched(host: &Host<'_>) -> Result<()> {
-    let place = Place::new(host, "watched", "owner = 'www-data'\n")?;
+    let place = Place::new(host, "watched", "owner = 'www-data'\nunit_name = 'watched'\n")?;
     place.deploy(HANGS).expect(13, &["the service `watched`", "watchdog", "no release was live before"])?;
     place.deploy(REPORTS).expect(0, &[])?;
     place.deploy(HANGS).expect(13, &["the service `watched`", "Watchdog timeout", "is live again"])?;
@@ -26,5 +26,5 @@ pub(super) fn watched(host: &Host<'_>) -> Result<()> {
     println!(
         "   a release whose process stops to report is taken back, and a process that hangs is started again"
     );
-    host.good("systemctl stop mysite.target").map(drop)
+    host.good("systemctl stop watched.target").map(drop)
 }
