@@ -167,7 +167,7 @@ fn nameless(directory: &Path) -> io::Result<File> {
     Ok(file.into())
 }
 
-/// A map whose missing pages are replaced by zeros. All zeros if there is no map.
+/// The map whose missing pages are replaced by zeros; zeros in all fields mean no map.
 struct Watched {
     start: AtomicUsize,
     end: AtomicUsize,

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-/// A name in an open directory. Null if there is no name.
+/// A name in an open directory; a null pointer means no name.
 struct Listed {
     name: AtomicPtr<c_char>,
     directory: AtomicI32,

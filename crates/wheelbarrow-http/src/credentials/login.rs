@@ -103,14 +103,15 @@ fn login_of_url(word: &str, _line: &str) -> Option<usize> {
     word[..word.find(['/', '?', '#']).unwrap_or(word.len())].rfind('@')
 }
 
-/// The same for a password with `/`, a quote or a blank, at which the authority ends too early: what stands for its port is no number then.
+/// The same for a password with an unquoted `/`, quote or blank. The authority ends too early there, and its port is
+/// then no number.
 fn login_of_text(word: &str, line: &str) -> Option<usize> {
     let authority = &word[..word.find('/').unwrap_or(word.len())];
     let port = authority.split_once(':').filter(|_| !authority.starts_with('[')).map(|(_, port)| port);
     let is_cut = port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()));
     let is_login = |end: &usize| line[..*end].contains(':') && !line[..*end].contains("://");
     authority.rfind('@').or_else(|| word.rfind('@').filter(|_| is_cut)).or_else(|| {
-        // Behind a blank a word that has a `/` before its `@` is another address.
+        // A word behind a blank that has a `/` before its `@` is another address.
         let is_open = is_cut && authority.len() == word.len();
         line.find('@').filter(|end| is_open && is_login(end) && !line[word.len()..*end].contains('/'))
     })

@@ -1,5 +1,5 @@
-//! The addresses of a host by its name, as programs of this machine see them: `getent` follows nsswitch.conf, which no
-//! statically linked C library does.
+//! Looks up host names as other programs of this machine do: `getent` follows nsswitch.conf, and a statically linked C
+//! library does not.
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::command::as_deployer;
 
-/// Of `host:port`, in the order in which a client tries them. Nothing is asked about a numeric address.
+/// The addresses of `host:port`, in the order in which a client tries them. A numeric address is not looked up.
 pub(crate) fn addresses(authority: &str, limit: Duration) -> std::io::Result<Vec<SocketAddr>> {
     if let Ok(address) = authority.parse() {
         return Ok(vec![address]);

@@ -137,7 +137,7 @@ fn judge_probe(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
 
 /// Shared paths that the site's user cannot write to. A file of root's may be one that the site only reads.
 ///
-/// No link of somebody else is followed, and where somebody else can put one in the way no command of root's is printed.
+/// No link of another user is followed. No command for root is printed if another user can put a link in the path.
 fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
     let Some(settings) = &site.settings else { return };
     let Some((user, identity)) = settings.identity.as_ref().and_then(|all| Some((all.user?, all))) else {
@@ -159,14 +159,14 @@ fn judge_shared(site: &JudgedSite<'_>, findings: &mut Vec<Finding>) {
                 let fix = match exposed {
                     None => format!("chown -R {name}: {}", shell_word(&path.display().to_string())),
                     Some(exposure) => format!(
-                        "as {name}, move it away and deploy again; a command of root's could be led elsewhere: {exposure}"
+                        "as {name}, move it away and deploy again; another user could redirect a command that root runs: {exposure}"
                     ),
                 };
                 (format!("it belongs to the user {owner}, not to {name}: the site cannot write there"), fix)
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => (
                 format!("{error}, so its owner was not checked"),
-                "a directory instead of the link, or a link of root's in a directory of root's".to_owned(),
+                "replace the link by a directory, or by a link of root in a directory that only root can change".to_owned(),
             ),
             Err(_) => continue,
         };

@@ -1,4 +1,4 @@
-//! Programs that services run and nobody has: a unit without its program fails at its first start.
+//! Finds services whose program is missing: their unit would fail at its first start.
 
 use std::path::Path;
 

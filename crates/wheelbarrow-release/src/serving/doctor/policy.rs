@@ -2,8 +2,8 @@
 //! read.
 //!
 //! Only cases that a policy certainly refuses are reported: types of files in homes and in directories that no
-//! policy has, and static files with the type of `/srv`. `cargo xtask selinux` tests them with Debian's policy;
-//! Red Hat's has the same types.
+//! policy has, and static files with the type of `/srv`. They were seen with Debian's policy in
+//! a virtual machine, and not with Red Hat's.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

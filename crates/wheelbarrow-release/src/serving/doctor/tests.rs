@@ -386,7 +386,7 @@ fn no_command_is_printed_for_a_path_that_others_may_change() {
     assert!(!fix.contains("chown"), "{fix}");
 }
 
-/// Other users may have so many slow processes that there is no time for those of the server.
+/// Slow processes of other users can take all the time for the search.
 #[test]
 fn a_listener_that_was_not_found_in_time_is_not_a_process_of_others() {
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
