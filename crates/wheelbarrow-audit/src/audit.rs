@@ -93,8 +93,13 @@ fn judge(subject: &Subject<'_>, allowances: &[Allowance]) -> (Vec<Finding>, Writ
 }
 
 fn total_needs(subject: &Subject<'_>, allowances: &[Allowance]) -> Needs {
-    let mut total = Needs::default();
-    needs(subject, allowances).iter().for_each(|needs| total.add(needs));
+    let (mut total, mut libraries) = (Needs::default(), Vec::new());
+    // Sorted once: adding sorts all libraries anew.
+    for mut needs in needs(subject, allowances) {
+        libraries.append(&mut needs.libraries);
+        total.add(&needs);
+    }
+    total.add(&Needs { libraries, ..Needs::default() });
     total
 }
 

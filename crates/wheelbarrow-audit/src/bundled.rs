@@ -43,7 +43,7 @@ impl BundledPython {
             file: None,
             library: None,
             what: format!("the bundled Python {} was built on {built}, {age} days ago", self.version),
-            fix: Some(
+            hint: Some(
                 "rebuild with a newer one: `--with-python VERSION`, an archive or a directory".to_owned(),
             ),
             allowed: None,

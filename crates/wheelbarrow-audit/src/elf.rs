@@ -10,6 +10,10 @@ use goblin::options::ParseOptions;
 use serde::{Deserialize, Serialize};
 use wheelbarrow_artifact::manifest::Sha256;
 
+use limits::Names;
+
+mod limits;
+
 /// A needed version that may be missing: the loader only says so (LSB, `vna_flags`).
 const VER_FLG_WEAK: u16 = 2;
 
@@ -74,16 +78,17 @@ pub fn is_elf(bytes: &[u8]) -> bool {
 impl ElfFacts {
     /// Reads a whole file. An error says what is wrong with it.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        limits::check(bytes)?;
         let elf =
             Elf::parse_with_opts(bytes, &ParseOptions::permissive()).map_err(|error| error.to_string())?;
-        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let mut names = Names::new();
         let mut facts = Self {
             machine: machine(&elf.header),
             kind: Kind::Other,
-            soname: elf.soname.map(str::to_owned),
-            needed: texts(&elf.libraries),
-            search: search(&elf),
-            versions: versions(&elf)?,
+            soname: elf.soname.map(|name| names.copy(name)).transpose()?,
+            needed: elf.libraries.iter().map(|name| names.copy(name)).collect::<Result<_, _>>()?,
+            search: search(&elf, &mut names)?,
+            versions: versions(&elf, &mut names)?,
             stack: stack(&elf),
             python_used: Vec::new(),
             python_defined: Vec::new(),
@@ -95,16 +100,23 @@ impl ElfFacts {
                 continue;
             }
             if symbol.is_import() && symbol.st_bind() != sym::STB_WEAK {
-                facts.python_used.push(name.to_owned());
+                facts.python_used.push(names.copy(name)?);
             } else if symbol.st_shndx != 0 {
                 is_extension |= name.starts_with("PyInit");
-                facts.python_defined.push(name.to_owned());
+                facts.python_defined.push(names.copy(name)?);
             }
         }
         facts.python_used.sort_unstable();
         facts.python_defined.sort_unstable();
         facts.kind = kind(&elf, is_extension);
         Ok(facts)
+    }
+
+    /// Bytes of its texts.
+    pub(crate) fn size(&self) -> usize {
+        let lists = [&self.needed, &self.search, &self.python_used, &self.python_defined];
+        let pairs = self.versions.iter().flat_map(|(library, version)| [library, version]);
+        lists.into_iter().flatten().chain(pairs).map(|text| size_of::<String>() + text.len()).sum()
     }
 
     /// The versions of one family, such as `GLIBC`, highest last.
@@ -161,18 +173,26 @@ fn machine(header: &header::Header) -> String {
 /// Not among goblin's.
 const EM_LOONGARCH: u16 = 258;
 
-fn search(elf: &Elf<'_>) -> Vec<String> {
+fn search(elf: &Elf<'_>, names: &mut Names) -> Result<Vec<String>, String> {
     let both = elf.rpaths.iter().chain(&elf.runpaths);
-    both.flat_map(|list| list.split(':')).map(str::to_owned).collect()
+    both.flat_map(|list| list.split(':')).map(|directory| names.copy(directory)).collect()
 }
 
-fn versions(elf: &Elf<'_>) -> Result<Vec<(String, String)>, String> {
+fn versions(elf: &Elf<'_>, names: &mut Names) -> Result<Vec<(String, String)>, String> {
     let mut found = Vec::new();
-    let text = |place| elf.dynstrtab.get_at(place).map(str::to_owned);
     for needed in elf.verneed.iter().flat_map(|section| section.iter()) {
-        let library = text(needed.vn_file).ok_or("a needed version is of a library without a name")?;
-        for version in needed.iter().filter(|version| version.vna_flags & VER_FLG_WEAK == 0) {
-            found.extend(text(version.vna_name).map(|version| (library.clone(), version)));
+        let library =
+            elf.dynstrtab.get_at(needed.vn_file).ok_or("a needed version is of a library without a name")?;
+        // Even an entry that is passed over takes time, and entries may overlap.
+        names.count("")?;
+        for version in needed.iter() {
+            names.count("")?;
+            if version.vna_flags & VER_FLG_WEAK != 0 {
+                continue;
+            }
+            if let Some(version) = elf.dynstrtab.get_at(version.vna_name) {
+                found.push((names.copy(library)?, names.copy(version)?));
+            }
         }
     }
     found.sort_unstable();

@@ -20,6 +20,15 @@ pub struct WheelFacts {
     pub entry_points: Vec<DeadEntryPoint>,
 }
 
+impl WheelFacts {
+    /// Bytes of its texts.
+    pub(crate) fn size(&self) -> usize {
+        let broken = self.broken_elf.iter().flat_map(|(path, why)| [path, why]);
+        let texts = self.record.iter().chain(broken).map(|text| size_of::<String>() + text.len());
+        texts.sum::<usize>() + self.elf.iter().map(|file| file.facts.size()).sum::<usize>()
+    }
+}
+
 /// A script whose object is not to be found in the wheel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadEntryPoint {

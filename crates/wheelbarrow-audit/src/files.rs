@@ -14,6 +14,7 @@ use wheelbarrow_platform::TargetSpec;
 use crate::allow::Allowance;
 use crate::audit::{Report, audit};
 use crate::bundled::BundledPython;
+use crate::finding::{Finding, Rule};
 use crate::floor::{Floor, NoFloor};
 use crate::read::{AuditedWheel, Modules, ReadError, Source, read};
 use crate::subject::{Site, Subject};
@@ -36,7 +37,7 @@ impl Explain for AuditError {
             Self::Read { .. } => Exit::Failed,
             Self::Wheel(ReadError::Spool { source, .. }) => Exit::of_io(source),
             Self::NoFloor(_) => Exit::Usage,
-            Self::Wheel(ReadError::Wheel(_)) => Exit::Broken,
+            Self::Wheel(ReadError::Wheel(_) | ReadError::TooMuch { .. }) => Exit::Broken,
             Self::NotFor { .. } => Exit::Unfit,
             Self::Wheel(ReadError::Cancelled) => Exit::Stopped,
         }
@@ -94,11 +95,24 @@ pub fn audit_artifact(
             statuses: &BTreeMap::new(),
         };
         let mut report = audit(&subject, &allowances).into_report(&floor.name);
+        report.findings.iter_mut().for_each(|finding| hint_of_accepted(finding, target));
         report.findings.extend(own.as_ref().and_then(|own| own.finding(&allowances)));
         report.interpreter.clone_from(&own);
         reports.push(report);
     }
     Ok(reports)
+}
+
+/// The build may have accepted a library because `libraries` of its target names it. The manifest has what the servers are
+/// checked for, and not why it was accepted, so another target is judged without it.
+fn hint_of_accepted(finding: &mut Finding, target: &Target) {
+    let library = finding.library.as_ref().filter(|library| target.needs.libraries.contains(library));
+    if let (Rule::ElfLibrary, Some(library)) = (finding.rule, library) {
+        finding.hint = Some(format!(
+            "the build accepted it, and each install checks the server for it; if the servers of this target have it: `--allow \
+             elf-library:{library}=REASON`"
+        ));
+    }
 }
 
 /// Names of the modules that the site's code has on `sys.path`.

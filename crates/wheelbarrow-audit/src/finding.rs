@@ -135,6 +135,17 @@ impl fmt::Display for Severity {
     }
 }
 
+/// Bytes of the sentence of a finding: it quotes texts of wheels.
+const LONGEST: usize = 2000;
+
+/// The first `most` bytes of a text, and `...` if that is not all.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.get(..text.floor_char_boundary(most)).filter(|begin| begin.len() < text.len()) {
+        Some(begin) => format!("{begin}..."),
+        None => text.to_owned(),
+    }
+}
+
 /// One thing that is wrong, once for each wheel and target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -151,21 +162,22 @@ pub struct Finding {
     pub library: Option<String>,
     /// One sentence.
     pub what: String,
-    pub fix: Option<String>,
+    pub hint: Option<String>,
     /// Why it is let pass; empty where nobody said.
     pub allowed: Option<String>,
 }
 
 impl Finding {
     pub(crate) fn error(rule: Rule, wheel: &crate::AuditedWheel<'_>, what: impl Into<String>) -> Self {
-        Self::new(rule, Severity::Error, wheel, what.into())
+        Self::new(rule, Severity::Error, wheel, &what.into())
     }
 
     pub(crate) fn warning(rule: Rule, wheel: &crate::AuditedWheel<'_>, what: impl Into<String>) -> Self {
-        Self::new(rule, Severity::Warning, wheel, what.into())
+        Self::new(rule, Severity::Warning, wheel, &what.into())
     }
 
-    fn new(rule: Rule, severity: Severity, wheel: &crate::AuditedWheel<'_>, what: String) -> Self {
+    fn new(rule: Rule, severity: Severity, wheel: &crate::AuditedWheel<'_>, what: &str) -> Self {
+        let what = cut(what, LONGEST);
         let filename = wheel.open.filename();
         Self {
             rule,
@@ -175,7 +187,7 @@ impl Finding {
             file: None,
             library: None,
             what,
-            fix: None,
+            hint: None,
             allowed: None,
         }
     }
@@ -185,8 +197,8 @@ impl Finding {
         self
     }
 
-    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
         self
     }
 
@@ -204,6 +216,11 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!([cut("aé", 3), cut("aéb", 2), cut("", 0)], ["aé", "a...", ""]);
+    }
 
     #[test]
     fn ids_are_those_of_the_json() {

@@ -116,7 +116,7 @@ impl Floor {
 
 impl From<&TargetSpec> for Floor {
     fn from(spec: &TargetSpec) -> Self {
-        let TargetSpec { python, platform, system } = spec;
+        let TargetSpec { python, platform, system, .. } = spec;
         let floor = Self::new((3, python.minor), &python.abi(), Some(platform.clone()));
         let compilers = system.map_or(floor.compilers, |system| system.compilers);
         let cpu = system.and_then(|system| system.least_cpu(platform.machine()));

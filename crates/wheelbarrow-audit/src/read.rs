@@ -20,6 +20,7 @@ use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::metadata::Metadata;
 
 use crate::facts::{self, WheelFacts};
+use kept::Kept;
 use member::{MemberFindings, Members};
 
 pub use entry_points::Modules;
@@ -28,7 +29,9 @@ pub use error::ReadError;
 
 mod entry_points;
 mod error;
+mod kept;
 mod member;
+mod room;
 
 /// Members of so many bytes are work of their own.
 const LARGE: u64 = 512 << 10;
@@ -57,7 +60,8 @@ pub fn read<'a>(
     cache: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<BTreeMap<String, AuditedWheel<'a>>, ReadError> {
-    let open = |source| open(source, cache);
+    let memory = Kept::new();
+    let open = |source| open(source, cache, &memory);
     let opened = in_parallel(sources, open).into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut fresh = Vec::new();
     for (index, (source, wheel, kept)) in opened.iter().enumerate() {
@@ -65,7 +69,7 @@ pub fn read<'a>(
             fresh.push(WheelReading {
                 index,
                 source,
-                members: Members::new(wheel)?,
+                members: Members::new(wheel, &memory)?,
                 found: Mutex::default(),
             });
         }
@@ -80,23 +84,31 @@ pub fn read<'a>(
         }
         facts.insert(reading.index, done);
     }
-    let audited = opened.into_iter().enumerate().map(|(index, (source, open, kept))| {
+    let mut audited = BTreeMap::new();
+    for (index, (source, open, kept)) in opened.into_iter().enumerate() {
         let facts = facts.remove(&index).or(kept).unwrap_or_default();
         let metadata = open.metadata().map_err(|error| match error {
             WheelError::Rules { source, .. } => source.to_string(),
             other => other.to_string(),
         });
-        (source.filename.clone(), AuditedWheel { open, facts, metadata })
-    });
-    Ok(audited.collect())
+        metadata.iter().try_for_each(|metadata| memory.add_metadata(metadata))?;
+        audited.insert(source.filename.clone(), AuditedWheel { open, facts, metadata });
+    }
+    Ok(audited)
 }
 
 /// A wheel, and what is known of it.
 type OpenedWheel<'s, 'a> = (&'s Source<'a>, OpenWheel<'a>, Option<WheelFacts>);
 
-fn open<'s, 'a>(source: &'s Source<'a>, cache: Option<&Path>) -> Result<OpenedWheel<'s, 'a>, ReadError> {
+fn open<'s, 'a>(
+    source: &'s Source<'a>,
+    cache: Option<&Path>,
+    memory: &Kept,
+) -> Result<OpenedWheel<'s, 'a>, ReadError> {
     let wheel = OpenWheel::open(&source.filename, &source.map[source.range.clone()])?;
+    memory.add_entry_points(&wheel)?;
     let kept = source.sha256.and_then(|sha256| kept(cache?, sha256));
+    memory.add(kept.as_ref().map_or(0, WheelFacts::size))?;
     Ok((source, wheel, kept))
 }
 
@@ -106,7 +118,8 @@ pub fn facts_of(wheel: &OpenWheel<'_>) -> Result<WheelFacts, ReadError> {
 }
 
 fn facts_releasing(wheel: &OpenWheel<'_>, release: &dyn Fn(&Entry)) -> Result<WheelFacts, ReadError> {
-    let members = Members::new(wheel)?;
+    let memory = Kept::new();
+    let members = Members::new(wheel, &memory)?;
     let (mut inflater, mut found) = (Inflater::new(), MemberFindings::default());
     for index in 0..members.entries().len() {
         members.read_member(index, &mut inflater, &mut found, release)?;

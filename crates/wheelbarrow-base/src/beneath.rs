@@ -5,13 +5,15 @@
 //! open directory, follows no symbolic link, and continues with the files that it has opened:
 //!
 //! * openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; before Linux 5.6 each part is opened in turn;
-//! * a directory [on one mount](Directory::on_one_mount) enters no file system that is mounted below it: a user who
-//!   mounts one by FUSE can let a request wait without end, and the process with it;
+//! * a directory [on one mount](Directory::on_one_mount) enters no file system that is mounted below it, and another
+//!   one none [that another user has mounted](Directory::without_mounts_of_others): a user who mounts one by FUSE can
+//!   let a request wait without end, and the process with it;
 //! * only regular files are read; the kind is checked after opening, without waiting for a pipe;
 //! * files are created with O_EXCL; owners and modes are changed through descriptors.
 //!
 //! `trusted` finds the directory where such a path begins, `remove` removes trees without crossing a mount point.
 
+mod crossing;
 mod remove;
 #[cfg(test)]
 mod tests;
@@ -28,8 +30,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
+use crossing::{Crossing, is_of_another, mount_of};
 pub use remove::{Patience, remove_tree};
-pub use trusted::{Exposure, Place, exposure, exposure_of, make_directories, place, socket};
+pub use trusted::{
+    Exposure, Place, exposure, exposure_of, found, is_missing, make_directories, place, real, socket,
+};
 
 use crate::regular::{LARGEST_TEXT, read_limited};
 use crate::unique::unique;
@@ -38,7 +43,7 @@ use crate::unique::unique;
 #[derive(Debug)]
 pub struct Directory {
     descriptor: OwnedFd,
-    is_on_one_mount: bool,
+    crossing: Crossing,
 }
 
 impl AsFd for Directory {
@@ -49,7 +54,7 @@ impl AsFd for Directory {
 
 impl From<OwnedFd> for Directory {
     fn from(descriptor: OwnedFd) -> Self {
-        Self { descriptor, is_on_one_mount: false }
+        Self { descriptor, crossing: Crossing::All }
     }
 }
 
@@ -71,7 +76,18 @@ impl Directory {
     /// directories that it opens.
     #[must_use]
     pub fn on_one_mount(self) -> Self {
-        Self { is_on_one_mount: true, ..self }
+        Self { crossing: Crossing::None, ..self }
+    }
+
+    /// The same directory, in which a file system that another user has mounted is an error of the kind `InvalidData`; so
+    /// is one below the directories that it opens.
+    #[must_use]
+    pub fn without_mounts_of_others(self) -> Self {
+        Self { crossing: Crossing::Trusted, ..self }
+    }
+
+    fn is_wary(&self) -> bool {
+        self.crossing != Crossing::All
     }
 
     /// Opens a directory below this one; an empty path is this one.
@@ -106,6 +122,9 @@ impl Directory {
 
     /// The `stat` of a path. Links are not followed.
     pub fn stat_at(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
+        if self.is_wary() {
+            return Ok(rustix::fs::fstat(self.open_beneath(path.as_ref(), OFlags::PATH)?)?);
+        }
         let (above, name) = self.above(path.as_ref())?;
         Ok(rustix::fs::statat(above.as_ref().unwrap_or(self), name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -142,9 +161,8 @@ impl Directory {
     /// Opens a regular file for appending, or creates it.
     pub fn append(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            match rustix::fs::openat(self, name, flags, Mode::empty()) {
+            match open_beneath(self, Path::new(name), flags) {
                 Ok(descriptor) => return regular(descriptor),
                 Err(Errno::NOENT) => {}
                 // A pipe that nobody reads.
@@ -337,12 +355,19 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }
 
-/// Replaces the system's texts of two errors by clearer ones.
+/// What no open(2) has: an object is remote.
+const MOUNT_OF_ANOTHER: Errno = Errno::REMOTE;
+
+/// Replaces the system's texts of some errors by clearer ones.
 fn to_io_error(errno: Errno) -> io::Error {
     match errno {
         Errno::LOOP => io::Error::new(
             io::ErrorKind::InvalidData,
             "a symbolic link, or a path through one: not followed where another user may write",
+        ),
+        MOUNT_OF_ANOTHER => io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a file system that another user has mounted: not entered, since its server answers as it likes, or not at all",
         ),
         Errno::XDEV => io::Error::new(io::ErrorKind::ResourceBusy, "a file system is mounted here"),
         errno => errno.into(),
@@ -357,6 +382,8 @@ fn open_beneath(directory: &Directory, path: &Path, flags: OFlags) -> Result<Own
             // The second if a seccomp filter does not know the call; what else it may mean, the steps find too.
             Err(Errno::NOSYS) => IS_MISSING.store(true, Ordering::Relaxed),
             Err(Errno::PERM) => {}
+            // Whose mount it is, the steps find.
+            Err(Errno::XDEV) if directory.crossing == Crossing::Trusted => {}
             opened => return opened,
         }
     }
@@ -365,7 +392,7 @@ fn open_beneath(directory: &Directory, path: &Path, flags: OFlags) -> Result<Own
 
 fn open_at_once(directory: &Directory, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    resolve.set(ResolveFlags::NO_XDEV, directory.is_on_one_mount);
+    resolve.set(ResolveFlags::NO_XDEV, directory.is_wary());
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)
 }
@@ -374,11 +401,14 @@ fn open_by_steps(directory: &Directory, path: &Path, flags: OFlags) -> Result<Ow
     let parts = parts(path).map_err(|_| Errno::INVAL)?;
     let (last, above) = parts.split_last().ok_or(Errno::NOENT)?;
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mount = directory.is_on_one_mount.then(|| mount_of(directory.as_fd()));
+    let mount = directory.is_wary().then(|| mount_of(directory.as_fd()));
     let open = |from: BorrowedFd<'_>, part: &OsStr, flags| {
         let opened = rustix::fs::openat(from, part, flags, Mode::empty())?;
-        match &mount {
-            Some(mount) if mount_of(opened.as_fd()) != *mount => Err(Errno::XDEV),
+        let Some(mount) = &mount else { return Ok(opened) };
+        match mount_of(opened.as_fd()) {
+            same if same == *mount => Ok(opened),
+            _ if directory.crossing == Crossing::None => Err(Errno::XDEV),
+            Some(other) if is_of_another(&other) => Err(MOUNT_OF_ANOTHER),
             _ => Ok(opened),
         }
     };
@@ -393,10 +423,4 @@ fn open_by_steps(directory: &Directory, path: &Path, flags: OFlags) -> Result<Ow
         open(from, last, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
     }
     open(from, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC)
-}
-
-/// The kernel's number of the mount, which it names since Linux 3.15. A bind mount has the device of its source.
-fn mount_of(open: BorrowedFd<'_>) -> Option<String> {
-    let info = fs_err::read_to_string(format!("/proc/self/fdinfo/{}", open.as_raw_fd())).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(|id| id.trim().to_owned())
 }

@@ -131,7 +131,7 @@ impl Exit {
             Self::NoSpace => "not enough space or inodes",
             Self::Environment => {
                 "environment.json is invalid or larger than 1 MB, lacks a required key, or may be written by \
-                 another user"
+                 another user; or it is missing and the live release has one"
             }
             Self::Project => {
                 "the project cannot be built or released as it is. At build: settings, requirements, a \

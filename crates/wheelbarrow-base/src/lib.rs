@@ -1,5 +1,5 @@
 //! Utilities for every crate: atomic writes, staged directories, file locks, safe paths, work below a
-//! descriptor, signals, limits of memory, hashes, progress, exit codes, and the trait by which an error gives
+//! descriptor, signals, limits of memory, hashes, JSON, progress, exit codes, and the trait by which an error gives
 //! its exit code and hint.
 //!
 //! Modules that only servers need are compiled on Linux alone.
@@ -13,6 +13,7 @@ pub mod beneath;
 mod beside;
 mod debug;
 mod exit;
+pub mod json;
 mod lock;
 mod mapped;
 mod memory;

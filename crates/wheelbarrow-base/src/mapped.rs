@@ -91,8 +91,21 @@ pub fn is_out_of_reach(file: &File) -> bool {
     };
     let path = path_of(file);
     file.metadata().is_ok_and(|metadata| by_owner_only(&metadata))
+        && !is_on_fuse(file)
         && path.is_ok_and(|path| path.ancestors().skip(1).all(holds_still))
         && nobody_writes(file)
+}
+
+/// On a file system in user space, which shows the owners that its server likes. The kernel itself says this.
+#[cfg(target_os = "linux")]
+fn is_on_fuse(file: &File) -> bool {
+    const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
+    rustix::fs::fstatfs(file).is_ok_and(|about| about.f_type as u64 == FUSE_SUPER_MAGIC)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_on_fuse(_file: &File) -> bool {
+    false
 }
 
 #[cfg(target_os = "linux")]

@@ -32,6 +32,8 @@ pub struct Client {
     /// Hosts that `UV_INSECURE_HOST` or `PIP_TRUSTED_HOST` name.
     trusted: Vec<String>,
     no_proxy: Vec<String>,
+    /// The proxies of `http` and `https`, and the variables that name them, for people.
+    proxies: [Option<String>; 2],
     /// Whether somebody was told of a wait.
     waited: AtomicBool,
 }
@@ -53,8 +55,14 @@ impl Client {
         let names = Names::default();
         let agent = |proxy: Option<Proxy>, tls: &TlsConfig| agent(proxy, tls, stall, &names);
         let all = &["ALL_PROXY", "all_proxy"][..];
-        let proxy = |names: &[&str]| proxy(&[names, &["PIP_PROXY"], all].concat());
-        let through = |proxy: Option<Proxy>| proxy.map(|proxy| agent(Some(proxy), &tls));
+        let proxy = |names: &[&'static str]| proxy(&[names, &["PIP_PROXY"], all].concat());
+        let http = proxy(&["HTTP_PROXY", "http_proxy"])?;
+        let https = proxy(&["HTTPS_PROXY", "https_proxy"])?;
+        let proxies = [&http, &https].map(|named| {
+            let (name, proxy) = named.as_ref()?;
+            Some(format!("the proxy {}:{} ({name})", proxy.host(), proxy.port()))
+        });
+        let through = |named: Option<(&str, Proxy)>| named.map(|(_, proxy)| agent(Some(proxy), &tls));
         let hosts = |names: &[&str]| {
             let text = variable(names).unwrap_or_default();
             text.split([',', ' '])
@@ -64,11 +72,12 @@ impl Client {
         };
         Ok(Self {
             direct: agent(None, &tls),
-            http: through(proxy(&["HTTP_PROXY", "http_proxy"])?),
-            https: through(proxy(&["HTTPS_PROXY", "https_proxy"])?),
-            unchecked: agent(proxy(&["HTTPS_PROXY", "https_proxy"])?, &unchecked),
+            unchecked: agent(https.clone().map(|(_, proxy)| proxy), &unchecked),
+            http: through(http),
+            https: through(https),
             trusted: hosts(&["UV_INSECURE_HOST", "PIP_TRUSTED_HOST"]),
             no_proxy: hosts(&["NO_PROXY", "no_proxy"]),
+            proxies,
             waited: AtomicBool::new(false),
         })
     }
@@ -76,6 +85,14 @@ impl Client {
     /// True for the first who asks.
     pub(crate) fn is_first_wait(&self) -> bool {
         !self.waited.swap(true, Ordering::Relaxed)
+    }
+
+    /// The proxy through which `url` is asked for, as `the proxy HOST:PORT (VARIABLE)`.
+    pub(crate) fn proxy_of(&self, url: &Url) -> Option<&str> {
+        let is_direct = std::ptr::eq(self.agent(url), &raw const self.direct);
+        let [http, https] = &self.proxies;
+        let proxy = if url.scheme() == "https" { https } else { http };
+        proxy.as_deref().filter(|_| !is_direct)
     }
 
     /// The agent to ask for `url`.
@@ -128,12 +145,13 @@ fn bypasses(no_proxy: &[String], host: &str, with_port: &str) -> bool {
     })
 }
 
-fn proxy(names: &[&str]) -> Result<Option<Proxy>> {
-    let Some(text) = variable(names) else { return Ok(None) };
-    let wrong =
-        |_| HttpError::Fetch { url: redact(&text), reason: "it is not the URL of a proxy".to_owned() };
+/// With the variable that names it.
+fn proxy(names: &[&'static str]) -> Result<Option<(&'static str, Proxy)>> {
+    let set = names.iter().find_map(|name| Some((*name, variable(&[name])?)));
+    let Some((name, text)) = set else { return Ok(None) };
+    let wrong = |_| HttpError::Proxy { variable: name.to_owned(), value: redact(&text) };
     // No exceptions in here: `Client::agent` knows them, and asks another agent then.
-    Proxy::new(&text).map(Some).map_err(wrong)
+    Proxy::new(&text).map(|proxy| Some((name, proxy))).map_err(wrong)
 }
 
 fn agent(proxy: Option<Proxy>, tls: &TlsConfig, stall: Duration, names: &Names) -> Agent {

@@ -13,7 +13,7 @@ use url::Url;
 use login::{Login, login_of};
 
 pub use keyring::is_keyring;
-pub use login::{has_password, redact, unescape, without_logins};
+pub use login::{has_secret, redact, unescape, without_logins};
 
 /// Looks up what to send to a host.
 #[derive(Clone, Default)]
@@ -105,13 +105,19 @@ impl Credentials {
     /// The value of the `Authorization` header for `url`: its own login, else that of an index of the same origin,
     /// else that of netrc.
     pub fn authorization(&self, url: &Url) -> Option<String> {
+        let (user, password) = self.user_and_password(url)?;
+        Some(format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes())))
+    }
+
+    /// The same for a program that sends it by itself.
+    pub fn user_and_password(&self, url: &Url) -> Option<(String, String)> {
         let own = login_of(url);
         let login = own
             .as_ref()
             .or_else(|| self.origins.get(&origin(url)))
             .or_else(|| self.hosts.get(url.host_str()?))
             .or(self.fallback.as_ref())?;
-        Some(format!("Basic {}", BASE64.encode(format!("{}:{}", login.user, login.password).as_bytes())))
+        Some((login.user.clone(), login.password.clone()))
     }
 
     /// <https://www.gnu.org/software/inetutils/manual/html_node/The-_002enetrc-file.html>

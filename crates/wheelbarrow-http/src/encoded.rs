@@ -20,18 +20,13 @@ pub(crate) fn is_gzip(headers: &HeaderMap) -> bool {
     encoding.is_some_and(|value| matches!(value.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip"))
 }
 
-/// Puts the decoded file in the place of what came if it has the hash `wanted`; says whether it has. `size` is in bytes.
-pub(crate) fn decode(
-    partial: &mut PartialFile,
-    wanted: Sha256,
-    size: Option<u64>,
-) -> Result<bool, HttpError> {
+/// Puts the decoded file in the place of what came if it has the hash `wanted`; says whether it has. `most` is in bytes, of the decoded file.
+pub(crate) fn decode(partial: &mut PartialFile, wanted: Sha256, most: u64) -> Result<bool, HttpError> {
     let path = partial.path().to_path_buf();
     let failed = |error| HttpError::io("decode", &path)(error);
     let mut plain = tempfile::tempfile_in(path.parent().unwrap_or(&path)).map_err(failed)?;
     partial.file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    let most = size.map_or(u64::MAX, |size| size + 1);
-    let mut decoder = MultiGzDecoder::new(&mut partial.file).take(most);
+    let mut decoder = MultiGzDecoder::new(&mut partial.file).take(most + 1);
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {

@@ -12,6 +12,8 @@ pub enum HttpError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot fetch {url}: {reason}")]
     Fetch { url: String, reason: String },
+    #[error("{variable} is not the URL of a proxy: {value}")]
+    Proxy { variable: String, value: String },
     #[error("{url} requires a valid user name and password (HTTP {status})")]
     Unauthorized { url: String, status: u16 },
     #[error("the certificates in {} cannot be read: {reason}", path.display())]
@@ -31,7 +33,7 @@ impl Explain for HttpError {
         match self {
             Self::Io { source, .. } => Exit::of_io(source),
             Self::Certificates { .. } => Exit::Failed,
-            Self::Fetch { .. } | Self::Unauthorized { .. } => Exit::Network,
+            Self::Fetch { .. } | Self::Proxy { .. } | Self::Unauthorized { .. } => Exit::Network,
         }
     }
 
@@ -40,6 +42,11 @@ impl Explain for HttpError {
             Self::Io { .. } => return None,
             Self::Fetch { .. } => {
                 "check the network, the proxy variables and SSL_CERT_FILE, then run again: what was fetched is kept"
+            }
+            Self::Proxy { variable, .. } => {
+                return Some(format!(
+                    "set {variable} to a URL such as http://proxy.example.org:3128, or unset it"
+                ));
             }
             Self::Unauthorized { .. } => {
                 "put the user name and password into ~/.netrc, or into the index URL: --index-url \

@@ -15,7 +15,7 @@ mod patience;
 mod transfer;
 
 pub use client::{Client, certificates, text};
-pub use credentials::{Credentials, has_password, is_keyring, redact, unescape, without_logins};
+pub use credentials::{Credentials, has_secret, is_keyring, redact, unescape, without_logins};
 pub use error::HttpError;
 pub use page::{Page, PageRequest};
 pub use partial::PartialFile;

@@ -34,6 +34,8 @@ pub struct Transfer<'a> {
     pub url: &'a Url,
     /// Bytes, if they are known.
     pub size: Option<u64>,
+    /// Bytes. A longer file is refused if its size is not known: a server could fill the disk.
+    pub longest: u64,
     pub credentials: &'a Credentials,
     pub patience: &'a Patience,
     pub progress: &'a dyn Progress,
@@ -169,7 +171,7 @@ impl Transfer<'_> {
         let length = self.read_body(response, partial, &mut hasher, (offset, counted))?;
         let found = Sha256(hasher.finalize().into());
         if let Some(wanted) = wanted.filter(|wanted| is_gzip && *wanted != found)
-            && encoded::decode(partial, wanted, self.size)?
+            && encoded::decode(partial, wanted, self.size.unwrap_or(self.longest))?
         {
             return Ok(wanted);
         }
@@ -198,6 +200,11 @@ impl Transfer<'_> {
             ureq::Error::HostNotFound => "the host is not known".to_owned(),
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
+        };
+        // It may be the proxy that is not found.
+        let reason = match self.client.proxy_of(self.url) {
+            Some(proxy) => format!("{reason}, through {proxy}"),
+            None => reason,
         };
         let hopeless = reason.contains("ertificate")
             || matches!(error, ureq::Error::BadUri(_) | ureq::Error::TooManyRedirects);
@@ -236,6 +243,17 @@ impl Transfer<'_> {
         }
     }
 
+    /// Refuses a file of that length whose size is not known.
+    fn check_length(&self, length: u64, partial: &PartialFile) -> std::result::Result<(), Failure> {
+        if self.size.is_some() || length <= self.longest {
+            return Ok(());
+        }
+        partial.restart()?;
+        Err(self
+            .failed(&format!("the file has no size in the lock, and more than {} bytes", self.longest))
+            .into())
+    }
+
     /// Writes the body behind the first `offset` bytes and gives the file's length. A body longer than its known size is cut;
     /// its hash tells.
     fn read_body(
@@ -248,6 +266,7 @@ impl Transfer<'_> {
         let path = partial.path().to_path_buf();
         let unwritable = |error| Failure::Final(HttpError::io("write", &path)(error));
         partial.file.seek(SeekFrom::Start(offset)).map_err(unwritable)?;
+        self.check_length(offset + response.body().content_length().unwrap_or(0), partial)?;
         let most = self.size.map_or(u64::MAX, |size| size - offset.min(size));
         let most = if encoded::is_gzip(response.headers()) { most.saturating_mul(2) } else { most };
         let ends_there = response.body().content_length() == Some(most);
@@ -273,6 +292,7 @@ impl Transfer<'_> {
             partial.file.write_all(&buffer[..read]).map_err(unwritable)?;
             hasher.update(&buffer[..read]);
             length += read as u64;
+            self.check_length(length, partial)?;
             if length > *counted {
                 self.progress.advance(length - *counted);
                 *counted = length;

@@ -1,6 +1,9 @@
 //! File systems that are made and mounted for a test: small ones, full ones, ones without some feature.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -106,6 +109,61 @@ impl Drop for Mounted {
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
+    }
+}
+
+/// A file system by FUSE that the user 4321 has mounted. Its server reads each request and answers none: whoever asks it waits,
+/// also after SIGKILL.
+pub struct SilentMount(CString);
+
+impl SilentMount {
+    /// None for who may not mount.
+    pub fn at(point: &Path) -> Option<Self> {
+        let open = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
+        let Ok(mut server) = open else {
+            println!("skipped: nothing is mounted by FUSE here");
+            return None;
+        };
+        let path = CString::new(point.as_os_str().as_bytes()).unwrap();
+        let number = server.as_raw_fd();
+        let options = format!("fd={number},rootmode=40000,user_id=4321,group_id=4321,allow_other");
+        let options = CString::new(options).unwrap();
+        let flags = libc::MS_NOSUID | libc::MS_NODEV;
+        // SAFETY: the pointers are of strings that live through the call.
+        let done = unsafe {
+            libc::mount(c"x".as_ptr(), path.as_ptr(), c"fuse".as_ptr(), flags, options.as_ptr().cast())
+        };
+        if done != 0 {
+            println!("skipped: only root mounts file systems");
+            return None;
+        }
+        std::thread::spawn(move || {
+            let mut request = vec![0; 1 << 20];
+            let _ = server.read(&mut request);
+            // FUSE_INIT, answered for the version 7.23: length, error, the number of the request, and the values.
+            let mut answer = vec![0; 80];
+            answer[0] = 80;
+            answer[8..16].copy_from_slice(&request[8..16]);
+            (answer[16], answer[20]) = (7, 23);
+            server.write_all(&answer).unwrap();
+            while server.read(&mut request).is_ok() {}
+        });
+        Some(Self(path))
+    }
+}
+
+/// What `work` gives. Fails if it waits.
+pub fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(work()));
+    told.recv_timeout(std::time::Duration::from_secs(30)).expect("it waits, or has failed")
+}
+
+impl Drop for SilentMount {
+    fn drop(&mut self) {
+        // By the first flag whoever waits gets an error.
+        // SAFETY: the pointer is of a string that lives through the call.
+        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_FORCE | libc::MNT_DETACH) };
     }
 }
 

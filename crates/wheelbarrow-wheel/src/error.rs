@@ -27,6 +27,8 @@ pub enum Error {
     Missing { file: &'static str, field: &'static str },
     #[error("{file} has more than {most} values of one field")]
     Most { file: &'static str, most: usize },
+    #[error("{file} has a value of more than {most} bytes")]
+    Longest { file: &'static str, most: usize },
     #[error("WHEEL: `{value}` is not a Wheel-Version")]
     WheelVersion { value: String },
     #[error("WHEEL: Wheel-Version {value} is newer than the supported version (1.0)")]

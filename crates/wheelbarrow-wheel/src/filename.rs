@@ -12,7 +12,7 @@ use crate::name;
 use crate::text::number;
 
 /// More than any wheel has; a name with more is an attack on whoever expands it.
-const MOST_TAGS: usize = 4096;
+const MOST_TAGS: usize = 256;
 
 /// `DISTRIBUTION-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl`, taken apart. [`fmt::Display`] gives back the name as it was
 /// written.
@@ -44,11 +44,22 @@ impl WheelFilename {
     /// Takes the last part of a path or URL; refuses what pip and uv refuse: another extension, a wrong number of
     /// parts, a bad name, a version that is not PEP 440, a build tag without a digit in front.
     pub fn parse(filename: &str) -> Result<Self, Error> {
+        let (wheel, sets) = Self::parse_name(filename)?;
+        Ok(Self { tags: expand(&sets), ..wheel })
+    }
+
+    /// The normalised name of the distribution. Refuses the same, without expanding the tags: a manifest can name many wheels.
+    pub fn name_of(filename: &str) -> Result<String, Error> {
+        Ok(Self::parse_name(filename)?.0.name)
+    }
+
+    fn parse_name(filename: &str) -> Result<(Self, TagSets<'_>), Error> {
         Self::parse_parts(filename)
             .map_err(|reason| Error::Filename { filename: filename.to_owned(), reason })
     }
 
-    fn parse_parts(filename: &str) -> Result<Self, String> {
+    /// Without tags, and their sets.
+    fn parse_parts(filename: &str) -> Result<(Self, TagSets<'_>), String> {
         let stem = filename.strip_suffix(".whl").ok_or("it does not end in .whl")?;
         let parts: Vec<&str> = stem.split('-').collect();
         let (distribution, version_text, build, [python, abi, platform]) = match parts[..] {
@@ -68,15 +79,16 @@ impl WheelFilename {
         }
         let version = Version::from_str(version_text)
             .map_err(|error| format!("`{version_text}` is not a version: {error}"))?;
-        Ok(Self {
+        let wheel = Self {
             distribution: distribution.to_owned(),
             name: name::normalise(distribution),
             version,
             version_text: version_text.to_owned(),
             build: build.map(BuildTag::parse_parts).transpose()?,
-            tags: expand(python, abi, platform)?,
+            tags: Vec::new(),
             text: filename.to_owned(),
-        })
+        };
+        Ok((wheel, tag_sets(python, abi, platform)?))
     }
 }
 
@@ -100,8 +112,10 @@ fn is_plain_version(text: &str) -> bool {
     text.bytes().all(is_plain) && numbers.all(|number| number.len() <= 18)
 }
 
-/// `py2.py3-none-any` is two tags (PEP 425, compressed tag sets).
-fn expand(python: &str, abi: &str, platform: &str) -> Result<Vec<Tag>, String> {
+/// The parts of the three compressed tag sets.
+type TagSets<'n> = [Vec<&'n str>; 3];
+
+fn tag_sets<'n>(python: &'n str, abi: &'n str, platform: &'n str) -> Result<TagSets<'n>, String> {
     let sets = [python, abi, platform].map(|set| set.split('.').collect::<Vec<_>>());
     for part in sets.iter().flatten() {
         if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -111,6 +125,11 @@ fn expand(python: &str, abi: &str, platform: &str) -> Result<Vec<Tag>, String> {
     if sets.iter().map(Vec::len).try_fold(1, usize::checked_mul).is_none_or(|count| count > MOST_TAGS) {
         return Err(format!("it has more than {MOST_TAGS} tags"));
     }
+    Ok(sets)
+}
+
+/// `py2.py3-none-any` is two tags (PEP 425, compressed tag sets).
+fn expand(sets: &TagSets<'_>) -> Vec<Tag> {
     let mut tags = Vec::new();
     for python in &sets[0] {
         for abi in &sets[1] {
@@ -121,7 +140,7 @@ fn expand(python: &str, abi: &str, platform: &str) -> Result<Vec<Tag>, String> {
     }
     let mut seen = std::collections::HashSet::new();
     tags.retain(|tag| seen.insert(tag.clone()));
-    Ok(tags)
+    tags
 }
 
 impl fmt::Display for WheelFilename {
@@ -191,14 +210,21 @@ mod tests {
     #[test]
     fn a_product_of_tags_without_end_is_refused() {
         let many = vec!["x"; 10_000].join(".");
-        assert!(reason(&format!("a-1-{many}-{many}-{many}.whl")).contains("more than 4096 tags"));
+        assert!(reason(&format!("a-1-{many}-{many}-{many}.whl")).contains("more than 256 tags"));
+        let some = |count: usize| vec!["x"; count].join(".");
+        assert!(WheelFilename::parse(&format!("a-1-{0}-{0}-any.whl", some(16))).is_ok());
+        let more = format!("a-1-{}-{}-any.whl", some(16), some(17));
+        assert_eq!(WheelFilename::name_of(&more).unwrap_err().to_string(), reason(&more));
     }
 
     proptest! {
         #[test]
         fn any_text_is_parsed_or_refused(text in "\\PC{0,40}(-\\PC{0,9}){0,6}(\\.whl)?") {
             if let Ok(wheel) = WheelFilename::parse(&text) {
-                prop_assert_eq!(wheel.to_string(), text);
+                prop_assert_eq!(wheel.to_string(), text.as_str());
+                prop_assert_eq!(WheelFilename::name_of(&text), Ok(wheel.name));
+            } else {
+                prop_assert!(WheelFilename::name_of(&text).is_err());
             }
         }
 

@@ -12,6 +12,9 @@ use crate::text::{lines, number, strip};
 /// No distribution has as many requirements, extras or classifiers.
 const MOST_VALUES: usize = 20_000;
 
+/// Bytes of one value. The whole METADATA of most distributions has less.
+const LONGEST_VALUE: usize = 64 << 10;
+
 /// WHEEL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WheelInfo {
@@ -33,7 +36,7 @@ pub struct Metadata {
     pub provides_extra: Vec<String>,
     /// An SPDX expression (PEP 639).
     pub license_expression: Option<String>,
-    /// Whatever people wrote there: a name, or the whole text.
+    /// Whatever people wrote there: a name, or the whole text if it is not too long.
     pub license: Option<String>,
     /// `License :: ...` among others.
     pub classifiers: Vec<String>,
@@ -86,9 +89,13 @@ impl Metadata {
                 () if is("Version") => Ok(&mut version),
                 () if is("Requires-Python") => Ok(&mut found.requires_python),
                 () if is("License-Expression") => Ok(&mut found.license_expression),
-                () if is("License") => Ok(&mut found.license),
+                // A whole text is of no use.
+                () if is("License") && value.len() <= LONGEST_VALUE => Ok(&mut found.license),
                 () => continue,
             };
+            if value.len() > LONGEST_VALUE {
+                return Err(Error::Longest { file: "METADATA", most: LONGEST_VALUE });
+            }
             match one {
                 Ok(one @ None) => *one = Some(value.into_owned()),
                 // Of several the first counts.
@@ -164,6 +171,18 @@ mod tests {
     fn more_values_than_any_distribution_has_are_refused() {
         let text = format!("Name: a\nVersion: 1\n{}", "Requires-Dist: b\n".repeat(MOST_VALUES + 1));
         assert!(Metadata::parse(text.as_bytes()).unwrap_err().to_string().contains("more than 20000"));
+    }
+
+    #[test]
+    fn values_that_are_too_long_are_refused_or_left_out() {
+        let with = |field: &str, length: usize| {
+            Metadata::parse(format!("Name: a\nVersion: 1\n{field}: {}\n", "b".repeat(length)).as_bytes())
+        };
+        assert!(with("Requires-Dist", LONGEST_VALUE).is_ok() && with("Author", LONGEST_VALUE + 1).is_ok());
+        let error = with("Requires-Dist", LONGEST_VALUE + 1).unwrap_err().to_string();
+        assert_eq!(error, "METADATA has a value of more than 65536 bytes");
+        assert_eq!(with("License", 9).unwrap().license.as_deref(), Some("bbbbbbbbb"));
+        assert_eq!(with("License", LONGEST_VALUE + 1).unwrap().license, None);
     }
 
     proptest! {

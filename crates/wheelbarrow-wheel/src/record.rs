@@ -6,6 +6,9 @@ use crate::Error;
 use crate::order;
 use crate::text::number;
 
+/// Bytes of a field: PATH_MAX of Linux. Hashes are shorter.
+const LONGEST_FIELD: usize = 4096;
+
 /// One file of a wheel or of an installed distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordRow {
@@ -98,6 +101,9 @@ fn read_field(text: &str) -> Result<(Cow<'_, str>, &str), &'static str> {
 fn parse_row([path, hash, size]: [Cow<'_, str>; 3]) -> Result<RecordRow, String> {
     if path.is_empty() {
         return Err("the path is empty".to_owned());
+    }
+    if [&path, &hash, &size].iter().any(|field| field.len() > LONGEST_FIELD) {
+        return Err("a field has more than 4096 bytes".to_owned());
     }
     // Written first, it would be read as that of the text.
     if path.starts_with('\u{feff}') {

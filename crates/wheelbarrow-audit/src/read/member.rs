@@ -13,6 +13,8 @@ use wheelbarrow_wheel::record::RecordRow;
 
 use super::entry_points;
 use super::error::ReadError;
+use super::kept::{self, Kept};
+use super::room::{LARGEST_ELF, SPOOLS, Share};
 use crate::elf::{ElfFacts, ElfFile, is_elf};
 use crate::facts::WheelFacts;
 
@@ -26,7 +28,9 @@ const RELEASED: usize = 16 << 20;
 pub(super) struct Members<'w, 'a> {
     wheel: &'w OpenWheel<'a>,
     layout: Layout,
+    /// By their paths, which are not in the rows any more.
     rows: HashMap<String, RecordRow>,
+    memory: &'w Kept,
     /// What is wrong with RECORD before a member was looked at.
     twice: Vec<String>,
 }
@@ -48,14 +52,18 @@ impl MemberFindings {
 }
 
 impl<'w, 'a> Members<'w, 'a> {
-    pub(super) fn new(wheel: &'w OpenWheel<'a>) -> Result<Self, WheelError> {
+    pub(super) fn new(wheel: &'w OpenWheel<'a>, memory: &'w Kept) -> Result<Self, ReadError> {
         let (mut rows, mut twice) = (HashMap::new(), Vec::new());
-        for row in wheel.record()? {
-            if let Some(first) = rows.insert(row.path.clone(), row) {
-                twice.push(format!("it lists {} twice", first.path));
+        for mut row in wheel.record()? {
+            let path = std::mem::take(&mut row.path);
+            let hash = row.hash.as_ref().map_or(0, |(name, digest)| kept::size(name) + kept::size(digest));
+            memory.add(size_of::<RecordRow>() + kept::size(&path) + hash)?;
+            if rows.contains_key(&path) {
+                twice.push(format!("it lists {path} twice"));
             }
+            rows.insert(path, row);
         }
-        Ok(Self { wheel, layout: Layout::new(wheel.dist_info()), rows, twice })
+        Ok(Self { wheel, layout: Layout::new(wheel.dist_info()), rows, memory, twice })
     }
 
     pub(super) fn entries(&self) -> &'w [Entry] {
@@ -93,6 +101,7 @@ impl<'w, 'a> Members<'w, 'a> {
                 // Hashing once is enough.
                 let recorded = || Sha256::from_record(contents.digest.as_deref()?);
                 let sha256 = sha256.or_else(recorded).unwrap_or(Sha256([0; 32]));
+                self.memory.add(facts.size())?;
                 found.elf.push(ElfFile { path: entry.name.clone(), sha256, facts });
             }
             Some(Err(why)) => found.broken_elf.push((entry.name.clone(), why)),
@@ -109,8 +118,8 @@ impl<'w, 'a> Members<'w, 'a> {
     ) -> Result<MemberContents, ReadError> {
         let spool_error = |source| ReadError::Spool { wheel: self.wheel.filename().to_string(), source };
         let raw = self.wheel.archive().raw(entry);
-        let mut reader =
-            MemberReader { entry, hash: RecordHash::new(algorithm), elf: None, spool: None, failure: None };
+        let hash = RecordHash::new(algorithm);
+        let mut reader = MemberReader { entry, hash, begun: false, elf: None, spool: None, failure: None };
         let mut unreleased = 0;
         let mut consume = |bytes: &[u8]| {
             reader.consume(bytes);
@@ -140,6 +149,7 @@ impl<'w, 'a> Members<'w, 'a> {
         let MemberFindings { mut record, mut elf, mut broken_elf } = found;
         record.extend(self.twice.iter().cloned());
         record.extend(self.leftover());
+        self.memory.add(record.iter().map(|text| kept::size(text)).sum())?;
         record.sort_unstable();
         elf.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         broken_elf.sort_unstable();
@@ -233,6 +243,8 @@ impl RecordHash {
 struct MemberReader<'e> {
     entry: &'e Entry,
     hash: RecordHash,
+    /// Whether its first bytes were seen.
+    begun: bool,
     elf: Option<ReadElf>,
     /// Set for a large ELF file.
     spool: Option<Spool>,
@@ -246,32 +258,57 @@ impl MemberReader<'_> {
             if self.entry.method == Method::Deflated && self.failure.is_none() {
                 self.failure = spool.add(bytes).err();
             }
-        } else if is_elf(bytes) && self.elf.is_none() {
-            if bytes.len() as u64 == self.entry.size {
-                self.elf = Some(self.hash.read_elf(bytes));
-            } else {
-                let mut spool = Spool::new(self.entry.size);
-                if self.entry.method == Method::Deflated {
-                    self.failure = spool.as_mut().ok().and_then(|spool| spool.add(bytes).err());
-                }
-                match spool {
-                    Ok(spool) => self.spool = Some(spool),
+        } else if !std::mem::replace(&mut self.begun, !bytes.is_empty()) {
+            match Beginning::of(bytes, self.entry.size) {
+                Beginning::Other => {}
+                Beginning::TooLarge => self.elf = Some(Err("it has more than 2 GB".to_owned())),
+                Beginning::Whole => self.elf = Some(self.hash.read_elf(bytes)),
+                Beginning::Part if self.entry.method == Method::Stored => self.spool = Some(Spool::None),
+                Beginning::Part => match Spool::new(self.entry.size) {
+                    Ok(mut spool) => {
+                        self.failure = spool.add(bytes).err();
+                        self.spool = Some(spool);
+                    }
                     Err(error) => self.failure = Some(error),
-                }
+                },
             }
         }
     }
 }
 
+/// What a member is by its first bytes.
+#[derive(Debug, PartialEq, Eq)]
+enum Beginning {
+    /// No ELF file.
+    Other,
+    TooLarge,
+    /// An ELF file, of which these bytes are all.
+    Whole,
+    Part,
+}
+
+impl Beginning {
+    fn of(bytes: &[u8], size: u64) -> Self {
+        match () {
+            () if !is_elf(bytes) => Self::Other,
+            () if size > LARGEST_ELF => Self::TooLarge,
+            () if bytes.len() as u64 == size => Self::Whole,
+            () => Self::Part,
+        }
+    }
+}
+
 enum Spool {
+    /// The member is in the wheel as it is.
+    None,
     Memory(Vec<u8>),
-    File(std::fs::File),
+    File(std::fs::File, Share<'static>),
 }
 
 /// A spool that can be read.
 enum SpooledFile {
     Memory(Vec<u8>),
-    File(Mmap),
+    File(Mmap, #[expect(dead_code, reason = "gives back its room when it is dropped")] Share<'static>),
 }
 
 impl Spool {
@@ -279,25 +316,35 @@ impl Spool {
         Ok(if size <= IN_MEMORY {
             Self::Memory(Vec::with_capacity(usize::try_from(size).unwrap_or(0)))
         } else {
-            Self::File(tempfile::tempfile()?)
+            let share = SPOOLS.take(size);
+            Self::File(temporary()?, share)
         })
     }
 
     fn add(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match self {
+            Self::None => {}
             Self::Memory(memory) => memory.extend_from_slice(bytes),
-            Self::File(file) => file.write_all(bytes)?,
+            Self::File(file, _) => file.write_all(bytes)?,
         }
         Ok(())
     }
 
     fn bytes(self) -> std::io::Result<SpooledFile> {
         Ok(match self {
+            Self::None => SpooledFile::Memory(Vec::new()),
             Self::Memory(memory) => SpooledFile::Memory(memory),
             // SAFETY: nobody else has the file, which has no name.
-            Self::File(file) => SpooledFile::File(unsafe { Mmap::map(&file) }?),
+            Self::File(file, share) => SpooledFile::File(unsafe { Mmap::map(&file) }?, share),
         })
     }
+}
+
+/// Not in /tmp, if nobody has chosen it: that may be memory.
+fn temporary() -> std::io::Result<std::fs::File> {
+    let chosen = std::env::var_os("TMPDIR").is_some();
+    let own = if chosen { None } else { tempfile::tempfile_in("/var/tmp").ok() };
+    own.map_or_else(tempfile::tempfile, Ok)
 }
 
 impl std::ops::Deref for SpooledFile {
@@ -306,7 +353,21 @@ impl std::ops::Deref for SpooledFile {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Memory(memory) => memory,
-            Self::File(map) => map,
+            Self::File(map, _) => map,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elf_files_that_are_too_large_are_not_looked_at() {
+        let elf = b"\x7fELF\x02\x01";
+        assert_eq!(Beginning::of(b"\x7fEL", 1 << 40), Beginning::Other);
+        assert_eq!(Beginning::of(elf, 6), Beginning::Whole);
+        assert_eq!(Beginning::of(elf, LARGEST_ELF), Beginning::Part);
+        assert_eq!(Beginning::of(elf, LARGEST_ELF + 1), Beginning::TooLarge);
     }
 }

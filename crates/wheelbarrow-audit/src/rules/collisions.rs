@@ -328,15 +328,16 @@ impl Clash {
             FileKind::Own => (Rule::Collision, both),
             FileKind::Same { below } => {
                 let name = if paths.len() == 1 { short(site_packages, path) } else { below };
-                let fix = format!(
+                let hint = format!(
                     "leave one of them out of the requirements; or let {first} win: `--allow collision:{name}=REASON`"
                 );
-                let finding = Finding::error(Rule::Collision, wheels[self.second], both).file(path).fix(fix);
+                let finding =
+                    Finding::error(Rule::Collision, wheels[self.second], both).file(path).hint(hint);
                 return Finding { name: name.to_owned(), ..finding };
             }
             FileKind::Allowed { name, reason } => {
                 let finding = Finding::error(Rule::Collision, wheels[self.second], both).file(path);
-                let finding = finding.fix(format!("{first} writes it"));
+                let finding = finding.hint(format!("{first} writes it"));
                 let reason = reason.clone().unwrap_or_else(|| NO_REASON.to_owned());
                 return Finding { name: name.clone(), allowed: Some(reason), ..finding };
             }
@@ -347,8 +348,8 @@ impl Clash {
                 format!("{first} and {second} write {path}{more}: the names differ only by case"),
             ),
         };
-        let fix = "only one of them can be installed: leave the other out of the requirements, or take versions of \
+        let hint = "only one of them can be installed: leave the other out of the requirements, or take versions of \
                    them that agree";
-        Finding::error(rule, wheels[self.second], what).fix(fix)
+        Finding::error(rule, wheels[self.second], what).hint(hint)
     }
 }

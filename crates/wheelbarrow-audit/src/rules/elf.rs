@@ -57,7 +57,7 @@ fn machines(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<
         findings.push(if alone {
             Finding::error(Rule::ElfMachine, wheel, what)
                 .file(&files[0].path)
-                .fix("use the wheel for the target's CPU, or build it there: its file name is wrong")
+                .hint("use the wheel for the target's CPU, or build it there: its file name is wrong")
         } else {
             Finding::warning(Rule::ElfMachine, wheel, what).file(&files[0].path)
         });
@@ -90,14 +90,14 @@ fn libc(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Find
             Libc::Musl(..) => ("glibc", "musl"),
         };
         let what = format!("{} made for {is}; the target has {has}", are(&others));
-        let fix = format!(
+        let hint = format!(
             "take the wheel for {has} ({}), or build it in a container of the target's system",
             match libc {
                 Libc::Glibc(..) => "manylinux",
                 Libc::Musl(..) => "musllinux",
             }
         );
-        findings.push(Finding::error(Rule::ElfLibc, wheel, what).file(&first.path).fix(fix));
+        findings.push(Finding::error(Rule::ElfLibc, wheel, what).file(&first.path).hint(hint));
     }
     let Libc::Glibc(major, minor) = libc else { return };
     let newest = |file: &ElfFile| file.facts.versions_of("GLIBC").pop().filter(|it| *it > vec![major, minor]);
@@ -110,9 +110,9 @@ fn libc(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Find
     let files = and_more(name(&first.path), newer.len());
     let verb = if newer.len() == 1 { "needs" } else { "need" };
     let what = format!("{files} {verb} glibc {}; the target has {major}.{minor}", text(version));
-    let fix =
+    let hint =
         "use another version, build the wheel in a container of the target's system, or name a newer target";
-    findings.push(Finding::error(Rule::ElfGlibc, wheel, what).file(&first.path).fix(fix));
+    findings.push(Finding::error(Rule::ElfGlibc, wheel, what).file(&first.path).hint(hint));
 }
 
 /// The libraries of the compiler, where they are the system's.
@@ -138,8 +138,8 @@ fn compilers(
             text(version),
             text(highest)
         );
-        let fix = "use another version, or build the wheel with the compiler of the target's system";
-        findings.push(Finding::error(Rule::ElfSymbol, wheel, what).file(&first.path).fix(fix));
+        let hint = "use another version, or build the wheel with the compiler of the target's system";
+        findings.push(Finding::error(Rule::ElfSymbol, wheel, what).file(&first.path).hint(hint));
     }
 }
 
@@ -176,11 +176,11 @@ fn libraries(
         } else {
             let what =
                 format!("{names} {verb} {library}, which no wheel contains and the target does not promise");
-            let fix = format!(
+            let hint = format!(
                 "use a wheel that contains it; if the servers have it, add it to `libraries` of the [[target]] \
                  ({SITE}reference/targets/); else `--allow elf-library:{library}=REASON`"
             );
-            Finding::error(Rule::ElfLibrary, wheel, what).fix(fix)
+            Finding::error(Rule::ElfLibrary, wheel, what).hint(hint)
         };
         findings.push(finding.file(&files[0].path).library(library));
     }
@@ -225,8 +225,8 @@ fn stack(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Fin
     let refused = matches!(subject.floor.libc(), Some(libc @ Libc::Glibc(..)) if libc >= NO_EXECUTABLE_STACK);
     findings.push(if refused {
         let what = format!("{what}, which glibc refuses from 2.41 on");
-        let fix = "use another version; `patchelf --clear-execstack` repairs a wheel of your own";
-        Finding::error(Rule::ElfExecstack, wheel, what).file(&first.path).fix(fix)
+        let hint = "use another version; `patchelf --clear-execstack` repairs a wheel of your own";
+        Finding::error(Rule::ElfExecstack, wheel, what).file(&first.path).hint(hint)
     } else {
         let what = format!("{what}, which SELinux and glibc from 2.41 on refuse");
         Finding::warning(Rule::ElfExecstack, wheel, what).file(&first.path)

@@ -38,8 +38,8 @@ fn unknown_python(
     let ((_, minor), newest) = (subject.floor.python, python_symbols::newest());
     let Some(file) = used.values().flatten().next().filter(|_| minor > newest) else { return };
     let what = format!("the symbols of Python 3.{minor} are unknown (known up to 3.{newest}): not checked");
-    let fix = "import the site with that Python before it is deployed, or use a newer wheelbarrow";
-    findings.push(Finding::warning(Rule::ElfPythonSymbol, wheel, what).file(&file.path).fix(fix));
+    let hint = "import the site with that Python before it is deployed, or use a newer wheelbarrow";
+    findings.push(Finding::warning(Rule::ElfPythonSymbol, wheel, what).file(&file.path).hint(hint));
 }
 
 /// Symbols, each with a file that uses it.
@@ -102,8 +102,8 @@ fn symbols(
         let name = file.path.rsplit('/').next().unwrap_or_default();
         let what = format!("{name} uses {symbol}{more}, {what}");
         findings.push(if error {
-            let fix = format!("use a wheel for Python 3.{minor}, or another version");
-            Finding::error(Rule::ElfPythonSymbol, wheel, what).file(&file.path).fix(fix)
+            let hint = format!("use a wheel for Python 3.{minor}, or another version");
+            Finding::error(Rule::ElfPythonSymbol, wheel, what).file(&file.path).hint(hint)
         } else {
             Finding::warning(Rule::ElfPythonSymbol, wheel, what).file(&file.path)
         });
@@ -159,7 +159,7 @@ fn library(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<F
             Finding::warning(Rule::ElfLibpython, wheel, what)
         } else {
             let what = format!("{names} {verb} {library}; the target is Python {major}.{minor}");
-            Finding::error(Rule::ElfLibpython, wheel, what).fix("build it with the target's Python")
+            Finding::error(Rule::ElfLibpython, wheel, what).hint("build it with the target's Python")
         };
         findings.push(finding.file(&files[0].path));
     }

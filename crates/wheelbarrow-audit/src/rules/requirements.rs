@@ -30,12 +30,12 @@ pub(crate) fn judge(subject: &Subject<'_>, site: &Site<'_>, findings: &mut Vec<F
             Provider::Missing => format!("it requires {}, which is not there", edge.text),
             Provider::Other(version) => format!("it requires {}; there is {version}", edge.text),
         };
-        let fix = if site.name == Some(edge.name.as_str()) {
+        let hint = if site.name == Some(edge.name.as_str()) {
             "that is the site itself, whose own distribution is not installed; `install-project = true` in the settings installs it"
         } else {
             "add the missing distribution to the requirements, or lock again so that the versions agree"
         };
-        findings.push(Finding::error(Rule::Requirement, wheels[edge.from], what).fix(fix));
+        findings.push(Finding::error(Rule::Requirement, wheels[edge.from], what).hint(hint));
     }
 }
 

@@ -12,11 +12,11 @@ pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         let is = |marker: &str| format!("the project is {marker} on its index{why}");
         findings.push(match marker {
             StatusMarker::Archived => Finding::warning(Rule::ProjectStatus, wheel, is("archived"))
-                .fix("no security updates are expected: look for a maintained project"),
+                .hint("no security updates are expected: look for a maintained project"),
             StatusMarker::Deprecated => Finding::warning(Rule::ProjectStatus, wheel, is("deprecated"))
-                .fix("look for the project that replaces it"),
+                .hint("look for the project that replaces it"),
             StatusMarker::Quarantined => Finding::error(Rule::ProjectStatus, wheel, is("quarantined"))
-                .fix("the index considers it unsafe, as malware is: remove it, and read the project's page on the index"),
+                .hint("the index considers it unsafe, as malware is: remove it, and read the project's page on the index"),
         });
     }
 }

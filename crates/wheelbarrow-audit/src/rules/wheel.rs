@@ -5,19 +5,22 @@ use std::str::FromStr;
 use pep440_rs::{Version, VersionSpecifiers};
 use wheelbarrow_wheel::name;
 
-use crate::finding::{Finding, Rule};
+use crate::finding::{Finding, Rule, cut};
 use crate::read::{AuditedWheel, Modules, site_packages};
 use crate::subject::Subject;
 
 /// More are not worth the lines.
 const MOST_LIES: usize = 3;
 
+/// Bytes of one that are shown.
+const LONGEST_LIE: usize = 500;
+
 pub(crate) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let tags = subject.floor.tags();
     for wheel in &subject.wheels {
         if let Some(why) = tags.as_ref().and_then(|tags| tags.explain(&wheel.open.filename().tags)) {
-            let fix = "use another version, or build the wheel from its source for the target";
-            findings.push(Finding::error(Rule::Tag, wheel, why.to_string()).fix(fix));
+            let hint = "use another version, or build the wheel from its source for the target";
+            findings.push(Finding::error(Rule::Tag, wheel, why.to_string()).hint(hint));
         }
         pure(wheel, findings);
         record(wheel, findings);
@@ -46,17 +49,17 @@ fn record(wheel: &AuditedWheel<'_>, findings: &mut Vec<Finding>) {
         count if count > MOST_LIES => format!("; and {} more", count - MOST_LIES),
         _ => String::new(),
     };
-    let shown: Vec<_> = lies.iter().take(MOST_LIES).map(String::as_str).collect();
+    let shown: Vec<_> = lies.iter().take(MOST_LIES).map(|lie| cut(lie, LONGEST_LIE)).collect();
     let what = format!("its RECORD is not true: {}{more}", shown.join("; "));
-    let fix = "the wheel was altered, or made by a broken tool: use another version";
-    findings.push(Finding::error(Rule::Record, wheel, what).fix(fix));
+    let hint = "the wheel was altered, or made by a broken tool: use another version";
+    findings.push(Finding::error(Rule::Record, wheel, what).hint(hint));
 }
 
 fn metadata(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let filename = wheel.open.filename();
     let mut wrong = |what: String| {
-        let fix = "use another version, or build the wheel from its source";
-        findings.push(Finding::error(Rule::Metadata, wheel, what).fix(fix));
+        let hint = "use another version, or build the wheel from its source";
+        findings.push(Finding::error(Rule::Metadata, wheel, what).hint(hint));
     };
     let metadata = match &wheel.metadata {
         Ok(metadata) => metadata,
@@ -80,8 +83,8 @@ fn metadata(wheel: &AuditedWheel<'_>, subject: &Subject<'_>, findings: &mut Vec<
             if !subject.floor.versions().iter().any(|version| specifiers.contains(version)) {
                 let (major, minor) = subject.floor.python;
                 let what = format!("it requires Python {wanted}; the target is Python {major}.{minor}");
-                let fix = "use a version for this Python";
-                findings.push(Finding::error(Rule::RequiresPython, wheel, what).fix(fix));
+                let hint = "use a version for this Python";
+                findings.push(Finding::error(Rule::RequiresPython, wheel, what).hint(hint));
             }
         }
     }

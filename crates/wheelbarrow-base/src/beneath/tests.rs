@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
+use wheelbarrow_testing::mounts::{SilentMount, in_time};
+
 use super::*;
 use crate::{FsError, as_user};
 
@@ -333,4 +335,53 @@ fn no_file_system_that_is_mounted_below_is_entered() {
     }
     assert_eq!(root.file("proc/version").unwrap_err().kind(), io::ErrorKind::ResourceBusy);
     root.sub("usr").unwrap().sub("bin").unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_file_system_that_another_user_has_mounted() {
+    let scene = Scene::new();
+    let inside = scene.place.path().join("inside");
+    let mounted = inside.join("given");
+    let Some(_mount) = SilentMount::at(&mounted) else { return };
+    let link = scene.place.path().join("link");
+    fs::os::unix::fs::symlink(mounted.join("deep"), &link).unwrap();
+    let below = mounted.join("deep/file");
+    let (kinds, exposure) = in_time(move || {
+        assert_eq!((real(&link), is_missing(&link)), (link.clone(), false));
+        let kind = |error: io::Error| error.kind();
+        let wary = Directory::open(&inside).unwrap().without_mounts_of_others();
+        (
+            [
+                kind(place(&inside, Path::new("given/deep/file")).unwrap_err()),
+                kind(place(Path::new("/"), below.strip_prefix("/").unwrap()).unwrap_err()),
+                kind(place(&inside, Path::new("given")).unwrap_err()),
+                kind(socket(&below).unwrap_err()),
+                kind(wary.stat_at("given").unwrap_err()),
+                kind(wary.sub("given/deep").unwrap_err()),
+                kind(wary.file("given/deep/file").unwrap_err()),
+                kind(wary.append(OsStr::new("given"), 0o600).unwrap_err()),
+                kind(
+                    open_by_steps(&wary, Path::new("given"), OFlags::RDONLY)
+                        .map_err(to_io_error)
+                        .unwrap_err(),
+                ),
+            ],
+            exposure_of(&below).unwrap(),
+        )
+    });
+    assert_eq!(kinds, [io::ErrorKind::InvalidData; 9]);
+    assert!(exposure.unwrap().contains("another user has mounted"));
+}
+
+#[test]
+fn file_systems_of_root_are_gone_through() {
+    let root = Directory::open(Path::new("/")).unwrap().without_mounts_of_others();
+    root.sub("proc/sys").unwrap();
+    root.file("proc/version").unwrap();
+    assert_eq!(
+        root.stat_at("proc").unwrap().st_ino,
+        Directory::open(Path::new("/proc")).unwrap().stat().unwrap().st_ino
+    );
+    assert!(open_by_steps(&root, Path::new("proc/sys"), OFlags::RDONLY | OFlags::DIRECTORY).is_ok());
+    assert_eq!(place(Path::new("/"), Path::new("proc/version")).unwrap().exposed, None);
 }

@@ -1,7 +1,8 @@
 //! Resolves a path as far as no other user controls it.
 //!
 //! A symbolic link is followed if only root or this user can have made it. Every directory on the way is
-//! checked: the first in which another user may write is the path's exposure.
+//! checked: the first in which another user may write is the path's exposure. A file system that another user has
+//! mounted is not entered: the owners that it shows are what that user says.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -12,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
-use super::{Directory, to_io_error};
+use super::{Directory, open_beneath, to_io_error};
 
 /// The number of links that the kernel follows.
 const LINKS: usize = 40;
@@ -23,6 +24,8 @@ pub struct Place {
     pub directory: Directory,
     /// The last part; not a link, and possibly missing.
     pub name: OsString,
+    /// The whole path, without links.
+    pub path: PathBuf,
     /// The first directory on the way in which another user may write.
     pub exposed: Option<Exposure>,
 }
@@ -42,7 +45,42 @@ impl fmt::Display for Exposure {
 
 /// Follows `path` from `base`, a directory whose own path is trusted.
 pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
-    let mut walk = Walk { reached: Directory::open_following(base)?, shown: base.to_owned(), exposed: None };
+    let mut exposed = None;
+    let (directory, above, name) = follow(base, path, &mut exposed)?;
+    Ok(Place { directory, path: above.join(&name), name, exposed })
+}
+
+/// [`place`] of an absolute path, and the `stat` of what is there. No file system of another user is asked.
+pub fn found(path: &Path) -> io::Result<(Place, Stat)> {
+    let mut place = place(Path::new("/"), path.strip_prefix("/").unwrap_or(path))?;
+    place.directory = place.directory.without_mounts_of_others();
+    let stat = place.directory.stat_at(&place.name)?;
+    Ok((place, stat))
+}
+
+/// An absolute path without links. As it is, if [`found`] finds nothing there.
+pub fn real(path: &Path) -> PathBuf {
+    found(path).map_or_else(|_| path.to_path_buf(), |(place, _)| place.path)
+}
+
+/// Whether nothing is at `path`, an absolute path. What is behind a link of another user, or in a directory of one, is not
+/// looked at: it may be there.
+pub fn is_missing(path: &Path) -> bool {
+    let mut exposed = None;
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let looked = follow(Path::new("/"), below, &mut exposed)
+        .and_then(|(above, _, name)| above.without_mounts_of_others().stat_at(&name));
+    exposed.is_none() && looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// [`place`]; the exposure is known also if a part is missing.
+fn follow(
+    base: &Path,
+    path: &Path,
+    exposed: &mut Option<Exposure>,
+) -> io::Result<(Directory, PathBuf, OsString)> {
+    let reached = Directory::open_following(base)?.without_mounts_of_others();
+    let mut walk = Walk { reached, shown: base.to_owned(), exposed };
     let mut left: Vec<OsString> = Vec::new();
     push(&mut left, path);
     let mut links = 0;
@@ -60,7 +98,7 @@ pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
                 push(&mut left, Path::new(&OsString::from_vec(target.into_bytes())));
             }
             _ if is_last && part != "/" && part != ".." => {
-                return Ok(Place { directory: walk.reached, name: part, exposed: walk.exposed });
+                return Ok((Directory::from(walk.reached.descriptor), walk.shown, part));
             }
             _ => walk.enter(&part)?,
         }
@@ -72,8 +110,8 @@ pub fn place(base: &Path, path: &Path) -> io::Result<Place> {
 pub fn socket(path: &Path) -> io::Result<OwnedFd> {
     let absolute = std::path::absolute(path)?;
     let place = place(Path::new("/"), absolute.strip_prefix("/").unwrap_or(&absolute))?;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = rustix::fs::openat(&place.directory, &place.name, flags, Mode::empty())?;
+    let directory = place.directory.without_mounts_of_others();
+    let open = directory.open_beneath(Path::new(&place.name), OFlags::PATH)?;
     match FileType::from_raw_mode(rustix::fs::fstat(&open)?.st_mode) {
         FileType::Socket => Ok(open),
         FileType::Symlink => Err(to_io_error(rustix::io::Errno::LOOP)),
@@ -82,17 +120,24 @@ pub fn socket(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Why another user could replace the directory at `path`, an absolute path, or put a link into it. If the
-/// directory is missing, the deepest existing directory above it counts.
+/// directory is missing, the deepest existing directory above it counts, and those that its links lead through.
 pub fn exposure_of(path: &Path) -> io::Result<Option<String>> {
     // A file that need not be there, of which the directory is looked at.
     let mut inside = path.join("file");
-    while let Some(above) = inside.parent().filter(|above| !above.is_dir()) {
-        inside = above.to_path_buf();
-    }
-    match place(Path::new("/"), inside.strip_prefix("/").unwrap_or(&inside)) {
-        Ok(Place { exposed, .. }) => Ok(exposed.map(|exposure| exposure.to_string())),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(error.to_string())),
-        Err(error) => Err(error),
+    loop {
+        let mut exposed = None;
+        let followed = follow(Path::new("/"), inside.strip_prefix("/").unwrap_or(&inside), &mut exposed);
+        let error = match (followed, exposed) {
+            (_, Some(exposure)) => return Ok(Some(exposure.to_string())),
+            (Ok(_), None) => return Ok(None),
+            (Err(error), None) => error,
+        };
+        let is_missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind());
+        match inside.parent().filter(|above| is_missing && above.parent().is_some()) {
+            Some(above) => inside = above.to_path_buf(),
+            None if error.kind() == io::ErrorKind::InvalidData => return Ok(Some(error.to_string())),
+            None => return Err(error),
+        }
     }
 }
 
@@ -131,13 +176,13 @@ fn push(left: &mut Vec<OsString>, path: &Path) {
     left.extend(parts.into_iter().rev().map(OsStr::to_owned));
 }
 
-struct Walk {
+struct Walk<'e> {
     reached: Directory,
     shown: PathBuf,
-    exposed: Option<Exposure>,
+    exposed: &'e mut Option<Exposure>,
 }
 
-impl Walk {
+impl Walk<'_> {
     /// `None` if it does not exist.
     fn stat_at(&self, name: &OsStr) -> io::Result<Option<Stat>> {
         match self.reached.stat_at(name) {
@@ -155,13 +200,16 @@ impl Walk {
     fn enter(&mut self, part: &OsStr) -> io::Result<()> {
         // Links were looked at before; one that has come since then is not followed.
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |way| rustix::fs::openat(&self.reached, part, flags | way, Mode::empty());
+        let open = |way| match part == "/" || part == ".." {
+            true => rustix::fs::openat(&self.reached, part, flags | way, Mode::empty()),
+            false => open_beneath(&self.reached, Path::new(part), flags | way),
+        };
         let opened = match open(OFlags::RDONLY) {
             // It may be gone through all the same.
             Err(rustix::io::Errno::ACCESS) => open(OFlags::PATH),
             opened => opened,
         };
-        self.reached = opened.map_err(to_io_error)?.into();
+        self.reached = Directory::from(opened.map_err(to_io_error)?).without_mounts_of_others();
         if part == ".." {
             self.shown.pop();
         } else {
@@ -172,7 +220,7 @@ impl Walk {
 
     fn expose(&mut self) -> io::Result<()> {
         if self.exposed.is_none() {
-            self.exposed = exposure(self.reached.as_fd(), &self.shown)?;
+            *self.exposed = exposure(self.reached.as_fd(), &self.shown)?;
         }
         Ok(())
     }

@@ -41,9 +41,34 @@ pub fn unescape(text: &str) -> String {
 
 /// `text` with the login of each URL in it taken out: `https://user:secret@host/` becomes `https://****@host/`. The user
 /// `git` of `ssh://git@host/` has no password, so it is not secret and stays. What is no URL, since a password in it has a
-/// character that should be escaped, has its login taken out too.
+/// character that should be escaped, has its login taken out too. So has the query, which may have a key.
 pub fn redact(text: &str) -> String {
-    replace_logins(text, "****@", login_of_text)
+    without_queries(&replace_logins(text, "****@", login_of_text))
+}
+
+/// `text` with `?****` in place of the query of each URL.
+fn without_queries(text: &str) -> String {
+    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("://") {
+        let word = &rest[at..];
+        // A quote ends a URL that another begins. In a key it may be anything.
+        let scheme = rest[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        let quote = scheme.chars().next_back().filter(|c| "\"`<'".contains(*c));
+        let quote = quote.map(|quote| if quote == '<' { '>' } else { quote });
+        let is_end = |c: char| c.is_whitespace() || Some(c) == quote;
+        let word = &word[..word.find(is_end).unwrap_or(word.len())];
+        let word = word.trim_end_matches([':', ',', ';', '.', ')', ']', '"', '`', '>', '\'']);
+        let Some(query) = word.find('?').filter(|query| query + 1 < word.len()) else {
+            clean.push_str(&rest[..at + 3]);
+            rest = &rest[at + 3..];
+            continue;
+        };
+        let end = word[query..].find('#').map_or(word.len(), |fragment| query + fragment);
+        clean.push_str(&rest[..at + query]);
+        clean.push_str("?****");
+        rest = &rest[at + end..];
+    }
+    clean + rest
 }
 
 /// `text` with the login of each URL cut out, so that the URLs still work.
@@ -51,16 +76,75 @@ pub fn without_logins(text: &str) -> String {
     replace_logins(text, "", login_of_url)
 }
 
-/// Whether an address of HTTP in `text` has a password in it. Variables that are put in later, as `${TOKEN}`, are none.
-pub fn has_password(text: &str) -> bool {
-    let is_secret = |login: &str| {
-        let password = login.split_once(':').map(|(_, password)| password);
-        password.is_some_and(|password| !password.is_empty() && !password.contains(['$', '{', '*']))
+/// Whether an address of HTTP in `text` has a password or a token in it. Variables that are put in later, as `${TOKEN}`, are
+/// none. In front of an empty password the user is the secret: some indexes want a token there.
+pub fn has_secret(text: &str) -> bool {
+    let is_secret = |login: &str| match login.split_once(':') {
+        Some((user, "")) => !user.is_empty() && !is_placeholder(user),
+        Some((_, password)) => !is_placeholder(password),
+        None => is_token(login),
     };
-    logins(text, login_of_url).iter().any(|login| {
-        let scheme = text[..login.start].to_ascii_lowercase();
-        (scheme.ends_with("http://") || scheme.ends_with("https://")) && is_secret(&text[login.clone()])
+    let is_http = |begin: usize| {
+        let scheme = text[..begin].to_ascii_lowercase();
+        scheme.ends_with("http://") || scheme.ends_with("https://")
+    };
+    let in_logins = logins(text, login_of_url).into_iter();
+    in_logins.clone().any(|login| is_http(login.start) && is_secret(&text[login]))
+        || text.match_indices("://").any(|(at, _)| is_http(at + 3) && has_key(&text[at..]))
+}
+
+/// Whether a user name without a password is a token, as Git hosts and indexes take it: with the begin of one, or long, and
+/// digits among its letters more than once. `oauth2accesstoken` and `service-account-2024` are names, as addresses of mail are.
+fn is_token(user: &str) -> bool {
+    let bytes: Vec<u8> = user.bytes().filter(u8::is_ascii_alphanumeric).collect();
+    if user.contains("%40") || is_placeholder(user) {
+        return false;
+    }
+    let changes = bytes.windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit());
+    TOKENS.iter().any(|begin| user.starts_with(begin)) || (bytes.len() >= 16 && changes.count() >= 3)
+}
+
+/// How tokens of GitHub, GitLab, PyPI and Docker Hub begin.
+const TOKENS: [&str; 8] = ["ghp_", "gho_", "ghu_", "ghs_", "github_pat_", "glpat-", "pypi-", "dckr_pat_"];
+
+/// Names in a query whose value is a secret, in lower case.
+const KEYS: [&str; 15] = [
+    "access_token",
+    "api_key",
+    "apikey",
+    "auth",
+    "auth_token",
+    "key",
+    "passwd",
+    "password",
+    "private_token",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-signature",
+    "x-goog-signature",
+];
+
+/// Whether the query of the URL at the begin of `rest` has a key for it.
+fn has_key(rest: &str) -> bool {
+    let url = &rest[..rest.find(|c: char| c.is_whitespace() || "\"`<>'#".contains(c)).unwrap_or(rest.len())];
+    let query = url.trim_end_matches([',', ';', ')', ']']).split_once('?').map_or("", |(_, query)| query);
+    query.split('&').filter_map(|pair| pair.split_once('=')).any(|(name, value)| {
+        KEYS.contains(&name.to_ascii_lowercase().as_str()) && !value.is_empty() && !is_placeholder(value)
     })
+}
+
+/// `$NAME`, `${NAME}`, `{NAME}` in upper case, as pip and uv put variables in, or stars.
+fn is_placeholder(text: &str) -> bool {
+    let name = text.strip_prefix('$').unwrap_or(text);
+    let inside = name.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+    let is_name = |name: &str| {
+        let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        !name.is_empty() && name.bytes().all(is_part)
+    };
+    text.bytes().all(|byte| byte == b'*')
+        || is_name(inside.unwrap_or(name)) && (inside.is_some() || name != text)
 }
 
 fn replace_logins(text: &str, replacement: &str, find: Find) -> String {
@@ -131,6 +215,17 @@ mod tests {
         assert_eq!(redact("git+ssh://git@h/x"), "git+ssh://git@h/x");
         assert_eq!(redact("https://h/a@b"), "https://h/a@b");
         assert_eq!(redact("`https://u:p@w@h/x`"), "`https://****@h/x`");
+        assert_eq!(
+            redact("cannot fetch `https://h/x.whl?sig=s3cret#sha256=1`, https://h/y?a=b: timeout"),
+            "cannot fetch `https://h/x.whl?****#sha256=1`, https://h/y?****: timeout"
+        );
+        assert_eq!(redact("at https://h/x?"), "at https://h/x?");
+        assert_eq!(
+            redact(
+                "at `x @ https://h/x?v=(2)&sig=<s3cr3t>\"s3cr3t`s3cr3t`: 'https://h/y?a=b', see <http://h?a=\"s3cr3t>"
+            ),
+            "at `x @ https://h/x?****`: 'https://h/y?****', see <http://h?****>"
+        );
         assert_eq!(without_logins("https://u:p@h/x"), "https://h/x");
         assert_eq!(without_logins("https://u:p,w)'@h/x?a=b@c"), "https://h/x?a=b@c");
         assert_eq!(without_logins("[\"https://h\", \"http://u:p@h\"]"), "[\"https://h\", \"http://h\"]");
@@ -161,23 +256,50 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_found() {
-        for secret in
-            ["--index-url https://u:p@h/x", "x @ git+HTTPS://u:p,w@h", "[\"http://h\", \"http://:p@h\"]"]
-        {
-            assert!(has_password(secret), "{secret}");
+    fn passwords_and_tokens_are_found() {
+        for secret in [
+            "--index-url https://u:p@h/x",
+            "x @ git+HTTPS://u:p,w@h",
+            "[\"http://h\", \"http://:p@h\"]",
+            "https://u:p$w@h/x",
+            "https://u:p{w@h/x",
+            "https://u:p*w@h/x",
+            "https://u:$p-w@h/x",
+            "https://token:@h/x",
+            "https://u:$passw0rd@h/x",
+            "https://u:{passw0rd}@h/x",
+            "git+https://ghp_AAAAAAAAAAAAAAAAAAAA@h/x",
+            "https://0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c@h/x",
+            "https://aB3dE6gH9jK2mN5pQ8@h/x",
+            "https://h/x.whl?sv=2024&sig=s3cr3t#sha256=1",
+            "git+https://h/x?TOKEN=s3cr3t",
+            "{ url = 'https://h/x?X-Amz-Signature=0f' }",
+        ] {
+            assert!(has_secret(secret), "{secret}");
         }
         for harmless in [
             "https://user@h/x",
-            "https://user:@h/x",
+            "https://${TOKEN}:@h/x",
+            "https://u:$TOKEN@h/x",
+            "https://u:{TOKEN}@h/x",
             "https://${USER}:${TOKEN}@h/x",
             "https://u:****@h/x",
             "https://USER:<TOKEN>@h/x",
             "git+ssh://git@h/x",
             "postgres://u:p@h/x",
             "https://h/x?a:b@c",
+            "https://oauth2accesstoken@h/x",
+            "https://VssSessionToken@h/x",
+            "https://service-account-2024@h/x",
+            "https://j4ne.d0e.1%40example.com@h/x",
+            "https://${INDEX_1_TOKEN_2_OF_3}@h/x",
+            "https://h/x?version=0f1e2d3c&keys=1",
+            "https://h/x?token=",
+            "['https://h/x?token=$TOKEN', https://h/x?sig=${SIG}]",
+            "https://h/x, see a?token=b",
+            "https://h/x#?token=b",
         ] {
-            assert!(!has_password(harmless), "{harmless}");
+            assert!(!has_secret(harmless), "{harmless}");
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct PythonVersion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec {
     pub python: PythonVersion,
+    /// Whether the text names that Python; else it is the system's own.
+    pub names_python: bool,
     pub platform: Platform,
     /// The system, if the text names one.
     pub system: Option<&'static System>,
@@ -83,7 +85,7 @@ impl TargetSpec {
     pub fn describe(python: PythonVersion, platform: Platform, system: Option<&'static System>) -> Self {
         let is_known =
             |system: &&System| system.libc == platform.libc() && MACHINES.contains(&platform.machine());
-        Self { python, system: system.filter(is_known), platform }
+        Self { python, names_python: true, system: system.filter(is_known), platform }
     }
 
     /// Shared libraries of the smallest image, as in `DT_NEEDED`.
@@ -103,12 +105,13 @@ impl TargetSpec {
         if !MACHINES.contains(&machine) {
             return Err(SpecError::Machine { text: owned(), machine: machine.to_owned() });
         }
+        let names_python = python.is_some();
         let python = match python {
             None => PythonVersion { minor: system.pythons[0], free_threaded: false },
             Some(python) => PythonVersion::parse(python)
                 .ok_or_else(|| SpecError::Python { text: owned(), python: python.to_owned() })?,
         };
-        Ok(Self { python, platform: system.platform(machine), system: Some(system) })
+        Ok(Self { python, names_python, platform: system.platform(machine), system: Some(system) })
     }
 }
 
@@ -121,7 +124,7 @@ impl FromStr for TargetSpec {
             .ok_or_else(|| SpecError::Python { text: text.to_owned(), python: version.to_owned() })?;
         let platform = Platform::parse(tag)
             .ok_or_else(|| SpecError::Platform { text: text.to_owned(), platform: tag.to_owned() })?;
-        Ok(Self { python, platform, system: None })
+        Ok(Self { python, names_python: true, platform, system: None })
     }
 }
 
@@ -194,7 +197,10 @@ mod tests {
         ] {
             let spec: TargetSpec = text.parse().unwrap();
             assert_eq!(spec.to_string(), full);
-            assert_eq!(full.parse(), Ok(spec), "{full} is the same target");
+            assert_eq!(spec.names_python, text.contains([':', '@']), "{text}");
+            let again: TargetSpec = full.parse().unwrap();
+            let again = TargetSpec { names_python: spec.names_python, ..again };
+            assert_eq!(again, spec, "{full} is the same target");
         }
         let el8: TargetSpec = "el8/aarch64:3.7".parse().unwrap();
         assert_eq!(
