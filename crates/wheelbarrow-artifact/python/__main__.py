@@ -5,7 +5,7 @@ import sys
 
 if sys.version_info < (3, 6):
     sys.stderr.write(
-        "error: this needs Python 3.6 or newer, and %s is Python %d.%d; start it with a newer one: python3 %s -d DEST\n"
+        "error: this needs Python 3.6 or newer, and %s is Python %d.%d; start it with a newer one: python3 %r -d DEST\n"
         % ((sys.executable or "this",) + tuple(sys.version_info[:2]) + (sys.argv[0],))
     )
     sys.exit(2)
@@ -19,6 +19,9 @@ if IS_INTERRUPTIBLE:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 PROLOGUE = "Install this site: its code and a fresh virtualenv with every dependency, without a network."
+USAGE = """\
+%(prog)s -d DEST [options]
+       %(prog)s COMMAND ...          deploy, rollback, status, ...; COMMAND --help says more"""
 EPILOGUE = """\
 The site will run on the Python that runs this file. Installation is atomic: DEST is complete or absent.
 environment.json in DEST stays as it is.
@@ -90,7 +93,9 @@ def work(artifact):
         return fail(
             17,
             "this host accepts signed artifacts only (%s), and an artifact cannot verify itself\n"
-            "hint: use the wheelbarrow of the host: wheelbarrow install %s -d DEST" % (HOST_SIGNERS, sys.argv[0]),
+            "hint: use the wheelbarrow of the host: wheelbarrow install %s -d DEST%s; a standalone binary has no `install`: "
+            "wheelbarrow deploy %s --root ROOT, with --dry-run to check it"
+            % (HOST_SIGNERS, sys.argv[0], " --check" if options.check else "", sys.argv[0]),
         )
     destination = absolute(options.destination)
     before = working_directory()
@@ -149,7 +154,7 @@ def install(artifact, destination, options, program):
         if options.check:
             import preflight
 
-            finding = {"what": str(error), "why": None, "fix": "name another destination, or use another Python", "exit_code": 5}
+            finding = {"what": str(error), "why": None, "hint": "name another destination, or use another Python", "exit_code": 5}
             return preflight.tell([finding], {"json": options.json, "quiet": options.quiet})
         return fail(5, str(error))
     if options.check:
@@ -286,6 +291,7 @@ def parse(artifact):
     name = printable(os.path.basename(artifact))
     parser = argparse.ArgumentParser(
         prog=name,
+        usage=USAGE,
         description=PROLOGUE,
         epilog=EPILOGUE % {"prog": name},
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -336,7 +342,7 @@ def parse(artifact):
     if options.discard_data and not options.replace:
         refuse("--discard-data is for --replace")
     if not options.destination and not options.probe:
-        refuse("no destination: name one with -d DEST")
+        refuse("no destination: name one with -d DEST, or a command, such as `deploy --root ROOT`")
     return options
 
 

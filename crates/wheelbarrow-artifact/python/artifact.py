@@ -8,6 +8,7 @@ import stat
 import tempfile
 
 import exact
+import interpreter
 import links
 import rules
 import wheels
@@ -22,6 +23,10 @@ DOORS = ("__main__.py", "__main__.pyc")
 # What the bundled interpreter says of itself, and the destination in it.
 FACTS = "python/wheelbarrow.json"
 PLACE = "/wheelbarrow.destination"
+BUILD_WITH_PYTHON = (
+    "build it for this system, with a Python for it: /etc/os-release names the system, `wheelbarrow targets` lists "
+    "the values of `--target`"
+)
 LARGEST_FACTS = 1 << 20
 LARGEST_MANIFEST = 32 << 20
 LONGEST_PTH = 4096
@@ -89,12 +94,13 @@ class Artifact:
             for path in target["wheels"] + [target["pip"]]:
                 if path not in names:
                     raise broken(self.name, "%s is not described" % path)
-            if len(set(target["wheels"])) != len(target["wheels"]):
+            of_target = set(target["wheels"])
+            if len(of_target) != len(target["wheels"]):
                 raise broken(self.name, "a target has a wheel twice")
             if names[target["pip"]] != "pip":
                 raise broken(self.name, "%s is not a wheel of pip" % target["pip"])
             for collision in target.get("collisions", ()):
-                if collision["wheel"] not in target["wheels"]:
+                if collision["wheel"] not in of_target:
                     raise broken(self.name, "%s is not a wheel of its target" % collision["wheel"])
 
     def _check_place(self, path, kind):
@@ -116,8 +122,8 @@ class Artifact:
             found = json.loads(self.read_small(FACTS, LARGEST_FACTS).decode("utf-8").replace(PLACE, quoted))
         except ValueError as error:
             raise broken(self.name, "%s cannot be understood: %s" % (FACTS, error)) from None
-        if found["libc"]["name"] == facts["libc"]["name"]:
-            found["libc"] = facts["libc"]
+        musl = interpreter.musl(found["machine"]) if found["libc"]["name"] == "musl" else None
+        found["libc"] = musl or facts["libc"]
         self.brings_python = True
         return found
 
@@ -192,15 +198,19 @@ class Artifact:
             for target in self.manifest["targets"]
         ]
         implementation = "Python" if facts["implementation"] == "cpython" else facts["implementation"]
-        kind = "musllinux" if facts["libc"]["name"] == "musl" else "manylinux"
-        platform = "_".join([kind] + [str(number) for number in facts["libc"]["version"]] + [facts["machine"]])
+        kind = {"glibc": "manylinux", "musl": "musllinux"}.get(facts["libc"]["name"])
+        platform = "%s with an unknown C library" % facts["machine"]
+        if kind:
+            platform = "_".join([kind] + [str(number) for number in facts["libc"]["version"]] + [facts["machine"]])
         this = "%s %s (%s) on %s" % (implementation, python, facts["abi"], platform)
         hint = (
-            "run it with one of the Pythons that it is for, as `python%s site.zip -d DEST`, or build it for this one"
-            % self.manifest["targets"][0]["python"]
+            "run it with one of the Pythons that it is for, as `python%s site.zip -d DEST`, or build it for this one: "
+            "`--probe` prints its `--target`" % self.manifest["targets"][0]["python"]
         )
         if any((target["python"], target["abi"]) == (python, facts["abi"]) for target in self.manifest["targets"]):
             hint = "build it for this system: `--probe` prints its `--target`"
+        if self.brings_python:
+            hint = BUILD_WITH_PYTHON
         cause = "it is for %s; this is %s" % (" or ".join(has), this)
         raise Failure(UNFIT, "%s cannot be installed here" % self.name, cause, hint)
 

@@ -105,7 +105,7 @@ def _install(artifact, facts, options, signals):
         needs.check(archive.manifest, target, facts)
         archive.verify()
         Staging(destination).put_right()
-        check_destination(destination, options["replace"])
+        check_destination(destination, options["replace"], artifact)
         data.check(destination, options)
         parent = os.path.dirname(destination)
         for failure in too_little(parent, preflight.file_sizes(archive, target)):

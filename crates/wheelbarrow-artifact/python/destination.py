@@ -10,14 +10,14 @@ from failure import Failure, quoted, shown
 LARGEST_ENVIRONMENT = 1 << 20  # bytes, as loadenv.py has it
 
 
-def check_destination(destination, replace):
+def check_destination(destination, replace, artifact=None):
     """Refuses what an install must not touch. True if a directory is there to be exchanged."""
-    found = check_place(destination, replace)
+    found = check_place(destination, replace, artifact)
     check_right(os.path.dirname(destination), destination)
     return found
 
 
-def check_place(destination, replace):
+def check_place(destination, replace, artifact=None):
     """What is at the destination already, as `check_destination` has it."""
     name = shown(destination)
     parent, base = os.path.split(destination)
@@ -45,6 +45,11 @@ def check_place(destination, replace):
             hint = "name another destination, or remove it"
             raise Failure(REFUSED, "the destination %s %s" % (name, what), hint=hint)
         if set(os.listdir(destination)) - {b"environment.json"}:
+            inside = _inside(os.path.realpath(destination), artifact)
+            if inside:
+                what = "the destination %s is not empty, and %s is inside it" % (name, inside)
+                hint = "name a directory that does not exist yet, or an empty one"
+                raise Failure(REFUSED, what, hint=hint)
             if not replace:
                 hint = "`--replace` exchanges it for the new install in one step"
                 raise Failure(REFUSED, "the destination %s is not empty" % name, hint=hint)
@@ -58,6 +63,20 @@ def check_place(destination, replace):
         _refuse_mounts(destination)
         _refuse_environment(destination + b"/environment.json")
     return kind is not None
+
+
+def _inside(destination, artifact):
+    """What is below a directory that an exchange would take away from under it."""
+    above = destination.rstrip(b"/") + b"/"
+    try:
+        directory = os.getcwdb()
+    except OSError:
+        directory = b""
+    if directory != destination and directory.startswith(above):
+        return "the working directory"
+    if artifact is not None and os.path.realpath(artifact).startswith(above):
+        return "the artifact"
+    return None
 
 
 def _refuse_mounts(destination):

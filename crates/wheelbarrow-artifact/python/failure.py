@@ -24,7 +24,7 @@ class Failure(Exception):
     def finding(self):
         """As `--check --json` prints it."""
         cause = None if self.cause is None else str(self.cause)
-        return {"what": self.message, "why": cause, "fix": self.hint, "exit_code": self.code}
+        return {"what": self.message, "why": cause, "hint": self.hint, "exit_code": self.code}
 
 
 def failure_of(error, message):

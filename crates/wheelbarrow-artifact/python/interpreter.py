@@ -205,6 +205,12 @@ def _libc(loader):
     return {"name": "unknown", "version": [0, 0]}
 
 
+def musl(machine):
+    """This machine's musl, if it has one."""
+    loader = "/lib/ld-musl-%s.so.1" % machine
+    return {"name": "musl", "version": _musl_version(loader)} if os.path.exists(loader) else None
+
+
 def _musl_version(loader):
     """musl has no call for it, but its loader says it when run alone (PEP 656)."""
     import subprocess

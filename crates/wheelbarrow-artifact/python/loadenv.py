@@ -174,10 +174,12 @@ def read(path):
 def check(data, inherited):
     """The variables that the file's bytes (None without a file) say, or Broken."""
     values = {} if data is None else parse(data)
-    for key in REQUIRED:
-        if key not in values and key not in inherited:
-            where = "the file does not exist" if data is None else "not in the file"
-            raise Broken("is required; %s, and the process has not inherited it" % where, None, key)
+    missing = [key for key in REQUIRED if key not in values and key not in inherited]
+    if missing:
+        others = "".join(', so is "%s"' % key for key in missing[1:])
+        where = "the file does not exist" if data is None else "not in the file"
+        them = "them" if others else "it"
+        raise Broken("is required%s; %s, and the process has not inherited %s" % (others, where, them), None, missing[0])
     return values
 
 

@@ -33,19 +33,26 @@ FEATURES = {
 
 def failures(manifest, target, facts):
     """What the machine lacks: the CPU and the C library first."""
-    needs, wheels = target.get("needs", {}), manifest["wheels"]
+    needs, of_target = target.get("needs", {}), set(target["wheels"])
+    wheels = [wheel for wheel in manifest["wheels"] if wheel["path"] in of_target and "needs" in wheel]
     found = [_old_cpu(needs["cpu"])] if "cpu" in needs else []
     found = [failure for failure in found if failure]
     glibc = needs.get("glibc")
     if glibc and _too_old(glibc, facts["libc"]):
-        names = _names(wheels, target, lambda wheel: "glibc" in wheel and _too_old(wheel["glibc"], facts["libc"]))
+        names = _names(
+            wheel for wheel in wheels if "glibc" in wheel["needs"] and _too_old(wheel["needs"]["glibc"], facts["libc"])
+        )
         here = "%s %s" % (facts["libc"]["name"], ".".join(str(number) for number in facts["libc"]["version"]))
         what = "%s needs glibc %s; this machine has %s" % (names, glibc, here)
-        fix = "install it on a newer system, or build it with versions of these wheels that run on this one"
-        found.append(Failure(UNFIT, what, hint=fix))
-    for library in needs.get("libraries", []):
+        hint = "install it on a newer system, or build it with versions of these wheels that run on this one"
+        found.append(Failure(UNFIT, what, hint=hint))
+    by_library = {}
+    for wheel in wheels:
+        for library in set(wheel["needs"].get("libraries", [])):
+            by_library.setdefault(library, []).append(wheel)
+    for library in sorted(set(needs.get("libraries", []))):
         if not _loads(library):
-            names = _names(wheels, target, lambda wheel, library=library: library in wheel.get("libraries", []))
+            names = _names(by_library.get(library, []))
             what = "%s needs %s, which the loader of this machine does not find" % (names, library)
             found.append(Failure(UNFIT, what, hint=_package(library)))
     return found
@@ -73,11 +80,11 @@ def _old_cpu(level):
     if not missing:
         return None
     here = " ".join(known.get("model name", [])) or "the CPU of this machine"
-    fix = (
+    hint = (
         "install it on a newer machine, give the virtual machine the CPU of its host, or build it for a system whose packages"
         " need less (`wheelbarrow targets` has the column CPU), or by a platform tag such as `3.12@manylinux_2_28_x86_64`"
     )
-    return Failure(UNFIT, "the artifact is for %s CPUs; %s lacks %s" % (level, here, ", ".join(missing)), hint=fix)
+    return Failure(UNFIT, "the artifact is for %s CPUs; %s lacks %s" % (level, here, ", ".join(missing)), hint=hint)
 
 
 def _too_old(needed, libc):
@@ -88,9 +95,8 @@ def _too_old(needed, libc):
     return libc["name"] != "glibc" or numbers > list(libc["version"])
 
 
-def _names(wheels, target, wanted):
-    paths = [wheel["path"] for wheel in wheels if wheel["path"] in target["wheels"] and wanted(wheel.get("needs", {}))]
-    return " and ".join(path.split("/")[-1] for path in paths)
+def _names(wheels):
+    return " and ".join(wheel["path"].split("/")[-1] for wheel in wheels)
 
 
 def _loads(library):

@@ -5,6 +5,7 @@ import sys
 
 import data
 import needs
+import policy
 from artifact import Artifact, opened
 from destination import check_place, check_right, no_programs, too_little
 from failure import Failure, failure_of, shown
@@ -42,7 +43,7 @@ def tell(findings, options, ready="", own=None):
 
 def line(finding):
     parts = [finding["what"]]
-    parts += [mark + finding[key] for mark, key in ((": ", "why"), ("; fix: ", "fix")) if finding[key]]
+    parts += [mark + finding[key] for mark, key in ((": ", "why"), ("; hint: ", "hint")) if finding[key]]
     return "".join(parts).replace("\n", " ").replace("\r", " ")
 
 
@@ -85,11 +86,11 @@ def find(artifact, facts, options):
                 if not findings:
                     short = attempt(lambda: too_little(standing, file_sizes(archive, target))) or []
                     findings += [failure.finding() for failure in short]
-    attempt(check_place, destination, options["replace"])
+    attempt(check_place, destination, options["replace"], artifact)
     attempt(data.check, destination, options)
     attempt(check_right, standing, destination)
-    note = attempt(no_programs, standing, destination)
-    findings += [note.finding() for note in (note, environment_note(facts)) if note]
+    notes = [attempt(no_programs, standing, destination)] + policy.notes(standing, destination) + [environment_note(facts)]
+    findings += [note.finding() for note in notes if note]
     return findings, site, len(target["wheels"]) if target else 0, own
 
 

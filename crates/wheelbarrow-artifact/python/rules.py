@@ -24,7 +24,9 @@ _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _PLAIN_FIELD, _PLAIN_FIELDS = re.compile('[^",\r\n]*'), re.compile('(?:[^"\r\n]*,)?')
 _LINE_END = re.compile("\r?\n+")
 # More than any wheel has.
-MOST_TAGS = 4096
+MOST_TAGS = 256
+# Bytes of a field of RECORD: PATH_MAX of Linux.
+_LONGEST_FIELD = 4096
 
 
 def broken(what, why):
@@ -170,6 +172,10 @@ def record(text, what, most):
             raise wrong("a quote or a carriage return is where none can be")
         at = end.end() if end else at
         path, value, size = (fields + ["", ""])[:3]
+        # Characters first: of a long field no copy is made.
+        long = (len(field) > _LONGEST_FIELD or len(field.encode("utf-8")) > _LONGEST_FIELD for field in (path, value, size))
+        if any(long):
+            raise wrong("a field has more than %d bytes" % _LONGEST_FIELD)
         if not path or path.startswith("\ufeff"):
             raise wrong("it has the path %a" % path)
         if value and "=" not in value:

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use memmap2::UncheckedAdvice;
 use sha2::Digest;
 use wheelbarrow_base::MappedFile;
+use wheelbarrow_base::json;
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_wheel::order::{self, Inserted};
 
@@ -483,7 +484,7 @@ fn parse_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, ArtifactError> 
     manifest::check_values(bytes).map_err(wrong)?;
     // Another format may have other keys, so its number is looked at first.
     format::check(path, bytes, FORMAT)?;
-    let FormatOnly { format } = serde_json::from_slice(bytes).map_err(wrong)?;
+    let FormatOnly { format } = json::from_slice(bytes).map_err(wrong)?;
     if format != u64::from(FORMAT) {
         return Err(ArtifactError::Format { path: path.to_path_buf(), found: format });
     }

@@ -5,7 +5,9 @@
 
 use std::io;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use wheelbarrow_base::json;
 use wheelbarrow_platform::Libc;
 
 use crate::artifact::Artifact;
@@ -44,10 +46,8 @@ pub fn placed(text: &[u8], destination: &Path) -> io::Result<Interpreter> {
     let destination = destination.to_str().ok_or_else(|| io::Error::other("the destination is not UTF-8"))?;
     let quoted = serde_json::to_string(destination)?;
     let mut interpreter: Interpreter =
-        serde_json::from_slice(text.replace(PLACE, &quoted[1..quoted.len() - 1]).as_bytes())?;
-    if let Libc::Glibc(..) = interpreter.libc {
-        interpreter.libc = Libc::Glibc(2, glibc_here(&interpreter.machine).unwrap_or(0));
-    }
+        json::from_slice(text.replace(PLACE, &quoted[1..quoted.len() - 1]).as_bytes())?;
+    interpreter.libc = libc_in(Path::new("/"), interpreter.libc, &interpreter.machine);
     Ok(interpreter)
 }
 
@@ -58,17 +58,37 @@ impl Interpreter {
     }
 }
 
-/// The minor version of this machine's glibc, by the newest version of its symbols.
-fn glibc_here(machine: &str) -> Option<u32> {
+/// The C library of a system: of the kind that a program needs, else the other one, so that a refusal can name it.
+fn libc_in(root: &Path, needed: Libc, machine: &str) -> Libc {
+    let glibc = || glibc_in(root, machine).map(|minor| Libc::Glibc(2, minor));
+    let musl = || musl_in(root, machine);
+    let found = match needed {
+        Libc::Glibc(..) => glibc().or_else(musl),
+        Libc::Musl(..) => musl().or_else(glibc),
+    };
+    found.unwrap_or(Libc::UNKNOWN)
+}
+
+/// The minor version of a system's glibc, by the newest version of its symbols.
+fn glibc_in(root: &Path, machine: &str) -> Option<u32> {
     let multiarch = format!("{machine}-linux-gnu");
-    let directories = [format!("/lib/{multiarch}"), format!("/usr/lib/{multiarch}")];
+    let directories = [format!("lib/{multiarch}"), format!("usr/lib/{multiarch}")];
     let directories =
-        directories.into_iter().chain(["/lib64", "/usr/lib64", "/lib", "/usr/lib"].map(str::to_owned));
+        directories.into_iter().chain(["lib64", "usr/lib64", "lib", "usr/lib"].map(str::to_owned));
     directories
         .filter_map(|directory| {
-            wheelbarrow_base::read_regular(&Path::new(&directory).join("libc.so.6"), LARGEST_LIBC).ok()
+            wheelbarrow_base::read_regular(&root.join(directory).join("libc.so.6"), LARGEST_LIBC).ok()
         })
         .find_map(|bytes| newest_symbol(&bytes))
+}
+
+/// The version of a system's musl. Its loader prints the version when it is run alone (PEP 656).
+fn musl_in(root: &Path, machine: &str) -> Option<Libc> {
+    let mut loader = Command::new(root.join(format!("lib/ld-musl-{machine}.so.1")));
+    let output = loader.stdin(Stdio::null()).output().ok()?;
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let mut numbers = printed.lines().find_map(|line| line.strip_prefix("Version "))?.split('.');
+    Some(Libc::Musl(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn newest_symbol(bytes: &[u8]) -> Option<u32> {
@@ -93,6 +113,8 @@ fn newest_symbol(bytes: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -110,6 +132,27 @@ mod tests {
         let interpreter = placed(facts.as_bytes(), destination).unwrap();
         assert_eq!(interpreter.executable, destination.join("python/bin/python3.12"));
         assert!(interpreter.is_bundled(destination) && !interpreter.is_bundled(Path::new("/srv/other")));
-        assert_eq!(interpreter.libc, Libc::Musl(1, 2));
+    }
+
+    #[test]
+    fn the_c_library_is_that_of_the_system() {
+        let system = tempfile::tempdir().unwrap();
+        let found = |needed| libc_in(system.path(), needed, "x86_64");
+        let (glibc, musl) = (Libc::Glibc(2, 17), Libc::Musl(1, 2));
+        assert_eq!((found(glibc), found(musl)), (Libc::UNKNOWN, Libc::UNKNOWN));
+
+        let lib = system.path().join("lib");
+        fs_err::create_dir(&lib).unwrap();
+        let loader = lib.join("ld-musl-x86_64.so.1");
+        let script = "#!/bin/sh\nprintf 'musl libc (x86_64)\\nVersion 1.1.24\\nDynamic Program Loader\\n' >&2; exit 1\n";
+        fs_err::write(&loader, script).unwrap();
+        fs_err::set_permissions(&loader, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let older = Libc::Musl(1, 1);
+        assert_eq!((found(glibc), found(musl)), (older, older));
+
+        fs_err::write(lib.join("libc.so.6"), b"\0GLIBC_2.36\0").unwrap();
+        assert_eq!((found(glibc), found(musl)), (Libc::Glibc(2, 36), older));
+        fs_err::remove_file(&loader).unwrap();
+        assert_eq!(found(musl), Libc::Glibc(2, 36));
     }
 }

@@ -19,6 +19,7 @@ use std::io::Read;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use wheelbarrow_base::json;
 use zstd::zstd_safe::CParameter;
 
 use crate::manifest::check_values;
@@ -148,7 +149,7 @@ impl<'a> Pack<'a> {
             return Err(damaged("its index is too large"));
         }
         let index: Index = check_values(&plain)
-            .and_then(|()| serde_json::from_slice(&plain))
+            .and_then(|()| json::from_slice(&plain))
             .map_err(|error| damaged(&error.to_string()))?;
         let mut frames = Vec::with_capacity(index.frames.len());
         let mut start = SIGNATURE.len() + 4 + length;

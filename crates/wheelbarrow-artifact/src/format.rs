@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use wheelbarrow_base::json;
 
 /// The version of this program.
 pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
@@ -135,7 +136,7 @@ impl Newer {
 
 /// Refuses a text of a later format than `known`. What is not JSON, or names no format, has none.
 pub fn check(path: &Path, text: &[u8], known: u32) -> Result<(), Newer> {
-    let Ok(head) = serde_json::from_slice::<Head>(text) else { return Ok(()) };
+    let Ok(head) = json::from_slice::<Head>(text) else { return Ok(()) };
     match head.format {
         Scalar::Number(format) if format > u64::from(known) => {
             Err(head.newer(path, format!("has format {format}")))
@@ -147,7 +148,7 @@ pub fn check(path: &Path, text: &[u8], known: u32) -> Result<(), Newer> {
 /// Reads what a later version may have written with keys that this one does not know.
 pub fn read<T: DeserializeOwned>(path: &Path, text: &[u8], known: u32) -> Result<T, Misread> {
     check(path, text, known).map_err(Misread::Newer)?;
-    serde_json::from_slice(text).map_err(|error| match serde_json::from_slice::<Head>(text) {
+    json::from_slice(text).map_err(|error| match json::from_slice::<Head>(text) {
         Ok(head) if head.is_later() => Misread::Newer(
             head.newer(path, format!("has contents that {PROGRAM} does not support ({error})")),
         ),

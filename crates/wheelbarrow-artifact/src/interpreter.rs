@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
-use wheelbarrow_base::{Exit, Explain};
+use wheelbarrow_base::{Exit, Explain, json};
 use wheelbarrow_platform::{AbiTag, Libc, MinorVersion};
 
 /// The facts of one interpreter. Every path of the virtualenv is relative to it, with `/`.
@@ -130,6 +130,6 @@ impl Interpreter {
             let message = message.to_owned();
             return Err(ProbeError::Failed { path: path(), message });
         }
-        serde_json::from_slice(&output.stdout).map_err(|source| ProbeError::Facts { path: path(), source })
+        json::from_slice(&output.stdout).map_err(|source| ProbeError::Facts { path: path(), source })
     }
 }

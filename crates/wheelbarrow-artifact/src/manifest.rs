@@ -4,7 +4,7 @@
 //! the zip with size, mode and SHA-256; a reader refuses an artifact whose members and manifest differ. The
 //! page `docs/reference/format.md` is the specification.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 pub use wheelbarrow_base::Sha256;
@@ -279,7 +279,8 @@ impl Project {
 impl Target {
     /// A collision that no wheel of the target settles.
     pub fn unsettled(&self) -> Option<&Collision> {
-        self.collisions.iter().find(|collision| !self.wheels.contains(&collision.wheel))
+        let wheels: BTreeSet<&str> = self.wheels.iter().map(String::as_str).inserted();
+        self.collisions.iter().find(|collision| !wheels.contains(collision.wheel.as_str()))
     }
 }
 
@@ -414,11 +415,43 @@ impl Manifest {
     pub fn members_by_path(&self) -> BTreeMap<&str, &Member> {
         self.members.iter().map(|member| (member.path.as_str(), member)).inserted()
     }
+
+    /// The targets, each with the paths of its wheels and of its pip.
+    pub fn wheels_of_targets(&self) -> Vec<(&Target, BTreeSet<&str>)> {
+        let wheels = self.targets.iter().map(|target| {
+            let paths = target.wheels.iter().chain([&target.pip]);
+            (target, paths.map(String::as_str).inserted())
+        });
+        wheels.collect()
+    }
+
+    /// The targets of each wheel and of each pip, by its path.
+    pub fn targets_of_wheels(&self) -> BTreeMap<&str, Vec<&Target>> {
+        let mut targets: BTreeMap<&str, Vec<&Target>> = BTreeMap::new();
+        for (target, wheels) in self.wheels_of_targets() {
+            wheels.into_iter().for_each(|wheel| targets.entry(wheel).or_default().push(target));
+        }
+        targets
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collision_is_settled_by_a_wheel_of_its_target() {
+        let target = |settled_by: &str| -> Target {
+            let text = serde_json::json!({
+                "python": "3.12", "abi": "cp312", "platform": "any", "pip": "bootstrap_wheels/pip.whl",
+                "wheels": ["wheels/b.whl", "wheels/a.whl"], "unpacked": { "bytes": 0, "inodes": 0 },
+                "collisions": [{ "path": "x", "wheel": "wheels/a.whl" }, { "path": "y", "wheel": settled_by }],
+            });
+            serde_json::from_value(text).unwrap()
+        };
+        assert_eq!(target("wheels/b.whl").unsettled(), None);
+        assert_eq!(target("wheels/c.whl").unsettled().unwrap().path, "y");
+    }
 
     #[test]
     fn json_that_needs_much_memory_is_refused() {

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
-use wheelbarrow_wheel::order;
-
 /// How many threads to work with: as many as there are cores for this process.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -14,31 +12,28 @@ pub fn threads() -> usize {
 /// Does `work` for every item, on all cores; the results stand in the order of the items.
 pub fn in_parallel<'t, T: Sync, R: Send>(items: &'t [T], work: impl Fn(&'t T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(items.len()));
-    on_threads(threads().min(items.len()), || {
-        let mut done = Vec::new();
+    let results = Mutex::new(items.iter().map(|_| None).collect::<Vec<Option<R>>>());
+    on_threads(threads().min(items.len()), &|| {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(index) else { break };
-            done.push((index, work(item)));
+            let result = work(item);
+            results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
         }
-        results.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
     });
-    let mut results: Vec<(usize, R)> = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    order::sort_by_key(&mut results, |(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
 }
 
 /// Runs `work` in as many threads as there are cores. They share what is to be done among themselves.
 pub fn on_all_cores(work: impl Fn() + Sync) {
-    on_threads(threads(), work);
+    on_threads(threads(), &work);
 }
 
-/// This thread is one of them.
-fn on_threads(most: usize, work: impl Fn() + Sync) {
+/// This thread is one of them. What starts threads is compiled once, for all kinds of work.
+fn on_threads(most: usize, work: &(dyn Fn() + Sync)) {
     std::thread::scope(|scope| {
         for _ in 1..most {
-            if Builder::new().spawn_scoped(scope, &work).is_err() {
+            if Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
             }
         }
@@ -57,13 +52,18 @@ pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> 
             *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         }
     };
-    let other = std::thread::scope(|scope| {
-        let _ = Builder::new().spawn_scoped(scope, work);
-        other()
-    });
+    let (mut other, mut other_done) = (Some(other), None);
+    beside(&work, &mut || other_done = other.take().map(|other| other()));
     work();
     let one = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    (one.expect("it was done by one of the two"), other)
+    (one.expect("it was done by one of the two"), other_done.expect("it was done here"))
+}
+
+fn beside(work: &(dyn Fn() + Sync), other: &mut dyn FnMut()) {
+    std::thread::scope(|scope| {
+        let _ = Builder::new().spawn_scoped(scope, work);
+        other();
+    });
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ mod tests {
     fn control_characters_are_escaped_and_text_is_not() {
         let text = "a\x1b]52;c;eA==\x07b\r\u{9b}2J\x7f\u{202e}ü\u{200f}\t\n";
         assert_eq!(printable(text), "a\\x1b]52;c;eA==\\x07b\\x0d\\x9b2J\\x7f\\u202eü\\u200f\t\n");
-        assert_eq!(printable_line("a\n  fix: \x1b\t\u{2028}b"), "a\\x0a  fix: \\x1b\\x09\\u2028b");
+        assert_eq!(printable_line("a\n  hint: \x1b\t\u{2028}b"), "a\\x0a  hint: \\x1b\\x09\\u2028b");
         assert!(matches!(printable("plain ü\n\ttext"), Cow::Borrowed(_)));
         let json = serde_json::to_string(text).unwrap();
         let escaped = printable_json(&json);

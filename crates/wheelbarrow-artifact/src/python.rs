@@ -3,7 +3,7 @@
 /// `__main__.py`, the extractor's door.
 pub const MAIN: &str = include_str!("../python/__main__.py");
 /// The modules of `.wheelbarrow/python/`, ordered by name.
-pub const MODULES: [(&str, &str); 25] = [
+pub const MODULES: [(&str, &str); 26] = [
     ("artifact.py", include_str!("../python/artifact.py")),
     ("beneath.py", include_str!("../python/beneath.py")),
     ("bootstrap.py", include_str!("../python/bootstrap.py")),
@@ -21,6 +21,7 @@ pub const MODULES: [(&str, &str); 25] = [
     ("manifest.py", include_str!("../python/manifest.py")),
     ("mounts.py", include_str!("../python/mounts.py")),
     ("needs.py", include_str!("../python/needs.py")),
+    ("policy.py", include_str!("../python/policy.py")),
     ("preflight.py", include_str!("../python/preflight.py")),
     ("printing.py", include_str!("../python/printing.py")),
     ("probe.py", PROBE),

@@ -24,7 +24,7 @@ pub use service::{
 pub use words::{NotWords, Words};
 
 /// The keys of `[release]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseSettings {
     /// The value of `DJANGO_SETTINGS_MODULE` where the environment has none; else found in `manage.py` or `wsgi.py`.
@@ -88,6 +88,36 @@ pub struct ReleaseSettings {
     /// Whether this host runs what only one host of a fleet may run; true where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub singletons: Option<bool>,
+}
+
+impl Default for ReleaseSettings {
+    /// No setting. Derived, it would be compiled at each of its callers: 6 kB.
+    #[inline(never)]
+    fn default() -> Self {
+        Self {
+            settings: None,
+            application: None,
+            prepare: None,
+            hooks: HookSettings::default(),
+            shared: None,
+            owner: None,
+            group: None,
+            pass_environment: None,
+            static_root: None,
+            keep_static: None,
+            keep: None,
+            server: None,
+            server_log: None,
+            check: None,
+            probe: None,
+            timeouts: Timeouts::default(),
+            service: None,
+            unit_name: None,
+            fork: None,
+            systemd: None,
+            singletons: None,
+        }
+    }
 }
 
 /// A request that the application answers in process.

@@ -148,8 +148,8 @@ fn check_wheels<'m>(
         let Some(filename) = filename.filter(|filename| is_member && !filename.contains('/')) else {
             return Err(format!("the manifest names the wheel {path}, but the artifact has no such file"));
         };
-        let filename = WheelFilename::parse(filename).map_err(|error| error.to_string())?;
-        if filename.name != wheel.name {
+        let name = WheelFilename::name_of(filename).map_err(|error| error.to_string())?;
+        if name != wheel.name {
             return Err(format!("the manifest says that {path} is {:?}", wheel.name));
         }
         if names.insert(path, wheel.name.as_str()).is_some() {

@@ -105,14 +105,18 @@ impl<'a> OpenWheel<'a> {
 
     /// Whether it brings a program of that name.
     pub fn has_program(&self, name: &str) -> bool {
-        let is_file = || {
-            self.files.iter().any(|file| match &file.destination {
-                Destination::Scripts(path) => path == name,
-                Destination::Data(path) => path.strip_prefix("bin/") == Some(name),
-                _ => false,
-            })
-        };
-        self.entry_points.names().contains(name) || is_file()
+        self.programs().any(|program| program == name)
+    }
+
+    /// The names of the programs that it brings. A name may come twice.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        let EntryPoints { console, gui } = &self.entry_points;
+        let files = self.files.iter().filter_map(|file| match &file.destination {
+            Destination::Scripts(path) => Some(path.as_str()),
+            Destination::Data(path) => path.strip_prefix("bin/"),
+            _ => None,
+        });
+        console.iter().chain(gui).map(|point| point.name.as_str()).chain(files)
     }
 
     /// What gets installed as it is, or, in `scripts`, with another first line. RECORD and what else installers write

@@ -124,8 +124,11 @@ fn locate(
     cache: &Cache,
     index: &IndexOptions,
 ) -> Result<(Place, Option<u64>)> {
-    let uv = Uv::find()
-        .ok_or_else(|| Error::NoUv { what: format!("pip {}, which the artifact needs,", pip.version) })?;
+    let offline = || Error::Offline { missing: vec![pip.filename()] };
+    let uv = match Uv::needed(|| format!("pip {}, which the artifact needs,", pip.version)) {
+        Err(_) if index.offline => return Err(offline()),
+        uv => uv?,
+    };
     let workspace = cache.workspace()?;
     let requirement = workspace.path().join("pip.txt");
     let text = format!("pip=={} --hash=sha256:{}\n", pip.version, pip.sha256);
@@ -142,9 +145,9 @@ fn locate(
     let output = uv::run(command.arg(&requirement))?;
     if !output.status.success() {
         if index.offline {
-            return Err(Error::Offline { missing: vec![pip.filename()] });
+            return Err(offline());
         }
-        return Err(Error::Resolve { stderr: uv::stderr_of(&output) });
+        return Err(Error::NoPip { file: pip.filename(), stderr: uv::stderr_of(&output) });
     }
     let text = fs::read_to_string(&out).map_err(Error::io("read", &out))?;
     let broken = |reason| Error::Lock { path: out.clone(), reason };
@@ -158,8 +161,10 @@ fn locate(
         // uv's relative paths start at its output, which is about to go.
         Some((place(workspace.path(), wheel.path.as_deref(), wheel.url.as_deref())?, wheel.size))
     });
-    let lacks =
-        || Error::Resolve { stderr: format!("no index has {} with sha256 {}", pip.filename(), pip.sha256) };
+    let lacks = || Error::NoPip {
+        file: pip.filename(),
+        stderr: format!("no index has it with sha256 {}", pip.sha256),
+    };
     let (place, size) = place.ok_or_else(lacks)?;
     if let Place::Local(path) = &place {
         return Ok((Place::Local(path.canonicalize().map_err(Error::io("find", path))?), size));

@@ -21,7 +21,7 @@ use crate::check::{self, CheckRequest, PackedTarget, PackedWheel, ServiceProgram
 use crate::collect::{self, CollectJob, Collected};
 use crate::fetch::FetchOptions;
 use crate::gather::{GatherRequest, Gathered, gather};
-use crate::inputs::{Inputs, NamedInputs};
+use crate::inputs::{self, Inputs, NamedInputs, is_same_file};
 use crate::lock::{self, LockRequest, ReadRequest};
 use crate::own::{self, OwnDistribution, SiteCode};
 use crate::pack::{self, ArtifactContents, Packed, Plan};
@@ -52,9 +52,10 @@ pub fn prepare(options: &BuildOptions, progress: &dyn Progress) -> Result<Prepar
     // Looked at before anything slow, since this is where most people's mistakes are.
     pack::check_shebang(&options.shebang)?;
     check::refuse_unfit_commands(options.release.as_ref())?;
-    read_project(options)?;
+    let code = read_project(options)?;
     let bundled = take_python(options, progress)?;
     let (targets, inputs, found) = find_targets_and_inputs(options, bundled.as_ref())?;
+    code.check_logins(&found.files().collect::<Vec<_>>())?;
     let interpreters: Vec<_> = targets.iter().map(|target| target.interpreter.clone()).collect();
     progress.note(&format!("dependencies: {}", inputs.describe()));
     let lock = lock::resolve(&lock_request(options, inputs, &targets), found, progress)?;
@@ -228,7 +229,13 @@ fn find_targets_and_inputs(
 }
 
 fn read_inputs(options: &BuildOptions) -> Result<(Inputs, lock::FoundLock), BuildError> {
-    let inputs = match &options.inputs {
+    let lock_out = lock_out(options);
+    // `--upgrade` makes the lock again, so the existing one is not read.
+    let is_input =
+        |lock: &PathBuf| !(options.upgrade && is_same_file(lock, &lock_out) && inputs::written_by_us(lock));
+    let mut named = options.inputs.clone();
+    named.lock = named.lock.filter(is_input);
+    let inputs = match &named {
         named if *named == NamedInputs::default() => Inputs::discover(&options.project, &options.name)?,
         named => Inputs::named(named)?,
     };
@@ -236,14 +243,18 @@ fn read_inputs(options: &BuildOptions) -> Result<(Inputs, lock::FoundLock), Buil
         project: &options.project,
         inputs: &inputs,
         with: &options.with,
-        lock_out: &lock_out(options),
+        lock_out: &lock_out,
         offline: options.index.offline,
+        upgrade: options.upgrade,
     })?;
     Ok((inputs, found))
 }
 
+/// In the project, if it is there; else beside the artifact.
 fn lock_out(options: &BuildOptions) -> PathBuf {
-    options.output.with_file_name(format!("pylock.{}.toml", options.name))
+    let name = format!("pylock.{}.toml", options.name);
+    let own = options.project.join(&name);
+    if own.is_file() { own } else { options.output.with_file_name(name) }
 }
 
 fn lock_request(options: &BuildOptions, inputs: Inputs, targets: &[BuildTarget]) -> LockRequest {
@@ -280,7 +291,13 @@ fn find_targets(options: &BuildOptions, bundled: Option<&Bundled>) -> Result<Vec
         found.push(python::find(python)?);
     }
     found.iter_mut().for_each(|target| target.container.clone_from(&options.container));
-    found.extend(options.targets.iter().map(python::find_named));
+    found.extend(options.targets.iter().map(|request| {
+        let mut request = request.clone();
+        if let Some(own) = bundled.filter(|_| !request.spec.names_python) {
+            request.spec.python = own.python();
+        }
+        python::find_named(&request)
+    }));
     let mut targets: Vec<BuildTarget> = Vec::new();
     for target in found {
         let same = |other: &BuildTarget| other.abi == target.abi && other.platform() == target.platform();
@@ -344,19 +361,29 @@ fn read_project(options: &BuildOptions) -> Result<SiteFiles, BuildError> {
     }
     let inputs = &options.inputs;
     let inputs: Vec<_> = inputs.requirements.iter().chain(&inputs.lock).map(PathBuf::as_path).collect();
-    project::check_logins(&files, &inputs)?;
-    static_directories.iter().try_for_each(|files| project::check_logins(files, &inputs))?;
-    Ok(SiteFiles {
+    let mut code = SiteFiles {
         // Not the directory's own name: a checkout may be called anything, and must give the same artifact.
         directory: project::directory_name(Path::new(&options.name)),
         import_path: project::find_import_path(&options.project, &files, options.import_path.as_deref())?,
         files,
         static_directories,
         notes,
-    })
+    };
+    let notes = code.check_logins(&inputs)?;
+    code.notes.notes.extend(notes);
+    Ok(code)
 }
 
 impl SiteFiles {
+    /// Refuses logins in those of its files that are `inputs`, or look as if they were; gives notes of others.
+    fn check_logins(&self, inputs: &[&Path]) -> Result<Vec<String>, ProjectError> {
+        let mut notes = Vec::new();
+        for files in [&self.files].into_iter().chain(&self.static_directories) {
+            notes.extend(project::check_logins(files, inputs)?);
+        }
+        Ok(notes)
+    }
+
     fn site<'a>(&'a self, built_from: &'a [ProjectFile]) -> SiteCode<'a> {
         SiteCode { import_path: &self.import_path, files: &self.files, built_from }
     }

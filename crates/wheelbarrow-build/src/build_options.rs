@@ -60,7 +60,7 @@ pub struct BuildOptions {
     pub cache_dir: Option<PathBuf>,
     /// Lock anew, to the newest versions.
     pub upgrade: bool,
-    /// Take a uv.lock that does not fit its project.
+    /// Take a uv.lock that does not fit its project, or a lock of ours whose inputs changed.
     pub frozen: bool,
     /// Findings of the audit to let pass.
     pub allow: Vec<Allowance>,

@@ -20,7 +20,7 @@ use wheelbarrow_artifact::interpreter::Interpreter;
 use wheelbarrow_artifact::manifest::{BundledInterpreter, INTERPRETER, INTERPRETER_FACTS, Sha256};
 use wheelbarrow_audit::Floor;
 use wheelbarrow_base::progress::Progress;
-use wheelbarrow_platform::Libc;
+use wheelbarrow_platform::{Libc, PythonVersion};
 
 use crate::cache::{Cache, INTERPRETERS, hash_file};
 use crate::project::ProjectFile;
@@ -81,6 +81,14 @@ impl Bundled {
         Ok(Self { interpreter, described, files, needs: facts.needs })
     }
 
+    /// Its version, as a target names it.
+    pub fn python(&self) -> PythonVersion {
+        PythonVersion {
+            minor: self.interpreter.version[1],
+            free_threaded: self.interpreter.abi.ends_with('t'),
+        }
+    }
+
     /// Whether it is what a target runs on.
     pub fn fits(&self, target: &BuildTarget) -> bool {
         let same_libc =
@@ -125,6 +133,8 @@ const NOT_ALONE: [(&str, &str); 2] = [
     ("pyvenv.cfg", "it is a virtualenv, whose Python is elsewhere"),
 ];
 const NO_PROGRAM: &str = "it has no bin/python3.X with a lib/python3.X";
+/// It has no dynamic loader, and its C library is not glibc, which names itself.
+const STATIC: &str = "it is linked statically, so it loads no extension modules";
 
 fn refuse(source: &Path, reason: String) -> Error {
     Error::NoStandalone { path: source.to_path_buf(), reason }
@@ -237,7 +247,11 @@ fn program(prefix: &Path) -> Option<PathBuf> {
 }
 
 fn probe(python: &Path, source: &Path) -> Result<Interpreter> {
-    Interpreter::probe(python, None).map_err(|error| refuse(source, error.to_string()))
+    let interpreter = Interpreter::probe(python, None).map_err(|error| refuse(source, error.to_string()))?;
+    match interpreter.libc {
+        Libc::UNKNOWN => Err(refuse(source, STATIC.to_owned())),
+        _ => Ok(interpreter),
+    }
 }
 
 /// Some files are for other versions, or for tests of errors: what does not compile is read as it is.

@@ -21,8 +21,10 @@
 
 mod upkeep;
 
-use std::io::Read;
+use std::fs::Permissions;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,6 +47,9 @@ const EPOCH: u64 = 315_532_800;
 pub(crate) const INTERPRETERS: &str = "interpreters";
 /// Where uv puts those that it fetches.
 pub(crate) const PYTHONS: &str = "pythons";
+
+/// Where builds have their directories.
+const WORK: &str = "work";
 
 /// See the module's text. While there is one, in any process, the cache is not cleaned.
 #[derive(Clone, Debug)]
@@ -80,6 +85,10 @@ impl Cache {
         let lock_file =
             rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| Error::io("open", &root)(errno.into()))?;
+        // Who is alone here removes what killed builds left: a build in progress holds the lock.
+        if rustix::fs::flock(&lock_file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = remove_directory(&root.join(WORK));
+        }
         rustix::fs::flock(&lock_file, FlockOperation::LockShared)
             .map_err(|errno| Error::io("lock", &root)(errno.into()))?;
         Ok(Self { root, lock_file: Arc::new(lock_file) })
@@ -115,13 +124,16 @@ impl Cache {
         Ok(Some(CacheEntry { path, sha256, size }))
     }
 
-    /// Copies a file into the cache, or hard-links it there.
+    /// Copies a regular file into the cache.
     pub fn put(&self, file: &Path) -> Result<CacheEntry> {
         let directory = self.root.join("sha256");
         fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
-        let copy =
-            tempfile::Builder::new().tempfile_in(&directory).map_err(Error::io("write in", &directory))?;
-        fs::copy(file, copy.path()).map_err(Error::io("copy", file))?;
+        let copy = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(&directory)
+            .map_err(Error::io("write in", &directory))?;
+        let mut original = open_regular(file).map_err(Error::io("copy", file))?;
+        io::copy(&mut original, &mut copy.as_file()).map_err(Error::io("copy", file))?;
         let (sha256, size) = hash_file(copy.path())?;
         let path = self.path(sha256);
         make_parent(&path)?;
@@ -176,7 +188,7 @@ impl Cache {
 
     /// A directory for building in, removed when dropped.
     pub fn workspace(&self) -> Result<tempfile::TempDir> {
-        let directory = self.root.join("work");
+        let directory = self.root.join(WORK);
         fs::create_dir_all(&directory).map_err(Error::io("make", &directory))?;
         tempfile::Builder::new()
             .prefix("build-")
@@ -218,6 +230,13 @@ fn set_mark(path: &Path, size: u64) -> Result<()> {
     file.into_parts().0.set_modified(mark(size)).map_err(Error::io("set the time of", path))
 }
 
+fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Hash and size of a file, streamed.
 pub(crate) fn hash_file(path: &Path) -> Result<(Sha256, u64)> {
     // A pipe or a device would have no end.
@@ -253,8 +272,10 @@ mod tests {
             0,
         )
         .unwrap();
+        let cache = Cache::open(Some(&place.path().join("cache"))).unwrap();
         for path in [&pipe, Path::new("/dev/zero")] {
             assert!(hash_file(path).is_err(), "{}", path.display());
+            assert!(cache.put(path).is_err(), "{}", path.display());
         }
     }
 
@@ -262,6 +283,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(Some(directory.path())).unwrap();
         (directory, cache)
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_removed_by_the_next() {
+        let (_directory, cache) = cache();
+        let left = cache.workspace().unwrap().keep();
+        fs::write(left.join("source"), b"").unwrap();
+        let root = cache.root().to_path_buf();
+        let second = Cache::open(Some(&root)).unwrap();
+        assert!(left.is_dir(), "another build may be in it");
+        drop((cache, second));
+        Cache::open(Some(&root)).unwrap();
+        assert!(!left.exists());
     }
 
     #[test]

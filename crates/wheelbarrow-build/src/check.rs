@@ -57,8 +57,8 @@ fn each_refused(reports: &[Report]) -> String {
         let _ = write!(text, "\n  for {}", report.target);
         for finding in report.findings.iter().filter(|finding| finding.refuses()) {
             let _ = write!(text, "\n    {}:{}  {}", finding.rule, finding.name, finding.what);
-            if let Some(fix) = &finding.fix {
-                let _ = write!(text, "\n      {fix}");
+            if let Some(hint) = &finding.hint {
+                let _ = write!(text, "\n      {hint}");
             }
         }
     }
@@ -71,7 +71,7 @@ impl Explain for CheckError {
             Self::Read { .. } => Exit::Failed,
             Self::Wheel(ReadError::Spool { source, .. }) => Exit::of_io(source),
             Self::Wheel(ReadError::Cancelled) => Exit::Stopped,
-            Self::Wheel(ReadError::Wheel(_)) => Exit::Broken,
+            Self::Wheel(ReadError::Wheel(_) | ReadError::TooMuch { .. }) => Exit::Broken,
             Self::Refused { reports } if reports.iter().any(Report::is_broken) => Exit::Broken,
             _ => Exit::Project,
         }
@@ -81,7 +81,7 @@ impl Explain for CheckError {
         Some(match self {
             Self::Refused { reports } => {
                 let mut refused = reports.iter().flat_map(|report| &report.findings);
-                // Their own fixes name what can be allowed.
+                // Their own hints name what can be allowed.
                 let named = [Rule::Collision, Rule::ElfLibrary];
                 let unnamed = refused.find(|finding| finding.refuses() && !named.contains(&finding.rule));
                 match unnamed {

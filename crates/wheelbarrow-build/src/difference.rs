@@ -178,20 +178,20 @@ fn distributions(old: &Manifest, new: &Manifest) -> Vec<Distribution> {
 /// The distributions, each with its versions and the content of its wheels.
 fn wheels(manifest: &Manifest) -> BTreeMap<String, (Versions, BTreeSet<Sha256>)> {
     let members = manifest.members_by_path();
-    let mut found: BTreeMap<String, (Versions, BTreeSet<Sha256>)> = BTreeMap::new();
+    let mut found: BTreeMap<&str, (BTreeSet<&str>, u64, BTreeSet<Sha256>)> = BTreeMap::new();
     for wheel in &manifest.wheels {
-        let none = || (Versions { versions: Vec::new(), bytes: 0 }, BTreeSet::new());
-        let (versions, contents) = found.entry(wheel.name.clone()).or_insert_with(none);
-        if !versions.versions.contains(&wheel.version) {
-            versions.versions.push(wheel.version.clone());
-            versions.versions.sort();
-        }
+        let (versions, bytes, contents) = found.entry(&wheel.name).or_default();
+        versions.insert(&wheel.version);
         if let Some(member) = members.get(wheel.path.as_str()) {
-            versions.bytes += member.size;
+            *bytes += member.size;
             contents.insert(member.sha256);
         }
     }
-    found
+    let versions = |(name, (versions, bytes, contents)): (&str, (BTreeSet<&str>, _, _))| {
+        let versions = versions.into_iter().map(str::to_owned).collect();
+        (name.to_owned(), (Versions { versions, bytes }, contents))
+    };
+    found.into_iter().map(versions).collect()
 }
 
 fn version_change(old: &[String], new: &[String]) -> Change {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use wheelbarrow_artifact::interpreter::ProbeError;
 use wheelbarrow_base::{Exit, Explain, FsError};
-use wheelbarrow_http::HttpError;
+use wheelbarrow_http::{HttpError, redact};
 
 use crate::network;
 use crate::place::shown;
@@ -55,6 +55,9 @@ pub enum Error {
 
     #[error("`--with {text}`: {reason}")]
     With { text: String, reason: String },
+    /// `lock` is one beside it that is not supported, with the command that exports it.
+    #[error("the input {} does not exist", path.display())]
+    NoInput { path: PathBuf, lock: Option<(String, &'static str)> },
     #[error("{}: {reason}", path.display())]
     UnsupportedInput {
         path: PathBuf,
@@ -68,6 +71,11 @@ pub enum Error {
     NotALock { path: PathBuf },
     #[error("`uv lock --check` failed for {}:\n{stderr}", path.display())]
     StaleLock { path: PathBuf, stderr: String },
+    #[error(
+        "`uv lock --check` needs a Python that {} allows ({wanted}), which this machine lacks",
+        path.display()
+    )]
+    LockPython { path: PathBuf, wanted: String, found: Vec<String> },
 
     #[error("{inputs} has no {what} `{name}`")]
     UnknownName { inputs: String, what: &'static str, name: String, known: Vec<String> },
@@ -84,15 +92,32 @@ pub enum Error {
 
     #[error("uv was not found, and {} is not a lock", what)]
     NoUv { what: String },
+    #[error("the uv that UV names, {}, does not run", redact(&path.display().to_string()))]
+    NamedUv { path: PathBuf },
+    #[error("{}, line {line}: {reason}", path.display())]
+    UvSettings { path: PathBuf, line: usize, reason: String },
     #[error("cannot run {}", program.display())]
     Run { program: PathBuf, source: io::Error },
     #[error("uv could not resolve the requirements:\n{stderr}")]
     Resolve { stderr: String },
+    #[error("cannot find {file}, which every artifact contains:\n{stderr}")]
+    NoPip { file: String, stderr: String },
+    /// There is a kept lock, another one was needed, and could not be made.
+    #[error("{error}")]
+    Relock {
+        error: Box<Error>,
+        #[source]
+        unfit: UnfitLock,
+    },
 
     #[error("the lock {} cannot be read: {reason}", path.display())]
     Lock { path: PathBuf, reason: String },
     #[error("{} already exists and was not written by Wheelbarrow: a lock would replace it", path.display())]
     ForeignLock { path: PathBuf },
+    #[error("the lock {} is an input of the build, which would write over it to add {with}", path.display())]
+    LockIsInput { path: PathBuf, with: String },
+    #[error("the lock {} is out of date: {file} has changed since", path.display())]
+    ChangedInput { path: PathBuf, file: String },
     #[error("the lock {} does not cover Python {python}: {reason}", path.display())]
     NotCovered { path: PathBuf, python: String, reason: String },
     #[error("no distribution of {package} fits {target}:{}", each_refused(refused))]
@@ -165,6 +190,14 @@ pub enum Error {
     Git { name: String, url: String, reason: String },
 }
 
+/// Why a kept lock is not used.
+#[derive(Debug, thiserror::Error)]
+#[error("{} does not fit: {reason}", shown(path))]
+pub struct UnfitLock {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
 fn each_refused(refused: &[(String, String)]) -> String {
     if refused.is_empty() {
         return " the lock has none".to_owned();
@@ -193,9 +226,10 @@ impl Error {
     /// Whether another program failed because of the network or an index, as it says.
     fn is_of_network(&self) -> bool {
         match self {
-            Self::Resolve { stderr } | Self::FetchPython { stderr, .. } | Self::StaleLock { stderr, .. } => {
-                network::failed_uv(stderr)
-            }
+            Self::Resolve { stderr }
+            | Self::NoPip { stderr, .. }
+            | Self::FetchPython { stderr, .. }
+            | Self::StaleLock { stderr, .. } => network::failed_uv(stderr),
             Self::Build { last_lines, .. } => network::failed_uv(last_lines),
             Self::Git { reason, .. } => network::failed(reason),
             Self::Packages { stderr, .. } => network::failed(stderr),
@@ -215,9 +249,12 @@ impl Explain for Error {
         match self {
             Self::Io { source, .. } => Exit::of_io(source),
             Self::Fs(error) => error.exit(),
-            Self::Run { .. } | Self::CacheInUse { .. } | Self::Compile { .. } | Self::NoEngine { .. } => {
-                Exit::Failed
-            }
+            Self::Relock { error, .. } => error.exit(),
+            Self::Run { .. }
+            | Self::NamedUv { .. }
+            | Self::CacheInUse { .. }
+            | Self::Compile { .. }
+            | Self::NoEngine { .. } => Exit::Failed,
             Self::PythonSpec { .. }
             | Self::UnsupportedPython { .. }
             | Self::Target(_)
@@ -241,7 +278,8 @@ impl Explain for Error {
             Self::Resolve { stderr } if stderr.contains(network::OFFLINE) => {
                 "run once without --offline, or name a directory that has the files: --find-links DIR".to_owned()
             }
-            Self::Resolve { .. } | Self::StaleLock { .. } if self.is_of_network() => {
+            Self::Relock { error, .. } => return error.hint(),
+            Self::Resolve { .. } | Self::NoPip { .. } | Self::StaleLock { .. } if self.is_of_network() => {
                 "check the network, the login, the proxy variables and SSL_CERT_FILE, then run again".to_owned()
             }
             Self::NoPython { found, .. } => format!(
@@ -261,6 +299,7 @@ impl Explain for Error {
             Self::PythonSpec { .. } => {
                 "give a version, `--python 3.12`, or a path, `--python /usr/bin/python3.12`".to_owned()
             }
+            Self::Io { path, .. } => return temporary_hint(path),
             Self::Target(error) => error.hint(),
             Self::NoTarget => {
                 "name the system of the servers, such as `--target debian-12`; `wheelbarrow targets` lists them".to_owned()
@@ -277,7 +316,23 @@ impl Explain for Error {
             Self::NoUv { .. } => "install uv, for example with `python3 -m venv ~/.uv && ~/.uv/bin/pip install uv`, then \
                 put it on PATH, or set UV to its path: UV=~/.uv/bin/uv"
                 .to_owned(),
+            Self::UvSettings { .. } => {
+                "correct it: uv refuses it too; UV_NO_CONFIG=1 ignores all settings of uv".to_owned()
+            }
+            Self::NamedUv { .. } => {
+                "set UV to the path of a uv, or unset it to use the uv on PATH".to_owned()
+            }
             Self::ForeignLock { path } => format!("use it with `--lock {}`, or move it away", path.display()),
+            Self::LockIsInput { .. } => "if Wheelbarrow wrote it, build without `--lock`, which locks again; else rename it, \
+                for example to pylock.toml: the result is another file then"
+                .to_owned(),
+            Self::ChangedInput { .. } => "build without `--lock`, which locks again, and commit the lock; `--frozen` uses it \
+                as it is"
+                .to_owned(),
+            Self::NoInput { lock: Some((lock, export)), .. } => format!("write it with `{export}`, from {lock}"),
+            Self::NoInput { .. } => {
+                "name a file of the project: -r FILE, --lock FILE, or `requirements` in the settings".to_owned()
+            }
             Self::UnsupportedInput { export, .. } => format!(
                 "export it with `{export}`, then name that file: -r requirements.txt, or requirements = \
                  [\"requirements.txt\"] in the settings"
@@ -287,6 +342,9 @@ impl Explain for Error {
                 path.with_file_name("setup.py").display()
             ),
             Self::NotALock { .. } => "--lock takes a pylock.toml or a uv.lock; name requirements with -r FILE".to_owned(),
+            Self::LockPython { found, .. } => {
+                format!("install one, or use the lock without this check: `--frozen`; {}", here(found))
+            }
             Self::StaleLock { .. } => {
                 "if the lock is out of date, run `uv lock`; `--frozen` uses the lock without this check".to_owned()
             },
@@ -296,6 +354,9 @@ impl Explain for Error {
                 pyproject.toml, uv.lock and pylock.toml"
                 .to_owned(),
             Self::Resolve { stderr } => return wrong_python_hint(stderr),
+            Self::NoPip { .. } => {
+                "put the file on the index, or into a directory: --find-links DIR".to_owned()
+            }
             Self::Lock { .. } => "make the lock again with `--upgrade`, or with the tool that wrote it".to_owned(),
             Self::NotCovered { .. } => "name a Python that the lock covers, with --python; or lock for more Pythons: extend requires-python in \
                 pyproject.toml, then run `uv lock` or the tool that wrote the lock"
@@ -362,6 +423,15 @@ impl Explain for Error {
     }
 }
 
+/// For a path in the directory of temporary files, which a variable names.
+fn temporary_hint(path: &Path) -> Option<String> {
+    let named = std::env::var_os("TMPDIR").filter(|directory| path.starts_with(directory))?;
+    Some(format!(
+        "TMPDIR names {}: set it to a directory that exists and can be written to",
+        Path::new(&named).display()
+    ))
+}
+
 /// What to change where uv says that a version wants another Python than the lowest that is packed for.
 fn wrong_python_hint(stderr: &str) -> Option<String> {
     let stderr = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -382,7 +452,9 @@ fn wrong_python_hint(stderr: &str) -> Option<String> {
 
 /// Reads the log's last lines for what people lack most often.
 fn build_hint(last_lines: &str, log: &Path) -> String {
-    let lacks = if last_lines.contains("Python.h") {
+    let is_fatal =
+        |name: &str| last_lines.lines().any(|line| line.contains("fatal error") && line.contains(name));
+    let lacks = if is_fatal("Python.h") {
         "the headers of this Python are missing (package python3-dev or python3-devel)"
     } else if [
         "gcc' failed: No such file",
@@ -402,8 +474,33 @@ fn build_hint(last_lines: &str, log: &Path) -> String {
         "a library's headers and its config program are missing (a -dev or -devel package)"
     } else if network::failed_uv(last_lines) {
         "the network or an index failed"
+    } else if last_lines.lines().any(|line| line.contains(".c:") && line.contains(": error: ")) {
+        "its C code does not fit this Python or a library: take another version of the package, or another Python"
     } else {
         "the package could not be built"
     };
     format!("{lacks}; the full log is {}", log.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_what_the_compiler_lacks() {
+        let hint = |lines: &str| build_hint(lines, Path::new("/x.log"));
+        for lines in [
+            "a.c:1:10: fatal error: Python.h: No such file or directory",
+            "fatal error: 'Python.h' file not found",
+        ] {
+            assert!(hint(lines).contains("the headers of this Python are missing"), "{lines}");
+        }
+        let lines = "In file included from /usr/include/python3.13/Python.h:64:\n\
+                     a/parser.c:99:27: error: too few arguments to function '_PyLong_AsByteArray'\n\
+                     /usr/include/python3.13/cpython/longobject.h:111:17: note: declared here";
+        assert!(hint(lines).starts_with("its C code does not fit this Python"), "{}", hint(lines));
+        assert!(
+            hint("a.c:3:10: fatal error: lber.h: No such file").contains("a library's headers are missing")
+        );
+    }
 }

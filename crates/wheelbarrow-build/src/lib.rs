@@ -39,4 +39,4 @@ pub use build::{PreparedBuild, build, prepare};
 pub use build_error::BuildError;
 pub use build_options::BuildOptions;
 pub use collect::{BuildEnvironment, CollectRequest};
-pub use error::{Error, Result};
+pub use error::{Error, Result, UnfitLock};

@@ -117,7 +117,7 @@ fn local() -> Vec<Interpreter> {
 }
 
 /// For messages: `3.12.4 (/usr/bin/python3.12)`.
-fn found() -> Vec<String> {
+pub(crate) fn found() -> Vec<String> {
     let shown = |interpreter: Interpreter| {
         let version = interpreter.version.map(|part| part.to_string()).join(".");
         format!("{version} ({})", interpreter.executable.display())
@@ -139,12 +139,15 @@ pub fn find_for(project: &Path, rule: Option<&RequiresPython>) -> Result<BuildTa
     {
         return Ok(target);
     }
+    newest_allowed(rule).ok_or_else(|| Error::NoPython { wanted: rule.text.clone(), found: found() })
+}
+
+/// The newest Python of this machine that the rule allows.
+pub(crate) fn newest_allowed(rule: &RequiresPython) -> Option<BuildTarget> {
     let by_uv = std::iter::once_with(|| probe(&by_uv(&rule.text)?).ok()).flatten();
     let mut targets =
         local().into_iter().filter(|it| !it.abi.ends_with('t')).chain(by_uv).map(BuildTarget::of);
-    targets
-        .find(|target| rule.allows(target))
-        .ok_or_else(|| Error::NoPython { wanted: rule.text.clone(), found: found() })
+    targets.find(|target| rule.allows(target))
 }
 
 /// The target of the `python3` (or else `python`) on PATH.

@@ -48,6 +48,16 @@ impl RequiresPython {
         Ok(None)
     }
 
+    /// What a uv.lock says of itself, at its top: what all projects of its workspace have in common.
+    pub fn of_uv_lock(file: &Path) -> Option<Self> {
+        let content = fs::read_to_string(file).ok()?;
+        let mut top = content.lines().take_while(|line| !line.starts_with('['));
+        let value =
+            top.find_map(|line| line.strip_prefix("requires-python")?.trim_start().strip_prefix('='))?;
+        let text = value.trim().trim_matches('"').to_owned();
+        Some(Self { sets: parse(&text)?, text, file: file.to_path_buf() })
+    }
+
     /// Where only the minor version of a target is known, any micro version may do.
     pub fn allows(&self, target: &BuildTarget) -> bool {
         let last = target.own_interpreter().is_none().then(|| format!("{}.99", target.python));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wheelbarrow_artifact::manifest::Sha256;
+use wheelbarrow_artifact::printable_line;
 use wheelbarrow_platform::CompatibleTags;
 use wheelbarrow_wheel::WheelFilename;
 use wheelbarrow_wheel::filename::BuildTag;
@@ -358,6 +359,11 @@ impl Selector<'_> {
                 self.broken(format!("{} is in a {} repository; only git is known", package.name, vcs.kind))
             );
         }
+        // Before the cache is asked: earlier versions built what a tag of that name was.
+        if !is_whole_commit(&vcs.commit_id) {
+            let (name, commit) = (&package.name, printable_line(&vcs.commit_id));
+            return Err(self.broken(format!("`{commit}` of {name} is not the whole ID of a commit")));
+        }
         let local = vcs.path.as_ref().map(|path| self.lock.directory().join(path).display().to_string());
         let url = vcs.url.clone().or_else(|| local.clone()).unwrap_or_default();
         let mut info = json!({"vcs": "git", "commit_id": vcs.commit_id});
@@ -373,6 +379,11 @@ impl Selector<'_> {
         };
         Ok((source, direct))
     }
+}
+
+/// Whether `commit` is the ID of one commit: git takes what is shorter for a tag or a branch first, which can move.
+fn is_whole_commit(commit: &str) -> bool {
+    [40, 64].contains(&commit.len()) && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether a file of that hash is allowed. Hashes of other algorithms are compared when the file is there.
@@ -394,9 +405,11 @@ fn texts(required: &[BTreeSet<Digest>]) -> Vec<String> {
     required.iter().flatten().map(Digest::to_string).collect()
 }
 
-/// <https://packaging.python.org/en/latest/specifications/direct-url/>, without logins.
+/// <https://packaging.python.org/en/latest/specifications/direct-url/>, without logins: in a query may be a key.
 fn direct_url(url: &str, (key, info): (&str, Value), subdirectory: Option<&str>) -> Value {
-    let mut value = json!({"url": wheelbarrow_http::without_logins(url), key: info});
+    let url = wheelbarrow_http::without_logins(url);
+    let url = url.split('?').next().unwrap_or_default();
+    let mut value = json!({"url": url, key: info});
     if let Some(subdirectory) = subdirectory {
         value["subdirectory"] = json!(subdirectory);
     }

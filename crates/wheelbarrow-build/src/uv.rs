@@ -4,7 +4,9 @@
 
 mod logins;
 pub(crate) mod narrow;
+mod output;
 pub(crate) mod uv_settings;
+mod variables;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -13,11 +15,12 @@ use std::process::{Command, Output, Stdio};
 
 use url::Url;
 use wheelbarrow_base::variable;
-use wheelbarrow_http::redact;
 
 use crate::{Error, Result, programs};
 
 pub use logins::add_logins;
+pub(crate) use output::{shown, stderr_of, warnings};
+use variables::{DEFAULT_INDEXES, EXTRA_INDEXES};
 
 /// Where distributions come from. What is given here wins over the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +49,8 @@ pub struct Indexes {
 }
 
 impl IndexOptions {
-    /// These, and where they say nothing what `UV_*` says, and else what `PIP_*` says.
+    /// These, and where they say nothing what `UV_*` says, and else what `PIP_*` says. An index without a login gets the one that a
+    /// variable has for the same scheme, host and port.
     pub fn indexes(&self) -> Indexes {
         let list = |given: &[String], names: &[&str], separators: &[char]| {
             if given.is_empty() {
@@ -60,15 +64,11 @@ impl IndexOptions {
             find_links = list(&[], &["PIP_FIND_LINKS"], &[' ', '\n']);
         }
         Indexes {
-            default: self
-                .index_url
-                .clone()
-                .or_else(|| variable(&["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"])),
-            extra: list(
-                &self.extra_index_urls,
-                &["UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"],
-                &[' ', '\n'],
-            ),
+            default: self.index_url.clone().map(variables::with_login).or_else(|| variable(&DEFAULT_INDEXES)),
+            extra: list(&self.extra_index_urls, &EXTRA_INDEXES, &[' ', '\n'])
+                .into_iter()
+                .map(variables::with_login)
+                .collect(),
             find_links: find_links.iter().map(|place| absolute(place)).collect(),
             none: self.no_index
                 || variable(&["UV_NO_INDEX", "PIP_NO_INDEX"]).is_some_and(|text| truthy(&text)),
@@ -129,6 +129,11 @@ fn beside_this_program() -> Option<PathBuf> {
     Some(program.with_file_name("uv")).filter(|path| path.is_file())
 }
 
+/// The uv that the environment names.
+fn named() -> Option<PathBuf> {
+    env::var_os("UV").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// A uv that runs.
 #[derive(Clone, Debug)]
 pub struct Uv {
@@ -138,20 +143,31 @@ pub struct Uv {
 }
 
 impl Uv {
-    /// `$UV`, else `uv` on PATH, else the `uv` beside this program (a wheel of it brings one), else `python3 -m uv`.
+    /// `$UV`, else `uv` on PATH, else the `uv` beside this program (a wheel of it brings one), else `python3 -m uv`. A `$UV` that
+    /// does not run has no other in its place.
     pub fn find() -> Option<Self> {
         let plain = |program: PathBuf| Self { program, before: Vec::new() };
-        let named = env::var_os("UV").filter(|path| !path.is_empty()).map(|path| plain(path.into()));
+        if let Some(named) = named() {
+            return Some(plain(named)).filter(Self::answers);
+        }
         let modules = ["python3", "python"]
             .into_iter()
             .flat_map(programs::on_path)
             .map(|program| Self { program, before: vec!["-m".into(), "uv".into()] });
-        named
+        programs::on_path("uv")
             .into_iter()
-            .chain(programs::on_path("uv").into_iter().map(plain))
+            .map(plain)
             .chain(beside_this_program().map(plain))
             .chain(modules)
             .find(Self::answers)
+    }
+
+    /// The same, or an error that says for what it is needed: `requirements.txt is not a lock`.
+    pub(crate) fn needed(what: impl FnOnce() -> String) -> Result<Self> {
+        Self::find().ok_or_else(|| match named() {
+            Some(path) => Error::NamedUv { path },
+            None => Error::NoUv { what: what() },
+        })
     }
 
     fn answers(&self) -> bool {
@@ -252,11 +268,6 @@ pub(crate) fn run_with(command: &mut Command, text: &str) -> Result<Output> {
         scope.spawn(move || input.map(|mut input| input.write_all(text.as_bytes())));
         child.wait_with_output().map_err(failed)
     })
-}
-
-/// What a program wrote to standard error, without logins and without blank lines at the ends.
-pub(crate) fn stderr_of(output: &Output) -> String {
-    redact(String::from_utf8_lossy(&output.stderr).trim())
 }
 
 /// Removes the variables of a virtualenv and of Python itself, which would leak into builds.

@@ -19,7 +19,7 @@ import zipfile
 
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON_MEMBERS = ("artifact.py", "bootstrap.py", "bytecode.py", "calls.py", "compile.py", "data.py", "exact.py", "exits.py", "interpreter.py", "limits.py",
-                  "beneath.py", "destination.py", "failure.py", "links.py", "manifest.py", "mounts.py", "needs.py", "preflight.py", "printing.py", "probe.py", "rules.py", "staging.py", "thin.py", "wheels.py", "zips.py")  # fmt: skip
+                  "beneath.py", "destination.py", "failure.py", "links.py", "manifest.py", "mounts.py", "needs.py", "policy.py", "preflight.py", "printing.py", "probe.py", "rules.py", "staging.py", "thin.py", "wheels.py", "zips.py")  # fmt: skip
 MANIFEST = ".wheelbarrow/manifest.json"
 MODES = {"file": 0o100644, "executable": 0o100755, "link": 0o120777}
 

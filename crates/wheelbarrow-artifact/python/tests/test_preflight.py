@@ -4,11 +4,18 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import unittest
+from unittest import mock
 
 from case import DEMO, Case
 from make_artifact import make_wheel
-from support import run, tree
+from support import SOURCES, run, tree
+
+sys.path.insert(0, SOURCES)
+
+import policy  # noqa: E402
+import preflight  # noqa: E402
 
 LIBC = "glibc" if "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION") else "musl"
 
@@ -27,8 +34,8 @@ class Check(Case):
         self.assertEqual(told["ok"], result.code == 0)
         self.assertEqual(result.code, told["findings"][0]["exit_code"] if told["findings"] else 0)
         for finding in told["findings"]:
-            self.assertEqual(sorted(finding), ["exit_code", "fix", "what", "why"])
-            self.assertTrue(finding["fix"], finding)
+            self.assertEqual(sorted(finding), ["exit_code", "hint", "what", "why"])
+            self.assertTrue(finding["hint"], finding)
         return [(finding["exit_code"], finding["what"].replace(self.root, "ROOT")) for finding in told["findings"]]
 
     def test_ready(self):
@@ -59,7 +66,7 @@ class Check(Case):
         self.assertEqual(codes, [3, 4, 5])
         result = self.check("--bootstrap")
         self.assertEqual((result.code, result.out.count("\n"), result.err), (3, 3, ""))
-        self.assertEqual(result.out.count("; fix: "), 3)
+        self.assertEqual(result.out.count("; hint: "), 3)
 
     def test_what_the_machine_lacks(self):
         recipe = self.recipe()
@@ -106,6 +113,69 @@ class Check(Case):
         self.assertEqual((result.code, tree(small)), (6, {}), result)
         self.assertIn("error: not enough space in ", result.err)
 
+
+class Policy(unittest.TestCase):
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.machine = os.fsencode(place.name)
+
+    def write(self, path, text):
+        path = os.path.join(self.machine, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(text)
+
+    def notes(self, kind):
+        with mock.patch.object(policy, "type_of", lambda path: kind):
+            found = policy.notes(b"/home/ada", b"/home/ada/sites/site", self.machine)
+        self.assertEqual({note.finding()["exit_code"] for note in found} - {0}, set())
+        return [preflight.line(note.finding()) for note in found]
+
+    def test_types_that_an_enforcing_policy_refuses(self):
+        self.assertEqual(self.notes("user_home_t"), [])
+        self.write(b"sys/fs/selinux/enforce", b"0")
+        self.assertEqual(self.notes("user_home_t"), [])
+        self.write(b"sys/fs/selinux/enforce", b"1")
+        self.assertEqual((self.notes("var_t"), self.notes(None)), ([], []))
+        self.assertEqual(self.notes("user_home_t"), [SELINUX])
+
+    def test_fapolicyd_that_does_not_know_the_destination(self):
+        rules = b"etc/fapolicyd/rules.d/90-deny-execute.rules"
+        self.write(rules, b"deny_audit perm=execute all : all\nallow perm=any all : dir=/home/ada/site dir=/\n")
+        self.assertEqual(self.notes("usr_t"), [])
+        self.write(b"run/fapolicyd.pid", b"1")
+        self.assertEqual(self.notes("usr_t"), [FAPOLICYD])
+        for rule in (
+            b"allow perm=any all : dir=/home/ada/",
+            b"allow all : dir=/home/ada/sites/site/,execdirs",
+            b"/home/ada/sites/site/x 1 a",
+        ):
+            self.write(rules, rule)
+            self.assertEqual(self.notes("usr_t"), [], rule)
+
+    def test_label(self):
+        self.write(b"file", b"")
+        path = os.path.join(self.machine, b"file")
+        self.assertIsNone(policy.type_of(path))
+        try:
+            os.setxattr(path, "security.selinux", b"system_u:object_r:bin_t:s0\0")
+        except OSError as error:
+            self.skipTest("cannot label a file: %s" % error)
+        self.assertEqual(policy.type_of(path), "bin_t")
+
+
+# As `policy.rs` says it.
+SELINUX = (
+    "SELinux enforces its policy, and files that are made in /home/ada have the type user_home_t: systemd cannot start the"
+    " site's Python, and a web server cannot read static files; hint: name a destination below /srv or /opt, or add file"
+    " contexts with `semanage fcontext` and run `restorecon -R` after the install"
+)
+FAPOLICYD = (
+    "fapolicyd runs, which refuses programs and libraries that it does not trust, and nothing in it names"
+    " /home/ada/sites/site; hint: `echo 'allow perm=any all : dir=/home/ada/sites/site/'"
+    " >/etc/fapolicyd/rules.d/35-wheelbarrow.rules && systemctl restart fapolicyd` trusts all files there"
+)
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,12 +1,15 @@
 """Which target of several the interpreter gets."""
 
+import json
 import sys
 import unittest
+from unittest import mock
 
 import support
 
 sys.path.insert(0, support.SOURCES)
 import artifact  # noqa: E402
+import interpreter  # noqa: E402
 
 
 class Targets(unittest.TestCase):
@@ -37,6 +40,22 @@ class Targets(unittest.TestCase):
         self.assertEqual(self.chosen("glibc", [2, 4]), "0")
         self.assertEqual(self.chosen("musl", [1, 2]), "5")
         self.assertEqual(self.chosen("musl", [1, 1]), "0")
+
+    def test_a_bundled_python_meets_the_c_library_of_the_host(self):
+        glibc, musl = {"name": "glibc", "version": [2, 36]}, {"name": "musl", "version": [1, 2]}
+
+        def found(bundled, of_host, musl_of_host=None):
+            opened = artifact.Artifact.__new__(artifact.Artifact)
+            opened.manifest = {"interpreter": {"machine": "x86_64"}}
+            opened.read_small = lambda path, limit: json.dumps({"machine": "x86_64", "libc": bundled}).encode()
+            with mock.patch.object(interpreter, "musl", lambda machine: musl_of_host):
+                return opened.facts({"machine": "x86_64", "libc": of_host}, "/srv/site")["libc"]
+
+        older = {"name": "glibc", "version": [2, 17]}
+        self.assertEqual(found(glibc, older), older)
+        self.assertEqual(found(glibc, musl, musl), musl)
+        self.assertEqual(found(musl, glibc), glibc)
+        self.assertEqual(found(musl, glibc, musl), musl)
 
 
 if __name__ == "__main__":

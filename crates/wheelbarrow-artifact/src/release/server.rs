@@ -10,7 +10,7 @@ use super::words::Words;
 
 /// What serves the site, and how it is told that the release is another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(try_from = "ServerTable", tag = "kind", rename_all = "lowercase")]
 pub enum Server {
     /// Nothing is told.
     None,
@@ -20,12 +20,58 @@ pub enum Server {
     Touch { path: PathBuf },
     Systemd {
         unit: String,
-        #[serde(default)]
         action: Action,
         /// As the settings of the site say for all units.
         #[serde(skip)]
         manager: Manager,
     },
+}
+
+/// The table of a server as it is read, with the keys of all kinds: one reader of tables is smaller than one for each kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerTable {
+    kind: Kind,
+    command: Option<Words>,
+    path: Option<PathBuf>,
+    unit: Option<String>,
+    action: Option<Action>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    None,
+    Command,
+    Touch,
+    Systemd,
+}
+
+impl TryFrom<ServerTable> for Server {
+    type Error = String;
+
+    fn try_from(ServerTable { kind, command, path, unit, action }: ServerTable) -> Result<Self, String> {
+        let keys = [
+            ("command", command.is_some(), Kind::Command),
+            ("path", path.is_some(), Kind::Touch),
+            ("unit", unit.is_some(), Kind::Systemd),
+            ("action", action.is_some(), Kind::Systemd),
+        ];
+        if let Some((key, ..)) = keys.iter().find(|(_, is_given, of)| *is_given && *of != kind) {
+            return Err(format!("a server of this kind has no `{key}`"));
+        }
+        let missing = |key| format!("missing field `{key}`");
+        Ok(match kind {
+            Kind::None => Self::None,
+            Kind::Command => Self::Command { command: command.ok_or_else(|| missing("command"))? },
+            Kind::Touch => Self::Touch { path: path.ok_or_else(|| missing("path"))? },
+            Kind::Systemd => Self::Systemd {
+                unit: unit.ok_or_else(|| missing("unit"))?,
+                action: action.unwrap_or_default(),
+                manager: Manager::default(),
+            },
+        })
+    }
 }
 
 impl Server {
@@ -166,6 +212,28 @@ impl fmt::Display for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_the_keys_of_its_kind() {
+        let server = |text: &str| serde_json::from_str::<Server>(text);
+        for text in [
+            r#"{"kind":"none"}"#,
+            r#"{"kind":"command","command":["kill","7"]}"#,
+            r#"{"kind":"touch","path":"/run/site"}"#,
+            r#"{"kind":"systemd","unit":"site.service","action":"reload"}"#,
+        ] {
+            assert_eq!(serde_json::to_string(&server(text).unwrap()).unwrap(), text);
+        }
+        let refusal = |text: &str| server(text).unwrap_err().to_string();
+        assert_eq!(
+            refusal(r#"{"kind":"touch","path":"/x","unit":"y"}"#),
+            "a server of this kind has no `unit`"
+        );
+        assert_eq!(refusal(r#"{"kind":"systemd","action":"reload"}"#), "missing field `unit`");
+        assert!(refusal(r#"{"kind":"systemd","units":"y"}"#).starts_with("unknown field `units`"));
+        assert!(refusal(r#"{"unit":"y"}"#).starts_with("missing field `kind`"));
+        assert!(refusal(r#"{"kind":"upstart"}"#).starts_with("unknown variant `upstart`"));
+    }
 
     #[test]
     fn servers_are_named_in_a_word() {

@@ -22,11 +22,13 @@ pub(super) fn fetch(
     offline: bool,
     progress: &dyn Progress,
 ) -> Result<PathBuf> {
-    let no_uv = || Error::NoStandalone {
-        path: version.to_path_buf(),
-        reason: "uv, which fetches it, was not found".to_owned(),
-    };
-    let uv = Uv::find().ok_or_else(no_uv)?;
+    let uv = Uv::needed(String::new).map_err(|error| match error {
+        Error::NoUv { .. } => Error::NoStandalone {
+            path: version.to_path_buf(),
+            reason: "uv, which fetches it, was not found".to_owned(),
+        },
+        error => error,
+    })?;
     let directory = cache.root().join(PYTHONS);
     let command = |words: &[&str]| {
         let mut command = uv.command();

@@ -1,3 +1,7 @@
+use std::os::unix::fs::PermissionsExt;
+
+use wheelbarrow_base::progress::Silent;
+
 use super::fetched::is_version;
 use super::*;
 
@@ -17,6 +21,33 @@ fn a_directory_with_more_than_a_python_is_refused_before_it_is_read() {
         assert!(check().unwrap_err().ends_with(&format!("{reason} (it has {name})")));
         fs::remove_dir(place.path().join("python").join(name)).unwrap();
     }
+}
+
+/// Such as CPython linked with `-static` against musl: it reports no C library.
+#[test]
+fn a_static_python_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let (python, cache) =
+        (place.path().join("python"), Cache::open(Some(&place.path().join("cache"))).unwrap());
+    fs::create_dir_all(python.join("bin")).unwrap();
+    fs::create_dir_all(python.join("lib/python3.12")).unwrap();
+    let program = python.join("bin/python3.12");
+    let facts = |libc: &str| {
+        format!(
+            r#"{{"executable": "/python3.12", "version": [3, 12, 1], "implementation": "cpython",
+            "cache_tag": "cpython-312", "magic": "", "abi": "cp312", "machine": "x86_64", "libc": {libc},
+            "site_packages": "", "headers": ""}}"#
+        )
+    };
+    let take = |libc: &str| {
+        fs::write(&program, format!("#!/bin/sh\ncat <<'FACTS'\n{}\nFACTS\n", facts(libc))).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        Bundled::take(&python, &cache, true, &Silent).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let refused = take(r#"{"name": "unknown", "version": [0, 0]}"#).unwrap_err();
+    assert!(refused.ends_with(STATIC), "{refused}");
+    let dynamic = take(r#"{"name": "musl", "version": [1, 2]}"#).err().unwrap_or_default();
+    assert!(!dynamic.contains(STATIC), "{dynamic}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustix::fs::FlockOperation;
 use walkdir::WalkDir;
 use wheelbarrow_artifact::manifest::Sha256;
 
-use super::{Cache, CachedBuild, INTERPRETERS, PYTHONS};
+use super::{Cache, CachedBuild, INTERPRETERS, PYTHONS, WORK, remove_directory};
 use crate::check::memory;
 use crate::project_status::memory as statuses;
 use crate::{Error, Result, bytecode};
@@ -24,7 +24,7 @@ const OURS: [&str; 11] = [
     "sha256",
     statuses::DIRECTORY,
     "uv",
-    "work",
+    WORK,
 ];
 
 /// What was removed, or is there.
@@ -74,7 +74,7 @@ impl Cache {
                 removed.add(bytes);
             }
         }
-        remove_directory(&self.root.join("work"))?;
+        remove_directory(&self.root.join(WORK))?;
         Ok(removed)
     }
 
@@ -131,13 +131,6 @@ fn is_entry(path: &Path) -> bool {
 fn is_of_this_program(below: &Path) -> bool {
     let program = below.components().nth(1);
     memory::program().is_some_and(|own| program.is_some_and(|program| program.as_os_str() == own.as_str()))
-}
-
-fn remove_directory(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

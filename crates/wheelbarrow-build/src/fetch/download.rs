@@ -55,6 +55,7 @@ impl DownloadJob<'_> {
             client: self.client,
             url,
             size: self.download.size,
+            longest: self.options.longest,
             credentials: &self.options.credentials,
             patience: &self.options.patience,
             progress: self.progress,

@@ -30,7 +30,12 @@ pub struct FetchOptions {
     pub directories: Vec<PathBuf>,
     pub credentials: Credentials,
     pub patience: Patience,
+    /// Bytes of a file whose size is not known.
+    pub longest: u64,
 }
+
+/// No file in a zip without zip64, as artifacts are, is longer.
+const LONGEST: u64 = u32::MAX as u64;
 
 impl Default for FetchOptions {
     /// The number of files at once may be set by `UV_CONCURRENT_DOWNLOADS`.
@@ -42,6 +47,7 @@ impl Default for FetchOptions {
             directories: Vec::new(),
             credentials: Credentials::default(),
             patience: Patience::default(),
+            longest: LONGEST,
         }
     }
 }

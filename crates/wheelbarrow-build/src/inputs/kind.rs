@@ -1,5 +1,6 @@
 //! The kind of a file by its content; users choose the names.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -9,6 +10,9 @@ use crate::{Error, Result};
 
 pub(super) const SETUP: [&str; 2] = ["setup.cfg", "setup.py"];
 pub(super) const PYPROJECT: &str = "pyproject.toml";
+
+/// Locks that are refused, not ignored.
+pub(super) const OTHER_LOCKS: [&str; 3] = ["poetry.lock", "pdm.lock", "Pipfile.lock"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InputKind {
@@ -38,7 +42,10 @@ const PIPFILE: UnreadFormat =
 
 impl InputKind {
     pub(super) fn of(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = fs::read(path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => Error::NoInput { path: path.to_path_buf(), lock: lock_beside(path) },
+            _ => Error::io("read", path)(source),
+        })?;
         let text = String::from_utf8_lossy(&bytes);
         let name = name(path);
         let table = text.parse::<Table>().ok().filter(|table| !table.is_empty());
@@ -93,6 +100,16 @@ pub(super) fn refusal(path: &Path) -> Option<Error> {
         path: path.to_path_buf(),
         reason: format!("the format of {name} is not supported"),
         export,
+    })
+}
+
+/// The lock of another tool in the same directory, and the command that exports it.
+fn lock_beside(path: &Path) -> Option<(String, &'static str)> {
+    OTHER_LOCKS.iter().find_map(|name| {
+        match refusal(&Some(path.with_file_name(name)).filter(|it| it.is_file())?) {
+            Some(Error::UnsupportedInput { export, .. }) => Some(((*name).to_owned(), export)),
+            _ => None,
+        }
     })
 }
 

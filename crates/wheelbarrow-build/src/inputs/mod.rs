@@ -16,7 +16,7 @@ use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 
 use crate::{Error, Result};
-use kind::{InputKind, PYPROJECT, SETUP};
+use kind::{InputKind, OTHER_LOCKS, PYPROJECT, SETUP};
 
 /// What is turned into the artifact's lock, or already is a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,6 @@ const REQUIREMENTS: [&str; 7] = [
     "requirements-prod.txt",
     "requirements-production.txt",
 ];
-/// Locks that are refused, not ignored.
-const OTHER_LOCKS: [&str; 3] = ["poetry.lock", "pdm.lock", "Pipfile.lock"];
 
 impl Inputs {
     /// Looks into `project`. `name` is the site's, for `pylock.NAME.toml`.
@@ -173,6 +171,17 @@ impl Inputs {
         files
     }
 
+    /// Whether a change of this file, one of the [`deciding`](Self::deciding_files) ones, is a change of requirements.
+    pub(crate) fn is_comparable(&self, path: &Path) -> bool {
+        match self {
+            Self::Requirements(_) => true,
+            Self::Pylock(_) | Self::UvLock(_) => self.files().iter().any(|file| file == path),
+            Self::Project(file) => {
+                path.ends_with(PYPROJECT) || kind::dynamic_files(file).iter().any(|file| file == path)
+            }
+        }
+    }
+
     /// Names of the dependency groups in pyproject.toml, where that is the input.
     pub(crate) fn groups(&self) -> Vec<String> {
         let Self::Project(file) = self else { return Vec::new() };
@@ -188,14 +197,23 @@ impl Inputs {
     }
 }
 
-/// Whether the lock was made by Wheelbarrow from other inputs, which then are the ones to look at.
-fn written_by_us(path: &Path) -> bool {
+/// Whether the lock was made by Wheelbarrow from other inputs, which then are the ones to look at. It may be broken since.
+pub(crate) fn written_by_us(path: &Path) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.parse::<toml::Table>().is_ok_and(|lock| {
-        lock.get("tool")
-            .and_then(|tool| tool.get("wheelbarrow"))
-            .is_some_and(|ours| ours.get("input").is_some())
-    })
+    match text.parse::<toml::Table>() {
+        Ok(lock) => lock.get("tool").and_then(|tool| tool.get("wheelbarrow")?.get("input")).is_some(),
+        Err(_) => has_our_table(&text),
+    }
+}
+
+/// Whether Wheelbarrow wrote this text of a lock, as far as can be seen without reading it as one.
+pub(crate) fn has_our_table(text: &str) -> bool {
+    text.contains("[tool.wheelbarrow]")
+}
+
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let found = |path: &Path| fs::canonicalize(path).ok();
+    found(one).is_some_and(|one| Some(one) == found(other))
 }
 
 /// Requirements files under names that say nothing of production, relative to the project, ordered.

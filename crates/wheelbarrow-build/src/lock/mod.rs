@@ -10,6 +10,7 @@ mod local;
 mod marker;
 mod paths;
 mod pylock;
+mod record;
 mod request;
 mod resolve;
 mod run;

@@ -26,7 +26,7 @@ pub struct LockRequest {
     pub wanted: WantedLock,
     /// Resolve anew, to the newest versions.
     pub upgrade: bool,
-    /// Take a uv.lock that does not fit its project.
+    /// Take a uv.lock that does not fit its project, or a lock of ours whose inputs changed.
     pub frozen: bool,
     /// Where the lock goes: `pylock.NAME.toml` beside the artifact.
     pub lock_out: PathBuf,
@@ -40,6 +40,8 @@ pub struct ReadRequest<'a> {
     pub with: &'a [String],
     pub lock_out: &'a Path,
     pub offline: bool,
+    /// The kept lock need not be readable.
+    pub upgrade: bool,
 }
 
 /// Whether a uv.lock is taken as it stands.

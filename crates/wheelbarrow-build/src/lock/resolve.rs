@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use pep440_rs::{Version, VersionSpecifiers};
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::progress::{Progress, Unit};
 use wheelbarrow_base::variable;
@@ -16,16 +17,17 @@ use wheelbarrow_http::{redact, without_logins};
 use super::paths::{absolute_parent, relative_files};
 use super::request::{LockRequest, ReadRequest, is_frozen};
 use super::run::LockRun;
-use super::{Lock, Pylock, change, local, yanked};
+use super::{Lock, Pylock, change, local, record, yanked};
 use crate::inputs::formats::Formats;
 use crate::inputs::requirements::{self, Requirements, Sources};
-use crate::inputs::{Inputs, digest_of_files};
+use crate::inputs::{Inputs, digest_of_files, has_our_table, is_same_file};
+use crate::target::BuildTarget;
 use crate::uv::Uv;
-use crate::uv::uv_settings::UvSettings;
-use crate::{Error, Result};
+use crate::uv::uv_settings::{self, UvSettings};
+use crate::{Error, Result, UnfitLock};
 
 /// Grows when the same inputs would be resolved in another way.
-const SCHEME: &str = "2";
+const SCHEME: &str = "3";
 
 /// What is there before it is known what it is for: inputs, read, and the lock that was made of them before.
 pub struct FoundLock {
@@ -33,6 +35,13 @@ pub struct FoundLock {
     pylock: Option<Lock>,
     requirements: Requirements,
     kept: Option<Pylock>,
+}
+
+impl FoundLock {
+    /// All files that were read, also those that a requirements file names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.requirements.files.iter().map(|(path, _)| path.as_path())
+    }
 }
 
 /// pip's variables that would decide something, and are not read.
@@ -80,9 +89,19 @@ pub fn read(request: &ReadRequest<'_>) -> Result<FoundLock> {
             requirements.files.push((file, Sha256::of(&bytes)));
         }
     }
-    let needs_none = pylock.is_some() && request.with.is_empty();
-    let kept = if needs_none { None } else { kept_lock(request.lock_out)? };
+    let kept = match &pylock {
+        Some(lock) if is_whole(lock, request.with) => None,
+        Some(lock) if is_same_file(&lock.path, request.lock_out) => {
+            return Err(Error::LockIsInput { path: lock.path.clone(), with: request.with.join(", ") });
+        }
+        _ => kept_lock(request.lock_out, request.upgrade)?,
+    };
     Ok(FoundLock { pylock, requirements, kept })
+}
+
+/// Whether nothing is to be added to a given lock.
+fn is_whole(given: &Lock, with: &[String]) -> bool {
+    with.is_empty() || given.pylock.has_with(with)
 }
 
 /// Files that `PIP_CONSTRAINT` names.
@@ -99,17 +118,29 @@ fn pip_constraints() -> Vec<String> {
 pub fn resolve(request: &LockRequest, found: FoundLock, progress: &dyn Progress) -> Result<Lock> {
     let FoundLock { pylock: given, requirements, kept } = found;
     requirements.notes.iter().for_each(|note| progress.note(note));
+    uv_settings::check(&request.project)?;
     let settings = UvSettings::read(&request.project);
     let mut formats = settings.formats();
     formats.extend(&requirements.formats);
     request.wanted.check(&request.inputs, given.as_ref().map(|lock| &lock.pylock))?;
     let is_given = given.is_some();
     let (lock, path, resolved, ours) = match given {
-        Some(lock) if request.with.is_empty() => (lock.pylock, lock.path, false, lock.ours),
+        Some(lock) if is_whole(&lock, &request.with) => {
+            let changed = lock.pylock.changed_file(&request.project).filter(|_| !is_frozen(request));
+            if let Some(file) = changed {
+                return Err(Error::ChangedInput { path: lock.path, file: file.to_owned() });
+            }
+            (lock.pylock, lock.path, false, lock.ours)
+        }
         given => {
-            let input = input_digest(request, &requirements, &settings, &formats);
+            let digest =
+                |find_links: &[String]| input_digest(request, find_links, &requirements, &settings, &formats);
+            // Offline, directories only bring the files of the lock.
+            let without = request.index.offline.then(|| digest(&[]));
+            let inputs: Vec<_> =
+                [Some(digest(&request.index.find_links)), without].into_iter().flatten().collect();
             let given = given.as_ref().map(|lock| lock.path.as_path());
-            let (pylock, resolved) = pylock(request, &requirements, given, kept, &input, progress)?;
+            let (pylock, resolved) = pylock(request, &requirements, given, kept, &inputs, progress)?;
             (pylock, request.lock_out.clone(), resolved, true)
         }
     };
@@ -129,18 +160,20 @@ pub fn resolve(request: &LockRequest, found: FoundLock, progress: &dyn Progress)
     })
 }
 
-/// The kept lock where it is still good, else a new one; and whether it is new.
+/// The kept lock where it is still good, else a new one; and whether it is new. `inputs` are digests of inputs: a kept lock
+/// has one of them, a new one gets the first.
 fn pylock(
     request: &LockRequest,
     requirements: &Requirements,
     given: Option<&Path>,
     mut kept: Option<Pylock>,
-    input: &str,
+    inputs: &[String],
     progress: &dyn Progress,
 ) -> Result<(Pylock, bool)> {
+    let input = &inputs[0];
     let is_good = |kept: &Pylock| {
         !request.upgrade
-            && kept.ours("input") == Some(input)
+            && kept.ours("input").is_some_and(|input| inputs.iter().any(|known| known == input))
             && kept.ours("directories") == Some(&directories_digest(kept, &request.lock_out))
     };
     let changed = kept.as_ref().map(|kept| local::changed(kept, &request.lock_out));
@@ -151,21 +184,29 @@ fn pylock(
     if let Some(path) = request.inputs.lone_setup_cfg() {
         return Err(Error::LoneSetupCfg { path: path.to_path_buf() });
     }
-    let uv = Uv::find().ok_or_else(|| Error::NoUv { what: request.inputs.describe() })?;
-    progress.begin("resolving", 1, Unit::Items);
-    let resolved = LockRun { request, requirements, given, changed: changed.as_ref(), uv: &uv }.lock();
-    progress.end();
-    let (text, yanked) = resolved?;
+    let lock = || {
+        let uv = Uv::needed(|| request.inputs.describe())?;
+        progress.begin("resolving", 1, Unit::Items);
+        let resolved =
+            LockRun { request, requirements, given, changed: changed.as_ref(), uv: &uv, progress }.lock();
+        progress.end();
+        resolved
+    };
+    let (text, yanked) = lock().map_err(|error| match &kept {
+        Some(kept) if !request.upgrade => unfit(request, kept, error),
+        _ => error,
+    })?;
     let text = relative_files(&without_logins(&text), &absolute_parent(&request.lock_out)?);
     let broken = |reason| Error::Lock { path: request.lock_out.clone(), reason };
     let pylock = Pylock::parse_unhashed(&text).map_err(broken)?;
     let directories = directories_digest(&pylock, &request.lock_out);
     let text = format!(
         "# The dependencies of {}, locked by Wheelbarrow from {}.\n# Used until that changes; `wheelbarrow build --upgrade` \
-         takes the newest versions.\n\n{}\n\n[tool.wheelbarrow]\ninput = \"{input}\"\ndirectories = \"{directories}\"\n{}",
+         takes the newest versions.\n\n{}\n\n[tool.wheelbarrow]\ninput = \"{input}\"\ndirectories = \"{directories}\"\n{}{}",
         request.name,
         relative_names(request),
         text.trim(),
+        record::text(&request.project, &request.inputs, requirements, &request.with),
         yanked::table(&yanked)
     );
     wheelbarrow_base::write_atomic(&request.lock_out, text.as_bytes(), 0o666)?;
@@ -174,6 +215,30 @@ fn pylock(
         progress.note(&note);
     }
     Ok((pylock, true))
+}
+
+/// The same error, with why the kept lock is not used.
+fn unfit(request: &LockRequest, kept: &Pylock, error: Error) -> Error {
+    if !matches!(error, Error::NoUv { .. } | Error::NamedUv { .. } | Error::Resolve { .. }) {
+        return error;
+    }
+    let wanted = kept.requires_python.as_deref();
+    let other = wanted.and_then(|wanted| {
+        let rule: VersionSpecifiers = wanted.parse().ok()?;
+        let is_other = |target: &&BuildTarget| {
+            target.full_version().parse().is_ok_and(|version: Version| !rule.contains(&version))
+        };
+        let other = request.targets.iter().find(is_other)?;
+        Some(format!("it is for Python {wanted}, this build for {}", other.python))
+    });
+    let reason = match other {
+        Some(other) => other,
+        // With a network, requirements that were changed are the usual case, and uv's words are enough.
+        None if matches!(error, Error::Resolve { .. }) && !request.index.offline => return error,
+        None => "the requirements, the targets or the indexes have changed".to_owned(),
+    };
+    let unfit = UnfitLock { path: request.lock_out.clone(), reason };
+    Error::Relock { error: Box::new(error), unfit }
 }
 
 /// For the comment on top: no path of this machine.
@@ -188,13 +253,16 @@ fn relative_names(request: &LockRequest) -> String {
 }
 
 /// The lock at `path`, if there is one of ours. One that a person or another tool wrote is never overwritten; a broken
-/// one of ours is.
-fn kept_lock(path: &Path) -> Result<Option<Pylock>> {
+/// one of ours is on request, since its versions are lost.
+fn kept_lock(path: &Path, upgrade: bool) -> Result<Option<Pylock>> {
     let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
-    if !text.contains("[tool.wheelbarrow]") {
+    if !has_our_table(&text) {
         return Err(Error::ForeignLock { path: path.to_path_buf() });
     }
-    Ok(Pylock::parse_unhashed(&text).ok())
+    match Pylock::parse_unhashed(&text) {
+        Err(_) if upgrade => Ok(None),
+        kept => Ok(Some(kept.map_err(|reason| Error::Lock { path: path.to_path_buf(), reason })?)),
+    }
 }
 
 /// What the resolution depends on, as `sha256:HEX`: the inputs' contents, the Pythons, extras and groups, uv's settings, and
@@ -202,6 +270,7 @@ fn kept_lock(path: &Path) -> Result<Option<Pylock>> {
 /// change the lock back and forth.
 fn input_digest(
     request: &LockRequest,
+    find_links: &[String],
     requirements: &Requirements,
     settings: &UvSettings,
     formats: &Formats,
@@ -215,7 +284,7 @@ fn input_digest(
         text.push_str(&format!("{pythons:?}\n"));
     }
     let index = &request.index;
-    for value in index.index_url.iter().chain(&index.extra_index_urls).chain(&index.find_links) {
+    for value in index.index_url.iter().chain(&index.extra_index_urls).chain(find_links) {
         text.push_str(&without_logins(value));
         text.push('\n');
     }

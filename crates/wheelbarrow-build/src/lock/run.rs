@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
+use wheelbarrow_base::progress::Progress;
 use wheelbarrow_base::variable;
 use wheelbarrow_http::redact;
 
@@ -15,6 +16,8 @@ use super::request::{LockRequest, is_frozen};
 use super::{local, with, yanked};
 use crate::inputs::requirements::Requirements;
 use crate::inputs::{Inputs, workspace};
+use crate::python;
+use crate::requires_python::RequiresPython;
 use crate::target::BuildTarget;
 use crate::uv::narrow::Narrowed;
 use crate::uv::{self, Uv};
@@ -35,6 +38,7 @@ pub(super) struct LockRun<'a> {
     /// they can.
     pub(super) changed: Option<&'a BTreeSet<String>>,
     pub(super) uv: &'a Uv,
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl LockRun<'_> {
@@ -70,12 +74,15 @@ impl LockRun<'_> {
             self.uv.with_indexes(&["export", "--frozen", "--no-emit-project"], &self.request.index);
         command.arg("--project").arg(project);
         self.request.wanted.tell_export(&mut command);
-        Ok(self.finish(command, None, directory)?.0)
+        let (text, stderr) = self.finish(command, None, directory)?;
+        self.show_warnings(&stderr);
+        Ok(text)
     }
 
     /// Whether the lock fits its project, as `uv lock --check` sees it. That needs no index where it fits; where uv's
-    /// variables name another index than the lock, it fits nevertheless. uv asks the Python that is packed for: the one
-    /// that it would choose may not be on this machine, or be a shim that does not start.
+    /// variables name another index than the lock, it fits nevertheless. uv asks the Python that is packed for, or else
+    /// one that the lock allows, which gives the same answer: the one that it would choose may not be on this machine,
+    /// or be a shim that does not start.
     fn check(&self, file: &Path, project: &Path) -> Result<()> {
         const INDEXES: [&str; 6] = [
             "UV_DEFAULT_INDEX",
@@ -85,7 +92,14 @@ impl LockRun<'_> {
             "UV_FIND_LINKS",
             "UV_NO_INDEX",
         ];
-        let interpreter = lowest(&self.request.targets).own_interpreter();
+        let rule = RequiresPython::of_uv_lock(file);
+        let of_target = self.request.targets.iter().find_map(|target| target.interpreter.clone());
+        let interpreter = of_target
+            .or_else(|| python::newest_allowed(rule.as_ref()?).and_then(|target| target.interpreter));
+        if let Some(rule) = rule.filter(|_| interpreter.is_none()) {
+            let (path, wanted) = (file.to_path_buf(), rule.text);
+            return Err(Error::LockPython { path, wanted, found: python::found() });
+        }
         let mut stderr = String::new();
         for (with_indexes, offline) in [(true, true), (false, true), (true, false)] {
             if self.request.index.offline && !offline {
@@ -93,7 +107,7 @@ impl LockRun<'_> {
             }
             let mut command = self.uv.command();
             command.args(["lock", "--check", "--project"]).arg(project).args(offline.then_some("--offline"));
-            if let Some(interpreter) = interpreter {
+            if let Some(interpreter) = &interpreter {
                 command.arg("--python").arg(&interpreter.executable);
             }
             if !with_indexes {
@@ -148,11 +162,18 @@ impl LockRun<'_> {
         if let Some(interpreter) = target.own_interpreter() {
             command.arg("--python").arg(&interpreter.executable);
         }
-        self.finish(command, text, directory)
+        let (text, stderr) = self.finish(command, text, directory)?;
+        // uv reads the project's settings there.
+        self.show_warnings(&narrowed.replace_in(&stderr));
+        Ok((text, yanked::read(&stderr)))
     }
 
-    /// Lets uv write the lock.
-    fn finish(&self, mut command: Command, text: Option<&str>, directory: &Path) -> Result<Locked> {
+    fn show_warnings(&self, stderr: &str) {
+        uv::warnings(stderr).iter().for_each(|warning| self.progress.note(&format!("uv: {warning}")));
+    }
+
+    /// Lets uv write the lock; gives its text, and what uv has written to standard error.
+    fn finish(&self, mut command: Command, text: Option<&str>, directory: &Path) -> Result<(String, String)> {
         let temporary = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .suffix(".toml")
@@ -180,7 +201,7 @@ impl LockRun<'_> {
             return Err(Error::Resolve { stderr: readable(&stderr) });
         }
         let text = fs::read_to_string(&temporary).map_err(Error::io("read", &temporary))?;
-        Ok((text, yanked::read(&stderr)))
+        Ok((text, stderr))
     }
 }
 

@@ -34,6 +34,10 @@ pub(super) fn constraints(lock: &str) -> Result<String, String> {
 /// `directory`.
 pub(super) fn merge(base: &str, from: &Path, added: &str, directory: &Path) -> Result<String, String> {
     let mut document = parse(base)?;
+    // Of the lock that this one begins with; the new one has its own.
+    if let Some(Value::Table(tool)) = document.get_mut("tool") {
+        tool.remove("wheelbarrow");
+    }
     let added = parse(added)?;
     let list = document.entry("packages").or_insert_with(|| Value::Array(Vec::new()));
     let Value::Array(list) = list else { return Err("`packages` is not a list".to_owned()) };

@@ -6,15 +6,27 @@ use std::collections::BTreeMap;
 use super::Pylock;
 
 /// What uv says of them on standard error: ``warning: `NAME==VERSION` is yanked (reason: "REASON")``. The reasons by
-/// `NAME==VERSION`.
+/// `NAME==VERSION`. A line end in a reason, which is a text of the index, is a blank.
 pub(super) fn read(stderr: &str) -> BTreeMap<String, String> {
-    let yanked = stderr.lines().filter_map(|line| {
-        let (package, rest) = line.strip_prefix("warning: `")?.split_once('`')?;
-        let reason = rest.strip_prefix(" is yanked")?.trim();
-        let reason = reason.strip_prefix("(reason: \"").and_then(|reason| reason.strip_suffix("\")"));
-        Some((package.to_owned(), reason.unwrap_or_default().to_owned()))
-    });
-    yanked.collect()
+    let mut yanked = BTreeMap::new();
+    let mut lines = stderr.lines();
+    while let Some(line) = lines.next() {
+        let warning = line.strip_prefix("warning: `").and_then(|rest| rest.split_once("` is yanked"));
+        let Some((package, reason)) = warning else { continue };
+        let Some(reason) = reason.strip_prefix(" (reason: \"") else {
+            yanked.insert(package.to_owned(), String::new());
+            continue;
+        };
+        let mut reason = reason.to_owned();
+        while !reason.ends_with("\")")
+            && let Some(more) = lines.next()
+        {
+            reason = reason + " " + more;
+        }
+        let reason = reason.strip_suffix("\")").unwrap_or(&reason).trim();
+        yanked.insert(package.to_owned(), reason.to_owned());
+    }
+    yanked
 }
 
 /// The table, where it is not empty.
@@ -44,8 +56,11 @@ mod tests {
     #[test]
     fn yanked_versions_are_recorded_in_the_lock() {
         let stderr = "Resolved 2 packages\nwarning: `attrs==21.1.0` is yanked (reason: \"Not \"importable\" there\")\n\
-                    warning: `b==1` is yanked\nwarning: something else\n";
+                    warning: `b==1` is yanked\nwarning: something else\nwarning: `c==1` is yanked (reason: \"bad\n\
+                    warning: `d==1` is yanked\n\nindeed\")\nwarning: `e==1` is yanked";
         let yanked = read(stderr);
+        assert_eq!(yanked.keys().collect::<Vec<_>>(), ["attrs==21.1.0", "b==1", "c==1", "e==1"]);
+        assert_eq!(yanked["c==1"], "bad warning: `d==1` is yanked  indeed");
         assert_eq!(yanked["attrs==21.1.0"], "Not \"importable\" there");
         let text = format!("lock-version = \"1.0\"\n[tool.wheelbarrow]\ninput = \"\"\n{}", table(&yanked));
         let lock = Pylock::parse(&text).unwrap().yanked();

@@ -94,6 +94,7 @@ fn the_artifact_is_what_the_format_says() {
     .wheelbarrow/python/manifest.py
     .wheelbarrow/python/mounts.py
     .wheelbarrow/python/needs.py
+    .wheelbarrow/python/policy.py
     .wheelbarrow/python/preflight.py
     .wheelbarrow/python/printing.py
     .wheelbarrow/python/probe.py

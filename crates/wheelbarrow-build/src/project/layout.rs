@@ -37,6 +37,13 @@ pub fn directory_name(root: &Path) -> String {
     }
 }
 
+/// The name of a site in `root`, where nothing else names it; none if the directory has no letter that a name may have.
+pub fn site_name(root: &Path) -> Option<String> {
+    let name = directory_name(root);
+    let name = name.trim_matches(|character: char| !character.is_ascii_alphanumeric());
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 /// The directory that goes on `sys.path`, below the project; empty for the project itself.
 ///
 /// The one with `manage.py`, at the top or one or two levels down; else `src`, where a pyproject.toml stands beside it

@@ -9,6 +9,7 @@ mod artifact;
 mod layout;
 mod logins;
 mod settings;
+mod submodules;
 mod tracked;
 mod walk;
 
@@ -21,7 +22,7 @@ use wheelbarrow_base::{Exit, Explain, SafePath};
 
 use crate::place::shown;
 
-pub use layout::{RESERVED, directory_name, find_import_path};
+pub use layout::{RESERVED, directory_name, find_import_path, site_name};
 pub use logins::check_logins;
 pub use walk::{Walk, WalkNotes, WalkRules, walk};
 
@@ -95,8 +96,10 @@ pub enum ProjectError {
     SharedPath { shared: String, source: wheelbarrow_base::UnsafePath },
     #[error("the setting `shared` names {shared}, which is Wheelbarrow's own in ROOT/shared")]
     SharedName { shared: String },
-    #[error("{path} has a password in a URL, and is packed into the artifact")]
-    Login { path: String },
+    #[error(
+        "line {line} of {path} has a password or a token in a URL, and the file is packed into the artifact"
+    )]
+    Login { path: String, line: usize },
     #[error("{} is neither a file nor a directory", path.display())]
     Special { path: PathBuf },
     #[error("{path} is the environment of the build, which is in no artifact")]
@@ -126,13 +129,18 @@ impl Explain for ProjectError {
                 "leave it out: add \"/{shared}{slash}\" to `exclude`, or remove {shared} from `shared`"
             ));
         }
-        if let Self::Login { path } = self {
+        if let Self::Login { path, .. } = self {
             return Some(format!(
                 "put the login into ~/.netrc, a keyring or variables such as UV_INDEX_URL, and remove it from the URL; or \
-                 leave the file out of the artifact: add \"/{path}\" to `exclude`"
+                 leave the file out of the artifact, which the build uses nevertheless: add \"/{path}\" to `exclude`"
             ));
         }
         let hint = match self {
+            Self::Walk(error)
+                if error.io_error().is_some_and(|it| it.kind() == io::ErrorKind::PermissionDenied) =>
+            {
+                "make it readable, or leave it out: name it in .wheelbarrowignore or `exclude`"
+            }
             Self::LinkLeaves { .. } | Self::Link { .. } => {
                 "copy what it points to into the project, or leave the link out: name it in .wheelbarrowignore or \
                  `exclude`"

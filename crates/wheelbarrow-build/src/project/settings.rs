@@ -1,5 +1,5 @@
-//! Files that the site's settings need: modules called settings, and their imports. A note names those that
-//! an ignore rule leaves out, since a checkout often has settings that git must not track.
+//! Files that the site needs to start: modules called settings, and what these and the modules that servers are given
+//! import. A note names those that an ignore rule leaves out, since a checkout often has settings that git must not track.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,6 +7,9 @@ use std::path::Path;
 use fs_err as fs;
 
 use super::ProjectFile;
+
+/// Modules that servers are given.
+const SERVED: [&str; 7] = ["wsgi", "asgi", "app", "main", "api", "application", "manage"];
 
 /// Files larger than this are no settings.
 const LARGEST: u64 = 1 << 20;
@@ -64,10 +67,15 @@ fn has_modules(directory: &Path) -> bool {
     entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|extension| extension == "py"))
 }
 
-/// Modules that files of settings import and that are there but not packed, each with who imports it.
+fn is_served(path: &str) -> bool {
+    let name = path.rsplit('/').next().and_then(|name| name.strip_suffix(".py"));
+    name.is_some_and(|name| SERVED.contains(&name))
+}
+
+/// Modules that are imported at the start and that are there but not packed, each with who imports it.
 fn imported(root: &Path, found: &[ProjectFile], packed: &BTreeSet<&str>) -> Vec<(String, String)> {
     let mut lost = Vec::new();
-    for file in found.iter().filter(|file| is_settings(&file.path)) {
+    for file in found.iter().filter(|file| is_settings(&file.path) || is_served(&file.path)) {
         if fs::metadata(&file.source).map_or(true, |metadata| metadata.len() > LARGEST) {
             continue;
         }
@@ -77,11 +85,31 @@ fn imported(root: &Path, found: &[ProjectFile], packed: &BTreeSet<&str>) -> Vec<
                 let stem = join(&base, &module.trim_start_matches('.').replace('.', "/"));
                 let candidates = [format!("{stem}.py"), format!("{stem}/__init__.py")];
                 let is_lost = |path: &&String| !packed.contains(path.as_str()) && root.join(path).is_file();
-                lost.extend(candidates.iter().find(is_lost).map(|path| (path.clone(), file.path.clone())));
+                let Some(path) = candidates.iter().find(is_lost) else { continue };
+                let whole = whole_package(root, path, packed);
+                lost.push((whole.unwrap_or_else(|| path.clone()), file.path.clone()));
             }
         }
     }
+    let whole: Vec<String> =
+        lost.iter().map(|(path, _)| path.clone()).filter(|path| path.ends_with('/')).collect();
+    lost.retain(|(path, _)| !whole.iter().any(|whole| path != whole && path.starts_with(whole)));
     lost
+}
+
+/// The outermost package that the module is in and of which nothing is packed, with a slash at the end.
+fn whole_package(root: &Path, module: &str, packed: &BTreeSet<&str>) -> Option<String> {
+    let mut whole = None;
+    let mut package = directory(module);
+    while !package.is_empty() && root.join(package).join("__init__.py").is_file() {
+        let below = format!("{package}/");
+        if packed.iter().any(|path| path.starts_with(&below)) {
+            break;
+        }
+        whole = Some(below);
+        package = directory(package);
+    }
+    whole
 }
 
 /// The modules that a line imports, with leading dots: `from .local import *`, `from . import local`, `import a.b`.

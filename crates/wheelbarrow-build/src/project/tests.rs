@@ -1,3 +1,5 @@
+mod left_out;
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -125,6 +127,49 @@ fn some_files_are_never_packed() {
     assert_eq!(notes.len(), 2, "{notes:?}");
 }
 
+#[test]
+fn logins_and_keys_of_whoever_builds_are_left_out() {
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n";
+    let files = [
+        (".netrc", ""),
+        ("a/.aws/credentials", ""),
+        ("a/.ssh/id_rsa.pub", ""),
+        ("a/.ssh/known_hosts", ""),
+        (".docker/config.json", ""),
+        (".docker/Dockerfile", ""),
+        ("deploy/id_ed25519", key),
+        ("my.netrc", ""),
+        ("site/cert.pem", "-----BEGIN CERTIFICATE-----\nPRIVATE KEY\n"),
+        ("site/key.pem", key),
+    ];
+    let place = tree(&files);
+    symlink("my.netrc", place.path().join("_netrc")).unwrap();
+    let packed = [".docker/Dockerfile", "my.netrc", "site/cert.pem", "site/key.pem"];
+    assert_eq!(paths(place.path(), &[]), packed);
+    let left_out = |path: &str| {
+        format!(
+            "left out {path}: it may have a login or a private key (if it belongs to the site, `!/{path}` in \
+             .wheelbarrowignore keeps it)"
+        )
+    };
+    let mut notes: Vec<_> =
+        [".docker/config.json", ".netrc", "_netrc", "a/.aws/", "a/.ssh/", "deploy/id_ed25519"]
+            .map(left_out)
+            .to_vec();
+    notes.push(
+        "site/key.pem is a private key, and every user of a host can read it in a release: `/site/key.pem` in \
+         .wheelbarrowignore leaves it out"
+            .to_owned(),
+    );
+    assert_eq!(walk_project(place.path(), &[]).unwrap().1, notes);
+    let rules =
+        ["!/.netrc", "!/a/.ssh/", "!/a/.aws/credentials", "!/site/key.pem", "/_netrc", "/.docker", "/deploy"];
+    let kept = [".netrc", "a/.aws/credentials", "a/.ssh/id_rsa.pub", "a/.ssh/known_hosts"];
+    assert_eq!(paths(place.path(), &rules), [&kept[..], &packed[1..]].concat());
+    assert_eq!(walk_project(place.path(), &rules).unwrap().1, [""; 0]);
+    assert_eq!(paths(place.path(), &["!a/", "!site/"]), packed, "a directory that is kept has them too");
+}
+
 /// The least that is an artifact.
 fn artifact(path: &Path, shebang: &str) {
     let file = fs::File::create(path).unwrap().into_parts().0;
@@ -218,62 +263,6 @@ fn nothing_is_packed_where_a_release_has_a_link() {
     }
     assert_eq!(message("media", &["/media/"]), None);
     assert_eq!(message("data", &[]), None);
-}
-
-#[test]
-fn settings_that_git_ignores_are_named() {
-    let place = tree(&[
-        (".gitignore", "local.py\nsettings_dev.py\n/secrets/\nlocal_settings.py\n"),
-        (
-            "site/settings.py",
-            "import os\ntry:\n    from .local import *\nexcept ImportError:\n    pass\nfrom secrets.keys import KEY\n",
-        ),
-        ("site/local.py", ""),
-        ("site/settings_dev.py", ""),
-        ("site/local_settings.py", ""),
-        ("secrets/keys.py", ""),
-        ("other/__init__.py", ""),
-        ("other/local.py", ""),
-    ]);
-    let (files, notes) = walk_project(place.path(), &["local_settings.py"]).unwrap();
-    assert_eq!(files.len(), 3, "{files:?}");
-    let named: Vec<_> = notes.iter().map(|note| note.split(',').next().unwrap()).collect();
-    assert_eq!(
-        named,
-        ["left out secrets/keys.py", "left out site/local.py", "left out site/settings_dev.py"]
-    );
-    assert!(notes[1].contains("site/settings.py imports it"), "{notes:?}");
-    // As the notes say.
-    let back = ["!/secrets/keys.py", "!/site/local.py", "!/site/settings_dev.py", "local_settings.py"];
-    let (files, notes) = walk_project(place.path(), &back).unwrap();
-    assert_eq!((files.len(), notes), (6, Vec::new()), "{files:?}");
-}
-
-#[test]
-fn a_package_of_settings_that_git_ignores_is_named() {
-    for rule in ["settings/", "**/settings/*.py"] {
-        let place = tree(&[
-            (".gitignore", rule),
-            ("manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.settings')\n"),
-            ("site/wsgi.py", ""),
-            ("site/settings/__init__.py", "from .base import *\n"),
-            ("site/settings/base.py", ""),
-            ("web/settings/app.json", "{}"),
-            ("web/views.py", ""),
-        ]);
-        let (files, notes) = walk_project(place.path(), &[]).unwrap();
-        assert!(!files.iter().any(|file| file.path.starts_with("site/settings")), "{files:?}");
-        let note = "left out site/settings/, which an ignore rule names, and by its name it has settings \
-                    (`\"!/site/settings/\"` in `exclude` keeps it)";
-        assert_eq!(notes, [note], "{rule}");
-        // As the note says.
-        let (files, notes) = walk_project(place.path(), &["!/site/settings/"]).unwrap();
-        let has = |path: &str| files.iter().any(|file| file.path == path);
-        assert!(has("site/settings/__init__.py") && has("site/settings/base.py"), "{rule}: {files:?}");
-        assert_eq!(notes, [""; 0], "{rule}");
-        // Who leaves it out by a rule of Wheelbarrow's means it.
-        assert_eq!(walk_project(place.path(), &["settings/"]).unwrap().1, [""; 0], "{rule}");
-    }
 }
 
 #[test]
@@ -440,11 +429,11 @@ fn names_of_directories_are_made_safe() {
 }
 
 #[test]
-fn files_with_passwords_of_indexes_are_not_packed() {
+fn files_with_logins_of_indexes_are_not_packed() {
     let login = "--extra-index-url https://u:s3cr3t@h/simple\n";
     let toml = "index-url = \"https://u:s3cr3t@h/simple\"\n";
     let place = tree(&[
-        ("requirements.txt", "--index-url https://user@h/simple\nx @ https://${U}:${P}@h/x.zip\n"),
+        ("requirements.txt", "--index-url https://user@h/simple\nx @ https://${U}:${P}@h/x.zip?token=$T\n"),
         ("site/settings.py", "URL = 'http://u:p@localhost'\n"),
         ("ok/requirements/base.txt", "x\n"),
     ]);
@@ -457,21 +446,53 @@ fn files_with_passwords_of_indexes_are_not_packed() {
         ("sub/pyproject.toml", toml),
         ("pylock.site.toml", toml),
         ("Pipfile", toml),
+        ("requirements/tokens.txt", "\nx @ git+https://glpat-s3cr3t@h/x\n"),
+        ("pylock.toml", "\n{ url = \"https://h/x.whl?sv=1&sig=s3cr3t\" }\n"),
     ] {
         let path_there = place.path().join(path);
         fs::create_dir_all(path_there.parent().unwrap()).unwrap();
         let before = fs::read(&path_there).ok();
         fs::write(&path_there, text).unwrap();
         let error = check(&[]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{path} has a password in a URL, and is packed into the artifact")
+        let line = if text.starts_with('\n') { 2 } else { 1 };
+        let expected = format!(
+            "line {line} of {path} has a password or a token in a URL, and the file is packed into the artifact"
         );
+        assert_eq!(error.to_string(), expected);
         assert!(!format!("{error} {:?}", error.hint()).contains("s3cr3t"));
         fs::remove_file(&path_there).unwrap();
         before.into_iter().for_each(|text| fs::write(&path_there, text).unwrap());
     }
-    fs::write(place.path().join("deps"), login).unwrap();
-    check(&[]).unwrap();
+    for path in ["deps", "Makefile", ".github/workflows/test.yml"] {
+        let path = place.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, login).unwrap();
+    }
+    let note = |path: &str| {
+        format!(
+            "line 1 of {path} has a password or a token in a URL, and every user of a host can read it in a release: \
+             `/{path}` in .wheelbarrowignore leaves it out"
+        )
+    };
+    assert_eq!(check(&[]).unwrap(), [".github/workflows/test.yml", "Makefile"].map(note));
     check(&[&place.path().join("deps")]).unwrap_err();
+}
+
+#[test]
+fn a_submodule_that_is_not_checked_out_is_named() {
+    let modules = "[submodule \"theme\"]\n\tpath = site/theme\n\turl = ../theme\n[submodule \"lib\"]\n\tpath = site/lib\n";
+    let place =
+        tree(&[(".gitmodules", modules), ("site/a.py", ""), ("site/lib/b.py", ""), (".git/HEAD", "")]);
+    fs::create_dir(place.path().join("site/theme")).unwrap();
+    let note = |path: &str| {
+        format!(
+            "{path} is a submodule that is not checked out, so nothing of it is packed: \
+             `git submodule update --init {path}` fetches it"
+        )
+    };
+    assert_eq!(walk_project(place.path(), &[]).unwrap().1, [note("site/theme")]);
+    assert_eq!(walk_project(&place.path().join("site"), &[]).unwrap().1, [note("theme")]);
+    assert_eq!(walk_project(place.path(), &["/site/theme/"]).unwrap().1, [""; 0]);
+    fs::remove_dir_all(place.path().join(".git")).unwrap();
+    assert_eq!(walk_project(place.path(), &[]).unwrap().1, [""; 0], "an export, which has no submodules");
 }

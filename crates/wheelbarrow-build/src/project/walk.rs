@@ -16,7 +16,7 @@ use wheelbarrow_base::progress::Progress;
 use wheelbarrow_wheel::text::is_control;
 
 use super::tracked::tracked_and_ignored;
-use super::{FileContent, ProjectError, ProjectFile, artifact, settings};
+use super::{FileContent, ProjectError, ProjectFile, artifact, settings, submodules};
 
 /// What never travels, whatever the rules of the project say.
 const NEVER: [&str; 13] = [
@@ -37,6 +37,29 @@ const NEVER: [&str; 13] = [
 
 /// Ends of the names `.env.EXAMPLE` of files that are made to be shown.
 const EXAMPLES: [&str; 5] = ["example", "sample", "template", "dist", "defaults"];
+
+/// Files and directories in which tools keep logins and private keys of whoever builds. No site reads them.
+const LOGINS: [&str; 14] = [
+    ".aws",
+    ".docker/config.json",
+    ".dockercfg",
+    ".envrc",
+    ".git-credentials",
+    ".gnupg",
+    ".netrc",
+    ".npmrc",
+    ".pypirc",
+    ".ssh",
+    "_netrc",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_rsa",
+];
+
+/// How a private key in PEM begins (RFC 7468, and PGP), and the bytes in which that shows.
+const PEM: &[u8] = b"-----BEGIN ";
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY";
+const HEAD: usize = 64;
 
 const IGNORE_FILE: &str = ".wheelbarrowignore";
 
@@ -132,6 +155,7 @@ pub fn walk(walk: &Walk) -> Result<(Vec<ProjectFile>, WalkNotes), ProjectError> 
     walker.check_links()?;
     walker.found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     walker.note_settings();
+    walker.note_submodules();
     let mut told = WalkNotes { notes: walker.notes, artifacts: walker.artifacts };
     told.notes.sort_unstable();
     told.artifacts.sort_unstable();
@@ -200,6 +224,9 @@ impl Walker<'_> {
         let source = entry.path().to_path_buf();
         let relative = source.strip_prefix(&self.root).unwrap_or(&source);
         let path = relative.to_str().ok_or_else(|| ProjectError::Name { path: source.clone() })?.to_owned();
+        if self.has_login(&path) {
+            return Ok(());
+        }
         let content = if kind.is_symlink() {
             self.link(&source, &path)?
         } else if kind.is_file() {
@@ -251,11 +278,50 @@ impl Walker<'_> {
         }
     }
 
+    /// Of a directory that is empty nothing is packed, and a rule that leaves it out is meant.
+    fn note_submodules(&mut self) {
+        if !matches!(self.walk.rules, WalkRules::Project { .. }) {
+            return;
+        }
+        for path in submodules::not_checked_out(&self.root) {
+            if !self.kept.matched_path_or_any_parents(&path, true).is_ignore() {
+                let path = path.display();
+                self.notes.push(format!(
+                    "{path} is a submodule that is not checked out, so nothing of it is packed: \
+                     `git submodule update --init {path}` fetches it"
+                ));
+            }
+        }
+    }
+
+    /// Whether the file is left out because of its name, or of a directory's. There is one note for a directory.
+    fn has_login(&mut self, path: &str) -> bool {
+        let Some(part) = login_in(path) else { return false };
+        let is_directory = part.len() < path.len();
+        if self.kept.matched(part, is_directory).is_whitelist() || self.is_kept(path) {
+            return false;
+        }
+        let slash = if is_directory { "/" } else { "" };
+        let note = format!(
+            "left out {part}{slash}: it may have a login or a private key (if it belongs to the site, \
+             `!/{part}{slash}` in {IGNORE_FILE} keeps it)"
+        );
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+        true
+    }
+
+    /// Whether a rule brings this very file back.
+    fn is_kept(&self, path: &str) -> bool {
+        self.kept.matched(path, false).is_whitelist()
+    }
+
     fn file(&mut self, source: &Path, path: &str) -> Result<Option<FileContent>, ProjectError> {
         let mut file = fs::File::open(source).map_err(ProjectError::read(source))?;
-        let mut head = Vec::with_capacity(SQLITE.len());
-        file.by_ref().take(SQLITE.len() as u64).read_to_end(&mut head).map_err(ProjectError::read(source))?;
-        if head == SQLITE && !self.kept.matched(path, false).is_whitelist() {
+        let mut head = Vec::with_capacity(HEAD);
+        file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(ProjectError::read(source))?;
+        if head.starts_with(SQLITE) && !self.is_kept(path) {
             self.notes.push(format!(
                 "left out {path}: an SQLite database (if it belongs to the code, `!/{path}` in {IGNORE_FILE} keeps it)"
             ));
@@ -271,6 +337,11 @@ impl Walker<'_> {
         if artifact::is_artifact(source, &head) {
             self.artifacts.push(path.to_owned());
             return Ok(None);
+        }
+        if is_private_key(&head) && !self.is_kept(path) {
+            self.notes.push(format!(
+                "{path} is a private key, and every user of a host can read it in a release: `/{path}` in {IGNORE_FILE} leaves it out"
+            ));
         }
         let metadata = file.metadata().map_err(ProjectError::read(source))?;
         let executable = metadata.permissions().mode() & 0o111 != 0;
@@ -342,6 +413,21 @@ fn is_wanted(entry: &DirEntry, exclude: &Gitignore) -> bool {
 /// `.env.local`, `.env.production`; not `.env.example`.
 fn is_env_file(name: &str) -> bool {
     name.strip_prefix(".env.").is_some_and(|rest| !EXAMPLES.iter().any(|example| rest.ends_with(example)))
+}
+
+/// The part of `path` that names one of [`LOGINS`]: all of it, or a directory above.
+fn login_in(path: &str) -> Option<&str> {
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    ends.map(|end| &path[..end]).find(|part| {
+        let above =
+            |name: &&str| part.strip_suffix(*name).map(|above| above.is_empty() || above.ends_with('/'));
+        LOGINS.iter().any(|name| above(name) == Some(true))
+    })
+}
+
+fn is_private_key(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.starts_with(PEM) && line.windows(PRIVATE_KEY.len()).any(|part| part == PRIVATE_KEY)
 }
 
 fn is_beside_database(path: &str, source: &Path) -> bool {

@@ -72,7 +72,7 @@ impl Builder<'_> {
             let stderr = format!("`{}` is not a requirement", printable_line(wrong));
             return Err(Error::Resolve { stderr });
         }
-        let uv = Uv::find().ok_or_else(|| Error::NoUv { what: what() })?;
+        let uv = Uv::needed(what)?;
         let (input, output) =
             (work_directory.join("requires.in"), work_directory.join("pylock.requires.toml"));
         fs::write(&input, requirements.join("\n") + "\n").map_err(Error::io("write", &input))?;

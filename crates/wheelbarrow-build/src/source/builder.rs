@@ -21,7 +21,7 @@ use crate::select::{ChosenDistribution, DistributionSource};
 use crate::target::{BuildTarget, HAS_TARGETS};
 use crate::uv::IndexOptions;
 use crate::uv::uv_settings::UvSettings;
-use crate::{Error, Result};
+use crate::{Error, Result, uv};
 
 /// Lines of a failed build's log that are shown.
 const LAST_LINES: usize = 25;
@@ -235,7 +235,7 @@ impl Builder<'_> {
     pub(super) fn failed(&self, chosen: &ChosenDistribution, target: &BuildTarget, log: &[u8]) -> Error {
         let version = chosen.version.clone().unwrap_or_default();
         let name = format!("{}-{version}-{}", chosen.name, target.abi);
-        let log = wheelbarrow_http::redact(&String::from_utf8_lossy(log));
+        let log = uv::shown(&String::from_utf8_lossy(log));
         let path = match self.cache.keep_log(&name, log.as_bytes()) {
             Ok(path) => path,
             Err(error) => return error,

@@ -24,7 +24,7 @@ impl Builder<'_> {
         interpreter: &Interpreter,
         workspace: &Path,
     ) -> Result<PathBuf> {
-        let uv = Uv::find().ok_or_else(|| Error::NoUv { what: format!("the source of {}", chosen.name) })?;
+        let uv = Uv::needed(|| format!("the source of {}", chosen.name))?;
         let source = self.prepare(chosen, archive, &interpreter.executable, workspace)?;
         let out = workspace.join("out");
         let mut command = uv.with_indexes(&["build", "--wheel"], self.index);

@@ -46,6 +46,11 @@ impl Narrowed {
         Ok(Self(directory))
     }
 
+    /// Without the name of this directory, which nobody knows.
+    pub(crate) fn replace_in(&self, stderr: &str) -> String {
+        stderr.replace(&*self.0.path().join("pyproject.toml").to_string_lossy(), "the settings of uv")
+    }
+
     pub(crate) fn point(&self, command: &mut Command) {
         command.arg("--project").arg(self.0.path());
     }

@@ -12,6 +12,7 @@ use wheelbarrow_http::without_logins;
 use crate::inputs::formats::Formats;
 
 use super::truthy;
+use crate::{Error, Result};
 
 /// Say where files come from and how they travel, not what is locked. A mirror here and none there shall not change the
 /// lock back and forth.
@@ -225,6 +226,33 @@ pub(crate) fn all(project: &Path) -> Vec<Table> {
     found
 }
 
+/// Refuses a uv.toml that is not TOML, as uv does: settings that are passed over could be the project's own index.
+pub(crate) fn check(project: &Path) -> Result<()> {
+    if variable(&["UV_NO_CONFIG"]).is_some_and(|text| truthy(&text)) {
+        return Ok(());
+    }
+    if let Some(file) = file_variable("UV_CONFIG_FILE") {
+        return check_file(&file);
+    }
+    let project = std::path::absolute(project).unwrap_or_else(|_| project.to_path_buf());
+    for directory in project.ancestors() {
+        check_file(&directory.join("uv.toml"))?;
+        if of(directory).is_some() {
+            break;
+        }
+    }
+    files_of_machine().try_for_each(|file| check_file(&file))
+}
+
+fn check_file(file: &Path) -> Result<()> {
+    let Ok(text) = fs::read_to_string(file) else { return Ok(()) };
+    let Err(error) = text.parse::<Table>() else { return Ok(()) };
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+    // Not the text of the line: it may have a login.
+    Err(Error::UvSettings { path: file.to_path_buf(), line, reason: error.message().to_owned() })
+}
+
 /// A uv.toml hides the table beside it.
 fn of(directory: &Path) -> Option<Table> {
     table(&directory.join("uv.toml")).or_else(|| of_pyproject(directory))
@@ -235,9 +263,12 @@ fn of_pyproject(directory: &Path) -> Option<Table> {
 }
 
 fn of_machine() -> Vec<Table> {
+    files_of_machine().filter_map(|file| table(&file)).collect()
+}
+
+fn files_of_machine() -> impl Iterator<Item = PathBuf> {
     let user = file_variable("XDG_CONFIG_HOME").or_else(|| Some(file_variable("HOME")?.join(".config")));
-    let files = [user.map(|user| user.join("uv/uv.toml")), Some("/etc/uv/uv.toml".into())];
-    files.into_iter().flatten().filter_map(|file| table(&file)).collect()
+    [user.map(|user| user.join("uv/uv.toml")), Some("/etc/uv/uv.toml".into())].into_iter().flatten()
 }
 
 fn table(file: &Path) -> Option<Table> {

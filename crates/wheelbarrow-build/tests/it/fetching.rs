@@ -42,6 +42,7 @@ impl Story {
                 backoff: Duration::from_millis(5),
                 attempts: 3,
             },
+            longest: 2_000_000,
         };
         Self { _directory: directory, cache, options, notes: Notes::default() }
     }
@@ -265,6 +266,38 @@ fn compressed_answers_are_the_file_one_way_or_the_other() {
     });
     let (error, _) = fails(move |_, stream, _| respond(stream, &head(b"no gzip"), b"no gzip"));
     assert_eq!(error.exit_code(), 9, "{error}");
+}
+
+#[test]
+fn a_file_of_unknown_size_has_a_limit() {
+    use std::io::Write as _;
+    let zeros = vec![0; 9_000_000];
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&zeros).unwrap();
+    let compressed = encoder.finish().unwrap();
+    let server = Server::start(move |request, stream| match request.target.trim_start_matches('/') {
+        "good" => respond(stream, "200 OK", &body()),
+        "announced" => respond(stream, "200 OK\r\nContent-Length: 9000000", &zeros[..1000]),
+        "endless" => respond(stream, "200 OK", &zeros),
+        _ => respond(stream, "200 OK\r\nContent-Encoding: gzip", &compressed),
+    });
+    let story = Story::new();
+    let unsized_file =
+        |name: &str, hashed: &[u8]| Download { size: None, ..Story::download(server.url(name), hashed) };
+    assert!(story.fetch_one(&unsized_file("good", &body())).unwrap() == body());
+    for name in ["announced", "endless"] {
+        let before = server.requests().len();
+        let download = unsized_file(name, name.as_bytes());
+        let error = story.fetch_one(&download).unwrap_err();
+        assert_eq!(error.exit_code(), 9);
+        let reason = "the file has no size in the lock, and more than 2000000 bytes";
+        assert!(error.to_string().ends_with(reason), "{error}");
+        assert_eq!(server.requests().len(), before + 1);
+        assert_eq!(story.cache.partial(download.sha256).unwrap().len().unwrap(), 0);
+    }
+    // It would be the file, but for the limit.
+    let error = story.fetch_one(&unsized_file("compressed", &vec![0; 9_000_000])).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
 }
 
 #[test]

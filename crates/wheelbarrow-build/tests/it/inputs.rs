@@ -5,6 +5,7 @@ use std::process::Command;
 use fs_err as fs;
 use wheelbarrow_artifact::manifest::Sha256;
 use wheelbarrow_base::Explain;
+use wheelbarrow_build::inputs::{Inputs, NamedInputs};
 use wheelbarrow_build::select::{ChosenDistribution, DistributionSource, select};
 use wheelbarrow_build::uv::Uv;
 use wheelbarrow_build::{Error, Result, python};
@@ -182,6 +183,52 @@ fn a_lock_of_uv_is_checked_by_the_python_that_is_packed_for() {
     uv_lock(&site);
     site.write(".python-version", "3.99\n");
     assert_eq!(names(&site), ["foo 1.0"], "not by the one that uv would choose, which is not here");
+}
+
+#[test]
+fn a_lock_of_uv_is_checked_by_a_python_that_it_allows() {
+    if !has_uv() {
+        return;
+    }
+    let project = format!(
+        "[project]\nname = 'site'\nversion = '1'\nrequires-python = '>=3.8'\ndependencies = ['foo']\n{LINKS}"
+    );
+    let mut site = site(&[("pyproject.toml", &project)], &["foo|1.0"]);
+    uv_lock(&site);
+    site.write(".python-version", "3.99\n");
+    site.targets = vec![python::find("3.99").unwrap()];
+    assert_eq!(names(&site), ["foo 1.0"], "the Python that is packed for is not here");
+
+    let text = fs::read_to_string(site.project().join("uv.lock")).unwrap();
+    site.write("uv.lock", &text.replace("requires-python = \">=3.8\"", "requires-python = \">=3.98\""));
+    site.write("pyproject.toml", &project.replace(">=3.8", ">=3.98"));
+    let _ = fs::remove_file(site.lock_file());
+    let error = site.lock().unwrap_err();
+    let said = told(&error, &site.project());
+    assert!(said.contains("allows (>=3.98), which this machine lacks"), "{said}");
+    assert!(said.contains("`--frozen`; found here: 3."), "{said}");
+    assert_eq!(error.exit_code(), 8);
+}
+
+#[test]
+fn an_input_that_does_not_exist_is_named_with_the_lock_beside_it() {
+    let site = Site::new(&[]);
+    let path = site.project().join("requirements.txt");
+    let named = NamedInputs { requirements: vec![path], lock: None };
+    let error = Inputs::named(&named).unwrap_err();
+    assert_eq!(error.exit_code(), 8);
+    let said = told(&error, &site.project());
+    assert_eq!(
+        said,
+        "the input [DIR]/requirements.txt does not exist\n\
+         hint: name a file of the project: -r FILE, --lock FILE, or `requirements` in the settings"
+    );
+    site.write("poetry.lock", "");
+    let said = told(&Inputs::named(&named).unwrap_err(), &site.project());
+    assert!(
+        said.ends_with("poetry export -f requirements.txt -o requirements.txt`, from poetry.lock"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -154,6 +154,11 @@ fn a_lock_reports_what_it_does_not_cover() {
                 .to_owned(),
             "cannot be read: a is in a hg repository; only git is known",
         ),
+        (
+            "packages = [{ name = \"a\", vcs = { type = \"git\", url = \"u\", commit-id = \"a14d819e\" } }]"
+                .to_owned(),
+            "cannot be read: `a14d819e` of a is not the whole ID of a commit",
+        ),
     ] {
         assert_eq!(first_line(&text), format!("the lock [DIR]/pylock.toml {reason}"));
     }

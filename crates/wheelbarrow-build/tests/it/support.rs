@@ -83,6 +83,7 @@ impl Site {
             with: &request.with,
             lock_out: &request.lock_out,
             offline: request.index.offline,
+            upgrade: request.upgrade,
         })?;
         resolve(&request, found, &self.notes)
     }

@@ -52,6 +52,10 @@ fn proxies_and_netrc_are_used_as_the_variables_say() {
     let output = child(&behind, &[("ALL_PROXY", &address), ("NO_PROXY", ".invalid")]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("failed"), "{output:?}");
     assert_eq!(proxy.requests().len(), 2, "no new one");
+    let output = child(&behind, &[("HTTP_PROXY", "http://someone:secret@proxy.invalid:1")]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(", through the proxy proxy.invalid:1 (HTTP_PROXY)"), "{output:?}");
+    assert!(!said.contains("secret"), "{output:?}");
 
     let directory = tempfile::tempdir().unwrap();
     let netrc = directory.path().join("netrc");

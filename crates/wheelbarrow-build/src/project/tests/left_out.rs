@@ -1,0 +1,81 @@
+//! Modules that the site needs to start and that an ignore rule leaves out.
+
+use super::{tree, walk_project};
+
+#[test]
+fn settings_that_git_ignores_are_named() {
+    let place = tree(&[
+        (".gitignore", "local.py\nsettings_dev.py\n/secrets/\nlocal_settings.py\n"),
+        (
+            "site/settings.py",
+            "import os\ntry:\n    from .local import *\nexcept ImportError:\n    pass\nfrom secrets.keys import KEY\n",
+        ),
+        ("site/local.py", ""),
+        ("site/settings_dev.py", ""),
+        ("site/local_settings.py", ""),
+        ("secrets/keys.py", ""),
+        ("other/__init__.py", ""),
+        ("other/local.py", ""),
+    ]);
+    let (files, notes) = walk_project(place.path(), &["local_settings.py"]).unwrap();
+    assert_eq!(files.len(), 3, "{files:?}");
+    let named: Vec<_> = notes.iter().map(|note| note.split(',').next().unwrap()).collect();
+    assert_eq!(
+        named,
+        ["left out secrets/keys.py", "left out site/local.py", "left out site/settings_dev.py"]
+    );
+    assert!(notes[1].contains("site/settings.py imports it"), "{notes:?}");
+    // As the notes say.
+    let back = ["!/secrets/keys.py", "!/site/local.py", "!/site/settings_dev.py", "local_settings.py"];
+    let (files, notes) = walk_project(place.path(), &back).unwrap();
+    assert_eq!((files.len(), notes), (6, Vec::new()), "{files:?}");
+}
+
+#[test]
+fn a_package_of_settings_that_git_ignores_is_named() {
+    for rule in ["settings/", "**/settings/*.py"] {
+        let place = tree(&[
+            (".gitignore", rule),
+            ("manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.settings')\n"),
+            ("site/wsgi.py", ""),
+            ("site/settings/__init__.py", "from .base import *\n"),
+            ("site/settings/base.py", ""),
+            ("web/settings/app.json", "{}"),
+            ("web/views.py", ""),
+        ]);
+        let (files, notes) = walk_project(place.path(), &[]).unwrap();
+        assert!(!files.iter().any(|file| file.path.starts_with("site/settings")), "{files:?}");
+        let note = "left out site/settings/, which an ignore rule names, and by its name it has settings \
+                    (`\"!/site/settings/\"` in `exclude` keeps it)";
+        assert_eq!(notes, [note], "{rule}");
+        // As the note says.
+        let (files, notes) = walk_project(place.path(), &["!/site/settings/"]).unwrap();
+        let has = |path: &str| files.iter().any(|file| file.path == path);
+        assert!(has("site/settings/__init__.py") && has("site/settings/base.py"), "{rule}: {files:?}");
+        assert_eq!(notes, [""; 0], "{rule}");
+        // Who leaves it out by a rule of Wheelbarrow's means it.
+        assert_eq!(walk_project(place.path(), &["settings/"]).unwrap().1, [""; 0], "{rule}");
+    }
+}
+
+#[test]
+fn modules_of_the_application_that_git_ignores_are_named() {
+    let place = tree(&[
+        (".gitignore", "/generated/\n/keys.py\n/unused.py\n"),
+        ("web/main.py", "import keys\nfrom generated.api import client\n"),
+        ("web/other.py", "import unused\n"),
+        ("keys.py", ""),
+        ("unused.py", ""),
+        ("generated/__init__.py", ""),
+        ("generated/api/__init__.py", ""),
+        ("generated/api/client.py", ""),
+    ]);
+    let (files, notes) = walk_project(place.path(), &[]).unwrap();
+    assert_eq!(files.len(), 3, "{files:?}");
+    let why = "which an ignore rule names, and web/main.py imports it";
+    let note = |path: &str| format!("left out {path}, {why} (`\"!/{path}\"` in `exclude` keeps it)");
+    assert_eq!(notes, [note("generated/"), note("keys.py")]);
+    // As the notes say.
+    let (files, notes) = walk_project(place.path(), &["!/generated/", "!/keys.py"]).unwrap();
+    assert_eq!((files.len(), notes), (7, Vec::new()), "{files:?}");
+}
